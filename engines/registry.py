@@ -1,0 +1,103 @@
+"""Finding engines: a function with the `@engine` decorator in `engines/servers/` or behind the entry point group
+`bitfrontier.engines`. The same contract as `quant.registry`, for servers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+import engines.servers
+from engines.spec import Device, Dialect, Launch
+from quant.registry import MethodError, Parameter
+from quant.spec import Scheme
+
+ENTRY_POINT_GROUP = "bitfrontier.engines"
+Unsupported = Callable[[Scheme, str, Device], str | None]
+ReadFacts = Callable[[str], Mapping[str, str | int | float]]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A registered engine. `unsupported(scheme, format, device)` gives the reason why a pair cannot work, or None."""
+
+    name: str
+    environments: Mapping[str, str]
+    dialect: Dialect
+    launch: Callable[..., Launch]
+    unsupported: Unsupported
+    read_facts: ReadFacts
+    options: tuple[Parameter, ...]
+
+    @property
+    def summary(self) -> str:
+        return (inspect.getdoc(self.launch) or "").splitlines()[0]
+
+    @property
+    def file(self) -> str:
+        return inspect.getfile(self.launch)
+
+
+def engine(
+    name: str,
+    *,
+    environments: Mapping[str, str],
+    dialect: Dialect,
+    unsupported: Unsupported,
+    read_facts: ReadFacts = lambda _: {},
+) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
+    """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
+
+    `environments` names the environment per kind of device; a kind that is missing is not supported.
+    `read_facts` reads what the engine says of itself from its log.
+    """
+
+    def register(function: Callable[..., Launch]) -> Callable[..., Launch]:
+        where = f"{inspect.getfile(function)}: engine '{name}'"
+        arguments = list(inspect.signature(function).parameters.values())
+        if [a.name for a in arguments if a.kind is not inspect.Parameter.KEYWORD_ONLY] != ["serving"]:
+            raise MethodError(f"{where} must take (serving), then * and its options")
+        if not inspect.getdoc(function):
+            raise MethodError(f"{where} has no docstring; its first line is what `bitfrontier engines` prints")
+        hints = typing.get_type_hints(function, include_extras=True)
+        untyped = [a.name for a in arguments if a.name not in hints]
+        if untyped:
+            raise MethodError(f"{where}: option '{untyped[0]}' needs a type")
+        options = tuple(
+            Parameter(a.name, hints[a.name], None if a.default is a.empty else a.default, a.default is a.empty)
+            for a in arguments[1:]
+        )
+        function.__engine__ = Engine(name, environments, dialect, function, unsupported, read_facts, options)  # type: ignore[attr-defined]
+        return function
+
+    return register
+
+
+@cache
+def engines_by_name() -> Mapping[str, Engine]:
+    """Every known engine by name. An import that fails is raised, never skipped."""
+    modules = [
+        importlib.import_module(f"engines.servers.{info.name}")
+        for info in pkgutil.iter_modules(engines.servers.__path__)
+    ]
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        target = point.load()
+        modules.append(target if inspect.ismodule(target) else sys.modules[target.__module__])
+    found: dict[str, Engine] = {}
+    for module in modules:
+        for value in vars(module).values():
+            one = getattr(value, "__engine__", None)
+            if one is None or one.launch.__module__ != module.__name__:
+                continue
+            if one.name in found and found[one.name].file != one.file:
+                raise MethodError(f"engine '{one.name}' is defined in {found[one.name].file} and in {one.file}")
+            found[one.name] = one
+    return found

@@ -1,0 +1,1 @@
+"""One file, one engine. A file here that uses `engines.registry.engine` is found by itself."""

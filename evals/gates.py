@@ -1,0 +1,75 @@
+"""Checks that a cell must pass before anything of it is measured.
+
+A server can answer with log-probabilities that are shifted by one, polluted by a BOS token or taken after sampling,
+and a checkpoint can load silently as garbage. Either would give numbers; neither may.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from engines.spec import Endpoint
+from evals.record import Gate
+from evals.scoring import Pair, score
+
+GOLDEN_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
+SANITY_FACTOR = 3.0
+
+
+class GateFailed(Exception):
+    """A gate did not pass; the message is the reason that the report shows."""
+
+
+def golden_prompt(endpoint: Endpoint, reference: Mapping[str, Any], dtype: str) -> Gate:
+    """The engine's log-probabilities of the unquantized model against plain Transformers in float32.
+
+    The tolerance, in nats, belongs to the type that the engine computes in.
+    """
+    measured = _logprobs(endpoint, reference["golden_ids"])
+    worst = _worst(measured, reference["golden_logprobs"])
+    tolerance = GOLDEN_TOLERANCE.get(dtype, max(GOLDEN_TOLERANCE.values()))
+    detail = f"log-probabilities differ from the float32 reference by at most {worst:.1e} nats (allowed {tolerance:g})"
+    return Gate("golden prompt", worst <= tolerance, detail)
+
+
+def sanity(endpoint: Endpoint, reference: Mapping[str, Any]) -> Gate:
+    """Perplexity of a short text within SANITY_FACTOR of the unquantized model's, and a greedy answer that varies."""
+    measured = _logprobs(endpoint, reference["sanity_ids"])
+    perplexity = math.exp(-sum(measured) / len(measured)) if all(map(math.isfinite, measured)) else math.inf
+    expected = math.exp(-sum(reference["sanity_logprobs"]) / len(reference["sanity_logprobs"]))
+    answer = _greedy(endpoint, reference["golden_ids"], len(reference["greedy_ids"]))
+    varied = len(set(answer)) > 1 or len(set(reference["greedy_ids"])) == 1
+    detail = (
+        f"perplexity of a short text {perplexity:.2f}, unquantized {expected:.2f} (allowed up to {SANITY_FACTOR:g}×); "
+        f"greedy answer {'varies' if varied else 'repeats one token'}"
+    )
+    return Gate("sanity", perplexity <= SANITY_FACTOR * expected and varied, detail)
+
+
+def require(gate: Gate) -> Gate:
+    """`gate` itself if it passed. Raises GateFailed."""
+    if not gate.passed:
+        raise GateFailed(f"gate '{gate.name}' failed: {gate.detail}")
+    return gate
+
+
+def _worst(measured: Sequence[float], expected: Sequence[float]) -> float:
+    differences = [abs(a - b) for a, b in zip(measured, expected, strict=True)]
+    return max(d if math.isfinite(d) else math.inf for d in differences)
+
+
+def _logprobs(endpoint: Endpoint, ids: Sequence[int]) -> list[float]:
+    return list(score(endpoint, [Pair(tuple(ids[:1]), tuple(ids[1:]))])[0].logprobs)
+
+
+def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> list[str]:
+    body = {"model": "served", "prompt": list(ids), "max_tokens": count, "temperature": 0, "ignore_eos": True}
+    url = endpoint.url + endpoint.dialect.completions
+    answer = httpx.post(url, json={**body, "logprobs": 0}, headers=endpoint.headers, timeout=600)
+    answer.raise_for_status()
+    text: str = answer.json()["choices"][0]["text"]
+    return text.split()

@@ -1,0 +1,153 @@
+"""Log-probabilities of given tokens, asked for in the way that the server's dialect knows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from engines.spec import Endpoint
+
+TIMEOUT_SECONDS = 1800.0
+ITEM_TOKENS_PER_REQUEST = 2048
+IN_FLIGHT = {"score": 2, "prompt_logprobs": 2}
+Advance = Callable[[int], None]
+
+
+class ScoringFailed(Exception):
+    """The server's answer does not hold what was asked for."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Token ids to condition on (at least one) and token ids to score (at least one)."""
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Of one pair: natural-log probability of each continuation token, and whether each was the most likely."""
+
+    logprobs: tuple[float, ...]
+    greedy: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One HTTP request and the indexes of the pairs that its answer fills."""
+
+    path: str
+    body: dict[str, Any]
+    pairs: tuple[tuple[int, ...], ...]
+
+
+def score(endpoint: Endpoint, pairs: Sequence[Pair], advance: Advance = lambda _: None) -> list[Scored]:
+    """Score all pairs, concurrently, results in the order given. Raises ScoringFailed.
+
+    `advance` is called with the number of pairs that were just finished.
+    """
+    strategy = endpoint.dialect.prompt_logprobs
+    if strategy == "none":
+        raise ScoringFailed("this server gives no log-probabilities of a prompt, so accuracy cannot be measured in it")
+    jobs = _score_jobs(pairs) if strategy == "score" else _completion_jobs(endpoint, pairs)
+    return asyncio.run(_run(endpoint, pairs, jobs, IN_FLIGHT[strategy], advance))
+
+
+def _score_jobs(pairs: Sequence[Pair]) -> list[_Job]:
+    """Requests for our own `/score`: pairs with one context become one item, items of similar length one request."""
+    by_context: dict[tuple[int, ...], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        by_context.setdefault(pair.context, []).append(index)
+    jobs, group, tokens = [], [], 0
+    for context in sorted(by_context, key=len):
+        size = len(context) + sum(len(pairs[index].continuation) for index in by_context[context])
+        if group and tokens + size > ITEM_TOKENS_PER_REQUEST:
+            jobs.append(_score_job(pairs, by_context, group))
+            group, tokens = [], 0
+        group.append(context)
+        tokens += size
+    return [*jobs, _score_job(pairs, by_context, group)] if group else jobs
+
+
+def _score_job(
+    pairs: Sequence[Pair], by_context: dict[tuple[int, ...], list[int]], group: Sequence[tuple[int, ...]]
+) -> _Job:
+    items = [
+        {"context": context, "continuations": [pairs[index].continuation for index in by_context[context]]}
+        for context in group
+    ]
+    return _Job("/score", {"items": items}, tuple(tuple(by_context[context]) for context in group))
+
+
+def _completion_jobs(endpoint: Endpoint, pairs: Sequence[Pair]) -> list[_Job]:
+    """Completions with prompt log-probabilities; prompts of similar length share a request."""
+    sizes = [len(pair.context) + len(pair.continuation) for pair in pairs]
+    jobs, group = [], []
+    for index in sorted(range(len(pairs)), key=lambda i: sizes[i]):
+        if group and sizes[index] * (len(group) + 1) > ITEM_TOKENS_PER_REQUEST:
+            jobs.append(_completion_job(endpoint, pairs, group))
+            group = []
+        group.append(index)
+    return [*jobs, _completion_job(endpoint, pairs, group)] if group else jobs
+
+
+def _completion_job(endpoint: Endpoint, pairs: Sequence[Pair], group: Sequence[int]) -> _Job:
+    prompts = [[*pairs[index].context, *pairs[index].continuation] for index in group]
+    body = {"model": "served", "prompt": prompts, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+    return _Job(endpoint.dialect.completions, body, tuple((index,) for index in group))
+
+
+async def _run(
+    endpoint: Endpoint, pairs: Sequence[Pair], jobs: Sequence[_Job], in_flight: int, advance: Advance
+) -> list[Scored]:
+    results: list[Scored | None] = [None] * len(pairs)
+    waiting = iter(jobs)
+    async with httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=TIMEOUT_SECONDS) as client:
+
+        async def worker() -> None:
+            for job in waiting:
+                answer = await _post(client, job)
+                for index, scored in _read(job, answer, pairs):
+                    results[index] = scored
+                advance(sum(len(group) for group in job.pairs))
+
+        await asyncio.gather(*(worker() for _ in range(in_flight)))
+    missing = [index for index, scored in enumerate(results) if scored is None]
+    if missing:
+        raise ScoringFailed(f"the server left {len(missing)} of {len(pairs)} pairs unanswered")
+    return [scored for scored in results if scored is not None]
+
+
+async def _post(client: httpx.AsyncClient, job: _Job) -> dict[str, Any]:
+    answer = await client.post(job.path, json=job.body)
+    if answer.status_code != 200:
+        raise ScoringFailed(f"{job.path} answered {answer.status_code}: {answer.text[:300]}")
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+def _read(job: _Job, answer: dict[str, Any], pairs: Sequence[Pair]) -> list[tuple[int, Scored]]:
+    if job.path == "/score":
+        return [
+            (index, Scored(tuple(one["logprobs"]), tuple(one["greedy"])))
+            for indexes, scores in zip(job.pairs, answer["scores"], strict=True)
+            for index, one in zip(indexes, scores, strict=True)
+        ]
+    choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+    filled = zip(job.pairs, choices, strict=True)
+    return [(index, _from_prompt_logprobs(pairs[index], choice)) for (index,), choice in filled]
+
+
+def _from_prompt_logprobs(pair: Pair, choice: dict[str, Any]) -> Scored:
+    """vLLM's form: one entry per prompt token, None for the first, else {token id: {"logprob", "rank", …}}."""
+    entries = choice.get("prompt_logprobs")
+    if not entries or len(entries) != len(pair.context) + len(pair.continuation):
+        raise ScoringFailed("the server ignored prompt_logprobs: its answer has no entry for each prompt token")
+    last = entries[len(pair.context) :]
+    chosen = [entry[str(token)] for entry, token in zip(last, pair.continuation, strict=True)]
+    return Scored(tuple(one["logprob"] for one in chosen), tuple(one["rank"] == 1 for one in chosen))

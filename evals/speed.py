@@ -1,0 +1,128 @@
+"""The closed-loop load client. It knows a server's dialect and nothing of engines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from engines.spec import Endpoint
+from evals.record import LoadPoint, Request, Speed
+from evals.workload import synthetic_prompts
+
+REQUEST_TIMEOUT_SECONDS = 600.0
+Advance = Callable[[int], None]
+
+
+class LoadFailed(Exception):
+    """The server did not do what was asked (no answer, wrong token counts): its speed means nothing."""
+
+
+@dataclass
+class _Stream:
+    """What has arrived of one streamed completion."""
+
+    chunks: list[tuple[float, int]] = field(default_factory=list)
+    tokens: int = 0
+    prompt_tokens: int = 0
+
+    def take(self, payload: dict[str, Any], now: float, *, chunk_usage: bool) -> None:
+        usage = payload.get("usage") or {}
+        self.prompt_tokens = usage.get("prompt_tokens", self.prompt_tokens)
+        choices = payload.get("choices") or []
+        if not choices:  # the closing chunk with usage alone
+            self.tokens = usage.get("completion_tokens", self.tokens)
+            return
+        counted = usage.get("completion_tokens") if chunk_usage else None
+        before, self.tokens = self.tokens, counted if counted is not None else self.tokens + 1
+        if self.tokens > before:
+            self.chunks.append((now, self.tokens))
+
+
+def measure_speed(
+    endpoint: Endpoint, loads: Sequence[LoadPoint], vocabulary: Sequence[int], *, repeats: int, seed: int,
+    advance: Advance = lambda _: None,
+) -> list[Speed]:  # fmt: skip
+    """Run every load point `repeats` times, after a warm-up with prompts of its own.
+
+    Raises LoadFailed where a request failed or had other token counts than asked for.
+    """
+    results = []
+    for number, load in enumerate(loads):
+        warm_up = LoadPoint(load.concurrency, load.concurrency, load.prompt_tokens, min(load.output_tokens, 4))
+        _run(endpoint, warm_up, vocabulary, seed=seed, repeat=1_000_000 + number)
+        measured = []
+        for repeat in range(repeats):
+            requests = _run(endpoint, load, vocabulary, seed=seed, repeat=1000 * number + repeat)
+            measured.append(tuple(requests))
+            advance(len(requests))
+        results.append(Speed(load, tuple(measured)))
+    return results
+
+
+def _run(endpoint: Endpoint, load: LoadPoint, vocabulary: Sequence[int], *, seed: int, repeat: int) -> list[Request]:
+    prompts = synthetic_prompts(vocabulary, load.requests, load.prompt_tokens, seed=seed, repeat=repeat)
+    requests = asyncio.run(_closed_loop(endpoint, load, prompts))
+    for request in requests:
+        _check(request, load)
+    return requests
+
+
+def _check(request: Request, load: LoadPoint) -> None:
+    if request.error:
+        raise LoadFailed(f"a request at concurrency {load.concurrency} failed: {request.error}")
+    counts = (request.prompt_tokens, request.output_tokens)
+    if counts != (load.prompt_tokens, load.output_tokens):
+        raise LoadFailed(
+            f"the server counted {counts[0]} prompt and {counts[1]} output tokens where {load.prompt_tokens} and "
+            f"{load.output_tokens} were asked for"
+        )
+
+
+async def _closed_loop(endpoint: Endpoint, load: LoadPoint, prompts: Sequence[list[int]]) -> list[Request]:
+    """Keep `concurrency` requests in flight: each worker sends its next request when the last one ended."""
+    waiting: Iterator[list[int]] = iter(prompts)
+    limits = httpx.Limits(max_connections=load.concurrency, max_keepalive_connections=load.concurrency)
+    async with httpx.AsyncClient(
+        base_url=endpoint.url, headers=endpoint.headers, timeout=REQUEST_TIMEOUT_SECONDS, limits=limits
+    ) as client:
+        origin = time.perf_counter()
+
+        async def worker() -> list[Request]:
+            return [await _complete(client, endpoint, prompt, load.output_tokens, origin) for prompt in waiting]
+
+        done = await asyncio.gather(*(worker() for _ in range(load.concurrency)))
+    return sorted((request for part in done for request in part), key=lambda request: request.sent_seconds)
+
+
+async def _complete(
+    client: httpx.AsyncClient, endpoint: Endpoint, prompt: list[int], output_tokens: int, origin: float
+) -> Request:
+    body = {
+        "model": "served", "prompt": prompt, "max_tokens": output_tokens, "temperature": 0, "ignore_eos": True,
+        "stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True},
+    }  # fmt: skip
+    stream, error = _Stream(), None
+    sent = time.perf_counter() - origin
+    try:
+        async with client.stream("POST", endpoint.dialect.completions, json=body) as response:
+            if response.status_code != 200:
+                error = f"HTTP {response.status_code}: {(await response.aread()).decode(errors='replace')[:300]}"
+            else:
+                async for payload in _events(response):
+                    stream.take(payload, time.perf_counter() - origin, chunk_usage=endpoint.dialect.chunk_usage)
+    except httpx.HTTPError as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    end = stream.chunks[-1][0] if stream.chunks and not error else time.perf_counter() - origin
+    return Request(sent, tuple(stream.chunks), end, stream.prompt_tokens, stream.tokens, error)
+
+
+async def _events(response: httpx.Response) -> Any:
+    async for line in response.aiter_lines():
+        if line.startswith("data: ") and line != "data: [DONE]":
+            yield json.loads(line[6:])

@@ -1,0 +1,1 @@
+"""What runs when. The only place that imports Prefect."""

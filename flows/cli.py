@@ -1,0 +1,231 @@
+"""The command line. Exit codes: 0 done, 1 something failed, 2 bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(
+    name="bitfrontier",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
+    epilog="Start with: bitfrontier sweep configs/quickstart.yaml",
+)
+console = Console()
+errors = Console(stderr=True)
+
+PlanArgument = Annotated[Path, typer.Argument(help="The plan, a YAML file such as configs/quickstart.yaml.")]
+DataRoot = Annotated[
+    str | None, typer.Option("--data-root", help="Local root of evaluation data; replaces the plan's `data`.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def main() -> None:
+    """Entry point: known errors become one message and an exit code, never a traceback."""
+    from engines.environment import EnvironmentFailed
+    from engines.process import ProcessFailed
+    from evals.tasks import DataError
+    from flows.plan import PlanError
+    from flows.sources import SourceError
+
+    try:
+        app()
+    except PlanError as error:
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except (EnvironmentFailed, ProcessFailed, DataError, SourceError) as error:
+        errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
+        sys.exit(130)
+
+
+@app.command()
+def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) -> None:
+    """Print every cell of a plan: environment, supported or why not, estimated time and disk. Runs nothing.
+
+    Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
+    """
+    from flows.check import check
+    from flows.estimate import estimate
+    from flows.plan import load_plan
+
+    sweep = check(load_plan(file), data_root=data_root)
+    guess = estimate(sweep)
+    rows = [
+        {
+            "cell": cell.name,
+            "model": cell.model.name,
+            "environments": [cell.quantization.method.environment, cell.choice.environment],
+            "supported": cell.unsupported is None,
+            "reason": cell.unsupported or "",
+            "estimated_seconds": round(guess.cells[index]),
+        }
+        for index, cell in enumerate(sweep.cells)
+    ]
+    if as_json:
+        total = {"estimated_seconds": round(guess.seconds), "estimated_bytes": guess.bytes}
+        print(json.dumps({"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total}, indent=1))
+        return
+    table = Table("cell", "model", "environments", "supported", "≈ s", title=f"{sweep.plan.name} on {sweep.device.name}")
+    for row in rows:
+        supported = "yes" if row["supported"] else f"no: {row['reason']}"
+        table.add_row(row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"]))
+    console.print(table)
+    console.print(
+        f"about {guess.seconds / 60:.0f} minutes and {guess.bytes / 1e9:.1f} GB of disk, not counting environments and "
+        f"downloads; scaled from {guess.basis}", highlight=False,
+    )  # fmt: skip
+
+
+@app.command()
+def sweep(
+    file: PlanArgument,
+    data_root: DataRoot = None,
+    runs: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
+    from flows.check import check
+    from flows.display import bars, current
+    from flows.embedded import prefect_api
+    from flows.plan import load_plan
+
+    checked = check(load_plan(file), data_root=data_root)
+    report = _already_done(checked, runs, retry_failed)
+    if report is None:
+        shown = errors if as_json else console
+        with bars(shown) as display:
+            token = current.set(display)
+            advance = display.overall("Prefect", 1)
+            with prefect_api(runs / checked.plan.name / "prefect.log"):
+                advance(1)
+                from flows.sweep import sweep as flow
+
+                report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs)))
+            current.reset(token)
+    _conclude(report, as_json=as_json)
+
+
+def _already_done(checked: Any, runs: Path, retry_failed: bool) -> Path | None:
+    """The report of a sweep that is complete, written again if trials are newer; None if there is work to do."""
+    from engines.environment import is_built
+    from flows import run
+    from flows.display import LogDisplay
+    from reports.html import write_report
+
+    environments = run.environments_of(checked)
+    if not all(is_built(one) for one in environments) or not (runs / checked.plan.name).exists():
+        return None
+    prepared = run.prepare(checked, environments, runs, LogDisplay(lambda text: None))
+    trials = [(row, run.finished(row)) for row in prepared.rows]
+    if retry_failed:
+        for row, trial in trials:
+            if trial is not None and trial.status == "failed":
+                row.file.unlink()
+                return None if _already_done(checked, runs, True) is None else None
+    if any(trial is None for _, trial in trials):
+        return None
+    report = prepared.folder / "report.html"
+    console_line = f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated"
+    errors.print(console_line, highlight=False)
+    newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
+    return report if report.exists() and report.stat().st_mtime >= newest else write_report(prepared.folder)
+
+
+def _conclude(report: Path, *, as_json: bool) -> None:
+    from reports.console import as_data, print_results
+    from reports.html import read_results
+
+    results = read_results(report.parent)
+    if as_json:
+        print(json.dumps({"report": str(report), **as_data(results)}, indent=1))
+    else:
+        print_results(results, console)
+        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    if any(trial.status == "failed" for trial in results.trials):
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A run's folder, such as runs/quickstart.")]) -> None:
+    """Write a run's report again from its trial files."""
+    from reports.html import write_report
+
+    if not (folder / "sweep.json").exists():
+        errors.print(f"error: {folder} has no sweep.json; give a run's folder, such as runs/quickstart", highlight=False)
+        raise typer.Exit(2)
+    _conclude(write_report(folder), as_json=False)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Show device, environments, sources and disk, and what to do about each problem."""
+    from flows.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([asdict(one) for one in findings], indent=1))
+    else:
+        table = Table("what", "state", "detail", "what to do")
+        for one in findings:
+            style = {"ok": "green", "missing": "yellow", "broken": "red"}[one.state]
+            table.add_row(one.what, f"[{style}]{one.state}[/{style}]", one.detail, one.remedy)
+        console.print(table)
+    if any(one.state == "broken" for one in findings):
+        raise typer.Exit(1)
+
+
+@app.command(name="methods")
+def list_methods(
+    name: Annotated[str | None, typer.Argument(help="Show this method alone, with its parameters.")] = None,
+) -> None:
+    """List the quantization methods, or one with its parameters."""
+    from flows.plan import suggestion
+    from quant.registry import methods
+
+    known = methods()
+    if name is not None and name not in known:
+        errors.print(f"error: unknown method '{name}'; {suggestion(name, list(known))}", highlight=False)
+        raise typer.Exit(2)
+    table = Table("method", "format", "environment", "what it does")
+    for one in known.values() if name is None else [known[name]]:
+        table.add_row(one.name, one.format, one.environment, one.summary)
+    console.print(table)
+    if name is not None:
+        _print_parameters(known[name].parameters)
+
+
+@app.command(name="engines")
+def list_engines() -> None:
+    """List the engines with their options."""
+    from engines.registry import engines_by_name
+
+    for one in engines_by_name().values():
+        console.print(f"[bold]{one.name}[/bold]: {one.summary} ({', '.join(f'{k}: {v}' for k, v in one.environments.items())})")
+        _print_parameters(one.options)
+
+
+def _print_parameters(parameters: Any) -> None:
+    table = Table("parameter", "type", "default")
+    for one in parameters:
+        kind = getattr(one.annotation, "__name__", "") or str(one.annotation).replace("typing.", "")
+        kind = kind if not str(one.annotation).startswith("typing.") else str(one.annotation).replace("typing.", "")
+        table.add_row(one.name, kind, "required" if one.required else str(one.default))
+    console.print(table, markup=False) if parameters else console.print("no parameters")
+
+
+if __name__ == "__main__":
+    main()

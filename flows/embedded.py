@@ -1,0 +1,67 @@
+"""Prefect without a server of the user's: a quiet API server of our own, on the loopback address, for one sweep.
+
+Prefect starts such a server by itself too, but leaves it behind when the sweep is killed; ours is guarded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from engines.environment import cache_folder
+from engines.process import Child, ProcessFailed, running, tail
+from engines.server import HOST, free_port
+
+READY_SECONDS = 180.0
+
+
+@contextlib.contextmanager
+def prefect_api(log: Path) -> Iterator[None]:
+    """Make an API reachable: the one that PREFECT_API_URL or the profile names, else a server of our own."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    if PREFECT_API_URL.value():
+        yield
+        return
+    port, password = free_port(), secrets.token_hex(16)
+    variables = {
+        "PREFECT_HOME": str(cache_folder() / "prefect"),
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+        "PREFECT_SERVER_API_AUTH_STRING": f"bitfrontier:{password}",
+    }
+    log.unlink(missing_ok=True)
+    command = [
+        sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+        "--host", HOST, "--port", str(port), "--log-level", "error", "--lifespan", "on",
+    ]  # fmt: skip
+    with running(command, variables, log) as child:
+        url = f"http://{HOST}:{port}/api"
+        _wait_until_ready(child, url, log)
+        settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: f"bitfrontier:{password}"}
+        with temporary_settings(updates=settings):
+            yield
+
+
+def _wait_until_ready(child: Child, url: str, log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if child.returncode is not None:
+            raise ProcessFailed(f"Prefect's server ended with exit code {child.returncode}; the end of {log}:\n{tail(log)}")
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", timeout=5).status_code in (200, 401):
+                return
+        time.sleep(0.2)
+    raise ProcessFailed(f"Prefect's server was not ready after {READY_SECONDS:.0f} s; the end of {log}:\n{tail(log)}")

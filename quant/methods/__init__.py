@@ -1,0 +1,1 @@
+"""One file, one method. A file here that uses `quant.registry.method` is found by itself."""

@@ -1,0 +1,40 @@
+"""FP8 (E4M3) weights and activations: dynamic and static are different things and carry different labels."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from quant.registry import method
+from quant.spec import Calibration, Scheme
+
+
+def scheme(parameters: Any) -> Scheme:
+    static = parameters["activations"] == "static"
+    return Scheme("fp8", "fp8", static_activations=static, kv_cache="fp8" if parameters["kv_cache_fp8"] else None)
+
+
+def calibrated(parameters: Any) -> bool:
+    return parameters["activations"] == "static" or bool(parameters["kv_cache_fp8"])
+
+
+@method("fp8", format="compressed-tensors", environment="llmcompressor", scheme=scheme, calibrated=calibrated)
+def fp8(
+    model: Path,
+    out: Path,
+    calibration: Calibration | None,
+    *,
+    activations: Literal["dynamic", "static"] = "dynamic",
+    kv_cache_fp8: bool = False,
+) -> None:
+    """FP8: per-channel weights with per-token activations, or static per-tensor scales from calibration."""
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+
+    from quant.oneshot import compress
+
+    kv_cache = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
+    modifier = QuantizationModifier(
+        targets=["Linear"],
+        scheme="FP8_DYNAMIC" if activations == "dynamic" else "FP8",
+        ignore=["lm_head"],
+        kv_cache_scheme=kv_cache if kv_cache_fp8 else None,
+    )
+    compress(model, out, [modifier], calibration)

@@ -1,0 +1,26 @@
+"""The baseline: no quantization, only the type that the weights are stored in."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from quant.registry import method
+from quant.spec import Scheme
+
+NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def scheme(parameters: Any) -> Scheme:
+    name = NAMES[parameters["dtype"]]
+    return Scheme(name, name)
+
+
+@method("none", format="safetensors", environment="llmcompressor", scheme=scheme)
+def none(model: Path, out: Path, *, dtype: Literal["fp32", "bf16", "fp16"] = "fp16") -> None:
+    """The unquantized baseline, cast to one type."""
+    import torch
+
+    from quant.oneshot import copy_tokenizer, load_source
+
+    loaded = load_source(model)
+    loaded.to(getattr(torch, NAMES[dtype])).save_pretrained(out)
+    copy_tokenizer(model, out)

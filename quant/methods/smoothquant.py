@@ -1,0 +1,28 @@
+"""SmoothQuant (Xiao et al., arXiv 2211.10438), then INT8 W8A8."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from quant.registry import method
+from quant.spec import Calibration, Range, Scheme
+
+
+def scheme(parameters: Any) -> Scheme:
+    return Scheme("int8", "int8")
+
+
+@method("smoothquant", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
+def smoothquant(
+    model: Path, out: Path, calibration: Calibration, *, strength: Annotated[float, Range(0.0, 1.0)] = 0.8
+) -> None:
+    """INT8 W8A8 after moving activation outliers into the weights: per-channel weights, per-token activations."""
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+
+    from quant.oneshot import compress
+
+    modifiers = [
+        SmoothQuantModifier(smoothing_strength=strength),
+        QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=["lm_head"]),
+    ]
+    compress(model, out, modifiers, calibration)

@@ -1,0 +1,106 @@
+"""What the llm-compressor methods share: load in float32, apply modifiers, save in float16.
+
+Imported by method files at call time only: everything here needs the environment `llmcompressor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from quant.progress import report
+from quant.spec import Calibration
+
+
+def load_source(model: Path) -> Any:
+    """The unquantized model in float32, from safetensors, without remote code."""
+    from transformers import AutoModelForCausalLM
+
+    report("load", 0, 1)
+    loaded = AutoModelForCausalLM.from_pretrained(
+        model, dtype="float32", use_safetensors=True, trust_remote_code=False, local_files_only=True
+    )
+    report("load", 1, 1)
+    return loaded.eval()
+
+
+def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Calibration | None) -> None:
+    """Run `modifiers` on `model` and write a compressed-tensors checkpoint to `out`.
+
+    Calibration rows are used in their order, unshuffled: the tool's own shuffle has no seed.
+    """
+    import torch
+    from llmcompressor import oneshot
+
+    _prepare_for_cpu()
+    _report_layers()
+    loaded = load_source(model)
+    arguments: dict[str, Any] = {}
+    if calibration is not None:
+        arguments = {
+            "dataset": _dataset(calibration),
+            "num_calibration_samples": calibration.samples,
+            "max_seq_length": calibration.length,
+            "shuffle_calibration_samples": False,
+        }
+    oneshot(model=loaded, recipe=list(modifiers), log_dir=None, **arguments)
+    report("save", 0, 1)
+    loaded.to(torch.float16)
+    loaded.save_pretrained(out, save_compressed=True)
+    copy_tokenizer(model, out)
+    report("save", 1, 1)
+
+
+def copy_tokenizer(model: Path, out: Path) -> None:
+    """The tokenizer's files, byte for byte: a quantizer has no reason to change them."""
+    names = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab*", "merges.txt", "generation_config.json")
+    for pattern in names:
+        for file in model.glob(pattern):
+            (out / file.name).write_bytes(file.read_bytes())
+
+
+def _dataset(calibration: Calibration) -> Any:
+    import numpy as np
+    from datasets import Dataset
+
+    ids = np.load(calibration.token_ids, allow_pickle=False).tolist()
+    return Dataset.from_dict({"input_ids": ids, "attention_mask": [[1] * len(row) for row in ids]})
+
+
+def _prepare_for_cpu() -> None:
+    """Pinning memory needs an accelerator; without one llm-compressor 0.14 fails instead of going on."""
+    import torch
+    from llmcompressor.pipelines import cache
+
+    if not torch.accelerator.is_available() and hasattr(cache.IntermediatesCache, "pin_memory"):
+        cache.IntermediatesCache.pin_memory = lambda self, *args, **kwargs: None
+
+
+def _report_layers() -> None:
+    """Pass the sequential pipeline's own bar on to our progress channel."""
+    import llmcompressor.pipelines.sequential.pipeline as pipeline
+
+    original = pipeline.tqdm
+
+    class Reported(original):  # type: ignore[misc, valid-type]
+        def update(self, n: float | None = 1) -> bool | None:
+            shown: bool | None = super().update(n)
+            if self.total:
+                report("calibrate", self.n, self.total)
+            return shown
+
+    pipeline.tqdm = Reported
+
+
+def weight_only(bits: int, group_size: int, *, symmetric: bool) -> Any:
+    """W{bits}A16 on all linear layers but the head; group_size 0 means one scale per output channel."""
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme, QuantizationStrategy
+
+    weights = QuantizationArgs(
+        num_bits=bits,
+        symmetric=symmetric,
+        strategy=QuantizationStrategy.GROUP if group_size else QuantizationStrategy.CHANNEL,
+        group_size=group_size or None,
+    )
+    return QuantizationScheme(targets=["Linear"], weights=weights)

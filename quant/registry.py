@@ -1,0 +1,153 @@
+"""Finding methods: a function with the `@method` decorator in `quant/methods/` or behind the entry point group
+`bitfrontier.methods` is known to the plan, the worker, the command line and the report without another edit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+import quant.methods
+from quant.spec import Scheme
+
+ENTRY_POINT_GROUP = "bitfrontier.methods"
+SchemeOf = Callable[[Mapping[str, Any]], Scheme]
+
+
+class MethodError(Exception):
+    """A method file breaks the contract; the message names the file and the fix."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One keyword-only argument of a method, as the plan sees it. `annotation` is the resolved type."""
+
+    name: str
+    annotation: Any
+    default: Any
+    required: bool
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered method. `needs_calibration` is asked with the resolved parameters."""
+
+    name: str
+    format: str
+    environment: str
+    function: Callable[..., None]
+    scheme: SchemeOf
+    needs_calibration: Callable[[Mapping[str, Any]], bool]
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def summary(self) -> str:
+        return (inspect.getdoc(self.function) or "").splitlines()[0]
+
+    @property
+    def file(self) -> str:
+        return inspect.getfile(self.function)
+
+
+def method(
+    name: str,
+    *,
+    format: str,
+    environment: str,
+    scheme: SchemeOf | None = None,
+    calibrated: Callable[[Mapping[str, Any]], bool] | None = None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register `function(model: Path, out: Path, [calibration: Calibration,] *, parameters…)` as a method.
+
+    `format` names the checkpoint format that engines declare support for; `environment` names a file in
+    `configs/environments/` (without .txt). `scheme` tells the numeric format from the parameters; without it the
+    weights count as `unknown`. `calibrated` tells from the parameters whether the calibration set is used; the
+    default is yes exactly if the function takes a third positional argument.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        function.__method__ = _build(function, name, format, environment, scheme, calibrated)  # type: ignore[attr-defined]
+        return function
+
+    return register
+
+
+def _build(
+    function: Callable[..., None],
+    name: str,
+    format: str,
+    environment: str,
+    scheme: SchemeOf | None,
+    calibrated: Callable[[Mapping[str, Any]], bool] | None,
+) -> Method:
+    where = f"{inspect.getfile(function)}: method '{name}'"
+    if not inspect.getdoc(function):
+        raise MethodError(f"{where} has no docstring; its first line is what `bitfrontier methods` prints")
+    positional = [p.name for p in _arguments(function) if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    if positional not in (["model", "out"], ["model", "out", "calibration"]):
+        raise MethodError(f"{where} must take (model, out) or (model, out, calibration), then * and its parameters")
+    takes_calibration = len(positional) == 3
+    return Method(
+        name=name,
+        format=format,
+        environment=environment,
+        function=function,
+        scheme=scheme or (lambda _: Scheme("unknown")),
+        needs_calibration=calibrated or (lambda _: takes_calibration),
+        parameters=_parameters(function, where),
+    )
+
+
+def _arguments(function: Callable[..., None]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
+def _parameters(function: Callable[..., None], where: str) -> tuple[Parameter, ...]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    found = []
+    for argument in _arguments(function):
+        if argument.kind is not inspect.Parameter.KEYWORD_ONLY:
+            continue
+        if argument.name not in hints:
+            raise MethodError(f"{where}: parameter '{argument.name}' needs a type, such as `{argument.name}: int`")
+        required = argument.default is inspect.Parameter.empty
+        found.append(
+            Parameter(argument.name, hints[argument.name], None if required else argument.default, required)
+        )
+    return tuple(found)
+
+
+@cache
+def methods() -> Mapping[str, Method]:
+    """Every known method by name. An import that fails is raised, never skipped."""
+    modules = [
+        importlib.import_module(f"quant.methods.{info.name}") for info in pkgutil.iter_modules(quant.methods.__path__)
+    ]
+    modules += [_load_entry_point(point) for point in entry_points(group=ENTRY_POINT_GROUP)]
+    found: dict[str, Method] = {}
+    for module in modules:
+        for one in methods_in(module):
+            if one.name in found and found[one.name].file != one.file:
+                raise MethodError(f"method '{one.name}' is defined in {found[one.name].file} and in {one.file}")
+            found[one.name] = one
+    return found
+
+
+def methods_in(module: object) -> list[Method]:
+    """The methods that are defined in a module (not those it imports)."""
+    found = [getattr(value, "__method__", None) for value in vars(module).values() if callable(value)]
+    name = getattr(module, "__name__", "")
+    return [one for one in found if one is not None and one.function.__module__ == name]
+
+
+def _load_entry_point(point: Any) -> object:
+    target = point.load()
+    return target if inspect.ismodule(target) else sys.modules[target.__module__]

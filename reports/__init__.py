@@ -1,0 +1,1 @@
+"""What is concluded. Reads only trial files."""

@@ -1,0 +1,118 @@
+"""Which cell to run: the fastest that keeps the plan's limits, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from evals.statistics import Estimate
+from reports.metrics import CellMetrics
+
+Verdict = Literal["meets", "fails", "undecided", "baseline"]
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a cell must keep of its baseline: mean accuracy at least, perplexity at most, as ratios."""
+
+    accuracy_recovery: float
+    perplexity_ratio: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A cell with its verdict under the limits and one sentence why."""
+
+    cell: CellMetrics
+    verdict: Verdict
+    why: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The recommendation. `sure` is False where intervals overlap or a limit is undecided; `caveats` say which."""
+
+    chosen: Judged | None
+    caveats: tuple[str, ...]
+    best: tuple[tuple[str, str, str], ...]
+
+
+def judge(cell: CellMetrics, limits: Limits) -> Judged:
+    """fails if an interval lies wholly beyond a limit, meets if all lie within, else undecided."""
+    if cell.trial.method == "none":
+        return Judged(cell, "baseline", "the unquantized baseline")
+    checks = [
+        _check("accuracy recovered", cell.recovery, limits.accuracy_recovery, at_least=True),
+        _check("perplexity ratio", cell.perplexity_ratio, limits.perplexity_ratio, at_least=False),
+    ]
+    known = [one for one in checks if one is not None]
+    if not known:
+        return Judged(cell, "undecided", "no baseline was measured in this engine to compare with")
+    for verdict in ("fails", "undecided"):
+        reasons = [why for state, why in known if state == verdict]
+        if reasons:
+            return Judged(cell, verdict, "; ".join(reasons))  # type: ignore[arg-type]
+    return Judged(cell, "meets", "; ".join(why for _, why in known))
+
+
+def _check(name: str, estimate: Estimate | None, limit: float, *, at_least: bool) -> tuple[Verdict, str] | None:
+    if estimate is None:
+        return None
+    text = f"{name} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    text += f", {'at least' if at_least else 'at most'} {limit:g}"
+    good = estimate.low >= limit if at_least else estimate.high <= limit
+    bad = estimate.high < limit if at_least else estimate.low > limit
+    return ("meets" if good else "fails" if bad else "undecided"), text
+
+
+def decide(judged: Sequence[Judged]) -> Answer:
+    """The highest throughput at the highest concurrency among cells that do not fail a limit.
+
+    A cell that fails can win nothing: not throughput, not memory, not balance.
+    """
+    allowed = [one for one in judged if one.verdict != "fails" and one.cell.loads]
+    if not allowed:
+        return Answer(None, ("no cell was measured that keeps the limits",), ())
+    ranked = sorted(allowed, key=lambda one: _rate(one).value, reverse=True)
+    return Answer(ranked[0], tuple(_caveats(ranked)), tuple(_best(ranked)))
+
+
+def _rate(one: Judged) -> Estimate:
+    return one.cell.busiest.output_rate
+
+
+def _caveats(ranked: Sequence[Judged]) -> list[str]:
+    chosen = ranked[0]
+    notes = []
+    if chosen.verdict == "undecided":
+        notes.append(f"whether {chosen.cell.trial.name} keeps the limits is undecided: {chosen.why}; score more items")
+    for other in ranked[1:]:
+        if _rate(other).high >= _rate(chosen).low:
+            notes.append(
+                f"its throughput cannot be told from that of {other.cell.trial.name} "
+                f"({_rate(chosen).value:.1f} against {_rate(other).value:.1f} output tokens/s, intervals overlap)"
+            )
+    return notes
+
+
+def _best(ranked: Sequence[Judged]) -> list[tuple[str, str, str]]:
+    rows = [("best throughput", ranked[0], f"{_rate(ranked[0]).value:.1f} output tokens/s")]
+    with_memory = [one for one in ranked if one.cell.peak_bytes]
+    if with_memory:
+        least = min(with_memory, key=lambda one: one.cell.peak_bytes or 0)
+        rows.append(("best memory", least, f"{(least.cell.peak_bytes or 0) / GIB:.2f} GiB peak"))
+    scored = [one for one in with_memory if one.cell.accuracy]
+    if scored:
+        balanced = max(scored, key=balance)
+        rows.append(("best balance", balanced, f"{balance(balanced):.1f} tokens/s × accuracy ÷ GiB"))
+    return [(title, one.cell.trial.name, text) for title, one, text in rows]
+
+
+def balance(one: Judged) -> float:
+    """The field's balance score: throughput × mean accuracy ÷ peak memory in GiB. A column, never the decider."""
+    accuracy, peak = one.cell.accuracy, one.cell.peak_bytes
+    if accuracy is None or not peak:
+        return 0.0
+    return _rate(one).value * accuracy.value / (peak / GIB)

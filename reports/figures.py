@@ -1,0 +1,140 @@
+"""The three frontiers as matplotlib figures; the same trials give the same bytes."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from evals.statistics import Estimate
+from reports.metrics import CellMetrics
+from reports.pareto import Point, frontier, surely_dominated
+
+GIB = 1024**3
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
+STYLE = {"svg.hashsalt": "bitfrontier", "svg.fonttype": "path", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
+Axis = Callable[[CellMetrics], Estimate | None]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What one figure shows. An axis with `less` is better to the left or below."""
+
+    name: str
+    title: str
+    x: Axis
+    x_label: str
+    x_less: bool
+    y: Axis
+    y_label: str
+    y_less: bool
+
+
+def throughput(cell: CellMetrics) -> Estimate | None:
+    return cell.busiest.output_rate if cell.loads else None
+
+
+def peak_gib(cell: CellMetrics) -> Estimate | None:
+    return None if cell.peak_bytes is None else Estimate(*[cell.peak_bytes / GIB] * 3, 1)
+
+
+def accuracy_percent(cell: CellMetrics) -> Estimate | None:
+    return cell.accuracy.map(lambda x: 100 * x) if cell.accuracy else None
+
+
+def latency_seconds(cell: CellMetrics) -> Estimate | None:
+    if not cell.loads or not cell.calmest.latency.e2e:
+        return None
+    return Estimate(*[cell.calmest.latency.e2e[0]] * 3, cell.calmest.load.requests)
+
+
+def plots(busiest: int, calmest: int) -> tuple[Plot, ...]:
+    """The three figures; `busiest` and `calmest` are the concurrencies that they speak of."""
+    rate = f"output tokens per second at concurrency {busiest}"
+    accuracy = "mean accuracy, %"
+    return (
+        Plot("accuracy-throughput", "Accuracy against throughput", throughput, rate, False, accuracy_percent, accuracy, False),
+        Plot("memory-throughput", "Memory against throughput", throughput, rate, False, peak_gib, "peak memory, GiB", True),
+        Plot("accuracy-latency", f"Accuracy against latency at concurrency {calmest}", latency_seconds, "median end-to-end latency, s", True, accuracy_percent, accuracy, False),
+    )  # fmt: skip
+
+
+def oriented(cells: Sequence[CellMetrics], plot: Plot) -> list[Point]:
+    """The cells that have both values, with axes turned so that more is better."""
+    found = []
+    for cell in cells:
+        x, y = plot.x(cell), plot.y(cell)
+        if x is not None and y is not None:
+            found.append(Point(cell.trial.key, cell.trial.name, _turn(x, plot.x_less), _turn(y, plot.y_less)))
+    return found
+
+
+def _turn(estimate: Estimate, less_is_better: bool) -> Estimate:
+    return estimate.map(lambda value: -value) if less_is_better else estimate
+
+
+def draw(cells: Sequence[CellMetrics], plot: Plot) -> Figure:
+    """One figure: a point with its intervals per cell, the frontier as a line, dominated cells faded."""
+    points = oriented(cells, plot)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
+        engines = sorted({cell.trial.engine for cell in cells})
+        by_key = {point.key: point for point in points}
+        for cell in cells:
+            if cell.trial.key in by_key:
+                colour = COLOURS[engines.index(cell.trial.engine) % len(COLOURS)]
+                faded = surely_dominated(by_key[cell.trial.key], points)
+                _draw_cell(axes, cell, plot, colour, 0.4 if faded else 1.0)
+        _draw_frontier(axes, points, plot)
+        for number, engine in enumerate(engines):
+            axes.plot([], [], "o", color=COLOURS[number % len(COLOURS)], label=engine)
+        axes.legend(loc="best", frameon=False)
+        axes.set_xlabel(plot.x_label + (" (less is better)" if plot.x_less else ""))
+        axes.set_ylabel(plot.y_label + (" (less is better)" if plot.y_less else ""))
+        axes.set_title(plot.title)
+        axes.margins(0.12)
+    return figure
+
+
+def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, colour: str, alpha: float) -> None:
+    x, y = plot.x(cell), plot.y(cell)
+    assert x is not None and y is not None
+    axes.errorbar(
+        x.value, y.value, xerr=_error(x), yerr=_error(y), fmt="o", color=colour, alpha=alpha, capsize=2, linewidth=0.8
+    )
+    label = cell.trial.method_label.replace("$", r"\$")  # a dollar sign would start a formula
+    axes.annotate(label, (x.value, y.value), xytext=(5, 5), textcoords="offset points", fontsize=8, alpha=alpha)
+
+
+def _error(one: Estimate) -> list[list[float]] | None:
+    if not (math.isfinite(one.low) and math.isfinite(one.high)) or one.low == one.high:
+        return None
+    return [[max(one.value - one.low, 0.0)], [max(one.high - one.value, 0.0)]]
+
+
+def _draw_frontier(axes: Axes, points: Sequence[Point], plot: Plot) -> None:
+    best = sorted(frontier(points), key=lambda point: point.x.value)
+    xs = [-p.x.value if plot.x_less else p.x.value for p in best]
+    ys = [-p.y.value if plot.y_less else p.y.value for p in best]
+    axes.plot(xs, ys, "--", color="#888888", linewidth=1, zorder=0, label="frontier, by values")
+
+
+def save(figure: Figure, folder: Path, name: str) -> str:
+    """Write NAME.svg and NAME.png without a time stamp; returns the SVG for the page."""
+    with plt.rc_context(STYLE):
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": "bitfrontier"})
+        figure.savefig(folder / f"{name}.png", dpi=150, metadata={"Software": "bitfrontier"})
+    plt.close(figure)
+    svg = buffer.getvalue()
+    (folder / f"{name}.svg").write_text(svg, encoding="utf-8")
+    return svg[svg.index("<svg") :]

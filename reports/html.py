@@ -1,0 +1,128 @@
+"""One self-contained page: the answer first, then figures, all cells, evidence. No network, no clock."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from evals.record import Trial, read_trial
+from evals.statistics import Estimate
+from reports.decide import Answer, Judged, Limits, balance, decide, judge
+from reports.figures import draw, oriented, plots, save
+from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
+from reports.pareto import frontier, surely_dominated
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Results:
+    """The trials of a sweep with all that was computed from them. `about` is the sweep's own description."""
+
+    about: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    cells: tuple[CellMetrics, ...]
+    judged: tuple[Judged, ...]
+    answer: Answer
+
+
+def read_results(folder: Path) -> Results:
+    """Read `sweep.json` and the trials that it names. A trial that is missing is simply not there yet."""
+    about = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    files = [folder / "trials" / name for name in about["trials"]]
+    trials = tuple(read_trial(file) for file in files if file.exists())
+    return conclude(about, trials)
+
+
+def conclude(about: Mapping[str, Any], trials: Sequence[Trial]) -> Results:
+    """Compute every statistic, compare each cell with its model's baseline in the same engine, decide."""
+    good = [trial for trial in trials if trial.status == "ok"]
+    baselines = {(t.model, t.engine): t for t in good if t.method == "none"}
+    cells = tuple(cell_metrics(trial, baselines.get((trial.model, trial.engine))) for trial in good)
+    limits = Limits(**about["limits"])
+    judged = tuple(judge(cell, limits) for cell in cells)
+    return Results(about, tuple(trials), cells, judged, decide(judged))
+
+
+def write_report(folder: Path) -> Path:
+    """Write report.html and figures/*.svg, *.png. The page appears whole or not at all."""
+    results = read_results(folder)
+    figures_folder = folder / "figures"
+    figures_folder.mkdir(exist_ok=True)
+    page = render(results, _figures(results, figures_folder))
+    out = folder / "report.html"
+    partial = out.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(out)
+    return out
+
+
+def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
+    if not results.cells:
+        return []
+    first = results.cells[0]
+    found = []
+    for plot in plots(first.busiest.load.concurrency, first.calmest.load.concurrency):
+        points = oriented(results.cells, plot)
+        svg = save(draw(results.cells, plot), folder, plot.name)
+        best = frontier(points)
+        on_frontier = [point.name for point in best]
+        open_ = [p.name for p in points if p not in best and not surely_dominated(p, points)]
+        found.append({"plot": plot, "svg": Markup(svg), "frontier": on_frontier, "open": open_})  # our own SVG, no user markup
+    return found
+
+
+def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
+    """The page. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all scripts."""
+    environment = Environment(
+        loader=PackageLoader("reports"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"gib": gib, "interval": interval, "ms": milliseconds, "number": number}
+    verdicts = {one.cell.trial.key: one for one in results.judged}
+    cells = {cell.trial.key: cell for cell in results.cells}
+    return environment.get_template("report.html").render(
+        about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
+        figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
+    )  # fmt: skip
+
+
+def task_columns(cells: Sequence[CellMetrics]) -> list[tuple[str, str]]:
+    """(task, metric) of every column, in the plan's order, over all cells."""
+    seen: dict[tuple[str, str], None] = {}
+    for cell in cells:
+        seen |= dict.fromkeys((one.task, one.metric) for one in cell.tasks)
+    return list(seen)
+
+
+def find_task(cell: CellMetrics, column: tuple[str, str]) -> TaskMetrics | None:
+    return next((one for one in cell.tasks if (one.task, one.metric) == column), None)
+
+
+def gib(value: float | None) -> str:
+    return "–" if value is None else f"{value / GIB:.2f}"
+
+
+def milliseconds(value: float) -> str:
+    return f"{1000 * value:.0f}"
+
+
+def number(value: float) -> str:
+    """Four significant digits at most, without an exponent."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
+
+
+def interval(one: Estimate | None, scale: float = 1.0) -> str:
+    """`value [low, high]`, or a dash where there is none."""
+    if one is None:
+        return "–"
+    return f"{number(one.value * scale)} [{number(one.low * scale)}, {number(one.high * scale)}]"
