@@ -146,7 +146,7 @@ def pip_settings() -> dict[str, list[str]]:
     files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", f"{sys.base_prefix}/pip.conf"]
     files += [os.environ["PIP_CONFIG_FILE"]] if os.environ.get("PIP_CONFIG_FILE") else []
     parser = configparser.RawConfigParser()
-    parser.read([os.path.expanduser(file) for file in files])
+    parser.read([Path(file).expanduser() for file in files])
     found: dict[str, list[str]] = {}
     for key in ("index-url", "extra-index-url", "find-links"):
         for section in ("global", "install"):

@@ -21,12 +21,14 @@ class Dialect:
     vLLM's field of `/v1/completions`, "none" means accuracy cannot be measured there.
     `chunk_usage`: every streamed chunk carries the number of tokens so far (`continuous_usage_stats`).
     `metrics`: Prometheus text at this path, or None; `kv_peak_gauge` is the gauge there of KV bytes in use at most.
+    `label_logprobs`: log-probabilities of named next tokens can be asked for (`logprob_token_ids`).
     """
 
     prompt_logprobs: PromptLogprobs
     chunk_usage: bool
     metrics: str | None
     kv_peak_gauge: str | None = None
+    label_logprobs: bool = False
     health: str = "/health"
     completions: str = "/v1/completions"
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TQDM_DISABLE", "1")  # lm-eval's bars would break our own display
 
 import lm_eval.evaluator
 from lm_eval import simple_evaluate
@@ -28,7 +25,7 @@ logging.getLogger("lm_eval").setLevel(logging.ERROR)
 lm_eval.evaluator.get_git_commit_hash = lambda: None  # it prints "fatal: not a git repository" past every filter
 
 
-class EndpointLM(TemplateLM):
+class EndpointLM(TemplateLM):  # type: ignore[misc]
     """The model behind an endpoint, as lm-eval sees it. Encodes and windows exactly as lm-eval's `hf` model does.
 
     `max_length` is the window of every engine alike: a context is cut on the left to fit, and a rolling window
@@ -85,7 +82,9 @@ class EndpointLM(TemplateLM):
         kept = (context + continuation)[-(self._max_length + 1) :]
         split = len(kept) - len(continuation)
         if split < 1:
-            raise ValueError(f"a continuation of {len(continuation)} tokens does not fit a window of {self._max_length}")
+            raise ValueError(
+                f"a continuation of {len(continuation)} tokens does not fit a window of {self._max_length}"
+            )
         return Pair(tuple(kept[:split]), tuple(continuation))
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:

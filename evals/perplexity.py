@@ -34,7 +34,7 @@ class PerplexitySpec:
 
 
 def wikitext2_test(root: Path | None) -> str:
-    r"""WikiText-2's test rows joined by "\n\n", as the papers' code does; without a root, from the hub. Raises DataError."""
+    r"""WikiText-2's test rows joined by "\n\n", as the papers' code does, from a root or the hub. Raises DataError."""
     if root is None:
         import datasets
 

@@ -72,14 +72,15 @@ def mmlu_tables(files: Path) -> Tables:
     names = [folder.name for folder in (files / ARROW / "hails/mmlu_no_train").iterdir() if folder.is_dir()]
     return {
         subject: {
-            split: read_arrow(files, f"hails/mmlu_no_train/{subject}/{split}") for split in ("dev", "validation", "test")
+            split: read_arrow(files, f"hails/mmlu_no_train/{subject}/{split}")
+            for split in ("dev", "validation", "test")
         }
         for subject in sorted(names)
     }
 
 
 def lambada_tables(files: Path) -> Tables:
-    """LAMBADA with every run of white space collapsed to one space: not the hub's text, so never to be compared with it."""
+    """LAMBADA with every run of white space collapsed to one space: not the hub's text, not comparable with it."""
     texts = [f"{doc['query']} {doc['choices'][0]}" for doc in read_docs(files, "lambada/bpb_0shot")]
     return {"default": {"test": pa.table({"text": texts})}}
 
@@ -99,7 +100,7 @@ def write_folder(folder: Path, tables: Tables, licence: str = "mit") -> None:
             pq.write_table(table, folder / path, compression="zstd")
             digest.update((folder / path).read_bytes())
             entries += [f"  - split: {split}", f"    path: {path}"]
-        # `datasets` keys its cache on a folder's name and this block, not on its path or data: the digest keeps two roots apart
+        # `datasets` keys its cache on a folder's name and this block alone: the digest keeps two roots apart
         lines += [f"- config_name: {config}", f"  description: sha256 {digest.hexdigest()}", "  data_files:", *entries]
     (folder / "README.md").write_text("\n".join([*lines, "---", ""]), encoding="utf-8")
 

@@ -13,7 +13,7 @@ from engines.spec import Endpoint
 
 TIMEOUT_SECONDS = 1800.0
 ITEM_TOKENS_PER_REQUEST = 2048
-IN_FLIGHT = {"score": 2, "prompt_logprobs": 2}
+IN_FLIGHT = {"score": 2, "prompt_logprobs": 4}
 Advance = Callable[[int], None]
 
 
@@ -54,7 +54,11 @@ def score(endpoint: Endpoint, pairs: Sequence[Pair], advance: Advance = lambda _
     strategy = endpoint.dialect.prompt_logprobs
     if strategy == "none":
         raise ScoringFailed("this server gives no log-probabilities of a prompt, so accuracy cannot be measured in it")
-    jobs = _score_jobs(pairs) if strategy == "score" else _completion_jobs(endpoint, pairs)
+    jobs = (
+        _score_jobs(pairs)
+        if strategy == "score"
+        else [*_label_jobs(endpoint, pairs), *_completion_jobs(endpoint, pairs)]
+    )
     return asyncio.run(_run(endpoint, pairs, jobs, IN_FLIGHT[strategy], advance))
 
 
@@ -63,7 +67,9 @@ def _score_jobs(pairs: Sequence[Pair]) -> list[_Job]:
     by_context: dict[tuple[int, ...], list[int]] = {}
     for index, pair in enumerate(pairs):
         by_context.setdefault(pair.context, []).append(index)
-    jobs, group, tokens = [], [], 0
+    jobs: list[_Job] = []
+    group: list[tuple[int, ...]] = []
+    tokens = 0
     for context in sorted(by_context, key=len):
         size = len(context) + sum(len(pairs[index].continuation) for index in by_context[context])
         if group and tokens + size > ITEM_TOKENS_PER_REQUEST:
@@ -86,14 +92,39 @@ def _score_job(
 
 def _completion_jobs(endpoint: Endpoint, pairs: Sequence[Pair]) -> list[_Job]:
     """Completions with prompt log-probabilities; prompts of similar length share a request."""
+    if endpoint.dialect.label_logprobs:
+        chosen = [index for index, pair in enumerate(pairs) if len(pair.continuation) > 1]
+    else:
+        chosen = list(range(len(pairs)))
     sizes = [len(pair.context) + len(pair.continuation) for pair in pairs]
-    jobs, group = [], []
-    for index in sorted(range(len(pairs)), key=lambda i: sizes[i]):
+    jobs: list[_Job] = []
+    group: list[int] = []
+    for index in sorted(chosen, key=lambda i: sizes[i]):
         if group and sizes[index] * (len(group) + 1) > ITEM_TOKENS_PER_REQUEST:
             jobs.append(_completion_job(endpoint, pairs, group))
             group = []
         group.append(index)
     return [*jobs, _completion_job(endpoint, pairs, group)] if group else jobs
+
+
+def _label_jobs(endpoint: Endpoint, pairs: Sequence[Pair]) -> list[_Job]:
+    """One forward pass for all one-token continuations of a context: the next token's log-probabilities say it all."""
+    if not endpoint.dialect.label_logprobs:
+        return []
+    by_context: dict[tuple[int, ...], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        if len(pair.continuation) == 1:
+            by_context.setdefault(pair.context, []).append(index)
+    jobs: list[_Job] = []
+    for context in sorted(by_context, key=len):
+        indexes = by_context[context]
+        body = {
+            "model": "served", "prompt": list(context), "max_tokens": 1, "temperature": 0, "logprobs": 0,
+            "logprob_token_ids": sorted({pairs[index].continuation[0] for index in indexes}),
+            "return_tokens_as_token_ids": True,
+        }  # fmt: skip
+        jobs.append(_Job(endpoint.dialect.completions, body, (tuple(indexes),)))
+    return jobs
 
 
 def _completion_job(endpoint: Endpoint, pairs: Sequence[Pair], group: Sequence[int]) -> _Job:
@@ -138,9 +169,20 @@ def _read(job: _Job, answer: dict[str, Any], pairs: Sequence[Pair]) -> list[tupl
             for indexes, scores in zip(job.pairs, answer["scores"], strict=True)
             for index, one in zip(indexes, scores, strict=True)
         ]
+    if "logprob_token_ids" in job.body:
+        return [(index, _from_labels(pairs[index], answer["choices"][0])) for index in job.pairs[0]]
     choices = sorted(answer["choices"], key=lambda choice: choice["index"])
     filled = zip(job.pairs, choices, strict=True)
     return [(index, _from_prompt_logprobs(pairs[index], choice)) for (index,), choice in filled]
+
+
+def _from_labels(pair: Pair, choice: dict[str, Any]) -> Scored:
+    """vLLM's form: the sampled (most likely) token and the asked ones, as {"token_id:7042": log-probability}."""
+    logprobs = choice["logprobs"]
+    name = f"token_id:{pair.continuation[0]}"
+    if name not in logprobs["top_logprobs"][0]:
+        raise ScoringFailed("the server ignored logprob_token_ids: a token that was asked for is not in its answer")
+    return Scored((logprobs["top_logprobs"][0][name],), (logprobs["tokens"][0] == name,))
 
 
 def _from_prompt_logprobs(pair: Pair, choice: dict[str, Any]) -> Scored:

@@ -30,6 +30,11 @@ class Estimate:
         return Estimate(function(self.value), ends[0], ends[1], self.count)
 
 
+def exact(value: float, count: int = 1) -> Estimate:
+    """A value that was read, not estimated: its interval is itself."""
+    return Estimate(value, value, value, count)
+
+
 def mean_t(values: Sequence[float]) -> Estimate:
     """Mean with Student's t interval (sample standard deviation, n − 1). One value has an unbounded interval."""
     data = np.asarray(values, dtype=np.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -99,7 +100,9 @@ def _splits(folder: Path) -> set[str]:
     return {entry["split"] for config in configs for entry in config["data_files"]}
 
 
-def _override(spec: TaskSpec, kind: str, config: Mapping[str, Any], root: Path | None, cache_dir: Path) -> dict[str, Any]:
+def _override(
+    spec: TaskSpec, kind: str, config: Mapping[str, Any], root: Path | None, cache_dir: Path
+) -> dict[str, Any]:
     """What differs from the definition: where the data is, and null for splits that it has not."""
     item: dict[str, Any] = {kind: spec.name, "num_fewshot": spec.shots}
     if root is None:
@@ -128,6 +131,7 @@ def load_tasks(specs: Sequence[TaskSpec], root: Path | None, work: Path, *, seed
     from lm_eval.tasks import TaskManager
 
     datasets.disable_progress_bars()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     work.mkdir(parents=True, exist_ok=True)
     known = definitions()
     folders = sorted({str(known[spec.name].file.parent) for spec in specs})
@@ -148,8 +152,10 @@ def load_tasks(specs: Sequence[TaskSpec], root: Path | None, work: Path, *, seed
 
 
 def _config(manager: Any, name: str) -> Mapping[str, Any]:
-    """A definition with its includes; a group's first leaf stands for all of it."""
+    """A definition with its includes; the first leaf of a group or tag stands for all of it."""
     entry = manager.task_index[name]
+    if entry.kind.name == "TAG":
+        return _config(manager, min(entry.tags))
     if entry.kind.name != "GROUP":
         return dict(entry.cfg)
     first = entry.cfg["task"][0]

@@ -104,7 +104,11 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
     quantizations = _quantizations(parsed, problems)
     choices = _choices(parsed, device, quantizations, problems)
     problems += _group_problems(parsed, models, quantizations)
-    problems += [*_task_problems(parsed), *_data_problems(parsed, base), *_calibration_problems(parsed, base, quantizations)]
+    problems += [
+        *_task_problems(parsed),
+        *_data_problems(parsed, base),
+        *_calibration_problems(parsed, base, quantizations),
+    ]
     problems += [*_environment_problems(parsed, quantizations, choices), *_window_problems(parsed, models)]
     if problems or device is None:
         raise PlanError(parsed.file, problems)
@@ -149,7 +153,14 @@ def _quantizations(parsed: PlanFile, problems: list[Problem]) -> list[Quantizati
         if parameters is None:
             continue
         one = _quantization(parsed.plan, index, entry, chosen, parameters)
-        same = next((o for o in found if (o.method, o.parameters, o.calibration) == (one.method, one.parameters, one.calibration)), None)
+        same = next(
+            (
+                o
+                for o in found
+                if (o.method, o.parameters, o.calibration) == (one.method, one.parameters, one.calibration)
+            ),
+            None,
+        )
         if same:
             what = f"method '{entry.method}' appears twice with equal parameters"
             problems.append(parsed.problem(where, what, "remove one, or change a parameter"))
@@ -183,7 +194,8 @@ def _schema(parameters: Sequence[Parameter]) -> type[BaseModel]:
     """A strict pydantic model of a method's parameters or an engine's options."""
     fields: dict[str, Any] = {}
     for parameter in parameters:
-        annotation, limits = parameter.annotation, {}
+        annotation: Any = parameter.annotation
+        limits: dict[str, Any] = {}
         if get_origin(annotation) is Annotated:
             base, *extra = get_args(annotation)
             annotation = base
@@ -267,7 +279,9 @@ def _group_problems(
             if wrong:
                 fits = [g for g in (128, 64, 32, 16) if all(width % g == 0 for width in model.widths)]
                 what = f"group_size {size} does not divide the layer width {wrong[0]} of {model.name}"
-                yield parsed.problem(where, what, f"use {fits[0] if fits else 0}" + ("" if fits else " (one scale per channel)"))
+                yield parsed.problem(
+                    where, what, f"use {fits[0] if fits else 0}" + ("" if fits else " (one scale per channel)")
+                )
 
 
 def _task_problems(parsed: PlanFile) -> Iterator[Problem]:
@@ -284,7 +298,9 @@ def _task_problems(parsed: PlanFile) -> Iterator[Problem]:
 
 def _near(name: str, known: Mapping[str, Definition]) -> str:
     short = suggestion(name, [one for one in known if one[:1] == name[:1]])
-    return short.split("? ")[0] + "?" if short.startswith("did") else "`lm_eval --tasks list` names all tasks and groups"
+    return (
+        short.split("? ")[0] + "?" if short.startswith("did") else "`lm_eval --tasks list` names all tasks and groups"
+    )
 
 
 def _data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
@@ -295,7 +311,9 @@ def _data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
         for index, entry in enumerate(plan.tasks):
             if entry.task not in SAMPLE_TASKS and entry.task in definitions():
                 what = f"task '{entry.task}' is not in {SAMPLE_DATA}"
-                yield parsed.problem(("tasks", index, "task"), what, f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`")
+                yield parsed.problem(
+                    ("tasks", index, "task"), what, f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`"
+                )
         if plan.perplexity:
             what = f"WikiText-2 is not in {SAMPLE_DATA}"
             yield parsed.problem(("perplexity",), what, "remove `perplexity:`, or use `data: hub` or a local root")
@@ -343,13 +361,15 @@ def _window_problems(parsed: PlanFile, models: Sequence[ModelFacts]) -> Iterator
     for where, tokens in windows:
         for model in models:
             if model.max_positions is not None and tokens + 2 > model.max_positions:
-                what = f"a window of {tokens} tokens does not fit {model.name}, which has {model.max_positions} positions"
+                what = (
+                    f"a window of {tokens} tokens does not fit {model.name}, which has {model.max_positions} positions"
+                )
                 yield parsed.problem(where, what, f"use at most {model.max_positions - 2}")
     for i, load in enumerate(parsed.plan.load):
         for model in models:
             total = load.prompt_tokens + load.output_tokens
             if model.max_positions is not None and total > model.max_positions:
-                what = f"prompt and output of {total} tokens do not fit {model.name}, which has {model.max_positions} positions"
+                what = f"{total} tokens do not fit {model.name}, which has {model.max_positions} positions"
                 yield parsed.problem(("load", i), what, f"use at most {model.max_positions} together")
 
 

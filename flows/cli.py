@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -63,7 +62,7 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
 
     sweep = check(load_plan(file), data_root=data_root)
     guess = estimate(sweep)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "cell": cell.name,
             "model": cell.model.name,
@@ -78,10 +77,14 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
         total = {"estimated_seconds": round(guess.seconds), "estimated_bytes": guess.bytes}
         print(json.dumps({"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total}, indent=1))
         return
-    table = Table("cell", "model", "environments", "supported", "≈ s", title=f"{sweep.plan.name} on {sweep.device.name}")
+    table = Table(
+        "cell", "model", "environments", "supported", "≈ s", title=f"{sweep.plan.name} on {sweep.device.name}"
+    )
     for row in rows:
         supported = "yes" if row["supported"] else f"no: {row['reason']}"
-        table.add_row(row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"]))
+        table.add_row(
+            row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
+        )
     console.print(table)
     console.print(
         f"about {guess.seconds / 60:.0f} minutes and {guess.bytes / 1e9:.1f} GB of disk, not counting environments and "
@@ -135,12 +138,13 @@ def _already_done(checked: Any, runs: Path, retry_failed: bool) -> Path | None:
         for row, trial in trials:
             if trial is not None and trial.status == "failed":
                 row.file.unlink()
-                return None if _already_done(checked, runs, True) is None else None
+        trials = [(row, run.finished(row)) for row in prepared.rows]
     if any(trial is None for _, trial in trials):
         return None
     report = prepared.folder / "report.html"
-    console_line = f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated"
-    errors.print(console_line, highlight=False)
+    errors.print(
+        f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated", highlight=False
+    )
     newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
     return report if report.exists() and report.stat().st_mtime >= newest else write_report(prepared.folder)
 
@@ -165,7 +169,9 @@ def report(folder: Annotated[Path, typer.Argument(help="A run's folder, such as 
     from reports.html import write_report
 
     if not (folder / "sweep.json").exists():
-        errors.print(f"error: {folder} has no sweep.json; give a run's folder, such as runs/quickstart", highlight=False)
+        errors.print(
+            f"error: {folder} has no sweep.json; give a run's folder, such as runs/quickstart", highlight=False
+        )
         raise typer.Exit(2)
     _conclude(write_report(folder), as_json=False)
 
@@ -214,7 +220,9 @@ def list_engines() -> None:
     from engines.registry import engines_by_name
 
     for one in engines_by_name().values():
-        console.print(f"[bold]{one.name}[/bold]: {one.summary} ({', '.join(f'{k}: {v}' for k, v in one.environments.items())})")
+        console.print(
+            f"[bold]{one.name}[/bold]: {one.summary} ({', '.join(f'{k}: {v}' for k, v in one.environments.items())})"
+        )
         _print_parameters(one.options)
 
 

@@ -89,7 +89,8 @@ def bars(console: Console) -> Iterator[Display]:
         return
     columns = (
         TextColumn("{task.description:<44.44}", markup=False), BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(), TextColumn("ETA"),
+        TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console, transient=True) as progress:
         yield BarDisplay(console, progress)

@@ -59,7 +59,9 @@ def _environments() -> Iterator[Finding]:
         try:
             found = probe(environment)
         except EnvironmentFailed as error:
-            yield Finding(what, "broken", str(error).splitlines()[-1][:200], f"delete {environment.folder} and sweep again")
+            yield Finding(
+                what, "broken", str(error).splitlines()[-1][:200], f"delete {environment.folder} and sweep again"
+            )
             continue
         wrong = missing_pins(PINS_FOLDER / f"{name}.txt", found["packages"])
         if wrong:

@@ -28,8 +28,12 @@ def prefect_api(log: Path) -> Iterator[None]:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_URL,
+        PREFECT_LOGGING_TO_API_ENABLED,
+        temporary_settings,
+    )
 
     if PREFECT_API_URL.value():
         yield
@@ -50,7 +54,11 @@ def prefect_api(log: Path) -> Iterator[None]:
     with running(command, variables, log) as child:
         url = f"http://{HOST}:{port}/api"
         _wait_until_ready(child, url, log)
-        settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: f"bitfrontier:{password}"}
+        settings = {
+            PREFECT_API_URL: url,
+            PREFECT_API_AUTH_STRING: f"bitfrontier:{password}",
+            PREFECT_LOGGING_TO_API_ENABLED: False,  # nobody can read it there once the sweep has ended
+        }
         with temporary_settings(updates=settings):
             yield
 
@@ -59,7 +67,9 @@ def _wait_until_ready(child: Child, url: str, log: Path) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if child.returncode is not None:
-            raise ProcessFailed(f"Prefect's server ended with exit code {child.returncode}; the end of {log}:\n{tail(log)}")
+            raise ProcessFailed(
+                f"Prefect's server ended with exit code {child.returncode}; the end of {log}:\n{tail(log)}"
+            )
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(f"{url}/health", timeout=5).status_code in (200, 401):
                 return

@@ -16,7 +16,14 @@ DECODE_SECONDS_PER_STEP = 0.08
 SCORED_TOKENS_PER_SECOND = 400.0
 ITEM_TOKENS = {"mmlu": 110, "hellaswag": 220, "arc_easy": 60, "arc_challenge": 70, "lambada_openai": 90}
 LEAVES = {"mmlu": 57}
-ITEMS = {"mmlu": 246, "hellaswag": 10042, "arc_easy": 2376, "arc_challenge": 1172, "lambada_openai": 5153, "wikitext": 62}
+ITEMS = {
+    "mmlu": 246,
+    "hellaswag": 10042,
+    "arc_easy": 2376,
+    "arc_challenge": 1172,
+    "lambada_openai": 5153,
+    "wikitext": 62,
+}
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,7 @@ def _speed_and_memory(
     advance = work.stage("speed", work.repeats * sum(load.requests for load in work.loads))
     loaded = sample(child)
     with watch(child) as seen:
-        speed = measure_speed(
-            endpoint, work.loads, vocabulary, repeats=work.repeats, seed=work.seed, advance=advance
-        )
+        speed = measure_speed(endpoint, work.loads, vocabulary, repeats=work.repeats, seed=work.seed, advance=advance)
     on_gpu = kind == "cuda"
     kv_bytes, kv_source = _kv_cache(endpoint)
     weights = endpoint.facts.get("weights_bytes")

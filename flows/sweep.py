@@ -1,4 +1,4 @@
-"""The Prefect flow. Tasks are thin wrappers over `flows.run`; retries, resume and order are those of plain functions."""
+"""The Prefect flow. Tasks are thin wrappers over `flows.run`; resume does not depend on Prefect."""
 
 from __future__ import annotations
 

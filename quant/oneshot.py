@@ -5,6 +5,7 @@ Imported by method files at call time only: everything here needs the environmen
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,16 +49,31 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
     report("save", 0, 1)
     loaded.to(torch.float16)
     loaded.save_pretrained(out, save_compressed=True)
+    (out / "recipe.yaml").unlink(missing_ok=True)  # holds Python tags, which no reader should ever follow
+    _state_dtype(out)
     copy_tokenizer(model, out)
     report("save", 1, 1)
 
 
 def copy_tokenizer(model: Path, out: Path) -> None:
     """The tokenizer's files, byte for byte: a quantizer has no reason to change them."""
-    names = ("tokenizer*", "special_tokens_map.json", "chat_template*", "vocab*", "merges.txt", "generation_config.json")
+    names = (
+        "tokenizer*",
+        "special_tokens_map.json",
+        "chat_template*",
+        "vocab*",
+        "merges.txt",
+        "generation_config.json",
+    )
     for pattern in names:
         for file in model.glob(pattern):
             (out / file.name).write_bytes(file.read_bytes())
+
+
+def _state_dtype(out: Path) -> None:
+    """llm-compressor copies the source's config.json; what is not quantized was saved in float16."""
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    (out / "config.json").write_text(json.dumps({**config, "dtype": "float16"}, indent=2) + "\n", encoding="utf-8")
 
 
 def _dataset(calibration: Calibration) -> Any:
@@ -78,19 +94,27 @@ def _prepare_for_cpu() -> None:
 
 
 def _report_layers() -> None:
-    """Pass the sequential pipeline's own bar on to our progress channel."""
+    """Report each finished layer: the sequential pipeline traces its subgraphs once and ends an epoch for each."""
     import llmcompressor.pipelines.sequential.pipeline as pipeline
 
-    original = pipeline.tqdm
+    trace, callbacks = pipeline.trace_subgraphs, pipeline.LifecycleCallbacks
+    state = {"layers": 0, "done": 0}
 
-    class Reported(original):  # type: ignore[misc, valid-type]
-        def update(self, n: float | None = 1) -> bool | None:
-            shown: bool | None = super().update(n)
-            if self.total:
-                report("calibrate", self.n, self.total)
-            return shown
+    def traced(*args: Any, **kwargs: Any) -> Any:
+        subgraphs = trace(*args, **kwargs)
+        state.update(layers=len(subgraphs), done=0)
+        report("calibrate layers", 0, len(subgraphs))
+        return subgraphs
 
-    pipeline.tqdm = Reported
+    class Reported(callbacks):  # type: ignore[misc, valid-type]
+        @classmethod
+        def sequential_epoch_end(cls, *args: Any, **kwargs: Any) -> Any:
+            result = callbacks.sequential_epoch_end(*args, **kwargs)
+            state["done"] += 1
+            report("calibrate layers", state["done"], state["layers"])
+            return result
+
+    pipeline.trace_subgraphs, pipeline.LifecycleCallbacks = traced, Reported
 
 
 def weight_only(bits: int, group_size: int, *, symmetric: bool) -> Any:

@@ -119,16 +119,14 @@ def _parameters(function: Callable[..., None], where: str) -> tuple[Parameter, .
         if argument.name not in hints:
             raise MethodError(f"{where}: parameter '{argument.name}' needs a type, such as `{argument.name}: int`")
         required = argument.default is inspect.Parameter.empty
-        found.append(
-            Parameter(argument.name, hints[argument.name], None if required else argument.default, required)
-        )
+        found.append(Parameter(argument.name, hints[argument.name], None if required else argument.default, required))
     return tuple(found)
 
 
 @cache
 def methods() -> Mapping[str, Method]:
     """Every known method by name. An import that fails is raised, never skipped."""
-    modules = [
+    modules: list[object] = [
         importlib.import_module(f"quant.methods.{info.name}") for info in pkgutil.iter_modules(quant.methods.__path__)
     ]
     modules += [_load_entry_point(point) for point in entry_points(group=ENTRY_POINT_GROUP)]

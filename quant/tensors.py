@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "U16": 16, "I16": 16, "F16": 16,
@@ -58,11 +59,11 @@ def read_header(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _tensor(path: Path, name: str, entry: Mapping[str, object]) -> Tensor:
-    dtype, shape, offsets = str(entry["dtype"]), tuple(entry["shape"]), entry["data_offsets"]  # type: ignore[arg-type]
+def _tensor(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
+    dtype, shape = str(entry["dtype"]), tuple(int(size) for size in entry["shape"])
     if dtype not in BITS:
         raise CheckpointError(f"{path}: tensor {name} has the unknown type {dtype}")
-    start, stop = offsets  # type: ignore[misc]
+    start, stop = entry["data_offsets"]
     tensor = Tensor(name, dtype, shape, stop - start)
     if tensor.bytes * 8 != tensor.elements * BITS[dtype]:
         raise CheckpointError(f"{path}: tensor {name} has {tensor.bytes} bytes for {shape} of {dtype}")

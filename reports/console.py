@@ -54,9 +54,7 @@ def as_data(results: Results) -> dict[str, Any]:
                 "mean_accuracy": _estimate(cell.accuracy),
                 "accuracy_recovery": _estimate(cell.recovery),
                 "perplexity_ratio": _estimate(cell.perplexity_ratio),
-                "tasks": [
-                    {"task": one.task, "metric": one.metric, **asdict(one.estimate)} for one in cell.tasks
-                ],
+                "tasks": [{"task": one.task, "metric": one.metric, **asdict(one.estimate)} for one in cell.tasks],
             }
         rows.append(row)
     chosen = results.answer.chosen

@@ -50,10 +50,11 @@ def judge(cell: CellMetrics, limits: Limits) -> Judged:
     known = [one for one in checks if one is not None]
     if not known:
         return Judged(cell, "undecided", "no baseline was measured in this engine to compare with")
-    for verdict in ("fails", "undecided"):
+    verdicts: tuple[Verdict, ...] = ("fails", "undecided")
+    for verdict in verdicts:
         reasons = [why for state, why in known if state == verdict]
         if reasons:
-            return Judged(cell, verdict, "; ".join(reasons))  # type: ignore[arg-type]
+            return Judged(cell, verdict, "; ".join(reasons))
     return Judged(cell, "meets", "; ".join(why for _, why in known))
 
 

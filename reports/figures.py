@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -15,28 +17,42 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evals.statistics import Estimate
+from evals.statistics import Estimate, exact
 from reports.metrics import CellMetrics
 from reports.pareto import Point, frontier, surely_dominated
 
 GIB = 1024**3
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
-STYLE = {"svg.hashsalt": "bitfrontier", "svg.fonttype": "path", "font.size": 9, "axes.grid": True, "grid.alpha": 0.3}
-Axis = Callable[[CellMetrics], Estimate | None]
+STYLE: Any = {
+    "svg.hashsalt": "bitfrontier",
+    "svg.fonttype": "path",
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis shows; with `less`, a smaller value is better."""
+
+    read: Callable[[CellMetrics], Estimate | None]
+    label: str
+    less: bool
+
+    @property
+    def full_label(self) -> str:
+        return self.label + (" (less is better)" if self.less else "")
 
 
 @dataclass(frozen=True)
 class Plot:
-    """What one figure shows. An axis with `less` is better to the left or below."""
+    """What one figure shows."""
 
     name: str
     title: str
     x: Axis
-    x_label: str
-    x_less: bool
     y: Axis
-    y_label: str
-    y_less: bool
 
 
 def throughput(cell: CellMetrics) -> Estimate | None:
@@ -44,7 +60,7 @@ def throughput(cell: CellMetrics) -> Estimate | None:
 
 
 def peak_gib(cell: CellMetrics) -> Estimate | None:
-    return None if cell.peak_bytes is None else Estimate(*[cell.peak_bytes / GIB] * 3, 1)
+    return None if cell.peak_bytes is None else exact(cell.peak_bytes / GIB)
 
 
 def accuracy_percent(cell: CellMetrics) -> Estimate | None:
@@ -54,27 +70,29 @@ def accuracy_percent(cell: CellMetrics) -> Estimate | None:
 def latency_seconds(cell: CellMetrics) -> Estimate | None:
     if not cell.loads or not cell.calmest.latency.e2e:
         return None
-    return Estimate(*[cell.calmest.latency.e2e[0]] * 3, cell.calmest.load.requests)
+    return exact(cell.calmest.latency.e2e[0], cell.calmest.load.requests)
 
 
 def plots(busiest: int, calmest: int) -> tuple[Plot, ...]:
     """The three figures; `busiest` and `calmest` are the concurrencies that they speak of."""
-    rate = f"output tokens per second at concurrency {busiest}"
-    accuracy = "mean accuracy, %"
+    rate = Axis(throughput, f"output tokens per second at concurrency {busiest}", False)
+    accuracy = Axis(accuracy_percent, "mean accuracy, %", False)
+    memory = Axis(peak_gib, "peak memory, GiB", True)
+    latency = Axis(latency_seconds, "median end-to-end latency, s", True)
     return (
-        Plot("accuracy-throughput", "Accuracy against throughput", throughput, rate, False, accuracy_percent, accuracy, False),
-        Plot("memory-throughput", "Memory against throughput", throughput, rate, False, peak_gib, "peak memory, GiB", True),
-        Plot("accuracy-latency", f"Accuracy against latency at concurrency {calmest}", latency_seconds, "median end-to-end latency, s", True, accuracy_percent, accuracy, False),
-    )  # fmt: skip
+        Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
+        Plot("memory-throughput", "Memory against throughput", rate, memory),
+        Plot("accuracy-latency", f"Accuracy against latency at concurrency {calmest}", latency, accuracy),
+    )
 
 
 def oriented(cells: Sequence[CellMetrics], plot: Plot) -> list[Point]:
     """The cells that have both values, with axes turned so that more is better."""
     found = []
     for cell in cells:
-        x, y = plot.x(cell), plot.y(cell)
+        x, y = plot.x.read(cell), plot.y.read(cell)
         if x is not None and y is not None:
-            found.append(Point(cell.trial.key, cell.trial.name, _turn(x, plot.x_less), _turn(y, plot.y_less)))
+            found.append(Point(cell.trial.key, cell.trial.name, _turn(x, plot.x.less), _turn(y, plot.y.less)))
     return found
 
 
@@ -96,23 +114,29 @@ def draw(cells: Sequence[CellMetrics], plot: Plot) -> Figure:
                 _draw_cell(axes, cell, plot, colour, 0.4 if faded else 1.0)
         _draw_frontier(axes, points, plot)
         for number, engine in enumerate(engines):
-            axes.plot([], [], "o", color=COLOURS[number % len(COLOURS)], label=engine)
+            axes.plot([], [], "o", color=COLOURS[number % len(COLOURS)], label=_plain(engine))
         axes.legend(loc="best", frameon=False)
-        axes.set_xlabel(plot.x_label + (" (less is better)" if plot.x_less else ""))
-        axes.set_ylabel(plot.y_label + (" (less is better)" if plot.y_less else ""))
+        axes.set_xlabel(plot.x.full_label)
+        axes.set_ylabel(plot.y.full_label)
         axes.set_title(plot.title)
         axes.margins(0.12)
     return figure
 
 
 def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, colour: str, alpha: float) -> None:
-    x, y = plot.x(cell), plot.y(cell)
-    assert x is not None and y is not None
+    x, y = plot.x.read(cell), plot.y.read(cell)
+    if x is None or y is None:
+        return
     axes.errorbar(
         x.value, y.value, xerr=_error(x), yerr=_error(y), fmt="o", color=colour, alpha=alpha, capsize=2, linewidth=0.8
     )
-    label = cell.trial.method_label.replace("$", r"\$")  # a dollar sign would start a formula
+    label = _plain(cell.trial.method_label)
     axes.annotate(label, (x.value, y.value), xytext=(5, 5), textcoords="offset points", fontsize=8, alpha=alpha)
+
+
+def _plain(text: str) -> str:
+    """Short, and without dollar signs: a pair of them would start a formula."""
+    return textwrap.shorten(text, 36, placeholder="…").replace("$", r"\$")
 
 
 def _error(one: Estimate) -> list[list[float]] | None:
@@ -123,8 +147,8 @@ def _error(one: Estimate) -> list[list[float]] | None:
 
 def _draw_frontier(axes: Axes, points: Sequence[Point], plot: Plot) -> None:
     best = sorted(frontier(points), key=lambda point: point.x.value)
-    xs = [-p.x.value if plot.x_less else p.x.value for p in best]
-    ys = [-p.y.value if plot.y_less else p.y.value for p in best]
+    xs = [-p.x.value if plot.x.less else p.x.value for p in best]
+    ys = [-p.y.value if plot.y.less else p.y.value for p in best]
     axes.plot(xs, ys, "--", color="#888888", linewidth=1, zorder=0, label="frontier, by values")
 
 

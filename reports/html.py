@@ -75,7 +75,9 @@ def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
         best = frontier(points)
         on_frontier = [point.name for point in best]
         open_ = [p.name for p in points if p not in best and not surely_dominated(p, points)]
-        found.append({"plot": plot, "svg": Markup(svg), "frontier": on_frontier, "open": open_})  # our own SVG, no user markup
+        found.append(
+            {"plot": plot, "svg": Markup(svg), "frontier": on_frontier, "open": open_}
+        )  # our own SVG, no user markup
     return found
 
 

@@ -79,7 +79,7 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
     return CellMetrics(
         trial=trial,
         loads=tuple(load_metrics(one) for one in trial.speed),
-        tasks=tuple([*_accuracies(groups), *_task_perplexities(trial.scores), *map(_text_perplexity, trial.perplexities)]),
+        tasks=(*_accuracies(groups), *_task_perplexities(trial.scores), *map(_text_perplexity, trial.perplexities)),
         accuracy=macro_mean([items for items, _ in groups.values()]) if groups else None,
         recovery=_recovery(trial, baseline) if baseline else None,
         perplexity_ratio=_perplexity_ratio(trial, baseline) if baseline else None,
@@ -157,7 +157,8 @@ def _headline(score: Score) -> str | None:
 
 def _accuracies(groups: Mapping[str, tuple[list[float], list[str]]]) -> list[TaskMetrics]:
     return [
-        TaskMetrics(task, "accuracy", proportion(sum(values), len(values)), True) for task, (values, _) in groups.items()
+        TaskMetrics(task, "accuracy", proportion(sum(values), len(values)), True)
+        for task, (values, _) in groups.items()
     ]
 
 

@@ -32,7 +32,7 @@ class Running:
     rows: Rows | None = None
     peak_cache_bytes: int = 0
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def join(self, model: Any, requests: Sequence[Generation]) -> None:
         """Run the new requests' prompts together, emit their first tokens, add them to the rows."""
         rows, logits = prefill(model, [request.prompt for request in requests])
@@ -43,7 +43,7 @@ class Running:
         _emit(joined, logits)
         self._leave()
 
-    @torch.inference_mode()
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def step(self, model: Any) -> None:
         """One more token for every request."""
         if self.rows is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,12 +31,13 @@ def load(folder: str, device: str, dtype: str) -> Loaded:
         trust_remote_code=False,
         local_files_only=True,
         output_loading_info=True,
-        **_weight_only(Path(folder)),
     )
     problems = {key: sorted(map(str, names))[:5] for key, names in report.items() if names}
     if problems:
         raise ValueError(f"{folder} does not fit its own configuration: {problems}")
     model.eval().to(device)
+    with torch.inference_mode():  # compressed layers are unpacked by the first pass; what they hold then is what counts
+        model(torch.zeros((1, 1), dtype=torch.long, device=device))
     facts = {
         "version": transformers.__version__,
         "torch": torch.__version__,
@@ -49,20 +48,6 @@ def load(folder: str, device: str, dtype: str) -> Loaded:
     return Loaded(
         model, Tokenizer.from_file(f"{folder}/tokenizer.json"), _stop_ids(folder), model.config.vocab_size, facts
     )
-
-
-def _weight_only(folder: Path) -> dict[str, Any]:
-    """Weight-only checkpoints are dequantized once, at loading: the same numbers without unpacking at every step.
-
-    Never done where activations are quantized too: that option would drop their quantization.
-    """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("quantization_config", {})
-    groups = config.get("config_groups", {}).values()
-    if config.get("quant_method") != "compressed-tensors" or any(g.get("input_activations") for g in groups):
-        return {}
-    from transformers import CompressedTensorsConfig
-
-    return {"quantization_config": CompressedTensorsConfig(run_compressed=False)}
 
 
 def _weights_bytes(model: Any) -> int:

@@ -44,7 +44,9 @@ def read_completion(body: Mapping[str, Any], encode: Any, limits: Limits) -> Com
     if not isinstance(max_tokens, int) or max_tokens < 1:
         raise BadRequest("max_tokens must be an integer of at least 1")
     if len(ids) + max_tokens > limits.max_model_len:
-        raise BadRequest(f"prompt ({len(ids)}) + max_tokens ({max_tokens}) is over max_model_len {limits.max_model_len}")
+        raise BadRequest(
+            f"prompt ({len(ids)}) + max_tokens ({max_tokens}) is over max_model_len {limits.max_model_len}"
+        )
     if body.get("temperature", 1) != 0:
         raise BadRequest("temperature must be 0: this server decodes greedily")
     usage = body.get("stream_options") or {}

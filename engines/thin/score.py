@@ -30,7 +30,7 @@ class Scored:
     greedy: list[bool]
 
 
-@torch.inference_mode()
+@torch.inference_mode()  # type: ignore[untyped-decorator]
 def score(model: Any, items: Sequence[Item]) -> list[list[Scored]]:
     """Score every continuation of every item; results in the order given."""
     results: list[list[Scored]] = [[] for _ in items]

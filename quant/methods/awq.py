@@ -12,9 +12,7 @@ def scheme(parameters: Any) -> Scheme:
 
 
 @method("awq", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
-def awq(
-    model: Path, out: Path, calibration: Calibration, *, group_size: int = 64, symmetric: bool = False
-) -> None:
+def awq(model: Path, out: Path, calibration: Calibration, *, group_size: int = 64, symmetric: bool = False) -> None:
     """W4A16 with channels scaled by how much their activations matter."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier

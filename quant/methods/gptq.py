@@ -28,7 +28,5 @@ def gptq(
     from quant.oneshot import compress, weight_only
 
     group = weight_only(bits, group_size, symmetric=symmetric)
-    modifier = GPTQModifier(
-        config_groups={"group_0": group}, ignore=["lm_head"], dampening_frac=dampening_fraction
-    )
+    modifier = GPTQModifier(config_groups={"group_0": group}, ignore=["lm_head"], dampening_frac=dampening_fraction)
     compress(model, out, [modifier], calibration)

@@ -1,0 +1,112 @@
+"""One contract for all engines, and what each says of pairs that cannot work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.environment import known_environments
+from engines.registry import Engine, engine, engines_by_name
+from engines.servers.vllm import read_facts
+from engines.spec import Device, Dialect, Launch, Serving
+from quant.registry import MethodError
+from quant.spec import Scheme
+
+AVX2 = Device("cpu", "old", frozenset({"avx2"}), 1)
+AVX512 = Device("cpu", "new", frozenset({"avx2", "avx512f"}), 1)
+H100 = Device("cuda", "H100", frozenset({"sm90"}), 1)
+
+
+@pytest.fixture(params=sorted(engines_by_name()))
+def one(request: pytest.FixtureRequest) -> Engine:
+    return engines_by_name()[request.param]
+
+
+def test_its_environments_exist(one: Engine) -> None:
+    assert set(one.environments.values()) <= set(known_environments())
+
+
+@pytest.mark.parametrize("device", [AVX2, H100])
+def test_it_listens_on_loopback_with_the_key(one: Engine, device: Device, tmp_path: Path) -> None:
+    defaults = {option.name: option.default for option in one.options}
+    launch = one.launch(Serving(tmp_path, 4321, "the-key", device, 2, 2050), **defaults)
+    text = " ".join(launch.command)
+    assert "4321" in text
+    assert str(tmp_path) in text
+    assert "0.0.0.0" not in text
+    assert "--host 127.0.0.1" in text or "engines.thin.app" in text  # the thin server knows no other host
+    assert "the-key" not in text  # a command line can be read by every user of the machine
+    assert "the-key" in launch.environment.values()
+    assert "2050" in text
+
+
+def test_the_baseline_is_always_supported(one: Engine) -> None:
+    for device in (AVX2, AVX512, H100):
+        assert one.unsupported(Scheme("float16", "float16"), "safetensors", device) is None
+
+
+def test_an_unknown_format_is_refused(one: Engine) -> None:
+    assert "format gguf" in str(one.unsupported(Scheme("int4"), "gguf", AVX2))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "device", "reason"),
+    [
+        (Scheme("int4", group_size=64), AVX2, "AVX-512"),
+        (Scheme("int4", group_size=64), AVX512, None),
+        (Scheme("int8"), AVX2, "W8A16"),
+        (Scheme("int8", "int8"), AVX2, None),
+        (Scheme("fp8", "fp8"), AVX2, None),
+        (Scheme("fp8", "fp8", static_activations=True), AVX2, "static FP8"),
+        (Scheme("fp8", "fp8", kv_cache="fp8"), AVX2, "fp8 KV cache"),
+        (Scheme("int4", group_size=64), H100, None),
+        (Scheme("fp8", "fp8", static_activations=True), H100, None),
+    ],
+)
+def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None) -> None:
+    said = engines_by_name()["vllm"].unsupported(scheme, "compressed-tensors", device)
+    assert (said is None) if reason is None else (reason in str(said))
+
+
+def test_vllms_log_is_read() -> None:
+    log = (
+        "INFO Initializing a V1 LLM engine (v0.32.0) with config: model='x', dtype=torch.float32, max_seq_len=2050\n"
+        "INFO Selected CPUInt8ScaledMMLinearKernel for CompressedTensorsW8A8Int8\n"
+        "INFO CPU KV cache size: 23,296 tokens\n"
+    )
+    assert read_facts(log) == {
+        "version": "0.32.0", "kernel": "CPUInt8ScaledMMLinearKernel", "dtype": "float32", "kv_cache_tokens": 23296,
+        "kv_cache_bytes": 1024**3,
+    }  # fmt: skip
+
+
+def test_an_engine_with_other_arguments_is_refused() -> None:
+    def odd(port: int) -> Launch:
+        """Odd."""
+        raise AssertionError
+
+    with pytest.raises(MethodError, match=r"engine 'odd' must take \(serving\)"):
+        _register(odd)
+
+
+def test_an_engine_without_docstring_is_refused() -> None:
+    def bare(serving: Serving) -> Launch:
+        raise AssertionError
+
+    with pytest.raises(MethodError, match="engine 'bare' has no docstring"):
+        _register(bare)
+
+
+def test_an_option_without_type_is_refused() -> None:
+    def loose(serving: Serving, *, size=1) -> Launch:  # type: ignore[no-untyped-def]
+        """Loose."""
+        raise AssertionError
+
+    with pytest.raises(MethodError, match="option 'size' needs a type"):
+        _register(loose)
+
+
+def _register(function: object) -> None:
+    dialect = Dialect(prompt_logprobs="none", chunk_usage=False, metrics=None)
+    engine(function.__name__, environments={}, dialect=dialect, unsupported=lambda *_: None)(function)  # type: ignore[attr-defined, arg-type]

@@ -1,0 +1,80 @@
+"""No child is ever left behind: not after stop, not after `kill -9` of the parent, not when it hides in a session."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engines.process import running, start, stop, tail, wait
+
+ROOT = Path(__file__).resolve().parents[2]
+FAMILY = "sleep 987 & setsid sleep 986 & trap '' TERM; sleep 985"
+
+
+def _wait_for(condition: object, seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_stop_ends_the_whole_tree(tmp_path: Path) -> None:
+    child = start(["bash", "-c", "sleep 987 & setsid sleep 986 & sleep 985"], {}, tmp_path / "log")
+    assert _wait_for(lambda: len(child.tree()) >= 3)
+    tree = child.tree()
+    stop(child)
+    stop(child)
+    assert not [process for process in tree if process.is_running()]
+
+
+def test_kill_9_of_the_parent_leaves_no_orphan(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from engines.process import start\n"
+        f"child = start(['bash', '-c', {FAMILY!r}], {{}}, Path({str(tmp_path / 'log')!r}))\n"
+        "print(child.guard.pid, flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    guard = psutil.Process(int(parent.stdout.readline()))
+    assert _wait_for(lambda: len(guard.children(recursive=True)) >= 3)
+    tree = [guard, *guard.children(recursive=True)]
+    parent.kill()
+    parent.wait()
+    assert _wait_for(lambda: not [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+
+
+def test_kill_9_of_the_guard_ends_the_command(tmp_path: Path) -> None:
+    child = start(["sleep", "984"], {}, tmp_path / "log")
+    assert _wait_for(lambda: child.tree())
+    tree = child.tree()
+    child.guard.kill()
+    assert _wait_for(lambda: not [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+    stop(child)
+
+
+def test_wait_gives_exit_code_and_progress(tmp_path: Path) -> None:
+    code = "from quant.progress import report; report('a', 1, 4); report('a', 4, 4); raise SystemExit(3)"
+    seen: list[tuple[str, float, float]] = []
+    with running([sys.executable, "-c", code], {}, tmp_path / "log") as child:
+        assert wait(child, lambda *one: seen.append(one)) == 3
+    assert seen == [("a", 1, 4), ("a", 4, 4)]
+
+
+def test_output_goes_to_the_log(tmp_path: Path) -> None:
+    with running(["bash", "-c", "echo out; echo err >&2"], {"X": "1"}, tmp_path / "log") as child:
+        wait(child)
+    assert set(tail(tmp_path / "log").splitlines()) == {"out", "err"}
+
+
+@pytest.mark.parametrize(("text", "shown"), [(None, "no log at"), ("", "the log is empty"), ("a\nb\nc", "b\nc")])
+def test_tail(tmp_path: Path, text: str | None, shown: str) -> None:
+    if text is not None:
+        (tmp_path / "log").write_text(text)
+    assert shown in tail(tmp_path / "log", 2)

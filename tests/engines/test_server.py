@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import httpx
+import pytest
+
+import engines.server
+from engines.process import ProcessFailed
+from engines.server import free_port, serve
+from tests.engines.fake import CPU, HERE, fake_engine
+
+
+def _serve(tmp_path: Path, behaviour: str = "good", ready_seconds: float = 30.0):  # type: ignore[no-untyped-def]
+    engine = fake_engine(behaviour, ready_seconds=ready_seconds)
+    return serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log")
+
+
+def test_a_server_is_ready_then_gone(tmp_path: Path) -> None:
+    with _serve(tmp_path) as (endpoint, child):
+        assert httpx.get(endpoint.url + "/health").status_code == 200
+        assert endpoint.facts["fact"] == 42
+        assert endpoint.startup_seconds > 0
+        tree = child.tree()
+        assert tree
+    assert not [process for process in tree if process.is_running()]
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(endpoint.url + "/health")
+
+
+def test_the_key_is_wanted(tmp_path: Path) -> None:
+    with _serve(tmp_path) as (endpoint, _):
+        assert httpx.post(endpoint.url + "/score", json={"items": []}).status_code == 401
+        assert httpx.post(endpoint.url + "/score", json={"items": []}, headers=endpoint.headers).status_code == 200
+
+
+def test_a_server_that_exits_shows_its_log(tmp_path: Path) -> None:
+    with pytest.raises(ProcessFailed, match="ended with exit code 7") as caught, _serve(tmp_path, "exits"):
+        pass
+    assert "no such kernel on this machine" in str(caught.value)
+
+
+def test_a_server_that_hangs_is_stopped(tmp_path: Path) -> None:
+    with pytest.raises(ProcessFailed, match="not ready after 1 s"), _serve(tmp_path, "silent", 1.0):
+        pass
+
+
+def test_an_exception_inside_stops_the_server(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), _serve(tmp_path) as (_, child):  # noqa: PT012
+        tree = child.tree()
+        raise ZeroDivisionError
+    assert not [process for process in tree if process.is_running()]
+
+
+def test_a_port_taken_at_the_last_moment_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        ports = iter([taken.getsockname()[1], free_port()])
+        monkeypatch.setattr(engines.server, "free_port", lambda: next(ports))
+        with _serve(tmp_path) as (endpoint, _):
+            assert httpx.get(endpoint.url + "/health").status_code == 200

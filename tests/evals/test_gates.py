@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.server import serve
+from engines.spec import Endpoint
+from evals.gates import GateFailed, golden_prompt, require, sanity
+from evals.scoring import Pair, score
+from tests.engines.fake import CPU, HERE, fake_engine
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
+    with serve(fake_engine(), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (one, _):
+        yield one
+
+
+def _reference(endpoint: Endpoint) -> dict[str, Any]:
+    ids = [3, 4, 5, 6, 7]
+    values = list(score(endpoint, [Pair((3,), (4, 5, 6, 7))])[0].logprobs)
+    return {
+        "golden_ids": ids,
+        "golden_logprobs": values,
+        "sanity_ids": ids,
+        "sanity_logprobs": values,
+        "greedy_ids": [1, 2],
+    }
+
+
+def test_an_engine_that_agrees_passes(endpoint: Endpoint) -> None:
+    reference = _reference(endpoint)
+    assert require(golden_prompt(endpoint, reference, "float32")).passed
+    assert require(sanity(endpoint, reference)).passed
+
+
+def test_log_probabilities_shifted_by_one_fail(endpoint: Endpoint) -> None:
+    reference = _reference(endpoint)
+    values = reference["golden_logprobs"]
+    reference["golden_logprobs"] = [*values[1:], values[0]]
+    with pytest.raises(GateFailed, match="gate 'golden prompt' failed"):
+        require(golden_prompt(endpoint, reference, "float32"))
+
+
+def test_the_tolerance_belongs_to_the_type(endpoint: Endpoint) -> None:
+    reference = _reference(endpoint)
+    reference["golden_logprobs"] = [value + 0.01 for value in reference["golden_logprobs"]]
+    assert not golden_prompt(endpoint, reference, "float32").passed
+    assert golden_prompt(endpoint, reference, "bfloat16").passed
+
+
+def test_garbage_fails_the_sanity_gate(endpoint: Endpoint) -> None:
+    reference = _reference(endpoint)
+    reference["sanity_logprobs"] = [value / 10 for value in reference["sanity_logprobs"]]
+    with pytest.raises(GateFailed, match="perplexity of a short text"):
+        require(sanity(endpoint, reference))

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.server import serve
+from evals.record import LoadPoint
+from evals.speed import LoadFailed, measure_speed
+from evals.workload import synthetic_prompts
+from tests.engines.fake import CPU, HERE, fake_engine
+
+LOAD = LoadPoint(concurrency=3, requests=7, prompt_tokens=5, output_tokens=6)
+
+
+def _measure(tmp_path: Path, behaviour: str, done: list[int] | None = None):  # type: ignore[no-untyped-def]
+    engine = fake_engine(behaviour)
+    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+        advance = (lambda n: None) if done is None else done.append
+        return measure_speed(endpoint, [LOAD], range(10, 60), repeats=2, seed=0, advance=advance)
+
+
+def test_raw_requests_are_kept(tmp_path: Path) -> None:
+    done: list[int] = []
+    (speed,) = _measure(tmp_path, "good", done)
+    assert done == [7, 7]
+    assert [len(repeat) for repeat in speed.repeats] == [7, 7]
+    for request in speed.repeats[0]:
+        assert request.error is None
+        assert (request.prompt_tokens, request.output_tokens) == (5, 6)
+        assert [tokens for _, tokens in request.chunks] == [1, 2, 3, 4, 5, 6]
+        arrivals = [at for at, _ in request.chunks]
+        assert request.sent_seconds < arrivals[0]
+        assert arrivals == sorted(arrivals)
+        assert request.end_seconds == arrivals[-1]
+
+
+def test_no_more_in_flight_than_asked(tmp_path: Path) -> None:
+    (speed,) = _measure(tmp_path, "good")
+    for repeat in speed.repeats:
+        for one in repeat:
+            overlapping = [o for o in repeat if o.sent_seconds <= one.sent_seconds < o.end_seconds]
+            assert len(overlapping) <= LOAD.concurrency
+
+
+def test_wrong_token_counts_are_no_result(tmp_path: Path) -> None:
+    with pytest.raises(LoadFailed, match="counted 5 prompt and 3 output tokens where 5 and 4 were asked for"):
+        _measure(tmp_path, "wrong-counts")
+
+
+def test_a_failed_request_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(LoadFailed, match="HTTP 500: the kernel is missing"):
+        _measure(tmp_path, "error")
+
+
+def test_prompts_are_distinct_and_repeatable() -> None:
+    vocabulary = list(range(100, 5000))
+    first = synthetic_prompts(vocabulary, 20, 16, seed=0, repeat=0)
+    assert first == synthetic_prompts(vocabulary, 20, 16, seed=0, repeat=0)
+    other = synthetic_prompts(vocabulary, 20, 16, seed=0, repeat=1)
+    assert len({tuple(prompt) for prompt in first + other}) == 40
+    assert all(len(prompt) == 16 and set(prompt) <= set(vocabulary) for prompt in first)

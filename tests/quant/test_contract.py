@@ -1,0 +1,63 @@
+"""One contract for all methods: what the plan, the worker, the report and the README rely on."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+from engines.environment import known_environments
+from quant.registry import Method, methods
+from quant.spec import Scheme
+from quant.worker import load_method
+
+HEAVY = {"torch", "transformers", "llmcompressor", "compressed_tensors", "datasets", "numpy"}
+
+
+@pytest.fixture(params=sorted(methods()))
+def one(request: pytest.FixtureRequest) -> Method:
+    return methods()[request.param]
+
+
+def _defaults(one: Method) -> dict[str, object]:
+    return {parameter.name: parameter.default for parameter in one.parameters if not parameter.required}
+
+
+def test_its_environment_exists(one: Method) -> None:
+    assert one.environment in known_environments()
+
+
+def test_its_summary_is_one_sentence(one: Method) -> None:
+    assert one.summary.endswith(".")
+    assert len(one.summary) < 120
+
+
+def test_its_defaults_make_a_scheme_with_a_label(one: Method) -> None:
+    scheme = one.scheme(_defaults(one))
+    assert isinstance(scheme, Scheme)
+    assert scheme.label
+
+
+def test_calibration_is_taken_if_it_is_ever_needed(one: Method) -> None:
+    takes = "calibration" in inspect.signature(one.function).parameters
+    assert takes or not one.needs_calibration(_defaults(one))
+
+
+def test_its_file_imports_nothing_heavy_at_the_top(one: Method) -> None:
+    tree = ast.parse(Path(one.file).read_text())
+    modules = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert not {name.split(".")[0] for name in modules} & HEAVY
+
+
+def test_the_worker_finds_it_by_module_and_by_file(one: Method) -> None:
+    module = one.function.__module__
+    assert load_method(module, one.file, one.name).name == one.name
+    assert load_method(f"elsewhere_{one.name}", one.file, one.name).name == one.name
+
+
+def test_the_worker_says_what_it_does_not_find(one: Method) -> None:
+    with pytest.raises(ImportError, match="has no method named 'nothing'"):
+        load_method(one.function.__module__, one.file, "nothing")

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from quant.registry import MethodError, method, methods
+
+
+def test_the_six_methods_are_found() -> None:
+    assert set(methods()) >= {"none", "rtn", "smoothquant", "awq", "gptq", "fp8"}
+
+
+def test_parameters_come_from_the_signature() -> None:
+    by_name = {one.name: one for one in methods()["gptq"].parameters}
+    assert by_name["bits"].default == 4
+    assert by_name["group_size"].annotation is int
+    assert not by_name["bits"].required
+
+
+def test_a_method_without_docstring_is_refused() -> None:
+    def bare(model: Path, out: Path) -> None: ...
+
+    with pytest.raises(MethodError, match="method 'bare' has no docstring"):
+        method("bare", format="safetensors", environment="transformers")(bare)
+
+
+def test_a_method_with_other_arguments_is_refused() -> None:
+    def odd(source: Path, out: Path) -> None:
+        """Odd."""
+
+    with pytest.raises(MethodError, match=r"must take \(model, out\)"):
+        method("odd", format="safetensors", environment="transformers")(odd)
+
+
+def test_a_parameter_without_type_is_refused() -> None:
+    def loose(model: Path, out: Path, *, bits=4) -> None:  # type: ignore[no-untyped-def]
+        """Loose."""
+
+    with pytest.raises(MethodError, match="parameter 'bits' needs a type"):
+        method("loose", format="safetensors", environment="transformers")(loose)

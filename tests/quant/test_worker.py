@@ -1,0 +1,79 @@
+"""The worker process itself, with a method of this test and no tool."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from quant.progress import VARIABLE, report
+from quant.worker import probe
+
+ROOT = Path(__file__).resolve().parents[2]
+METHOD = '''
+from pathlib import Path
+from quant.registry import method
+from quant.progress import report
+
+@method("copy", format="safetensors", environment="transformers")
+def copy(model: Path, out: Path, *, fail: bool = False) -> None:
+    """Copies."""
+    report("half", 1, 2)
+    print("noise on stdout")
+    if fail:
+        raise RuntimeError("no luck today")
+    (out / "copied").write_bytes((model / "weights").read_bytes())
+'''
+
+
+def _run(tmp_path: Path, *, fail: bool) -> tuple[subprocess.CompletedProcess[str], dict[str, Any], list[Any]]:
+    (tmp_path / "copying.py").write_text(METHOD)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("w")
+    (tmp_path / "out").mkdir()
+    job = {
+        "model": str(tmp_path / "model"), "out": str(tmp_path / "out"), "method": "copy", "module": "copying",
+        "file": str(tmp_path / "copying.py"), "parameters": {"fail": fail}, "takes_calibration": False,
+        "calibration": None, "threads": 1, "seed": 0, "versions_of": ["pytest", "no-such-package"],
+    }  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    reading, writing = os.pipe()
+    done = subprocess.run(
+        [sys.executable, "-m", "quant.worker", str(tmp_path / "job.json")],
+        capture_output=True, text=True, check=False, pass_fds=[writing],
+        env={**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: str(writing)},
+    )  # fmt: skip
+    os.close(writing)
+    with os.fdopen(reading) as lines:
+        progress = [json.loads(line) for line in lines]
+    return done, json.loads((tmp_path / "result.json").read_text()), progress
+
+
+def test_a_method_that_works(tmp_path: Path) -> None:
+    done, result, progress = _run(tmp_path, fail=False)
+    assert done.returncode == 0
+    assert (tmp_path / "out" / "copied").read_text() == "w"
+    assert result["status"] == "ok"
+    assert set(result["versions"]) == {"pytest"}
+    assert result["peak_memory_bytes"] > 1_000_000
+    assert [one["stage"] for one in progress] == ["quantize", "half", "quantize"]
+
+
+def test_a_method_that_raises_says_why(tmp_path: Path) -> None:
+    done, result, _ = _run(tmp_path, fail=True)
+    assert done.returncode == 1
+    assert result["status"] == "failed"
+    assert result["reason"] == "RuntimeError: no luck today"
+    assert "no luck today" in done.stderr
+
+
+def test_probe_tells_packages() -> None:
+    assert "pytest" in probe()["packages"]
+
+
+def test_progress_without_a_parent_is_silent() -> None:
+    os.environ.pop(VARIABLE, None)
+    assert report("x", 1, 2) is None  # type: ignore[func-returns-value]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from evals.record import Trial
+from reports.decide import Limits, decide, judge
+from reports.metrics import cell_metrics
+from tests.reports.made import trial
+
+LIMITS = Limits(accuracy_recovery=0.9, perplexity_ratio=1.1)
+BASE = trial("none", 10, 2.0, 80)
+
+
+def _judge(*trials: Trial, base: Trial | None = BASE):  # type: ignore[no-untyped-def]
+    return [judge(cell_metrics(one, base), LIMITS) for one in trials]
+
+
+def test_the_fastest_that_does_not_fail_wins() -> None:
+    good, broken = trial("good", 20, 1.0, 80, 2.01), trial("broken", 90, 0.2, 80, 4.0)
+    judged = _judge(BASE, good, broken)
+    assert [one.verdict for one in judged] == ["baseline", "meets", "fails"]
+    answer = decide(judged)
+    assert answer.chosen is not None
+    assert answer.chosen.cell.trial.method == "good"
+    assert answer.caveats == ()
+    assert {name for _, name, _ in answer.best} == {"good · e"}
+
+
+def test_a_cell_at_chance_never_wins() -> None:
+    answer = decide(_judge(BASE, trial("garbage", 900, 0.1, 20, 2.0)))
+    assert answer.chosen is not None
+    assert answer.chosen.cell.trial.method == "none"
+
+
+def test_an_undecided_limit_is_said() -> None:
+    judged = _judge(BASE, trial("close", 20, 1.0, 72, 2.0))
+    assert judged[1].verdict == "undecided"
+    answer = decide(judged)
+    assert any("undecided" in caveat for caveat in answer.caveats)
+
+
+def test_overlapping_throughput_is_said() -> None:
+    answer = decide(_judge(BASE, trial("a", 10.05, 1.0, 80, 2.0)))
+    assert any("cannot be told from that of none" in caveat for caveat in answer.caveats)
+
+
+def test_without_a_baseline_nothing_is_decided() -> None:
+    (one,) = _judge(trial("alone", 20, 1.0, 80), base=None)
+    assert one.verdict == "undecided"
+    assert "no baseline" in one.why
+
+
+def test_nothing_left_is_said() -> None:
+    answer = decide([])
+    assert answer.chosen is None
+    assert answer.caveats == ("no cell was measured that keeps the limits",)

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from evals.record import Trial
+from quant.spec import write_json
+from reports.console import as_data
+from reports.html import interval, number, read_results, write_report
+from tests.reports.made import ABOUT, failed, trial
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> $x^2$ & {{ 7*7 }}"
+
+
+def _run(tmp_path: Path, *trials: Trial) -> Path:
+    (tmp_path / "trials").mkdir(parents=True)
+    names = []
+    for number_, one in enumerate(trials):
+        names.append(f"{number_}.json")
+        write_json(tmp_path / "trials" / names[-1], one)
+    write_json(tmp_path / "sweep.json", {**ABOUT, "trials": names})
+    return tmp_path
+
+
+def _trials() -> list[Trial]:
+    return [
+        trial("none", 10, 2.0, 80),
+        trial("rtn", 20, 1.0, 78, 2.05),
+        failed("awq", "the server ended\nlog line"),
+        failed("gptq", "no kernel", "unsupported"),
+    ]
+
+
+class _Reader(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def _read(page: Path) -> _Reader:
+    reader = _Reader()
+    reader.feed(page.read_text(encoding="utf-8"))
+    return reader
+
+
+def test_the_page_holds_answer_figures_and_every_row(tmp_path: Path) -> None:
+    page = write_report(_run(tmp_path, *_trials()))
+    text = page.read_text(encoding="utf-8")
+    assert "Run <strong>rtn · e</strong>" in text
+    assert text.count("<svg") == 3
+    assert "the server ended" in text
+    assert "no kernel" in text
+    for name in ("accuracy-throughput", "memory-throughput", "accuracy-latency"):
+        assert (tmp_path / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert "<svg" in (tmp_path / "figures" / f"{name}.svg").read_text()
+
+
+def test_equal_trials_give_equal_bytes(tmp_path: Path) -> None:
+    first = write_report(_run(tmp_path / "a", *_trials())).read_bytes()
+    second = write_report(_run(tmp_path / "b", *_trials())).read_bytes()
+    assert first == second
+    assert (tmp_path / "a/figures/accuracy-latency.png").read_bytes() == (
+        tmp_path / "b/figures/accuracy-latency.png"
+    ).read_bytes()
+
+
+def test_nothing_in_a_trial_becomes_markup(tmp_path: Path) -> None:
+    bad = [
+        trial("none", 10, 2.0, 80, model=EVIL, engine=EVIL),
+        trial("rtn", 20, 1.0, 78, model=EVIL, engine=EVIL, label=EVIL),
+        failed(EVIL, EVIL),
+    ]
+    reader = _read(write_report(_run(tmp_path, *bad)))
+    assert not [tag for tag, _ in reader.tags if tag in ("script", "iframe", "object", "link")]
+    assert not [attrs for _, attrs in reader.tags if any(name.startswith("on") for name in attrs)]
+    assert not [attrs for tag, attrs in reader.tags if tag == "img"]
+
+
+def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
+    page = write_report(_run(tmp_path, *_trials()))
+    reader = _read(page)
+    policy = next(
+        attrs["content"] for tag, attrs in reader.tags if attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'")
+    assert not [
+        a
+        for _, a in reader.tags
+        if re.match(r"https?://|//", a.get("src") or a.get("xlink:href") or a.get("href") or "")
+    ]
+
+
+def test_a_sweep_without_a_single_result_still_has_a_report(tmp_path: Path) -> None:
+    text = write_report(_run(tmp_path, failed("none", "it broke"))).read_text()
+    assert "No answer." in text
+    assert "it broke" in text
+
+
+def test_scripts_get_the_same_conclusions(tmp_path: Path) -> None:
+    data = as_data(read_results(_run(tmp_path, *_trials())))
+    assert json.loads(json.dumps(data))["answer"]["cell"] == "rtn · e"
+    assert [row["status"] for row in data["cells"]] == ["ok", "ok", "failed", "unsupported"]
+    assert data["cells"][1]["output_tokens_per_second"]["value"] == pytest.approx(20, rel=0.05)
+
+
+def test_a_baseline_is_that_of_its_own_model_and_engine(tmp_path: Path) -> None:
+    trials = [trial("none", 10, 2, 80), trial("none", 10, 2, 40, engine="f"), trial("rtn", 10, 2, 40, engine="f")]
+    results = read_results(_run(tmp_path, *trials))
+    assert results.cells[2].recovery is not None
+    assert results.cells[2].recovery.value == 1.0
+
+
+def test_a_trial_of_another_schema_is_refused(tmp_path: Path) -> None:
+    run = _run(tmp_path, trial("none", 10, 2, 80))
+    file = run / "trials" / "0.json"
+    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    with pytest.raises(ValueError, match=r"0\.json: schema version 99"):
+        read_results(run)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1234.5, "1234"), (123.45, "123"), (12.345, "12.3"), (1.2345, "1.23"), (0.01234, "0.01"), (float("inf"), "∞")],
+)
+def test_numbers_for_people(value: float, shown: str) -> None:
+    assert number(value) == shown
+
+
+def test_no_estimate_is_a_dash() -> None:
+    assert interval(None) == "–"
