@@ -19,8 +19,8 @@ app = typer.Typer(
     help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
     epilog="Start with: bitfrontier sweep configs/quickstart.yaml",
 )
-console = Console()
-errors = Console(stderr=True)
+console = Console(width=None if sys.stdout.isatty() else 132)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
 
 PlanArgument = Annotated[Path, typer.Argument(help="The plan, a YAML file such as configs/quickstart.yaml.")]
 DataRoot = Annotated[
@@ -45,9 +45,6 @@ def main() -> None:
     except (EnvironmentFailed, ProcessFailed, DataError, SourceError) as error:
         errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
-        sys.exit(130)
 
 
 @app.command()
@@ -102,24 +99,32 @@ def sweep(
 ) -> None:
     """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
     from flows.check import check
-    from flows.display import bars, current
-    from flows.embedded import prefect_api
     from flows.plan import load_plan
 
     checked = check(load_plan(file), data_root=data_root)
-    report = _already_done(checked, runs, retry_failed)
-    if report is None:
-        shown = errors if as_json else console
-        with bars(shown) as display:
-            token = current.set(display)
-            advance = display.overall("Prefect", 1)
-            with prefect_api(runs / checked.plan.name / "prefect.log"):
-                advance(1)
-                from flows.sweep import sweep as flow
-
-                report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs)))
-            current.reset(token)
+    try:
+        report = _already_done(checked, runs, retry_failed) or _run(checked, file, data_root, runs, as_json=as_json)
+    except KeyboardInterrupt:
+        errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
+        raise typer.Exit(130) from None
     _conclude(report, as_json=as_json)
+
+
+def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool) -> Path:
+    """Run the Prefect flow in this process, with bars, and return the report's path."""
+    from flows.display import bars, current
+    from flows.embedded import prefect_api
+
+    with bars(errors if as_json else console) as display:
+        token = current.set(display)
+        advance = display.overall("Prefect", 1)
+        with prefect_api(runs / checked.plan.name / "prefect.log"):
+            advance(1)
+            from flows.sweep import sweep as flow
+
+            report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs)))
+        current.reset(token)
+    return report
 
 
 def _already_done(checked: Any, runs: Path, retry_failed: bool) -> Path | None:

@@ -27,7 +27,7 @@ def prefect_api(log: Path) -> Iterator[None]:
     """Make an API reachable: the one that PREFECT_API_URL or the profile names, else a server of our own."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
@@ -38,9 +38,11 @@ def prefect_api(log: Path) -> Iterator[None]:
     if PREFECT_API_URL.value():
         yield
         return
+    home = cache_folder() / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
     port, password = free_port(), secrets.token_hex(16)
     variables = {
-        "PREFECT_HOME": str(cache_folder() / "prefect"),
+        "PREFECT_HOME": str(home),
         "PREFECT_UI_ENABLED": "0",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",

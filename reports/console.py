@@ -30,7 +30,9 @@ def print_results(results: Results, console: Console) -> None:
         )  # fmt: skip
     console.print(table)
     answer = results.answer
-    if answer.chosen:
+    if answer.chosen is None:
+        console.print("no answer", highlight=False)
+    else:
         console.print(f"run [bold]{answer.chosen.cell.trial.name}[/bold]: {answer.chosen.why}", highlight=False)
     for caveat in answer.caveats:
         console.print(f"but {caveat}", markup=False, highlight=False)

@@ -66,7 +66,6 @@ def vllm(
     serving: Serving,
     *,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
-    omp_threads: Annotated[int, Range(1, 1024)] = 1,
     gpu_memory_utilization: Annotated[float, Range(0.05, 1.0)] = 0.9,
     max_num_seqs: Annotated[int, Range(1, 4096)] = 64,
 ) -> Launch:
@@ -92,6 +91,7 @@ def vllm(
         variables |= {
             "VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_GIB),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(omp_threads),
+            "OMP_NUM_THREADS": str(serving.threads),
+            "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads would take the cores from the API server's process
         }
     return Launch(command, variables, ready_timeout_seconds=900)

@@ -1,0 +1,29 @@
+.PHONY: check format lint types imports test docs pins bench
+
+check: lint types imports docs test  ## everything that a change must pass
+
+format:  ## rewrite files in the project's format
+	uv run ruff format .
+	uv run ruff check --fix .
+
+lint:
+	uv run ruff format --check .
+	uv run ruff check .
+
+types:
+	uv run mypy
+
+imports:
+	uv run lint-imports
+
+test:
+	uv run pytest
+
+docs:  ## README's generated parts are those of the code
+	uv run cog --check README.md CONTRIBUTING.md
+
+pins:  ## refresh every pin: the orchestrator's constraints and configs/environments/*.txt
+	uv run python -m benchmarks.pins
+
+bench:  ## timings and agreement with other tools, by hand
+	uv run python -m benchmarks.parity

@@ -1,0 +1,61 @@
+"""`make pins`: refresh every exact pin, without registry addresses in the result.
+
+The orchestrator's are `constraint-dependencies` in pyproject.toml, between two marker lines; an environment's are
+`configs/environments/NAME.txt`, compiled from `NAME.in`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from engines.environment import PINS_FOLDER, _index_arguments, find_uv_bin, pip_settings
+from engines.process import ROOT
+
+HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI
+BEGIN, END = "# pins begin: refreshed by `make pins`", "# pins end"
+
+
+def uv(*arguments: str, where: Path = ROOT) -> str:
+    done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, text=True, check=True, cwd=where)
+    return done.stdout
+
+
+def pin_orchestrator() -> None:
+    """Resolve with only HOLD fixed, then write every version as a constraint."""
+    file = ROOT / "pyproject.toml"
+    write_constraints(file, list(HOLD))
+    uv("lock", "--upgrade")
+    exported = uv("export", "--quiet", "--no-hashes", "--no-emit-project", "--no-annotate", "--no-header", "--all-groups")
+    pins = sorted({line.strip() for line in exported.splitlines() if "==" in line})
+    write_constraints(file, pins)
+    uv("lock")
+
+
+def write_constraints(file: Path, pins: list[str]) -> None:
+    lines = "\n".join(f'    "{pin}",' for pin in pins)
+    text = file.read_text(encoding="utf-8")
+    block = f"{BEGIN}\nconstraint-dependencies = [\n{lines}\n]\n{END}"
+    file.write_text(re.sub(f"{BEGIN}.*{END}", lambda _: block, text, flags=re.S), encoding="utf-8")
+
+
+def pin_environment(source: Path) -> None:
+    """Compile one `.in`; packages in `.excludes` are left out, and torch loses its local label (+cpu)."""
+    on_cpu = "cuda" not in source.stem
+    excludes = source.with_suffix(".excludes")
+    arguments = ["--excludes", str(excludes)] if excludes.exists() else []
+    text = uv(
+        "pip", "compile", str(source), "--quiet", "--python-version", "3.11", "--python-platform",
+        "x86_64-manylinux_2_28", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links",
+        *(_index_arguments(pip_settings()) if on_cpu else []), *arguments, where=source.parent.parent.parent.parent,
+    )  # fmt: skip
+    pins = re.sub(r"\+cpu$", "", text, flags=re.M)
+    source.with_suffix(".txt").write_text(f"# compiled from {source.name} by `make pins`\n{pins}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    pin_orchestrator()
+    for source in sorted(PINS_FOLDER.glob("*.in")):
+        print(f"compiling {source.name}")
+        pin_environment(source)

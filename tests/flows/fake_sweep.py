@@ -1,0 +1,110 @@
+"""A whole sweep over a fake engine and small methods, for tests of the plumbing. No figure of it is ever a result.
+
+`main` in a process of its own runs it as the command line does: PLAN RUNS.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import flows.check
+import flows.cli
+import flows.sources
+from engines.registry import Engine
+from engines.spec import Device
+from quant.progress import report
+from quant.registry import Method, method, methods_in
+from quant.spec import Scheme
+from tests.engines.fake import fake_engine
+
+SLOW_SECONDS = 600
+
+
+@method("none", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("float16", "float16"))
+def none(model: Path, out: Path) -> None:
+    """Copies the model."""
+    shutil.copytree(model, out, dirs_exist_ok=True)
+
+
+@method("raises", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("int8"))
+def raises(model: Path, out: Path) -> None:
+    """Raises."""
+    raise RuntimeError("this method has no luck")
+
+
+@method("writes_nothing", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("int4"))
+def writes_nothing(model: Path, out: Path) -> None:
+    """Ends well without a checkpoint."""
+
+
+@method("slow", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("fp8", "fp8"))
+def slow(model: Path, out: Path) -> None:
+    """Takes its time."""
+    report("sleeping", 0, 1)
+    (out / "half.safetensors").write_bytes(b"half")
+    time.sleep(SLOW_SECONDS)
+
+
+@method("other", format="other", environment="llmcompressor", scheme=lambda _: Scheme("int8", "int8"))
+def other(model: Path, out: Path) -> None:
+    """Copies the model under another name."""
+    shutil.copytree(model, out, dirs_exist_ok=True)
+
+
+def logprobs(ids: list[int]) -> list[float]:
+    """What `fake_server.py` says."""
+    return [-((a * 7 + b * 3) % 11 + 1) / 4 for a, b in zip(ids, ids[1:], strict=False)]
+
+
+def reference(golden_offset: float = 0.0) -> dict[str, Any]:
+    ids = [3, 4, 5, 6, 7]
+    golden = [value + golden_offset for value in logprobs(ids)]
+    return {"golden_ids": ids, "golden_logprobs": golden, "sanity_ids": ids, "sanity_logprobs": logprobs(ids), "greedy_ids": [1, 2]}
+
+
+def _unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+    return "the fake engine reads no other format" if format == "other" else None
+
+
+def fake_methods() -> dict[str, Method]:
+    return {one.name: one for one in methods_in(sys.modules[__name__])}
+
+
+def fake_engines(behaviour: str = "good") -> dict[str, Engine]:
+    one = fake_engine(behaviour)
+    return {"fake": Engine(one.name, one.environments, one.dialect, one.launch, _unsupported, one.read_facts, one.options)}
+
+
+def install(patch: Any = setattr, *, behaviour: str = "good", golden_offset: float = 0.0) -> None:
+    """Replace methods, engines and the gates' reference. `patch` is setattr or monkeypatch.setattr."""
+    patch(flows.check, "methods", fake_methods)
+    patch(flows.check, "engines_by_name", lambda: fake_engines(behaviour))
+    patch(flows.sources, "_reference", lambda *_: reference(golden_offset))
+
+
+def write_plan(folder: Path, method_names: list[str]) -> Path:
+    """A plan in `folder`, which holds the model `tiny` and the data `root`."""
+    here = {"python": sys.executable}
+    plan = {
+        "name": "fake", "device": "cpu", "repeats": 2, "window_tokens": 64, "models": ["tiny"], "data": "root",
+        "methods": [{"method": name} for name in method_names], "engines": [{"engine": "fake"}],
+        "load": [{"concurrency": 1, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}],
+        "tasks": [{"task": "arc_easy", "limit": 4}],
+        "environments": {"llmcompressor": here, "transformers": here},
+    }  # fmt: skip
+    file = folder / "plan.yaml"
+    file.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return file
+
+
+def main() -> None:
+    """Run it in a process of its own; the methods' module must not be `__main__`, or the worker would not find it."""
+    install()
+    sys.argv = ["bitfrontier", "sweep", sys.argv[1], "--runs", sys.argv[2]]
+    flows.cli.main()

@@ -1,0 +1,109 @@
+"""The flow end to end over a fake engine: what fails becomes a row, what is finished is not done again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from evals.record import Trial, read_trial
+from flows import cli
+from flows.check import check
+from flows.plan import load_plan
+from tests.flows.fake_sweep import install, write_plan
+
+pytestmark = pytest.mark.usefixtures("prefect")
+METHODS = ["none", "raises", "writes_nothing", "other"]
+
+
+def _sweep(workplace: Path, methods: list[str] | None = None) -> dict[str, Trial]:
+    from flows.sweep import sweep
+
+    report = Path(sweep(plan=str(write_plan(workplace, methods or METHODS)), runs=str(workplace / "runs")))
+    assert report.exists()
+    names = json.loads((report.parent / "sweep.json").read_text())["trials"]
+    trials = [read_trial(report.parent / "trials" / name) for name in names]
+    return {trial.method: trial for trial in trials}
+
+
+def test_every_cell_becomes_a_row(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    trials = _sweep(workplace)
+    assert {name: trial.status for name, trial in trials.items()} == {
+        "none": "ok", "raises": "failed", "writes_nothing": "failed", "other": "unsupported",
+    }  # fmt: skip
+    assert "RuntimeError: this method has no luck" in trials["raises"].reason
+    assert "no *.safetensors file" in trials["writes_nothing"].reason
+    assert trials["other"].reason == "the fake engine reads no other format"
+    good = trials["none"]
+    assert [gate.name for gate in good.gates] == ["golden prompt", "sanity"]
+    assert len(good.scores[0].values) == 4
+    assert [len(repeat) for repeat in good.speed[0].repeats] == [2, 2]
+    assert good.memory is not None
+    assert good.memory.kv_cache_bytes == 77
+    assert good.checkpoint is not None
+    assert good.checkpoint["bits_per_weight"] == 16.0
+
+
+def test_a_second_run_repeats_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    _sweep(workplace)
+    before = {p: p.stat().st_mtime_ns for p in (workplace / "runs").rglob("*.json") if p.name != "sweep.json"}
+    sweep = check(load_plan(workplace / "plan.yaml"))
+    assert cli._already_done(sweep, workplace / "runs", retry_failed=False) == workplace / "runs/fake/report.html"
+    _sweep(workplace)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_only_what_is_missing_is_done(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    _sweep(workplace, ["none"])
+    (trial,) = (workplace / "runs/fake/trials").iterdir()
+    first = trial.stat().st_mtime_ns
+    trials = _sweep(workplace, ["none", "other", "raises"])
+    assert trial.stat().st_mtime_ns == first
+    assert set(trials) == {"none", "other", "raises"}
+
+
+def test_a_half_written_checkpoint_is_not_trusted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    _sweep(workplace, ["none"])
+    (folder,) = [p for p in (workplace / "cache/checkpoints").iterdir() if p.is_dir()]
+    record = folder / "bitfrontier-checkpoint.json"
+    record.unlink()
+    for file in (workplace / "runs/fake/trials").iterdir():
+        file.unlink()
+    assert _sweep(workplace, ["none"])["none"].status == "ok"
+    assert record.exists()
+
+
+def test_failed_cells_are_kept_until_asked(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    _sweep(workplace, ["none", "raises"])
+    sweep = check(load_plan(workplace / "plan.yaml"))
+    assert cli._already_done(sweep, workplace / "runs", retry_failed=False) is not None
+    assert cli._already_done(sweep, workplace / "runs", retry_failed=True) is None
+    left = [read_trial(p).status for p in (workplace / "runs/fake/trials").iterdir()]
+    assert left == ["ok"]
+
+
+def test_an_engine_that_fails_its_golden_prompt_measures_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr, golden_offset=0.5)
+    trials = _sweep(workplace, ["none", "other", "raises"])
+    assert trials["none"].status == "failed"
+    assert "gate 'golden prompt' failed" in trials["none"].reason
+    assert trials["none"].speed == ()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [("exits", "no such kernel on this machine"), ("wrong-counts", "were asked for"), ("error", "answered 500")],
+)
+def test_an_engine_that_misbehaves_is_a_row(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str, reason: str
+) -> None:
+    install(monkeypatch.setattr, behaviour=behaviour)
+    trial = _sweep(workplace, ["none"])["none"]
+    assert trial.status == "failed"
+    assert reason in trial.reason
