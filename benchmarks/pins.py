@@ -27,7 +27,9 @@ def pin_orchestrator() -> None:
     file = ROOT / "pyproject.toml"
     write_constraints(file, list(HOLD))
     uv("lock", "--upgrade")
-    exported = uv("export", "--quiet", "--no-hashes", "--no-emit-project", "--no-annotate", "--no-header", "--all-groups")
+    exported = uv(
+        "export", "--quiet", "--no-hashes", "--no-emit-project", "--no-annotate", "--no-header", "--all-groups"
+    )
     pins = sorted({line.strip() for line in exported.splitlines() if "==" in line})
     write_constraints(file, pins)
     uv("lock")

@@ -29,7 +29,9 @@ from engines.thin.loop import Loop, ScoreJob
 from engines.thin.protocol import (
     BadRequest,
     Completion,
+    Item,
     Limits,
+    Scored,
     choice,
     event,
     prompt_logprobs,
@@ -37,7 +39,6 @@ from engines.thin.protocol import (
     read_items,
     usage,
 )
-from engines.thin.score import Item, Scored
 
 Tokens = asyncio.Queue[tuple[int, str | None]]
 

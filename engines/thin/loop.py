@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.thin.generate import Generation, Running
-from engines.thin.score import Item, Scored, score
+from engines.thin.protocol import Item, Scored
+from engines.thin.score import score
 
 
 @dataclass

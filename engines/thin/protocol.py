@@ -7,13 +7,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from engines.thin.score import Item, Scored
-
 MAX_ITEMS = 4096
 
 
 class BadRequest(Exception):
     """The request cannot be served; the message says which field and what it must be."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A context (at least one token) and the continuations to score after it (each at least one token)."""
+
+    context: list[int]
+    continuations: list[list[int]]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Of one continuation: natural-log probability of each token, and whether each was the most likely one."""
+
+    logprobs: list[float]
+    greedy: list[bool]
 
 
 @dataclass(frozen=True)

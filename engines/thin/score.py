@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from engines.thin.protocol import Item, Scored
 from engines.thin.rows import Rows, extend, prefill, select
 
 # tokens in one forward pass: large enough to fill two cores, small enough to keep its logits below 1 GB
 TOKENS_PER_PASS = 1024
-
-
-@dataclass(frozen=True)
-class Item:
-    """A context (at least one token) and the continuations to score after it (each at least one token)."""
-
-    context: list[int]
-    continuations: list[list[int]]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Of one continuation: natural-log probability of each token, and whether each was the most likely one."""
-
-    logprobs: list[float]
-    greedy: list[bool]
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]

@@ -65,7 +65,13 @@ def logprobs(ids: list[int]) -> list[float]:
 def reference(golden_offset: float = 0.0) -> dict[str, Any]:
     ids = [3, 4, 5, 6, 7]
     golden = [value + golden_offset for value in logprobs(ids)]
-    return {"golden_ids": ids, "golden_logprobs": golden, "sanity_ids": ids, "sanity_logprobs": logprobs(ids), "greedy_ids": [1, 2]}
+    return {
+        "golden_ids": ids,
+        "golden_logprobs": golden,
+        "sanity_ids": ids,
+        "sanity_logprobs": logprobs(ids),
+        "greedy_ids": [1, 2],
+    }
 
 
 def _unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
@@ -78,7 +84,9 @@ def fake_methods() -> dict[str, Method]:
 
 def fake_engines(behaviour: str = "good") -> dict[str, Engine]:
     one = fake_engine(behaviour)
-    return {"fake": Engine(one.name, one.environments, one.dialect, one.launch, _unsupported, one.read_facts, one.options)}
+    return {
+        "fake": Engine(one.name, one.environments, one.dialect, one.launch, _unsupported, one.read_facts, one.options)
+    }
 
 
 def install(patch: Any = setattr, *, behaviour: str = "good", golden_offset: float = 0.0) -> None:

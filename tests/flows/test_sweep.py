@@ -88,7 +88,9 @@ def test_failed_cells_are_kept_until_asked(workplace: Path, monkeypatch: pytest.
     assert left == ["ok"]
 
 
-def test_an_engine_that_fails_its_golden_prompt_measures_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_fails_its_golden_prompt_measures_nothing(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     install(monkeypatch.setattr, golden_offset=0.5)
     trials = _sweep(workplace, ["none", "other", "raises"])
     assert trials["none"].status == "failed"

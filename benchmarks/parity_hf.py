@@ -1,0 +1,31 @@
+"""The other side of `benchmarks.parity`: lm-eval's `hf` model. Runs in the environment `lm-eval-hf`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from lm_eval.models.huggingface import HFLM
+
+from benchmarks.parity_specs import SPECS, THREADS, WINDOW
+from evals.accuracy import evaluate
+from evals.tasks import load_tasks
+
+
+def main() -> None:
+    folder, root, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    torch.set_num_threads(THREADS)
+    model = HFLM(pretrained=folder, dtype="float32", device="cpu", max_length=WINDOW, batch_size=8)
+    tasks = load_tasks(SPECS, root, out.with_suffix(".work"), seed=0)
+    started = time.perf_counter()
+    scores = evaluate(model, tasks, SPECS)
+    seconds = time.perf_counter() - started
+    out.write_text(json.dumps({"scores": {one.task: asdict(one) for one in scores}, "seconds": seconds}))
+
+
+if __name__ == "__main__":
+    main()

