@@ -23,6 +23,7 @@ from engines.process import ROOT
 from engines.registry import engines_by_name
 from engines.server import serve
 from evals.accuracy import measure_accuracy
+from evals.generation import generate
 from evals.scoring import score
 from evals.tasks import load_tasks
 from flows.sources import data_root, look_up_model, prepare_model
@@ -42,7 +43,14 @@ def ours(folder: Path, root: Path) -> tuple[dict[str, Any], float]:
         _,
     ):
         started = time.perf_counter()
-        scores = measure_accuracy(lambda pairs: score(endpoint, pairs), folder, tasks, SPECS, max_length=WINDOW)
+        scores = measure_accuracy(
+            lambda pairs: score(endpoint, pairs),
+            lambda prompts: generate(endpoint, prompts),
+            folder,
+            tasks,
+            SPECS,
+            max_length=WINDOW,
+        )
         seconds = time.perf_counter() - started
     return {one.task: asdict(one) for one in scores}, seconds
 

@@ -18,10 +18,10 @@ def methods_table() -> str:
 
 
 def engines_table() -> str:
-    rows = [
-        f"| `{one.name}` | {one.summary} | {', '.join(f'{kind}: `{name}`' for kind, name in one.environments.items())} |"
-        for one in engines_by_name().values()
-    ]
+    rows = []
+    for one in engines_by_name().values():
+        environments = ", ".join(f"{kind}: `{name}`" for kind, name in one.environments.items())
+        rows.append(f"| `{one.name}` | {one.summary} | {environments} |")
     return "\n".join(["| engine | what it is | environments |", "|---|---|---|", *rows])
 
 

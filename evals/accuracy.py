@@ -13,6 +13,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from evals.generation import Prompt
 from evals.record import Score
 from evals.scoring import Pair, Scored
 from evals.tasks import LoadedTasks, TaskSpec
@@ -20,6 +21,8 @@ from evals.tokenizer import load_tokenizer, special_ids
 
 Request = tuple[Any, list[int], list[int]]
 Scorer = Callable[[Sequence[Pair]], list[Scored]]
+Generator = Callable[[Sequence[Prompt]], list[str]]
+DEFAULT_MAX_TOKENS = 256  # lm-eval's own default for `max_gen_toks`
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 lm_eval.evaluator.get_git_commit_hash = lambda: None  # it prints "fatal: not a git repository" past every filter
@@ -34,10 +37,11 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
 
     backend = "causal"
 
-    def __init__(self, folder: Path, scorer: Scorer, max_length: int) -> None:
+    def __init__(self, folder: Path, scorer: Scorer, generator: Generator, max_length: int) -> None:
         super().__init__()
         self._text_to_ids = load_tokenizer(folder)
         self._scorer = scorer
+        self._generator = generator
         self._max_length = max_length
         bos, eos = special_ids(folder, self._text_to_ids)
         if eos is None:
@@ -104,14 +108,28 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
         return [sum(next(scores)[0] for _ in range(count)) for count in counts]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        raise NotImplementedError("tasks that generate text are not supported yet; choose multiple-choice tasks")
+        return self._generator([self._prompt(*request.args) for request in requests])
+
+    def _prompt(self, context: str, options: dict[str, Any]) -> Prompt:
+        if options.get("do_sample") and options.get("temperature", 0) > 0:
+            raise ValueError("this task samples at a temperature above 0; only greedy answers can be compared")
+        count = int(options.get("max_gen_toks", DEFAULT_MAX_TOKENS))
+        until = options.get("until") or []
+        ids = self.tok_encode(context)[-(self._max_length - count) :]
+        return Prompt(tuple(ids), count, (until,) if isinstance(until, str) else tuple(until))
 
 
 def measure_accuracy(
-    scorer: Scorer, folder: Path, tasks: LoadedTasks, specs: Sequence[TaskSpec], *, max_length: int
+    scorer: Scorer,
+    generator: Generator,
+    folder: Path,
+    tasks: LoadedTasks,
+    specs: Sequence[TaskSpec],
+    *,
+    max_length: int,
 ) -> list[Score]:
-    """Score every leaf task by `scorer`. Shots come from `specs`; no chat template is applied."""
-    return evaluate(EndpointLM(folder, scorer, max_length), tasks, specs)
+    """Score every leaf task. Shots come from `specs`; no chat template is applied."""
+    return evaluate(EndpointLM(folder, scorer, generator, max_length), tasks, specs)
 
 
 def evaluate(model: TemplateLM, tasks: LoadedTasks, specs: Sequence[TaskSpec]) -> list[Score]:
@@ -135,6 +153,9 @@ def evaluate(model: TemplateLM, tasks: LoadedTasks, specs: Sequence[TaskSpec]) -
 
 
 def _score(leaf: str, group: str, shots: int, samples: Sequence[dict[str, Any]]) -> Score:
+    samples = [
+        one for one in samples if one["filter"] == samples[0]["filter"]
+    ]  # a task's other filters repeat its items
     metrics = tuple(samples[0]["metrics"])
     return Score(
         task=leaf,
@@ -143,7 +164,7 @@ def _score(leaf: str, group: str, shots: int, samples: Sequence[dict[str, Any]])
         metrics=metrics,
         item_keys=tuple(f"{one['doc_id']}:{one['doc_hash'][:12]}:{one['prompt_hash'][:12]}" for one in samples),
         values=tuple(tuple(_value(one[metric]) for metric in metrics) for one in samples),
-        loglikelihoods=tuple(tuple(_loglikelihood(one) for one in sample["filtered_resps"]) for sample in samples),
+        loglikelihoods=tuple(_loglikelihoods(sample["filtered_resps"]) for sample in samples),
     )
 
 
@@ -152,5 +173,7 @@ def _value(value: Any) -> float:
     return float(value[1] if isinstance(value, (tuple, list)) else value)
 
 
-def _loglikelihood(response: Any) -> float:
-    return float(response[0] if isinstance(response, (tuple, list)) else response)
+def _loglikelihoods(responses: Sequence[Any]) -> tuple[float, ...]:
+    """Of each choice; nothing for tasks that generate text."""
+    values = [one[0] if isinstance(one, (tuple, list)) else one for one in responses]
+    return tuple(float(value) for value in values if not isinstance(value, str))

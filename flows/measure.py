@@ -17,6 +17,7 @@ from engines.process import Child, ProcessFailed
 from engines.server import serve
 from engines.spec import Endpoint
 from evals.gates import GateFailed, golden_prompt, require, sanity
+from evals.generation import Prompt, generate
 from evals.perplexity import PerplexitySpec, papers_perplexity, papers_windows, wikitext2_test
 from evals.record import Gate, LoadPoint, Memory, Perplexity, Score, Speed, Trial
 from evals.scoring import Pair, Scored, ScoringFailed, score
@@ -166,7 +167,10 @@ def _accuracy(endpoint: Endpoint, folder: Path, work: Work) -> tuple[list[Score]
     def scorer(pairs: Sequence[Pair]) -> list[Scored]:
         return score(endpoint, pairs, work.stage("accuracy", len(pairs)))
 
-    scores = measure_accuracy(scorer, folder, work.tasks, work.task_specs, max_length=work.window_tokens)
+    def generator(prompts: Sequence[Prompt]) -> list[str]:
+        return generate(endpoint, prompts, work.stage("generation", len(prompts)))
+
+    scores = measure_accuracy(scorer, generator, folder, work.tasks, work.task_specs, max_length=work.window_tokens)
     return scores, [_perplexity(endpoint, folder, spec, work) for spec in work.perplexities]
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from filelock import FileLock
 import engines.environment
 from engines.device import driver_version
 from engines.environment import Environment, cache_folder
+from engines.process import ROOT
 from evals.perplexity import PerplexitySpec
 from evals.record import Trial, read_trial
 from evals.tasks import LoadedTasks, dataset_folder, load_tasks
@@ -117,10 +119,16 @@ def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[
     environment = environments[choice.environment].identity if job else ""
     measured = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks, plan.perplexity]
     described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
-    code = hash_file(Path(choice.engine.file))
+    code = [hash_file(Path(choice.engine.file)), _measuring_code()]
     return digest(
         [what, choice.engine.name, dict(choice.options), environment, code, sweep.device.name, described, data]
     )
+
+
+@cache
+def _measuring_code() -> list[str]:
+    """Digests of what decides a measurement besides the engine's own file: another instrument gives other trials."""
+    return [hash_file(file) for folder in ("evals", "engines/thin") for file in sorted((ROOT / folder).glob("*.py"))]
 
 
 def _flat(values: list[Any]) -> Iterator[Any]:

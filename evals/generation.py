@@ -1,0 +1,58 @@
+"""Greedy answers to prompts, for lm-eval's tasks that generate text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from engines.spec import Endpoint
+from evals.scoring import TIMEOUT_SECONDS, ScoringFailed
+
+IN_FLIGHT = 4
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids to go on from, how many tokens at most, and the texts that end the answer."""
+
+    token_ids: tuple[int, ...]
+    max_tokens: int
+    until: tuple[str, ...]
+
+
+def generate(endpoint: Endpoint, prompts: Sequence[Prompt], advance: Advance = lambda _: None) -> list[str]:
+    """Answer all prompts, cut before the first of their stop texts, in the order given. Raises ScoringFailed."""
+    return asyncio.run(_run(endpoint, prompts, advance))
+
+
+async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], advance: Advance) -> list[str]:
+    answers = [""] * len(prompts)
+    waiting = iter(enumerate(prompts))
+    async with httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=TIMEOUT_SECONDS) as client:
+
+        async def worker() -> None:
+            for index, prompt in waiting:
+                answers[index] = cut(await _ask(client, endpoint, prompt), prompt.until)
+                advance(1)
+
+        await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+    return answers
+
+
+async def _ask(client: httpx.AsyncClient, endpoint: Endpoint, prompt: Prompt) -> str:
+    body = {"model": "served", "prompt": list(prompt.token_ids), "max_tokens": prompt.max_tokens, "temperature": 0}
+    answer = await client.post(endpoint.dialect.completions, json=body)
+    if answer.status_code != 200:
+        raise ScoringFailed(f"{endpoint.dialect.completions} answered {answer.status_code}: {answer.text[:300]}")
+    text: str = answer.json()["choices"][0]["text"]
+    return text
+
+
+def cut(text: str, until: Sequence[str]) -> str:
+    """`text` before the earliest of the stop texts."""
+    ends = [text.index(stop) for stop in until if stop and stop in text]
+    return text[: min(ends)] if ends else text

