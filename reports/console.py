@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from evals.statistics import Estimate
 from reports.html import Results, gib, interval, milliseconds, task_columns
@@ -14,7 +15,8 @@ from reports.html import Results, gib, interval, milliseconds, task_columns
 
 def print_results(results: Results, console: Console) -> None:
     """A table of all cells, then the answer."""
-    table = Table("cell", "status", "tok/s", "TTFT ms", "TPOT ms", "peak GiB", "bits", "mean accuracy %", "ppl ratio")
+    columns = ("status", "tok/s", "TTFT ms", "TPOT ms", "peak GiB", "bits", "mean accuracy %", "ppl ratio")
+    table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE)
     cells = {cell.trial.key: cell for cell in results.cells}
     verdicts = {one.cell.trial.key: one.verdict for one in results.judged}
     for trial in results.trials:

@@ -89,12 +89,12 @@ def _caveats(ranked: Sequence[Judged]) -> list[str]:
     notes = []
     if chosen.verdict == "undecided":
         notes.append(f"whether {chosen.cell.trial.name} keeps the limits is undecided: {chosen.why}; score more items")
-    for other in ranked[1:]:
-        if _rate(other).high >= _rate(chosen).low:
-            notes.append(
-                f"its throughput cannot be told from that of {other.cell.trial.name} "
-                f"({_rate(chosen).value:.1f} against {_rate(other).value:.1f} output tokens/s, intervals overlap)"
-            )
+    close = [other for other in ranked[1:] if _rate(other).high >= _rate(chosen).low]
+    if close:
+        names = ", ".join(f"{other.cell.trial.name} ({_rate(other).value:.1f})" for other in close)
+        notes.append(
+            f"its {_rate(chosen).value:.1f} output tokens/s cannot be told from those of {names}: intervals overlap"
+        )
     return notes
 
 

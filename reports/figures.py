@@ -100,21 +100,25 @@ def _turn(estimate: Estimate, less_is_better: bool) -> Estimate:
     return estimate.map(lambda value: -value) if less_is_better else estimate
 
 
-def draw(cells: Sequence[CellMetrics], plot: Plot) -> Figure:
-    """One figure: a point with its intervals per cell, the frontier as a line, dominated cells faded."""
-    points = oriented(cells, plot)
+def draw(cells: Sequence[CellMetrics], plot: Plot, failing: frozenset[str]) -> Figure:
+    """One figure: a point with its intervals per cell, the frontier as a line, dominated cells faded.
+
+    `failing` are the keys of cells that fail a limit: crosses, never on the frontier.
+    """
+    points = [point for point in oriented(cells, plot) if point.key not in failing]
+    faded = {point.key for point in points if surely_dominated(point, points)}
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
         engines = sorted({cell.trial.engine for cell in cells})
-        by_key = {point.key: point for point in points}
         for cell in cells:
-            if cell.trial.key in by_key:
-                colour = COLOURS[engines.index(cell.trial.engine) % len(COLOURS)]
-                faded = surely_dominated(by_key[cell.trial.key], points)
-                _draw_cell(axes, cell, plot, colour, 0.4 if faded else 1.0)
+            colour = COLOURS[engines.index(cell.trial.engine) % len(COLOURS)]
+            alpha = 0.4 if cell.trial.key in faded else 1.0
+            _draw_cell(axes, cell, plot, Mark("x" if cell.trial.key in failing else "o", colour, alpha))
         _draw_frontier(axes, points, plot)
         for number, engine in enumerate(engines):
             axes.plot([], [], "o", color=COLOURS[number % len(COLOURS)], label=_plain(engine))
+        if failing:
+            axes.plot([], [], "x", color="#888888", label="fails a limit")
         axes.legend(loc="best", frameon=False)
         axes.set_xlabel(plot.x.full_label)
         axes.set_ylabel(plot.y.full_label)
@@ -123,15 +127,25 @@ def draw(cells: Sequence[CellMetrics], plot: Plot) -> Figure:
     return figure
 
 
-def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, colour: str, alpha: float) -> None:
+@dataclass(frozen=True)
+class Mark:
+    """How a cell is drawn."""
+
+    shape: str
+    colour: str
+    alpha: float
+
+
+def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, mark: Mark) -> None:
     x, y = plot.x.read(cell), plot.y.read(cell)
     if x is None or y is None:
         return
     axes.errorbar(
-        x.value, y.value, xerr=_error(x), yerr=_error(y), fmt="o", color=colour, alpha=alpha, capsize=2, linewidth=0.8
-    )
+        x.value, y.value, xerr=_error(x), yerr=_error(y), fmt=mark.shape, color=mark.colour, alpha=mark.alpha,
+        capsize=2, linewidth=0.8,
+    )  # fmt: skip
     label = _plain(cell.trial.method_label)
-    axes.annotate(label, (x.value, y.value), xytext=(5, 5), textcoords="offset points", fontsize=8, alpha=alpha)
+    axes.annotate(label, (x.value, y.value), xytext=(5, 5), textcoords="offset points", fontsize=8, alpha=mark.alpha)
 
 
 def _plain(text: str) -> str:

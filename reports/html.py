@@ -68,10 +68,11 @@ def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
     if not results.cells:
         return []
     first = results.cells[0]
+    failing = frozenset(one.cell.trial.key for one in results.judged if one.verdict == "fails")
     found = []
     for plot in plots(first.busiest.load.concurrency, first.calmest.load.concurrency):
-        points = oriented(results.cells, plot)
-        svg = save(draw(results.cells, plot), folder, plot.name)
+        points = [point for point in oriented(results.cells, plot) if point.key not in failing]
+        svg = save(draw(results.cells, plot, failing), folder, plot.name)
         best = frontier(points)
         on_frontier = [point.name for point in best]
         open_ = [p.name for p in points if p not in best and not surely_dominated(p, points)]

@@ -10,11 +10,8 @@ from evals.record import LoadPoint, Perplexity, Request, Score, Speed, Trial
 from evals.statistics import Estimate, macro_mean, macro_recovery, mean_t, percentile, proportion, ratio_of_sums
 
 PERCENTS = (50, 95, 99)
-ACCURACY_METRICS = (
-    "acc_norm",
-    "acc",
-    "exact_match",
-)  # the first that a task has is its headline, as in the field's tables
+# the first that a task has is its headline, as in the field's tables
+ACCURACY_METRICS = ("acc_norm", "acc", "exact_match")
 LOGLIKELIHOOD_TASK_METRIC = "perplexity"
 
 

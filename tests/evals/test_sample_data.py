@@ -32,7 +32,12 @@ def test_a_gap_is_an_error(tmp_path: Path) -> None:
 def test_an_arc_row_has_the_hubs_shape() -> None:
     doc = {"id": "x", "query": "Question: why?\nAnswer:", "choices": ["a", "b", "c"], "gold": 2}
     row = arc_row(doc)
-    assert row == {"id": "x", "question": "why?", "choices": {"text": ["a", "b", "c"], "label": ["A", "B", "C"]}, "answerKey": "C"}
+    assert row == {
+        "id": "x",
+        "question": "why?",
+        "choices": {"text": ["a", "b", "c"], "label": ["A", "B", "C"]},
+        "answerKey": "C",
+    }
 
 
 def test_equal_data_gives_equal_bytes_and_other_data_another_readme(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_an_undecided_limit_is_said() -> None:
 
 def test_overlapping_throughput_is_said() -> None:
     answer = decide(_judge(BASE, trial("a", 10.05, 1.0, 80, 2.0)))
-    assert any("cannot be told from that of none" in caveat for caveat in answer.caveats)
+    assert any("cannot be told from those of none" in caveat for caveat in answer.caveats)
 
 
 def test_without_a_baseline_nothing_is_decided() -> None:
