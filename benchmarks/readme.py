@@ -29,23 +29,38 @@ def _parameters(parameters: Any) -> str:
     return ", ".join(f"`{one.name}` ({one.default})" for one in parameters) or "none"
 
 
+def speed_table(file: str) -> str:
+    """The speed and memory columns of a run's `--json` output."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    lines = [
+        "| cell | verdict | output tok/s | peak GiB | mean accuracy, % | perplexity ratio |",
+        "|---|---|---:|---:|---:|---:|",
+    ]
+    for row in data["cells"]:
+        if row["status"] != "ok":
+            lines.append(f"| {row['cell']} | {row['status']}: {row['reason'].splitlines()[0]} | | | | |")
+            continue
+        speed, accuracy = _shown(row["output_tokens_per_second"]), _shown(row["mean_accuracy"], 100)
+        peak, ratio = f"{row['peak_memory_bytes'] / 1024**3:.2f}", _shown(row["perplexity_ratio"])
+        lines.append(f"| {row['cell']} | {row['verdict']} | {speed} | {peak} | {accuracy} | {ratio} |")
+    return "\n".join(lines)
+
+
 def results_table(file: str) -> str:
-    """A run's `--json` output as a table: value and 95 % interval."""
+    """The accuracy columns of a run's `--json` output: value and 95 % interval."""
     data = json.loads((ROOT / file).read_text(encoding="utf-8"))
     columns = [tuple(column) for column in data["columns"]]
     heads = [f"{task}: {metric}" for task, metric in columns]
-    lines = ["| cell | verdict | output tok/s | peak GiB | " + " | ".join(heads) + " | perplexity ratio |"]
-    lines.append("|---|---|" + "---:|" * (len(columns) + 3))
+    lines = ["| cell | " + " | ".join(heads) + " | perplexity ratio |"]
+    lines.append("|---|" + "---:|" * (len(columns) + 1))
     for row in data["cells"]:
         if row["status"] != "ok":
             reason = row["reason"].splitlines()[0]
-            lines.append(f"| {row['cell']} | {row['status']}: {reason} |" + " |" * (len(columns) + 3))
+            lines.append(f"| {row['cell']} ({row['status']}: {reason}) |" + " |" * (len(columns) + 1))
             continue
         tasks = {(one["task"], one["metric"]): one for one in row["tasks"]}
         cells = [_shown(tasks.get(column), 100 if column[1] == "accuracy" else 1) for column in columns]
-        speed, ratio = _shown(row["output_tokens_per_second"]), _shown(row["perplexity_ratio"])
-        peak = f"{row['peak_memory_bytes'] / 1024**3:.2f}"
-        lines.append(f"| {row['cell']} | {row['verdict']} | {speed} | {peak} | " + " | ".join(cells) + f" | {ratio} |")
+        lines.append(f"| {row['cell']} | " + " | ".join(cells) + f" | {_shown(row['perplexity_ratio'])} |")
     return "\n".join(lines)
 
 

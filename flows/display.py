@@ -41,10 +41,10 @@ class LogDisplay:
         self._log(text)
 
     def overall(self, name: str, total: float) -> Advance:
+        self._log(f"{name} ({total:.0f})")
         return lambda amount: None
 
     def stage(self, name: str, total: float) -> Advance:
-        self._log(name)
         return lambda amount: None
 
 

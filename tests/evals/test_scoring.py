@@ -79,3 +79,11 @@ def test_an_error_of_the_server_is_passed_on(tmp_path: Path) -> None:
         pytest.raises(ScoringFailed, match="answered 500: the kernel is missing"),
     ):
         score(endpoint, _pairs())
+
+
+def test_pairs_without_an_answer_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import evals.scoring
+
+    monkeypatch.setattr(evals.scoring, "_read", lambda job, answer, pairs: [])
+    with _endpoint(tmp_path, "score") as endpoint, pytest.raises(ScoringFailed, match="left 1 of 1 pairs unanswered"):
+        score(endpoint, [Pair((1,), (2,))])

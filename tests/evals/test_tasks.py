@@ -81,3 +81,15 @@ def test_a_folder_without_readme_is_refused(tmp_path: Path) -> None:
 def test_shots_from_a_split_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="draws examples from the split 'train'"):
         load_tasks([TaskSpec("arc_easy", 2, shots=3)], _root(tmp_path), tmp_path / "work", seed=0)
+
+
+def test_without_lm_eval_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    import evals.tasks
+
+    monkeypatch.setattr(evals.tasks.importlib.util, "find_spec", lambda name: None)
+    definitions.cache_clear()
+    try:
+        with pytest.raises(DataError, match="lm-eval is not installed"):
+            definitions()
+    finally:
+        definitions.cache_clear()

@@ -61,3 +61,9 @@ def test_the_worker_finds_it_by_module_and_by_file(one: Method) -> None:
 def test_the_worker_says_what_it_does_not_find(one: Method) -> None:
     with pytest.raises(ImportError, match="has no method named 'nothing'"):
         load_method(one.function.__module__, one.file, "nothing")
+
+
+def test_a_file_that_is_no_module_is_said(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("not Python")
+    with pytest.raises(ImportError, match=r"words\.txt cannot be loaded as the module no_such_module"):
+        load_method("no_such_module", str(tmp_path / "words.txt"), "x")

@@ -39,3 +39,45 @@ def test_a_parameter_without_type_is_refused() -> None:
 
     with pytest.raises(MethodError, match="parameter 'bits' needs a type"):
         method("loose", format="safetensors", environment="transformers")(loose)
+
+
+def test_one_name_in_two_files_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sys
+    from types import SimpleNamespace
+
+    import quant.registry
+
+    source = Path(methods()["none"].file).read_text()
+    (tmp_path / "a_second_none.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import a_second_none  # type: ignore[import-not-found]
+
+    point = SimpleNamespace(load=lambda: a_second_none.none)
+    monkeypatch.setattr(quant.registry, "entry_points", lambda group: [point])
+    methods.cache_clear()
+    try:
+        with pytest.raises(MethodError, match=r"method 'none' is defined in .*none\.py and in .*a_second_none\.py"):
+            methods()
+    finally:
+        methods.cache_clear()
+        sys.modules.pop("a_second_none")
+
+
+def test_a_third_partys_method_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sys
+    from types import SimpleNamespace
+
+    import quant.registry
+
+    source = Path(methods()["none"].file).read_text().replace('"none"', '"theirs"')
+    (tmp_path / "their_method.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import their_method  # type: ignore[import-not-found]
+
+    monkeypatch.setattr(quant.registry, "entry_points", lambda group: [SimpleNamespace(load=lambda: their_method)])
+    methods.cache_clear()
+    try:
+        assert methods()["theirs"].file.endswith("their_method.py")
+    finally:
+        methods.cache_clear()
+        sys.modules.pop("their_method")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import flows.embedded
+from engines.process import ProcessFailed, running
+from flows.embedded import _wait_until_ready, prefect_api
+
+
+def test_a_server_of_the_users_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    def no_other(*args: object) -> None:
+        raise AssertionError("a second server was started")
+
+    monkeypatch.setattr(flows.embedded, "running", no_other)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), prefect_api(tmp_path / "log"):
+        assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
+
+
+def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        running(["bash", "-c", "echo no database; exit 3"], {}, log) as child,
+        pytest.raises(ProcessFailed, match=r"ended with exit code 3.*\n.*no database"),
+    ):
+        _wait_until_ready(child, "http://127.0.0.1:9/api", log)
+
+
+def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.embedded, "READY_SECONDS", 0.5)
+    log = tmp_path / "log"
+    with (
+        running(["sleep", "100"], {}, log) as child,
+        pytest.raises(ProcessFailed, match=r"not ready after (0|1) s"),
+    ):
+        _wait_until_ready(child, "http://127.0.0.1:9/api", log)
