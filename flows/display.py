@@ -73,7 +73,11 @@ class BarDisplay:
         return self._advance(self._stage)
 
     def _advance(self, task: TaskID) -> Advance:
-        return lambda amount: self._progress.advance(task, amount)
+        def advance(amount: float) -> None:
+            with contextlib.suppress(KeyError):  # a stage that was replaced may still report its end
+                self._progress.advance(task, amount)
+
+        return advance
 
     def _drop(self, task: TaskID | None) -> None:
         if task is not None:

