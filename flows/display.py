@@ -96,7 +96,8 @@ def bars(console: Console) -> Iterator[Display]:
         TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(), TextColumn("ETA"),
         TimeRemainingColumn(),
     )  # fmt: skip
-    with Progress(*columns, console=console, transient=True) as progress:
+    # cells take minutes: an ETA from the last 30 seconds alone, as by default, would often be none
+    with Progress(*columns, console=console, transient=True, speed_estimate_period=3600.0) as progress:
         yield BarDisplay(console, progress)
 
 
