@@ -27,3 +27,4 @@ pins:  ## refresh every pin: the orchestrator's constraints and configs/environm
 
 bench:  ## timings and agreement with other tools, by hand
 	uv run python -m benchmarks.parity
+	uv run python -m benchmarks.bad_plans

@@ -25,8 +25,11 @@ def write_safetensors(path: Path, tensors: dict[str, tuple[str, tuple[int, ...],
 
 @pytest.fixture
 def tiny_model(tmp_path: Path) -> Path:
-    """A folder that looks like a small unquantized model: 96 and 192 wide layers, 64 positions, 8 words."""
-    folder = tmp_path / "tiny"
+    return write_tiny_model(tmp_path / "tiny")
+
+
+def write_tiny_model(folder: Path) -> Path:
+    """A folder that looks like a small unquantized model: 96 and 192 wide layers, 4096 positions, 8 words."""
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 4096, "vocab_size": 8}))
     words = {word: index for index, word in enumerate(["<s>", "</s>", "a", "b", "c", "d", "e", "f"])}

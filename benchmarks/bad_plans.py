@@ -1,0 +1,47 @@
+"""How long the command line takes to refuse each bad plan of the tests: `python -m benchmarks.bad_plans`."""
+
+from __future__ import annotations
+
+import copy
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import yaml
+
+from engines.process import ROOT
+from tests.conftest import write_tiny_model
+from tests.flows.test_bad_plans import BAD, GOOD
+
+
+def main() -> int:
+    seconds = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_tiny_model(folder / "tiny")
+        (folder / "text.txt").write_text("a b c d " * 2000)
+        for case, (change, _, _) in BAD.items():
+            plan = copy.deepcopy(GOOD)
+            change(plan)
+            (folder / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
+            command = [sys.executable, "-m", "flows.cli", "plan", str(folder / "plan.yaml")]
+            started = time.monotonic()
+            done = subprocess.run(
+                command, capture_output=True, cwd=ROOT, env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False
+            )
+            seconds[case] = time.monotonic() - started
+            if done.returncode != 2:
+                print(f"{case}: exit code {done.returncode}, not 2")
+    worst = max(seconds, key=lambda case: seconds[case])
+    print(
+        f"{len(seconds)} bad plans: median {statistics.median(seconds.values()):.2f} s, slowest {seconds[worst]:.2f} s ({worst})"
+    )
+    return 0 if seconds[worst] < 3 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
