@@ -25,6 +25,7 @@ from flows.check import REFERENCE_ENVIRONMENT, Cell, Sweep
 from flows.display import Display
 from flows.measure import Work, blank_trial, load_points, measure
 from flows.quantize import Job, make_job, quantize
+from flows.quantize import finished as finished_checkpoint
 from flows.sources import Model, data_root, prepare_model, sample
 from quant.spec import Checkpoint, digest, write_json
 from quant.tensors import hash_file
@@ -203,6 +204,11 @@ def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
         "python": sys.version.split()[0],
     }
     return blank_trial(row.cell, row.key, status, reason, sweep.device.name, provenance)
+
+
+def has_checkpoint(row: Row) -> bool:
+    """True if the row's checkpoint was finished before."""
+    return row.job is not None and finished_checkpoint(row.job) is not None
 
 
 def quantize_row(row: Row, display: Display) -> Checkpoint | str:

@@ -87,12 +87,12 @@ def _quantize_all(prepared: run.Prepared, display: Display) -> dict[str, Checkpo
     advance = display.overall("quantize", len(jobs))
     results = {}
     for key, row in jobs.items():
-        label = row.cell.quantization.label
+        label, verb = row.cell.quantization.label, "found" if run.has_checkpoint(row) else "quantized"
         results[key] = quantize(f"{label} · {row.cell.model.name}", row, display)
         advance(1)
         made = results[key]
         text = made if isinstance(made, str) else f"{made.bits_per_weight:.2f} bits per weight"
-        display.say(f"  quantized {label}: {text.splitlines()[0][:160]}")
+        display.say(f"  {verb} {label}: {text.splitlines()[0][:160]}")
     return results
 
 
