@@ -73,7 +73,8 @@ def test_a_report_is_written_again(tmp_path: Path) -> None:
 
 def test_a_failed_cell_is_an_exit_code(tmp_path: Path) -> None:
     run = _run(tmp_path, trial("none", 10, 2.0, 80), failed("rtn", "it broke"))
-    _bitfrontier("report", str(run), code=1)
+    done = _bitfrontier("report", str(run), code=1)
+    assert "failed" in done.stdout
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
