@@ -117,7 +117,8 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         settings = pip_settings()
         backend = _torch_backend(settings)
         _uv(
-            "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"),
+            # compiled now, by both cores: else every start of an engine may compile again, and its time would count
+            "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python"),
             "--requirements", str(environment.pins), *_index_arguments(settings),
             *(["--torch-backend", backend] if backend else []), *_excludes(environment.pins),
         )  # fmt: skip

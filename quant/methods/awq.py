@@ -1,10 +1,10 @@
 """AWQ: activation-aware weight quantization (Lin et al., arXiv 2306.00978)."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from quant.registry import method
-from quant.spec import Calibration, Scheme
+from quant.spec import Calibration, Range, Scheme
 
 
 def scheme(parameters: Any) -> Scheme:
@@ -12,13 +12,21 @@ def scheme(parameters: Any) -> Scheme:
 
 
 @method("awq", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
-def awq(model: Path, out: Path, calibration: Calibration, *, group_size: int = 64, symmetric: bool = False) -> None:
-    """W4A16 with channels scaled by how much their activations matter."""
+def awq(
+    model: Path,
+    out: Path,
+    calibration: Calibration,
+    *,
+    group_size: int = 64,
+    symmetric: bool = False,
+    n_grid: Annotated[int, Range(3, 100)] = 20,
+) -> None:
+    """W4A16 with channels scaled by how much their activations matter; the scale is the best of `n_grid` tried."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier
 
     from quant.oneshot import compress, weight_only
 
     group = weight_only(4, group_size, symmetric=symmetric)
-    modifiers = [AWQModifier(), QuantizationModifier(config_groups={"group_0": group}, ignore=["lm_head"])]
+    modifiers = [AWQModifier(n_grid=n_grid), QuantizationModifier(config_groups={"group_0": group}, ignore=["lm_head"])]
     compress(model, out, modifiers, calibration)

@@ -63,6 +63,12 @@ def test_an_environment_is_built_once_and_works(own_cache: Path, small_pins: Pat
     assert missing_pins(small_pins / "small.txt", found["packages"]) == []
 
 
+def test_an_environment_is_compiled_when_it_is_built(own_cache: Path, small_pins: Path) -> None:
+    """Where Python may not write bytecode, every start of an engine would compile all it imports."""
+    build(resolve("small"))
+    assert list(own_cache.glob("environments/small-*/lib/python*/site-packages/packaging/__pycache__/version.*.pyc"))
+
+
 def test_other_pins_are_another_environment(own_cache: Path, small_pins: Path) -> None:
     before = resolve("small").folder
     (small_pins / "small.txt").write_text("packaging==26.2\n")
