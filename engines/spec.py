@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-PromptLogprobs = Literal["score", "prompt_logprobs", "none"]
+PromptLogprobs = Literal["score", "prompt_logprobs", "forcing", "none"]
+ChunkTokens = Literal["usage", "timings", "one"]
 
 
 @dataclass(frozen=True)
@@ -18,17 +19,23 @@ class Dialect:
     """What a server family can do, as flags that drive the clients; never decided by an engine's name.
 
     `prompt_logprobs`: "score" is our own `/score` (a context with several continuations), "prompt_logprobs" is
-    vLLM's field of `/v1/completions`, "none" means accuracy cannot be measured there.
-    `chunk_usage`: every streamed chunk carries the number of tokens so far (`continuous_usage_stats`).
+    vLLM's field of `/v1/completions`, "forcing" generates each token by a logit bias and reads its unbiased
+    log-probability (llama-server's `/completion`), "none" means accuracy cannot be measured there.
+    `chunk_tokens`: how a streamed chunk tells the tokens so far: "usage" (`continuous_usage_stats`), "timings"
+    (llama-server's `timings_per_token`), or "one" a chunk, which is checked against the count at the end.
+    `request_fields`: sent with every completion, such as what switches a prefix cache off.
     `metrics`: Prometheus text at this path, or None; `kv_peak_gauge` is the gauge there of KV bytes in use at most.
     `label_logprobs`: log-probabilities of named next tokens can be asked for (`logprob_token_ids`).
+    `golden_tolerance`: nats, where the engine computes less exactly than its type says; None goes by the type.
     """
 
     prompt_logprobs: PromptLogprobs
-    chunk_usage: bool
+    chunk_tokens: ChunkTokens
     metrics: str | None
     kv_peak_gauge: str | None = None
     label_logprobs: bool = False
+    request_fields: Mapping[str, Any] = field(default_factory=dict)
+    golden_tolerance: float | None = None
     health: str = "/health"
     completions: str = "/v1/completions"
 

@@ -14,8 +14,8 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from evals.generation import Prompt
+from evals.pairs import Pair, Scored
 from evals.record import Score
-from evals.scoring import Pair, Scored
 from evals.tasks import LoadedTasks, TaskSpec
 from evals.tokenizer import load_tokenizer, special_ids
 

@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 
 from engines.spec import Endpoint
+from evals.pairs import Pair
 from evals.record import Gate
-from evals.scoring import Pair, score
+from evals.scoring import score
 
 GOLDEN_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 SANITY_FACTOR = 3.0
@@ -27,11 +28,11 @@ class GateFailed(Exception):
 def golden_prompt(endpoint: Endpoint, reference: Mapping[str, Any], dtype: str) -> Gate:
     """The engine's log-probabilities of the unquantized model against plain Transformers in float32.
 
-    The tolerance, in nats, belongs to the type that the engine computes in.
+    The tolerance, in nats, belongs to the type that the engine computes in, unless its dialect states one.
     """
     measured = _logprobs(endpoint, reference["golden_ids"])
     worst = _worst(measured, reference["golden_logprobs"])
-    tolerance = GOLDEN_TOLERANCE.get(dtype, max(GOLDEN_TOLERANCE.values()))
+    tolerance = endpoint.dialect.golden_tolerance or GOLDEN_TOLERANCE.get(dtype, max(GOLDEN_TOLERANCE.values()))
     detail = f"log-probabilities differ from the float32 reference by at most {worst:.1e} nats (allowed {tolerance:g})"
     return Gate("golden prompt", worst <= tolerance, detail)
 
@@ -69,7 +70,7 @@ def _logprobs(endpoint: Endpoint, ids: Sequence[int]) -> list[float]:
 def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> list[str]:
     body = {"model": "served", "prompt": list(ids), "max_tokens": count, "temperature": 0, "ignore_eos": True}
     url = endpoint.url + endpoint.dialect.completions
-    answer = httpx.post(url, json={**body, "logprobs": 0}, headers=endpoint.headers, timeout=600)
+    answer = httpx.post(url, json={**body, **endpoint.dialect.request_fields}, headers=endpoint.headers, timeout=600)
     answer.raise_for_status()
     text: str = answer.json()["choices"][0]["text"]
     return text.split()

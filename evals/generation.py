@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import httpx
 
 from engines.spec import Endpoint
-from evals.scoring import TIMEOUT_SECONDS, ScoringFailed
+from evals.ask import ask
+from evals.scoring import TIMEOUT_SECONDS
 
 IN_FLIGHT = 4
 Advance = Callable[[int], None]
@@ -36,19 +37,20 @@ async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], advance: Advance) 
 
         async def worker() -> None:
             for index, prompt in waiting:
-                answers[index] = cut(await _ask(client, endpoint, prompt), prompt.until)
+                answers[index] = cut(await _answer(client, endpoint, prompt), prompt.until)
                 advance(1)
 
         await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
     return answers
 
 
-async def _ask(client: httpx.AsyncClient, endpoint: Endpoint, prompt: Prompt) -> str:
-    body = {"model": "served", "prompt": list(prompt.token_ids), "max_tokens": prompt.max_tokens, "temperature": 0}
-    answer = await client.post(endpoint.dialect.completions, json=body)
-    if answer.status_code != 200:
-        raise ScoringFailed(f"{endpoint.dialect.completions} answered {answer.status_code}: {answer.text[:300]}")
-    text: str = answer.json()["choices"][0]["text"]
+async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: Prompt) -> str:
+    body = {
+        "model": "served", "prompt": list(prompt.token_ids), "max_tokens": prompt.max_tokens, "temperature": 0,
+        **endpoint.dialect.request_fields,
+    }  # fmt: skip
+    answer = await ask(client, endpoint.dialect.completions, body)
+    text: str = answer["choices"][0]["text"]
     return text
 
 

@@ -14,8 +14,8 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
+from evals.pairs import Pair, Scored
 from evals.record import Perplexity
-from evals.scoring import Pair, Scored
 from evals.tasks import DataError, dataset_folder
 
 PAPERS = "papers"

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.spec import FLOATS
+
 TRIAL_SCHEMA_VERSION = 1
 Status = Literal["ok", "failed", "unsupported"]
 
@@ -128,6 +130,16 @@ class Trial:
     @property
     def name(self) -> str:
         return f"{self.method_label} · {self.engine}"
+
+    @property
+    def server(self) -> tuple[str, str, str]:
+        """Model, engine and the engine's options: what a cell has in common with its baseline."""
+        return self.model, self.engine, json.dumps(self.provenance.get("engine_options"), sort_keys=True)
+
+    @property
+    def unquantized(self) -> bool:
+        """True where the checkpoint's weights were only cast, so that it can be a baseline."""
+        return self.checkpoint is not None and self.checkpoint["spec"]["scheme"]["weights"] in FLOATS
 
 
 def read_trial(path: Path) -> Trial:

@@ -10,31 +10,14 @@ from typing import Any
 import httpx
 
 from engines.spec import Endpoint
+from evals.ask import ScoringFailed, ask
+from evals.forcing import force
+from evals.pairs import Pair, Scored
 
 TIMEOUT_SECONDS = 1800.0
 ITEM_TOKENS_PER_REQUEST = 2048
 IN_FLIGHT = {"score": 2, "prompt_logprobs": 4}
 Advance = Callable[[int], None]
-
-
-class ScoringFailed(Exception):
-    """The server's answer does not hold what was asked for."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Token ids to condition on (at least one) and token ids to score (at least one)."""
-
-    context: tuple[int, ...]
-    continuation: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Of one pair: natural-log probability of each continuation token, and whether each was the most likely."""
-
-    logprobs: tuple[float, ...]
-    greedy: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -51,15 +34,20 @@ def score(endpoint: Endpoint, pairs: Sequence[Pair], advance: Advance = lambda _
 
     `advance` is called with the number of pairs that were just finished.
     """
+    return asyncio.run(_score(endpoint, pairs, advance))
+
+
+async def _score(endpoint: Endpoint, pairs: Sequence[Pair], advance: Advance) -> list[Scored]:
     strategy = endpoint.dialect.prompt_logprobs
-    if strategy == "none":
-        raise ScoringFailed("this server gives no log-probabilities of a prompt, so accuracy cannot be measured in it")
-    jobs = (
-        _score_jobs(pairs)
-        if strategy == "score"
-        else [*_label_jobs(endpoint, pairs), *_completion_jobs(endpoint, pairs)]
-    )
-    return asyncio.run(_run(endpoint, pairs, jobs, IN_FLIGHT[strategy], advance))
+    async with httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=TIMEOUT_SECONDS) as client:
+        if strategy == "none":
+            raise ScoringFailed("this server gives no log-probabilities of a prompt: accuracy cannot be measured in it")
+        if strategy == "forcing":
+            return await force(client, pairs, advance)
+        if strategy == "score":
+            return await _run(client, pairs, _score_jobs(pairs), IN_FLIGHT[strategy], advance)
+        jobs = [*_label_jobs(endpoint, pairs), *_completion_jobs(endpoint, pairs)]
+        return await _run(client, pairs, jobs, IN_FLIGHT[strategy], advance)
 
 
 def _score_jobs(pairs: Sequence[Pair]) -> list[_Job]:
@@ -134,32 +122,28 @@ def _completion_job(endpoint: Endpoint, pairs: Sequence[Pair], group: Sequence[i
 
 
 async def _run(
-    endpoint: Endpoint, pairs: Sequence[Pair], jobs: Sequence[_Job], in_flight: int, advance: Advance
+    client: httpx.AsyncClient, pairs: Sequence[Pair], jobs: Sequence[_Job], in_flight: int, advance: Advance
 ) -> list[Scored]:
     results: list[Scored | None] = [None] * len(pairs)
     waiting = iter(jobs)
-    async with httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=TIMEOUT_SECONDS) as client:
 
-        async def worker() -> None:
-            for job in waiting:
-                answer = await _post(client, job)
-                for index, scored in _read(job, answer, pairs):
-                    results[index] = scored
-                advance(sum(len(group) for group in job.pairs))
+    async def worker() -> None:
+        for job in waiting:
+            answer = await ask(client, job.path, job.body)
+            try:
+                found = _read(job, answer, pairs)
+            except (KeyError, IndexError, TypeError, ValueError) as error:
+                what = f"{type(error).__name__}: {error}"
+                raise ScoringFailed(f"{job.path} answered without what was asked for ({what})") from error
+            for index, scored in found:
+                results[index] = scored
+            advance(sum(len(group) for group in job.pairs))
 
-        await asyncio.gather(*(worker() for _ in range(in_flight)))
+    await asyncio.gather(*(worker() for _ in range(in_flight)))
     missing = [index for index, scored in enumerate(results) if scored is None]
     if missing:
         raise ScoringFailed(f"the server left {len(missing)} of {len(pairs)} pairs unanswered")
     return [scored for scored in results if scored is not None]
-
-
-async def _post(client: httpx.AsyncClient, job: _Job) -> dict[str, Any]:
-    answer = await client.post(job.path, json=job.body)
-    if answer.status_code != 200:
-        raise ScoringFailed(f"{job.path} answered {answer.status_code}: {answer.text[:300]}")
-    body: dict[str, Any] = answer.json()
-    return body
 
 
 def _read(job: _Job, answer: dict[str, Any], pairs: Sequence[Pair]) -> list[tuple[int, Scored]]:

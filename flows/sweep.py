@@ -112,7 +112,7 @@ def _measure_all(prepared: run.Prepared, checkpoints: dict[str, Checkpoint | str
             tasks = tasks or load_tasks(prepared.sweep)
             name = f"{row.cell.name} · {row.cell.model.name}"
             trial = measure(name, prepared, row, checkpoints[row.job.key], tasks, display)  # type: ignore[union-attr, arg-type]
-        if trial.status == "failed" and trial.method == "none":
+        if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
             broken[row.engine_key] = f"the baseline failed in this engine, so nothing can be compared: {trial.reason}"
         advance(1)
         display.say(cell_line(trial, number, count))

@@ -14,6 +14,7 @@ from typing import Any
 
 CHECKPOINT_SCHEMA_VERSION = 1
 CHECKPOINT_RECORD = "bitfrontier-checkpoint.json"
+FLOATS = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,9 @@ class Range:
 class Scheme:
     """Numeric format of the quantized linear layers, in the field's W/A notation.
 
-    `weights` and `activations` are one of float32, float16, bfloat16, int8, int4, fp8. `group_size` counts weights
-    that share a scale along the input dimension; None means one scale per output channel.
-    `static_activations` tells activation scales fixed by calibration from those computed per token.
+    `weights` and `activations` are one of float32, float16, bfloat16, int8, int4, fp8, or the name of a GGUF type
+    (Q4_K_M, …). `group_size` counts weights that share a scale along the input dimension; None means one scale per
+    output channel. `static_activations` tells activation scales fixed by calibration from those computed per token.
     """
 
     weights: str
@@ -41,9 +42,14 @@ class Scheme:
     kv_cache: str | None = None
 
     @property
+    def unquantized(self) -> bool:
+        """True for a baseline: weights that were cast to a floating-point type and not quantized."""
+        return self.weights in FLOATS
+
+    @property
     def label(self) -> str:
-        """Short name such as `W4A16-g64`, `W8A8-int8`, `FP8-dynamic`, `float16`."""
-        if self.weights.startswith(("float", "bfloat")):
+        """Short name such as `W4A16-g64`, `W8A8-int8`, `FP8-dynamic`, `Q4_K_M`, `float16`."""
+        if not self.weights.startswith(("int", "fp8")):
             return self.weights
         if self.weights == "fp8":
             name = "FP8-static" if self.static_activations else "FP8-dynamic"
@@ -99,8 +105,9 @@ class QuantSpec:
 class Checkpoint:
     """A finished folder of weights and how it came about.
 
-    `bytes` counts the safetensors files; `bits_per_weight` is 8 × tensor bytes ÷ parameters of the source model,
-    `linear_bits_per_weight` the same over the layers that were quantized (None where none were).
+    `bytes` counts the files of weights; `bits_per_weight` is 8 × tensor bytes ÷ parameters of the source model,
+    `linear_bits_per_weight` the same over the layers that were quantized (None where none were). `tensor_types`
+    counts tensors by the type that they really have in the file.
     """
 
     key: str
@@ -116,6 +123,7 @@ class Checkpoint:
     files: Mapping[str, str]
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
+    tensor_types: Mapping[str, int] = field(default_factory=dict)
     schema_version: int = field(default=CHECKPOINT_SCHEMA_VERSION)
 
 

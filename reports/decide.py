@@ -41,7 +41,7 @@ class Answer:
 
 def judge(cell: CellMetrics, limits: Limits) -> Judged:
     """fails if an interval lies wholly beyond a limit, meets if all lie within, else undecided."""
-    if cell.trial.method == "none":
+    if cell.is_baseline:
         return Judged(cell, "baseline", "the unquantized baseline")
     checks = [
         _check("accuracy recovered", cell.recovery, limits.accuracy_recovery, at_least=True),

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from evals.record import Trial, read_trial
 from evals.statistics import Estimate
 from reports.decide import Answer, Judged, Limits, balance, decide, judge
+from reports.drift import drifts
 from reports.figures import draw, oriented, plots, save
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
 from reports.pareto import frontier, surely_dominated
@@ -44,8 +45,8 @@ def read_results(folder: Path) -> Results:
 def conclude(about: Mapping[str, Any], trials: Sequence[Trial]) -> Results:
     """Compute every statistic, compare each cell with its model's baseline in the same engine, decide."""
     good = [trial for trial in trials if trial.status == "ok"]
-    baselines = {(t.model, t.engine): t for t in good if t.method == "none"}
-    cells = tuple(cell_metrics(trial, baselines.get((trial.model, trial.engine))) for trial in good)
+    baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
+    cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
     limits = Limits(**about["limits"])
     judged = tuple(judge(cell, limits) for cell in cells)
     return Results(about, tuple(trials), cells, judged, decide(judged))
@@ -88,12 +89,13 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         loader=PackageLoader("reports"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"gib": gib, "interval": interval, "ms": milliseconds, "number": number}
+    environment.filters |= {"gib": gib, "interval": interval, "ms": milliseconds, "nats": nats, "number": number}
     verdicts = {one.cell.trial.key: one for one in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
     return environment.get_template("report.html").render(
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
         figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
+        drifts=drifts(results.cells),
     )  # fmt: skip
 
 
@@ -115,6 +117,11 @@ def gib(value: float | None) -> str:
 
 def milliseconds(value: float) -> str:
     return f"{1000 * value:.0f}"
+
+
+def nats(value: float | None) -> str:
+    """Two significant digits, with an exponent where they are tiny."""
+    return "–" if value is None else f"{value:.2g}"
 
 
 def number(value: float) -> str:

@@ -52,7 +52,10 @@ class TaskMetrics:
 
 @dataclass(frozen=True)
 class CellMetrics:
-    """A cell's headline figures. `accuracy` is the mean over accuracy tasks, each counting the same."""
+    """A cell's headline figures. `accuracy` is the mean over accuracy tasks, each counting the same.
+
+    `is_baseline`: the others with its model, engine and options are compared with this one.
+    """
 
     trial: Trial
     loads: tuple[LoadMetrics, ...]
@@ -60,6 +63,7 @@ class CellMetrics:
     accuracy: Estimate | None
     recovery: Estimate | None
     perplexity_ratio: Estimate | None
+    is_baseline: bool
 
     @property
     def busiest(self) -> LoadMetrics:
@@ -84,6 +88,7 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
         accuracy=macro_mean([items for items, _ in groups.values()]) if groups else None,
         recovery=_recovery(trial, baseline) if baseline else None,
         perplexity_ratio=_perplexity_ratio(trial, baseline) if baseline else None,
+        is_baseline=trial is baseline,
     )
 
 

@@ -29,7 +29,10 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     "transformers",
     environments={"cpu": "transformers", "cuda": "transformers"},
     dialect=Dialect(
-        prompt_logprobs="score", chunk_usage=True, metrics="/metrics", kv_peak_gauge="bitfrontier_kv_cache_peak_bytes"
+        prompt_logprobs="score",
+        chunk_tokens="usage",
+        metrics="/metrics",
+        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
     ),
     unsupported=unsupported,
     read_facts=read_facts,

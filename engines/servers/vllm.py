@@ -58,7 +58,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
 @engine(
     "vllm",
     environments={"cpu": "vllm-cpu", "cuda": "vllm-cuda"},
-    dialect=Dialect(prompt_logprobs="prompt_logprobs", chunk_usage=True, metrics="/metrics", label_logprobs=True),
+    dialect=Dialect(prompt_logprobs="prompt_logprobs", chunk_tokens="usage", metrics="/metrics", label_logprobs=True),
     unsupported=unsupported,
     read_facts=read_facts,
 )

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from engines.thin.jobs import Generation
 from engines.thin.rows import Rows, extend, merge, prefill, select
-
-
-@dataclass
-class Generation:
-    """One request. `emit(token, finish_reason)` is called for every token; the reason is None until the last."""
-
-    prompt: list[int]
-    max_tokens: int
-    stop_ids: frozenset[int]
-    emit: Callable[[int, str | None], None]
-    cancelled: bool = False
-    produced: int = 0
-    last: int = -1
 
 
 @dataclass
@@ -59,7 +47,7 @@ class Running:
             self.peak_cache_bytes = max(self.peak_cache_bytes, self.rows.cache_bytes)
 
     def _leave(self) -> None:
-        keep = [index for index, request in enumerate(self.requests) if not _finished(request)]
+        keep = [index for index, request in enumerate(self.requests) if not request.finished]
         if len(keep) == len(self.requests):
             return
         self.requests = [self.requests[index] for index in keep]
@@ -68,16 +56,4 @@ class Running:
 
 def _emit(requests: Sequence[Generation], logits: torch.Tensor) -> None:
     for request, token in zip(requests, logits.argmax(-1).tolist(), strict=True):
-        request.last = token
-        request.produced += 1
-        request.emit(token, _finish_reason(request))
-
-
-def _finish_reason(request: Generation) -> str | None:
-    if request.last in request.stop_ids:
-        return "stop"
-    return "length" if request.produced >= request.max_tokens else None
-
-
-def _finished(request: Generation) -> bool:
-    return request.cancelled or _finish_reason(request) is not None
+        request.take(token)

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A model ready for inference, its tokenizer, the ids that end a text, and facts for the record."""
+def load(folder: str, device: str, dtype: str) -> tuple[Any, dict[str, str | int]]:
+    """The model of `folder`, ready for inference, and facts for the record.
 
-    model: Any
-    tokenizer: Tokenizer
-    stop_ids: frozenset[int]
-    vocabulary: int
-    facts: dict[str, str | int]
-
-
-def load(folder: str, device: str, dtype: str) -> Loaded:
-    """Load `folder`. Raises ValueError where tensors are missing, unexpected or of another shape."""
+    Raises ValueError where tensors are missing, unexpected or of another shape.
+    """
     model, report = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype="auto" if dtype == "auto" else getattr(torch, dtype),
@@ -45,9 +35,7 @@ def load(folder: str, device: str, dtype: str) -> Loaded:
         "weights_bytes": _weights_bytes(model),
         "kernel": _kernel(model),
     }
-    return Loaded(
-        model, Tokenizer.from_file(f"{folder}/tokenizer.json"), _stop_ids(folder), model.config.vocab_size, facts
-    )
+    return model, facts
 
 
 def _weights_bytes(model: Any) -> int:
@@ -62,7 +50,8 @@ def _kernel(model: Any) -> str:
     return "torch linear on dequantized weights, quantization emulated"
 
 
-def _stop_ids(folder: str) -> frozenset[int]:
+def stop_ids(folder: str) -> frozenset[int]:
+    """The ids that end a text, of `generation_config.json`."""
     config = GenerationConfig.from_pretrained(folder, local_files_only=True)
     ids = config.eos_token_id
     return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])

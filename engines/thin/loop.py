@@ -5,21 +5,11 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
-from engines.thin.generate import Generation, Running
-from engines.thin.protocol import Item, Scored
+from engines.thin.generate import Running
+from engines.thin.jobs import Generation, ScoreJob
 from engines.thin.score import score
-
-
-@dataclass
-class ScoreJob:
-    """Items to score together; the future gets the results or the exception."""
-
-    items: list[Item]
-    future: Future[list[list[Scored]]]
 
 
 class Loop:
@@ -33,6 +23,10 @@ class Loop:
         self._scores: queue.SimpleQueue[ScoreJob] = queue.SimpleQueue()
         self._wake = threading.Event()
         self.running = Running()
+
+    @property
+    def peak_cache_bytes(self) -> int:
+        return self.running.peak_cache_bytes
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True, name="model").start()

@@ -28,7 +28,7 @@ def fp8(
     """FP8: per-channel weights with per-token activations, or static per-tensor scales from calibration."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    from quant.oneshot import compress
+    from quant.tools.llmcompressor import compress
 
     kv_cache = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
     modifier = QuantizationModifier(

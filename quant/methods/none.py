@@ -19,7 +19,8 @@ def none(model: Path, out: Path, *, dtype: Literal["fp32", "bf16", "fp16"] = "fp
     """The unquantized baseline, cast to one type."""
     import torch
 
-    from quant.oneshot import copy_tokenizer, load_source
+    from quant.tools.llmcompressor import load_source
+    from quant.tools.tokenizer import copy_tokenizer
 
     loaded = load_source(model)
     loaded.to(getattr(torch, NAMES[dtype])).save_pretrained(out)

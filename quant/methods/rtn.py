@@ -26,7 +26,7 @@ def rtn(
     """Round-to-nearest without calibration data: W4A16 and W8A16 in groups, or INT8 W8A8."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    from quant.oneshot import compress, weight_only
+    from quant.tools.llmcompressor import compress, weight_only
 
     if format == "w8a8":
         modifier = QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=["lm_head"])

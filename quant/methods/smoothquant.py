@@ -19,7 +19,7 @@ def smoothquant(
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
-    from quant.oneshot import compress
+    from quant.tools.llmcompressor import compress
 
     modifiers = [
         SmoothQuantModifier(smoothing_strength=strength),

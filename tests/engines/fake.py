@@ -9,7 +9,7 @@ from engines.environment import Environment
 from engines.registry import Engine, engine
 from engines.spec import Device, Dialect, Launch, PromptLogprobs, Serving
 
-SERVER = Path(__file__).with_name("fake_server.py")
+SERVER = Path(__file__).with_name("emulator.py")
 CPU = Device("cpu", "a test", frozenset(), 1)
 HERE = Environment("here", "here", (sys.executable,))
 
@@ -21,9 +21,9 @@ def fake_engine(
     *,
     label_logprobs: bool = False,
 ) -> Engine:
-    """An engine over `fake_server.py` with the given behaviour and dialect."""
+    """An engine over `emulator.py` with the given behaviour and dialect."""
     dialect = Dialect(
-        prompt_logprobs=prompt_logprobs, chunk_usage=True, metrics="/metrics",
+        prompt_logprobs=prompt_logprobs, chunk_tokens="usage", metrics="/metrics",
         kv_peak_gauge="bitfrontier_kv_cache_peak_bytes", label_logprobs=label_logprobs,
     )  # fmt: skip
 

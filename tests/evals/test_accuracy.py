@@ -11,7 +11,7 @@ import pytest
 
 from evals.accuracy import EndpointLM, measure_accuracy
 from evals.generation import Prompt, cut
-from evals.scoring import Pair, Scored
+from evals.pairs import Pair, Scored
 from evals.tasks import TaskSpec, load_tasks
 from tests.evals.test_tasks import _root
 

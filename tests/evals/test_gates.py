@@ -9,7 +9,8 @@ import pytest
 from engines.server import serve
 from engines.spec import Endpoint
 from evals.gates import GateFailed, golden_prompt, require, sanity
-from evals.scoring import Pair, score
+from evals.pairs import Pair
+from evals.scoring import score
 from tests.engines.fake import CPU, HERE, fake_engine
 
 

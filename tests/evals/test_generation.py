@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from engines.server import serve
+from evals.ask import ScoringFailed
 from evals.generation import Prompt, generate
-from evals.scoring import ScoringFailed
 from tests.engines.fake import CPU, HERE, fake_engine
 
 

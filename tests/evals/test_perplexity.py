@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from evals.pairs import Scored
 from evals.perplexity import PerplexitySpec, papers_perplexity, papers_windows, wikitext2_test
-from evals.scoring import Scored
 from evals.tasks import DataError
 from evals.tokenizer import load_tokenizer, ordinary_ids, special_ids
 

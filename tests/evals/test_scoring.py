@@ -8,7 +8,9 @@ import pytest
 
 from engines.server import serve
 from engines.spec import Endpoint, PromptLogprobs
-from evals.scoring import Pair, Scored, ScoringFailed, score
+from evals.ask import ScoringFailed
+from evals.pairs import Pair, Scored
+from evals.scoring import score
 from tests.engines.fake import CPU, HERE, fake_engine
 
 
@@ -32,7 +34,7 @@ def _pairs() -> list[Pair]:
     return [*shared, Pair((9,), (8,)), Pair(tuple(range(700)), (1, 2)), Pair(tuple(range(700)), (3,)), *shared[:2]]
 
 
-@pytest.mark.parametrize("kind", ["score", "prompt_logprobs"])
+@pytest.mark.parametrize("kind", ["score", "prompt_logprobs", "forcing"])
 def test_scores_come_back_in_order(tmp_path: Path, kind: PromptLogprobs) -> None:
     done: list[int] = []
     with _endpoint(tmp_path, kind) as endpoint:
@@ -49,7 +51,7 @@ def test_one_letter_answers_by_labels_are_the_same(tmp_path: Path) -> None:
 
 def test_labels_that_are_ignored_are_caught(tmp_path: Path) -> None:
     with (
-        _endpoint(tmp_path, "prompt_logprobs", "half", labels=True) as endpoint,
+        _endpoint(tmp_path, "prompt_logprobs", "ignored", labels=True) as endpoint,
         pytest.raises(ScoringFailed, match="ignored logprob_token_ids"),
     ):
         score(endpoint, [Pair((1,), (2,))])
@@ -67,7 +69,7 @@ def test_a_server_without_logprobs_says_so(tmp_path: Path) -> None:
 
 def test_a_server_that_ignores_the_field_is_caught(tmp_path: Path) -> None:
     with (
-        _endpoint(tmp_path, "prompt_logprobs", "half") as endpoint,
+        _endpoint(tmp_path, "prompt_logprobs", "ignored") as endpoint,
         pytest.raises(ScoringFailed, match="ignored prompt_logprobs"),
     ):
         score(endpoint, _pairs())

@@ -58,7 +58,7 @@ def other(model: Path, out: Path) -> None:
 
 
 def logprobs(ids: list[int]) -> list[float]:
-    """What `fake_server.py` says."""
+    """What `emulator.py` says."""
     return [-((a * 7 + b * 3) % 11 + 1) / 4 for a, b in zip(ids, ids[1:], strict=False)]
 
 

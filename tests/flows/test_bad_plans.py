@@ -87,6 +87,7 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "engine twice": (_add("engines", {"engine": "transformers"}), "engine 'transformers' appears twice", "remove one"),
     "restricted to nothing": (_set("engines", 0, "methods", value=["none", "awq"]), "restricted to 'awq', which is not among the methods", "allowed here"),
     "restricted without baseline": (_set("engines", 0, "methods", value=["rtn"]), "leaves out the baseline", "add 'none'"),
+    "an engine that loads no baseline": (lambda plan: (_add("methods", {"method": "gguf"})(plan), _add("engines", {"engine": "llama_cpp"})(plan)), "engine 'llama_cpp' loads no baseline of this plan", "add an unquantized method in the format 'gguf'"),
     "negative concurrency": (_set("load", 0, "concurrency", value=-1), "load[0].concurrency: input should be greater than or equal to 1", "change the value"),
     "fewer requests than concurrency": (_set("load", 0, "concurrency", value=8), "requests (2) is less than concurrency (8)", "change the value as said"),
     "one output token": (_set("load", 0, "output_tokens", value=1), "output_tokens: input should be greater than or equal to 2", "change the value"),

@@ -12,8 +12,9 @@ import pytest
 
 from engines.spec import Endpoint
 from evals.gates import golden_prompt, require, sanity
+from evals.pairs import Pair
 from evals.record import LoadPoint
-from evals.scoring import Pair, score
+from evals.scoring import score
 from evals.speed import measure_speed
 from evals.tokenizer import load_tokenizer, ordinary_ids, special_ids
 from flows.sources import Model

@@ -41,9 +41,11 @@ def trial(
     """An ok trial: `right` of 100 answers right, the first ones; `loss` nats per token."""
     windows = tuple((-(loss + 0.001 * i) * 10, 10) for i in range(8))
     size = int(peak_gib * 1024**3)
+    weights = "float16" if method == "none" else "int4"
+    checkpoint = {"bits_per_weight": 4.5, "spec": {"scheme": {"weights": weights}}}
     return Trial(
         key=f"{model}-{method}-{label}-{engine}", status="ok", reason="", model=model, method=method,
-        method_label=label or method, engine=engine, device="a test", checkpoint={"bits_per_weight": 4.5},
+        method_label=label or method, engine=engine, device="a test", checkpoint=checkpoint,
         gates=(Gate("sanity", True, "fine"),), speed=(speed(rate),), memory=Memory("PSS", size, size, None, None, None),
         scores=(score("arc", [1.0] * right + [0.0] * (100 - right)),),
         perplexities=(Perplexity("papers", "t", 11, windows),), seconds={"total": 1.0},

@@ -12,6 +12,7 @@ from typing import Any
 
 from quant.progress import report
 from quant.spec import Calibration
+from quant.tools.tokenizer import copy_tokenizer
 
 
 def load_source(model: Path) -> Any:
@@ -53,21 +54,6 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
     _state_dtype(out)
     copy_tokenizer(model, out)
     report("save", 1, 1)
-
-
-def copy_tokenizer(model: Path, out: Path) -> None:
-    """The tokenizer's files, byte for byte: a quantizer has no reason to change them."""
-    names = (
-        "tokenizer*",
-        "special_tokens_map.json",
-        "chat_template*",
-        "vocab*",
-        "merges.txt",
-        "generation_config.json",
-    )
-    for pattern in names:
-        for file in model.glob(pattern):
-            (out / file.name).write_bytes(file.read_bytes())
 
 
 def _state_dtype(out: Path) -> None:

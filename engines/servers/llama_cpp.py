@@ -1,0 +1,57 @@
+"""llama.cpp by its own llama-server: the one in the wheel xllamacpp, or an executable of the user's."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from engines.registry import engine
+from engines.spec import Device, Dialect, Launch, Serving
+from quant.spec import Range, Scheme
+
+VERSION = re.compile(r"bitfrontier-version (\S+)")
+WEIGHTS = re.compile(r"(\w+) model buffer size =\s+([\d.]+) MiB")
+KV = re.compile(r"llama_kv_cache: size =\s+([\d.]+) MiB \(\s*(\d+) cells")
+MIB = 1024**2
+
+
+def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+    """llama.cpp loads GGUF alone."""
+    return None if format == "gguf" else f"llama_cpp loads GGUF, not {format} (the method gguf makes it)"
+
+
+def read_facts(log: str) -> dict[str, str | int | float]:
+    """Version, weight and KV bytes, from the lines in which llama.cpp tells them."""
+    facts: dict[str, str | int | float] = {"dtype": "float16"}
+    if found := VERSION.search(log):
+        facts["version"] = found[1]
+    buffers = dict(WEIGHTS.findall(log))  # a line may be printed twice: once while fitting, once while loading
+    if buffers:
+        facts["weights_bytes"] = int(sum(float(size) for size in buffers.values()) * MIB)
+    if caches := KV.findall(log):
+        facts["kv_cache_bytes"] = int(float(caches[-1][0]) * MIB)
+        facts["kv_cache_tokens"] = int(caches[-1][1])
+    facts["kernel"] = "ggml " + ", ".join(sorted(buffers)) if buffers else "ggml"
+    return facts
+
+
+@engine(
+    "llama_cpp",
+    environments={"cpu": "llama-cpp"},
+    dialect=Dialect(
+        prompt_logprobs="forcing",
+        chunk_tokens="timings",
+        metrics="/metrics",
+        request_fields={"cache_prompt": False, "timings_per_token": True},
+        golden_tolerance=5e-3,  # activations are rounded to the type of the weights before each product
+    ),
+    unsupported=unsupported,
+    read_facts=read_facts,
+)
+def llama_cpp(serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8) -> Launch:
+    """llama.cpp's own llama-server on GGUF files, prompt cache off; more requests than slots (`parallel`) wait."""
+    command = (
+        "-m", "engines.llama_app", "--model", str(serving.checkpoint / "model.gguf"), "--port", str(serving.port),
+        "--threads", str(serving.threads), "--context", str(serving.max_model_len), "--parallel", str(parallel),
+    )  # fmt: skip
+    return Launch(command, {"BITFRONTIER_API_KEY": serving.api_key})

@@ -1,0 +1,42 @@
+"""OpenVINO GenAI's continuous batching behind our thin server."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from engines.registry import engine
+from engines.servers.transformers import read_facts
+from engines.spec import Device, Dialect, Launch, Serving
+from quant.spec import Range, Scheme
+
+
+def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+    """OpenVINO GenAI loads OpenVINO's own format alone."""
+    return None if format == "openvino" else f"openvino loads its own format, not {format} (the method openvino)"
+
+
+@engine(
+    "openvino",
+    environments={"cpu": "openvino"},
+    dialect=Dialect(
+        prompt_logprobs="score",
+        chunk_tokens="usage",
+        metrics="/metrics",
+        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
+    ),
+    unsupported=unsupported,
+    read_facts=read_facts,
+)
+def openvino(
+    serving: Serving,
+    *,
+    kv_cache_dtype: Literal["f32", "f16", "bf16", "u8"] = "f32",
+    kv_cache_gib: Annotated[int, Range(1, 1024)] = 1,
+) -> Launch:
+    """OpenVINO GenAI with continuous batching on a CPU; its own default for the KV cache, u8, is an option here."""
+    command = (
+        "-m", "engines.thin.openvino_app", "--model", str(serving.checkpoint), "--port", str(serving.port),
+        "--threads", str(serving.threads), "--max-model-len", str(serving.max_model_len),
+        "--kv-cache-gib", str(kv_cache_gib), "--kv-cache-dtype", kv_cache_dtype,
+    )  # fmt: skip
+    return Launch(command, {"BITFRONTIER_API_KEY": serving.api_key, "TOKENIZERS_PARALLELISM": "false"})

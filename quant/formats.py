@@ -1,0 +1,93 @@
+"""What a checkpoint really holds, read from its files whatever their format: bits per weight and tensor types."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from quant.tensors import CheckpointError, Tensor, bits_per_weight, linear_widths, read_tensors
+
+OPENVINO_INDEXES = ("i64", "i32", "boolean", "string")
+WEIGHT_FILES = (".safetensors", ".gguf", ".bin")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Bits per weight over all tensors and over the quantized linear layers, and how many tensors have which type."""
+
+    bits_per_weight: float
+    linear_bits_per_weight: float | None
+    tensor_types: Mapping[str, int]
+
+
+def inspect_weights(format: str, source: Path, folder: Path) -> Contents:
+    """Look into the checkpoint `folder`, made from the safetensors in `source`. Raises CheckpointError."""
+    original = read_tensors(source)
+    if format == "gguf":
+        tensors = read_gguf(folder)
+        total, linear = _bits(original, tensors), _gguf_linear_bits(tensors)
+    elif format == "openvino":
+        tensors = read_openvino(folder)
+        total, linear = _bits(original, tensors), _openvino_linear_bits(original, tensors)
+    else:
+        tensors = read_tensors(folder)
+        total, linear = bits_per_weight(original, tensors)
+    return Contents(total, linear, dict(Counter(tensor.dtype for tensor in tensors.values())))
+
+
+def read_gguf(folder: Path) -> dict[str, Tensor]:
+    """The tensors of the one GGUF file in `folder`, by ggml's own reader."""
+    from gguf import GGUFReader  # numpy and a large table of constants
+
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise CheckpointError(f"{folder}: has {len(files)} GGUF files, one is expected")
+    try:
+        entries = GGUFReader(files[0]).tensors
+    except (ValueError, IndexError, KeyError) as error:
+        raise CheckpointError(f"{files[0]}: is no GGUF file ({error})") from error
+    return {
+        one.name: Tensor(one.name, one.tensor_type.name, tuple(int(size) for size in one.shape), int(one.n_bytes))
+        for one in entries
+    }
+
+
+def read_openvino(folder: Path) -> dict[str, Tensor]:
+    """The constants of `openvino_model.xml` that hold weights, scales and zero points (not indexes and shapes)."""
+    file = folder / "openvino_model.xml"
+    try:
+        layers = ElementTree.parse(file).getroot().iter("layer")
+    except (OSError, ElementTree.ParseError) as error:
+        raise CheckpointError(f"{file}: is no OpenVINO model ({error})") from error
+    found = {}
+    for layer in layers:
+        data = layer.find("data")
+        if layer.get("type") != "Const" or data is None or data.get("element_type") in OPENVINO_INDEXES:
+            continue
+        name, shape = str(layer.get("name")), str(data.get("shape"))
+        sizes = tuple(int(size) for size in shape.split(",") if size.strip())
+        found[name] = Tensor(name, str(data.get("element_type")), sizes, int(str(data.get("size"))))
+    return found
+
+
+def _bits(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> float:
+    return 8 * sum(t.bytes for t in checkpoint.values()) / sum(t.elements for t in source.values())
+
+
+def _openvino_linear_bits(source: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> float | None:
+    """Over the constants of the blocks' linear layers, with their scales and zero points."""
+    layers = [one for name, one in constants.items() if ".layers." in name and "_proj" in name]
+    if all(one.dtype in ("f32", "f16", "bf16") for one in layers):
+        return None
+    return 8 * sum(one.bytes for one in layers) / sum(source[name].elements for name in linear_widths(source))
+
+
+def _gguf_linear_bits(tensors: Mapping[str, Tensor]) -> float | None:
+    """Over the matrices of the blocks (`blk.N.*`); None where none of them is quantized."""
+    matrices = [one for name, one in tensors.items() if name.startswith("blk.") and len(one.shape) == 2]
+    if all(one.dtype in ("F32", "F16", "BF16") for one in matrices):
+        return None
+    return 8 * sum(one.bytes for one in matrices) / sum(one.elements for one in matrices)

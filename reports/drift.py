@@ -1,0 +1,76 @@
+"""How far two trials of one model are apart on the same items: one checkpoint in two engines, or two in one engine.
+
+An engine's own arithmetic moves log-probabilities too. What a quantization costs means something only beside that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from evals.record import Score, Trial
+from reports.metrics import CellMetrics
+
+ACCURACY = ("acc", "exact_match")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """`name` against `reference` on the items that both scored.
+
+    `changed` items were right on one side alone. `mean_nats` and `worst_nats` are |Δ log-likelihood| of single
+    requests (a choice of a question, LAMBADA's last word); None where no log-likelihoods were kept.
+    """
+
+    kind: Literal["engine", "quantization"]
+    name: str
+    reference: str
+    items: int
+    changed: int
+    mean_nats: float | None
+    worst_nats: float | None
+
+
+def drifts(cells: Sequence[CellMetrics]) -> list[Drift]:
+    """Baselines against the model's first baseline (engines), then every other cell against its own baseline."""
+    found = []
+    for cell in cells:
+        reference = _reference(cell, cells)
+        if reference is not None and reference is not cell:
+            one = compare(cell.trial, reference.trial)
+            found += [one] if one.items else []
+    return sorted(found, key=lambda one: one.kind != "engine")
+
+
+def _reference(cell: CellMetrics, cells: Sequence[CellMetrics]) -> CellMetrics | None:
+    same_model = [one for one in cells if one.trial.model == cell.trial.model and one.is_baseline]
+    if cell.is_baseline:
+        return same_model[0]
+    return next((one for one in same_model if one.trial.server == cell.trial.server), None)
+
+
+def compare(trial: Trial, reference: Trial) -> Drift:
+    """All items of the tasks that both have with equal items (documents and prompts)."""
+    items, changed, nats = 0, 0, []
+    for ours, theirs in _common(trial, reference):
+        column = next((ours.metrics.index(name) for name in ACCURACY if name in ours.metrics), None)
+        if column is not None:
+            items += len(ours.values)
+            pairs = zip(ours.values, theirs.values, strict=True)
+            changed += sum(a[column] != b[column] for a, b in pairs)
+        for a, b in zip(ours.loglikelihoods, theirs.loglikelihoods, strict=True):
+            nats += [abs(x - y) for x, y in zip(a, b, strict=True)]
+    kind: Literal["engine", "quantization"] = "quantization" if trial.server == reference.server else "engine"
+    mean, worst = (float(np.mean(nats)), max(nats)) if nats else (None, None)
+    return Drift(kind, trial.name, reference.name, items, changed, mean, worst)
+
+
+def _common(trial: Trial, reference: Trial) -> Iterator[tuple[Score, Score]]:
+    by_task = {score.task: score for score in reference.scores}
+    for score in trial.scores:
+        other = by_task.get(score.task)
+        if other is not None and other.item_keys == score.item_keys and other.metrics == score.metrics:
+            yield score, other

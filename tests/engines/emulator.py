@@ -1,0 +1,203 @@
+"""A server for tests of the plumbing: it speaks the wire protocols of our dialects over a made-up model.
+
+In a test: `with emulate("good") as endpoint_of`. As a process: emulator.py PORT KEY BEHAVIOUR. No figure of it is ever
+a result.
+
+Behaviours: good, exits, silent; of streams: cut-N (written N bytes at a time), split (a character of two tokens),
+late-usage, no-usage, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first, drop, hang,
+busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out), shifted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+VOCABULARY = 50
+TEXTS = ("x", "é", "\u2028", "日本", '"', "\n", " ")
+
+
+def logprob(previous: int, token: int) -> float:
+    return -((previous * 7 + token * 3) % 11 + 1) / 4
+
+
+def best(previous: int, asked: Sequence[int] = ()) -> int:
+    """A most likely token; of those that are equally likely, one that was asked for."""
+    return max([*asked, *range(VOCABULARY)], key=lambda token: logprob(previous, token))
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    key = ""
+    behaviour = "good"
+    requests = 0
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+    def do_GET(self) -> None:
+        content = b"ok" if self.path == "/health" else b"bitfrontier_kv_cache_peak_bytes 77\n"
+        self._answer(200, content)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        type(self).requests += 1
+        if self.headers.get("authorization") != f"Bearer {self.key}":
+            return self._answer(401, b"{}")
+        if self._fails():
+            return None
+        if body.get("stream"):
+            return self._stream(body)
+        if self.path == "/score":
+            return self._json({"scores": [self._scores(item) for item in body["items"]]})
+        if self.path == "/completion":
+            return self._json(self._forced(body))
+        if "prompt_logprobs" in body:
+            prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
+            choices = [{"index": i, "text": " x", "prompt_logprobs": self._prompt(p)} for i, p in enumerate(prompts)]
+            return self._json({"choices": choices[::-1]})
+        if "logprob_token_ids" in body:
+            return self._json({"choices": [self._labels(body)]})
+        return self._json({"choices": [{"index": 0, "text": "the capital is"}]})
+
+    def _fails(self) -> bool:
+        """Answer as the behaviour wants, if it concerns the answer as a whole."""
+        first = self.requests == 1
+        if self.behaviour == "error":
+            self._answer(500, b"the kernel is missing")
+        elif self.behaviour == "hang":
+            time.sleep(3)
+        elif self.behaviour == "drop" or (self.behaviour == "drop-first" and first):
+            self.close_connection = True
+        elif self.behaviour == "always-busy" or (self.behaviour == "busy" and first):
+            self._answer(503, b"too many requests")
+        elif self.behaviour == "busy-later" and first:
+            self._answer(429, b"too many requests", {"retry-after": "0.4"})
+        else:
+            return False
+        return True
+
+    def _line(self, tokens: list[int]) -> list[float]:
+        """Log-probability of every token after the first; "shifted" gives each that of the token before it."""
+        values = [logprob(a, b) for a, b in zip(tokens, tokens[1:], strict=False)]
+        return [-9.5, *values[:-1]] if self.behaviour == "shifted" else values
+
+    def _scores(self, item: dict[str, Any]) -> list[dict[str, Any]]:
+        found = []
+        for tokens in item["continuations"]:
+            line = [item["context"][-1], *tokens]
+            greedy = [token == best(before, [token]) for before, token in zip(line, line[1:], strict=False)]
+            found.append({"logprobs": self._line(line), "greedy": greedy})
+        return [] if self.behaviour == "ignored" else found
+
+    def _prompt(self, prompt: list[int]) -> list[Any]:
+        if self.behaviour == "ignored":
+            return []
+        entries: list[Any] = [None]
+        for value, before, token in zip(self._line(prompt), prompt, prompt[1:], strict=False):
+            entries.append({str(token): {"logprob": value, "rank": 1 if token == best(before, [token]) else 5}})
+        return entries
+
+    def _labels(self, body: dict[str, Any]) -> dict[str, Any]:
+        before = body["prompt"][-1]
+        asked = [] if self.behaviour == "ignored" else body["logprob_token_ids"]
+        likely = best(before, asked)
+        top = {f"token_id:{token}": logprob(before, token) for token in [*asked, likely]}
+        return {"index": 0, "logprobs": {"tokens": [f"token_id:{likely}"], "top_logprobs": [top]}}
+
+    def _forced(self, body: dict[str, Any]) -> dict[str, Any]:
+        prompt, (token, _) = body["prompt"], body["logit_bias"][0]
+        before = prompt[-2] if self.behaviour == "shifted" and len(prompt) > 1 else prompt[-1]
+        if self.behaviour == "ignored":
+            token = (token + 1) % VOCABULARY
+        likely = best(prompt[-1], [token])
+        top = [{"id": likely, "logprob": logprob(prompt[-1], likely)}]
+        return {"completion_probabilities": [{"id": token, "logprob": logprob(before, token), "top_logprobs": top}]}
+
+    def _stream(self, body: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        for payload in self._events(body):
+            time.sleep(0.002)
+            self._write(b"data: " + json.dumps(payload, ensure_ascii=False).encode() + b"\n\n")
+        if self.behaviour not in ("drop-in-stream", "no-end"):
+            self._write(b"data: [DONE]\n\n")
+
+    def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        count = body["max_tokens"] - (self.behaviour == "wrong-counts")
+        continuous = body.get("stream_options", {}).get("continuous_usage_stats")
+        for number in range(1, count + 1):
+            if number == 3 and self.behaviour == "error-in-stream":
+                yield {"error": {"message": "out of memory in step 3", "code": 500}}
+                return
+            if number == 3 and self.behaviour == "drop-in-stream":
+                return
+            if self.behaviour == "split" and number % 2 and number < count:
+                continue  # the first token of a character of two: its chunk comes with the second
+            event: dict[str, Any] = {"choices": [{"text": TEXTS[number % len(TEXTS)]}]}
+            if continuous:
+                event["usage"] = self._usage(body, number)
+            if body.get("timings_per_token"):
+                event["timings"] = {"predicted_n": number}
+            if number == count and self.behaviour == "late-usage":
+                event["usage"] = self._usage(body, count)  # in the last chunk with text instead of one of its own
+            yield event
+        if self.behaviour not in ("no-usage", "late-usage"):
+            yield {"choices": [], "usage": self._usage(body, count)}
+
+    def _usage(self, body: dict[str, Any], count: int) -> dict[str, int]:
+        return {"prompt_tokens": len(body["prompt"]), "completion_tokens": count}
+
+    def _write(self, data: bytes) -> None:
+        size = int(self.behaviour.removeprefix("cut-")) if self.behaviour.startswith("cut-") else len(data)
+        for start in range(0, len(data), size):
+            self.wfile.write(data[start : start + size])
+            self.wfile.flush()
+
+    def _json(self, payload: dict[str, Any]) -> None:
+        self._answer(200, json.dumps(payload).encode())
+
+    def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"content-length": str(len(content)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def server(port: int, key: str, behaviour: str) -> ThreadingHTTPServer:
+    handler = type("Behaving", (Handler,), {"key": key, "behaviour": behaviour})
+    made = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    made.daemon_threads = True
+    return made
+
+
+@contextlib.contextmanager
+def emulate(behaviour: str, key: str = "key") -> Iterator[str]:
+    """The address of an emulator that runs in a thread of this process."""
+    running = server(0, key, behaviour)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
+if __name__ == "__main__":
+    print("fake-fact 42", flush=True)
+    if sys.argv[3] == "exits":
+        print("no such kernel on this machine")
+        raise SystemExit(7)
+    if sys.argv[3] == "silent":
+        time.sleep(600)
+    server(int(sys.argv[1]), sys.argv[2], sys.argv[3]).serve_forever()

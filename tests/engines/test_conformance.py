@@ -1,0 +1,154 @@
+"""Every engine's dialect against the same emulator: one suite, an engine joins it by being registered."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+import evals.scoring
+import evals.speed
+from engines.registry import engines_by_name
+from engines.spec import Dialect, Endpoint
+from evals.ask import ScoringFailed
+from evals.gates import golden_prompt
+from evals.pairs import Pair
+from evals.record import LoadPoint, Request
+from evals.scoring import score
+from evals.speed import LoadFailed, measure_speed
+from tests.engines.emulator import emulate, logprob
+
+LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
+PAIRS = [Pair((1, 2), (3, 4, 5)), Pair((1, 2), (3, 9)), Pair((7,), (8,)), Pair((7,), (9,))]
+DIALECTS = {name: engine.dialect for name, engine in engines_by_name().items()}
+
+
+@pytest.fixture(params=DIALECTS.values(), ids=DIALECTS.keys())
+def dialect(request: pytest.FixtureRequest) -> Dialect:
+    return request.param  # type: ignore[no-any-return]
+
+
+def endpoint(url: str, dialect: Dialect, key: str = "key") -> Endpoint:
+    return Endpoint(url, key, 0, Path("log"), dialect, 0.0, {})
+
+
+def load(behaviour: str, dialect: Dialect, key: str = "key") -> list[Request]:
+    """The requests of one repeat against an emulator that behaves so."""
+    with emulate(behaviour) as url:
+        one = measure_speed(endpoint(url, dialect, key), [LOAD], range(10, 40), repeats=1, seed=0)
+    return list(one[0].repeats[0])
+
+
+def scores(behaviour: str, dialect: Dialect) -> list[tuple[float, ...]]:
+    with emulate(behaviour) as url:
+        return [one.logprobs for one in score(endpoint(url, dialect), PAIRS)]
+
+
+def expected() -> list[tuple[float, ...]]:
+    lines = [[pair.context[-1], *pair.continuation] for pair in PAIRS]
+    return [tuple(logprob(a, b) for a, b in zip(line, line[1:], strict=False)) for line in lines]
+
+
+@pytest.mark.parametrize("behaviour", ["good", "cut-1", "cut-2", "cut-3", "cut-7", "cut-1000", "late-usage"])
+def test_a_stream_is_read_wherever_it_is_cut(dialect: Dialect, behaviour: str) -> None:
+    """The texts hold characters of several bytes and U+2028, which is no line end here."""
+    for request in load(behaviour, dialect):
+        assert (request.prompt_tokens, request.output_tokens) == (5, 6)
+        assert [tokens for _, tokens in request.chunks] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_character_of_two_tokens_counts_as_two(dialect: Dialect) -> None:
+    if dialect.chunk_tokens == "one":
+        with pytest.raises(LoadFailed, match="does not tell how many tokens a chunk holds"):
+            load("split", dialect)
+        return
+    for request in load("split", dialect):
+        assert [tokens for _, tokens in request.chunks] == [2, 4, 6]
+
+
+def test_a_stream_without_usage_is_no_result(dialect: Dialect) -> None:
+    if dialect.chunk_tokens == "usage":
+        return  # its usage comes with every chunk
+    with pytest.raises(LoadFailed, match="counted 0 prompt and 4 output tokens"):
+        load("no-usage", dialect)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ("error-in-stream", "out of memory in step 3"),
+        ("drop-in-stream", "ended without its end marker"),
+        ("no-end", "ended without its end marker"),
+        ("drop", "RemoteProtocolError: Server disconnected"),
+        ("error", "HTTP 500: the kernel is missing"),
+        ("busy", "HTTP 503: too many requests"),
+        ("busy-later", "HTTP 429: too many requests"),
+        ("wrong-counts", "counted 5 prompt and 3 output tokens where 5 and 4 were asked for"),
+    ],
+)
+def test_a_failed_stream_is_no_result(dialect: Dialect, behaviour: str, words: str) -> None:
+    with pytest.raises(LoadFailed, match=words):
+        load(behaviour, dialect)
+
+
+def test_a_load_that_hangs_ends(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evals.speed, "REQUEST_TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(LoadFailed, match=r"no answer for 0\.2 s"):
+        load("hang", dialect)
+
+
+def test_a_wrong_key_is_told(dialect: Dialect) -> None:
+    with pytest.raises(LoadFailed, match="HTTP 401"):
+        load("good", dialect, key="another")
+
+
+@pytest.mark.parametrize("behaviour", ["good", "busy", "drop-first"])
+def test_scores_are_those_of_the_model(dialect: Dialect, behaviour: str) -> None:
+    """A server that is busy or drops a connection is asked again."""
+    assert scores(behaviour, dialect) == expected()
+
+
+def test_retry_after_is_waited_for(dialect: Dialect) -> None:
+    started = time.monotonic()
+    assert scores("busy-later", dialect) == expected()
+    assert time.monotonic() - started >= 0.4
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "words"),
+    [
+        ("always-busy", "failed 4 times, at last with 503: too many requests"),
+        ("drop", "failed 4 times, at last with RemoteProtocolError"),
+        ("error", "answered 500: the kernel is missing"),
+        ("ignored", "ignored|without what was asked for"),
+    ],
+)
+def test_scores_that_did_not_come_are_no_result(
+    dialect: Dialect, behaviour: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evals.ask.FIRST_WAIT_SECONDS", 0.01)
+    with pytest.raises(ScoringFailed, match=words):
+        scores(behaviour, dialect)
+
+
+def test_scoring_that_hangs_ends(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evals.scoring, "TIMEOUT_SECONDS", 0.2)
+    with pytest.raises(ScoringFailed, match=r"gave no answer for 0\.2 s"):
+        scores("hang", dialect)
+
+
+@pytest.mark.parametrize(("behaviour", "passes"), [("good", True), ("shifted", False)])
+def test_the_golden_prompt_catches_a_shift_by_one(dialect: Dialect, behaviour: str, passes: bool) -> None:
+    ids = [1, 2, 3, 4, 5]
+    values = [logprob(a, b) for a, b in zip(ids, ids[1:], strict=False)]
+    with emulate(behaviour) as url:
+        reference = {"golden_ids": ids, "golden_logprobs": values}
+        assert golden_prompt(endpoint(url, dialect), reference, "float32").passed == passes
+
+
+def test_the_emulator_is_no_engine() -> None:
+    with emulate("good") as url:
+        assert httpx.get(url + "/health").text == "ok"
+    assert "fake" not in DIALECTS
