@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engines.registry import engines_by_name
+from engines.registry import engines_by_name, formats_of
 from quant.registry import methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -18,11 +18,14 @@ def methods_table() -> str:
 
 
 def engines_table() -> str:
+    formats = sorted({method.format for method in methods().values()})
     rows = []
     for one in engines_by_name().values():
         environments = ", ".join(f"{kind}: `{name}`" for kind, name in one.environments.items())
-        rows.append(f"| `{one.name}` | {one.summary} | {environments} |")
-    return "\n".join(["| engine | what it is | environments |", "|---|---|---|", *rows])
+        loads = ", ".join(formats_of(one, formats))
+        rows.append(f"| `{one.name}` | {one.summary} | {loads} | {one.dialect.prompt_logprobs} | {environments} |")
+    heads = "| engine | what it is | loads | log-probabilities by | environments |\n|---|---|---|---|---|"
+    return "\n".join([heads, *rows])
 
 
 def _parameters(parameters: Any) -> str:
@@ -70,3 +73,42 @@ def _shown(one: dict[str, float] | None, scale: float = 1) -> str:
     value, low, high = (scale * one[name] for name in ("value", "low", "high"))
     digits = 1 if abs(value) >= 10 else 3
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def frontier_table(file: str) -> str:
+    """Speed, memory, size and perplexity of a run's `--json` output."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    lines = [
+        "| cell | verdict | output tok/s at 1 | at 4 | TTFT, ms | TPOT, ms | peak GiB | bits | tensor types "
+        "| perplexity ratio | accuracy, % |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---|---:|---:|",
+    ]
+    for row in data["cells"]:
+        if row["status"] != "ok":
+            lines.append(f"| {row['cell']} | {row['status']}: {row['reason'].splitlines()[0]} |" + " |" * 9)
+            continue
+        made = row["checkpoint"]
+        types = ", ".join(f"{count} {name}" for name, count in sorted(made["tensor_types"].items()))
+        rates = (_shown(row["single_output_tokens_per_second"]), _shown(row["output_tokens_per_second"]))
+        latency = f"{1000 * row['ttft_p50_seconds']:.0f} | {1000 * row['tpot_p50_seconds']:.0f}"
+        lines.append(
+            f"| {row['cell']} | {row['verdict']} | {rates[0]} | {rates[1]} | {latency} "
+            f"| {row['peak_memory_bytes'] / 1024**3:.2f} | {made['bits_per_weight']:.2f} | {types} "
+            f"| {_shown(row['perplexity_ratio'])} | {_shown(row['mean_accuracy'], 100)} |"
+        )
+    return "\n".join(lines)
+
+
+def drift_table(file: str) -> str:
+    """How far engines and quantizations move answers and log-likelihoods, of a run's `--json` output."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    lines = [
+        "| cell | against | of | items | answers changed | mean, nats | largest, nats |",
+        "|---|---|---|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {one['name']} | {one['reference']} | {one['kind']} | {one['items']} | {one['changed']} "
+        f"| {one['mean_nats']:.2g} | {one['worst_nats']:.2g} |"
+        for one in data["drift"]
+    ]
+    return "\n".join(lines)

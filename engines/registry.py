@@ -9,7 +9,7 @@ import inspect
 import pkgutil
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -100,3 +100,10 @@ def engines_by_name() -> Mapping[str, Engine]:
                 raise MethodError(f"engine '{one.name}' is defined in {found[one.name].file} and in {one.file}")
             found[one.name] = one
     return found
+
+
+def formats_of(one: Engine, formats: Sequence[str]) -> list[str]:
+    """Those of `formats` that the engine loads on one of its devices; single schemes of them may still not work."""
+    devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset(), 0) for kind in one.environments]
+    plain = Scheme("float16", "float16")
+    return [name for name in formats if any(one.unsupported(plain, name, device) is None for device in devices)]

@@ -15,7 +15,8 @@ import httpx
 from evals.ask import ScoringFailed, ask
 from evals.pairs import Pair, Scored
 
-PATH = "/completion"
+COMPLETION = "/completion"
+WHOLE_VOCABULARY = 10_000_000  # the server gives as many as there are
 BIAS = 1e5
 IN_FLIGHT = 2
 
@@ -41,24 +42,43 @@ async def force(client: httpx.AsyncClient, pairs: Sequence[Pair], advance: Calla
 async def _force_pair(client: httpx.AsyncClient, pair: Pair) -> Scored:
     prompt, logprobs, greedy = list(pair.context), [], []
     for token in pair.continuation:
-        body = {
-            "prompt": prompt, "n_predict": 1, "temperature": 0, "n_probs": 1, "cache_prompt": True,
-            "logit_bias": [[token, BIAS]],
-        }  # fmt: skip
-        logprob, best = _read(await ask(client, PATH, body), token)
+        entry = await _generate(client, prompt, token, 1)
+        if entry is None:
+            logprob, best = await _among_all(client, prompt, token)
+        elif int(entry["id"]) != token:
+            said = f"it generated token {entry['id']} where {token} was forced"
+            raise ScoringFailed(f"the server ignored logit_bias: {said}")
+        else:
+            logprob, best = float(entry["logprob"]), int(entry["top_logprobs"][0]["id"])
         logprobs.append(logprob)
         greedy.append(best == token)
         prompt.append(token)
     return Scored(tuple(logprobs), tuple(greedy))
 
 
-def _read(answer: dict[str, Any], token: int) -> tuple[float, int]:
-    """(log-probability of `token`, the most likely token) before the bias."""
-    try:
-        entry = answer["completion_probabilities"][0]
-        chosen, logprob, best = int(entry["id"]), float(entry["logprob"]), int(entry["top_logprobs"][0]["id"])
-    except (KeyError, IndexError, TypeError) as error:
-        raise ScoringFailed("the server ignored n_probs: its answer has no log-probabilities") from error
-    if chosen != token:
-        raise ScoringFailed(f"the server ignored logit_bias: it generated token {chosen} where {token} was forced")
-    return logprob, best
+async def _generate(client: httpx.AsyncClient, prompt: list[int], forced: int, count: int) -> dict[str, Any] | None:
+    """The forced token's entry with the `count` most likely tokens, all before the bias; None where none was given."""
+    body = {
+        "prompt": prompt, "n_predict": 1, "temperature": 0, "n_probs": count, "cache_prompt": True,
+        "logit_bias": [[forced, BIAS]],
+    }  # fmt: skip
+    answer = await ask(client, COMPLETION, body)
+    entries: list[dict[str, Any]] = answer.get("completion_probabilities") or []
+    if entries and not (entries[0].keys() >= {"id", "logprob", "top_logprobs"} and entries[0]["top_logprobs"]):
+        raise ScoringFailed("the server ignored n_probs: its answer has no log-probabilities")
+    return entries[0] if entries else None
+
+
+async def _among_all(client: httpx.AsyncClient, prompt: list[int], token: int) -> tuple[float, int]:
+    """(log-probability of `token`, the most likely token), where forcing `token` brings nothing.
+
+    llama-server keeps a token back that ends inside a UTF-8 character, and its log-probability with it. So a harmless
+    token is forced instead, with the log-probabilities of the whole vocabulary: megabytes, but for few tokens.
+    """
+    harmless = (await ask(client, "/tokenize", {"content": "a"})).get("tokens") or [0]
+    entry = await _generate(client, prompt, int(harmless[-1]), WHOLE_VOCABULARY)
+    top = entry["top_logprobs"] if entry else []
+    found = next((float(one["logprob"]) for one in top if int(one["id"]) == token), None)
+    if found is None:
+        raise ScoringFailed(f"the server ignored n_probs: it gave no log-probability of token {token}")
+    return found, int(top[0]["id"])

@@ -220,15 +220,31 @@ def list_methods(
 
 
 @app.command(name="engines")
-def list_engines() -> None:
-    """List the engines with their options."""
-    from engines.registry import engines_by_name
+def list_engines(
+    name: Annotated[str | None, typer.Argument(help="Show this engine alone, with its options.")] = None,
+) -> None:
+    """List the engines and what each can do, or one with its options."""
+    from engines.environment import is_built, resolve
+    from engines.registry import engines_by_name, formats_of
+    from flows.plan import suggestion
+    from quant.registry import methods
 
-    for one in engines_by_name().values():
-        console.print(
-            f"[bold]{one.name}[/bold]: {one.summary} ({', '.join(f'{k}: {v}' for k, v in one.environments.items())})"
-        )
-        _print_parameters(one.options)
+    known = engines_by_name()
+    if name is not None and name not in known:
+        errors.print(f"error: unknown engine '{name}'; {suggestion(name, list(known))}", highlight=False)
+        raise typer.Exit(2)
+    formats = sorted({method.format for method in methods().values()})
+    table = Table("engine", "what it is", "loads", "environments", "log-probabilities by", "tokens so far by")
+    for one in known.values() if name is None else [known[name]]:
+        built = [
+            f"{kind}: {environment}{' (built)' if is_built(resolve(environment)) else ''}"
+            for kind, environment in one.environments.items()
+        ]
+        loads, dialect = ", ".join(formats_of(one, formats)), one.dialect
+        table.add_row(one.name, one.summary, loads, "\n".join(built), dialect.prompt_logprobs, dialect.chunk_tokens)
+    console.print(table)
+    if name is not None:
+        _print_parameters(known[name].options)
 
 
 def _print_parameters(parameters: Any) -> None:

@@ -9,8 +9,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Column, Table
 
+from evals.record import Trial
 from evals.statistics import Estimate
+from reports.drift import drifts
 from reports.html import Results, gib, interval, milliseconds, task_columns
+from reports.metrics import CellMetrics
+
+ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "versions", "notes")
+CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_types", "seconds", "versions")
 
 
 def print_results(results: Results, console: Console) -> None:
@@ -43,29 +49,48 @@ def print_results(results: Results, console: Console) -> None:
 
 
 def as_data(results: Results) -> dict[str, Any]:
-    """Plain data: each cell's status and headline figures, and the answer."""
+    """Plain data: what was run, each cell's status, headline figures and provenance, drift, the answer."""
     cells = {cell.trial.key: cell for cell in results.cells}
-    verdicts = {one.cell.trial.key: one for one in results.judged}
+    verdicts = {one.cell.trial.key: one.verdict for one in results.judged}
     rows = []
     for trial in results.trials:
         row: dict[str, Any] = {"cell": trial.name, "model": trial.model, "status": trial.status, "reason": trial.reason}
-        cell = cells.get(trial.key)
-        if cell is not None:
-            row |= {
-                "verdict": verdicts[trial.key].verdict,
-                "output_tokens_per_second": _estimate(cell.busiest.output_rate),
-                "peak_memory_bytes": cell.peak_bytes,
-                "mean_accuracy": _estimate(cell.accuracy),
-                "accuracy_recovery": _estimate(cell.recovery),
-                "perplexity_ratio": _estimate(cell.perplexity_ratio),
-                "tasks": [{"task": one.task, "metric": one.metric, **asdict(one.estimate)} for one in cell.tasks],
-            }
+        if trial.key in cells:
+            row |= {"verdict": verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
         rows.append(row)
     chosen = results.answer.chosen
     return {
+        "sweep": {name: results.about[name] for name in ABOUT},
         "columns": task_columns(results.cells),
         "cells": rows,
+        "drift": [asdict(one) for one in drifts(results.cells)],
         "answer": {"cell": chosen.cell.trial.name if chosen else None, "caveats": list(results.answer.caveats)},
+    }
+
+
+def _figures(cell: CellMetrics) -> dict[str, Any]:
+    latency = cell.calmest.latency
+    return {
+        "output_tokens_per_second": _estimate(cell.busiest.output_rate),
+        "single_output_tokens_per_second": _estimate(cell.calmest.output_rate),
+        "ttft_p50_seconds": latency.ttft[0],
+        "tpot_p50_seconds": latency.tpot[0],
+        "peak_memory_bytes": cell.peak_bytes,
+        "mean_accuracy": _estimate(cell.accuracy),
+        "accuracy_recovery": _estimate(cell.recovery),
+        "perplexity_ratio": _estimate(cell.perplexity_ratio),
+        "tasks": [{"task": one.task, "metric": one.metric, **asdict(one.estimate)} for one in cell.tasks],
+    }
+
+
+def _provenance(trial: Trial) -> dict[str, Any]:
+    checkpoint = trial.checkpoint or {}
+    return {
+        "seconds": dict(trial.seconds),
+        "gates": [asdict(gate) for gate in trial.gates],
+        "engine_facts": dict(trial.facts),
+        "engine_options": trial.provenance.get("engine_options"),
+        "checkpoint": {name: checkpoint[name] for name in CHECKPOINT if name in checkpoint},
     }
 
 

@@ -11,7 +11,7 @@ from quant.spec import Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
 WEIGHTS = re.compile(r"(\w+) model buffer size =\s+([\d.]+) MiB")
-KV = re.compile(r"llama_kv_cache: size =\s+([\d.]+) MiB \(\s*(\d+) cells")
+KV = re.compile(r"llama_kv_cache: size =\s+([\d.]+) MiB \(\s*(\d+) cells,\s+\d+ layers,\s+(\d+)/")
 MIB = 1024**2
 
 
@@ -30,7 +30,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
         facts["weights_bytes"] = int(sum(float(size) for size in buffers.values()) * MIB)
     if caches := KV.findall(log):
         facts["kv_cache_bytes"] = int(float(caches[-1][0]) * MIB)
-        facts["kv_cache_tokens"] = int(caches[-1][1])
+        facts["kv_cache_tokens"] = int(caches[-1][1]) * int(caches[-1][2])  # cells of one slot × slots
     facts["kernel"] = "ggml " + ", ".join(sorted(buffers)) if buffers else "ggml"
     return facts
 

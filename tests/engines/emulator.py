@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 VOCABULARY = 50
+HALF = 44  # a token that ends inside a UTF-8 character
 TEXTS = ("x", "é", "\u2028", "日本", '"', "\n", " ")
 
 
@@ -57,6 +58,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._json({"scores": [self._scores(item) for item in body["items"]]})
         if self.path == "/completion":
             return self._json(self._forced(body))
+        if self.path == "/tokenize":
+            return self._json({"tokens": [1]})
         if "prompt_logprobs" in body:
             prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
             choices = [{"index": i, "text": " x", "prompt_logprobs": self._prompt(p)} for i, p in enumerate(prompts)]
@@ -115,8 +118,11 @@ class Handler(BaseHTTPRequestHandler):
         before = prompt[-2] if self.behaviour == "shifted" and len(prompt) > 1 else prompt[-1]
         if self.behaviour == "ignored":
             token = (token + 1) % VOCABULARY
+        if token == HALF:  # ends inside a character: kept back, and its log-probability with it
+            return {"content": ""}
         likely = best(prompt[-1], [token])
-        top = [{"id": likely, "logprob": logprob(prompt[-1], likely)}]
+        order = [likely, *(other for other in range(VOCABULARY) if other != likely)][: body["n_probs"]]
+        top = [{"id": other, "logprob": logprob(prompt[-1], other)} for other in order]
         return {"completion_probabilities": [{"id": token, "logprob": logprob(before, token), "top_logprobs": top}]}
 
     def _stream(self, body: dict[str, Any]) -> None:

@@ -18,10 +18,10 @@ from evals.pairs import Pair
 from evals.record import LoadPoint, Request
 from evals.scoring import score
 from evals.speed import LoadFailed, measure_speed
-from tests.engines.emulator import emulate, logprob
+from tests.engines.emulator import HALF, emulate, logprob
 
 LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
-PAIRS = [Pair((1, 2), (3, 4, 5)), Pair((1, 2), (3, 9)), Pair((7,), (8,)), Pair((7,), (9,))]
+PAIRS = [Pair((1, 2), (3, HALF, 5)), Pair((1, 2), (3, 9)), Pair((7,), (8,)), Pair((7,), (9,))]
 DIALECTS = {name: engine.dialect for name, engine in engines_by_name().items()}
 
 

@@ -10,7 +10,7 @@ from engines.environment import known_environments
 from engines.registry import Engine, engine, engines_by_name
 from engines.servers.vllm import read_facts
 from engines.spec import Device, Dialect, Launch, Serving
-from quant.registry import MethodError
+from quant.registry import MethodError, methods
 from quant.spec import Scheme
 
 AVX2 = Device("cpu", "old", frozenset({"avx2"}), 1)
@@ -42,13 +42,17 @@ def test_it_listens_on_loopback_with_the_key(one: Engine, device: Device, tmp_pa
     assert "2050" in text
 
 
-def test_the_baseline_is_always_supported(one: Engine) -> None:
+def test_some_method_makes_a_baseline_that_it_loads(one: Engine) -> None:
+    """An engine without an unquantized model to be compared with could not be in any plan."""
+    formats = {method.format for method in methods().values()}
     for device in (AVX2, AVX512, H100):
-        assert one.unsupported(Scheme("float16", "float16"), "safetensors", device) is None
+        assert any(one.unsupported(Scheme("float16", "float16"), name, device) is None for name in formats)
 
 
-def test_an_unknown_format_is_refused(one: Engine) -> None:
-    assert "format gguf" in str(one.unsupported(Scheme("int4"), "gguf", AVX2))
+def test_a_strange_format_is_refused(one: Engine) -> None:
+    said = str(one.unsupported(Scheme("int4"), "strange", AVX2))
+    assert "strange" in said
+    assert one.name in said
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,19 @@ def test_an_unknown_format_is_refused(one: Engine) -> None:
 def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None) -> None:
     said = engines_by_name()["vllm"].unsupported(scheme, "compressed-tensors", device)
     assert (said is None) if reason is None else (reason in str(said))
+
+
+def test_llama_servers_log_is_read() -> None:
+    log = (
+        "0.00.310.631 I load_tensors:   CPU_Mapped model buffer size =   256.63 MiB\n"
+        "0.00.460.477 I llama_kv_cache: size =  225.00 MiB (  1280 cells,  30 layers,  8/8 seqs), K (f16):  112.50 MiB\n"
+        "bitfrontier-version 2026.10.11549 on http://127.0.0.1:1234\n"
+    )
+    facts = engines_by_name()["llama_cpp"].read_facts(log)
+    assert facts["version"] == "2026.10.11549"
+    assert facts["weights_bytes"] == int(256.63 * 1024**2)
+    assert (facts["kv_cache_bytes"], facts["kv_cache_tokens"]) == (225 * 1024**2, 1280 * 8)
+    assert engines_by_name()["llama_cpp"].read_facts("") == {"dtype": "float16", "kernel": "ggml"}
 
 
 def test_vllms_log_is_read() -> None:

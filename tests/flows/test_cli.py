@@ -60,8 +60,9 @@ def test_one_method_is_explained() -> None:
 
 def test_engines_are_listed() -> None:
     shown = _bitfrontier("engines").stdout
-    assert "vllm" in shown
-    assert "max_num_seqs" in shown
+    assert all(name in shown for name in ("transformers", "vllm", "llama_cpp", "openvino", "forcing", "gguf"))
+    assert "max_num_seqs" in _bitfrontier("engines", "vllm").stdout
+    assert "did you mean 'llama_cpp'?" in _bitfrontier("engines", "llamacpp", code=2).stderr
 
 
 def test_a_report_is_written_again(tmp_path: Path) -> None:
