@@ -12,12 +12,19 @@ from quant.tools.tokenizer import copy_tokenizer
 
 
 def export(model: Path) -> Any:
-    """The stateful graph of the model, with its weights as they are stored (float16 in float16)."""
+    """The stateful graph of the model with float16 weights. What is sensitive to rounding stays in float32: the
+    frequencies of the rotary embedding above all, whose rounding grows with a token's position."""
     from optimum.intel import OVModelForCausalLM
 
     report("export", 0, 1)
     exported = OVModelForCausalLM.from_pretrained(
-        model, export=True, compile=False, load_in_8bit=False, trust_remote_code=False, local_files_only=True
+        model,
+        export=True,
+        compile=False,
+        load_in_8bit=False,
+        torch_dtype="float16",
+        trust_remote_code=False,
+        local_files_only=True,
     )
     report("export", 1, 1)
     return exported.model
@@ -56,11 +63,11 @@ def _rows(calibration: Calibration) -> list[dict[str, Any]]:
 
 
 def save(graph: Any, model: Path, out: Path) -> None:
-    """Write `openvino_model.xml` and `.bin` with what is not compressed in float16, and the model's small files."""
+    """Write `openvino_model.xml` and `.bin` as the graph is, and the model's small files."""
     import openvino
 
     report("save", 0, 1)
-    openvino.save_model(graph, out / "openvino_model.xml", compress_to_fp16=True)
+    openvino.save_model(graph, out / "openvino_model.xml", compress_to_fp16=False)
     shutil.copy(model / "config.json", out / "config.json")
     copy_tokenizer(model, out)
     report("save", 1, 1)

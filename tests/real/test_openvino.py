@@ -68,7 +68,7 @@ def test_scores_are_those_of_transformers(openvino: Endpoint, endpoint: Endpoint
         context = tuple(generator.choices(range(100, 40000), k=size))
         pairs += [Pair(context, tuple(generator.choices(range(100, 40000), k=length))) for length in (1, 2, 17)]
     for ours, theirs in zip(score(openvino, pairs), score(endpoint, pairs), strict=True):
-        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=5e-3)
+        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-3)
         assert all(ours.greedy) == all(theirs.greedy)
     assert all(score(openvino, pairs[:1])[0].greedy)
 
