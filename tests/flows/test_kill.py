@@ -24,7 +24,12 @@ def _start(workplace: Path) -> subprocess.Popen[bytes]:
     code = "from tests.flows.fake_sweep import main; main()"
     command = [sys.executable, "-c", code, str(workplace / "plan.yaml"), str(workplace / "runs")]
     with (workplace / "out.log").open("ab") as log:
-        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, preexec_fn=_hear_ctrl_c)
+
+
+def _hear_ctrl_c() -> None:
+    """What a shell starts in the background ignores SIGINT, and so would all that the tests start from there."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes] | None, workplace: Path) -> None:
