@@ -10,10 +10,11 @@ import re
 import subprocess
 from pathlib import Path
 
-from engines.environment import PINS_FOLDER, _index_arguments, find_uv_bin, pip_settings
+from engines.environment import PINS_FOLDER, _index_arguments, adjusting, find_uv_bin, pip_settings
 from engines.process import ROOT
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI
+PLATFORMS = {"sglang-cpu": "x86_64-manylinux_2_34", "triton": "x86_64-manylinux_2_35"}  # their wheels ask for these
 BEGIN, END = "# pins begin: refreshed by `make pins`", "# pins end"
 
 
@@ -43,14 +44,13 @@ def write_constraints(file: Path, pins: list[str]) -> None:
 
 
 def pin_environment(source: Path) -> None:
-    """Compile one `.in`; packages in `.excludes` are left out, and torch loses its local label (+cpu)."""
+    """Compile one `.in` as its `.excludes` and `.overrides` say; torch loses its local label (+cpu)."""
     on_cpu = "cuda" not in source.stem
-    excludes = source.with_suffix(".excludes")
-    arguments = ["--excludes", str(excludes)] if excludes.exists() else []
     text = uv(
         "pip", "compile", str(source), "--quiet", "--python-version", "3.11", "--python-platform",
-        "x86_64-manylinux_2_28", "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links",
-        *(_index_arguments(pip_settings()) if on_cpu else []), *arguments, where=source.parent.parent.parent.parent,
+        PLATFORMS.get(source.stem, "x86_64-manylinux_2_28"), "--no-header", "--no-annotate",
+        "--no-emit-index-url", "--no-emit-find-links", *(_index_arguments(pip_settings()) if on_cpu else []),
+        *adjusting(source), where=source.parent.parent.parent.parent,
     )  # fmt: skip
     pins = re.sub(r"\+cpu$", "", text, flags=re.M)
     source.with_suffix(".txt").write_text(f"# compiled from {source.name} by `make pins`\n{pins}", encoding="utf-8")

@@ -79,7 +79,8 @@ def resolve(name: str, stand_in: Mapping[str, str] | None = None) -> Environment
         known = ", ".join(known_environments())
         raise EnvironmentFailed(f"no environment '{name}': {pins} does not exist (known: {known})")
     # the CPU wheel of torch and the CUDA wheel satisfy the same pin: what the machine's settings choose belongs to it
-    identity = digest([pins.read_text(encoding="utf-8"), _python_version(), _torch_backend(pip_settings())])
+    texts = [file.read_text(encoding="utf-8") for file in (pins, *_adjustments(pins))]
+    identity = digest([*texts, _python_version(), _torch_backend(pip_settings())])
     folder = cache_folder() / "environments" / f"{name}-{identity[:12]}"
     return Environment(name, identity, (str(folder / "bin" / "python"),), folder, pins)
 
@@ -120,15 +121,22 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
             # compiled now, by both cores: else every start of an engine may compile again, and its time would count
             "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python"),
             "--requirements", str(environment.pins), *_index_arguments(settings),
-            *(["--torch-backend", backend] if backend else []), *_excludes(environment.pins),
+            *(["--torch-backend", backend] if backend else []), *adjusting(environment.pins),
         )  # fmt: skip
         write_json(folder / READY, {"pins": environment.pins.name, "torch_backend": backend})
 
 
-def _excludes(pins: Path) -> list[str]:
-    """`NAME.excludes` beside `NAME.txt` lists packages that must not be installed, though others ask for them."""
-    file = pins.with_suffix(".excludes")
-    return ["--excludes", str(file)] if file.exists() else []
+def _adjustments(pins: Path) -> list[Path]:
+    """The files beside `NAME.txt` that change what its packages ask for.
+
+    `NAME.excludes` lists packages that must not be installed, `NAME.overrides` versions to take against their word.
+    """
+    return [file for file in (pins.with_suffix(".excludes"), pins.with_suffix(".overrides")) if file.exists()]
+
+
+def adjusting(pins: Path) -> list[str]:
+    """The same as uv's arguments."""
+    return [part for file in _adjustments(pins) for part in (f"--{file.suffix[1:]}", str(file))]
 
 
 def _uv(*arguments: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
 import engines.servers
 from engines.spec import Device, Dialect, Launch
@@ -21,12 +22,17 @@ from quant.spec import Scheme
 
 ENTRY_POINT_GROUP = "bitfrontier.engines"
 Unsupported = Callable[[Scheme, str, Device], str | None]
+Refused = Callable[[Mapping[str, Any], Device], str | None]
 ReadFacts = Callable[[str], Mapping[str, str | int | float]]
 
 
 @dataclass(frozen=True)
 class Engine:
-    """A registered engine. `unsupported(scheme, format, device)` gives the reason why a pair cannot work, or None."""
+    """A registered engine.
+
+    `unsupported(scheme, format, device)` gives the reason why a pair cannot work, or None; `refused(options, device)`
+    why its options cannot, or would have no effect.
+    """
 
     name: str
     environments: Mapping[str, str]
@@ -35,6 +41,7 @@ class Engine:
     unsupported: Unsupported
     read_facts: ReadFacts
     options: tuple[Parameter, ...]
+    refused: Refused = lambda options, device: None
 
     @property
     def summary(self) -> str:
@@ -52,11 +59,12 @@ def engine(
     dialect: Dialect,
     unsupported: Unsupported,
     read_facts: ReadFacts = lambda _: {},
+    refused: Refused = lambda options, device: None,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
     `environments` names the environment per kind of device; a kind that is missing is not supported.
-    `read_facts` reads what the engine says of itself from its log.
+    `read_facts` reads what the engine says of itself from its log; `refused` says why options cannot work together.
     """
 
     def register(function: Callable[..., Launch]) -> Callable[..., Launch]:
@@ -74,7 +82,7 @@ def engine(
             Parameter(a.name, hints[a.name], None if a.default is a.empty else a.default, a.default is a.empty)
             for a in arguments[1:]
         )
-        function.__engine__ = Engine(name, environments, dialect, function, unsupported, read_facts, options)  # type: ignore[attr-defined]
+        function.__engine__ = Engine(name, environments, dialect, function, unsupported, read_facts, options, refused)  # type: ignore[attr-defined]
         return function
 
     return register

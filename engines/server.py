@@ -7,12 +7,14 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from engines.environment import Environment
+from engines.metrics import read_gauges
 from engines.process import Child, ProcessFailed, running, tail
 from engines.registry import Engine
 from engines.spec import Device, Dialect, Endpoint, Launch, Serving
@@ -55,20 +57,35 @@ def serve(
                 if "address already in use" in str(error).lower() and attempt < PORT_ATTEMPTS:
                     continue
                 raise
-            startup_seconds = time.monotonic() - started
-            yield (
-                Endpoint(
-                    url=f"http://{HOST}:{serving.port}",
-                    api_key=serving.api_key,
-                    pid=child.guard.pid,
-                    log=log,
-                    dialect=engine.dialect,
-                    startup_seconds=startup_seconds,
-                    facts=engine.read_facts(log.read_text(encoding="utf-8", errors="replace")),
-                ),
-                child,
-            )
+            yield _endpoint(engine, serving, launch, child, time.monotonic() - started), child
             return
+
+
+def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, startup_seconds: float) -> Endpoint:
+    url, dialect = f"http://{HOST}:{serving.port}", engine.dialect
+    metrics_url = None
+    if dialect.metrics:
+        metrics_url = f"http://{HOST}:{launch.metrics_port or serving.port}{dialect.metrics}"
+    endpoint = Endpoint(
+        url=url,
+        api_key=serving.api_key,
+        pid=child.guard.pid,
+        log=child.log,
+        dialect=dialect,
+        startup_seconds=startup_seconds,
+        facts=engine.read_facts(child.log.read_text(encoding="utf-8", errors="replace")),
+        metrics_url=metrics_url,
+    )
+    return replace(endpoint, facts={**endpoint.facts, **_gauge_facts(endpoint)})
+
+
+def _gauge_facts(endpoint: Endpoint) -> dict[str, float]:
+    """What the server tells of itself in gauges rather than in its log. A gauge that is absent is no fact."""
+    wanted = endpoint.dialect.fact_gauges
+    if not wanted or not endpoint.metrics_url:
+        return {}
+    gauges = read_gauges(endpoint.metrics_url, endpoint.headers)
+    return {fact: gauges[name] * factor for fact, (name, factor) in wanted.items() if name in gauges}
 
 
 def _wait_until_ready(child: Child, serving: Serving, dialect: Dialect, launch: Launch) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-PromptLogprobs = Literal["score", "prompt_logprobs", "forcing", "none"]
+PromptLogprobs = Literal["score", "prompt_logprobs", "logprob_start_len", "forcing", "none"]
+Form = Literal["openai", "kserve"]
 ChunkTokens = Literal["usage", "timings", "one"]
 
 
@@ -19,12 +20,18 @@ class Dialect:
     """What a server family can do, as flags that drive the clients; never decided by an engine's name.
 
     `prompt_logprobs`: "score" is our own `/score` (a context with several continuations), "prompt_logprobs" is
-    vLLM's field of `/v1/completions`, "forcing" generates each token by a logit bias and reads its unbiased
-    log-probability (llama-server's `/completion`), "none" means accuracy cannot be measured there.
+    vLLM's field of `/v1/completions`, "logprob_start_len" SGLang's of `/generate`, "forcing" generates each token by
+    a logit bias and reads its unbiased log-probability (llama-server's `/completion`), "none" means accuracy cannot
+    be measured there.
+    `form`: how a completion is asked for and answered: "openai" is `/v1/completions`, its streams end with `[DONE]`;
+    "kserve" is the generate extension of KServe's protocol, flat tensors by name, its streams end with the connection.
+    `completions`, `streams` (None: the same) and `scores` are the paths.
     `chunk_tokens`: how a streamed chunk tells the tokens so far: "usage" (`continuous_usage_stats`), "timings"
     (llama-server's `timings_per_token`), or "one" a chunk, which is checked against the count at the end.
     `request_fields`: sent with every completion, such as what switches a prefix cache off.
-    `metrics`: Prometheus text at this path, or None; `kv_peak_gauge` is the gauge there of KV bytes in use at most.
+    `metrics`: Prometheus text at this path (or at the launch's `metrics_port`), or None; `kv_peak_gauge` is the gauge
+    there of KV bytes in use at most, `fact_gauges` maps facts to gauges there and what they are multiplied by.
+    `flush`: POST here empties the prefix cache; done before each repeat of a load point.
     `label_logprobs`: log-probabilities of named next tokens can be asked for (`logprob_token_ids`).
     `golden_tolerance`: nats, where the engine computes less exactly than its type says; None goes by the type.
     """
@@ -36,8 +43,13 @@ class Dialect:
     label_logprobs: bool = False
     request_fields: Mapping[str, Any] = field(default_factory=dict)
     golden_tolerance: float | None = None
+    fact_gauges: Mapping[str, tuple[str, float]] = field(default_factory=dict)
+    flush: str | None = None
+    form: Form = "openai"
     health: str = "/health"
     completions: str = "/v1/completions"
+    streams: str | None = None
+    scores: str = "/score"
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,7 @@ class Launch:
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_timeout_seconds: float = 600.0
+    metrics_port: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,7 @@ class Endpoint:
     dialect: Dialect
     startup_seconds: float
     facts: Mapping[str, str | int | float]
+    metrics_url: str | None = None
 
     @property
     def headers(self) -> dict[str, str]:

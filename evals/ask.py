@@ -17,8 +17,8 @@ class ScoringFailed(Exception):
     """The server's answer does not hold what was asked for, or there was none."""
 
 
-async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """POST `body`, read JSON. Raises ScoringFailed.
+async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
+    """POST `body`, read a JSON object or list. Raises ScoringFailed.
 
     A busy server (429, 503) is asked again after its Retry-After, else after a wait that doubles; so is one that
     dropped the connection, since scoring changes nothing there. A time-out and any other status are final.
@@ -33,7 +33,7 @@ async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dic
             problem = f"{type(error).__name__}: {error}"
         else:
             if answer.status_code == 200:
-                return _object(path, answer)
+                return _json(path, answer)
             problem = f"{answer.status_code}: {answer.text[:300]}"
             if answer.status_code not in BUSY:
                 raise ScoringFailed(f"{path} answered {problem}")
@@ -43,12 +43,12 @@ async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> dic
     raise ScoringFailed(f"{path} failed {ATTEMPTS} times, at last with {problem}")
 
 
-def _object(path: str, answer: httpx.Response) -> dict[str, Any]:
+def _json(path: str, answer: httpx.Response) -> Any:
     try:
         body = answer.json()
     except ValueError as error:
         raise ScoringFailed(f"{path} answered with what is not JSON: {answer.text[:100]!r}") from error
-    if not isinstance(body, dict) or "error" in body:
+    if not isinstance(body, dict | list) or "error" in body:
         raise ScoringFailed(f"{path} answered {str(body)[:300]}")
     return body
 

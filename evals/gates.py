@@ -16,6 +16,7 @@ from engines.spec import Endpoint
 from evals.pairs import Pair
 from evals.record import Gate
 from evals.scoring import score
+from evals.wire import completion_body, completion_path, completion_text
 
 GOLDEN_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 SANITY_FACTOR = 3.0
@@ -68,9 +69,8 @@ def _logprobs(endpoint: Endpoint, ids: Sequence[int]) -> list[float]:
 
 
 def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> list[str]:
-    body = {"model": "served", "prompt": list(ids), "max_tokens": count, "temperature": 0, "ignore_eos": True}
-    url = endpoint.url + endpoint.dialect.completions
-    answer = httpx.post(url, json={**body, **endpoint.dialect.request_fields}, headers=endpoint.headers, timeout=600)
+    body = completion_body(endpoint.dialect, ids, count, ignore_eos=True, stream=False)
+    url = endpoint.url + completion_path(endpoint.dialect, stream=False)
+    answer = httpx.post(url, json=body, headers=endpoint.headers, timeout=600)
     answer.raise_for_status()
-    text: str = answer.json()["choices"][0]["text"]
-    return text.split()
+    return completion_text(endpoint.dialect, answer.json()).split()

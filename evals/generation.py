@@ -11,6 +11,7 @@ import httpx
 from engines.spec import Endpoint
 from evals.ask import ask
 from evals.scoring import TIMEOUT_SECONDS
+from evals.wire import completion_body, completion_path, completion_text
 
 IN_FLIGHT = 4
 Advance = Callable[[int], None]
@@ -45,13 +46,9 @@ async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], advance: Advance) 
 
 
 async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: Prompt) -> str:
-    body = {
-        "model": "served", "prompt": list(prompt.token_ids), "max_tokens": prompt.max_tokens, "temperature": 0,
-        **endpoint.dialect.request_fields,
-    }  # fmt: skip
-    answer = await ask(client, endpoint.dialect.completions, body)
-    text: str = answer["choices"][0]["text"]
-    return text
+    body = completion_body(endpoint.dialect, prompt.token_ids, prompt.max_tokens, ignore_eos=False, stream=False)
+    answer = await ask(client, completion_path(endpoint.dialect, stream=False), body)
+    return completion_text(endpoint.dialect, answer)
 
 
 def cut(text: str, until: Sequence[str]) -> str:

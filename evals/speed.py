@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import httpx
 
-from engines.spec import Dialect, Endpoint
+from engines.spec import Endpoint
 from evals.record import LoadPoint, Request, Speed
 from evals.stream import Stream, StreamBroken, read_stream
+from evals.wire import completion_body, completion_path
 from evals.workload import synthetic_prompts
 
 REQUEST_TIMEOUT_SECONDS = 600.0
@@ -45,10 +45,24 @@ def measure_speed(
 
 def _run(endpoint: Endpoint, load: LoadPoint, vocabulary: Sequence[int], *, seed: int, repeat: int) -> list[Request]:
     prompts = synthetic_prompts(vocabulary, load.requests, load.prompt_tokens, seed=seed, repeat=repeat)
+    _flush(endpoint)
     requests = asyncio.run(_closed_loop(endpoint, load, prompts))
     for request in requests:
         _check(request, load)
     return requests
+
+
+def _flush(endpoint: Endpoint) -> None:
+    """Empty the server's prefix cache, where it has a path for it. Raises LoadFailed."""
+    if endpoint.dialect.flush is None:
+        return
+    try:
+        answer = httpx.post(endpoint.url + endpoint.dialect.flush, headers=endpoint.headers, timeout=60)
+    except httpx.HTTPError as error:
+        raise LoadFailed(f"the prefix cache could not be emptied: {type(error).__name__}: {error}") from error
+    if answer.status_code != 200:
+        said = f"HTTP {answer.status_code}: {answer.text[:300]}"
+        raise LoadFailed(f"the prefix cache could not be emptied: {said}")
 
 
 def _check(request: Request, load: LoadPoint) -> None:
@@ -90,9 +104,9 @@ async def _complete(
     stream, error = Stream(endpoint.dialect), None
     sent = time.perf_counter() - origin
     try:
-        async with client.stream(
-            "POST", endpoint.dialect.completions, json=stream_body(endpoint.dialect, prompt, output_tokens)
-        ) as response:
+        body = completion_body(endpoint.dialect, prompt, output_tokens, ignore_eos=True, stream=True)
+        path = completion_path(endpoint.dialect, stream=True)
+        async with client.stream("POST", path, json=body) as response:
             if response.status_code != 200:
                 error = f"HTTP {response.status_code}: {(await response.aread()).decode(errors='replace')[:300]}"
             else:
@@ -103,12 +117,3 @@ async def _complete(
         error = f"{type(problem).__name__}: {problem}"
     end = stream.chunks[-1][0] if stream.chunks and not error else time.perf_counter() - origin
     return Request(sent, tuple(stream.chunks), end, stream.prompt_tokens, stream.tokens, error)
-
-
-def stream_body(dialect: Dialect, prompt: Sequence[int], output_tokens: int) -> dict[str, Any]:
-    """A greedy completion of exactly `output_tokens`, streamed."""
-    continuous = {"continuous_usage_stats": True} if dialect.chunk_tokens == "usage" else {}
-    return {
-        "model": "served", "prompt": list(prompt), "max_tokens": output_tokens, "temperature": 0, "ignore_eos": True,
-        "stream": True, "stream_options": {"include_usage": True, **continuous}, **dialect.request_fields,
-    }  # fmt: skip

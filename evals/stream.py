@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from engines.spec import Dialect
+from evals.wire import read_event
 
 END_MARKER = b"[DONE]"
 
@@ -34,30 +35,28 @@ class Stream:
 
     def take(self, payload: dict[str, Any], now: float) -> None:
         """Note one event. Raises StreamBroken with the server's words if it is an error."""
-        if "error" in payload:
-            error = payload["error"]
-            raise StreamBroken(str(error.get("message", error) if isinstance(error, dict) else error)[:300])
-        usage = payload.get("usage") or {}
-        self.prompt_tokens = usage.get("prompt_tokens", self.prompt_tokens)
-        if not payload.get("choices"):  # a closing event with usage alone
-            self.tokens = usage.get("completion_tokens", self.tokens)
-            return
-        counted = self._count(payload)
-        if counted > self.tokens:
-            self.chunks.append((now, counted))
-        self.tokens = usage.get("completion_tokens", counted)
-
-    def _count(self, payload: dict[str, Any]) -> int:
-        """Tokens so far, as the dialect tells them; a chunk that does not say so brings one if it brings text."""
-        if self.dialect.chunk_tokens == "usage" and "completion_tokens" in (payload.get("usage") or {}):
-            return int(payload["usage"]["completion_tokens"])
-        if self.dialect.chunk_tokens == "timings" and "predicted_n" in (payload.get("timings") or {}):
-            return int(payload["timings"]["predicted_n"])
-        return self.tokens + (1 if payload["choices"][0].get("text") else 0)
+        try:
+            piece = read_event(self.dialect, payload)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            what = f"{type(error).__name__}: {error}"
+            raise StreamBroken(
+                f"an event is not of the form that was expected ({what}): {str(payload)[:100]}"
+            ) from error
+        if piece.error is not None:
+            raise StreamBroken(piece.error)
+        if piece.prompt_tokens is not None:
+            self.prompt_tokens = piece.prompt_tokens
+        if not piece.closing:  # a chunk that does not say how many tokens it holds brings one if it brings text
+            so_far = piece.so_far if piece.so_far is not None else self.tokens + (1 if piece.text else 0)
+            if so_far > self.tokens:
+                self.chunks.append((now, so_far))
+            self.tokens = so_far
+        if piece.counted is not None:
+            self.tokens = piece.counted
 
 
 async def read_stream(response: httpx.Response, stream: Stream, clock: Callable[[], float] = time.perf_counter) -> None:
-    """Feed `stream` until the end marker. Raises StreamBroken, or httpx's errors where the connection broke."""
+    """Feed `stream` to its end, which the form marks or the connection. Raises StreamBroken, or httpx's errors."""
     async for data in _events(response):
         now = clock()
         if data == END_MARKER:
@@ -67,7 +66,8 @@ async def read_stream(response: httpx.Response, stream: Stream, clock: Callable[
         except ValueError as error:
             raise StreamBroken(f"an event is not JSON: {data[:100]!r}") from error
         stream.take(payload, now)
-    raise StreamBroken("the stream ended without its end marker [DONE]")
+    if stream.dialect.form == "openai":
+        raise StreamBroken("the stream ended without its end marker [DONE]")
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -244,6 +244,9 @@ def _choices(
         options = _fill(parsed, engine.options, entry.options, (*where, "options"), entry.engine, problems)
         if options is None:
             continue
+        why = engine.refused(options, device) if device else None
+        if why:
+            problems.append(parsed.problem((*where, "options"), why, "remove that option"))
         if any(one.engine is engine and one.options == options for one in found):
             what = f"engine '{entry.engine}' appears twice with equal options"
             problems.append(parsed.problem(where, what, "remove one, or change an option"))

@@ -9,10 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from engines.environment import Environment
 from engines.memory import sample, watch
+from engines.metrics import read_gauges
 from engines.process import Child, ProcessFailed
 from engines.server import serve
 from engines.spec import Endpoint
@@ -154,11 +153,10 @@ def _speed_and_memory(
 def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:
     """KV bytes that were really used, where the server tells its peak; else what it set aside."""
     gauge = endpoint.dialect.kv_peak_gauge
-    if gauge and endpoint.dialect.metrics:
-        answer = httpx.get(endpoint.url + endpoint.dialect.metrics, headers=endpoint.headers, timeout=30)
-        for line in answer.text.splitlines():
-            if line.startswith(gauge + " "):
-                return int(float(line.split()[-1])), "highest in use during the load"
+    if gauge and endpoint.metrics_url:
+        gauges = read_gauges(endpoint.metrics_url, endpoint.headers)
+        if gauge in gauges:
+            return int(gauges[gauge]), "highest in use during the load"
     reserved = endpoint.facts.get("kv_cache_bytes")
     return (int(reserved), "set aside at start") if reserved is not None else (None, None)
 

@@ -25,6 +25,28 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     return dict(json.loads(lines[-1].removeprefix(FACTS_PREFIX))) if lines else {}
 
 
+def thin_command(module: str, serving: Serving, dtype: str, max_batch: int) -> tuple[str, ...]:
+    """The command line of one of our servers around a torch module."""
+    if dtype == "auto" and serving.device.kind == "cpu":
+        dtype = "float32"  # bf16 and fp16 are emulated on CPUs without the units for them
+    return (
+        "-m", module, "--model", str(serving.checkpoint), "--port", str(serving.port),
+        "--device", serving.device.kind, "--dtype", dtype, "--threads", str(serving.threads),
+        "--max-batch", str(max_batch), "--max-model-len", str(serving.max_model_len),
+    )  # fmt: skip
+
+
+def thin_variables(serving: Serving) -> dict[str, str]:
+    return {
+        "BITFRONTIER_API_KEY": serving.api_key,
+        "OMP_NUM_THREADS": str(serving.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # a spinning thread takes its core from the client and from neighbours
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_VERBOSITY": "warning",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
 @engine(
     "transformers",
     environments={"cpu": "transformers", "cuda": "transformers"},
@@ -44,19 +66,4 @@ def transformers(
     max_batch: int = 64,
 ) -> Launch:
     """Hugging Face Transformers with continuous batching; quantized layers are emulated in torch."""
-    if dtype == "auto" and serving.device.kind == "cpu":
-        dtype = "float32"  # bf16 and fp16 are emulated on CPUs without the units for them
-    command = (
-        "-m", "engines.thin.app", "--model", str(serving.checkpoint), "--port", str(serving.port),
-        "--device", serving.device.kind, "--dtype", dtype, "--threads", str(serving.threads),
-        "--max-batch", str(max_batch), "--max-model-len", str(serving.max_model_len),
-    )  # fmt: skip
-    variables = {
-        "BITFRONTIER_API_KEY": serving.api_key,
-        "OMP_NUM_THREADS": str(serving.threads),
-        "OMP_WAIT_POLICY": "PASSIVE",  # a spinning thread takes its core from the client and from neighbours
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_VERBOSITY": "warning",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    return Launch(command, variables)
+    return Launch(thin_command("engines.thin.app", serving, dtype, max_batch), thin_variables(serving))

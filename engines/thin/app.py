@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import transformers
@@ -16,8 +18,9 @@ from engines.thin.loop import Loop
 from engines.thin.web import serve
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def read_arguments(description: str | None) -> argparse.Namespace:
+    """The command line of every server around a torch module; the threads are set at once."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--model", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--device", default="cpu")
@@ -27,14 +30,24 @@ def main() -> None:
     parser.add_argument("--max-model-len", type=int, default=2048)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    model, facts = load(given.model, given.device, given.dtype)
+    return given
+
+
+def run(given: argparse.Namespace, model: Any, facts: Mapping[str, Any]) -> None:
+    """Say `facts`, then serve `model` (called as a causal language model of Transformers) until the process ends."""
     print("bitfrontier-facts " + json.dumps(facts), flush=True)
     loop = Loop(model, given.max_batch, on_crash=lambda error: os._exit(1))
     loop.start()
-    versions = {"version": transformers.__version__, "torch": torch.__version__}
+    versions = {"version": str(facts["version"]), "torch": torch.__version__}
     tokenizer = Tokenizer.from_file(f"{given.model}/tokenizer.json")
     served = Served(tokenizer, stop_ids(given.model), model.config.vocab_size, versions)
     serve(served, loop, given.port, given.max_model_len)
+
+
+def main() -> None:
+    given = read_arguments(__doc__)
+    model, facts = load(given.model, given.device, given.dtype)
+    run(given, model, {"version": transformers.__version__, **facts})
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ In a test: `with emulate("good") as endpoint_of`. As a process: emulator.py PORT
 a result.
 
 Behaviours: good, exits, silent; of streams: cut-N (written N bytes at a time), split (a character of two tokens),
-late-usage, no-usage, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first, drop, hang,
-busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out), shifted.
+late-usage, no-usage, strange, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first, drop, hang,
+busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out), shifted,
+no-flush.
 """
 
 from __future__ import annotations
@@ -38,15 +39,22 @@ class Handler(BaseHTTPRequestHandler):
     key = ""
     behaviour = "good"
     requests = 0
+    flushes = 0
 
     def log_message(self, format: str, *args: Any) -> None: ...
 
     def do_GET(self) -> None:
         content = b"ok" if self.path == "/health" else b"bitfrontier_kv_cache_peak_bytes 77\n"
+        if self.path == "/flushes":
+            content = str(self.flushes).encode()
         self._answer(200, content)
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        content = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/flush_cache":
+            type(self).flushes += 1
+            return self._answer(500 if self.behaviour == "no-flush" else 200, b"Cache flushed.")
+        body = json.loads(content)
         type(self).requests += 1
         if self.headers.get("authorization") != f"Bearer {self.key}":
             return self._answer(401, b"{}")
@@ -56,6 +64,11 @@ class Handler(BaseHTTPRequestHandler):
             return self._stream(body)
         if self.path == "/score":
             return self._json({"scores": [self._scores(item) for item in body["items"]]})
+        if self.path == "/v2/models/served/generate":
+            return self._json(self._tensors(body))
+        if self.path == "/generate":
+            starts = zip(body["input_ids"], body["logprob_start_len"], strict=True)
+            return self._json([self._from(prompt, start) for prompt, start in starts])
         if self.path == "/completion":
             return self._json(self._forced(body))
         if self.path == "/tokenize":
@@ -98,6 +111,29 @@ class Handler(BaseHTTPRequestHandler):
             found.append({"logprobs": self._line(line), "greedy": greedy})
         return [] if self.behaviour == "ignored" else found
 
+    def _tensors(self, body: dict[str, Any]) -> dict[str, Any]:
+        """KServe's generate extension with the tensors of our model repository."""
+        if "items" in body:
+            return {
+                "model_name": "served",
+                "scores": json.dumps([self._scores(one) for one in json.loads(body["items"])]),
+            }
+        return {"model_name": "served", "text": "the capital is", **self._usage(body, body["max_tokens"])}
+
+    def _from(self, prompt: list[int], start: int) -> dict[str, Any]:
+        """SGLang's /generate: from the token at `start` on, nothing said of that one itself."""
+        if self.behaviour == "ignored":
+            return {"meta_info": {"input_token_logprobs": [], "input_top_logprobs": []}}
+        values = self._line(prompt)[start:]
+        steps = zip(values, prompt[start:], prompt[start + 1 :], strict=False)
+        entries = [(value, token, best(before, [token]), before) for value, before, token in steps]
+        return {
+            "meta_info": {
+                "input_token_logprobs": [[None, prompt[start], None], *([v, t, None] for v, t, _, _ in entries)],
+                "input_top_logprobs": [None, *([[logprob(b, top), top, None]] for _, _, top, b in entries)],
+            }
+        }
+
     def _prompt(self, prompt: list[int]) -> list[Any]:
         if self.behaviour == "ignored":
             return []
@@ -129,13 +165,23 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("connection", "close")
+        if self._kserve:
+            self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         self.close_connection = True
         for payload in self._events(body):
             time.sleep(0.002)
             self._write(b"data: " + json.dumps(payload, ensure_ascii=False).encode() + b"\n\n")
-        if self.behaviour not in ("drop-in-stream", "no-end"):
+        if self.behaviour in ("drop-in-stream", "no-end"):
+            return
+        if self._kserve:
+            self.wfile.write(b"0\r\n\r\n")
+        else:
             self._write(b"data: [DONE]\n\n")
+
+    @property
+    def _kserve(self) -> bool:
+        return self.path.startswith("/v2/")
 
     def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         count = body["max_tokens"] - (self.behaviour == "wrong-counts")
@@ -148,6 +194,12 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if self.behaviour == "split" and number % 2 and number < count:
                 continue  # the first token of a character of two: its chunk comes with the second
+            if self.behaviour == "strange":
+                yield {"model_name": "served"} if self._kserve else {"choices": [None]}
+                return
+            if self._kserve:
+                yield {"text": TEXTS[number % len(TEXTS)], **self._usage(body, number)}
+                continue
             event: dict[str, Any] = {"choices": [{"text": TEXTS[number % len(TEXTS)]}]}
             if continuous:
                 event["usage"] = self._usage(body, number)
@@ -156,7 +208,7 @@ class Handler(BaseHTTPRequestHandler):
             if number == count and self.behaviour == "late-usage":
                 event["usage"] = self._usage(body, count)  # in the last chunk with text instead of one of its own
             yield event
-        if self.behaviour not in ("no-usage", "late-usage"):
+        if self.behaviour not in ("no-usage", "late-usage") and not self._kserve:
             yield {"choices": [], "usage": self._usage(body, count)}
 
     def _usage(self, body: dict[str, Any], count: int) -> dict[str, int]:
@@ -165,7 +217,8 @@ class Handler(BaseHTTPRequestHandler):
     def _write(self, data: bytes) -> None:
         size = int(self.behaviour.removeprefix("cut-")) if self.behaviour.startswith("cut-") else len(data)
         for start in range(0, len(data), size):
-            self.wfile.write(data[start : start + size])
+            part = data[start : start + size]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if self._kserve else part)
             self.wfile.flush()
 
     def _json(self, payload: dict[str, Any]) -> None:

@@ -79,8 +79,8 @@ def test_a_stream_without_usage_is_no_result(dialect: Dialect) -> None:
     ("behaviour", "words"),
     [
         ("error-in-stream", "out of memory in step 3"),
-        ("drop-in-stream", "ended without its end marker"),
-        ("no-end", "ended without its end marker"),
+        ("drop-in-stream", "ended without its end marker|peer closed connection without"),
+        ("no-end", "ended without its end marker|peer closed connection without"),
         ("drop", "RemoteProtocolError: Server disconnected"),
         ("error", "HTTP 500: the kernel is missing"),
         ("busy", "HTTP 503: too many requests"),
@@ -93,10 +93,30 @@ def test_a_failed_stream_is_no_result(dialect: Dialect, behaviour: str, words: s
         load(behaviour, dialect)
 
 
+def test_an_event_of_another_form_is_no_result(dialect: Dialect) -> None:
+    with pytest.raises(LoadFailed, match="an event is not of the form that was expected"):
+        load("strange", dialect)
+
+
 def test_a_load_that_hangs_ends(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evals.speed, "REQUEST_TIMEOUT_SECONDS", 0.2)
     with pytest.raises(LoadFailed, match=r"no answer for 0\.2 s"):
         load("hang", dialect)
+
+
+def test_the_prefix_cache_is_emptied_before_each_repeat(dialect: Dialect) -> None:
+    with emulate("good") as url:
+        measure_speed(endpoint(url, dialect), [LOAD], range(10, 40), repeats=2, seed=0)
+        flushes = int(httpx.get(url + "/flushes").text)
+    assert flushes == (3 if dialect.flush else 0)  # and before the warm-up
+
+
+def test_a_prefix_cache_that_stays_full_is_no_result(dialect: Dialect) -> None:
+    if dialect.flush:
+        with pytest.raises(LoadFailed, match="the prefix cache could not be emptied: HTTP 500"):
+            load("no-flush", dialect)
+        with pytest.raises(LoadFailed, match="the prefix cache could not be emptied: ConnectError"):
+            measure_speed(endpoint("http://127.0.0.1:1", dialect), [LOAD], range(10, 40), repeats=1, seed=0)
 
 
 def test_a_wrong_key_is_told(dialect: Dialect) -> None:

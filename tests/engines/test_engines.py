@@ -35,7 +35,7 @@ def test_it_listens_on_loopback_with_the_key(one: Engine, device: Device, tmp_pa
     assert "4321" in text
     assert str(tmp_path) in text
     assert "0.0.0.0" not in text
-    ours = ("engines.thin.app", "engines.thin.openvino_app", "engines.llama_app")  # they know no other host
+    ours = ("engines.thin.", "engines.llama_app", "engines.triton_app")  # they know no other host
     assert "--host 127.0.0.1" in text or any(name in text for name in ours)
     assert "the-key" not in text  # a command line can be read by every user of the machine
     assert "the-key" in launch.environment.values()
@@ -85,6 +85,36 @@ def test_llama_servers_log_is_read() -> None:
     assert facts["weights_bytes"] == int(256.63 * 1024**2)
     assert (facts["kv_cache_bytes"], facts["kv_cache_tokens"]) == (225 * 1024**2, 1280 * 8)
     assert engines_by_name()["llama_cpp"].read_facts("") == {"dtype": "float16", "kernel": "ggml"}
+
+
+def test_sglangs_log_is_read() -> None:
+    log = (
+        "bitfrontier-version 0.5.23\n"
+        "[2026-11-21 11:41:58] server_args={'dtype': 'float32', 'attention_backend': 'torch_native', 'device': 'cpu'}\n"
+        "[2026-11-21 11:42:26] KV Cache is allocated. dtype: torch.float32, #tokens: 4096, K size: 0.09 GB\n"
+    )
+    assert engines_by_name()["sglang"].read_facts(log) == {
+        "version": "0.5.23", "dtype": "float32", "kv_cache_dtype": "float32", "kernel": "torch_native attention",
+    }  # fmt: skip
+
+
+def test_tritons_log_is_read() -> None:
+    log = 'bitfrontier-facts {"version": "5.17.0", "dtype": "float32"}\n| server_version    | 2.51.0    |\n'
+    assert engines_by_name()["triton"].read_facts(log) == {"version": "2.51.0", "dtype": "float32"}
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "words"),
+    [
+        ({"quant": True}, AVX2, "ignores its `quant` settings"),
+        ({"kernel_inject": True}, AVX2, "no kernels for a CPU"),
+        ({"kernel_inject": True}, H100, "a KV cache of their own"),
+        ({}, AVX2, None),
+    ],
+)
+def test_what_deepspeed_would_not_do(options: dict[str, bool], device: Device, words: str | None) -> None:
+    said = engines_by_name()["deepspeed"].refused({"quant": False, "kernel_inject": False, **options}, device)
+    assert (said is None) if words is None else (words in str(said))
 
 
 def test_vllms_log_is_read() -> None:

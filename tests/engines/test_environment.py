@@ -75,6 +75,19 @@ def test_other_pins_are_another_environment(own_cache: Path, small_pins: Path) -
     assert resolve("small").folder != before
 
 
+def test_packages_left_out_and_versions_overridden_belong_to_an_environment(own_cache: Path, small_pins: Path) -> None:
+    (small_pins / "small.txt").write_text("httpcore==1.0.9\nh11==0.16.0\n")
+    plain = resolve("small").folder
+    (small_pins / "small.excludes").write_text("certifi\n")
+    (small_pins / "small.overrides").write_text("h11==0.15.0\n")
+    adjusted = resolve("small")
+    assert adjusted.folder != plain
+    build(adjusted)
+    packages = probe(adjusted)["packages"]
+    assert packages["h11"] == "0.15.0"
+    assert "certifi" not in packages
+
+
 def test_a_build_that_was_cut_off_starts_again(own_cache: Path, small_pins: Path) -> None:
     one = resolve("small")
     assert one.folder is not None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,15 @@ def test_a_server_is_ready_then_gone(tmp_path: Path) -> None:
     assert not [process for process in tree if process.is_running()]
     with pytest.raises(httpx.ConnectError):
         httpx.get(endpoint.url + "/health")
+
+
+def test_facts_are_read_from_gauges(tmp_path: Path) -> None:
+    made = fake_engine()
+    gauges = {"kv_cache_bytes": ("bitfrontier_kv_cache_peak_bytes", 2.0), "weights_bytes": ("absent", 1.0)}
+    engine = replace(made, dialect=replace(made.dialect, fact_gauges=gauges))
+    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+        assert endpoint.facts == {"fact": 42, "dtype": "float32", "kv_cache_bytes": 154.0}
+        assert endpoint.metrics_url == endpoint.url + "/metrics"
 
 
 def test_the_key_is_wanted(tmp_path: Path) -> None:

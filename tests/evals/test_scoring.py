@@ -10,6 +10,7 @@ from engines.server import serve
 from engines.spec import Endpoint, PromptLogprobs
 from evals.ask import ScoringFailed
 from evals.pairs import Pair, Scored
+from evals.score_requests import Job
 from evals.scoring import score
 from tests.engines.fake import CPU, HERE, fake_engine
 
@@ -34,7 +35,7 @@ def _pairs() -> list[Pair]:
     return [*shared, Pair((9,), (8,)), Pair(tuple(range(700)), (1, 2)), Pair(tuple(range(700)), (3,)), *shared[:2]]
 
 
-@pytest.mark.parametrize("kind", ["score", "prompt_logprobs", "forcing"])
+@pytest.mark.parametrize("kind", ["score", "prompt_logprobs", "logprob_start_len", "forcing"])
 def test_scores_come_back_in_order(tmp_path: Path, kind: PromptLogprobs) -> None:
     done: list[int] = []
     with _endpoint(tmp_path, kind) as endpoint:
@@ -86,6 +87,7 @@ def test_an_error_of_the_server_is_passed_on(tmp_path: Path) -> None:
 def test_pairs_without_an_answer_are_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import evals.scoring
 
-    monkeypatch.setattr(evals.scoring, "_read", lambda job, answer, pairs: [])
+    nothing = Job("/score", {"items": []}, 1, lambda answer: [])
+    monkeypatch.setattr(evals.scoring, "jobs_for", lambda dialect, pairs: [nothing])
     with _endpoint(tmp_path, "score") as endpoint, pytest.raises(ScoringFailed, match="left 1 of 1 pairs unanswered"):
         score(endpoint, [Pair((1,), (2,))])

@@ -56,6 +56,7 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "unknown nested key": (_set("load", 0, "concurency", value=1), "unknown key 'load[0].concurency'", "did you mean 'concurrency'?"),
     "wrong type": (_set("repeats", value="three"), "repeats: input should be a valid integer", "change the value of `repeats`"),
     "number as text": (_set("load", 0, "requests", value="4"), "load[0].requests: input should be a valid integer", "change the value"),
+    "option without effect": (_add("engines", {"engine": "deepspeed", "options": {"quant": True}}), "DeepSpeed-Inference ignores its `quant` settings", "remove that option"),
     "missing models": (_drop("models"), "'models' is missing", "add `models:`"),
     "missing name": (_drop("name"), "'name' is missing", "add `name:`"),
     "name with slash": (_set("name", value="../evil"), "name: string should match pattern", "change the value of `name`"),

@@ -1,0 +1,86 @@
+"""SGLang, by its own server: its wheel on CUDA, the same wheel without its CUDA packages on a CPU."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from engines.registry import engine
+from engines.spec import Device, Dialect, Launch, Serving
+from quant.spec import Range, Scheme
+
+VERSION = re.compile(r"bitfrontier-version (\S+)")
+KV = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
+DTYPE = re.compile(r"'dtype': '(\w+)'")
+ATTENTION = re.compile(r"'attention_backend': '(\w+)'")
+GIB = 1024.0**3
+CPU_KV_TOKENS = 16384
+
+
+def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+    """SGLang 0.5.23: on a CPU without AMX its quantized layers have no kernel (they are in sgl_kernel)."""
+    if format not in ("safetensors", "compressed-tensors"):
+        return f"sglang does not load the format {format} here"
+    if device.kind == "cpu" and not scheme.unquantized:
+        return f"sglang on CPU has its kernels for {scheme.label} in sgl_kernel, which needs AMX and is not on PyPI"
+    return None
+
+
+def read_facts(log: str) -> dict[str, str | int | float]:
+    """Version, types and attention backend, from the lines in which SGLang tells them."""
+    patterns = {"version": VERSION, "dtype": DTYPE, "kv_cache_dtype": KV, "attention": ATTENTION}
+    found = {name: pattern.search(log) for name, pattern in patterns.items()}
+    facts: dict[str, str | int | float] = {name: match[1] for name, match in found.items() if match}
+    return facts | {"kernel": f"{facts.pop('attention', 'unknown')} attention"}
+
+
+@engine(
+    "sglang",
+    environments={"cpu": "sglang-cpu"},
+    dialect=Dialect(
+        prompt_logprobs="logprob_start_len",
+        chunk_tokens="usage",
+        metrics="/metrics",
+        fact_gauges={  # not its weights: that gauge is how much free memory fell, 7 % off on a CPU
+            "kv_cache_bytes": ("sglang:kv_cache_memory_usage_gb", GIB),
+            "kv_cache_tokens": ("sglang:max_total_num_tokens", 1.0),
+        },
+        flush="/flush_cache",
+    ),
+    unsupported=unsupported,
+    read_facts=read_facts,
+)
+def sglang(
+    serving: Serving,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    radix_cache: bool = False,
+    max_running_requests: Annotated[int, Range(1, 4096)] = 64,
+    kv_cache_tokens: Annotated[int, Range(256, 10_000_000)] = CPU_KV_TOKENS,
+) -> Launch:
+    """SGLang's own server, radix (prefix) cache off unless asked for, and emptied before each load point."""
+    if dtype == "auto" and serving.device.kind == "cpu":
+        dtype = "float32"  # bf16 is emulated on CPUs without the units for it
+    command = (
+        "-m", "engines.sglang_app", "--model-path", str(serving.checkpoint), "--served-model-name", "served",
+        "--host", "127.0.0.1", "--port", str(serving.port), "--device", serving.device.kind, "--dtype", dtype,
+        "--context-length", str(serving.max_model_len), "--max-running-requests", str(max_running_requests),
+        "--max-total-tokens", str(max(kv_cache_tokens, serving.max_model_len)), "--enable-metrics",
+        "--skip-server-warmup", "--grammar-backend", "none",
+        *(() if radix_cache else ("--disable-radix-cache",)),
+        *(
+            ("--attention-backend", "torch_native", "--sampling-backend", "pytorch", "--disable-overlap-schedule",
+             "--disable-cuda-graph")
+            if serving.device.kind == "cpu"
+            else ()
+        ),
+    )  # fmt: skip
+    variables = {
+        "BITFRONTIER_API_KEY": serving.api_key,
+        "SGLANG_USE_CPU_ENGINE": "1",
+        "OMP_NUM_THREADS": str(serving.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",  # a spinning thread takes its core from SGLang's other processes
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    return Launch(command, variables)

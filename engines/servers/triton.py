@@ -1,0 +1,66 @@
+"""NVIDIA Triton Inference Server with its Python backend, on a model repository of ours."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from engines.registry import engine
+from engines.server import free_port
+from engines.servers.transformers import read_facts as thin_facts
+from engines.servers.transformers import thin_variables
+from engines.servers.transformers import unsupported as transformers_unsupported
+from engines.spec import Device, Dialect, Launch, Serving
+from quant.spec import Scheme
+
+VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
+
+
+def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+    """Its Python backend runs Transformers, so it reads what Transformers reads."""
+    reason = transformers_unsupported(scheme, format, device)
+    return reason and reason.replace("transformers", "triton (Python backend)", 1)
+
+
+def read_facts(log: str) -> dict[str, str | int | float]:
+    """What our model in it says of itself, and Triton's own version from the table that it prints."""
+    facts = thin_facts(log)
+    if found := VERSION.search(log):
+        facts["version"] = found[1]
+    return facts
+
+
+@engine(
+    "triton",
+    environments={"cpu": "triton"},
+    dialect=Dialect(
+        prompt_logprobs="score",
+        chunk_tokens="usage",
+        form="kserve",
+        completions="/v2/models/served/generate",
+        streams="/v2/models/served/generate_stream",
+        scores="/v2/models/served/generate",
+        health="/v2/health/ready",
+        metrics="/metrics",
+        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
+    ),
+    unsupported=unsupported,
+    read_facts=read_facts,
+)
+def triton(
+    serving: Serving,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    max_batch: int = 64,
+) -> Launch:
+    """NVIDIA Triton's own server; its Python backend runs Transformers with our continuous batching."""
+    if dtype == "auto" and serving.device.kind == "cpu":
+        dtype = "float32"  # bf16 and fp16 are emulated on CPUs without the units for them
+    metrics_port = free_port()
+    command = (
+        "-m", "engines.triton_app", "--model", str(serving.checkpoint), "--port", str(serving.port),
+        "--metrics-port", str(metrics_port), "--device", serving.device.kind, "--dtype", dtype,
+        "--threads", str(serving.threads), "--max-batch", str(max_batch),
+        "--max-model-len", str(serving.max_model_len),
+    )  # fmt: skip
+    return Launch(command, thin_variables(serving), metrics_port=metrics_port)

@@ -1,0 +1,155 @@
+"""The requests that ask for log-probabilities, one builder and one reader for each way that a server may know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engines.spec import Dialect
+from evals.ask import ScoringFailed
+from evals.pairs import Pair, Scored
+from evals.wire import score_answer, score_body
+
+TOKENS_PER_REQUEST = 2048
+Answer = Any  # JSON as it came; a reader that does not find what it needs raises
+Filled = list[tuple[int, Scored]]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One HTTP request, how many pairs it scores, and how its answer is read: (index of the pair, its scores)."""
+
+    path: str
+    body: dict[str, Any]
+    count: int
+    read: Callable[[Answer], Filled]
+
+
+def jobs_for(dialect: Dialect, pairs: Sequence[Pair]) -> list[Job]:
+    """All requests that score `pairs` on a server of this dialect."""
+    if dialect.prompt_logprobs == "score":
+        return list(_score_jobs(dialect, pairs))
+    if dialect.prompt_logprobs == "logprob_start_len":
+        return list(_start_len_jobs(pairs))
+    return [*_label_jobs(dialect, pairs), *_completion_jobs(dialect, pairs)]
+
+
+def _by_context(pairs: Sequence[Pair], chosen: Sequence[int]) -> dict[tuple[int, ...], list[int]]:
+    """Indexes of the pairs by their context, short contexts first."""
+    found: dict[tuple[int, ...], list[int]] = {}
+    for index in sorted(chosen, key=lambda i: len(pairs[i].context)):
+        found.setdefault(pairs[index].context, []).append(index)
+    return found
+
+
+def _groups(sizes: Mapping[Any, int]) -> Iterator[list[Any]]:
+    """Keys in groups of similar size, none over TOKENS_PER_REQUEST when padded to its longest, unless it is alone."""
+    group: list[Any] = []
+    for key in sorted(sizes, key=lambda one: sizes[one]):
+        if group and sizes[key] * (len(group) + 1) > TOKENS_PER_REQUEST:
+            yield group
+            group = []
+        group.append(key)
+    if group:
+        yield group
+
+
+def _score_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
+    """Requests for our own `/score`: pairs with one context become one item, items of similar length one request."""
+    by_context = _by_context(pairs, range(len(pairs)))
+    sizes = {c: len(c) + sum(len(pairs[i].continuation) for i in indexes) for c, indexes in by_context.items()}
+    for group in _groups(sizes):
+        indexes = [by_context[context] for context in group]
+        items = [{"context": c, "continuations": [pairs[i].continuation for i in by_context[c]]} for c in group]
+
+        def read(answer: Answer, indexes: list[list[int]] = indexes) -> Filled:
+            return [
+                (index, Scored(tuple(one["logprobs"]), tuple(one["greedy"])))
+                for same, scores in zip(indexes, score_answer(dialect, answer), strict=True)
+                for index, one in zip(same, scores, strict=True)
+            ]
+
+        yield Job(dialect.scores, score_body(dialect, items), sum(map(len, indexes)), read)
+
+
+def _whole(pairs: Sequence[Pair], chosen: Sequence[int]) -> Iterator[list[int]]:
+    """Indexes in groups whose prompts, each context with its continuation, go into one request."""
+    yield from _groups({index: len(pairs[index].context) + len(pairs[index].continuation) for index in chosen})
+
+
+def _start_len_jobs(pairs: Sequence[Pair]) -> Iterator[Job]:
+    """SGLang's `/generate`: no token generated, log-probabilities of the prompt from the continuation on."""
+    for group in _whole(pairs, range(len(pairs))):
+        body = {
+            "input_ids": [[*pairs[i].context, *pairs[i].continuation] for i in group],
+            "sampling_params": {"max_new_tokens": 0, "temperature": 0},
+            "return_logprob": True,
+            "logprob_start_len": [len(pairs[i].context) - 1 for i in group],
+            "top_logprobs_num": 1,
+        }
+
+        def read(answer: Answer, group: list[int] = group) -> Filled:
+            filled = zip(group, answer, strict=True)
+            return [(index, _from_start_len(pairs[index], one["meta_info"])) for index, one in filled]
+
+        yield Job("/generate", body, len(group), read)
+
+
+def _from_start_len(pair: Pair, told: Mapping[str, Any]) -> Scored:
+    """SGLang's form: [log-probability, token, text] for each token, nothing for the first; the most likely alike."""
+    entries, best = told["input_token_logprobs"][1:], told["input_top_logprobs"][1:]
+    if [token for _, token, *_ in entries] != list(pair.continuation):
+        raise ScoringFailed("the server ignored logprob_start_len: its answer is not about the tokens asked for")
+    greedy = [value >= top[0][0] for (value, *_), top in zip(entries, best, strict=True)]
+    return Scored(tuple(float(value) for value, *_ in entries), tuple(greedy))
+
+
+def _label_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
+    """One forward pass for all one-token continuations of a context: the next token's log-probabilities say it all."""
+    single = [i for i, pair in enumerate(pairs) if len(pair.continuation) == 1] if dialect.label_logprobs else []
+    for context, indexes in _by_context(pairs, single).items():
+        body = {
+            "model": "served", "prompt": list(context), "max_tokens": 1, "temperature": 0, "logprobs": 0,
+            "logprob_token_ids": sorted({pairs[index].continuation[0] for index in indexes}),
+            "return_tokens_as_token_ids": True,
+        }  # fmt: skip
+
+        def read(answer: Answer, indexes: list[int] = indexes) -> Filled:
+            return [(index, _from_labels(pairs[index], answer["choices"][0])) for index in indexes]
+
+        yield Job(dialect.completions, body, len(indexes), read)
+
+
+def _from_labels(pair: Pair, choice: Mapping[str, Any]) -> Scored:
+    """vLLM's form: the sampled (most likely) token and the asked ones, as {"token_id:7042": log-probability}."""
+    logprobs = choice["logprobs"]
+    name = f"token_id:{pair.continuation[0]}"
+    if name not in logprobs["top_logprobs"][0]:
+        raise ScoringFailed("the server ignored logprob_token_ids: a token that was asked for is not in its answer")
+    return Scored((logprobs["top_logprobs"][0][name],), (logprobs["tokens"][0] == name,))
+
+
+def _completion_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
+    """Completions with prompt log-probabilities; prompts of similar length share a request."""
+    chosen = [i for i, pair in enumerate(pairs) if len(pair.continuation) > 1 or not dialect.label_logprobs]
+    for group in _whole(pairs, chosen):
+        prompts = [[*pairs[index].context, *pairs[index].continuation] for index in group]
+        body = {"model": "served", "prompt": prompts, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+
+        def read(answer: Answer, group: list[int] = group) -> Filled:
+            choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+            filled = zip(group, choices, strict=True)
+            return [(index, _from_prompt_logprobs(pairs[index], choice)) for index, choice in filled]
+
+        yield Job(dialect.completions, body, len(group), read)
+
+
+def _from_prompt_logprobs(pair: Pair, choice: Mapping[str, Any]) -> Scored:
+    """vLLM's form: one entry per prompt token, None for the first, else {token id: {"logprob", "rank", …}}."""
+    entries = choice.get("prompt_logprobs")
+    if not entries or len(entries) != len(pair.context) + len(pair.continuation):
+        raise ScoringFailed("the server ignored prompt_logprobs: its answer has no entry for each prompt token")
+    last = entries[len(pair.context) :]
+    chosen = [entry[str(token)] for entry, token in zip(last, pair.continuation, strict=True)]
+    return Scored(tuple(one["logprob"] for one in chosen), tuple(one["rank"] == 1 for one in chosen))

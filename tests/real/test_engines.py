@@ -1,0 +1,85 @@
+"""Engines that load plain safetensors, each really started on the sample model and held against Transformers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from engines.device import cpu
+from engines.environment import build, resolve
+from engines.metrics import read_gauges
+from engines.registry import engines_by_name
+from engines.server import serve
+from engines.spec import Endpoint
+from evals.gates import golden_prompt, require, sanity
+from evals.generation import Prompt, generate
+from evals.pairs import Pair
+from evals.record import LoadPoint
+from evals.scoring import score
+from evals.speed import measure_speed
+from evals.tokenizer import load_tokenizer, ordinary_ids
+from flows.sources import Model
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module", params=["deepspeed", "sglang", "triton"])
+def other(request: pytest.FixtureRequest, model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    engine, log = engines_by_name()[request.param], tmp_path_factory.mktemp(request.param) / "log"
+    environment = resolve(engine.environments["cpu"])
+    build(environment)
+    options = {option.name: option.default for option in engine.options}
+    with serve(engine, environment, model.folder, cpu(), options, threads=2, max_model_len=514, log=log) as (one, _):
+        yield one
+
+
+def test_the_gates_pass(other: Endpoint, model: Model) -> None:
+    assert require(golden_prompt(other, model.reference, "float32")).passed
+    assert require(sanity(other, model.reference)).passed
+
+
+def test_what_it_says_of_itself(other: Endpoint) -> None:
+    assert other.facts["dtype"] == "float32"
+    assert str(other.facts["version"])[0].isdigit()
+    assert other.facts.get("weights_bytes", 538_060_288) == 538_060_288
+    if "kv_cache_bytes" in other.facts:  # 30 layers of 3 heads of 64, keys and values in float32
+        assert float(other.facts["kv_cache_bytes"]) == pytest.approx(
+            float(other.facts["kv_cache_tokens"]) * 46080, rel=0.01
+        )
+
+
+def test_scores_are_those_of_transformers(other: Endpoint, endpoint: Endpoint, model: Model) -> None:
+    generator = random.Random(0)
+    golden = tuple(model.reference["golden_ids"])
+    pairs = [Pair(golden, tuple(model.reference["greedy_ids"][:5])), Pair(golden[:1], golden[1:])]
+    for size in (1, 40, 380):
+        context = tuple(generator.choices(range(100, 40000), k=size))
+        pairs += [Pair(context, tuple(generator.choices(range(100, 40000), k=length))) for length in (1, 2, 17)]
+    for ours, theirs in zip(score(other, pairs), score(endpoint, pairs), strict=True):
+        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-3)
+        assert ours.greedy == theirs.greedy
+
+
+def test_it_generates_what_transformers_generates(other: Endpoint, endpoint: Endpoint, model: Model) -> None:
+    prompts = [Prompt(tuple(model.reference["golden_ids"]), 12, ()), Prompt((504, 3575), 5, ())]
+    assert generate(other, prompts) == generate(endpoint, prompts)
+
+
+def test_the_load_client_counts_what_it_asked_for(other: Endpoint, model: Model) -> None:
+    vocabulary = ordinary_ids(load_tokenizer(model.folder))
+    load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
+    (speed,) = measure_speed(other, [load], vocabulary, repeats=2, seed=0)
+    for requests in speed.repeats:
+        assert [(one.prompt_tokens, one.output_tokens, len(one.chunks)) for one in requests] == [(20, 5, 5)] * 5
+    gauge = other.dialect.kv_peak_gauge
+    if gauge and other.metrics_url:
+        assert read_gauges(other.metrics_url, other.headers)[gauge] > 0
+
+
+def test_it_wants_the_key(other: Endpoint) -> None:
+    body = {"prompt": [504], "max_tokens": 1, "temperature": 0, "stream": False, "ignore_eos": True}
+    answer = httpx.post(other.url + other.dialect.completions, json=body, timeout=60)
+    assert answer.status_code in (400, 401, 403)
