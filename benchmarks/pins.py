@@ -14,7 +14,11 @@ from engines.environment import PINS_FOLDER, _index_arguments, adjusting, find_u
 from engines.process import ROOT
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI
-PLATFORMS = {"sglang-cpu": "x86_64-manylinux_2_34", "triton": "x86_64-manylinux_2_35"}  # their wheels ask for these
+PLATFORMS = {
+    "sglang-cpu": "x86_64-manylinux_2_34",
+    "sglang-cuda": "x86_64-manylinux_2_34",
+    "triton": "x86_64-manylinux_2_35",
+}  # their wheels ask for these
 BEGIN, END = "# pins begin: refreshed by `make pins`", "# pins end"
 
 

@@ -21,7 +21,7 @@ def engines_table() -> str:
     formats = sorted({method.format for method in methods().values()})
     rows = []
     for one in engines_by_name().values():
-        environments = ", ".join(f"{kind}: `{name}`" for kind, name in one.environments.items())
+        environments = ", ".join(f"{kind}: `{name}`" for kind, name in one.environments.items()) or "attached"
         loads = ", ".join(formats_of(one, formats))
         rows.append(f"| `{one.name}` | {one.summary} | {loads} | {one.dialect.prompt_logprobs} | {environments} |")
     heads = "| engine | what it is | loads | log-probabilities by | environments |\n|---|---|---|---|---|"

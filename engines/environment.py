@@ -26,6 +26,7 @@ from quant.spec import digest, write_json
 
 PINS_FOLDER = ROOT / "configs" / "environments"
 READY = "bitfrontier-ready.json"
+PROGRAMS = {"tgi": "text-generation-launcher", "tensorrt-llm": "trtllm-serve"}  # not built here: found, or in an image
 CONTAINER_TOOLS = ("docker", "podman")
 Say = Callable[[str], None]
 
@@ -62,6 +63,7 @@ def cache_folder() -> Path:
 
 
 def known_environments() -> list[str]:
+    """The environments that are built here."""
     return sorted(path.stem for path in PINS_FOLDER.glob("*.txt"))
 
 
@@ -74,6 +76,8 @@ def resolve(name: str, stand_in: Mapping[str, str] | None = None) -> Environment
         return Environment(name, f"python:{python}", (python,))
     if stand_in and "image" in stand_in:
         return Environment(name, f"image:{stand_in['image']}", _container(name, stand_in["image"]))
+    if name in PROGRAMS:
+        return _program(name)
     pins = PINS_FOLDER / f"{name}.txt"
     if not pins.exists():
         known = ", ".join(known_environments())
@@ -83,6 +87,17 @@ def resolve(name: str, stand_in: Mapping[str, str] | None = None) -> Environment
     identity = digest([*texts, _python_version(), _torch_backend(pip_settings())])
     folder = cache_folder() / "environments" / f"{name}-{identity[:12]}"
     return Environment(name, identity, (str(folder / "bin" / "python"),), folder, pins)
+
+
+def _program(name: str) -> Environment:
+    """A server that is installed by its maker's own means, such as a container that this runs in."""
+    path = shutil.which(PROGRAMS[name])
+    if path is None:
+        raise EnvironmentFailed(
+            f"environment '{name}': no {PROGRAMS[name]} on the PATH; give a container image for it "
+            f"(`environments: {{{name}: {{image: …}}}}`), or attach a server that runs"
+        )
+    return Environment(name, f"program:{path}", (path,))
 
 
 def _python_version() -> str:
@@ -95,7 +110,17 @@ def _container(name: str, image: str) -> tuple[str, ...]:
         raise EnvironmentFailed(f"environment '{name}': image {image} needs docker or podman, and neither is installed")
     mounts = [f"--volume={ROOT}:{ROOT}:ro", f"--volume={cache_folder()}:{cache_folder()}"]
     gpus = ["--gpus=all"] if shutil.which("nvidia-smi") else []
-    return (tool, "run", "--rm", "--init", "--network=host", *gpus, *mounts, "--entrypoint=python3", image)
+    return (
+        tool,
+        "run",
+        "--rm",
+        "--init",
+        "--network=host",
+        *gpus,
+        *mounts,
+        f"--entrypoint={PROGRAMS.get(name, 'python3')}",
+        image,
+    )
 
 
 def is_built(environment: Environment) -> bool:

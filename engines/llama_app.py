@@ -1,4 +1,5 @@
-"""`python -m engines.llama_app`: the real llama-server out of the wheel xllamacpp, which has no command line.
+"""`python -m engines.llama_app`: the real llama-server, out of the wheel xllamacpp (which has no command line) or the
+user's own executable, with equal settings.
 
 Listens on 127.0.0.1 only and wants the key in BITFRONTIER_API_KEY. Runs in the environment `llama-cpp`.
 """
@@ -7,10 +8,30 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
+import subprocess
 from importlib.metadata import version
+from typing import NoReturn
 
 import xllamacpp
+
+
+def become(executable: str, given: argparse.Namespace) -> NoReturn:
+    """Turn into the user's llama-server. Its key goes by a variable: a command line can be read by every user."""
+    said = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"version: (\S+)", said.stdout + said.stderr)
+    print(f"bitfrontier-version {found[1] if found else 'unknown'} of {executable}", flush=True)
+    os.environ["LLAMA_API_KEY"] = os.environ["BITFRONTIER_API_KEY"]
+    os.execv(
+        executable,
+        [
+            executable, "--model", given.model, "--host", "127.0.0.1", "--port", str(given.port),
+            "--threads", str(given.threads), "--threads-batch", str(given.threads), "--poll", "0",
+            "--parallel", str(given.parallel), "--ctx-size", str(given.context * given.parallel),
+            "--verbosity", "4", "--threads-http", "4", "--metrics", "--no-webui", "--cache-ram", "0",
+        ],
+    )  # fmt: skip
 
 
 def parameters(given: argparse.Namespace) -> xllamacpp.CommonParams:
@@ -39,7 +60,11 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     for name in ("port", "threads", "context", "parallel"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    server = xllamacpp.Server(parameters(parser.parse_args()))
+    parser.add_argument("--executable")
+    given = parser.parse_args()
+    if given.executable:
+        become(given.executable, given)
+    server = xllamacpp.Server(parameters(given))
     print(f"bitfrontier-version {version('xllamacpp')} on {server.listening_address}", flush=True)
     signal.pause()
 

@@ -23,6 +23,7 @@ from quant.spec import Scheme
 ENTRY_POINT_GROUP = "bitfrontier.engines"
 Unsupported = Callable[[Scheme, str, Device], str | None]
 Refused = Callable[[Mapping[str, Any], Device], str | None]
+Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
 ReadFacts = Callable[[str], Mapping[str, str | int | float]]
 
 
@@ -31,7 +32,8 @@ class Engine:
     """A registered engine.
 
     `unsupported(scheme, format, device)` gives the reason why a pair cannot work, or None; `refused(options, device)`
-    why its options cannot, or would have no effect.
+    why its options cannot, or would have no effect. An engine with `probe(url, headers, dialect)` has no environment
+    and starts nothing: it is attached to, and asked what it can do (the dialect, and the same in words).
     """
 
     name: str
@@ -42,6 +44,7 @@ class Engine:
     read_facts: ReadFacts
     options: tuple[Parameter, ...]
     refused: Refused = lambda options, device: None
+    probe: Probe | None = None
 
     @property
     def summary(self) -> str:
@@ -60,6 +63,7 @@ def engine(
     unsupported: Unsupported,
     read_facts: ReadFacts = lambda _: {},
     refused: Refused = lambda options, device: None,
+    probe: Probe | None = None,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
@@ -82,7 +86,8 @@ def engine(
             Parameter(a.name, hints[a.name], None if a.default is a.empty else a.default, a.default is a.empty)
             for a in arguments[1:]
         )
-        function.__engine__ = Engine(name, environments, dialect, function, unsupported, read_facts, options, refused)  # type: ignore[attr-defined]
+        made = Engine(name, environments, dialect, function, unsupported, read_facts, options, refused, probe)
+        function.__engine__ = made  # type: ignore[attr-defined]
         return function
 
     return register
@@ -112,6 +117,7 @@ def engines_by_name() -> Mapping[str, Engine]:
 
 def formats_of(one: Engine, formats: Sequence[str]) -> list[str]:
     """Those of `formats` that the engine loads on one of its devices; single schemes of them may still not work."""
-    devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset(), 0) for kind in one.environments]
+    kinds = list(one.environments) or ["cpu"]  # what is attached to may run anywhere
+    devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset(), 0) for kind in kinds]
     plain = Scheme("float16", "float16")
     return [name for name in formats if any(one.unsupported(plain, name, device) is None for device in devices)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import socket
 import time
@@ -17,11 +18,12 @@ from engines.environment import Environment
 from engines.metrics import read_gauges
 from engines.process import Child, ProcessFailed, running, tail
 from engines.registry import Engine
-from engines.spec import Device, Dialect, Endpoint, Launch, Serving
+from engines.spec import Attached, Device, Dialect, Endpoint, Launch, Serving
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.25
 PORT_ATTEMPTS = 3
+ATTACH_SECONDS = 30.0
 
 
 def free_port() -> int:
@@ -61,6 +63,31 @@ def serve(
             return
 
 
+def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoint:
+    """A server that runs already. Raises ProcessFailed where it does not answer, or not as the engine needs.
+
+    Its key is in the variable that the plan names; `checkpoint` is what it serves. Nothing is started or stopped.
+    """
+    key = os.environ.get(to.key_variable, "") if to.key_variable else ""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    url, dialect = to.url.rstrip("/"), replace(engine.dialect, model=to.model)
+    started = time.monotonic()
+    facts: dict[str, str | int | float] = {"attached": url}
+    try:
+        answer = httpx.get(url + dialect.health, headers=headers, timeout=ATTACH_SECONDS)
+        if answer.status_code != 200:
+            raise ProcessFailed(f"{url}{dialect.health} answered {answer.status_code}: {answer.text[:300]}")
+        if engine.probe:
+            dialect, facts["can"] = engine.probe(url, headers, dialect)
+    except httpx.HTTPError as error:
+        raise ProcessFailed(f"no server answers at {url}: {type(error).__name__}: {error}") from error
+    metrics_url = url + dialect.metrics if dialect.metrics else None
+    endpoint = Endpoint(url, key, None, log, dialect, time.monotonic() - started, facts, metrics_url, checkpoint)
+    with contextlib.suppress(httpx.HTTPError):  # the metrics of somebody else's server may be closed to us
+        return replace(endpoint, facts={**facts, **_gauge_facts(endpoint)})
+    return endpoint
+
+
 def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, startup_seconds: float) -> Endpoint:
     url, dialect = f"http://{HOST}:{serving.port}", engine.dialect
     metrics_url = None
@@ -75,6 +102,7 @@ def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, st
         startup_seconds=startup_seconds,
         facts=engine.read_facts(child.log.read_text(encoding="utf-8", errors="replace")),
         metrics_url=metrics_url,
+        tokenizer=serving.checkpoint,
     )
     return replace(endpoint, facts={**endpoint.facts, **_gauge_facts(endpoint)})
 

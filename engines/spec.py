@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-PromptLogprobs = Literal["score", "prompt_logprobs", "logprob_start_len", "forcing", "none"]
-Form = Literal["openai", "kserve"]
-ChunkTokens = Literal["usage", "timings", "one"]
+PromptLogprobs = Literal["score", "prompt_logprobs", "logprob_start_len", "echo", "prefill", "forcing", "none"]
+Form = Literal["openai", "kserve", "tgi", "ollama"]
+Prompts = Literal["ids", "text"]
+ChunkTokens = Literal["usage", "timings", "index", "one"]
 
 
 @dataclass(frozen=True)
@@ -20,14 +21,20 @@ class Dialect:
     """What a server family can do, as flags that drive the clients; never decided by an engine's name.
 
     `prompt_logprobs`: "score" is our own `/score` (a context with several continuations), "prompt_logprobs" is
-    vLLM's field of `/v1/completions`, "logprob_start_len" SGLang's of `/generate`, "forcing" generates each token by
-    a logit bias and reads its unbiased log-probability (llama-server's `/completion`), "none" means accuracy cannot
-    be measured there.
+    vLLM's field of `/v1/completions`, "logprob_start_len" SGLang's of `/generate`, "echo" OpenAI's old way (`echo`
+    with `logprobs`), "prefill" TGI's `decoder_input_details`, "forcing" generates each token by a logit bias and reads
+    its unbiased log-probability (llama-server's `/completion`), "none" means accuracy cannot be measured there.
     `form`: how a completion is asked for and answered: "openai" is `/v1/completions`, its streams end with `[DONE]`;
-    "kserve" is the generate extension of KServe's protocol, flat tensors by name, its streams end with the connection.
+    "kserve" is the generate extension of KServe's protocol, flat tensors by name, its streams end with the connection;
+    "tgi" is TGI's `/generate` and `/generate_stream`, "ollama" Ollama's `/api/generate` in lines of JSON.
+    `prompts`: "ids" are token ids; "text" is all that some servers take: then the text must give exactly those ids.
     `completions`, `streams` (None: the same) and `scores` are the paths.
     `chunk_tokens`: how a streamed chunk tells the tokens so far: "usage" (`continuous_usage_stats`), "timings"
-    (llama-server's `timings_per_token`), or "one" a chunk, which is checked against the count at the end.
+    (llama-server's `timings_per_token`), "index" (TGI numbers its tokens), or "one" a chunk, which is checked against
+    the count at the end.
+    `ignore_eos`: the field of that name is known; without it an answer may end early, which is no result.
+    `model`: what requests call the model.
+    `prompt_lists`: one request may bring several prompts of token ids.
     `request_fields`: sent with every completion, such as what switches a prefix cache off.
     `metrics`: Prometheus text at this path (or at the launch's `metrics_port`), or None; `kv_peak_gauge` is the gauge
     there of KV bytes in use at most, `fact_gauges` maps facts to gauges there and what they are multiplied by.
@@ -42,10 +49,14 @@ class Dialect:
     kv_peak_gauge: str | None = None
     label_logprobs: bool = False
     request_fields: Mapping[str, Any] = field(default_factory=dict)
+    ignore_eos: bool = True
+    model: str = "served"
+    prompt_lists: bool = True
     golden_tolerance: float | None = None
     fact_gauges: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     flush: str | None = None
     form: Form = "openai"
+    prompts: Prompts = "ids"
     health: str = "/health"
     completions: str = "/v1/completions"
     streams: str | None = None
@@ -85,18 +96,32 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class Attached:
+    """A server that somebody else started: its address, the variable that holds its key, its name for the model."""
+
+    url: str
+    key_variable: str | None
+    model: str
+
+
+@dataclass(frozen=True)
 class Endpoint:
-    """A server that answers. `facts` is what the engine says of itself: version, kernels, weight and KV bytes."""
+    """A server that answers. `pid` is None where it was not started here.
+
+    `facts` is what the engine says of itself: version, kernels, weight and KV bytes. `tokenizer` is the folder of the
+    model's tokenizer, for servers that take text alone.
+    """
 
     url: str
     api_key: str
-    pid: int
+    pid: int | None
     log: Path
     dialect: Dialect
     startup_seconds: float
     facts: Mapping[str, str | int | float]
     metrics_url: str | None = None
+    tokenizer: Path | None = None
 
     @property
     def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.api_key}"}
+        return {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}

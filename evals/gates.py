@@ -52,6 +52,19 @@ def sanity(endpoint: Endpoint, reference: Mapping[str, Any]) -> Gate:
     return Gate("sanity", perplexity <= SANITY_FACTOR * expected and varied, detail)
 
 
+def greedy_answer(endpoint: Endpoint, reference: Mapping[str, Any], expected: str | None) -> Gate:
+    """All that can be asked of a server without log-probabilities: its greedy answer varies, and the unquantized
+    model's begins as the reference's (`expected`, its text) does. Weaker than the golden prompt, and says so.
+    """
+    answer = _greedy(endpoint, reference["golden_ids"], len(reference["greedy_ids"]))
+    varied = len(set(answer)) > 1 or len(set(reference["greedy_ids"])) == 1
+    begins = expected is None or answer[:1] == expected.split()[:1]
+    detail = f"answers {' '.join(answer)[:60]!r}"
+    if expected is not None:
+        detail += f", the float32 reference {expected[:60]!r}"
+    return Gate("greedy answer", varied and begins, f"{detail}; this server gives no log-probabilities to compare")
+
+
 def require(gate: Gate) -> Gate:
     """`gate` itself if it passed. Raises GateFailed."""
     if not gate.passed:
@@ -69,7 +82,7 @@ def _logprobs(endpoint: Endpoint, ids: Sequence[int]) -> list[float]:
 
 
 def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> list[str]:
-    body = completion_body(endpoint.dialect, ids, count, ignore_eos=True, stream=False)
+    body = completion_body(endpoint, ids, count, ignore_eos=True, stream=False)
     url = endpoint.url + completion_path(endpoint.dialect, stream=False)
     answer = httpx.post(url, json=body, headers=endpoint.headers, timeout=600)
     answer.raise_for_status()

@@ -46,7 +46,7 @@ async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], advance: Advance) 
 
 
 async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: Prompt) -> str:
-    body = completion_body(endpoint.dialect, prompt.token_ids, prompt.max_tokens, ignore_eos=False, stream=False)
+    body = completion_body(endpoint, prompt.token_ids, prompt.max_tokens, ignore_eos=False, stream=False)
     answer = await ask(client, completion_path(endpoint.dialect, stream=False), body)
     return completion_text(endpoint.dialect, answer)
 

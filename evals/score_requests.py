@@ -32,6 +32,8 @@ def jobs_for(dialect: Dialect, pairs: Sequence[Pair]) -> list[Job]:
         return list(_score_jobs(dialect, pairs))
     if dialect.prompt_logprobs == "logprob_start_len":
         return list(_start_len_jobs(pairs))
+    if dialect.prompt_logprobs == "echo":
+        return list(_echo_jobs(dialect, pairs))
     return [*_label_jobs(dialect, pairs), *_completion_jobs(dialect, pairs)]
 
 
@@ -110,7 +112,7 @@ def _label_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
     single = [i for i, pair in enumerate(pairs) if len(pair.continuation) == 1] if dialect.label_logprobs else []
     for context, indexes in _by_context(pairs, single).items():
         body = {
-            "model": "served", "prompt": list(context), "max_tokens": 1, "temperature": 0, "logprobs": 0,
+            "model": dialect.model, "prompt": list(context), "max_tokens": 1, "temperature": 0, "logprobs": 0,
             "logprob_token_ids": sorted({pairs[index].continuation[0] for index in indexes}),
             "return_tokens_as_token_ids": True,
         }  # fmt: skip
@@ -133,9 +135,12 @@ def _from_labels(pair: Pair, choice: Mapping[str, Any]) -> Scored:
 def _completion_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
     """Completions with prompt log-probabilities; prompts of similar length share a request."""
     chosen = [i for i, pair in enumerate(pairs) if len(pair.continuation) > 1 or not dialect.label_logprobs]
-    for group in _whole(pairs, chosen):
+    for group in _whole(pairs, chosen) if dialect.prompt_lists else ([index] for index in chosen):
         prompts = [[*pairs[index].context, *pairs[index].continuation] for index in group]
-        body = {"model": "served", "prompt": prompts, "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0}
+        body = {
+            "model": dialect.model, "prompt": prompts if dialect.prompt_lists else prompts[0], "max_tokens": 1,
+            "temperature": 0, "prompt_logprobs": 0,
+        }  # fmt: skip
 
         def read(answer: Answer, group: list[int] = group) -> Filled:
             choices = sorted(answer["choices"], key=lambda choice: choice["index"])
@@ -153,3 +158,29 @@ def _from_prompt_logprobs(pair: Pair, choice: Mapping[str, Any]) -> Scored:
     last = entries[len(pair.context) :]
     chosen = [entry[str(token)] for entry, token in zip(last, pair.continuation, strict=True)]
     return Scored(tuple(one["logprob"] for one in chosen), tuple(one["rank"] == 1 for one in chosen))
+
+
+def _echo_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
+    """OpenAI's old way, one prompt a request: it comes back with the log-probability of each of its tokens."""
+    for index in sorted(range(len(pairs)), key=lambda i: len(pairs[i].context) + len(pairs[i].continuation)):
+        prompt = [*pairs[index].context, *pairs[index].continuation]
+        body = {
+            "model": dialect.model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1,
+            **dialect.request_fields,
+        }  # fmt: skip
+
+        def read(answer: Answer, index: int = index) -> Filled:
+            return [(index, _from_echo(pairs[index], answer["choices"][0]))]
+
+        yield Job(dialect.completions, body, 1, read)
+
+
+def _from_echo(pair: Pair, choice: Mapping[str, Any]) -> Scored:
+    """OpenAI's form: a log-probability per token of the prompt (None for the first) and of what was generated."""
+    told = choice.get("logprobs") or {}
+    values, tops = told.get("token_logprobs") or [], told.get("top_logprobs") or []
+    start, end = len(pair.context), len(pair.context) + len(pair.continuation)
+    if len(values) not in (end, end + 1) or values[0] is not None or len(tops) != len(values):
+        raise ScoringFailed("the server ignored echo: its answer has no log-probability for each prompt token")
+    greedy = [value >= max(top.values()) for value, top in zip(values[start:end], tops[start:end], strict=True)]
+    return Scored(tuple(float(value) for value in values[start:end]), tuple(greedy))

@@ -11,10 +11,11 @@ from engines.spec import Endpoint
 from evals.ask import ScoringFailed, ask
 from evals.forcing import force
 from evals.pairs import Pair, Scored
+from evals.prefill import read_prefill
 from evals.score_requests import Job, jobs_for
 
 TIMEOUT_SECONDS = 1800.0
-IN_FLIGHT = {"score": 2, "prompt_logprobs": 4, "logprob_start_len": 2}
+IN_FLIGHT = {"score": 2, "prompt_logprobs": 4, "logprob_start_len": 2, "echo": 4}
 Advance = Callable[[int], None]
 
 
@@ -33,6 +34,8 @@ async def _score(endpoint: Endpoint, pairs: Sequence[Pair], advance: Advance) ->
             raise ScoringFailed("this server gives no log-probabilities of a prompt: accuracy cannot be measured in it")
         if strategy == "forcing":
             return await force(client, pairs, advance)
+        if strategy == "prefill":
+            return await read_prefill(client, endpoint, pairs, advance)
         found = await _run(client, jobs_for(endpoint.dialect, pairs), IN_FLIGHT[strategy], advance)
     missing = len(pairs) - len(found)
     if missing:

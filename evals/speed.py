@@ -11,7 +11,7 @@ import httpx
 from engines.spec import Endpoint
 from evals.record import LoadPoint, Request, Speed
 from evals.stream import Stream, StreamBroken, read_stream
-from evals.wire import completion_body, completion_path
+from evals.wire import completion_body, completion_path, prompt_prefix
 from evals.workload import synthetic_prompts
 
 REQUEST_TIMEOUT_SECONDS = 600.0
@@ -44,7 +44,9 @@ def measure_speed(
 
 
 def _run(endpoint: Endpoint, load: LoadPoint, vocabulary: Sequence[int], *, seed: int, repeat: int) -> list[Request]:
-    prompts = synthetic_prompts(vocabulary, load.requests, load.prompt_tokens, seed=seed, repeat=repeat)
+    before = prompt_prefix(endpoint)
+    drawn = synthetic_prompts(vocabulary, load.requests, load.prompt_tokens - len(before), seed=seed, repeat=repeat)
+    prompts = [[*before, *prompt] for prompt in drawn]
     _flush(endpoint)
     requests = asyncio.run(_closed_loop(endpoint, load, prompts))
     for request in requests:
@@ -104,7 +106,7 @@ async def _complete(
     stream, error = Stream(endpoint.dialect), None
     sent = time.perf_counter() - origin
     try:
-        body = completion_body(endpoint.dialect, prompt, output_tokens, ignore_eos=True, stream=True)
+        body = completion_body(endpoint, prompt, output_tokens, ignore_eos=True, stream=True)
         path = completion_path(endpoint.dialect, stream=True)
         async with client.stream("POST", path, json=body) as response:
             if response.status_code != 200:
@@ -113,7 +115,7 @@ async def _complete(
                 await read_stream(response, stream, lambda: time.perf_counter() - origin)
     except httpx.TimeoutException:
         error = f"no answer for {REQUEST_TIMEOUT_SECONDS:g} s"
-    except (httpx.HTTPError, StreamBroken) as problem:
+    except (httpx.HTTPError, StreamBroken, ValueError) as problem:
         error = f"{type(problem).__name__}: {problem}"
     end = stream.chunks[-1][0] if stream.chunks and not error else time.perf_counter() - origin
     return Request(sent, tuple(stream.chunks), end, stream.prompt_tokens, stream.tokens, error)

@@ -1,7 +1,7 @@
 """One streamed completion: server-sent events off the wire, and what they say about tokens and times.
 
 Format: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which servers of language models use
-`data:` lines, one JSON object each, and `data: [DONE]` at the end.
+`data:` lines, one JSON object each, and `data: [DONE]` at the end; Ollama's are lines of JSON.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ class Stream:
     chunks: list[tuple[float, int]] = field(default_factory=list)
     tokens: int = 0
     prompt_tokens: int = 0
+    ended: bool = False
 
     def take(self, payload: dict[str, Any], now: float) -> None:
         """Note one event. Raises StreamBroken with the server's words if it is an error."""
@@ -53,11 +54,13 @@ class Stream:
             self.tokens = so_far
         if piece.counted is not None:
             self.tokens = piece.counted
+        self.ended = piece.last
 
 
 async def read_stream(response: httpx.Response, stream: Stream, clock: Callable[[], float] = time.perf_counter) -> None:
     """Feed `stream` to its end, which the form marks or the connection. Raises StreamBroken, or httpx's errors."""
-    async for data in _events(response):
+    form = stream.dialect.form
+    async for data in _lines(response) if form == "ollama" else _events(response):
         now = clock()
         if data == END_MARKER:
             return
@@ -66,17 +69,25 @@ async def read_stream(response: httpx.Response, stream: Stream, clock: Callable[
         except ValueError as error:
             raise StreamBroken(f"an event is not JSON: {data[:100]!r}") from error
         stream.take(payload, now)
-    if stream.dialect.form == "openai":
-        raise StreamBroken("the stream ended without its end marker [DONE]")
+    if form != "kserve" and not stream.ended:
+        marker = "[DONE]" if form == "openai" else "(an event with the counts)"
+        raise StreamBroken(f"the stream ended without its end marker {marker}")
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The `data:` lines. Cut at line feeds alone: text may hold U+2028 and others that `splitlines` cuts at."""
+    """The `data:` lines; `error:` lines (llama-server) as an event with that error."""
+    async for line in _lines(response):
+        if line.startswith((b"data:", b"error:")):
+            name, _, value = line.partition(b":")
+            data = value.strip()
+            yield data if name == b"data" else b'{"error": ' + data + b"}"
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Cut at line feeds alone: text may hold U+2028 and others that `splitlines` cuts at."""
     rest = b""
     async for part in response.aiter_bytes():
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
-            if line.startswith((b"data:", b"error:")):
-                name, _, value = line.partition(b":")
-                data = value.strip()
-                yield data if name == b"data" else b'{"error": ' + data + b"}"
+            if line.strip():
+                yield line.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -26,6 +27,31 @@ def special_ids(folder: Path, tokenizer: Tokenizer) -> tuple[int | None, int | N
         return tokenizer.token_to_id(text) if text else None
 
     return find("bos_token"), find("eos_token")
+
+
+def added_ids(tokenizer: Tokenizer) -> list[int]:
+    """What the tokenizer puts before every text by itself (a BOS token, or nothing)."""
+    ids: list[int] = tokenizer.encode("").ids
+    return ids
+
+
+def text_of(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
+    """The text that a server turns into exactly `ids`, what it adds by itself included. Raises ValueError."""
+    added = added_ids(tokenizer)
+    text: str = tokenizer.decode(list(ids[len(added) :]), skip_special_tokens=False)
+    if tokenizer.encode(text).ids != list(ids):
+        raise ValueError(f"no text gives exactly these {len(ids)} token ids, and this server takes text alone")
+    return text
+
+
+def word_ids(tokenizer: Tokenizer) -> list[int]:
+    """Ids of whole words with the space before them: whatever is drawn from them is also the ids of its text."""
+    ids = ordinary_ids(tokenizer)
+    words = [(index, tokenizer.id_to_token(index) or " ") for index in ids]
+    likely = [index for index, word in words if word[0] in "\u0120\u2581" and word[1:].isascii() and word[1:].isalpha()]
+    texts = [tokenizer.decode([index]) for index in likely]
+    alone = tokenizer.encode_batch([f" {text.strip()}" for text in texts], add_special_tokens=False)
+    return [index for index, found in zip(likely, alone, strict=True) if found.ids == [index]]
 
 
 def ordinary_ids(tokenizer: Tokenizer) -> list[int]:

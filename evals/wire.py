@@ -2,7 +2,8 @@
 
 Forms: OpenAI's `/v1/completions`; the generate extension of KServe's protocol as Triton has it
 (https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_generate.md), with the tensors of
-our model repository (`engines/thin/triton_model.py`).
+our model repository (`engines/thin/triton_model.py`); TGI's own API (its `docs/openapi.json`); Ollama's
+(https://github.com/ollama/ollama/blob/main/docs/api.md).
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from engines.spec import Dialect
+from tokenizers import Tokenizer
+
+from engines.spec import Dialect, Endpoint
+from evals.tokenizer import added_ids, load_tokenizer, ordinary_ids, text_of, word_ids
 
 
 @dataclass(frozen=True)
@@ -20,7 +26,7 @@ class Piece:
     """One event of a stream. None where the event does not tell.
 
     `so_far`: the tokens up to this chunk, where chunks tell it; `counted`: the server's count of output tokens.
-    `closing`: the event brings no text, only counts.
+    `closing`: the event brings no text, only counts. `last`: no other follows.
     """
 
     text: str = ""
@@ -28,7 +34,34 @@ class Piece:
     counted: int | None = None
     prompt_tokens: int | None = None
     closing: bool = False
+    last: bool = False
     error: str | None = None
+
+
+@cache
+def _tokenizer(folder: Path) -> Tokenizer:
+    return load_tokenizer(folder)
+
+
+def prompt_of(endpoint: Endpoint, ids: Sequence[int]) -> list[int] | str:
+    """The prompt as the server takes it. Raises ValueError where it takes text and none gives these ids."""
+    if endpoint.dialect.prompts == "ids":
+        return list(ids)
+    if endpoint.tokenizer is None:
+        raise ValueError("this server takes text alone, and no tokenizer is known that would count its tokens")
+    return text_of(_tokenizer(endpoint.tokenizer), ids)
+
+
+def prompt_prefix(endpoint: Endpoint) -> list[int]:
+    """What a server that takes text puts before it by itself."""
+    if endpoint.dialect.prompts == "ids" or endpoint.tokenizer is None:
+        return []
+    return added_ids(_tokenizer(endpoint.tokenizer))
+
+
+def prompt_vocabulary(endpoint: Endpoint, folder: Path) -> list[int]:
+    """The ids that prompts may be drawn from: all but special ones, or whole words where text is sent."""
+    return ordinary_ids(_tokenizer(folder)) if endpoint.dialect.prompts == "ids" else word_ids(_tokenizer(folder))
 
 
 def completion_path(dialect: Dialect, *, stream: bool) -> str:
@@ -36,44 +69,85 @@ def completion_path(dialect: Dialect, *, stream: bool) -> str:
 
 
 def completion_body(
-    dialect: Dialect, prompt: Sequence[int], max_tokens: int, *, ignore_eos: bool, stream: bool
+    endpoint: Endpoint, ids: Sequence[int], max_tokens: int, *, ignore_eos: bool, stream: bool
 ) -> dict[str, Any]:
-    """A greedy completion of at most `max_tokens`; of exactly so many with `ignore_eos`."""
+    """A greedy completion of at most `max_tokens`; of exactly so many with `ignore_eos`, where the server knows it.
+
+    Raises ValueError where the server takes text and none gives these ids.
+    """
+    dialect, prompt = endpoint.dialect, prompt_of(endpoint, ids)
+    body: dict[str, Any]
     if dialect.form == "kserve":
-        return {
-            "prompt": list(prompt), "max_tokens": max_tokens, "ignore_eos": ignore_eos, "stream": stream,
-            **dialect.request_fields,
-        }  # fmt: skip
-    body = {"model": "served", "prompt": list(prompt), "max_tokens": max_tokens, "temperature": 0}
-    if ignore_eos:
+        body = {"prompt": prompt, "max_tokens": max_tokens, "ignore_eos": ignore_eos, "stream": stream}
+    elif dialect.form == "tgi":
+        body = {"inputs": prompt, "parameters": {"max_new_tokens": max_tokens, "do_sample": False, "details": True}}
+    elif dialect.form == "ollama":  # raw: else it puts the prompt into its chat template
+        options = {"num_predict": max_tokens, "temperature": 0}
+        body = {"model": dialect.model, "prompt": prompt, "raw": True, "stream": stream, "options": options}
+    else:
+        body = _openai_body(dialect, prompt, max_tokens, ignore_eos=ignore_eos, stream=stream)
+    return {**body, **dialect.request_fields}
+
+
+def _openai_body(
+    dialect: Dialect, prompt: list[int] | str, max_tokens: int, *, ignore_eos: bool, stream: bool
+) -> dict[str, Any]:
+    body: dict[str, Any] = {"model": dialect.model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0}
+    if ignore_eos and dialect.ignore_eos:
         body["ignore_eos"] = True
     if stream:
         continuous = {"continuous_usage_stats": True} if dialect.chunk_tokens == "usage" else {}
         body |= {"stream": True, "stream_options": {"include_usage": True, **continuous}}
-    return {**body, **dialect.request_fields}
+    return body
 
 
 def completion_text(dialect: Dialect, answer: Mapping[str, Any]) -> str:
     """The text of an answer that was not streamed. Raises KeyError or IndexError where there is none."""
-    text: str = answer["text"] if dialect.form == "kserve" else answer["choices"][0]["text"]
+    names = {"kserve": "text", "tgi": "generated_text", "ollama": "response"}
+    text: str = answer["choices"][0]["text"] if dialect.form == "openai" else answer[names[dialect.form]]
     return text
 
 
 def read_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
-    """One event of a stream."""
+    """One event of a stream. Raises KeyError and the like where it is of another form."""
     if "error" in payload:
         error = payload["error"]
         return Piece(error=str(error.get("message", error) if isinstance(error, dict) else error)[:300])
-    if dialect.form == "kserve":
-        count = int(payload["completion_tokens"])
-        return Piece(payload["text"], count, count, int(payload["prompt_tokens"]))
+    read = {"openai": _openai_event, "kserve": _kserve_event, "tgi": _tgi_event, "ollama": _ollama_event}
+    return read[dialect.form](dialect, payload)
+
+
+def _openai_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
     usage = payload.get("usage") or {}
     prompt_tokens, counted = usage.get("prompt_tokens"), usage.get("completion_tokens")
     if not payload.get("choices"):
         return Piece(counted=counted, prompt_tokens=prompt_tokens, closing=True)
-    told = {"usage": counted, "timings": (payload.get("timings") or {}).get("predicted_n"), "one": None}
+    told = {"usage": counted, "timings": (payload.get("timings") or {}).get("predicted_n")}
     text = payload["choices"][0].get("text") or ""
-    return Piece(text, told[dialect.chunk_tokens], counted, prompt_tokens)
+    return Piece(text, told.get(dialect.chunk_tokens), counted, prompt_tokens)
+
+
+def _kserve_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
+    count = int(payload["completion_tokens"])
+    return Piece(payload["text"], count, count, int(payload["prompt_tokens"]))
+
+
+def _tgi_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
+    """One token an event, numbered from 1; the last has the whole text and the counts."""
+    details = payload.get("details")
+    text, index = payload["token"]["text"], int(payload["index"])
+    if details is None:
+        return Piece(text, index)
+    return Piece(text, index, int(details["generated_tokens"]), int(details["input_length"]), last=True)
+
+
+def _ollama_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
+    """Text as it comes; the last event has the counts. A prompt that it kept from before is not counted again."""
+    if not payload["done"]:
+        return Piece(payload["response"])
+    return Piece(
+        "", None, int(payload["eval_count"]), int(payload.get("prompt_eval_count", 0)), closing=True, last=True
+    )
 
 
 def score_body(dialect: Dialect, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

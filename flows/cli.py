@@ -63,7 +63,7 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
         {
             "cell": cell.name,
             "model": cell.model.name,
-            "environments": [cell.quantization.method.environment, cell.choice.environment],
+            "environments": [cell.quantization.method.environment, cell.choice.environment or "attached"],
             "supported": cell.unsupported is None,
             "reason": cell.unsupported or "",
             "estimated_seconds": round(guess.cells[index]),
@@ -224,7 +224,6 @@ def list_engines(
     name: Annotated[str | None, typer.Argument(help="Show this engine alone, with its options.")] = None,
 ) -> None:
     """List the engines and what each can do, or one with its options."""
-    from engines.environment import is_built, resolve
     from engines.registry import engines_by_name, formats_of
     from flows.plan import suggestion
     from quant.registry import methods
@@ -236,15 +235,30 @@ def list_engines(
     formats = sorted({method.format for method in methods().values()})
     table = Table("engine", "what it is", "loads", "environments", "log-probabilities by", "tokens so far by")
     for one in known.values() if name is None else [known[name]]:
-        built = [
-            f"{kind}: {environment}{' (built)' if is_built(resolve(environment)) else ''}"
-            for kind, environment in one.environments.items()
-        ]
+        built = [f"{kind}: {environment}{_state(environment)}" for kind, environment in one.environments.items()]
         loads, dialect = ", ".join(formats_of(one, formats)), one.dialect
-        table.add_row(one.name, one.summary, loads, "\n".join(built), dialect.prompt_logprobs, dialect.chunk_tokens)
+        table.add_row(
+            one.name,
+            one.summary,
+            loads,
+            "\n".join(built) or "attached by its address",
+            dialect.prompt_logprobs,
+            dialect.chunk_tokens,
+        )
     console.print(table)
     if name is not None:
         _print_parameters(known[name].options)
+
+
+def _state(environment: str) -> str:
+    """Whether an environment is there now, in brackets."""
+    from engines.environment import PROGRAMS, EnvironmentFailed, is_built, resolve
+
+    try:
+        there = is_built(resolve(environment))
+    except EnvironmentFailed:
+        return f" (no {PROGRAMS[environment]} here)"
+    return " (built)" if there and environment not in PROGRAMS else " (found)" if there else ""
 
 
 def _print_parameters(parameters: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 from engines.device import driver_version, find_device
 from engines.environment import (
     PINS_FOLDER,
+    PROGRAMS,
     EnvironmentFailed,
     cache_folder,
     is_built,
@@ -36,7 +37,7 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Device, driver, environments, samples, package sources, disk."""
-    return [*_device(), *_environments(), *_samples(), *_sources(), _disk()]
+    return [*_device(), *_environments(), *_programs(), *_samples(), *_sources(), _disk()]
 
 
 def _device() -> Iterator[Finding]:
@@ -68,6 +69,15 @@ def _environments() -> Iterator[Finding]:
             yield Finding(what, "broken", "; ".join(wrong[:3]), f"delete {environment.folder} and sweep again")
         else:
             yield Finding(what, "ok", f"Python {found['python']}, torch {found['packages'].get('torch', 'none')}")
+
+
+def _programs() -> Iterator[Finding]:
+    for name, program in PROGRAMS.items():
+        try:
+            yield Finding(f"program {program}", "ok", resolve(name).command[0])
+        except EnvironmentFailed:
+            remedy = f"nothing, unless you want the engine; else an image or its maker's instructions for {name}"
+            yield Finding(f"program {program}", "missing", "not on the PATH", remedy)
 
 
 def _samples() -> Iterator[Finding]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flows.check import Cell, Sweep
+from flows.cells import Cell
+from flows.check import Sweep
 
 BASIS = "SmolLM2-135M on 2 cores of an x86-64 CPU with AVX2; expect to be off by a factor of two and more"
 BASE_PARAMETERS = 134_515_008

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from engines.environment import Environment
 from engines.memory import sample, watch
 from engines.metrics import read_gauges
 from engines.process import Child, ProcessFailed
-from engines.server import serve
-from engines.spec import Endpoint
+from engines.server import attach, serve
+from engines.spec import Device, Endpoint
 from evals.ask import ScoringFailed
-from evals.gates import GateFailed, golden_prompt, require, sanity
+from evals.gates import GateFailed, golden_prompt, greedy_answer, require, sanity
 from evals.generation import Prompt, generate
 from evals.pairs import Pair, Scored
 from evals.perplexity import PerplexitySpec, papers_perplexity, papers_windows, wikitext2_test
@@ -24,8 +25,9 @@ from evals.record import Gate, LoadPoint, Memory, Perplexity, Score, Speed, Tria
 from evals.scoring import score
 from evals.speed import LoadFailed, measure_speed
 from evals.tasks import DataError, LoadedTasks, TaskSpec
-from evals.tokenizer import load_tokenizer, ordinary_ids
-from flows.check import Cell
+from evals.tokenizer import load_tokenizer
+from evals.wire import prompt_vocabulary
+from flows.cells import Cell, EngineChoice
 from flows.sources import Model
 from quant.spec import Checkpoint
 
@@ -66,7 +68,7 @@ def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, pro
 
 
 def measure(
-    blank: Trial, cell: Cell, model: Model, checkpoint: Checkpoint, environment: Environment, device: Any,
+    blank: Trial, cell: Cell, model: Model, checkpoint: Checkpoint, environment: Environment | None, device: Device,
     work: Work, log: Path,
 ) -> Trial:  # fmt: skip
     """Measure one cell. A failure of the cell becomes a trial with status failed and the reason."""
@@ -89,14 +91,11 @@ def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _measure(
-    blank: Trial, cell: Cell, model: Model, folder: Path, environment: Environment, device: Any, work: Work, log: Path,
+    blank: Trial, cell: Cell, model: Model, folder: Path, environment: Environment | None, device: Device,
+    work: Work, log: Path,
 ) -> Trial:  # fmt: skip
     work.stage("start", 1)
-    options = cell.choice.options
-    with serve(
-        cell.choice.engine, environment, folder, device, options, threads=work.threads,
-        max_model_len=work.max_model_len, log=log,
-    ) as (endpoint, child):  # fmt: skip
+    with _reach(cell.choice, environment, folder, device, work, log) as (endpoint, child):
         gates = _gates(endpoint, cell, model, work)
         began = time.monotonic()
         speed, memory = _speed_and_memory(endpoint, child, folder, device.kind, work)
@@ -117,9 +116,33 @@ def _measure(
     )
 
 
+@contextlib.contextmanager
+def _reach(
+    choice: EngineChoice, environment: Environment | None, folder: Path, device: Device, work: Work, log: Path
+) -> Iterator[tuple[Endpoint, Child | None]]:
+    """The cell's server: started here and stopped in the end, or one that runs already."""
+    if choice.attached:
+        yield attach(choice.engine, choice.attached, folder, log), None
+        return
+    if environment is None:
+        raise ProcessFailed(f"{choice.engine.name} has no environment here")
+    with serve(
+        choice.engine, environment, folder, device, choice.options, threads=work.threads,
+        max_model_len=work.max_model_len, log=log,
+    ) as (endpoint, child):  # fmt: skip
+        yield endpoint, child
+
+
 def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Gate, ...]:
     advance = work.stage("gates", 2)
     gates = []
+    if endpoint.dialect.prompt_logprobs == "none":
+        expected = None
+        if cell.quantization.scheme.unquantized:
+            expected = load_tokenizer(model.folder).decode(model.reference["greedy_ids"])
+        gates.append(require(greedy_answer(endpoint, model.reference, expected)))
+        advance(2)
+        return tuple(gates)
     if cell.quantization.scheme.unquantized:
         dtype = str(endpoint.facts.get("dtype", "float32"))
         gates.append(require(golden_prompt(endpoint, model.reference, dtype)))
@@ -130,13 +153,20 @@ def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Ga
 
 
 def _speed_and_memory(
-    endpoint: Endpoint, child: Child, folder: Path, kind: str, work: Work
-) -> tuple[list[Speed], Memory]:
-    vocabulary = ordinary_ids(load_tokenizer(folder))
+    endpoint: Endpoint, child: Child | None, folder: Path, kind: str, work: Work
+) -> tuple[list[Speed], Memory | None]:
+    """Speed, and the memory of the server's processes; None for a server that is not ours to look into."""
+    vocabulary = prompt_vocabulary(endpoint, folder)
     advance = work.stage("speed", work.repeats * sum(load.requests for load in work.loads))
+
+    def load() -> list[Speed]:
+        return measure_speed(endpoint, work.loads, vocabulary, repeats=work.repeats, seed=work.seed, advance=advance)
+
+    if child is None:
+        return load(), None
     loaded = sample(child)
     with watch(child) as seen:
-        speed = measure_speed(endpoint, work.loads, vocabulary, repeats=work.repeats, seed=work.seed, advance=advance)
+        speed = load()
     on_gpu = kind == "cuda"
     kv_bytes, kv_source = _kv_cache(endpoint)
     weights = endpoint.facts.get("weights_bytes")
@@ -170,6 +200,8 @@ def _accuracy(endpoint: Endpoint, folder: Path, work: Work) -> tuple[list[Score]
     def generator(prompts: Sequence[Prompt]) -> list[str]:
         return generate(endpoint, prompts, work.stage("generation", len(prompts)))
 
+    if endpoint.dialect.prompt_logprobs == "none":
+        return [], []  # the report shows that nothing was measured; such a cell is never recommended
     scores = measure_accuracy(scorer, generator, folder, work.tasks, work.task_specs, max_length=work.window_tokens)
     return scores, [_perplexity(endpoint, folder, spec, work) for spec in work.perplexities]
 

@@ -51,10 +51,24 @@ class MethodPlan(Part):
     calibration: CalibrationChange | None = None
 
 
+class AttachPlan(Part):
+    """A server that runs already. `key_variable` names the environment variable that holds its key, if it wants one;
+    `model` is what the server calls its model.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
+    key_variable: str | None = None
+    model: str = "served"
+
+
 class EnginePlan(Part):
-    """One engine with options; `methods` restricts it to these names (method or label)."""
+    """One engine with options; `methods` restricts it to these names (method or label).
+
+    With `attach` it is not started: the server at that address serves the one method (and the one model) named here.
+    """
 
     engine: str
+    attach: AttachPlan | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     methods: list[str] | None = Field(default=None, min_length=1)
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from engines.environment import Environment, cache_folder
 from engines.process import ROOT, ProcessFailed, running, tail, wait
-from flows.check import Quantization
+from flows.cells import Quantization
 from flows.sources import Model, calibration_text, write_calibration
 from quant.formats import WEIGHT_FILES, inspect_weights
 from quant.spec import (

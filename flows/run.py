@@ -6,7 +6,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,8 @@ from engines.process import ROOT
 from evals.perplexity import PerplexitySpec
 from evals.record import Trial, read_trial
 from evals.tasks import LoadedTasks, dataset_folder, load_tasks
-from flows.check import REFERENCE_ENVIRONMENT, Cell, Sweep
+from flows.cells import Cell
+from flows.check import REFERENCE_ENVIRONMENT, Sweep
 from flows.display import Display
 from flows.measure import Work, blank_trial, load_points, measure
 from flows.quantize import Job, make_job, quantize
@@ -64,7 +65,7 @@ def environments_of(sweep: Sweep) -> list[Environment]:
     names = {REFERENCE_ENVIRONMENT}
     for cell in sweep.cells:
         if cell.unsupported is None:
-            names |= {cell.quantization.method.environment, cell.choice.environment}
+            names |= {cell.quantization.method.environment, cell.choice.environment} - {""}
     return [engines.environment.resolve(name, sweep.stand_in(name)) for name in sorted(names)]
 
 
@@ -117,19 +118,31 @@ def _data_identity(sweep: Sweep, root: Path | None) -> object:
 def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment], data: object) -> str:
     plan, choice = sweep.plan, cell.choice
     what = job.key if job else [cell.model.location, cell.quantization.label, cell.unsupported]
-    environment = environments[choice.environment].identity if job else ""
+    environment = environments[choice.environment].identity if job and choice.environment else ""
+    attached = [asdict(choice.attached)] if choice.attached else []
     measured = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks, plan.perplexity]
     described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
     code = [hash_file(Path(choice.engine.file)), _measuring_code()]
     return digest(
-        [what, choice.engine.name, dict(choice.options), environment, code, sweep.device.name, described, data]
+        [
+            what,
+            choice.engine.name,
+            dict(choice.options),
+            environment,
+            code,
+            sweep.device.name,
+            described,
+            data,
+            *attached,
+        ]
     )
 
 
 @cache
 def _measuring_code() -> list[str]:
     """Digests of what decides a measurement besides the engine's own file: another instrument gives other trials."""
-    return [hash_file(file) for folder in ("evals", "engines/thin") for file in sorted((ROOT / folder).glob("*.py"))]
+    patterns = ("evals/*.py", "engines/thin/*.py", "engines/*_app.py")
+    return [hash_file(file) for pattern in patterns for file in sorted(ROOT.glob(pattern))]
 
 
 def _flat(values: list[Any]) -> Iterator[Any]:
@@ -200,6 +213,7 @@ def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
         "data": sweep.plan.data,
         "engine_options": dict(row.cell.choice.options),
         "environment": row.cell.choice.environment,
+        "attached": row.cell.choice.attached.url if row.cell.choice.attached else None,
         "program": versions(),
         "python": sys.version.split()[0],
     }
@@ -251,7 +265,7 @@ def measure_row(prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: Loa
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     log = prepared.folder / "logs" / f"{row.file.stem}.log"
     log.parent.mkdir(exist_ok=True)
-    environment = prepared.environments[row.cell.choice.environment]
+    environment = prepared.environments.get(row.cell.choice.environment)
     model = prepared.models[row.cell.model.location]
     with FileLock(cache_folder() / f"device-{sweep.device.kind}.lock"):
         work = work_of(sweep, tasks, display)

@@ -48,6 +48,8 @@ def judge(cell: CellMetrics, limits: Limits) -> Judged:
         _check("perplexity ratio", cell.perplexity_ratio, limits.perplexity_ratio, at_least=False),
     ]
     known = [one for one in checks if one is not None]
+    if cell.accuracy is None and cell.perplexity_ratio is None:
+        return Judged(cell, "undecided", "its accuracy was not measured: the engine gives no log-probabilities")
     if not known:
         return Judged(cell, "undecided", "no baseline was measured in this engine to compare with")
     verdicts: tuple[Verdict, ...] = ("fails", "undecided")
@@ -71,13 +73,18 @@ def _check(name: str, estimate: Estimate | None, limit: float, *, at_least: bool
 def decide(judged: Sequence[Judged]) -> Answer:
     """The highest throughput at the highest concurrency among cells that do not fail a limit.
 
-    A cell that fails can win nothing: not throughput, not memory, not balance.
+    A cell that fails can win nothing: not throughput, not memory, not balance. Nor can one whose accuracy was not
+    measured, unless it is unquantized.
     """
-    allowed = [one for one in judged if one.verdict != "fails" and one.cell.loads]
+    allowed = [one for one in judged if one.verdict != "fails" and one.cell.loads and _is_judged(one)]
     if not allowed:
         return Answer(None, ("no cell was measured that keeps the limits",), ())
     ranked = sorted(allowed, key=lambda one: _rate(one).value, reverse=True)
     return Answer(ranked[0], tuple(_caveats(ranked)), tuple(_best(ranked)))
+
+
+def _is_judged(one: Judged) -> bool:
+    return one.cell.is_baseline or one.cell.accuracy is not None or one.cell.perplexity_ratio is not None
 
 
 def _rate(one: Judged) -> Estimate:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+import shutil
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from engines.registry import engine
 from engines.spec import Device, Dialect, Launch, Serving
@@ -35,6 +37,13 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     return facts
 
 
+def refused(options: Mapping[str, Any], device: Device) -> str | None:
+    """An executable that is not there."""
+    if options["executable"] and shutil.which(options["executable"]) is None:
+        return f"no executable llama-server at '{options['executable']}'"
+    return None
+
+
 @engine(
     "llama_cpp",
     environments={"cpu": "llama-cpp"},
@@ -46,12 +55,14 @@ def read_facts(log: str) -> dict[str, str | int | float]:
         golden_tolerance=5e-3,  # activations are rounded to the type of the weights before each product
     ),
     unsupported=unsupported,
+    refused=refused,
     read_facts=read_facts,
 )
-def llama_cpp(serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8) -> Launch:
+def llama_cpp(serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8, executable: str = "") -> Launch:
     """llama.cpp's own llama-server on GGUF files, prompt cache off; more requests than slots (`parallel`) wait."""
     command = (
         "-m", "engines.llama_app", "--model", str(serving.checkpoint / "model.gguf"), "--port", str(serving.port),
         "--threads", str(serving.threads), "--context", str(serving.max_model_len), "--parallel", str(parallel),
+        *(("--executable", str(shutil.which(executable))) if executable else ()),
     )  # fmt: skip
     return Launch(command, {"BITFRONTIER_API_KEY": serving.api_key})

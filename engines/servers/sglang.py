@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
+from engines.parallel import Ways, refused
 from engines.registry import engine
 from engines.spec import Device, Dialect, Launch, Serving
 from quant.spec import Range, Scheme
@@ -15,6 +16,11 @@ DTYPE = re.compile(r"'dtype': '(\w+)'")
 ATTENTION = re.compile(r"'attention_backend': '(\w+)'")
 GIB = 1024.0**3
 CPU_KV_TOKENS = 16384
+CPU_ARGUMENTS = (
+    "--attention-backend", "torch_native", "--sampling-backend", "pytorch", "--disable-overlap-schedule",
+    "--disable-cuda-graph",
+)  # fmt: skip
+RESERVED_TOKENS = 7  # SGLang refuses prompts that leave fewer of the context free
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
@@ -36,7 +42,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
 
 @engine(
     "sglang",
-    environments={"cpu": "sglang-cpu"},
+    environments={"cpu": "sglang-cpu", "cuda": "sglang-cuda"},
     dialect=Dialect(
         prompt_logprobs="logprob_start_len",
         chunk_tokens="usage",
@@ -48,6 +54,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
         flush="/flush_cache",
     ),
     unsupported=unsupported,
+    refused=refused,
     read_facts=read_facts,
 )
 def sglang(
@@ -56,31 +63,34 @@ def sglang(
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     radix_cache: bool = False,
     max_running_requests: Annotated[int, Range(1, 4096)] = 64,
-    kv_cache_tokens: Annotated[int, Range(256, 10_000_000)] = CPU_KV_TOKENS,
+    kv_cache_tokens: Annotated[int, Range(256, 10_000_000)] | None = None,
+    mem_fraction_static: Annotated[float, Range(0.05, 1.0)] = 0.85,
+    tensor_parallel: Ways = 1,
+    pipeline_parallel: Ways = 1,
+    data_parallel: Ways = 1,
 ) -> Launch:
     """SGLang's own server, radix (prefix) cache off unless asked for, and emptied before each load point."""
     if dtype == "auto" and serving.device.kind == "cpu":
         dtype = "float32"  # bf16 is emulated on CPUs without the units for it
+    on_cpu, context = serving.device.kind == "cpu", serving.max_model_len + RESERVED_TOKENS
+    tokens = kv_cache_tokens or (CPU_KV_TOKENS if on_cpu else None)
     command = (
         "-m", "engines.sglang_app", "--model-path", str(serving.checkpoint), "--served-model-name", "served",
         "--host", "127.0.0.1", "--port", str(serving.port), "--device", serving.device.kind, "--dtype", dtype,
-        "--context-length", str(serving.max_model_len), "--max-running-requests", str(max_running_requests),
-        "--max-total-tokens", str(max(kv_cache_tokens, serving.max_model_len)), "--enable-metrics",
+        "--context-length", str(context), "--max-running-requests", str(max_running_requests),
+        "--mem-fraction-static", str(mem_fraction_static), "--enable-metrics",
         "--skip-server-warmup", "--grammar-backend", "none",
+        "--tp-size", str(tensor_parallel), "--pp-size", str(pipeline_parallel), "--dp-size", str(data_parallel),
+        *(("--max-total-tokens", str(max(tokens, context))) if tokens else ()),
         *(() if radix_cache else ("--disable-radix-cache",)),
-        *(
-            ("--attention-backend", "torch_native", "--sampling-backend", "pytorch", "--disable-overlap-schedule",
-             "--disable-cuda-graph")
-            if serving.device.kind == "cpu"
-            else ()
-        ),
+        *(CPU_ARGUMENTS if on_cpu else ()),
     )  # fmt: skip
     variables = {
         "BITFRONTIER_API_KEY": serving.api_key,
-        "SGLANG_USE_CPU_ENGINE": "1",
+        "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN": "1",  # what is reserved may lie behind the model's last position
         "OMP_NUM_THREADS": str(serving.threads),
         "OMP_WAIT_POLICY": "PASSIVE",  # a spinning thread takes its core from SGLang's other processes
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    return Launch(command, variables)
+    return Launch(command, variables | ({"SGLANG_USE_CPU_ENGINE": "1"} if on_cpu else {}))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
+from engines import parallel
+from engines.parallel import Ways
 from engines.registry import engine
 from engines.spec import Device, Dialect, Launch, Serving
 from quant.spec import Range, Scheme
@@ -15,6 +18,7 @@ FACTS = {
     "dtype": re.compile(r"dtype=torch\.(\w+)"),
 }
 KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
+KV_GIB = re.compile(r"Available KV cache memory: ([\d.]+) GiB")
 WEIGHTS_GIB = re.compile(r"Model loading took ([\d.]+) GiB")
 CPU_KV_GIB = 1
 
@@ -45,14 +49,23 @@ def read_facts(log: str) -> dict[str, str | int | float]:
         found = sorted(set(pattern.findall(log)))
         if found:
             facts[name] = ", ".join(found)
-    tokens, weights = KV_TOKENS.findall(log), WEIGHTS_GIB.findall(log)
+    tokens, weights, caches = KV_TOKENS.findall(log), WEIGHTS_GIB.findall(log), KV_GIB.findall(log)
     if tokens:
         facts["kv_cache_tokens"] = int(tokens[-1].replace(",", ""))
     if weights:
         facts["weights_bytes"] = int(float(weights[-1]) * 1024**3)
     if "CPU KV cache size" in log:
         facts["kv_cache_bytes"] = CPU_KV_GIB * 1024**3
+    elif caches:
+        facts["kv_cache_bytes"] = int(float(caches[-1]) * 1024**3)
     return facts
+
+
+def refused(options: Mapping[str, Any], device: Device) -> str | None:
+    """What vLLM's build for CPUs does not do."""
+    if options["kv_cache_dtype"] != "auto" and device.kind == "cpu":
+        return f"vllm on CPU has no {options['kv_cache_dtype']} KV cache"
+    return parallel.refused(options, device)
 
 
 @engine(
@@ -60,6 +73,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     environments={"cpu": "vllm-cpu", "cuda": "vllm-cuda"},
     dialect=Dialect(prompt_logprobs="prompt_logprobs", chunk_tokens="usage", metrics="/metrics", label_logprobs=True),
     unsupported=unsupported,
+    refused=refused,
     read_facts=read_facts,
 )
 def vllm(
@@ -68,6 +82,11 @@ def vllm(
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     gpu_memory_utilization: Annotated[float, Range(0.05, 1.0)] = 0.9,
     max_num_seqs: Annotated[int, Range(1, 4096)] = 64,
+    kv_cache_dtype: Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto",
+    prefix_caching: bool = False,
+    tensor_parallel: Ways = 1,
+    pipeline_parallel: Ways = 1,
+    data_parallel: Ways = 1,
 ) -> Launch:
     """vLLM's own server, prefix cache off so that repeats are honest; which kernel ran is read from its log."""
     on_cpu = serving.device.kind == "cpu"
@@ -77,7 +96,10 @@ def vllm(
         "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint),
         "--served-model-name", "served", "--host", "127.0.0.1", "--port", str(serving.port),
         "--dtype", dtype, "--max-model-len", str(serving.max_model_len), "--max-num-seqs", str(max_num_seqs),
-        "--no-enable-prefix-caching", "--disable-uvicorn-access-log",
+        "--kv-cache-dtype", kv_cache_dtype, "--disable-uvicorn-access-log",
+        "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching",
+        "--tensor-parallel-size", str(tensor_parallel), "--pipeline-parallel-size", str(pipeline_parallel),
+        "--data-parallel-size", str(data_parallel),
         *(("--enforce-eager",) if on_cpu else ("--gpu-memory-utilization", str(gpu_memory_utilization))),
     )  # fmt: skip
     variables = {

@@ -1,4 +1,4 @@
-"""Our server's pages around one model, whatever runs it: /v1/completions, /score, /health, /version and /metrics.
+"""Our server's pages around one model, whatever runs it: completions, models, scores, health, version and metrics.
 
 Listens on 127.0.0.1 only and wants the key in BITFRONTIER_API_KEY as a bearer token on every path but /health.
 """
@@ -52,6 +52,7 @@ class Server:
             routes=[
                 Route("/health", self.health),
                 Route("/version", self.version),
+                Route("/v1/models", self.models),
                 Route("/metrics", self.metrics),
                 Route("/v1/completions", self.completions, methods=["POST"]),
                 Route("/score", self.score, methods=["POST"]),
@@ -65,6 +66,10 @@ class Server:
     async def version(self, request: Request) -> Response:
         self._check_key(request)
         return JSONResponse(dict(self._served.versions))
+
+    async def models(self, request: Request) -> Response:
+        self._check_key(request)
+        return JSONResponse({"object": "list", "data": [{"id": "served", "object": "model"}]})
 
     async def metrics(self, request: Request) -> Response:
         self._check_key(request)

@@ -6,7 +6,10 @@ a result.
 Behaviours: good, exits, silent; of streams: cut-N (written N bytes at a time), split (a character of two tokens),
 late-usage, no-usage, strange, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first, drop, hang,
 busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out), shifted,
-no-flush.
+no-flush; of what it can do: plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no
+continuous_usage_stats),
+text-only (no prompts of token ids), uncounted (no usage in answers),
+one-prompt (no lists of prompts).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+OPENAI = {"model", "prompt", "max_tokens", "temperature", "stream", "stream_options", "echo", "logprobs"}
 VOCABULARY = 50
 HALF = 44  # a token that ends inside a UTF-8 character
 TEXTS = ("x", "é", "\u2028", "日本", '"', "\n", " ")
@@ -47,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         content = b"ok" if self.path == "/health" else b"bitfrontier_kv_cache_peak_bytes 77\n"
         if self.path == "/flushes":
             content = str(self.flushes).encode()
-        self._answer(200, content)
+        self._answer(503 if self.behaviour == "unwell" else 200, content)
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["content-length"]))
@@ -55,17 +59,42 @@ class Handler(BaseHTTPRequestHandler):
             type(self).flushes += 1
             return self._answer(500 if self.behaviour == "no-flush" else 200, b"Cache flushed.")
         body = json.loads(content)
+        if self.path == "/api/show":
+            return self._answer(404 if self.behaviour == "no-model" else 200, b'{"details": {"family": "llama"}}')
+        text = body.get("inputs", body.get("prompt"))
+        if isinstance(text, str):  # a word "w7" is the token 7: the tokenizer of the tests
+            body["prompt"] = [int(word[1:]) if word[1:].isdigit() else 0 for word in text.split()]
+        if self.path.startswith("/generate") and "inputs" in body:
+            body["max_tokens"] = body["parameters"]["max_new_tokens"]
+        if self.path == "/api/generate":
+            body["max_tokens"] = body["options"]["num_predict"]
         type(self).requests += 1
+        if self.behaviour == "text-only" and not isinstance(text, str):
+            return self._answer(422, b"prompt must be a string")
+        if self.behaviour == "one-prompt" and isinstance(body["prompt"][0], list):
+            return self._answer(400, b"one prompt a request")
+        if self.behaviour == "strict" and set(body) - OPENAI:
+            return self._answer(400, f"unknown fields {sorted(set(body) - OPENAI)}".encode())
+        if self.behaviour in ("plain", "strict"):
+            body = {name: value for name, value in body.items() if name in OPENAI}
+        if self.behaviour in ("plain", "strict", "timed"):
+            body.get("stream_options", {}).pop("continuous_usage_stats", None)
         if self.headers.get("authorization") != f"Bearer {self.key}":
             return self._answer(401, b"{}")
         if self._fails():
             return None
-        if body.get("stream"):
+        if body.get("stream") or self.path == "/generate_stream":
             return self._stream(body)
         if self.path == "/score":
             return self._json({"scores": [self._scores(item) for item in body["items"]]})
         if self.path == "/v2/models/served/generate":
             return self._json(self._tensors(body))
+        if self.path == "/generate" and "inputs" in body:
+            return self._json(self._tgi(body))
+        if self.path == "/api/generate":
+            return self._json(
+                {"response": "the capital is", "done": True, **self._ollama_counts(body, body["max_tokens"])}
+            )
         if self.path == "/generate":
             starts = zip(body["input_ids"], body["logprob_start_len"], strict=True)
             return self._json([self._from(prompt, start) for prompt, start in starts])
@@ -79,7 +108,11 @@ class Handler(BaseHTTPRequestHandler):
             return self._json({"choices": choices[::-1]})
         if "logprob_token_ids" in body:
             return self._json({"choices": [self._labels(body)]})
-        return self._json({"choices": [{"index": 0, "text": "the capital is"}]})
+        if isinstance(body["prompt"][0], list):
+            return self._json({"choices": [{"index": i, "text": "x"} for i in range(len(body["prompt"]))]})
+        choice = {"index": 0, "text": "the capital is", **(self._echo(body) if body.get("echo") else {})}
+        counts = {} if self.behaviour == "uncounted" else {"usage": self._usage(body, body["max_tokens"])}
+        return self._json({"choices": [choice], **counts})
 
     def _fails(self) -> bool:
         """Answer as the behaviour wants, if it concerns the answer as a whole."""
@@ -120,6 +153,23 @@ class Handler(BaseHTTPRequestHandler):
             }
         return {"model_name": "served", "text": "the capital is", **self._usage(body, body["max_tokens"])}
 
+    def _tgi(self, body: dict[str, Any]) -> dict[str, Any]:
+        """TGI's /generate: the prompt's tokens where they are asked for, and what it goes on with greedily."""
+        prompt, tokens = body["prompt"], []
+        for _ in range(body["max_tokens"]):
+            tokens.append(best([*prompt, *tokens][-1]))
+        entries = []
+        if body["parameters"].get("decoder_input_details") and self.behaviour != "ignored":
+            line = zip(prompt, [None, *self._line(prompt)], strict=True)
+            entries = [{"id": token, "text": f"w{token}", "logprob": value} for token, value in line]
+        made = [{"id": token, "text": f"w{token}", "logprob": -0.5, "special": False} for token in tokens]
+        return {"generated_text": "the capital is", "details": {"prefill": entries, "tokens": made}}
+
+    def _ollama_counts(self, body: dict[str, Any], count: int) -> dict[str, int]:
+        if self.behaviour == "no-usage":
+            return {}
+        return {"prompt_eval_count": len(body["prompt"]), "eval_count": count}
+
     def _from(self, prompt: list[int], start: int) -> dict[str, Any]:
         """SGLang's /generate: from the token at `start` on, nothing said of that one itself."""
         if self.behaviour == "ignored":
@@ -141,6 +191,17 @@ class Handler(BaseHTTPRequestHandler):
         for value, before, token in zip(self._line(prompt), prompt, prompt[1:], strict=False):
             entries.append({str(token): {"logprob": value, "rank": 1 if token == best(before, [token]) else 5}})
         return entries
+
+    def _echo(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self.behaviour == "ignored":
+            return {}
+        prompt = body["prompt"]
+        tops: list[dict[str, float] | None] = [None]
+        for value, before, token in zip(self._line(prompt), prompt, prompt[1:], strict=False):
+            likely = best(before, [token])
+            tops.append({f"text {token}": value, f"text {likely}": logprob(before, likely)})
+        line = [None, *self._line(prompt), -0.5]
+        return {"logprobs": {"token_logprobs": line, "top_logprobs": [*tops, {"x": -0.5}]}}
 
     def _labels(self, body: dict[str, Any]) -> dict[str, Any]:
         before = body["prompt"][-1]
@@ -171,12 +232,13 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         for payload in self._events(body):
             time.sleep(0.002)
-            self._write(b"data: " + json.dumps(payload, ensure_ascii=False).encode() + b"\n\n")
+            line = json.dumps(payload, ensure_ascii=False).encode()
+            self._write(line + b"\n" if self.path == "/api/generate" else b"data: " + line + b"\n\n")
         if self.behaviour in ("drop-in-stream", "no-end"):
             return
         if self._kserve:
             self.wfile.write(b"0\r\n\r\n")
-        else:
+        elif self.path.startswith("/v1/"):
             self._write(b"data: [DONE]\n\n")
 
     @property
@@ -195,10 +257,17 @@ class Handler(BaseHTTPRequestHandler):
             if self.behaviour == "split" and number % 2 and number < count:
                 continue  # the first token of a character of two: its chunk comes with the second
             if self.behaviour == "strange":
-                yield {"model_name": "served"} if self._kserve else {"choices": [None]}
+                yield {"choices": [None]} if self.path.startswith("/v1/") else {"model_name": "served"}
                 return
+            text = TEXTS[number % len(TEXTS)]
             if self._kserve:
-                yield {"text": TEXTS[number % len(TEXTS)], **self._usage(body, number)}
+                yield {"text": text, **self._usage(body, number)}
+                continue
+            if self.path == "/generate_stream":
+                yield self._tgi_event(body, number, text, last=number == count)
+                continue
+            if self.path == "/api/generate":
+                yield {"response": text, "done": False}
                 continue
             event: dict[str, Any] = {"choices": [{"text": TEXTS[number % len(TEXTS)]}]}
             if continuous:
@@ -208,8 +277,18 @@ class Handler(BaseHTTPRequestHandler):
             if number == count and self.behaviour == "late-usage":
                 event["usage"] = self._usage(body, count)  # in the last chunk with text instead of one of its own
             yield event
-        if self.behaviour not in ("no-usage", "late-usage") and not self._kserve:
+        if self.path == "/api/generate" and self.behaviour != "no-end":
+            yield {"response": "", "done": True, **self._ollama_counts(body, count)}
+        if self.behaviour not in ("no-usage", "late-usage") and self.path.startswith("/v1/"):
             yield {"choices": [], "usage": self._usage(body, count)}
+
+    def _tgi_event(self, body: dict[str, Any], number: int, text: str, *, last: bool) -> dict[str, Any]:
+        token = {"id": 1, "text": text, "logprob": -0.5, "special": False}
+        event: dict[str, Any] = {"index": number, "token": token, "generated_text": None, "details": None}
+        if last and self.behaviour not in ("no-usage", "no-end"):
+            counts = {"generated_tokens": number, "input_length": len(body["prompt"])}
+            event |= {"generated_text": "the capital is", "details": {"finish_reason": "length", **counts}}
+        return event
 
     def _usage(self, body: dict[str, Any], count: int) -> dict[str, int]:
         return {"prompt_tokens": len(body["prompt"]), "completion_tokens": count}

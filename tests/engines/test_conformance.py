@@ -7,6 +7,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
 import evals.scoring
 import evals.speed
@@ -22,6 +25,7 @@ from tests.engines.emulator import HALF, emulate, logprob
 
 LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
 PAIRS = [Pair((1, 2), (3, HALF, 5)), Pair((1, 2), (3, 9)), Pair((7,), (8,)), Pair((7,), (9,))]
+WORDS: list[Path] = []
 DIALECTS = {name: engine.dialect for name, engine in engines_by_name().items()}
 
 
@@ -30,8 +34,27 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
     return request.param  # type: ignore[no-any-return]
 
 
+@pytest.fixture(
+    params=[one for one in DIALECTS.values() if one.prompt_logprobs != "none"],
+    ids=[n for n, one in DIALECTS.items() if one.prompt_logprobs != "none"],
+)
+def scoring(request: pytest.FixtureRequest) -> Dialect:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer whose text "w7 w9" are the tokens 7 and 9, for servers that take text alone."""
+    tokenizer = Tokenizer(WordLevel({f"w{index}": index for index in range(100)}, unk_token="w0"))
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    folder = tmp_path_factory.mktemp("words")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    WORDS.append(folder)
+    return folder
+
+
 def endpoint(url: str, dialect: Dialect, key: str = "key") -> Endpoint:
-    return Endpoint(url, key, 0, Path("log"), dialect, 0.0, {})
+    return Endpoint(url, key, 0, Path("log"), dialect, 0.0, {}, tokenizer=WORDS[-1])
 
 
 def load(behaviour: str, dialect: Dialect, key: str = "key") -> list[Request]:
@@ -71,7 +94,8 @@ def test_a_character_of_two_tokens_counts_as_two(dialect: Dialect) -> None:
 def test_a_stream_without_usage_is_no_result(dialect: Dialect) -> None:
     if dialect.chunk_tokens == "usage":
         return  # its usage comes with every chunk
-    with pytest.raises(LoadFailed, match="counted 0 prompt and 4 output tokens"):
+    words = "counted 0 prompt and 4 output tokens|without its end marker|not of the form"
+    with pytest.raises(LoadFailed, match=words):
         load("no-usage", dialect)
 
 
@@ -125,14 +149,14 @@ def test_a_wrong_key_is_told(dialect: Dialect) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["good", "busy", "drop-first"])
-def test_scores_are_those_of_the_model(dialect: Dialect, behaviour: str) -> None:
+def test_scores_are_those_of_the_model(scoring: Dialect, behaviour: str) -> None:
     """A server that is busy or drops a connection is asked again."""
-    assert scores(behaviour, dialect) == expected()
+    assert scores(behaviour, scoring) == expected()
 
 
-def test_retry_after_is_waited_for(dialect: Dialect) -> None:
+def test_retry_after_is_waited_for(scoring: Dialect) -> None:
     started = time.monotonic()
-    assert scores("busy-later", dialect) == expected()
+    assert scores("busy-later", scoring) == expected()
     assert time.monotonic() - started >= 0.4
 
 
@@ -142,30 +166,42 @@ def test_retry_after_is_waited_for(dialect: Dialect) -> None:
         ("always-busy", "failed 4 times, at last with 503: too many requests"),
         ("drop", "failed 4 times, at last with RemoteProtocolError"),
         ("error", "answered 500: the kernel is missing"),
-        ("ignored", "ignored|without what was asked for"),
+        ("ignored", "ignored|without what was asked for|--enable-prefill-logprobs"),
     ],
 )
 def test_scores_that_did_not_come_are_no_result(
-    dialect: Dialect, behaviour: str, words: str, monkeypatch: pytest.MonkeyPatch
+    scoring: Dialect, behaviour: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("evals.ask.FIRST_WAIT_SECONDS", 0.01)
     with pytest.raises(ScoringFailed, match=words):
-        scores(behaviour, dialect)
+        scores(behaviour, scoring)
 
 
-def test_scoring_that_hangs_ends(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scoring_that_hangs_ends(scoring: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evals.scoring, "TIMEOUT_SECONDS", 0.2)
     with pytest.raises(ScoringFailed, match=r"gave no answer for 0\.2 s"):
-        scores("hang", dialect)
+        scores("hang", scoring)
 
 
 @pytest.mark.parametrize(("behaviour", "passes"), [("good", True), ("shifted", False)])
-def test_the_golden_prompt_catches_a_shift_by_one(dialect: Dialect, behaviour: str, passes: bool) -> None:
+def test_the_golden_prompt_catches_a_shift_by_one(scoring: Dialect, behaviour: str, passes: bool) -> None:
     ids = [1, 2, 3, 4, 5]
     values = [logprob(a, b) for a, b in zip(ids, ids[1:], strict=False)]
     with emulate(behaviour) as url:
         reference = {"golden_ids": ids, "golden_logprobs": values}
-        assert golden_prompt(endpoint(url, dialect), reference, "float32").passed == passes
+        assert golden_prompt(endpoint(url, scoring), reference, "float32").passed == passes
+
+
+@pytest.mark.parametrize("name", sorted(name for name, one in DIALECTS.items() if one.prompt_logprobs == "none"))
+def test_a_server_without_log_probabilities_says_so(name: str) -> None:
+    with pytest.raises(ScoringFailed, match="gives no log-probabilities of a prompt"):
+        scores("good", DIALECTS[name])
+
+
+def test_a_text_that_gives_other_tokens_is_no_result(scoring: Dialect) -> None:
+    if scoring.prompts == "text":
+        with emulate("good") as url, pytest.raises(ScoringFailed, match="no text gives exactly these 3 token ids"):
+            score(endpoint(url, scoring), [Pair((1, 999), (3,))])
 
 
 def test_the_emulator_is_no_engine() -> None:

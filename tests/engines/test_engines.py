@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.environment import known_environments
+from engines.environment import PROGRAMS, known_environments
 from engines.registry import Engine, engine, engines_by_name
 from engines.servers.vllm import read_facts
 from engines.spec import Device, Dialect, Launch, Serving
@@ -24,11 +24,13 @@ def one(request: pytest.FixtureRequest) -> Engine:
 
 
 def test_its_environments_exist(one: Engine) -> None:
-    assert set(one.environments.values()) <= set(known_environments())
+    assert set(one.environments.values()) <= {*known_environments(), *PROGRAMS}
 
 
 @pytest.mark.parametrize("device", [AVX2, H100])
 def test_it_listens_on_loopback_with_the_key(one: Engine, device: Device, tmp_path: Path) -> None:
+    if one.probe:
+        return  # it starts nothing
     defaults = {option.name: option.default for option in one.options}
     launch = one.launch(Serving(tmp_path, 4321, "the-key", device, 2, 2050), **defaults)
     text = " ".join(launch.command)
@@ -36,20 +38,25 @@ def test_it_listens_on_loopback_with_the_key(one: Engine, device: Device, tmp_pa
     assert str(tmp_path) in text
     assert "0.0.0.0" not in text
     ours = ("engines.thin.", "engines.llama_app", "engines.triton_app")  # they know no other host
-    assert "--host 127.0.0.1" in text or any(name in text for name in ours)
+    assert any(word in text for word in ("--host 127.0.0.1", "--hostname 127.0.0.1", *ours))
     assert "the-key" not in text  # a command line can be read by every user of the machine
-    assert "the-key" in launch.environment.values()
-    assert "2050" in text
+    if one.name != "tensorrt_llm":  # trtllm-serve knows no key: loopback is all that guards it
+        assert "the-key" in launch.environment.values()
+    assert "2050" in text or "2057" in text  # SGLang keeps 7 tokens of its context free
 
 
 def test_some_method_makes_a_baseline_that_it_loads(one: Engine) -> None:
     """An engine without an unquantized model to be compared with could not be in any plan."""
     formats = {method.format for method in methods().values()}
-    for device in (AVX2, AVX512, H100):
+    devices = [device for device in (AVX2, AVX512, H100) if one.probe or device.kind in one.environments]
+    assert devices
+    for device in devices:
         assert any(one.unsupported(Scheme("float16", "float16"), name, device) is None for name in formats)
 
 
 def test_a_strange_format_is_refused(one: Engine) -> None:
+    if one.probe:
+        return  # what an attached server loads is its own affair
     said = str(one.unsupported(Scheme("int4"), "strange", AVX2))
     assert "strange" in said
     assert one.name in said
@@ -72,6 +79,34 @@ def test_a_strange_format_is_refused(one: Engine) -> None:
 def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None) -> None:
     said = engines_by_name()["vllm"].unsupported(scheme, "compressed-tensors", device)
     assert (said is None) if reason is None else (reason in str(said))
+
+
+def test_a_llama_server_of_the_users_own(tmp_path: Path) -> None:
+    one, given = engines_by_name()["llama_cpp"], tmp_path / "llama-server"
+    assert one.refused({"parallel": 8, "executable": str(given)}, AVX2) == f"no executable llama-server at '{given}'"
+    given.write_text("#!/bin/sh\n")
+    given.chmod(0o755)
+    options = {"parallel": 8, "executable": str(given)}
+    assert one.refused(options, AVX2) is None
+    command = one.launch(Serving(tmp_path, 4321, "the-key", AVX2, 2, 2050), **options).command
+    assert command[-2:] == ("--executable", str(given))
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+def test_one_vocabulary_for_many_gpus(name: str, tmp_path: Path) -> None:
+    one = engines_by_name()[name]
+    options = {option.name: option.default for option in one.options} | {"tensor_parallel": 2, "data_parallel": 4}
+    said = str(one.refused(options, AVX2))
+    assert said == "tensor_parallel 2 needs as many GPUs, and this device is a CPU"
+    assert one.refused(options, H100) is None
+    text = " ".join(one.launch(Serving(tmp_path, 4321, "the-key", H100, 2, 2050), **options).command)
+    words = {"vllm": "--tensor-parallel-size 2", "sglang": "--tp-size 2"}
+    assert words[name] in text
+
+
+def test_vllm_on_cpu_has_no_fp8_kv_cache() -> None:
+    said = engines_by_name()["vllm"].refused({"kv_cache_dtype": "fp8"}, AVX2)
+    assert said == "vllm on CPU has no fp8 KV cache"
 
 
 def test_llama_servers_log_is_read() -> None:

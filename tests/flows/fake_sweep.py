@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 import flows.check
+import flows.check_engines
 import flows.cli
 import flows.sources
 from engines.registry import Engine
@@ -92,7 +93,7 @@ def fake_engines(behaviour: str = "good") -> dict[str, Engine]:
 def install(patch: Any = setattr, *, behaviour: str = "good", golden_offset: float = 0.0) -> None:
     """Replace methods, engines and the gates' reference. `patch` is setattr or monkeypatch.setattr."""
     patch(flows.check, "methods", fake_methods)
-    patch(flows.check, "engines_by_name", lambda: fake_engines(behaviour))
+    patch(flows.check_engines, "engines_by_name", lambda: fake_engines(behaviour))
     patch(flows.sources, "_reference", lambda *_: reference(golden_offset))
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import httpx
 import pytest
+import yaml
 
 from evals.record import Trial, read_trial
 from flows import cli
 from flows.check import check
 from flows.plan import load_plan
+from tests.engines.emulator import emulate
 from tests.flows.fake_sweep import install, write_plan
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -44,6 +47,26 @@ def test_every_cell_becomes_a_row(workplace: Path, monkeypatch: pytest.MonkeyPat
     assert good.memory.kv_cache_bytes == 77
     assert good.checkpoint is not None
     assert good.checkpoint["bits_per_weight"] == 16.0
+
+
+def test_an_attached_server_is_measured_and_left_alone(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.sweep import sweep
+
+    install(monkeypatch.setattr)
+    monkeypatch.setenv("THEIR_KEY", "their-key")
+    file = write_plan(workplace, ["none"])
+    with emulate("good", key="their-key") as url:
+        plan = yaml.safe_load(file.read_text())
+        plan["engines"][0]["attach"] = {"url": url, "key_variable": "THEIR_KEY"}
+        file.write_text(yaml.safe_dump(plan))
+        report = Path(sweep(plan=str(file), runs=str(workplace / "runs")))
+        assert httpx.get(url + "/health").status_code == 200
+    (trial,) = [read_trial(one) for one in (report.parent / "trials").iterdir()]
+    assert (trial.status, trial.reason) == ("ok", "")
+    assert trial.memory is None
+    assert trial.provenance["attached"] == url
+    assert len(trial.speed[0].repeats) == 2
+    assert "their-key" not in "".join(p.read_text() for p in report.parent.rglob("*") if p.suffix in (".json", ".html"))
 
 
 def test_a_second_run_repeats_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from evals.record import LoadPoint
 from evals.scoring import score
 from evals.speed import measure_speed
 from evals.tokenizer import load_tokenizer, ordinary_ids
-from flows.check import Quantization
+from flows.cells import Quantization
 from flows.quantize import make_job, quantize
 from flows.sources import Model
 from quant.registry import methods

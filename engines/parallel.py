@@ -1,0 +1,21 @@
+"""How an engine spreads over several devices: one vocabulary in plans, whatever the engines call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from engines.spec import Device
+from quant.spec import Range
+
+Ways = Annotated[int, Range(1, 1024)]
+NAMES = ("tensor_parallel", "pipeline_parallel", "data_parallel")
+
+
+def refused(options: Mapping[str, Any], device: Device) -> str | None:
+    """Why these options cannot spread over this device, or None. On CPUs every engine here runs as one."""
+    ways = {name: options[name] for name in NAMES if options.get(name, 1) > 1}
+    if ways and device.kind == "cpu":
+        name = next(iter(ways))
+        return f"{name} {ways[name]} needs as many GPUs, and this device is a CPU"
+    return None

@@ -1,0 +1,70 @@
+"""Hugging Face Text Generation Inference, by its own API. In maintenance since December 2025."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from engines.registry import engine
+from engines.spec import Device, Dialect, Launch, Serving
+from quant.spec import Range, Scheme
+
+QUANTIZE = Literal["none", "awq", "gptq", "eetq", "bitsandbytes", "bitsandbytes-nf4", "fp8", "marlin"]
+
+
+def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+    """What its launcher recognises by the checkpoint's own configuration (its docs/source/conceptual/quantization)."""
+    if format not in ("safetensors", "compressed-tensors"):
+        return f"tgi does not load the format {format} here"
+    return None
+
+
+def refused(options: Mapping[str, Any], device: Device) -> str | None:
+    """Sharding over GPUs that are not there."""
+    if options["tensor_parallel"] > 1 and device.kind == "cpu":
+        return f"tensor_parallel {options['tensor_parallel']} needs as many GPUs, and this device is a CPU"
+    return None
+
+
+@engine(
+    "tgi",
+    environments={"cuda": "tgi"},
+    dialect=Dialect(
+        prompt_logprobs="prefill",
+        chunk_tokens="index",
+        form="tgi",
+        prompts="text",
+        completions="/generate",
+        streams="/generate_stream",
+        ignore_eos=False,
+        metrics="/metrics",
+    ),
+    unsupported=unsupported,
+    refused=refused,
+)
+def tgi(
+    serving: Serving,
+    *,
+    quantize: QUANTIZE = "none",
+    dtype: Literal["auto", "float16", "bfloat16"] = "auto",
+    cuda_memory_fraction: Annotated[float, Range(0.05, 1.0)] = 0.9,
+    max_concurrent_requests: Annotated[int, Range(1, 4096)] = 128,
+    tensor_parallel: Annotated[int, Range(1, 64)] = 1,
+) -> Launch:
+    """Text Generation Inference by its launcher (on the PATH, in a container, or attached); prompts are text."""
+    command = (
+        "--model-id", str(serving.checkpoint), "--hostname", "127.0.0.1", "--port", str(serving.port),
+        "--max-input-tokens", str(serving.max_model_len - 1), "--max-total-tokens", str(serving.max_model_len),
+        "--max-concurrent-requests", str(max_concurrent_requests), "--num-shard", str(tensor_parallel),
+        "--cuda-memory-fraction", str(cuda_memory_fraction), "--enable-prefill-logprobs", "--disable-grammar-support",
+        *(("--quantize", quantize) if quantize != "none" else ()),
+        *(("--dtype", dtype) if dtype != "auto" else ()),
+    )  # fmt: skip
+    variables = {
+        "API_KEY": serving.api_key,
+        "PREFIX_CACHING": "0",  # repeats would come from the cache
+        "HF_HUB_OFFLINE": "1",
+        "TRUST_REMOTE_CODE": "false",
+        "USAGE_STATS": "off",
+    }
+    return Launch(command, variables, ready_timeout_seconds=1800)
