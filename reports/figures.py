@@ -6,7 +6,7 @@ import io
 import math
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from reports.pareto import Point, frontier, surely_dominated
 
 GIB = 1024**3
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
+SHAPES = ("o", "s", "^", "D")  # beyond six engines the colours come again in another shape
 STYLE: Any = {
     "svg.hashsalt": "bitfrontier",
     "svg.fonttype": "path",
@@ -111,15 +112,17 @@ def draw(cells: Sequence[CellMetrics], plot: Plot, failing: frozenset[str]) -> F
         figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
         engines = sorted({cell.trial.engine for cell in cells})
         for cell in cells:
-            colour = COLOURS[engines.index(cell.trial.engine) % len(COLOURS)]
-            alpha = 0.4 if cell.trial.key in faded else 1.0
-            _draw_cell(axes, cell, plot, Mark("x" if cell.trial.key in failing else "o", colour, alpha))
+            mark = engine_mark(engines.index(cell.trial.engine))
+            if cell.trial.key in failing:
+                mark = replace(mark, shape="x" if mark.shape == SHAPES[0] else "+")
+            _draw_cell(axes, cell, plot, replace(mark, alpha=0.4) if cell.trial.key in faded else mark)
         _draw_frontier(axes, points, plot)
         for number, engine in enumerate(engines):
-            axes.plot([], [], "o", color=COLOURS[number % len(COLOURS)], label=_plain(engine))
+            mark = engine_mark(number)
+            axes.plot([], [], mark.shape, color=mark.colour, label=_plain(engine))
         if failing:
             axes.plot([], [], "x", color="#888888", label="fails a limit")
-        axes.legend(loc="best", frameon=False)
+        figure.legend(loc="outside right upper", frameon=False)
         axes.set_xlabel(plot.x.full_label)
         axes.set_ylabel(plot.y.full_label)
         axes.set_title(plot.title)
@@ -133,7 +136,12 @@ class Mark:
 
     shape: str
     colour: str
-    alpha: float
+    alpha: float = 1.0
+
+
+def engine_mark(number: int) -> Mark:
+    """Of the engine at this place in the order of names: no two of the first 24 look the same."""
+    return Mark(SHAPES[number // len(COLOURS) % len(SHAPES)], COLOURS[number % len(COLOURS)])
 
 
 def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, mark: Mark) -> None:
@@ -144,6 +152,8 @@ def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, mark: Mark) -> None:
         x.value, y.value, xerr=_error(x), yerr=_error(y), fmt=mark.shape, color=mark.colour, alpha=mark.alpha,
         capsize=2, linewidth=0.8,
     )  # fmt: skip
+    if mark.alpha < 1.0:
+        return  # many lie on each other; the table names them all
     label = _plain(cell.trial.method_label)
     axes.annotate(label, (x.value, y.value), xytext=(5, 5), textcoords="offset points", fontsize=8, alpha=mark.alpha)
 

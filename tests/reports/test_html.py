@@ -10,6 +10,7 @@ import pytest
 from evals.record import Trial
 from quant.spec import write_json
 from reports.console import as_data
+from reports.figures import engine_mark
 from reports.html import interval, number, read_results, write_report
 from tests.reports.made import ABOUT, failed, trial
 
@@ -136,3 +137,7 @@ def test_numbers_for_people(value: float, shown: str) -> None:
 
 def test_no_estimate_is_a_dash() -> None:
     assert interval(None) == "–"
+
+
+def test_no_two_engines_look_the_same() -> None:
+    assert len({engine_mark(number) for number in range(12)}) == 12
