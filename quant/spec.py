@@ -29,9 +29,10 @@ class Range:
 class Scheme:
     """Numeric format of the quantized linear layers, in the field's W/A notation.
 
-    `weights` and `activations` are one of float32, float16, bfloat16, int8, int4, fp8, or the name of a GGUF type
-    (Q4_K_M, …). `group_size` counts weights that share a scale along the input dimension; None means one scale per
-    output channel. `static_activations` tells activation scales fixed by calibration from those computed per token.
+    `weights` and `activations` are one of float32, float16, bfloat16, int8, int4, fp8, or the name of a type that
+    says all of itself (Q4_K_M, NF4, NVFP4, …). `group_size` counts weights that share a scale along the input
+    dimension; None means one scale per output channel. `static_activations` tells activation scales fixed by
+    calibration from those computed per token.
     """
 
     weights: str

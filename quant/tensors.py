@@ -14,7 +14,7 @@ BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "U16": 16, "I16": 16, "F16": 16,
     "BF16": 16, "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64,
 }  # fmt: skip
-QUANTIZED_SUFFIXES = (".weight_scale", ".weight_packed", ".qweight")
+QUANTIZED_SUFFIXES = (".weight_scale", ".weight_packed", ".qweight", ".weight.absmax", ".SCB")
 MAX_HEADER_BYTES = 100_000_000
 
 
@@ -91,12 +91,18 @@ def linear_widths(tensors: Mapping[str, Tensor]) -> dict[str, int]:
 def bits_per_weight(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> tuple[float, float | None]:
     """(all tensors, quantized linear layers only): 8 × bytes in the checkpoint ÷ parameters in the source."""
     total = 8 * sum(t.bytes for t in checkpoint.values()) / sum(t.elements for t in source.values())
-    layers = {n.rsplit(".", 1)[0] for n in checkpoint if n.endswith(QUANTIZED_SUFFIXES)}
+    layers = {_layer(name) for name in checkpoint if name.endswith(QUANTIZED_SUFFIXES)}
     weights = [f"{layer}.weight" for layer in layers if f"{layer}.weight" in source]
     if not weights:
         return total, None
-    size = sum(t.bytes for t in checkpoint.values() if t.name.rsplit(".", 1)[0] in layers)
+    size = sum(t.bytes for t in checkpoint.values() if _layer(t.name) in layers)
     return total, 8 * size / sum(source[name].elements for name in weights)
+
+
+def _layer(name: str) -> str:
+    """The layer that a tensor belongs to: `a.b.weight_packed`, `a.b.weight.absmax` and `a.b.SCB` to `a.b`."""
+    before, found, _ = name.partition(".weight")
+    return before if found else name.rsplit(".", 1)[0]
 
 
 def hash_files(folder: Path) -> dict[str, str]:

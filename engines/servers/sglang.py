@@ -29,6 +29,8 @@ def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
         return f"sglang does not load the format {format} here"
     if device.kind == "cpu" and not scheme.unquantized:
         return f"sglang on CPU has its kernels for {scheme.label} in sgl_kernel, which needs AMX and is not on PyPI"
+    if scheme.weights.startswith("MXFP4"):
+        return "sglang does not read MXFP4 from compressed-tensors"
     return None
 
 

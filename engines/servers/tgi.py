@@ -16,6 +16,8 @@ def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
     """What its launcher recognises by the checkpoint's own configuration (its docs/source/conceptual/quantization)."""
     if format not in ("safetensors", "compressed-tensors"):
         return f"tgi does not load the format {format} here"
+    if scheme.weights.startswith(("NVFP4", "MXFP4")):
+        return f"tgi has no kernel for {scheme.weights}"
     return None
 
 

@@ -10,7 +10,7 @@ from engines.spec import Device, Dialect, Launch, Serving
 from quant.spec import Scheme
 
 FACTS_PREFIX = "bitfrontier-facts "
-FORMATS = ("safetensors", "compressed-tensors")
+FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes")
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:

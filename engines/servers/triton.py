@@ -17,7 +17,9 @@ VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
-    """Its Python backend runs Transformers, so it reads what Transformers reads."""
+    """Its Python backend runs Transformers, so it reads what Transformers reads without further packages."""
+    if format == "bitsandbytes":
+        return "triton (Python backend) has no bitsandbytes in its environment"
     reason = transformers_unsupported(scheme, format, device)
     return reason and reason.replace("transformers", "triton (Python backend)", 1)
 

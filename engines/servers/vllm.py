@@ -35,6 +35,8 @@ def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
             return "vllm on CPU has no kernel for W8A16"
         if "avx512f" not in device.features:
             return f"vllm on CPU needs AVX-512 for W{bits}A16 (its kernel cpu_gemm_wna16 is not in the AVX2 build)"
+    if scheme.weights.startswith(("NVFP4", "MXFP4")):
+        return f"vllm on CPU has no kernel for {scheme.weights}"
     if scheme.weights == "fp8" and scheme.static_activations:
         return "vllm on CPU has no kernel for static FP8 activations"
     if scheme.kv_cache:

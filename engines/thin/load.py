@@ -25,8 +25,9 @@ def load(folder: str, device: str, dtype: str) -> tuple[Any, dict[str, str | int
     problems = {key: sorted(map(str, names))[:5] for key, names in report.items() if names}
     if problems:
         raise ValueError(f"{folder} does not fit its own configuration: {problems}")
+    _unpack(model)
     model.eval().to(device)
-    with torch.inference_mode():  # compressed layers are unpacked by the first pass; what they hold then is what counts
+    with torch.inference_mode():
         model(torch.zeros((1, 1), dtype=torch.long, device=device))
     facts = {
         "version": transformers.__version__,
@@ -38,6 +39,16 @@ def load(folder: str, device: str, dtype: str) -> tuple[Any, dict[str, str | int
     return model, facts
 
 
+def _unpack(model: Any) -> None:
+    """Dequantize compressed-tensors layers now; else their first pass would. FP4 comes out as bfloat16, whatever the
+    model computes in. What quantizes their activations stays.
+    """
+    compressor, dtype = getattr(getattr(model, "hf_quantizer", None), "compressor", None), model.dtype
+    if compressor is not None:
+        compressor.decompress_model(model=model)
+        model.to(dtype)
+
+
 def _weights_bytes(model: Any) -> int:
     tensors = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
     return sum(tensors.values())
@@ -47,6 +58,8 @@ def _kernel(model: Any) -> str:
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return "torch linear, unquantized"
+    if "bitsandbytes" in str(getattr(config, "quant_method", "")):
+        return "bitsandbytes"
     return "torch linear on dequantized weights, quantization emulated"
 
 

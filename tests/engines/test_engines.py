@@ -72,6 +72,8 @@ def test_a_strange_format_is_refused(one: Engine) -> None:
         (Scheme("fp8", "fp8"), AVX2, None),
         (Scheme("fp8", "fp8", static_activations=True), AVX2, "static FP8"),
         (Scheme("fp8", "fp8", kv_cache="fp8"), AVX2, "fp8 KV cache"),
+        (Scheme("NVFP4A16", group_size=16), AVX512, "NVFP4A16"),
+        (Scheme("NVFP4A16", group_size=16), H100, None),
         (Scheme("int4", group_size=64), H100, None),
         (Scheme("fp8", "fp8", static_activations=True), H100, None),
     ],

@@ -60,6 +60,19 @@ def test_widths_leave_out_what_is_not_quantized(tiny_model: Path) -> None:
     assert set(linear_widths(read_tensors(tiny_model)).values()) == {96, 192}
 
 
+def test_bits_of_bitsandbytes_layers(tmp_path: Path) -> None:
+    for name in ("source", "nf4", "int8"):
+        (tmp_path / name).mkdir()
+    write_safetensors(tmp_path / "source" / "a.safetensors", {"m.q_proj.weight": ("F16", (64, 64), 8192)})
+    nf4 = {"m.q_proj.weight": ("U8", (2048, 1), 2048), "m.q_proj.weight.absmax": ("F32", (64,), 256)}
+    write_safetensors(tmp_path / "nf4" / "a.safetensors", nf4)
+    int8 = {"m.q_proj.weight": ("I8", (64, 64), 4096), "m.q_proj.SCB": ("F32", (64,), 256)}
+    write_safetensors(tmp_path / "int8" / "a.safetensors", int8)
+    source = read_tensors(tmp_path / "source")
+    assert bits_per_weight(source, read_tensors(tmp_path / "nf4")) == (4.5, 4.5)
+    assert bits_per_weight(source, read_tensors(tmp_path / "int8")) == (8.5, 8.5)
+
+
 def test_bits_per_weight_by_hand(tmp_path: Path) -> None:
     source, made = tmp_path / "s", tmp_path / "q"
     source.mkdir()

@@ -1,0 +1,41 @@
+"""bitsandbytes: NF4 (Dettmers et al., arXiv 2305.14314) and LLM.int8 (arXiv 2208.07339)."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from quant.registry import method
+from quant.spec import Scheme
+
+
+def scheme(parameters: Any) -> Scheme:
+    return Scheme("NF4") if parameters["weights"] == "nf4" else Scheme("int8", "int8")
+
+
+@method("bitsandbytes", format="bitsandbytes", environment="transformers", scheme=scheme)
+def bitsandbytes(
+    model: Path, out: Path, *, weights: Literal["nf4", "int8"] = "nf4", double_quant: bool = False
+) -> None:
+    """NF4 in blocks of 64, or LLM.int8 (weights per row, activations per token, outliers in float16)."""
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    from quant.tools.tokenizer import copy_tokenizer
+
+    settings = BitsAndBytesConfig(
+        load_in_4bit=weights == "nf4",
+        load_in_8bit=weights == "int8",
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=double_quant,
+        bnb_4bit_compute_dtype=torch.float32,
+    )
+    loaded = AutoModelForCausalLM.from_pretrained(
+        model,
+        quantization_config=settings,
+        dtype=torch.float16,  # what is not quantized is stored in it
+        device_map="auto" if torch.cuda.is_available() else "cpu",
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+    )
+    loaded.save_pretrained(out)
+    copy_tokenizer(model, out)
