@@ -42,6 +42,11 @@ class EngineChoice:
     attached: Attached | None = None
     missing: str | None = None
 
+    @property
+    def place(self) -> str:
+        """Where its server is, in a word."""
+        return "attached" if self.attached else self.environment or "none"
+
 
 @dataclass(frozen=True)
 class Cell:

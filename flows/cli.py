@@ -63,7 +63,7 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
         {
             "cell": cell.name,
             "model": cell.model.name,
-            "environments": [cell.quantization.method.environment, cell.choice.environment or "attached"],
+            "environments": [cell.quantization.method.environment, cell.choice.place],
             "supported": cell.unsupported is None,
             "reason": cell.unsupported or "",
             "estimated_seconds": round(guess.cells[index]),
