@@ -81,18 +81,24 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
             dialect, facts["can"] = engine.probe(url, headers, dialect)
     except httpx.HTTPError as error:
         raise ProcessFailed(f"no server answers at {url}: {type(error).__name__}: {error}") from error
-    metrics_url = url + dialect.metrics if dialect.metrics else None
-    endpoint = Endpoint(url, key, None, log, dialect, time.monotonic() - started, facts, metrics_url, checkpoint)
-    with contextlib.suppress(httpx.HTTPError):  # the metrics of somebody else's server may be closed to us
-        return replace(endpoint, facts={**facts, **_gauge_facts(endpoint)})
-    return endpoint
+    seconds = time.monotonic() - started
+    metrics_url = _metrics(url, dialect)
+    try:
+        if metrics_url:
+            read_gauges(metrics_url, headers)
+    except (httpx.HTTPError, ValueError):  # closed to us, somewhere else, or not Prometheus' text
+        metrics_url = None
+    endpoint = Endpoint(url, key, None, log, dialect, seconds, facts, metrics_url, checkpoint)
+    return replace(endpoint, facts={**facts, **_gauge_facts(endpoint)})
+
+
+def _metrics(url: str, dialect: Dialect) -> str | None:
+    return url + dialect.metrics if dialect.metrics else None
 
 
 def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, startup_seconds: float) -> Endpoint:
     url, dialect = f"http://{HOST}:{serving.port}", engine.dialect
-    metrics_url = None
-    if dialect.metrics:
-        metrics_url = f"http://{HOST}:{launch.metrics_port or serving.port}{dialect.metrics}"
+    metrics_url = _metrics(f"http://{HOST}:{launch.metrics_port or serving.port}", dialect)
     endpoint = Endpoint(
         url=url,
         api_key=serving.api_key,

@@ -9,7 +9,7 @@ busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was
 no-flush; of what it can do: plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no
 continuous_usage_stats),
 text-only (no prompts of token ids), uncounted (no usage in answers),
-one-prompt (no lists of prompts).
+one-prompt (no lists of prompts), no-metrics.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class Handler(BaseHTTPRequestHandler):
         content = b"ok" if self.path == "/health" else b"bitfrontier_kv_cache_peak_bytes 77\n"
         if self.path == "/flushes":
             content = str(self.flushes).encode()
-        self._answer(503 if self.behaviour == "unwell" else 200, content)
+        away = self.behaviour == "no-metrics" and self.path == "/metrics"
+        self._answer(503 if self.behaviour == "unwell" else 404 if away else 200, content)
 
     def do_POST(self) -> None:
         content = self.rfile.read(int(self.headers["content-length"]))

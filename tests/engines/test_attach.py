@@ -105,6 +105,12 @@ def test_a_model_that_ollama_does_not_have() -> None:
     assert "OLLAMA_NUM_PARALLEL" in str(found.facts["can"])
 
 
+def test_metrics_that_are_elsewhere_are_done_without() -> None:
+    with emulate("no-metrics") as url:
+        found = attach(engines_by_name()["sglang"], Attached(url, None, "theirs"), Path("checkpoint"), Path("log"))
+    assert found.metrics_url is None
+
+
 def test_any_engine_can_be_attached_to() -> None:
     with emulate("good") as url:
         found = attach(engines_by_name()["sglang"], Attached(url, None, "theirs"), Path("checkpoint"), Path("log"))
