@@ -10,7 +10,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from engines.environment import PINS_FOLDER, _index_arguments, adjusting, find_uv_bin, pip_settings
+from engines.environment import PINS_FOLDER, _index_arguments, adjustment_arguments, find_uv_bin, pip_settings
 from engines.process import ROOT
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI
@@ -54,7 +54,7 @@ def pin_environment(source: Path) -> None:
         "pip", "compile", str(source), "--quiet", "--python-version", "3.11", "--python-platform",
         PLATFORMS.get(source.stem, "x86_64-manylinux_2_28"), "--no-header", "--no-annotate",
         "--no-emit-index-url", "--no-emit-find-links", *(_index_arguments(pip_settings()) if on_cpu else []),
-        *adjusting(source), where=source.parent.parent.parent.parent,
+        *adjustment_arguments(source), where=source.parent.parent.parent.parent,
     )  # fmt: skip
     pins = re.sub(r"\+cpu$", "", text, flags=re.M)
     source.with_suffix(".txt").write_text(f"# compiled from {source.name} by `make pins`\n{pins}", encoding="utf-8")

@@ -146,7 +146,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
             # compiled now, by both cores: else every start of an engine may compile again, and its time would count
             "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python"),
             "--requirements", str(environment.pins), *_index_arguments(settings),
-            *(["--torch-backend", backend] if backend else []), *adjusting(environment.pins),
+            *(["--torch-backend", backend] if backend else []), *adjustment_arguments(environment.pins),
         )  # fmt: skip
         write_json(folder / READY, {"pins": environment.pins.name, "torch_backend": backend})
 
@@ -159,7 +159,7 @@ def _adjustments(pins: Path) -> list[Path]:
     return [file for file in (pins.with_suffix(".excludes"), pins.with_suffix(".overrides")) if file.exists()]
 
 
-def adjusting(pins: Path) -> list[str]:
+def adjustment_arguments(pins: Path) -> list[str]:
     """The same as uv's arguments."""
     return [part for file in _adjustments(pins) for part in (f"--{file.suffix[1:]}", str(file))]
 

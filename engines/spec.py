@@ -84,6 +84,10 @@ class Serving:
     threads: int
     max_model_len: int
 
+    def dtype(self, asked: str) -> str:
+        """The type to compute in: "auto" is float32 on a CPU, where bf16 and fp16 are mostly emulated."""
+        return "float32" if asked == "auto" and self.device.kind == "cpu" else asked
+
 
 @dataclass(frozen=True)
 class Launch:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from engines.registry import engine
-from engines.servers.transformers import read_facts, thin_command, thin_variables
-from engines.spec import Device, Dialect, Launch, Serving
+from engines.servers.transformers import THIN, read_facts, thin_command, thin_variables
+from engines.spec import Device, Launch, Serving
 from quant.spec import Scheme
 
 
@@ -32,12 +32,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
 @engine(
     "deepspeed",
     environments={"cpu": "deepspeed", "cuda": "deepspeed"},
-    dialect=Dialect(
-        prompt_logprobs="score",
-        chunk_tokens="usage",
-        metrics="/metrics",
-        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
-    ),
+    dialect=THIN,
     unsupported=unsupported,
     refused=refused,
     read_facts=read_facts,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import httpx
 
@@ -32,7 +31,7 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
     told = ", ".join(
         str(details[name]) for name in ("family", "parameter_size", "quantization_level") if name in details
     )
-    return replace(dialect), f"{told}; OLLAMA_NUM_PARALLEL is its own affair: 1 means that requests wait for each other"
+    return dialect, f"{told}; OLLAMA_NUM_PARALLEL is its own affair: 1 means that requests wait for each other"
 
 
 @engine(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from engines.registry import engine
-from engines.servers.transformers import read_facts
-from engines.spec import Device, Dialect, Launch, Serving
+from engines.servers.transformers import THIN, read_facts
+from engines.spec import Device, Launch, Serving
 from quant.spec import Range, Scheme
 
 
@@ -18,12 +18,7 @@ def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
 @engine(
     "openvino",
     environments={"cpu": "openvino"},
-    dialect=Dialect(
-        prompt_logprobs="score",
-        chunk_tokens="usage",
-        metrics="/metrics",
-        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
-    ),
+    dialect=THIN,
     unsupported=unsupported,
     read_facts=read_facts,
 )

@@ -72,13 +72,12 @@ def sglang(
     data_parallel: Ways = 1,
 ) -> Launch:
     """SGLang's own server, radix (prefix) cache off unless asked for, and emptied before each load point."""
-    if dtype == "auto" and serving.device.kind == "cpu":
-        dtype = "float32"  # bf16 is emulated on CPUs without the units for it
     on_cpu, context = serving.device.kind == "cpu", serving.max_model_len + RESERVED_TOKENS
     tokens = kv_cache_tokens or (CPU_KV_TOKENS if on_cpu else None)
     command = (
         "-m", "engines.sglang_app", "--model-path", str(serving.checkpoint), "--served-model-name", "served",
-        "--host", "127.0.0.1", "--port", str(serving.port), "--device", serving.device.kind, "--dtype", dtype,
+        "--host", "127.0.0.1", "--port", str(serving.port),
+        "--device", serving.device.kind, "--dtype", serving.dtype(dtype),
         "--context-length", str(context), "--max-running-requests", str(max_running_requests),
         "--mem-fraction-static", str(mem_fraction_static), "--enable-metrics",
         "--skip-server-warmup", "--grammar-backend", "none",

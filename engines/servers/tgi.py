@@ -1,15 +1,17 @@
-"""Hugging Face Text Generation Inference, by its own API. In maintenance since December 2025."""
+"""Hugging Face Text Generation Inference, by its own API. In maintenance since December 2025.
+
+Its `--quantize` is not offered: what it quantizes while it loads would be timed under the unquantized model's name. It
+knows quantized checkpoints by their configuration.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
+from engines.parallel import Ways, refused
 from engines.registry import engine
 from engines.spec import Device, Dialect, Launch, Serving
 from quant.spec import Range, Scheme
-
-QUANTIZE = Literal["none", "awq", "gptq", "eetq", "bitsandbytes", "bitsandbytes-nf4", "fp8", "marlin"]
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
@@ -18,13 +20,6 @@ def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
         return f"tgi does not load the format {format} here"
     if scheme.weights.startswith(("NVFP4", "MXFP4")):
         return f"tgi has no kernel for {scheme.weights}"
-    return None
-
-
-def refused(options: Mapping[str, Any], device: Device) -> str | None:
-    """Sharding over GPUs that are not there."""
-    if options["tensor_parallel"] > 1 and device.kind == "cpu":
-        return f"tensor_parallel {options['tensor_parallel']} needs as many GPUs, and this device is a CPU"
     return None
 
 
@@ -47,11 +42,10 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
 def tgi(
     serving: Serving,
     *,
-    quantize: QUANTIZE = "none",
     dtype: Literal["auto", "float16", "bfloat16"] = "auto",
     cuda_memory_fraction: Annotated[float, Range(0.05, 1.0)] = 0.9,
     max_concurrent_requests: Annotated[int, Range(1, 4096)] = 128,
-    tensor_parallel: Annotated[int, Range(1, 64)] = 1,
+    tensor_parallel: Ways = 1,
 ) -> Launch:
     """Text Generation Inference by its launcher (on the PATH, in a container, or attached); prompts are text."""
     command = (
@@ -59,7 +53,6 @@ def tgi(
         "--max-input-tokens", str(serving.max_model_len - 1), "--max-total-tokens", str(serving.max_model_len),
         "--max-concurrent-requests", str(max_concurrent_requests), "--num-shard", str(tensor_parallel),
         "--cuda-memory-fraction", str(cuda_memory_fraction), "--enable-prefill-logprobs", "--disable-grammar-support",
-        *(("--quantize", quantize) if quantize != "none" else ()),
         *(("--dtype", dtype) if dtype != "auto" else ()),
     )  # fmt: skip
     variables = {

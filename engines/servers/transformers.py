@@ -9,6 +9,12 @@ from engines.registry import engine
 from engines.spec import Device, Dialect, Launch, Serving
 from quant.spec import Scheme
 
+THIN = Dialect(  # what our own server speaks, whatever runs behind it
+    prompt_logprobs="score",
+    chunk_tokens="usage",
+    metrics="/metrics",
+    kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
+)
 FACTS_PREFIX = "bitfrontier-facts "
 FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes")
 
@@ -27,11 +33,9 @@ def read_facts(log: str) -> dict[str, str | int | float]:
 
 def thin_command(module: str, serving: Serving, dtype: str, max_batch: int) -> tuple[str, ...]:
     """The command line of one of our servers around a torch module."""
-    if dtype == "auto" and serving.device.kind == "cpu":
-        dtype = "float32"  # bf16 and fp16 are emulated on CPUs without the units for them
     return (
         "-m", module, "--model", str(serving.checkpoint), "--port", str(serving.port),
-        "--device", serving.device.kind, "--dtype", dtype, "--threads", str(serving.threads),
+        "--device", serving.device.kind, "--dtype", serving.dtype(dtype), "--threads", str(serving.threads),
         "--max-batch", str(max_batch), "--max-model-len", str(serving.max_model_len),
     )  # fmt: skip
 
@@ -50,12 +54,7 @@ def thin_variables(serving: Serving) -> dict[str, str]:
 @engine(
     "transformers",
     environments={"cpu": "transformers", "cuda": "transformers"},
-    dialect=Dialect(
-        prompt_logprobs="score",
-        chunk_tokens="usage",
-        metrics="/metrics",
-        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
-    ),
+    dialect=THIN,
     unsupported=unsupported,
     read_facts=read_facts,
 )  # fmt: skip

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Literal
 
 from engines.registry import engine
 from engines.server import free_port
+from engines.servers.transformers import THIN, thin_variables
 from engines.servers.transformers import read_facts as thin_facts
-from engines.servers.transformers import thin_variables
 from engines.servers.transformers import unsupported as transformers_unsupported
-from engines.spec import Device, Dialect, Launch, Serving
+from engines.spec import Device, Launch, Serving
 from quant.spec import Scheme
 
 VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
@@ -35,16 +36,13 @@ def read_facts(log: str) -> dict[str, str | int | float]:
 @engine(
     "triton",
     environments={"cpu": "triton"},
-    dialect=Dialect(
-        prompt_logprobs="score",
-        chunk_tokens="usage",
+    dialect=replace(
+        THIN,
         form="kserve",
         completions="/v2/models/served/generate",
         streams="/v2/models/served/generate_stream",
         scores="/v2/models/served/generate",
         health="/v2/health/ready",
-        metrics="/metrics",
-        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
     ),
     unsupported=unsupported,
     read_facts=read_facts,
@@ -56,12 +54,10 @@ def triton(
     max_batch: int = 64,
 ) -> Launch:
     """NVIDIA Triton's own server; its Python backend runs Transformers with our continuous batching."""
-    if dtype == "auto" and serving.device.kind == "cpu":
-        dtype = "float32"  # bf16 and fp16 are emulated on CPUs without the units for them
     metrics_port = free_port()
     command = (
         "-m", "engines.triton_app", "--model", str(serving.checkpoint), "--port", str(serving.port),
-        "--metrics-port", str(metrics_port), "--device", serving.device.kind, "--dtype", dtype,
+        "--metrics-port", str(metrics_port), "--device", serving.device.kind, "--dtype", serving.dtype(dtype),
         "--threads", str(serving.threads), "--max-batch", str(max_batch),
         "--max-model-len", str(serving.max_model_len),
     )  # fmt: skip

@@ -92,12 +92,11 @@ def vllm(
 ) -> Launch:
     """vLLM's own server, prefix cache off so that repeats are honest; which kernel ran is read from its log."""
     on_cpu = serving.device.kind == "cpu"
-    if dtype == "auto" and on_cpu:
-        dtype = "float32"  # bf16 is emulated on CPUs without the units for it
     command = (
         "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint),
         "--served-model-name", "served", "--host", "127.0.0.1", "--port", str(serving.port),
-        "--dtype", dtype, "--max-model-len", str(serving.max_model_len), "--max-num-seqs", str(max_num_seqs),
+        "--dtype", serving.dtype(dtype), "--max-model-len", str(serving.max_model_len),
+        "--max-num-seqs", str(max_num_seqs),
         "--kv-cache-dtype", kv_cache_dtype, "--disable-uvicorn-access-log",
         "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching",
         "--tensor-parallel-size", str(tensor_parallel), "--pipeline-parallel-size", str(pipeline_parallel),

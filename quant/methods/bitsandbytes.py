@@ -12,9 +12,7 @@ def scheme(parameters: Any) -> Scheme:
 
 
 @method("bitsandbytes", format="bitsandbytes", environment="transformers", scheme=scheme)
-def bitsandbytes(
-    model: Path, out: Path, *, weights: Literal["nf4", "int8"] = "nf4", double_quant: bool = False
-) -> None:
+def bitsandbytes(model: Path, out: Path, *, weights: Literal["nf4", "int8"] = "nf4") -> None:
     """NF4 in blocks of 64, or LLM.int8 (weights per row, activations per token, outliers in float16)."""
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -25,7 +23,6 @@ def bitsandbytes(
         load_in_4bit=weights == "nf4",
         load_in_8bit=weights == "int8",
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=double_quant,
         bnb_4bit_compute_dtype=torch.float32,
     )
     loaded = AutoModelForCausalLM.from_pretrained(
