@@ -125,7 +125,7 @@ def _reach(
         yield attach(choice.engine, choice.attached, folder, log), None
         return
     if environment is None:
-        raise ProcessFailed(f"{choice.engine.name} has no environment here")
+        raise ProcessFailed(f"{choice.engine.name} has no environment on this device")
     with serve(
         choice.engine, environment, folder, device, choice.options, threads=work.threads,
         max_model_len=work.max_model_len, log=log,

@@ -24,11 +24,13 @@ RESERVED_TOKENS = 7  # SGLang refuses prompts that leave fewer of the context fr
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
-    """SGLang 0.5.23: on a CPU without AMX its quantized layers have no kernel (they are in sgl_kernel)."""
+    """SGLang 0.5.23: the kernels of its quantized layers are in sgl_kernel, which the CPU environment does not have."""
     if format not in ("safetensors", "compressed-tensors"):
         return f"sglang does not load the format {format} here"
     if device.kind == "cpu" and not scheme.unquantized:
-        return f"sglang on CPU has its kernels for {scheme.label} in sgl_kernel, which needs AMX and is not on PyPI"
+        return (
+            f"sglang on CPU has its kernels for {scheme.label} in sgl_kernel, which its environment here does not have"
+        )
     if scheme.weights.startswith("MXFP4"):
         return "sglang does not read MXFP4 from compressed-tensors"
     return None
@@ -49,7 +51,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
         prompt_logprobs="logprob_start_len",
         chunk_tokens="usage",
         metrics="/metrics",
-        fact_gauges={  # not its weights: that gauge is how much free memory fell, 7 % off on a CPU
+        fact_gauges={  # not its weights: that gauge is how much free memory fell, up to 6 % off on a CPU
             "kv_cache_bytes": ("sglang:kv_cache_memory_usage_gb", GIB),
             "kv_cache_tokens": ("sglang:max_total_num_tokens", 1.0),
         },

@@ -15,6 +15,9 @@ def test_names_of_an_absent_package_can_be_mentioned_and_not_called(monkeypatch:
     assert [module.types.uint4, module.types.uint8]
     with pytest.raises(NotImplementedError, match=r"absent_kernels\.scalar_type\.gemm is not installed"):
         module.gemm(1)
+    for place in (module, module.types):
+        with pytest.raises(AttributeError, match="__wrapped__"):
+            _ = place.__wrapped__
     with pytest.raises(ModuleNotFoundError, match="another_absent"):
         importlib.import_module("another_absent")
     for name in [name for name in sys.modules if name.startswith("absent_kernels")]:
