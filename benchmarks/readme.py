@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.registry import engines_by_name, formats_of
-from quant.registry import methods
+from quant.registry import known_formats, methods
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,7 +18,7 @@ def methods_table() -> str:
 
 
 def engines_table() -> str:
-    formats = sorted({method.format for method in methods().values()})
+    formats = known_formats()
     rows = []
     for one in engines_by_name().values():
         environments = ", ".join(f"{kind}: `{name}`" for kind, name in one.environments.items()) or "attached"

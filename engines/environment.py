@@ -9,6 +9,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -121,6 +122,14 @@ def _container(name: str, image: str) -> tuple[str, ...]:
         f"--entrypoint={PROGRAMS.get(name, 'python3')}",
         image,
     )
+
+
+def asked_for(environment: Environment) -> list[str]:
+    """The packages that the environment was made for: those of its `.in` file, not what they bring along."""
+    source = PINS_FOLDER / f"{environment.name}.in"
+    lines = source.read_text(encoding="utf-8").splitlines() if source.exists() else []
+    names = [re.match(r"[A-Za-z0-9._-]+", line) for line in lines]
+    return sorted({one[0].lower() for one in names if one} | {"torch", "transformers"})
 
 
 def is_built(environment: Environment) -> bool:

@@ -10,14 +10,14 @@ import pkgutil
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
 import engines.servers
 from engines.spec import Device, Dialect, Launch
-from quant.registry import MethodError, Parameter
+from quant.registry import Method, MethodError, Parameter
 from quant.spec import Scheme
 
 ENTRY_POINT_GROUP = "bitfrontier.engines"
@@ -45,6 +45,7 @@ class Engine:
     options: tuple[Parameter, ...]
     refused: Refused = lambda options, device: None
     probe: Probe | None = None
+    format_environments: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -64,10 +65,12 @@ def engine(
     read_facts: ReadFacts = lambda _: {},
     refused: Refused = lambda options, device: None,
     probe: Probe | None = None,
+    format_environments: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
     `environments` names the environment per kind of device; a kind that is missing is not supported.
+    `format_environments` names another one for formats whose readers do not fit in there.
     `read_facts` reads what the engine says of itself from its log; `refused` says why options cannot work together.
     """
 
@@ -86,7 +89,10 @@ def engine(
             Parameter(a.name, hints[a.name], None if a.default is a.empty else a.default, a.default is a.empty)
             for a in arguments[1:]
         )
-        made = Engine(name, environments, dialect, function, unsupported, read_facts, options, refused, probe)
+        made = Engine(
+            name, environments, dialect, function, unsupported, read_facts, options, refused, probe,
+            format_environments or {},
+        )  # fmt: skip
         function.__engine__ = made  # type: ignore[attr-defined]
         return function
 
@@ -113,6 +119,20 @@ def engines_by_name() -> Mapping[str, Engine]:
                 raise MethodError(f"engine '{one.name}' is defined in {found[one.name].file} and in {one.file}")
             found[one.name] = one
     return found
+
+
+def readers(method: Method) -> list[str]:
+    """The engines that load what `method` writes with its own parameters, on some device. Empty where it depends."""
+    if method.defaults is None:
+        return []
+    scheme, format = method.scheme(method.defaults), method.format(method.defaults)
+    features = frozenset({"avx512f"})
+    return [
+        name
+        for name, one in engines_by_name().items()
+        for kind in list(one.environments)[-1:]
+        if one.unsupported(scheme, format, Device("cuda" if kind == "cuda" else "cpu", kind, features, 0)) is None
+    ]
 
 
 def formats_of(one: Engine, formats: Sequence[str]) -> list[str]:

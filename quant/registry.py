@@ -16,10 +16,11 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import quant.methods
-from quant.spec import Scheme
+from quant.spec import Scheme, Stored
 
 ENTRY_POINT_GROUP = "bitfrontier.methods"
 SchemeOf = Callable[[Mapping[str, Any]], Scheme]
+FormatOf = Callable[[Mapping[str, Any]], str]
 
 
 class MethodError(Exception):
@@ -35,13 +36,18 @@ class Parameter:
     default: Any
     required: bool
 
+    @property
+    def stored(self) -> bool:
+        """True for the name of a checkpoint that is there already."""
+        return any(isinstance(one, Stored) for one in typing.get_args(self.annotation)[1:])
+
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method. `needs_calibration` is asked with the resolved parameters."""
+    """A registered method. `format`, `scheme` and `needs_calibration` are asked with the resolved parameters."""
 
     name: str
-    format: str
+    format: FormatOf
     environment: str
     function: Callable[..., None]
     scheme: SchemeOf
@@ -56,21 +62,26 @@ class Method:
     def file(self) -> str:
         return inspect.getfile(self.function)
 
+    @property
+    def defaults(self) -> dict[str, Any] | None:
+        """The parameters without a plan, or None where some must be given."""
+        return None if any(p.required for p in self.parameters) else {p.name: p.default for p in self.parameters}
+
 
 def method(
     name: str,
     *,
-    format: str,
+    format: str | FormatOf,
     environment: str,
     scheme: SchemeOf | None = None,
     calibrated: Callable[[Mapping[str, Any]], bool] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `function(model: Path, out: Path, [calibration: Calibration,] *, parameters…)` as a method.
 
-    `format` names the checkpoint format that engines declare support for; `environment` names a file in
-    `configs/environments/` (without .txt). `scheme` tells the numeric format from the parameters; without it the
-    weights count as `unknown`. `calibrated` tells from the parameters whether the calibration set is used; the
-    default is yes exactly if the function takes a third positional argument.
+    `format` names the checkpoint format that engines declare support for, or tells it from the parameters;
+    `environment` names a file in `configs/environments/` (without .txt). `scheme` tells the numeric format from the
+    parameters; without it the weights count as `unknown`. `calibrated` tells from the parameters whether the
+    calibration set is used; the default is yes exactly if the function takes a third positional argument.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -83,7 +94,7 @@ def method(
 def _build(
     function: Callable[..., None],
     name: str,
-    format: str,
+    format: str | FormatOf,
     environment: str,
     scheme: SchemeOf | None,
     calibrated: Callable[[Mapping[str, Any]], bool] | None,
@@ -97,7 +108,7 @@ def _build(
     takes_calibration = len(positional) == 3
     return Method(
         name=name,
-        format=format,
+        format=(lambda _: format) if isinstance(format, str) else format,
         environment=environment,
         function=function,
         scheme=scheme or (lambda _: Scheme("unknown")),
@@ -137,6 +148,11 @@ def methods() -> Mapping[str, Method]:
                 raise MethodError(f"method '{one.name}' is defined in {found[one.name].file} and in {one.file}")
             found[one.name] = one
     return found
+
+
+def known_formats() -> list[str]:
+    """The formats that methods write with the parameters that they have by themselves."""
+    return sorted({one.format(one.defaults) for one in methods().values() if one.defaults is not None})
 
 
 def methods_in(module: object) -> list[Method]:

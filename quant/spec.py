@@ -26,6 +26,13 @@ class Range:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """Marks a parameter that names a checkpoint: `Annotated[str, Stored()]`, a folder relative to the plan or
+    `hub:organisation/name`. The method is given the folder's path; what lies in it, not its name, decides the key.
+    """
+
+
+@dataclass(frozen=True)
 class Scheme:
     """Numeric format of the quantized linear layers, in the field's W/A notation.
 
@@ -52,10 +59,14 @@ class Scheme:
         """Short name such as `W4A16-g64`, `W8A8-int8`, `FP8-dynamic`, `Q4_K_M`, `float16`."""
         if not self.weights.startswith(("int", "fp8")):
             return self.weights
-        if self.weights == "fp8":
+        if self.weights == "fp8" and self.activations != "fp8":
+            name = "W8A16-fp8"
+        elif self.weights == "fp8":
             name = "FP8-static" if self.static_activations else "FP8-dynamic"
         elif self.activations == "int8":
             name = f"W{self.weights.removeprefix('int')}A8-int8"
+        elif self.activations == "fp8":
+            name = f"W{self.weights.removeprefix('int')}A8-fp8"
         else:
             name = f"W{self.weights.removeprefix('int')}A16"
         parts = [name, f"g{self.group_size}" if self.group_size else "", "" if self.symmetric else "asym"]

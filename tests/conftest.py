@@ -31,7 +31,9 @@ def tiny_model(tmp_path: Path) -> Path:
 def write_tiny_model(folder: Path) -> Path:
     """A folder that looks like a small unquantized model: 96 and 192 wide layers, 4096 positions, 8 words."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 4096, "vocab_size": 8}))
+    (folder / "config.json").write_text(
+        json.dumps({"max_position_embeddings": 4096, "vocab_size": 8, "dtype": "float16"})
+    )
     words = {word: index for index, word in enumerate(["<s>", "</s>", "a", "b", "c", "d", "e", "f"])}
     tokenizer = Tokenizer(WordLevel(words, unk_token="a"))
     tokenizer.pre_tokenizer = Whitespace()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import yaml
 
 from flows.check import check
 from flows.plan import PlanError, load_plan
+from tests.conftest import write_tiny_model
 
 Plan = dict[str, Any]
 GOOD: Plan = {
@@ -51,6 +53,16 @@ def _add(key: str, value: Any) -> Callable[[Plan], None]:
     return lambda plan: plan[key].append(value)
 
 
+def _existing(checkpoint: str) -> Callable[[Plan], None]:
+    return _add("methods", {"method": "existing", "parameters": {"checkpoint": checkpoint}})
+
+
+CHECKPOINTS: dict[str, dict[str, Any]] = {
+    "gptq": {"vocab_size": 8, "quantization_config": {"quant_method": "gptq", "bits": 4}},
+    "words": {"vocab_size": 9, "quantization_config": {"quant_method": "gptq", "bits": 4}},
+    "aqlm": {"quantization_config": {"quant_method": "aqlm"}},
+    "plain": {"vocab_size": 8},
+}
 BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "unknown key": (_set("metods", value=[]), "unknown key 'metods'", "did you mean 'methods'?"),
     "unknown nested key": (_set("load", 0, "concurency", value=1), "unknown key 'load[0].concurency'", "did you mean 'concurrency'?"),
@@ -84,6 +96,14 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "negative group size": (_set("methods", 1, "parameters", "group_size", value=-64), "group_size -64 is negative", "use 64, or 0"),
     "method twice": (_add("methods", {"method": "rtn", "parameters": {"group_size": 32}}), "method 'rtn' appears twice with equal parameters", "remove one"),
     "label twice": (_add("methods", {"method": "gptq", "parameters": {"group_size": 32, "dampening_fraction": 0.1}}), "two methods are both called 'gptq W4A16-g32'", "`name:`"),
+    "no checkpoint named": (_add("methods", {"method": "existing"}), "'existing' needs the parameter 'checkpoint'", "add `checkpoint:`"),
+    "no such checkpoint": (_existing("nowhere"), "nowhere does not exist", "hub:organisation/name"),
+    "checkpoint not quantized": (_existing("plain"), "plain is not quantized", "name it under `models:`"),
+    "checkpoint of an unknown tool": (_existing("aqlm"), "quantized by 'aqlm', which is not one of", "safetensors, GGUF or OpenVINO"),
+    "checkpoint of another model": (_existing("words"), "words has 9 words, tiny has 8", "made from this model"),
+    "checkpoint and two models": (lambda plan: (_existing("gptq")(plan), _add("models", "other")(plan)), "is a checkpoint of one model, and the plan has 2", "leave the one model"),
+    "hub checkpoint offline": (_existing("hub:nobody/nothing"), "hub checkpoint 'nobody/nothing' is not in the local cache", "give its folder"),
+    "bad hub checkpoint": (_existing("hub:a/b/c"), "'a/b/c' is not a hub name", "hub:organisation/name"),
     "no baseline": (lambda plan: plan["methods"].pop(0), "no baseline among the methods", "add `- method: none`"),
     "calibration without use": (_set("methods", 1, "calibration", value={"samples": 4}), "method 'rtn' uses no calibration", "remove `calibration:`"),
     "calibration text missing": (_set("calibration", "text", value="no.txt"), "no.txt does not exist", "UTF-8 text file"),
@@ -118,6 +138,10 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
 @pytest.fixture
 def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "text.txt").write_text("a b c d " * 2000)
+    write_tiny_model(tmp_path / "other")
+    for name, config in CHECKPOINTS.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return tmp_path
 
@@ -132,6 +156,13 @@ def test_the_good_plan_is_good(folder: Path) -> None:
     sweep = check(load_plan(_write(folder, GOOD)))
     assert [cell.quantization.label for cell in sweep.cells] == ["none float16", "rtn W4A16-g32", "gptq W4A16-g32"]
     assert all(cell.unsupported is None for cell in sweep.cells)
+
+
+def test_an_existing_checkpoint_is_recognised(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    _existing("gptq")(plan)
+    cell = check(load_plan(_write(folder, plan))).cells[-1]
+    assert (cell.quantization.label, cell.quantization.format) == ("existing W4A16", "gptq")
 
 
 @pytest.mark.parametrize("name", BAD)

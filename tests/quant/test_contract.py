@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,12 @@ def one(request: pytest.FixtureRequest) -> Method:
     return methods()[request.param]
 
 
-def _defaults(one: Method) -> dict[str, object]:
-    return {parameter.name: parameter.default for parameter in one.parameters if not parameter.required}
+def _defaults(one: Method, folder: Path) -> dict[str, object]:
+    """Defaults, and a checkpoint in GPTQ's format where one must be named."""
+    settings = {"quant_method": "gptq", "bits": 4, "group_size": 64, "sym": True}
+    (folder / "config.json").write_text(json.dumps({"quantization_config": settings}))
+    assert all(parameter.stored for parameter in one.parameters if parameter.required)
+    return {p.name: str(folder) if p.required else p.default for p in one.parameters}
 
 
 def test_its_environment_exists(one: Method) -> None:
@@ -34,15 +39,16 @@ def test_its_summary_is_one_sentence(one: Method) -> None:
     assert len(one.summary) < 120
 
 
-def test_its_defaults_make_a_scheme_with_a_label(one: Method) -> None:
-    scheme = one.scheme(_defaults(one))
+def test_its_defaults_make_a_scheme_with_a_label_and_a_format(one: Method, tmp_path: Path) -> None:
+    scheme = one.scheme(_defaults(one, tmp_path))
     assert isinstance(scheme, Scheme)
     assert scheme.label
+    assert one.format(_defaults(one, tmp_path))
 
 
-def test_calibration_is_taken_if_it_is_ever_needed(one: Method) -> None:
+def test_calibration_is_taken_if_it_is_ever_needed(one: Method, tmp_path: Path) -> None:
     takes = "calibration" in inspect.signature(one.function).parameters
-    assert takes or not one.needs_calibration(_defaults(one))
+    assert takes or not one.needs_calibration(_defaults(one, tmp_path))
 
 
 def test_its_file_imports_nothing_heavy_at_the_top(one: Method) -> None:

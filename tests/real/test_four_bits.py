@@ -34,7 +34,7 @@ def test_it_is_what_it_says_and_answers_like_the_model(
     parameters = {one.name: one.default for one in method.parameters} | changed
     environment = resolve(method.environment)
     build(environment)
-    wanted = Quantization(0, method, name, parameters, method.scheme(parameters), None)
+    wanted = Quantization(0, method, name, parameters, method.scheme(parameters), method.format(parameters), None)
     checkpoint = quantize(make_job(model, wanted, environment, text="", base=Path(), threads=2))
     assert checkpoint.linear_bits_per_weight == pytest.approx(bits, abs=0.02)
     engine, served = engines_by_name()["transformers"], resolve("transformers")

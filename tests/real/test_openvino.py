@@ -35,7 +35,9 @@ def checkpoint(model: Model) -> Checkpoint:
     build(environment)
     method = methods()["openvino"]
     parameters = {one.name: one.default for one in method.parameters} | {"weights": "fp16"}
-    wanted = Quantization(0, method, "openvino float16", parameters, method.scheme(parameters), None)
+    wanted = Quantization(
+        0, method, "openvino float16", parameters, method.scheme(parameters), method.format(parameters), None
+    )
     return quantize(make_job(model, wanted, environment, text="", base=Path(), threads=2))
 
 

@@ -1,0 +1,56 @@
+"""Checkpoints that were quantized elsewhere: copied as they are, and told by their configuration what they are."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+from quant.recognise import quantization_settings, read_config, recognise
+from quant.registry import method
+from quant.spec import Scheme, Stored
+from quant.tensors import CheckpointError
+from quant.tools.tokenizer import copy_tokenizer
+
+# no pickle (*.bin but OpenVINO's, *.pt) and no code (*.py) is ever taken along
+COPIED = (
+    "hf_quant_config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json",
+    "openvino_model.xml", "openvino_model.bin",
+)  # fmt: skip
+SHAPE = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads")
+
+
+def scheme(parameters: Any) -> Scheme:
+    return recognise(Path(parameters["checkpoint"])).scheme
+
+
+def format(parameters: Any) -> str:
+    return recognise(Path(parameters["checkpoint"])).format
+
+
+@method("existing", format=format, environment="transformers", scheme=scheme)
+def existing(model: Path, out: Path, *, checkpoint: Annotated[str, Stored()]) -> None:
+    """A checkpoint quantized elsewhere: a folder or `hub:organisation/name`, known by its configuration."""
+    source = Path(checkpoint)
+    for pattern in COPIED:
+        for file in sorted(source.glob(pattern)):
+            shutil.copyfile(file, out / file.name)
+    for file in source.glob("*.gguf"):
+        shutil.copyfile(file, out / "model.gguf")
+    weights = [*out.glob("*.safetensors")]
+    if len(weights) == 1:  # older tools named the file after the method, and readers look for this name
+        weights[0].rename(out / "model.safetensors")
+    if (source / "config.json").exists():
+        config = read_config(source)
+        _same_shape(source, config, read_config(model))
+        settings = quantization_settings(source, config)
+        whole = config | ({"quantization_config": settings} if settings else {})
+        (out / "config.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    copy_tokenizer(model, out)
+
+
+def _same_shape(source: Path, config: dict[str, Any], model: dict[str, Any]) -> None:
+    for name in SHAPE:
+        if name in model and config.get(name, model[name]) != model[name]:
+            raise CheckpointError(
+                f"{source} is no checkpoint of this model: its {name} is {config[name]}, the model's is {model[name]}"
+            )
