@@ -27,7 +27,11 @@ from quant.spec import digest, write_json
 
 PINS_FOLDER = ROOT / "configs" / "environments"
 READY = "bitfrontier-ready.json"
-PROGRAMS = {"tgi": "text-generation-launcher", "tensorrt-llm": "trtllm-serve"}  # not built here: found, or in an image
+PROGRAMS = {
+    "tgi": "text-generation-launcher",
+    "tensorrt-llm": "trtllm-serve",
+    "ollama": "ollama",
+}  # not built here: found, or in an image
 CONTAINER_TOOLS = ("docker", "podman")
 Say = Callable[[str], None]
 

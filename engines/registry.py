@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import engines.servers
-from engines.spec import Device, Dialect, Launch
+from engines.spec import Device, Dialect, Launch, Serving
 from quant.registry import Method, MethodError, Parameter
 from quant.spec import Scheme
 
@@ -24,6 +24,7 @@ ENTRY_POINT_GROUP = "bitfrontier.engines"
 Unsupported = Callable[[Scheme, str, Device], str | None]
 Refused = Callable[[Mapping[str, Any], Device], str | None]
 Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
+Prepare = Callable[[str, Serving, Dialect], Mapping[str, str | int | float]]
 ReadFacts = Callable[[str], Mapping[str, str | int | float]]
 
 
@@ -32,8 +33,9 @@ class Engine:
     """A registered engine.
 
     `unsupported(scheme, format, device)` gives the reason why a pair cannot work, or None; `refused(options, device)`
-    why its options cannot, or would have no effect. An engine with `probe(url, headers, dialect)` has no environment
-    and starts nothing: it is attached to, and asked what it can do (the dialect, and the same in words).
+    why its options cannot, or would have no effect. `probe(url, headers, dialect)` asks a server that is attached to
+    what it can do (the dialect, and the same in words); an engine without environments starts none.
+    `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about it.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Engine:
     refused: Refused = lambda options, device: None
     probe: Probe | None = None
     format_environments: Mapping[str, str] = field(default_factory=dict)
+    prepare: Prepare | None = None
 
     @property
     def summary(self) -> str:
@@ -66,6 +69,7 @@ def engine(
     refused: Refused = lambda options, device: None,
     probe: Probe | None = None,
     format_environments: Mapping[str, str] | None = None,
+    prepare: Prepare | None = None,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
@@ -91,7 +95,7 @@ def engine(
         )
         made = Engine(
             name, environments, dialect, function, unsupported, read_facts, options, refused, probe,
-            format_environments or {},
+            format_environments or {}, prepare,
         )  # fmt: skip
         function.__engine__ = made  # type: ignore[attr-defined]
         return function

@@ -59,8 +59,20 @@ def serve(
                 if "address already in use" in str(error).lower() and attempt < PORT_ATTEMPTS:
                     continue
                 raise
-            yield _endpoint(engine, serving, launch, child, time.monotonic() - started), child
+            prepared = _prepare(engine, serving, log)
+            endpoint = _endpoint(engine, serving, launch, child, time.monotonic() - started)
+            yield replace(endpoint, facts={**endpoint.facts, **prepared}), child
             return
+
+
+def _prepare(engine: Engine, serving: Serving, log: Path) -> Mapping[str, str | int | float]:
+    if engine.prepare is None:
+        return {}
+    try:
+        return engine.prepare(f"http://{HOST}:{serving.port}", serving, engine.dialect)
+    except (ProcessFailed, httpx.HTTPError) as error:
+        said = str(error) if isinstance(error, ProcessFailed) else f"{type(error).__name__}: {error}"
+        raise ProcessFailed(f"{engine.name} could not be made ready: {said}; the end of {log}:\n{tail(log)}") from error
 
 
 def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoint:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-PromptLogprobs = Literal["score", "prompt_logprobs", "logprob_start_len", "echo", "prefill", "forcing", "none"]
+PromptLogprobs = Literal[
+    "score", "prompt_logprobs", "logprob_start_len", "echo", "prefill", "forcing", "context_logits", "none"
+]
 Form = Literal["openai", "kserve", "tgi", "ollama"]
 Prompts = Literal["ids", "text"]
 ChunkTokens = Literal["usage", "timings", "index", "one"]
@@ -23,7 +25,8 @@ class Dialect:
     `prompt_logprobs`: "score" is our own `/score` (a context with several continuations), "prompt_logprobs" is
     vLLM's field of `/v1/completions`, "logprob_start_len" SGLang's of `/generate`, "echo" OpenAI's old way (`echo`
     with `logprobs`), "prefill" TGI's `decoder_input_details`, "forcing" generates each token by a logit bias and reads
-    its unbiased log-probability (llama-server's `/completion`), "none" means accuracy cannot be measured there.
+    its unbiased log-probability (llama-server's `/completion`), "context_logits" is TensorRT-LLM's
+    `return_context_logits` (tokens × vocabulary as JSON: exact and heavy), "none": accuracy cannot be measured there.
     `form`: how a completion is asked for and answered: "openai" is `/v1/completions`, its streams end with `[DONE]`;
     "kserve" is the generate extension of KServe's protocol, flat tensors by name, its streams end with the connection;
     "tgi" is TGI's `/generate` and `/generate_stream`, "ollama" Ollama's `/api/generate` in lines of JSON.

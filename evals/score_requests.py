@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from scipy.special import logsumexp
+
 from engines.spec import Dialect
 from evals.ask import ScoringFailed
 from evals.pairs import Pair, Scored
@@ -34,6 +37,8 @@ def jobs_for(dialect: Dialect, pairs: Sequence[Pair]) -> list[Job]:
         return list(_start_len_jobs(pairs))
     if dialect.prompt_logprobs == "echo":
         return list(_echo_jobs(dialect, pairs))
+    if dialect.prompt_logprobs == "context_logits":
+        return list(_context_logits_jobs(dialect, pairs))
     return [*_label_jobs(dialect, pairs), *_completion_jobs(dialect, pairs)]
 
 
@@ -184,3 +189,37 @@ def _from_echo(pair: Pair, choice: Mapping[str, Any]) -> Scored:
         raise ScoringFailed("the server ignored echo: its answer has no log-probability for each prompt token")
     greedy = [value >= max(top.values()) for value, top in zip(values[start:end], tops[start:end], strict=True)]
     return Scored(tuple(float(value) for value in values[start:end]), tuple(greedy))
+
+
+def _context_logits_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
+    """TensorRT-LLM's form, one prompt a request; the last token of a prompt needs no logits of its own."""
+    prompts: dict[tuple[int, ...], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        prompts.setdefault((*pair.context, *pair.continuation[:-1]), []).append(index)
+    for prompt in sorted(prompts, key=len):
+        body = {
+            "model": dialect.model, "prompt": list(prompt), "max_tokens": 1, "temperature": 0,
+            "return_context_logits": True,
+        }  # fmt: skip
+
+        def read(answer: Answer, same: list[int] = prompts[prompt]) -> Filled:
+            logits = answer["choices"][0].get("context_logits")
+            return [(index, _from_context_logits(pairs[index], logits)) for index in same]
+
+        yield Job(dialect.completions, body, len(prompts[prompt]), read)
+
+
+def _from_context_logits(pair: Pair, logits: Sequence[Sequence[float]] | None) -> Scored:
+    """Row i tells of token i + 1. Raises ScoringFailed where there is not one row for each token of the prompt."""
+    expected = len(pair.context) + len(pair.continuation) - 1
+    if not logits or len(logits) != expected:
+        told = len(logits) if logits else 0
+        raise ScoringFailed(
+            f"the server ignored return_context_logits: it told {told} of the prompt's {expected} tokens "
+            "(with block reuse on, only those that it did not know)"
+        )
+    rows = np.asarray(logits[len(pair.context) - 1 :], dtype=np.float64)
+    tokens = np.asarray(pair.continuation)
+    values = rows[np.arange(len(tokens)), tokens]
+    logprobs = values - logsumexp(rows, axis=1)
+    return Scored(tuple(map(float, logprobs)), tuple(map(bool, values >= rows.max(axis=1))))

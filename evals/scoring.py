@@ -15,7 +15,7 @@ from evals.prefill import read_prefill
 from evals.score_requests import Job, jobs_for
 
 TIMEOUT_SECONDS = 1800.0
-IN_FLIGHT = {"score": 2, "prompt_logprobs": 4, "logprob_start_len": 2, "echo": 4}
+IN_FLIGHT = {"context_logits": 1, "score": 2, "prompt_logprobs": 4, "logprob_start_len": 2, "echo": 4}
 Advance = Callable[[int], None]
 
 

@@ -61,7 +61,7 @@ def _attach_problems(
     parsed: PlanFile, entry: EnginePlan, engine: Engine, where: tuple[str | int, ...], quantized: Sequence[Quantization]
 ) -> Iterator[Problem]:
     if entry.attach is None:
-        if engine.probe:
+        if not engine.environments:
             what = f"engine '{entry.engine}' starts no server"
             yield parsed.problem((*where, "engine"), what, "add `attach: {url: …}`: the address of one that runs")
         return

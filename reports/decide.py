@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from evals.statistics import Estimate
@@ -58,6 +58,21 @@ def judge(cell: CellMetrics, limits: Limits) -> Judged:
         if reasons:
             return Judged(cell, verdict, "; ".join(reasons))
     return Judged(cell, "meets", "; ".join(why for _, why in known))
+
+
+def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
+    """A cell whose engine could not score it names one in which the very same checkpoint was scored."""
+    scored = {_checkpoint(one): one.cell.trial.name for one in judged if one.cell.accuracy or one.cell.perplexity_ratio}
+
+    def pointed(one: Judged) -> Judged:
+        there = scored.get(_checkpoint(one)) if one.cell.trial.scores == () else None
+        return replace(one, why=f"{one.why}; the same checkpoint was scored in '{there}'") if there else one
+
+    return tuple(pointed(one) for one in judged)
+
+
+def _checkpoint(one: Judged) -> object:
+    return (one.cell.trial.checkpoint or {}).get("key", one.cell.trial.key)
 
 
 def _check(name: str, estimate: Estimate | None, limit: float, *, at_least: bool) -> tuple[Verdict, str] | None:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from evals.record import Trial, read_trial
 from evals.statistics import Estimate
-from reports.decide import Answer, Judged, Limits, balance, decide, judge
+from reports.decide import Answer, Judged, Limits, balance, decide, judge, point_to_scored
 from reports.drift import drifts
 from reports.figures import draw, oriented, plots, save
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
@@ -48,7 +48,7 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial]) -> Results:
     baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
     limits = Limits(**about["limits"])
-    judged = tuple(judge(cell, limits) for cell in cells)
+    judged = point_to_scored([judge(cell, limits) for cell in cells])
     return Results(about, tuple(trials), cells, judged, decide(judged))
 
 

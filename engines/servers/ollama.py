@@ -1,17 +1,24 @@
-"""Ollama, attached to by its address: its own API, which knows text alone and no log-probabilities of a prompt."""
+"""Ollama, by its own API (https://github.com/ollama/ollama/blob/main/docs/api.md): text alone, and no log-probabilities
+of a prompt. Found on the PATH, in a container, or attached to.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
 
 import httpx
 
+from engines.environment import cache_folder
 from engines.process import ProcessFailed
 from engines.registry import engine
 from engines.spec import Device, Dialect, Launch, Serving
-from quant.spec import Scheme
+from quant.spec import Range, Scheme
+from quant.tensors import hash_file
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 600.0
+PART_BYTES = 1 << 24
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
@@ -34,9 +41,40 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
     return dialect, f"{told}; OLLAMA_NUM_PARALLEL is its own affair: 1 means that requests wait for each other"
 
 
+def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | int | float]:
+    """Give it our GGUF file, make a model of it, load that, and ask what it takes. Raises ProcessFailed."""
+    file = serving.checkpoint / "model.gguf"
+    digest = f"sha256:{hash_file(file)}"
+    settings = {"num_ctx": serving.max_model_len, "num_thread": serving.threads}
+    with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS) as client:
+        if client.head(f"/api/blobs/{digest}").status_code != 200:
+            _said(client.post(f"/api/blobs/{digest}", content=_parts(file)), "take the GGUF file", 201)
+        wanted = {"model": dialect.model, "files": {file.name: digest}, "parameters": settings, "stream": False}
+        _said(client.post("/api/create", json=wanted), "make a model of it")
+        _said(client.post("/api/generate", json={"model": dialect.model, "stream": False}), "load it")
+        version = _said(client.get("/api/version"), "tell its version")["version"]
+        running = _said(client.get("/api/ps"), "tell what runs")["models"]
+    facts: dict[str, str | int | float] = {"version": version, "dtype": "float16"}
+    for one in running:
+        facts |= {"loaded_bytes": int(one["size"]), "loaded_device_bytes": int(one.get("size_vram", 0))}
+    return facts
+
+
+def _parts(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as content:
+        while part := content.read(PART_BYTES):
+            yield part
+
+
+def _said(answer: httpx.Response, what: str, wanted: int = 200) -> Any:
+    if answer.status_code != wanted:
+        raise ProcessFailed(f"Ollama did not {what}: HTTP {answer.status_code}: {answer.text[:300]}")
+    return answer.json() if answer.content else None
+
+
 @engine(
     "ollama",
-    environments={},
+    environments={"cpu": "ollama", "cuda": "ollama"},
     dialect=Dialect(
         prompt_logprobs="none",
         chunk_tokens="one",
@@ -49,7 +87,16 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
     ),
     unsupported=unsupported,
     probe=probe,
+    prepare=make_model,
 )
-def ollama(serving: Serving) -> Launch:
-    """Ollama's own API on a model made of one of our GGUF files (`attach:`); accuracy: see llama_cpp."""
-    raise ProcessFailed(f"Ollama must run already, with a model of {serving.checkpoint}: give its address by `attach:`")
+def ollama(serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8) -> Launch:
+    """Ollama's own API on a model made of one of our GGUF files; accuracy: see llama_cpp with the same file."""
+    variables = {
+        "OLLAMA_HOST": f"127.0.0.1:{serving.port}",
+        "OLLAMA_MODELS": str(cache_folder() / "ollama"),
+        "OLLAMA_NUM_PARALLEL": str(parallel),  # 1 by default: requests would wait for each other
+        "OLLAMA_CONTEXT_LENGTH": str(serving.max_model_len),
+        "OLLAMA_KEEP_ALIVE": "-1",
+        "OLLAMA_MAX_LOADED_MODELS": "1",
+    }
+    return Launch(("serve",), variables)

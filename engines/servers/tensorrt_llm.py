@@ -1,46 +1,86 @@
-"""NVIDIA TensorRT-LLM by `trtllm-serve`, which speaks OpenAI's completions and refuses fields that it does not know."""
+"""NVIDIA TensorRT-LLM by `trtllm-serve`, which speaks OpenAI's completions and refuses fields that it does not know.
+
+Sources: its docs/source/commands/trtllm-serve, tensorrt_llm/serve/openai_protocol.py.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
+import httpx
+import yaml
+
+from engines.environment import cache_folder
 from engines.parallel import Ways, refused
 from engines.registry import engine
 from engines.spec import Device, Dialect, Launch, Serving
-from quant.spec import Range, Scheme
+from quant.spec import Range, Scheme, digest
+
+TIMEOUT_SECONDS = 60.0
+MODELOPT = ("fp8", "NVFP4", "int4")  # W4A16_AWQ and W4A8_AWQ are int4
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
-    """Its PyTorch backend (1.x): unquantized, and FP8 with per-token scales; it would take INT8 W8A8 for FP8."""
-    if format not in ("safetensors", "compressed-tensors"):
+    """Its PyTorch backend (1.x): unquantized, FP8 with per-token scales, ModelOpt's own; INT8 it would take for FP8."""
+    if format not in ("safetensors", "compressed-tensors", "modelopt"):
         return f"tensorrt_llm does not load the format {format} here"
     if device.kind == "cpu":
         return "tensorrt_llm needs an NVIDIA GPU"
+    if format == "modelopt":
+        return None if scheme.weights in MODELOPT else f"tensorrt_llm does not read ModelOpt's {scheme.label}"
     if scheme.unquantized or (scheme.weights == "fp8" and not scheme.static_activations and not scheme.kv_cache):
         return None
     return f"tensorrt_llm does not read {scheme.label} from compressed-tensors (ModelOpt's formats are what it reads)"
 
 
+def kv_facts(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | int | float]:
+    """KV capacity from its JSON metrics: statistics of the steps since they were read last, if they are kept."""
+    body = {"model": dialect.model, "prompt": [1, 2], "max_tokens": 1}
+    httpx.post(url + dialect.completions, json=body, timeout=TIMEOUT_SECONDS)
+    answer = httpx.get(url + "/metrics", timeout=TIMEOUT_SECONDS)
+    steps = answer.json() if answer.status_code == 200 else []
+    caches = [one["kvCacheStats"] for one in steps if one.get("kvCacheStats")]
+    return {"kv_cache_tokens": caches[-1]["maxNumBlocks"] * caches[-1]["tokensPerBlock"]} if caches else {}
+
+
 @engine(
     "tensorrt_llm",
     environments={"cuda": "tensorrt-llm"},
-    dialect=Dialect(prompt_logprobs="none", chunk_tokens="usage", metrics="/prometheus/metrics"),
+    dialect=Dialect(prompt_logprobs="context_logits", chunk_tokens="usage", metrics=None, prompt_lists=False),
     unsupported=unsupported,
     refused=refused,
+    prepare=kv_facts,
 )
 def tensorrt_llm(
     serving: Serving,
     *,
     free_gpu_memory_fraction: Annotated[float, Range(0.05, 1.0)] = 0.9,
     max_batch_size: Annotated[int, Range(1, 4096)] = 64,
+    block_reuse: bool = False,
+    iteration_statistics: bool = False,
     tensor_parallel: Ways = 1,
     pipeline_parallel: Ways = 1,
 ) -> Launch:
-    """TensorRT-LLM's own server (`trtllm-serve`, on the PATH, in a container, or attached); no accuracy by it."""
+    """TensorRT-LLM's own server (`trtllm-serve`, on the PATH, in a container, or attached), block reuse off."""
+    settings = {
+        "kv_cache_config": {"enable_block_reuse": block_reuse, "free_gpu_memory_fraction": free_gpu_memory_fraction},
+        "enable_iter_perf_stats": iteration_statistics,
+    }
     command = (
         str(serving.checkpoint), "--host", "127.0.0.1", "--port", str(serving.port), "--backend", "pytorch",
         "--max_seq_len", str(serving.max_model_len), "--max_batch_size", str(max_batch_size),
         "--tp_size", str(tensor_parallel), "--pp_size", str(pipeline_parallel),
-        "--kv_cache_free_gpu_memory_fraction", str(free_gpu_memory_fraction),
+        "--extra_llm_api_options", str(_written(settings)),
     )  # fmt: skip
     return Launch(command, {"HF_HUB_OFFLINE": "1"}, ready_timeout_seconds=1800)
+
+
+def _written(settings: dict[str, Any]) -> Path:
+    """The settings that have no argument of their own, as a file: block reuse is on by default, and repeats and context
+    logits would come from it.
+    """
+    file = cache_folder() / "tensorrt-llm" / f"{digest(settings)[:16]}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return file

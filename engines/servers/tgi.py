@@ -1,26 +1,43 @@
 """Hugging Face Text Generation Inference, by its own API. In maintenance since December 2025.
 
-Its `--quantize` is not offered: what it quantizes while it loads would be timed under the unquantized model's name. It
-knows quantized checkpoints by their configuration.
+It knows quantized checkpoints by their configuration; `quantize` forces a reader for one. What would quantize while it
+loads is refused: it would be timed under the unquantized model's name.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from engines.parallel import Ways, refused
+from engines import parallel
+from engines.parallel import Ways
 from engines.registry import engine
 from engines.spec import Device, Dialect, Launch, Serving
 from quant.spec import Range, Scheme
 
+WHILE_LOADING = ("eetq", "bitsandbytes", "bitsandbytes-nf4", "bitsandbytes-fp4", "fp8")
+Quantize = Literal[
+    "", "awq", "gptq", "marlin", "exl2", "compressed-tensors",
+    "eetq", "bitsandbytes", "bitsandbytes-nf4", "bitsandbytes-fp4", "fp8",
+]  # fmt: skip
+
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
     """What its launcher recognises by the checkpoint's own configuration (its docs/source/conceptual/quantization)."""
-    if format not in ("safetensors", "compressed-tensors"):
+    if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "bitsandbytes"):
         return f"tgi does not load the format {format} here"
     if scheme.weights.startswith(("NVFP4", "MXFP4")):
         return f"tgi has no kernel for {scheme.weights}"
     return None
+
+
+def refused(options: Mapping[str, Any], device: Device) -> str | None:
+    """Quantizing behind a method's back, and what its launcher takes only apart."""
+    if options["quantize"] in WHILE_LOADING:
+        return f"tgi's quantize {options['quantize']} would quantize while it loads; use a method, which is named"
+    if options["quantize"] and options["dtype"] != "auto":
+        return "tgi takes `quantize` or `dtype`, not both"
+    return parallel.refused(options, device)
 
 
 @engine(
@@ -43,6 +60,8 @@ def tgi(
     serving: Serving,
     *,
     dtype: Literal["auto", "float16", "bfloat16"] = "auto",
+    quantize: Quantize = "",
+    kv_cache_dtype: Literal["auto", "fp8_e4m3fn", "fp8_e5m2"] = "auto",
     cuda_memory_fraction: Annotated[float, Range(0.05, 1.0)] = 0.9,
     max_concurrent_requests: Annotated[int, Range(1, 4096)] = 128,
     tensor_parallel: Ways = 1,
@@ -54,6 +73,8 @@ def tgi(
         "--max-concurrent-requests", str(max_concurrent_requests), "--num-shard", str(tensor_parallel),
         "--cuda-memory-fraction", str(cuda_memory_fraction), "--enable-prefill-logprobs", "--disable-grammar-support",
         *(("--dtype", dtype) if dtype != "auto" else ()),
+        *(("--quantize", quantize) if quantize else ()),
+        *(("--kv-cache-dtype", kv_cache_dtype) if kv_cache_dtype != "auto" else ()),
     )  # fmt: skip
     variables = {
         "API_KEY": serving.api_key,

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -29,8 +31,17 @@ HALF = 44  # a token that ends inside a UTF-8 character
 TEXTS = ("x", "é", "\u2028", "日本", '"', "\n", " ")
 
 
-def logprob(previous: int, token: int) -> float:
+def logit(previous: int, token: int) -> float:
     return -((previous * 7 + token * 3) % 11 + 1) / 4
+
+
+@cache
+def _log_sum(previous: int) -> float:
+    return math.log(sum(math.exp(logit(previous, token)) for token in range(VOCABULARY)))
+
+
+def logprob(previous: int, token: int) -> float:
+    return logit(previous, token) - _log_sum(previous)
 
 
 def best(previous: int, asked: Sequence[int] = ()) -> int:
@@ -112,6 +123,8 @@ class Handler(BaseHTTPRequestHandler):
         if isinstance(body["prompt"][0], list):
             return self._json({"choices": [{"index": i, "text": "x"} for i in range(len(body["prompt"]))]})
         choice = {"index": 0, "text": "the capital is", **(self._echo(body) if body.get("echo") else {})}
+        if body.get("return_context_logits"):
+            choice["context_logits"] = self._context_logits(body["prompt"])
         counts = {} if self.behaviour == "uncounted" else {"usage": self._usage(body, body["max_tokens"])}
         return self._json({"choices": [choice], **counts})
 
@@ -192,6 +205,13 @@ class Handler(BaseHTTPRequestHandler):
         for value, before, token in zip(self._line(prompt), prompt, prompt[1:], strict=False):
             entries.append({str(token): {"logprob": value, "rank": 1 if token == best(before, [token]) else 5}})
         return entries
+
+    def _context_logits(self, prompt: list[int]) -> list[list[float]] | None:
+        """One row for each token of the prompt."""
+        if self.behaviour == "ignored":
+            return None
+        before = [prompt[0], *prompt[:-1]] if self.behaviour == "shifted" else prompt
+        return [[logit(token, other) for other in range(VOCABULARY)] for token in before]
 
     def _echo(self, body: dict[str, Any]) -> dict[str, Any]:
         if self.behaviour == "ignored":

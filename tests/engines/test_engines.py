@@ -28,21 +28,25 @@ def test_its_environments_exist(one: Engine) -> None:
 
 
 @pytest.mark.parametrize("device", [AVX2, H100])
-def test_it_listens_on_loopback_with_the_key(one: Engine, device: Device, tmp_path: Path) -> None:
-    if one.probe:
+def test_it_listens_on_loopback_with_the_key(
+    one: Engine, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not one.environments:
         return  # it starts nothing
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path))
     defaults = {option.name: option.default for option in one.options}
     launch = one.launch(Serving(tmp_path, 4321, "the-key", device, 2, 2050), **defaults)
-    text = " ".join(launch.command)
+    text = " ".join([*launch.command, launch.environment.get("OLLAMA_HOST", "")])
     assert "4321" in text
-    assert str(tmp_path) in text
+    assert str(tmp_path) in text or one.prepare  # what is made ready over HTTP needs no file on the command line
     assert "0.0.0.0" not in text
     ours = ("engines.thin.", "engines.llama_app", "engines.triton_app")  # they know no other host
-    assert any(word in text for word in ("--host 127.0.0.1", "--hostname 127.0.0.1", *ours))
+    assert any(word in text for word in ("--host 127.0.0.1", "--hostname 127.0.0.1", " 127.0.0.1:4321", *ours))
     assert "the-key" not in text  # a command line can be read by every user of the machine
-    if one.name != "tensorrt_llm":  # trtllm-serve knows no key: loopback is all that guards it
+    if one.name not in ("tensorrt_llm", "ollama"):  # they know no key: loopback is all that guards them
         assert "the-key" in launch.environment.values()
-    assert "2050" in text or "2057" in text  # SGLang keeps 7 tokens of its context free
+    told = [text, launch.environment.get("OLLAMA_CONTEXT_LENGTH", "")]
+    assert any("2050" in one or "2057" in one for one in told)  # SGLang keeps 7 tokens of its context free
 
 
 def test_some_method_makes_a_baseline_that_it_loads(one: Engine) -> None:
@@ -55,7 +59,7 @@ def test_some_method_makes_a_baseline_that_it_loads(one: Engine) -> None:
 
 
 def test_a_strange_format_is_refused(one: Engine) -> None:
-    if one.probe:
+    if not one.environments:
         return  # what an attached server loads is its own affair
     said = str(one.unsupported(Scheme("int4"), "strange", AVX2))
     assert "strange" in said
@@ -104,6 +108,40 @@ def test_one_vocabulary_for_many_gpus(name: str, tmp_path: Path) -> None:
     text = " ".join(one.launch(Serving(tmp_path, 4321, "the-key", H100, 2, 2050), **options).command)
     words = {"vllm": "--tensor-parallel-size 2", "sglang": "--tp-size 2"}
     assert words[name] in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"quantize": "bitsandbytes-nf4"}, "would quantize while it loads; use a method"),
+        ({"quantize": "gptq", "dtype": "float16"}, "`quantize` or `dtype`, not both"),
+        ({"quantize": "gptq"}, None),
+        ({}, None),
+    ],
+)
+def test_what_tgi_is_not_asked_for(changed: dict[str, str], words: str | None, tmp_path: Path) -> None:
+    one = engines_by_name()["tgi"]
+    options = {option.name: option.default for option in one.options} | changed
+    said = one.refused(options, H100)
+    assert (said is None) if words is None else (words in str(said))
+    command = " ".join(one.launch(Serving(tmp_path, 4321, "k", H100, 2, 2050), **options).command)
+    assert ("--quantize" in command) == ("quantize" in changed)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "format", "device", "words"),
+    [
+        (Scheme("fp8", "fp8", static_activations=True), "modelopt", H100, None),
+        (Scheme("NVFP4", "nvfp4", 16), "modelopt", H100, None),
+        (Scheme("int8", "int8"), "modelopt", H100, "does not read ModelOpt's W8A8-int8"),
+        (Scheme("int8", "int8"), "compressed-tensors", H100, "ModelOpt's formats are what it reads"),
+        (Scheme("fp8", "fp8"), "compressed-tensors", H100, None),
+        (Scheme("fp8", "fp8"), "compressed-tensors", AVX512, "needs an NVIDIA GPU"),
+    ],
+)
+def test_what_tensorrt_llm_reads(scheme: Scheme, format: str, device: Device, words: str | None) -> None:
+    said = engines_by_name()["tensorrt_llm"].unsupported(scheme, format, device)
+    assert (said is None) if words is None else (words in str(said))
 
 
 def test_vllm_on_cpu_has_no_fp8_kv_cache() -> None:

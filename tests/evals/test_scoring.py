@@ -12,6 +12,7 @@ from evals.ask import ScoringFailed
 from evals.pairs import Pair, Scored
 from evals.score_requests import Job
 from evals.scoring import score
+from tests.engines.emulator import best, logprob
 from tests.engines.fake import CPU, HERE, fake_engine
 
 
@@ -26,8 +27,9 @@ def _endpoint(
 
 def _expected(pair: Pair) -> Scored:
     line = [pair.context[-1], *pair.continuation]
-    values = tuple(-((a * 7 + b * 3) % 11 + 1) / 4 for a, b in zip(line, line[1:], strict=False))
-    return Scored(values, tuple(value > -0.5 for value in values))
+    steps = list(zip(line, line[1:], strict=False))
+    greedy = tuple(best(before, [token]) == token for before, token in steps)
+    return Scored(tuple(logprob(before, token) for before, token in steps), greedy)
 
 
 def _pairs() -> list[Pair]:
@@ -35,11 +37,13 @@ def _pairs() -> list[Pair]:
     return [*shared, Pair((9,), (8,)), Pair(tuple(range(700)), (1, 2)), Pair(tuple(range(700)), (3,)), *shared[:2]]
 
 
-@pytest.mark.parametrize("kind", ["score", "prompt_logprobs", "logprob_start_len", "forcing"])
+@pytest.mark.parametrize("kind", ["score", "prompt_logprobs", "logprob_start_len", "forcing", "context_logits"])
 def test_scores_come_back_in_order(tmp_path: Path, kind: PromptLogprobs) -> None:
     done: list[int] = []
     with _endpoint(tmp_path, kind) as endpoint:
-        assert score(endpoint, _pairs(), done.append) == [_expected(pair) for pair in _pairs()]
+        for one, pair in zip(score(endpoint, _pairs(), done.append), _pairs(), strict=True):
+            assert one.logprobs == pytest.approx(_expected(pair).logprobs, abs=1e-12)
+            assert one.greedy == _expected(pair).greedy
     assert sum(done) == len(_pairs())
 
 

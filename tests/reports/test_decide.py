@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from evals.record import Trial
-from reports.decide import Limits, decide, judge
+from reports.decide import Limits, decide, judge, point_to_scored
 from reports.metrics import cell_metrics
 from tests.reports.made import trial
 
@@ -28,6 +30,17 @@ def test_a_cell_at_chance_never_wins() -> None:
     answer = decide(_judge(BASE, trial("garbage", 900, 0.1, 20, 2.0)))
     assert answer.chosen is not None
     assert answer.chosen.cell.trial.method == "none"
+
+
+def test_a_cell_that_could_not_be_scored_names_where_its_file_was() -> None:
+    file = {"key": "k", "spec": {"scheme": {"weights": "Q4_K_M"}}}
+    there = replace(trial("gguf", 20, 1.0, 80, engine="llama_cpp"), checkpoint=file)
+    silent = replace(trial("gguf", 30, 1.0, 80, engine="ollama"), checkpoint=file, scores=(), perplexities=())
+    other = replace(silent, checkpoint={**file, "key": "another"})
+    scored, same, alone = point_to_scored(_judge(there, silent, other))
+    assert same.why.endswith("gives no log-probabilities; the same checkpoint was scored in 'gguf · llama_cpp'")
+    assert "the same checkpoint" not in alone.why
+    assert "the same checkpoint" not in scored.why
 
 
 def test_an_undecided_limit_is_said() -> None:

