@@ -31,6 +31,7 @@ PROGRAMS = {
     "tgi": "text-generation-launcher",
     "tensorrt-llm": "trtllm-serve",
     "ollama": "ollama",
+    "tritonserver": "tritonserver",
 }  # not built here: found, or in an image
 CONTAINER_TOOLS = ("docker", "podman")
 Say = Callable[[str], None]
@@ -72,15 +73,20 @@ def known_environments() -> list[str]:
     return sorted(path.stem for path in PINS_FOLDER.glob("*.txt"))
 
 
-def resolve(name: str, stand_in: Mapping[str, str] | None = None) -> Environment:
-    """The environment called `name`, not built yet; `stand_in` is {"python": path} or {"image": reference}."""
+def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment:
+    """The environment called `name`, not built yet.
+
+    `stand_in` is {"python": path}, or {"image": reference} with "mounts" and "gpus" where they are given.
+    """
     if stand_in and "python" in stand_in:
         python = stand_in["python"]
         if shutil.which(python) is None:
             raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
         return Environment(name, f"python:{python}", (python,))
     if stand_in and "image" in stand_in:
-        return Environment(name, f"image:{stand_in['image']}", _container(name, stand_in["image"]))
+        more = {key: stand_in[key] for key in ("mounts", "gpus") if stand_in.get(key)}
+        identity = f"image:{stand_in['image']}" + (f" {digest(more)}" if more else "")
+        return Environment(name, identity, _container(name, stand_in))
     if name in PROGRAMS:
         return _program(name)
     pins = PINS_FOLDER / f"{name}.txt"
@@ -109,23 +115,25 @@ def _python_version() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def _container(name: str, image: str) -> tuple[str, ...]:
+def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
+    image = given["image"]
     tool = next((one for one in CONTAINER_TOOLS if shutil.which(one)), None)
     if tool is None:
         raise EnvironmentFailed(f"environment '{name}': image {image} needs docker or podman, and neither is installed")
-    mounts = [f"--volume={ROOT}:{ROOT}:ro", f"--volume={cache_folder()}:{cache_folder()}"]
-    gpus = ["--gpus=all"] if shutil.which("nvidia-smi") else []
+    mounts = [f"{ROOT}:{ROOT}:ro", f"{cache_folder()}:{cache_folder()}", *given.get("mounts", [])]
     return (
-        tool,
-        "run",
-        "--rm",
-        "--init",
-        "--network=host",
-        *gpus,
-        *mounts,
-        f"--entrypoint={PROGRAMS.get(name, 'python3')}",
-        image,
-    )
+        tool, "run", "--rm", "--init", "--network=host", *_gpus(tool, given.get("gpus")),
+        *(f"--volume={mount}" for mount in mounts), f"--entrypoint={PROGRAMS.get(name, 'python3')}", image,
+    )  # fmt: skip
+
+
+def _gpus(tool: str, numbers: Sequence[int] | None) -> list[str]:
+    """Docker's own option, whose list wants quotes of its own, or podman's names by the Container Device Interface."""
+    if numbers is None and shutil.which("nvidia-smi") is None:
+        return []
+    if tool == "podman":
+        return [f"--device=nvidia.com/gpu={one}" for one in (["all"] if numbers is None else numbers)]
+    return ["--gpus=all" if numbers is None else f'--gpus="device={",".join(map(str, numbers))}"']
 
 
 def asked_for(environment: Environment) -> list[str]:

@@ -13,9 +13,9 @@ from typing import Any, Literal
 PromptLogprobs = Literal[
     "score", "prompt_logprobs", "logprob_start_len", "echo", "prefill", "forcing", "context_logits", "none"
 ]
-Form = Literal["openai", "kserve", "tgi", "ollama"]
+Form = Literal["openai", "kserve", "text_input", "tgi", "ollama"]
 Prompts = Literal["ids", "text"]
-ChunkTokens = Literal["usage", "timings", "index", "one"]
+ChunkTokens = Literal["usage", "timings", "index", "added", "one"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,13 @@ class Dialect:
     `return_context_logits` (tokens × vocabulary as JSON: exact and heavy), "none": accuracy cannot be measured there.
     `form`: how a completion is asked for and answered: "openai" is `/v1/completions`, its streams end with `[DONE]`;
     "kserve" is the generate extension of KServe's protocol, flat tensors by name, its streams end with the connection;
+    "text_input" is the same extension with the tensors of Triton's vLLM backend;
     "tgi" is TGI's `/generate` and `/generate_stream`, "ollama" Ollama's `/api/generate` in lines of JSON.
     `prompts`: "ids" are token ids; "text" is all that some servers take: then the text must give exactly those ids.
     `completions`, `streams` (None: the same) and `scores` are the paths.
     `chunk_tokens`: how a streamed chunk tells the tokens so far: "usage" (`continuous_usage_stats`), "timings"
-    (llama-server's `timings_per_token`), "index" (TGI numbers its tokens), or "one" a chunk, which is checked against
-    the count at the end.
+    (llama-server's `timings_per_token`), "index" (TGI numbers its tokens), "added" (those of this chunk), or "one" a
+    chunk, which is checked against the count at the end.
     `ignore_eos`: the field of that name is known; without it an answer may end early, which is no result.
     `model`: what requests call the model.
     `prompt_lists`: one request may bring several prompts of token ids.

@@ -19,6 +19,7 @@ from evals.pairs import Pair, Scored
 from evals.wire import completion_body
 
 IN_FLIGHT = 4
+FIRST_TOKENS = 8
 HINT = "its launcher needs --enable-prefill-logprobs"
 
 
@@ -42,10 +43,24 @@ async def _score(client: httpx.AsyncClient, endpoint: Endpoint, pair: Pair) -> S
     ids = [*pair.context, *pair.continuation]
     told = await _generate(client, endpoint, ids, 1, decoder_input_details=True)
     logprobs = prompt_logprobs(pair, told)
-    best = await _generate(client, endpoint, list(pair.context), len(pair.continuation))
-    likely = [token["id"] for token in best["tokens"]]
-    agrees = [list(pair.continuation[: n + 1]) == likely[: n + 1] for n in range(len(pair.continuation))]
-    return Scored(logprobs, tuple(agrees))
+    agreed = await _agreed(client, endpoint, pair)
+    return Scored(logprobs, tuple(n < agreed for n in range(len(pair.continuation))))
+
+
+async def _agreed(client: httpx.AsyncClient, endpoint: Endpoint, pair: Pair) -> int:
+    """How many of the continuation's tokens the server would generate itself before it takes another one.
+
+    Mostly none or all of a few, so few are generated first; a whole window of text need never be.
+    """
+    wanted, count = list(pair.continuation), FIRST_TOKENS
+    while True:
+        count = min(count, len(wanted))
+        made = await _generate(client, endpoint, list(pair.context), count)
+        likely = [token["id"] for token in made["tokens"]]
+        agreed = next((n for n, (a, b) in enumerate(zip(likely, wanted, strict=False)) if a != b), len(likely))
+        if agreed < count or count == len(wanted):
+            return agreed
+        count *= 8
 
 
 def prompt_logprobs(pair: Pair, details: Mapping[str, Any]) -> tuple[float, ...]:

@@ -48,7 +48,8 @@ class Stream:
         if piece.prompt_tokens is not None:
             self.prompt_tokens = piece.prompt_tokens
         if not piece.closing:  # a chunk that does not say how many tokens it holds brings one if it brings text
-            so_far = piece.so_far if piece.so_far is not None else self.tokens + (1 if piece.text else 0)
+            added = piece.added if piece.added is not None else 1 if piece.text else 0
+            so_far = piece.so_far if piece.so_far is not None else self.tokens + added
             if so_far > self.tokens:
                 self.chunks.append((now, so_far))
             self.tokens = so_far
@@ -69,7 +70,7 @@ async def read_stream(response: httpx.Response, stream: Stream, clock: Callable[
         except ValueError as error:
             raise StreamBroken(f"an event is not JSON: {data[:100]!r}") from error
         stream.take(payload, now)
-    if form != "kserve" and not stream.ended:
+    if form not in ("kserve", "text_input") and not stream.ended:
         marker = "[DONE]" if form == "openai" else "(an event with the counts)"
         raise StreamBroken(f"the stream ended without its end marker {marker}")
 

@@ -2,8 +2,8 @@
 
 Forms: OpenAI's `/v1/completions`; the generate extension of KServe's protocol as Triton has it
 (https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_generate.md), with the tensors of
-our model repository (`engines/thin/triton_model.py`); TGI's own API (its `docs/openapi.json`); Ollama's
-(https://github.com/ollama/ollama/blob/main/docs/api.md).
+our model repository (`engines/thin/triton_model.py`) or those of Triton's vLLM backend; TGI's own API (its
+`docs/openapi.json`); Ollama's (https://github.com/ollama/ollama/blob/main/docs/api.md).
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from evals.tokenizer import added_ids, load_tokenizer, ordinary_ids, text_of, wo
 class Piece:
     """One event of a stream. None where the event does not tell.
 
-    `so_far`: the tokens up to this chunk, where chunks tell it; `counted`: the server's count of output tokens.
+    `so_far`: the tokens up to this chunk, where chunks tell it, or `added`: those of this one alone; `counted`: the
+    server's count of output tokens.
     `closing`: the event brings no text, only counts. `last`: no other follows.
     """
 
@@ -36,6 +37,7 @@ class Piece:
     closing: bool = False
     last: bool = False
     error: str | None = None
+    added: int | None = None
 
 
 @cache
@@ -79,6 +81,11 @@ def completion_body(
     body: dict[str, Any]
     if dialect.form == "kserve":
         body = {"prompt": prompt, "max_tokens": max_tokens, "ignore_eos": ignore_eos, "stream": stream}
+    elif dialect.form == "text_input":
+        sampling = {"max_tokens": max_tokens, "temperature": 0, "ignore_eos": ignore_eos}
+        counts = {"return_num_input_tokens": True, "return_num_output_tokens": True}
+        body = {"text_input": prompt, "stream": stream, "sampling_parameters": json.dumps(sampling), **counts}
+        body["exclude_input_in_output"] = True
     elif dialect.form == "tgi":
         body = {"inputs": prompt, "parameters": {"max_new_tokens": max_tokens, "do_sample": False, "details": True}}
     elif dialect.form == "ollama":  # raw: else it puts the prompt into its chat template
@@ -103,7 +110,7 @@ def _openai_body(
 
 def completion_text(dialect: Dialect, answer: Mapping[str, Any]) -> str:
     """The text of an answer that was not streamed. Raises KeyError or IndexError where there is none."""
-    names = {"kserve": "text", "tgi": "generated_text", "ollama": "response"}
+    names = {"kserve": "text", "text_input": "text_output", "tgi": "generated_text", "ollama": "response"}
     text: str = answer["choices"][0]["text"] if dialect.form == "openai" else answer[names[dialect.form]]
     return text
 
@@ -113,7 +120,10 @@ def read_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
     if "error" in payload:
         error = payload["error"]
         return Piece(error=str(error.get("message", error) if isinstance(error, dict) else error)[:300])
-    read = {"openai": _openai_event, "kserve": _kserve_event, "tgi": _tgi_event, "ollama": _ollama_event}
+    read = {
+        "openai": _openai_event, "kserve": _kserve_event, "text_input": _text_input_event, "tgi": _tgi_event,
+        "ollama": _ollama_event,
+    }  # fmt: skip
     return read[dialect.form](dialect, payload)
 
 
@@ -130,6 +140,11 @@ def _openai_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
 def _kserve_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
     count = int(payload["completion_tokens"])
     return Piece(payload["text"], count, count, int(payload["prompt_tokens"]))
+
+
+def _text_input_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
+    added = int(payload["num_output_tokens"])
+    return Piece(payload["text_output"], added=added, prompt_tokens=int(payload["num_input_tokens"]))
 
 
 def _tgi_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:

@@ -49,7 +49,7 @@ class Sweep:
         windows = [self.plan.window_tokens, *(one.window_tokens for one in self.plan.perplexity)]
         return max(*windows, longest) + 2
 
-    def stand_in(self, environment: str) -> dict[str, str] | None:
+    def stand_in(self, environment: str) -> dict[str, Any] | None:
         given = self.plan.environments.get(environment)
         return given.model_dump(exclude_none=True) if given else None
 

@@ -114,6 +114,8 @@ def baseline_problems(
 
 def unsupported(one: Quantization, choice: EngineChoice, device: Device) -> str | None:
     """Why this pair cannot work on this device, or None. What an attached server loads is its own affair."""
+    if reason := one.method.unsupported(device.kind):
+        return reason
     if choice.attached:
         return None
     if not choice.environment:

@@ -118,15 +118,23 @@ class LimitsPlan(Part):
 
 
 class StandIn(Part):
-    """What replaces an environment: an interpreter or a container image that has its packages."""
+    """What replaces an environment: an interpreter or a container image that has its packages.
+
+    A container sees the checkout (read-only) and the cache folder; `mounts` adds others ("/here:/there:ro"). `gpus` are
+    the numbers of those that it is given; all of them by default.
+    """
 
     python: str | None = None
     image: str | None = None
+    mounts: list[Annotated[str, Field(pattern=r"^/[^:]*:/[^:]*(:ro|:rw)?$")]] = Field(default_factory=list)
+    gpus: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one(self) -> StandIn:
         if (self.python is None) == (self.image is None):
             raise ValueError("give exactly one of `python` and `image`")
+        if self.image is None and (self.mounts or self.gpus is not None):
+            raise ValueError("`mounts` and `gpus` are a container's: give them with `image`")
         return self
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from engines.environment import Environment, asked_for, cache_folder
+from engines.environment import Environment, asked_for, cache_folder, known_environments
 from engines.process import ROOT, ProcessFailed, running, tail, wait
 from flows.cells import Quantization
 from flows.sources import Model, calibration_text, write_calibration
@@ -63,11 +63,16 @@ def make_job(model: Model, one: Quantization, environment: Environment, *, text:
         samples, length, seed = one.calibration
         content, sha256 = calibration_text(text, base)
         calibration = CalibrationSpec(text, sha256, samples, length, seed)
-    tools = [ROOT / "quant" / "tools" / name for name in (f"{one.method.environment}.py", "tokenizer.py")]
-    code = [hash_file(file) for file in (Path(one.method.file), *tools) if file.exists()]
+    code = [hash_file(file) for file in (Path(one.method.file), *_tools(one.method.environment))]
     given = {**one.parameters, **contents(one.stored)}
     key = digest([model.content_sha256, one.method.name, given, calibration, environment.identity, code, threads])
     return Job(model, one, environment, threads, calibration, content, key)
+
+
+def _tools(environment: str) -> list[Path]:
+    """The files of `quant/tools` that a method of this environment may call: its own and those of no environment."""
+    others = set(known_environments()) - {environment}
+    return [file for file in sorted((ROOT / "quant" / "tools").glob("*.py")) if file.stem not in others]
 
 
 def finished(job: Job) -> Checkpoint | None:

@@ -24,8 +24,13 @@ MODELOPT = {
     "FP8_PER_CHANNEL_PER_TOKEN": Scheme("fp8", "fp8"),
     "NVFP4": Scheme("NVFP4", "nvfp4", 16),
     "W4A16_NVFP4": Scheme("NVFP4A16", "float16", 16),
-    "W8A8_SQ_PER_CHANNEL": Scheme("int8", "int8"),
-    "INT8_SQ": Scheme("int8", "int8"),
+    "W8A8_SQ_PER_CHANNEL": Scheme("int8", "int8", static_activations=True),
+    "INT8_SQ": Scheme("int8", "int8", static_activations=True),
+}
+TORCHAO = {
+    "Int8WeightOnlyConfig": Scheme("int8", "float16"),
+    "Int8DynamicActivationInt8WeightConfig": Scheme("int8", "int8"),
+    "Float8WeightOnlyConfig": Scheme("fp8", "float16"),
 }
 
 
@@ -86,13 +91,18 @@ def _read_json(file: Path) -> dict[str, Any]:
 def quantization_settings(folder: Path, config: Settings) -> Settings:
     """`quantization_config`, or what AutoGPTQ and ModelOpt write into files of their own; empty if not quantized."""
     if config.get("quantization_config"):
-        return dict(config["quantization_config"])
+        return {**_modelopt_file(folder), **config["quantization_config"]}
     if (folder / "quantize_config.json").exists():
         return {"quant_method": "gptq", **_read_json(folder / "quantize_config.json")}
-    if (folder / "hf_quant_config.json").exists():
-        inner = _read_json(folder / "hf_quant_config.json").get("quantization", {})
-        return {"quant_method": "modelopt", **inner}
-    return {}
+    return _modelopt_file(folder)
+
+
+def _modelopt_file(folder: Path) -> Settings:
+    """What ModelOpt says in a file of its own, the group size among it."""
+    if not (folder / "hf_quant_config.json").exists():
+        return {}
+    inner = _read_json(folder / "hf_quant_config.json").get("quantization", {})
+    return {"quant_method": "modelopt", **inner}
 
 
 def _compressed_tensors(settings: Settings) -> Scheme:
@@ -152,9 +162,16 @@ def _modelopt(settings: Settings) -> Scheme:
 
 
 def _torchao(settings: Settings) -> Scheme:
+    """Transformers writes {"default": {"_type": the configuration's class, "_data": its fields}}."""
     kind = settings.get("quant_type", {})
-    inner = kind.get("default", {}) if isinstance(kind, Mapping) else {}
-    return Scheme(str(inner.get("_type", kind if isinstance(kind, str) else "torchao")).removesuffix("Config"))
+    told = kind.get("default", {}) if isinstance(kind, Mapping) else {}
+    name, data = str(told.get("_type", kind)), told.get("_data", {})
+    if name == "IntxWeightOnlyConfig":
+        size = data.get("granularity", {}).get("_data", {}).get("group_size")
+        bits = str(data.get("weight_dtype", {}).get("_data", "int8")).removeprefix("torch.")
+        symmetric = data.get("mapping_type", {}).get("_data") != "ASYMMETRIC"
+        return Scheme(bits, "float16", _group_size(size), symmetric)
+    return TORCHAO.get(name, Scheme(f"torchao-{name}"))
 
 
 def _group_size(value: Any) -> int | None:

@@ -10,7 +10,7 @@ import pkgutil
 import sys
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -20,6 +20,7 @@ from quant.spec import Scheme, Stored
 
 ENTRY_POINT_GROUP = "bitfrontier.methods"
 SchemeOf = Callable[[Mapping[str, Any]], Scheme]
+Unsupported = Callable[[str], str | None]
 FormatOf = Callable[[Mapping[str, Any]], str]
 
 
@@ -44,7 +45,9 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Method:
-    """A registered method. `format`, `scheme` and `needs_calibration` are asked with the resolved parameters."""
+    """A registered method. `format`, `scheme` and `needs_calibration` are asked with the resolved parameters,
+    `unsupported` with the kind of device ("cpu", "cuda").
+    """
 
     name: str
     format: FormatOf
@@ -53,6 +56,7 @@ class Method:
     scheme: SchemeOf
     needs_calibration: Callable[[Mapping[str, Any]], bool]
     parameters: tuple[Parameter, ...]
+    unsupported: Unsupported = lambda device: None
 
     @property
     def summary(self) -> str:
@@ -75,6 +79,7 @@ def method(
     environment: str,
     scheme: SchemeOf | None = None,
     calibrated: Callable[[Mapping[str, Any]], bool] | None = None,
+    unsupported: Unsupported = lambda device: None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `function(model: Path, out: Path, [calibration: Calibration,] *, parameters…)` as a method.
 
@@ -82,10 +87,12 @@ def method(
     `environment` names a file in `configs/environments/` (without .txt). `scheme` tells the numeric format from the
     parameters; without it the weights count as `unknown`. `calibrated` tells from the parameters whether the
     calibration set is used; the default is yes exactly if the function takes a third positional argument.
+    `unsupported` says why the tool does not run on a kind of device, or None.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        function.__method__ = _build(function, name, format, environment, scheme, calibrated)  # type: ignore[attr-defined]
+        made = _build(function, name, format, environment, scheme, calibrated)
+        function.__method__ = replace(made, unsupported=unsupported)  # type: ignore[attr-defined]
         return function
 
     return register

@@ -25,8 +25,12 @@ RESERVED_TOKENS = 7  # SGLang refuses prompts that leave fewer of the context fr
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
     """SGLang 0.5.23: the kernels of its quantized layers are in sgl_kernel, which the CPU environment does not have."""
-    if format not in ("safetensors", "compressed-tensors"):
+    if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "modelopt"):
         return f"sglang does not load the format {format} here"
+    if format == "gptq" and not scheme.symmetric:
+        return "sglang reads symmetric GPTQ alone"
+    if format == "modelopt" and scheme.weights not in ("fp8", "NVFP4"):
+        return f"sglang does not read ModelOpt's {scheme.label}"
     if device.kind == "cpu" and not scheme.unquantized:
         return (
             f"sglang on CPU has its kernels for {scheme.label} in sgl_kernel, which its environment here does not have"

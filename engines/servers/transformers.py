@@ -16,11 +16,13 @@ THIN = Dialect(  # what our own server speaks, whatever runs behind it
     kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
 )
 FACTS_PREFIX = "bitfrontier-facts "
-FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes")
+FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes", "torchao", "gptq", "awq")
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
-    """Transformers reads all that compressed-tensors writes; an FP8 KV cache is emulated and saves no memory."""
+    """Transformers reads all that compressed-tensors writes, and with GPTQModel gptq and awq; an FP8 KV cache is
+    emulated and saves no memory. ModelOpt's codes it would take for weights.
+    """
     if format not in FORMATS:
         return f"transformers does not load the format {format} here (it loads {', '.join(FORMATS)})"
     return None
@@ -54,6 +56,7 @@ def thin_variables(serving: Serving) -> dict[str, str]:
 @engine(
     "transformers",
     environments={"cpu": "transformers", "cuda": "transformers"},
+    format_environments={"gptq": "gptqmodel", "awq": "gptqmodel"},
     dialect=THIN,
     unsupported=unsupported,
     read_facts=read_facts,
@@ -65,4 +68,7 @@ def transformers(
     max_batch: int = 64,
 ) -> Launch:
     """Hugging Face Transformers with continuous batching; quantized layers are emulated in torch."""
-    return Launch(thin_command("engines.thin.app", serving, dtype, max_batch), thin_variables(serving))
+    variables = thin_variables(serving)
+    if serving.device.kind == "cpu":  # GPTQModel's 8-bit layers would be compiled for half a minute, and be no faster
+        variables |= {"TORCHDYNAMO_DISABLE": "1"}
+    return Launch(thin_command("engines.thin.app", serving, dtype, max_batch), variables)

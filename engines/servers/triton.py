@@ -19,8 +19,8 @@ VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
     """Its Python backend runs Transformers, so it reads what Transformers reads without further packages."""
-    if format == "bitsandbytes":
-        return "triton (Python backend) has no bitsandbytes in its environment"
+    if format in ("bitsandbytes", "torchao", "gptq", "awq"):
+        return f"triton (Python backend) has no reader of the format {format} in its environment"
     reason = transformers_unsupported(scheme, format, device)
     return reason and reason.replace("transformers", "triton (Python backend)", 1)
 

@@ -25,8 +25,12 @@ CPU_KV_GIB = 1
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
     """What vLLM 0.32 has no kernel for; most such pairs start, say they are healthy, and die at the first request."""
-    if format not in ("safetensors", "compressed-tensors"):
+    if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "modelopt"):
         return f"vllm does not load the format {format} here"
+    if format == "gptq" and not scheme.symmetric:
+        return "vllm reads symmetric GPTQ alone"
+    if format == "modelopt" and scheme.weights not in ("fp8", "NVFP4"):
+        return f"vllm does not read ModelOpt's {scheme.label}"
     if device.kind == "cuda":
         return None
     if scheme.weights.startswith("int") and scheme.activations != "int8":

@@ -50,16 +50,28 @@ def _unpack(model: Any) -> None:
 
 
 def _weights_bytes(model: Any) -> int:
-    tensors = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
-    return sum(tensors.values())
+    plain = [part for one in [*model.parameters(), *model.buffers()] for part in _parts(one)]
+    return sum({t.data_ptr(): t.nbytes for t in plain}.values())
+
+
+def _parts(tensor: Any) -> list[Any]:
+    """torchao's tensors are made of plain ones: codes, scales, zero points."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()
+    return [part for name in names for part in _parts(getattr(tensor, name))]
 
 
 def _kernel(model: Any) -> str:
     config = getattr(model.config, "quantization_config", None)
     if config is None:
         return "torch linear, unquantized"
-    if "bitsandbytes" in str(getattr(config, "quant_method", "")):
-        return "bitsandbytes"
+    own = sorted({type(layer).__name__ for layer in model.modules() if type(layer).__module__.startswith("gptqmodel.")})
+    if own:
+        return ", ".join(own)
+    for name in ("bitsandbytes", "torchao"):
+        if name in str(getattr(config, "quant_method", "")):
+            return name
     return "torch linear on dequantized weights, quantization emulated"
 
 

@@ -73,13 +73,15 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(content)
         if self.path == "/api/show":
             return self._answer(404 if self.behaviour == "no-model" else 200, b'{"details": {"family": "llama"}}')
-        text = body.get("inputs", body.get("prompt"))
+        text = body.get("inputs", body.get("text_input", body.get("prompt")))
         if isinstance(text, str):  # a word "w7" is the token 7: the tokenizer of the tests
             body["prompt"] = [int(word[1:]) if word[1:].isdigit() else 0 for word in text.split()]
         if self.path.startswith("/generate") and "inputs" in body:
             body["max_tokens"] = body["parameters"]["max_new_tokens"]
         if self.path == "/api/generate":
             body["max_tokens"] = body["options"]["num_predict"]
+        if "text_input" in body:
+            body |= json.loads(body["sampling_parameters"])
         type(self).requests += 1
         if self.behaviour == "text-only" and not isinstance(text, str):
             return self._answer(422, b"prompt must be a string")
@@ -165,7 +167,15 @@ class Handler(BaseHTTPRequestHandler):
                 "model_name": "served",
                 "scores": json.dumps([self._scores(one) for one in json.loads(body["items"])]),
             }
+        if "text_input" in body:
+            return {"model_name": "served", "text_output": "the capital is", **self._counts(body, body["max_tokens"])}
         return {"model_name": "served", "text": "the capital is", **self._usage(body, body["max_tokens"])}
+
+    def _counts(self, body: dict[str, Any], added: int) -> dict[str, Any]:
+        """What Triton's vLLM backend tells of one response, where it is asked to."""
+        if self.behaviour == "no-usage" or not body.get("return_num_output_tokens"):
+            return {}
+        return {"num_input_tokens": len(body["prompt"]), "num_output_tokens": added}
 
     def _tgi(self, body: dict[str, Any]) -> dict[str, Any]:
         """TGI's /generate: the prompt's tokens where they are asked for, and what it goes on with greedily."""
@@ -267,7 +277,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.path.startswith("/v2/")
 
     def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        count = body["max_tokens"] - (self.behaviour == "wrong-counts")
+        count, told = body["max_tokens"] - (self.behaviour == "wrong-counts"), 0
         continuous = body.get("stream_options", {}).get("continuous_usage_stats")
         for number in range(1, count + 1):
             if number == 3 and self.behaviour == "error-in-stream":
@@ -281,6 +291,10 @@ class Handler(BaseHTTPRequestHandler):
                 yield {"choices": [None]} if self.path.startswith("/v1/") else {"model_name": "served"}
                 return
             text = TEXTS[number % len(TEXTS)]
+            if "text_input" in body:
+                yield {"text_output": text, **self._counts(body, number - told)}
+                told = number
+                continue
             if self._kserve:
                 yield {"text": text, **self._usage(body, number)}
                 continue

@@ -41,11 +41,15 @@ def test_it_listens_on_loopback_with_the_key(
     assert str(tmp_path) in text or one.prepare  # what is made ready over HTTP needs no file on the command line
     assert "0.0.0.0" not in text
     ours = ("engines.thin.", "engines.llama_app", "engines.triton_app")  # they know no other host
-    assert any(word in text for word in ("--host 127.0.0.1", "--hostname 127.0.0.1", " 127.0.0.1:4321", *ours))
+    assert any(
+        word in text
+        for word in ("--host 127.0.0.1", "--hostname 127.0.0.1", "--http-address 127.0.0.1", " 127.0.0.1:4321", *ours)
+    )
     assert "the-key" not in text  # a command line can be read by every user of the machine
-    if one.name not in ("tensorrt_llm", "ollama"):  # they know no key: loopback is all that guards them
+    if one.name not in ("tensorrt_llm", "ollama", "triton_vllm"):  # they know no key, or by their command line alone
         assert "the-key" in launch.environment.values()
-    told = [text, launch.environment.get("OLLAMA_CONTEXT_LENGTH", "")]
+    written = [file.read_text() for file in tmp_path.rglob("model.json")]
+    told = [text, launch.environment.get("OLLAMA_CONTEXT_LENGTH", ""), *written]
     assert any("2050" in one or "2057" in one for one in told)  # SGLang keeps 7 tokens of its context free
 
 

@@ -143,6 +143,28 @@ def test_a_container_gets_mounts_and_variables(monkeypatch: pytest.MonkeyPatch, 
     assert f"--volume={environment_module.ROOT}:{environment_module.ROOT}:ro" in command
 
 
+@pytest.mark.parametrize(
+    ("tool", "given", "wanted"),
+    [
+        ("docker", {"gpus": [0, 2]}, ['--gpus="device=0,2"']),
+        ("podman", {"gpus": [0, 2]}, ["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=2"]),
+        ("docker", {}, []),
+        ("docker", {"mounts": ["/models:/models:ro"]}, ["--volume=/models:/models:ro"]),
+    ],
+)
+def test_a_container_gets_the_gpus_and_mounts_that_are_named(
+    tool: str, given: dict[str, list[object]], wanted: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / tool).write_text("#!/bin/sh\n")
+    (tmp_path / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    plain = resolve("ollama", {"image": "ollama/ollama:1"})
+    found = resolve("ollama", {"image": "ollama/ollama:1", **given})
+    assert sorted(set(found.command) - set(plain.command)) == sorted(wanted)
+    assert (found.identity == plain.identity) == (not wanted)
+    assert "--entrypoint=ollama" in found.command
+
+
 def test_settings_of_pip_are_honoured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "pip.conf"
     file.write_text("[global]\nfind-links = /a\nextra-index-url = https://one.example\n  https://two.example\n")

@@ -44,6 +44,12 @@ KNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "llm.int8": ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "W8A8-int8"),
     "fp8 in blocks": ({"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}, "FP8-dynamic"),
     "modelopt fp8": ({"quant_method": "modelopt", "quant_algo": "FP8"}, "FP8-static"),
+    "modelopt smoothquant": ({"quant_method": "modelopt", "quant_algo": "W8A8_SQ_PER_CHANNEL"}, "W8A8-int8"),
+    "modelopt awq": ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ", "group_size": 64}, "W4A16-g64"),
+    "modelopt w4a8": ({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ", "group_size": 64}, "W4A8-fp8-g64"),
+    "torchao": ({"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig"}}}, "W8A16"),
+    "torchao in groups": ({"quant_method": "torchao", "quant_type": {"default": {"_type": "IntxWeightOnlyConfig", "_data": {"granularity": {"_type": "PerGroup", "_data": {"group_size": 64}}, "mapping_type": {"_data": "ASYMMETRIC"}, "weight_dtype": {"_data": "int4"}}}}}, "W4A16-g64-asym"),
+    "torchao unknown": ({"quant_method": "torchao", "quant_type": "int4_weight_only"}, "torchao-int4_weight_only"),
     "modelopt unknown": ({"quant_method": "modelopt", "quant_algo": "W3A3"}, "W3A3"),
 }  # fmt: skip
 

