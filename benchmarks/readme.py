@@ -112,3 +112,33 @@ def drift_table(file: str) -> str:
         for one in data["drift"]
     ]
     return "\n".join(lines)
+
+
+def tools_table(file: str) -> str:
+    """What each tool's checkpoint costs: perplexity, seconds of quantizing, size, of a run's `--json` output."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    lines = [
+        "| cell | tool | WikiText-2 perplexity | ratio to its baseline | quantizing, s | weights, MB "
+        "| bits of a linear weight |",
+        "|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in data["cells"]:
+        if row["status"] != "ok":
+            lines.append(f"| {row['cell']} | {row['status']}: {row['reason'].splitlines()[0]} | | | | | |")
+            continue
+        made, tasks = row["checkpoint"], row["tasks"]
+        loss = next(one for one in tasks if one["metric"].startswith("perplexity"))
+        bits = f"{made['linear_bits_per_weight']:.2f}" if made["linear_bits_per_weight"] else "16"
+        tool, ratio = _tool(row["cell"], made["versions"]), _shown(row["perplexity_ratio"])
+        lines.append(
+            f"| {row['cell']} | {tool} | {_shown(loss)} | {ratio} "
+            f"| {made['seconds']['total']:.0f} | {made['bytes'] / 1e6:.0f} | {bits} |"
+        )
+    return "\n".join(lines)
+
+
+def _tool(cell: str, versions: dict[str, str]) -> str:
+    """The package that quantized, with its version; the first word of a cell is its method."""
+    tools = {"gptqmodel": "gptqmodel", "autoawq": "autoawq", "autoround": "auto-round", "torchao": "torchao"}
+    name = tools.get(cell.split()[0], "nncf" if cell.startswith("openvino") else "llmcompressor")
+    return f"{name} {versions[name]}"

@@ -10,8 +10,10 @@ from flows.check import Sweep
 BASIS = "SmolLM2-135M on 2 cores of an x86-64 CPU with AVX2; expect to be off by a factor of two and more"
 BASE_PARAMETERS = 134_515_008
 QUANTIZE_SECONDS = 15.0
-CALIBRATION_SECONDS_PER_TOKEN = {"awq": 0.1, "gptq": 0.012, "smoothquant": 0.004, "fp8": 0.004}
+CALIBRATION_SECONDS_PER_TOKEN = {"awq": 0.1, "autoawq": 0.12, "gptq": 0.012, "smoothquant": 0.004, "fp8": 0.004}
 GPTQ_SECONDS = 60.0
+GPTQ = ("gptq", "gptqmodel", "autogptq")
+TUNING_SECONDS_PER_ITERATION = 5.0
 START_SECONDS = {"transformers": 15.0, "vllm": 85.0}
 DECODE_SECONDS_PER_STEP = 0.08
 SCORED_TOKENS_PER_SECOND = 400.0
@@ -49,7 +51,8 @@ def estimate(sweep: Sweep) -> Forecast:
 
 def _quantize_seconds(cell: Cell) -> float:
     one = cell.quantization
-    seconds = QUANTIZE_SECONDS + (GPTQ_SECONDS if one.method.name == "gptq" else 0.0)
+    seconds = QUANTIZE_SECONDS + (GPTQ_SECONDS if one.method.name in GPTQ else 0.0)
+    seconds += TUNING_SECONDS_PER_ITERATION * int(one.parameters.get("iterations", 0))
     if one.calibration:
         samples, length, _ = one.calibration
         seconds += CALIBRATION_SECONDS_PER_TOKEN.get(one.method.name, 0.05) * samples * length
