@@ -59,30 +59,34 @@ def _served(name: str, environment: Environment, checkpoint: Path, folder: Path,
         yield endpoint
 
 
+@contextlib.contextmanager
+def _over_the_model(name: str, environment: str, model: Model, folder: Path, **changed: Any) -> Iterator[Endpoint]:
+    """The engine's own command line on the emulator of its program, over the real small model."""
+    script = {"tensorrt_llm": "trtllm", "triton_vllm": "tritonserver"}.get(name, name)
+    program = _program(folder, environment, _interpreter("transformers"), str(HERE / f"{script}.py"))
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BITFRONTIER_CACHE", str(folder / "cache"))  # where settings are written while it starts
+            endpoint = stack.enter_context(_served(name, program, model.folder, folder, **changed))
+        yield endpoint
+
+
 @pytest.fixture(scope="module")
 def tgi(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    folder = tmp_path_factory.mktemp("tgi")
-    program = _program(folder, "tgi", _interpreter("transformers"), str(HERE / "tgi.py"))
-    with _served("tgi", program, model.folder, folder) as endpoint:
+    with _over_the_model("tgi", "tgi", model, tmp_path_factory.mktemp("tgi")) as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="module")
 def trtllm(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    folder = tmp_path_factory.mktemp("trtllm")
-    program = _program(folder, "tensorrt-llm", _interpreter("transformers"), str(HERE / "trtllm.py"))
-    with _served("tensorrt_llm", program, model.folder, folder) as endpoint:
+    with _over_the_model("tensorrt_llm", "tensorrt-llm", model, tmp_path_factory.mktemp("trtllm")) as endpoint:
         yield endpoint
 
 
 @pytest.fixture(scope="module")
 def triton_vllm(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    folder = tmp_path_factory.mktemp("triton")
-    program = _program(folder, "tritonserver", _interpreter("transformers"), str(HERE / "tritonserver.py"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engines.servers.triton_vllm.cache_folder", lambda: folder)
-        with _served("triton_vllm", program, model.folder, folder) as endpoint:
-            yield endpoint
+    with _over_the_model("triton_vllm", "tritonserver", model, tmp_path_factory.mktemp("triton")) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +174,7 @@ def test_tensorrt_llm_tells_its_kv_capacity_if_it_keeps_statistics(
     trtllm: Endpoint, model: Model, tmp_path: Path
 ) -> None:
     assert "kv_cache_tokens" not in trtllm.facts
-    program = _program(tmp_path, "tensorrt-llm", _interpreter("transformers"), str(HERE / "trtllm.py"))
-    with _served("tensorrt_llm", program, model.folder, tmp_path, iteration_statistics=True) as endpoint:
+    with _over_the_model("tensorrt_llm", "tensorrt-llm", model, tmp_path, iteration_statistics=True) as endpoint:
         assert endpoint.facts["kv_cache_tokens"] == 32000
 
 
