@@ -1,4 +1,4 @@
-"""Gauges of a server's Prometheus page."""
+"""What a server counts itself: gauges of its Prometheus page, statistics of KServe's protocol."""
 
 from __future__ import annotations
 
@@ -19,3 +19,16 @@ def read_gauges(url: str, headers: Mapping[str, str]) -> dict[str, float]:
         for sample in family.samples:
             found[sample.name] = found.get(sample.name, 0.0) + sample.value
     return found
+
+
+def read_statistics(url: str, headers: Mapping[str, str]) -> dict[str, float]:
+    """Requests that ended well so far, and the mean seconds that one waited in the server's queue.
+
+    Source: KServe's statistics extension, docs/protocol/extension_statistics.md of Triton. Raises httpx.HTTPError.
+    """
+    answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS)
+    answer.raise_for_status()
+    told = answer.json()["model_stats"][0]["inference_stats"]
+    count, queue = told["success"]["count"], told["queue"]
+    waited = queue["ns"] / queue["count"] / 1e9 if queue["count"] else 0.0
+    return {"server_requests": float(count), "server_queue_seconds": waited}

@@ -42,6 +42,7 @@ class Dialect:
     `request_fields`: sent with every completion, such as what switches a prefix cache off.
     `metrics`: Prometheus text at this path (or at the launch's `metrics_port`), or None; `kv_peak_gauge` is the gauge
     there of KV bytes in use at most, `fact_gauges` maps facts to gauges there and what they are multiplied by.
+    `statistics`: KServe's statistics of the model are at this path.
     `flush`: POST here empties the prefix cache; done before each repeat of a load point.
     `label_logprobs`: log-probabilities of named next tokens can be asked for (`logprob_token_ids`).
     `golden_tolerance`: nats, where the engine computes less exactly than its type says; None goes by the type.
@@ -59,6 +60,7 @@ class Dialect:
     golden_tolerance: float | None = None
     fact_gauges: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     flush: str | None = None
+    statistics: str | None = None
     form: Form = "openai"
     prompts: Prompts = "ids"
     health: str = "/health"

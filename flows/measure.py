@@ -12,7 +12,7 @@ from typing import Any
 
 from engines.environment import Environment
 from engines.memory import sample, watch
-from engines.metrics import read_gauges
+from engines.metrics import read_gauges, read_statistics
 from engines.process import Child, ProcessFailed
 from engines.server import attach, serve
 from engines.spec import Device, Endpoint
@@ -100,12 +100,13 @@ def _measure(
         began = time.monotonic()
         speed, memory = _speed_and_memory(endpoint, child, folder, device.kind, work)
         speed_seconds = time.monotonic() - began
+        statistics = _statistics(endpoint)
         scores, perplexities = _accuracy(endpoint, folder, work)
         accuracy_seconds = time.monotonic() - began - speed_seconds
     return replace(
         blank,
         status="ok",
-        facts=dict(endpoint.facts),
+        facts={**endpoint.facts, **statistics},
         startup_seconds=endpoint.startup_seconds,
         gates=gates,
         speed=tuple(speed),
@@ -178,6 +179,12 @@ def _speed_and_memory(
         kv_cache_bytes=kv_bytes,
         kv_source=kv_source,
     )
+
+
+def _statistics(endpoint: Endpoint) -> dict[str, float]:
+    """What the server counted of gates and load, where it tells."""
+    path = endpoint.dialect.statistics
+    return read_statistics(endpoint.url + path, endpoint.headers) if path else {}
 
 
 def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:

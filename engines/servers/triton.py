@@ -43,6 +43,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
         streams="/v2/models/served/generate_stream",
         scores="/v2/models/served/generate",
         health="/v2/health/ready",
+        statistics="/v2/models/served/stats",
     ),
     unsupported=unsupported,
     read_facts=read_facts,

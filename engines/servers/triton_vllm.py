@@ -43,6 +43,7 @@ def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
         completions="/v2/models/served/generate",
         streams="/v2/models/served/generate_stream",
         health="/v2/health/ready",
+        statistics="/v2/models/served/stats",
         metrics="/metrics",
     ),
     unsupported=unsupported,

@@ -10,7 +10,7 @@ import pytest
 
 from engines.device import cpu
 from engines.environment import build, resolve
-from engines.metrics import read_gauges
+from engines.metrics import read_gauges, read_statistics
 from engines.registry import engines_by_name
 from engines.server import serve
 from engines.spec import Endpoint
@@ -74,6 +74,10 @@ def test_the_load_client_counts_what_it_asked_for(other: Endpoint, model: Model)
     (speed,) = measure_speed(other, [load], vocabulary, repeats=2, seed=0)
     for requests in speed.repeats:
         assert [(one.prompt_tokens, one.output_tokens, len(one.chunks)) for one in requests] == [(20, 5, 5)] * 5
+    if other.dialect.statistics:
+        told = read_statistics(other.url + other.dialect.statistics, other.headers)
+        assert told["server_requests"] >= 13  # 2 × 5 and the warm-up of 3
+        assert 0 <= told["server_queue_seconds"] < 60
     gauge = other.dialect.kv_peak_gauge
     if gauge and other.metrics_url:
         assert read_gauges(other.metrics_url, other.headers)[gauge] > 0
