@@ -114,6 +114,23 @@ def drift_table(file: str) -> str:
     return "\n".join(lines)
 
 
+def flips_table(file: str) -> str:
+    """Each quantized cell against its baseline question by question, of a run's `--json` output."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    lines = [
+        "| cell | task | verdict | questions | right → wrong | wrong → right | difference, points | more questions |",
+        "|---|---|---|---:|---:|---:|---:|---:|",
+    ]
+    for row in data["flips"]:
+        one = row["paired"]
+        more = one["more_items"] if one["verdict"] == "inconclusive" else ""
+        lines.append(
+            f"| {row['name']} | {row['task']} | {one['verdict']} | {one['items']} | {one['lost']} | {one['gained']} "
+            f"| {_shown(one['difference'], 100)} | {more} |"
+        )
+    return "\n".join(lines)
+
+
 def tools_table(file: str) -> str:
     """What each tool's checkpoint costs: perplexity, seconds of quantizing, size, of a run's `--json` output."""
     data = json.loads((ROOT / file).read_text(encoding="utf-8"))

@@ -111,10 +111,12 @@ class LimitsPlan(Part):
     """What a cell must keep of its model's baseline to be recommended.
 
     `accuracy_recovery`: mean accuracy ÷ the baseline's. `perplexity_ratio`: perplexity ÷ the baseline's.
+    `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
     """
 
     accuracy_recovery: Annotated[float, Field(gt=0, le=1.5)] = 0.98
     perplexity_ratio: Annotated[float, Field(ge=1.0)] = 1.1
+    equivalence_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.01
 
 
 class StandIn(Part):

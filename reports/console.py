@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from evals.record import Trial
 from evals.statistics import Estimate
 from reports.drift import drifts
+from reports.flips import flips
 from reports.html import Results, gib, interval, milliseconds, task_columns
 from reports.metrics import CellMetrics
 
@@ -64,6 +65,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "columns": task_columns(results.cells),
         "cells": rows,
         "drift": [asdict(one) for one in drifts(results.cells)],
+        "flips": [asdict(one) for one in flips(results.cells, results.limits.equivalence_margin)],
         "answer": {"cell": chosen.cell.trial.name if chosen else None, "caveats": list(results.answer.caveats)},
     }
 

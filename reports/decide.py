@@ -15,10 +15,14 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cell must keep of its baseline: mean accuracy at least, perplexity at most, as ratios."""
+    """What a cell must keep of its baseline: mean accuracy at least, perplexity at most, as ratios.
+
+    `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
+    """
 
     accuracy_recovery: float
     perplexity_ratio: float
+    equivalence_margin: float = 0.01
 
 
 @dataclass(frozen=True)

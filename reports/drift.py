@@ -12,9 +12,7 @@ from typing import Literal
 import numpy as np
 
 from evals.record import Score, Trial
-from reports.metrics import CellMetrics
-
-ACCURACY = ("acc", "exact_match")
+from reports.metrics import ACCURACY_METRICS, CellMetrics
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def compare(trial: Trial, reference: Trial) -> Drift:
     """All items of the tasks that both have with equal items (documents and prompts)."""
     items, changed, nats = 0, 0, []
     for ours, theirs in _common(trial, reference):
-        column = next((ours.metrics.index(name) for name in ACCURACY if name in ours.metrics), None)
+        column = next((ours.metrics.index(name) for name in ACCURACY_METRICS if name in ours.metrics), None)
         if column is not None:
             items += len(ours.values)
             pairs = zip(ours.values, theirs.values, strict=True)

@@ -17,6 +17,7 @@ from evals.statistics import Estimate
 from reports.decide import Answer, Judged, Limits, balance, decide, judge, point_to_scored
 from reports.drift import drifts
 from reports.figures import draw, oriented, plots, save
+from reports.flips import flips
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
 from reports.pareto import frontier, surely_dominated
 
@@ -32,6 +33,10 @@ class Results:
     cells: tuple[CellMetrics, ...]
     judged: tuple[Judged, ...]
     answer: Answer
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**self.about["limits"])
 
 
 def read_results(folder: Path) -> Results:
@@ -95,7 +100,8 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
     return environment.get_template("report.html").render(
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
         figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
-        drifts=drifts(results.cells),
+        drifts=drifts(results.cells), flips=flips(results.cells, results.limits.equivalence_margin),
+        margin=results.limits.equivalence_margin,
     )  # fmt: skip
 
 
