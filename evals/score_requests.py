@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from engines.spec import Dialect
+from engines.thin.shared import families
 from evals.ask import ScoringFailed
 from evals.pairs import Pair, Scored
 from evals.wire import score_answer, score_body
@@ -62,11 +63,24 @@ def _groups(sizes: Mapping[Any, int]) -> Iterator[list[Any]]:
         yield group
 
 
+def _grouped(sizes: Mapping[tuple[int, ...], int]) -> Iterator[list[tuple[int, ...]]]:
+    """Contexts that begin alike together, without counting again what they share; the others by their length."""
+    contexts, alone = list(sizes), {}
+    for shared, members in families(contexts):
+        if len(members) == 1:
+            alone[contexts[members[0]]] = sizes[contexts[members[0]]]
+        else:
+            yield from _groups({contexts[index]: sizes[contexts[index]] - shared for index in members})
+    yield from _groups(alone)
+
+
 def _score_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
-    """Requests for our own `/score`: pairs with one context become one item, items of similar length one request."""
+    """Requests for our own `/score`: pairs with one context become one item, items that begin alike or are of similar
+    length one request.
+    """
     by_context = _by_context(pairs, range(len(pairs)))
     sizes = {c: len(c) + sum(len(pairs[i].continuation) for i in indexes) for c, indexes in by_context.items()}
-    for group in _groups(sizes):
+    for group in _grouped(sizes):
         indexes = [by_context[context] for context in group]
         items = [{"context": c, "continuations": [pairs[i].continuation for i in by_context[c]]} for c in group]
 

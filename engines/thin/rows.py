@@ -27,8 +27,11 @@ class Rows:
         return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
 
 
-def prefill(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Rows, Tensor]:
-    """Run the prompts, left-padded. Returns the rows and the logits after each prompt's last token, (B, vocabulary)."""
+def prefill(model: Any, prompts: Sequence[Sequence[int]], before: Rows | None = None) -> tuple[Rows, Tensor]:
+    """Run the prompts, left-padded, all of them after the one row `before` if it is given.
+
+    Returns the rows and the logits after each prompt's last token, (B, vocabulary).
+    """
     device = model.device
     longest = max(len(prompt) for prompt in prompts)
     ids = torch.zeros((len(prompts), longest), dtype=torch.long, device=device)
@@ -36,10 +39,16 @@ def prefill(model: Any, prompts: Sequence[Sequence[int]]) -> tuple[Rows, Tensor]
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt) :] = torch.tensor(prompt, device=device)
         mask[row, longest - len(prompt) :] = 1
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = DynamicCache()
+    if before is not None:
+        shared = select(before, [0] * len(prompts))
+        mask = torch.cat([shared.mask, mask], dim=1)
+        for index, (keys, values) in enumerate(shared.layers):
+            cache.update(keys, values, index)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -longest:]
     output = model(
         input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1,
-        past_key_values=DynamicCache(),
+        past_key_values=cache,
     )  # fmt: skip
     return Rows(_layers(output.past_key_values), mask, mask.sum(-1)), output.logits[:, -1].float()
 

@@ -1,4 +1,6 @@
-"""Log-probabilities of given continuations: each context is run once, whatever the number of its continuations."""
+"""Log-probabilities of given continuations: each context is run once, whatever the number of its continuations, and so
+is what contexts begin with together.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +11,49 @@ import torch
 
 from engines.thin.protocol import Item, Scored
 from engines.thin.rows import Rows, extend, prefill, select
+from engines.thin.shared import families
 
 # tokens in one forward pass: large enough to fill two cores, small enough to keep its logits below 1 GB
 TOKENS_PER_PASS = 1024
+CACHE_TOKENS = 8 * TOKENS_PER_PASS
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]
 def score(model: Any, items: Sequence[Item]) -> list[list[Scored]]:
     """Score every continuation of every item; results in the order given."""
     results: list[list[Scored]] = [[] for _ in items]
-    for batch in _batches(items):
-        rows, logits = prefill(model, [items[index].context for index in batch])
-        for position, index in enumerate(batch):
-            results[index] = [_first_token(logits[position], tokens) for tokens in items[index].continuations]
-        _score_rest(model, rows, [items[index] for index in batch], [results[index] for index in batch])
+    alone: list[int] = []
+    for shared, members in families([item.context for item in items]):
+        if len(members) == 1:
+            alone += members
+        else:
+            before, _ = prefill(model, [items[members[0]].context[:shared]])
+            _score_after(model, before, shared, items, members, results)
+    _score_after(model, None, 0, items, alone, results)
     return results
 
 
-def _batches(items: Sequence[Item]) -> Iterator[list[int]]:
-    """Indexes of items with contexts of similar length, at most TOKENS_PER_PASS padded tokens together."""
-    order = sorted(range(len(items)), key=lambda index: len(items[index].context))
+def _score_after(
+    model: Any, before: Rows | None, shared: int, items: Sequence[Item], members: Sequence[int],
+    results: list[list[Scored]],
+) -> None:  # fmt: skip
+    """Fill in `results` of `members`, whose contexts begin with the `shared` tokens in `before`."""
+    for batch in _batches(items, members, shared):
+        rows, logits = prefill(model, [items[index].context[shared:] for index in batch], before)
+        for position, index in enumerate(batch):
+            results[index] = [_first_token(logits[position], tokens) for tokens in items[index].continuations]
+        _score_rest(model, rows, [items[index] for index in batch], [results[index] for index in batch])
+
+
+def _batches(items: Sequence[Item], members: Sequence[int], shared: int) -> Iterator[list[int]]:
+    """Those of `members` with contexts of similar length, at most TOKENS_PER_PASS padded tokens together, and at most
+    CACHE_TOKENS with what they share, which each row has a copy of.
+    """
+    order = sorted(members, key=lambda index: len(items[index].context))
     batch: list[int] = []
     for index in order:
-        if batch and (len(batch) + 1) * len(items[index].context) > TOKENS_PER_PASS:
+        length, rows = len(items[index].context), len(batch) + 1
+        if batch and (rows * (length - shared) > TOKENS_PER_PASS or rows * length > CACHE_TOKENS):
             yield batch
             batch = []
         batch.append(index)

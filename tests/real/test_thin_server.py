@@ -63,6 +63,25 @@ def test_a_shared_context_changes_nothing(endpoint: Endpoint) -> None:
         assert one.greedy == alone.greedy
 
 
+def test_a_shared_beginning_changes_nothing(endpoint: Endpoint) -> None:
+    """As few-shot examples are: run once for all, against each prompt alone."""
+    generator = random.Random(1)
+
+    def some(count: int) -> tuple[int, ...]:
+        return tuple(generator.choices(range(100, 40000), k=count))
+
+    pairs = []
+    for beginning in (some(150), some(90)):
+        for _ in range(5):
+            context = (*beginning, *some(generator.randint(1, 40)))
+            pairs += [Pair(context, some(length)) for length in (1, 1, 6)]
+    pairs.append(Pair(pairs[0].context[:150], some(3)))  # the beginning itself, which is no other's end
+    for pair, one in zip(pairs, score(endpoint, pairs), strict=True):
+        (alone,) = score(endpoint, [pair])
+        assert one.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
+        assert one.greedy == alone.greedy
+
+
 def test_batched_generation_equals_single(endpoint: Endpoint, model: Model) -> None:
     texts = ["The capital of France is", "Once upon a time", "def add(a, b):", "Water boils at", "In 1969,"]
     tokenizer = load_tokenizer(model.folder)
