@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from engines.device import cpu
 from engines.environment import build, resolve
+from engines.process import ROOT
 from engines.registry import engines_by_name
 from engines.server import serve
 from evals.gates import require, sanity
@@ -34,7 +36,7 @@ pytestmark = pytest.mark.real
         ("gptqmodel", {}, 4.36, 2.0),  # 32 bits of order for each input besides
         ("autoawq", {}, 4.31, 2.0),
         ("autoround", {"iterations": 2}, 4.25, 2.0),
-        ("torchao", {"numbers": "int8"}, 8.1, 1.05),
+        ("torchao", {"numbers": "int8"}, 8.06, 1.05),
     ],
 )
 def test_it_is_what_it_says_and_answers_like_the_model(
@@ -83,6 +85,17 @@ def test_an_existing_checkpoint_is_served_as_the_method_that_made_it(model: Mode
     assert again.spec.scheme == made.spec.scheme
     assert again.content_sha256 == made.content_sha256
     assert again.linear_bits_per_weight == made.linear_bits_per_weight
+
+
+def test_our_search_of_awqs_clips_finds_autoawqs_own() -> None:
+    environment = resolve("autoawq")
+    build(environment)
+    script = str(Path(__file__).parent / "programs" / "awq_clip.py")
+    done = subprocess.run(
+        [environment.command[0], script], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.stdout.split()[-2:] == ["0", "1728"]
 
 
 def test_modelopts_codes_are_the_models_weights(model: Model) -> None:
