@@ -29,7 +29,7 @@ def engines_table() -> str:
 
 
 def _parameters(parameters: Any) -> str:
-    return ", ".join(f"`{one.name}` ({one.default})" for one in parameters) or "none"
+    return ", ".join(f"`{one.name}` ({'required' if one.required else one.default})" for one in parameters) or "none"
 
 
 def speed_table(file: str) -> str:

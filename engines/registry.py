@@ -140,8 +140,12 @@ def readers(method: Method) -> list[str]:
 
 
 def formats_of(one: Engine, formats: Sequence[str]) -> list[str]:
-    """Those of `formats` that the engine loads on one of its devices; single schemes of them may still not work."""
+    """Those of `formats` that the engine loads on one of its devices in some numbers; others may still not work."""
     kinds = list(one.environments) or ["cpu"]  # what is attached to may run anywhere
     devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset(), 0) for kind in kinds]
-    plain = Scheme("float16", "float16")
-    return [name for name in formats if any(one.unsupported(plain, name, device) is None for device in devices)]
+    tried = (Scheme("float16", "float16"), Scheme("int4", group_size=64), Scheme("fp8", "fp8", static_activations=True))
+    return [
+        name
+        for name in formats
+        if any(one.unsupported(scheme, name, device) is None for scheme in tried for device in devices)
+    ]
