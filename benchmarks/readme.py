@@ -146,7 +146,8 @@ def tools_table(file: str) -> str:
         made, tasks = row["checkpoint"], row["tasks"]
         loss = next(one for one in tasks if one["metric"].startswith("perplexity"))
         bits = f"{made['linear_bits_per_weight']:.2f}" if made["linear_bits_per_weight"] else "16"
-        tool, ratio = _tool(row["cell"], made["versions"]), _shown(row["perplexity_ratio"])
+        tool = _tool(row["cell"], made["versions"]) if made["linear_bits_per_weight"] else ""
+        ratio = _shown(row["perplexity_ratio"])
         lines.append(
             f"| {row['cell']} | {tool} | {_shown(loss)} | {ratio} "
             f"| {made['seconds']['total']:.0f} | {made['bytes'] / 1e6:.0f} | {bits} |"
