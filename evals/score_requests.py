@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.special import logsumexp
 
+from engines.prefixes import families
 from engines.spec import Dialect
-from engines.thin.shared import families
 from evals.ask import ScoringFailed
 from evals.pairs import Pair, Scored
 from evals.wire import score_answer, score_body

@@ -144,7 +144,7 @@ def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[
 @cache
 def _measuring_code() -> list[str]:
     """Digests of what decides a measurement besides the engine's own file: another instrument gives other trials."""
-    patterns = ("evals/*.py", "engines/thin/*.py", "engines/*_app.py")
+    patterns = ("evals/*.py", "engines/thin/*.py", "engines/*_app.py", "engines/prefixes.py")
     return [hash_file(file) for pattern in patterns for file in sorted(ROOT.glob(pattern))]
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
+from engines.prefixes import families
 from engines.thin.protocol import Item, Scored
 from engines.thin.rows import Rows, extend, prefill, select
-from engines.thin.shared import families
 
 # tokens in one forward pass: large enough to fill two cores, small enough to keep its logits below 1 GB
 TOKENS_PER_PASS = 1024

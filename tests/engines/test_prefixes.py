@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from engines.thin.shared import MIN_SHARED_TOKENS, families
+from engines.prefixes import MIN_SHARED_TOKENS, families
 
 START = list(range(100, 100 + MIN_SHARED_TOKENS))
 
