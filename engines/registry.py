@@ -125,27 +125,22 @@ def engines_by_name() -> Mapping[str, Engine]:
     return found
 
 
+def reads(one: Engine, scheme: Scheme, format: str) -> bool:
+    """Whether the engine loads this on any of its devices; what is attached to may run anywhere."""
+    kinds = list(one.environments) or ["cpu"]
+    devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset({"avx512f"}), 0) for kind in kinds]
+    return any(one.unsupported(scheme, format, device) is None for device in devices)
+
+
 def readers(method: Method) -> list[str]:
-    """The engines that load what `method` writes with its own parameters, on some device. Empty where it depends."""
+    """The engines that load what `method` writes with its own parameters. Empty where it depends on them."""
     if method.defaults is None:
         return []
     scheme, format = method.scheme(method.defaults), method.format(method.defaults)
-    features = frozenset({"avx512f"})
-    return [
-        name
-        for name, one in engines_by_name().items()
-        for kind in list(one.environments)[-1:]
-        if one.unsupported(scheme, format, Device("cuda" if kind == "cuda" else "cpu", kind, features, 0)) is None
-    ]
+    return [name for name, one in engines_by_name().items() if one.environments and reads(one, scheme, format)]
 
 
 def formats_of(one: Engine, formats: Sequence[str]) -> list[str]:
-    """Those of `formats` that the engine loads on one of its devices in some numbers; others may still not work."""
-    kinds = list(one.environments) or ["cpu"]  # what is attached to may run anywhere
-    devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset(), 0) for kind in kinds]
+    """Those of `formats` that the engine loads in some numbers; others may still not work."""
     tried = (Scheme("float16", "float16"), Scheme("int4", group_size=64), Scheme("fp8", "fp8", static_activations=True))
-    return [
-        name
-        for name in formats
-        if any(one.unsupported(scheme, name, device) is None for scheme in tried for device in devices)
-    ]
+    return [name for name in formats if any(reads(one, scheme, name) for scheme in tried)]

@@ -10,10 +10,10 @@ from flows.check import Sweep
 BASIS = "SmolLM2-135M on 2 cores of an x86-64 CPU with AVX2; expect to be off by a factor of two and more"
 BASE_PARAMETERS = 134_515_008
 QUANTIZE_SECONDS = 15.0
-CALIBRATION_SECONDS_PER_TOKEN = {"awq": 0.1, "autoawq": 0.12, "gptq": 0.012, "smoothquant": 0.004, "fp8": 0.004}
+CALIBRATION_SECONDS_PER_TOKEN = {"awq": 0.1, "autoawq": 0.07, "gptq": 0.012, "smoothquant": 0.004, "fp8": 0.004}
 GPTQ_SECONDS = 60.0
 GPTQ = ("gptq", "gptqmodel", "autogptq")
-TUNING_SECONDS_PER_ITERATION = 5.0
+TUNING_SECONDS_PER_ITERATION = 7.5
 START_SECONDS = {"transformers": 15.0, "vllm": 85.0}
 DECODE_SECONDS_PER_STEP = 0.08
 SCORED_TOKENS_PER_SECOND = 400.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -164,18 +164,22 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
 def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda _: None) -> Model:
     """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`."""
     folder = _model_folder(facts, environment, say)
-    record = cache_folder() / "models" / f"{digest([str(folder)])[:16]}.json"
-    record.parent.mkdir(parents=True, exist_ok=True)
-    stamp = [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(folder.iterdir()) if p.is_file()]
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name != MODEL_RECORD)
+    content = content_sha256(folder, files, lambda: say(f"hashing {facts.name}"))
+    return Model(facts.name, folder, content, _reference(facts.name, folder, content, environment, say), facts.note)
+
+
+def content_sha256(folder: Path, files: Sequence[Path], on_hash: Callable[[], None] = lambda: None) -> str:
+    """The digest of `files` in `folder` by their names; files that did not change are not read again."""
+    stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    record = cache_folder() / "models" / f"content-{digest([str(folder)])[:16]}.json"
     known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     if known.get("stamp") != stamp:
-        say(f"hashing {facts.name}")
-        hashes = {p.name: hash_file(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name != MODEL_RECORD}
-        content = digest(hashes)
-        say(f"reference log-probabilities of {facts.name}")
-        known = {"stamp": stamp, "content": content, "reference": _reference(folder, content, environment)}
+        on_hash()
+        known = {"stamp": stamp, "content": digest({file.name: hash_file(file) for file in files})}
+        record.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, known)
-    return Model(facts.name, folder, known["content"], known["reference"], facts.note)
+    return str(known["content"])
 
 
 def _model_folder(facts: ModelFacts, environment: Environment, say: Say) -> Path:
@@ -212,10 +216,12 @@ def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
     return folder
 
 
-def _reference(folder: Path, content: str, environment: Environment) -> Mapping[str, Any]:
+def _reference(name: str, folder: Path, content: str, environment: Environment, say: Say) -> Mapping[str, Any]:
     out = cache_folder() / "models" / f"reference-{content[:16]}.json"
-    arguments = ["-m", "quant.reference", str(folder), str(out)]
-    run_in(environment, arguments, cache_folder() / "logs" / f"reference-{content[:16]}.log")
+    if not out.exists():
+        say(f"reference log-probabilities of {name}")
+        arguments = ["-m", "quant.reference", str(folder), str(out)]
+        run_in(environment, arguments, cache_folder() / "logs" / f"reference-{content[:16]}.log")
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return found
 

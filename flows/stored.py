@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.environment import cache_folder
-from flows.sources import SourceError
-from quant.spec import digest, write_json
-from quant.tensors import hash_file
+from flows.sources import SourceError, content_sha256
 
 PATTERNS = ("*.safetensors", "*.json", "*.gguf", "openvino_model.*")
 
@@ -60,19 +56,10 @@ def fetch_stored(stored: StoredCheckpoint) -> None:
     snapshot_download(name, revision=revision or None, allow_patterns=list(PATTERNS))
 
 
-def content_sha256(folder: Path) -> str:
-    """The digest of all that PATTERNS names in `folder`; files that did not change are not read again."""
-    files = sorted({file for pattern in PATTERNS for file in folder.glob(pattern)})
-    stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    record = cache_folder() / "models" / f"stored-{digest([str(folder)])[:16]}.json"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-    if known.get("stamp") != stamp:
-        known = {"stamp": stamp, "content": digest({file.name: hash_file(file) for file in files})}
-        record.parent.mkdir(parents=True, exist_ok=True)
-        write_json(record, known)
-    return str(known["content"])
-
-
 def contents(stored: Mapping[str, StoredCheckpoint]) -> dict[str, str]:
     """The digest of each parameter's checkpoint."""
-    return {name: content_sha256(one.folder) for name, one in stored.items()}
+    return {name: content_sha256(one.folder, _files(one.folder)) for name, one in stored.items()}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted({file for pattern in PATTERNS for file in folder.glob(pattern)})

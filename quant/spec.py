@@ -73,6 +73,11 @@ class Scheme:
         return "-".join([part for part in parts if part] + ([f"kv-{self.kv_cache}"] if self.kv_cache else []))
 
 
+def weight_only(parameters: Mapping[str, Any]) -> Scheme:
+    """W{bits}A16 of a method's `bits`, `group_size` (0: one scale per channel) and `symmetric`."""
+    return Scheme(f"int{parameters['bits']}", "float16", parameters["group_size"] or None, parameters["symmetric"])
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Token ids that a method may look at while it chooses scales.

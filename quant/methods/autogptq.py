@@ -1,21 +1,17 @@
 """GPTQ (Frantar et al., arXiv 2210.17323) by AutoGPTQ, archived in 2025: what most GPTQ checkpoints were made by."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from quant.registry import method
-from quant.spec import Calibration, Range, Scheme
-
-
-def scheme(parameters: Any) -> Scheme:
-    return Scheme(f"int{parameters['bits']}", "float16", parameters["group_size"] or None, parameters["symmetric"])
+from quant.spec import Calibration, Range, weight_only
 
 
 def unsupported(device: str) -> str | None:
     return None if device == "cuda" else "AutoGPTQ 0.7.1 quantizes on a CUDA device alone (gptqmodel goes on from it)"
 
 
-@method("autogptq", format="gptq", environment="autogptq", scheme=scheme, unsupported=unsupported)
+@method("autogptq", format="gptq", environment="autogptq", scheme=weight_only, unsupported=unsupported)
 def autogptq(
     model: Path,
     out: Path,

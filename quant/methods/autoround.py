@@ -1,17 +1,13 @@
 """AutoRound (Cheng et al., arXiv 2309.05516): rounding learnt by signed gradient descent, block by block."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from quant.registry import method
-from quant.spec import Calibration, Range, Scheme
+from quant.spec import Calibration, Range, weight_only
 
 
-def scheme(parameters: Any) -> Scheme:
-    return Scheme(f"int{parameters['bits']}", "float16", parameters["group_size"], parameters["symmetric"])
-
-
-@method("autoround", format="compressed-tensors", environment="autoround", scheme=scheme)
+@method("autoround", format="compressed-tensors", environment="autoround", scheme=weight_only)
 def autoround(
     model: Path,
     out: Path,

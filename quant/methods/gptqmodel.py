@@ -1,17 +1,13 @@
 """GPTQ (Frantar et al., arXiv 2210.17323) by GPTQModel, in the format that AutoGPTQ began."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from quant.registry import method
-from quant.spec import Calibration, Range, Scheme
+from quant.spec import Calibration, Range, weight_only
 
 
-def scheme(parameters: Any) -> Scheme:
-    return Scheme(f"int{parameters['bits']}", "float16", parameters["group_size"] or None, parameters["symmetric"])
-
-
-@method("gptqmodel", format="gptq", environment="gptqmodel", scheme=scheme)
+@method("gptqmodel", format="gptq", environment="gptqmodel", scheme=weight_only)
 def gptqmodel(
     model: Path,
     out: Path,

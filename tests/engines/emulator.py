@@ -70,9 +70,25 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/flush_cache":
             type(self).flushes += 1
             return self._answer(500 if self.behaviour == "no-flush" else 200, b"Cache flushed.")
-        body = json.loads(content)
         if self.path == "/api/show":
             return self._answer(404 if self.behaviour == "no-model" else 200, b'{"details": {"family": "llama"}}')
+        asked = json.loads(content)
+        body = self._read(asked)
+        type(self).requests += 1
+        if refusal := self._refusal(asked, body):
+            return self._answer(*refusal)
+        if self.headers.get("authorization") != f"Bearer {self.key}":
+            return self._answer(401, b"{}")
+        if self._fails():
+            return None
+        body = self._known(body)
+        if body.get("stream") or self.path == "/generate_stream":
+            return self._stream(body)
+        return self._json(self._found(body))
+
+    def _read(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The request with `prompt` as token ids and `max_tokens`, whatever its form calls them."""
+        body = dict(asked)
         text = body.get("inputs", body.get("text_input", body.get("prompt")))
         if isinstance(text, str):  # a word "w7" is the token 7: the tokenizer of the tests
             body["prompt"] = [int(word[1:]) if word[1:].isdigit() else 0 for word in text.split()]
@@ -82,53 +98,59 @@ class Handler(BaseHTTPRequestHandler):
             body["max_tokens"] = body["options"]["num_predict"]
         if "text_input" in body:
             body |= json.loads(body["sampling_parameters"])
-        type(self).requests += 1
-        if self.behaviour == "text-only" and not isinstance(text, str):
-            return self._answer(422, b"prompt must be a string")
+        return body
+
+    def _refusal(self, asked: dict[str, Any], body: dict[str, Any]) -> tuple[int, bytes] | None:
+        """What a server that cannot do so much says of a request."""
+        if self.behaviour == "text-only" and not isinstance(asked.get("prompt", asked.get("inputs")), str):
+            return 422, b"prompt must be a string"
         if self.behaviour == "one-prompt" and isinstance(body["prompt"][0], list):
-            return self._answer(400, b"one prompt a request")
+            return 400, b"one prompt a request"
         if self.behaviour == "strict" and set(body) - OPENAI:
-            return self._answer(400, f"unknown fields {sorted(set(body) - OPENAI)}".encode())
+            return 400, f"unknown fields {sorted(set(body) - OPENAI)}".encode()
+        return None
+
+    def _known(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What a server that leaves unknown fields unread sees of it."""
         if self.behaviour in ("plain", "strict"):
             body = {name: value for name, value in body.items() if name in OPENAI}
         if self.behaviour in ("plain", "strict", "timed"):
             body.get("stream_options", {}).pop("continuous_usage_stats", None)
-        if self.headers.get("authorization") != f"Bearer {self.key}":
-            return self._answer(401, b"{}")
-        if self._fails():
-            return None
-        if body.get("stream") or self.path == "/generate_stream":
-            return self._stream(body)
+        return body
+
+    def _found(self, body: dict[str, Any]) -> Any:
+        """The answer, by path and by what is asked for."""
         if self.path == "/score":
-            return self._json({"scores": [self._scores(item) for item in body["items"]]})
+            return {"scores": [self._scores(item) for item in body["items"]]}
         if self.path == "/v2/models/served/generate":
-            return self._json(self._tensors(body))
-        if self.path == "/generate" and "inputs" in body:
-            return self._json(self._tgi(body))
+            return self._tensors(body)
         if self.path == "/api/generate":
-            return self._json(
-                {"response": "the capital is", "done": True, **self._ollama_counts(body, body["max_tokens"])}
-            )
+            return {"response": "the capital is", "done": True, **self._ollama_counts(body, body["max_tokens"])}
+        if self.path == "/generate" and "inputs" in body:
+            return self._tgi(body)
         if self.path == "/generate":
             starts = zip(body["input_ids"], body["logprob_start_len"], strict=True)
-            return self._json([self._from(prompt, start) for prompt, start in starts])
+            return [self._from(prompt, start) for prompt, start in starts]
         if self.path == "/completion":
-            return self._json(self._forced(body))
+            return self._forced(body)
         if self.path == "/tokenize":
-            return self._json({"tokens": [1]})
+            return {"tokens": [1]}
+        return self._openai(body)
+
+    def _openai(self, body: dict[str, Any]) -> dict[str, Any]:
         if "prompt_logprobs" in body:
             prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
             choices = [{"index": i, "text": " x", "prompt_logprobs": self._prompt(p)} for i, p in enumerate(prompts)]
-            return self._json({"choices": choices[::-1]})
+            return {"choices": choices[::-1]}
         if "logprob_token_ids" in body:
-            return self._json({"choices": [self._labels(body)]})
+            return {"choices": [self._labels(body)]}
         if isinstance(body["prompt"][0], list):
-            return self._json({"choices": [{"index": i, "text": "x"} for i in range(len(body["prompt"]))]})
+            return {"choices": [{"index": i, "text": "x"} for i in range(len(body["prompt"]))]}
         choice = {"index": 0, "text": "the capital is", **(self._echo(body) if body.get("echo") else {})}
         if body.get("return_context_logits"):
             choice["context_logits"] = self._context_logits(body["prompt"])
         counts = {} if self.behaviour == "uncounted" else {"usage": self._usage(body, body["max_tokens"])}
-        return self._json({"choices": [choice], **counts})
+        return {"choices": [choice], **counts}
 
     def _fails(self) -> bool:
         """Answer as the behaviour wants, if it concerns the answer as a whole."""

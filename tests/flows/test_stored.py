@@ -10,7 +10,7 @@ from engines.environment import resolve
 from flows.cells import Quantization
 from flows.quantize import make_job
 from flows.sources import Model, SourceError
-from flows.stored import content_sha256, fetch_stored, find_stored
+from flows.stored import contents, fetch_stored, find_stored
 from quant.registry import methods
 
 
@@ -22,6 +22,10 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "awq"}}))
     (folder / "model.safetensors").write_bytes(b"weights")
     return folder
+
+
+def _content(folder: Path) -> dict[str, str]:
+    return contents({"checkpoint": find_stored(folder.name, folder.parent)})
 
 
 def test_a_folder_is_relative_to_the_plan(checkpoint: Path) -> None:
@@ -44,12 +48,12 @@ def test_a_name_that_is_none_and_a_hub_that_does_not_answer(monkeypatch: pytest.
 
 
 def test_the_digest_is_that_of_the_content(checkpoint: Path) -> None:
-    first = content_sha256(checkpoint)
-    assert content_sha256(checkpoint) == first
+    first = _content(checkpoint)
+    assert _content(checkpoint) == first
     (checkpoint / "notes.txt").write_text("no weight")
-    assert content_sha256(checkpoint) == first
+    assert _content(checkpoint) == first
     (checkpoint / "model.safetensors").write_bytes(b"other weights")
-    assert content_sha256(checkpoint) != first
+    assert _content(checkpoint) != first
 
 
 def test_the_key_goes_by_what_is_in_the_folder_not_by_its_name(checkpoint: Path) -> None:

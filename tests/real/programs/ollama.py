@@ -17,9 +17,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
+
+from pages import Pages
 
 STORE = Path(os.environ["OLLAMA_MODELS"])
 OPTIONS = {
@@ -66,20 +68,10 @@ class Runner:
                     yield json.loads(line[6:])
 
 
-class Ollama(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Ollama(Pages):
+    key = ""  # it has none
     models: ClassVar[dict[str, Path]] = {}
     running: ClassVar[dict[str, Runner]] = {}
-
-    def log_message(self, format: str, *args: Any) -> None: ...
-
-    def say(self, status: int, value: Any = None) -> None:
-        content = b"" if value is None else json.dumps(value).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json; charset=utf-8")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
 
     def blob(self) -> Path:
         return STORE / "blobs" / self.path.rsplit("/", 1)[1].replace(":", "-")
@@ -161,10 +153,7 @@ class Ollama(BaseHTTPRequestHandler):
         began, text, last = time.perf_counter_ns(), "", {}
         stream = body.get("stream", True)
         if stream:
-            self.send_response(200)
-            self.send_header("content-type", "application/x-ndjson")
-            self.send_header("transfer-encoding", "chunked")
-            self.end_headers()
+            self.open_stream("application/x-ndjson")
         for event in self.running[name].lines(body["prompt"], options):
             last = event
             text += event.get("content", "")
@@ -181,13 +170,10 @@ class Ollama(BaseHTTPRequestHandler):
         if not stream:
             return self.say(200, closing)
         self._line(closing)
-        self.wfile.write(b"0\r\n\r\n")
-        return None
+        return self.close_stream()
 
     def _line(self, value: dict[str, Any]) -> None:
-        content = json.dumps(value).encode() + b"\n"
-        self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
-        self.wfile.flush()
+        self.write_chunk(json.dumps(value).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import json
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-from small_model import Pages, SmallModel
+from pages import Pages
+from small_model import SmallModel
 
 PARAMETERS = {
     "adapter_id", "best_of", "decoder_input_details", "details", "do_sample", "frequency_penalty", "grammar",
@@ -41,6 +42,7 @@ def arguments() -> argparse.Namespace:
 
 
 class Tgi(Pages):
+    model: SmallModel
     given: argparse.Namespace
 
     def do_GET(self) -> None:

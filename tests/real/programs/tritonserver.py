@@ -12,7 +12,8 @@ from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from small_model import Pages, SmallModel
+from pages import Pages
+from small_model import SmallModel
 
 TENSORS = {
     "text_input", "image", "stream", "sampling_parameters", "exclude_input_in_output", "return_finish_reason",
@@ -34,6 +35,7 @@ def arguments() -> argparse.Namespace:
 
 class Triton(Pages):
     key = ""
+    model: SmallModel
 
     def do_GET(self) -> None:
         self.say(200 if self.path == "/v2/health/ready" else 404)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from small_model import Pages, SmallModel
+from pages import Pages
+from small_model import SmallModel
 
 FIELDS = {
     "model", "prompt", "best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "max_tokens", "n",
@@ -39,6 +40,7 @@ def arguments() -> argparse.Namespace:
 
 class TrtLlm(Pages):
     key = ""  # it has none
+    model: SmallModel
     given: argparse.Namespace
 
     def do_GET(self) -> None:
