@@ -20,6 +20,7 @@ from typing import Any
 
 import platformdirs
 from filelock import FileLock
+from packaging.utils import canonicalize_name
 from uv import find_uv_bin
 
 from engines.process import ROOT
@@ -249,20 +250,15 @@ def probe(environment: Environment) -> dict[str, Any]:
 
 def missing_pins(pins: Path, packages: Mapping[str, str]) -> list[str]:
     """The pins that `packages` (name → version) does not satisfy; local version labels (+cpu) are ignored."""
-    wrong, found = [], {_normal(name): one for name, one in packages.items()}
+    wrong, found = [], {canonicalize_name(name): one for name, one in packages.items()}
     for line in pins.read_text(encoding="utf-8").splitlines():
         name, equals, version = line.split(";")[0].partition("==")
         if not equals or line.startswith("#") or ";" in line:
             continue
-        have = found.get(_normal(name.strip()), "").split("+")[0]
+        have = found.get(canonicalize_name(name.strip()), "").split("+")[0]
         if have != version.strip().split("+")[0]:
             wrong.append(f"{name.strip()}=={version.strip()} (found {have or 'none'})")
     return wrong
-
-
-def _normal(name: str) -> str:
-    """A package's name as PEP 503 compares it: zope.event is zope-event."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def fetch_wheel(package: str, version: str, sha256: str) -> Path:
