@@ -26,7 +26,8 @@ from engines.environment import build, cache_folder, resolve
 from engines.process import ROOT
 from engines.registry import engines_by_name
 from engines.server import serve
-from evals.accuracy import measure_accuracy
+from engines.spec import Endpoint
+from evals.accuracy import EndpointLM, evaluate
 from evals.generation import generate
 from evals.scoring import score
 from evals.tasks import load_tasks
@@ -49,16 +50,14 @@ def ours(folder: Path, root: Path) -> tuple[dict[str, Any], float]:
         _,
     ):
         started = time.perf_counter()
-        scores = measure_accuracy(
-            lambda pairs: score(endpoint, pairs),
-            lambda prompts: generate(endpoint, prompts),
-            folder,
-            tasks,
-            SPECS,
-            max_length=WINDOW,
-        )
+        scores = evaluate(served_model(endpoint, folder), tasks, SPECS)
         seconds = time.perf_counter() - started
     return {one.task: asdict(one) for one in scores}, seconds
+
+
+def served_model(endpoint: Endpoint, folder: Path) -> EndpointLM:
+    """The model behind an endpoint as lm-eval sees it, every request asked for, none kept."""
+    return EndpointLM(folder, lambda pairs: score(endpoint, pairs), lambda prompts: generate(endpoint, prompts), WINDOW)
 
 
 def theirs(folder: Path, root: Path, line: str, batch: int = 1, softmax: str = "default") -> dict[str, Any]:
@@ -88,7 +87,7 @@ def largest_difference(one: Side, other: Side, leaves: Sequence[str]) -> float:
 def accuracy(side: Side, leaves: Sequence[str]) -> float:
     """Share of right items (`acc`) over `leaves`."""
     values = [value[list(side[leaf]["metrics"]).index("acc")] for leaf in leaves for value in side[leaf]["values"]]
-    return sum(values) / len(values)
+    return float(sum(values)) / len(values)
 
 
 def compare(mine: Side, exact: Side, default: Side) -> bool:

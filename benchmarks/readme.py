@@ -124,10 +124,54 @@ def flips_table(file: str) -> str:
     for row in data["flips"]:
         one = row["paired"]
         more = one["more_items"] if one["verdict"] == "inconclusive" else ""
+        items = f"{one['items']} of {one['drawn']}" if row.get("adaptive") else str(one["items"])
         lines.append(
-            f"| {row['name']} | {row['task']} | {one['verdict']} | {one['items']} | {one['lost']} | {one['gained']} "
+            f"| {row['name']} | {row['task']} | {one['verdict']} | {items} | {one['lost']} | {one['gained']} "
             f"| {_shown(one['difference'], 100)} | {more} |"
         )
+    return "\n".join(lines)
+
+
+def closeness_table(file: str) -> str:
+    """How close predictions are to the baseline's, noise first, of a run's `--json` output."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    lines = [
+        "| cell | against | of | text | KL, nats | over | same token, % | words in common | same answers |",
+        "|---|---|---|---|---:|---|---:|---:|---:|",
+    ]
+    for one in data["closeness"]:
+        kl, top = one["kl_nats"], one["same_top"]
+        shown = f"{kl['value']:.2g} [{kl['low']:.2g}, {kl['high']:.2g}]" if kl else "–"
+        same = f"{100 * top:.1f}" if top is not None else "–"
+        lines.append(
+            f"| {one['name']} | {one['reference']} | {one['kind']} | {one['text']} | {shown} | {one['support']} "
+            f"| {same} | {one['first_difference']:g} | {one['same_answers']} of {one['prompts']} |"
+        )
+    return "\n".join(lines)
+
+
+def perplexities_table(file: str) -> str:
+    """Each perplexity in each engine, how far the farthest is from the first, of a run's `--json` output."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    cells = [row for row in data["cells"] if row["status"] == "ok"]
+    names = [row["cell"].split(" · ")[1] for row in cells]
+    lines = ["| text | convention | " + " | ".join(names) + " | farthest |", "|---|---|" + "---:|" * (len(names) + 1)]
+    for task, metric in data["columns"]:
+        found = [
+            one["value"] for row in cells for one in row["tasks"] if (one["task"], one["metric"]) == (task, metric)
+        ]
+        worst = max(abs(value / found[0] - 1) for value in found)
+        lines.append(f"| {task} | {metric} | " + " | ".join(f"{v:.4f}" for v in found) + f" | {worst:.3%} |")
+    return "\n".join(lines)
+
+
+def likelihoods_table(file: str) -> str:
+    """Perplexity ratios with verdicts, of a run's `--json` output."""
+    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    lines = ["| cell | text | verdict | ratio |", "|---|---|---|---:|"]
+    lines += [
+        f"| {one['name']} | {one['text']} | {one['verdict']} | {_shown(one['ratio'])} |" for one in data["likelihoods"]
+    ]
     return "\n".join(lines)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
+from evals.chat import ChatTemplateError, render, special_tokens, template_of
 from evals.generation import Prompt
+from evals.overlap import Runs, shares_a_run
 from evals.pairs import Pair, Scored
 from evals.record import Score
 from evals.tasks import LoadedTasks, TaskSpec
@@ -23,23 +27,40 @@ Request = tuple[Any, list[int], list[int]]
 Scorer = Callable[[Sequence[Pair]], list[Scored]]
 Generator = Callable[[Sequence[Prompt]], list[str]]
 DEFAULT_MAX_TOKENS = 256  # lm-eval's own default for `max_gen_toks`
+PASSAGE_CHARACTERS = 200
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 lm_eval.evaluator.get_git_commit_hash = lambda: None  # it prints "fatal: not a git repository" past every filter
+
+
+@dataclass
+class Seen:
+    """What of the requests so far was cut to the window, and what holds a run of the calibration text."""
+
+    requests: int = 0
+    cut: int = 0
+    calibrated: int = 0
 
 
 class EndpointLM(TemplateLM):  # type: ignore[misc]
     """The model behind an endpoint, as lm-eval sees it. Encodes and windows exactly as lm-eval's `hf` model does.
 
     `max_length` is the window of every engine alike: a context is cut on the left to fit, and a rolling window
-    predicts at most that many tokens.
+    predicts at most that many tokens. `calibration` holds the runs of tokens that calibrated the checkpoint; `seen`
+    counts what holds one of them. `template_folder` has the chat template; it is the model's own for all checkpoints.
     """
 
     backend = "causal"
 
-    def __init__(self, folder: Path, scorer: Scorer, generator: Generator, max_length: int) -> None:
+    def __init__(
+        self, folder: Path, scorer: Scorer, generator: Generator, max_length: int, calibration: Runs = frozenset(),
+        template_folder: Path | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self._template_folder = template_folder or folder
         self._text_to_ids = load_tokenizer(folder)
+        self._calibration = calibration
+        self.seen = Seen()
         self._scorer = scorer
         self._generator = generator
         self._max_length = max_length
@@ -89,7 +110,11 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
             raise ValueError(
                 f"a continuation of {len(continuation)} tokens does not fit a window of {self._max_length}"
             )
-        return Pair(tuple(kept[:split]), tuple(continuation))
+        self.seen.requests += 1
+        self.seen.cut += len(kept) < len(context) + len(continuation)
+        pair = Pair(tuple(kept[:split]), tuple(continuation))
+        self.seen.calibrated += shares_a_run(pair, self._calibration)
+        return pair
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         windows: list[Request] = []
@@ -115,57 +140,111 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
             raise ValueError("this task samples at a temperature above 0; only greedy answers can be compared")
         count = int(options.get("max_gen_toks", DEFAULT_MAX_TOKENS))
         until = options.get("until") or []
-        ids = self.tok_encode(context)[-(self._max_length - count) :]
-        return Prompt(tuple(ids), count, (until,) if isinstance(until, str) else tuple(until))
+        if count >= self._max_length:
+            raise ValueError(f"an answer of up to {count} tokens leaves no room in a window of {self._max_length}")
+        whole = self.tok_encode(context)
+        ids = tuple(whole[-(self._max_length - count) :])
+        self.seen.requests += 1
+        self.seen.cut += len(ids) < len(whole)
+        self.seen.calibrated += shares_a_run(Pair(ids, ()), self._calibration)
+        return Prompt(ids, count, (until,) if isinstance(until, str) else tuple(until))
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        return template_of(self._template_folder)
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """As lm-eval's `hf`: a template that refuses a system message gets the messages without it."""
+        template, special = template_of(self._template_folder), special_tokens(self._template_folder)
+        if template is None:
+            raise ChatTemplateError(f"{self._template_folder} has no chat template")
+        try:
+            return render(template, special, chat_history, add_generation_prompt=add_generation_prompt)
+        except ChatTemplateError:
+            plain = [message for message in chat_history if message["role"] != "system"]
+            if len(plain) == len(chat_history):
+                raise
+            return render(template, special, plain, add_generation_prompt=add_generation_prompt)
 
 
-def measure_accuracy(
-    scorer: Scorer,
-    generator: Generator,
-    folder: Path,
+def evaluate(
+    model: TemplateLM,
     tasks: LoadedTasks,
     specs: Sequence[TaskSpec],
+    chosen: Mapping[str, Sequence[int]] | None = None,
     *,
-    max_length: int,
+    chat_template: bool = False,
 ) -> list[Score]:
-    """Score every leaf task. Shots come from `specs`; no chat template is applied."""
-    return evaluate(EndpointLM(folder, scorer, generator, max_length), tasks, specs)
+    """Run lm-eval on any of its models and keep each item's values; `chosen` items of each leaf, or all drawn ones.
 
-
-def evaluate(model: TemplateLM, tasks: LoadedTasks, specs: Sequence[TaskSpec]) -> list[Score]:
-    """Run lm-eval on any of its models and keep each item's values.
-
-    `bootstrap_iters=0`: errors are computed from the items, in the report.
+    `bootstrap_iters=0`: errors are computed from the items, in the report. With `chat_template` a question is a user's
+    turn and few-shot examples are turns before it.
     """
+    asked = {leaf: list(items) for leaf, items in (tasks.samples if chosen is None else chosen).items() if items}
     result = simple_evaluate(
         model=model,
-        tasks=[tasks.group],
+        tasks=[tasks.leaves[leaf] for leaf in asked],
         task_manager=tasks.manager,
-        samples={leaf: list(indexes) for leaf, indexes in tasks.samples.items()},
+        samples=asked,
         bootstrap_iters=0,
         log_samples=True,
+        apply_chat_template=chat_template,
     )
     shots = {spec.name: spec.shots for spec in specs}
-    return [
-        _score(leaf, tasks.parents[leaf], shots[tasks.parents[leaf]], samples)
-        for leaf, samples in sorted(result["samples"].items())
-    ]
+    return [_score(leaf, tasks, shots[tasks.parents[leaf]], result["samples"][leaf]) for leaf in sorted(asked)]
 
 
-def _score(leaf: str, group: str, shots: int, samples: Sequence[dict[str, Any]]) -> Score:
+def _score(leaf: str, tasks: LoadedTasks, shots: int, samples: Sequence[dict[str, Any]]) -> Score:
     samples = [
         one for one in samples if one["filter"] == samples[0]["filter"]
     ]  # a task's other filters repeat its items
-    metrics = tuple(samples[0]["metrics"])
+    metrics = tuple(metric for metric in samples[0]["metrics"] if _is_number(samples[0][metric]))
+    if not metrics:
+        raise ValueError(f"task '{leaf}' has no metric of single items ({', '.join(samples[0]['metrics'])})")
+    ranks = dict(zip(tasks.samples[leaf], tasks.ranks[leaf], strict=True))
     return Score(
         task=leaf,
-        group=group,
+        group=tasks.parents[leaf],
         shots=shots,
         metrics=metrics,
         item_keys=tuple(f"{one['doc_id']}:{one['doc_hash'][:12]}:{one['prompt_hash'][:12]}" for one in samples),
         values=tuple(tuple(_value(one[metric]) for metric in metrics) for one in samples),
         loglikelihoods=tuple(_loglikelihoods(sample["filtered_resps"]) for sample in samples),
+        ranks=tuple(ranks[one["doc_id"]] for one in samples),
+        drawn=len(tasks.samples[leaf]),
+        clusters=tuple(_passage(one["doc"]) for one in samples),
+        empty_contexts=sum(not one["arguments"][0][0].strip() for one in samples),
     )
+
+
+def _passage(doc: Any) -> str:
+    """What items that share a passage have in common: a digest of how their longest text begins; empty for short ones.
+
+    RACE, BoolQ or SQuAD have a field for the passage, MMLU's history puts it before the question.
+    """
+    texts = [value for value in doc.values() if isinstance(value, str)] if isinstance(doc, dict) else []
+    longest = max(texts, key=len, default="")
+    if len(longest) < PASSAGE_CHARACTERS:
+        return ""
+    return hashlib.sha256(longest[:PASSAGE_CHARACTERS].encode()).hexdigest()[:12]
+
+
+def joined(parts: Sequence[Score]) -> list[Score]:
+    """Scores of the same leaves on other items as one for each leaf."""
+    by_leaf: dict[str, list[Score]] = {}
+    for one in parts:
+        by_leaf.setdefault(one.task, []).append(one)
+    return [_join(by_leaf[leaf]) for leaf in sorted(by_leaf)]
+
+
+def _join(parts: Sequence[Score]) -> Score:
+    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters")
+    all_items: dict[str, Any] = {name: sum((getattr(one, name) for one in parts), ()) for name in columns}
+    return replace(parts[0], **all_items, empty_contexts=sum(one.empty_contexts for one in parts))
+
+
+def _is_number(value: Any) -> bool:
+    """False for metrics of a whole set (BLEU), whose items are texts."""
+    return isinstance(value[1] if isinstance(value, (tuple, list)) else value, (int, float))
 
 
 def _value(value: Any) -> float:

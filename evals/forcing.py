@@ -7,13 +7,13 @@ llama-server's `/completion` with a logit bias generates the wanted token and re
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 
 from evals.ask import ScoringFailed, ask
-from evals.pairs import Pair, Scored
+from evals.pairs import Done, Pair, Scored
 
 COMPLETION = "/completion"
 WHOLE_VOCABULARY = 10_000_000  # the server gives as many as there are
@@ -21,7 +21,7 @@ BIAS = 1e5
 IN_FLIGHT = 2
 
 
-async def force(client: httpx.AsyncClient, pairs: Sequence[Pair], advance: Callable[[int], None]) -> list[Scored]:
+async def force(client: httpx.AsyncClient, pairs: Sequence[Pair], done: Done) -> list[Scored]:
     """Score all pairs, those with one context one after the other, so that its cache is used. Raises ScoringFailed."""
     results: list[Scored | None] = [None] * len(pairs)
     by_context: dict[tuple[int, ...], list[int]] = {}
@@ -32,8 +32,8 @@ async def force(client: httpx.AsyncClient, pairs: Sequence[Pair], advance: Calla
     async def worker() -> None:
         for indexes in waiting:
             for index in indexes:
-                results[index] = await _force_pair(client, pairs[index])
-                advance(1)
+                results[index] = scored = await _force_pair(client, pairs[index])
+                done([(index, scored)])
 
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
     return [scored for scored in results if scored is not None]
@@ -42,18 +42,28 @@ async def force(client: httpx.AsyncClient, pairs: Sequence[Pair], advance: Calla
 async def _force_pair(client: httpx.AsyncClient, pair: Pair) -> Scored:
     prompt, logprobs, greedy = list(pair.context), [], []
     for token in pair.continuation:
-        entry = await _generate(client, prompt, token, 1)
-        if entry is None:
-            logprob, best = await _among_all(client, prompt, token)
-        elif int(entry["id"]) != token:
-            said = f"it generated token {entry['id']} where {token} was forced"
-            raise ScoringFailed(f"the server ignored logit_bias: {said}")
-        else:
-            logprob, best = float(entry["logprob"]), int(entry["top_logprobs"][0]["id"])
+        logprob, top = await forced(client, prompt, token, 2)
         logprobs.append(logprob)
-        greedy.append(best == token)
+        greedy.append(top[0][0] == token)
         prompt.append(token)
     return Scored(tuple(logprobs), tuple(greedy))
+
+
+async def forced(
+    client: httpx.AsyncClient, prompt: list[int], token: int, count: int
+) -> tuple[float, list[tuple[int, float]]]:
+    """(log-probability of `token` after `prompt`, the `count` most likely tokens with theirs). Raises ScoringFailed."""
+    entry = await _generate(client, prompt, token, count)
+    if entry is None:
+        return await _among_all(client, prompt, token, count)
+    if int(entry["id"]) != token:
+        said = f"it generated token {entry['id']} where {token} was forced"
+        raise ScoringFailed(f"the server ignored logit_bias: {said}")
+    return float(entry["logprob"]), _most_likely(entry, count)
+
+
+def _most_likely(entry: dict[str, Any], count: int) -> list[tuple[int, float]]:
+    return [(int(one["id"]), float(one["logprob"])) for one in entry["top_logprobs"][:count]]
 
 
 async def _generate(client: httpx.AsyncClient, prompt: list[int], forced: int, count: int) -> dict[str, Any] | None:
@@ -69,16 +79,18 @@ async def _generate(client: httpx.AsyncClient, prompt: list[int], forced: int, c
     return entries[0] if entries else None
 
 
-async def _among_all(client: httpx.AsyncClient, prompt: list[int], token: int) -> tuple[float, int]:
-    """(log-probability of `token`, the most likely token), where forcing `token` brings nothing.
+async def _among_all(
+    client: httpx.AsyncClient, prompt: list[int], token: int, count: int
+) -> tuple[float, list[tuple[int, float]]]:
+    """The same where forcing `token` brings nothing.
 
     llama-server keeps a token back that ends inside a UTF-8 character, and its log-probability with it. So a harmless
     token is forced instead, with the log-probabilities of the whole vocabulary: megabytes, but for few tokens.
     """
     harmless = (await ask(client, "/tokenize", {"content": "a"})).get("tokens") or [0]
     entry = await _generate(client, prompt, int(harmless[-1]), WHOLE_VOCABULARY)
-    top = entry["top_logprobs"] if entry else []
-    found = next((float(one["logprob"]) for one in top if int(one["id"]) == token), None)
+    top = _most_likely(entry, WHOLE_VOCABULARY) if entry else []
+    found = next((value for one, value in top if one == token), None)
     if found is None:
         raise ScoringFailed(f"the server ignored n_probs: it gave no log-probability of token {token}")
-    return found, int(top[0]["id"])
+    return found, top[:count]

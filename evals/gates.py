@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from engines.spec import Endpoint
+from evals.overlap import RUN_TOKENS
 from evals.pairs import Pair
 from evals.record import Gate
 from evals.scoring import score
@@ -20,6 +21,7 @@ from evals.wire import completion_body, completion_path, completion_text
 
 GOLDEN_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 SANITY_FACTOR = 3.0
+TOLERATED_SHARE = 0.01
 
 
 class GateFailed(Exception):
@@ -63,6 +65,18 @@ def greedy_answer(endpoint: Endpoint, reference: Mapping[str, Any], expected: st
     if expected is not None:
         detail += f", the float32 reference {expected[:60]!r}"
     return Gate("greedy answer", varied and begins, f"{detail}; this server gives no log-probabilities to compare")
+
+
+def whole_contexts(cut: int, requests: int, window_tokens: int) -> Gate:
+    """A question that lost its beginning is another question. Few may: the rest still tells."""
+    detail = f"{cut} of {requests} requests were cut to the window of {window_tokens} tokens"
+    return Gate("whole contexts", cut <= TOLERATED_SHARE * requests, detail)
+
+
+def apart_from_calibration(shared: int, requests: int) -> Gate:
+    """A checkpoint must not be scored on what calibrated it."""
+    detail = f"{shared} of {requests} requests hold {RUN_TOKENS} tokens in a row of the calibration text"
+    return Gate("apart from calibration", shared <= TOLERATED_SHARE * requests, detail)
 
 
 def require(gate: Gate) -> Gate:

@@ -14,7 +14,7 @@ from evals.scoring import TIMEOUT_SECONDS
 from evals.wire import completion_body, completion_path, completion_text
 
 IN_FLIGHT = 4
-Advance = Callable[[int], None]
+Done = Callable[[Sequence[tuple[int, str]]], None]  # gets (index, text) of what was just finished
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Prompt:
     until: tuple[str, ...]
 
 
-def generate(endpoint: Endpoint, prompts: Sequence[Prompt], advance: Advance = lambda _: None) -> list[str]:
+def generate(endpoint: Endpoint, prompts: Sequence[Prompt], done: Done = lambda _: None) -> list[str]:
     """Answer all prompts, cut before the first of their stop texts, in the order given. Raises ScoringFailed."""
-    return asyncio.run(_run(endpoint, prompts, advance))
+    return asyncio.run(_run(endpoint, prompts, done))
 
 
-async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], advance: Advance) -> list[str]:
+async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], done: Done) -> list[str]:
     answers = [""] * len(prompts)
     waiting = iter(enumerate(prompts))
     async with httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=TIMEOUT_SECONDS) as client:
@@ -39,7 +39,7 @@ async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], advance: Advance) 
         async def worker() -> None:
             for index, prompt in waiting:
                 answers[index] = cut(await _answer(client, endpoint, prompt), prompt.until)
-                advance(1)
+                done([(index, answers[index])])
 
         await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
     return answers

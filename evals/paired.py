@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 from scipy import optimize, stats
 
-from evals.statistics import CONFIDENCE, Estimate
+from evals.clustered import compare_clusters
+from evals.statistics import CONFIDENCE, Estimate, Floats
 
+Counts = int | npt.NDArray[np.int64]
 ALPHA = 1 - CONFIDENCE
 POWER = 0.8
 Verdict = Literal["better", "equivalent", "worse", "inconclusive"]
@@ -24,11 +28,13 @@ Verdict = Literal["better", "equivalent", "worse", "inconclusive"]
 class Paired:
     """One comparison. `lost` items were right in the baseline alone, `gained` in the candidate alone.
 
-    `margin` is the share of items by which two equivalent checkpoints may differ. `p_different` is McNemar's exact
-    test, `p_equivalent` the larger of two one-sided score tests against the margin; `verdict` goes by both after
-    Holm's correction over the family. `detectable` is the smallest difference that so many items show with a
-    probability of 80 %; `more_items` how many more would decide an inconclusive comparison, if what was seen is true
-    (None where no number of them would).
+    `margin` is the difference by which two equivalent checkpoints may differ. `p_different` is the test for any
+    difference (McNemar's exact one where items are right or wrong), `p_equivalent` the larger of two one-sided tests
+    against the margin; `verdict` goes by both after Holm's correction over the family. `detectable` is the smallest
+    difference that so many items show with a probability of 80 %; `more_items` how many more would decide an
+    inconclusive comparison, if what was seen is true (None where no number of them would). `drawn` items are there in
+    all, of which an adaptive budget needed `items`. `clusters` counts the passages that questions share, 0 where they
+    share none.
     """
 
     items: int
@@ -40,43 +46,108 @@ class Paired:
     p_equivalent: float
     detectable: float
     more_items: int | None
+    drawn: int
+    clusters: int = 0
     verdict: Verdict = "inconclusive"
 
 
-def compare(baseline: Sequence[float], candidate: Sequence[float], *, relative_margin: float) -> Paired:
-    """Items in one order, each right (1) or wrong (0). The margin is relative to the baseline's accuracy.
+def margin_of(baseline: Sequence[float], relative_margin: float) -> float:
+    """The margin as a share of the items; a baseline without a right answer counts as half a one."""
+    return relative_margin * max(sum(baseline), 0.5) / len(baseline)
 
-    Raises ValueError where the sides have other items, or values that are neither.
+
+def compare(
+    baseline: Sequence[float], candidate: Sequence[float], *, margin: float, clusters: Sequence[str] = (),
+    confidence: float = CONFIDENCE,
+) -> Paired:  # fmt: skip
+    """Items in one order. Those that are right (1) or wrong (0) and share no passage are compared by their flips, all
+    others by their differences, resampled by passage (`clusters` names each item's; empty for its own).
+
+    Raises ValueError where the sides have other items.
     """
     if len(baseline) != len(candidate) or not baseline:
         raise ValueError(f"{len(baseline)} items cannot be compared with {len(candidate)}")
-    if not {*baseline, *candidate} <= {0.0, 1.0}:
-        raise ValueError("only items that are right (1) or wrong (0) can be compared by their flips")
-    items = len(baseline)
+    named = [one for one in clusters if one]
+    if len(set(named)) == len(named) and {*baseline, *candidate} <= {0.0, 1.0}:
+        return _by_flips(baseline, candidate, margin, confidence)
+    return _by_clusters(baseline, candidate, clusters or [""] * len(baseline), margin, confidence)
+
+
+def _flips(baseline: Sequence[float], candidate: Sequence[float]) -> tuple[int, int]:
     lost = sum(a > b for a, b in zip(baseline, candidate, strict=True))
     gained = sum(a < b for a, b in zip(baseline, candidate, strict=True))
-    margin = relative_margin * max(sum(baseline), 0.5) / items
+    return lost, gained
+
+
+def _by_flips(baseline: Sequence[float], candidate: Sequence[float], margin: float, confidence: float) -> Paired:
+    items, (lost, gained) = len(baseline), _flips(baseline, candidate)
+    p_different, p_equivalent = p_values(items, lost, gained, margin)
     return Paired(
         items=items,
         lost=lost,
         gained=gained,
-        difference=difference_interval(items, lost, gained),
+        difference=difference_interval(items, lost, gained, confidence),
         margin=margin,
-        p_different=float(stats.binomtest(lost, lost + gained).pvalue) if lost + gained else 1.0,
-        p_equivalent=_p_equivalent(items, lost, gained, margin),
+        p_different=float(p_different),
+        p_equivalent=float(p_equivalent),
         detectable=detectable_difference(items, lost + gained),
-        more_items=_more_items(items, lost, gained, margin),
+        more_items=_more_items(items, (lost + gained + 0.5) / (items + 1), abs(gained - lost) / items, margin),
+        drawn=items,
     )
 
 
-def _score(delta: float, items: int, lost: int, gained: int) -> float:
+def _by_clusters(
+    baseline: Sequence[float], candidate: Sequence[float], names: Sequence[str], margin: float, confidence: float
+) -> Paired:
+    items, (lost, gained) = len(baseline), _flips(baseline, candidate)
+    sums: dict[str, float] = {}
+    sizes: dict[str, int] = {}
+    for number, (a, b, name) in enumerate(zip(baseline, candidate, names, strict=True)):
+        key = name or f"alone {number}"
+        sums[key] = sums.get(key, 0.0) + b - a
+        sizes[key] = sizes.get(key, 0) + 1
+    found = compare_clusters(list(sums.values()), list(sizes.values()), margin=margin, confidence=confidence)
+    # the variance of one item as if items were independent and gave this spread of the clusters' sums
+    mean = found.difference.value
+    squares = sum((total - mean * sizes[key]) ** 2 for key, total in sums.items())
+    second_moment = squares / items + mean * mean
+    return Paired(
+        items=items,
+        lost=lost,
+        gained=gained,
+        difference=found.difference,
+        margin=margin,
+        p_different=found.p_different,
+        p_equivalent=found.p_equivalent,
+        detectable=_detectable(items, max(second_moment, 0.5 / (items + 1))),
+        more_items=_more_items(items, max(second_moment, 0.5 / (items + 1)), abs(mean), margin),
+        drawn=items,
+        clusters=len(sums),
+    )
+
+
+def p_values(items: int, lost: Counts, gained: Counts, margin: float) -> tuple[Floats, Floats]:
+    """(McNemar's exact test for a difference, two one-sided tests for a difference within the margin), of each count.
+
+    The exact test is two-sided: twice the smaller tail of Binomial(lost + gained, ½).
+    """
+    fewer, flips = np.minimum(lost, gained), np.add(lost, gained)
+    different = np.minimum(2 * stats.binom.cdf(fewer, flips, 0.5), 1.0)
+    return np.asarray(different), _p_equivalent(items, lost, gained, margin)
+
+
+def _score(delta: float, items: int, lost: Counts, gained: Counts) -> Floats:
     """Tango's score statistic for a true difference `delta` (Statistics in Medicine 17, 1998, equations 2 to 4)."""
+    lost, gained = np.asarray(lost, dtype=np.float64), np.asarray(gained, dtype=np.float64)
     b = -lost - gained + (2 * items - gained + lost) * delta
     c = -lost * delta * (1 - delta)
-    constrained = (math.sqrt(max(b * b - 8 * items * c, 0.0)) - b) / (4 * items)
+    constrained = (np.sqrt(np.maximum(b * b - 8 * items * c, 0.0)) - b) / (4 * items)
     variance = items * (2 * constrained + delta * (1 - delta))
     distance = gained - lost - items * delta
-    return distance / math.sqrt(variance) if variance > 0 else math.copysign(math.inf, distance) if distance else 0.0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        score = distance / np.sqrt(np.maximum(variance, 0.0))
+    told: Floats = np.where(distance == 0, 0.0, score)
+    return told
 
 
 def difference_interval(items: int, lost: int, gained: int, confidence: float = CONFIDENCE) -> Estimate:
@@ -87,16 +158,17 @@ def difference_interval(items: int, lost: int, gained: int, confidence: float = 
         edge = sign * (1 - 1e-12)
         if sign * value >= 1 - 1e-12:
             return float(sign)
-        return float(optimize.brentq(lambda x: _score(x, items, lost, gained) + sign * z, value, edge))
+        return float(optimize.brentq(lambda x: float(_score(x, items, lost, gained)) + sign * z, value, edge))
 
     return Estimate(value, end(-1), end(1), items)
 
 
-def _p_equivalent(items: int, lost: int, gained: int, margin: float) -> float:
+def _p_equivalent(items: int, lost: Counts, gained: Counts, margin: float) -> Floats:
     """Two one-sided tests (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987) by Tango's score."""
-    below = float(stats.norm.sf(_score(-margin, items, lost, gained)))
-    above = float(stats.norm.cdf(_score(margin, items, lost, gained)))
-    return max(below, above)
+    below = stats.norm.sf(_score(-margin, items, lost, gained))
+    above = stats.norm.cdf(_score(margin, items, lost, gained))
+    worst: Floats = np.maximum(below, above)
+    return worst
 
 
 def detectable_difference(items: int, discordant: int) -> float:
@@ -104,7 +176,10 @@ def detectable_difference(items: int, discordant: int) -> float:
 
     The share of discordant items is what was seen, half an item added: none seen does not mean that there are none.
     """
-    share = (discordant + 0.5) / (items + 1)
+    return _detectable(items, (discordant + 0.5) / (items + 1))
+
+
+def _detectable(items: int, share: float) -> float:
     z, power = float(stats.norm.ppf(1 - ALPHA / 2)), float(stats.norm.ppf(POWER))
     low = 0.0
     for _ in range(50):  # δ √n = z √d + z' √(d − δ²): a fixed point, which converges since δ² < d
@@ -112,14 +187,13 @@ def detectable_difference(items: int, discordant: int) -> float:
     return min(low, 1.0)
 
 
-def _more_items(items: int, lost: int, gained: int, margin: float) -> int | None:
-    """Items beyond these that decide with 80 % power, if the shares that were seen are the true ones.
+def _more_items(items: int, share: float, delta: float, margin: float) -> int | None:
+    """Items beyond these that decide with 80 % power, if what was seen is the truth: `share` of them differ (or: the
+    mean square of a difference), and `delta` is the mean difference.
 
     A difference beyond the margin is to be shown by McNemar's test (Connor, 1987), one within it to be shown
     equivalent by two one-sided tests.
     """
-    share = (lost + gained + 0.5) / (items + 1)
-    delta = abs(gained - lost) / items
     spread, power = math.sqrt(max(share - delta * delta, 0.0)), float(stats.norm.ppf(POWER))
     if delta > margin:
         z = float(stats.norm.ppf(1 - ALPHA / 2))
@@ -132,26 +206,19 @@ def _more_items(items: int, lost: int, gained: int, margin: float) -> int | None
     return max(math.ceil(needed) - items, 0)
 
 
-def decide_family(comparisons: Sequence[Paired]) -> list[Paired]:
-    """The same comparisons with verdicts, wrong in any of them with a probability of at most 5 % for each question.
+def verdicts(tests: Sequence[tuple[float, float, bool]], error_rate: float = ALPHA) -> list[Verdict]:
+    """Verdicts of a family of (p of no difference, p of a difference beyond the margin, candidate is better), wrong in
+    any of them with at most `error_rate` for each question.
 
     Holm's correction (Scandinavian Journal of Statistics 6, 1979) over all tests for a difference, and over all for
     equivalence. A difference that is real but lies within the margin is equivalent.
     """
-    different = holm([one.p_different for one in comparisons])
-    equivalent = holm([one.p_equivalent for one in comparisons])
+    different = holm([one for one, _, _ in tests])
+    equivalent = holm([one for _, one, _ in tests])
     return [
-        replace(one, verdict=_verdict(one, p < ALPHA, q < ALPHA))
-        for one, p, q in zip(comparisons, different, equivalent, strict=True)
+        "equivalent" if q <= error_rate else "inconclusive" if p > error_rate else "better" if better else "worse"
+        for p, q, (_, _, better) in zip(different, equivalent, tests, strict=True)
     ]
-
-
-def _verdict(one: Paired, different: bool, equivalent: bool) -> Verdict:
-    if equivalent:
-        return "equivalent"
-    if different:
-        return "better" if one.gained > one.lost else "worse"
-    return "inconclusive"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -19,3 +20,6 @@ class Scored:
 
     logprobs: tuple[float, ...]
     greedy: tuple[bool, ...]
+
+
+Done = Callable[[Sequence[tuple[int, Scored]]], None]  # gets (index, scores) of the pairs that were just finished

@@ -8,14 +8,14 @@ or not. Whether *all* were the most likely, which is what tasks ask, is exact.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 
 from engines.spec import Endpoint
 from evals.ask import ScoringFailed, ask
-from evals.pairs import Pair, Scored
+from evals.pairs import Done, Pair, Scored
 from evals.wire import completion_body
 
 IN_FLIGHT = 4
@@ -24,7 +24,7 @@ HINT = "its launcher needs --enable-prefill-logprobs"
 
 
 async def read_prefill(
-    client: httpx.AsyncClient, endpoint: Endpoint, pairs: Sequence[Pair], advance: Callable[[int], None]
+    client: httpx.AsyncClient, endpoint: Endpoint, pairs: Sequence[Pair], done: Done
 ) -> list[Scored]:
     """Score all pairs. Raises ScoringFailed where the prompt's tokens are not told, or are others."""
     results: dict[int, Scored] = {}
@@ -33,7 +33,7 @@ async def read_prefill(
     async def worker() -> None:
         for index in waiting:
             results[index] = await _score(client, endpoint, pairs[index])
-            advance(1)
+            done([(index, results[index])])
 
     await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
     return [results[index] for index in range(len(pairs))]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from quant.spec import FLOATS
 
-TRIAL_SCHEMA_VERSION = 1
+TRIAL_SCHEMA_VERSION = 2
 Status = Literal["ok", "failed", "unsupported"]
 
 
@@ -69,10 +69,14 @@ class Memory:
 
 @dataclass(frozen=True)
 class Score:
-    """One leaf task. `items` has per item: doc id, and for each metric its value; log-likelihoods where there are.
+    """One leaf task. Per item: its key, the value of each metric, and log-likelihoods where there are any.
 
     `metrics` names the metrics in the order of an item's `values`; `item_keys` are lm-eval's hashes of document and
-    prompt, by which two trials are joined.
+    prompt, by which two trials are joined. `ranks` are the items' places in the random order in which their task's
+    items are drawn, counted over all leaves of the task; `drawn` is how many items of this leaf the plan asks for: more
+    than there are here where an adaptive budget stopped. `clusters` names the passage that an item shares with others;
+    it is empty where it has none. `empty_contexts`
+    counts items that ask about nothing.
     """
 
     task: str
@@ -82,16 +86,44 @@ class Score:
     item_keys: tuple[str, ...]
     values: tuple[tuple[float, ...], ...]
     loglikelihoods: tuple[tuple[float, ...], ...]
+    ranks: tuple[int, ...] = ()
+    drawn: int = 0
+    clusters: tuple[str, ...] = ()
+    empty_contexts: int = 0
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """A text in one named convention: (summed log-likelihood, tokens) of each window or document."""
+    """WikiText-2 in one named convention: of each window, the natural-log probabilities of the tokens it scores.
+
+    `max_tokens` is where the text was cut; None for the whole.
+    """
 
     convention: str
     text_sha256: str
     window_tokens: int
-    windows: tuple[tuple[float, int], ...]
+    stride_tokens: int
+    tokens: tuple[tuple[float, ...], ...]
+    max_tokens: int | None = None
+
+
+@dataclass(frozen=True)
+class Closeness:
+    """What is predicted at the last tokens of some prompts, to be held against another checkpoint's.
+
+    Per prompt: `logprobs` of its last tokens (nats) and `greedy`, the text of a greedy answer. `top_tokens` is how many
+    of the most likely tokens are told at each position, −1 for the whole vocabulary, 0 for none; they are in `file`,
+    beside the trial: `logprobs` of (positions, tokens), with `ids` of the same shape where it is not the whole.
+    `repeat` is True for a second reading in another run, one prompt at a time: what differs there is noise.
+    """
+
+    text: str
+    text_sha256: str
+    logprobs: tuple[tuple[float, ...], ...]
+    greedy: tuple[str, ...]
+    top_tokens: int
+    file: str | None
+    repeat: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,6 +155,7 @@ class Trial:
     memory: Memory | None = None
     scores: tuple[Score, ...] = ()
     perplexities: tuple[Perplexity, ...] = ()
+    closeness: tuple[Closeness, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = TRIAL_SCHEMA_VERSION
@@ -154,10 +187,9 @@ def read_trial(path: Path) -> Trial:
             "gates": tuple(Gate(**one) for one in raw["gates"]),
             "speed": tuple(_speed(one) for one in raw["speed"]),
             "memory": Memory(**raw["memory"]) if raw["memory"] else None,
-            "scores": tuple(Score(**{name: _tuples(value) for name, value in one.items()}) for one in raw["scores"]),
-            "perplexities": tuple(
-                Perplexity(**{name: _tuples(value) for name, value in one.items()}) for one in raw["perplexities"]
-            ),
+            "scores": tuple(Score(**_all_tuples(one)) for one in raw["scores"]),
+            "perplexities": tuple(Perplexity(**_all_tuples(one)) for one in raw["perplexities"]),
+            "closeness": tuple(Closeness(**_all_tuples(one)) for one in raw["closeness"]),
         }
     )
 
@@ -167,6 +199,10 @@ def _speed(raw: Mapping[str, Any]) -> Speed:
         tuple(Request(**{**one, "chunks": _tuples(one["chunks"])}) for one in repeat) for repeat in raw["repeats"]
     )
     return Speed(LoadPoint(**raw["load"]), repeats)
+
+
+def _all_tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _tuples(value) for name, value in raw.items()}
 
 
 def _tuples(value: Any) -> Any:

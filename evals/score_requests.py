@@ -22,11 +22,10 @@ Filled = list[tuple[int, Scored]]
 
 @dataclass(frozen=True)
 class Job:
-    """One HTTP request, how many pairs it scores, and how its answer is read: (index of the pair, its scores)."""
+    """One HTTP request, and how its answer is read: (index of the pair, its scores)."""
 
     path: str
     body: dict[str, Any]
-    count: int
     read: Callable[[Answer], Filled]
 
 
@@ -91,7 +90,7 @@ def _score_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
                 for index, one in zip(same, scores, strict=True)
             ]
 
-        yield Job(dialect.scores, score_body(dialect, items), sum(map(len, indexes)), read)
+        yield Job(dialect.scores, score_body(dialect, items), read)
 
 
 def _whole(pairs: Sequence[Pair], chosen: Sequence[int]) -> Iterator[list[int]]:
@@ -114,7 +113,7 @@ def _start_len_jobs(pairs: Sequence[Pair]) -> Iterator[Job]:
             filled = zip(group, answer, strict=True)
             return [(index, _from_start_len(pairs[index], one["meta_info"])) for index, one in filled]
 
-        yield Job("/generate", body, len(group), read)
+        yield Job("/generate", body, read)
 
 
 def _from_start_len(pair: Pair, told: Mapping[str, Any]) -> Scored:
@@ -139,7 +138,7 @@ def _label_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
         def read(answer: Answer, indexes: list[int] = indexes) -> Filled:
             return [(index, _from_labels(pairs[index], answer["choices"][0])) for index in indexes]
 
-        yield Job(dialect.completions, body, len(indexes), read)
+        yield Job(dialect.completions, body, read)
 
 
 def _from_labels(pair: Pair, choice: Mapping[str, Any]) -> Scored:
@@ -166,7 +165,7 @@ def _completion_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
             filled = zip(group, choices, strict=True)
             return [(index, _from_prompt_logprobs(pairs[index], choice)) for index, choice in filled]
 
-        yield Job(dialect.completions, body, len(group), read)
+        yield Job(dialect.completions, body, read)
 
 
 def _from_prompt_logprobs(pair: Pair, choice: Mapping[str, Any]) -> Scored:
@@ -191,7 +190,7 @@ def _echo_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
         def read(answer: Answer, index: int = index) -> Filled:
             return [(index, _from_echo(pairs[index], answer["choices"][0]))]
 
-        yield Job(dialect.completions, body, 1, read)
+        yield Job(dialect.completions, body, read)
 
 
 def _from_echo(pair: Pair, choice: Mapping[str, Any]) -> Scored:
@@ -220,7 +219,7 @@ def _context_logits_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Jo
             logits = answer["choices"][0].get("context_logits")
             return [(index, _from_context_logits(pairs[index], logits)) for index in same]
 
-        yield Job(dialect.completions, body, len(prompts[prompt]), read)
+        yield Job(dialect.completions, body, read)
 
 
 def _from_context_logits(pair: Pair, logits: Sequence[Sequence[float]] | None) -> Scored:

@@ -50,13 +50,33 @@ class Definition:
 
 @dataclass(frozen=True)
 class LoadedTasks:
-    """Ready tasks: lm-eval's own group object, its manager, and which items of each leaf are scored."""
+    """Ready tasks: lm-eval's own objects by leaf, its manager, and which items of each leaf the plan asks for.
 
-    group: Any
+    `ranks` are the items' places in the random order of their task, over all its leaves: an adaptive budget takes the
+    first ones of all.
+    """
+
     manager: Any
     leaves: Mapping[str, Any]
     parents: Mapping[str, str]
     samples: Mapping[str, list[int]]
+    ranks: Mapping[str, list[int]]
+
+    def drawn(self, task: str) -> int:
+        """How many items the plan asks for of one of its tasks."""
+        return sum(len(self.samples[leaf]) for leaf, parent in self.parents.items() if parent == task)
+
+    def between(self, first: Mapping[str, int], last: Mapping[str, int]) -> dict[str, list[int]]:
+        """By leaf, the items of each task in `last` with ranks from `first` (0 where it is not named) up to `last`."""
+        return {
+            leaf: [
+                item
+                for item, rank in zip(self.samples[leaf], self.ranks[leaf], strict=True)
+                if first.get(parent, 0) <= rank < last[parent]
+            ]
+            for leaf, parent in self.parents.items()
+            if parent in last
+        }
 
 
 @cache
@@ -164,7 +184,7 @@ def load_tasks(specs: Sequence[TaskSpec], root: Path | None, work: Path, *, seed
     parents = {leaf: _parent(leaf, specs, loaded["group_map"]) for leaf in leaves}
     limits = {spec.name: spec.limit for spec in specs}
     samples = {leaf: _draw(len(task.eval_docs), limits[parents[leaf]], seed) for leaf, task in leaves.items()}
-    return LoadedTasks(loaded["groups"][WRAPPER], manager, leaves, parents, samples)
+    return LoadedTasks(manager, leaves, parents, samples, _ranks(samples, parents, seed))
 
 
 def _config(manager: Any, name: str) -> Mapping[str, Any]:
@@ -197,3 +217,15 @@ def _draw(count: int, limit: int | None, seed: int) -> list[int]:
     if limit is None or limit >= count:
         return list(range(count))
     return sorted(int(i) for i in np.random.default_rng(seed).choice(count, limit, replace=False))
+
+
+def _ranks(samples: Mapping[str, Sequence[int]], parents: Mapping[str, str], seed: int) -> dict[str, list[int]]:
+    """A random order of each task's items, over all its leaves."""
+    import numpy as np
+
+    ranks: dict[str, list[int]] = {}
+    for task in sorted(set(parents.values())):
+        leaves = sorted(leaf for leaf, parent in parents.items() if parent == task)
+        order = iter(np.random.default_rng(seed).permutation(sum(len(samples[leaf]) for leaf in leaves)))
+        ranks |= {leaf: [int(next(order)) for _ in samples[leaf]] for leaf in leaves}
+    return ranks

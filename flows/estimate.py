@@ -65,7 +65,8 @@ def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
     plan, scale = sweep.plan, cell.model.parameters / BASE_PARAMETERS
     steps = sum(plan.repeats * load.requests / load.concurrency * load.output_tokens for load in plan.load)
     tokens = sum(_task_tokens(spec.name, spec.limit, spec.shots) for spec in sweep.tasks)
-    tokens += sum(one.max_tokens or 300_000 for one in plan.perplexity)
+    tokens += sum((one.max_tokens or 300_000) * one.window / one.stride for one in plan.perplexity)
+    tokens += sum(one.count * (one.length + one.answer_tokens) for one in plan.closeness)
     start = 0.0 if cell.choice.attached else START_SECONDS.get(cell.choice.engine.name, 30.0)
     return start + scale * (steps * DECODE_SECONDS_PER_STEP + tokens / SCORED_TOKENS_PER_SECOND)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,15 @@ from engines.server import attach, serve
 from engines.spec import Device, Endpoint
 from evals.ask import ScoringFailed
 from evals.gates import GateFailed, golden_prompt, greedy_answer, require, sanity
-from evals.generation import Prompt, generate
-from evals.pairs import Pair, Scored
-from evals.perplexity import PerplexitySpec, papers_perplexity, papers_windows, wikitext2_test
-from evals.record import Gate, LoadPoint, Memory, Perplexity, Score, Speed, Trial
-from evals.scoring import score
+from evals.record import Closeness, Gate, LoadPoint, Memory, Speed, Trial
 from evals.speed import LoadFailed, measure_speed
-from evals.tasks import DataError, LoadedTasks, TaskSpec
+from evals.tasks import DataError
 from evals.tokenizer import load_tokenizer
 from evals.wire import prompt_vocabulary
 from flows.cells import Cell, EngineChoice
+from flows.score import Scoring, Stage, Target, repeat_closeness, score_cell
 from flows.sources import Model
 from quant.spec import Checkpoint
-
-Stage = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
@@ -42,12 +37,8 @@ class Work:
     repeats: int
     seed: int
     threads: int
-    window_tokens: int
     max_model_len: int
-    task_specs: tuple[TaskSpec, ...]
-    tasks: LoadedTasks
-    perplexities: tuple[PerplexitySpec, ...]
-    data_root: Path | None
+    scoring: Scoring
     stage: Stage
 
 
@@ -69,13 +60,13 @@ def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, pro
 
 def measure(
     blank: Trial, cell: Cell, model: Model, checkpoint: Checkpoint, environment: Environment | None, device: Device,
-    work: Work, log: Path,
+    work: Work, target: Target, log: Path,
 ) -> Trial:  # fmt: skip
     """Measure one cell. A failure of the cell becomes a trial with status failed and the reason."""
     started = time.monotonic()
     known = replace(blank, checkpoint=_summary(checkpoint))
     try:
-        done = _measure(known, cell, model, Path(checkpoint.folder), environment, device, work, log)
+        done = _measure(known, cell, model, Path(checkpoint.folder), environment, device, work, target, log)
     except Exception as error:  # whatever one cell does becomes its row; the sweep goes on
         log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
         said = isinstance(error, (ProcessFailed, GateFailed, LoadFailed, ScoringFailed, DataError))
@@ -92,7 +83,7 @@ def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _measure(
     blank: Trial, cell: Cell, model: Model, folder: Path, environment: Environment | None, device: Device,
-    work: Work, log: Path,
+    work: Work, target: Target, log: Path,
 ) -> Trial:  # fmt: skip
     work.stage("start", 1)
     with _reach(cell.choice, environment, folder, device, work, log) as (endpoint, child):
@@ -101,19 +92,27 @@ def _measure(
         speed, memory = _speed_and_memory(endpoint, child, folder, device.kind, work)
         speed_seconds = time.monotonic() - began
         statistics = _statistics(endpoint)
-        scores, perplexities = _accuracy(endpoint, folder, work)
-        accuracy_seconds = time.monotonic() - began - speed_seconds
+        found = score_cell(endpoint, folder, work.scoring, target, work.stage)
+    repeated: tuple[Closeness, ...] = ()
+    if cell.quantization.scheme.unquantized and any(one.repeat for one in work.scoring.closeness):
+        with _reach(cell.choice, environment, folder, device, work, log.with_suffix(".repeat.log")) as (again, _):
+            repeated = repeat_closeness(again, folder, work.scoring, target, work.stage)
     return replace(
         blank,
         status="ok",
         facts={**endpoint.facts, **statistics},
         startup_seconds=endpoint.startup_seconds,
-        gates=gates,
+        gates=(*gates, *found.gates),
         speed=tuple(speed),
         memory=memory,
-        scores=tuple(scores),
-        perplexities=tuple(perplexities),
-        seconds={"start": endpoint.startup_seconds, "speed": speed_seconds, "accuracy": accuracy_seconds},
+        scores=found.scores,
+        perplexities=found.perplexities,
+        closeness=(*found.closeness, *repeated),
+        seconds={
+            "start": endpoint.startup_seconds,
+            "speed": speed_seconds,
+            "accuracy": time.monotonic() - began - speed_seconds,
+        },
     )
 
 
@@ -196,28 +195,6 @@ def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:
             return int(gauges[gauge]), "highest in use during the load"
     reserved = endpoint.facts.get("kv_cache_bytes")
     return (int(reserved), "set aside at start") if reserved is not None else (None, None)
-
-
-def _accuracy(endpoint: Endpoint, folder: Path, work: Work) -> tuple[list[Score], list[Perplexity]]:
-    from evals.accuracy import measure_accuracy  # lm-eval takes seconds to import
-
-    def scorer(pairs: Sequence[Pair]) -> list[Scored]:
-        return score(endpoint, pairs, work.stage("accuracy", len(pairs)))
-
-    def generator(prompts: Sequence[Prompt]) -> list[str]:
-        return generate(endpoint, prompts, work.stage("generation", len(prompts)))
-
-    if endpoint.dialect.prompt_logprobs == "none":
-        return [], []  # the report shows that nothing was measured; such a cell is never recommended
-    scores = measure_accuracy(scorer, generator, folder, work.tasks, work.task_specs, max_length=work.window_tokens)
-    return scores, [_perplexity(endpoint, folder, spec, work) for spec in work.perplexities]
-
-
-def _perplexity(endpoint: Endpoint, folder: Path, spec: PerplexitySpec, work: Work) -> Perplexity:
-    text = wikitext2_test(work.data_root)
-    windows = papers_windows(load_tokenizer(folder), text, spec)
-    advance = work.stage("perplexity", len(windows))
-    return papers_perplexity(text, spec, score(endpoint, windows, advance))
 
 
 def load_points(loads: Sequence[Any]) -> tuple[LoadPoint, ...]:

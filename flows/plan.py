@@ -43,12 +43,24 @@ class CalibrationChange(Part):
 
 
 class MethodPlan(Part):
-    """One quantization: a registered method with parameters. `name` labels it where the method appears twice."""
+    """One quantization: a registered method with parameters. `name` labels it where the method appears twice.
+
+    `seeds` makes it once for each: other rows of the calibration text, to see how much of a result is luck.
+    """
 
     method: str
     name: Name | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     calibration: CalibrationChange | None = None
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=2)
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> MethodPlan:
+        if self.seeds and self.calibration and self.calibration.seed is not None:
+            raise ValueError("`seeds` and `calibration: seed` both name seeds; keep one of them")
+        if self.seeds and len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed appears twice in `seeds`")
+        return self
 
 
 class AttachPlan(Part):
@@ -100,22 +112,76 @@ class TaskPlan(Part):
 
 
 class PerplexityPlan(Part):
-    """WikiText-2 in a named convention; `max_tokens` cuts the text."""
+    """WikiText-2 in a named convention; `max_tokens` cuts the text.
 
-    convention: Literal["papers"] = "papers"
-    window_tokens: Annotated[int, Field(ge=2)] = 2048
+    `window_tokens`: 2048 by default, 512 for llama.cpp. `stride_tokens` is for "strided": half a window by default.
+    lm-eval's word and byte perplexities are its task `wikitext`.
+    """
+
+    convention: Literal["papers", "strided", "llama.cpp"] = "papers"
+    window_tokens: Annotated[int, Field(ge=4)] | None = None
+    stride_tokens: Positive | None = None
     max_tokens: Positive | None = None
+
+    @model_validator(mode="after")
+    def _strides(self) -> PerplexityPlan:
+        if self.stride_tokens is not None and self.convention != "strided":
+            raise ValueError(f"stride_tokens belongs to `convention: strided`, not to {self.convention}")
+        if self.stride > self.window:
+            raise ValueError(
+                f"stride_tokens ({self.stride}) is over window_tokens ({self.window}): tokens would be left"
+            )
+        return self
+
+    @property
+    def window(self) -> int:
+        return self.window_tokens or (512 if self.convention == "llama.cpp" else 2048)
+
+    @property
+    def stride(self) -> int:
+        return self.stride_tokens or (self.window // 2 if self.convention == "strided" else self.window)
+
+
+class AccuracyPlan(Part):
+    """How tasks are asked and how many of their items.
+
+    `budget: adaptive` scores the baseline in full and each other cell only until its comparisons with the baseline have
+    decided, with an `error_rate` for all of the sweep's comparisons together. `chat_template` puts every question into
+    the model's own template, in all engines alike.
+    """
+
+    budget: Literal["full", "adaptive"] = "full"
+    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    chat_template: bool = False
+
+
+class ClosenessPlan(Part):
+    """Next-token distributions on prompts, compared with the baseline's: no labels are needed.
+
+    `prompts`: `wikitext2`, or a JSONL file with a "prompt" on each line. `count` of them, `length` tokens of each,
+    distributions at the last `positions` tokens; `answer_tokens` are generated greedily from each (0: none). `repeat`
+    reads the baseline twice, in two runs: the noise beside which every effect is shown.
+    """
+
+    prompts: str = "wikitext2"
+    count: Positive = 20
+    length: Annotated[int, Field(ge=2)] = 64
+    positions: Positive = 16
+    answer_tokens: Annotated[int, Field(ge=0)] = 16
+    repeat: bool = True
 
 
 class LimitsPlan(Part):
     """What a cell must keep of its model's baseline to be recommended.
 
     `accuracy_recovery`: mean accuracy ÷ the baseline's. `perplexity_ratio`: perplexity ÷ the baseline's.
+    `kl_nats`: mean KL divergence of its predictions from the baseline's, where `closeness` reads them.
     `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
     """
 
     accuracy_recovery: Annotated[float, Field(gt=0, le=1.5)] = 0.98
     perplexity_ratio: Annotated[float, Field(ge=1.0)] = 1.1
+    kl_nats: Annotated[float, Field(gt=0)] = 0.5
     equivalence_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.01
 
 
@@ -156,7 +222,9 @@ class Plan(Part):
     engines: list[EnginePlan] = Field(min_length=1)
     load: list[LoadPlan] = Field(min_length=1)
     tasks: list[TaskPlan] = Field(min_length=1)
+    accuracy: AccuracyPlan = AccuracyPlan()
     perplexity: list[PerplexityPlan] = Field(default_factory=list)
+    closeness: list[ClosenessPlan] = Field(default_factory=list)
     limits: LimitsPlan = LimitsPlan()
     environments: dict[str, StandIn] = Field(default_factory=dict)
 

@@ -5,19 +5,25 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 import engines.environment
 from engines.device import driver_version
 from engines.environment import Environment, cache_folder
 from engines.process import ROOT
+from evals.budget import Budget
+from evals.chat import template_of
+from evals.closeness import ClosenessSpec
+from evals.overlap import Runs, runs
 from evals.perplexity import PerplexitySpec
 from evals.record import Trial, read_trial
 from evals.tasks import LoadedTasks, dataset_folder, load_tasks
@@ -27,7 +33,8 @@ from flows.display import Display
 from flows.measure import Work, blank_trial, load_points, measure
 from flows.quantize import Job, make_job, quantize
 from flows.quantize import finished as finished_checkpoint
-from flows.sources import Model, data_root, prepare_model, sample
+from flows.score import Scoring, Target
+from flows.sources import Model, SourceError, data_root, prepare_model, sample, write_calibration
 from flows.stored import fetch_stored
 from quant.spec import Checkpoint, digest, write_json
 from quant.tensors import hash_file
@@ -37,10 +44,14 @@ PROGRAM = ("bitfrontier", "lm-eval", "prefect", "numpy", "scipy", "tokenizers")
 
 @dataclass(frozen=True)
 class Row:
-    """One cell of the run with its key and the job that makes its checkpoint (None where it is unsupported)."""
+    """One cell of the run with its key and the job that makes its checkpoint (None where it is unsupported).
+
+    `server_key` stands for all that decides what its server answers; it is empty where that is not known.
+    """
 
     cell: Cell
     key: str
+    server_key: str
     job: Job | None
     file: Path
 
@@ -77,6 +88,8 @@ def prepare(sweep: Sweep, environments: list[Environment], runs: Path, display: 
     models = {
         location: prepare_model(one, by_name[REFERENCE_ENVIRONMENT], display.say) for location, one in facts.items()
     }
+    if sweep.plan.accuracy.chat_template:
+        _require_templates(models.values())
     for stored in {one for cell in sweep.cells for one in cell.quantization.stored.values()}:
         fetch_stored(stored)
     data = _data_identity(sweep, data_root(sweep.plan.data, sweep.base, display.say))
@@ -89,10 +102,18 @@ def prepare(sweep: Sweep, environments: list[Environment], runs: Path, display: 
         if cell.unsupported is None:
             job = _job(sweep, cell, models[cell.model.location], by_name, jobs)
         key = _trial_key(sweep, cell, job, by_name, data)
-        rows.append(Row(cell, key, job, folder / "trials" / f"{_slug(cell)}-{key[:12]}.json"))
+        server = _server_key(sweep, cell, job, by_name)
+        rows.append(Row(cell, key, server, job, folder / "trials" / f"{_slug(cell)}-{key[:12]}.json"))
     prepared = Prepared(sweep, folder, by_name, models, tuple(rows))
     write_json(folder / "sweep.json", _about(prepared))
     return prepared
+
+
+def _require_templates(models: Iterable[Model]) -> None:
+    """Raises SourceError where a model has no chat template to put questions into."""
+    for model in models:
+        if template_of(model.folder) is None:
+            raise SourceError(f"{model.name} has no chat template", "use `chat_template: false`, or an instruct model")
 
 
 def _job(
@@ -118,33 +139,39 @@ def _data_identity(sweep: Sweep, root: Path | None) -> object:
     return [[str(f.name), [hash_file(p) for p in sorted(f.rglob("*.parquet"))]] for f in folders]
 
 
+def _server_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment]) -> str:
+    """Checkpoint, engine with its code, options, packages and device; empty for a server that somebody else runs."""
+    if job is None or not cell.environment:
+        return ""
+    code = [hash_file(Path(cell.choice.engine.file)), _serving_code()]
+    served = [cell.choice.engine.name, dict(cell.choice.options), environments[cell.environment].identity, code]
+    return digest([job.key, *served, sweep.device.name, sweep.plan.threads, sweep.max_model_len])
+
+
 def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment], data: object) -> str:
     plan, choice = sweep.plan, cell.choice
     what = job.key if job else [cell.model.location, cell.quantization.label, cell.unsupported]
-    environment = environments[cell.environment].identity if job and cell.environment else ""
     attached = [asdict(choice.attached)] if choice.attached else []
-    measured = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks, plan.perplexity]
+    measured: list[Any] = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks]
+    measured += [plan.perplexity, plan.accuracy, plan.closeness, *_prompt_files(sweep)]
+    if plan.accuracy.budget == "adaptive":
+        measured += [plan.limits.equivalence_margin, comparisons(sweep)]
     described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
-    code = [hash_file(Path(choice.engine.file)), _measuring_code()]
-    return digest(
-        [
-            what,
-            choice.engine.name,
-            dict(choice.options),
-            environment,
-            code,
-            sweep.device.name,
-            described,
-            data,
-            *attached,
-        ]
-    )
+    server = _server_key(sweep, cell, job, environments) or [choice.engine.name, dict(choice.options), *attached]
+    code = [hash_file(Path(choice.engine.file)), _serving_code(), _measuring_code()]
+    return digest([what, server, code, sweep.device.name, described, data])
 
 
 @cache
 def _measuring_code() -> list[str]:
-    """Digests of what decides a measurement besides the engine's own file: another instrument gives other trials."""
-    patterns = ("evals/*.py", "engines/thin/*.py", "engines/*_app.py", "engines/prefixes.py")
+    """Digests of what decides a measurement besides the server: another instrument gives other trials."""
+    return [hash_file(file) for file in sorted(ROOT.glob("evals/*.py"))]
+
+
+@cache
+def _serving_code() -> list[str]:
+    """Digests of what decides how our own servers answer, besides the engine's own file."""
+    patterns = ("engines/thin/*.py", "engines/*_app.py", "engines/prefixes.py")
     return [hash_file(file) for pattern in patterns for file in sorted(ROOT.glob(pattern))]
 
 
@@ -171,6 +198,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "threads": sweep.plan.threads,
         "repeats": sweep.plan.repeats,
         "limits": sweep.plan.limits.model_dump(),
+        "accuracy": sweep.plan.accuracy.model_dump(),
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
         "command": f"bitfrontier sweep {sweep.file}",
         "plan": sweep.file.read_text(encoding="utf-8"),
@@ -214,6 +242,7 @@ def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
         "seed": sweep.plan.seed,
         "threads": sweep.plan.threads,
         "data": sweep.plan.data,
+        "accuracy": sweep.plan.accuracy.model_dump(),
         "engine_options": dict(row.cell.choice.options),
         "environment": row.cell.environment,
         "attached": row.cell.choice.attached.url if row.cell.choice.attached else None,
@@ -247,13 +276,37 @@ def quantize_row(row: Row, display: Display) -> Checkpoint | str:
         return f"quantization failed: {type(error).__name__}: {error}"
 
 
+def _prompt_files(sweep: Sweep) -> list[str]:
+    """Digests of the user's own prompts."""
+    return [hash_file(file) for one in sweep.plan.closeness if (file := sweep.prompts_file(one)) is not None]
+
+
+def comparisons(sweep: Sweep) -> int:
+    """How many comparisons with a baseline the sweep makes at most: quantized cells × tasks."""
+    quantized = [c for c in sweep.cells if c.unsupported is None and not c.quantization.scheme.unquantized]
+    return max(1, len(quantized) * len(sweep.tasks))
+
+
 def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display) -> Work:
     plan = sweep.plan
-    specs = tuple(PerplexitySpec(one.convention, one.window_tokens, one.max_tokens) for one in plan.perplexity)
+    perplexities = [PerplexitySpec(one.convention, one.window, one.stride, one.max_tokens) for one in plan.perplexity]
+    closeness = [
+        ClosenessSpec(
+            sweep.prompts_file(one), one.count, one.length, one.positions, one.answer_tokens, plan.seed, one.repeat
+        )
+        for one in plan.closeness
+    ]
+    budget = None
+    if plan.accuracy.budget == "adaptive":
+        budget = Budget(plan.accuracy.error_rate, plan.limits.equivalence_margin, comparisons(sweep))
+    scoring = Scoring(
+        window_tokens=plan.window_tokens, task_specs=sweep.tasks, tasks=tasks,
+        chat_template=plan.accuracy.chat_template, perplexities=tuple(perplexities), closeness=tuple(closeness),
+        data_root=data_root(plan.data, sweep.base), budget=budget,
+    )  # fmt: skip
     return Work(
         loads=load_points(plan.load), repeats=plan.repeats, seed=plan.seed, threads=plan.threads,
-        window_tokens=plan.window_tokens, max_model_len=sweep.max_model_len, task_specs=sweep.tasks, tasks=tasks,
-        perplexities=specs, data_root=data_root(plan.data, sweep.base), stage=display.stage,
+        max_model_len=sweep.max_model_len, scoring=scoring, stage=display.stage,
     )  # fmt: skip
 
 
@@ -271,6 +324,25 @@ def measure_row(prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: Loa
     environment = prepared.environments.get(row.cell.environment)
     model = prepared.models[row.cell.model.location]
     with FileLock(cache_folder() / f"device-{sweep.device.kind}.lock"):
-        work = work_of(sweep, tasks, display)
-        trial = measure(blank, row.cell, model, checkpoint, environment, sweep.device, work, log)
+        work, target = work_of(sweep, tasks, display), _target(prepared, row)
+        trial = measure(blank, row.cell, model, checkpoint, environment, sweep.device, work, target, log)
     return save_trial(row, trial)
+
+
+def _target(prepared: Prepared, row: Row) -> Target:
+    baseline = None
+    if not row.cell.quantization.scheme.unquantized:
+        trials = [finished(one) for one in prepared.rows if one.engine_key == row.engine_key]
+        baseline = next((one.scores for one in trials if one and one.status == "ok" and one.unquantized), None)
+    kept = cache_folder() / "answers" / f"{row.server_key[:32]}.sqlite" if row.server_key else None
+    folder = prepared.models[row.cell.model.location].folder
+    return Target(folder, baseline, kept, _calibration_runs(row), row.file.with_suffix(""))
+
+
+def _calibration_runs(row: Row) -> Runs:
+    job = row.job
+    if job is None or job.calibration is None:
+        return frozenset()
+    with tempfile.TemporaryDirectory() as folder:
+        calibration = write_calibration(job.calibration, job.calibration_text, job.model, Path(folder))
+        return runs(np.load(calibration.token_ids, allow_pickle=False).tolist())

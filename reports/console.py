@@ -11,12 +11,13 @@ from rich.table import Column, Table
 
 from evals.record import Trial
 from evals.statistics import Estimate
+from reports.anchored import anchored
 from reports.drift import drifts
-from reports.flips import flips
 from reports.html import Results, gib, interval, milliseconds, task_columns
 from reports.metrics import CellMetrics
+from reports.seeds import spreads
 
-ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "versions", "notes")
+ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "accuracy", "versions", "notes")
 CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_types", "seconds", "versions")
 
 
@@ -65,7 +66,11 @@ def as_data(results: Results) -> dict[str, Any]:
         "columns": task_columns(results.cells),
         "cells": rows,
         "drift": [asdict(one) for one in drifts(results.cells)],
-        "flips": [asdict(one) for one in flips(results.cells, results.limits.equivalence_margin)],
+        "flips": [asdict(one) for one in results.compared.flips],
+        "likelihoods": [asdict(one) for one in results.compared.likelihoods],
+        "anchors": [asdict(one) | {"agrees": one.agrees} for one in anchored(results.cells)],
+        "seeds": [asdict(one) for one in spreads(results.cells, results.distances)],
+        "closeness": [asdict(one) for one in results.distances],
         "answer": {"cell": chosen.cell.trial.name if chosen else None, "caveats": list(results.answer.caveats)},
     }
 

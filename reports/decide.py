@@ -9,19 +9,22 @@ from typing import Literal
 from evals.statistics import Estimate
 from reports.metrics import CellMetrics
 
-Verdict = Literal["meets", "fails", "undecided", "baseline"]
+Verdict = Literal["meets", "fails", "undecided", "baseline", "untrusted"]
+BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no frontier
 GIB = 1024**3
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cell must keep of its baseline: mean accuracy at least, perplexity at most, as ratios.
+    """What a cell must keep of its baseline: mean accuracy at least, perplexity at most, as ratios; `kl_nats`: mean KL
+    divergence of its predictions from the baseline's, at most.
 
     `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
     """
 
     accuracy_recovery: float
     perplexity_ratio: float
+    kl_nats: float = 0.5
     equivalence_margin: float = 0.01
 
 
@@ -43,13 +46,18 @@ class Answer:
     best: tuple[tuple[str, str, str], ...]
 
 
-def judge(cell: CellMetrics, limits: Limits) -> Judged:
-    """fails if an interval lies wholly beyond a limit, meets if all lie within, else undecided."""
+def judge(cell: CellMetrics, limits: Limits, doubts: Sequence[str] = (), kl: Estimate | None = None) -> Judged:
+    """untrusted where there are `doubts`; fails if an interval lies wholly beyond a limit, meets if all lie within;
+    else undecided. `kl` is the cell's divergence from its baseline in nats, where it was read.
+    """
+    if doubts:
+        return Judged(cell, "untrusted", "; ".join(doubts))
     if cell.is_baseline:
         return Judged(cell, "baseline", "the unquantized baseline")
     checks = [
         _check("accuracy recovered", cell.recovery, limits.accuracy_recovery, at_least=True),
         _check("perplexity ratio", cell.perplexity_ratio, limits.perplexity_ratio, at_least=False),
+        _check("KL divergence", kl, limits.kl_nats, at_least=False),
     ]
     known = [one for one in checks if one is not None]
     if cell.accuracy is None and cell.perplexity_ratio is None:
@@ -92,10 +100,10 @@ def _check(name: str, estimate: Estimate | None, limit: float, *, at_least: bool
 def decide(judged: Sequence[Judged]) -> Answer:
     """The highest throughput at the highest concurrency among cells that do not fail a limit.
 
-    A cell that fails can win nothing: not throughput, not memory, not balance. Nor can one whose accuracy was not
-    measured, unless it is unquantized.
+    A cell that fails or is not trusted can win nothing: not throughput, not memory, not balance. Nor can one whose
+    accuracy was not measured, unless it is unquantized.
     """
-    allowed = [one for one in judged if one.verdict != "fails" and one.cell.loads and _is_judged(one)]
+    allowed = [one for one in judged if one.verdict not in BARRED and one.cell.loads and _is_judged(one)]
     if not allowed:
         return Answer(None, ("no cell was measured that keeps the limits",), ())
     ranked = sorted(allowed, key=lambda one: _rate(one).value, reverse=True)

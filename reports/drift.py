@@ -11,8 +11,9 @@ from typing import Literal
 
 import numpy as np
 
+from evals.items import headline
 from evals.record import Score, Trial
-from reports.metrics import ACCURACY_METRICS, CellMetrics
+from reports.metrics import CellMetrics
 
 
 @dataclass(frozen=True)
@@ -51,24 +52,33 @@ def _reference(cell: CellMetrics, cells: Sequence[CellMetrics]) -> CellMetrics |
 
 
 def compare(trial: Trial, reference: Trial) -> Drift:
-    """All items of the tasks that both have with equal items (documents and prompts)."""
+    """All items of the tasks that both have (documents and prompts)."""
     items, changed, nats = 0, 0, []
     for ours, theirs in _common(trial, reference):
-        column = next((ours.metrics.index(name) for name in ACCURACY_METRICS if name in ours.metrics), None)
-        if column is not None:
-            items += len(ours.values)
-            pairs = zip(ours.values, theirs.values, strict=True)
-            changed += sum(a[column] != b[column] for a, b in pairs)
-        for a, b in zip(ours.loglikelihoods, theirs.loglikelihoods, strict=True):
-            nats += [abs(x - y) for x, y in zip(a, b, strict=True)]
+        column = _column(ours, theirs)
+        rows = {key: number for number, key in enumerate(theirs.item_keys)}
+        for number, key in enumerate(ours.item_keys):
+            other = rows.get(key)
+            if other is None:
+                continue
+            if column is not None:
+                items += 1
+                changed += ours.values[number][column] != theirs.values[other][column]
+            pairs = zip(ours.loglikelihoods[number], theirs.loglikelihoods[other], strict=True)
+            nats += [abs(x - y) for x, y in pairs]
     kind: Literal["engine", "quantization"] = "quantization" if trial.server == reference.server else "engine"
     mean, worst = (float(np.mean(nats)), max(nats)) if nats else (None, None)
     return Drift(kind, trial.name, reference.name, items, changed, mean, worst)
+
+
+def _column(ours: Score, theirs: Score) -> int | None:
+    metric = headline(ours)
+    return ours.metrics.index(metric) if metric is not None and metric == headline(theirs) else None
 
 
 def _common(trial: Trial, reference: Trial) -> Iterator[tuple[Score, Score]]:
     by_task = {score.task: score for score in reference.scores}
     for score in trial.scores:
         other = by_task.get(score.task)
-        if other is not None and other.item_keys == score.item_keys and other.metrics == score.metrics:
+        if other is not None and other.metrics == score.metrics:
             yield score, other

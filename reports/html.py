@@ -14,12 +14,16 @@ from markupsafe import Markup
 
 from evals.record import Trial, read_trial
 from evals.statistics import Estimate
-from reports.decide import Answer, Judged, Limits, balance, decide, judge, point_to_scored
+from reports.anchored import anchored
+from reports.checks import distrust
+from reports.closeness import Distance, distances, largest_kl
+from reports.compared import Compared, compared
+from reports.decide import BARRED, Answer, Judged, Limits, balance, decide, judge, point_to_scored
 from reports.drift import drifts
 from reports.figures import draw, oriented, plots, save
-from reports.flips import flips
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
 from reports.pareto import frontier, surely_dominated
+from reports.seeds import spreads
 
 GIB = 1024**3
 
@@ -33,6 +37,12 @@ class Results:
     cells: tuple[CellMetrics, ...]
     judged: tuple[Judged, ...]
     answer: Answer
+    distances: tuple[Distance, ...] = ()
+
+    @property
+    def compared(self) -> Compared:
+        """Every quantized cell against its baseline, in one family of comparisons."""
+        return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])
 
     @property
     def limits(self) -> Limits:
@@ -44,17 +54,23 @@ def read_results(folder: Path) -> Results:
     about = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     files = [folder / "trials" / name for name in about["trials"]]
     trials = tuple(read_trial(file) for file in files if file.exists())
-    return conclude(about, trials)
+    return conclude(about, trials, folder / "trials")
 
 
-def conclude(about: Mapping[str, Any], trials: Sequence[Trial]) -> Results:
-    """Compute every statistic, compare each cell with its model's baseline in the same engine, decide."""
+def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | None = None) -> Results:
+    """Compute every statistic, compare each cell with its model's baseline in the same engine, decide.
+
+    `beside` is the folder of the trials' files of distributions.
+    """
     good = [trial for trial in trials if trial.status == "ok"]
     baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
     limits = Limits(**about["limits"])
-    judged = point_to_scored([judge(cell, limits) for cell in cells])
-    return Results(about, tuple(trials), cells, judged, decide(judged))
+    far = distances(cells, beside) if beside else []
+    doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
+    kl = largest_kl(far)
+    judged = point_to_scored([judge(cell, limits, doubts[cell.trial.key], kl.get(cell.trial.key)) for cell in cells])
+    return Results(about, tuple(trials), cells, judged, decide(judged), tuple(far))
 
 
 def write_report(folder: Path) -> Path:
@@ -74,7 +90,7 @@ def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
     if not results.cells:
         return []
     first = results.cells[0]
-    failing = frozenset(one.cell.trial.key for one in results.judged if one.verdict == "fails")
+    failing = frozenset(one.cell.trial.key for one in results.judged if one.verdict in BARRED)
     found = []
     for plot in plots(first.busiest.load.concurrency, first.calmest.load.concurrency):
         points = [point for point in oriented(results.cells, plot) if point.key not in failing]
@@ -94,14 +110,23 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         loader=PackageLoader("reports"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"gib": gib, "interval": interval, "ms": milliseconds, "nats": nats, "number": number}
+    environment.filters |= {
+        "gib": gib,
+        "interval": interval,
+        "ms": milliseconds,
+        "nats": nats,
+        "number": number,
+        "spread": spread,
+        "figure": figure,
+    }
     verdicts = {one.cell.trial.key: one for one in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
     return environment.get_template("report.html").render(
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
         figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
-        drifts=drifts(results.cells), flips=flips(results.cells, results.limits.equivalence_margin),
-        margin=results.limits.equivalence_margin,
+        drifts=drifts(results.cells), anchored=anchored(results.cells),
+        seeds=spreads(results.cells, results.distances), compared=results.compared, distances=results.distances,
+        margin=results.limits.equivalence_margin, error_rate=results.about["accuracy"]["error_rate"],
     )  # fmt: skip
 
 
@@ -142,3 +167,13 @@ def interval(one: Estimate | None, scale: float = 1.0) -> str:
     if one is None:
         return "–"
     return f"{number(one.value * scale)} [{number(one.low * scale)}, {number(one.high * scale)}]"
+
+
+def figure(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}"
+
+
+def spread(one: Estimate | None) -> str:
+    """`value [low, high]` of what may be tiny, two significant digits each."""
+    return "–" if one is None else f"{nats(one.value)} [{nats(one.low)}, {nats(one.high)}]"

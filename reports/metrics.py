@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
+
+from evals.clustered import blocks, compare_clusters
+from evals.items import ACCURACY_METRICS, Items, matched, task_items
 from evals.record import LoadPoint, Perplexity, Request, Score, Speed, Trial
-from evals.statistics import Estimate, macro_mean, macro_recovery, mean_t, percentile, proportion, ratio_of_sums
+from evals.sequential import widening
+from evals.statistics import Estimate, exact, macro_recovery, mean_t, percentile, ratio_of_sums
+from reports.accuracies import accuracy_of, mean_accuracy
 
 PERCENTS = (50, 95, 99)
-# the first that a task has is its headline, as in the field's tables
-ACCURACY_METRICS = ("acc_norm", "acc", "exact_match")
 LOGLIKELIHOOD_TASK_METRIC = "perplexity"
+BLOCK_TOKENS = 128  # consecutive tokens that count as one observation: what a passage is about carries that far
 
 
 @dataclass(frozen=True)
@@ -80,14 +85,19 @@ class CellMetrics:
 
 def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
     """All figures of an ok trial, against its model's baseline in the same engine where there is one."""
-    groups = accuracy_items(trial)
+    items = task_items(trial.scores)
+    references = task_items(baseline.scores) if baseline else {}
     return CellMetrics(
         trial=trial,
         loads=tuple(load_metrics(one) for one in trial.speed),
-        tasks=(*_accuracies(groups), *_task_perplexities(trial.scores), *map(_text_perplexity, trial.perplexities)),
-        accuracy=macro_mean([items for items, _ in groups.values()]) if groups else None,
+        tasks=(
+            *_accuracies(items, references),
+            *_task_perplexities(trial.scores),
+            *map(_text_perplexity, trial.perplexities),
+        ),
+        accuracy=mean_accuracy(items, references),
         recovery=_recovery(trial, baseline) if baseline else None,
-        perplexity_ratio=_perplexity_ratio(trial, baseline) if baseline else None,
+        perplexity_ratio=_ratio_to(baseline, trial),
         is_baseline=trial is baseline,
     )
 
@@ -143,34 +153,22 @@ def _percentiles(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(percentile(values, percent) for percent in PERCENTS) if values else ()
 
 
-def accuracy_items(trial: Trial) -> dict[str, tuple[list[float], list[str]]]:
-    """Per task of the plan: the headline metric's value of each item, and the items' keys."""
-    found: dict[str, tuple[list[float], list[str]]] = {}
-    for score in trial.scores:
-        metric = _headline(score)
-        if metric is None:
-            continue
-        column = score.metrics.index(metric)
-        values, keys = found.setdefault(score.group, ([], []))
-        values += [item[column] for item in score.values]
-        keys += [f"{score.task}:{key}" for key in score.item_keys]
-    return found
-
-
-def _headline(score: Score) -> str | None:
-    return next((metric for metric in ACCURACY_METRICS if metric in score.metrics), None)
-
-
-def _accuracies(groups: Mapping[str, tuple[list[float], list[str]]]) -> list[TaskMetrics]:
+def _accuracies(items: Mapping[str, Items], references: Mapping[str, Items]) -> list[TaskMetrics]:
     return [
-        TaskMetrics(task, "accuracy", proportion(sum(values), len(values)), True)
-        for task, (values, _) in groups.items()
+        TaskMetrics(task, _metric_name(one), accuracy_of(one, references.get(task)), one.metric in ACCURACY_METRICS)
+        for task, one in items.items()
     ]
+
+
+def _metric_name(one: Items) -> str:
+    return "accuracy" if one.metric in ACCURACY_METRICS else one.metric
 
 
 def _task_perplexities(scores: Sequence[Score]) -> list[TaskMetrics]:
     found = []
     for score in scores:
+        if len(score.values) < score.drawn:
+            continue  # an adaptive budget stopped: a perplexity of other items cannot stand beside the baseline's
         if LOGLIKELIHOOD_TASK_METRIC in score.metrics:  # lm-eval's LAMBADA: exp(−mean log-likelihood of the last word)
             estimate = mean_t(_loglikelihoods(score)).map(lambda mean: math.exp(-mean))
             found.append(TaskMetrics(score.task, "perplexity of the last word", estimate, False))
@@ -194,23 +192,67 @@ def _loglikelihoods(score: Score) -> list[float]:
 
 
 def _text_perplexity(one: Perplexity) -> TaskMetrics:
-    """Papers' convention: exp(−mean over windows of the mean log-likelihood of a window)."""
-    estimate = mean_t([total / tokens for total, tokens in one.windows]).map(_exp_minus)
-    return TaskMetrics("wikitext2", f"perplexity ({one.convention}, {one.window_tokens})", estimate, False)
+    """exp(−mean log-likelihood of a token): windows of the papers' convention are of one size, so that their mean of
+    means is this too. The interval takes blocks of consecutive tokens for independent.
+    """
+    estimate = mean_t(_block_means(token_logprobs(one))).map(_exp_minus)
+    value = _exp_minus(float(np.mean(token_logprobs(one))))  # a short last block weighs as much as it has tokens
+    return TaskMetrics("wikitext2", f"perplexity ({convention_name(one)})", replace(estimate, value=value), False)
+
+
+def token_logprobs(one: Perplexity) -> list[float]:
+    """Of all tokens that the convention scores, in the text's order."""
+    return [value for window in one.tokens for value in window]
+
+
+def convention_name(one: Perplexity) -> str:
+    stride = f"/{one.stride_tokens}" if one.convention == "strided" else ""
+    return f"{one.convention}, {one.window_tokens}{stride}"
+
+
+def _block_means(values: Sequence[float]) -> list[float]:
+    sums, sizes = blocks(values, BLOCK_TOKENS)
+    return [total / size for total, size in zip(sums, sizes, strict=True)]
 
 
 def _recovery(trial: Trial, baseline: Trial) -> Estimate | None:
-    ours, theirs = accuracy_items(trial), accuracy_items(baseline)
-    pairs = [(ours[task][0], theirs[task][0]) for task in ours if task in theirs and ours[task][1] == theirs[task][1]]
-    return macro_recovery(pairs) if pairs and len(pairs) == len(ours) else None
+    """Mean accuracy ÷ the baseline's on the same items; None where one task has others than the baseline.
+
+    Where a budget looked several times, the interval is wide enough for all looks.
+    """
+    theirs = task_items(baseline.scores)
+    ours = [one for one in task_items(trial.scores).values() if one.metric in ACCURACY_METRICS]
+    pairs = [(one.values, matched(one, theirs[one.task])) for one in ours if one.task in theirs]
+    same = [(values, reference) for values, reference in pairs if reference is not None]
+    if not same or len(same) < len(ours):
+        return None
+    found = macro_recovery(same)
+    if not is_adaptive(trial):
+        return found
+    factor = max(widening(len(one.values), one.drawn) for one in ours)
+    low, high = (found.value + factor * (end - found.value) for end in (found.low, found.high))
+    return replace(found, low=low, high=high)
+
+
+def is_adaptive(trial: Trial) -> bool:
+    """True where the cell's budget could stop before all items."""
+    settings: Mapping[str, object] = trial.provenance.get("accuracy") or {}
+    return settings.get("budget") == "adaptive"
+
+
+def _ratio_to(baseline: Trial | None, trial: Trial) -> Estimate | None:
+    if baseline is trial:
+        return exact(1.0)
+    return _perplexity_ratio(trial, baseline) if baseline else None
 
 
 def _perplexity_ratio(trial: Trial, baseline: Trial) -> Estimate | None:
-    """exp of the mean paired difference of log-likelihoods: windows of a text, else LAMBADA's last words."""
+    """exp of the mean paired difference of log-likelihoods: tokens of a text, else LAMBADA's last words."""
     for ours, theirs in zip(trial.perplexities, baseline.perplexities, strict=False):
-        if ours.text_sha256 == theirs.text_sha256 and len(ours.windows) == len(theirs.windows):
-            pairs = zip(ours.windows, theirs.windows, strict=True)
-            return mean_t([b / n - a / n for (a, n), (b, _) in pairs]).map(_exp)
+        if same_text(ours, theirs):
+            pairs = zip(token_logprobs(ours), token_logprobs(theirs), strict=True)
+            sums, sizes = blocks([b - a for a, b in pairs], BLOCK_TOKENS)
+            return compare_clusters(sums, sizes, margin=math.log1p(0.01)).difference.map(_exp)
     by_task = {score.task: score for score in baseline.scores}
     for score in trial.scores:
         other = by_task.get(score.task)
@@ -218,6 +260,12 @@ def _perplexity_ratio(trial: Trial, baseline: Trial) -> Estimate | None:
             pairs_ = zip(_loglikelihoods(score), _loglikelihoods(other), strict=True)
             return mean_t([theirs_ - ours_ for ours_, theirs_ in pairs_]).map(_exp)
     return None
+
+
+def same_text(one: Perplexity, other: Perplexity) -> bool:
+    """True if the same tokens of the same text were scored in the same windows."""
+    described = [(p.text_sha256, convention_name(p), [len(window) for window in p.tokens]) for p in (one, other)]
+    return described[0] == described[1]
 
 
 def _exp(value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from engines.registry import engine
@@ -18,7 +19,7 @@ def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
 @engine(
     "openvino",
     environments={"cpu": "openvino"},
-    dialect=THIN,
+    dialect=replace(THIN, top_tokens=0),  # the pipeline tells of the chosen token alone
     unsupported=unsupported,
     read_facts=read_facts,
 )

@@ -60,6 +60,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
             "kv_cache_tokens": ("sglang:max_total_num_tokens", 1.0),
         },
         flush="/flush_cache",
+        top_tokens=128,
     ),
     unsupported=unsupported,
     refused=refused,

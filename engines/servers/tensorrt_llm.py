@@ -47,7 +47,9 @@ def kv_facts(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | in
 @engine(
     "tensorrt_llm",
     environments={"cuda": "tensorrt-llm"},
-    dialect=Dialect(prompt_logprobs="context_logits", chunk_tokens="usage", metrics=None, prompt_lists=False),
+    dialect=Dialect(
+        prompt_logprobs="context_logits", chunk_tokens="usage", metrics=None, prompt_lists=False, top_tokens=-1
+    ),
     unsupported=unsupported,
     refused=refused,
     prepare=kv_facts,

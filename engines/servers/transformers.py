@@ -14,6 +14,7 @@ THIN = Dialect(  # what our own server speaks, whatever runs behind it
     chunk_tokens="usage",
     metrics="/metrics",
     kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
+    top_tokens=-1,
 )
 FACTS_PREFIX = "bitfrontier-facts "
 FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes", "torchao", "gptq", "awq")

@@ -21,6 +21,7 @@ KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
 KV_GIB = re.compile(r"Available KV cache memory: ([\d.]+) GiB")
 WEIGHTS_GIB = re.compile(r"Model loading took ([\d.]+) GiB")
 CPU_KV_GIB = 1
+TOP_TOKENS = 128
 
 
 def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
@@ -77,7 +78,13 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
 @engine(
     "vllm",
     environments={"cpu": "vllm-cpu", "cuda": "vllm-cuda"},
-    dialect=Dialect(prompt_logprobs="prompt_logprobs", chunk_tokens="usage", metrics="/metrics", label_logprobs=True),
+    dialect=Dialect(
+        prompt_logprobs="prompt_logprobs",
+        chunk_tokens="usage",
+        metrics="/metrics",
+        label_logprobs=True,
+        top_tokens=TOP_TOKENS,
+    ),
     unsupported=unsupported,
     refused=refused,
     read_facts=read_facts,
@@ -100,7 +107,7 @@ def vllm(
         "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint),
         "--served-model-name", "served", "--host", "127.0.0.1", "--port", str(serving.port),
         "--dtype", serving.dtype(dtype), "--max-model-len", str(serving.max_model_len),
-        "--max-num-seqs", str(max_num_seqs),
+        "--max-num-seqs", str(max_num_seqs), "--max-logprobs", str(TOP_TOKENS),
         "--kv-cache-dtype", kv_cache_dtype, "--disable-uvicorn-access-log",
         "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching",
         "--tensor-parallel-size", str(tensor_parallel), "--pipeline-parallel-size", str(pipeline_parallel),

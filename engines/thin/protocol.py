@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,18 +17,30 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True)
 class Item:
-    """A context (at least one token) and the continuations to score after it (each at least one token)."""
+    """A context (at least one token) and the continuations to score after it (each at least one token).
+
+    `whole`: the log-probabilities of the whole vocabulary are wanted at each token of the continuations.
+    """
 
     context: list[int]
     continuations: list[list[int]]
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Of one continuation: natural-log probability of each token, and whether each was the most likely one."""
+    """Of one continuation: natural-log probability of each token, and whether each was the most likely one.
+
+    `whole`, where it was asked for: little-endian float32 of shape (tokens, vocabulary).
+    """
 
     logprobs: list[float]
     greedy: list[bool]
+    whole: bytes = b""
+
+    def as_json(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"logprobs": self.logprobs, "greedy": self.greedy}
+        return told | ({"whole": base64.b64encode(self.whole).decode()} if self.whole else {})
 
 
 @dataclass(frozen=True)
@@ -75,7 +88,10 @@ def read_completion(body: Mapping[str, Any], encode: Any, limits: Limits) -> Com
 
 
 def read_items(body: Mapping[str, Any], limits: Limits) -> list[Item]:
-    """Validate a `/score` request: {"items": [{"context": ids, "continuations": [ids, …]}, …]}."""
+    """Validate a `/score` request: {"items": [{"context": ids, "continuations": [ids, …]}, …]}.
+
+    An item with `"whole": true` is told the whole vocabulary's log-probabilities too.
+    """
     raw = body.get("items")
     if not isinstance(raw, list) or not 0 < len(raw) <= MAX_ITEMS:
         raise BadRequest(f"items must be a list of 1 to {MAX_ITEMS} entries")
@@ -88,7 +104,7 @@ def read_items(body: Mapping[str, Any], limits: Limits) -> list[Item]:
         longest = max(len(ids) for ids in continuations)
         if len(context) + longest > limits.max_model_len + 1:  # the last token is only predicted, never fed
             raise BadRequest(f"context + continuation has {len(context) + longest} tokens, over max_model_len")
-        items.append(Item(context, continuations))
+        items.append(Item(context, continuations, whole=entry.get("whole") is True))
     return items
 
 

@@ -61,7 +61,7 @@ class TritonPythonModel:
         future: Future[list[list[Scored]]] = Future()
 
         def send(done: Future[list[list[Scored]]]) -> None:
-            found = [[{"logprobs": s.logprobs, "greedy": s.greedy} for s in one] for one in done.result()]
+            found = [[scored.as_json() for scored in one] for one in done.result()]
             sender.send(triton.InferenceResponse([_text("scores", json.dumps(found))]), flags=FINAL)
 
         future.add_done_callback(send)

@@ -14,9 +14,11 @@ one-prompt (no lists of prompts), no-metrics.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import math
+import struct
 import sys
 import threading
 import time
@@ -47,6 +49,11 @@ def logprob(previous: int, token: int) -> float:
 def best(previous: int, asked: Sequence[int] = ()) -> int:
     """A most likely token; of those that are equally likely, one that was asked for."""
     return max([*asked, *range(VOCABULARY)], key=lambda token: logprob(previous, token))
+
+
+def most_likely(previous: int, count: int) -> list[int]:
+    """The `count` most likely tokens, those that are equally likely by their ids."""
+    return sorted(range(VOCABULARY), key=lambda token: (-logprob(previous, token), token))[:count]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -128,6 +135,8 @@ class Handler(BaseHTTPRequestHandler):
             return {"response": "the capital is", "done": True, **self._ollama_counts(body, body["max_tokens"])}
         if self.path == "/generate" and "inputs" in body:
             return self._tgi(body)
+        if self.path == "/generate" and isinstance(body["input_ids"][0], int):
+            return self._from(body["input_ids"], body["logprob_start_len"], body["top_logprobs_num"])
         if self.path == "/generate":
             starts = zip(body["input_ids"], body["logprob_start_len"], strict=True)
             return [self._from(prompt, start) for prompt, start in starts]
@@ -140,7 +149,10 @@ class Handler(BaseHTTPRequestHandler):
     def _openai(self, body: dict[str, Any]) -> dict[str, Any]:
         if "prompt_logprobs" in body:
             prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
-            choices = [{"index": i, "text": " x", "prompt_logprobs": self._prompt(p)} for i, p in enumerate(prompts)]
+            choices = [
+                {"index": i, "text": " x", "prompt_logprobs": self._prompt(p, body["prompt_logprobs"])}
+                for i, p in enumerate(prompts)
+            ]
             return {"choices": choices[::-1]}
         if "logprob_token_ids" in body:
             return {"choices": [self._labels(body)]}
@@ -179,7 +191,12 @@ class Handler(BaseHTTPRequestHandler):
         for tokens in item["continuations"]:
             line = [item["context"][-1], *tokens]
             greedy = [token == best(before, [token]) for before, token in zip(line, line[1:], strict=False)]
-            found.append({"logprobs": self._line(line), "greedy": greedy})
+            told: dict[str, Any] = {"logprobs": self._line(line), "greedy": greedy}
+            if item.get("whole"):
+                rows = [[logprob(before, token) for token in range(VOCABULARY)] for before in line[:-1]]
+                values = [value for row in rows for value in row]
+                told["whole"] = base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+            found.append(told)
         return [] if self.behaviour == "ignored" else found
 
     def _tensors(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -216,7 +233,7 @@ class Handler(BaseHTTPRequestHandler):
             return {}
         return {"prompt_eval_count": len(body["prompt"]), "eval_count": count}
 
-    def _from(self, prompt: list[int], start: int) -> dict[str, Any]:
+    def _from(self, prompt: list[int], start: int, count: int = 1) -> dict[str, Any]:
         """SGLang's /generate: from the token at `start` on, nothing said of that one itself."""
         if self.behaviour == "ignored":
             return {"meta_info": {"input_token_logprobs": [], "input_top_logprobs": []}}
@@ -226,16 +243,23 @@ class Handler(BaseHTTPRequestHandler):
         return {
             "meta_info": {
                 "input_token_logprobs": [[None, prompt[start], None], *([v, t, None] for v, t, _, _ in entries)],
-                "input_top_logprobs": [None, *([[logprob(b, top), top, None]] for _, _, top, b in entries)],
+                "input_top_logprobs": [None, *(self._tops(b, count, top) for _, _, top, b in entries)],
             }
         }
 
-    def _prompt(self, prompt: list[int]) -> list[Any]:
+    def _tops(self, before: int, count: int, likely: int) -> list[list[Any]]:
+        tokens = [likely] if count == 1 else most_likely(before, count)
+        return [[logprob(before, token), token, None] for token in tokens]
+
+    def _prompt(self, prompt: list[int], count: int = 0) -> list[Any]:
         if self.behaviour == "ignored":
             return []
         entries: list[Any] = [None]
         for value, before, token in zip(self._line(prompt), prompt, prompt[1:], strict=False):
-            entries.append({str(token): {"logprob": value, "rank": 1 if token == best(before, [token]) else 5}})
+            rank = 1 if token == best(before, [token]) else VOCABULARY
+            tops = enumerate(most_likely(before, count), 1)
+            told = {str(other): {"logprob": logprob(before, other), "rank": place} for place, other in tops}
+            entries.append({str(token): {"logprob": value, "rank": rank}} | told)
         return entries
 
     def _context_logits(self, prompt: list[int]) -> list[list[float]] | None:

@@ -20,11 +20,13 @@ def fake_engine(
     ready_seconds: float = 30.0,
     *,
     label_logprobs: bool = False,
+    top_tokens: int = 0,
 ) -> Engine:
     """An engine over `emulator.py` with the given behaviour and dialect."""
     dialect = Dialect(
         prompt_logprobs=prompt_logprobs, chunk_tokens="usage", metrics="/metrics",
         kv_peak_gauge="bitfrontier_kv_cache_peak_bytes", label_logprobs=label_logprobs,
+        top_tokens=top_tokens,
     )  # fmt: skip
 
     @engine(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ import evals.speed
 from engines.registry import engines_by_name
 from engines.spec import Dialect, Endpoint
 from evals.ask import ScoringFailed
+from evals.distributions import WHOLE, tell
 from evals.gates import golden_prompt
 from evals.pairs import Pair
 from evals.record import LoadPoint, Request
 from evals.scoring import score
 from evals.speed import LoadFailed, measure_speed
-from tests.engines.emulator import HALF, emulate, logprob
+from tests.engines.emulator import HALF, VOCABULARY, emulate, logprob
 
 LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
 PAIRS = [Pair((1, 2), (3, HALF, 5)), Pair((1, 2), (3, 9)), Pair((7,), (8,)), Pair((7,), (9,))]
@@ -209,3 +211,29 @@ def test_the_emulator_is_no_engine() -> None:
     with emulate("good") as url:
         assert httpx.get(url + "/health").text == "ok"
     assert "fake" not in DIALECTS
+
+
+TELLING = {name: one for name, one in DIALECTS.items() if one.top_tokens}
+FEWER = 6  # the emulator's vocabulary is smaller than what engines are asked for
+
+
+@pytest.mark.parametrize("telling", TELLING.values(), ids=TELLING.keys())
+def test_distributions_are_told_as_the_dialect_says(telling: Dialect) -> None:
+    """A token that ends inside a character too: a server that keeps it back is asked in another way."""
+    fewer = replace(telling, top_tokens=min(telling.top_tokens, FEWER))
+    with emulate("good") as url:
+        found = tell(endpoint(url, fewer), PAIRS, lambda _: None, alone=False)
+    for pair, told in zip(PAIRS, found, strict=True):
+        before = [pair.context[-1], *pair.continuation[:-1]]
+        width = VOCABULARY if telling.top_tokens == WHOLE else FEWER
+        assert told.logprobs.shape == (len(pair.continuation), width)
+        for position, row in enumerate(told.logprobs):
+            ids = range(VOCABULARY) if told.ids is None else told.ids[position]
+            assert row.tolist() == pytest.approx([logprob(before[position], int(token)) for token in ids], abs=1e-6)
+
+
+@pytest.mark.parametrize("telling", TELLING.values(), ids=TELLING.keys())
+def test_distributions_that_are_not_told_are_no_result(telling: Dialect) -> None:
+    words = "no distributions in the server's answer|the server tells 0 of|ignored"
+    with emulate("ignored") as url, pytest.raises(ScoringFailed, match=words):
+        tell(endpoint(url, telling), PAIRS, lambda _: None, alone=False)

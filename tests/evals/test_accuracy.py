@@ -9,8 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from evals.accuracy import EndpointLM, measure_accuracy
+from evals.accuracy import EndpointLM, _passage, _score, evaluate, joined
+from evals.chat import ChatTemplateError
 from evals.generation import Prompt, cut
+from evals.overlap import runs
 from evals.pairs import Pair, Scored
 from evals.tasks import TaskSpec, load_tasks
 from tests.evals.test_tasks import _root
@@ -79,9 +81,78 @@ def test_an_answer_ends_before_its_first_stop() -> None:
 def test_items_keep_their_raw_values(tiny_model: Path, tmp_path: Path) -> None:
     specs = [TaskSpec("arc_easy", 3)]
     tasks = load_tasks(specs, _root(tmp_path), tmp_path / "work", seed=0)
-    (score,) = measure_accuracy(_scorer, _generator, tiny_model, tasks, specs, max_length=64)
+    (score,) = evaluate(_model(tiny_model, 64), tasks, specs)
     assert (score.task, score.group, score.shots) == ("arc_easy", "arc_easy", 0)
     assert score.metrics == ("acc", "acc_norm")
     assert score.values == ((1.0, 1.0),) * 3  # both choices are one token and equal: the first is taken, and right
     assert score.loglikelihoods == ((-1.0, -1.0),) * 3
     assert [int(key.split(":")[0]) for key in score.item_keys] == tasks.samples["arc_easy"]
+    assert sorted(score.ranks) == [0, 1, 2]
+    assert score.drawn == 3
+    assert score.clusters == ("", "", "")
+    assert score.empty_contexts == 0
+
+
+def test_some_items_first_and_the_others_later_are_all_items(tiny_model: Path, tmp_path: Path) -> None:
+    specs = [TaskSpec("arc_easy", 5)]
+    tasks = load_tasks(specs, _root(tmp_path), tmp_path / "work", seed=0)
+    model = _model(tiny_model, 64)
+    first = evaluate(model, tasks, specs, tasks.between({}, {"arc_easy": 2}))
+    rest = evaluate(model, tasks, specs, tasks.between({"arc_easy": 2}, {"arc_easy": 5}))
+    assert sorted(first[0].ranks) == [0, 1]
+    (both,), (whole,) = joined([*first, *rest]), evaluate(model, tasks, specs)
+    assert set(zip(both.ranks, both.item_keys, strict=True)) == set(zip(whole.ranks, whole.item_keys, strict=True))
+    assert both.drawn == whole.drawn == 5
+
+
+def test_what_was_cut_and_what_calibrated_is_counted(tiny_model: Path) -> None:
+    model = EndpointLM(tiny_model, _scorer, _generator, 20, runs([list(range(2, 16))]))
+    model._pair(list(range(2, 16)), [1])
+    model._pair([5, 5, 5], [1])
+    model._pair([5] * 30, [1])
+    model._prompt("a b c d e f " * 5, {"max_gen_toks": 4})
+    assert (model.seen.requests, model.seen.cut, model.seen.calibrated) == (4, 2, 1)
+
+
+def test_an_answer_that_leaves_no_room_for_its_prompt_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(ValueError, match="an answer of up to 8 tokens leaves no room in a window of 8"):
+        _model(tiny_model)._prompt("a", {"max_gen_toks": 8})
+
+
+def test_a_chat_template_is_applied_and_a_system_message_left_out_where_it_is_refused(tiny_model: Path) -> None:
+    model = _model(tiny_model)
+    with pytest.raises(ChatTemplateError, match="has no chat template"):
+        model.apply_chat_template([{"role": "user", "content": "a"}])
+    template = (
+        "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    (tiny_model / "chat_template.jinja").write_text(template)
+    assert model.apply_chat_template([{"role": "user", "content": "a"}]) == "<user>a<assistant>"
+    assert model.chat_template(True) == template
+    history = [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}]
+    assert model.apply_chat_template(history) == "<user>a<assistant>"
+
+
+def test_questions_in_the_chat_template_are_other_questions(tiny_model: Path, tmp_path: Path) -> None:
+    (tiny_model / "chat_template.jinja").write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}")
+    specs = [TaskSpec("arc_easy", 3)]
+    tasks = load_tasks(specs, _root(tmp_path), tmp_path / "work", seed=0)
+    (plain,) = evaluate(_model(tiny_model, 64), tasks, specs)
+    (chat,) = evaluate(_model(tiny_model, 64), tasks, specs, chat_template=True)
+    assert {*plain.item_keys}.isdisjoint(chat.item_keys)
+
+
+def test_items_that_begin_alike_share_a_passage() -> None:
+    passage = "It is told of a river " * 12
+    one, other = (_passage({"article": passage + end, "question": "short"}) for end in ("x", "y"))
+    assert one == other != ""
+    assert _passage({"article": "A" + passage, "question": "short"}) != one
+    assert _passage({"question": "short"}) == ""
+
+
+def test_metrics_of_a_whole_set_have_no_items(tiny_model: Path) -> None:
+    tasks = SimpleNamespace(samples={"t": [0]}, ranks={"t": [0]}, parents={"t": "t"})
+    sample = {"filter": "none", "metrics": ["bleu"], "bleu": ("reference", "answer")}
+    with pytest.raises(ValueError, match=r"task 't' has no metric of single items \(bleu\)"):
+        _score("t", tasks, 0, [sample])  # type: ignore[arg-type]

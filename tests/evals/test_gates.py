@@ -8,7 +8,7 @@ import pytest
 
 from engines.server import serve
 from engines.spec import Endpoint
-from evals.gates import GateFailed, golden_prompt, require, sanity
+from evals.gates import GateFailed, apart_from_calibration, golden_prompt, require, sanity, whole_contexts
 from evals.pairs import Pair
 from evals.scoring import score
 from tests.engines.fake import CPU, HERE, fake_engine
@@ -58,3 +58,14 @@ def test_garbage_fails_the_sanity_gate(endpoint: Endpoint) -> None:
     reference["sanity_logprobs"] = [value / 10 for value in reference["sanity_logprobs"]]
     with pytest.raises(GateFailed, match="perplexity of a short text"):
         require(sanity(endpoint, reference))
+
+
+def test_one_question_of_a_hundred_may_be_cut_or_known() -> None:
+    assert whole_contexts(2, 200, 512).passed
+    cut = whole_contexts(3, 200, 512)
+    assert not cut.passed
+    assert cut.detail == "3 of 200 requests were cut to the window of 512 tokens"
+    assert apart_from_calibration(0, 0).passed
+    shared = apart_from_calibration(3, 200)
+    assert not shared.passed
+    assert shared.detail == "3 of 200 requests hold 13 tokens in a row of the calibration text"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from evals.paired import Paired, compare, decide_family, detectable_difference, difference_interval, holm
+from evals.paired import Paired, compare, detectable_difference, difference_interval, holm, margin_of, verdicts
 
 
 def _items(both: int, lost: int, gained: int, neither: int) -> tuple[list[float], list[float]]:
@@ -18,7 +18,7 @@ def _items(both: int, lost: int, gained: int, neither: int) -> tuple[list[float]
 
 
 def test_flips_are_counted_both_ways() -> None:
-    found = compare(*_items(60, 12, 3, 25), relative_margin=0.01)
+    found = compare(*_items(60, 12, 3, 25), margin=0.0072)
     assert (found.items, found.lost, found.gained) == (100, 12, 3)
     assert found.difference.value == -0.09
     assert found.margin == pytest.approx(0.0072)
@@ -100,13 +100,17 @@ def test_a_family_of_equal_checkpoints_names_a_winner_or_a_loser_in_5_of_100() -
     generator, wrong = np.random.default_rng(2), 0
     for _ in range(300):
         family = [_paired(300, a, b) for a, b in _simulated(generator, 300, 0.05, 0.05, 6)]
-        wrong += any(one.verdict in ("better", "worse") for one in decide_family(family))
+        wrong += any(one in ("better", "worse") for one in _decide(*family))
     assert wrong / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
 
 
 def _paired(items: int, lost: int, gained: int, margin: float = 0.01) -> Paired:
-    both = items - lost - gained
-    return compare(*_items(both, lost, gained, 0), relative_margin=margin)
+    baseline, candidate = _items(items - lost - gained, lost, gained, 0)
+    return compare(baseline, candidate, margin=margin_of(baseline, margin))
+
+
+def _decide(*family: Paired) -> list[str]:
+    return [*verdicts([(one.p_different, one.p_equivalent, one.difference.value > 0) for one in family])]
 
 
 def test_checkpoints_at_the_margin_are_rarely_called_equivalent() -> None:
@@ -115,11 +119,8 @@ def test_checkpoints_at_the_margin_are_rarely_called_equivalent() -> None:
     drawn = _simulated(np.random.default_rng(3), items, 0.05 + margin, 0.05, 1500)
     called = 0
     for lost, gained in drawn:
-        one = _paired(items, lost, gained, margin)
-        exact = compare(
-            *_items(items - lost - gained, lost, gained, 0), relative_margin=margin * items / (items - gained)
-        )
-        called += decide_family([exact])[0].verdict == "equivalent"
+        one = compare(*_items(items - lost - gained, lost, gained, 0), margin=margin)
+        called += _decide(one) == ["equivalent"]
         assert one.items == items
     assert called / 1500 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1500)
 
@@ -138,28 +139,28 @@ def test_so_many_more_items_decide_it() -> None:
     assert real.more_items is not None
     items = 200 + real.more_items
     drawn = _simulated(np.random.default_rng(5), items, 0.07, 0.03, 600)
-    shown = sum(decide_family([_paired(items, a, b)])[0].verdict == "worse" for a, b in drawn)
+    shown = sum(_decide(_paired(items, a, b)) == ["worse"] for a, b in drawn)
     assert 0.7 <= shown / 600 <= 0.92
     none = _paired(500, 5, 5, margin=0.02)
     assert none.more_items is not None
     items = 500 + none.more_items
     drawn = _simulated(np.random.default_rng(6), items, 0.01, 0.01, 600)
-    shown = sum(decide_family([_paired(items, a, b, 0.02)])[0].verdict == "equivalent" for a, b in drawn)
+    shown = sum(_decide(_paired(items, a, b, 0.02)) == ["equivalent"] for a, b in drawn)
     assert 0.7 <= shown / 600 <= 0.95
 
 
 def test_verdicts() -> None:
-    found = decide_family([_paired(1000, 80, 10), _paired(1000, 10, 80), _paired(1000, 0, 0), _paired(100, 5, 4)])
-    assert [one.verdict for one in found] == ["worse", "better", "equivalent", "inconclusive"]
-    small = decide_family([_paired(100_000, 400, 250, margin=0.02)])[0]
+    found = _decide(_paired(1000, 80, 10), _paired(1000, 10, 80), _paired(1000, 0, 0), _paired(100, 5, 4))
+    assert found == ["worse", "better", "equivalent", "inconclusive"]
+    small = _paired(100_000, 400, 250, margin=0.02)
     assert small.p_different < 1e-6
-    assert small.verdict == "equivalent"  # a difference, but not one that matters
+    assert _decide(small) == ["equivalent"]  # a difference, but not one that matters
 
 
 def test_one_of_many_must_be_surer_than_one_alone() -> None:
     alone = _paired(400, 22, 8)
-    assert decide_family([alone])[0].verdict == "worse"
-    assert decide_family([alone, *[_paired(400, 8, 8)] * 7])[0].verdict == "inconclusive"
+    assert _decide(alone) == ["worse"]
+    assert _decide(alone, *[_paired(400, 8, 8)] * 7)[0] == "inconclusive"
 
 
 def test_holms_adjustment() -> None:
@@ -168,13 +169,41 @@ def test_holms_adjustment() -> None:
     assert holm([]) == []
 
 
-def test_other_items_and_other_values_are_refused() -> None:
+def test_other_items_are_refused() -> None:
     with pytest.raises(ValueError, match="2 items cannot be compared with 1"):
-        compare([1.0, 0.0], [1.0], relative_margin=0.01)
-    with pytest.raises(ValueError, match=r"only items that are right \(1\) or wrong \(0\)"):
-        compare([0.5], [1.0], relative_margin=0.01)
+        compare([1.0, 0.0], [1.0], margin=0.01)
+
+
+def test_values_between_right_and_wrong_are_compared_by_their_differences() -> None:
+    baseline = [0.2 + 0.01 * (i % 7) for i in range(60)]
+    worse = [value - 0.1 - 0.01 * (i % 5) for i, value in enumerate(baseline)]
+    found = compare(baseline, worse, margin=0.01)
+    assert found.difference.value == pytest.approx(-0.12)
+    assert (found.lost, found.gained, found.clusters) == (60, 0, 60)
+    assert _decide(found) == ["worse"]
+
+
+def test_questions_that_share_a_passage_count_as_fewer() -> None:
+    """The same flips: on questions of their own, and all four questions of a passage at once."""
+    baseline, candidate = _items(152, 24, 8, 16)
+    passages = [f"p{i // 4}" for i in range(200)]
+    alone, shared = (
+        compare(baseline, candidate, margin=0.01),
+        compare(baseline, candidate, margin=0.01, clusters=passages),
+    )
+    assert (alone.clusters, shared.clusters) == (0, 50)
+    assert shared.difference.value == alone.difference.value
+    assert shared.difference.high - shared.difference.low > 1.5 * (alone.difference.high - alone.difference.low)
+    assert _decide(alone) == ["worse"]
+    assert _decide(shared) == ["inconclusive"]
+
+
+def test_passages_of_one_question_each_change_nothing() -> None:
+    baseline, candidate = _items(60, 12, 3, 25)
+    alone = [f"p{i}" for i in range(100)]
+    assert compare(baseline, candidate, margin=0.01, clusters=alone) == compare(baseline, candidate, margin=0.01)
 
 
 def test_a_difference_of_exactly_the_margin_is_decided_by_no_number_of_items() -> None:
-    at = compare(*_items(90, 10, 0, 0), relative_margin=0.1)
+    at = compare(*_items(90, 10, 0, 0), margin=0.1)
     assert (at.difference.value, at.margin, at.more_items) == (-0.1, 0.1, None)

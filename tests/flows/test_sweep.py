@@ -13,6 +13,7 @@ from evals.record import Trial, read_trial
 from flows import cli
 from flows.check import check
 from flows.plan import load_plan
+from flows.sources import SourceError
 from tests.engines.emulator import emulate
 from tests.flows.fake_sweep import install, write_plan
 
@@ -40,13 +41,49 @@ def test_every_cell_becomes_a_row(workplace: Path, monkeypatch: pytest.MonkeyPat
     assert "no *.safetensors file" in trials["writes_nothing"].reason
     assert trials["other"].reason == "the fake engine reads no other format"
     good = trials["none"]
-    assert [gate.name for gate in good.gates] == ["golden prompt", "sanity"]
+    assert [gate.name for gate in good.gates] == ["golden prompt", "sanity", "whole contexts"]
     assert len(good.scores[0].values) == 4
     assert [len(repeat) for repeat in good.speed[0].repeats] == [2, 2]
     assert good.memory is not None
     assert good.memory.kv_cache_bytes == 77
     assert good.checkpoint is not None
     assert good.checkpoint["bits_per_weight"] == 16.0
+
+
+def test_own_prompts_are_read_twice_and_answers_kept(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows.sweep import sweep
+
+    install(monkeypatch.setattr)
+    file = write_plan(workplace, ["none"])
+    (workplace / "mine.jsonl").write_text('{"prompt": "a b c d"}\n{"prompt": "e f a"}\n')
+    plan = yaml.safe_load(file.read_text())
+    plan["closeness"] = [{"prompts": "mine.jsonl", "positions": 2}]
+    plan["accuracy"] = {"budget": "adaptive"}
+    file.write_text(yaml.safe_dump(plan))
+    report = Path(sweep(plan=str(file), runs=str(workplace / "runs")))
+    trial = read_trial(next((report.parent / "trials").glob("*.json")))
+    assert (trial.status, trial.reason) == ("ok", "")
+    assert [(one.text, one.repeat, len(one.logprobs)) for one in trial.closeness] == [
+        ("mine.jsonl", False, 2), ("mine.jsonl", True, 2),
+    ]  # fmt: skip
+    assert trial.provenance["accuracy"]["budget"] == "adaptive"
+    assert len(list((workplace / "cache" / "answers").glob("*.sqlite"))) == 1
+    (workplace / "mine.jsonl").write_text('{"prompt": "a b c d"}\n')
+    sweep(plan=str(file), runs=str(workplace / "runs"))
+    assert len(list((report.parent / "trials").glob("*.json"))) == 2  # other prompts are another measurement
+
+
+def test_a_model_without_chat_template_is_refused_before_any_work(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.sweep import sweep
+
+    install(monkeypatch.setattr)
+    file = write_plan(workplace, ["none"])
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | {"accuracy": {"chat_template": True}}))
+    with pytest.raises(SourceError, match="tiny has no chat template"):
+        sweep(plan=str(file), runs=str(workplace / "runs"))
+    assert not list((workplace / "cache").glob("checkpoints/*"))
 
 
 def test_an_attached_server_is_measured_and_left_alone(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from engines.spec import Endpoint
+from evals.distributions import tell
 from evals.gates import golden_prompt, require, sanity
 from evals.pairs import Pair
 from evals.record import LoadPoint
@@ -47,6 +49,24 @@ def test_both_ways_to_ask_agree(endpoint: Endpoint, model: Model) -> None:
         native.logprobs, abs=1e-4
     )
     assert [entry[str(t)]["rank"] == 1 for entry, t in zip(entries[1:], ids[1:], strict=True)] == list(native.greedy)
+
+
+def test_the_whole_vocabulary_is_a_distribution_and_holds_the_scores(endpoint: Endpoint, model: Model) -> None:
+    ids = model.reference["sanity_ids"][:40]
+    pairs = [
+        Pair(tuple(ids[:10]), tuple(ids[10:13])),
+        Pair(tuple(ids[:3]), tuple(ids[3:8])),
+        Pair((ids[0],), (ids[1],)),
+    ]
+    together, alone = (tell(endpoint, pairs, lambda _: None, alone=one) for one in (False, True))
+    for pair, told, other, scored in zip(pairs, together, alone, score(endpoint, pairs), strict=True):
+        assert told.ids is None
+        assert np.exp(told.logprobs.astype(float)).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+        picked = told.logprobs[np.arange(len(pair.continuation)), pair.continuation]
+        assert picked.tolist() == pytest.approx(scored.logprobs, abs=1e-4)
+        assert told.chosen == pytest.approx(scored.logprobs, abs=1e-4)
+        assert (told.logprobs.argmax(axis=1) == pair.continuation).tolist() == list(scored.greedy)
+        np.testing.assert_allclose(told.logprobs, other.logprobs, atol=1e-3)
 
 
 def test_a_shared_context_changes_nothing(endpoint: Endpoint) -> None:

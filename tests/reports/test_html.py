@@ -122,7 +122,7 @@ def test_a_baseline_is_that_of_its_own_model_and_engine(tmp_path: Path) -> None:
 def test_a_trial_of_another_schema_is_refused(tmp_path: Path) -> None:
     run = _run(tmp_path, trial("none", 10, 2, 80))
     file = run / "trials" / "0.json"
-    file.write_text(file.read_text().replace('"schema_version": 1', '"schema_version": 99'))
+    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 99'))
     with pytest.raises(ValueError, match=r"0\.json: schema version 99"):
         read_results(run)
 

@@ -1,0 +1,131 @@
+"""Each quantized cell against the unquantized model in the same server, on the same items and tokens, with verdicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from evals.clustered import blocks, compare_clusters
+from evals.items import Items, matched, task_items
+from evals.paired import Paired, Verdict, compare, margin_of, verdicts
+from evals.record import Score, Trial
+from evals.sequential import follow
+from evals.statistics import Estimate
+from reports.metrics import BLOCK_TOKENS, CellMetrics, convention_name, is_adaptive, same_text, token_logprobs
+
+
+@dataclass(frozen=True)
+class Flips:
+    """One cell on one task of the plan. `adaptive`: the comparison stopped at a look, and its tests hold for that."""
+
+    name: str
+    reference: str
+    task: str
+    adaptive: bool
+    paired: Paired
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """One cell on one text: `ratio` of perplexities (cell ÷ baseline) over `clusters` documents or blocks of tokens.
+
+    The tests are of the mean difference of log-likelihoods of a unit (token, word), the margin is log(1 + that of the
+    plan).
+    """
+
+    name: str
+    reference: str
+    text: str
+    ratio: Estimate
+    clusters: int
+    p_different: float
+    p_equivalent: float
+    verdict: Verdict = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All comparisons of a sweep. Their verdicts are one family: Holm's correction goes over both kinds together."""
+
+    flips: tuple[Flips, ...]
+    likelihoods: tuple[Likelihood, ...]
+
+
+def compared(cells: Sequence[CellMetrics], relative_margin: float, error_rate: float) -> Compared:
+    """All quantized cells on all tasks and texts that they share with their baseline."""
+    flips: list[Flips] = []
+    likelihoods: list[Likelihood] = []
+    for cell in cells:
+        reference = reference_of(cell, cells)
+        if reference is not None:
+            flips += _flips(cell.trial, reference, relative_margin)
+            likelihoods += _likelihoods(cell.trial, reference, relative_margin)
+    tests = [(p.p_different, p.p_equivalent, p.difference.value > 0) for p in (one.paired for one in flips)]
+    tests += [(one.p_different, one.p_equivalent, one.ratio.value < 1) for one in likelihoods]
+    found = iter(verdicts(tests, error_rate))
+    return Compared(
+        tuple(replace(one, paired=replace(one.paired, verdict=next(found))) for one in flips),
+        tuple(replace(one, verdict=next(found)) for one in likelihoods),
+    )
+
+
+def reference_of(cell: CellMetrics, cells: Sequence[CellMetrics]) -> Trial | None:
+    """The baseline that a quantized cell is held against; None for unquantized cells and where there is none."""
+    if cell.trial.unquantized:
+        return None
+    return next((one.trial for one in cells if one.is_baseline and one.trial.server == cell.trial.server), None)
+
+
+def _flips(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Flips]:
+    theirs, adaptive = task_items(reference.scores), is_adaptive(trial)
+    for task, ours in task_items(trial.scores).items():
+        same = matched(ours, theirs[task]) if task in theirs else None
+        if same is not None:
+            margin = margin_of(theirs[task].values, relative_margin)
+            yield Flips(trial.name, reference.name, task, adaptive, _compare(ours, same, margin, adaptive=adaptive))
+
+
+def _compare(ours: Items, theirs: Sequence[float], margin: float, *, adaptive: bool) -> Paired:
+    if adaptive:
+        return follow(theirs, ours.values, ours.drawn, margin=margin, clusters=ours.clusters)
+    return compare(theirs, ours.values, margin=margin, clusters=ours.clusters)
+
+
+def _likelihoods(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Likelihood]:
+    for text, sums, sizes in (*_texts(trial, reference), *_documents(trial, reference)):
+        one = compare_clusters(sums, sizes, margin=math.log1p(relative_margin))
+        ratio = one.difference.map(lambda difference: math.exp(min(-difference, 700.0)))
+        yield Likelihood(
+            trial.name, reference.name, text, ratio, one.difference.count, one.p_different, one.p_equivalent
+        )
+
+
+Differences = tuple[str, list[float], list[float]]  # name, summed differences of each cluster, units in each
+
+
+def _texts(trial: Trial, reference: Trial) -> Iterator[Differences]:
+    """WikiText-2 in each convention, in blocks of consecutive tokens."""
+    for ours in trial.perplexities:
+        theirs = next((one for one in reference.perplexities if same_text(one, ours)), None)
+        if theirs is not None:
+            pairs = zip(token_logprobs(ours), token_logprobs(theirs), strict=True)
+            yield f"wikitext2 ({convention_name(ours)})", *blocks([a - b for a, b in pairs], BLOCK_TOKENS)
+
+
+def _documents(trial: Trial, reference: Trial) -> Iterator[Differences]:
+    """Tasks of log-likelihoods: LAMBADA's last words, wikitext's pages by their words."""
+    known = {score.task: score for score in reference.scores}
+    for ours in trial.scores:
+        theirs = known.get(ours.task)
+        if theirs is None or theirs.item_keys != ours.item_keys or theirs.metrics != ours.metrics:
+            continue
+        for metric in {"perplexity", "word_perplexity"} & {*ours.metrics}:
+            sums = [a[0] - b[0] for a, b in zip(ours.loglikelihoods, theirs.loglikelihoods, strict=True)]
+            yield f"{ours.task} (by {'words' if metric == 'word_perplexity' else 'items'})", sums, _units(ours, metric)
+
+
+def _units(score: Score, metric: str) -> list[float]:
+    if metric != "word_perplexity":
+        return [1.0] * len(score.values)
+    return [values[score.metrics.index(metric)] for values in score.values]

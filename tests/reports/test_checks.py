@@ -1,0 +1,75 @@
+"""Planted faults: each marks its cell, and the cell wins nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evals.items import task_items
+from evals.record import Gate, Score, Trial
+from reports.checks import above_chance, distrust
+from reports.html import conclude
+from tests.reports.made import ABOUT, score, trial
+
+
+def _choices(right: list[float], choices: int = 4) -> Score:
+    return dataclasses.replace(score("arc", right), loglikelihoods=((-1.0,) * choices,) * len(right))
+
+
+def _answers(share: float, seed: int, count: int = 400) -> list[float]:
+    return [float(one) for one in np.random.default_rng(seed).random(count) < share]
+
+
+def _with(one: Trial, **changes: Any) -> Trial:
+    return dataclasses.replace(one, **changes)
+
+
+BASE = _with(trial("none", 10, 1, 80), scores=(_choices(_answers(0.5, 1)),))
+
+
+def test_a_good_cell_is_trusted() -> None:
+    assert distrust(_with(trial("rtn", 10, 1, 80), scores=(_choices(_answers(0.48, 1)),)), BASE) == []
+    assert distrust(BASE, BASE) == []
+
+
+def test_guessing_is_not_trusted_and_wins_nothing() -> None:
+    guessing = _with(trial("rtn", 1000, 0.1, 80), scores=(_choices(_answers(0.25, 2)),), perplexities=())
+    (reason,) = distrust(guessing, BASE)
+    assert reason.startswith("its accuracy on arc, 2")
+    assert reason.endswith("is that of guessing (25.0%)")
+    results = conclude(ABOUT, [BASE, guessing])
+    assert results.judged[1].verdict == "untrusted"
+    assert results.answer.chosen is not None
+    assert results.answer.chosen.cell.trial is BASE
+    assert all(name == BASE.name for _, name, _ in results.answer.best)
+
+
+def test_where_the_baseline_guesses_too_nothing_can_be_said() -> None:
+    at_chance = _with(BASE, scores=(_choices(_answers(0.25, 3)),))
+    assert distrust(_with(trial("rtn", 10, 1, 80), scores=(_choices(_answers(0.24, 4)),)), at_chance) == []
+
+
+@pytest.mark.parametrize("changes", [{"drawn": 9}, {"item_keys": tuple(f"{n}:x:y" for n in range(400))}])
+def test_other_items_than_the_baselines_are_not_trusted(changes: dict[str, Any]) -> None:
+    other = dataclasses.replace(_choices(_answers(0.5, 1)), **changes)
+    assert distrust(_with(BASE, key="x", scores=(other,)), BASE) == ["its items of arc are not those of its baseline"]
+    assert distrust(_with(BASE, key="x", scores=()), BASE) == ["its items of arc are not those of its baseline"]
+
+
+def test_a_gate_that_did_not_pass_and_questions_about_nothing() -> None:
+    gates = (Gate("apart from calibration", False, "9 of 10 requests hold 13 tokens"),)
+    assert distrust(_with(BASE, gates=gates), BASE) == [
+        "gate 'apart from calibration': 9 of 10 requests hold 13 tokens"
+    ]
+    empty = _with(BASE, scores=(dataclasses.replace(BASE.scores[0], empty_contexts=3),))
+    assert distrust(empty, empty) == ["3 of 400 items of arc ask about nothing"]
+    always = _with(BASE, scores=(dataclasses.replace(BASE.scores[0], empty_contexts=400),))  # BLiMP asks so
+    assert distrust(always, always) == []
+
+
+def test_what_cannot_be_guessed_has_no_chance() -> None:
+    (items,) = task_items([_choices([1.0, 0.0], choices=1)]).values()
+    assert above_chance(items) is None
