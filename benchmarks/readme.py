@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,80 +100,74 @@ def frontier_table(file: str) -> str:
     return "\n".join(lines)
 
 
+def _read(file: str) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    return data
+
+
+def _markdown(heads: Sequence[str], texts: int, rows: Iterable[Sequence[object]]) -> str:
+    """A table whose first `texts` columns are words and the others numbers."""
+    rule = "|" + "---|" * texts + "---:|" * (len(heads) - texts)
+    return "\n".join(["| " + " | ".join(heads) + " |", rule, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
 def drift_table(file: str) -> str:
     """How far engines and quantizations move answers and log-likelihoods, of a run's `--json` output."""
-    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    lines = [
-        "| cell | against | of | items | answers changed | mean, nats | largest, nats |",
-        "|---|---|---|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {one['name']} | {one['reference']} | {one['kind']} | {one['items']} | {one['changed']} "
-        f"| {one['mean_nats']:.2g} | {one['worst_nats']:.2g} |"
-        for one in data["drift"]
-    ]
-    return "\n".join(lines)
+    heads = ["cell", "against", "of", "items", "answers changed", "mean, nats", "largest, nats"]
+    rows = [
+        (*(one[name] for name in ("name", "reference", "kind", "items", "changed")), f"{one['mean_nats']:.2g}",
+         f"{one['worst_nats']:.2g}")
+        for one in _read(file)["drift"]
+    ]  # fmt: skip
+    return _markdown(heads, 3, rows)
 
 
 def flips_table(file: str) -> str:
     """Each quantized cell against its baseline question by question, of a run's `--json` output."""
-    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    lines = [
-        "| cell | task | verdict | questions | right → wrong | wrong → right | difference, points | more questions |",
-        "|---|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in data["flips"]:
-        one = row["paired"]
-        more = one["more_items"] if one["verdict"] == "inconclusive" else ""
-        items = f"{one['items']} of {one['drawn']}" if row.get("adaptive") else str(one["items"])
-        lines.append(
-            f"| {row['name']} | {row['task']} | {one['verdict']} | {items} | {one['lost']} | {one['gained']} "
-            f"| {_shown(one['difference'], 100)} | {more} |"
-        )
-    return "\n".join(lines)
+    heads = [
+        "cell", "task", "verdict", "questions", "right → wrong", "wrong → right", "difference, points",
+        "more questions",
+    ]  # fmt: skip
+    return _markdown(heads, 3, [_flips(row, row["paired"]) for row in _read(file)["flips"]])
+
+
+def _flips(row: dict[str, Any], one: dict[str, Any]) -> list[object]:
+    more = one["more_items"] if one["verdict"] == "inconclusive" else ""
+    items = f"{one['items']} of {one['drawn']}" if row.get("adaptive") else one["items"]
+    difference = _shown(one["difference"], 100)
+    return [row["name"], row["task"], one["verdict"], items, one["lost"], one["gained"], difference, more]
 
 
 def closeness_table(file: str) -> str:
     """How close predictions are to the baseline's, noise first, of a run's `--json` output."""
-    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    lines = [
-        "| cell | against | of | text | KL, nats | over | same token, % | words in common | same answers |",
-        "|---|---|---|---|---:|---|---:|---:|---:|",
-    ]
-    for one in data["closeness"]:
-        kl, top = one["kl_nats"], one["same_top"]
-        shown = f"{kl['value']:.2g} [{kl['low']:.2g}, {kl['high']:.2g}]" if kl else "–"
-        same = f"{100 * top:.1f}" if top is not None else "–"
-        lines.append(
-            f"| {one['name']} | {one['reference']} | {one['kind']} | {one['text']} | {shown} | {one['support']} "
-            f"| {same} | {one['first_difference']:g} | {one['same_answers']} of {one['prompts']} |"
-        )
-    return "\n".join(lines)
+    heads = ["cell", "against", "of", "text", "over", "KL, nats", "same token, %", "words in common", "same answers"]
+    return _markdown(heads, 5, map(_closeness, _read(file)["closeness"]))
+
+
+def _closeness(one: dict[str, Any]) -> list[object]:
+    kl, top = one["kl_nats"], one["same_top"]
+    shown = f"{kl['value']:.2g} [{kl['low']:.2g}, {kl['high']:.2g}]" if kl else "–"
+    words, answers = f"{one['first_difference']:g}", f"{one['same_answers']} of {one['prompts']}"
+    named = [one[name] for name in ("name", "reference", "kind", "text", "support")]
+    return [*named, shown, f"{100 * top:.1f}" if top is not None else "–", words, answers]
 
 
 def perplexities_table(file: str) -> str:
     """Each perplexity in each engine, how far the farthest is from the first, of a run's `--json` output."""
-    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
+    data = _read(file)
     cells = [row for row in data["cells"] if row["status"] == "ok"]
-    names = [row["cell"].split(" · ")[1] for row in cells]
-    lines = ["| text | convention | " + " | ".join(names) + " | farthest |", "|---|---|" + "---:|" * (len(names) + 1)]
-    for task, metric in data["columns"]:
-        found = [
-            one["value"] for row in cells for one in row["tasks"] if (one["task"], one["metric"]) == (task, metric)
-        ]
+    rows = []
+    for column in map(tuple, data["columns"]):
+        found = [one["value"] for row in cells for one in row["tasks"] if (one["task"], one["metric"]) == column]
         worst = max(abs(value / found[0] - 1) for value in found)
-        lines.append(f"| {task} | {metric} | " + " | ".join(f"{v:.4f}" for v in found) + f" | {worst:.3%} |")
-    return "\n".join(lines)
+        rows.append([*column, *(f"{value:.4f}" for value in found), f"{worst:.3%}"])
+    return _markdown(["text", "convention", *(row["cell"].split(" · ")[1] for row in cells), "farthest"], 2, rows)
 
 
 def likelihoods_table(file: str) -> str:
     """Perplexity ratios with verdicts, of a run's `--json` output."""
-    data = json.loads((ROOT / file).read_text(encoding="utf-8"))
-    lines = ["| cell | text | verdict | ratio |", "|---|---|---|---:|"]
-    lines += [
-        f"| {one['name']} | {one['text']} | {one['verdict']} | {_shown(one['ratio'])} |" for one in data["likelihoods"]
-    ]
-    return "\n".join(lines)
+    rows = [(one["name"], one["text"], one["verdict"], _shown(one["ratio"])) for one in _read(file)["likelihoods"]]
+    return _markdown(["cell", "text", "verdict", "ratio"], 3, rows)
 
 
 def tools_table(file: str) -> str:

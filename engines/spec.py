@@ -18,6 +18,9 @@ Prompts = Literal["ids", "text"]
 ChunkTokens = Literal["usage", "timings", "index", "added", "one"]
 
 
+WHOLE_VOCABULARY = -1  # of `Dialect.top_tokens`
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What a server family can do, as flags that drive the clients; never decided by an engine's name.

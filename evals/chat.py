@@ -90,7 +90,8 @@ def _filled(
     given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
     try:
         return _compiled(template).render({**special, **given})
-    except Exception as error:  # not TemplateError alone: `1 / 0` or `"a" + 1` in a template is Python's own error
+    except (TemplateError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # `1 / 0` or `"a" + 1` in a template is Python's own error
         raise ChatTemplateError(f"the chat template fails with {type(error).__name__}: {error}") from error
 
 

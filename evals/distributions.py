@@ -24,7 +24,6 @@ from evals.pairs import Pair
 from evals.scoring import TIMEOUT_SECONDS
 from evals.wire import score_answer, score_body
 
-WHOLE = -1
 IN_FLIGHT = 4
 PAIRS_PER_REQUEST = 4  # of our own server, so that they share a batch there, as other servers' do by themselves
 Floats = npt.NDArray[np.float32]

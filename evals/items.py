@@ -32,12 +32,6 @@ class Items:
     def binary(self) -> bool:
         return {*self.values} <= {0.0, 1.0}
 
-    @property
-    def clustered(self) -> bool:
-        """True where some items share a passage."""
-        named = [one for one in self.clusters if one]
-        return len(set(named)) < len(named)
-
 
 def headline(score: Score) -> str | None:
     """The metric that stands for the task; None for tasks of log-likelihoods alone."""

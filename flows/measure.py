@@ -17,6 +17,7 @@ from engines.process import Child, ProcessFailed
 from engines.server import attach, serve
 from engines.spec import Device, Endpoint
 from evals.ask import ScoringFailed
+from evals.closeness import Stage
 from evals.gates import GateFailed, golden_prompt, greedy_answer, require, sanity
 from evals.record import Closeness, Gate, LoadPoint, Memory, Speed, Trial
 from evals.speed import LoadFailed, measure_speed
@@ -24,7 +25,7 @@ from evals.tasks import DataError
 from evals.tokenizer import load_tokenizer
 from evals.wire import prompt_vocabulary
 from flows.cells import Cell, EngineChoice
-from flows.score import Scoring, Stage, Target, repeat_closeness, score_cell
+from flows.score import Scoring, Target, repeat_closeness, score_cell
 from flows.sources import Model
 from quant.spec import Checkpoint
 

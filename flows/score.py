@@ -9,7 +9,7 @@ from typing import Any
 
 from engines.spec import Endpoint
 from evals.budget import Budget, spend
-from evals.closeness import ClosenessSpec, measure_closeness, prompts_of
+from evals.closeness import ClosenessSpec, Stage, measure_closeness, prompts_of
 from evals.gates import apart_from_calibration, whole_contexts
 from evals.generation import Prompt, generate
 from evals.kept import Keep, keep_answers, keep_scores
@@ -21,8 +21,6 @@ from evals.scoring import score
 from evals.tasks import LoadedTasks, TaskSpec
 from evals.texts import sha256_of
 from evals.tokenizer import added_ids, load_tokenizer
-
-Stage = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,10 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class Compared:
-    """All comparisons of a sweep. Their verdicts are one family: Holm's correction goes over both kinds together."""
+    """All comparisons of a sweep. Questions are one family and likelihoods another: Holm's correction goes over each.
+
+    So the family of questions is the one among which an adaptive budget shares out its error rate.
+    """
 
     flips: tuple[Flips, ...]
     likelihoods: tuple[Likelihood, ...]
@@ -61,12 +64,12 @@ def compared(cells: Sequence[CellMetrics], relative_margin: float, error_rate: f
         if reference is not None:
             flips += _flips(cell.trial, reference, relative_margin)
             likelihoods += _likelihoods(cell.trial, reference, relative_margin)
-    tests = [(p.p_different, p.p_equivalent, p.difference.value > 0) for p in (one.paired for one in flips)]
-    tests += [(one.p_different, one.p_equivalent, one.ratio.value < 1) for one in likelihoods]
-    found = iter(verdicts(tests, error_rate))
+    pairs = [one.paired for one in flips]
+    answers = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in pairs], error_rate)
+    texts = verdicts([(one.p_different, one.p_equivalent, one.ratio.value < 1) for one in likelihoods], error_rate)
     return Compared(
-        tuple(replace(one, paired=replace(one.paired, verdict=next(found))) for one in flips),
-        tuple(replace(one, verdict=next(found)) for one in likelihoods),
+        tuple(replace(one, paired=replace(one.paired, verdict=v)) for one, v in zip(flips, answers, strict=True)),
+        tuple(replace(one, verdict=v) for one, v in zip(likelihoods, texts, strict=True)),
     )
 
 

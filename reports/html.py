@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ class Results:
     answer: Answer
     distances: tuple[Distance, ...] = ()
 
-    @property
+    @cached_property
     def compared(self) -> Compared:
         """Every quantized cell against its baseline, in one family of comparisons."""
         return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])

@@ -14,7 +14,7 @@ import yaml
 from engines.environment import cache_folder
 from engines.parallel import Ways, refused
 from engines.registry import engine
-from engines.spec import Device, Dialect, Launch, Serving
+from engines.spec import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
 from quant.spec import Range, Scheme, digest
 
 TIMEOUT_SECONDS = 60.0
@@ -48,7 +48,11 @@ def kv_facts(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | in
     "tensorrt_llm",
     environments={"cuda": "tensorrt-llm"},
     dialect=Dialect(
-        prompt_logprobs="context_logits", chunk_tokens="usage", metrics=None, prompt_lists=False, top_tokens=-1
+        prompt_logprobs="context_logits",
+        chunk_tokens="usage",
+        metrics=None,
+        prompt_lists=False,
+        top_tokens=WHOLE_VOCABULARY,
     ),
     unsupported=unsupported,
     refused=refused,

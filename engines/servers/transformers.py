@@ -6,7 +6,7 @@ import json
 from typing import Literal
 
 from engines.registry import engine
-from engines.spec import Device, Dialect, Launch, Serving
+from engines.spec import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
 from quant.spec import Scheme
 
 THIN = Dialect(  # what our own server speaks, whatever runs behind it
@@ -14,7 +14,7 @@ THIN = Dialect(  # what our own server speaks, whatever runs behind it
     chunk_tokens="usage",
     metrics="/metrics",
     kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
-    top_tokens=-1,
+    top_tokens=WHOLE_VOCABULARY,
 )
 FACTS_PREFIX = "bitfrontier-facts "
 FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes", "torchao", "gptq", "awq")

@@ -16,9 +16,9 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 import evals.scoring
 import evals.speed
 from engines.registry import engines_by_name
-from engines.spec import Dialect, Endpoint
+from engines.spec import WHOLE_VOCABULARY, Dialect, Endpoint
 from evals.ask import ScoringFailed
-from evals.distributions import WHOLE, tell
+from evals.distributions import tell
 from evals.gates import golden_prompt
 from evals.pairs import Pair
 from evals.record import LoadPoint, Request
@@ -225,7 +225,7 @@ def test_distributions_are_told_as_the_dialect_says(telling: Dialect) -> None:
         found = tell(endpoint(url, fewer), PAIRS, lambda _: None, alone=False)
     for pair, told in zip(PAIRS, found, strict=True):
         before = [pair.context[-1], *pair.continuation[:-1]]
-        width = VOCABULARY if telling.top_tokens == WHOLE else FEWER
+        width = VOCABULARY if telling.top_tokens == WHOLE_VOCABULARY else FEWER
         assert told.logprobs.shape == (len(pair.continuation), width)
         for position, row in enumerate(told.logprobs):
             ids = range(VOCABULARY) if told.ids is None else told.ids[position]

@@ -23,10 +23,6 @@ def test_leaves_are_merged_in_drawn_order() -> None:
 def test_passages_belong_to_their_leaf() -> None:
     shared = task_items([_score("a", (0, 1), clusters=("p", "p")), _score("b", (2,), clusters=("p",))])["group"]
     assert shared.clusters == ("a:p", "a:p", "b:p")
-    assert shared.clustered
-    assert not task_items([_score("a", (0, 1), clusters=("p", "")), _score("b", (2,), clusters=("p",))])[
-        "group"
-    ].clustered
 
 
 def test_a_candidate_is_matched_on_the_items_it_has() -> None:
