@@ -60,16 +60,16 @@ def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, pro
 
 
 def measure(
-    blank: Trial, cell: Cell, model: Model, checkpoint: Checkpoint, environment: Environment | None, device: Device,
-    work: Work, target: Target, log: Path,
+    blank: Trial, cell: Cell, checkpoint: Checkpoint, environment: Environment | None, device: Device, work: Work,
+    target: Target,
 ) -> Trial:  # fmt: skip
     """Measure one cell. A failure of the cell becomes a trial with status failed and the reason."""
     started = time.monotonic()
     known = replace(blank, checkpoint=_summary(checkpoint))
     try:
-        done = _measure(known, cell, model, Path(checkpoint.folder), environment, device, work, target, log)
+        done = _measure(known, cell, Path(checkpoint.folder), environment, device, work, target)
     except Exception as error:  # whatever one cell does becomes its row; the sweep goes on
-        log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
+        target.log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
         said = isinstance(error, (ProcessFailed, GateFailed, LoadFailed, ScoringFailed, DataError))
         reason = str(error) if said else f"{type(error).__name__}: {error}"
         return replace(known, status="failed", reason=reason, seconds={"total": time.monotonic() - started})
@@ -83,12 +83,12 @@ def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _measure(
-    blank: Trial, cell: Cell, model: Model, folder: Path, environment: Environment | None, device: Device,
-    work: Work, target: Target, log: Path,
+    blank: Trial, cell: Cell, folder: Path, environment: Environment | None, device: Device, work: Work,
+    target: Target,
 ) -> Trial:  # fmt: skip
     work.stage("start", 1)
-    with _reach(cell.choice, environment, folder, device, work, log) as (endpoint, child):
-        gates = _gates(endpoint, cell, model, work)
+    with _reach(cell.choice, environment, folder, device, work, target.log) as (endpoint, child):
+        gates = _gates(endpoint, cell, target.model, work)
         began = time.monotonic()
         speed, memory = _speed_and_memory(endpoint, child, folder, device.kind, work)
         speed_seconds = time.monotonic() - began
@@ -96,7 +96,8 @@ def _measure(
         found = score_cell(endpoint, folder, work.scoring, target, work.stage)
     repeated: tuple[Closeness, ...] = ()
     if cell.quantization.scheme.unquantized and any(one.repeat for one in work.scoring.closeness):
-        with _reach(cell.choice, environment, folder, device, work, log.with_suffix(".repeat.log")) as (again, _):
+        log = target.log.with_suffix(".repeat.log")
+        with _reach(cell.choice, environment, folder, device, work, log) as (again, _):
             repeated = repeat_closeness(again, folder, work.scoring, target, work.stage)
     return replace(
         blank,

@@ -319,13 +319,10 @@ def load_sweep_tasks(sweep: Sweep) -> LoadedTasks:
 def measure_row(prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: LoadedTasks, display: Display) -> Trial:
     """Measure one cell, alone on its device: a lock that the dead cannot hold keeps other sweeps away."""
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
-    log = prepared.folder / "logs" / f"{row.file.stem}.log"
-    log.parent.mkdir(exist_ok=True)
     environment = prepared.environments.get(row.cell.environment)
-    model = prepared.models[row.cell.model.location]
     with FileLock(cache_folder() / f"device-{sweep.device.kind}.lock"):
         work, target = work_of(sweep, tasks, display), _target(prepared, row)
-        trial = measure(blank, row.cell, model, checkpoint, environment, sweep.device, work, target, log)
+        trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
 
 
@@ -335,8 +332,10 @@ def _target(prepared: Prepared, row: Row) -> Target:
         trials = [finished(one) for one in prepared.rows if one.engine_key == row.engine_key]
         baseline = next((one.scores for one in trials if one and one.status == "ok" and one.unquantized), None)
     kept = cache_folder() / "answers" / f"{row.server_key[:32]}.sqlite" if row.server_key else None
-    folder = prepared.models[row.cell.model.location].folder
-    return Target(folder, baseline, kept, _calibration_runs(row), row.file.with_suffix(""))
+    log = prepared.folder / "logs" / f"{row.file.stem}.log"
+    log.parent.mkdir(exist_ok=True)
+    model = prepared.models[row.cell.model.location]
+    return Target(model, baseline, kept, _calibration_runs(row), row.file.with_suffix(""), log)
 
 
 def _calibration_runs(row: Row) -> Runs:

@@ -21,6 +21,7 @@ from evals.scoring import score
 from evals.tasks import LoadedTasks, TaskSpec
 from evals.texts import sha256_of
 from evals.tokenizer import added_ids, load_tokenizer
+from flows.sources import Model
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,17 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Target:
-    """What belongs to one cell: the model's own folder, its baseline's scores (None for a baseline), where the server's
-    answers are kept (None where nobody knows which server it is), the runs of its calibration text, and how its files
-    beside the trial begin.
+    """What belongs to one cell: the model, its baseline's scores (None for a baseline), where the server's answers are
+    kept (None where nobody knows which server it is), the runs of its calibration text, how its files beside the trial
+    begin, and its server's log.
     """
 
-    model: Path
+    model: Model
     baseline: Sequence[Score] | None
     kept: Path | None
     calibration: Runs
     beside: Path
+    log: Path
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _tasks(
 
         return keep_answers(target.kept, prompts, asking)
 
-    model = EndpointLM(folder, scorer, generator, scoring.window_tokens, target.calibration, target.model)
+    model = EndpointLM(folder, scorer, generator, scoring.window_tokens, target.calibration, target.model.folder)
 
     def of(chosen: Mapping[str, Sequence[int]] | None) -> list[Score]:
         return evaluate(model, scoring.tasks, scoring.task_specs, chosen, chat_template=scoring.chat_template)

@@ -16,6 +16,7 @@ from evals.perplexity import PerplexitySpec
 from evals.tasks import TaskSpec, load_tasks
 from evals.tokenizer import load_tokenizer
 from flows.score import Found, Scoring, Target, repeat_closeness, score_cell
+from flows.sources import Model
 from tests.engines.fake import CPU, HERE, fake_engine
 from tests.evals.test_tasks import _root
 
@@ -41,7 +42,8 @@ def _score(tmp_path: Path, folder: Path, scoring: Scoring, target: Target, strat
 
 
 def _target(tmp_path: Path, folder: Path) -> Target:
-    return Target(folder, None, None, frozenset(), tmp_path / "trial")
+    model = Model("tiny", folder, "digest", {}, "")
+    return Target(model, None, None, frozenset(), tmp_path / "trial", tmp_path / "log")
 
 
 def test_a_candidate_is_scored_against_its_baseline(tmp_path: Path, tiny_model: Path) -> None:
