@@ -60,13 +60,17 @@ def served_model(endpoint: Endpoint, folder: Path) -> EndpointLM:
     return EndpointLM(folder, lambda pairs: score(endpoint, pairs), lambda prompts: generate(endpoint, prompts), WINDOW)
 
 
-def theirs(folder: Path, root: Path, line: str, batch: int = 1, softmax: str = "default") -> dict[str, Any]:
-    """The scores and seconds of lm-eval's own backend, in its own environment, with this `softmax_dtype`."""
+def theirs(
+    folder: Path, root: Path, line: str, batch: int = 1, softmax: str = "default", items: int = 0
+) -> dict[str, Any]:
+    """The scores and seconds of lm-eval's own backend, in its own environment, with this `softmax_dtype`, on the first
+    `items` drawn of each task (0 is all).
+    """
     out = cache_folder() / "logs" / f"hf-{softmax}.json"
     environment = resolve("lm-eval-hf")
     build(environment, print)
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS)}
-    arguments = ["-m", "benchmarks.hf_side", str(folder), str(root), str(out), line, str(batch), softmax]
+    arguments = ["-m", "benchmarks.hf_side", str(folder), str(root), str(out), line, str(batch), softmax, str(items)]
     subprocess.run(environment.argv(arguments, {}), env=variables, check=True, cwd=ROOT)
     found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return found
