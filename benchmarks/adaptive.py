@@ -1,10 +1,11 @@
 """What an adaptive accuracy budget decides and saves: `python -m benchmarks.adaptive [RUN …]`.
 
 First simulated checkpoints, 1,000 a line, that are no worse than their baseline, lose just the margin of equivalence,
-or lose more, go through the budget: how many are decided, wrongly or rightly, and by how many items. Then, for each RUN
-(a run folder whose plan had `budget: full`), the budget is replayed on its items in their drawn order: the verdicts
-against those of all items, and how many items were needed, those of the baselines, which are always scored in full,
-among them.
+or lose more, go through the budget: how many are decided, wrongly or rightly, and by how many items. Both sides read
+the same scores of four choices, each with its own noise, so that answers flip where the best two are close. Then, for
+each RUN (a run folder whose plan had `budget: full`), the budget is replayed on its items in their asking order: the
+verdicts against those of all items, and how many items were needed, those of the baselines, which are always scored in
+full, among them.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from evals.items import Items, matched, task_items
+from evals.items import Items, Matched, matched, task_items
 from evals.paired import Paired, compare, margin_of, verdicts
 from evals.sequential import follow, looks, settled
 from reports.compared import reference_of
@@ -23,47 +25,72 @@ from reports.html import Results, read_results
 
 REPEATS = 1000
 ERROR_RATE = 0.05
-ACCURACY = 0.6
-MARGIN = 0.01  # relative to the accuracy
+RELATIVE_MARGIN = 0.01
+TRUTH_ITEMS = 1_000_000  # by which the true difference of a case is told
 
 
 @dataclass(frozen=True)
 class Case:
-    """Checkpoints with these true shares of lost and gained items, of `drawn` items, in families of comparisons."""
+    """Checkpoints that read each score with this noise, and the right answer's as so much lower, on `drawn` items, in
+    families of comparisons. `at_margin`: the margin is what they really lose.
+    """
 
     name: str
-    lost: float
-    gained: float
+    noise: float
+    loss: float
     drawn: int
     family: int
-    margin: float = MARGIN * ACCURACY
+    at_margin: bool = False
 
     @property
     def wrong(self) -> tuple[str, ...]:
         """Verdicts that are errors where this is the truth."""
-        if self.lost == self.gained:
-            return ("better", "worse")
-        return ("better", "equivalent")
+        return ("better", "equivalent") if self.loss else ("better", "worse")
 
 
 CASES = (
-    Case("no difference", 0.04, 0.04, 600, 1),
-    Case("no difference", 0.04, 0.04, 600, 5),
-    Case("a loss of the margin", 0.055, 0.025, 600, 1, 0.03),
-    Case("a loss of the margin", 0.055, 0.025, 600, 5, 0.03),
-    Case("no difference", 0.0175, 0.0175, 2376, 5),
-    Case("a loss of 1.5 points", 0.0275, 0.0125, 2376, 5),
-    Case("a loss of 4 points", 0.095, 0.055, 2376, 5),
-    Case("a loss of 10 points", 0.14, 0.04, 2376, 5),
+    Case("no difference", 0.15, 0.0, 600, 1),
+    Case("no difference", 0.15, 0.0, 600, 5),
+    Case("a loss of the margin", 0.15, 0.1, 600, 1, at_margin=True),
+    Case("a loss of the margin", 0.15, 0.1, 600, 5, at_margin=True),
+    Case("no difference", 0.07, 0.0, 2376, 5),
+    Case("a loss", 0.07, 0.05, 2376, 5),
+    Case("a loss", 0.3, 0.14, 2376, 5),
+    Case("a loss", 0.3, 0.38, 2376, 5),
 )
+Answers = tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.float64]]
 
 
-def run(baseline: tuple[float, ...], ours: Items, margin: float, error_rate: float, comparisons: int) -> Paired:
+def read(generator: np.random.Generator, case: Case, items: int) -> Answers:
+    """Right answers of a baseline and a candidate, and by how much the baseline's best choice is ahead."""
+    truth = generator.normal(size=(items, 4))
+    truth[:, 0] += 0.6
+    base, cell = (truth + case.noise * generator.normal(size=truth.shape) for _ in range(2))
+    cell[:, 0] -= case.loss
+    best = np.partition(base, 2, axis=1)
+    return base.argmax(axis=1) == 0, cell.argmax(axis=1) == 0, best[:, 3] - best[:, 2]
+
+
+def draw(generator: np.random.Generator, case: Case) -> Matched:
+    """One baseline and one candidate, in asking order."""
+    base, cell, leads = read(generator, case, case.drawn)
+    keys, ranks = tuple(map(str, range(case.drawn))), tuple(range(case.drawn))
+    sides = [
+        Items("simulated", "acc", keys, tuple(side.astype(float).tolist()), ("",) * case.drawn, (4,) * case.drawn,
+              case.drawn, ranks, tuple(leads.tolist()))
+        for side in (cell, base)
+    ]  # fmt: skip
+    pairs = matched(*sides)
+    if pairs is None:
+        raise SystemExit("both sides have the same items")
+    return pairs
+
+
+def run(pairs: Matched, margin: float, error_rate: float, comparisons: int) -> Paired:
     """The comparison at the look at which the budget stops."""
-    for count in looks(ours.drawn):
-        one = follow(baseline[:count], ours.values[:count], ours.drawn, margin=margin, clusters=ours.clusters[:count])
-        if settled(one, error_rate, comparisons):
-            return one
+    for count in looks(pairs.drawn):
+        if settled(pairs.first(count), margin, error_rate / comparisons):
+            return follow(pairs.first(count), margin)
     raise SystemExit("the run's tasks are not complete")
 
 
@@ -71,33 +98,28 @@ def verdict(one: Paired) -> tuple[float, float, bool]:
     return one.p_different, one.p_equivalent, one.difference.value > 0
 
 
-def draw(generator: np.random.Generator, case: Case) -> tuple[tuple[float, ...], Items]:
-    """One baseline and one candidate."""
-    shares = [case.lost, case.gained, ACCURACY - case.lost, 1 - ACCURACY - case.gained]
-    kinds = generator.choice(4, case.drawn, p=shares)
-    base, cell = (tuple(np.isin(kinds, right).astype(float)) for right in ((0, 2), (1, 2)))
-    names = tuple(map(str, range(case.drawn)))
-    return base, Items("simulated", "acc", names, cell, ("",) * case.drawn, (4,) * case.drawn, case.drawn)
-
-
 def simulate(case: Case) -> str:
     """A line: families with a wrong verdict, comparisons with the right one, by the budget and by all items; items."""
+    base, cell, _ = read(np.random.default_rng(1), case, TRUTH_ITEMS)
+    difference = float(cell.mean() - base.mean()) if case.loss else 0.0
+    margin = -difference if case.at_margin else RELATIVE_MARGIN * float(base.mean())
     generator = np.random.default_rng(0)
     families = REPEATS // case.family
     wrong, right, needed = [0, 0], [0, 0], 0
     for _ in range(families):
         drawn = [draw(generator, case) for _ in range(case.family)]
-        found = [run(base, items, case.margin, ERROR_RATE, case.family) for base, items in drawn]
-        whole = [compare(base, items.values, margin=case.margin) for base, items in drawn]
+        found = [run(pairs, margin, ERROR_RATE, case.family) for pairs in drawn]
+        whole = [compare(pairs.baseline, pairs.candidate, margin=margin) for pairs in drawn]
         for side, family in enumerate((found, whole)):
             said = verdicts([verdict(one) for one in family], ERROR_RATE)
             wrong[side] += any(one in case.wrong for one in said)
-            right[side] += said.count("worse" if case.lost > case.gained else "equivalent")
+            right[side] += said.count("worse" if case.loss else "equivalent")
         needed += sum(one.items for one in found)
     shares = [count / families for count in wrong] + [count / (families * case.family) for count in right]
     shown = "".join(f"{share:>10.3f}" for share in shares)
     return (
-        f"{case.name:<22}{case.drawn:>6}{case.family:>7}{shown}{needed / (families * case.family * case.drawn):>8.0%}"
+        f"{case.name:<22}{difference:>8.1%}{np.mean(base != cell):>8.1%}{case.drawn:>6}{case.family:>7}{shown}"
+        f"{needed / (families * case.family * case.drawn):>8.0%}"
     )
 
 
@@ -111,10 +133,10 @@ def replay(results: Results) -> None:
         reference = reference_of(cell, results.cells)
         for task, ours in task_items(cell.trial.scores).items() if reference else ():
             theirs = task_items(reference.scores)[task]  # type: ignore[union-attr]
-            same = matched(ours, theirs)
-            if same is not None:
+            pairs = matched(ours, theirs)
+            if pairs is not None:
                 level = margin_of(theirs.values, margin)
-                stopped[cell.trial.name, task] = run(same, ours, level, error_rate, len(whole))
+                stopped[cell.trial.name, task] = run(pairs, level, error_rate, len(whole))
     early = dict(zip(stopped, verdicts([verdict(one) for one in stopped.values()], error_rate), strict=True))
     late = dict(zip(whole, verdicts([verdict(one) for one in whole.values()], error_rate), strict=True))
     print(
@@ -140,10 +162,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path)
     given = parser.parse_args()
-    print(f"{REPEATS} simulated comparisons a line, error rate {ERROR_RATE:g}, margin {MARGIN:.0%} or as named")
+    print(
+        f"{REPEATS} simulated comparisons a line, error rate {ERROR_RATE:g}, margin {RELATIVE_MARGIN:.0%} or as named"
+    )
     print("wrong: families with any wrong verdict; right: comparisons with the right one; by the budget, by all items")
     heads = "".join(f"{one:>10}" for one in ("wrong", "(all)", "right", "(all)"))
-    print(f"{'true difference':<22}{'items':>6}{'family':>7}{heads}{'needed':>8}")
+    print(f"{'':<22}{'truly':>8}{'flips':>8}{'items':>6}{'family':>7}{heads}{'needed':>8}")
     for case in CASES:
         print(simulate(case), flush=True)
     for folder in given.runs:

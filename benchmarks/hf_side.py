@@ -28,7 +28,7 @@ def main() -> None:
     exact = {} if softmax == "default" else {"softmax_dtype": softmax}
     model = HFLM(pretrained=folder, device="cpu", max_length=WINDOW, dtype="float32", batch_size=batch, **exact)
     tasks = load_tasks(LINES[line], root, out.with_suffix(".work"), seed=0)
-    chosen = tasks.between({}, {spec.name: items for spec in LINES[line]}) if items else None
+    chosen = tasks.ranked({spec.name: range(items) for spec in LINES[line]}) if items else None
     started, used = time.perf_counter(), time.process_time()
     scores = evaluate(model, tasks, LINES[line], chosen)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used

@@ -17,6 +17,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from evals.chat import ChatTemplateError, render, special_tokens, template_of
 from evals.generation import Prompt
+from evals.leads import leads_of
 from evals.overlap import Runs, shares_a_run
 from evals.pairs import Pair, Scored
 from evals.record import Score
@@ -213,6 +214,7 @@ def _score(leaf: str, tasks: LoadedTasks, shots: int, samples: Sequence[dict[str
         drawn=len(tasks.samples[leaf]),
         clusters=tuple(_passage(one["doc"]) for one in samples),
         empty_contexts=sum(not one["arguments"][0][0].strip() for one in samples),
+        leads=leads_of(samples, metrics),
     )
 
 
@@ -237,7 +239,7 @@ def joined(parts: Sequence[Score]) -> list[Score]:
 
 
 def _join(parts: Sequence[Score]) -> Score:
-    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters")
+    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads")
     all_items: dict[str, Any] = {name: sum((getattr(one, name) for one in parts), ()) for name in columns}
     return replace(parts[0], **all_items, empty_contexts=sum(one.empty_contexts for one in parts))
 

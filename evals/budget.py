@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.accuracy import joined
-from evals.items import matched, task_items
+from evals.items import asking_order, matched, task_items
 from evals.paired import margin_of
 from evals.record import Score
-from evals.sequential import follow, looks, settled
+from evals.sequential import looks, settled
 from evals.tasks import LoadedTasks
 
 Evaluate = Callable[[Mapping[str, Sequence[int]]], list[Score]]
@@ -31,13 +31,14 @@ def spend(evaluate: Evaluate, tasks: LoadedTasks, baseline: Sequence[Score], bud
 
     `evaluate` scores given items (indexes by leaf).
     """
-    comparable = task_items(baseline)
-    reached: dict[str, int] = {}
+    order = _orders(tasks, baseline)
+    reached = dict.fromkeys(order, 0)
     found: list[Score] = []
-    open_ = {task: iter(_counts(task, tasks, task in comparable)) for task in sorted(set(tasks.parents.values()))}
+    open_ = {task: iter(counts) for task, (_, counts) in order.items()}
     while open_:
         wanted = {task: next(counts) for task, counts in open_.items()}
-        found = joined([*found, *evaluate(tasks.between(reached, wanted))])
+        ranks = {task: order[task][0][reached[task] : count] for task, count in wanted.items()}
+        found = joined([*found, *evaluate(tasks.ranked(ranks))])
         reached |= wanted
         open_ = {
             task: counts
@@ -47,15 +48,23 @@ def spend(evaluate: Evaluate, tasks: LoadedTasks, baseline: Sequence[Score], bud
     return found
 
 
-def _counts(task: str, tasks: LoadedTasks, comparable: bool) -> tuple[int, ...]:
-    return looks(tasks.drawn(task)) if comparable else (tasks.drawn(task),)
+def _orders(tasks: LoadedTasks, baseline: Sequence[Score]) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
+    """Of each task: ranks in the order in which they are asked, and after how many it is looked at."""
+    comparable = task_items(baseline)
+    found: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
+    for task in sorted(set(tasks.parents.values())):
+        drawn = tasks.drawn(task)
+        if task in comparable and len(comparable[task].keys) == drawn:
+            found[task] = asking_order(comparable[task]), looks(drawn)
+        else:
+            found[task] = range(drawn), (drawn,)
+    return found
 
 
 def _settled(task: str, found: Sequence[Score], baseline: Sequence[Score], budget: Budget) -> bool:
-    ours, theirs = task_items(found)[task], task_items(baseline)[task]
-    same = matched(ours, theirs)
-    if same is None:
+    theirs = task_items(baseline)[task]
+    pairs = matched(task_items(found)[task], theirs)
+    if pairs is None:
         return False  # other items than the baseline's: nothing can be compared, and the report will say so
     margin = margin_of(theirs.values, budget.relative_margin)
-    one = follow(same, ours.values, ours.drawn, margin=margin, clusters=ours.clusters)
-    return settled(one, budget.error_rate, budget.comparisons)
+    return settled(pairs, margin, budget.error_rate / budget.comparisons)

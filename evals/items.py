@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from evals.record import Score
+from evals.strata import drawing_order, strata_of
 
 # the first that a task has is its headline, as in the field's tables
 ACCURACY_METRICS = ("acc_norm", "acc", "exact_match")
@@ -16,8 +20,9 @@ LIKELIHOOD_METRICS = ("perplexity", "word_perplexity", "byte_perplexity", "bits_
 class Items:
     """One task of a plan, its leaves together, in drawn order. `values` are the headline `metric`'s.
 
-    `choices` is how many answers an item offers (0 where it is generated or open); `drawn` how many items the plan asks
-    for, of which there are fewer here where an adaptive budget stopped.
+    `ranks` are their places in the random order of the task. `choices` is how many answers an item offers (0 where it
+    is generated or open), `leads` how far the best one was ahead (empty where that is not known); `drawn` how many
+    items the plan asks for, of which there are fewer here where an adaptive budget stopped.
     """
 
     task: str
@@ -27,10 +32,47 @@ class Items:
     clusters: tuple[str, ...]
     choices: tuple[int, ...]
     drawn: int
+    ranks: tuple[int, ...] = ()
+    leads: tuple[float, ...] = ()
 
     @property
     def binary(self) -> bool:
         return {*self.values} <= {0.0, 1.0}
+
+    @property
+    def strata(self) -> tuple[int, ...]:
+        """Of each item; all one where the items are not right or wrong, or share passages, or leads are not known."""
+        passages = [one for one in self.clusters if one]
+        plain = self.binary and len({*passages}) == len(passages) and len(self.leads) == len(self.values)
+        return tuple(strata_of(self.leads).tolist()) if plain else (0,) * len(self.values)
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A candidate's items beside the same of its baseline, in the order in which a budget asks them.
+
+    `strata` are each item's, `sizes` the strata's in the whole set.
+    """
+
+    baseline: tuple[float, ...]
+    candidate: tuple[float, ...]
+    clusters: tuple[str, ...]
+    strata: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def drawn(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How many items of the whole set each one stands for."""
+        asked = [self.strata.count(number) for number in range(len(self.sizes))]
+        return tuple(self.sizes[number] / asked[number] for number in self.strata)
+
+    def first(self, count: int) -> Matched:
+        columns = ("baseline", "candidate", "clusters", "strata")
+        return replace(self, **{name: getattr(self, name)[:count] for name in columns})
 
 
 def headline(score: Score) -> str | None:
@@ -50,27 +92,41 @@ def task_items(scores: Sequence[Score]) -> dict[str, Items]:
 
 def _items(task: str, leaves: Sequence[Score]) -> Items:
     metric = headline(leaves[0]) or ""
-    rows: list[tuple[int, str, float, str, int]] = []
+    rows: list[tuple[int, str, float, str, int, float]] = []
     for one in leaves:
-        column = one.metrics.index(metric)
-        clusters = one.clusters or ("",) * len(one.item_keys)
-        ranks = one.ranks or range(len(rows), len(rows) + len(one.item_keys))
-        for rank, key, value, cluster, choices in zip(
-            ranks, one.item_keys, one.values, clusters, one.loglikelihoods, strict=True
+        column, count = one.metrics.index(metric), len(one.item_keys)
+        clusters, leads = one.clusters or ("",) * count, one.leads or (math.nan,) * count
+        ranks = one.ranks or range(len(rows), len(rows) + count)
+        for rank, key, value, cluster, choices, lead in zip(
+            ranks, one.item_keys, one.values, clusters, one.loglikelihoods, leads, strict=True
         ):
             name = f"{one.task}:{cluster}" if cluster else ""
-            rows.append((rank, f"{one.task}:{key}", value[column], name, len(choices) if len(choices) > 1 else 0))
+            rows.append((rank, f"{one.task}:{key}", value[column], name, len(choices) if len(choices) > 1 else 0, lead))
     rows.sort(key=lambda row: row[0])
-    _, keys, values, clusters_, choices_ = zip(*rows, strict=True)
+    ranks_, keys, values, clusters_, choices_, leads_ = zip(*rows, strict=True)
     drawn = sum(one.drawn or len(one.item_keys) for one in leaves)
-    return Items(task, metric, keys, values, clusters_, choices_, drawn)
+    known = () if any(math.isnan(one) for one in leads_) else leads_
+    return Items(task, metric, keys, values, clusters_, choices_, drawn, ranks_, known)
 
 
-def matched(candidate: Items, baseline: Items) -> tuple[float, ...] | None:
-    """The baseline's values of the candidate's items; None where the two were asked for other items."""
+def matched(candidate: Items, baseline: Items) -> Matched | None:
+    """The candidate's items in the order in which they are asked; None where the two were asked for other items."""
     if candidate.drawn != baseline.drawn or candidate.metric != baseline.metric:
         return None
-    known: Mapping[str, float] = dict(zip(baseline.keys, baseline.values, strict=True))
-    if not {*candidate.keys} <= known.keys():
+    ours = dict(zip(candidate.keys, candidate.values, strict=True))
+    if not ours.keys() <= {*baseline.keys}:
         return None
-    return tuple(known[key] for key in candidate.keys)
+    strata = baseline.strata
+    places = [place for place in drawing_order(np.asarray(strata)) if baseline.keys[place] in ours]
+    return Matched(
+        baseline=tuple(baseline.values[place] for place in places),
+        candidate=tuple(ours[baseline.keys[place]] for place in places),
+        clusters=tuple(baseline.clusters[place] for place in places),
+        strata=tuple(strata[place] for place in places),
+        sizes=tuple(np.bincount(strata).tolist()),
+    )
+
+
+def asking_order(baseline: Items) -> tuple[int, ...]:
+    """Ranks of all items in the order in which an adaptive budget asks them of a candidate."""
+    return tuple(baseline.ranks[place] for place in drawing_order(np.asarray(baseline.strata)))

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from evals.clustered import compare_clusters
 from evals.statistics import CONFIDENCE, Estimate, Floats
 
-Counts = int | npt.NDArray[np.int64]
+Counts = float | npt.NDArray[np.int64]
 ALPHA = 1 - CONFIDENCE
 POWER = 0.8
+TINY = 1e-300
 Verdict = Literal["better", "equivalent", "worse", "inconclusive"]
 
 
@@ -33,7 +34,8 @@ class Paired:
     against the margin; `verdict` goes by both after Holm's correction over the family. `detectable` is the smallest
     difference that so many items show with a probability of 80 %; `more_items` how many more would decide an
     inconclusive comparison, if what was seen is true (None where no number of them would). `drawn` items are there in
-    all, of which an adaptive budget needed `items`. `clusters` counts the passages that questions share, 0 where they
+    all, of which an adaptive budget needed `items`: then `lost` and `gained` are of those, and the difference of all.
+    `clusters` counts the passages that questions share, 0 where they
     share none.
     """
 
@@ -81,18 +83,24 @@ def _flips(baseline: Sequence[float], candidate: Sequence[float]) -> tuple[int, 
 
 def _by_flips(baseline: Sequence[float], candidate: Sequence[float], margin: float, confidence: float) -> Paired:
     items, (lost, gained) = len(baseline), _flips(baseline, candidate)
+    found = compare_flips(items, lost, gained, margin, confidence)
+    return replace(found, items=items, lost=lost, gained=gained, drawn=items)
+
+
+def compare_flips(items: float, lost: float, gained: float, margin: float, confidence: float) -> Paired:
+    """By counts, which are fractions where a sample is worth a fraction of what it was drawn from."""
     p_different, p_equivalent = p_values(items, lost, gained, margin)
     return Paired(
-        items=items,
-        lost=lost,
-        gained=gained,
+        items=round(items),
+        lost=round(lost),
+        gained=round(gained),
         difference=difference_interval(items, lost, gained, confidence),
         margin=margin,
         p_different=float(p_different),
         p_equivalent=float(p_equivalent),
         detectable=detectable_difference(items, lost + gained),
         more_items=_more_items(items, (lost + gained + 0.5) / (items + 1), abs(gained - lost) / items, margin),
-        drawn=items,
+        drawn=round(items),
     )
 
 
@@ -126,17 +134,18 @@ def _by_clusters(
     )
 
 
-def p_values(items: int, lost: Counts, gained: Counts, margin: float) -> tuple[Floats, Floats]:
+def p_values(items: float, lost: Counts, gained: Counts, margin: float) -> tuple[Floats, Floats]:
     """(McNemar's exact test for a difference, two one-sided tests for a difference within the margin), of each count.
 
-    The exact test is two-sided: twice the smaller tail of Binomial(lost + gained, ½).
+    The exact test is two-sided: twice the smaller tail of Binomial(lost + gained, ½), by the incomplete beta function,
+    which is defined for fractions too.
     """
-    fewer, flips = np.minimum(lost, gained), np.add(lost, gained)
-    different = np.minimum(2 * stats.binom.cdf(fewer, flips, 0.5), 1.0)
+    fewer, more = np.minimum(lost, gained), np.maximum(lost, gained)
+    different = np.minimum(2 * special.betainc(np.maximum(more, TINY), fewer + 1, 0.5), 1.0)
     return np.asarray(different), _p_equivalent(items, lost, gained, margin)
 
 
-def _score(delta: float, items: int, lost: Counts, gained: Counts) -> Floats:
+def _score(delta: float, items: float, lost: Counts, gained: Counts) -> Floats:
     """Tango's score statistic for a true difference `delta` (Statistics in Medicine 17, 1998, equations 2 to 4)."""
     lost, gained = np.asarray(lost, dtype=np.float64), np.asarray(gained, dtype=np.float64)
     b = -lost - gained + (2 * items - gained + lost) * delta
@@ -150,7 +159,7 @@ def _score(delta: float, items: int, lost: Counts, gained: Counts) -> Floats:
     return told
 
 
-def difference_interval(items: int, lost: int, gained: int, confidence: float = CONFIDENCE) -> Estimate:
+def difference_interval(items: float, lost: float, gained: float, confidence: float = CONFIDENCE) -> Estimate:
     """(gained − lost) ÷ items with Tango's score interval: it holds for few flips, and for none."""
     z, value = float(stats.norm.ppf((1 + confidence) / 2)), (gained - lost) / items
 
@@ -160,10 +169,10 @@ def difference_interval(items: int, lost: int, gained: int, confidence: float = 
             return float(sign)
         return float(optimize.brentq(lambda x: float(_score(x, items, lost, gained)) + sign * z, value, edge))
 
-    return Estimate(value, end(-1), end(1), items)
+    return Estimate(value, end(-1), end(1), round(items))
 
 
-def _p_equivalent(items: int, lost: Counts, gained: Counts, margin: float) -> Floats:
+def _p_equivalent(items: float, lost: Counts, gained: Counts, margin: float) -> Floats:
     """Two one-sided tests (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987) by Tango's score."""
     below = stats.norm.sf(_score(-margin, items, lost, gained))
     above = stats.norm.cdf(_score(margin, items, lost, gained))
@@ -171,7 +180,7 @@ def _p_equivalent(items: int, lost: Counts, gained: Counts, margin: float) -> Fl
     return worst
 
 
-def detectable_difference(items: int, discordant: int) -> float:
+def detectable_difference(items: float, discordant: float) -> float:
     """The difference that McNemar's test at 5 % shows with 80 % power (Connor, Biometrics 43, 1987).
 
     The share of discordant items is what was seen, half an item added: none seen does not mean that there are none.
@@ -179,7 +188,7 @@ def detectable_difference(items: int, discordant: int) -> float:
     return _detectable(items, (discordant + 0.5) / (items + 1))
 
 
-def _detectable(items: int, share: float) -> float:
+def _detectable(items: float, share: float) -> float:
     z, power = float(stats.norm.ppf(1 - ALPHA / 2)), float(stats.norm.ppf(POWER))
     low = 0.0
     for _ in range(50):  # δ √n = z √d + z' √(d − δ²): a fixed point, which converges since δ² < d
@@ -187,7 +196,7 @@ def _detectable(items: int, share: float) -> float:
     return min(low, 1.0)
 
 
-def _more_items(items: int, share: float, delta: float, margin: float) -> int | None:
+def _more_items(items: float, share: float, delta: float, margin: float) -> int | None:
     """Items beyond these that decide with 80 % power, if what was seen is the truth: `share` of them differ (or: the
     mean square of a difference), and `delta` is the mean difference.
 
@@ -203,7 +212,7 @@ def _more_items(items: int, share: float, delta: float, margin: float) -> int | 
         needed = ((float(stats.norm.ppf(1 - ALPHA)) + both) * spread / (margin - delta)) ** 2
     else:
         return None
-    return max(math.ceil(needed) - items, 0)
+    return max(math.ceil(needed - items), 0)
 
 
 def verdicts(tests: Sequence[tuple[float, float, bool]], error_rate: float = ALPHA) -> list[Verdict]:

@@ -76,7 +76,8 @@ class Score:
     items are drawn, counted over all leaves of the task; `drawn` is how many items of this leaf the plan asks for: more
     than there are here where an adaptive budget stopped. `clusters` names the passage that an item shares with others;
     it is empty where it has none. `empty_contexts`
-    counts items that ask about nothing.
+    counts items that ask about nothing. `leads` are how far the best answer was ahead of the next one (`evals.leads`);
+    empty where that is not known.
     """
 
     task: str
@@ -90,6 +91,7 @@ class Score:
     drawn: int = 0
     clusters: tuple[str, ...] = ()
     empty_contexts: int = 0
+    leads: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -74,22 +74,23 @@ def macro_mean(groups: Sequence[Sequence[float]], *, seed: int = 0) -> Estimate:
     return _bootstrap(value, samples, sum(len(group) for group in groups))
 
 
-def macro_recovery(pairs: Sequence[tuple[Sequence[float], Sequence[float]]], *, seed: int = 0) -> Estimate:
-    """Macro mean of a cell ÷ that of its baseline; `pairs` are (cell, baseline) items of each task, in one order.
+def macro_recovery(
+    tasks: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float]]], *, seed: int = 0
+) -> Estimate:
+    """Macro mean of a cell ÷ that of its baseline; `tasks` are (cell, baseline, weight) of each one's items.
 
     A paired percentile bootstrap: the same items are drawn for both sides (Efron and Tibshirani, 1993, chapter 8).
     """
     generator = np.random.default_rng(seed)
-    ours, theirs = [], []
-    for cell, baseline in pairs:
-        both = np.stack([_column(cell), _column(baseline)])
-        picks = generator.integers(0, both.shape[1], (RESAMPLES, both.shape[1]))
-        drawn = both[:, picks].mean(axis=2)
-        ours.append(drawn[0])
-        theirs.append(drawn[1])
-    top, bottom = np.mean(ours, axis=0), np.mean(theirs, axis=0)
-    value = float(np.mean([np.mean(cell) for cell, _ in pairs]) / np.mean([np.mean(base) for _, base in pairs]))
-    return _bootstrap(value, top / np.maximum(bottom, 1e-12), sum(len(cell) for cell, _ in pairs))
+    drawn, seen = [], []
+    for cell, baseline, weights in tasks:
+        columns = np.stack([_column(cell), _column(baseline), np.ones(len(cell))]) * _column(weights)
+        picks = generator.integers(0, columns.shape[1], (RESAMPLES, columns.shape[1]))
+        sums = columns[:, picks].sum(axis=2)
+        drawn.append(sums[:2] / sums[2])
+        seen.append(columns[:2].sum(axis=1) / columns[2].sum())
+    (top, bottom), (ours, theirs) = np.mean(drawn, axis=0), np.mean(seen, axis=0)
+    return _bootstrap(float(ours / theirs), top / np.maximum(bottom, 1e-12), sum(len(cell) for cell, _, _ in tasks))
 
 
 def _column(values: Sequence[float]) -> Floats:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -52,8 +52,7 @@ class Definition:
 class LoadedTasks:
     """Ready tasks: lm-eval's own objects by leaf, its manager, and which items of each leaf the plan asks for.
 
-    `ranks` are the items' places in the random order of their task, over all its leaves: an adaptive budget takes the
-    first ones of all.
+    `ranks` are the items' places in the random order of their task, over all its leaves.
     """
 
     manager: Any
@@ -66,16 +65,15 @@ class LoadedTasks:
         """How many items the plan asks for of one of its tasks."""
         return sum(len(self.samples[leaf]) for leaf, parent in self.parents.items() if parent == task)
 
-    def between(self, first: Mapping[str, int], last: Mapping[str, int]) -> dict[str, list[int]]:
-        """By leaf, the items of each task in `last` with ranks from `first` (0 where it is not named) up to `last`."""
+    def ranked(self, wanted: Mapping[str, Collection[int]]) -> dict[str, list[int]]:
+        """By leaf, the items of each task in `wanted` that have its ranks."""
+        ranks = {task: frozenset(some) for task, some in wanted.items()}
         return {
             leaf: [
-                item
-                for item, rank in zip(self.samples[leaf], self.ranks[leaf], strict=True)
-                if first.get(parent, 0) <= rank < last[parent]
+                item for item, rank in zip(self.samples[leaf], self.ranks[leaf], strict=True) if rank in ranks[parent]
             ]
             for leaf, parent in self.parents.items()
-            if parent in last
+            if parent in ranks
         }
 
 

@@ -8,32 +8,39 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from evals.items import ACCURACY_METRICS, Items, matched
-from evals.statistics import CONFIDENCE, Estimate, macro_mean, mean_t, proportion
+from evals.items import ACCURACY_METRICS, Items, Matched, matched
+from evals.statistics import CONFIDENCE, Estimate, Floats, macro_mean, mean_t, proportion
+from evals.stratified import added_variance, flips_of
 
 Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
 
 def accuracy_of(one: Items, reference: Items | None) -> Estimate:
     """Mean of the headline metric, of all items that the plan asks for."""
-    same = matched(one, reference) if reference is not None and len(one.values) < one.drawn else None
-    if same is not None and reference is not None:
-        return difference_estimate(reference.values, same, one.values)
+    pairs = matched(one, reference) if reference is not None and len(one.values) < one.drawn else None
+    if pairs is not None and reference is not None:
+        return difference_estimate(reference.values, pairs)
     return proportion(sum(one.values), len(one.values)) if one.binary else mean_t(one.values)
 
 
-def difference_estimate(whole: Sequence[float], same: Sequence[float], ours: Sequence[float]) -> Estimate:
+def difference_estimate(whole: Sequence[float], pairs: Matched) -> Estimate:
     """The baseline's mean of all items, moved by the mean difference on those that both have.
 
     The plain mean of some items would be compared with another set's. Double sampling with a difference estimator
-    (Cochran, Sampling Techniques, 1977, section 12.9), normal interval, cut to 0…1.
+    (Cochran, Sampling Techniques, 1977, section 12.9), each stratum by its size; normal interval, cut to 0…1.
     """
-    differences = np.subtract(ours, same)
-    value = float(np.mean(whole) + differences.mean())
-    fewer = 1 / len(differences) - 1 / len(whole)
-    variance = float(np.var(differences, ddof=1)) * fewer + float(np.var(whole, ddof=1)) / len(whole)
+    differences = np.subtract(pairs.candidate, pairs.baseline)
+    value = float(np.mean(whole) + np.average(differences, weights=pairs.weights))
+    variance = _added(pairs, differences) + float(np.var(whole, ddof=1)) / len(whole)
     half = Z * math.sqrt(max(variance, 0.0))
     return Estimate(value, max(value - half, 0.0), min(value + half, 1.0), len(differences))
+
+
+def _added(pairs: Matched, differences: Floats) -> float:
+    """The variance that comes from the items that were not asked."""
+    if len(pairs.sizes) > 1:
+        return added_variance(flips_of(pairs))
+    return float(np.var(differences, ddof=1)) * (1 / len(differences) - 1 / pairs.drawn)
 
 
 def mean_accuracy(items: Mapping[str, Items], references: Mapping[str, Items]) -> Estimate | None:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy import stats
 
-from evals.items import Items, matched, task_items
-from evals.paired import ALPHA, compare, margin_of
+from evals.items import Items, Matched, matched, task_items
+from evals.paired import ALPHA, margin_of
 from evals.record import Trial
+from evals.sequential import compare_asked
 from reports.closeness import Distance
 
 SAME_TOP_AT_LEAST = 0.5
@@ -51,21 +52,33 @@ def _at_chance(trial: Trial, baseline: Trial) -> Iterator[str]:
     """A task on which the baseline knows something, the cell nothing, and the difference is no chance itself."""
     theirs = task_items(baseline.scores)
     for task, ours in task_items(trial.scores).items():
-        reference = matched(ours, theirs[task]) if task in theirs else None
-        if reference is None or above_chance(ours) is not False or above_chance(theirs[task]) is not True:
+        pairs = matched(ours, theirs[task]) if task in theirs else None
+        if pairs is None or not _guesses(ours, pairs, theirs[task].values):
             continue
-        paired = compare(reference, ours.values, margin=margin_of(theirs[task].values, 0.01), clusters=ours.clusters)
+        paired = compare_asked(pairs, margin_of(theirs[task].values, 0.01))
         if paired.p_different <= ALPHA and paired.difference.value < 0:
-            yield f"its accuracy on {task}, {np.mean(ours.values):.1%}, is that of guessing ({_chance(ours):.1%})"
+            right = np.average(pairs.candidate, weights=pairs.weights)
+            yield f"its accuracy on {task}, {right:.1%}, is that of guessing ({_chance(ours):.1%})"
+
+
+def _guesses(ours: Items, pairs: Matched, theirs: Sequence[float]) -> bool:
+    """True where the baseline's answers are better than guesses, and the cell's are not."""
+    if not ours.binary or not ours.choices or min(ours.choices) < 2:
+        return False  # nothing can be guessed
+    chance = _chance(ours)
+    return above_chance(theirs, (1.0,) * len(theirs), chance) and not above_chance(
+        pairs.candidate, pairs.weights, chance
+    )
 
 
 def _chance(items: Items) -> float:
     return float(np.mean([1 / choices for choices in items.choices if choices]))
 
 
-def above_chance(items: Items) -> bool | None:
-    """Whether more items are right than guessing explains, at 5 % one-sided; None where nothing can be guessed."""
-    if not items.binary or not items.choices or min(items.choices) < 2:
-        return None
-    p = stats.binomtest(round(sum(items.values)), len(items.values), _chance(items), alternative="greater").pvalue
-    return bool(p <= ALPHA)
+def above_chance(values: Sequence[float], weights: Sequence[float], chance: float) -> bool:
+    """Whether more items are right than guessing explains, at 5 % one-sided; items that stand for more than others
+    are worth fewer (Kish, Survey Sampling, 1965: the squared sum of weights ÷ the sum of their squares).
+    """
+    worth = round(sum(weights) ** 2 / sum(one * one for one in weights))
+    right = round(worth * float(np.average(values, weights=weights)))
+    return bool(stats.binomtest(right, worth, chance, alternative="greater").pvalue <= ALPHA)

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from evals.clustered import blocks, compare_clusters
-from evals.items import Items, matched, task_items
-from evals.paired import Paired, Verdict, compare, margin_of, verdicts
+from evals.items import matched, task_items
+from evals.paired import Paired, Verdict, margin_of, verdicts
 from evals.record import Score, Trial
-from evals.sequential import follow
+from evals.sequential import compare_asked, follow
 from evals.statistics import Estimate
 from reports.metrics import BLOCK_TOKENS, CellMetrics, convention_name, is_adaptive, same_text, token_logprobs
 
@@ -83,16 +83,11 @@ def reference_of(cell: CellMetrics, cells: Sequence[CellMetrics]) -> Trial | Non
 def _flips(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Flips]:
     theirs, adaptive = task_items(reference.scores), is_adaptive(trial)
     for task, ours in task_items(trial.scores).items():
-        same = matched(ours, theirs[task]) if task in theirs else None
-        if same is not None:
+        pairs = matched(ours, theirs[task]) if task in theirs else None
+        if pairs is not None:
             margin = margin_of(theirs[task].values, relative_margin)
-            yield Flips(trial.name, reference.name, task, adaptive, _compare(ours, same, margin, adaptive=adaptive))
-
-
-def _compare(ours: Items, theirs: Sequence[float], margin: float, *, adaptive: bool) -> Paired:
-    if adaptive:
-        return follow(theirs, ours.values, ours.drawn, margin=margin, clusters=ours.clusters)
-    return compare(theirs, ours.values, margin=margin, clusters=ours.clusters)
+            one = follow(pairs, margin) if adaptive else compare_asked(pairs, margin)
+            yield Flips(trial.name, reference.name, task, adaptive, one)
 
 
 def _likelihoods(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Likelihood]:

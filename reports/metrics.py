@@ -222,8 +222,8 @@ def _recovery(trial: Trial, baseline: Trial) -> Estimate | None:
     """
     theirs = task_items(baseline.scores)
     ours = [one for one in task_items(trial.scores).values() if one.metric in ACCURACY_METRICS]
-    pairs = [(one.values, matched(one, theirs[one.task])) for one in ours if one.task in theirs]
-    same = [(values, reference) for values, reference in pairs if reference is not None]
+    pairs = [matched(one, theirs[one.task]) for one in ours if one.task in theirs]
+    same = [(one.candidate, one.baseline, one.weights) for one in pairs if one is not None]
     if not same or len(same) < len(ours):
         return None
     found = macro_recovery(same)

@@ -91,18 +91,20 @@ def test_items_keep_their_raw_values(tiny_model: Path, tmp_path: Path) -> None:
     assert score.drawn == 3
     assert score.clusters == ("", "", "")
     assert score.empty_contexts == 0
+    assert score.leads == (0.0,) * 3
 
 
 def test_some_items_first_and_the_others_later_are_all_items(tiny_model: Path, tmp_path: Path) -> None:
     specs = [TaskSpec("arc_easy", 5)]
     tasks = load_tasks(specs, _root(tmp_path), tmp_path / "work", seed=0)
     model = _model(tiny_model, 64)
-    first = evaluate(model, tasks, specs, tasks.between({}, {"arc_easy": 2}))
-    rest = evaluate(model, tasks, specs, tasks.between({"arc_easy": 2}, {"arc_easy": 5}))
+    first = evaluate(model, tasks, specs, tasks.ranked({"arc_easy": (0, 1)}))
+    rest = evaluate(model, tasks, specs, tasks.ranked({"arc_easy": (2, 3, 4)}))
     assert sorted(first[0].ranks) == [0, 1]
     (both,), (whole,) = joined([*first, *rest]), evaluate(model, tasks, specs)
     assert set(zip(both.ranks, both.item_keys, strict=True)) == set(zip(whole.ranks, whole.item_keys, strict=True))
     assert both.drawn == whole.drawn == 5
+    assert sorted(both.leads) == sorted(whole.leads)
 
 
 def test_what_was_cut_and_what_calibrated_is_counted(tiny_model: Path) -> None:

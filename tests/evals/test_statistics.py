@@ -56,7 +56,7 @@ def test_macro_mean_counts_every_task_the_same() -> None:
 
 def test_recovery_of_the_same_answers_is_exactly_one() -> None:
     items = [1.0, 0.0, 1.0, 1.0, 0.0]
-    one = macro_recovery([(items, items), (items, items)])
+    one = macro_recovery([(items, items, [1.0] * 5), (items, items, [1.0, 2.0, 3.0, 1.0, 1.0])])
     assert (one.value, one.low, one.high) == (1.0, 1.0, 1.0)
 
 
@@ -69,11 +69,16 @@ def test_recovery_is_paired_and_covers() -> None:
         flips = generator.random(200) < 0.05
         cell = np.where(flips, ~base, base)
         truth = (0.6 * 0.95 + 0.4 * 0.05) / 0.6
-        one = macro_recovery([(cell.astype(float).tolist(), base.astype(float).tolist())])
+        one = macro_recovery([(cell.astype(float).tolist(), base.astype(float).tolist(), [1.0] * 200)])
         hits += one.low <= truth <= one.high
         widths.append(one.high - one.low)
     assert 0.90 <= _coverage(hits) <= 0.99
     assert np.mean(widths) < 0.16  # two independent samples of this size would need about 0.22
+
+
+def test_recovery_weighs_items_by_what_they_stand_for() -> None:
+    one = macro_recovery([([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 8.0])])
+    assert one.value == pytest.approx(0.9)
 
 
 def test_ratio_of_sums_covers() -> None:

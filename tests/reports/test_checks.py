@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evals.items import task_items
 from evals.record import Gate, Score, Trial
 from reports.checks import above_chance, distrust
 from reports.html import conclude
@@ -71,5 +70,12 @@ def test_a_gate_that_did_not_pass_and_questions_about_nothing() -> None:
 
 
 def test_what_cannot_be_guessed_has_no_chance() -> None:
-    (items,) = task_items([_choices([1.0, 0.0], choices=1)]).values()
-    assert above_chance(items) is None
+    base = _with(BASE, scores=(_choices(_answers(0.9, 0), choices=1),))
+    assert distrust(_with(base, key="x", scores=(_choices(_answers(0.1, 1), choices=1),)), base) == []
+
+
+def test_items_that_stand_for_many_are_worth_fewer() -> None:
+    values = [1.0] * 40 + [0.0] * 60  # of four choices
+    assert above_chance(values, [1.0] * 100, 0.25)
+    assert not above_chance(values, [1.0] * 40 + [3.0] * 60, 0.25)  # 18 % of what they stand for
+    assert not above_chance(values, [40.0] + [1.0] * 39 + [40.0] + [1.0] * 59, 0.25)
