@@ -15,6 +15,7 @@ from quant.spec import FLOATS
 
 TRIAL_SCHEMA_VERSION = 2
 Status = Literal["ok", "failed", "unsupported"]
+Arrivals = Literal["closed", "constant", "poisson", "gamma"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Request:
     """One streamed completion. Times are seconds on the client's monotonic clock, counted from the load's start.
 
     `chunks` are (arrival, output tokens so far) of each chunk that brought tokens. `error` is None for a good one.
+    `due_seconds` is when an open load meant to send it (None in a closed loop): from there a user's waiting is counted.
     """
 
     sent_seconds: float
@@ -30,24 +32,60 @@ class Request:
     prompt_tokens: int
     output_tokens: int
     error: str | None = None
+    due_seconds: float | None = None
+
+    @property
+    def start_seconds(self) -> float:
+        """From where latencies count: a server that stalls delays what is sent later, and must not hide it (Tene, How
+        not to measure latency, 2013: coordinated omission).
+        """
+        return self.sent_seconds if self.due_seconds is None else self.due_seconds
 
 
 @dataclass(frozen=True)
 class LoadPoint:
-    """A closed loop: `concurrency` requests in flight until `requests` are sent, with exact token counts."""
+    """`requests` requests with exact token counts.
 
-    concurrency: int
+    A closed loop keeps `concurrency` of them in flight. An open load (`concurrency` is None) sends them at
+    `rate_per_second` whatever the server does, with gaps that are `arrivals` ("constant", "poisson", or "gamma" with a
+    coefficient of variation of `gap_variation`; 1 is poisson).
+    """
+
+    concurrency: int | None
     requests: int
     prompt_tokens: int
     output_tokens: int
+    rate_per_second: float | None = None
+    arrivals: Arrivals = "closed"
+    gap_variation: float = 1.0
+
+    @property
+    def label(self) -> str:
+        if self.concurrency is not None:
+            return f"concurrency {self.concurrency}"
+        return f"{self.rate_per_second:g} requests/s, {self.arrivals}"
+
+
+@dataclass(frozen=True)
+class ClientLoad:
+    """What the load client saw of itself in one repeat.
+
+    `cpu_seconds` of its process in `seconds` of load; `lags_seconds`: by how much its event loop woke late, the median,
+    99th percentile and maximum. Every arrival may have been noted that late.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    lags_seconds: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One load point: the raw requests of every repeat."""
+    """One load point: the raw requests of every repeat, and what the client saw of itself in each."""
 
     load: LoadPoint
     repeats: tuple[tuple[Request, ...], ...]
+    clients: tuple[ClientLoad, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -200,7 +238,8 @@ def _speed(raw: Mapping[str, Any]) -> Speed:
     repeats = tuple(
         tuple(Request(**{**one, "chunks": _tuples(one["chunks"])}) for one in repeat) for repeat in raw["repeats"]
     )
-    return Speed(LoadPoint(**raw["load"]), repeats)
+    clients = tuple(ClientLoad(**_all_tuples(one)) for one in raw.get("clients", ()))
+    return Speed(LoadPoint(**raw["load"]), repeats, clients)
 
 
 def _all_tuples(raw: Mapping[str, Any]) -> dict[str, Any]:

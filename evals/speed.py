@@ -1,21 +1,26 @@
-"""The closed-loop load client. It knows a server's dialect and nothing of engines."""
+"""Speed of a server under given loads. It knows a server's dialect and nothing of engines."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import httpx
 
 from engines.spec import Endpoint
-from evals.record import LoadPoint, Request, Speed
+from evals.arrivals import due_seconds
+from evals.client import Advance, Exchange, closed_loop, open_load
+from evals.record import ClientLoad, LoadPoint, Request, Speed
 from evals.stream import Stream, StreamBroken, read_stream
+from evals.transport import Client
 from evals.wire import completion_body, completion_path, prompt_prefix
 from evals.workload import synthetic_prompts
 
 REQUEST_TIMEOUT_SECONDS = 600.0
-Advance = Callable[[int], None]
+WARM_UP_TOKENS = 4
+WARM_UP_REQUESTS = 4  # of an open load
 
 
 class LoadFailed(Exception):
@@ -32,26 +37,33 @@ def measure_speed(
     """
     results = []
     for number, load in enumerate(loads):
-        warm_up = LoadPoint(load.concurrency, load.concurrency, load.prompt_tokens, min(load.output_tokens, 4))
-        _run(endpoint, warm_up, vocabulary, seed=seed, repeat=1_000_000 + number)
-        measured = []
-        for repeat in range(repeats):
-            requests = _run(endpoint, load, vocabulary, seed=seed, repeat=1000 * number + repeat)
-            measured.append(tuple(requests))
-            advance(len(requests))
-        results.append(Speed(load, tuple(measured)))
+        _run(endpoint, _warm_up(load), vocabulary, seed=seed, repeat=1_000_000 + number, advance=lambda _: None)
+        found = [
+            _run(endpoint, load, vocabulary, seed=seed, repeat=1000 * number + repeat, advance=advance)
+            for repeat in range(repeats)
+        ]
+        results.append(Speed(load, tuple(one for one, _ in found), tuple(client for _, client in found)))
     return results
 
 
-def _run(endpoint: Endpoint, load: LoadPoint, vocabulary: Sequence[int], *, seed: int, repeat: int) -> list[Request]:
+def _warm_up(load: LoadPoint) -> LoadPoint:
+    """A few tokens, at the load's concurrency."""
+    at_once = load.concurrency or min(load.requests, WARM_UP_REQUESTS)
+    return LoadPoint(at_once, at_once, load.prompt_tokens, min(load.output_tokens, WARM_UP_TOKENS))
+
+
+def _run(
+    endpoint: Endpoint, load: LoadPoint, vocabulary: Sequence[int], *, seed: int, repeat: int, advance: Advance
+) -> tuple[tuple[Request, ...], ClientLoad]:
     before = prompt_prefix(endpoint)
     drawn = synthetic_prompts(vocabulary, load.requests, load.prompt_tokens - len(before), seed=seed, repeat=repeat)
     prompts = [[*before, *prompt] for prompt in drawn]
     _flush(endpoint)
-    requests = asyncio.run(_closed_loop(endpoint, load, prompts))
+    due = None if load.concurrency is not None else due_seconds(load, seed=seed, repeat=repeat)
+    requests, client = asyncio.run(_send(endpoint, load, prompts, due, advance))
     for request in requests:
         _check(request, load)
-    return requests
+    return requests, client
 
 
 def _flush(endpoint: Endpoint) -> None:
@@ -69,7 +81,7 @@ def _flush(endpoint: Endpoint) -> None:
 
 def _check(request: Request, load: LoadPoint) -> None:
     if request.error:
-        raise LoadFailed(f"a request at concurrency {load.concurrency} failed: {request.error}")
+        raise LoadFailed(f"a request at {load.label} failed: {request.error}")
     counts = (request.prompt_tokens, request.output_tokens)
     if counts != (load.prompt_tokens, load.output_tokens):
         raise LoadFailed(
@@ -84,38 +96,32 @@ def _check(request: Request, load: LoadPoint) -> None:
         )
 
 
-async def _closed_loop(endpoint: Endpoint, load: LoadPoint, prompts: Sequence[list[int]]) -> list[Request]:
-    """Keep `concurrency` requests in flight: each worker sends its next request when the last one ended."""
-    waiting: Iterator[list[int]] = iter(prompts)
-    limits = httpx.Limits(max_connections=load.concurrency, max_keepalive_connections=load.concurrency)
-    async with httpx.AsyncClient(
-        base_url=endpoint.url, headers=endpoint.headers, timeout=REQUEST_TIMEOUT_SECONDS, limits=limits
-    ) as client:
+async def _send(
+    endpoint: Endpoint, load: LoadPoint, prompts: Sequence[list[int]], due: Sequence[float] | None, advance: Advance
+) -> tuple[tuple[Request, ...], ClientLoad]:
+    path = completion_path(endpoint.dialect, stream=True)
+    async with Client(endpoint.url, endpoint.headers, REQUEST_TIMEOUT_SECONDS) as client:
+        bodies = [completion_body(endpoint, one, load.output_tokens, ignore_eos=True, stream=True) for one in prompts]
+        requests = [client.request(path, json.dumps(body).encode()) for body in bodies]
         origin = time.perf_counter()
+        if due is None:
+            exchanges, watched = await closed_loop(client, requests, load.concurrency or 1, advance)
+        else:
+            exchanges, watched = await open_load(client, requests, due, origin, advance)
+    found = [_read(endpoint, one, None if due is None else due[number], origin) for number, one in enumerate(exchanges)]
+    return tuple(sorted(found, key=lambda request: request.sent_seconds)), watched
 
-        async def worker() -> list[Request]:
-            return [await _complete(client, endpoint, prompt, load.output_tokens, origin) for prompt in waiting]
 
-        done = await asyncio.gather(*(worker() for _ in range(load.concurrency)))
-    return sorted((request for part in done for request in part), key=lambda request: request.sent_seconds)
-
-
-async def _complete(
-    client: httpx.AsyncClient, endpoint: Endpoint, prompt: list[int], output_tokens: int, origin: float
-) -> Request:
-    stream, error = Stream(endpoint.dialect), None
-    sent = time.perf_counter() - origin
-    try:
-        body = completion_body(endpoint, prompt, output_tokens, ignore_eos=True, stream=True)
-        path = completion_path(endpoint.dialect, stream=True)
-        async with client.stream("POST", path, json=body) as response:
-            if response.status_code != 200:
-                error = f"HTTP {response.status_code}: {(await response.aread()).decode(errors='replace')[:300]}"
-            else:
-                await read_stream(response, stream, lambda: time.perf_counter() - origin)
-    except httpx.TimeoutException:
-        error = f"no answer for {REQUEST_TIMEOUT_SECONDS:g} s"
-    except (httpx.HTTPError, StreamBroken, ValueError) as problem:
-        error = f"{type(problem).__name__}: {problem}"
-    end = stream.chunks[-1][0] if stream.chunks and not error else time.perf_counter() - origin
-    return Request(sent, tuple(stream.chunks), end, stream.prompt_tokens, stream.tokens, error)
+def _read(endpoint: Endpoint, exchange: Exchange, due: float | None, origin: float) -> Request:
+    """What an exchange says, with times from `origin`. What goes wrong is its error."""
+    stream, answer, error = Stream(endpoint.dialect), exchange.answer, exchange.answer.error
+    if answer.status not in (0, 200):
+        error = f"HTTP {answer.status}: {answer.body.decode(errors='replace')[:300]}"
+    else:
+        try:
+            read_stream([(at - origin, part) for at, part in answer.reads], stream)
+        except StreamBroken as problem:
+            error = error or f"{type(problem).__name__}: {problem}"
+    end = stream.chunks[-1][0] if stream.chunks and not error else exchange.end_seconds - origin
+    sent = exchange.sent_seconds - origin
+    return Request(sent, tuple(stream.chunks), end, stream.prompt_tokens, stream.tokens, error, due)

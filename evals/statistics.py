@@ -56,6 +56,21 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return float(np.percentile(np.asarray(values, dtype=np.float64), percent))
 
 
+def percentile_interval(values: Sequence[float], percent: float) -> Estimate:
+    """A percentile with the interval between two order statistics (David and Nagaraja, Order Statistics, 2003, section
+    7.1): no distribution is assumed. An end for which there are too few values is unbounded.
+    """
+    data = np.sort(np.asarray(values, dtype=np.float64))
+    below = stats.binom(len(data), percent / 100)
+    low, high = (int(below.ppf(tail)) for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    return Estimate(
+        percentile(values, percent),
+        float(data[low - 1]) if low >= 1 else -math.inf,
+        float(data[high]) if high < len(data) else math.inf,
+        len(data),
+    )
+
+
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> Estimate:
     """Σ numerators ÷ Σ denominators, with a percentile bootstrap over the pairs (documents)."""
     top, bottom = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)

@@ -7,12 +7,9 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-
-import httpx
 
 from engines.spec import Dialect
 from evals.wire import read_event
@@ -58,11 +55,10 @@ class Stream:
         self.ended = piece.last
 
 
-async def read_stream(response: httpx.Response, stream: Stream, clock: Callable[[], float] = time.perf_counter) -> None:
-    """Feed `stream` to its end, which the form marks or the connection. Raises StreamBroken, or httpx's errors."""
+def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
+    """Feed `stream` with what arrived, to its end, which the form marks or the connection. Raises StreamBroken."""
     form = stream.dialect.form
-    async for data in _lines(response) if form == "ollama" else _events(response):
-        now = clock()
+    for now, data in _lines(reads) if form == "ollama" else _events(reads):
         if data == END_MARKER:
             return
         try:
@@ -75,20 +71,22 @@ async def read_stream(response: httpx.Response, stream: Stream, clock: Callable[
         raise StreamBroken(f"the stream ended without its end marker {marker}")
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[bytes]:
+def _events(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
     """The `data:` lines; `error:` lines (llama-server) as an event with that error."""
-    async for line in _lines(response):
+    for now, line in _lines(reads):
         if line.startswith((b"data:", b"error:")):
             name, _, value = line.partition(b":")
             data = value.strip()
-            yield data if name == b"data" else b'{"error": ' + data + b"}"
+            yield now, data if name == b"data" else b'{"error": ' + data + b"}"
 
 
-async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Cut at line feeds alone: text may hold U+2028 and others that `splitlines` cuts at."""
+def _lines(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
+    """Each with the time at which its end came. Cut at line feeds alone: text may hold U+2028 and others that
+    `splitlines` cuts at.
+    """
     rest = b""
-    async for part in response.aiter_bytes():
+    for now, part in reads:
         *lines, rest = (rest + part).split(b"\n")
         for line in lines:
             if line.strip():
-                yield line.strip()
+                yield now, line.strip()

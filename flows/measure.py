@@ -25,6 +25,7 @@ from evals.tasks import DataError
 from evals.tokenizer import load_tokenizer
 from evals.wire import prompt_vocabulary
 from flows.cells import Cell, EngineChoice
+from flows.plan import LoadPlan
 from flows.score import Scoring, Target, repeat_closeness, score_cell
 from flows.sources import Model
 from quant.spec import Checkpoint
@@ -199,5 +200,11 @@ def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:
     return (int(reserved), "set aside at start") if reserved is not None else (None, None)
 
 
-def load_points(loads: Sequence[Any]) -> tuple[LoadPoint, ...]:
-    return tuple(LoadPoint(one.concurrency, one.requests, one.prompt_tokens, one.output_tokens) for one in loads)
+def load_points(loads: Sequence[LoadPlan]) -> tuple[LoadPoint, ...]:
+    return tuple(
+        LoadPoint(
+            one.concurrency, one.requests, one.prompt_tokens, one.output_tokens, one.rate_per_second,
+            "closed" if one.rate_per_second is None else one.arrivals or "poisson", one.gap_variation or 1.0,
+        )
+        for one in loads
+    )  # fmt: skip

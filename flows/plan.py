@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Path_ = tuple[str | int, ...]
 Positive = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
+LEAST_OPEN_REQUESTS = 10  # fewer have no rate
 
 
 class Part(BaseModel):
@@ -86,16 +87,38 @@ class EnginePlan(Part):
 
 
 class LoadPlan(Part):
-    """A closed loop with exact token counts."""
+    """Requests with exact token counts: a closed loop, or an open load where users come whatever the server does.
 
-    concurrency: Annotated[int, Field(ge=1, le=1024)]
+    `concurrency` keeps so many in flight. `rate_per_second` sends them at their own times: `arrivals` are "poisson"
+    (independent users, the default), "constant", or "gamma" with a coefficient of variation of `gap_variation` (above
+    1: bursts). Latencies of an open load count from when a request was due.
+    """
+
+    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
+    rate_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
+    arrivals: Literal["constant", "poisson", "gamma"] | None = None
+    gap_variation: Annotated[float, Field(gt=0, le=10)] | None = None
     requests: Positive
     prompt_tokens: Annotated[int, Field(ge=1)]
     output_tokens: Annotated[int, Field(ge=2)]
 
     @model_validator(mode="after")
+    def _one_kind(self) -> LoadPlan:
+        if (self.concurrency is None) == (self.rate_per_second is None):
+            raise ValueError("a load needs `concurrency` (a closed loop) or `rate_per_second` (an open one), not both")
+        if self.rate_per_second is None and (self.arrivals or self.gap_variation):
+            raise ValueError("`arrivals` and `gap_variation` belong to a load with `rate_per_second`")
+        if (self.gap_variation is not None) != (self.arrivals == "gamma"):
+            raise ValueError("`arrivals: gamma` and `gap_variation` belong together")
+        if self.rate_per_second is not None and self.requests < LEAST_OPEN_REQUESTS:
+            raise ValueError(
+                f"requests ({self.requests}) are too few for an open load; use at least {LEAST_OPEN_REQUESTS}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _enough(self) -> LoadPlan:
-        if self.requests < self.concurrency:
+        if self.concurrency is not None and self.requests < self.concurrency:
             raise ValueError(
                 f"requests ({self.requests}) is less than concurrency ({self.concurrency}): "
                 f"the load would never be reached; use at least {2 * self.concurrency} requests"

@@ -14,6 +14,7 @@ from evals.statistics import Estimate
 from reports.anchored import anchored
 from reports.drift import drifts
 from reports.html import Results, gib, interval, milliseconds, task_columns
+from reports.loads import LoadMetrics
 from reports.metrics import CellMetrics
 from reports.seeds import spreads
 
@@ -32,11 +33,11 @@ def print_results(results: Results, console: Console) -> None:
         if cell is None:
             table.add_row(trial.name, trial.status, *[""] * 7)
             continue
-        latency = cell.calmest.latency
+        latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
-            trial.name, verdicts[trial.key], interval(cell.busiest.output_rate), milliseconds(latency.ttft[0]),
-            milliseconds(latency.tpot[0]), gib(cell.peak_bytes), f"{(trial.checkpoint or {})['bits_per_weight']:.2f}",
-            interval(cell.accuracy, 100), interval(cell.perplexity_ratio),
+            trial.name, verdicts[trial.key], interval(cell.busiest.output_rate), milliseconds(latency.ttft[0].value),
+            milliseconds(latency.tpot[0].value), gib(cell.peak_bytes), f"{bits:.2f}", interval(cell.accuracy, 100),
+            interval(cell.perplexity_ratio),
         )  # fmt: skip
     console.print(table)
     answer = results.answer
@@ -80,13 +81,26 @@ def _figures(cell: CellMetrics) -> dict[str, Any]:
     return {
         "output_tokens_per_second": _estimate(cell.busiest.output_rate),
         "single_output_tokens_per_second": _estimate(cell.calmest.output_rate),
-        "ttft_p50_seconds": latency.ttft[0],
-        "tpot_p50_seconds": latency.tpot[0],
+        "ttft_p50_seconds": latency.ttft[0].value,
+        "tpot_p50_seconds": latency.tpot[0].value,
+        "loads": [_load(one) for one in cell.loads],
         "peak_memory_bytes": cell.peak_bytes,
         "mean_accuracy": _estimate(cell.accuracy),
         "accuracy_recovery": _estimate(cell.recovery),
         "perplexity_ratio": _estimate(cell.perplexity_ratio),
         "tasks": [{"task": one.task, "metric": one.metric, **asdict(one.estimate)} for one in cell.tasks],
+    }
+
+
+def _load(one: LoadMetrics) -> dict[str, Any]:
+    """One load point: rates per second with intervals, percentiles 50, 95 and 99 in seconds with theirs."""
+    return {
+        "load": asdict(one.load),
+        "output_tokens_per_second": _estimate(one.output_rate),
+        "total_tokens_per_second": _estimate(one.total_rate),
+        "requests_per_second": _estimate(one.request_rate),
+        "latency_seconds": asdict(one.latency),
+        "warnings": list(one.warnings),
     }
 
 

@@ -71,19 +71,19 @@ def accuracy_percent(cell: CellMetrics) -> Estimate | None:
 def latency_seconds(cell: CellMetrics) -> Estimate | None:
     if not cell.loads or not cell.calmest.latency.e2e:
         return None
-    return exact(cell.calmest.latency.e2e[0], cell.calmest.load.requests)
+    return cell.calmest.latency.e2e[0]
 
 
-def plots(busiest: int, calmest: int) -> tuple[Plot, ...]:
-    """The three figures; `busiest` and `calmest` are the concurrencies that they speak of."""
-    rate = Axis(throughput, f"output tokens per second at concurrency {busiest}", False)
+def plots(busiest: str, calmest: str) -> tuple[Plot, ...]:
+    """The three figures; `busiest` and `calmest` are the load points that they speak of."""
+    rate = Axis(throughput, f"output tokens per second at {busiest}", False)
     accuracy = Axis(accuracy_percent, "mean accuracy, %", False)
     memory = Axis(peak_gib, "peak memory, GiB", True)
     latency = Axis(latency_seconds, "median end-to-end latency, s", True)
     return (
         Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
         Plot("memory-throughput", "Memory against throughput", rate, memory),
-        Plot("accuracy-latency", f"Accuracy against latency at concurrency {calmest}", latency, accuracy),
+        Plot("accuracy-latency", f"Accuracy against latency at {calmest}", latency, accuracy),
     )
 
 

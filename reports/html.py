@@ -93,7 +93,7 @@ def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
     first = results.cells[0]
     failing = frozenset(one.cell.trial.key for one in results.judged if one.verdict in BARRED)
     found = []
-    for plot in plots(first.busiest.load.concurrency, first.calmest.load.concurrency):
+    for plot in plots(first.busiest.load.label, first.calmest.load.label):
         points = [point for point in oriented(results.cells, plot) if point.key not in failing]
         svg = save(draw(results.cells, plot, failing), folder, plot.name)
         best = frontier(points)
@@ -148,7 +148,7 @@ def gib(value: float | None) -> str:
 
 
 def milliseconds(value: float) -> str:
-    return f"{1000 * value:.0f}"
+    return f"{1000 * value:.0f}" if math.isfinite(value) else "–"
 
 
 def nats(value: float | None) -> str:

@@ -10,39 +10,14 @@ import numpy as np
 
 from evals.clustered import blocks, compare_clusters
 from evals.items import ACCURACY_METRICS, Items, matched, task_items
-from evals.record import LoadPoint, Perplexity, Request, Score, Speed, Trial
+from evals.record import Perplexity, Score, Trial
 from evals.sequential import widening
-from evals.statistics import Estimate, exact, macro_recovery, mean_t, percentile, ratio_of_sums
+from evals.statistics import Estimate, exact, macro_recovery, mean_t, ratio_of_sums
 from reports.accuracies import accuracy_of, mean_accuracy
+from reports.loads import LoadMetrics, load_metrics
 
-PERCENTS = (50, 95, 99)
 LOGLIKELIHOOD_TASK_METRIC = "perplexity"
 BLOCK_TOKENS = 128  # consecutive tokens that count as one observation: what a passage is about carries that far
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Percentiles (50, 95, 99) in seconds over the requests of all repeats.
-
-    TTFT: first token's arrival − request sent. TPOT: (end − first token) ÷ (output tokens − 1). ITL: gaps between
-    chunks, each divided by the tokens that the later chunk brought. E2E: end − request sent.
-    """
-
-    ttft: tuple[float, ...]
-    tpot: tuple[float, ...]
-    itl: tuple[float, ...]
-    e2e: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class LoadMetrics:
-    """One load point. Rates are per second, means over repeats with a t interval."""
-
-    load: LoadPoint
-    output_rate: Estimate
-    total_rate: Estimate
-    request_rate: Estimate
-    latency: Latency
 
 
 @dataclass(frozen=True)
@@ -72,15 +47,21 @@ class CellMetrics:
 
     @property
     def busiest(self) -> LoadMetrics:
-        return max(self.loads, key=lambda one: one.load.concurrency)
+        """The highest concurrency, or rate where all loads are open."""
+        return max(self.loads, key=_busy)
 
     @property
     def calmest(self) -> LoadMetrics:
-        return min(self.loads, key=lambda one: one.load.concurrency)
+        return min(self.loads, key=_busy)
 
     @property
     def peak_bytes(self) -> int | None:
         return self.trial.memory.peak_bytes if self.trial.memory else None
+
+
+def _busy(one: LoadMetrics) -> tuple[bool, float]:
+    """Closed loops after open ones: a server's throughput is that of a closed loop, where there is one."""
+    return one.load.concurrency is not None, one.load.concurrency or one.load.rate_per_second or 0.0
 
 
 def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
@@ -100,57 +81,6 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
         perplexity_ratio=_ratio_to(baseline, trial),
         is_baseline=trial is baseline,
     )
-
-
-def load_metrics(speed: Speed) -> LoadMetrics:
-    """Rates per repeat over its steady window, percentiles over all requests."""
-    requests = [request for repeat in speed.repeats for request in repeat]
-    rates = [_rates(repeat, speed.load.concurrency) for repeat in speed.repeats]
-    return LoadMetrics(
-        load=speed.load,
-        output_rate=mean_t([output for output, _, _ in rates]),
-        total_rate=mean_t([output + prompt for output, prompt, _ in rates]),
-        request_rate=mean_t([finished for _, _, finished in rates]),
-        latency=Latency(
-            ttft=_percentiles([_ttft(one) for one in requests]),
-            tpot=_percentiles([_tpot(one) for one in requests if one.output_tokens > 1]),
-            itl=_percentiles([gap for one in requests for gap in _gaps(one)]),
-            e2e=_percentiles([one.end_seconds - one.sent_seconds for one in requests]),
-        ),
-    )
-
-
-def _rates(repeat: Sequence[Request], concurrency: int) -> tuple[float, float, float]:
-    """(output tokens, prompt tokens, requests) per second from the first send until the load began to drain.
-
-    A closed loop of N requests at concurrency C drains when N − C + 1 have ended and none is left to send; what
-    arrives later ran with fewer in flight and does not count. Prompt tokens count when the first token arrives.
-    """
-    start = min(one.sent_seconds for one in repeat)
-    end = sorted(one.end_seconds for one in repeat)[len(repeat) - concurrency]
-    seconds = end - start
-    output = sum(max((n for at, n in one.chunks if at <= end), default=0) for one in repeat)
-    prompt = sum(one.prompt_tokens for one in repeat if one.chunks[0][0] <= end)
-    finished = sum(one.end_seconds <= end for one in repeat)
-    return output / seconds, prompt / seconds, finished / seconds
-
-
-def _ttft(request: Request) -> float:
-    return request.chunks[0][0] - request.sent_seconds
-
-
-def _tpot(request: Request) -> float:
-    first_at, first_tokens = request.chunks[0]
-    return (request.end_seconds - first_at) / max(request.output_tokens - first_tokens, 1)
-
-
-def _gaps(request: Request) -> list[float]:
-    pairs = zip(request.chunks, request.chunks[1:], strict=False)
-    return [(later - earlier) / (after - before) for (earlier, before), (later, after) in pairs]
-
-
-def _percentiles(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(percentile(values, percent) for percent in PERCENTS) if values else ()
 
 
 def _accuracies(items: Mapping[str, Items], references: Mapping[str, Items]) -> list[TaskMetrics]:

@@ -23,7 +23,7 @@ def _measure(tmp_path: Path, behaviour: str, done: list[int] | None = None):  # 
 def test_raw_requests_are_kept(tmp_path: Path) -> None:
     done: list[int] = []
     (speed,) = _measure(tmp_path, "good", done)
-    assert done == [7, 7]
+    assert done == [1] * 14
     assert [len(repeat) for repeat in speed.repeats] == [7, 7]
     for request in speed.repeats[0]:
         assert request.error is None
@@ -60,3 +60,21 @@ def test_prompts_are_distinct_and_repeatable() -> None:
     other = synthetic_prompts(vocabulary, 20, 16, seed=0, repeat=1)
     assert len({tuple(prompt) for prompt in first + other}) == 40
     assert all(len(prompt) == 16 and set(prompt) <= set(vocabulary) for prompt in first)
+
+
+def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
+    load = LoadPoint(None, 12, 5, 6, 200.0, "poisson")
+    with serve(fake_engine("good"), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        (speed,) = measure_speed(endpoint, [load], range(10, 60), repeats=2, seed=0)
+    for repeat, client in zip(speed.repeats, speed.clients, strict=True):
+        due = [one.due_seconds for one in repeat]
+        assert due[0] == 0.0
+        assert None not in due
+        assert all(one.due_seconds is not None and one.sent_seconds >= one.due_seconds for one in repeat)
+        assert all(one.output_tokens == 6 for one in repeat)
+        assert client.seconds > 0
+        assert client.cpu_seconds > 0
+        assert client.lags_seconds == tuple(sorted(client.lags_seconds))

@@ -7,17 +7,18 @@ import math
 import pytest
 
 from evals.record import LoadPoint, Perplexity, Request, Score, Speed
-from reports.metrics import cell_metrics, load_metrics
+from reports.loads import load_metrics
+from reports.metrics import cell_metrics
 from tests.reports.made import request, score, trial
 
 
 def test_latencies_by_hand() -> None:
     one = Request(1.0, ((1.5, 1), (1.7, 3), (2.1, 4)), 2.1, 10, 4)
     latency = load_metrics(Speed(LoadPoint(1, 1, 10, 4), ((one,), (one,)))).latency
-    assert latency.ttft[0] == pytest.approx(0.5)
-    assert latency.tpot[0] == pytest.approx((2.1 - 1.5) / 3)
-    assert latency.e2e[0] == pytest.approx(1.1)
-    assert latency.itl[2] == pytest.approx(0.4, abs=0.01)  # gaps 0.2 over two tokens and 0.4 over one
+    assert latency.ttft[0].value == pytest.approx(0.5)
+    assert latency.tpot[0].value == pytest.approx((2.1 - 1.5) / 3)
+    assert latency.e2e[0].value == pytest.approx(1.1)
+    assert latency.itl[2].value == pytest.approx(0.4, abs=0.01)  # gaps 0.2 over two tokens and 0.4 over one
 
 
 def test_rates_leave_out_the_drain() -> None:

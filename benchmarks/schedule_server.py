@@ -1,0 +1,123 @@
+"""A completion server that sends its tokens on a known schedule: what a load client measures of it can be checked.
+
+`python -m benchmarks.schedule_server PORT '{"ttft_seconds": 0.2, "tpot_seconds": 0.02, "chunk_tokens": 1}'` listens on
+127.0.0.1 and prints "ready". A request that was read at time t gets its chunk j (from 0) at
+t + ttft + j × chunk_tokens × tpot; what falls into a stall is sent when that ends. OpenAI's `/v1/completions`,
+streamed, with the tokens so far in every chunk. `GET /lateness` tells by how many seconds events were sent late
+(median, 99th percentile, maximum).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Seconds. A stall begins so long after the first request, and holds back all that is due in it."""
+
+    ttft_seconds: float
+    tpot_seconds: float
+    chunk_tokens: int = 1
+    stall_after_seconds: float = 0.0
+    stall_seconds: float = 0.0
+
+    def sent_at(self, asked: float, chunk: int, first_asked: float) -> float:
+        due = asked + self.ttft_seconds + chunk * self.chunk_tokens * self.tpot_seconds
+        began = first_asked + self.stall_after_seconds
+        return began + self.stall_seconds if began <= due < began + self.stall_seconds else due
+
+
+def frame(data: bytes) -> bytes:
+    """One chunk of a chunked body."""
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def event(prompt_tokens: int, tokens: int, text: str) -> bytes:
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens}
+    choice = {"index": 0, "text": text, "finish_reason": None}
+    return frame(b"data: " + json.dumps({"id": "c", "choices": [choice], "usage": usage}).encode() + b"\n\n")
+
+
+@dataclass
+class History:
+    """When the first request came, and by how much events were late."""
+
+    first_asked: float | None = None
+    late: list[float] = field(default_factory=list)
+
+
+class Connection(asyncio.Protocol):
+    """One request at a time over a connection that is kept."""
+
+    def __init__(self, schedule: Schedule, history: History) -> None:
+        self._schedule, self._history, self._read = schedule, history, b""
+        self._writer: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._writer = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._read += data
+        head, found, body = self._read.partition(b"\r\n\r\n")
+        if not found:
+            return
+        size = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b": 0")
+        if len(body) < int(size.split(b":")[1]):
+            return
+        self._read = b""
+        if head.startswith(b"GET /lateness"):
+            self._tell()
+        else:
+            self._answer(json.loads(body))
+
+    def _answer(self, request: dict[str, object]) -> None:
+        asked, loop = time.perf_counter(), asyncio.get_running_loop()
+        if self._history.first_asked is None:
+            self._history.first_asked = asked
+        total, prompt = int(str(request["max_tokens"])), len(list(request["prompt"]))  # type: ignore[call-overload]
+        step, shift = self._schedule.chunk_tokens, loop.time() - asked
+        self._write(HEAD)
+        chunks = -(-total // step)
+        for chunk in range(chunks):
+            at = self._schedule.sent_at(asked, chunk, self._history.first_asked)
+            tokens = min((chunk + 1) * step, total)
+            data = event(prompt, tokens, " a" * (tokens - chunk * step))
+            if chunk == chunks - 1:
+                data += frame(b"data: [DONE]\n\n") + b"0\r\n\r\n"
+            loop.call_at(at + shift, self._send, at, data)
+
+    def _send(self, at: float, data: bytes) -> None:
+        self._write(data)
+        self._history.late.append(time.perf_counter() - at)
+
+    def _tell(self) -> None:
+        body = json.dumps(np.percentile(self._history.late or [0.0], [50, 99, 100]).tolist()).encode()
+        self._history.late.clear()
+        self._history.first_asked = None
+        self._write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    def _write(self, data: bytes) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(data)
+
+
+async def main() -> None:
+    schedule, history, loop = Schedule(**json.loads(sys.argv[2])), History(), asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(schedule, history), "127.0.0.1", int(sys.argv[1]))
+    print("ready", flush=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,87 @@
+"""The load client: requests in closed loops or at their own times, and what the client sees of itself meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.record import ClientLoad
+from evals.transport import Answer, Client
+
+TICK_SECONDS = 0.01
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One request as it went: seconds on the monotonic clock (perf_counter)."""
+
+    sent_seconds: float
+    end_seconds: float
+    answer: Answer
+
+
+async def closed_loop(
+    client: Client, requests: Sequence[bytes], concurrency: int, advance: Advance
+) -> tuple[list[Exchange], ClientLoad]:
+    """Keep `concurrency` requests in flight: each worker sends its next request when the last one ended."""
+    waiting: Iterator[tuple[int, bytes]] = iter(enumerate(requests))
+    found: dict[int, Exchange] = {}
+
+    async def worker() -> None:
+        for number, request in waiting:
+            found[number] = await _ask(client, request)
+            advance(1)
+
+    watched = await _watched([worker() for _ in range(concurrency)])
+    return [found[number] for number in range(len(requests))], watched
+
+
+async def open_load(
+    client: Client, requests: Sequence[bytes], due_seconds: Sequence[float], origin: float, advance: Advance
+) -> tuple[list[Exchange], ClientLoad]:
+    """Send each request when it is due (seconds from `origin`), however many are in flight."""
+
+    async def one(request: bytes, due: float) -> Exchange:
+        await asyncio.sleep(max(origin + due - time.perf_counter(), 0.0))
+        found = await _ask(client, request)
+        advance(1)
+        return found
+
+    tasks = [asyncio.create_task(one(*job)) for job in zip(requests, due_seconds, strict=True)]
+    watched = await _watched(tasks)
+    return [task.result() for task in tasks], watched
+
+
+async def _ask(client: Client, request: bytes) -> Exchange:
+    sent = time.perf_counter()
+    answer = await client.post(request)
+    return Exchange(sent, time.perf_counter(), answer)
+
+
+async def _watched(work: Sequence[object]) -> ClientLoad:
+    """Run it all, and watch the event loop beside it."""
+    lags: list[float] = []
+    started, used = time.perf_counter(), time.process_time()
+    watching = asyncio.create_task(_watch(lags))
+    try:
+        await asyncio.gather(*work)  # type: ignore[call-overload]
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+    seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used
+    late = np.percentile(lags, [50, 99, 100]) if lags else np.zeros(3)
+    return ClientLoad(seconds, cpu_seconds, (float(late[0]), float(late[1]), float(late[2])))
+
+
+async def _watch(lags: list[float]) -> None:
+    while True:
+        before = time.perf_counter()
+        await asyncio.sleep(TICK_SECONDS)
+        lags.append(max(time.perf_counter() - before - TICK_SECONDS, 0.0))

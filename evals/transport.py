@@ -1,0 +1,150 @@
+"""HTTP/1.1 requests of the load client: what comes is only noted, with its time, and read when the load is over.
+
+So the client costs the machine that is measured little, and a read is noted as soon as the event loop sees it. The
+parser is llhttp (`httptools`), as in uvicorn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httptools
+
+
+@dataclass
+class Answer:
+    """`reads` are (perf_counter seconds, bytes of the body) as they arrived; `error` is None where all of it came."""
+
+    status: int = 0
+    reads: list[tuple[float, bytes]] = field(default_factory=list)
+    error: str | None = None
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(part for _, part in self.reads)
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one request at a time. Named callbacks are httptools' and asyncio's."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._writer: asyncio.Transport | None = None
+        self._answer, self._done = Answer(), asyncio.get_running_loop().create_future()
+        self._now = 0.0
+        self._delimited = False
+        self.open = False
+
+    async def ask(self, request: bytes) -> Answer:
+        self._answer, self._done = Answer(), asyncio.get_running_loop().create_future()
+        if self._writer is None or not self.open:
+            self._answer.error = "the server closed the connection"
+            return self._answer
+        self._writer.write(request)
+        await self._done
+        return self._answer
+
+    def close(self) -> None:
+        self.open = False
+        if self._writer is not None:
+            self._writer.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            self._writer, self.open = transport, True
+
+    def data_received(self, data: bytes) -> None:
+        self._now = time.perf_counter()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._finish(f"the answer is not HTTP: {error}")
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.open = False
+        whole = self._answer.status and not self._delimited and exc is None  # ends with the connection
+        self._finish(None if whole else f"the connection was lost{f': {exc}' if exc else ''}")
+
+    def on_message_begin(self) -> None:
+        self._delimited = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._delimited = self._delimited or name.lower() in (b"content-length", b"transfer-encoding")
+
+    def on_headers_complete(self) -> None:
+        self._answer.status = self._parser.get_status_code()
+
+    def on_body(self, body: bytes) -> None:
+        self._answer.reads.append((self._now, body))
+
+    def on_message_complete(self) -> None:
+        if not self._parser.should_keep_alive():
+            self.close()
+        self._parser = httptools.HttpResponseParser(self)
+        self._finish(None)
+
+    def _finish(self, error: str | None) -> None:
+        if not self._done.done():
+            self._answer.error = error
+            self._done.set_result(None)
+
+
+class Client:
+    """Requests to one server, over connections that are kept and used again.
+
+    Used as an asynchronous context manager, which closes them. `timeout_seconds` is for a whole request.
+    """
+
+    def __init__(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> None:
+        parts = urlsplit(url)
+        self._host, self._secure = parts.hostname or "", parts.scheme == "https"
+        self._port = parts.port or (443 if self._secure else 80)
+        self._base, self._timeout_seconds = parts.path.rstrip("/"), timeout_seconds
+        lines = {"Host": parts.netloc, "Content-Type": "application/json", "Accept": "*/*", **headers}
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        self._idle: list[_Connection] = []
+
+    async def __aenter__(self) -> Client:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for connection in self._idle:
+            connection.close()
+        await asyncio.sleep(0)  # so that the loop sees them close
+
+    def request(self, path: str, body: bytes) -> bytes:
+        """The bytes of a POST, to be made before the load starts."""
+        return f"POST {self._base}{path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    async def post(self, request: bytes) -> Answer:
+        """The answer, or as much of it as came, with the error."""
+        connection: _Connection | None = None
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                connection = await self._connect()
+                answer = await connection.ask(request)
+        except TimeoutError:
+            answer = Answer(error=f"no answer for {self._timeout_seconds:g} s")
+            if connection is not None:
+                connection.close()
+        except OSError as error:
+            answer = Answer(error=f"{type(error).__name__}: {error}")
+        if connection is not None and connection.open:
+            self._idle.append(connection)
+        return answer
+
+    async def _connect(self) -> _Connection:
+        while self._idle:
+            kept = self._idle.pop()
+            if kept.open:
+                return kept
+        secure = ssl.create_default_context() if self._secure else None
+        loop = asyncio.get_running_loop()
+        _, made = await loop.create_connection(_Connection, self._host, self._port, ssl=secure)
+        return made

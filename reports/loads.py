@@ -1,0 +1,140 @@
+"""Rates and latencies of one load point, from its raw requests. One place per definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.record import ClientLoad, LoadPoint, Request, Speed
+from evals.statistics import Estimate, mean_t, percentile_interval
+
+PERCENTS = (50, 95, 99)
+BACKLOG_SHARE = 0.1
+LATE_SECONDS = 0.005
+LATE_SHARE = 0.1
+BUSY_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Percentiles (50, 95, 99) in seconds over the requests of all repeats, with intervals of order statistics.
+
+    TTFT: first token's arrival − start. TPOT: (end − first token) ÷ (output tokens − those of the first chunk). ITL:
+    gaps between chunks, each divided by the tokens that the later chunk brought. E2E: end − start. A request starts
+    when it was sent, in an open load when it was due.
+    """
+
+    ttft: tuple[Estimate, ...]
+    tpot: tuple[Estimate, ...]
+    itl: tuple[Estimate, ...]
+    e2e: tuple[Estimate, ...]
+
+
+@dataclass(frozen=True)
+class LoadMetrics:
+    """One load point. Rates are per second, means over repeats with a t interval. `warnings` say why its numbers are
+    not those of the server alone, or not of a steady state.
+    """
+
+    load: LoadPoint
+    output_rate: Estimate
+    total_rate: Estimate
+    request_rate: Estimate
+    latency: Latency
+    warnings: tuple[str, ...] = ()
+
+
+def load_metrics(speed: Speed) -> LoadMetrics:
+    """Rates per repeat over its steady window, percentiles over all requests."""
+    requests = [request for repeat in speed.repeats for request in repeat]
+    rates = [_rates(repeat, speed.load.concurrency) for repeat in speed.repeats]
+    latency = Latency(
+        ttft=_percentiles([_ttft(one) for one in requests]),
+        tpot=_percentiles([_tpot(one) for one in requests if one.output_tokens > 1]),
+        itl=_percentiles([gap for one in requests for gap in _gaps(one)]),
+        e2e=_percentiles([one.end_seconds - one.start_seconds for one in requests]),
+    )
+    return LoadMetrics(
+        load=speed.load,
+        output_rate=mean_t([output for output, _, _ in rates]),
+        total_rate=mean_t([output + prompt for output, prompt, _ in rates]),
+        request_rate=mean_t([finished for _, _, finished in rates]),
+        latency=latency,
+        warnings=(*_backlogs(speed), *_client_limits(speed.clients, latency)),
+    )
+
+
+def _rates(repeat: Sequence[Request], concurrency: int | None) -> tuple[float, float, float]:
+    """(output tokens, prompt tokens, requests) per second from the first start until the load began to drain.
+
+    A closed loop of N requests at concurrency C drains when N − C + 1 have ended and none is left to send; an open load
+    drains when the last request was due. What arrives later ran with fewer in flight and does not count. Prompt tokens
+    count when the first token arrives.
+    """
+    start = min(one.start_seconds for one in repeat)
+    if concurrency is None:
+        end = max(one.start_seconds for one in repeat)
+    else:
+        end = sorted(one.end_seconds for one in repeat)[len(repeat) - concurrency]
+    seconds = end - start
+    output = sum(max((n for at, n in one.chunks if at <= end), default=0) for one in repeat)
+    prompt = sum(one.prompt_tokens for one in repeat if one.chunks[0][0] <= end)
+    finished = sum(one.end_seconds <= end for one in repeat)
+    return output / seconds, prompt / seconds, finished / seconds
+
+
+def _ttft(request: Request) -> float:
+    return request.chunks[0][0] - request.start_seconds
+
+
+def _tpot(request: Request) -> float:
+    first_at, first_tokens = request.chunks[0]
+    return (request.end_seconds - first_at) / max(request.output_tokens - first_tokens, 1)
+
+
+def _gaps(request: Request) -> list[float]:
+    pairs = zip(request.chunks, request.chunks[1:], strict=False)
+    return [(later - earlier) / (after - before) for (earlier, before), (later, after) in pairs]
+
+
+def _percentiles(values: Sequence[float]) -> tuple[Estimate, ...]:
+    return tuple(percentile_interval(values, percent) for percent in PERCENTS) if values else ()
+
+
+def _backlogs(speed: Speed) -> list[str]:
+    """An open load that the server cannot serve: latencies then say how long the load was, not how fast the server is.
+
+    Over the second half of the arrivals, the requests in flight grew by more than a tenth of those that were due.
+    """
+    if speed.load.concurrency is not None:
+        return []
+    grown = [_growth(repeat) for repeat in speed.repeats]
+    if any(more > BACKLOG_SHARE * due for more, due in grown):
+        return ["the server does not keep up with this rate: its backlog grows, and latencies with it"]
+    return []
+
+
+def _growth(repeat: Sequence[Request]) -> tuple[int, int]:
+    """(requests in flight at the last arrival − at the middle one, arrivals between)."""
+    starts = sorted(one.start_seconds for one in repeat)
+    middle, last = starts[len(starts) // 2], starts[-1]
+
+    def in_flight(at: float) -> int:
+        return sum(one.start_seconds <= at < one.end_seconds for one in repeat)
+
+    return in_flight(last) - in_flight(middle), sum(middle < at <= last for at in starts)
+
+
+def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]:
+    """Whether the client, and not the server, set the pace."""
+    found = []
+    busy = max((one.cpu_seconds / one.seconds for one in clients), default=0.0)
+    if busy > BUSY_SHARE:
+        found.append(f"the load client was the bottleneck: it used {busy:.0%} of the one core that it can use")
+    late = max((one.lags_seconds[1] for one in clients), default=0.0)
+    allowed = max(LATE_SECONDS, LATE_SHARE * latency.tpot[0].value if latency.tpot else 0.0)
+    if late > allowed:
+        found.append(
+            f"the load client noted 1 in 100 arrivals {1000 * late:.0f} ms late or more (allowed: {1000 * allowed:.0f})"
+        )
+    return found

@@ -1,0 +1,147 @@
+"""The load client's HTTP against small servers of every kind of answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from evals.transport import Answer, Client
+
+Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def _read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    size = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return head, await reader.readexactly(size)
+
+
+def _exchange(respond: Respond, times: int = 1, timeout_seconds: float = 5.0) -> tuple[list[Answer], int]:
+    """Answers to `times` requests one after the other, and how many connections they took."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        try:
+            while not writer.is_closing():
+                await respond(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def run() -> list[Answer]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with Client(f"http://127.0.0.1:{port}/base/", {"Authorization": "Bearer k"}, timeout_seconds) as client:
+            found = [await client.post(client.request("/path", b"{}")) for _ in range(times)]
+        server.close()
+        return found
+
+    return asyncio.run(run()), connections
+
+
+def test_a_chunked_answer_is_kept_read_by_read_and_the_connection_used_again() -> None:
+    seen: list[bytes] = []
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head, body = await _read_request(reader)
+        seen.extend([head, body])
+        writer.write(CHUNKED + b"3\r\none\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.02)
+        writer.write(b"3\r\ntwo\r\n0\r\n\r\n")
+
+    answers, connections = _exchange(respond, times=3)
+    assert connections == 1
+    for answer in answers:
+        assert (answer.status, answer.error, answer.body) == (200, None, b"onetwo")
+        (first, one), (second, two) = answer.reads
+        assert (one, two) == (b"one", b"two")
+        assert second > first
+    assert seen[0].startswith(b"POST /base/path HTTP/1.1\r\n")
+    assert b"Authorization: Bearer k\r\n" in seen[0]
+    assert seen[1] == b"{}"
+
+
+def test_a_server_that_closes_gets_a_new_connection() -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    answers, connections = _exchange(respond, times=2)
+    assert [(one.body, one.error) for one in answers] == [(b"ok", None)] * 2
+    assert connections == 2
+
+
+def test_an_answer_may_end_with_the_connection() -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall of it")
+        await writer.drain()
+        writer.close()
+
+    ((answer,), _) = _exchange(respond)
+    assert (answer.body, answer.error) == (b"all of it", None)
+
+
+def test_an_answer_that_breaks_off_is_an_error() -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(CHUNKED + b"3\r\none\r\n")
+        await writer.drain()
+        writer.close()
+
+    ((answer,), _) = _exchange(respond)
+    assert (answer.status, answer.body, answer.error) == (200, b"one", "the connection was lost")
+
+
+def test_what_is_not_http_is_an_error() -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(b"220 mail\r\n\r\n")
+        await asyncio.sleep(0.05)
+        writer.close()
+
+    ((answer,), _) = _exchange(respond)
+    assert answer.error is not None
+    assert answer.error.startswith("the answer is not HTTP: ")
+
+
+def test_errors_of_the_server_keep_their_status_and_text() -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nlate")
+
+    ((answer,), _) = _exchange(respond)
+    assert (answer.status, answer.body, answer.error) == (503, b"late", None)
+
+
+def test_silence_is_given_up() -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        await reader.read()
+
+    ((answer,), _) = _exchange(respond, timeout_seconds=0.1)
+    assert answer.error == "no answer for 0.1 s"
+
+
+def test_nobody_there_is_an_error() -> None:
+    async def run() -> Answer:
+        async with Client("http://127.0.0.1:9", {}, 5.0) as client:
+            return await client.post(client.request("/", b""))
+
+    answer = asyncio.run(run())
+    assert answer.error is not None
+    assert answer.error.startswith("ConnectionRefusedError")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"), [("http://a:81/v", b"Host: a:81\r\n"), ("https://b.example", b"Host: b.example\r\n")]
+)
+def test_requests_name_their_host(url: str, host: bytes) -> None:
+    assert host in Client(url, {}, 1.0).request("/p", b"x")

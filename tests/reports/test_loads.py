@@ -1,0 +1,71 @@
+"""Open loads and what the client says of itself, worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from evals.record import ClientLoad, LoadPoint, Request, Speed
+from evals.statistics import percentile_interval
+from reports.loads import load_metrics
+
+OPEN = LoadPoint(None, 20, 10, 4, 10.0, "constant")
+
+
+def _request(due: float, sent: float, seconds: float) -> Request:
+    """Four tokens: the first after half of the time."""
+    times = [sent + seconds * share for share in (0.5, 0.7, 0.9, 1.0)]
+    return Request(sent, tuple((at, n + 1) for n, at in enumerate(times)), times[-1], 10, 4, None, due)
+
+
+def _open(seconds: float, late: float = 0.0) -> Speed:
+    return Speed(OPEN, (tuple(_request(0.1 * n, 0.1 * n + late, seconds) for n in range(20)),))
+
+
+def test_latencies_of_an_open_load_count_from_when_a_request_was_due() -> None:
+    found = load_metrics(_open(0.2, late=0.5)).latency
+    assert found.ttft[0].value == pytest.approx(0.6)
+    assert found.e2e[2].value == pytest.approx(0.7)
+    assert found.tpot[0].value == pytest.approx(0.1 / 3)
+
+
+def test_an_open_load_counts_until_its_last_request_was_due() -> None:
+    found = load_metrics(_open(0.05))
+    assert found.request_rate.value == pytest.approx(19 / 1.9)
+    assert found.output_rate.value == pytest.approx(19 * 4 / 1.9)
+    assert found.warnings == ()
+
+
+def test_a_server_that_does_not_keep_up_is_told() -> None:
+    """Ten requests come in a second, four are served: each waits for those before it."""
+    repeat = tuple(_request(0.1 * n, 0.1 * n, 0.25 * (n + 1) - 0.1 * n) for n in range(20))
+    (warning,) = load_metrics(Speed(OPEN, (repeat,))).warnings
+    assert warning.startswith("the server does not keep up with this rate")
+    closed = dataclasses.replace(OPEN, concurrency=20, rate_per_second=None, arrivals="closed")
+    assert load_metrics(Speed(closed, (repeat,))).warnings == ()
+
+
+def test_a_client_at_its_limit_is_told() -> None:
+    good = ClientLoad(2.0, 0.4, (0.0001, 0.002, 0.02))
+    speed = dataclasses.replace(_open(0.05), clients=(good,))
+    assert load_metrics(speed).warnings == ()
+    busy = load_metrics(dataclasses.replace(speed, clients=(good, dataclasses.replace(good, cpu_seconds=1.9))))
+    assert busy.warnings == ("the load client was the bottleneck: it used 95% of the one core that it can use",)
+    slow = dataclasses.replace(good, lags_seconds=(0.001, 0.0061, 0.2))
+    late = load_metrics(dataclasses.replace(speed, clients=(slow,)))
+    assert late.warnings == ("the load client noted 1 in 100 arrivals 6 ms late or more (allowed: 5)",)
+    assert load_metrics(dataclasses.replace(_open(0.4), clients=(slow,))).warnings == ()  # a tenth of a TPOT of 67 ms
+
+
+def test_intervals_of_percentiles_by_hand_and_their_coverage() -> None:
+    median = percentile_interval([float(n) for n in range(1, 11)], 50)
+    assert (median.value, median.low, median.high) == (5.5, 2.0, 9.0)  # Binomial(10, ½): 2 to 8 hold 97.9 %
+    assert percentile_interval([1.0, 2.0], 50).low == -np.inf
+    assert percentile_interval([float(n) for n in range(50)], 99).high == np.inf
+    generator, covered = np.random.default_rng(0), 0
+    for _ in range(500):
+        one = percentile_interval(generator.exponential(size=200).tolist(), 90)
+        covered += one.low <= np.log(10) <= one.high
+    assert 0.93 <= covered / 500 <= 0.99
