@@ -55,6 +55,16 @@ class History:
     late: list[float] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Reply:
+    """One request: when it was read, when the first of all was, and its tokens."""
+
+    asked: float
+    first_asked: float
+    prompt_tokens: int
+    output_tokens: int
+
+
 class Connection(asyncio.Protocol):
     """One request at a time over a connection that is kept."""
 
@@ -81,24 +91,31 @@ class Connection(asyncio.Protocol):
             self._answer(json.loads(body))
 
     def _answer(self, request: dict[str, object]) -> None:
-        asked, loop = time.perf_counter(), asyncio.get_running_loop()
+        asked = time.perf_counter()
         if self._history.first_asked is None:
             self._history.first_asked = asked
-        total, prompt = int(str(request["max_tokens"])), len(list(request["prompt"]))  # type: ignore[call-overload]
-        step, shift = self._schedule.chunk_tokens, loop.time() - asked
+        prompt_tokens = len(list(request["prompt"]))  # type: ignore[call-overload]
         self._write(HEAD)
-        chunks = -(-total // step)
-        for chunk in range(chunks):
-            at = self._schedule.sent_at(asked, chunk, self._history.first_asked)
-            tokens = min((chunk + 1) * step, total)
-            data = event(prompt, tokens, " a" * (tokens - chunk * step))
-            if chunk == chunks - 1:
-                data += frame(b"data: [DONE]\n\n") + b"0\r\n\r\n"
-            loop.call_at(at + shift, self._send, at, data)
+        self._plan(Reply(asked, self._history.first_asked, prompt_tokens, int(str(request["max_tokens"]))), 0)
 
-    def _send(self, at: float, data: bytes) -> None:
-        self._write(data)
+    def _plan(self, reply: Reply, chunk: int) -> None:
+        """Each chunk is planned when the one before was sent: timers that are due at once have no order."""
+        at, loop = self._schedule.sent_at(reply.asked, chunk, reply.first_asked), asyncio.get_running_loop()
+        wait = at - time.perf_counter()
+        if wait > 0:
+            loop.call_later(wait, self._send, reply, chunk, at)
+        else:
+            loop.call_soon(self._send, reply, chunk, at)
+
+    def _send(self, reply: Reply, chunk: int, at: float) -> None:
+        before = chunk * self._schedule.chunk_tokens
+        tokens = min(before + self._schedule.chunk_tokens, reply.output_tokens)
+        data = event(reply.prompt_tokens, tokens, " a" * (tokens - before))
+        last = tokens == reply.output_tokens
+        self._write(data + frame(b"data: [DONE]\n\n") + b"0\r\n\r\n" if last else data)
         self._history.late.append(time.perf_counter() - at)
+        if not last:
+            self._plan(reply, chunk + 1)
 
     def _tell(self) -> None:
         body = json.dumps(np.percentile(self._history.late or [0.0], [50, 99, 100]).tolist()).encode()

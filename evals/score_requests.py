@@ -16,6 +16,7 @@ from evals.pairs import Pair, Scored
 from evals.wire import score_answer, score_body
 
 TOKENS_PER_REQUEST = 2048
+TOKENS_PER_FAMILY = 8192  # of contexts that begin alike, which are run anew in every request
 Answer = Any  # JSON as it came; a reader that does not find what it needs raises
 Filled = list[tuple[int, Scored]]
 
@@ -50,11 +51,11 @@ def _by_context(pairs: Sequence[Pair], chosen: Sequence[int]) -> dict[tuple[int,
     return found
 
 
-def _groups(sizes: Mapping[Any, int]) -> Iterator[list[Any]]:
-    """Keys in groups of similar size, none over TOKENS_PER_REQUEST when padded to its longest, unless it is alone."""
+def _groups(sizes: Mapping[Any, int], most: int = TOKENS_PER_REQUEST) -> Iterator[list[Any]]:
+    """Keys in groups of similar size, none over `most` tokens when padded to its longest, unless it is alone."""
     group: list[Any] = []
     for key in sorted(sizes, key=lambda one: sizes[one]):
-        if group and sizes[key] * (len(group) + 1) > TOKENS_PER_REQUEST:
+        if group and sizes[key] * (len(group) + 1) > most:
             yield group
             group = []
         group.append(key)
@@ -69,7 +70,8 @@ def _grouped(sizes: Mapping[tuple[int, ...], int]) -> Iterator[list[tuple[int, .
         if len(members) == 1:
             alone[contexts[members[0]]] = sizes[contexts[members[0]]]
         else:
-            yield from _groups({contexts[index]: sizes[contexts[index]] - shared for index in members})
+            own = {contexts[index]: sizes[contexts[index]] - shared for index in members}
+            yield from _groups(own, TOKENS_PER_FAMILY)
     yield from _groups(alone)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Sequence
 
 import httpx
+import uvloop
 
 from engines.spec import Endpoint
 from evals.arrivals import due_seconds
@@ -60,7 +60,7 @@ def _run(
     prompts = [[*before, *prompt] for prompt in drawn]
     _flush(endpoint)
     due = None if load.concurrency is not None else due_seconds(load, seed=seed, repeat=repeat)
-    requests, client = asyncio.run(_send(endpoint, load, prompts, due, advance))
+    requests, client = uvloop.run(_send(endpoint, load, prompts, due, advance))
     for request in requests:
         _check(request, load)
     return requests, client

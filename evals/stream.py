@@ -6,10 +6,11 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from engines.spec import Dialect
 from evals.wire import read_event
@@ -62,7 +63,7 @@ def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
         if data == END_MARKER:
             return
         try:
-            payload = json.loads(data)
+            payload = orjson.loads(data)
         except ValueError as error:
             raise StreamBroken(f"an event is not JSON: {data[:100]!r}") from error
         stream.take(payload, now)
@@ -74,10 +75,10 @@ def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
 def _events(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
     """The `data:` lines; `error:` lines (llama-server) as an event with that error."""
     for now, line in _lines(reads):
-        if line.startswith((b"data:", b"error:")):
-            name, _, value = line.partition(b":")
-            data = value.strip()
-            yield now, data if name == b"data" else b'{"error": ' + data + b"}"
+        if line.startswith(b"data:"):
+            yield now, line[5:].lstrip()
+        elif line.startswith(b"error:"):
+            yield now, b'{"error": ' + line[6:] + b"}"
 
 
 def _lines(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
@@ -86,7 +87,8 @@ def _lines(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]
     """
     rest = b""
     for now, part in reads:
-        *lines, rest = (rest + part).split(b"\n")
+        *lines, rest = (rest + part).split(b"\n") if rest else part.split(b"\n")
         for line in lines:
-            if line.strip():
-                yield now, line.strip()
+            whole = line.strip()
+            if whole:
+                yield now, whole

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -55,8 +56,7 @@ class _Connection(asyncio.Protocol):
             self._writer.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.Transport):
-            self._writer, self.open = transport, True
+        self._writer, self.open = cast(asyncio.Transport, transport), True
 
     def data_received(self, data: bytes) -> None:
         self._now = time.perf_counter()

@@ -9,20 +9,18 @@ our model repository (`engines/thin/triton_model.py`) or those of Triton's vLLM 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
-from engines.spec import Dialect, Endpoint
+from engines.spec import Dialect, Endpoint, Form
 from evals.tokenizer import added_ids, load_tokenizer, ordinary_ids, text_of, word_ids
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """One event of a stream. None where the event does not tell.
 
     `so_far`: the tokens up to this chunk, where chunks tell it, or `added`: those of this one alone; `counted`: the
@@ -120,21 +118,19 @@ def read_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
     if "error" in payload:
         error = payload["error"]
         return Piece(error=str(error.get("message", error) if isinstance(error, dict) else error)[:300])
-    read = {
-        "openai": _openai_event, "kserve": _kserve_event, "text_input": _text_input_event, "tgi": _tgi_event,
-        "ollama": _ollama_event,
-    }  # fmt: skip
-    return read[dialect.form](dialect, payload)
+    return READ_EVENT[dialect.form](dialect, payload)
 
 
 def _openai_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
     usage = payload.get("usage") or {}
-    prompt_tokens, counted = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    prompt_tokens, counted, so_far = usage.get("prompt_tokens"), usage.get("completion_tokens"), None
     if not payload.get("choices"):
         return Piece(counted=counted, prompt_tokens=prompt_tokens, closing=True)
-    told = {"usage": counted, "timings": (payload.get("timings") or {}).get("predicted_n")}
-    text = payload["choices"][0].get("text") or ""
-    return Piece(text, told.get(dialect.chunk_tokens), counted, prompt_tokens)
+    if dialect.chunk_tokens == "usage":
+        so_far = counted
+    elif dialect.chunk_tokens == "timings":
+        so_far = (payload.get("timings") or {}).get("predicted_n")
+    return Piece(payload["choices"][0].get("text") or "", so_far, counted, prompt_tokens)
 
 
 def _kserve_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
@@ -163,6 +159,15 @@ def _ollama_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
     return Piece(
         "", None, int(payload["eval_count"]), int(payload.get("prompt_eval_count", 0)), closing=True, last=True
     )
+
+
+READ_EVENT: Mapping[Form, Callable[[Dialect, Mapping[str, Any]], Piece]] = {
+    "openai": _openai_event,
+    "kserve": _kserve_event,
+    "text_input": _text_input_event,
+    "tgi": _tgi_event,
+    "ollama": _ollama_event,
+}
 
 
 def score_body(dialect: Dialect, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
