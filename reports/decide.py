@@ -118,11 +118,16 @@ def _rate(one: Judged) -> Estimate:
     return one.cell.busiest.output_rate
 
 
+def _busiest(one: Judged) -> str:
+    return one.cell.busiest.load.label
+
+
 def _caveats(ranked: Sequence[Judged]) -> list[str]:
     chosen = ranked[0]
     notes = []
     if chosen.verdict == "undecided":
         notes.append(f"whether {chosen.cell.trial.name} keeps the limits is undecided: {chosen.why}; score more items")
+    notes += [f"of {chosen.cell.trial.name} at {_busiest(chosen)}: {one}" for one in chosen.cell.busiest.warnings]
     close = [other for other in ranked[1:] if _rate(other).high >= _rate(chosen).low]
     if close:
         names = ", ".join(f"{other.cell.trial.name} ({_rate(other).value:.1f})" for other in close)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from evals.record import Trial
+from evals.record import ClientLoad, Trial
 from reports.decide import Limits, decide, judge, point_to_scored
 from reports.metrics import cell_metrics
 from tests.reports.made import trial
@@ -65,3 +65,14 @@ def test_nothing_left_is_said() -> None:
     answer = decide([])
     assert answer.chosen is None
     assert answer.caveats == ("no cell was measured that keeps the limits",)
+
+
+def test_what_is_wrong_with_the_winning_load_is_said() -> None:
+    fast = trial("fast", 20, 1.0, 80, 2.0)
+    slow_client = ClientLoad(1.0, 0.99, (0.0, 0.0, 0.0))
+    watched = tuple(replace(one, clients=(slow_client,)) for one in fast.speed)
+    answer = decide(_judge(BASE, replace(fast, speed=watched)))
+    assert any(
+        one.startswith("of fast · e at concurrency ") and "the load client was the bottleneck" in one
+        for one in answer.caveats
+    )
