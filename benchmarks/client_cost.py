@@ -1,7 +1,7 @@
 """What the load client costs: streamed tokens per CPU-second, against `vllm bench serve`'s client on the same server.
 
-`python -m benchmarks.client_cost`: alternating pairs against a server that computes nothing and sends one token a chunk,
-every 10 ms on each connection and then as fast as it can (where several chunks come in one read); ours from the first
+`python -m benchmarks.client_cost`: alternating pairs against a server that computes nothing and sends a token a chunk,
+every 10 ms on each connection, then as fast as it can (where several chunks come in one read); ours from the first
 request to the last record, reading what came after the load included.
 """
 

@@ -23,6 +23,7 @@ class Request:
     """One streamed completion. Times are seconds on the client's monotonic clock, counted from the load's start.
 
     `chunks` are (arrival, output tokens so far) of each chunk that brought tokens. `error` is None for a good one.
+    `cached_tokens` of the prompt came from a prefix cache, where the server tells.
     `due_seconds` is when an open load meant to send it (None in a closed loop): from there a user's waiting is counted.
     """
 
@@ -33,6 +34,7 @@ class Request:
     output_tokens: int
     error: str | None = None
     due_seconds: float | None = None
+    cached_tokens: int | None = None
 
     @property
     def start_seconds(self) -> float:

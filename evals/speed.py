@@ -124,4 +124,5 @@ def _read(endpoint: Endpoint, exchange: Exchange, due: float | None, origin: flo
             error = error or f"{type(problem).__name__}: {problem}"
     end = stream.chunks[-1][0] if stream.chunks and not error else exchange.end_seconds - origin
     sent = exchange.sent_seconds - origin
-    return Request(sent, tuple(stream.chunks), end, stream.prompt_tokens, stream.tokens, error, due)
+    chunks, counts = tuple(stream.chunks), (stream.prompt_tokens, stream.tokens)
+    return Request(sent, chunks, end, *counts, error, due, stream.cached_tokens)

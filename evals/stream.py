@@ -30,6 +30,7 @@ class Stream:
     chunks: list[tuple[float, int]] = field(default_factory=list)
     tokens: int = 0
     prompt_tokens: int = 0
+    cached_tokens: int | None = None
     ended: bool = False
 
     def take(self, payload: dict[str, Any], now: float) -> None:
@@ -45,6 +46,8 @@ class Stream:
             raise StreamBroken(piece.error)
         if piece.prompt_tokens is not None:
             self.prompt_tokens = piece.prompt_tokens
+        if piece.cached is not None:
+            self.cached_tokens = piece.cached
         if not piece.closing:  # a chunk that does not say how many tokens it holds brings one if it brings text
             added = piece.added if piece.added is not None else 1 if piece.text else 0
             so_far = piece.so_far if piece.so_far is not None else self.tokens + added

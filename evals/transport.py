@@ -44,7 +44,7 @@ class _Connection(asyncio.Protocol):
     async def ask(self, request: bytes) -> Answer:
         self._answer, self._done = Answer(), asyncio.get_running_loop().create_future()
         if self._writer is None or not self.open:
-            self._answer.error = "the server closed the connection"
+            self._answer.error = "the server closed the connection before it was asked"
             return self._answer
         self._writer.write(request)
         await self._done
@@ -69,7 +69,8 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
         whole = self._answer.status and not self._delimited and exc is None  # ends with the connection
-        self._finish(None if whole else f"the connection was lost{f': {exc}' if exc else ''}")
+        when = "in the middle of its answer" if self._answer.status else "before it answered"
+        self._finish(None if whole else f"the server closed the connection {when}{f': {exc}' if exc else ''}")
 
     def on_message_begin(self) -> None:
         self._delimited = False

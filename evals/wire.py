@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     """One event of a stream. None where the event does not tell.
 
     `so_far`: the tokens up to this chunk, where chunks tell it, or `added`: those of this one alone; `counted`: the
-    server's count of output tokens.
+    server's count of output tokens; `cached`: tokens of the prompt that came from a prefix cache.
     `closing`: the event brings no text, only counts. `last`: no other follows.
     """
 
@@ -36,6 +36,7 @@ class Piece(NamedTuple):
     last: bool = False
     error: str | None = None
     added: int | None = None
+    cached: int | None = None
 
 
 @cache
@@ -124,13 +125,15 @@ def read_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
 def _openai_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
     usage = payload.get("usage") or {}
     prompt_tokens, counted, so_far = usage.get("prompt_tokens"), usage.get("completion_tokens"), None
+    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
     if not payload.get("choices"):
-        return Piece(counted=counted, prompt_tokens=prompt_tokens, closing=True)
+        return Piece(counted=counted, prompt_tokens=prompt_tokens, closing=True, cached=cached)
     if dialect.chunk_tokens == "usage":
         so_far = counted
     elif dialect.chunk_tokens == "timings":
-        so_far = (payload.get("timings") or {}).get("predicted_n")
-    return Piece(payload["choices"][0].get("text") or "", so_far, counted, prompt_tokens)
+        timings = payload.get("timings") or {}
+        so_far, cached = timings.get("predicted_n"), timings.get("cache_n")
+    return Piece(payload["choices"][0].get("text") or "", so_far, counted, prompt_tokens, cached=cached)
 
 
 def _kserve_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:

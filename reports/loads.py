@@ -13,6 +13,7 @@ BACKLOG_SHARE = 0.1
 LATE_SECONDS = 0.005
 LATE_SHARE = 0.1
 BUSY_SHARE = 0.9
+CACHED_SHARE = 0.01  # what a server puts before every prompt may be known
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def load_metrics(speed: Speed) -> LoadMetrics:
         total_rate=mean_t([output + prompt for output, prompt, _ in rates]),
         request_rate=mean_t([finished for _, _, finished in rates]),
         latency=latency,
-        warnings=(*_backlogs(speed), *_client_limits(speed.clients, latency)),
+        warnings=(*_backlogs(speed), *_cached(requests), *_client_limits(speed.clients, latency)),
     )
 
 
@@ -123,6 +124,14 @@ def _growth(repeat: Sequence[Request]) -> tuple[int, int]:
         return sum(one.start_seconds <= at < one.end_seconds for one in repeat)
 
     return in_flight(last) - in_flight(middle), sum(middle < at <= last for at in starts)
+
+
+def _cached(requests: Sequence[Request]) -> list[str]:
+    """Prompts are distinct, so that none should be known already."""
+    share = sum(one.cached_tokens or 0 for one in requests) / max(sum(one.prompt_tokens for one in requests), 1)
+    if share <= CACHED_SHARE:
+        return []
+    return [f"{share:.0%} of the prompts' tokens came from a prefix cache: its TTFT is not that of a new prompt"]
 
 
 def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]:

@@ -7,7 +7,7 @@ Behaviours: good, exits, silent; of streams: cut-N (written N bytes at a time), 
 late-usage, no-usage, strange, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first, drop, hang,
 busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out), shifted,
 no-flush; of what it can do: plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no
-continuous_usage_stats),
+continuous_usage_stats), cached (four tokens of every prompt from a prefix cache),
 text-only (no prompts of token ids), uncounted (no usage in answers),
 one-prompt (no lists of prompts), no-metrics.
 """
@@ -371,8 +371,10 @@ class Handler(BaseHTTPRequestHandler):
             event |= {"generated_text": "the capital is", "details": {"finish_reason": "length", **counts}}
         return event
 
-    def _usage(self, body: dict[str, Any], count: int) -> dict[str, int]:
-        return {"prompt_tokens": len(body["prompt"]), "completion_tokens": count}
+    def _usage(self, body: dict[str, Any], count: int) -> dict[str, Any]:
+        told = {"prompt_tokens": len(body["prompt"]), "completion_tokens": count}
+        known = {"prompt_tokens_details": {"cached_tokens": 4}} if self.behaviour == "cached" else {}
+        return {**told, **known}
 
     def _write(self, data: bytes) -> None:
         size = int(self.behaviour.removeprefix("cut-")) if self.behaviour.startswith("cut-") else len(data)

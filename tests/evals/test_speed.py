@@ -8,6 +8,7 @@ from engines.server import serve
 from evals.record import LoadPoint
 from evals.speed import LoadFailed, measure_speed
 from evals.workload import synthetic_prompts
+from reports.loads import load_metrics
 from tests.engines.fake import CPU, HERE, fake_engine
 
 LOAD = LoadPoint(concurrency=3, requests=7, prompt_tokens=5, output_tokens=6)
@@ -51,6 +52,15 @@ def test_wrong_token_counts_are_no_result(tmp_path: Path) -> None:
 def test_a_failed_request_is_no_result(tmp_path: Path) -> None:
     with pytest.raises(LoadFailed, match="HTTP 500: the kernel is missing"):
         _measure(tmp_path, "error")
+
+
+def test_what_came_from_a_prefix_cache_is_noted(tmp_path: Path) -> None:
+    (speed,) = _measure(tmp_path, "cached")
+    assert {one.cached_tokens for repeat in speed.repeats for one in repeat} == {4}
+    (warning,) = [one for one in load_metrics(speed).warnings if "prefix cache" in one]
+    assert warning == "80% of the prompts' tokens came from a prefix cache: its TTFT is not that of a new prompt"
+    (cold,) = _measure(tmp_path, "good")
+    assert not [one for one in load_metrics(cold).warnings if "prefix cache" in one]
 
 
 def test_prompts_are_distinct_and_repeatable() -> None:
