@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from evals.record import Trial
 from evals.statistics import Estimate
 from reports.anchored import anchored
+from reports.crossover import crossings, fastest
 from reports.drift import drifts
 from reports.html import Results, gib, interval, milliseconds, task_columns
 from reports.loads import LoadMetrics
@@ -66,6 +67,8 @@ def as_data(results: Results) -> dict[str, Any]:
         "sweep": {name: results.about[name] for name in ABOUT},
         "columns": task_columns(results.cells),
         "cells": rows,
+        "fastest": [asdict(one) for one in fastest(results.allowed)],
+        "crossings": [asdict(one) for one in crossings(results.allowed)],
         "drift": [asdict(one) for one in drifts(results.cells)],
         "flips": [asdict(one) for one in results.compared.flips],
         "likelihoods": [asdict(one) for one in results.compared.likelihoods],

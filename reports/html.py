@@ -19,6 +19,7 @@ from reports.anchored import anchored
 from reports.checks import distrust
 from reports.closeness import Distance, distances, largest_kl
 from reports.compared import Compared, compared
+from reports.crossover import crossings, fastest
 from reports.decide import BARRED, Answer, Judged, Limits, balance, decide, judge, point_to_scored
 from reports.drift import drifts
 from reports.figures import draw, oriented, plots, save
@@ -44,6 +45,11 @@ class Results:
     def compared(self) -> Compared:
         """Every quantized cell against its baseline, in one family of comparisons."""
         return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])
+
+    @property
+    def allowed(self) -> list[CellMetrics]:
+        """Cells that may win something."""
+        return [one.cell for one in self.judged if one.verdict not in BARRED]
 
     @property
     def limits(self) -> Limits:
@@ -123,6 +129,7 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
     verdicts = {one.cell.trial.key: one for one in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
     return environment.get_template("report.html").render(
+        fastest=fastest(results.allowed), crossings=crossings(results.allowed),
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
         figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
         drifts=drifts(results.cells), anchored=anchored(results.cells),

@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from evals.record import Trial
+from evals.record import ClientLoad, LoadPoint, Trial
 from quant.spec import write_json
 from reports.console import as_data
 from reports.figures import engine_mark
 from reports.html import interval, number, read_results, write_report
-from tests.reports.made import ABOUT, failed, trial
+from tests.reports.made import ABOUT, failed, speed, trial
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> $x^2$ & {{ 7*7 }}"
 
@@ -61,6 +62,33 @@ def test_the_page_holds_answer_figures_and_every_row(tmp_path: Path) -> None:
     for name in ("accuracy-throughput", "memory-throughput", "accuracy-latency"):
         assert (tmp_path / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (tmp_path / "figures" / f"{name}.svg").read_text()
+
+
+def test_who_is_fastest_at_which_concurrency_and_what_fails_is_left_out(tmp_path: Path) -> None:
+    def curve(one: Trial, single: float, many: float) -> Trial:
+        return replace(one, speed=(speed(single, 1), speed(many, 4)))
+
+    broken = curve(trial("broken", 20, 1.0, 20, 4.0), 900.0, 900.0)
+    run = _run(tmp_path, curve(trial("none", 10, 2.0, 80), 10, 80), curve(trial("rtn", 20, 1.0, 80), 20, 40), broken)
+    text = write_report(run).read_text(encoding="utf-8")
+    section = text[text.index("Which is fastest where") : text.index("The same questions")]
+    assert "broken" not in section
+    assert re.search(r"rtn · e</td><td>none · e</td><td[^>]*>10 / 11</td><td[^>]*>[12]\.", section)
+    told = as_data(read_results(run))
+    assert [(one["concurrency"], one["name"]) for one in told["fastest"]] == [(1, "rtn · e"), (4, "none · e")]
+    assert [(one["first"], one["then"]) for one in told["crossings"]] == [("rtn · e", "none · e")]
+
+
+def test_an_open_load_and_its_warnings_are_shown(tmp_path: Path) -> None:
+    load = LoadPoint(None, 20, 10, 11, 2.0, "poisson")
+    one = replace(
+        trial("none", 10, 2.0, 80),
+        speed=(replace(speed(10), load=load, clients=(ClientLoad(1.0, 0.95, (0.0, 0.0, 0.0)),)),),
+    )
+    text = write_report(_run(tmp_path, one)).read_text(encoding="utf-8")
+    assert "2 requests/s, poisson<br>" in text
+    assert "the load client was the bottleneck: it used 95% of the one core" in text
+    assert "Which is fastest where" not in text
 
 
 def test_equal_trials_give_equal_bytes(tmp_path: Path) -> None:
