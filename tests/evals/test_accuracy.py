@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -105,6 +106,7 @@ def test_some_items_first_and_the_others_later_are_all_items(tiny_model: Path, t
     assert set(zip(both.ranks, both.item_keys, strict=True)) == set(zip(whole.ranks, whole.item_keys, strict=True))
     assert both.drawn == whole.drawn == 5
     assert sorted(both.leads) == sorted(whole.leads)
+    assert joined([first[0], replace(rest[0], leads=())])[0].leads == ()
 
 
 def test_what_was_cut_and_what_calibrated_is_counted(tiny_model: Path) -> None:
