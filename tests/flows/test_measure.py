@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 
 from engines.process import ProcessFailed
+from evals.record import LoadPoint
 from flows.cells import EngineChoice
-from flows.measure import _reach
+from flows.estimate import _steps
+from flows.measure import _reach, load_points
+from flows.plan import LoadPlan
 from tests.engines.fake import CPU, fake_engine
 
 
@@ -18,3 +21,19 @@ def test_an_engine_without_environment_is_not_started(tmp_path: Path) -> None:
         _reach(choice, None, tmp_path, CPU, work, tmp_path / "log"),
     ):
         pass
+
+
+def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
+    counts = {"requests": 20, "prompt_tokens": 8, "output_tokens": 4}
+    plans = [
+        LoadPlan(concurrency=4, **counts),
+        LoadPlan(rate_per_second=2, **counts),
+        LoadPlan(rate_per_second=0.5, arrivals="gamma", gap_variation=2.0, **counts),
+    ]
+    closed, poisson, bursts = load_points(plans)
+    assert closed == LoadPoint(4, 20, 8, 4)
+    assert poisson == LoadPoint(None, 20, 8, 4, 2.0, "poisson", 1.0)
+    assert (bursts.arrivals, bursts.gap_variation) == ("gamma", 2.0)
+    assert [one.label for one in (closed, poisson)] == ["concurrency 4", "2 requests/s, poisson"]
+    assert _steps(plans[0]) == 20
+    assert _steps(plans[1]) == 4
