@@ -24,7 +24,7 @@ from evals.stratified import compare_sample, flips_of, futures
 LOOKS = 11
 SMALLEST_LOOK = 25
 FUTURES = 400
-FUTILE = 0.1  # the price: of losses that all items would show in 97 of 100 cases, 84 are shown (`benchmarks.adaptive`)
+FUTILE = 0.1  # the price: of losses that all items would show in 97 of 100 cases, 85 are shown (`benchmarks.adaptive`)
 
 
 def looks(drawn: int) -> tuple[int, ...]:

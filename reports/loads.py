@@ -144,6 +144,7 @@ def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]
     allowed = max(LATE_SECONDS, LATE_SHARE * latency.tpot[0].value if latency.tpot else 0.0)
     if late > allowed:
         found.append(
-            f"the load client noted 1 in 100 arrivals {1000 * late:.0f} ms late or more (allowed: {1000 * allowed:.0f})"
+            f"the load client woke up {1000 * late:.0f} ms late or more 1 time in 100 "
+            f"(allowed: {1000 * allowed:.0f} ms): arrivals may be noted that late"
         )
     return found
