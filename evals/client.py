@@ -48,7 +48,8 @@ async def open_load(
     """Send each request when it is due (seconds from `origin`), however many are in flight."""
 
     async def one(request: bytes, due: float) -> Exchange:
-        await asyncio.sleep(max(origin + due - time.perf_counter(), 0.0))
+        while (wait := origin + due - time.perf_counter()) > 0:  # a timer may be a millisecond early
+            await asyncio.sleep(wait)
         found = await _ask(client, request)
         advance(1)
         return found

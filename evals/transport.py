@@ -124,27 +124,35 @@ class Client:
         return f"POST {self._base}{path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
     async def post(self, request: bytes) -> Answer:
-        """The answer, or as much of it as came, with the error."""
-        connection: _Connection | None = None
+        """The answer, or as much of it as came, with the error.
+
+        A kept connection may have been closed by the server just before it was used again: then the request goes out
+        once more, over a new one (RFC 9112, section 9.3.1).
+        """
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                connection = await self._connect()
-                answer = await connection.ask(request)
+                while self._idle:
+                    kept = self._idle.pop()
+                    answer = await self._ask(kept, request) if kept.open else None
+                    if answer is not None and (answer.status or answer.error is None):
+                        return answer
+                return await self._ask(await self._connect(), request)
         except TimeoutError:
-            answer = Answer(error=f"no answer for {self._timeout_seconds:g} s")
-            if connection is not None:
-                connection.close()
+            return Answer(error=f"no answer for {self._timeout_seconds:g} s")
         except OSError as error:
-            answer = Answer(error=f"{type(error).__name__}: {error}")
-        if connection is not None and connection.open:
+            return Answer(error=f"{type(error).__name__}: {error}")
+
+    async def _ask(self, connection: _Connection, request: bytes) -> Answer:
+        try:
+            answer = await connection.ask(request)
+        except asyncio.CancelledError:
+            connection.close()  # what it still gets belongs to nobody
+            raise
+        if connection.open:
             self._idle.append(connection)
         return answer
 
     async def _connect(self) -> _Connection:
-        while self._idle:
-            kept = self._idle.pop()
-            if kept.open:
-                return kept
         secure = ssl.create_default_context() if self._secure else None
         loop = asyncio.get_running_loop()
         _, made = await loop.create_connection(_Connection, self._host, self._port, ssl=secure)

@@ -79,6 +79,30 @@ def test_a_server_that_closes_gets_a_new_connection() -> None:
     assert connections == 2
 
 
+def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
+    """The server says nothing of closing, and closes when the next request is on its way."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await reader.read(1)
+        writer.close()
+
+    answers, connections = _exchange(respond, times=3)
+    assert [(one.body, one.error) for one in answers] == [(b"ok", None)] * 3
+    assert connections == 3
+
+
+def test_a_server_that_always_closes_is_an_error() -> None:
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.close()
+
+    ((answer,), connections) = _exchange(respond)
+    assert answer.error == "the server closed the connection before it answered"
+    assert connections == 1
+
+
 def test_an_answer_may_end_with_the_connection() -> None:
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _read_request(reader)
