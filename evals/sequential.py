@@ -23,12 +23,18 @@ from evals.stratified import compare_sample, flips_of, futures
 
 LOOKS = 11
 SMALLEST_LOOK = 25
+SMALLEST_SET = 100
 FUTURES = 400
 FUTILE = 0.1  # the price: of losses that all items would show in 97 of 100 cases, 85 are shown (`benchmarks.adaptive`)
 
 
 def looks(drawn: int) -> tuple[int, ...]:
-    """Items at which a set of `drawn` is looked at: the whole, 1/√2 of it, a half, …, at least SMALLEST_LOOK."""
+    """Items at which a set of `drawn` is looked at: the whole, 1/√2 of it, a half, …, at least SMALLEST_LOOK.
+
+    A set of less than SMALLEST_SET is looked at once: what could be saved there is not worth half of its error rate.
+    """
+    if drawn < SMALLEST_SET:
+        return (drawn,)
     fewer = [int(drawn / math.sqrt(2.0**times)) for times in range(1, LOOKS)]
     return tuple(sorted({drawn, *(count for count in fewer if count >= SMALLEST_LOOK)}))
 
