@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evals.record import Score
-from evals.strata import drawing_order, strata_of
+from evals.strata import crowding, drawing_order, strata_of
 
 # the first that a task has is its headline, as in the field's tables
 ACCURACY_METRICS = ("acc_norm", "acc", "exact_match")
+MOST_CROWDED = 1.25  # above, whole passages are compared, in a random order
 LIKELIHOOD_METRICS = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 
 
@@ -41,9 +42,8 @@ class Items:
 
     @property
     def strata(self) -> tuple[int, ...]:
-        """Of each item; all one where the items are not right or wrong, or share passages, or leads are not known."""
-        passages = [one for one in self.clusters if one]
-        plain = self.binary and len({*passages}) == len(passages) and len(self.leads) == len(self.values)
+        """Of each item; all one where the items are not right or wrong, many share passages, or leads are not known."""
+        plain = self.binary and crowding(self.clusters) <= MOST_CROWDED and len(self.leads) == len(self.values)
         return tuple(strata_of(self.leads).tolist()) if plain else (0,) * len(self.values)
 
 

@@ -8,6 +8,7 @@ the order is random, and every stratum counts by its size, so that no estimate l
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,3 +40,13 @@ def drawing_order(strata: Ints) -> Ints:
         (members,) = np.nonzero(strata == number)
         when[members] = (np.arange(len(members)) + 0.5) / len(members) * 2.0 ** (number / HALVED_AFTER)
     return np.argsort(when, kind="stable")
+
+
+def crowding(passages: Sequence[str]) -> float:
+    """By how much, at most, the variance of a mean is larger because items share passages (an empty name: none): as if
+    those that do always flipped together (Kish's design effect, Survey Sampling, 1965, for an intraclass correlation
+    of 1).
+    """
+    sizes = Counter(one for one in passages if one)
+    alone = len(passages) - sum(sizes.values())
+    return (alone + sum(size * size for size in sizes.values())) / len(passages)

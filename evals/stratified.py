@@ -11,7 +11,7 @@ from scipy import optimize
 from evals.items import Matched
 from evals.paired import Paired, compare_flips
 from evals.statistics import CONFIDENCE, Floats
-from evals.strata import Ints
+from evals.strata import Ints, crowding
 
 UNSEEN = 0.5  # flips that are added where variance or chance is told: that none was seen does not mean there are none
 
@@ -49,12 +49,13 @@ def compare_sample(pairs: Matched, margin: float, confidence: float = CONFIDENCE
 
     Lost and gained items are extrapolated to the set, and set and flips shrunk to as many items as would give this
     variance if they were drawn with one density (effective sample size: Korn and Graubard, Survey Methodology 24,
-    1998). A complete sample is worth what it is. Raises ValueError where a stratum was not asked at all.
+    1998), and for the passages that some of them share. A complete sample is worth what it is. Raises ValueError where
+    a stratum was not asked at all.
     """
     flips = flips_of(pairs)
     if not flips.asked.all():
         raise ValueError("no item was asked of one of the strata")
-    items, lost, gained = effective(flips)
+    items, lost, gained = (one / crowding(pairs.clusters) for one in effective(flips))
     found = compare_flips(items, lost, gained, margin, confidence)
     asked = int(flips.asked.sum())
     return replace(

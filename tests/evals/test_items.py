@@ -69,8 +69,10 @@ def test_undecided_items_come_first_and_stand_for_fewer() -> None:
     assert pairs.first(10).sizes == pairs.sizes
 
 
-def test_passages_and_unknown_leads_make_one_stratum() -> None:
+def test_many_passages_and_unknown_leads_make_one_stratum() -> None:
     one = _many([1.0] * 200)
     assert {*task_items([replace(one, leads=())])["group"].strata} == {0}
-    assert {*task_items([replace(one, clusters=("p",) * 2 + ("",) * 198)])["group"].strata} == {0}
+    assert {*task_items([replace(one, clusters=("p",) * 20 + ("",) * 180)])["group"].strata} == {0}
+    few = task_items([replace(one, clusters=("p",) * 2 + ("",) * 198)])["group"]
+    assert {*few.strata} == {0, 1, 2, 3}
     assert {*task_items([replace(one, values=((0.5, 0.0),) * 200)])["group"].strata} == {0}

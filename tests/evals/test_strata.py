@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from evals.sequential import looks
-from evals.strata import drawing_order, strata_of
+from evals.strata import crowding, drawing_order, strata_of
 
 
 def test_strata_are_equal_and_begin_with_the_undecided() -> None:
@@ -39,3 +39,9 @@ def test_every_look_sees_every_stratum() -> None:
         strata = strata_of(list(range(items)))
         first = drawing_order(strata)[: looks(items)[0]]
         assert len({*strata[first].tolist()}) == int(strata.max()) + 1
+
+
+def test_crowding_by_hand() -> None:
+    assert crowding(["", "", "a"]) == 1.0
+    assert crowding(["a", "a", "", ""]) == 1.5
+    assert crowding(["a"] * 4 + ["b"] * 4) == 4.0

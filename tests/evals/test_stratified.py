@@ -98,3 +98,11 @@ def test_futures_begin_with_what_was_seen_and_end_at_the_whole_set() -> None:
     assert np.mean(lost + gained) == pytest.approx(30 + 200 * 30.5 / 201 + 350 * 0.5 / 51, rel=0.02)
     whole = _flips([50], [50], [3], [1])
     assert {*futures(whole, 5)[0].tolist()} == {3}
+
+
+def test_items_that_share_passages_are_worth_fewer() -> None:
+    some = pair(np.random.default_rng(5), 600, 0.3).first(300)
+    shared = replace(some, clusters=("a", "a", "b", "b", *("",) * 296))
+    one, other = compare_sample(some, 0.006), compare_sample(shared, 0.006)
+    assert other.difference.value == pytest.approx(one.difference.value)
+    assert other.difference.high - other.difference.low > one.difference.high - one.difference.low
