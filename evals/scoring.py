@@ -14,7 +14,7 @@ from evals.pairs import Done, Pair, Scored
 from evals.prefill import read_prefill
 from evals.score_requests import Job, jobs_for
 
-TIMEOUT_SECONDS = 3600.0  # a request of 8,192 tokens takes a model of 8 B parameters half an hour on two cores
+TIMEOUT_SECONDS = 3600.0  # of one request, which may hold thousands of tokens for a large model on few cores
 IN_FLIGHT = {"context_logits": 1, "score": 2, "prompt_logprobs": 4, "logprob_start_len": 2, "echo": 4}
 
 

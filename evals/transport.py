@@ -104,8 +104,8 @@ class Client:
 
     def __init__(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> None:
         parts = urlsplit(url)
-        self._host, self._secure = parts.hostname or "", parts.scheme == "https"
-        self._port = parts.port or (443 if self._secure else 80)
+        self._secure = ssl.create_default_context() if parts.scheme == "https" else None
+        self._host, self._port = parts.hostname or "", parts.port or (443 if self._secure else 80)
         self._base, self._timeout_seconds = parts.path.rstrip("/"), timeout_seconds
         lines = {"Host": parts.netloc, "Content-Type": "application/json", "Accept": "*/*", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -153,7 +153,6 @@ class Client:
         return answer
 
     async def _connect(self) -> _Connection:
-        secure = ssl.create_default_context() if self._secure else None
         loop = asyncio.get_running_loop()
-        _, made = await loop.create_connection(_Connection, self._host, self._port, ssl=secure)
+        _, made = await loop.create_connection(_Connection, self._host, self._port, ssl=self._secure)
         return made

@@ -114,10 +114,6 @@ class LoadPlan(Part):
             raise ValueError(
                 f"requests ({self.requests}) are too few for an open load; use at least {LEAST_OPEN_REQUESTS}"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _enough(self) -> LoadPlan:
         if self.concurrency is not None and self.requests < self.concurrency:
             raise ValueError(
                 f"requests ({self.requests}) is less than concurrency ({self.concurrency}): "

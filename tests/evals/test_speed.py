@@ -85,6 +85,6 @@ def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
         assert None not in due
         assert all(one.due_seconds is not None and one.sent_seconds >= one.due_seconds for one in repeat)
         assert all(one.output_tokens == 6 for one in repeat)
-        assert client.seconds > 0
-        assert client.cpu_seconds > 0
-        assert client.lags_seconds == tuple(sorted(client.lags_seconds))
+        assert client.seconds >= max(one.end_seconds for one in repeat) - 0.01
+        assert 0 < client.cpu_seconds < client.seconds
+        assert 0 <= client.lags_seconds[0] < client.seconds
