@@ -70,7 +70,7 @@ def _rates(repeat: Sequence[Request], concurrency: int | None) -> tuple[float, f
 
     A closed loop of N requests at concurrency C drains when N − C + 1 have ended and none is left to send; an open load
     drains when the last request was due. What arrives later ran with fewer in flight and does not count. Prompt tokens
-    count when the first token arrives.
+    count when the first token arrives; of a chunk that is under way at the end, its share of the time counts.
     """
     start = min(one.start_seconds for one in repeat)
     if concurrency is None:
@@ -78,10 +78,19 @@ def _rates(repeat: Sequence[Request], concurrency: int | None) -> tuple[float, f
     else:
         end = sorted(one.end_seconds for one in repeat)[len(repeat) - concurrency]
     seconds = end - start
-    output = sum(max((n for at, n in one.chunks if at <= end), default=0) for one in repeat)
+    output = sum(_tokens_by(one, end) for one in repeat)
     prompt = sum(one.prompt_tokens for one in repeat if one.chunks[0][0] <= end)
     finished = sum(one.end_seconds <= end for one in repeat)
     return output / seconds, prompt / seconds, finished / seconds
+
+
+def _tokens_by(request: Request, end: float) -> float:
+    """Those of the chunks that came by `end`, and of the next one as much as the time since the one before it."""
+    came = [chunk for chunk in request.chunks if chunk[0] <= end]
+    if not came or len(came) == len(request.chunks):
+        return came[-1][1] if came else 0
+    (before, tokens), (after, more) = came[-1], request.chunks[len(came)]
+    return tokens + (more - tokens) * (end - before) / (after - before)
 
 
 def _ttft(request: Request) -> float:

@@ -38,6 +38,14 @@ def test_an_open_load_counts_until_its_last_request_was_due() -> None:
     assert found.warnings == ()
 
 
+def test_a_chunk_that_is_under_way_at_the_end_counts_by_its_share() -> None:
+    """Two at a time, in chunks of five: the second request's last chunk comes a tenth of its time after the end."""
+    first = Request(0.0, ((1.0, 5), (2.0, 10)), 2.0, 10, 10)
+    other = Request(0.0, ((1.1, 5), (2.1, 10)), 2.1, 10, 10)
+    found = load_metrics(Speed(LoadPoint(2, 2, 10, 10), ((first, other), (first, other))))
+    assert found.output_rate.value == pytest.approx((10 + 5 + 5 * 0.9) / 2.0)
+
+
 def test_a_server_that_does_not_keep_up_is_told() -> None:
     """Ten requests come in a second, four are served: each waits for those before it."""
     repeat = tuple(_request(0.1 * n, 0.1 * n, 0.25 * (n + 1) - 0.1 * n) for n in range(20))
