@@ -20,7 +20,6 @@ import numpy.typing as npt
 from evals.items import Items, Matched, matched, task_items
 from evals.paired import Paired, compare, margin_of, verdicts
 from evals.sequential import follow, looks, settled
-from reports.compared import reference_of
 from reports.html import Results, read_results
 
 REPEATS = 1000
@@ -130,9 +129,10 @@ def replay(results: Results) -> None:
     likelihoods = len(results.compared.likelihoods)
     stopped = {}
     for cell in results.cells:
-        reference = reference_of(cell, results.cells)
-        for task, ours in task_items(cell.trial.scores).items() if reference else ():
-            theirs = task_items(reference.scores)[task]  # type: ignore[union-attr]
+        if cell.reference is None:
+            continue
+        for task, ours in task_items(cell.trial.scores).items():
+            theirs = task_items(cell.reference.scores)[task]
             pairs = matched(ours, theirs)
             if pairs is not None:
                 level = margin_of(theirs.values, margin)

@@ -16,7 +16,7 @@ from evals.ask import ScoringFailed, ask
 from evals.pairs import Done, Pair, Scored
 
 COMPLETION = "/completion"
-WHOLE_VOCABULARY = 10_000_000  # the server gives as many as there are
+MORE_THAN_ALL = 10_000_000  # the server gives as many as there are
 BIAS = 1e5
 IN_FLIGHT = 2
 
@@ -88,8 +88,8 @@ async def _among_all(
     token is forced instead, with the log-probabilities of the whole vocabulary: megabytes, but for few tokens.
     """
     harmless = (await ask(client, "/tokenize", {"content": "a"})).get("tokens") or [0]
-    entry = await _generate(client, prompt, int(harmless[-1]), WHOLE_VOCABULARY)
-    top = _most_likely(entry, WHOLE_VOCABULARY) if entry else []
+    entry = await _generate(client, prompt, int(harmless[-1]), MORE_THAN_ALL)
+    top = _most_likely(entry, MORE_THAN_ALL) if entry else []
     found = next((value for one, value in top if one == token), None)
     if found is None:
         raise ScoringFailed(f"the server ignored n_probs: it gave no log-probability of token {token}")

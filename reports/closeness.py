@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from evals.record import Closeness, Trial
 from evals.statistics import Estimate, mean_t
-from reports.compared import reference_of
+from reports.drift import first_baseline
 from reports.metrics import CellMetrics
 
 Floats = npt.NDArray[np.float64]
@@ -69,15 +69,14 @@ def largest_kl(found: Sequence[Distance]) -> dict[str, Estimate]:
 
 
 def _of_cell(cell: CellMetrics, cells: Sequence[CellMetrics], folder: Path) -> Iterator[Distance]:
-    trial = cell.trial
-    reference = reference_of(cell, cells)
+    trial, reference = cell.trial, cell.reference
     if reference is not None:
         yield from _all("quantization", trial, _first(trial), reference, _first(reference), folder)
     if not cell.is_baseline:
         return
     again = [one for one in trial.closeness if one.repeat]
     yield from _all("another run", trial, again, trial, _first(trial), folder)
-    first = next(one.trial for one in cells if one.trial.model == trial.model and one.is_baseline)
+    first = first_baseline(cell, cells)
     if first is not trial:
         yield from _all("another engine", trial, _first(trial), first, _first(first), folder)
 

@@ -60,10 +60,9 @@ def compared(cells: Sequence[CellMetrics], relative_margin: float, error_rate: f
     flips: list[Flips] = []
     likelihoods: list[Likelihood] = []
     for cell in cells:
-        reference = reference_of(cell, cells)
-        if reference is not None:
-            flips += _flips(cell.trial, reference, relative_margin)
-            likelihoods += _likelihoods(cell.trial, reference, relative_margin)
+        if cell.reference is not None:
+            flips += _flips(cell.trial, cell.reference, relative_margin)
+            likelihoods += _likelihoods(cell.trial, cell.reference, relative_margin)
     pairs = [one.paired for one in flips]
     answers = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in pairs], error_rate)
     texts = verdicts([(one.p_different, one.p_equivalent, one.ratio.value < 1) for one in likelihoods], error_rate)
@@ -71,13 +70,6 @@ def compared(cells: Sequence[CellMetrics], relative_margin: float, error_rate: f
         tuple(replace(one, paired=replace(one.paired, verdict=v)) for one, v in zip(flips, answers, strict=True)),
         tuple(replace(one, verdict=v) for one, v in zip(likelihoods, texts, strict=True)),
     )
-
-
-def reference_of(cell: CellMetrics, cells: Sequence[CellMetrics]) -> Trial | None:
-    """The baseline that a quantized cell is held against; None for unquantized cells and where there is none."""
-    if cell.trial.unquantized:
-        return None
-    return next((one.trial for one in cells if one.is_baseline and one.trial.server == cell.trial.server), None)
 
 
 def _flips(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Flips]:

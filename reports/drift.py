@@ -37,18 +37,16 @@ def drifts(cells: Sequence[CellMetrics]) -> list[Drift]:
     """Baselines against the model's first baseline (engines), then every other cell against its own baseline."""
     found = []
     for cell in cells:
-        reference = _reference(cell, cells)
-        if reference is not None and reference is not cell:
-            one = compare(cell.trial, reference.trial)
+        reference = first_baseline(cell, cells) if cell.is_baseline else cell.baseline
+        if reference is not None and reference is not cell.trial:
+            one = compare(cell.trial, reference)
             found += [one] if one.items else []
     return sorted(found, key=lambda one: one.kind != "engine")
 
 
-def _reference(cell: CellMetrics, cells: Sequence[CellMetrics]) -> CellMetrics | None:
-    same_model = [one for one in cells if one.trial.model == cell.trial.model and one.is_baseline]
-    if cell.is_baseline:
-        return same_model[0]
-    return next((one for one in same_model if one.trial.server == cell.trial.server), None)
+def first_baseline(cell: CellMetrics, cells: Sequence[CellMetrics]) -> Trial:
+    """Of a baseline's model, the one in the first engine: the others' own arithmetic is told by it."""
+    return next(one.trial for one in cells if one.trial.model == cell.trial.model and one.is_baseline)
 
 
 def compare(trial: Trial, reference: Trial) -> Drift:

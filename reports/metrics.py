@@ -34,7 +34,7 @@ class TaskMetrics:
 class CellMetrics:
     """A cell's headline figures. `accuracy` is the mean over accuracy tasks, each counting the same.
 
-    `is_baseline`: the others with its model, engine and options are compared with this one.
+    `baseline` is the unquantized trial with its model, engine and options, which may be its own.
     """
 
     trial: Trial
@@ -43,7 +43,16 @@ class CellMetrics:
     accuracy: Estimate | None
     recovery: Estimate | None
     perplexity_ratio: Estimate | None
-    is_baseline: bool
+    baseline: Trial | None
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.trial is self.baseline
+
+    @property
+    def reference(self) -> Trial | None:
+        """What a quantized cell is held against; None for unquantized cells and where there is none."""
+        return None if self.trial.unquantized else self.baseline
 
     @property
     def busiest(self) -> LoadMetrics:
@@ -79,7 +88,7 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
         accuracy=mean_accuracy(items, references),
         recovery=_recovery(trial, baseline) if baseline else None,
         perplexity_ratio=_ratio_to(baseline, trial),
-        is_baseline=trial is baseline,
+        baseline=baseline,
     )
 
 
