@@ -43,6 +43,20 @@ class Request:
         """
         return self.sent_seconds if self.due_seconds is None else self.due_seconds
 
+    @property
+    def ttft_seconds(self) -> float:
+        """Time to the first token: its arrival − start."""
+        return self.chunks[0][0] - self.start_seconds
+
+    @property
+    def tpot_seconds(self) -> float:
+        """Time per output token after the first chunk: (end − its arrival) ÷ (output tokens − those of that chunk).
+
+        With one token in it this is MLPerf's; it means nothing for an answer of one token.
+        """
+        first_at, first_tokens = self.chunks[0]
+        return (self.end_seconds - first_at) / max(self.output_tokens - first_tokens, 1)
+
 
 @dataclass(frozen=True)
 class LoadPoint:
@@ -88,6 +102,40 @@ class Speed:
     load: LoadPoint
     repeats: tuple[tuple[Request, ...], ...]
     clients: tuple[ClientLoad, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServiceLimits:
+    """What users may be made to wait: TTFT and TPOT, each at this percentile of the requests at most so many seconds
+    (None: however long).
+    """
+
+    ttft_seconds: float | None
+    tpot_seconds: float | None
+    percentile: float
+
+
+@dataclass(frozen=True)
+class SearchRange:
+    """Where the highest load is looked for: a concurrency of closed loops or a rate (requests/s) of Poisson arrivals,
+    at least `requests` of these token counts at each.
+    """
+
+    over: Literal["concurrency", "rate"]
+    lowest: float
+    highest: float
+    requests: int
+    prompt_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """The loads that were tried, in that order, to find the highest one within the limits."""
+
+    within: SearchRange
+    limits: ServiceLimits
+    probes: tuple[Speed, ...]
 
 
 @dataclass(frozen=True)
@@ -194,6 +242,7 @@ class Trial:
     startup_seconds: float | None = None
     gates: tuple[Gate, ...] = ()
     speed: tuple[Speed, ...] = ()
+    searches: tuple[Search, ...] = ()
     memory: Memory | None = None
     scores: tuple[Score, ...] = ()
     perplexities: tuple[Perplexity, ...] = ()
@@ -228,6 +277,7 @@ def read_trial(path: Path) -> Trial:
             **raw,
             "gates": tuple(Gate(**one) for one in raw["gates"]),
             "speed": tuple(_speed(one) for one in raw["speed"]),
+            "searches": tuple(_search(one) for one in raw.get("searches", ())),
             "memory": Memory(**raw["memory"]) if raw["memory"] else None,
             "scores": tuple(Score(**_all_tuples(one)) for one in raw["scores"]),
             "perplexities": tuple(Perplexity(**_all_tuples(one)) for one in raw["perplexities"]),
@@ -242,6 +292,11 @@ def _speed(raw: Mapping[str, Any]) -> Speed:
     )
     clients = tuple(ClientLoad(**_all_tuples(one)) for one in raw.get("clients", ()))
     return Speed(LoadPoint(**raw["load"]), repeats, clients)
+
+
+def _search(raw: Mapping[str, Any]) -> Search:
+    probes = tuple(_speed(one) for one in raw["probes"])
+    return Search(SearchRange(**raw["within"]), ServiceLimits(**raw["limits"]), probes)
 
 
 def _all_tuples(raw: Mapping[str, Any]) -> dict[str, Any]:

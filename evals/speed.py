@@ -37,24 +37,29 @@ def measure_speed(
     """
     results = []
     for number, load in enumerate(loads):
-        _run(endpoint, _warm_up(load), vocabulary, seed=seed, repeat=1_000_000 + number, advance=lambda _: None)
+        run_load(endpoint, warm_up(load), vocabulary, seed=seed, repeat=1_000_000 + number)
         found = [
-            _run(endpoint, load, vocabulary, seed=seed, repeat=1000 * number + repeat, advance=advance)
+            run_load(endpoint, load, vocabulary, seed=seed, repeat=1000 * number + repeat, advance=advance)
             for repeat in range(repeats)
         ]
         results.append(Speed(load, tuple(one for one, _ in found), tuple(client for _, client in found)))
     return results
 
 
-def _warm_up(load: LoadPoint) -> LoadPoint:
+def warm_up(load: LoadPoint) -> LoadPoint:
     """A few tokens, at the load's concurrency."""
     at_once = load.concurrency or min(load.requests, WARM_UP_REQUESTS)
     return LoadPoint(at_once, at_once, load.prompt_tokens, min(load.output_tokens, WARM_UP_TOKENS))
 
 
-def _run(
-    endpoint: Endpoint, load: LoadPoint, vocabulary: Sequence[int], *, seed: int, repeat: int, advance: Advance
-) -> tuple[tuple[Request, ...], ClientLoad]:
+def run_load(
+    endpoint: Endpoint, load: LoadPoint, vocabulary: Sequence[int], *, seed: int, repeat: int,
+    advance: Advance = lambda _: None,
+) -> tuple[tuple[Request, ...], ClientLoad]:  # fmt: skip
+    """One repeat of a load: its requests as they went, and what the client saw of itself.
+
+    `seed` and `repeat` choose the prompts and arrivals. Raises LoadFailed as `measure_speed` does.
+    """
     before = prompt_prefix(endpoint)
     drawn = synthetic_prompts(vocabulary, load.requests, load.prompt_tokens - len(before), seed=seed, repeat=repeat)
     prompts = [[*before, *prompt] for prompt in drawn]

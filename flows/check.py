@@ -45,7 +45,7 @@ class Sweep:
     @property
     def max_model_len(self) -> int:
         """Positions that every engine is started with: the window, the token that is predicted, one generated."""
-        longest = max(load.prompt_tokens + load.output_tokens for load in self.plan.load)
+        longest = max(one.tokens for one in self.plan.loads)
         windows = [self.plan.window_tokens, *(one.window for one in self.plan.perplexity)]
         windows += [one.length + one.answer_tokens for one in self.plan.closeness]
         return max(*windows, longest) + 2
@@ -286,8 +286,9 @@ def _environment_problems(
 
 
 def _window_problems(parsed: PlanFile, models: Sequence[ModelFacts]) -> Iterator[Problem]:
-    windows: list[tuple[tuple[str | int, ...], int]] = [(("window_tokens",), parsed.plan.window_tokens)]
-    windows += [(("perplexity", i, "window_tokens"), one.window) for i, one in enumerate(parsed.plan.perplexity)]
+    plan = parsed.plan
+    windows: list[tuple[tuple[str | int, ...], int]] = [(("window_tokens",), plan.window_tokens)]
+    windows += [(("perplexity", i, "window_tokens"), one.window) for i, one in enumerate(plan.perplexity)]
     for where, tokens in windows:
         for model in models:
             if model.max_positions is not None and tokens + 2 > model.max_positions:
@@ -295,12 +296,12 @@ def _window_problems(parsed: PlanFile, models: Sequence[ModelFacts]) -> Iterator
                     f"a window of {tokens} tokens does not fit {model.name}, which has {model.max_positions} positions"
                 )
                 yield parsed.problem(where, what, f"use at most {model.max_positions - 2}")
-    for i, load in enumerate(parsed.plan.load):
+    places = [*(("load", i) for i in range(len(plan.load))), *(("search", i) for i in range(len(plan.search)))]
+    for place, load in zip(places, plan.loads, strict=True):
         for model in models:
-            total = load.prompt_tokens + load.output_tokens
-            if model.max_positions is not None and total > model.max_positions:
-                what = f"{total} tokens do not fit {model.name}, which has {model.max_positions} positions"
-                yield parsed.problem(("load", i), what, f"use at most {model.max_positions} together")
+            if model.max_positions is not None and load.tokens > model.max_positions:
+                what = f"{load.tokens} tokens do not fit {model.name}, which has {model.max_positions} positions"
+                yield parsed.problem(place, what, f"use at most {model.max_positions} together")
 
 
 def _cells(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from flows.cells import Cell
 from flows.check import Sweep
-from flows.plan import LoadPlan
+from flows.plan_load import LoadPlan, SearchPlan
 
 BASIS = "SmolLM2-135M on 2 cores of an x86-64 CPU with AVX2; expect to be off by a factor of two and more"
 BASE_PARAMETERS = 134_515_008
@@ -69,6 +70,7 @@ def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
     tokens += sum((one.max_tokens or 300_000) * one.window / one.stride for one in plan.perplexity)
     tokens += sum(one.count * (one.length + one.answer_tokens) for one in plan.closeness)
     start = 0.0 if cell.choice.attached else START_SECONDS.get(cell.choice.engine.name, 30.0)
+    decoding += scale * DECODE_SECONDS_PER_STEP * sum(map(_search_steps, plan.search))
     arriving = plan.repeats * sum(one.requests / one.rate_per_second for one in plan.load if one.rate_per_second)
     return start + decoding + arriving + scale * tokens / SCORED_TOKENS_PER_SECOND
 
@@ -76,6 +78,13 @@ def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
 def _steps(load: LoadPlan) -> float:
     """Decoding steps one after the other; of an open load those of its last request."""
     return load.requests / load.concurrency * load.output_tokens if load.concurrency else load.output_tokens
+
+
+def _search_steps(one: SearchPlan) -> float:
+    """Of one repeat at each load that doubling tries, and two between."""
+    loads = math.ceil(math.log2(one.highest / one.lowest)) + 3
+    at_once = math.sqrt(one.lowest * one.highest) if one.over == "concurrency" else 1.0
+    return loads * one.requests / at_once * one.output_tokens
 
 
 def _task_tokens(name: str, limit: int | None, shots: int) -> float:

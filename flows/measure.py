@@ -17,15 +17,15 @@ from engines.process import Child, ProcessFailed
 from engines.server import attach, serve
 from engines.spec import Device, Endpoint
 from evals.ask import ScoringFailed
+from evals.capacity import search_capacity
 from evals.closeness import Stage
 from evals.gates import GateFailed, golden_prompt, greedy_answer, require, sanity
-from evals.record import Closeness, Gate, LoadPoint, Memory, Speed, Trial
+from evals.record import Closeness, Gate, LoadPoint, Memory, SearchRange, ServiceLimits, Speed, Trial
 from evals.speed import LoadFailed, measure_speed
 from evals.tasks import DataError
 from evals.tokenizer import load_tokenizer
 from evals.wire import prompt_vocabulary
 from flows.cells import Cell, EngineChoice
-from flows.plan import LoadPlan
 from flows.score import Scoring, Target, repeat_closeness, score_cell
 from flows.sources import Model
 from quant.spec import Checkpoint
@@ -36,6 +36,7 @@ class Work:
     """What is measured in every cell of a sweep. `stage(name, total)` opens a progress bar and gives its advance."""
 
     loads: tuple[LoadPoint, ...]
+    searches: tuple[tuple[SearchRange, ServiceLimits], ...]
     repeats: int
     seed: int
     threads: int
@@ -91,7 +92,11 @@ def _measure(
     with _reach(cell.choice, environment, folder, device, work, target.log) as (endpoint, child):
         gates = _gates(endpoint, cell, target.model, work)
         began = time.monotonic()
-        speed, memory = _speed_and_memory(endpoint, child, folder, device.kind, work)
+        vocabulary = prompt_vocabulary(endpoint, folder)
+        speed, memory = _speed_and_memory(endpoint, child, vocabulary, device.kind, work)
+        searches = search_capacity(
+            endpoint, work.searches, vocabulary, repeats=work.repeats, seed=work.seed, stage=work.stage
+        )
         speed_seconds = time.monotonic() - began
         statistics = _statistics(endpoint)
         found = score_cell(endpoint, folder, work.scoring, target, work.stage)
@@ -107,6 +112,7 @@ def _measure(
         startup_seconds=endpoint.startup_seconds,
         gates=(*gates, *found.gates),
         speed=tuple(speed),
+        searches=tuple(searches),
         memory=memory,
         scores=found.scores,
         perplexities=found.perplexities,
@@ -156,10 +162,9 @@ def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Ga
 
 
 def _speed_and_memory(
-    endpoint: Endpoint, child: Child | None, folder: Path, kind: str, work: Work
+    endpoint: Endpoint, child: Child | None, vocabulary: Sequence[int], kind: str, work: Work
 ) -> tuple[list[Speed], Memory | None]:
     """Speed, and the memory of the server's processes; None for a server that is not ours to look into."""
-    vocabulary = prompt_vocabulary(endpoint, folder)
     advance = work.stage("speed", work.repeats * sum(load.requests for load in work.loads))
 
     def load() -> list[Speed]:
@@ -198,13 +203,3 @@ def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:
             return int(gauges[gauge]), "highest in use during the load"
     reserved = endpoint.facts.get("kv_cache_bytes")
     return (int(reserved), "set aside at start") if reserved is not None else (None, None)
-
-
-def load_points(loads: Sequence[LoadPlan]) -> tuple[LoadPoint, ...]:
-    return tuple(
-        LoadPoint(
-            one.concurrency, one.requests, one.prompt_tokens, one.output_tokens, one.rate_per_second,
-            "closed" if one.rate_per_second is None else one.arrivals or "poisson", one.gap_variation or 1.0,
-        )
-        for one in loads
-    )  # fmt: skip

@@ -12,18 +12,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from flows.part import Part, Positive
+from flows.plan_load import LoadPlan, SearchPlan, ServicePlan, SizedPlan
 
 Path_ = tuple[str | int, ...]
-Positive = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
-LEAST_OPEN_REQUESTS = 10  # fewer have no rate
-
-
-class Part(BaseModel):
-    """Base of all parts of a plan: unknown keys and loose types are errors, and nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class CalibrationPlan(Part):
@@ -84,42 +79,6 @@ class EnginePlan(Part):
     attach: AttachPlan | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     methods: list[str] | None = Field(default=None, min_length=1)
-
-
-class LoadPlan(Part):
-    """Requests with exact token counts: a closed loop, or an open load where users come whatever the server does.
-
-    `concurrency` keeps so many in flight. `rate_per_second` sends them at their own times: `arrivals` are "poisson"
-    (independent users, the default), "constant", or "gamma" with a coefficient of variation of `gap_variation` (above
-    1: bursts). Latencies of an open load count from when a request was due.
-    """
-
-    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
-    rate_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
-    arrivals: Literal["constant", "poisson", "gamma"] | None = None
-    gap_variation: Annotated[float, Field(gt=0, le=10)] | None = None
-    requests: Positive
-    prompt_tokens: Annotated[int, Field(ge=1)]
-    output_tokens: Annotated[int, Field(ge=2)]
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> LoadPlan:
-        if (self.concurrency is None) == (self.rate_per_second is None):
-            raise ValueError("a load needs `concurrency` (a closed loop) or `rate_per_second` (an open one), not both")
-        if self.rate_per_second is None and (self.arrivals or self.gap_variation):
-            raise ValueError("`arrivals` and `gap_variation` belong to a load with `rate_per_second`")
-        if (self.gap_variation is not None) != (self.arrivals == "gamma"):
-            raise ValueError("`arrivals: gamma` and `gap_variation` belong together")
-        if self.rate_per_second is not None and self.requests < LEAST_OPEN_REQUESTS:
-            raise ValueError(
-                f"requests ({self.requests}) are too few for an open load; use at least {LEAST_OPEN_REQUESTS}"
-            )
-        if self.concurrency is not None and self.requests < self.concurrency:
-            raise ValueError(
-                f"requests ({self.requests}) is less than concurrency ({self.concurrency}): "
-                f"the load would never be reached; use at least {2 * self.concurrency} requests"
-            )
-        return self
 
 
 class TaskPlan(Part):
@@ -240,12 +199,27 @@ class Plan(Part):
     methods: list[MethodPlan] = Field(min_length=1)
     engines: list[EnginePlan] = Field(min_length=1)
     load: list[LoadPlan] = Field(min_length=1)
+    service: ServicePlan | None = None
+    search: list[SearchPlan] = Field(default_factory=list)
     tasks: list[TaskPlan] = Field(min_length=1)
     accuracy: AccuracyPlan = AccuracyPlan()
     perplexity: list[PerplexityPlan] = Field(default_factory=list)
     closeness: list[ClosenessPlan] = Field(default_factory=list)
     limits: LimitsPlan = LimitsPlan()
     environments: dict[str, StandIn] = Field(default_factory=dict)
+
+    @property
+    def loads(self) -> list[SizedPlan]:
+        """All that is sent: load points, then searches."""
+        return [*self.load, *self.search]
+
+    @model_validator(mode="after")
+    def _searched(self) -> Plan:
+        if self.search and self.service is None:
+            raise ValueError(
+                "`search` looks for the load at which `service` is just kept; add `service:` with its limits"
+            )
+        return self
 
 
 @dataclass(frozen=True)

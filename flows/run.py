@@ -25,12 +25,13 @@ from evals.chat import template_of
 from evals.closeness import ClosenessSpec
 from evals.overlap import Runs, runs
 from evals.perplexity import PerplexitySpec
-from evals.record import Trial, read_trial
+from evals.record import SearchRange, ServiceLimits, Trial, read_trial
 from evals.tasks import LoadedTasks, dataset_folder, load_tasks
 from flows.cells import Cell
 from flows.check import REFERENCE_ENVIRONMENT, Sweep
 from flows.display import Display
-from flows.measure import Work, blank_trial, load_points, measure
+from flows.measure import Work, blank_trial, measure
+from flows.plan import Plan
 from flows.quantize import Job, make_job, quantize
 from flows.quantize import finished as finished_checkpoint
 from flows.score import Scoring, Target
@@ -154,6 +155,7 @@ def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[
     attached = [asdict(choice.attached)] if choice.attached else []
     measured: list[Any] = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks]
     measured += [plan.perplexity, plan.accuracy, plan.closeness, *_prompt_files(sweep)]
+    measured += [digest([asdict(part) for pair in _searches(plan) for part in pair])]
     if plan.accuracy.budget == "adaptive":
         measured += [plan.limits.equivalence_margin, comparisons(sweep)]
     described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
@@ -199,6 +201,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "repeats": sweep.plan.repeats,
         "limits": sweep.plan.limits.model_dump(),
         "accuracy": sweep.plan.accuracy.model_dump(),
+        "service": asdict(sweep.plan.service.limits) if sweep.plan.service else None,
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
         "command": f"bitfrontier sweep {sweep.file}",
         "plan": sweep.file.read_text(encoding="utf-8"),
@@ -305,9 +308,13 @@ def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display) -> Work:
         data_root=data_root(plan.data, sweep.base), budget=budget,
     )  # fmt: skip
     return Work(
-        loads=load_points(plan.load), repeats=plan.repeats, seed=plan.seed, threads=plan.threads,
-        max_model_len=sweep.max_model_len, scoring=scoring, stage=display.stage,
+        loads=tuple(one.point for one in plan.load), searches=_searches(plan), repeats=plan.repeats, seed=plan.seed,
+        threads=plan.threads, max_model_len=sweep.max_model_len, scoring=scoring, stage=display.stage,
     )  # fmt: skip
+
+
+def _searches(plan: Plan) -> tuple[tuple[SearchRange, ServiceLimits], ...]:
+    return tuple((one.range, plan.service.limits) for one in plan.search) if plan.service else ()
 
 
 def load_sweep_tasks(sweep: Sweep) -> LoadedTasks:

@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from evals.record import Trial
 from evals.statistics import Estimate
 from reports.anchored import anchored
+from reports.capacity import Capacity, Served, Waiting, capacities, served
 from reports.crossover import crossings, fastest
 from reports.drift import drifts
 from reports.html import Results, gib, interval, milliseconds, task_columns
@@ -50,6 +51,8 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"but {caveat}", markup=False, highlight=False)
     for title, name, text in answer.best:
         console.print(f"{title}: {name}, {text}", markup=False, highlight=False)
+    for one in capacities(results.cells):
+        console.print(f"{one.name}: {one.text}", markup=False, highlight=False)
 
 
 def as_data(results: Results) -> dict[str, Any]:
@@ -67,6 +70,8 @@ def as_data(results: Results) -> dict[str, Any]:
         "sweep": {name: results.about[name] for name in ABOUT},
         "columns": task_columns(results.cells),
         "cells": rows,
+        "served": [_served(one) for one in served(results.cells, results.service)],
+        "capacities": [_capacity(one) for one in capacities(results.cells)],
         "fastest": [asdict(one) for one in fastest(results.allowed)],
         "crossings": [asdict(one) for one in crossings(results.allowed)],
         "drift": [asdict(one) for one in drifts(results.cells)],
@@ -105,6 +110,32 @@ def _load(one: LoadMetrics) -> dict[str, Any]:
         "latency_seconds": asdict(one.latency),
         "warnings": list(one.warnings),
     }
+
+
+def _served(one: Served) -> dict[str, Any]:
+    return {"name": one.name, "limits": asdict(one.limits), **_waiting(one.waiting)}
+
+
+def _capacity(one: Capacity) -> dict[str, Any]:
+    plain = {"within": asdict(one.within), "limits": asdict(one.limits), "at": _waiting(one.at) if one.at else None}
+    return {
+        "name": one.name,
+        "model": one.model,
+        "kept": one.kept,
+        "broken": one.broken,
+        "unclear": list(one.unclear),
+    } | plain
+
+
+def _waiting(one: Waiting) -> dict[str, Any]:
+    """Seconds at the limits' percentile, the share of good requests, good requests per second."""
+    figures = {
+        "ttft_seconds": one.ttft,
+        "tpot_seconds": one.tpot,
+        "good_share": one.good,
+        "goodput_per_second": one.goodput,
+    }
+    return {**_load(one.load), **{name: asdict(value) for name, value in figures.items()}}
 
 
 def _provenance(trial: Trial) -> dict[str, Any]:

@@ -13,9 +13,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from evals.record import Trial, read_trial
+from evals.record import ServiceLimits, Trial, read_trial
 from evals.statistics import Estimate
 from reports.anchored import anchored
+from reports.capacity import capacities, served
 from reports.checks import distrust
 from reports.closeness import Distance, distances, largest_kl
 from reports.compared import Compared, compared
@@ -54,6 +55,12 @@ class Results:
     @property
     def limits(self) -> Limits:
         return Limits(**self.about["limits"])
+
+    @property
+    def service(self) -> ServiceLimits | None:
+        """What the plan promises users, if it does."""
+        promised = self.about.get("service")
+        return ServiceLimits(**promised) if promised else None
 
 
 def read_results(folder: Path) -> Results:
@@ -125,10 +132,13 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         "number": number,
         "spread": spread,
         "figure": figure,
+        "promise": promise,
+        "ms_interval": milliseconds_interval,
     }
     verdicts = {one.cell.trial.key: one for one in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
     return environment.get_template("report.html").render(
+        served=served(results.cells, results.service), capacities=capacities(results.cells),
         fastest=fastest(results.allowed), crossings=crossings(results.allowed),
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
         figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
@@ -156,6 +166,17 @@ def gib(value: float | None) -> str:
 
 def milliseconds(value: float) -> str:
     return f"{1000 * value:.0f}" if math.isfinite(value) else "–"
+
+
+def milliseconds_interval(one: Estimate) -> str:
+    return f"{milliseconds(one.value)} [{milliseconds(one.low)}, {milliseconds(one.high)}]"
+
+
+def promise(limits: ServiceLimits) -> str:
+    """`p99 of TTFT ≤ 500 ms, of TPOT ≤ 30 ms`."""
+    pairs = (("TTFT", limits.ttft_seconds), ("TPOT", limits.tpot_seconds))
+    told = [f"{name} ≤ {1000 * seconds:g} ms" for name, seconds in pairs if seconds is not None]
+    return f"p{limits.percentile:g} of " + ", of ".join(told)
 
 
 def nats(value: float | None) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.record import ClientLoad, LoadPoint, Request, Speed
+from evals.service import keeps_up
 from evals.statistics import Estimate, mean_t, percentile_interval
 
 PERCENTS = (50, 95, 99)
-BACKLOG_SHARE = 0.1
 LATE_SECONDS = 0.005
 LATE_SHARE = 0.1
 BUSY_SHARE = 0.9
@@ -50,8 +50,8 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     requests = [request for repeat in speed.repeats for request in repeat]
     rates = [_rates(repeat, speed.load.concurrency) for repeat in speed.repeats]
     latency = Latency(
-        ttft=_percentiles([_ttft(one) for one in requests]),
-        tpot=_percentiles([_tpot(one) for one in requests if one.output_tokens > 1]),
+        ttft=_percentiles([one.ttft_seconds for one in requests]),
+        tpot=_percentiles([one.tpot_seconds for one in requests if one.output_tokens > 1]),
         itl=_percentiles([gap for one in requests for gap in _gaps(one)]),
         e2e=_percentiles([one.end_seconds - one.start_seconds for one in requests]),
     )
@@ -93,15 +93,6 @@ def _tokens_by(request: Request, end: float) -> float:
     return tokens + (more - tokens) * (end - before) / (after - before)
 
 
-def _ttft(request: Request) -> float:
-    return request.chunks[0][0] - request.start_seconds
-
-
-def _tpot(request: Request) -> float:
-    first_at, first_tokens = request.chunks[0]
-    return (request.end_seconds - first_at) / max(request.output_tokens - first_tokens, 1)
-
-
 def _gaps(request: Request) -> list[float]:
     pairs = zip(request.chunks, request.chunks[1:], strict=False)
     return [(later - earlier) / (after - before) for (earlier, before), (later, after) in pairs]
@@ -112,27 +103,10 @@ def _percentiles(values: Sequence[float]) -> tuple[Estimate, ...]:
 
 
 def _backlogs(speed: Speed) -> list[str]:
-    """An open load that the server cannot serve: latencies then say how long the load was, not how fast the server is.
-
-    Over the second half of the arrivals, the requests in flight grew by more than a tenth of those that were due.
-    """
-    if speed.load.concurrency is not None:
+    """An open load that the server cannot serve: latencies tell how long the load was, not how fast the server is."""
+    if keeps_up(speed):
         return []
-    grown = [_growth(repeat) for repeat in speed.repeats]
-    if any(more > BACKLOG_SHARE * due for more, due in grown):
-        return ["the server does not keep up with this rate: its backlog grows, and latencies with it"]
-    return []
-
-
-def _growth(repeat: Sequence[Request]) -> tuple[int, int]:
-    """(requests in flight at the last arrival − at the middle one, arrivals between)."""
-    starts = sorted(one.start_seconds for one in repeat)
-    middle, last = starts[len(starts) // 2], starts[-1]
-
-    def in_flight(at: float) -> int:
-        return sum(one.start_seconds <= at < one.end_seconds for one in repeat)
-
-    return in_flight(last) - in_flight(middle), sum(middle < at <= last for at in starts)
+    return ["the server does not keep up with this rate: its backlog grows, and latencies with it"]
 
 
 def _cached(requests: Sequence[Request]) -> list[str]:

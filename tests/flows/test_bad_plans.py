@@ -57,6 +57,13 @@ def _existing(checkpoint: str) -> Callable[[Plan], None]:
     return _add("methods", {"method": "existing", "parameters": {"checkpoint": checkpoint}})
 
 
+def _service_and_search(search: Plan) -> Callable[[Plan], None]:
+    def change(plan: Plan) -> None:
+        plan["service"], plan["search"] = {"ttft_ms": 500}, [search]
+
+    return change
+
+
 CHECKPOINTS: dict[str, dict[str, Any]] = {
     "gptq": {"vocab_size": 8, "quantization_config": {"quant_method": "gptq", "bits": 4}},
     "words": {"vocab_size": 9, "quantization_config": {"quant_method": "gptq", "bits": 4}},
@@ -119,6 +126,12 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "arrivals of a closed loop": (_set("load", 0, "arrivals", value="poisson"), "`arrivals` and `gap_variation` belong to a load with `rate_per_second`", "change the value as said"),
     "bursts without gamma": (_set("load", 0, value={"rate_per_second": 2, "gap_variation": 2.0, "requests": 20, "prompt_tokens": 8, "output_tokens": 4}), "`arrivals: gamma` and `gap_variation` belong together", "change the value as said"),
     "too few arrivals": (_set("load", 0, value={"rate_per_second": 2, "requests": 4, "prompt_tokens": 8, "output_tokens": 4}), "requests (4) are too few for an open load; use at least 10", "change the value as said"),
+    "a search without limits": (_set("search", value=[{"over": "concurrency", "highest": 8, "requests": 40, "prompt_tokens": 8, "output_tokens": 4}]), "`search` looks for the load at which `service` is just kept; add `service:` with its limits", "change the value as said"),
+    "a service without limits": (_set("service", value={"percentile": 90}), "a service needs `ttft_ms`, `tpot_ms` or a `preset`", "change the value as said"),
+    "an unknown preset": (_set("service", value={"preset": "gpt-9"}), "no preset is called 'gpt-9'; there are llama-3.1-8b, llama-3.1-8b-interactive", "change the value as said"),
+    "a search that begins above its end": (_set("search", value=[{"over": "rate", "lowest": 9, "highest": 8, "requests": 40, "prompt_tokens": 8, "output_tokens": 4}]), "lowest (9) is over highest (8)", "change the value as said"),
+    "half a user": (_set("search", value=[{"over": "concurrency", "lowest": 1.5, "highest": 8, "requests": 40, "prompt_tokens": 8, "output_tokens": 4}]), "a concurrency is a whole number: `lowest` and `highest` must be", "change the value as said"),
+    "a search that does not fit": (_service_and_search({"over": "rate", "highest": 8, "requests": 40, "prompt_tokens": 8, "output_tokens": 400000}), "400008 tokens do not fit tiny, which has 4096 positions", "use at most 4096 together"),
     "fewer requests than concurrency": (_set("load", 0, "concurrency", value=8), "requests (2) is less than concurrency (8)", "change the value as said"),
     "one output token": (_set("load", 0, "output_tokens", value=1), "output_tokens: input should be greater than or equal to 2", "change the value"),
     "load over the model's positions": (_set("load", 0, "prompt_tokens", value=5000), "do not fit tiny, which has 4096 positions", "use at most 4096"),

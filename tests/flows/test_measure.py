@@ -9,8 +9,8 @@ from engines.process import ProcessFailed
 from evals.record import LoadPoint
 from flows.cells import EngineChoice
 from flows.estimate import _steps
-from flows.measure import _reach, load_points
-from flows.plan import LoadPlan
+from flows.measure import _reach
+from flows.plan_load import LoadPlan
 from tests.engines.fake import CPU, fake_engine
 
 
@@ -30,7 +30,7 @@ def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
         LoadPlan(rate_per_second=2, **counts),
         LoadPlan(rate_per_second=0.5, arrivals="gamma", gap_variation=2.0, **counts),
     ]
-    closed, poisson, bursts = load_points(plans)
+    closed, poisson, bursts = (one.point for one in plans)
     assert closed == LoadPoint(4, 20, 8, 4)
     assert poisson == LoadPoint(None, 20, 8, 4, 2.0, "poisson", 1.0)
     assert (bursts.arrivals, bursts.gap_variation) == ("gamma", 2.0)

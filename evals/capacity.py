@@ -1,0 +1,89 @@
+"""The highest load that a server takes within limits: found by doubling and halving, each load told apart by its own
+interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from engines.spec import Endpoint
+from evals.closeness import Stage
+from evals.record import LoadPoint, Search, SearchRange, ServiceLimits, Speed
+from evals.service import Kept, kept
+from evals.speed import run_load, warm_up
+
+NARROW = 1.15  # a load that is kept and one that is not, so near to each other, end the search
+MORE_THAN_CONCURRENT = 3  # requests for each place in a closed loop, at least
+FIRST_DRAW = 2_000_000  # of prompts: far from those of the load points
+Run = Callable[[LoadPoint, int], Speed]
+
+
+def search_capacity(
+    endpoint: Endpoint, searches: Sequence[tuple[SearchRange, ServiceLimits]], vocabulary: Sequence[int], *,
+    repeats: int, seed: int, stage: Stage,
+) -> list[Search]:  # fmt: skip
+    """Every search on one server. Raises LoadFailed as `measure_speed` does."""
+    drawn = iter(range(FIRST_DRAW, 2 * FIRST_DRAW))
+
+    def run(load: LoadPoint, repeat: int) -> Speed:
+        if repeat == 0:
+            run_load(endpoint, warm_up(load), vocabulary, seed=seed, repeat=next(drawn))
+        advance = stage(f"capacity, {load.label}", load.requests)
+        requests, client = run_load(endpoint, load, vocabulary, seed=seed, repeat=next(drawn), advance=advance)
+        return Speed(load, (requests,), (client,))
+
+    return [search(within, limits, run, repeats) for within, limits in searches]
+
+
+def search(within: SearchRange, limits: ServiceLimits, run: Run, repeats: int) -> Search:
+    """Try loads until the highest one within the limits is bracketed. `run` is one repeat of a load."""
+    told: dict[float, Kept] = {}
+    probes = []
+    while (level := next_level(within, told)) is not None:
+        speed = _told_apart(load_at(within, level), limits, run, repeats)
+        told[level] = kept(speed, limits)
+        probes.append(speed)
+    return Search(within, limits, tuple(probes))
+
+
+def _told_apart(load: LoadPoint, limits: ServiceLimits, run: Run, repeats: int) -> Speed:
+    """As many repeats as it takes to tell on which side of the limits the load is."""
+    speed = run(load, 0)
+    for repeat in range(1, repeats):
+        if kept(speed, limits) != "unclear":
+            break
+        more = run(load, repeat)
+        speed = Speed(load, (*speed.repeats, *more.repeats), (*speed.clients, *more.clients))
+    return speed
+
+
+def next_level(within: SearchRange, told: Mapping[float, Kept]) -> float | None:
+    """Twice the highest that was kept, or what lies (geometrically) between it and the lowest that was not; None at the
+    end.
+    """
+    if not told:
+        return within.lowest
+    above = min((level for level, said in told.items() if said != "kept"), default=math.inf)
+    below = max((level for level, said in told.items() if said == "kept" and level < above), default=None)
+    if below is None or below >= within.highest:
+        return None
+    if above == math.inf:
+        return min(2 * below, within.highest)
+    if above <= NARROW * below:
+        return None
+    middle = _rounded(within, math.sqrt(below * above))
+    return middle if below < middle < above else None
+
+
+def _rounded(within: SearchRange, level: float) -> float:
+    return float(round(level)) if within.over == "concurrency" else float(f"{level:.3g}")
+
+
+def load_at(within: SearchRange, level: float) -> LoadPoint:
+    """The load of a search at one concurrency or rate."""
+    counts = within.prompt_tokens, within.output_tokens
+    if within.over == "rate":
+        return LoadPoint(None, within.requests, *counts, level, "poisson")
+    concurrency = int(level)
+    return LoadPoint(concurrency, max(within.requests, MORE_THAN_CONCURRENT * concurrency), *counts)

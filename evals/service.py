@@ -1,0 +1,60 @@
+"""Whether a load is served as users are promised: limits on TTFT and TPOT at a percentile of the requests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from evals.record import Request, ServiceLimits, Speed
+from evals.statistics import percentile_interval
+
+Kept = Literal["kept", "broken", "unclear"]
+BACKLOG_SHARE = 0.1
+
+
+def kept(speed: Speed, limits: ServiceLimits) -> Kept:
+    """By the 95 % interval of the percentile over the requests of all repeats (order statistics): "kept" where it lies
+    within every limit, "broken" where it lies beyond one or the server does not keep up, else "unclear".
+    """
+    requests = [request for repeat in speed.repeats for request in repeat]
+    sides = [
+        _side([one.ttft_seconds for one in requests], limits.ttft_seconds, limits.percentile),
+        _side([one.tpot_seconds for one in requests], limits.tpot_seconds, limits.percentile),
+    ]
+    if "broken" in sides or not keeps_up(speed):
+        return "broken"
+    return "unclear" if "unclear" in sides else "kept"
+
+
+def _side(seconds: Sequence[float], most: float | None, percentile: float) -> Kept:
+    if most is None:
+        return "kept"
+    found = percentile_interval(seconds, percentile)
+    return "kept" if found.high <= most else "broken" if found.low > most else "unclear"
+
+
+def is_good(request: Request, limits: ServiceLimits) -> bool:
+    """Whether this one request waited no longer than any limit: what goodput counts."""
+    pairs = ((request.ttft_seconds, limits.ttft_seconds), (request.tpot_seconds, limits.tpot_seconds))
+    return all(most is None or seconds <= most for seconds, most in pairs)
+
+
+def keeps_up(speed: Speed) -> bool:
+    """False for an open load whose backlog grows: over the second half of the arrivals, in any repeat, the requests in
+    flight grew by more than a tenth of those that were due.
+    """
+    if speed.load.concurrency is not None:
+        return True
+    grown = [_growth(repeat) for repeat in speed.repeats]
+    return all(more <= BACKLOG_SHARE * due for more, due in grown)
+
+
+def _growth(repeat: Sequence[Request]) -> tuple[int, int]:
+    """(requests in flight at the last arrival − at the middle one, arrivals between)."""
+    starts = sorted(one.start_seconds for one in repeat)
+    middle, last = starts[len(starts) // 2], starts[-1]
+
+    def in_flight(at: float) -> int:
+        return sum(one.start_seconds <= at < one.end_seconds for one in repeat)
+
+    return in_flight(last) - in_flight(middle), sum(middle < at <= last for at in starts)

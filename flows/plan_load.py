@@ -1,0 +1,130 @@
+"""The parts of a plan that say under which load, and within which limits, a cell serves."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from evals.record import LoadPoint, SearchRange, ServiceLimits
+from flows.part import Part, Positive
+
+LEAST_OPEN_REQUESTS = 10  # fewer have no rate
+PRESETS = Path(__file__).resolve().parent.parent / "configs" / "service.yaml"
+
+
+class SizedPlan(Part):
+    """Requests of exact token counts."""
+
+    requests: Positive
+    prompt_tokens: Positive
+    output_tokens: Annotated[int, Field(ge=2)]
+
+    @property
+    def tokens(self) -> int:
+        """Of one request, prompt and answer."""
+        return self.prompt_tokens + self.output_tokens
+
+
+class LoadPlan(SizedPlan):
+    """Requests with exact token counts: a closed loop, or an open load where users come whatever the server does.
+
+    `concurrency` keeps so many in flight. `rate_per_second` sends them at their own times: `arrivals` are "poisson"
+    (independent users, the default), "constant", or "gamma" with a coefficient of variation of `gap_variation` (above
+    1: bursts). Latencies of an open load count from when a request was due.
+    """
+
+    concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
+    rate_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
+    arrivals: Literal["constant", "poisson", "gamma"] | None = None
+    gap_variation: Annotated[float, Field(gt=0, le=10)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> LoadPlan:
+        if (self.concurrency is None) == (self.rate_per_second is None):
+            raise ValueError("a load needs `concurrency` (a closed loop) or `rate_per_second` (an open one), not both")
+        if self.rate_per_second is None and (self.arrivals or self.gap_variation):
+            raise ValueError("`arrivals` and `gap_variation` belong to a load with `rate_per_second`")
+        if (self.gap_variation is not None) != (self.arrivals == "gamma"):
+            raise ValueError("`arrivals: gamma` and `gap_variation` belong together")
+        if self.rate_per_second is not None and self.requests < LEAST_OPEN_REQUESTS:
+            raise ValueError(
+                f"requests ({self.requests}) are too few for an open load; use at least {LEAST_OPEN_REQUESTS}"
+            )
+        if self.concurrency is not None and self.requests < self.concurrency:
+            raise ValueError(
+                f"requests ({self.requests}) is less than concurrency ({self.concurrency}): "
+                f"the load would never be reached; use at least {2 * self.concurrency} requests"
+            )
+        return self
+
+    @property
+    def point(self) -> LoadPoint:
+        arrivals = "closed" if self.rate_per_second is None else self.arrivals or "poisson"
+        counts = self.requests, self.prompt_tokens, self.output_tokens
+        return LoadPoint(self.concurrency, *counts, self.rate_per_second, arrivals, self.gap_variation or 1.0)
+
+
+@cache
+def presets() -> dict[str, dict[str, Any]]:
+    """Limits that others promise, by name."""
+    found: dict[str, dict[str, Any]] = yaml.safe_load(PRESETS.read_text(encoding="utf-8"))
+    return found
+
+
+class ServicePlan(Part):
+    """What users may be made to wait: TTFT and TPOT in milliseconds, at a percentile of the requests.
+
+    `preset` takes them from configs/service.yaml (MLPerf's); what is given beside it counts instead.
+    """
+
+    preset: str | None = None
+    ttft_ms: Annotated[float, Field(gt=0)] | None = None
+    tpot_ms: Annotated[float, Field(gt=0)] | None = None
+    percentile: Annotated[float, Field(ge=50, lt=100)] | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> ServicePlan:
+        if self.preset is not None and self.preset not in presets():
+            raise ValueError(f"no preset is called '{self.preset}'; there are {', '.join(presets())}")
+        if self.preset is None and self.ttft_ms is None and self.tpot_ms is None:
+            raise ValueError("a service needs `ttft_ms`, `tpot_ms` or a `preset`")
+        return self
+
+    @property
+    def limits(self) -> ServiceLimits:
+        known = presets()[self.preset] if self.preset else {}
+        ttft_ms, tpot_ms = self.ttft_ms or known.get("ttft_ms"), self.tpot_ms or known.get("tpot_ms")
+        percentile = self.percentile or known.get("percentile", 99.0)
+        return ServiceLimits(ttft_ms and ttft_ms / 1000, tpot_ms and tpot_ms / 1000, float(percentile))
+
+
+class SearchPlan(SizedPlan):
+    """Looks for the highest load between `lowest` and `highest` at which the plan's `service` is kept.
+
+    `over: concurrency` (users who each wait for their answer) or `over: rate` (independent users, requests per
+    second). Each load gets at least `requests`, and is repeated, at most `repeats` times, until its percentile is
+    surely within the limits or surely beyond. To be surely within takes at least 368 requests for the 99th percentile,
+    72 for the 95th, 36 for the 90th.
+    """
+
+    over: Literal["concurrency", "rate"]
+    lowest: Annotated[float, Field(gt=0)] = 1.0
+    highest: Annotated[float, Field(gt=0, le=1024)]
+    requests: Annotated[int, Field(ge=LEAST_OPEN_REQUESTS)]
+
+    @model_validator(mode="after")
+    def _a_range(self) -> SearchPlan:
+        if self.lowest > self.highest:
+            raise ValueError(f"lowest ({self.lowest:g}) is over highest ({self.highest:g})")
+        if self.over == "concurrency" and not (self.lowest.is_integer() and self.highest.is_integer()):
+            raise ValueError("a concurrency is a whole number: `lowest` and `highest` must be")
+        return self
+
+    @property
+    def range(self) -> SearchRange:
+        counts = self.requests, self.prompt_tokens, self.output_tokens
+        return SearchRange(self.over, self.lowest, self.highest, *counts)
