@@ -143,8 +143,9 @@ class Memory:
     """Bytes, each from a named source; None where nothing tells.
 
     `weights_bytes` and `kv_cache_bytes` as the engine reports them (`kv_source` says whether that is what was used
-    or what was set aside). `loaded_bytes` and `peak_bytes` are measured from outside, by PSS of the process tree on
-    a CPU and by NVML per process on a GPU (`source`): after loading, and the highest while the load ran.
+    or what was set aside), `kv_bytes_per_token` as `kv_token_source` says. `loaded_bytes` and `peak_bytes` are measured
+    from outside, by PSS of the process tree on a CPU and by NVML per process on a GPU (`source`): after loading, and
+    the highest while the load ran.
     """
 
     source: str
@@ -153,6 +154,8 @@ class Memory:
     weights_bytes: int | None
     kv_cache_bytes: int | None
     kv_source: str | None
+    kv_bytes_per_token: float | None = None
+    kv_token_source: str | None = None
 
 
 @dataclass(frozen=True)

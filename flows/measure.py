@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.environment import Environment
+from engines.kv import kv_bytes_per_token
 from engines.memory import sample, watch
 from engines.metrics import read_gauges, read_statistics
 from engines.process import Child, ProcessFailed
@@ -94,6 +95,7 @@ def _measure(
         began = time.monotonic()
         vocabulary = prompt_vocabulary(endpoint, folder)
         speed, memory = _speed_and_memory(endpoint, child, vocabulary, device.kind, work)
+        memory = memory and _with_kv(memory, endpoint, cell, folder)
         searches = search_capacity(
             endpoint, work.searches, vocabulary, repeats=work.repeats, seed=work.seed, stage=work.stage
         )
@@ -186,6 +188,12 @@ def _speed_and_memory(
         kv_cache_bytes=kv_bytes,
         kv_source=kv_source,
     )
+
+
+def _with_kv(memory: Memory, endpoint: Endpoint, cell: Cell, folder: Path) -> Memory:
+    """What one token takes of the KV cache, where engine or configuration tell."""
+    found = kv_bytes_per_token(endpoint.facts, cell.choice.options, folder)
+    return memory if found is None else replace(memory, kv_bytes_per_token=found[0], kv_token_source=found[1])
 
 
 def _statistics(endpoint: Endpoint) -> dict[str, float]:

@@ -163,6 +163,15 @@ class LimitsPlan(Part):
     equivalence_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.01
 
 
+class MemoryPlan(Part):
+    """For which memories (GiB; the device's own by default) and contexts (tokens of a user; the plan's window by
+    default) the report says how many users fit.
+    """
+
+    device_gib: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
+    context_tokens: list[Positive] = Field(default_factory=list)
+
+
 class StandIn(Part):
     """What replaces an environment: an interpreter or a container image that has its packages.
 
@@ -206,6 +215,7 @@ class Plan(Part):
     perplexity: list[PerplexityPlan] = Field(default_factory=list)
     closeness: list[ClosenessPlan] = Field(default_factory=list)
     limits: LimitsPlan = LimitsPlan()
+    memory: MemoryPlan = MemoryPlan()
     environments: dict[str, StandIn] = Field(default_factory=dict)
 
     @property

@@ -202,12 +202,19 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "limits": sweep.plan.limits.model_dump(),
         "accuracy": sweep.plan.accuracy.model_dump(),
         "service": asdict(sweep.plan.service.limits) if sweep.plan.service else None,
+        "memory": _asked_memory(sweep),
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
         "command": f"bitfrontier sweep {sweep.file}",
         "plan": sweep.file.read_text(encoding="utf-8"),
         "versions": versions(),
         "trials": [row.file.name for row in prepared.rows],
     }
+
+
+def _asked_memory(sweep: Sweep) -> dict[str, list[int]]:
+    plan = sweep.plan.memory
+    budgets = [round(one * 1024**3) for one in plan.device_gib] or [sweep.device.memory_bytes]
+    return {"budgets_bytes": budgets, "context_tokens": plan.context_tokens or [sweep.plan.window_tokens]}
 
 
 def versions() -> dict[str, str]:

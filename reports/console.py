@@ -17,6 +17,7 @@ from reports.crossover import crossings, fastest
 from reports.drift import drifts
 from reports.html import Results, gib, interval, milliseconds, task_columns
 from reports.loads import LoadMetrics
+from reports.memory import footprints
 from reports.metrics import CellMetrics
 from reports.seeds import spreads
 
@@ -72,6 +73,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "cells": rows,
         "served": [_served(one) for one in served(results.cells, results.service)],
         "capacities": [_capacity(one) for one in capacities(results.cells)],
+        "footprints": [asdict(one) for one in footprints(results.cells, results.about.get("memory"))],
         "fastest": [asdict(one) for one in fastest(results.allowed)],
         "crossings": [asdict(one) for one in crossings(results.allowed)],
         "drift": [asdict(one) for one in drifts(results.cells)],

@@ -24,6 +24,7 @@ from reports.crossover import crossings, fastest
 from reports.decide import BARRED, Answer, Judged, Limits, balance, decide, judge, point_to_scored
 from reports.drift import drifts
 from reports.figures import draw, oriented, plots, save
+from reports.memory import footprints
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
 from reports.pareto import frontier, surely_dominated
 from reports.seeds import spreads
@@ -126,6 +127,7 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
     )  # fmt: skip
     environment.filters |= {
         "gib": gib,
+        "kib": kib,
         "interval": interval,
         "ms": milliseconds,
         "nats": nats,
@@ -138,6 +140,7 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
     verdicts = {one.cell.trial.key: one for one in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
     return environment.get_template("report.html").render(
+        footprints=footprints(results.cells, results.about.get("memory")),
         served=served(results.cells, results.service), capacities=capacities(results.cells),
         fastest=fastest(results.allowed), crossings=crossings(results.allowed),
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
@@ -162,6 +165,10 @@ def find_task(cell: CellMetrics, column: tuple[str, str]) -> TaskMetrics | None:
 
 def gib(value: float | None) -> str:
     return "–" if value is None else f"{value / GIB:.2f}"
+
+
+def kib(value: float) -> str:
+    return f"{value / 1024:.1f}"
 
 
 def milliseconds(value: float) -> str:

@@ -1,0 +1,48 @@
+"""How many bytes of KV cache one token takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+DTYPE_BYTES = {
+    "float32": 4, "f32": 4, "float16": 2, "f16": 2, "bfloat16": 2, "bf16": 2,
+    "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1,
+}  # fmt: skip
+OTHER_CACHES = ("kv_lora_rank", "num_kv_shared_layers", "ssm_cfg", "mamba_d_state", "linear_num_key_heads")
+
+
+def kv_bytes_per_token(
+    facts: Mapping[str, str | int | float], options: Mapping[str, Any], folder: Path
+) -> tuple[float, str] | None:
+    """Bytes and where they are from: what the engine set aside ÷ the tokens that it says fit there, else the model's
+    configuration in `folder`, for types that are stored without scales. None where neither tells.
+    """
+    if "kv_cache_bytes" in facts and "kv_cache_tokens" in facts:
+        return float(facts["kv_cache_bytes"]) / float(facts["kv_cache_tokens"]), "told by the engine"
+    asked = str(options.get("kv_cache_dtype", "auto"))
+    each = DTYPE_BYTES.get(str(facts.get("dtype")) if asked == "auto" else asked)
+    file = folder / "config.json"
+    if each is None or not file.exists():
+        return None
+    numbers = numbers_per_token(json.loads(file.read_text(encoding="utf-8")))
+    return None if numbers is None else (float(numbers * each), "by the model's configuration")
+
+
+def numbers_per_token(config: Mapping[str, Any]) -> int | None:
+    """2 × layers × key-value heads × head size, where every layer keeps a key and a value of every token (Ainslie and
+    others, GQA, 2023); None where some layers do not.
+    """
+    config = config.get("text_config", config)
+    kinds = set(config.get("layer_types") or ())
+    if any(config.get(name) for name in OTHER_CACHES) or kinds - {"full_attention"}:
+        return None
+    if config.get("sliding_window") and config.get("use_sliding_window", True):
+        return None
+    layers, heads = config.get("num_hidden_layers"), config.get("num_attention_heads")
+    if not layers or not heads:
+        return None
+    size = config.get("head_dim") or config["hidden_size"] // heads
+    return int(2 * layers * (config.get("num_key_value_heads") or heads) * size)
