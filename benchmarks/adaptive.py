@@ -3,15 +3,16 @@
 First simulated checkpoints, 1,000 a line, that are no worse than their baseline, lose just the margin of equivalence,
 or lose more, go through the budget: how many are decided, wrongly or rightly, and by how many items. Both sides read
 the same scores of four choices, each with its own noise, so that answers flip where the best two are close. Then, for
-each RUN (a run folder whose plan had `budget: full`), the budget is replayed on its items in their asking order: the
-verdicts against those of all items, and how many items were needed, those of the baselines, which are always scored in
-full, among them.
+each RUN (a run folder whose plan had `budget: full`), the budget is replayed on its items in their asking order and in
+20 others: the verdicts against those of all items, and how many items were needed, without and with those of the
+baselines, which are always scored in full.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from reports.html import Results, read_results
 REPEATS = 1000
 ERROR_RATE = 0.05
 RELATIVE_MARGIN = 0.01
+ORDERS = 20
 TRUTH_ITEMS = 1_000_000  # by which the true difference of a case is told
 
 
@@ -122,40 +124,78 @@ def simulate(case: Case) -> str:
     )
 
 
+Key = tuple[str, str]  # cell and task
+Sides = tuple[Items, Items]  # a candidate's and its baseline's
+
+
 def replay(results: Results) -> None:
-    """One row for each comparison of a full run, and the items in all."""
-    margin, error_rate = results.limits.equivalence_margin, results.about["accuracy"]["error_rate"]
+    """A table of a full run's comparisons and what the budget makes of them, in the plan's order; then others'."""
+    error_rate = results.about["accuracy"]["error_rate"]
     whole = {(one.name, one.task): one.paired for one in results.compared.flips}
-    likelihoods = len(results.compared.likelihoods)
-    stopped = {}
-    for cell in results.cells:
-        if cell.reference is None:
-            continue
-        for task, ours in task_items(cell.trial.scores).items():
-            theirs = task_items(cell.reference.scores)[task]
-            pairs = matched(ours, theirs)
-            if pairs is not None:
-                level = margin_of(theirs.values, margin)
-                stopped[cell.trial.name, task] = run(pairs, level, error_rate, len(whole))
-    early = dict(zip(stopped, verdicts([verdict(one) for one in stopped.values()], error_rate), strict=True))
-    late = dict(zip(whole, verdicts([verdict(one) for one in whole.values()], error_rate), strict=True))
-    print(
-        f"{len(whole)} comparisons ({likelihoods} of perplexities left out), error rate {error_rate:g} for all of them"
-    )
-    print(f"{'cell':<36}{'task':<16}{'all items':>14}{'adaptive':>14}{'items':>7}{'of':>7}")
+    late = said(whole, error_rate)
+    sides = dict(both_sides(results))
+    print(f"{len(whole)} comparisons of questions, error rate {error_rate:g} for all of them")
+    print(f"{'cell':<40}{'task':<26}{'all items':>14}{'adaptive':>14}{'items':>7}{'of':>7}")
+    stopped = stop(sides, results, None)
+    early = said(stopped, error_rate)
     for key, one in stopped.items():
-        print(f"{key[0]:<36}{key[1]:<16}{late[key]:>14}{early[key]:>14}{one.items:>7}{one.drawn:>7}")
+        print(f"{key[0]:<40}{key[1]:<26}{late[key]:>14}{early[key]:>14}{one.items:>7}{one.drawn:>7}")
     baselines = sum(
         one.drawn for cell in results.cells if cell.is_baseline for one in task_items(cell.trial.scores).values()
     )
-    items, drawn = sum(one.items for one in stopped.values()), sum(one.drawn for one in stopped.values())
-    same_verdicts = sum(early[key] == late[key] for key in stopped)
-    print(f"same verdicts: {same_verdicts} of {len(stopped)}")
-    for what, some, all_ in (
-        ("of quantized cells", items, drawn),
-        ("of all cells", items + baselines, drawn + baselines),
-    ):
-        print(f"items {what}: {some} of {all_} ({some / all_:.0%})")
+    print(told("in the plan's order", stopped, early, late, baselines))
+    others = [stop(sides, results, np.random.default_rng(order)) for order in range(ORDERS)]
+    for order, found in enumerate(others):
+        print(told(f"in random order {order + 1}", found, said(found, error_rate), late, baselines), flush=True)
+    shares = [sum(one.items for one in found.values()) / sum(one.drawn for one in found.values()) for found in others]
+    same = [sum(said(found, error_rate)[key] == late[key] for key in late) for found in others]
+    print(
+        f"over {ORDERS} orders: {np.median(shares):.1%} of the quantized cells' items ({min(shares):.1%} to "
+        f"{max(shares):.1%}); {sum(same)} of {ORDERS * len(late)} verdicts are those of all items"
+    )
+
+
+def both_sides(results: Results) -> Iterator[tuple[Key, Sides]]:
+    for cell in results.cells:
+        if cell.reference is not None:
+            theirs = task_items(cell.reference.scores)
+            for task, ours in task_items(cell.trial.scores).items():
+                yield (cell.trial.name, task), (ours, theirs[task])
+
+
+def stop(sides: Mapping[Key, Sides], results: Results, generator: np.random.Generator | None) -> dict[Key, Paired]:
+    """Each comparison where the budget stops; with a `generator`, the items come in an order of its own."""
+    error_rate, margin = results.about["accuracy"]["error_rate"], results.limits.equivalence_margin
+    found = {}
+    for key, (ours, theirs) in sides.items():
+        pairs = matched(ours, theirs if generator is None else shuffled(theirs, generator))
+        if pairs is not None:
+            found[key] = run(pairs, margin_of(theirs.values, margin), error_rate, len(sides))
+    return found
+
+
+def shuffled(items: Items, generator: np.random.Generator) -> Items:
+    """The same items in another random order."""
+    order = generator.permutation(len(items.keys))
+    columns = ("keys", "values", "clusters", "choices", "leads")
+    kept = {name: tuple(getattr(items, name)[place] for place in order) for name in columns if getattr(items, name)}
+    return replace(items, **kept)
+
+
+def said(found: Mapping[Key, Paired], error_rate: float) -> dict[Key, str]:
+    return dict(zip(found, verdicts([verdict(one) for one in found.values()], error_rate), strict=True))
+
+
+def told(
+    order: str, found: Mapping[Key, Paired], early: Mapping[Key, str], late: Mapping[Key, str], baselines: int
+) -> str:
+    items, drawn = sum(one.items for one in found.values()), sum(one.drawn for one in found.values())
+    same = sum(early[key] == late[key] for key in early)
+    return (
+        f"{order}: {same} of {len(early)} verdicts are the same; items of quantized cells {items} of {drawn} "
+        f"({items / drawn:.1%}), of all cells {items + baselines} of {drawn + baselines} "
+        f"({(items + baselines) / (drawn + baselines):.1%})"
+    )
 
 
 def main() -> None:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from evals.transport import Answer, Client
 
@@ -20,7 +27,22 @@ async def _read_request(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
     return head, await reader.readexactly(size)
 
 
-def _exchange(respond: Respond, times: int = 1, timeout_seconds: float = 5.0) -> tuple[list[Answer], int]:
+def _reply(answer: bytes, *, close: bool = False) -> Respond:
+    """Read a request, write these bytes, and close the connection or keep it."""
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _read_request(reader)
+        writer.write(answer)
+        await writer.drain()
+        if close:
+            writer.close()
+
+    return respond
+
+
+def _exchange(
+    respond: Respond, times: int = 1, timeout_seconds: float = 5.0, tls: ssl.SSLContext | None = None
+) -> tuple[list[Answer], int]:
     """Answers to `times` requests one after the other, and how many connections they took."""
     connections = 0
 
@@ -34,9 +56,9 @@ def _exchange(respond: Respond, times: int = 1, timeout_seconds: float = 5.0) ->
             writer.close()
 
     async def run() -> list[Answer]:
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        async with Client(f"http://127.0.0.1:{port}/base/", {"Authorization": "Bearer k"}, timeout_seconds) as client:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/base/"
+        async with Client(url, {"Authorization": "Bearer k"}, timeout_seconds) as client:
             found = [await client.post(client.request("/path", b"{}")) for _ in range(times)]
         server.close()
         return found
@@ -68,23 +90,18 @@ def test_a_chunked_answer_is_kept_read_by_read_and_the_connection_used_again() -
 
 
 def test_a_server_that_closes_gets_a_new_connection() -> None:
-    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
-        await writer.drain()
-        writer.close()
-
-    answers, connections = _exchange(respond, times=2)
+    closing = _reply(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", close=True)
+    answers, connections = _exchange(closing, times=2)
     assert [(one.body, one.error) for one in answers] == [(b"ok", None)] * 2
     assert connections == 2
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
     """The server says nothing of closing, and closes when the next request is on its way."""
+    keep = _reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
     async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await keep(reader, writer)
         await reader.read(1)
         writer.close()
 
@@ -94,56 +111,59 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
 
 
 def test_a_server_that_always_closes_is_an_error() -> None:
-    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _read_request(reader)
-        writer.close()
-
-    ((answer,), connections) = _exchange(respond)
+    ((answer,), connections) = _exchange(_reply(b"", close=True))
     assert answer.error == "the server closed the connection before it answered"
     assert connections == 1
 
 
 def test_an_answer_may_end_with_the_connection() -> None:
-    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\n\r\nall of it")
-        await writer.drain()
-        writer.close()
-
-    ((answer,), _) = _exchange(respond)
+    ((answer,), _) = _exchange(_reply(b"HTTP/1.1 200 OK\r\n\r\nall of it", close=True))
     assert (answer.body, answer.error) == (b"all of it", None)
 
 
 def test_an_answer_that_breaks_off_is_an_error() -> None:
-    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _read_request(reader)
-        writer.write(CHUNKED + b"3\r\none\r\n")
-        await writer.drain()
-        writer.close()
-
-    ((answer,), _) = _exchange(respond)
+    ((answer,), _) = _exchange(_reply(CHUNKED + b"3\r\none\r\n", close=True))
     assert (answer.status, answer.body, answer.error) == (200, b"one", CUT)
 
 
 def test_what_is_not_http_is_an_error() -> None:
-    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _read_request(reader)
-        writer.write(b"220 mail\r\n\r\n")
-        await asyncio.sleep(0.05)
-        writer.close()
-
-    ((answer,), _) = _exchange(respond)
+    ((answer,), _) = _exchange(_reply(b"220 mail\r\n\r\n"))
     assert answer.error is not None
     assert answer.error.startswith("the answer is not HTTP: ")
 
 
 def test_errors_of_the_server_keep_their_status_and_text() -> None:
-    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _read_request(reader)
-        writer.write(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nlate")
-
-    ((answer,), _) = _exchange(respond)
+    ((answer,), _) = _exchange(_reply(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nlate"))
     assert (answer.status, answer.body, answer.error) == (503, b"late", None)
+
+
+def _certificate(folder: Path) -> Path:
+    """A certificate of 127.0.0.1 that vouches for itself, with its key, in one file."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+    signed = made.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "certificate.pem").write_bytes(private + signed.public_bytes(pem))
+    return folder / "certificate.pem"
+
+
+def test_servers_with_a_certificate_that_is_trusted_are_asked_by_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = _certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    reply = _reply(CHUNKED + b"3\r\none\r\n0\r\n\r\n")
+    ((strange,), _) = _exchange(reply, tls=context)
+    assert strange.error is not None
+    assert strange.error.startswith("SSLCertVerificationError")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    answers, connections = _exchange(reply, times=2, tls=context)
+    assert [(one.status, one.body, one.error) for one in answers] == [(200, b"one", None)] * 2
+    assert connections == 1
 
 
 def test_silence_is_given_up() -> None:
