@@ -20,6 +20,7 @@ from engines.process import ROOT
 from engines.spec import Endpoint
 from evals.record import LoadPoint
 from evals.speed import measure_speed
+from evals.workload import Prompts
 
 PAIRS = 5
 LOADS = ((64, 256, 0.01), (32, 128, 0.0))  # concurrency, requests, seconds a token
@@ -30,7 +31,7 @@ def ours(endpoint: Endpoint, concurrency: int, requests: int) -> float:
     """Tokens per CPU-second of this process."""
     load = LoadPoint(concurrency, requests, PROMPT_TOKENS, OUTPUT_TOKENS)
     used = time.process_time()
-    measure_speed(endpoint, [load], range(10, 1000), repeats=1, seed=0)
+    measure_speed(endpoint, [load], Prompts(range(10, 1000)), repeats=1, seed=0)
     return requests * OUTPUT_TOKENS / (time.process_time() - used)
 
 

@@ -21,6 +21,7 @@ from benchmarks.schedule_server import Schedule
 from engines.spec import Dialect, Endpoint
 from evals.record import LoadPoint
 from evals.speed import measure_speed
+from evals.workload import Prompts
 from reports.loads import LoadMetrics, load_metrics
 
 DIALECT = Dialect(prompt_logprobs="none", chunk_tokens="usage", metrics=None)
@@ -51,7 +52,7 @@ def lateness(endpoint: Endpoint) -> tuple[float, float, float]:
 
 
 def measured(endpoint: Endpoint, load: LoadPoint) -> LoadMetrics:
-    return load_metrics(measure_speed(endpoint, [load], range(10, 1000), repeats=2, seed=0)[0])
+    return load_metrics(measure_speed(endpoint, [load], Prompts(range(10, 1000)), repeats=2, seed=0)[0])
 
 
 def close(concurrency: int, chunk_tokens: int) -> bool:
@@ -79,7 +80,7 @@ def stalls(rate_per_second: float) -> bool:
     schedule = Schedule(0.05, 0.005, 1, stall_after_seconds=3.0, stall_seconds=STALL_SECONDS)
     load = LoadPoint(None, 200, 20, 10, rate_per_second, "poisson")
     with scheduled(schedule) as endpoint:
-        speed = measure_speed(endpoint, [load], range(10, 1000), repeats=1, seed=0)[0]
+        speed = measure_speed(endpoint, [load], Prompts(range(10, 1000)), repeats=1, seed=0)[0]
     found = load_metrics(speed)
     print(
         f"open load, {rate_per_second:g} requests/s, a stall of {STALL_SECONDS:g} s: TTFT p50 "

@@ -44,8 +44,8 @@ def speed_table(file: str) -> str:
         if row["status"] != "ok":
             lines.append(f"| {row['cell']} | {row['status']}: {row['reason'].splitlines()[0]} | | | | |")
             continue
-        speed, accuracy = _shown(row["output_tokens_per_second"]), _shown(row["mean_accuracy"], 100)
-        peak, ratio = f"{row['peak_memory_bytes'] / 1024**3:.2f}", _shown(row["perplexity_ratio"])
+        speed, accuracy = shown(row["output_tokens_per_second"]), shown(row["mean_accuracy"], 100)
+        peak, ratio = f"{row['peak_memory_bytes'] / 1024**3:.2f}", shown(row["perplexity_ratio"])
         lines.append(f"| {row['cell']} | {row['verdict']} | {speed} | {peak} | {accuracy} | {ratio} |")
     return "\n".join(lines)
 
@@ -63,12 +63,12 @@ def results_table(file: str) -> str:
             lines.append(f"| {row['cell']} ({row['status']}: {reason}) |" + " |" * (len(columns) + 1))
             continue
         tasks = {(one["task"], one["metric"]): one for one in row["tasks"]}
-        cells = [_shown(tasks.get(column), 100 if column[1] == "accuracy" else 1) for column in columns]
-        lines.append(f"| {row['cell']} | " + " | ".join(cells) + f" | {_shown(row['perplexity_ratio'])} |")
+        cells = [shown(tasks.get(column), 100 if column[1] == "accuracy" else 1) for column in columns]
+        lines.append(f"| {row['cell']} | " + " | ".join(cells) + f" | {shown(row['perplexity_ratio'])} |")
     return "\n".join(lines)
 
 
-def _shown(one: dict[str, float] | None, scale: float = 1) -> str:
+def shown(one: dict[str, float] | None, scale: float = 1) -> str:
     if one is None:
         return "–"
     value, low, high = (scale * one[name] for name in ("value", "low", "high"))
@@ -90,22 +90,22 @@ def frontier_table(file: str) -> str:
             continue
         made = row["checkpoint"]
         types = ", ".join(f"{count} {name}" for name, count in sorted(made["tensor_types"].items()))
-        rates = (_shown(row["single_output_tokens_per_second"]), _shown(row["output_tokens_per_second"]))
+        rates = (shown(row["single_output_tokens_per_second"]), shown(row["output_tokens_per_second"]))
         latency = f"{1000 * row['ttft_p50_seconds']:.0f} | {1000 * row['tpot_p50_seconds']:.0f}"
         lines.append(
             f"| {row['cell']} | {row['verdict']} | {rates[0]} | {rates[1]} | {latency} "
             f"| {row['peak_memory_bytes'] / 1024**3:.2f} | {made['bits_per_weight']:.2f} | {types} "
-            f"| {_shown(row['perplexity_ratio'])} | {_shown(row['mean_accuracy'], 100)} |"
+            f"| {shown(row['perplexity_ratio'])} | {shown(row['mean_accuracy'], 100)} |"
         )
     return "\n".join(lines)
 
 
-def _read(file: str) -> dict[str, Any]:
+def read(file: str) -> dict[str, Any]:
     data: dict[str, Any] = json.loads((ROOT / file).read_text(encoding="utf-8"))
     return data
 
 
-def _markdown(heads: Sequence[str], texts: int, rows: Iterable[Sequence[object]]) -> str:
+def markdown(heads: Sequence[str], texts: int, rows: Iterable[Sequence[object]]) -> str:
     """A table whose first `texts` columns are words and the others numbers."""
     rule = "|" + "---|" * texts + "---:|" * (len(heads) - texts)
     return "\n".join(["| " + " | ".join(heads) + " |", rule, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
@@ -117,9 +117,9 @@ def drift_table(file: str) -> str:
     rows = [
         (*(one[name] for name in ("name", "reference", "kind", "items", "changed")), f"{one['mean_nats']:.2g}",
          f"{one['worst_nats']:.2g}")
-        for one in _read(file)["drift"]
+        for one in read(file)["drift"]
     ]  # fmt: skip
-    return _markdown(heads, 3, rows)
+    return markdown(heads, 3, rows)
 
 
 def flips_table(file: str) -> str:
@@ -128,20 +128,20 @@ def flips_table(file: str) -> str:
         "cell", "task", "verdict", "questions", "right → wrong", "wrong → right", "difference, points",
         "more questions",
     ]  # fmt: skip
-    return _markdown(heads, 3, [_flips(row, row["paired"]) for row in _read(file)["flips"]])
+    return markdown(heads, 3, [_flips(row, row["paired"]) for row in read(file)["flips"]])
 
 
 def _flips(row: dict[str, Any], one: dict[str, Any]) -> list[object]:
     more = one["more_items"] if one["verdict"] == "inconclusive" else ""
     items = f"{one['items']} of {one['drawn']}" if row.get("adaptive") else one["items"]
-    difference = _shown(one["difference"], 100)
+    difference = shown(one["difference"], 100)
     return [row["name"], row["task"], one["verdict"], items, one["lost"], one["gained"], difference, more]
 
 
 def closeness_table(file: str) -> str:
     """How close predictions are to the baseline's, noise first, of a run's `--json` output."""
     heads = ["cell", "against", "of", "text", "over", "KL, nats", "same token, %", "words in common", "same answers"]
-    return _markdown(heads, 5, map(_closeness, _read(file)["closeness"]))
+    return markdown(heads, 5, map(_closeness, read(file)["closeness"]))
 
 
 def _closeness(one: dict[str, Any]) -> list[object]:
@@ -154,20 +154,20 @@ def _closeness(one: dict[str, Any]) -> list[object]:
 
 def perplexities_table(file: str) -> str:
     """Each perplexity in each engine, how far the farthest is from the first, of a run's `--json` output."""
-    data = _read(file)
+    data = read(file)
     cells = [row for row in data["cells"] if row["status"] == "ok"]
     rows = []
     for column in map(tuple, data["columns"]):
         found = [one["value"] for row in cells for one in row["tasks"] if (one["task"], one["metric"]) == column]
         worst = max(abs(value / found[0] - 1) for value in found)
         rows.append([*column, *(f"{value:.4f}" for value in found), f"{worst:.3%}"])
-    return _markdown(["text", "convention", *(row["cell"].split(" · ")[1] for row in cells), "farthest"], 2, rows)
+    return markdown(["text", "convention", *(row["cell"].split(" · ")[1] for row in cells), "farthest"], 2, rows)
 
 
 def likelihoods_table(file: str) -> str:
     """Perplexity ratios with verdicts, of a run's `--json` output."""
-    rows = [(one["name"], one["text"], one["verdict"], _shown(one["ratio"])) for one in _read(file)["likelihoods"]]
-    return _markdown(["cell", "text", "verdict", "ratio"], 3, rows)
+    rows = [(one["name"], one["text"], one["verdict"], shown(one["ratio"])) for one in read(file)["likelihoods"]]
+    return markdown(["cell", "text", "verdict", "ratio"], 3, rows)
 
 
 def tools_table(file: str) -> str:
@@ -186,9 +186,9 @@ def tools_table(file: str) -> str:
         loss = next(one for one in tasks if one["metric"].startswith("perplexity"))
         bits = f"{made['linear_bits_per_weight']:.2f}" if made["linear_bits_per_weight"] else "16"
         tool = _tool(row["cell"], made["versions"]) if made["linear_bits_per_weight"] else ""
-        ratio = _shown(row["perplexity_ratio"])
+        ratio = shown(row["perplexity_ratio"])
         lines.append(
-            f"| {row['cell']} | {tool} | {_shown(loss)} | {ratio} "
+            f"| {row['cell']} | {tool} | {shown(loss)} | {ratio} "
             f"| {made['seconds']['total']:.0f} | {made['bytes'] / 1e6:.0f} | {bits} |"
         )
     return "\n".join(lines)

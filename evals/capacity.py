@@ -12,6 +12,7 @@ from evals.closeness import Stage
 from evals.record import LoadPoint, Search, SearchRange, ServiceLimits, Speed
 from evals.service import Kept, kept
 from evals.speed import run_load, warm_up
+from evals.workload import Prompts
 
 NARROW = 1.15  # a load that is kept and one that is not, so near to each other, end the search
 MORE_THAN_CONCURRENT = 3  # requests for each place in a closed loop, at least
@@ -20,7 +21,7 @@ Run = Callable[[LoadPoint, int], Speed]
 
 
 def search_capacity(
-    endpoint: Endpoint, searches: Sequence[tuple[SearchRange, ServiceLimits]], vocabulary: Sequence[int], *,
+    endpoint: Endpoint, searches: Sequence[tuple[SearchRange, ServiceLimits]], prompts: Prompts, *,
     repeats: int, seed: int, stage: Stage,
 ) -> list[Search]:  # fmt: skip
     """Every search on one server. Raises LoadFailed as `measure_speed` does."""
@@ -28,9 +29,9 @@ def search_capacity(
 
     def run(load: LoadPoint, repeat: int) -> Speed:
         if repeat == 0:
-            run_load(endpoint, warm_up(load), vocabulary, seed=seed, repeat=next(drawn))
+            run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=next(drawn))
         advance = stage(f"capacity, {load.label}", load.requests)
-        requests, client = run_load(endpoint, load, vocabulary, seed=seed, repeat=next(drawn), advance=advance)
+        requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=next(drawn), advance=advance)
         return Speed(load, (requests,), (client,))
 
     return [search(within, limits, run, repeats) for within, limits in searches]

@@ -27,19 +27,23 @@ class Exchange:
 
 
 async def closed_loop(
-    client: Client, requests: Sequence[bytes], concurrency: int, advance: Advance
+    client: Client, conversations: Sequence[Sequence[bytes]], concurrency: int, advance: Advance
 ) -> tuple[list[Exchange], ClientLoad]:
-    """Keep `concurrency` requests in flight: each worker sends its next request when the last one ended."""
-    waiting: Iterator[tuple[int, bytes]] = iter(enumerate(requests))
-    found: dict[int, Exchange] = {}
+    """Keep `concurrency` requests in flight: each worker sends its next request when the last one ended, those of a
+    conversation one after the other. The exchanges are in the order of the conversations.
+    """
+    waiting: Iterator[tuple[int, Sequence[bytes]]] = iter(enumerate(conversations))
+    found: dict[int, list[Exchange]] = {}
 
     async def worker() -> None:
-        for number, request in waiting:
-            found[number] = await _ask(client, request)
-            advance(1)
+        for number, conversation in waiting:
+            found[number] = []
+            for request in conversation:
+                found[number].append(await _ask(client, request))
+                advance(1)
 
     watched = await _watched([worker() for _ in range(concurrency)])
-    return [found[number] for number in range(len(requests))], watched
+    return [one for number in range(len(conversations)) for one in found[number]], watched
 
 
 async def open_load(

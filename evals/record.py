@@ -62,6 +62,11 @@ class Request:
 class LoadPoint:
     """`requests` requests with exact token counts.
 
+    `workload` names where they are from. The first `shared_tokens` of every prompt are the same in all requests and
+    repeats, as a system prompt is. With more than one of `turns`, a request is one turn of a conversation, and its
+    prompt holds all before it; `prompt_tokens` are the first turn's. `prompts` names the file of the user's own, of
+    which `prompt_tokens` is the most.
+
     A closed loop keeps `concurrency` of them in flight. An open load (`concurrency` is None) sends them at
     `rate_per_second` whatever the server does, with gaps that are `arrivals` ("constant", "poisson", or "gamma" with a
     coefficient of variation of `gap_variation`; 1 is poisson).
@@ -74,12 +79,29 @@ class LoadPoint:
     rate_per_second: float | None = None
     arrivals: Arrivals = "closed"
     gap_variation: float = 1.0
+    workload: str = ""
+    shared_tokens: int = 0
+    turns: int = 1
+    prompts: str = ""
 
     @property
     def label(self) -> str:
+        name = f"{self.workload or self.prompts}: " if self.workload or self.prompts else ""
         if self.concurrency is not None:
-            return f"concurrency {self.concurrency}"
-        return f"{self.rate_per_second:g} requests/s, {self.arrivals}"
+            return f"{name}concurrency {self.concurrency}"
+        return f"{name}{self.rate_per_second:g} requests/s, {self.arrivals}"
+
+    @property
+    def longest_tokens(self) -> int:
+        """Prompt and answer of the last turn."""
+        return self.shared_tokens + self.turns * (self.prompt_tokens - self.shared_tokens + self.output_tokens)
+
+    @property
+    def known_share(self) -> float:
+        """Of the prompts' tokens, those that a prefix cache may know from other requests of this load."""
+        own, turns = self.prompt_tokens - self.shared_tokens, range(self.turns)
+        known = sum(self.shared_tokens + turn * (own + self.output_tokens) for turn in turns)
+        return known / (known + self.turns * own)
 
 
 @dataclass(frozen=True)

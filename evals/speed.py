@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import httpx
 import uvloop
@@ -16,7 +17,7 @@ from evals.record import ClientLoad, LoadPoint, Request, Speed
 from evals.stream import Stream, StreamBroken, read_stream
 from evals.transport import Client
 from evals.wire import completion_body, completion_path, prompt_prefix
-from evals.workload import synthetic_prompts
+from evals.workload import Ask, Conversation, Prompts
 
 REQUEST_TIMEOUT_SECONDS = 600.0
 WARM_UP_TOKENS = 4
@@ -28,7 +29,7 @@ class LoadFailed(Exception):
 
 
 def measure_speed(
-    endpoint: Endpoint, loads: Sequence[LoadPoint], vocabulary: Sequence[int], *, repeats: int, seed: int,
+    endpoint: Endpoint, loads: Sequence[LoadPoint], prompts: Prompts, *, repeats: int, seed: int,
     advance: Advance = lambda _: None,
 ) -> list[Speed]:  # fmt: skip
     """Run every load point `repeats` times, after a warm-up with prompts of its own.
@@ -37,9 +38,9 @@ def measure_speed(
     """
     results = []
     for number, load in enumerate(loads):
-        run_load(endpoint, warm_up(load), vocabulary, seed=seed, repeat=1_000_000 + number)
+        run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=1_000_000 + number)
         found = [
-            run_load(endpoint, load, vocabulary, seed=seed, repeat=1000 * number + repeat, advance=advance)
+            run_load(endpoint, load, prompts, seed=seed, repeat=1000 * number + repeat, advance=advance)
             for repeat in range(repeats)
         ]
         results.append(Speed(load, tuple(one for one, _ in found), tuple(client for _, client in found)))
@@ -53,22 +54,21 @@ def warm_up(load: LoadPoint) -> LoadPoint:
 
 
 def run_load(
-    endpoint: Endpoint, load: LoadPoint, vocabulary: Sequence[int], *, seed: int, repeat: int,
+    endpoint: Endpoint, load: LoadPoint, prompts: Prompts, *, seed: int, repeat: int,
     advance: Advance = lambda _: None,
 ) -> tuple[tuple[Request, ...], ClientLoad]:  # fmt: skip
     """One repeat of a load: its requests as they went, and what the client saw of itself.
 
     `seed` and `repeat` choose the prompts and arrivals. Raises LoadFailed as `measure_speed` does.
     """
-    before = prompt_prefix(endpoint)
-    drawn = synthetic_prompts(vocabulary, load.requests, load.prompt_tokens - len(before), seed=seed, repeat=repeat)
-    prompts = [[*before, *prompt] for prompt in drawn]
+    drawn = replace(prompts, before=prompt_prefix(endpoint)).draw(load, seed=seed, repeat=repeat)
     _flush(endpoint)
     due = None if load.concurrency is not None else due_seconds(load, seed=seed, repeat=repeat)
-    requests, client = uvloop.run(_send(endpoint, load, prompts, due, advance))
-    for request in requests:
-        _check(request, load)
-    return requests, client
+    requests, client = uvloop.run(_send(endpoint, load, drawn, due, advance))
+    asked = [ask for conversation in drawn for ask in conversation]
+    for request, ask in zip(requests, asked, strict=True):
+        _check(request, ask, load)
+    return tuple(sorted(requests, key=lambda request: request.sent_seconds)), client
 
 
 def _flush(endpoint: Endpoint) -> None:
@@ -84,14 +84,14 @@ def _flush(endpoint: Endpoint) -> None:
         raise LoadFailed(f"the prefix cache could not be emptied: {said}")
 
 
-def _check(request: Request, load: LoadPoint) -> None:
+def _check(request: Request, ask: Ask, load: LoadPoint) -> None:
     if request.error:
         raise LoadFailed(f"a request at {load.label} failed: {request.error}")
-    counts = (request.prompt_tokens, request.output_tokens)
-    if counts != (load.prompt_tokens, load.output_tokens):
+    counts, wanted = (request.prompt_tokens, request.output_tokens), (len(ask.prompt), ask.output_tokens)
+    if counts != wanted:
         raise LoadFailed(
-            f"the server counted {counts[0]} prompt and {counts[1]} output tokens where {load.prompt_tokens} and "
-            f"{load.output_tokens} were asked for"
+            f"the server counted {counts[0]} prompt and {counts[1]} output tokens where {wanted[0]} and "
+            f"{wanted[1]} were asked for"
         )
     if not request.chunks or request.chunks[-1][1] != request.output_tokens:
         seen = request.chunks[-1][1] if request.chunks else 0
@@ -102,19 +102,23 @@ def _check(request: Request, load: LoadPoint) -> None:
 
 
 async def _send(
-    endpoint: Endpoint, load: LoadPoint, prompts: Sequence[list[int]], due: Sequence[float] | None, advance: Advance
-) -> tuple[tuple[Request, ...], ClientLoad]:
+    endpoint: Endpoint, load: LoadPoint, drawn: Sequence[Conversation], due: Sequence[float] | None, advance: Advance
+) -> tuple[list[Request], ClientLoad]:
     path = completion_path(endpoint.dialect, stream=True)
     async with Client(endpoint.url, endpoint.headers, REQUEST_TIMEOUT_SECONDS) as client:
-        bodies = [completion_body(endpoint, one, load.output_tokens, ignore_eos=True, stream=True) for one in prompts]
-        requests = [client.request(path, json.dumps(body).encode()) for body in bodies]
+
+        def request(ask: Ask) -> bytes:
+            body = completion_body(endpoint, ask.prompt, ask.output_tokens, ignore_eos=True, stream=True)
+            return client.request(path, json.dumps(body).encode())
+
+        made = [[request(ask) for ask in conversation] for conversation in drawn]
         origin = time.perf_counter()
         if due is None:
-            exchanges, watched = await closed_loop(client, requests, load.concurrency or 1, advance)
+            exchanges, watched = await closed_loop(client, made, load.concurrency or 1, advance)
         else:
-            exchanges, watched = await open_load(client, requests, due, origin, advance)
-    found = [_read(endpoint, one, None if due is None else due[number], origin) for number, one in enumerate(exchanges)]
-    return tuple(sorted(found, key=lambda request: request.sent_seconds)), watched
+            exchanges, watched = await open_load(client, [one for (one,) in made], due, origin, advance)
+    dues = [None] * len(exchanges) if due is None else due
+    return [_read(endpoint, one, at, origin) for one, at in zip(exchanges, dues, strict=True)], watched
 
 
 def _read(endpoint: Endpoint, exchange: Exchange, due: float | None, origin: float) -> Request:

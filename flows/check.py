@@ -20,6 +20,7 @@ from flows.check_engines import baseline_problems, choose_engines, takes, unsupp
 from flows.check_parameters import fill
 from flows.check_stored import stored_problems
 from flows.plan import ClosenessPlan, Plan, PlanError, PlanFile, Problem, suggestion
+from flows.plan_load import LoadPlan
 from flows.sources import ModelFacts, SourceError, calibration_file, look_up_model
 from flows.stored import find_stored
 from quant.registry import Method, methods
@@ -53,6 +54,10 @@ class Sweep:
     def prompts_file(self, one: ClosenessPlan) -> Path | None:
         """The JSONL file of the user's own prompts; None for WikiText-2."""
         return None if one.prompts == WIKITEXT else (self.base / one.prompts).resolve()
+
+    def load_prompts(self, one: LoadPlan) -> Path:
+        """The JSONL file of a load's own prompts."""
+        return (self.base / (one.prompts or "")).resolve()
 
     def stand_in(self, environment: str) -> dict[str, Any] | None:
         given = self.plan.environments.get(environment)
@@ -247,14 +252,15 @@ def _wants_wikitext(plan: Plan) -> list[str]:
 
 
 def _prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
-    for index, one in enumerate(parsed.plan.closeness):
-        if one.prompts == WIKITEXT:
-            continue
+    closeness = [("closeness", i, one.prompts) for i, one in enumerate(parsed.plan.closeness)]
+    loads = [("load", i, one.prompts) for i, one in enumerate(parsed.plan.load) if one.prompts]
+    for part, index, name in (*(one for one in closeness if one[2] != WIKITEXT), *loads):
         try:
-            read_prompts((base / one.prompts).resolve())
+            read_prompts((base / name).resolve())
         except DataError as error:
-            fix = 'give `wikitext2`, or a JSONL file with a "prompt" on each line'
-            yield parsed.problem(("closeness", index, "prompts"), str(error), fix)
+            either = "`wikitext2`, or " if part == "closeness" else ""
+            fix = f'give {either}a JSONL file with a "prompt" on each line'
+            yield parsed.problem((part, index, "prompts"), str(error), fix)
 
 
 def _calibration_problems(parsed: PlanFile, base: Path, quantizations: Sequence[Quantization]) -> Iterator[Problem]:

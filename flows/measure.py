@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from evals.gates import GateFailed, golden_prompt, greedy_answer, require, sanit
 from evals.record import Closeness, Gate, LoadPoint, Memory, SearchRange, ServiceLimits, Speed, Trial
 from evals.speed import LoadFailed, measure_speed
 from evals.tasks import DataError
+from evals.texts import read_prompts
 from evals.tokenizer import load_tokenizer
 from evals.wire import prompt_vocabulary
+from evals.workload import Prompts
 from flows.cells import Cell, EngineChoice
 from flows.score import Scoring, Target, repeat_closeness, score_cell
 from flows.sources import Model
@@ -34,7 +36,9 @@ from quant.spec import Checkpoint
 
 @dataclass(frozen=True)
 class Work:
-    """What is measured in every cell of a sweep. `stage(name, total)` opens a progress bar and gives its advance."""
+    """What is measured in every cell of a sweep. `stage(name, total)` opens a progress bar and gives its advance;
+    `own_prompts` are the user's files by the names that loads have for them.
+    """
 
     loads: tuple[LoadPoint, ...]
     searches: tuple[tuple[SearchRange, ServiceLimits], ...]
@@ -44,6 +48,7 @@ class Work:
     max_model_len: int
     scoring: Scoring
     stage: Stage
+    own_prompts: Mapping[str, Path]
 
 
 def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, provenance: dict[str, Any]) -> Trial:
@@ -93,11 +98,11 @@ def _measure(
     with _reach(cell.choice, environment, folder, device, work, target.log) as (endpoint, child):
         gates = _gates(endpoint, cell, target.model, work)
         began = time.monotonic()
-        vocabulary = prompt_vocabulary(endpoint, folder)
-        speed, memory = _speed_and_memory(endpoint, child, vocabulary, device.kind, work)
+        prompts = _prompts(endpoint, folder, work)
+        speed, memory = _speed_and_memory(endpoint, child, prompts, device.kind, work)
         memory = memory and _with_kv(memory, endpoint, cell, folder)
         searches = search_capacity(
-            endpoint, work.searches, vocabulary, repeats=work.repeats, seed=work.seed, stage=work.stage
+            endpoint, work.searches, prompts, repeats=work.repeats, seed=work.seed, stage=work.stage
         )
         speed_seconds = time.monotonic() - began
         statistics = _statistics(endpoint)
@@ -163,14 +168,21 @@ def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Ga
     return tuple(gates)
 
 
+def _prompts(endpoint: Endpoint, folder: Path, work: Work) -> Prompts:
+    """What loads are made of, in the ids of the served checkpoint."""
+    tokenizer = load_tokenizer(folder)
+    own = {name: [tokenizer.encode(text).ids for text in read_prompts(file)] for name, file in work.own_prompts.items()}
+    return Prompts(prompt_vocabulary(endpoint, folder), own=own)
+
+
 def _speed_and_memory(
-    endpoint: Endpoint, child: Child | None, vocabulary: Sequence[int], kind: str, work: Work
+    endpoint: Endpoint, child: Child | None, prompts: Prompts, kind: str, work: Work
 ) -> tuple[list[Speed], Memory | None]:
     """Speed, and the memory of the server's processes; None for a server that is not ours to look into."""
     advance = work.stage("speed", work.repeats * sum(load.requests for load in work.loads))
 
     def load() -> list[Speed]:
-        return measure_speed(endpoint, work.loads, vocabulary, repeats=work.repeats, seed=work.seed, advance=advance)
+        return measure_speed(endpoint, work.loads, prompts, repeats=work.repeats, seed=work.seed, advance=advance)
 
     if child is None:
         return load(), None

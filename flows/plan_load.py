@@ -13,7 +13,7 @@ from evals.record import LoadPoint, SearchRange, ServiceLimits
 from flows.part import Part, Positive
 
 LEAST_OPEN_REQUESTS = 10  # fewer have no rate
-PRESETS = Path(__file__).resolve().parent.parent / "configs" / "service.yaml"
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 class SizedPlan(Part):
@@ -25,8 +25,15 @@ class SizedPlan(Part):
 
     @property
     def tokens(self) -> int:
-        """Of one request, prompt and answer."""
+        """Of the longest request, prompt and answer."""
         return self.prompt_tokens + self.output_tokens
+
+
+@cache
+def workloads() -> dict[str, dict[str, Any]]:
+    """What configs/workloads/ holds, by name."""
+    files = sorted((CONFIGS / "workloads").glob("*.yaml"))
+    return {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
 
 
 class LoadPlan(SizedPlan):
@@ -35,12 +42,45 @@ class LoadPlan(SizedPlan):
     `concurrency` keeps so many in flight. `rate_per_second` sends them at their own times: `arrivals` are "poisson"
     (independent users, the default), "constant", or "gamma" with a coefficient of variation of `gap_variation` (above
     1: bursts). Latencies of an open load count from when a request was due.
+
+    `workload` takes what is not given here from configs/workloads/NAME.yaml. The first `shared_tokens` of all prompts
+    are the same (a system prompt). `turns`: requests are turns of conversations, each with all before it in its prompt.
+    `prompts`: a JSONL file with a "prompt" on each line, of which at most `prompt_tokens` are sent.
     """
+
+    workload: str | None = None
+    shared_tokens: Annotated[int, Field(ge=0)] = 0
+    turns: Positive = 1
+    prompts: str | None = None
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     rate_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
     arrivals: Literal["constant", "poisson", "gamma"] | None = None
     gap_variation: Annotated[float, Field(gt=0, le=10)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_workload(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "workload" not in given:
+            return given
+        if given["workload"] not in workloads():
+            raise ValueError(f"no workload is called '{given['workload']}'; there are {', '.join(workloads())}")
+        kept = {name: value for name, value in workloads()[given["workload"]].items() if name in cls.model_fields}
+        if "rate_per_second" in given:
+            kept.pop("concurrency", None)
+        return {**kept, **given}
+
+    @model_validator(mode="after")
+    def _same_requests(self) -> LoadPlan:
+        if self.shared_tokens >= self.prompt_tokens:
+            raise ValueError(f"shared_tokens ({self.shared_tokens}) must be fewer than prompt_tokens")
+        if self.requests % self.turns:
+            raise ValueError(f"requests ({self.requests}) are no whole conversations of {self.turns} turns")
+        if self.turns > 1 and self.rate_per_second is not None:
+            raise ValueError("conversations are closed loops: a turn waits for the answer before it")
+        if self.prompts and (self.turns > 1 or self.shared_tokens):
+            raise ValueError("`prompts` are taken as they are: they have no `turns` and no `shared_tokens`")
+        return self
 
     @model_validator(mode="after")
     def _one_kind(self) -> LoadPlan:
@@ -54,24 +94,31 @@ class LoadPlan(SizedPlan):
             raise ValueError(
                 f"requests ({self.requests}) are too few for an open load; use at least {LEAST_OPEN_REQUESTS}"
             )
-        if self.concurrency is not None and self.requests < self.concurrency:
+        if self.concurrency is not None and self.requests < self.concurrency * self.turns:
             raise ValueError(
-                f"requests ({self.requests}) is less than concurrency ({self.concurrency}): "
-                f"the load would never be reached; use at least {2 * self.concurrency} requests"
+                f"requests ({self.requests}) is less than concurrency ({self.concurrency}"
+                f"{f' × {self.turns} turns' if self.turns > 1 else ''}): "
+                f"the load would never be reached; use at least {2 * self.concurrency * self.turns} requests"
             )
         return self
 
     @property
     def point(self) -> LoadPoint:
         arrivals = "closed" if self.rate_per_second is None else self.arrivals or "poisson"
-        counts = self.requests, self.prompt_tokens, self.output_tokens
-        return LoadPoint(self.concurrency, *counts, self.rate_per_second, arrivals, self.gap_variation or 1.0)
+        return LoadPoint(
+            self.concurrency, self.requests, self.prompt_tokens, self.output_tokens, self.rate_per_second, arrivals,
+            self.gap_variation or 1.0, self.workload or "", self.shared_tokens, self.turns, self.prompts or "",
+        )  # fmt: skip
+
+    @property
+    def tokens(self) -> int:
+        return self.point.longest_tokens
 
 
 @cache
 def presets() -> dict[str, dict[str, Any]]:
     """Limits that others promise, by name."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load(PRESETS.read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "service.yaml").read_text(encoding="utf-8"))
     return found
 
 

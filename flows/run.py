@@ -288,7 +288,9 @@ def quantize_row(row: Row, display: Display) -> Checkpoint | str:
 
 def _prompt_files(sweep: Sweep) -> list[str]:
     """Digests of the user's own prompts."""
-    return [hash_file(file) for one in sweep.plan.closeness if (file := sweep.prompts_file(one)) is not None]
+    files = [file for one in sweep.plan.closeness if (file := sweep.prompts_file(one)) is not None]
+    files += [sweep.load_prompts(one) for one in sweep.plan.load if one.prompts]
+    return [hash_file(file) for file in files]
 
 
 def comparisons(sweep: Sweep) -> int:
@@ -317,6 +319,7 @@ def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display) -> Work:
     return Work(
         loads=tuple(one.point for one in plan.load), searches=_searches(plan), repeats=plan.repeats, seed=plan.seed,
         threads=plan.threads, max_model_len=sweep.max_model_len, scoring=scoring, stage=display.stage,
+        own_prompts={one.prompts: sweep.load_prompts(one) for one in plan.load if one.prompts},
     )  # fmt: skip
 
 

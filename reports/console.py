@@ -111,6 +111,7 @@ def _load(one: LoadMetrics) -> dict[str, Any]:
         "requests_per_second": _estimate(one.request_rate),
         "latency_seconds": asdict(one.latency),
         "warnings": list(one.warnings),
+        "client_cores": one.client_cores,
     }
 
 

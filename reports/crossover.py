@@ -22,6 +22,7 @@ class Fastest:
     """At one concurrency: the cell with the highest rate, and those whose intervals overlap with its own."""
 
     model: str
+    workload: str
     shape: Shape
     concurrency: int
     name: str
@@ -36,6 +37,7 @@ class Crossing:
     """
 
     model: str
+    workload: str
     shape: Shape
     first: str
     then: str
@@ -45,38 +47,38 @@ class Crossing:
 def fastest(cells: Sequence[CellMetrics]) -> list[Fastest]:
     """Of each model at each closed load that several cells ran; nothing where one concurrency was all."""
     found = []
-    for (model, shape), curves in _curves(cells).items():
+    for (model, workload, shape), curves in _curves(cells).items():
         for concurrency in sorted({at for curve in curves.values() for at in curve}):
             rates = {name: curve[concurrency] for name, curve in curves.items() if concurrency in curve}
             best = max(rates, key=lambda name: rates[name].value)
             near = tuple(name for name, rate in rates.items() if name != best and rate.high >= rates[best].low)
-            found.append(Fastest(model, shape, concurrency, best, rates[best], near))
+            found.append(Fastest(model, workload, shape, concurrency, best, rates[best], near))
     return found
 
 
 def crossings(cells: Sequence[CellMetrics]) -> list[Crossing]:
     """Every pair of cells whose rates, by value, change places once between two concurrencies."""
     found = []
-    for (model, shape), curves in _curves(cells).items():
+    for (model, workload, shape), curves in _curves(cells).items():
         for one, other in combinations(curves, 2):
             crossing = _crossing(curves[one], curves[other])
             if crossing is not None:
                 names = (one, other) if crossing[0] else (other, one)
-                found.append(Crossing(model, shape, *names, crossing[1]))
+                found.append(Crossing(model, workload, shape, *names, crossing[1]))
     return found
 
 
 Curve = dict[int, Estimate]
 
 
-def _curves(cells: Sequence[CellMetrics]) -> dict[tuple[str, Shape], dict[str, Curve]]:
-    """By model and token counts: each cell's rate at each concurrency, where there are several of both."""
-    found: dict[tuple[str, Shape], dict[str, Curve]] = {}
+def _curves(cells: Sequence[CellMetrics]) -> dict[tuple[str, str, Shape], dict[str, Curve]]:
+    """By model, workload and token counts: each cell's rate at each concurrency, where there are several of both."""
+    found: dict[tuple[str, str, Shape], dict[str, Curve]] = {}
     for cell in cells:
         for load in cell.loads:
             if load.load.concurrency is not None:
                 shape = (load.load.prompt_tokens, load.load.output_tokens)
-                curves = found.setdefault((cell.trial.model, shape), {})
+                curves = found.setdefault((cell.trial.model, load.load.workload or load.load.prompts, shape), {})
                 curves.setdefault(cell.trial.name, {})[load.load.concurrency] = load.output_rate
     return {
         key: curves

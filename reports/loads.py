@@ -34,7 +34,8 @@ class Latency:
 @dataclass(frozen=True)
 class LoadMetrics:
     """One load point. Rates are per second, means over repeats with a t interval. `warnings` say why its numbers are
-    not those of the server alone, or not of a steady state.
+    not those of the server alone, or not of a steady state. `client_cores`: CPU-seconds of the load client a second of
+    load, at most over repeats; None where it did not watch itself.
     """
 
     load: LoadPoint
@@ -43,6 +44,7 @@ class LoadMetrics:
     request_rate: Estimate
     latency: Latency
     warnings: tuple[str, ...] = ()
+    client_cores: float | None = None
 
 
 def load_metrics(speed: Speed) -> LoadMetrics:
@@ -61,7 +63,8 @@ def load_metrics(speed: Speed) -> LoadMetrics:
         total_rate=mean_t([output + prompt for output, prompt, _ in rates]),
         request_rate=mean_t([finished for _, _, finished in rates]),
         latency=latency,
-        warnings=(*_backlogs(speed), *_cached(requests), *_client_limits(speed.clients, latency)),
+        warnings=(*_backlogs(speed), *_cached(requests, speed.load), *_client_limits(speed.clients, latency)),
+        client_cores=_cores(speed.clients),
     )
 
 
@@ -109,18 +112,22 @@ def _backlogs(speed: Speed) -> list[str]:
     return ["the server does not keep up with this rate: its backlog grows, and latencies with it"]
 
 
-def _cached(requests: Sequence[Request]) -> list[str]:
-    """Prompts are distinct, so that none should be known already."""
+def _cached(requests: Sequence[Request], load: LoadPoint) -> list[str]:
+    """Prompts are distinct but for what the load says is shared, so that no more should be known already."""
     share = sum(one.cached_tokens or 0 for one in requests) / max(sum(one.prompt_tokens for one in requests), 1)
-    if share <= CACHED_SHARE:
+    if share <= load.known_share + CACHED_SHARE:
         return []
     return [f"{share:.0%} of the prompts' tokens came from a prefix cache: its TTFT is not that of a new prompt"]
+
+
+def _cores(clients: Sequence[ClientLoad]) -> float | None:
+    return max((one.cpu_seconds / one.seconds for one in clients), default=None)
 
 
 def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]:
     """Whether the client, and not the server, set the pace."""
     found = []
-    busy = max((one.cpu_seconds / one.seconds for one in clients), default=0.0)
+    busy = _cores(clients) or 0.0
     if busy > BUSY_SHARE:
         found.append(f"the load client was the bottleneck: it used {busy:.0%} of the one core that it can use")
     late = max((one.lags_seconds[1] for one in clients), default=0.0)

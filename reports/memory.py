@@ -78,9 +78,8 @@ def _users(left_bytes: float, each_bytes: float) -> int | None:
 
 
 def in_flight_tokens(speed: Speed) -> int:
-    """Prompt and output tokens of the most requests that were in flight at once, in any repeat."""
-    load = speed.load
-    return max(map(_most_at_once, speed.repeats)) * (load.prompt_tokens + load.output_tokens)
+    """Of the most requests that were in flight at once in any repeat, each as long as the longest of its load."""
+    return max(map(_most_at_once, speed.repeats)) * speed.load.longest_tokens
 
 
 def _most_at_once(requests: Sequence[Request]) -> int:

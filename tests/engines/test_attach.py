@@ -15,6 +15,7 @@ from evals.pairs import Pair
 from evals.record import LoadPoint
 from evals.scoring import score
 from evals.speed import measure_speed
+from evals.workload import Prompts
 from tests.engines.emulator import emulate, logprob
 from tests.engines.fake import CPU
 
@@ -72,7 +73,7 @@ def test_what_was_found_works(behaviour: str) -> None:
         found = _attach(url)
         assert [one.logprobs for one in score(found, pairs)] == [(logprob(2, 3), logprob(3, 5)), (logprob(7, 8),)]
         load = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
-        (speed,) = measure_speed(found, [load], range(10, 40), repeats=2, seed=0)
+        (speed,) = measure_speed(found, [load], Prompts(range(10, 40)), repeats=2, seed=0)
     assert [one.output_tokens for one in speed.repeats[1]] == [6, 6, 6]
 
 

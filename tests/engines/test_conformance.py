@@ -24,6 +24,7 @@ from evals.pairs import Pair
 from evals.record import LoadPoint, Request
 from evals.scoring import score
 from evals.speed import LoadFailed, measure_speed
+from evals.workload import Prompts
 from tests.engines.emulator import HALF, VOCABULARY, emulate, logprob
 
 LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
@@ -63,7 +64,7 @@ def endpoint(url: str, dialect: Dialect, key: str = "key") -> Endpoint:
 def load(behaviour: str, dialect: Dialect, key: str = "key") -> list[Request]:
     """The requests of one repeat against an emulator that behaves so."""
     with emulate(behaviour) as url:
-        one = measure_speed(endpoint(url, dialect, key), [LOAD], range(10, 40), repeats=1, seed=0)
+        one = measure_speed(endpoint(url, dialect, key), [LOAD], Prompts(range(10, 40)), repeats=1, seed=0)
     return list(one[0].repeats[0])
 
 
@@ -133,7 +134,7 @@ def test_a_load_that_hangs_ends(dialect: Dialect, monkeypatch: pytest.MonkeyPatc
 
 def test_the_prefix_cache_is_emptied_before_each_repeat(dialect: Dialect) -> None:
     with emulate("good") as url:
-        measure_speed(endpoint(url, dialect), [LOAD], range(10, 40), repeats=2, seed=0)
+        measure_speed(endpoint(url, dialect), [LOAD], Prompts(range(10, 40)), repeats=2, seed=0)
         flushes = int(httpx.get(url + "/flushes").text)
     assert flushes == (3 if dialect.flush else 0)  # and before the warm-up
 
@@ -143,7 +144,7 @@ def test_a_prefix_cache_that_stays_full_is_no_result(dialect: Dialect) -> None:
         with pytest.raises(LoadFailed, match="the prefix cache could not be emptied: HTTP 500"):
             load("no-flush", dialect)
         with pytest.raises(LoadFailed, match="the prefix cache could not be emptied: ConnectError"):
-            measure_speed(endpoint("http://127.0.0.1:1", dialect), [LOAD], range(10, 40), repeats=1, seed=0)
+            measure_speed(endpoint("http://127.0.0.1:1", dialect), [LOAD], Prompts(range(10, 40)), repeats=1, seed=0)
 
 
 def test_a_wrong_key_is_told(dialect: Dialect) -> None:

@@ -14,6 +14,7 @@ from engines.server import serve
 from evals.capacity import NARROW, load_at, next_level, search, search_capacity
 from evals.record import LoadPoint, Request, SearchRange, ServiceLimits, Speed
 from evals.service import Kept, is_good, keeps_up, kept
+from evals.workload import Prompts
 from tests.engines.fake import CPU, HERE, fake_engine
 
 LIMITS = ServiceLimits(ttft_seconds=0.5, tpot_seconds=0.1, percentile=90)
@@ -145,7 +146,7 @@ def test_real_requests_are_searched_through(tmp_path: Path) -> None:
     limits = ServiceLimits(60.0, 60.0, 90)
     engine = fake_engine("good")
     with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
-        (found,) = search_capacity(endpoint, [(within, limits)], range(10, 60), repeats=2, seed=0, stage=stage)
+        (found,) = search_capacity(endpoint, [(within, limits)], Prompts(range(10, 60)), repeats=2, seed=0, stage=stage)
     assert [one.load.concurrency for one in found.probes] == [1, 2]
     assert [len(one.repeats[0]) for one in found.probes] == [40, 40]
     assert stages == ["capacity, concurrency 1", "capacity, concurrency 2"]

@@ -7,7 +7,7 @@ import pytest
 from engines.server import serve
 from evals.record import LoadPoint
 from evals.speed import LoadFailed, measure_speed
-from evals.workload import synthetic_prompts
+from evals.workload import Prompts
 from reports.loads import load_metrics
 from tests.engines.fake import CPU, HERE, fake_engine
 
@@ -18,7 +18,7 @@ def _measure(tmp_path: Path, behaviour: str, done: list[int] | None = None):  # 
     engine = fake_engine(behaviour)
     with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
         advance = (lambda n: None) if done is None else done.append
-        return measure_speed(endpoint, [LOAD], range(10, 60), repeats=2, seed=0, advance=advance)
+        return measure_speed(endpoint, [LOAD], Prompts(range(10, 60)), repeats=2, seed=0, advance=advance)
 
 
 def test_raw_requests_are_kept(tmp_path: Path) -> None:
@@ -63,22 +63,13 @@ def test_what_came_from_a_prefix_cache_is_noted(tmp_path: Path) -> None:
     assert not [one for one in load_metrics(cold).warnings if "prefix cache" in one]
 
 
-def test_prompts_are_distinct_and_repeatable() -> None:
-    vocabulary = list(range(100, 5000))
-    first = synthetic_prompts(vocabulary, 20, 16, seed=0, repeat=0)
-    assert first == synthetic_prompts(vocabulary, 20, 16, seed=0, repeat=0)
-    other = synthetic_prompts(vocabulary, 20, 16, seed=0, repeat=1)
-    assert len({tuple(prompt) for prompt in first + other}) == 40
-    assert all(len(prompt) == 16 and set(prompt) <= set(vocabulary) for prompt in first)
-
-
 def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
     load = LoadPoint(None, 12, 5, 6, 200.0, "poisson")
     with serve(fake_engine("good"), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (
         endpoint,
         _,
     ):
-        (speed,) = measure_speed(endpoint, [load], range(10, 60), repeats=2, seed=0)
+        (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
     for repeat, client in zip(speed.repeats, speed.clients, strict=True):
         due = [one.due_seconds for one in repeat]
         assert due[0] == 0.0
@@ -88,3 +79,17 @@ def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
         assert client.seconds >= max(one.end_seconds for one in repeat) - 0.01
         assert 0 < client.cpu_seconds < client.seconds
         assert 0 <= client.lags_seconds[0] < client.seconds
+
+
+def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
+    load = LoadPoint(2, 8, 5, 6, turns=4)
+    with serve(fake_engine("good"), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=1, seed=0)
+    (requests,) = speed.repeats
+    assert sorted(one.prompt_tokens for one in requests) == [5, 5, 16, 16, 27, 27, 38, 38]
+    for turn, following in ((5, 16), (16, 27), (27, 38)):
+        ends = sorted(one.end_seconds for one in requests if one.prompt_tokens == turn)
+        assert min(one.sent_seconds for one in requests if one.prompt_tokens == following) >= ends[0]

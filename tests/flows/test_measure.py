@@ -10,7 +10,7 @@ from evals.record import LoadPoint
 from flows.cells import EngineChoice
 from flows.estimate import _steps
 from flows.measure import _reach
-from flows.plan_load import LoadPlan
+from flows.plan_load import LoadPlan, workloads
 from tests.engines.fake import CPU, fake_engine
 
 
@@ -37,3 +37,18 @@ def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
     assert [one.label for one in (closed, poisson)] == ["concurrency 4", "2 requests/s, poisson"]
     assert _steps(plans[0]) == 20
     assert _steps(plans[1]) == 4
+
+
+def test_a_workload_gives_what_the_plan_does_not() -> None:
+    rag = LoadPlan(workload="rag", concurrency=2, requests=4, output_tokens=16)  # type: ignore[call-arg]
+    assert rag.point == LoadPoint(2, 4, 1024, 16, workload="rag")
+    assert rag.point.label == "rag: concurrency 2"
+    chat = LoadPlan(workload="chat", concurrency=1, requests=8)  # type: ignore[call-arg]
+    assert (chat.turns, chat.tokens) == (4, 128 + 4 * (128 + 128))
+    assert LoadPlan(workload="batch-1", rate_per_second=2).point.concurrency is None  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", sorted(workloads()))
+def test_every_workload_is_a_load(name: str) -> None:
+    given = {"concurrency": 1, "requests": 8} | workloads()[name]
+    assert LoadPlan(**{**given, "workload": name}).point.workload == name

@@ -15,6 +15,7 @@ from evals.record import LoadPoint
 from evals.scoring import score
 from evals.speed import measure_speed
 from evals.tokenizer import load_tokenizer, ordinary_ids
+from evals.workload import Prompts
 from flows.sources import Model
 
 pytestmark = pytest.mark.real
@@ -43,5 +44,5 @@ def test_it_measures_the_same(attached: Endpoint, endpoint: Endpoint, model: Mod
         assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
         assert ours.greedy == theirs.greedy
     load = LoadPoint(concurrency=2, requests=3, prompt_tokens=20, output_tokens=5)
-    (speed,) = measure_speed(attached, [load], ordinary_ids(load_tokenizer(model.folder)), repeats=2, seed=0)
+    (speed,) = measure_speed(attached, [load], Prompts(ordinary_ids(load_tokenizer(model.folder))), repeats=2, seed=0)
     assert [(one.prompt_tokens, one.output_tokens) for one in speed.repeats[0]] == [(20, 5)] * 3

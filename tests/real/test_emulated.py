@@ -27,6 +27,7 @@ from evals.scoring import score
 from evals.speed import measure_speed
 from evals.tokenizer import load_tokenizer, text_of
 from evals.wire import prompt_vocabulary
+from evals.workload import Prompts
 from flows.sources import Model, sample
 
 pytestmark = pytest.mark.real
@@ -118,7 +119,7 @@ def any_server(request: pytest.FixtureRequest) -> Endpoint:
 
 def test_the_load_client_counts_what_it_asked_for(any_server: Endpoint, model: Model) -> None:
     vocabulary = prompt_vocabulary(any_server, model.folder)
-    (speed,) = measure_speed(any_server, [LOAD], vocabulary, repeats=1, seed=0)
+    (speed,) = measure_speed(any_server, [LOAD], Prompts(vocabulary), repeats=1, seed=0)
     for one in speed.repeats[0]:
         assert (one.prompt_tokens, one.output_tokens, len(one.chunks)) == (20, 5, 5)
 

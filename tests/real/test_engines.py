@@ -21,6 +21,7 @@ from evals.record import LoadPoint
 from evals.scoring import score
 from evals.speed import measure_speed
 from evals.tokenizer import load_tokenizer, ordinary_ids
+from evals.workload import Prompts
 from flows.sources import Model
 
 pytestmark = pytest.mark.real
@@ -71,7 +72,7 @@ def test_it_generates_what_transformers_generates(other: Endpoint, endpoint: End
 def test_the_load_client_counts_what_it_asked_for(other: Endpoint, model: Model) -> None:
     vocabulary = ordinary_ids(load_tokenizer(model.folder))
     load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
-    (speed,) = measure_speed(other, [load], vocabulary, repeats=2, seed=0)
+    (speed,) = measure_speed(other, [load], Prompts(vocabulary), repeats=2, seed=0)
     for requests in speed.repeats:
         assert [(one.prompt_tokens, one.output_tokens, len(one.chunks)) for one in requests] == [(20, 5, 5)] * 5
     if other.dialect.statistics:

@@ -15,6 +15,7 @@ from evals.gates import golden_prompt, require, sanity
 from evals.record import LoadPoint
 from evals.speed import measure_speed
 from evals.tokenizer import load_tokenizer, ordinary_ids
+from evals.workload import Prompts
 from flows.sources import Model, sample
 
 pytestmark = pytest.mark.real
@@ -52,6 +53,6 @@ def test_the_golden_prompt_within_its_tolerance(llama: Endpoint, model: Model) -
 def test_the_load_client_counts_what_it_asked_for(llama: Endpoint, model: Model) -> None:
     vocabulary = ordinary_ids(load_tokenizer(model.folder))
     load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
-    (speed,) = measure_speed(llama, [load], vocabulary, repeats=1, seed=0)
+    (speed,) = measure_speed(llama, [load], Prompts(vocabulary), repeats=1, seed=0)
     for one in speed.repeats[0]:
         assert (one.prompt_tokens, one.output_tokens, one.chunks[-1][1]) == (20, 5, 5)

@@ -20,6 +20,7 @@ from evals.record import LoadPoint
 from evals.scoring import score
 from evals.speed import measure_speed
 from evals.tokenizer import load_tokenizer, ordinary_ids
+from evals.workload import Prompts
 from flows.cells import Quantization
 from flows.quantize import make_job, quantize
 from flows.sources import Model
@@ -86,7 +87,7 @@ def test_it_generates_what_transformers_generates(openvino: Endpoint, model: Mod
 def test_the_load_client_counts_what_it_asked_for(openvino: Endpoint, model: Model) -> None:
     vocabulary = ordinary_ids(load_tokenizer(model.folder))
     load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
-    (speed,) = measure_speed(openvino, [load], vocabulary, repeats=1, seed=0)
+    (speed,) = measure_speed(openvino, [load], Prompts(vocabulary), repeats=1, seed=0)
     assert [(one.prompt_tokens, one.output_tokens, len(one.chunks)) for one in speed.repeats[0]] == [(20, 5, 5)] * 5
     answer = httpx.get(openvino.url + "/metrics", headers=openvino.headers)
     assert int(answer.text.split()[-1]) > 0

@@ -19,6 +19,7 @@ from evals.record import LoadPoint
 from evals.scoring import score
 from evals.speed import measure_speed
 from evals.tokenizer import load_tokenizer, ordinary_ids, special_ids
+from evals.workload import Prompts
 from flows.sources import Model
 
 pytestmark = pytest.mark.real
@@ -151,5 +152,5 @@ def test_a_wrong_key_and_a_bad_request_are_refused(endpoint: Endpoint) -> None:
 def test_the_load_client_counts_what_it_asked_for(endpoint: Endpoint, model: Model) -> None:
     vocabulary = ordinary_ids(load_tokenizer(model.folder))
     load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
-    (speed,) = measure_speed(endpoint, [load], vocabulary, repeats=1, seed=0)
+    (speed,) = measure_speed(endpoint, [load], Prompts(vocabulary), repeats=1, seed=0)
     assert [(one.prompt_tokens, one.output_tokens, len(one.chunks)) for one in speed.repeats[0]] == [(20, 5, 5)] * 5

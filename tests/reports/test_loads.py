@@ -58,6 +58,8 @@ def test_a_server_that_does_not_keep_up_is_told() -> None:
 def test_a_client_at_its_limit_is_told() -> None:
     good = ClientLoad(2.0, 0.4, (0.0001, 0.002, 0.02))
     speed = dataclasses.replace(_open(0.05), clients=(good,))
+    assert load_metrics(speed).client_cores == 0.2
+    assert load_metrics(_open(0.05)).client_cores is None
     assert load_metrics(speed).warnings == ()
     busy = load_metrics(dataclasses.replace(speed, clients=(good, dataclasses.replace(good, cpu_seconds=1.9))))
     assert busy.warnings == ("the load client was the bottleneck: it used 95% of the one core that it can use",)
