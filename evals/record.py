@@ -67,6 +67,9 @@ class LoadPoint:
     prompt holds all before it; `prompt_tokens` are the first turn's. `prompts` names the file of the user's own, of
     which `prompt_tokens` is the most.
 
+    With a `spread`, it is repeated, at most `most_repeats` times, until the half-width of the interval of its output
+    rate is at most that share of it.
+
     A closed loop keeps `concurrency` of them in flight. An open load (`concurrency` is None) sends them at
     `rate_per_second` whatever the server does, with gaps that are `arrivals` ("constant", "poisson", or "gamma" with a
     coefficient of variation of `gap_variation`; 1 is poisson).
@@ -83,6 +86,8 @@ class LoadPoint:
     shared_tokens: int = 0
     turns: int = 1
     prompts: str = ""
+    spread: float | None = None
+    most_repeats: int = 0
 
     @property
     def label(self) -> str:

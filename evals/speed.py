@@ -13,6 +13,7 @@ import uvloop
 from engines.spec import Endpoint
 from evals.arrivals import due_seconds
 from evals.client import Advance, Exchange, closed_loop, open_load
+from evals.rates import relative_half_width
 from evals.record import ClientLoad, LoadPoint, Request, Speed
 from evals.stream import Stream, StreamBroken, read_stream
 from evals.transport import Client
@@ -32,19 +33,29 @@ def measure_speed(
     endpoint: Endpoint, loads: Sequence[LoadPoint], prompts: Prompts, *, repeats: int, seed: int,
     advance: Advance = lambda _: None,
 ) -> list[Speed]:  # fmt: skip
-    """Run every load point `repeats` times, after a warm-up with prompts of its own.
+    """Run every load point `repeats` times, or more where it wants a narrow interval, after a warm-up with prompts of
+    its own.
 
     Raises LoadFailed where a request failed or had other token counts than asked for.
     """
     results = []
     for number, load in enumerate(loads):
         run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=1_000_000 + number)
-        found = [
-            run_load(endpoint, load, prompts, seed=seed, repeat=1000 * number + repeat, advance=advance)
-            for repeat in range(repeats)
-        ]
-        results.append(Speed(load, tuple(one for one, _ in found), tuple(client for _, client in found)))
+        speed = Speed(load, ())
+        while not _enough(speed, repeats):
+            repeat = 1000 * number + len(speed.repeats)
+            requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=repeat, advance=advance)
+            speed = Speed(load, (*speed.repeats, requests), (*speed.clients, client))
+        results.append(speed)
     return results
+
+
+def _enough(speed: Speed, repeats: int) -> bool:
+    """After `repeats`, or where the load wants a narrow interval, when that is had or its most repeats are done."""
+    done, load = len(speed.repeats), speed.load
+    if done < repeats or load.spread is None:
+        return done >= repeats
+    return done >= load.most_repeats or relative_half_width(speed.repeats, load.concurrency) <= load.spread
 
 
 def warm_up(load: LoadPoint) -> LoadPoint:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from evals.record import LoadPoint, SearchRange, ServiceLimits
 from flows.part import Part, Positive
 
+MOST_REPEATS = 10
 LEAST_OPEN_REQUESTS = 10  # fewer have no rate
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
@@ -45,13 +46,16 @@ class LoadPlan(SizedPlan):
 
     `workload` takes what is not given here from configs/workloads/NAME.yaml. The first `shared_tokens` of all prompts
     are the same (a system prompt). `turns`: requests are turns of conversations, each with all before it in its prompt.
-    `prompts`: a JSONL file with a "prompt" on each line, of which at most `prompt_tokens` are sent.
+    `prompts`: a JSONL file with a "prompt" on each line, of which at most `prompt_tokens` are sent. `spread: 0.05`
+    repeats the load, at most `most_repeats` (10) times, until its output rate is known to ±5 %.
     """
 
     workload: str | None = None
     shared_tokens: Annotated[int, Field(ge=0)] = 0
     turns: Positive = 1
     prompts: str | None = None
+    spread: Annotated[float, Field(gt=0, lt=1)] | None = None
+    most_repeats: Annotated[int, Field(ge=2, le=100)] | None = None
 
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     rate_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
@@ -72,6 +76,8 @@ class LoadPlan(SizedPlan):
 
     @model_validator(mode="after")
     def _same_requests(self) -> LoadPlan:
+        if self.most_repeats is not None and self.spread is None:
+            raise ValueError("`most_repeats` belongs to a load with `spread`: how narrow its interval is to be")
         if self.shared_tokens >= self.prompt_tokens:
             raise ValueError(f"shared_tokens ({self.shared_tokens}) must be fewer than prompt_tokens")
         if self.requests % self.turns:
@@ -108,6 +114,7 @@ class LoadPlan(SizedPlan):
         return LoadPoint(
             self.concurrency, self.requests, self.prompt_tokens, self.output_tokens, self.rate_per_second, arrivals,
             self.gap_variation or 1.0, self.workload or "", self.shared_tokens, self.turns, self.prompts or "",
+            self.spread, (self.most_repeats or MOST_REPEATS) if self.spread else 0,
         )  # fmt: skip
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evals.rates import relative_half_width, steady_rates
 from evals.record import ClientLoad, LoadPoint, Request, Speed
 from evals.service import keeps_up
 from evals.statistics import Estimate, mean_t, percentile_interval
@@ -50,7 +51,7 @@ class LoadMetrics:
 def load_metrics(speed: Speed) -> LoadMetrics:
     """Rates per repeat over its steady window, percentiles over all requests."""
     requests = [request for repeat in speed.repeats for request in repeat]
-    rates = [_rates(repeat, speed.load.concurrency) for repeat in speed.repeats]
+    rates = [steady_rates(repeat, speed.load.concurrency) for repeat in speed.repeats]
     latency = Latency(
         ttft=_percentiles([one.ttft_seconds for one in requests]),
         tpot=_percentiles([one.tpot_seconds for one in requests if one.output_tokens > 1]),
@@ -63,37 +64,14 @@ def load_metrics(speed: Speed) -> LoadMetrics:
         total_rate=mean_t([output + prompt for output, prompt, _ in rates]),
         request_rate=mean_t([finished for _, _, finished in rates]),
         latency=latency,
-        warnings=(*_backlogs(speed), *_cached(requests, speed.load), *_client_limits(speed.clients, latency)),
+        warnings=(
+            *_backlogs(speed),
+            *_wide(speed),
+            *_cached(requests, speed.load),
+            *_client_limits(speed.clients, latency),
+        ),
         client_cores=_cores(speed.clients),
     )
-
-
-def _rates(repeat: Sequence[Request], concurrency: int | None) -> tuple[float, float, float]:
-    """(output tokens, prompt tokens, requests) per second from the first start until the load began to drain.
-
-    A closed loop of N requests at concurrency C drains when N − C + 1 have ended and none is left to send; an open load
-    drains when the last request was due. What arrives later ran with fewer in flight and does not count. Prompt tokens
-    count when the first token arrives; of a chunk that is under way at the end, its share of the time counts.
-    """
-    start = min(one.start_seconds for one in repeat)
-    if concurrency is None:
-        end = max(one.start_seconds for one in repeat)
-    else:
-        end = sorted(one.end_seconds for one in repeat)[len(repeat) - concurrency]
-    seconds = end - start
-    output = sum(_tokens_by(one, end) for one in repeat)
-    prompt = sum(one.prompt_tokens for one in repeat if one.chunks[0][0] <= end)
-    finished = sum(one.end_seconds <= end for one in repeat)
-    return output / seconds, prompt / seconds, finished / seconds
-
-
-def _tokens_by(request: Request, end: float) -> float:
-    """Those of the chunks that came by `end`, and of the next one as much as the time since the one before it."""
-    came = [chunk for chunk in request.chunks if chunk[0] <= end]
-    if not came or len(came) == len(request.chunks):
-        return came[-1][1] if came else 0
-    (before, tokens), (after, more) = came[-1], request.chunks[len(came)]
-    return tokens + (more - tokens) * (end - before) / (after - before)
 
 
 def _gaps(request: Request) -> list[float]:
@@ -110,6 +88,14 @@ def _backlogs(speed: Speed) -> list[str]:
     if keeps_up(speed):
         return []
     return ["the server does not keep up with this rate: its backlog grows, and latencies with it"]
+
+
+def _wide(speed: Speed) -> list[str]:
+    """The plan asked for a narrower interval than its repeats gave."""
+    wanted, found = speed.load.spread, relative_half_width(speed.repeats, speed.load.concurrency)
+    if wanted is None or found <= wanted:
+        return []
+    return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{found:.0%}, not to ±{wanted:.0%}"]
 
 
 def _cached(requests: Sequence[Request], load: LoadPoint) -> list[str]:

@@ -93,3 +93,17 @@ def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
     for turn, following in ((5, 16), (16, 27), (27, 38)):
         ends = sorted(one.end_seconds for one in requests if one.prompt_tokens == turn)
         assert min(one.sent_seconds for one in requests if one.prompt_tokens == following) >= ends[0]
+
+
+def test_a_load_is_repeated_until_its_interval_is_narrow(tmp_path: Path) -> None:
+    """No interval is as narrow as a millionth, any is narrower than a million times the rate."""
+    counts = []
+    with serve(fake_engine("good"), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        for spread in (1e-6, 1e6):
+            load = LoadPoint(1, 2, 5, 6, spread=spread, most_repeats=4)
+            (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
+            counts.append(len(speed.repeats))
+    assert counts == [4, 2]

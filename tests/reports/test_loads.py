@@ -55,6 +55,15 @@ def test_a_server_that_does_not_keep_up_is_told() -> None:
     assert load_metrics(Speed(closed, (repeat,))).warnings == ()
 
 
+def test_an_interval_that_is_wider_than_asked_for_is_told() -> None:
+    slow, fast = (_open(0.05).repeats[0], _open(0.4).repeats[0])
+    wanted = dataclasses.replace(OPEN, spread=0.05, most_repeats=2)
+    (warning,) = load_metrics(Speed(wanted, (slow, fast))).warnings
+    assert warning.startswith("after 2 repeats its output tokens/s are known to ±")
+    assert warning.endswith(", not to ±5%")
+    assert load_metrics(Speed(wanted, (slow, slow))).warnings == ()
+
+
 def test_a_client_at_its_limit_is_told() -> None:
     good = ClientLoad(2.0, 0.4, (0.0001, 0.002, 0.02))
     speed = dataclasses.replace(_open(0.05), clients=(good,))
