@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.environment import Environment
+from engines.kernels import kernel_facts
 from engines.memory import sample, watch
 from engines.metrics import read_gauges, read_statistics
 from engines.process import Child, ProcessFailed
@@ -28,6 +29,7 @@ from flows.cells import Cell, EngineChoice
 from flows.plan import LoadPlan
 from flows.score import Scoring, Target, repeat_closeness, score_cell
 from flows.sources import Model
+from quant.formats import decode_bytes
 from quant.spec import Checkpoint
 
 
@@ -94,6 +96,7 @@ def _measure(
         speed, memory = _speed_and_memory(endpoint, child, folder, device.kind, work)
         speed_seconds = time.monotonic() - began
         statistics = _statistics(endpoint)
+        kernels = kernel_facts(target.log)  # now: some kernels are chosen, and told, at the first request
         found = score_cell(endpoint, folder, work.scoring, target, work.stage)
     repeated: tuple[Closeness, ...] = ()
     if cell.quantization.scheme.unquantized and any(one.repeat for one in work.scoring.closeness):
@@ -103,7 +106,8 @@ def _measure(
     return replace(
         blank,
         status="ok",
-        facts={**endpoint.facts, **statistics},
+        checkpoint={**(blank.checkpoint or {}), "decode_bytes": decode_bytes(cell.quantization.format, folder)},
+        facts={**endpoint.facts, **statistics, **kernels},
         startup_seconds=endpoint.startup_seconds,
         gates=(*gates, *found.gates),
         speed=tuple(speed),

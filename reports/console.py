@@ -17,6 +17,7 @@ from reports.drift import drifts
 from reports.html import Results, gib, interval, milliseconds, task_columns
 from reports.loads import LoadMetrics
 from reports.metrics import CellMetrics
+from reports.roofline import bandwidths, rooflines
 from reports.seeds import spreads
 
 ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "accuracy", "versions", "notes")
@@ -69,6 +70,8 @@ def as_data(results: Results) -> dict[str, Any]:
         "cells": rows,
         "fastest": [asdict(one) for one in fastest(results.allowed)],
         "crossings": [asdict(one) for one in crossings(results.allowed)],
+        "bandwidth": bandwidths(results.cells),
+        "roofline": [asdict(one) for one in rooflines(results.cells)],
         "drift": [asdict(one) for one in drifts(results.cells)],
         "flips": [asdict(one) for one in results.compared.flips],
         "likelihoods": [asdict(one) for one in results.compared.likelihoods],
