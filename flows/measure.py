@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.environment import Environment
+from engines.kernels import kernel_facts
 from engines.kv import kv_bytes_per_token
 from engines.memory import sample, watch
 from engines.metrics import read_gauges, read_statistics
@@ -31,6 +32,7 @@ from evals.workload import Prompts
 from flows.cells import Cell, EngineChoice
 from flows.score import Scoring, Target, repeat_closeness, score_cell
 from flows.sources import Model
+from quant.formats import decode_bytes
 from quant.spec import Checkpoint
 
 
@@ -106,6 +108,7 @@ def _measure(
         )
         speed_seconds = time.monotonic() - began
         statistics = _statistics(endpoint)
+        kernels = kernel_facts(target.log)  # now: some kernels are chosen, and told, at the first request
         found = score_cell(endpoint, folder, work.scoring, target, work.stage)
     repeated: tuple[Closeness, ...] = ()
     if cell.quantization.scheme.unquantized and any(one.repeat for one in work.scoring.closeness):
@@ -115,7 +118,8 @@ def _measure(
     return replace(
         blank,
         status="ok",
-        facts={**endpoint.facts, **statistics},
+        checkpoint={**(blank.checkpoint or {}), "decode_bytes": decode_bytes(cell.quantization.format, folder)},
+        facts={**endpoint.facts, **statistics, **kernels},
         startup_seconds=endpoint.startup_seconds,
         gates=(*gates, *found.gates),
         speed=tuple(speed),

@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from filelock import FileLock
 
 import engines.environment
+from engines.bandwidth import memory_bandwidth
 from engines.device import driver_version
 from engines.environment import Environment, cache_folder
 from engines.process import ROOT
@@ -338,9 +339,19 @@ def measure_row(prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: Loa
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     environment = prepared.environments.get(row.cell.environment)
     with FileLock(cache_folder() / f"device-{sweep.device.kind}.lock"):
+        blank = replace(blank, provenance={**blank.provenance, "bandwidth": _bandwidth(prepared)})
         work, target = work_of(sweep, tasks, display), _target(prepared, row)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
+
+
+def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
+    """How fast the device's memory is read, which limits how fast a single request is decoded; None where not known."""
+    sweep = prepared.sweep
+    if not any(load.concurrency == 1 for load in sweep.plan.load):
+        return None
+    found = memory_bandwidth(sweep.device, sweep.plan.threads, list(prepared.environments.values()))
+    return asdict(found) if found else None
 
 
 def _target(prepared: Prepared, row: Row) -> Target:

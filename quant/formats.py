@@ -10,6 +10,9 @@ from xml.etree import ElementTree
 
 from quant.tensors import CheckpointError, Tensor, bits_per_weight, linear_widths, read_tensors
 
+EMBEDDINGS = ("embed_tokens", "word_embeddings", "tok_embeddings", "token_embd", "embed_in", ".wte.")
+HEADS = ("lm_head", "output.weight", "embed_out")
+EXPERTS = ("experts", "_exps.")
 OPENVINO_INDEXES = ("i64", "i32", "boolean", "string")
 WEIGHT_FILES = (".safetensors", ".gguf", ".bin")
 
@@ -36,6 +39,19 @@ def inspect_weights(format: str, source: Path, folder: Path) -> Contents:
         tensors = read_tensors(folder)
         total, linear = bits_per_weight(original, tensors)
     return Contents(total, linear, dict(Counter(tensor.dtype for tensor in tensors.values())))
+
+
+def decode_bytes(format: str, folder: Path) -> int | None:
+    """Bytes of weights that are read for one decoded token: all tensors but an input embedding that is not the output
+    matrix too, since of that one row is looked up. None for a mixture of experts, of which only some are read.
+    """
+    readers = {"gguf": read_gguf, "openvino": read_openvino}
+    tensors = readers.get(format, read_tensors)(folder)
+    if any(word in name for name in tensors for word in EXPERTS):
+        return None
+    untied = any(name.startswith(HEADS) or ".lm_head" in name for name in tensors)
+    looked_up = [name for name in tensors if untied and any(word in f".{name}" for word in EMBEDDINGS)]
+    return sum(one.bytes for name, one in tensors.items() if name not in looked_up)
 
 
 def read_gguf(folder: Path) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from reports.html import Results, gib, interval, milliseconds, task_columns
 from reports.loads import LoadMetrics
 from reports.memory import footprints
 from reports.metrics import CellMetrics
+from reports.roofline import bandwidths, rooflines
 from reports.seeds import spreads
 
 ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "accuracy", "versions", "notes")
@@ -76,6 +77,8 @@ def as_data(results: Results) -> dict[str, Any]:
         "footprints": [asdict(one) for one in footprints(results.cells, results.about.get("memory"))],
         "fastest": [asdict(one) for one in fastest(results.allowed)],
         "crossings": [asdict(one) for one in crossings(results.allowed)],
+        "bandwidth": bandwidths(results.cells),
+        "roofline": [asdict(one) for one in rooflines(results.cells)],
         "drift": [asdict(one) for one in drifts(results.cells)],
         "flips": [asdict(one) for one in results.compared.flips],
         "likelihoods": [asdict(one) for one in results.compared.likelihoods],

@@ -8,6 +8,7 @@ from typing import Literal
 
 from evals.statistics import Estimate
 from reports.metrics import CellMetrics
+from reports.roofline import warnings_of
 
 Verdict = Literal["meets", "fails", "undecided", "baseline", "untrusted"]
 BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no frontier
@@ -128,6 +129,7 @@ def _caveats(ranked: Sequence[Judged]) -> list[str]:
     if chosen.verdict == "undecided":
         notes.append(f"whether {chosen.cell.trial.name} keeps the limits is undecided: {chosen.why}; score more items")
     notes += [f"of {chosen.cell.trial.name} at {_busiest(chosen)}: {one}" for one in chosen.cell.busiest.warnings]
+    notes += [f"{chosen.cell.trial.name} ran on a slow path: {one}" for one in warnings_of(chosen.cell.trial)]
     close = [other for other in ranked[1:] if _rate(other).high >= _rate(chosen).low]
     if close:
         names = ", ".join(f"{other.cell.trial.name} ({_rate(other).value:.1f})" for other in close)

@@ -27,6 +27,7 @@ from reports.figures import draw, oriented, plots, save
 from reports.memory import footprints
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
 from reports.pareto import frontier, surely_dominated
+from reports.roofline import bandwidths, rooflines
 from reports.seeds import spreads
 
 GIB = 1024**3
@@ -147,6 +148,7 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
         drifts=drifts(results.cells), anchored=anchored(results.cells),
         seeds=spreads(results.cells, results.distances), compared=results.compared, distances=results.distances,
+        rooflines=rooflines(results.cells), bandwidths=bandwidths(results.cells),
         margin=results.limits.equivalence_margin, error_rate=results.about["accuracy"]["error_rate"],
     )  # fmt: skip
 

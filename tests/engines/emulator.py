@@ -88,6 +88,11 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(401, b"{}")
         if self._fails():
             return None
+        if self.behaviour == "slow-kernel":  # vLLM tells of some kernels only when it first uses them
+            print(
+                "x quantization is not fully optimized yet. The speed can be slower than non-quantized models.",
+                flush=True,
+            )
         body = self._known(body)
         if body.get("stream") or self.path == "/generate_stream":
             return self._stream(body)

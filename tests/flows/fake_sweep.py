@@ -16,7 +16,9 @@ import yaml
 import flows.check
 import flows.check_engines
 import flows.cli
+import flows.run
 import flows.sources
+from engines.bandwidth import Bandwidth
 from engines.registry import Engine
 from engines.spec import Device
 from quant.progress import report
@@ -96,6 +98,7 @@ def install(patch: Any = setattr, *, behaviour: str = "good", golden_offset: flo
     patch(flows.check, "methods", fake_methods)
     patch(flows.check_engines, "engines_by_name", lambda: fake_engines(behaviour))
     patch(flows.sources, "_reference", lambda *_: reference(golden_offset))
+    patch(flows.run, "memory_bandwidth", lambda *_: Bandwidth(1e10, 1e10, 1e10, 1, "planted"))
 
 
 def write_plan(folder: Path, method_names: list[str]) -> Path:

@@ -48,6 +48,21 @@ def test_every_cell_becomes_a_row(workplace: Path, monkeypatch: pytest.MonkeyPat
     assert good.memory.kv_cache_bytes == 77
     assert good.checkpoint is not None
     assert good.checkpoint["bits_per_weight"] == 16.0
+    assert good.checkpoint["decode_bytes"] == 1536 + 18432 + 36864 + 192
+    assert "kernel_warnings" not in good.facts
+
+
+def test_a_slow_kernel_is_flagged_from_the_log_to_the_page(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr, behaviour="slow-kernel")
+    trial = _sweep(workplace, ["none"])["none"]
+    assert trial.facts["fact"] == 42
+    assert trial.facts["kernel_warnings"].startswith(
+        "the engine itself calls its x kernels slower than no quantization"
+    )
+    assert trial.provenance["bandwidth"]["bytes_per_second"] == 1e10
+    page = (workplace / "runs" / "fake" / "report.html").read_text()
+    assert "Slow path: the engine itself calls its x kernels" in page
+    assert "ran on a slow path: the engine itself calls its x kernels" in page
 
 
 def test_own_prompts_are_read_twice_and_answers_kept(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFWriter
 
-from quant.formats import inspect_weights, read_gguf, read_openvino
+from quant.formats import decode_bytes, inspect_weights, read_gguf, read_openvino
 from quant.tensors import CheckpointError
 from tests.conftest import write_safetensors
 
@@ -100,3 +100,27 @@ def test_safetensors_are_read_as_before(source: Path) -> None:
     contents = inspect_weights("safetensors", source, source)
     assert (contents.bits_per_weight, contents.linear_bits_per_weight) == (16.0, None)
     assert contents.tensor_types == {"F16": 2}
+
+
+MATRIX = ("F16", (64, 64), 8192)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight"], 2 * 8192),  # one matrix for both ends
+        (["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight", "lm_head.weight"], 2 * 8192),
+        (["transformer.wte.weight", "transformer.h.0.mlp.c_fc.weight", "lm_head.weight_packed"], 2 * 8192),
+        (["gpt_neox.embed_in.weight", "embed_out.weight"], 8192),
+        (["model.embed_tokens.weight", "model.layers.0.attn.output.weight"], 2 * 8192),  # no head by its name
+        (["model.embed_tokens.weight", "model.layers.0.mlp.experts.0.up_proj.weight"], None),
+    ],
+)
+def test_what_a_decoded_token_reads(tmp_path: Path, names: list[str], wanted: int | None) -> None:
+    write_safetensors(tmp_path / "model.safetensors", dict.fromkeys(names, MATRIX))
+    assert decode_bytes("compressed-tensors", tmp_path) == wanted
+
+
+def test_what_a_decoded_token_reads_of_a_gguf(tmp_path: Path) -> None:
+    _write_gguf(tmp_path / "model.gguf")
+    assert decode_bytes("gguf", tmp_path) == 64 * 64 // 32 * 34 + 64 * 4
