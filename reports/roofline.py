@@ -173,8 +173,13 @@ def _on_the_fly(trial: Trial) -> str:
 
 
 def _not_memory(share: float | None, their_share: float | None) -> str:
-    if share is None or their_share is None or max(share, their_share) >= FAR_FROM_IT:
+    if share is None or their_share is None or share >= FAR_FROM_IT:
         return ""
+    if their_share >= FAR_FROM_IT:
+        return (
+            f"the unquantized model comes to {their_share:.0%} of the roofline, this one to {share:.0%}: unpacking its "
+            "weights takes the time, not reading them; probably the engine has no fast kernel for them on this device"
+        )
     return (
         f"neither is limited by the memory (this one at {share:.0%} of the roofline, the unquantized at "
         f"{their_share:.0%}): reading fewer bytes saves little where arithmetic or overhead takes the time"
