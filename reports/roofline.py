@@ -100,7 +100,9 @@ def _roofline(cell: CellMetrics, load: LoadMetrics, baseline: CellMetrics | None
     if slower and baseline is not None and theirs is not None:
         their_floor = _floor(baseline.trial)
         their_share = None if their_floor is None else _ratio(their_floor, theirs.latency.tpot[0].value)
-        causes = _causes(trial, baseline.trial, share.value if share else None, their_share)
+        disturbed = tuple(f"its load was disturbed: {one}" for one in load.warnings)
+        causes = disturbed + _causes(trial, baseline.trial, share.value if share else None, their_share)
+        causes = causes or ("no cause known from its log",)
     return Roofline(
         name=trial.name, model=trial.model, shape=_shape(load), weight_bytes=size,
         held_bytes=int(held) if held is not None else None, floor_seconds=floor, tpot_seconds=tpot, share=share,
@@ -148,8 +150,7 @@ def _causes(trial: Trial, baseline: Trial, share: float | None, their_share: flo
     if told:
         return told
     causes = [_dequantized(trial, baseline), _on_the_fly(trial), _not_memory(share, their_share)]
-    known = tuple(one for one in causes if one)
-    return known or ("no cause known from its log",)
+    return tuple(one for one in causes if one)
 
 
 def _dequantized(trial: Trial, baseline: Trial) -> str:
@@ -173,8 +174,14 @@ def _on_the_fly(trial: Trial) -> str:
 
 
 def _not_memory(share: float | None, their_share: float | None) -> str:
-    if share is None or their_share is None or max(share, their_share) >= FAR_FROM_IT:
+    if share is None or their_share is None or share >= FAR_FROM_IT:
         return ""
+    if their_share >= FAR_FROM_IT:
+        return (
+            f"the unquantized model comes to {their_share:.0%} of the roofline, this one to {share:.0%}: unpacking its "
+            "weights takes the time, not reading them; probably the engine has no fast kernel for them on this device, "
+            "or something else ran on it meanwhile"
+        )
     return (
         f"neither is limited by the memory (this one at {share:.0%} of the roofline, the unquantized at "
         f"{their_share:.0%}): reading fewer bytes saves little where arithmetic or overhead takes the time"

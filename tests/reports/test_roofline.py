@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from engines.kernels import kernel_facts
-from evals.record import Trial
+from evals.record import ClientLoad, Trial
 from reports.decide import Limits, decide, judge
 from reports.html import conclude, render
 from reports.metrics import CellMetrics, cell_metrics
@@ -107,12 +107,12 @@ def test_few_requests_mark_nothing() -> None:
 @pytest.mark.parametrize(
     ("quantized", "words"),
     [
-        (_made("rtn", 10, 50), "no cause known from its log"),
+        (_made("rtn", 10, 800), "no cause known from its log"),
         (
-            _made("rtn", 10, 50, weights_bytes=195 * 10**6),
+            _made("rtn", 10, 800, weights_bytes=195 * 10**6),
             "holds 195 MB of weights, the unquantized model takes 200 MB",
         ),
-        (_made("rtn", 10, 50, "int8", weights_bytes=60 * 10**6), "activations are quantized to int8 at every step"),
+        (_made("rtn", 10, 800, "int8", weights_bytes=60 * 10**6), "activations are quantized to int8 at every step"),
         (_made("rtn", 10, 50, kernel_warnings="a slow path; a remedy"), "a slow path; a remedy"),
     ],
 )
@@ -128,6 +128,20 @@ def test_neither_is_limited_by_the_memory() -> None:
     assert one.causes[0].startswith(
         "neither is limited by the memory (this one at 5% of the roofline, the unquantized at 2"
     )
+
+
+def test_the_unquantized_alone_is_limited_by_the_memory() -> None:
+    one = _second(_made("none", 20, 400), _made("rtn", 10, 100))
+    assert one.causes[0].startswith("the unquantized model comes to 8")
+    assert "this one to 10%: unpacking its weights takes the time" in one.causes[0]
+
+
+def test_a_disturbed_load_comes_first_among_the_causes() -> None:
+    slow = _made("rtn", 10, 800)
+    late = replace(slow.speed[0], clients=(ClientLoad(1.0, 0.1, (0.0, 0.5, 0.5)),))
+    one = _second(_made("none", 30, 200), replace(slow, speed=(late,)))
+    assert len(one.causes) == 1
+    assert one.causes[0].startswith("its load was disturbed: the load client woke up 500 ms late")
 
 
 def test_what_is_as_large_or_as_fast_is_not_marked() -> None:
