@@ -22,13 +22,17 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 @dataclass(frozen=True)
 class Schedule:
-    """Seconds. A stall begins so long after the first request, and holds back all that is due in it."""
+    """Seconds. A stall begins so long after the first request, and holds back all that is due in it. Planted faults:
+    `cached_share` of each prompt is said to come from a prefix cache, and answers are so many tokens too short.
+    """
 
     ttft_seconds: float
     tpot_seconds: float
     chunk_tokens: int = 1
     stall_after_seconds: float = 0.0
     stall_seconds: float = 0.0
+    cached_share: float = 0.0
+    missing_tokens: int = 0
 
     def sent_at(self, asked: float, chunk: int, first_asked: float) -> float:
         due = asked + self.ttft_seconds + chunk * self.chunk_tokens * self.tpot_seconds
@@ -41,8 +45,12 @@ def frame(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def event(prompt_tokens: int, tokens: int, text: str) -> bytes:
-    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens}
+def event(prompt_tokens: int, tokens: int, text: str, cached_tokens: int = 0) -> bytes:
+    usage: dict[str, object] = {
+        "prompt_tokens": prompt_tokens, "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens,
+    }  # fmt: skip
+    if cached_tokens:
+        usage["prompt_tokens_details"] = {"cached_tokens": cached_tokens}
     choice = {"index": 0, "text": text, "finish_reason": None}
     return frame(b"data: " + json.dumps({"id": "c", "choices": [choice], "usage": usage}).encode() + b"\n\n")
 
@@ -95,8 +103,9 @@ class Connection(asyncio.Protocol):
         if self._history.first_asked is None:
             self._history.first_asked = asked
         prompt_tokens = len(list(request["prompt"]))  # type: ignore[call-overload]
+        output_tokens = max(int(str(request["max_tokens"])) - self._schedule.missing_tokens, 1)
         self._write(HEAD)
-        self._plan(Reply(asked, self._history.first_asked, prompt_tokens, int(str(request["max_tokens"]))), 0)
+        self._plan(Reply(asked, self._history.first_asked, prompt_tokens, output_tokens), 0)
 
     def _plan(self, reply: Reply, chunk: int) -> None:
         """Each chunk is planned when the one before was sent: timers that are due at once have no order."""
@@ -110,7 +119,8 @@ class Connection(asyncio.Protocol):
     def _send(self, reply: Reply, chunk: int, at: float) -> None:
         before = chunk * self._schedule.chunk_tokens
         tokens = min(before + self._schedule.chunk_tokens, reply.output_tokens)
-        data = event(reply.prompt_tokens, tokens, " a" * (tokens - before))
+        cached_tokens = int(self._schedule.cached_share * reply.prompt_tokens)
+        data = event(reply.prompt_tokens, tokens, " a" * (tokens - before), cached_tokens)
         last = tokens == reply.output_tokens
         self._write(data + frame(b"data: [DONE]\n\n") + b"0\r\n\r\n" if last else data)
         self._history.late.append(time.perf_counter() - at)
