@@ -19,7 +19,7 @@ from engines.environment import build, resolve
 from engines.process import ROOT
 from engines.spec import Endpoint
 from evals.record import LoadPoint
-from evals.speed import measure_speed
+from evals.speed import run_load
 from evals.workload import Prompts
 
 PAIRS = 5
@@ -28,10 +28,10 @@ PROMPT_TOKENS, OUTPUT_TOKENS = 32, 128
 
 
 def ours(endpoint: Endpoint, concurrency: int, requests: int) -> float:
-    """Tokens per CPU-second of this process."""
+    """Tokens per CPU-second of this process, from making the requests to their records."""
     load = LoadPoint(concurrency, requests, PROMPT_TOKENS, OUTPUT_TOKENS)
     used = time.process_time()
-    measure_speed(endpoint, [load], Prompts(range(10, 1000)), repeats=1, seed=0)
+    run_load(endpoint, load, Prompts(range(10, 1000)), seed=0, repeat=0)
     return requests * OUTPUT_TOKENS / (time.process_time() - used)
 
 

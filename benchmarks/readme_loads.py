@@ -71,3 +71,23 @@ def _footprint(one: dict[str, Any]) -> list[object]:
     idle = f"{one['idle_bytes'] / GIB:.2f}" if one["idle_bytes"] is not None else "–"
     users = [fit["users"] if fit["users"] is not None else "–" for fit in one["fits"]]
     return [one["name"], *sizes, f"{one['kv_bytes_per_token'] / 1024:.1f}", idle, *users]
+
+
+def roofline_table(file: str) -> str:
+    """One request at a time against the memory's bandwidth."""
+    heads = ["cell", "read a token, MB", "roofline, ms", "TPOT p50, ms", "of the roofline, %", "times faster", "ideal"]
+    data = read(file)
+    rows = [_roofline(one) for one in data["roofline"]]
+    bandwidth = ", ".join(f"{one['bytes_per_second'] / 1e9:.1f} GB/s ({one['how']})" for one in data["bandwidth"])
+    return f"{markdown(heads, 1, rows)}\n\nThe memory's bandwidth: {bandwidth}."
+
+
+def _roofline(one: dict[str, Any]) -> list[object]:
+    plain = [
+        f"{one['weight_bytes'] / 1e6:.0f}" if one["weight_bytes"] else "–",
+        f"{1000 * one['floor_seconds']:.2f}" if one["floor_seconds"] else "–",
+    ]
+    ideal = f"{one['ideal']:.2f}" if one["ideal"] else "–"
+    return [
+        one["name"], *plain, shown(one["tpot_seconds"], 1000), shown(one["share"], 100), shown(one["speedup"]), ideal,
+    ]  # fmt: skip

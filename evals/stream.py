@@ -22,7 +22,7 @@ class StreamBroken(Exception):
     """The server said that it failed, ended without its end marker, or sent what cannot be read."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Stream:
     """What has arrived of one completion: `chunks` are (seconds, tokens so far) of each chunk that brought tokens."""
 
@@ -63,11 +63,11 @@ def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
     """Feed `stream` with what arrived, to its end, which the form marks or the connection. Raises StreamBroken."""
     form = stream.dialect.form
     for now, data in _lines(reads) if form == "ollama" else _events(reads):
-        if data == END_MARKER:
-            return
         try:
             payload = orjson.loads(data)
         except ValueError as error:
+            if data.strip() == END_MARKER:
+                return
             raise StreamBroken(f"an event is not JSON: {data[:100]!r}") from error
         stream.take(payload, now)
     if form not in ("kserve", "text_input") and not stream.ended:
@@ -78,9 +78,9 @@ def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
 def _events(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
     """The `data:` lines; `error:` lines (llama-server) as an event with that error."""
     for now, line in _lines(reads):
-        if line.startswith(b"data:"):
-            yield now, line[5:].lstrip()
-        elif line.startswith(b"error:"):
+        if line[:5] == b"data:":
+            yield now, line[5:]
+        elif line[:6] == b"error:":
             yield now, b'{"error": ' + line[6:] + b"}"
 
 
@@ -92,6 +92,5 @@ def _lines(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]
     for now, part in reads:
         *lines, rest = (rest + part).split(b"\n") if rest else part.split(b"\n")
         for line in lines:
-            whole = line.strip()
-            if whole:
+            if line and (whole := line.strip()):
                 yield now, whole
