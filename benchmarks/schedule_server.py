@@ -22,8 +22,9 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 @dataclass(frozen=True)
 class Schedule:
-    """Seconds. A stall begins so long after the first request, and holds back all that is due in it. Planted faults:
-    `cached_share` of each prompt is said to come from a prefix cache, and answers are so many tokens too short.
+    """Seconds. A stall begins so long after the first request, and holds back all that is due in it. `text_tokens` is
+    what the server says that a prompt has which came as text. Planted faults: `cached_share` of each prompt is said to
+    come from a prefix cache, and answers are so many tokens too short.
     """
 
     ttft_seconds: float
@@ -31,6 +32,7 @@ class Schedule:
     chunk_tokens: int = 1
     stall_after_seconds: float = 0.0
     stall_seconds: float = 0.0
+    text_tokens: int = 0
     cached_share: float = 0.0
     missing_tokens: int = 0
 
@@ -95,6 +97,8 @@ class Connection(asyncio.Protocol):
         self._read = b""
         if head.startswith(b"GET /lateness"):
             self._tell()
+        elif head.startswith(b"GET "):  # other load generators look for its health and its metrics
+            self._write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
         else:
             self._answer(json.loads(body))
 
@@ -102,7 +106,8 @@ class Connection(asyncio.Protocol):
         asked = time.perf_counter()
         if self._history.first_asked is None:
             self._history.first_asked = asked
-        prompt_tokens = len(list(request["prompt"]))  # type: ignore[call-overload]
+        prompt = request["prompt"]
+        prompt_tokens = len(prompt) if isinstance(prompt, list) else self._schedule.text_tokens
         output_tokens = max(int(str(request["max_tokens"])) - self._schedule.missing_tokens, 1)
         self._write(HEAD)
         self._plan(Reply(asked, self._history.first_asked, prompt_tokens, output_tokens), 0)
