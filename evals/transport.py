@@ -133,6 +133,7 @@ class Client:
         lines = {"Host": parts.netloc, "Content-Type": "application/json", "Accept": "*/*", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._idle: list[_Connection] = []
+        self._keeps = True
         self._rest = _Rest()
 
     async def __aenter__(self) -> Client:
@@ -151,7 +152,8 @@ class Client:
         """The answer, or as much of it as came, with the error.
 
         A kept connection may have been closed by the server just before it was used again: then the request goes out
-        once more, over a new one (RFC 9112, section 9.3.1).
+        once more, over a new one (RFC 9112, section 9.3.1), and no connection is kept any more: llama-server says that
+        it keeps them and closes each, and requests that go out twice are late.
         """
         try:
             async with asyncio.timeout(self._timeout_seconds):
@@ -160,6 +162,7 @@ class Client:
                     answer = await self._ask(kept, request) if kept.open else None
                     if answer is not None and (answer.status or answer.error is None):
                         return answer
+                    self._keeps = False
                 return await self._ask(await self._connect(), request)
         except TimeoutError:
             return Answer(error=f"no answer for {self._timeout_seconds:g} s")
@@ -172,8 +175,10 @@ class Client:
         except asyncio.CancelledError:
             connection.close()  # what it still gets belongs to nobody
             raise
-        if connection.open:
+        if connection.open and self._keeps:
             self._idle.append(connection)
+        else:
+            connection.close()
         return answer
 
     async def _connect(self) -> _Connection:

@@ -110,6 +110,22 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
     assert connections == 3
 
 
+def test_a_server_that_does_not_keep_what_it_says_is_asked_over_new_connections() -> None:
+    """It reads what comes on a kept one, and closes: only the first request that is sent so goes out twice."""
+    asked: list[bytes] = []
+    keep = _reply(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await keep(reader, writer)
+        asked.append(await reader.read(1))
+        writer.close()
+
+    answers, connections = _exchange(respond, times=5)
+    assert [one.body for one in answers] == [b"ok"] * 5
+    assert connections == 5
+    assert asked.count(b"P") == 1
+
+
 def test_a_server_that_always_closes_is_an_error() -> None:
     ((answer,), connections) = _exchange(_reply(b"", close=True))
     assert answer.error == "the server closed the connection before it answered"
