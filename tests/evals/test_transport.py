@@ -44,11 +44,10 @@ def _exchange(
     respond: Respond, times: int = 1, timeout_seconds: float = 5.0, tls: ssl.SSLContext | None = None
 ) -> tuple[list[Answer], int]:
     """Answers to `times` requests one after the other, and how many connections they took."""
-    connections = 0
+    writers: list[asyncio.StreamWriter] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
+        writers.append(writer)
         try:
             while not writer.is_closing():
                 await respond(reader, writer)
@@ -61,9 +60,12 @@ def _exchange(
         async with Client(url, {"Authorization": "Bearer k"}, timeout_seconds) as client:
             found = [await client.post(client.request("/path", b"{}")) for _ in range(times)]
         server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)  # so that nothing of them is left for the garbage collector
         return found
 
-    return asyncio.run(run()), connections
+    return asyncio.run(run()), len(writers)
 
 
 def test_a_chunked_answer_is_kept_read_by_read_and_the_connection_used_again() -> None:
