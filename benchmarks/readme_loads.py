@@ -55,7 +55,8 @@ def _capacity(one: dict[str, Any]) -> list[object]:
     unclear = ", ".join(f"{level:g}" for level in one["unclear"]) or "–"
     broken, at = f"{one['broken']:g}" if one["broken"] else "–", one["at"]
     waits = [f"{1000 * at[name]['value']:.0f}" if at else "–" for name in ("ttft_seconds", "tpot_seconds")]
-    return [one["name"], kept + more, unclear, broken, *waits, shown(at["output_tokens_per_second"]) if at else "–"]
+    rate = f"{at['output_tokens_per_second']['value']:.1f}" if at else "–"
+    return [one["name"], kept + more, unclear, broken, *waits, rate]
 
 
 def memory_table(file: str) -> str:
