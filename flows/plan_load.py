@@ -56,7 +56,6 @@ class LoadPlan(SizedPlan):
     prompts: str | None = None
     spread: Annotated[float, Field(gt=0, lt=1)] | None = None
     most_repeats: Annotated[int, Field(ge=2, le=100)] | None = None
-
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     rate_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
     arrivals: Literal["constant", "poisson", "gamma"] | None = None
@@ -69,10 +68,10 @@ class LoadPlan(SizedPlan):
             return given
         if given["workload"] not in workloads():
             raise ValueError(f"no workload is called '{given['workload']}'; there are {', '.join(workloads())}")
-        kept = {name: value for name, value in workloads()[given["workload"]].items() if name in cls.model_fields}
+        known = dict(workloads()[given["workload"]])
         if "rate_per_second" in given:
-            kept.pop("concurrency", None)
-        return {**kept, **given}
+            known.pop("concurrency", None)
+        return {**known, **given}
 
     @model_validator(mode="after")
     def _same_requests(self) -> LoadPlan:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from evals.statistics import Estimate
+from reports.capacity import capacities
 from reports.metrics import CellMetrics
 from reports.roofline import warnings_of
 
@@ -145,11 +146,22 @@ def _best(ranked: Sequence[Judged]) -> list[tuple[str, str, str]]:
     if with_memory:
         least = min(with_memory, key=lambda one: one.cell.peak_bytes or 0)
         rows.append(("best memory", least, f"{(least.cell.peak_bytes or 0) / GIB:.2f} GiB peak"))
+    rows += _most_served(ranked)
     scored = [one for one in with_memory if one.cell.accuracy]
     if scored:
         balanced = max(scored, key=balance)
         rows.append(("best balance", balanced, f"{balance(balanced):.1f} tokens/s × accuracy ÷ GiB"))
     return [(title, one.cell.trial.name, text) for title, one, text in rows]
+
+
+def _most_served(ranked: Sequence[Judged]) -> list[tuple[str, Judged, str]]:
+    """By what the searches ran over: the cell that keeps the service's limits under the highest load."""
+    found = [(capacity, one) for one in ranked for capacity in capacities([one.cell]) if capacity.kept is not None]
+    rows = []
+    for within in dict.fromkeys(capacity.within for capacity, _ in found):
+        most, one = max((pair for pair in found if pair[0].within == within), key=lambda pair: pair[0].kept or 0.0)
+        rows.append(("best service", one, most.text))
+    return rows
 
 
 def balance(one: Judged) -> float:

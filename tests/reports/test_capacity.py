@@ -12,6 +12,7 @@ from evals.record import LoadPoint, Request, Search, SearchRange, ServiceLimits,
 from quant.spec import write_json
 from reports.capacity import capacities, served
 from reports.console import as_data
+from reports.decide import Judged, decide
 from reports.html import promise, read_results, write_report
 from reports.metrics import cell_metrics
 from tests.reports.made import ABOUT, trial
@@ -95,6 +96,14 @@ def test_page_and_json_show_it(tmp_path: Path) -> None:
     data = json.loads(json.dumps(as_data(read_results(tmp_path))))
     assert [(one["kept"], one["broken"]) for one in data["capacities"]] == [(2, 4), (None, 1), (64, None)]
     assert data["served"][0]["good_share"]["value"] == 0.5
+
+
+def test_the_answer_names_the_cell_that_serves_most() -> None:
+    cells = [_cell((1, 0), (2, 20)), _cell((1, 0), (2, 0), (3, 4), (4, 20))]
+    cells = [replace(one, trial=replace(one.trial, method_label=name)) for one, name in zip(cells, "ab", strict=True)]
+    answer = decide([Judged(one, "meets", "fine") for one in cells])
+    (best,) = [(name, text) for title, name, text in answer.best if title == "best service"]
+    assert best == ("b · e", "2 at once keep the limits, 3 not told, 4 are too much")
 
 
 def test_a_promise_in_words() -> None:
