@@ -32,7 +32,7 @@ from engines.registry import engines_by_name
 from engines.server import serve
 from engines.spec import Endpoint
 from evals.record import LoadPoint, Speed
-from evals.speed import run_load
+from evals.speed import LoadFailed, run_load
 from evals.tokenizer import load_tokenizer, text_of
 from evals.workload import Prompts
 from flows.sources import calibration_text, look_up_model, prepare_model, sample
@@ -115,12 +115,14 @@ def ours(peer: Peer, job: Job) -> tuple[Figures, Figures]:
 
 
 def measured(job: Job, peer: Peer, prompts: Iterator[list[int]], ours_first: bool) -> Pair:
-    """One pair, again where a request of the other tool failed: that is told, and no figure."""
+    """One pair, again where a request failed, or where the server cut a text into other tokens: that is told, and no
+    figure.
+    """
     for _ in range(ATTEMPTS):
         try:
             return pair(job, peer, prompts, ours_first)
-        except ToolFailed as error:
-            print(f"{peer.name}: {error}", flush=True)
+        except (ToolFailed, LoadFailed) as error:
+            print(f"{peer.name}, once more: {error}", flush=True)
     raise SystemExit(f"{peer.name} failed {ATTEMPTS} times")
 
 
