@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -40,21 +41,23 @@ def is_good(request: Request, limits: ServiceLimits) -> bool:
 
 
 def keeps_up(speed: Speed) -> bool:
-    """False for an open load whose backlog grows: over the second half of the arrivals, in any repeat, the requests in
-    flight grew by more than a tenth of those that were due.
+    """False for an open load whose backlog grows: over the second half of the arrivals, in all repeats together, the
+    requests in flight grew by more than a tenth of those that were due, and by more than chance lets them: of a server
+    that keeps up their number varies about as a Poisson one does.
     """
     if speed.load.concurrency is not None:
         return True
-    grown = [_growth(repeat) for repeat in speed.repeats]
-    return all(more <= BACKLOG_SHARE * due for more, due in grown)
+    found = [_in_flight(repeat) for repeat in speed.repeats]
+    before, after, due = (sum(one[place] for one in found) for place in range(3))
+    return after - before <= BACKLOG_SHARE * due + math.sqrt(2 * before)
 
 
-def _growth(repeat: Sequence[Request]) -> tuple[int, int]:
-    """(requests in flight at the last arrival − at the middle one, arrivals between)."""
+def _in_flight(repeat: Sequence[Request]) -> tuple[int, int, int]:
+    """Requests in flight at the middle arrival and at the last one, and arrivals between."""
     starts = sorted(one.start_seconds for one in repeat)
     middle, last = starts[len(starts) // 2], starts[-1]
 
     def in_flight(at: float) -> int:
         return sum(one.start_seconds <= at < one.end_seconds for one in repeat)
 
-    return in_flight(last) - in_flight(middle), sum(middle < at <= last for at in starts)
+    return in_flight(middle), in_flight(last), sum(middle < at <= last for at in starts)

@@ -56,6 +56,19 @@ def test_a_growing_backlog_breaks_a_load_whatever_its_latencies_are() -> None:
     assert kept(_speed(*slow, load=load), ServiceLimits(0.5, None, 90)) == "broken"
 
 
+def test_chance_is_no_backlog() -> None:
+    """A server of a fixed time for each request keeps up with any rate; what is in flight varies by chance alone."""
+    generator, flagged = np.random.default_rng(0), 0
+    load = LoadPoint(None, 40, 16, 8, 1.0, "poisson")
+    for _ in range(200):
+        repeats = []
+        for _ in range(3):
+            starts = np.cumsum(generator.exponential(1.0, 40))
+            repeats.append(tuple(_request(0.5, 0.3, float(at)) for at in starts))
+        flagged += not keeps_up(Speed(load, tuple(repeats)))
+    assert flagged < 20
+
+
 def _server(capacity: float, seed: int = 0):  # type: ignore[no-untyped-def]
     """Its TTFT is in proportion to the load and reaches the limit at `capacity`, with 2 % of noise."""
     generator = np.random.default_rng(seed)
