@@ -61,7 +61,8 @@ class CellMetrics:
 
     @property
     def calmest(self) -> LoadMetrics:
-        return min(self.loads, key=_busy)
+        """The lowest concurrency, or rate where all loads are open."""
+        return min([one for one in self.loads if one.load.concurrency] or self.loads, key=_busy)
 
     @property
     def peak_bytes(self) -> int | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from evals.record import LoadPoint, Perplexity, Request, Score, Speed
 from reports.loads import load_metrics
 from reports.metrics import cell_metrics
-from tests.reports.made import request, score, trial
+from tests.reports.made import request, score, speed, trial
 
 
 def test_latencies_by_hand() -> None:
@@ -97,3 +98,12 @@ def test_other_items_are_not_compared() -> None:
     base, cell = trial("none", 10, 1, 80), trial("rtn", 10, 1, 40)
     other = score("arc", [1.0] * 99)
     assert cell_metrics(type(cell)(**{**cell.__dict__, "scores": (other,)}), base).recovery is None
+
+
+def test_the_calmest_load_is_a_closed_one_where_there_is_one() -> None:
+    one = trial("none", 10, 2.0, 80)
+    slow = replace(speed(5), load=LoadPoint(None, 2, 10, 11, 0.5, "poisson"))
+    both = cell_metrics(replace(one, speed=(slow, speed(20, 4), speed(10))), None)
+    assert (both.calmest.load.concurrency, both.busiest.load.concurrency) == (1, 4)
+    alone = cell_metrics(replace(one, speed=(slow,)), None)
+    assert alone.calmest.load.rate_per_second == alone.busiest.load.rate_per_second == 0.5
