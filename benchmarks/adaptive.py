@@ -147,11 +147,15 @@ def replay(results: Results) -> None:
     others = [stop(sides, results, np.random.default_rng(order)) for order in range(ORDERS)]
     for order, found in enumerate(others):
         print(told(f"in random order {order + 1}", found, said(found, error_rate), late, baselines), flush=True)
-    shares = [sum(one.items for one in found.values()) / sum(one.drawn for one in found.values()) for found in others]
+    items, drawn = (
+        np.array([sum(getattr(one, name) for one in found.values()) for found in others]) for name in ("items", "drawn")
+    )
+    shares, of_all = items / drawn, (items + baselines) / (drawn + baselines)
     same = [sum(said(found, error_rate)[key] == late[key] for key in late) for found in others]
     print(
-        f"over {ORDERS} orders: {np.median(shares):.1%} of the quantized cells' items ({min(shares):.1%} to "
-        f"{max(shares):.1%}); {sum(same)} of {ORDERS * len(late)} verdicts are those of all items"
+        f"over {ORDERS} orders: {np.median(shares):.1%} of the quantized cells' items ({shares.min():.1%} to "
+        f"{shares.max():.1%}), {np.median(of_all):.1%} of all cells'; {sum(same)} of {ORDERS * len(late)} verdicts are "
+        "those of all items"
     )
 
 

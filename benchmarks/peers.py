@@ -108,7 +108,7 @@ def ours(peer: Peer, job: Job) -> tuple[Figures, Figures]:
     """(by our definitions, by the other tool's)."""
     prompts = Prompts((), own={OWN: job.prompts})
     requests, client = run_load(job.endpoint, replace(job.load, prompts=OWN), prompts, seed=0, repeat=0)
-    tpot = mean_ms([one.tpot_seconds for one in requests])
+    tpot = mean_ms([seconds for one in requests if (seconds := one.tpot_seconds) is not None])
     rate = load_metrics(Speed(job.load, (requests,), (client,))).output_rate.value
     own = {RATE: rate, TTFT: mean_ms([one.ttft_seconds for one in requests]), TPOT: tpot, ITL: tpot}
     return own, peer.redefine(requests, client)

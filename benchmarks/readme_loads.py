@@ -54,7 +54,7 @@ def _capacity(one: dict[str, Any]) -> list[object]:
     more = ", the highest tried" if one["kept"] == one["within"]["highest"] else ""
     unclear = ", ".join(f"{level:g}" for level in one["unclear"]) or "–"
     broken, at = f"{one['broken']:g}" if one["broken"] else "–", one["at"]
-    waits = [f"{1000 * at[name]['value']:.0f}" if at else "–" for name in ("ttft_seconds", "tpot_seconds")]
+    waits = [f"{1000 * at[name]['value']:.0f}" if at and at[name] else "–" for name in ("ttft_seconds", "tpot_seconds")]
     rate = f"{at['output_tokens_per_second']['value']:.1f}" if at else "–"
     return [one["name"], kept + more, unclear, broken, *waits, rate]
 

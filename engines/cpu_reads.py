@@ -1,8 +1,8 @@
 """`python -m engines.cpu_reads THREADS`: how many bytes per second so many threads read from this machine's memory.
 
 Each multiplies a vector with a matrix of its own, which is what decoding does, and far larger than any cache. A matrix
-that fits into a cache is multiplied 2 to 3 times as fast (on a Zen 3 with AVX2), so that memory is the limit, not
-arithmetic; numpy's sums and maxima read up to a quarter less, a copy writes as well.
+that fits into a cache is multiplied far faster, so that memory is the limit, not arithmetic; numpy's sums read more
+slowly, and a copy writes as well.
 """
 
 from __future__ import annotations

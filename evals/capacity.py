@@ -15,7 +15,7 @@ from evals.speed import run_load, warm_up
 from evals.workload import Prompts
 
 NARROW = 1.15  # a load that is kept and one that is not, so near to each other, end the search
-MORE_THAN_CONCURRENT = 3  # requests for each place in a closed loop, at least
+LEAST_REQUESTS_A_USER = 3
 FIRST_DRAW = 2_000_000  # of prompts: far from those of the load points
 Run = Callable[[LoadPoint, int], Speed]
 
@@ -65,8 +65,7 @@ def next_level(within: SearchRange, told: Mapping[float, Kept]) -> float | None:
     """
     if not told:
         return within.lowest
-    above = min((level for level, said in told.items() if said != "kept"), default=math.inf)
-    below = max((level for level, said in told.items() if said == "kept" and level < above), default=None)
+    below, above = bracket(told)
     if below is None or below >= within.highest:
         return None
     if above == math.inf:
@@ -75,6 +74,14 @@ def next_level(within: SearchRange, told: Mapping[float, Kept]) -> float | None:
         return None
     middle = _rounded(within, math.sqrt(below * above))
     return middle if below < middle < above else None
+
+
+def bracket(told: Mapping[float, Kept]) -> tuple[float | None, float]:
+    """The highest load that was kept below any that was not (None: not even the lowest), and the lowest that was not
+    (infinite: all were). A higher one that looks better is chance.
+    """
+    above = min((level for level, said in told.items() if said != "kept"), default=math.inf)
+    return max((level for level, said in told.items() if said == "kept" and level < above), default=None), above
 
 
 def _rounded(within: SearchRange, level: float) -> float:
@@ -87,4 +94,4 @@ def load_at(within: SearchRange, level: float) -> LoadPoint:
     if within.over == "rate":
         return LoadPoint(None, within.requests, *counts, level, "poisson")
     concurrency = int(level)
-    return LoadPoint(concurrency, max(within.requests, MORE_THAN_CONCURRENT * concurrency), *counts)
+    return LoadPoint(concurrency, max(within.requests, LEAST_REQUESTS_A_USER * concurrency), *counts)

@@ -49,13 +49,14 @@ class Request:
         return self.chunks[0][0] - self.start_seconds
 
     @property
-    def tpot_seconds(self) -> float:
+    def tpot_seconds(self) -> float | None:
         """Time per output token after the first chunk: (end − its arrival) ÷ (output tokens − those of that chunk).
 
-        With one token in it this is MLPerf's; it means nothing for an answer of one token.
+        With one token in it this is MLPerf's. None where all of the answer came at once: no token came after.
         """
         first_at, first_tokens = self.chunks[0]
-        return (self.end_seconds - first_at) / max(self.output_tokens - first_tokens, 1)
+        later = self.output_tokens - first_tokens
+        return (self.end_seconds - first_at) / later if later > 0 else None
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,13 @@ class LoadPoint:
     most_repeats: int = 0
 
     @property
+    def source(self) -> str:
+        """The workload, or the file of the user's own prompts; empty for drawn prompts of the plan's own counts."""
+        return self.workload or self.prompts
+
+    @property
     def label(self) -> str:
-        name = f"{self.workload or self.prompts}: " if self.workload or self.prompts else ""
+        name = f"{self.source}: " if self.source else ""
         if self.concurrency is not None:
             return f"{name}concurrency {self.concurrency}"
         return f"{name}{self.rate_per_second:g} requests/s, {self.arrivals}"
@@ -103,10 +109,12 @@ class LoadPoint:
 
     @property
     def known_share(self) -> float:
-        """Of the prompts' tokens, those that a prefix cache may know from other requests of this load."""
-        own, turns = self.prompt_tokens - self.shared_tokens, range(self.turns)
-        known = sum(self.shared_tokens + turn * (own + self.output_tokens) for turn in turns)
-        return known / (known + self.turns * own)
+        """Of the prompts' tokens, those that a prefix cache may know from other requests of this load: what is shared,
+        and of a later turn the prompt before it, but not the drawn ids in place of the answer.
+        """
+        step = self.prompt_tokens - self.shared_tokens + self.output_tokens
+        asked = [self.prompt_tokens + turn * step for turn in range(self.turns)]
+        return (self.shared_tokens + sum(asked[:-1])) / sum(asked)
 
 
 @dataclass(frozen=True)
@@ -165,14 +173,19 @@ class Search:
     probes: tuple[Speed, ...]
 
 
+PSS = "PSS of the server's process tree"
+NVML = "NVML, bytes of the server's processes"
+SET_ASIDE = "set aside at start"
+IN_USE = "highest in use during the load"
+
+
 @dataclass(frozen=True)
 class Memory:
     """Bytes, each from a named source; None where nothing tells.
 
-    `weights_bytes` and `kv_cache_bytes` as the engine reports them (`kv_source` says whether that is what was used
-    or what was set aside), `kv_bytes_per_token` as `kv_token_source` says. `loaded_bytes` and `peak_bytes` are measured
-    from outside, by PSS of the process tree on a CPU and by NVML per process on a GPU (`source`): after loading, and
-    the highest while the load ran.
+    `weights_bytes` and `kv_cache_bytes` as the engine reports them (`kv_source` is IN_USE or SET_ASIDE),
+    `kv_bytes_per_token` as `kv_token_source` says. `loaded_bytes` and `peak_bytes` are measured from outside (`source`
+    is PSS on a CPU, NVML on a GPU): after loading, and the highest while the load ran.
     """
 
     source: str

@@ -27,17 +27,21 @@ def kept(speed: Speed, limits: ServiceLimits) -> Kept:
     return "unclear" if "unclear" in sides else "kept"
 
 
-def _side(seconds: Sequence[float], most: float | None, percentile: float) -> Kept:
+def _side(seconds: Sequence[float | None], most: float | None, percentile: float) -> Kept:
+    """Where one is not known, nothing is."""
     if most is None:
         return "kept"
-    found = percentile_interval(seconds, percentile)
+    known = [one for one in seconds if one is not None]
+    if len(known) < len(seconds):
+        return "unclear"
+    found = percentile_interval(known, percentile)
     return "kept" if found.high <= most else "broken" if found.low > most else "unclear"
 
 
 def is_good(request: Request, limits: ServiceLimits) -> bool:
-    """Whether this one request waited no longer than any limit: what goodput counts."""
+    """Whether this one request waited no longer than any limit: what goodput counts. What is not known is not good."""
     pairs = ((request.ttft_seconds, limits.ttft_seconds), (request.tpot_seconds, limits.tpot_seconds))
-    return all(most is None or seconds <= most for seconds, most in pairs)
+    return all(most is None or (seconds is not None and seconds <= most) for seconds, most in pairs)
 
 
 def keeps_up(speed: Speed) -> bool:

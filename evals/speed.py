@@ -55,7 +55,7 @@ def _enough(speed: Speed, repeats: int) -> bool:
     done, load = len(speed.repeats), speed.load
     if done < repeats or load.spread is None:
         return done >= repeats
-    return done >= load.most_repeats or relative_half_width(speed.repeats, load.concurrency) <= load.spread
+    return done >= load.most_repeats or relative_half_width(speed.repeats) <= load.spread
 
 
 def warm_up(load: LoadPoint) -> LoadPoint:

@@ -159,8 +159,10 @@ class Client:
             async with asyncio.timeout(self._timeout_seconds):
                 while self._idle:
                     kept = self._idle.pop()
-                    answer = await self._ask(kept, request) if kept.open else None
-                    if answer is not None and (answer.status or answer.error is None):
+                    if not kept.open:
+                        continue
+                    answer = await self._ask(kept, request)
+                    if answer.status or answer.error is None:
                         return answer
                     self._keeps = False
                 return await self._ask(await self._connect(), request)

@@ -22,7 +22,20 @@ from evals.ask import ScoringFailed
 from evals.capacity import search_capacity
 from evals.closeness import Stage
 from evals.gates import GateFailed, golden_prompt, greedy_answer, require, sanity
-from evals.record import Closeness, Gate, LoadPoint, Memory, SearchRange, ServiceLimits, Speed, Trial
+from evals.record import (
+    IN_USE,
+    NVML,
+    PSS,
+    SET_ASIDE,
+    Closeness,
+    Gate,
+    LoadPoint,
+    Memory,
+    SearchRange,
+    ServiceLimits,
+    Speed,
+    Trial,
+)
 from evals.speed import LoadFailed, measure_speed
 from evals.tasks import DataError
 from evals.texts import read_prompts
@@ -173,9 +186,13 @@ def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Ga
 
 
 def _prompts(endpoint: Endpoint, folder: Path, work: Work) -> Prompts:
-    """What loads are made of, in the ids of the served checkpoint."""
+    """What loads are made of, in the ids of the served checkpoint; special ones are for the server to add."""
     tokenizer = load_tokenizer(folder)
-    own = {name: [tokenizer.encode(text).ids for text in read_prompts(file)] for name, file in work.own_prompts.items()}
+
+    def ids(file: Path) -> list[list[int]]:
+        return [tokenizer.encode(text, add_special_tokens=False).ids for text in read_prompts(file)]
+
+    own = {name: ids(file) for name, file in work.own_prompts.items()}
     return Prompts(prompt_vocabulary(endpoint, folder), own=own)
 
 
@@ -197,7 +214,7 @@ def _speed_and_memory(
     kv_bytes, kv_source = _kv_cache(endpoint)
     weights = endpoint.facts.get("weights_bytes")
     return speed, Memory(
-        source="NVML, bytes of the server's processes" if on_gpu else "PSS of the server's process tree",
+        source=NVML if on_gpu else PSS,
         loaded_bytes=loaded[1] if on_gpu else loaded[0],
         peak_bytes=seen.peak_device_bytes if on_gpu else seen.peak_host_bytes,
         weights_bytes=int(weights) if weights is not None else None,
@@ -224,6 +241,6 @@ def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:
     if gauge and endpoint.metrics_url:
         gauges = read_gauges(endpoint.metrics_url, endpoint.headers)
         if gauge in gauges:
-            return int(gauges[gauge]), "highest in use during the load"
+            return int(gauges[gauge]), IN_USE
     reserved = endpoint.facts.get("kv_cache_bytes")
-    return (int(reserved), "set aside at start") if reserved is not None else (None, None)
+    return (int(reserved), SET_ASIDE) if reserved is not None else (None, None)

@@ -111,10 +111,20 @@ class LoadPlan(SizedPlan):
     def point(self) -> LoadPoint:
         arrivals = "closed" if self.rate_per_second is None else self.arrivals or "poisson"
         return LoadPoint(
-            self.concurrency, self.requests, self.prompt_tokens, self.output_tokens, self.rate_per_second, arrivals,
-            self.gap_variation or 1.0, self.workload or "", self.shared_tokens, self.turns, self.prompts or "",
-            self.spread, (self.most_repeats or MOST_REPEATS) if self.spread else 0,
-        )  # fmt: skip
+            concurrency=self.concurrency,
+            requests=self.requests,
+            prompt_tokens=self.prompt_tokens,
+            output_tokens=self.output_tokens,
+            rate_per_second=self.rate_per_second,
+            arrivals=arrivals,
+            gap_variation=self.gap_variation or 1.0,
+            workload=self.workload or "",
+            shared_tokens=self.shared_tokens,
+            turns=self.turns,
+            prompts=self.prompts or "",
+            spread=self.spread,
+            most_repeats=(self.most_repeats or MOST_REPEATS) if self.spread else 0,
+        )
 
     @property
     def tokens(self) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evals.capacity import bracket
 from evals.record import Search, SearchRange, ServiceLimits, Speed
-from evals.service import Kept, is_good, kept
+from evals.service import is_good, kept
 from evals.statistics import Estimate, percentile_interval, proportion
 from reports.loads import LoadMetrics, load_metrics
 from reports.metrics import CellMetrics
@@ -14,13 +15,13 @@ from reports.metrics import CellMetrics
 
 @dataclass(frozen=True)
 class Waiting:
-    """At one load: TTFT and TPOT (seconds) at the limits' percentile, the share of requests within every limit (with
-    Wilson's interval), and goodput: that share of its requests per second.
+    """At one load: TTFT and TPOT (seconds) at the limits' percentile (None where answers came at once), the share of
+    requests within every limit (with Wilson's interval), and goodput: that share of its requests per second.
     """
 
     load: LoadMetrics
     ttft: Estimate
-    tpot: Estimate
+    tpot: Estimate | None
     good: Estimate
     goodput: Estimate
 
@@ -75,13 +76,12 @@ def capacities(cells: Sequence[CellMetrics]) -> list[Capacity]:
 
 
 def _capacity(cell: CellMetrics, search: Search) -> Capacity:
-    said = sorted((_level(one), kept(one, search.limits), one) for one in search.probes)
-    told: list[tuple[float, Kept]] = [(level, answer) for level, answer, _ in said]
-    beyond = min((level for level, answer in told if answer != "kept"), default=float("inf"))
-    most = max((level for level, answer in told if answer == "kept" and level < beyond), default=None)
-    broken = min((level for level, answer in told if answer == "broken" and level >= beyond), default=None)
-    unclear = [level for level, answer in told if answer == "unclear" and (broken is None or level < broken)]
-    at = next((waiting(one, search.limits) for level, _, one in said if level == most), None)
+    probes = {_level(one): one for one in search.probes}
+    told = {level: kept(one, search.limits) for level, one in sorted(probes.items())}
+    most, _ = bracket(told)
+    broken = min((level for level, said in told.items() if said == "broken"), default=None)
+    unclear = [level for level, said in told.items() if said == "unclear" and (broken is None or level < broken)]
+    at = None if most is None else waiting(probes[most], search.limits)
     return Capacity(cell.trial.name, cell.trial.model, search.within, search.limits, most, broken, tuple(unclear), at)
 
 
@@ -92,12 +92,12 @@ def _level(probe: Speed) -> float:
 def waiting(speed: Speed, limits: ServiceLimits) -> Waiting:
     """What the users of a load wait, held against the limits."""
     requests = [request for repeat in speed.repeats for request in repeat]
-    load = load_metrics(speed)
+    load, tpot = load_metrics(speed), [seconds for one in requests if (seconds := one.tpot_seconds) is not None]
     good = proportion(sum(is_good(one, limits) for one in requests), len(requests))
     return Waiting(
         load=load,
         ttft=percentile_interval([one.ttft_seconds for one in requests], limits.percentile),
-        tpot=percentile_interval([one.tpot_seconds for one in requests], limits.percentile),
+        tpot=percentile_interval(tpot, limits.percentile) if tpot else None,
         good=good,
         goodput=good.map(lambda share: share * load.request_rate.value),
     )

@@ -40,7 +40,7 @@ def print_results(results: Results, console: Console) -> None:
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
             trial.name, verdicts[trial.key], interval(cell.busiest.output_rate), milliseconds(latency.ttft[0].value),
-            milliseconds(latency.tpot[0].value), gib(cell.peak_bytes), f"{bits:.2f}", interval(cell.accuracy, 100),
+            milliseconds(latency.tpot_p50_seconds), gib(cell.peak_bytes), f"{bits:.2f}", interval(cell.accuracy, 100),
             interval(cell.perplexity_ratio),
         )  # fmt: skip
     console.print(table)
@@ -95,7 +95,7 @@ def _figures(cell: CellMetrics) -> dict[str, Any]:
         "output_tokens_per_second": _estimate(cell.busiest.output_rate),
         "single_output_tokens_per_second": _estimate(cell.calmest.output_rate),
         "ttft_p50_seconds": latency.ttft[0].value,
-        "tpot_p50_seconds": latency.tpot[0].value,
+        "tpot_p50_seconds": latency.tpot_p50_seconds,
         "loads": [_load(one) for one in cell.loads],
         "peak_memory_bytes": cell.peak_bytes,
         "mean_accuracy": _estimate(cell.accuracy),
@@ -141,7 +141,7 @@ def _waiting(one: Waiting) -> dict[str, Any]:
         "good_share": one.good,
         "goodput_per_second": one.goodput,
     }
-    return {**_load(one.load), **{name: asdict(value) for name, value in figures.items()}}
+    return {**_load(one.load), **{name: _estimate(value) for name, value in figures.items()}}
 
 
 def _provenance(trial: Trial) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def _curves(cells: Sequence[CellMetrics]) -> dict[tuple[str, str, Shape], dict[s
         for load in cell.loads:
             if load.load.concurrency is not None:
                 shape = (load.load.prompt_tokens, load.load.output_tokens)
-                curves = found.setdefault((cell.trial.model, load.load.workload or load.load.prompts, shape), {})
+                curves = found.setdefault((cell.trial.model, load.load.source, shape), {})
                 curves.setdefault(cell.trial.name, {})[load.load.concurrency] = load.output_rate
     return {
         key: curves

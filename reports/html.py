@@ -173,11 +173,13 @@ def kib(value: float) -> str:
     return f"{value / 1024:.1f}"
 
 
-def milliseconds(value: float) -> str:
-    return f"{1000 * value:.0f}" if math.isfinite(value) else "–"
+def milliseconds(value: float | None) -> str:
+    return f"{1000 * value:.0f}" if value is not None and math.isfinite(value) else "–"
 
 
-def milliseconds_interval(one: Estimate) -> str:
+def milliseconds_interval(one: Estimate | None) -> str:
+    if one is None:
+        return "–"
     return f"{milliseconds(one.value)} [{milliseconds(one.low)}, {milliseconds(one.high)}]"
 
 

@@ -31,6 +31,11 @@ class Latency:
     itl: tuple[Estimate, ...]
     e2e: tuple[Estimate, ...]
 
+    @property
+    def tpot_p50_seconds(self) -> float | None:
+        """None where every answer came at once."""
+        return self.tpot[0].value if self.tpot else None
+
 
 @dataclass(frozen=True)
 class LoadMetrics:
@@ -51,10 +56,10 @@ class LoadMetrics:
 def load_metrics(speed: Speed) -> LoadMetrics:
     """Rates per repeat over its steady window, percentiles over all requests."""
     requests = [request for repeat in speed.repeats for request in repeat]
-    rates = [steady_rates(repeat, speed.load.concurrency) for repeat in speed.repeats]
+    rates = [steady_rates(repeat) for repeat in speed.repeats]
     latency = Latency(
         ttft=_percentiles([one.ttft_seconds for one in requests]),
-        tpot=_percentiles([one.tpot_seconds for one in requests if one.output_tokens > 1]),
+        tpot=_percentiles([seconds for one in requests if (seconds := one.tpot_seconds) is not None]),
         itl=_percentiles([gap for one in requests for gap in _gaps(one)]),
         e2e=_percentiles([one.end_seconds - one.start_seconds for one in requests]),
     )
@@ -92,8 +97,8 @@ def _backlogs(speed: Speed) -> list[str]:
 
 def _wide(speed: Speed) -> list[str]:
     """The plan asked for a narrower interval than its repeats gave."""
-    wanted, found = speed.load.spread, relative_half_width(speed.repeats, speed.load.concurrency)
-    if wanted is None or found <= wanted:
+    wanted = speed.load.spread
+    if wanted is None or (found := relative_half_width(speed.repeats)) <= wanted:
         return []
     return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{found:.0%}, not to ±{wanted:.0%}"]
 
@@ -117,7 +122,7 @@ def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]
     if busy > BUSY_SHARE:
         found.append(f"the load client was the bottleneck: it used {busy:.0%} of the one core that it can use")
     late = max((one.lags_seconds[1] for one in clients), default=0.0)
-    allowed = max(LATE_SECONDS, LATE_SHARE * latency.tpot[0].value if latency.tpot else 0.0)
+    allowed = max(LATE_SECONDS, LATE_SHARE * (latency.tpot_p50_seconds or 0.0))
     if late > allowed:
         found.append(
             f"the load client woke up {1000 * late:.0f} ms late or more 1 time in 100 "

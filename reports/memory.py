@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.record import Request, Speed, Trial
+from evals.record import NVML, SET_ASIDE, Request, Speed, Trial
 from reports.metrics import CellMetrics
 
 
@@ -57,8 +57,8 @@ def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
     weights = memory.weights_bytes if memory.weights_bytes is not None else int((trial.checkpoint or {})["bytes"])
     tokens = max((in_flight_tokens(one) for one in trial.speed), default=0)
     in_flight = round(tokens * memory.kv_bytes_per_token)
-    aside = memory.kv_cache_bytes if memory.kv_source == "set aside at start" else None
-    counted = aside if aside is not None and memory.source.startswith("NVML") else in_flight
+    aside = memory.kv_cache_bytes if memory.kv_source == SET_ASIDE else None
+    counted = aside if aside is not None and memory.source == NVML else in_flight
     other = max(memory.peak_bytes - weights - counted, 0)
     fits = [
         Fit(budget, context, _users(budget - weights - other, memory.kv_bytes_per_token * context))

@@ -6,7 +6,7 @@ a result.
 Behaviours: good, exits, silent; of streams: cut-N (written N bytes at a time), split (a character of two tokens),
 late-usage, no-usage, strange, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first, drop, hang,
 busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out), shifted,
-no-flush; of what it can do: plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no
+no-flush, slow-kernel (its log says that a slow one was chosen, with the first request); of what it can do: plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no
 continuous_usage_stats), cached (four tokens of every prompt from a prefix cache),
 text-only (no prompts of token ids), uncounted (no usage in answers),
 one-prompt (no lists of prompts), no-metrics.
@@ -17,43 +17,17 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-import math
 import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.engines.made_up_model import HALF, TEXTS, VOCABULARY, best, logit, logprob, most_likely
+
 OPENAI = {"model", "prompt", "max_tokens", "temperature", "stream", "stream_options", "echo", "logprobs"}
-VOCABULARY = 50
-HALF = 44  # a token that ends inside a UTF-8 character
-TEXTS = ("x", "é", "\u2028", "日本", '"', "\n", " ")
-
-
-def logit(previous: int, token: int) -> float:
-    return -((previous * 7 + token * 3) % 11 + 1) / 4
-
-
-@cache
-def _log_sum(previous: int) -> float:
-    return math.log(sum(math.exp(logit(previous, token)) for token in range(VOCABULARY)))
-
-
-def logprob(previous: int, token: int) -> float:
-    return logit(previous, token) - _log_sum(previous)
-
-
-def best(previous: int, asked: Sequence[int] = ()) -> int:
-    """A most likely token; of those that are equally likely, one that was asked for."""
-    return max([*asked, *range(VOCABULARY)], key=lambda token: logprob(previous, token))
-
-
-def most_likely(previous: int, count: int) -> list[int]:
-    """The `count` most likely tokens, those that are equally likely by their ids."""
-    return sorted(range(VOCABULARY), key=lambda token: (-logprob(previous, token), token))[:count]
 
 
 class Handler(BaseHTTPRequestHandler):

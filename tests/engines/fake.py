@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from engines.environment import Environment
 from engines.registry import Engine, engine
 from engines.spec import Device, Dialect, Launch, PromptLogprobs, Serving
 
-SERVER = Path(__file__).with_name("emulator.py")
+SERVER = "tests.engines.emulator"
 CPU = Device("cpu", "a test", frozenset(), 1)
 HERE = Environment("here", "here", (sys.executable,))
 
@@ -22,7 +21,7 @@ def fake_engine(
     label_logprobs: bool = False,
     top_tokens: int = 0,
 ) -> Engine:
-    """An engine over `emulator.py` with the given behaviour and dialect."""
+    """An engine over the emulator with the given behaviour and dialect."""
     dialect = Dialect(
         prompt_logprobs=prompt_logprobs, chunk_tokens="usage", metrics="/metrics",
         kv_peak_gauge="bitfrontier_kv_cache_peak_bytes", label_logprobs=label_logprobs,
@@ -35,7 +34,7 @@ def fake_engine(
     )  # fmt: skip
     def fake(serving: Serving) -> Launch:
         """A fake."""
-        return Launch((str(SERVER), str(serving.port), serving.api_key, behaviour), {}, ready_seconds)
+        return Launch(("-m", SERVER, str(serving.port), serving.api_key, behaviour), {}, ready_seconds)
 
     found: Engine = fake.__engine__  # type: ignore[attr-defined]
     return found

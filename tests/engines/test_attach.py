@@ -16,8 +16,9 @@ from evals.record import LoadPoint
 from evals.scoring import score
 from evals.speed import measure_speed
 from evals.workload import Prompts
-from tests.engines.emulator import emulate, logprob
+from tests.engines.emulator import emulate
 from tests.engines.fake import CPU
+from tests.engines.made_up_model import logprob
 
 OPENAI = engines_by_name()["openai"]
 

@@ -25,7 +25,8 @@ from evals.record import LoadPoint, Request
 from evals.scoring import score
 from evals.speed import LoadFailed, measure_speed
 from evals.workload import Prompts
-from tests.engines.emulator import HALF, VOCABULARY, emulate, logprob
+from tests.engines.emulator import emulate
+from tests.engines.made_up_model import HALF, VOCABULARY, logprob
 
 LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
 PAIRS = [Pair((1, 2), (3, HALF, 5)), Pair((1, 2), (3, 9)), Pair((7,), (8,)), Pair((7,), (9,))]

@@ -41,6 +41,13 @@ def test_a_load_keeps_its_limits_where_the_percentile_surely_does() -> None:
     assert kept(_speed(*[slow] * 40), ServiceLimits(None, 0.1, 90)) == "kept"
 
 
+def test_answers_that_came_at_once_are_not_told_to_be_fast() -> None:
+    at_once = Request(0.0, ((0.1, 8),), 0.1, 16, 8)
+    assert kept(_speed(*[at_once] * 40), LIMITS) == "unclear"
+    assert kept(_speed(*[at_once] * 40), ServiceLimits(0.5, None, 90)) == "kept"
+    assert not is_good(at_once, LIMITS)
+
+
 def test_a_good_request_is_within_every_limit() -> None:
     assert is_good(_request(0.1, 0.05), LIMITS)
     assert not is_good(_request(0.1, 0.2), LIMITS)

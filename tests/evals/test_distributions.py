@@ -17,8 +17,8 @@ from evals.closeness import ClosenessSpec, measure_closeness
 from evals.distributions import Told, tell
 from evals.pairs import Pair
 from evals.texts import Prompts
-from tests.engines.emulator import VOCABULARY, logprob, most_likely
 from tests.engines.fake import CPU, HERE, fake_engine
+from tests.engines.made_up_model import VOCABULARY, logprob, most_likely
 
 PAIRS = [Pair((1, 2), (3, 4)), Pair((9,), (8, 7, 6)), Pair((5, 5), (1,)), Pair((4,), (2, 2)), Pair((7,), (1, 9))]
 WHOLE: list[PromptLogprobs] = ["score", "context_logits"]

@@ -12,8 +12,8 @@ from evals.ask import ScoringFailed
 from evals.pairs import Pair, Scored
 from evals.score_requests import Job
 from evals.scoring import score
-from tests.engines.emulator import best, logprob
 from tests.engines.fake import CPU, HERE, fake_engine
+from tests.engines.made_up_model import best, logprob
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def test_each_turn_holds_all_before_it() -> None:
     assert first[0].prompt[:4] == second[0].prompt[:4]
     assert first[0].prompt != second[0].prompt
     assert load.longest_tokens == 46 + 6
-    assert load.known_share == pytest.approx((4 + 16 + 28 + 40) / (10 + 22 + 34 + 46))
+    assert load.known_share == pytest.approx((4 + 10 + 22 + 34) / (10 + 22 + 34 + 46))  # the prompt before it
 
 
 def test_what_a_server_puts_before_is_counted() -> None:

@@ -24,8 +24,8 @@ from engines.spec import Device
 from quant.progress import report
 from quant.registry import Method, method, methods_in
 from quant.spec import Scheme
-from tests.engines.emulator import logprob
 from tests.engines.fake import fake_engine
+from tests.engines.made_up_model import logprob
 
 SLOW_SECONDS = 600
 

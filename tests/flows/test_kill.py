@@ -70,7 +70,7 @@ def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, moment: str)
     if moment == "quantizing":
         _wait_for(lambda: list((workplace / "cache/checkpoints").glob("*.partial/weights/half*")), sweep, workplace)
     else:
-        _wait_for(lambda: _has_child(sweep, "emulator.py"), sweep, workplace)
+        _wait_for(lambda: _has_child(sweep, "tests.engines.emulator"), sweep, workplace)
     _kill(sweep, workplace)
     finished = [p for p in (workplace / "cache/checkpoints").iterdir() if (p / "bitfrontier-checkpoint.json").exists()]
     assert len(finished) == 1

@@ -1,16 +1,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 
 from engines.process import ProcessFailed
+from engines.spec import Dialect, Endpoint
 from evals.record import LoadPoint
 from flows.cells import EngineChoice
-from flows.estimate import _steps
-from flows.measure import _reach
-from flows.plan_load import LoadPlan, workloads
+from flows.estimate import _search_steps, _steps
+from flows.measure import _prompts, _reach
+from flows.plan_load import LoadPlan, SearchPlan, workloads
 from tests.engines.fake import CPU, fake_engine
 
 
@@ -52,3 +58,23 @@ def test_a_workload_gives_what_the_plan_does_not() -> None:
 def test_every_workload_is_a_load(name: str) -> None:
     given = {"concurrency": 1, "requests": 8} | workloads()[name]
     assert LoadPlan(**{**given, "workload": name}).point.workload == name
+
+
+def test_own_prompts_have_no_special_tokens_of_their_own(tmp_path: Path) -> None:
+    """What a server puts before a prompt by itself must not be there twice."""
+    tokenizer = Tokenizer(WordLevel({"<s>": 0, "[UNK]": 1, "hello": 2, "world": 3}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert tokenizer.encode("hello").ids == [0, 2]
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "hello world"}\n')
+    work = SimpleNamespace(own_prompts={"mine.jsonl": tmp_path / "mine.jsonl"})
+    endpoint = Endpoint("http://here", "", None, tmp_path, Dialect("none", "usage", None), 0.0, {})
+    assert _prompts(endpoint, tmp_path, cast(Any, work)).own == {"mine.jsonl": [[2, 3]]}
+
+
+def test_a_search_is_forecast_by_its_loads() -> None:
+    counts = {"requests": 40, "prompt_tokens": 8, "output_tokens": 4}
+    narrow, wide = (SearchPlan(over="concurrency", lowest=4, highest=most, **counts) for most in (4, 64))
+    assert _search_steps(narrow) == 3 * 40 / 4 * 4
+    assert _search_steps(wide) == 7 * 40 / 16 * 4

@@ -46,6 +46,23 @@ def test_a_chunk_that_is_under_way_at_the_end_counts_by_its_share() -> None:
     assert found.output_rate.value == pytest.approx((10 + 5 + 5 * 0.9) / 2.0)
 
 
+def test_conversations_drain_when_a_user_has_none_left() -> None:
+    """Two users, three conversations of two turns of a second: one user ends at 2 s, the other goes on to 4 s."""
+    starts = [0.0, 0.0, 1.0, 1.0, 2.0, 3.0]
+    requests = tuple(Request(at, ((at + 0.5, 5), (at + 1.0, 10)), at + 1.0, 10, 10) for at in starts)
+    found = load_metrics(Speed(LoadPoint(2, 6, 10, 10, turns=2), (requests, requests)))
+    assert found.output_rate.value == pytest.approx(40 / 2.0)
+    assert found.request_rate.value == pytest.approx(4 / 2.0)
+
+
+def test_an_answer_that_came_at_once_has_no_tpot() -> None:
+    request = Request(0.0, ((0.5, 10),), 0.5, 10, 10)
+    assert request.tpot_seconds is None
+    found = load_metrics(Speed(LoadPoint(1, 1, 10, 10), ((request,), (request,))))
+    assert found.latency.tpot == ()
+    assert found.latency.ttft[0].value == 0.5
+
+
 def test_a_server_that_does_not_keep_up_is_told() -> None:
     """Ten requests come in a second, four are served: each waits for those before it."""
     repeat = tuple(_request(0.1 * n, 0.1 * n, 0.25 * (n + 1) - 0.1 * n) for n in range(20))
