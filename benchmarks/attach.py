@@ -15,7 +15,7 @@ from engines.device import cpu
 from engines.environment import build, resolve
 from engines.registry import engines_by_name
 from engines.server import attach, serve
-from engines.spec import Attached
+from engines.spec import Attached, Serving
 from evals.gates import golden_prompt
 from evals.pairs import Pair
 from evals.scoring import score
@@ -39,13 +39,11 @@ def compare(name: str, model: Model) -> str:
     environment = resolve(engine.environments["cpu"])
     build(environment, print)
     options = {option.name: option.default for option in engine.options}
+    wanted = Serving(model.folder, cpu(), 2, WINDOW_TOKENS)
     with (
         tempfile.TemporaryDirectory() as place,
-        serve(
-            engine, environment, model.folder, cpu(), options, threads=2, max_model_len=WINDOW_TOKENS,
-            log=Path(place) / "log",
-        ) as (native, _),
-    ):  # fmt: skip
+        serve(engine, environment, wanted, options, log=Path(place) / "log") as (native, _),
+    ):
         os.environ["BITFRONTIER_ATTACH_KEY"] = native.api_key
         to = Attached(native.url, "BITFRONTIER_ATTACH_KEY", "served")
         attached = attach(engines_by_name()["openai"], to, model.folder, Path(place) / "attached.log")

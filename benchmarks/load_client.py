@@ -1,8 +1,9 @@
 """Is the load client right? `python -m benchmarks.load_client`: against a server whose schedule is known.
 
-TTFT, TPOT and throughput at concurrency 1, 16 and 64 with 1 and 5 tokens a chunk; then an open load on a server that
-stalls for two seconds. Prints what is true, what was measured and the difference, and how late the server itself sent
-(median, 99th percentile); exits 1 where a figure is off by more than 2 % and 1 ms, or the stall does not show.
+TTFT, TPOT and throughput at concurrency 1, 16 and 64 with 1 and 5 tokens a chunk; a replayed trace; then an open load
+on a server that stalls for two seconds. Prints what is true, what was measured and the difference, and how late the
+server itself sent (median, 99th percentile); exits 1 where a figure is off by more than 2 % and 1 ms, or the stall does
+not show.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from benchmarks.schedule_server import Schedule
 from engines.spec import Dialect, Endpoint
 from evals.record import LoadPoint
 from evals.speed import measure_speed
+from evals.trace import TraceRequest
 from evals.workload import Prompts
 from reports.loads import LoadMetrics, load_metrics
 
@@ -73,6 +75,27 @@ def close(concurrency: int, chunk_tokens: int) -> bool:
     return all(right) and off[2] <= 0.02
 
 
+def replays() -> bool:
+    """A recorded load, four requests at a time with counts of their own: TTFT counts from when they were due, so that
+    it is right only if they are sent on time.
+    """
+    trace = [TraceRequest(n, n // 4 * 0.3, 8 + n % 50, 2 + n % 30) for n in range(200)]
+    load = LoadPoint(None, len(trace), 57, 31, 26.9, "trace", trace="a trace", trace_speedup=2.0)
+    prompts = Prompts(range(10, 1000), traces={load.trace: trace})
+    with scheduled(Schedule(TTFT_SECONDS, TPOT_SECONDS)) as endpoint:
+        speed = measure_speed(endpoint, [load], prompts, repeats=2, seed=0)[0]
+        late = lateness(endpoint)
+    latency = load_metrics(speed).latency
+    seen = [1000 * one.value for one in (latency.ttft[0], latency.ttft[2], latency.tpot[0])]
+    truth = [1000 * one for one in (TTFT_SECONDS, TTFT_SECONDS, TPOT_SECONDS)]
+    print(
+        f"a trace of {len(trace)} requests, replayed twice: TTFT p50 {seen[0]:.2f} ms, p99 {seen[1]:.2f} ms (true: "
+        f"{truth[0]:g} ms), TPOT p50 {seen[2]:.2f} ms (true: {truth[2]:g} ms); the server was late by "
+        f"{1000 * late[0]:.2f} ms, p99 {1000 * late[1]:.2f} ms"
+    )
+    return all(abs(a - b) <= max(1.0, 0.02 * b) for a, b in zip(seen[::2], truth[::2], strict=True))
+
+
 def stalls(rate_per_second: float) -> bool:
     """Open load over a stall: its p99 of TTFT must be near the stall's length, with requests counted from when they
     were due.
@@ -93,7 +116,7 @@ def main() -> int:
     heads = "".join(f"{one:>10}{'measured':>10}{'off':>8}" for one in ("TTFT, ms", "TPOT, ms", "tokens/s"))
     print(f"{'concurrency':>11}{'chunk':>7}{heads}{'late p50':>9}{'p99, ms':>8}")
     right = [close(concurrency, chunk) for concurrency in (1, 16, 64) for chunk in (1, 5)]
-    return 0 if all([*right, stalls(20.0)]) else 1
+    return 0 if all([*right, replays(), stalls(20.0)]) else 1
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from engines.environment import build, cache_folder, resolve
 from engines.process import ROOT
 from engines.registry import engines_by_name
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from evals.accuracy import EndpointLM, evaluate
 from evals.generation import generate
 from evals.scoring import score
@@ -45,7 +45,7 @@ def ours(folder: Path, root: Path) -> tuple[dict[str, Any], float]:
     tasks = load_tasks(SPECS, root, cache_folder() / "tasks" / "parity", seed=0)
     log = cache_folder() / "logs" / "parity.log"
     environment = resolve("transformers")
-    with serve(engine, environment, folder, cpu(), options, threads=THREADS, max_model_len=WINDOW + 2, log=log) as (
+    with serve(engine, environment, Serving(folder, cpu(), THREADS, WINDOW + 2), options, log=log) as (
         endpoint,
         _,
     ):

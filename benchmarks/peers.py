@@ -7,7 +7,8 @@ and request fields. Prompts are stretches of real text, sent as text by all; no 
 one, and the server's own counts of each request's tokens must be those that were asked for.
 
 Prints the ratio ours ÷ theirs of each figure twice: as each of us defines it, and with ours counted by their definition
-(`benchmarks.peer_tools` says where each is to be found). Exits 1 where the median of the latter is beyond 3 %.
+(`benchmarks.peer_tools` says where each is to be found). Latencies are means over all requests of a run, as the others
+have them, the first ones and those of the drain included. Exits 1 where the median of the latter is beyond 3 %.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from engines.device import cpu
 from engines.environment import build, cache_folder, fetch_wheel, resolve
 from engines.registry import engines_by_name
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from evals.record import LoadPoint, Speed
 from evals.speed import LoadFailed, run_load
 from evals.tokenizer import load_tokenizer, text_of
@@ -94,9 +95,8 @@ def running_server(name: str, model: Path, work: Path) -> Iterator[Endpoint]:
     options = {option.name: option.default for option in engine.options}
     length, log = 2 * (PROMPT_TOKENS + OUTPUT_TOKENS), cache_folder() / "logs" / f"peers-{name}.log"
     with serve(
-        engine, environment, checkpoint(name, model, work), cpu(), options, threads=THREADS, max_model_len=length,
-        log=log,
-    ) as (endpoint, _):  # fmt: skip
+        engine, environment, Serving(checkpoint(name, model, work), cpu(), THREADS, length), options, log=log
+    ) as (endpoint, _):
         yield in_text(endpoint, model)
 
 

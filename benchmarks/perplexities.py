@@ -21,6 +21,7 @@ from engines.device import cpu
 from engines.environment import build, cache_folder, resolve
 from engines.registry import engines_by_name
 from engines.server import serve
+from engines.spec import Serving
 from evals.accuracy import evaluate
 from evals.pairs import Pair
 from evals.record import Score
@@ -70,9 +71,11 @@ def in_transformers(root: Path) -> dict[str, float]:
     options = {option.name: option.default for option in engine.options}
     tasks = load_tasks(specs, root, cache_folder() / "tasks" / "perplexities", seed=0)
     log = cache_folder() / "logs" / "perplexities.log"
-    with serve(
-        engine, environment, model.folder, cpu(), options, threads=THREADS, max_model_len=WINDOW + 2, log=log
-    ) as (endpoint, _):
+    wanted = Serving(model.folder, cpu(), THREADS, WINDOW + 2)
+    with serve(engine, environment, wanted, options, log=log) as (
+        endpoint,
+        _,
+    ):
         (pages,) = evaluate(served_model(endpoint, model.folder), tasks, specs, {"wikitext": [0, 1]})
         halves = score(endpoint, whole_halves(load_tokenizer(model.folder).encode(wikitext2_test_raw(root)).ids))
     mean = sum(sum(one.logprobs) for one in halves) / sum(len(one.logprobs) for one in halves)

@@ -22,7 +22,7 @@ import yaml
 
 from engines.environment import cache_folder
 from engines.process import ROOT
-from evals.record import read_trial
+from evals.trial_file import read_trial
 from reports.html import read_results, spread
 
 RTN = {"method": "rtn", "parameters": {"format": "w4a16", "group_size": 64}}

@@ -23,7 +23,7 @@ from engines.environment import build, cache_folder, resolve
 from engines.process import Child
 from engines.registry import engines_by_name
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from evals.accuracy import evaluate
 from evals.tasks import load_tasks
 from flows.sources import data_root, look_up_model, prepare_model
@@ -96,9 +96,11 @@ def main() -> None:
     )
     total = [0.0, 0.0]
     for line in given.lines:
-        with serve(
-            engine, environment, model.folder, cpu(), options, threads=THREADS, max_model_len=WINDOW + 2, log=log
-        ) as (endpoint, child):
+        wanted = Serving(model.folder, cpu(), THREADS, WINDOW + 2)
+        with serve(engine, environment, wanted, options, log=log) as (
+            endpoint,
+            child,
+        ):
             mine, seconds = ours(endpoint, child, model.folder, root, line)
         batch = best_batch(model.folder, root, line, given.batches)
         their_seconds, differences = compare(model.folder, root, line, mine, batch)

@@ -25,6 +25,7 @@ from uv import find_uv_bin
 
 from engines.process import ROOT
 from quant.spec import digest, write_json
+from quant.told import Told
 
 PINS_FOLDER = ROOT / "configs" / "environments"
 READY = "bitfrontier-ready.json"
@@ -38,7 +39,7 @@ CONTAINER_TOOLS = ("docker", "podman")
 Say = Callable[[str], None]
 
 
-class EnvironmentFailed(Exception):
+class EnvironmentFailed(Told):
     """An environment cannot be built or used; the message holds the tool's own last words."""
 
 

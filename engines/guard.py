@@ -2,7 +2,8 @@
 
 `python -m engines.guard COMMAND…` runs COMMAND in a process group of its own and ends the whole tree when COMMAND
 ends, when it gets SIGTERM, or when its standard input closes: the parent holds the other end of that pipe, so even
-`kill -9` of the parent closes it. Linux only: it becomes the subreaper of all that COMMAND starts (prctl(2)).
+`kill -9` of the parent closes it. Linux only: it becomes the subreaper of all that COMMAND starts (prctl(2)). Its exit
+code is COMMAND's, or 128 + the number of the signal that ended it, as shells tell it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ def main() -> int:
     )
     _wait(child, wake_read)
     end_descendants(GRACE_SECONDS)
-    return child.wait()
+    code = child.wait()
+    return code if code >= 0 else 128 - code
 
 
 if __name__ == "__main__":

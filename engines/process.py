@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import select
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,42 +18,90 @@ from pathlib import Path
 import psutil
 
 from quant.progress import VARIABLE as PROGRESS_VARIABLE
+from quant.told import Told
 
 ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 30.0
 LOG_TAIL_LINES = 25
+LOG_END = "; the end of "
+VMSTAT = Path("/proc/vmstat")
 
 
-class ProcessFailed(Exception):
-    """A child process ended badly or said nothing in time. The message ends with the tail of its log."""
+class ProcessFailed(Told):
+    """A child process ended badly or said nothing in time. With `log`, the message ends with its last lines."""
+
+    def __init__(self, what: str, log: Path | None = None) -> None:
+        super().__init__(what if log is None else f"{what}{LOG_END}{log}:\n{tail(log)}")
+
+
+def split_log(text: str) -> tuple[str, str]:
+    """What a message says by itself, and the last lines of the log that follow (empty where there are none)."""
+    said, _, rest = text.partition(LOG_END)
+    return said, rest.partition(":\n")[2]
 
 
 @dataclass
 class Child:
-    """A guarded process. `progress` is the reading end of its progress channel."""
+    """A guarded process. `progress` is the reading end of its progress channel, `oom_kills` the kernel's count of
+    processes that it killed for want of memory when this one was started.
+    """
 
     guard: subprocess.Popen[bytes]
     log: Path
     progress: int
+    oom_kills: int
 
     @property
     def returncode(self) -> int | None:
         return self.guard.poll()
 
+    @property
+    def ending(self) -> str:
+        """How it ended, in words; a SIGKILL is the kernel's where its count of such kills has risen."""
+        words = _ending(self.guard.wait())
+        starved = words == "signal SIGKILL" and oom_kills() > self.oom_kills
+        return f"{words}, by the kernel for want of memory" if starved else words
+
     def tree(self) -> list[psutil.Process]:
         """The command and all that it started, without the guard."""
-        try:
-            return psutil.Process(self.guard.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return []
+        return descendants(self.guard.pid)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """All that a process started, and what those started; nothing where it is gone."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _ending(code: int) -> str:
+    try:
+        return f"signal {signal.Signals(code - 128 if code > 128 else -code).name}"
+    except ValueError:
+        return f"exit code {code}"
+
+
+def oom_kills() -> int:
+    """How many processes the kernel has killed for want of memory since it started (`oom_kill` of /proc/vmstat)."""
+    counts = dict(line.split() for line in VMSTAT.read_text().splitlines())
+    return int(counts.get("oom_kill", 0))
 
 
 def start(command: Sequence[str], variables: Mapping[str, str], log: Path) -> Child:
     """Run `command` under a guard with the repository root on PYTHONPATH; output goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
-    environment = {**os.environ, **variables, "PYTHONPATH": str(ROOT), PROGRESS_VARIABLE: str(writing)}
+    # GPUs are numbered as NVML numbers them: by where they are plugged in, not the fastest first
+    environment = {
+        **os.environ,
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        **variables,
+        "PYTHONPATH": str(ROOT),
+        PROGRESS_VARIABLE: str(writing),
+    }
     environment.pop("VIRTUAL_ENV", None)
+    kills = oom_kills()
     with log.open("ab") as output:
         guard = subprocess.Popen(
             [sys.executable, "-m", "engines.guard", *command],
@@ -63,7 +113,7 @@ def start(command: Sequence[str], variables: Mapping[str, str], log: Path) -> Ch
             pass_fds=[writing],
         )
     os.close(writing)
-    return Child(guard, log, reading)
+    return Child(guard, log, reading, kills)
 
 
 def stop(child: Child) -> None:
@@ -106,10 +156,17 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
     return "\n".join(text[-lines:]) or "(the log is empty)"
 
 
-def wait(child: Child, on_progress: Callable[[str, float, float], None] = lambda *_: None) -> int:
-    """Wait for the child's end while passing on what it reports of its progress; returns the exit code."""
-    buffer = b""
+def wait(
+    child: Child, on_progress: Callable[[str, float, float], None] = lambda *_: None, limit_seconds: float = math.inf
+) -> int:
+    """Wait for the child's end while passing on what it reports of its progress; returns the exit code.
+
+    Raises TimeoutError where it is not done in time.
+    """
+    buffer, deadline = b"", time.monotonic() + limit_seconds
     while True:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"was not done after {limit_seconds:g} s")
         ready, _, _ = select.select([child.progress], [], [], 0.5)
         chunk = os.read(child.progress, 65536) if ready else b""
         buffer += chunk

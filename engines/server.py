@@ -16,13 +16,15 @@ import httpx
 
 from engines.environment import Environment
 from engines.metrics import read_gauges
-from engines.process import Child, ProcessFailed, running, tail
+from engines.process import Child, ProcessFailed, running, split_log
 from engines.registry import Engine
-from engines.spec import Attached, Device, Dialect, Endpoint, Launch, Serving
+from engines.spec import LIMITS, Attached, Dialect, Endpoint, Launch, ServerFailed, Serving, TimeLimits
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.25
 PORT_ATTEMPTS = 3
+PORT_TAKEN = ("address already in use", "couldn't bind")  # the latter is llama-server's
+END_SECONDS = 5.0
 ATTACH_SECONDS = 30.0
 
 
@@ -36,33 +38,51 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serve(
-    engine: Engine,
-    environment: Environment,
-    checkpoint: Path,
-    device: Device,
-    options: Mapping[str, Any],
-    *,
-    threads: int,
-    max_model_len: int,
-    log: Path,
-) -> Iterator[tuple[Endpoint, Child]]:
-    """Start `engine` on `checkpoint`, wait until it answers, yield it, stop it. Raises ProcessFailed with the log."""
+    engine: Engine, environment: Environment, wanted: Serving, options: Mapping[str, Any], *, log: Path,
+    limits: TimeLimits = LIMITS,
+) -> Iterator[tuple[Endpoint, Child]]:  # fmt: skip
+    """Start `engine` as `wanted`, wait until it answers, yield it, stop it. Raises ProcessFailed with the log.
+
+    Only a port that another program took meanwhile is tried again, as another one.
+    """
     for attempt in range(1, PORT_ATTEMPTS + 1):
-        serving = Serving(checkpoint, free_port(), secrets.token_hex(16), device, threads, max_model_len)
+        serving = replace(wanted, port=free_port(), api_key=secrets.token_hex(16))
         launch = engine.launch(serving, **options)
         log.unlink(missing_ok=True)
         started = time.monotonic()
         with running(environment.argv(launch.command, launch.environment), launch.environment, log) as child:
             try:
-                _wait_until_ready(child, serving, engine.dialect, launch)
+                _wait_until_ready(child, serving, engine.dialect, limits.ready_seconds or launch.ready_timeout_seconds)
             except ProcessFailed as error:
-                if "address already in use" in str(error).lower() and attempt < PORT_ATTEMPTS:
+                if any(words in str(error).lower() for words in PORT_TAKEN) and attempt < PORT_ATTEMPTS:
                     continue
                 raise
-            prepared = _prepare(engine, serving, log)
-            endpoint = _endpoint(engine, serving, launch, child, time.monotonic() - started)
-            yield replace(endpoint, facts={**endpoint.facts, **prepared}), child
+            try:
+                prepared = _prepare(engine, serving, log)
+                endpoint = _endpoint(engine, serving, launch, child, time.monotonic() - started)
+                yield replace(endpoint, facts={**endpoint.facts, **prepared}, limits=limits), child
+            except (ServerFailed, ProcessFailed, httpx.HTTPError) as error:
+                if _ends(child, serving, engine.dialect):
+                    what = f"the server ended with {child.ending} while it was used ({split_log(str(error))[0]})"
+                    raise ProcessFailed(what, log) from error
+                raise
             return
+
+
+def _ends(child: Child, serving: Serving, dialect: Dialect) -> bool:
+    """Whether the server has ended, or does so within END_SECONDS in which it answers no more."""
+    deadline = time.monotonic() + END_SECONDS
+    while child.returncode is None and time.monotonic() < deadline and not _answers(serving, dialect):
+        time.sleep(POLL_SECONDS)
+    return child.returncode is not None
+
+
+def _answers(serving: Serving, dialect: Dialect) -> bool:
+    headers = {"Authorization": f"Bearer {serving.api_key}"}
+    try:
+        return httpx.get(f"http://{HOST}:{serving.port}{dialect.health}", headers=headers, timeout=1).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def _prepare(engine: Engine, serving: Serving, log: Path) -> Mapping[str, str | int | float]:
@@ -72,7 +92,7 @@ def _prepare(engine: Engine, serving: Serving, log: Path) -> Mapping[str, str | 
         return engine.prepare(f"http://{HOST}:{serving.port}", serving, engine.dialect)
     except (ProcessFailed, httpx.HTTPError) as error:
         said = str(error) if isinstance(error, ProcessFailed) else f"{type(error).__name__}: {error}"
-        raise ProcessFailed(f"{engine.name} could not be made ready: {said}; the end of {log}:\n{tail(log)}") from error
+        raise ProcessFailed(f"{engine.name} could not be made ready: {said}", log) from error
 
 
 def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoint:
@@ -134,21 +154,15 @@ def _gauge_facts(endpoint: Endpoint) -> dict[str, float]:
     return {fact: gauges[name] * factor for fact, (name, factor) in wanted.items() if name in gauges}
 
 
-def _wait_until_ready(child: Child, serving: Serving, dialect: Dialect, launch: Launch) -> None:
-    deadline = time.monotonic() + launch.ready_timeout_seconds
+def _wait_until_ready(child: Child, serving: Serving, dialect: Dialect, limit_seconds: float) -> None:
+    deadline = time.monotonic() + limit_seconds
     url = f"http://{HOST}:{serving.port}{dialect.health}"
     with httpx.Client(timeout=5.0, headers={"Authorization": f"Bearer {serving.api_key}"}) as client:
         while time.monotonic() < deadline:
             if child.returncode is not None:
-                raise ProcessFailed(
-                    f"the server ended with exit code {child.returncode} before it was ready; the end of "
-                    f"{child.log}:\n{tail(child.log)}"
-                )
+                raise ProcessFailed(f"the server ended with {child.ending} before it was ready", child.log)
             with contextlib.suppress(httpx.TransportError):
                 if client.get(url).status_code == 200:
                     return
             time.sleep(POLL_SECONDS)
-    raise ProcessFailed(
-        f"the server was not ready after {launch.ready_timeout_seconds:.0f} s; the end of "
-        f"{child.log}:\n{tail(child.log)}"
-    )
+    raise ProcessFailed(f"the server was not ready after {limit_seconds:.0f} s", child.log)

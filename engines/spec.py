@@ -77,24 +77,35 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Device:
-    """Where a cell runs. `kind` is "cpu" or "cuda"; `features` are instruction sets or a compute capability."""
+    """Where a cell runs. `kind` is "cpu" or "cuda"; `features` are instruction sets or a compute capability.
+
+    `memory_bytes` are those of one. `slots` name what a cell has to itself while it is measured: the processor, or the
+    GPUs that may be used.
+    """
 
     kind: Literal["cpu", "cuda"]
     name: str
     features: frozenset[str]
     memory_bytes: int
+    slots: tuple[str, ...] = ("cpu",)
+
+    @property
+    def count(self) -> int:
+        return len(self.slots)
 
 
 @dataclass(frozen=True)
 class Serving:
-    """What is the same for every engine: which checkpoint, where it listens, on what it runs."""
+    """What is the same for every engine: which checkpoint, on what it runs, and where it listens, which is chosen when
+    it is started.
+    """
 
     checkpoint: Path
-    port: int
-    api_key: str
     device: Device
     threads: int
     max_model_len: int
+    port: int = 0
+    api_key: str = ""
 
     def dtype(self, asked: str) -> str:
         """The type to compute in: "auto" is float32 on a CPU, where bf16 and fp16 are mostly emulated."""
@@ -109,6 +120,24 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_timeout_seconds: float = 600.0
     metrics_port: int | None = None
+
+
+class ServerFailed(Exception):
+    """A server did not do what was asked of it."""
+
+
+@dataclass(frozen=True)
+class TimeLimits:
+    """When a server is given up: it is not ready (None: the engine's own limit), a request of a timed load is not
+    answered in full, a request of gates and scoring brings no byte.
+    """
+
+    ready_seconds: float | None = None
+    request_seconds: float = 600.0
+    scoring_seconds: float = 3600.0  # one may hold thousands of tokens for a large model on few cores
+
+
+LIMITS = TimeLimits()
 
 
 @dataclass(frozen=True)
@@ -137,6 +166,7 @@ class Endpoint:
     facts: Mapping[str, str | int | float]
     metrics_url: str | None = None
     tokenizer: Path | None = None
+    limits: TimeLimits = LIMITS
 
     @property
     def headers(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -228,22 +228,6 @@ def _passage(doc: Any) -> str:
     if len(longest) < PASSAGE_CHARACTERS:
         return ""
     return hashlib.sha256(longest[:PASSAGE_CHARACTERS].encode()).hexdigest()[:12]
-
-
-def joined(parts: Sequence[Score]) -> list[Score]:
-    """Scores of the same leaves on other items as one for each leaf."""
-    by_leaf: dict[str, list[Score]] = {}
-    for one in parts:
-        by_leaf.setdefault(one.task, []).append(one)
-    return [_join(by_leaf[leaf]) for leaf in sorted(by_leaf)]
-
-
-def _join(parts: Sequence[Score]) -> Score:
-    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads")
-    all_items: dict[str, Any] = {name: sum((getattr(one, name) for one in parts), ()) for name in columns}
-    if len(all_items["leads"]) < len(all_items["item_keys"]):
-        all_items["leads"] = ()  # not known of all
-    return replace(parts[0], **all_items, empty_contexts=sum(one.empty_contexts for one in parts))
 
 
 def _is_number(value: Any) -> bool:

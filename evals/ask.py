@@ -7,14 +7,22 @@ from typing import Any
 
 import httpx
 
+from engines.spec import Endpoint, ServerFailed
+
 ATTEMPTS = 4
 BUSY = (429, 503)
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 30.0
 
 
-class ScoringFailed(Exception):
+class ScoringFailed(ServerFailed):
     """The server's answer does not hold what was asked for, or there was none."""
+
+
+def connect(endpoint: Endpoint) -> httpx.AsyncClient:
+    """A client of the server that gives it up when it is silent for longer than its limit."""
+    limit = endpoint.limits.scoring_seconds
+    return httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=limit)
 
 
 async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:

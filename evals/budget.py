@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from evals.accuracy import joined
 from evals.items import asking_order, matched, task_items
 from evals.paired import margin_of
 from evals.record import Score
@@ -68,3 +68,19 @@ def _settled(task: str, found: Sequence[Score], baseline: Sequence[Score], budge
         return False  # other items than the baseline's: nothing can be compared, and the report will say so
     margin = margin_of(theirs.values, budget.relative_margin)
     return settled(pairs, margin, budget.error_rate / budget.comparisons)
+
+
+def joined(parts: Sequence[Score]) -> list[Score]:
+    """Scores of the same leaves on other items as one for each leaf."""
+    by_leaf: dict[str, list[Score]] = {}
+    for one in parts:
+        by_leaf.setdefault(one.task, []).append(one)
+    return [_join(by_leaf[leaf]) for leaf in sorted(by_leaf)]
+
+
+def _join(parts: Sequence[Score]) -> Score:
+    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads")
+    all_items: dict[str, Any] = {name: sum((getattr(one, name) for one in parts), ()) for name in columns}
+    if len(all_items["leads"]) < len(all_items["item_keys"]):
+        all_items["leads"] = ()  # not known of all
+    return replace(parts[0], **all_items, empty_contexts=sum(one.empty_contexts for one in parts))

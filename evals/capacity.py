@@ -93,5 +93,6 @@ def load_at(within: SearchRange, level: float) -> LoadPoint:
     counts = within.prompt_tokens, within.output_tokens
     if within.over == "rate":
         return LoadPoint(None, within.requests, *counts, level, "poisson")
-    concurrency = int(level)
-    return LoadPoint(concurrency, max(within.requests, LEAST_REQUESTS_A_USER * concurrency), *counts)
+    users = int(level)
+    cut = 2 * users - 1 if users > 1 else 0  # at the start and in the drain (`evals.steady`): others must count
+    return LoadPoint(users, max(within.requests + cut, LEAST_REQUESTS_A_USER * users), *counts)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +25,15 @@ class Exchange:
     answer: Answer
 
 
+class RequestFailed(Exception):
+    """A request got no whole answer: the rest of its load would measure nothing, and is not sent."""
+
+
 async def closed_loop(
     client: Client, conversations: Sequence[Sequence[bytes]], concurrency: int, advance: Advance
 ) -> tuple[list[Exchange], ClientLoad]:
     """Keep `concurrency` requests in flight: each worker sends its next request when the last one ended, those of a
-    conversation one after the other. The exchanges are in the order of the conversations.
+    conversation one after the other. The exchanges are in the order of the conversations. Raises RequestFailed.
     """
     waiting: Iterator[tuple[int, Sequence[bytes]]] = iter(enumerate(conversations))
     found: dict[int, list[Exchange]] = {}
@@ -49,7 +52,7 @@ async def closed_loop(
 async def open_load(
     client: Client, requests: Sequence[bytes], due_seconds: Sequence[float], origin: float, advance: Advance
 ) -> tuple[list[Exchange], ClientLoad]:
-    """Send each request when it is due (seconds from `origin`), however many are in flight."""
+    """Send each request when it is due (seconds from `origin`), however many are in flight. Raises RequestFailed."""
 
     async def one(request: bytes, due: float) -> Exchange:
         while (wait := origin + due - time.perf_counter()) > 0:  # a timer may be a millisecond early
@@ -66,20 +69,25 @@ async def open_load(
 async def _ask(client: Client, request: bytes) -> Exchange:
     sent = time.perf_counter()
     answer = await client.post(request)
+    if answer.status not in (0, 200):
+        raise RequestFailed(f"HTTP {answer.status}: {answer.body.decode(errors='replace')[:300]}")
+    if answer.error:
+        raise RequestFailed(answer.error)
     return Exchange(sent, time.perf_counter(), answer)
 
 
-async def _watched(work: Sequence[object]) -> ClientLoad:
-    """Run it all, and watch the event loop beside it."""
+async def _watched(work: Sequence[Awaitable[object]]) -> ClientLoad:
+    """Run it all, or until something of it fails, and watch the event loop beside it."""
     lags: list[float] = []
     started, used = time.perf_counter(), time.process_time()
     watching = asyncio.create_task(_watch(lags))
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
-        await asyncio.gather(*work)  # type: ignore[call-overload]
+        await asyncio.gather(*tasks)
     finally:
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        for task in (watching, *tasks):
+            task.cancel()
+        await asyncio.gather(watching, *tasks, return_exceptions=True)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used
     late = np.percentile(lags, [50, 99, 100]) if lags else np.zeros(3)
     return ClientLoad(seconds, cpu_seconds, (float(late[0]), float(late[1]), float(late[2])))

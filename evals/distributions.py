@@ -18,10 +18,9 @@ import numpy.typing as npt
 from scipy.special import log_softmax
 
 from engines.spec import Dialect, Endpoint
-from evals.ask import ScoringFailed, ask
+from evals.ask import ScoringFailed, ask, connect
 from evals.forcing import forced
 from evals.pairs import Pair
-from evals.scoring import TIMEOUT_SECONDS
 from evals.wire import score_answer, score_body
 
 IN_FLIGHT = 4
@@ -65,7 +64,7 @@ async def _tell(
                 raise ScoringFailed(f"no distributions in the server's answer ({what})") from error
             advance(len(group))
 
-    async with httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=TIMEOUT_SECONDS) as client:
+    async with connect(endpoint) as client:
         await asyncio.gather(*(worker(client) for _ in range(1 if alone else IN_FLIGHT)))
     return [one for start in sorted(results) for one in results[start]]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from engines.spec import Endpoint
+from engines.spec import Endpoint, ServerFailed
 from evals.overlap import RUN_TOKENS
 from evals.pairs import Pair
 from evals.record import Gate
@@ -24,7 +24,7 @@ SANITY_FACTOR = 3.0
 TOLERATED_SHARE = 0.01
 
 
-class GateFailed(Exception):
+class GateFailed(ServerFailed):
     """A gate did not pass; the message is the reason that the report shows."""
 
 
@@ -98,6 +98,6 @@ def _logprobs(endpoint: Endpoint, ids: Sequence[int]) -> list[float]:
 def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> list[str]:
     body = completion_body(endpoint, ids, count, ignore_eos=True, stream=False)
     url = endpoint.url + completion_path(endpoint.dialect, stream=False)
-    answer = httpx.post(url, json=body, headers=endpoint.headers, timeout=600)
+    answer = httpx.post(url, json=body, headers=endpoint.headers, timeout=endpoint.limits.request_seconds)
     answer.raise_for_status()
     return completion_text(endpoint.dialect, answer.json()).split()

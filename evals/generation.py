@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from engines.spec import Endpoint
-from evals.ask import ask
-from evals.scoring import TIMEOUT_SECONDS
+from evals.ask import ask, connect
 from evals.wire import completion_body, completion_path, completion_text
 
 IN_FLIGHT = 4
@@ -34,7 +33,7 @@ def generate(endpoint: Endpoint, prompts: Sequence[Prompt], done: Done = lambda 
 async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], done: Done) -> list[str]:
     answers = [""] * len(prompts)
     waiting = iter(enumerate(prompts))
-    async with httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=TIMEOUT_SECONDS) as client:
+    async with connect(endpoint) as client:
 
         async def worker() -> None:
             for index, prompt in waiting:

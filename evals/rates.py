@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from evals.record import Request
@@ -17,7 +18,7 @@ def steady_rates(repeat: Sequence[Request]) -> tuple[float, float, float]:
     """
     start = min(one.start_seconds for one in repeat)
     is_open = repeat[0].due_seconds is not None
-    end = max(one.start_seconds for one in repeat) if is_open else _drains_at(repeat)
+    end = max(one.start_seconds for one in repeat) if is_open else drains_at(repeat)
     seconds = end - start
     output = sum(_tokens_by(one, end) for one in repeat)
     prompt = sum(one.prompt_tokens for one in repeat if one.chunks[0][0] <= end)
@@ -25,7 +26,7 @@ def steady_rates(repeat: Sequence[Request]) -> tuple[float, float, float]:
     return output / seconds, prompt / seconds, finished / seconds
 
 
-def _drains_at(repeat: Sequence[Request]) -> float:
+def drains_at(repeat: Sequence[Request]) -> float:
     """The first end after which no request was sent in its place: each that is sent takes the place last left."""
     changes = [(one.end_seconds, False) for one in repeat] + [(one.sent_seconds, True) for one in repeat]
     left: list[float] = []
@@ -47,6 +48,8 @@ def _tokens_by(request: Request, end: float) -> float:
 
 
 def relative_half_width(repeats: Sequence[Sequence[Request]]) -> float:
-    """Of the t interval of the mean output rate, as a share of it; infinite for one repeat."""
+    """Of the t interval of the mean output rate, as a share of it; infinite for one repeat, and where no token came in
+    any window.
+    """
     found = mean_t([steady_rates(repeat)[0] for repeat in repeats])
-    return (found.high - found.value) / found.value
+    return (found.high - found.value) / found.value if found.value else math.inf

@@ -8,14 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
+from engines.parallel import devices
 from quant.spec import FLOATS
 
 TRIAL_SCHEMA_VERSION = 2
 Status = Literal["ok", "failed", "unsupported"]
-Arrivals = Literal["closed", "constant", "poisson", "gamma"]
+Arrivals = Literal["closed", "constant", "poisson", "gamma", "trace"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,10 @@ class LoadPoint:
     A closed loop keeps `concurrency` of them in flight. An open load (`concurrency` is None) sends them at
     `rate_per_second` whatever the server does, with gaps that are `arrivals` ("constant", "poisson", or "gamma" with a
     coefficient of variation of `gap_variation`; 1 is poisson).
+
+    `trace` names a file of recorded arrivals and token counts, replayed `trace_speedup` times as fast ("trace"
+    arrivals): then the rate is its mean, the token counts are those of its longest prompt and of its longest answer,
+    and `trace_known_share` of its prompts' tokens began as an earlier prompt did.
     """
 
     concurrency: int | None
@@ -89,22 +93,36 @@ class LoadPoint:
     prompts: str = ""
     spread: float | None = None
     most_repeats: int = 0
+    trace: str = ""
+    trace_speedup: float = 1.0
+    trace_known_share: float = 0.0
 
     @property
     def source(self) -> str:
-        """The workload, or the file of the user's own prompts; empty for drawn prompts of the plan's own counts."""
-        return self.workload or self.prompts
+        """The workload, or the file of the user's own prompts or of a trace; empty for drawn prompts of the plan's own
+        counts.
+        """
+        return self.workload or self.prompts or self.trace
 
     @property
     def label(self) -> str:
         name = f"{self.source}: " if self.source else ""
         if self.concurrency is not None:
             return f"{name}concurrency {self.concurrency}"
+        if self.trace:
+            speed = f" at {self.trace_speedup:g} × its speed" if self.trace_speedup != 1 else ""
+            return f"{name}replayed{speed}, {self.rate_per_second:.3g} requests/s"
         return f"{name}{self.rate_per_second:g} requests/s, {self.arrivals}"
 
     @property
+    def sizes(self) -> str:
+        """Prompt and output tokens in words."""
+        prompt, output = "≤ " * bool(self.prompts or self.trace), "≤ " * bool(self.trace)
+        return f"{prompt}{self.prompt_tokens} / {output}{self.output_tokens}"
+
+    @property
     def longest_tokens(self) -> int:
-        """Prompt and answer of the last turn."""
+        """Prompt and answer of the last turn; of a trace, no request is longer."""
         return self.shared_tokens + self.turns * (self.prompt_tokens - self.shared_tokens + self.output_tokens)
 
     @property
@@ -112,6 +130,8 @@ class LoadPoint:
         """Of the prompts' tokens, those that a prefix cache may know from other requests of this load: what is shared,
         and of a later turn the prompt before it, but not the drawn ids in place of the answer.
         """
+        if self.trace:
+            return self.trace_known_share
         step = self.prompt_tokens - self.shared_tokens + self.output_tokens
         asked = [self.prompt_tokens + turn * step for turn in range(self.turns)]
         return (self.shared_tokens + sum(asked[:-1])) / sum(asked)
@@ -122,21 +142,43 @@ class ClientLoad:
     """What the load client saw of itself in one repeat.
 
     `cpu_seconds` of its process in `seconds` of load; `lags_seconds`: by how much its event loop woke late, the median,
-    99th percentile and maximum. Every arrival may have been noted that late.
+    99th percentile and maximum. Every arrival may have been noted that late. `origin_seconds`: from where the requests'
+    times count, on the machine's monotonic clock.
     """
 
     seconds: float
     cpu_seconds: float
     lags_seconds: tuple[float, float, float]
+    origin_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class GpuSamples:
+    """What one GPU told during one repeat: columns of one length, `seconds` from the load's start as its requests'.
+
+    `watts` drawn, the clock of its processors (SM), its temperature, NVML's bits of `reasons` for that clock, and its
+    counter of `joules`. An entry that the GPU does not tell is None.
+    """
+
+    gpu: int
+    seconds: tuple[float, ...]
+    watts: tuple[float | None, ...]
+    sm_megahertz: tuple[float | None, ...]
+    celsius: tuple[float | None, ...]
+    reasons: tuple[int | None, ...]
+    joules: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One load point: the raw requests of every repeat, and what the client saw of itself in each."""
+    """One load point: of every repeat the raw requests, what the client saw of itself, and what the server's GPUs told
+    (`gpus` is empty without any, and where it is not known which the server used).
+    """
 
     load: LoadPoint
     repeats: tuple[tuple[Request, ...], ...]
     clients: tuple[ClientLoad, ...] = ()
+    gpus: tuple[tuple[GpuSamples, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -269,8 +311,24 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a cell failed: the kind (see `evals.failures`), the cause in a line, what to do about it, the last lines of
+    the log of its server or worker (empty where there is none).
+    """
+
+    kind: str
+    cause: str
+    remedy: str
+    log_tail: str = ""
+
+
+@dataclass(frozen=True)
 class Trial:
-    """One cell: a model by a method in an engine on a device. `reason` is empty exactly if the status is ok."""
+    """One cell: a model by a method in an engine on a device. `reason` is empty exactly if the status is ok, `failure`
+    is what is known of it where the status is failed (None in files of older programs).
+
+    `engine_label` are the options that tell it from cells with other options of the same engine.
+    """
 
     key: str
     status: Status
@@ -292,11 +350,28 @@ class Trial:
     closeness: tuple[Closeness, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
     schema_version: int = TRIAL_SCHEMA_VERSION
+    engine_label: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.method_label} · {self.engine}"
+        return f"{self.method_label} · {self.served_by}"
+
+    @property
+    def served_by(self) -> str:
+        """The engine, with the options that tell it apart."""
+        return f"{self.engine} {self.engine_label}".strip()
+
+    @property
+    def engine_options(self) -> Mapping[str, Any]:
+        options: Mapping[str, Any] = self.provenance.get("engine_options") or {}
+        return options
+
+    @property
+    def devices(self) -> int | None:
+        """How many devices it ran on, by its engine's options; None where it was attached to and may run on any."""
+        return None if self.provenance.get("attached") else devices(self.engine_options)
 
     @property
     def server(self) -> tuple[str, str, str]:
@@ -307,44 +382,3 @@ class Trial:
     def unquantized(self) -> bool:
         """True where the checkpoint's weights were only cast, so that it can be a baseline."""
         return self.checkpoint is not None and self.checkpoint["spec"]["scheme"]["weights"] in FLOATS
-
-
-def read_trial(path: Path) -> Trial:
-    """Read one trial file. Raises ValueError naming the file where it is not one of this schema version."""
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    version = raw.get("schema_version")
-    if version != TRIAL_SCHEMA_VERSION:
-        raise ValueError(f"{path}: schema version {version}, this program reads {TRIAL_SCHEMA_VERSION}")
-    return Trial(
-        **{
-            **raw,
-            "gates": tuple(Gate(**one) for one in raw["gates"]),
-            "speed": tuple(_speed(one) for one in raw["speed"]),
-            "searches": tuple(_search(one) for one in raw.get("searches", ())),
-            "memory": Memory(**raw["memory"]) if raw["memory"] else None,
-            "scores": tuple(Score(**_all_tuples(one)) for one in raw["scores"]),
-            "perplexities": tuple(Perplexity(**_all_tuples(one)) for one in raw["perplexities"]),
-            "closeness": tuple(Closeness(**_all_tuples(one)) for one in raw["closeness"]),
-        }
-    )
-
-
-def _speed(raw: Mapping[str, Any]) -> Speed:
-    repeats = tuple(
-        tuple(Request(**{**one, "chunks": _tuples(one["chunks"])}) for one in repeat) for repeat in raw["repeats"]
-    )
-    clients = tuple(ClientLoad(**_all_tuples(one)) for one in raw.get("clients", ()))
-    return Speed(LoadPoint(**raw["load"]), repeats, clients)
-
-
-def _search(raw: Mapping[str, Any]) -> Search:
-    probes = tuple(_speed(one) for one in raw["probes"])
-    return Search(SearchRange(**raw["within"]), ServiceLimits(**raw["limits"]), probes)
-
-
-def _all_tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: _tuples(value) for name, value in raw.items()}
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 import httpx
 
 from engines.spec import Endpoint
-from evals.ask import ScoringFailed, ask
+from evals.ask import ScoringFailed, ask, connect
 from evals.forcing import force
 from evals.pairs import Done, Pair, Scored
 from evals.prefill import read_prefill
 from evals.score_requests import Job, jobs_for
 
-TIMEOUT_SECONDS = 3600.0  # of one request, which may hold thousands of tokens for a large model on few cores
 IN_FLIGHT = {"context_logits": 1, "score": 2, "prompt_logprobs": 4, "logprob_start_len": 2, "echo": 4}
 
 
@@ -28,7 +27,7 @@ def score(endpoint: Endpoint, pairs: Sequence[Pair], done: Done = lambda _: None
 
 async def _score(endpoint: Endpoint, pairs: Sequence[Pair], done: Done) -> list[Scored]:
     strategy = endpoint.dialect.prompt_logprobs
-    async with httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=TIMEOUT_SECONDS) as client:
+    async with connect(endpoint) as client:
         if strategy == "none":
             raise ScoringFailed("this server gives no log-probabilities of a prompt: accuracy cannot be measured in it")
         if strategy == "forcing":

@@ -8,19 +8,21 @@ from typing import Literal
 
 from evals.record import Request, ServiceLimits, Speed
 from evals.statistics import percentile_interval
+from evals.steady import steady
 
 Kept = Literal["kept", "broken", "unclear"]
 BACKLOG_SHARE = 0.1
 
 
 def kept(speed: Speed, limits: ServiceLimits) -> Kept:
-    """By the 95 % interval of the percentile over the requests of all repeats (order statistics): "kept" where it lies
-    within every limit, "broken" where it lies beyond one or the server does not keep up, else "unclear".
+    """By the 95 % interval of the percentile over the requests of all repeats that count (order statistics;
+    `evals.steady`): "kept" where it lies within every limit, "broken" where it lies beyond one or the server does not
+    keep up, else "unclear".
     """
-    requests = [request for repeat in speed.repeats for request in repeat]
+    counted = steady(speed)
     sides = [
-        _side([one.ttft_seconds for one in requests], limits.ttft_seconds, limits.percentile),
-        _side([one.tpot_seconds for one in requests], limits.tpot_seconds, limits.percentile),
+        _side([one.ttft_seconds for one in counted.started], limits.ttft_seconds, limits.percentile),
+        _side([one.tpot_seconds for one in counted.whole], limits.tpot_seconds, limits.percentile),
     ]
     if "broken" in sides or not keeps_up(speed):
         return "broken"
@@ -39,8 +41,11 @@ def _side(seconds: Sequence[float | None], most: float | None, percentile: float
 
 
 def is_good(request: Request, limits: ServiceLimits) -> bool:
-    """Whether this one request waited no longer than any limit: what goodput counts. What is not known is not good."""
-    pairs = ((request.ttft_seconds, limits.ttft_seconds), (request.tpot_seconds, limits.tpot_seconds))
+    """Whether this one request waited no longer than any limit: what goodput counts. What is not known is not good. An
+    answer of one token, which a trace may hold, has no TPOT to wait for.
+    """
+    tpot_limit = limits.tpot_seconds if request.output_tokens > 1 else None
+    pairs = ((request.ttft_seconds, limits.ttft_seconds), (request.tpot_seconds, tpot_limit))
     return all(most is None or (seconds is not None and seconds <= most) for seconds, most in pairs)
 
 
@@ -57,11 +62,13 @@ def keeps_up(speed: Speed) -> bool:
 
 
 def _in_flight(repeat: Sequence[Request]) -> tuple[int, int, int]:
-    """Requests in flight at the middle arrival and at the last one, and arrivals between."""
+    """Requests in flight at the middle arrival and at the last one, and arrivals between. Of those that arrive at once,
+    as in a trace, one counts: the server had no time for them yet.
+    """
     starts = sorted(one.start_seconds for one in repeat)
     middle, last = starts[len(starts) // 2], starts[-1]
 
     def in_flight(at: float) -> int:
-        return sum(one.start_seconds <= at < one.end_seconds for one in repeat)
+        return 1 + sum(one.start_seconds < at < one.end_seconds for one in repeat)
 
     return in_flight(middle), in_flight(last), sum(middle < at <= last for at in starts)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
 import uvloop
 
-from engines.spec import Endpoint
+from engines.spec import Endpoint, ServerFailed
 from evals.arrivals import due_seconds
-from evals.client import Advance, Exchange, closed_loop, open_load
+from evals.client import Advance, Exchange, RequestFailed, closed_loop, open_load
 from evals.rates import relative_half_width
 from evals.record import ClientLoad, LoadPoint, Request, Speed
 from evals.stream import Stream, StreamBroken, read_stream
@@ -20,12 +23,11 @@ from evals.transport import Client
 from evals.wire import completion_body, completion_path, prompt_prefix
 from evals.workload import Ask, Conversation, Prompts
 
-REQUEST_TIMEOUT_SECONDS = 600.0
 WARM_UP_TOKENS = 4
 WARM_UP_REQUESTS = 4  # of an open load
 
 
-class LoadFailed(Exception):
+class LoadFailed(ServerFailed):
     """The server did not do what was asked (no answer, wrong token counts): its speed means nothing."""
 
 
@@ -59,9 +61,12 @@ def _enough(speed: Speed, repeats: int) -> bool:
 
 
 def warm_up(load: LoadPoint) -> LoadPoint:
-    """A few tokens, at the load's concurrency."""
+    """A few tokens, at the load's concurrency. No request is longer than the load's longest one: the longest prompt of
+    a trace may have a short answer.
+    """
     at_once = load.concurrency or min(load.requests, WARM_UP_REQUESTS)
-    return LoadPoint(at_once, at_once, load.prompt_tokens, min(load.output_tokens, WARM_UP_TOKENS))
+    prompt_tokens = max(load.prompt_tokens - WARM_UP_TOKENS, 1) if load.trace else load.prompt_tokens
+    return LoadPoint(at_once, at_once, prompt_tokens, min(load.output_tokens, WARM_UP_TOKENS))
 
 
 def run_load(
@@ -72,14 +77,30 @@ def run_load(
 
     `seed` and `repeat` choose the prompts and arrivals. Raises LoadFailed as `measure_speed` does.
     """
-    drawn = replace(prompts, before=prompt_prefix(endpoint)).draw(load, seed=seed, repeat=repeat)
+    vocabulary = array("q", prompts.vocabulary)  # of 64 bits, as numpy reads it: a list is converted at every draw
+    drawn = replace(prompts, vocabulary=vocabulary, before=prompt_prefix(endpoint)).draw(load, seed=seed, repeat=repeat)
     _flush(endpoint)
-    due = None if load.concurrency is not None else due_seconds(load, seed=seed, repeat=repeat)
-    requests, client = uvloop.run(_send(endpoint, load, drawn, due, advance))
+    due = None
+    if load.concurrency is None:
+        due = due_seconds(load, seed=seed, repeat=repeat, trace=prompts.traces.get(load.trace, ()))
+    with _no_collection():
+        requests, client = uvloop.run(_send(endpoint, load, drawn, due, advance))
     asked = [ask for conversation in drawn for ask in conversation]
     for request, ask in zip(requests, asked, strict=True):
-        _check(request, ask, load)
+        _check(request, ask, load, may_end=not endpoint.dialect.ignore_eos)
     return tuple(sorted(requests, key=lambda request: request.sent_seconds)), client
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A garbage collection holds up the event loop, and goes through all that is loaded; a request leaves no cycles."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _flush(endpoint: Endpoint) -> None:
@@ -95,14 +116,16 @@ def _flush(endpoint: Endpoint) -> None:
         raise LoadFailed(f"the prefix cache could not be emptied: {said}")
 
 
-def _check(request: Request, ask: Ask, load: LoadPoint) -> None:
+def _check(request: Request, ask: Ask, load: LoadPoint, *, may_end: bool) -> None:
+    """An answer that the model ends (`may_end`: the server has no way to go on) is another load, and no result."""
     if request.error:
         raise LoadFailed(f"a request at {load.label} failed: {request.error}")
     counts, wanted = (request.prompt_tokens, request.output_tokens), (len(ask.prompt), ask.output_tokens)
     if counts != wanted:
+        fix = "; it cannot be told to go on after the end of a text: ask for shorter answers" if may_end else ""
         raise LoadFailed(
             f"the server counted {counts[0]} prompt and {counts[1]} output tokens where {wanted[0]} and "
-            f"{wanted[1]} were asked for"
+            f"{wanted[1]} were asked for{fix if counts[1] < wanted[1] else ''}"
         )
     if not request.chunks or request.chunks[-1][1] != request.output_tokens:
         seen = request.chunks[-1][1] if request.chunks else 0
@@ -116,7 +139,7 @@ async def _send(
     endpoint: Endpoint, load: LoadPoint, drawn: Sequence[Conversation], due: Sequence[float] | None, advance: Advance
 ) -> tuple[list[Request], ClientLoad]:
     path = completion_path(endpoint.dialect, stream=True)
-    async with Client(endpoint.url, endpoint.headers, REQUEST_TIMEOUT_SECONDS) as client:
+    async with Client(endpoint.url, endpoint.headers, endpoint.limits.request_seconds) as client:
 
         def request(ask: Ask) -> bytes:
             body = completion_body(endpoint, ask.prompt, ask.output_tokens, ignore_eos=True, stream=True)
@@ -124,24 +147,25 @@ async def _send(
 
         made = [[request(ask) for ask in conversation] for conversation in drawn]
         origin = time.perf_counter()
-        if due is None:
-            exchanges, watched = await closed_loop(client, made, load.concurrency or 1, advance)
-        else:
-            exchanges, watched = await open_load(client, [one for (one,) in made], due, origin, advance)
+        try:
+            if due is None:
+                exchanges, watched = await closed_loop(client, made, load.concurrency or 1, advance)
+            else:
+                exchanges, watched = await open_load(client, [one for (one,) in made], due, origin, advance)
+        except RequestFailed as error:
+            raise LoadFailed(f"a request at {load.label} failed: {error}") from error
     dues = [None] * len(exchanges) if due is None else due
-    return [_read(endpoint, one, at, origin) for one, at in zip(exchanges, dues, strict=True)], watched
+    requests = [_read(endpoint, one, at, origin) for one, at in zip(exchanges, dues, strict=True)]
+    return requests, replace(watched, origin_seconds=origin)
 
 
 def _read(endpoint: Endpoint, exchange: Exchange, due: float | None, origin: float) -> Request:
     """What an exchange says, with times from `origin`. What goes wrong is its error."""
-    stream, answer, error = Stream(endpoint.dialect), exchange.answer, exchange.answer.error
-    if answer.status not in (0, 200):
-        error = f"HTTP {answer.status}: {answer.body.decode(errors='replace')[:300]}"
-    else:
-        try:
-            read_stream([(at - origin, part) for at, part in answer.reads], stream)
-        except StreamBroken as problem:
-            error = error or f"{type(problem).__name__}: {problem}"
+    stream, error = Stream(endpoint.dialect, origin), None
+    try:
+        read_stream(exchange.answer.reads, stream)
+    except StreamBroken as problem:
+        error = f"{type(problem).__name__}: {problem}"
     end = stream.chunks[-1][0] if stream.chunks and not error else exchange.end_seconds - origin
     sent = exchange.sent_seconds - origin
     chunks, counts = tuple(stream.chunks), (stream.prompt_tokens, stream.tokens)

@@ -24,9 +24,13 @@ class StreamBroken(Exception):
 
 @dataclass(slots=True)
 class Stream:
-    """What has arrived of one completion: `chunks` are (seconds, tokens so far) of each chunk that brought tokens."""
+    """What has arrived of one completion.
+
+    `chunks` are (seconds from `origin_seconds`, tokens so far) of each chunk that brought tokens.
+    """
 
     dialect: Dialect
+    origin_seconds: float = 0.0
     chunks: list[tuple[float, int]] = field(default_factory=list)
     tokens: int = 0
     prompt_tokens: int = 0
@@ -37,32 +41,33 @@ class Stream:
         """Note one event. Raises StreamBroken with the server's words if it is an error."""
         try:
             piece = read_event(self.dialect, payload)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            what = f"{type(error).__name__}: {error}"
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
+            what = f"{type(problem).__name__}: {problem}"
             raise StreamBroken(
                 f"an event is not of the form that was expected ({what}): {str(payload)[:100]}"
-            ) from error
-        if piece.error is not None:
-            raise StreamBroken(piece.error)
-        if piece.prompt_tokens is not None:
-            self.prompt_tokens = piece.prompt_tokens
-        if piece.cached is not None:
-            self.cached_tokens = piece.cached
-        if not piece.closing:  # a chunk that does not say how many tokens it holds brings one if it brings text
-            added = piece.added if piece.added is not None else 1 if piece.text else 0
-            so_far = piece.so_far if piece.so_far is not None else self.tokens + added
+            ) from problem
+        text, so_far, counted, prompt_tokens, closing, last, error, added, cached = piece
+        if error is not None:
+            raise StreamBroken(error)
+        if prompt_tokens is not None:
+            self.prompt_tokens = prompt_tokens
+        if cached is not None:
+            self.cached_tokens = cached
+        if not closing:
+            if so_far is None:  # a chunk that does not say how many tokens it holds brings one if it brings text
+                so_far = self.tokens + (added if added is not None else 1 if text else 0)
             if so_far > self.tokens:
-                self.chunks.append((now, so_far))
+                self.chunks.append((now - self.origin_seconds, so_far))
             self.tokens = so_far
-        if piece.counted is not None:
-            self.tokens = piece.counted
-        self.ended = piece.last
+        if counted is not None:
+            self.tokens = counted
+        self.ended = last
 
 
 def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
     """Feed `stream` with what arrived, to its end, which the form marks or the connection. Raises StreamBroken."""
     form = stream.dialect.form
-    for now, data in _lines(reads) if form == "ollama" else _events(reads):
+    for now, data in _events(reads, bare=form == "ollama"):
         try:
             payload = orjson.loads(data)
         except ValueError as error:
@@ -75,22 +80,21 @@ def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
         raise StreamBroken(f"the stream ended without its end marker {marker}")
 
 
-def _events(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
-    """The `data:` lines; `error:` lines (llama-server) as an event with that error."""
-    for now, line in _lines(reads):
-        if line[:5] == b"data:":
-            yield now, line[5:]
-        elif line[:6] == b"error:":
-            yield now, b'{"error": ' + line[6:] + b"}"
+def _events(reads: Iterable[tuple[float, bytes]], *, bare: bool) -> Iterator[tuple[float, bytes]]:
+    """What the `data:` lines hold, with the time at which their ends came; `error:` lines (llama-server) as an event
+    with that error. Of a `bare` stream every line that is not empty.
 
-
-def _lines(reads: Iterable[tuple[float, bytes]]) -> Iterator[tuple[float, bytes]]:
-    """Each with the time at which its end came. Cut at line feeds alone: text may hold U+2028 and others that
-    `splitlines` cuts at.
+    Cut at line feeds alone: text may hold U+2028 and others that `splitlines` cuts at. JSON lets carriage returns be.
     """
     rest = b""
     for now, part in reads:
-        *lines, rest = (rest + part).split(b"\n") if rest else part.split(b"\n")
+        lines = (rest + part).split(b"\n")
+        rest = lines.pop()
         for line in lines:
-            if line and (whole := line.strip()):
-                yield now, whole
+            if bare:
+                if line.strip():
+                    yield now, line
+            elif line[:5] == b"data:":
+                yield now, line[5:]
+            elif line and line[:6] == b"error:":
+                yield now, b'{"error": ' + line[6:] + b"}"

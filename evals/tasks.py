@@ -19,6 +19,7 @@ import yaml
 
 from engines.environment import cache_folder
 from quant.spec import write_json
+from quant.told import Told
 
 SPLITS = ("training_split", "validation_split", "test_split")
 WRAPPER = "bitfrontier_tasks"
@@ -27,7 +28,7 @@ _NAME = re.compile(rb'^["\']?(task|group)["\']?[ \t]*:[ \t]*["\']?([^\s"\'#\[]+)
 _CLASS = re.compile(rb"^class[ \t]*:", re.M)
 
 
-class DataError(Exception):
+class DataError(Told):
     """The evaluation data cannot be used; the message names the folder and the fix."""
 
 

@@ -123,17 +123,21 @@ def read_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
 
 
 def _openai_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
-    usage = payload.get("usage") or {}
-    prompt_tokens, counted, so_far = usage.get("prompt_tokens"), usage.get("completion_tokens"), None
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-    if not payload.get("choices"):
+    so_far = counted = prompt_tokens = cached = None
+    if usage := payload.get("usage"):
+        prompt_tokens, counted = usage.get("prompt_tokens"), usage.get("completion_tokens")
+        if details := usage.get("prompt_tokens_details"):
+            cached = details.get("cached_tokens")
+    choices = payload.get("choices")
+    if not choices:
         return Piece(counted=counted, prompt_tokens=prompt_tokens, closing=True, cached=cached)
     if dialect.chunk_tokens == "usage":
         so_far = counted
     elif dialect.chunk_tokens == "timings":
         timings = payload.get("timings") or {}
         so_far, cached = timings.get("predicted_n"), timings.get("cache_n")
-    return Piece(payload["choices"][0].get("text") or "", so_far, counted, prompt_tokens, cached=cached)
+    text = choices[0].get("text") or ""
+    return tuple.__new__(Piece, (text, so_far, counted, prompt_tokens, False, False, None, None, cached))
 
 
 def _kserve_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:

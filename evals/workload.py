@@ -6,8 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from evals.record import LoadPoint
+from evals.trace import BLOCK_TOKENS, TraceRequest
+
+Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,13 @@ Conversation = list[Ask]  # each is sent when the one before was answered
 @dataclass(frozen=True)
 class Prompts:
     """What prompts are made of: the ids that may be drawn, those that a server puts before every prompt by itself, and
-    the user's own prompts by the name of their file.
+    the user's own prompts and recorded traces by the names of their files.
     """
 
     vocabulary: Sequence[int]
     before: Sequence[int] = ()
     own: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
+    traces: Mapping[str, Sequence[TraceRequest]] = field(default_factory=dict)
 
     def draw(self, load: LoadPoint, *, seed: int, repeat: int) -> list[Conversation]:
         """All requests of one repeat. The same seed and repeat give the same; every other repeat and load point gives
@@ -37,6 +42,8 @@ class Prompts:
         """
         if load.prompts:
             return self._own(load, seed=seed, repeat=repeat)
+        if load.trace:
+            return self._traced(load, seed=seed, repeat=repeat)
         generator = np.random.default_rng([seed, repeat, load.requests, load.prompt_tokens])
         system = _ids(np.random.default_rng([seed, load.shared_tokens]), self.vocabulary, load.shared_tokens)
         return [list(self._conversation(load, system, generator)) for _ in range(-(-load.requests // load.turns))]
@@ -46,10 +53,11 @@ class Prompts:
         server's own answer differs from cell to cell.
         """
         said = [*self.before, *system]
-        for _ in range(load.turns):
-            said += _ids(generator, self.vocabulary, load.prompt_tokens - load.shared_tokens - len(self.before))
+        for turn in range(load.turns):
+            answer = load.output_tokens if turn else 0
+            own = load.prompt_tokens - load.shared_tokens - len(self.before)
+            said += _ids(generator, self.vocabulary, answer + own)
             yield Ask(list(said), load.output_tokens)
-            said += _ids(generator, self.vocabulary, load.output_tokens)
 
     def _own(self, load: LoadPoint, *, seed: int, repeat: int) -> list[Conversation]:
         """In a random order, each as often as the others, at most `prompt_tokens` of each."""
@@ -58,7 +66,25 @@ class Prompts:
         chosen = [given[order[number % len(given)]] for number in range(load.requests)]
         return [[Ask([*self.before, *one][: load.prompt_tokens], load.output_tokens)] for one in chosen]
 
+    def _traced(self, load: LoadPoint, *, seed: int, repeat: int) -> list[Conversation]:
+        """A block's tokens are drawn from its id, so that prompts share what they shared when they were recorded, in
+        this repeat alone; those without blocks share nothing.
+        """
+        entropy, vocabulary = [seed, repeat, load.requests, load.prompt_tokens], np.asarray(self.vocabulary)
+        trace, generator = self.traces[load.trace][: load.requests], np.random.default_rng(entropy)
+        drawn = {
+            block: _ids(np.random.default_rng([*entropy, 1 + block]), vocabulary, BLOCK_TOKENS)
+            for block in dict.fromkeys(block for one in trace for block in one.blocks)
+        }
+        found: list[Conversation] = []
+        for one in trace:
+            ids = [token for block in one.blocks for token in drawn[block]]
+            ids = ids or _ids(generator, vocabulary, one.prompt_tokens)
+            found.append([Ask([*self.before, *ids][: one.prompt_tokens], one.output_tokens)])
+        return found
 
-def _ids(generator: np.random.Generator, vocabulary: Sequence[int], count: int) -> list[int]:
+
+def _ids(generator: np.random.Generator, vocabulary: Sequence[int] | Ids, count: int) -> list[int]:
     """Drawn uniformly: speed does not depend on what a dense model reads; these texts mean nothing."""
-    return [int(token) for token in generator.choice(np.asarray(vocabulary, dtype=np.int64), count)]
+    drawn: list[int] = generator.choice(np.asarray(vocabulary, dtype=np.int64), count).tolist()
+    return drawn

@@ -35,8 +35,8 @@ class Quantization:
 class EngineChoice:
     """An engine with all options filled in, and its environment on this device (empty if there is none).
 
-    With `attached`, a server that runs already, there is none to build. `missing` is why a program that is not built
-    here cannot be started, or None.
+    With `attached`, a server that runs already, there is none to build. `missing` is why it cannot be started here, or
+    None. `entry` is its place in the plan, `label` tells it from others of the same engine by their options.
     """
 
     engine: Engine
@@ -44,6 +44,8 @@ class EngineChoice:
     environment: str
     attached: Attached | None = None
     missing: str | None = None
+    entry: int = field(default=0, compare=False)
+    label: str = field(default="", compare=False)
 
     def environment_for(self, format: str) -> str:
         """The environment in which the engine reads `format`; empty if there is none."""
@@ -61,7 +63,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.quantization.label} · {self.choice.engine.name}"
+        return f"{self.quantization.label} · {self.choice.engine.name} {self.choice.label}".strip()
 
     @property
     def environment(self) -> str:

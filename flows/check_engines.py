@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from engines.environment import PROGRAMS, EnvironmentFailed, resolve
+from engines.labels import option_labels
+from engines.parallel import too_many
 from engines.registry import Engine, engines_by_name
 from engines.spec import Attached, Device
 from flows.cells import EngineChoice, Quantization
@@ -16,7 +21,9 @@ from flows.plan import EnginePlan, PlanFile, Problem, suggestion
 def choose_engines(
     parsed: PlanFile, device: Device | None, quantizations: Sequence[Quantization], problems: list[Problem]
 ) -> list[EngineChoice]:
-    """The plan's engines in its order, without those that are not known; adds what is wrong to `problems`."""
+    """The plan's engines in its order, once for each set of options, without those that are not known; adds what is
+    wrong to `problems`.
+    """
     found: list[EngineChoice] = []
     for index, entry in enumerate(parsed.plan.engines):
         where: tuple[str | int, ...] = ("engines", index)
@@ -25,21 +32,60 @@ def choose_engines(
             fix = suggestion(entry.engine, list(engines_by_name()))
             problems.append(parsed.problem((*where, "engine"), f"unknown engine '{entry.engine}'", fix))
             continue
-        options = fill(parsed, engine.options, entry.options, (*where, "options"), entry.engine, problems)
-        if options is None:
-            continue
-        why = engine.refused(options, device) if device else None
-        if why:
-            problems.append(parsed.problem((*where, "options"), why, "remove that option"))
-        environment = engine.environments.get(device.kind, "") if device and not entry.attach else ""
-        choice = EngineChoice(engine, options, environment, _attached(entry), _missing(parsed, environment))
-        if choice in found:
-            what = f"engine '{entry.engine}' appears twice with equal options"
-            problems.append(parsed.problem(where, what, "remove one, or change an option"))
+        wrong: list[Problem] = [*_list_problems(parsed, entry, where)]
+        for options in option_sets(entry.options):
+            choice = _choice(parsed, device, engine, index, options, wrong)
+            if choice is not None and choice in found:
+                what = f"engine '{entry.engine}' appears twice with equal options"
+                wrong.append(parsed.problem(where, what, "remove one, or change an option"))
+            found += [choice] if choice is not None else []
+        problems += dict.fromkeys(wrong)  # what is wrong in every set is told once
         problems += _attach_problems(parsed, entry, engine, where, quantizations)
         problems += _restriction_problems(parsed, entry, where, quantizations)
-        found.append(choice)
-    return found
+    problems += dict.fromkeys(_left_out_problems(parsed, found, quantizations))
+    labels = option_labels([(one.engine.name, one.options) for one in found])
+    return [replace(one, label=label) for one, label in zip(found, labels, strict=True)]
+
+
+def option_sets(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of the values of those options that have a list of them."""
+    values = [value if isinstance(value, list) else [value] for value in given.values()]
+    return [dict(zip(given, one, strict=True)) for one in itertools.product(*values)]
+
+
+def _list_problems(parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, ...]) -> Iterator[Problem]:
+    for name in (name for name, value in entry.options.items() if isinstance(value, list)):
+        place = (*where, "options", name)
+        if not entry.options[name]:
+            yield parsed.problem(place, f"option '{name}' has an empty list of values", "give at least one value")
+        if entry.attach is not None:
+            what = f"an attached server runs with one '{name}', and this entry has a list"
+            yield parsed.problem(place, what, "attach one server for each value, in an entry of its own")
+
+
+def _choice(
+    parsed: PlanFile, device: Device | None, engine: Engine, index: int, given: Mapping[str, Any],
+    problems: list[Problem],
+) -> EngineChoice | None:  # fmt: skip
+    """One entry with one set of its options; None after adding what is wrong with them to `problems`."""
+    entry, where = parsed.plan.engines[index], ("engines", index, "options")
+    options = fill(parsed, engine.options, given, where, entry.engine, problems)
+    if options is None:
+        return None
+    why = engine.refused(options, device) if device else None
+    if why:
+        problems.append(parsed.problem(where, why, "remove that option"))
+    environment = engine.environments.get(device.kind, "") if device and not entry.attach else ""
+    missing = _missing(parsed, environment)
+    if device is not None and device.kind == "cuda" and not entry.attach:
+        missing = missing or too_many(options, _gpus(parsed, environment, device))
+    return EngineChoice(engine, options, environment, _attached(entry), missing, index)
+
+
+def _gpus(parsed: PlanFile, environment: str, device: Device) -> int:
+    """How many GPUs a server in this environment has: a container may be given some of them."""
+    given = parsed.plan.environments.get(environment)
+    return device.count if given is None or given.gpus is None else min(len(set(given.gpus)), device.count)
 
 
 def _missing(parsed: PlanFile, environment: str) -> str | None:
@@ -84,12 +130,23 @@ def _restriction_problems(
         if name not in names:
             what = f"engine '{entry.engine}' is restricted to '{name}', which is not among the methods"
             yield parsed.problem((*where, "methods", position), what, suggestion(name, sorted(names)))
+
+
+def _left_out_problems(
+    parsed: PlanFile, choices: Sequence[EngineChoice], quantizations: Sequence[Quantization]
+) -> Iterator[Problem]:
+    """Restrictions that leave an engine with its options without any baseline."""
     baselines = [one for one in quantizations if one.scheme.unquantized]
-    alike = [one for one in parsed.plan.engines if (one.engine, one.options) == (entry.engine, entry.options)]
-    if baselines and not any(takes(one, other) for one in baselines for other in alike):
-        what = f"engine '{entry.engine}' leaves out the baseline"
-        fix = f"add '{baselines[0].method.name}': its golden prompt must agree first"
-        yield parsed.problem((*where, "methods"), what, fix)
+    for choice in choices:
+        entries = [parsed.plan.engines[other.entry] for other in _alike(choice, choices)]
+        if baselines and not any(takes(one, entry) for one in baselines for entry in entries):
+            what = f"engine '{choice.engine.name}' leaves out the baseline"
+            fix = f"add '{baselines[0].method.name}': its golden prompt must agree first"
+            yield parsed.problem(("engines", choice.entry, "methods"), what, fix)
+
+
+def _alike(choice: EngineChoice, choices: Sequence[EngineChoice]) -> list[EngineChoice]:
+    return [one for one in choices if one.engine is choice.engine and one.options == choice.options]
 
 
 def takes(one: Quantization, entry: EnginePlan) -> bool:
@@ -101,15 +158,14 @@ def baseline_problems(
     parsed: PlanFile, quantizations: Sequence[Quantization], choices: Sequence[EngineChoice], device: Device
 ) -> Iterator[Problem]:
     """An engine that loads none of the plan's baselines can be compared with nothing."""
-    entries = list(zip(choices, parsed.plan.engines, strict=False))
-    for index, (choice, _) in enumerate(entries):
-        alike = [e for c, e in entries if c.engine is choice.engine and c.options == choice.options]
-        taken = [one for one in quantizations if any(takes(one, other) for other in alike)]
+    for choice in choices:
+        entries = [parsed.plan.engines[other.entry] for other in _alike(choice, choices)]
+        taken = [one for one in quantizations if any(takes(one, entry) for entry in entries)]
         works = [one for one in taken if not unsupported(one, choice, device)]
         if works and not any(one.scheme.unquantized for one in works):
             what = f"engine '{choice.engine.name}' loads no baseline of this plan"
             fix = f"add an unquantized method in the format '{works[0].format}', which it loads"
-            yield parsed.problem(("engines", index, "engine"), what, fix)
+            yield parsed.problem(("engines", choice.entry, "engine"), what, fix)
 
 
 def unsupported(one: Quantization, choice: EngineChoice, device: Device) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -12,7 +13,8 @@ from quant.registry import Parameter
 from quant.spec import Range
 
 
-def _schema(parameters: Sequence[Parameter]) -> type[BaseModel]:
+@cache
+def _schema(parameters: tuple[Parameter, ...]) -> type[BaseModel]:
     """A strict pydantic model of a method's parameters or an engine's options."""
     fields: dict[str, Any] = {}
     for parameter in parameters:
@@ -34,7 +36,7 @@ def fill(
 ) -> dict[str, Any] | None:  # fmt: skip
     """All parameters with defaults, or None after adding what is wrong to `problems`."""
     try:
-        return _schema(parameters).model_validate(dict(given)).model_dump()
+        return _schema(tuple(parameters)).model_validate(dict(given)).model_dump()
     except ValidationError as error:
         for one in error.errors():
             path = (*where, *one["loc"])
@@ -45,6 +47,6 @@ def fill(
                 what, fix = f"'{owner}' needs the parameter '{name}'", f"add `{name}:` under parameters"
             else:
                 what = f"{dotted(path)}: {one['msg'].lower()}, but it is {one['input']!r}"
-                fix = f"see `bitfrontier methods {owner}` for what '{name}' may be"
+                fix = f"see `bitfrontier {where[0]} {owner}` for what '{name}' may be"
             problems.append(parsed.problem(path, what, fix))
         return None

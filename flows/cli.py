@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from quant.told import Told
 
 app = typer.Typer(
     name="bitfrontier",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing what draws frames around the help takes longer than all else
     help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
     epilog="Start with: bitfrontier sweep configs/quickstart.yaml",
 )
@@ -23,6 +29,7 @@ console = Console(width=None if sys.stdout.isatty() else 132)
 errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
 
 PlanArgument = Annotated[Path, typer.Argument(help="The plan, a YAML file such as configs/quickstart.yaml.")]
+RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as runs/quickstart.")]
 DataRoot = Annotated[
     str | None, typer.Option("--data-root", help="Local root of evaluation data; replaces the plan's `data`.")
 ]
@@ -31,23 +38,22 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 def main() -> None:
     """Entry point: known errors become one message and an exit code, never a traceback."""
-    from engines.environment import EnvironmentFailed
-    from engines.process import ProcessFailed
-    from evals.tasks import DataError
-    from flows.plan import PlanError
-    from flows.sources import SourceError
-
     try:
         app()
-    except PlanError as error:
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except (EnvironmentFailed, ProcessFailed, DataError, SourceError) as error:
-        errors.print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+    except Told as error:
+        _end(error.shown, error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _end(f"error: {error}; what is finished is kept. Free space on this disk and run the same command again.", 1)
 
 
-@app.command()
+def _end(text: str, code: int) -> NoReturn:
+    errors.print(text, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+@app.command(short_help="Print every cell of a plan; runs nothing.")
 def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) -> None:
     """Print every cell of a plan: environment, supported or why not, estimated time and disk. Runs nothing.
 
@@ -89,7 +95,7 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
     )  # fmt: skip
 
 
-@app.command()
+@app.command(short_help="Run a whole sweep; it goes on where it stopped.")
 def sweep(
     file: PlanArgument,
     data_root: DataRoot = None,
@@ -98,7 +104,12 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
+    _sweep(file, data_root, runs, retry_failed=retry_failed, as_json=as_json)
+
+
+def _sweep(file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool) -> None:
     from flows.check import check
+    from flows.embedded import PrefectLost
     from flows.plan import load_plan
 
     checked = check(load_plan(file), data_root=data_root)
@@ -107,6 +118,8 @@ def sweep(
     except KeyboardInterrupt:
         errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
         raise typer.Exit(130) from None
+    except PrefectLost as error:
+        _end_without_prefect(error, checked, runs, as_json=as_json)
     _conclude(report, as_json=as_json)
 
 
@@ -127,17 +140,39 @@ def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json
     return report
 
 
+def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json: bool) -> NoReturn:
+    """Conclude what is complete: tasks run without Prefect's server too. Then leave at once, since Prefect's client
+    would wait for the server with each event that is still to be told.
+    """
+    code, report = 1, _already_done(checked, runs, retry_failed=False)
+    if report is None:
+        errors.print(f"error: {error}; what is finished is kept. Run the same command again to go on.", highlight=False)
+    else:
+        errors.print(f"{error}; the sweep went on without it", highlight=False)
+        try:
+            _conclude(report, as_json=as_json)
+            code = 0
+        except typer.Exit as done:
+            code = done.exit_code
+    sys.stdout.flush()
+    os._exit(code)
+
+
 def _already_done(checked: Any, runs: Path, retry_failed: bool) -> Path | None:
     """The report of a sweep that is complete, written again if trials are newer; None if there is work to do."""
     from engines.environment import is_built
     from flows import run
+    from flows.about import describe
     from flows.display import LogDisplay
+    from flows.locks import alone
     from reports.html import write_report
 
     environments = run.environments_of(checked)
     if not all(is_built(one) for one in environments) or not (runs / checked.plan.name).exists():
         return None
     prepared = run.prepare(checked, environments, runs, LogDisplay(lambda text: None))
+    with alone(prepared.folder):
+        describe(prepared)
     trials = [(row, run.finished(row)) for row in prepared.rows]
     if retry_failed:
         for row, trial in trials:
@@ -169,19 +204,80 @@ def _conclude(report: Path, *, as_json: bool) -> None:
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A run's folder, such as runs/quickstart.")]) -> None:
+def report(folder: RunArgument) -> None:
     """Write a run's report again from its trial files."""
+    from flows.progress import read_sweep
     from reports.html import write_report
 
-    if not (folder / "sweep.json").exists():
-        errors.print(
-            f"error: {folder} has no sweep.json; give a run's folder, such as runs/quickstart", highlight=False
-        )
-        raise typer.Exit(2)
+    read_sweep(folder)
     _conclude(write_report(folder), as_json=False)
 
 
+@app.command(short_help="Show how far a run is.")
+def status(folder: RunArgument, as_json: Json = False) -> None:
+    """Show how far a run is: which cells are done, running, failed, to do; from its folder, whoever runs it."""
+    from flows.progress import cell_states, counts, remaining_seconds
+
+    cells = cell_states(folder)
+    left = remaining_seconds(cells)
+    if as_json:
+        data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(one) for one in cells]}
+        print(json.dumps(data, indent=1))
+        return
+    table = Table("cell", "model", "state", "s", "reason", title=str(folder))
+    for one in cells:
+        style = {"ok": "green", "failed": "red", "unsupported": "dim", "to do": ""}.get(one.state, "yellow")
+        seconds = "" if one.seconds is None else f"{one.seconds:.0f}"
+        table.add_row(*map(escape, (one.cell, one.model)), one.state, seconds, escape(one.reason[:160]), style=style)
+    console.print(table)
+    guess = "" if not left else f"; about {left / 60:.0f} minutes of measuring left, by those that were measured"
+    console.print(", ".join(f"{n} {state}" for state, n in counts(cells).items()) + guess, highlight=False)
+
+
 @app.command()
+def retry(
+    folder: RunArgument,
+    failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again. Needed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a run's failed cells again, and nothing else."""
+    from flows.again import forget_failed
+
+    if not failed:
+        errors.print("error: say what to measure again: --failed", highlight=False)
+        raise typer.Exit(2)
+    file, data_root = forget_failed(folder)
+    _sweep(file, data_root, folder.parent, retry_failed=True, as_json=as_json)
+
+
+@app.command(short_help="Show and free what of the cache no run needs.")
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False, as_json: Json = False
+) -> None:
+    """Show what the cache folder holds that no run needs any more, and free it when you say so."""
+    from flows.garbage import free, known_runs, unneeded
+
+    runs = known_runs()
+    found = unneeded(runs)
+    total = sum(one.bytes for one in found)
+    if as_json:
+        freed = [{"path": str(one.path), "bytes": one.bytes} for one in found]
+        print(
+            json.dumps({"runs": [str(one) for one in runs], "unneeded": freed, "bytes": total, "freed": yes}, indent=1)
+        )
+    else:
+        table = Table("no run needs", "MB")
+        for one in found:
+            table.add_row(escape(f"{one.path.parent.name}/{one.path.name}"), f"{one.bytes / 1e6:.0f}")
+        console.print(table)
+        console.print(f"{total / 1e9:.1f} GB. Kept is what these need:", highlight=False)
+        for text in map(str, runs) if runs else ["no run is known here"]:
+            console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+    if found and (yes or (not as_json and typer.confirm("free it?"))):
+        free(found)
+
+
+@app.command(short_help="Show what is missing on this machine.")
 def doctor(as_json: Json = False) -> None:
     """Show device, environments, sources and disk, and what to do about each problem."""
     from flows.doctor import examine

@@ -11,23 +11,33 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 import httpx
 
 from engines.environment import cache_folder
-from engines.process import Child, ProcessFailed, running, tail
+from engines.process import Child, ProcessFailed, running
 from engines.server import HOST, free_port
 
 READY_SECONDS = 180.0
+alone: ContextVar[bool] = ContextVar("alone", default=False)  # the server is ours, and nobody looks at it
+
+
+class PrefectLost(Exception):
+    """Prefect's server ended, or answers no more, while a sweep ran."""
 
 
 @contextlib.contextmanager
 def prefect_api(log: Path) -> Iterator[None]:
-    """Make an API reachable: the one that PREFECT_API_URL or the profile names, else a server of our own."""
+    """Make an API reachable: the one that PREFECT_API_URL or the profile names, else a server of our own.
+
+    Raises PrefectLost instead of what its client raises when there is no server any more.
+    """
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
@@ -35,8 +45,9 @@ def prefect_api(log: Path) -> Iterator[None]:
         temporary_settings,
     )
 
-    if PREFECT_API_URL.value():
-        yield
+    if url := PREFECT_API_URL.value():
+        with _while_it_answers(url):
+            yield
         return
     home = cache_folder() / "prefect"
     home.mkdir(parents=True, exist_ok=True)
@@ -61,19 +72,39 @@ def prefect_api(log: Path) -> Iterator[None]:
             PREFECT_API_AUTH_STRING: f"bitfrontier:{password}",
             PREFECT_LOGGING_TO_API_ENABLED: False,  # nobody can read it there once the sweep has ended
         }
-        with temporary_settings(updates=settings):
-            yield
+        with temporary_settings(updates=settings), _while_it_answers(url):
+            token = alone.set(True)
+            try:
+                yield
+            finally:
+                alone.reset(token)
+
+
+@contextlib.contextmanager
+def _while_it_answers(url: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        with httpx.Client(timeout=5) as client:
+            if _answers(client, url):
+                raise
+        raise PrefectLost(f"Prefect's server at {url} was lost ({type(error).__name__}: {error})") from error
 
 
 def _wait_until_ready(child: Child, url: str, log: Path) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline:
-        if child.returncode is not None:
-            raise ProcessFailed(
-                f"Prefect's server ended with exit code {child.returncode}; the end of {log}:\n{tail(log)}"
-            )
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", timeout=5).status_code in (200, 401):
+    with httpx.Client(timeout=5) as client:  # one for all: a new one reads all certificates again
+        while time.monotonic() < deadline:
+            if child.returncode is not None:
+                raise ProcessFailed(f"Prefect's server ended with {child.ending}", log)
+            if _answers(client, url):
                 return
-        time.sleep(0.2)
-    raise ProcessFailed(f"Prefect's server was not ready after {READY_SECONDS:.0f} s; the end of {log}:\n{tail(log)}")
+            time.sleep(0.2)
+    raise ProcessFailed(f"Prefect's server was not ready after {READY_SECONDS:.0f} s", log)
+
+
+def _answers(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(f"{url}/health").status_code in (200, 401)
+    except httpx.TransportError:
+        return False

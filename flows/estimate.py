@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from evals.record import LoadPoint
 from flows.cells import Cell
 from flows.check import Sweep
-from flows.plan_load import LoadPlan, SearchPlan
+from flows.plan_load import SearchPlan
 
 BASIS = "SmolLM2-135M on 2 cores of an x86-64 CPU with AVX2; expect to be off by a factor of two and more"
 BASE_PARAMETERS = 134_515_008
@@ -65,17 +66,17 @@ def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
     if cell.unsupported is not None:
         return 0.0
     plan, scale = sweep.plan, cell.model.parameters / BASE_PARAMETERS
-    decoding = plan.repeats * scale * DECODE_SECONDS_PER_STEP * sum(map(_steps, plan.load))
+    decoding = plan.repeats * scale * DECODE_SECONDS_PER_STEP * sum(map(_steps, sweep.loads))
     tokens = sum(_task_tokens(spec.name, spec.limit, spec.shots) for spec in sweep.tasks)
     tokens += sum((one.max_tokens or 300_000) * one.window / one.stride for one in plan.perplexity)
     tokens += sum(one.count * (one.length + one.answer_tokens) for one in plan.closeness)
     start = 0.0 if cell.choice.attached else START_SECONDS.get(cell.choice.engine.name, 30.0)
     decoding += scale * DECODE_SECONDS_PER_STEP * sum(map(_search_steps, plan.search))
-    arriving = plan.repeats * sum(one.requests / one.rate_per_second for one in plan.load if one.rate_per_second)
+    arriving = plan.repeats * sum(one.requests / one.rate_per_second for one in sweep.loads if one.rate_per_second)
     return start + decoding + arriving + scale * tokens / SCORED_TOKENS_PER_SECOND
 
 
-def _steps(load: LoadPlan) -> float:
+def _steps(load: LoadPoint) -> float:
     """Decoding steps one after the other; of an open load those of its last request."""
     return load.requests / load.concurrency * load.output_tokens if load.concurrency else load.output_tokens
 

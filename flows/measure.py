@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,17 @@ from typing import Any
 from engines.environment import Environment
 from engines.kernels import kernel_facts
 from engines.kv import kv_bytes_per_token
-from engines.memory import sample, watch
 from engines.metrics import read_gauges, read_statistics
+from engines.parallel import devices
 from engines.process import Child, ProcessFailed
+from engines.sampler import watch
 from engines.server import attach, serve
-from engines.spec import Device, Endpoint
-from evals.ask import ScoringFailed
+from engines.spec import Device, Endpoint, ServerFailed, Serving, TimeLimits
 from evals.capacity import search_capacity
 from evals.closeness import Stage
-from evals.gates import GateFailed, golden_prompt, greedy_answer, require, sanity
+from evals.energy import with_gpus
+from evals.failures import explain
+from evals.gates import golden_prompt, greedy_answer, require, sanity
 from evals.record import (
     IN_USE,
     NVML,
@@ -31,20 +33,24 @@ from evals.record import (
     Gate,
     LoadPoint,
     Memory,
+    Search,
     SearchRange,
     ServiceLimits,
     Speed,
     Trial,
 )
-from evals.speed import LoadFailed, measure_speed
+from evals.speed import measure_speed
 from evals.tasks import DataError
 from evals.texts import read_prompts
 from evals.tokenizer import load_tokenizer
+from evals.trace import TraceRequest
 from evals.wire import prompt_vocabulary
 from evals.workload import Prompts
 from flows.cells import Cell, EngineChoice
+from flows.quantize import check_whole
 from flows.score import Scoring, Target, repeat_closeness, score_cell
 from flows.sources import Model
+from flows.steps import Step, plainly
 from quant.formats import decode_bytes
 from quant.spec import Checkpoint
 
@@ -52,7 +58,8 @@ from quant.spec import Checkpoint
 @dataclass(frozen=True)
 class Work:
     """What is measured in every cell of a sweep. `stage(name, total)` opens a progress bar and gives its advance;
-    `own_prompts` are the user's files by the names that loads have for them.
+    `step` runs each stage; `own_prompts` are the user's files, and `traces` what recorded ones hold, by the names that
+    loads have for them.
     """
 
     loads: tuple[LoadPoint, ...]
@@ -64,6 +71,9 @@ class Work:
     scoring: Scoring
     stage: Stage
     own_prompts: Mapping[str, Path]
+    traces: Mapping[str, Sequence[TraceRequest]]
+    time_limits: TimeLimits
+    step: Step = plainly
 
 
 def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, provenance: dict[str, Any]) -> Trial:
@@ -77,8 +87,10 @@ def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, pro
         method_label=cell.quantization.label,
         engine=cell.choice.engine.name,
         device=device,
+        engine_label=cell.choice.label,
         checkpoint=None,
         provenance=provenance,
+        failure=explain(reason) if status == "failed" else None,
     )
 
 
@@ -90,12 +102,15 @@ def measure(
     started = time.monotonic()
     known = replace(blank, checkpoint=_summary(checkpoint))
     try:
+        check_whole(checkpoint)
         done = _measure(known, cell, Path(checkpoint.folder), environment, device, work, target)
     except Exception as error:  # whatever one cell does becomes its row; the sweep goes on
-        target.log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
-        said = isinstance(error, (ProcessFailed, GateFailed, LoadFailed, ScoringFailed, DataError))
+        with contextlib.suppress(OSError):  # a full disk must not hide what happened before
+            target.log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
+        said = isinstance(error, (ProcessFailed, ServerFailed, DataError))
         reason = str(error) if said else f"{type(error).__name__}: {error}"
-        return replace(known, status="failed", reason=reason, seconds={"total": time.monotonic() - started})
+        seconds = {"total": time.monotonic() - started}
+        return replace(known, status="failed", reason=reason, failure=explain(reason, target.log), seconds=seconds)
     return replace(done, seconds={**done.seconds, "total": time.monotonic() - started})
 
 
@@ -110,24 +125,25 @@ def _measure(
     target: Target,
 ) -> Trial:  # fmt: skip
     work.stage("start", 1)
-    with _reach(cell.choice, environment, folder, device, work, target.log) as (endpoint, child):
-        gates = _gates(endpoint, cell, target.model, work)
+    with contextlib.ExitStack() as life:
+        reach = _reach(cell.choice, environment, folder, device, work, target.log)
+        endpoint, child = work.step("start", lambda: life.enter_context(reach))
+        gates = work.step("gates", lambda: _gates(endpoint, cell, target.model, work))
         began = time.monotonic()
         prompts = _prompts(endpoint, folder, work)
-        speed, memory = _speed_and_memory(endpoint, child, prompts, device.kind, work)
+        on = device.kind, devices(cell.choice.options)
+        speed, memory = work.step("speed", lambda: _speed_and_memory(endpoint, child, prompts, on, work))
         memory = memory and _with_kv(memory, endpoint, cell, folder)
-        searches = search_capacity(
-            endpoint, work.searches, prompts, repeats=work.repeats, seed=work.seed, stage=work.stage
-        )
+        searches = _searched(endpoint, prompts, work)
         speed_seconds = time.monotonic() - began
         statistics = _statistics(endpoint)
         kernels = kernel_facts(target.log)  # now: some kernels are chosen, and told, at the first request
-        found = score_cell(endpoint, folder, work.scoring, target, work.stage)
+        found = score_cell(endpoint, folder, work.scoring, target, work.stage, work.step)
     repeated: tuple[Closeness, ...] = ()
     if cell.quantization.scheme.unquantized and any(one.repeat for one in work.scoring.closeness):
-        log = target.log.with_suffix(".repeat.log")
-        with _reach(cell.choice, environment, folder, device, work, log) as (again, _):
-            repeated = repeat_closeness(again, folder, work.scoring, target, work.stage)
+        repeated = work.step(
+            "closeness again", lambda: _closeness_again(cell.choice, environment, folder, device, work, target)
+        )
     return replace(
         blank,
         status="ok",
@@ -149,21 +165,43 @@ def _measure(
     )
 
 
+def _searched(endpoint: Endpoint, prompts: Prompts, work: Work) -> list[Search]:
+    if not work.searches:
+        return []
+    return work.step(
+        "search",
+        lambda: search_capacity(
+            endpoint, work.searches, prompts, repeats=work.repeats, seed=work.seed, stage=work.stage
+        ),
+    )
+
+
+def repeat_log(log: Path) -> Path:
+    """Where a server writes that is started again."""
+    return log.with_suffix(".repeat.log")
+
+
+def _closeness_again(
+    choice: EngineChoice, environment: Environment | None, folder: Path, device: Device, work: Work, target: Target
+) -> tuple[Closeness, ...]:
+    """The baseline's own noise: the same prompts in another run of its server."""
+    with _reach(choice, environment, folder, device, work, repeat_log(target.log)) as (again, _):
+        return repeat_closeness(again, folder, work.scoring, target, work.stage)
+
+
 @contextlib.contextmanager
 def _reach(
     choice: EngineChoice, environment: Environment | None, folder: Path, device: Device, work: Work, log: Path
 ) -> Iterator[tuple[Endpoint, Child | None]]:
     """The cell's server: started here and stopped in the end, or one that runs already."""
     if choice.attached:
-        yield attach(choice.engine, choice.attached, folder, log), None
+        yield replace(attach(choice.engine, choice.attached, folder, log), limits=work.time_limits), None
         return
     if environment is None:
         raise ProcessFailed(f"{choice.engine.name} has no environment on this device")
-    with serve(
-        choice.engine, environment, folder, device, choice.options, threads=work.threads,
-        max_model_len=work.max_model_len, log=log,
-    ) as (endpoint, child):  # fmt: skip
-        yield endpoint, child
+    wanted = Serving(folder, device, work.threads, work.max_model_len)
+    with serve(choice.engine, environment, wanted, choice.options, log=log, limits=work.time_limits) as started:
+        yield started
 
 
 def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Gate, ...]:
@@ -193,13 +231,15 @@ def _prompts(endpoint: Endpoint, folder: Path, work: Work) -> Prompts:
         return [tokenizer.encode(text, add_special_tokens=False).ids for text in read_prompts(file)]
 
     own = {name: ids(file) for name, file in work.own_prompts.items()}
-    return Prompts(prompt_vocabulary(endpoint, folder), own=own)
+    return Prompts(prompt_vocabulary(endpoint, folder), own=own, traces=work.traces)
 
 
 def _speed_and_memory(
-    endpoint: Endpoint, child: Child | None, prompts: Prompts, kind: str, work: Work
+    endpoint: Endpoint, child: Child | None, prompts: Prompts, on: tuple[str, int], work: Work
 ) -> tuple[list[Speed], Memory | None]:
-    """Speed, and the memory of the server's processes; None for a server that is not ours to look into."""
+    """Speed with what the GPUs told meanwhile, and the memory of the server's processes; None for a server that is not
+    ours to look into. `on`: the kind of device, and how many of them the server has.
+    """
     advance = work.stage("speed", work.repeats * sum(load.requests for load in work.loads))
 
     def load() -> list[Speed]:
@@ -207,16 +247,16 @@ def _speed_and_memory(
 
     if child is None:
         return load(), None
-    loaded = sample(child)
-    with watch(child) as seen:
+    kind, count = on
+    with watch(child, kind) as seen:
         speed = load()
-    on_gpu = kind == "cuda"
+    readings = seen.readings_of(count)
     kv_bytes, kv_source = _kv_cache(endpoint)
     weights = endpoint.facts.get("weights_bytes")
-    return speed, Memory(
-        source=NVML if on_gpu else PSS,
-        loaded_bytes=loaded[1] if on_gpu else loaded[0],
-        peak_bytes=seen.peak_device_bytes if on_gpu else seen.peak_host_bytes,
+    return [with_gpus(one, readings) for one in speed], Memory(
+        source=NVML if kind == "cuda" else PSS,
+        loaded_bytes=seen.loaded_bytes,
+        peak_bytes=seen.peak_bytes,
         weights_bytes=int(weights) if weights is not None else None,
         kv_cache_bytes=kv_bytes,
         kv_source=kv_source,

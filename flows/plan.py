@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from flows.part import Part, Positive
-from flows.plan_load import LoadPlan, SearchPlan, ServicePlan, SizedPlan
+from flows.plan_limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
+from flows.plan_load import AnyLoad, LoadPlan, SearchPlan, ServicePlan, TracePlan
+from quant.told import Told
 
 Path_ = tuple[str | int, ...]
+KINDS = (LoadPlan.__name__, TracePlan.__name__)  # pydantic names them in the place of an error
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
 
 
@@ -71,6 +74,9 @@ class AttachPlan(Part):
 
 class EnginePlan(Part):
     """One engine with options; `methods` restricts it to these names (method or label).
+
+    An option with a list of values stands for an entry with each of them, and several such for every combination:
+    `tensor_parallel: [1, 2, 4]` measures each method on one, two and four GPUs.
 
     With `attach` it is not started: the server at that address serves the one method (and the one model) named here.
     """
@@ -149,29 +155,6 @@ class ClosenessPlan(Part):
     repeat: bool = True
 
 
-class LimitsPlan(Part):
-    """What a cell must keep of its model's baseline to be recommended.
-
-    `accuracy_recovery`: mean accuracy ÷ the baseline's. `perplexity_ratio`: perplexity ÷ the baseline's.
-    `kl_nats`: mean KL divergence of its predictions from the baseline's, where `closeness` reads them.
-    `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
-    """
-
-    accuracy_recovery: Annotated[float, Field(gt=0, le=1.5)] = 0.98
-    perplexity_ratio: Annotated[float, Field(ge=1.0)] = 1.1
-    kl_nats: Annotated[float, Field(gt=0)] = 0.5
-    equivalence_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.01
-
-
-class MemoryPlan(Part):
-    """For which memories (GiB; the device's own by default) and contexts (tokens of a user; the plan's window by
-    default) the report says how many users fit.
-    """
-
-    device_gib: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
-    context_tokens: list[Positive] = Field(default_factory=list)
-
-
 class StandIn(Part):
     """What replaces an environment: an interpreter or a container image that has its packages.
 
@@ -207,7 +190,7 @@ class Plan(Part):
     calibration: CalibrationPlan = CalibrationPlan()
     methods: list[MethodPlan] = Field(min_length=1)
     engines: list[EnginePlan] = Field(min_length=1)
-    load: list[LoadPlan] = Field(min_length=1)
+    load: list[AnyLoad] = Field(min_length=1)
     service: ServicePlan | None = None
     search: list[SearchPlan] = Field(default_factory=list)
     tasks: list[TaskPlan] = Field(min_length=1)
@@ -216,12 +199,10 @@ class Plan(Part):
     closeness: list[ClosenessPlan] = Field(default_factory=list)
     limits: LimitsPlan = LimitsPlan()
     memory: MemoryPlan = MemoryPlan()
+    price: PricePlan | None = None
+    time_limits: TimeLimitsPlan = TimeLimitsPlan()
     environments: dict[str, StandIn] = Field(default_factory=dict)
-
-    @property
-    def loads(self) -> list[SizedPlan]:
-        """All that is sent: load points, then searches."""
-        return [*self.load, *self.search]
+    quantize_while_measuring: bool = False
 
     @model_validator(mode="after")
     def _searched(self) -> Plan:
@@ -241,12 +222,18 @@ class Problem:
     fix: str
 
 
-class PlanError(Exception):
+class PlanError(Told):
     """A plan is not valid. `str()` gives one `file:line: what` and one `fix:` line per problem."""
+
+    exit_code = 2
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
         self.problems = sorted(problems, key=lambda problem: problem.line)
         super().__init__("\n".join(f"{file}:{p.line}: {p.what}\n  fix: {p.fix}" for p in self.problems))
+
+    @property
+    def shown(self) -> str:
+        return str(self)
 
 
 @dataclass(frozen=True)
@@ -266,17 +253,17 @@ def load_plan(file: Path) -> PlanFile:
     text = _read(file)
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
+        lines = dict(_walk(node, ())) if node else {}
+        duplicates = list(_duplicates(node)) if node else []
+        raw = yaml.SafeLoader("").construct_document(node) if node else None  # merges change the node
     except yaml.MarkedYAMLError as error:
         line = (error.problem_mark.line if error.problem_mark else 0) + 1
         problem = Problem(line, f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
         raise PlanError(file, [problem]) from error
     except yaml.YAMLError as error:
         raise PlanError(file, [Problem(1, f"not valid YAML: {error}", "save the file as plain UTF-8 text")]) from error
-    if node is None or not isinstance(raw, dict):
+    if not isinstance(raw, dict):
         raise PlanError(file, [Problem(1, "the plan is empty or no mapping", "start from configs/quickstart.yaml")])
-    lines = dict(_walk(node, ()))
-    duplicates = list(_duplicates(node))
     if duplicates:
         raise PlanError(file, duplicates)
     try:
@@ -305,20 +292,26 @@ def _walk(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
     yield path, node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            yield from _walk(value, (*path, key.value))
-            yield (*path, key.value), key.start_mark.line + 1
+            inner = (*path, _key(key))
+            yield from _walk(value, inner)
+            yield inner, key.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             yield from _walk(value, (*path, index))
+
+
+def _key(node: yaml.Node) -> str:
+    """A key's name; one that is no scalar, which YAML itself refuses later, has no other."""
+    return str(node.value)
 
 
 def _duplicates(node: yaml.Node) -> Iterator[Problem]:
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            if key.value in seen:
+            if _key(key) in seen:
                 yield Problem(key.start_mark.line + 1, f"key '{key.value}' appears twice", "keep one of them")
-            seen.add(key.value)
+            seen.add(_key(key))
             yield from _duplicates(value)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
@@ -338,7 +331,7 @@ def dotted(path: Path_) -> str:
 
 
 def _problem(error: Any, lines: Mapping[Path_, int]) -> Problem:
-    path: Path_ = tuple(error["loc"])
+    path: Path_ = tuple(part for part in error["loc"] if part not in KINDS)
     kind, where = error["type"], dotted(path)
     line = _line(lines, path)
     if kind == "extra_forbidden":
@@ -364,19 +357,15 @@ def suggestion(given: str, allowed: Sequence[str]) -> str:
 
 def _allowed(path: Path_) -> list[str]:
     """The keys that are allowed where `path` ends, found by walking the models' fields."""
-    model: type[BaseModel] = Plan
-    for part in path[:-1]:
-        if isinstance(part, str) and part in model.model_fields:
-            inner = _part_of(model.model_fields[part].annotation)
-            model = inner or model
-    return list(model.model_fields)
+    parts: list[type[Part]] = [Plan]
+    for name in path[:-1]:
+        inner = [one for part in parts if name in part.model_fields for one in _parts_of(part.model_fields[name])]
+        parts = inner or parts
+    return list(dict.fromkeys(name for part in parts for name in part.model_fields))
 
 
-def _part_of(annotation: Any) -> type[Part] | None:
+def _parts_of(annotation: Any) -> list[type[Part]]:
+    annotation = getattr(annotation, "annotation", annotation)
     if isinstance(annotation, type) and issubclass(annotation, Part):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _part_of(argument)
-        if found is not None:
-            return found
-    return None
+        return [annotation]
+    return [found for argument in getattr(annotation, "__args__", ()) for found in _parts_of(argument)]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from evals.record import LoadPoint, SearchRange, ServiceLimits
+from evals.trace import TraceRequest, known_share
 from flows.part import Part, Positive
 
 MOST_REPEATS = 10
@@ -24,17 +26,17 @@ class SizedPlan(Part):
     prompt_tokens: Positive
     output_tokens: Annotated[int, Field(ge=2)]
 
-    @property
-    def tokens(self) -> int:
-        """Of the longest request, prompt and answer."""
-        return self.prompt_tokens + self.output_tokens
-
 
 @cache
 def workloads() -> dict[str, dict[str, Any]]:
     """What configs/workloads/ holds, by name."""
     files = sorted((CONFIGS / "workloads").glob("*.yaml"))
     return {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in files}
+
+
+def _check_repeats(load: LoadPlan | TracePlan) -> None:
+    if load.most_repeats is not None and load.spread is None:
+        raise ValueError("`most_repeats` belongs to a load with `spread`: how narrow its interval is to be")
 
 
 class LoadPlan(SizedPlan):
@@ -47,7 +49,8 @@ class LoadPlan(SizedPlan):
     `workload` takes what is not given here from configs/workloads/NAME.yaml. The first `shared_tokens` of all prompts
     are the same (a system prompt). `turns`: requests are turns of conversations, each with all before it in its prompt.
     `prompts`: a JSONL file with a "prompt" on each line, of which at most `prompt_tokens` are sent. `spread: 0.05`
-    repeats the load, at most `most_repeats` (10) times, until its output rate is known to ±5 %.
+    repeats the load, at most `most_repeats` (10) times, until its output rate is known to ±5 %. Recorded arrivals are
+    a TracePlan.
     """
 
     workload: str | None = None
@@ -75,8 +78,7 @@ class LoadPlan(SizedPlan):
 
     @model_validator(mode="after")
     def _same_requests(self) -> LoadPlan:
-        if self.most_repeats is not None and self.spread is None:
-            raise ValueError("`most_repeats` belongs to a load with `spread`: how narrow its interval is to be")
+        _check_repeats(self)
         if self.shared_tokens >= self.prompt_tokens:
             raise ValueError(f"shared_tokens ({self.shared_tokens}) must be fewer than prompt_tokens")
         if self.requests % self.turns:
@@ -126,9 +128,63 @@ class LoadPlan(SizedPlan):
             most_repeats=(self.most_repeats or MOST_REPEATS) if self.spread else 0,
         )
 
-    @property
-    def tokens(self) -> int:
-        return self.point.longest_tokens
+
+class TracePlan(Part):
+    """An open load that was recorded: arrivals and token counts of each request are those of a file.
+
+    `trace`: a JSONL file of Mooncake's form or a CSV of Azure's (`evals/trace.py`), beside the plan; `requests` takes
+    the first so many. `trace_speedup: 2` sends them in half of the time. Where the file has `hash_ids`, prompts share
+    the tokens of equal ones; every repeat has the same arrivals and other tokens. Latencies count from when a request
+    was due. `spread` and `most_repeats` are those of other loads.
+    """
+
+    trace: Annotated[str, Field(min_length=1)]
+    trace_speedup: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    requests: Annotated[int, Field(ge=LEAST_OPEN_REQUESTS)] | None = None
+    spread: Annotated[float, Field(gt=0, lt=1)] | None = None
+    most_repeats: Annotated[int, Field(ge=2, le=100)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, given: Any) -> Any:
+        if "trace" not in given:
+            raise ValueError("`trace_speedup` belongs to a load with `trace`")
+        others = [name for name in LoadPlan.model_fields if name in given and name not in cls.model_fields]
+        if others:
+            said = ", ".join(f"`{name}`" for name in others)
+            raise ValueError(f"{said} cannot stand beside `trace`, which says when requests come and how long they are")
+        return given
+
+    @model_validator(mode="after")
+    def _repeated(self) -> TracePlan:
+        _check_repeats(self)
+        return self
+
+    def point(self, recorded: Sequence[TraceRequest]) -> LoadPoint:
+        """The load of what was recorded, of which the first `requests` count. Their times must differ."""
+        trace = recorded[: self.requests]
+        seconds = (trace[-1].at_seconds - trace[0].at_seconds) / self.trace_speedup
+        return LoadPoint(
+            concurrency=None,
+            requests=len(trace),
+            prompt_tokens=max(one.prompt_tokens for one in trace),
+            output_tokens=max(one.output_tokens for one in trace),
+            rate_per_second=(len(trace) - 1) / seconds,
+            arrivals="trace",
+            spread=self.spread,
+            most_repeats=(self.most_repeats or MOST_REPEATS) if self.spread else 0,
+            trace=self.trace,
+            trace_speedup=self.trace_speedup,
+            trace_known_share=known_share(trace),
+        )
+
+
+def _kind(given: Any) -> str:
+    """Which of the two a load of a plan is meant to be."""
+    return "TracePlan" if isinstance(given, dict) and given.keys() & {"trace", "trace_speedup"} else "LoadPlan"
+
+
+AnyLoad = Annotated[Annotated[LoadPlan, Tag("LoadPlan")] | Annotated[TracePlan, Tag("TracePlan")], Discriminator(_kind)]
 
 
 @cache
@@ -169,9 +225,9 @@ class SearchPlan(SizedPlan):
     """Looks for the highest load between `lowest` and `highest` at which the plan's `service` is kept.
 
     `over: concurrency` (users who each wait for their answer) or `over: rate` (independent users, requests per
-    second). Each load gets at least `requests`, and is repeated, at most `repeats` times, until its percentile is
-    surely within the limits or surely beyond. To be surely within takes at least 368 requests for the 99th percentile,
-    72 for the 95th, 36 for the 90th.
+    second). Of each load at least `requests` count (`evals/steady.py`), and it is repeated, at most `repeats` times,
+    until its percentile is surely within the limits or surely beyond. To be surely within takes at least 368 requests
+    for the 99th percentile, 72 for the 95th, 36 for the 90th.
     """
 
     over: Literal["concurrency", "rate"]

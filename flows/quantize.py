@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -13,11 +14,11 @@ from typing import Any
 from filelock import FileLock
 
 from engines.environment import Environment, asked_for, cache_folder, known_environments
-from engines.process import ROOT, ProcessFailed, running, tail, wait
+from engines.process import ROOT, ProcessFailed, running, wait
 from flows.cells import Quantization
 from flows.sources import Model, calibration_text, write_calibration
 from flows.stored import contents
-from quant.formats import WEIGHT_FILES, inspect_weights
+from quant.formats import WEIGHT_FILES, decode_bytes, inspect_weights
 from quant.recognise import check_declared
 from quant.spec import (
     CHECKPOINT_RECORD,
@@ -29,7 +30,7 @@ from quant.spec import (
     read_checkpoint,
     write_json,
 )
-from quant.tensors import hash_file, hash_files
+from quant.tensors import CheckpointError, hash_file, hash_files
 
 OnProgress = Callable[[str, float, float], None]
 
@@ -49,6 +50,11 @@ class Job:
     @property
     def folder(self) -> Path:
         return cache_folder() / "checkpoints" / self.key[:32]
+
+    @property
+    def log(self) -> Path:
+        """Where its worker writes while it runs; beside the weights when they are complete."""
+        return self.folder.with_suffix(".partial") / "worker.log"
 
     @property
     def spec(self) -> QuantSpec:
@@ -76,11 +82,33 @@ def _tools(environment: str) -> list[Path]:
 
 
 def finished(job: Job) -> Checkpoint | None:
-    """The checkpoint of this key if it was finished."""
-    return read_checkpoint(job.folder) if (job.folder / CHECKPOINT_RECORD).exists() else None
+    """The checkpoint of this key if it was finished and its files are whole; one that is not is made again."""
+    if not (job.folder / CHECKPOINT_RECORD).exists():
+        return None
+    checkpoint = read_checkpoint(job.folder)
+    try:
+        check_whole(checkpoint)
+    except CheckpointError:
+        return None
+    return checkpoint
 
 
-def quantize(job: Job, on_progress: OnProgress = lambda *_: None) -> Checkpoint:
+def check_whole(checkpoint: Checkpoint) -> None:
+    """Raises CheckpointError where a file of a finished checkpoint is gone, cut off or has lost its header.
+
+    Sizes and headers alone: to hash a large model before every cell would take minutes.
+    """
+    folder = Path(checkpoint.folder)
+    for name in checkpoint.files:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name}: was written, and is gone")
+    size = _weight_bytes(folder)
+    if size != checkpoint.bytes:
+        raise CheckpointError(f"{folder}: its weights have {size} bytes where {checkpoint.bytes} were written")
+    decode_bytes(checkpoint.spec.format, folder)
+
+
+def quantize(job: Job, on_progress: OnProgress = lambda *_: None, limit_seconds: float = math.inf) -> Checkpoint:
     """Run the job unless its checkpoint is there. Raises ProcessFailed or CheckpointError with the reason."""
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(job.folder.with_suffix(".lock")):
@@ -90,7 +118,7 @@ def quantize(job: Job, on_progress: OnProgress = lambda *_: None) -> Checkpoint:
         partial = job.folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "weights").mkdir(parents=True)
-        result = _run(job, partial, on_progress)
+        result = _run(job, partial, on_progress, limit_seconds)
         checkpoint = _inspect(job, partial / "weights", result)
         write_json(partial / "weights" / CHECKPOINT_RECORD, checkpoint)
         shutil.copy(partial / "worker.log", partial / "weights" / "worker.log")
@@ -100,21 +128,22 @@ def quantize(job: Job, on_progress: OnProgress = lambda *_: None) -> Checkpoint:
     return read_checkpoint(job.folder)
 
 
-def _run(job: Job, partial: Path, on_progress: OnProgress) -> dict[str, Any]:
-    job_file, log = partial / "job.json", partial / "worker.log"
+def _run(job: Job, partial: Path, on_progress: OnProgress, limit_seconds: float) -> dict[str, Any]:
+    job_file, log = partial / "job.json", job.log
     write_json(job_file, _describe(job, partial))
     variables = {
         "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
         "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE",
     }  # fmt: skip
     with running(job.environment.argv(["-m", "quant.worker", str(job_file)], variables), variables, log) as child:
-        code = wait(child, on_progress)
+        try:
+            code, ending = wait(child, on_progress, limit_seconds), f"ended with {child.ending}"
+        except TimeoutError as late:
+            code, ending = 1, str(late)
     result_file = partial / "result.json"
     result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
     if code != 0 or result.get("status") != "ok":
-        kept = _keep_log(log, job)
-        reason = result.get("reason", f"the worker ended with exit code {code}")
-        raise ProcessFailed(f"{reason}; the end of {kept}:\n{tail(kept)}")
+        raise ProcessFailed(result.get("reason", f"the worker {ending}"), _keep_log(log, job))
     return result
 
 
@@ -129,7 +158,7 @@ def _describe(job: Job, partial: Path) -> dict[str, Any]:
     one = job.quantization
     calibration: Calibration | None = None
     if job.calibration is not None:
-        calibration = write_calibration(job.calibration, job.calibration_text, job.model, partial)
+        calibration = write_calibration(job.calibration, job.calibration_text, job.model.folder, partial)
     return {
         "model": str(job.model.folder),
         "out": str(partial / "weights"),
@@ -155,7 +184,7 @@ def _inspect(job: Job, weights: Path, result: dict[str, Any]) -> Checkpoint:
         model=job.model.name,
         spec=job.spec,
         folder=str(job.folder),
-        bytes=sum(file.stat().st_size for file in weights.iterdir() if file.suffix in WEIGHT_FILES),
+        bytes=_weight_bytes(weights),
         bits_per_weight=contents.bits_per_weight,
         linear_bits_per_weight=contents.linear_bits_per_weight,
         seconds=result["seconds"],
@@ -166,3 +195,7 @@ def _inspect(job: Job, weights: Path, result: dict[str, Any]) -> Checkpoint:
         warnings=tuple(result["warnings"]),
         tensor_types=contents.tensor_types,
     )
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in WEIGHT_FILES)

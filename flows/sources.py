@@ -16,10 +16,11 @@ import yaml
 from filelock import FileLock
 
 from engines.environment import Environment, cache_folder, fetch_wheel
-from engines.process import ROOT, ProcessFailed, running, tail, wait
+from engines.process import ROOT, ProcessFailed, running, wait
 from evals.tokenizer import load_tokenizer
 from quant.spec import Calibration, CalibrationSpec, digest, write_json
 from quant.tensors import CheckpointError, hash_file, linear_widths, read_tensors
+from quant.told import Told
 
 SAMPLES = ROOT / "configs" / "samples"
 SAMPLE_MODELS = ("smollm2-135m-instruct",)
@@ -28,7 +29,7 @@ MODEL_RECORD = "bitfrontier-model.json"
 Say = Callable[[str], None]
 
 
-class SourceError(Exception):
+class SourceError(Told):
     """A model, data set or text is not there; the message says what to do."""
 
     def __init__(self, what: str, fix: str) -> None:
@@ -231,7 +232,7 @@ def run_in(environment: Environment, arguments: list[str], log: Path) -> None:
     variables = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
     with running(environment.argv(arguments, variables), variables, log) as child:
         if wait(child) != 0:
-            raise ProcessFailed(f"{' '.join(arguments[:2])} failed; the end of {log}:\n{tail(log)}")
+            raise ProcessFailed(f"{' '.join(arguments[:2])} failed with {child.ending}", log)
 
 
 def data_root(text: str, base: Path, say: Say = lambda _: None) -> Path | None:
@@ -287,9 +288,9 @@ def calibration_file(text: str, base: Path) -> Path:
     return file
 
 
-def write_calibration(spec: CalibrationSpec, content: str, model: Model, folder: Path) -> Calibration:
+def write_calibration(spec: CalibrationSpec, content: str, model: Path, folder: Path) -> Calibration:
     """Tokenize, cut into rows, draw `samples` of them with `seed`, write token ids. Raises SourceError."""
-    ids = load_tokenizer(model.folder).encode(content, add_special_tokens=False).ids
+    ids = load_tokenizer(model).encode(content, add_special_tokens=False).ids
     rows = np.asarray(ids[: len(ids) // spec.length * spec.length], dtype=np.int32).reshape(-1, spec.length)
     if len(rows) < spec.samples:
         raise SourceError(

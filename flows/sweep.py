@@ -9,86 +9,137 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from engines.environment import Environment, build
+from engines.environment import Environment, EnvironmentFailed, build
 from evals.record import Trial
 from evals.tasks import LoadedTasks
-from flows import run
-from flows.check import Sweep, check
+from flows import artifacts, forms, run
+from flows.about import describe
+from flows.check import REFERENCE_ENVIRONMENT, Sweep, check
 from flows.display import Display, LogDisplay, cell_line, current
-from flows.plan import load_plan
+from flows.garbage import register
+from flows.locks import alone
+from flows.plan import Plan, load_plan
+from flows.rows import Prepared, Row
+from flows.spread import spread
+from flows.watch import unseen, watched
 from quant.spec import Checkpoint
 from reports.html import write_report
 
 
-@task(task_run_name="environment {environment.name}", cache_policy=NO_CACHE)
+@task(task_run_name="environment {environment.name}", cache_policy=NO_CACHE, persist_result=False)
 def build_environment(environment: Environment, display: Display) -> None:
     build(environment, display.say)
 
 
-@task(task_run_name="prepare {sweep.plan.name}", cache_policy=NO_CACHE)
-def prepare(sweep: Sweep, environments: list[Environment], runs: Path, display: Display) -> run.Prepared:
-    return run.prepare(sweep, environments, runs, display)
+@task(task_run_name="prepare {name}", cache_policy=NO_CACHE, persist_result=False)
+def prepare(name: str, sweep: Sweep, environments: list[Environment], runs: Path, display: Display) -> Prepared:
+    prepared = run.prepare(sweep, environments, runs, display)
+    describe(prepared)
+    return prepared
 
 
-@task(task_run_name="quantize {name}", cache_policy=NO_CACHE)
-def quantize(name: str, row: run.Row, display: Display) -> Checkpoint | str:
-    return run.quantize_row(row, display)
+@task(task_run_name="quantize {name}", cache_policy=NO_CACHE, persist_result=False)
+def quantize(name: str, prepared: Prepared, row: Row, display: Display) -> Checkpoint | str:
+    with watched(*run.worker_logs(row)):
+        return run.quantize_row(prepared, row, display)
 
 
-@task(task_run_name="load evaluation tasks", cache_policy=NO_CACHE)
+@task(task_run_name="load evaluation tasks", cache_policy=NO_CACHE, persist_result=False)
 def load_tasks(sweep: Sweep) -> LoadedTasks:
     return run.load_sweep_tasks(sweep)
 
 
-@task(task_run_name="measure {name}", cache_policy=NO_CACHE)
+@task(task_run_name="measure {name}", cache_policy=NO_CACHE, persist_result=False)
 def measure(
-    name: str, prepared: run.Prepared, row: run.Row, checkpoint: Checkpoint, tasks: LoadedTasks, display: Display
+    name: str, prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: LoadedTasks, display: Display
 ) -> Trial:
-    return run.measure_row(prepared, row, checkpoint, tasks, display)
+    with watched(*run.server_logs(prepared, row)) as step:
+        return run.measure_row(prepared, row, checkpoint, tasks, display, step)
 
 
-@task(task_run_name="report", cache_policy=NO_CACHE)
+@task(task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report(folder: Path) -> Path:
-    return write_report(folder)
+    page = write_report(folder)
+    artifacts.publish(folder)
+    return page
 
 
 def _run_name() -> str:
-    return f"sweep {Path(str(flow_run.parameters['plan'])).stem}"
+    plan = flow_run.parameters["plan"]
+    return f"sweep {Path(plan).stem if isinstance(plan, str) else forms.named(plan, 'name')}"
 
 
-@flow(name="sweep", flow_run_name=_run_name, validate_parameters=True)
-def sweep(plan: str = "configs/quickstart.yaml", data_root: str | None = None, runs: str = "runs") -> str:
+# what a plan may be is checked where its lines are known: Prefect would say no more than that it fits no schema
+@flow(name="sweep", flow_run_name=_run_name, validate_parameters=False, persist_result=False)
+def sweep(
+    plan: str | Plan = "configs/quickstart.yaml", data_root: str | None = None, runs: str = "runs",
+    store: str | None = None,
+) -> str:  # fmt: skip
     """Run a whole sweep and write its report; what is finished already is not done again.
 
     Args:
-        plan: path of the plan, a YAML file.
+        plan: path of the plan, a YAML file; or the plan itself, which is then written to runs/NAME/plan.yaml (paths
+            in it are absolute, or relative to that folder).
         data_root: local root of evaluation data that replaces the plan's `data`.
         runs: folder for results.
+        store: a folder that all machines see, or an address of fsspec's (s3://bucket/prefix). With one, every
+            checkpoint and cell is a deployment run for the workers of the pool of this kind of device.
 
     Returns:
         The path of report.html.
     """
-    display = current.get() or LogDisplay(get_run_logger().info)
-    checked = check(load_plan(Path(plan)), data_root=data_root)
-    environments = run.environments_of(checked)
+    return str(run_plan(forms.plan_file(plan, Path(runs)), data_root, Path(runs), store))
+
+
+def run_plan(file: Path, data_root: str | None, runs: Path, store: str | None = None) -> Path:
+    """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
+    display = shown()
+    checked = check(load_plan(file), data_root=data_root)
+    with alone(runs / checked.plan.name):
+        register(runs / checked.plan.name)
+        environments = run.environments_of(checked)
+        here = [one for one in environments if not store or one.name == REFERENCE_ENVIRONMENT]
+        missing = build_all(here, display)
+        prepared = prepare(checked.plan.name, unseen(checked), environments, runs, unseen(display))
+        run.note_missing(prepared, missing)
+        if store:
+            spread(prepared, store, display)
+        else:
+            checkpoints = _quantize_all(prepared, display)
+            _measure_all(prepared, checkpoints, display)
+        return report(prepared.folder)
+
+
+def shown() -> Display:
+    """Bars of the command line, or the run's log."""
+    return current.get() or LogDisplay(get_run_logger().info)
+
+
+def build_all(environments: list[Environment], display: Display) -> dict[str, str]:
+    """The reasons why some could not be built. Raises EnvironmentFailed where no sweep can do without it."""
     advance = display.overall("environments", len(environments))
+    missing: dict[str, str] = {}
     for environment in environments:
-        build_environment(environment, display)
+        try:
+            build_environment(environment, unseen(display))
+        except EnvironmentFailed as error:
+            missing[environment.name] = f"environment '{environment.name}' could not be built: {error}"
+            display.say(f"  {missing[environment.name].splitlines()[0]}")
         advance(1)
-    prepared = prepare(checked, environments, Path(runs), display)
-    checkpoints = _quantize_all(prepared, display)
-    _measure_all(prepared, checkpoints, display)
-    return str(report(prepared.folder))
+    if REFERENCE_ENVIRONMENT in missing:
+        raise EnvironmentFailed(missing[REFERENCE_ENVIRONMENT])
+    return missing
 
 
-def _quantize_all(prepared: run.Prepared, display: Display) -> dict[str, Checkpoint | str]:
+def _quantize_all(prepared: Prepared, display: Display) -> dict[str, Checkpoint | str]:
     """A checkpoint, or the reason why there is none, by the job's key; only for cells that are still to be measured."""
-    jobs = {row.job.key: row for row in prepared.rows if row.job is not None and run.finished(row) is None}
+    jobs = {row.job.key: row for row in prepared.rows if row.job is not None and not row.file.exists()}
     advance = display.overall("quantize", len(jobs))
     results = {}
     for key, row in jobs.items():
         label, verb = row.cell.quantization.label, "found" if run.has_checkpoint(row) else "quantized"
-        results[key] = quantize(f"{label} · {row.cell.model.name}", row, display)
+        names = f"{label} · {row.cell.model.name}"
+        results[key] = quantize(names, unseen(prepared), unseen(row), unseen(display))
         advance(1)
         made = results[key]
         text = made if isinstance(made, str) else f"{made.bits_per_weight:.2f} bits per weight"
@@ -96,9 +147,10 @@ def _quantize_all(prepared: run.Prepared, display: Display) -> dict[str, Checkpo
     return results
 
 
-def _measure_all(prepared: run.Prepared, checkpoints: dict[str, Checkpoint | str], display: Display) -> None:
+def _measure_all(prepared: Prepared, checkpoints: dict[str, Checkpoint | str], display: Display) -> None:
     count, tasks = len(prepared.rows), None
     advance = display.overall("measure", count)
+    advance_shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
     broken: dict[tuple[str, int], str] = {}
     for number, row in enumerate(prepared.rows, 1):
         trial = run.finished(row)
@@ -109,10 +161,12 @@ def _measure_all(prepared: run.Prepared, checkpoints: dict[str, Checkpoint | str
         elif trial is None and row.engine_key in broken:
             trial = run.failed_trial(prepared, row, broken[row.engine_key])
         elif trial is None:
-            tasks = tasks or load_tasks(prepared.sweep)
-            name = f"{row.cell.name} · {row.cell.model.name}"
-            trial = measure(name, prepared, row, checkpoints[row.job.key], tasks, display)  # type: ignore[union-attr, arg-type]
+            tasks = tasks or load_tasks(unseen(prepared.sweep))
+            made = checkpoints[row.job.key]  # type: ignore[union-attr]
+            arguments = unseen(prepared), unseen(row), unseen(made), unseen(tasks), unseen(display)
+            trial = measure(run.row_name(prepared, row), *arguments)  # type: ignore[arg-type]
         if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
             broken[row.engine_key] = f"the baseline failed in this engine, so nothing can be compared: {trial.reason}"
         advance(1)
+        advance_shown(1)
         display.say(cell_line(trial, number, count))

@@ -158,9 +158,13 @@ def _plain(value: object) -> object:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` beside `path`, then rename: a reader sees all of it or nothing."""
+    """Write `value` beside `path`, then rename: a reader sees all of it or nothing. Raises OSError with the file."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(value, indent=1, default=_plain, ensure_ascii=False) + "\n"
+    try:
+        partial.write_text(text, encoding="utf-8")
+    except OSError as error:  # a full disk's error does not name the file
+        raise OSError(error.errno, error.strerror, str(partial)) from error
     partial.replace(path)
 
 

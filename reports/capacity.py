@@ -9,6 +9,7 @@ from evals.capacity import bracket
 from evals.record import Search, SearchRange, ServiceLimits, Speed
 from evals.service import is_good, kept
 from evals.statistics import Estimate, percentile_interval, proportion
+from evals.steady import steady
 from reports.loads import LoadMetrics, load_metrics
 from reports.metrics import CellMetrics
 
@@ -16,7 +17,8 @@ from reports.metrics import CellMetrics
 @dataclass(frozen=True)
 class Waiting:
     """At one load: TTFT and TPOT (seconds) at the limits' percentile (None where answers came at once), the share of
-    requests within every limit (with Wilson's interval), and goodput: that share of its requests per second.
+    requests within every limit (with Wilson's interval), and goodput: that share of its requests per second. All over
+    the requests that count (`evals.steady`).
     """
 
     load: LoadMetrics
@@ -91,12 +93,12 @@ def _level(probe: Speed) -> float:
 
 def waiting(speed: Speed, limits: ServiceLimits) -> Waiting:
     """What the users of a load wait, held against the limits."""
-    requests = [request for repeat in speed.repeats for request in repeat]
-    load, tpot = load_metrics(speed), [seconds for one in requests if (seconds := one.tpot_seconds) is not None]
-    good = proportion(sum(is_good(one, limits) for one in requests), len(requests))
+    counted, load = steady(speed), load_metrics(speed)
+    tpot = [seconds for one in counted.whole if (seconds := one.tpot_seconds) is not None]
+    good = proportion(sum(is_good(one, limits) for one in counted.whole), len(counted.whole))
     return Waiting(
         load=load,
-        ttft=percentile_interval([one.ttft_seconds for one in requests], limits.percentile),
+        ttft=percentile_interval([one.ttft_seconds for one in counted.started], limits.percentile),
         tpot=percentile_interval(tpot, limits.percentile) if tpot else None,
         good=good,
         goodput=good.map(lambda share: share * load.request_rate.value),

@@ -13,13 +13,16 @@ from evals.record import Trial
 from evals.statistics import Estimate
 from reports.anchored import anchored
 from reports.capacity import Capacity, Served, Waiting, capacities, served
+from reports.cost import costs
 from reports.crossover import crossings, fastest
 from reports.drift import drifts
-from reports.html import Results, gib, interval, milliseconds, task_columns
+from reports.energy import energies
+from reports.html import Results, gib, interval, milliseconds_sure, task_columns
 from reports.loads import LoadMetrics
 from reports.memory import footprints
 from reports.metrics import CellMetrics
 from reports.roofline import bandwidths, rooflines
+from reports.scaling import scalings
 from reports.seeds import spreads
 
 ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "accuracy", "versions", "notes")
@@ -39,11 +42,15 @@ def print_results(results: Results, console: Console) -> None:
             continue
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
-            trial.name, verdicts[trial.key], interval(cell.busiest.output_rate), milliseconds(latency.ttft[0].value),
-            milliseconds(latency.tpot_p50_seconds), gib(cell.peak_bytes), f"{bits:.2f}", interval(cell.accuracy, 100),
+            trial.name, verdicts[trial.key], interval(cell.busiest.output_rate), milliseconds_sure(latency.ttft[0]),
+            milliseconds_sure(latency.tpot_p50), gib(cell.peak_bytes), f"{bits:.2f}", interval(cell.accuracy, 100),
             interval(cell.perplexity_ratio),
         )  # fmt: skip
     console.print(table)
+    for trial in results.trials:
+        if trial.failure:
+            text = f"{trial.name} failed, {trial.failure.kind}: {trial.failure.cause}; {trial.failure.remedy}"
+            console.print(text, markup=False, highlight=False)
     answer = results.answer
     if answer.chosen is None:
         console.print("no answer", highlight=False)
@@ -55,6 +62,8 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"{title}: {name}, {text}", markup=False, highlight=False)
     for one in capacities(results.cells):
         console.print(f"{one.name}: {one.text}", markup=False, highlight=False)
+    for cost in costs(results.cells, results.about.get("price"), results.service):
+        console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
 
 
 def as_data(results: Results) -> dict[str, Any]:
@@ -64,6 +73,8 @@ def as_data(results: Results) -> dict[str, Any]:
     rows = []
     for trial in results.trials:
         row: dict[str, Any] = {"cell": trial.name, "model": trial.model, "status": trial.status, "reason": trial.reason}
+        if trial.failure:
+            row["failure"] = asdict(trial.failure)
         if trial.key in cells:
             row |= {"verdict": verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
         rows.append(row)
@@ -74,6 +85,9 @@ def as_data(results: Results) -> dict[str, Any]:
         "cells": rows,
         "served": [_served(one) for one in served(results.cells, results.service)],
         "capacities": [_capacity(one) for one in capacities(results.cells)],
+        "costs": [asdict(one) for one in costs(results.cells, results.about.get("price"), results.service)],
+        "scaling": [asdict(one) for one in scalings(results.cells)],
+        "energy": [asdict(one) for one in energies(results.cells)],
         "footprints": [asdict(one) for one in footprints(results.cells, results.about.get("memory"))],
         "fastest": [asdict(one) for one in fastest(results.allowed)],
         "crossings": [asdict(one) for one in crossings(results.allowed)],

@@ -131,6 +131,7 @@ def _caveats(ranked: Sequence[Judged]) -> list[str]:
         notes.append(f"whether {chosen.cell.trial.name} keeps the limits is undecided: {chosen.why}; score more items")
     notes += [f"of {chosen.cell.trial.name} at {_busiest(chosen)}: {one}" for one in chosen.cell.busiest.warnings]
     notes += [f"{chosen.cell.trial.name} ran on a slow path: {one}" for one in warnings_of(chosen.cell.trial)]
+    notes += _on_more_devices(ranked)
     close = [other for other in ranked[1:] if _rate(other).high >= _rate(chosen).low]
     if close:
         names = ", ".join(f"{other.cell.trial.name} ({_rate(other).value:.1f})" for other in close)
@@ -138,6 +139,19 @@ def _caveats(ranked: Sequence[Judged]) -> list[str]:
             f"its {_rate(chosen).value:.1f} output tokens/s cannot be told from those of {names}: intervals overlap"
         )
     return notes
+
+
+def _on_more_devices(ranked: Sequence[Judged]) -> list[str]:
+    """Where cells ran on different numbers of devices, and the chosen one does not make the most of its own."""
+    rates = {one.cell.trial.key: _rate(one).value / count for one in ranked if (count := one.cell.trial.devices)}
+    chosen = ranked[0].cell.trial
+    best = max(ranked, key=lambda one: rates.get(one.cell.trial.key, 0.0)).cell.trial
+    if chosen.key not in rates or best.devices == chosen.devices:
+        return []
+    return [
+        f"it ran on {chosen.devices} devices and gave {rates[chosen.key]:.1f} output tokens/s on each; {best.name}, on "
+        f"{best.devices}, gave {rates[best.key]:.1f}"
+    ]
 
 
 def _best(ranked: Sequence[Judged]) -> list[tuple[str, str, str]]:

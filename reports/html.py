@@ -13,21 +13,26 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from evals.record import ServiceLimits, Trial, read_trial
+from evals.record import ServiceLimits, Trial
 from evals.statistics import Estimate
+from evals.trial_file import read_trial
 from reports.anchored import anchored
 from reports.capacity import capacities, served
 from reports.checks import distrust
 from reports.closeness import Distance, distances, largest_kl
 from reports.compared import Compared, compared
+from reports.cost import costs
 from reports.crossover import crossings, fastest
 from reports.decide import BARRED, Answer, Judged, Limits, balance, decide, judge, point_to_scored
 from reports.drift import drifts
+from reports.energy import energies
 from reports.figures import draw, oriented, plots, save
+from reports.labels import told_apart
 from reports.memory import footprints
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
 from reports.pareto import frontier, surely_dominated
 from reports.roofline import bandwidths, rooflines
+from reports.scaling import scalings
 from reports.seeds import spreads
 
 GIB = 1024**3
@@ -78,6 +83,7 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
 
     `beside` is the folder of the trials' files of distributions.
     """
+    trials = told_apart(trials)
     good = [trial for trial in trials if trial.status == "ok"]
     baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
@@ -131,10 +137,12 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         "kib": kib,
         "interval": interval,
         "ms": milliseconds,
+        "ms_sure": milliseconds_sure,
         "nats": nats,
         "number": number,
         "spread": spread,
         "figure": figure,
+        "figures": figures_interval,
         "promise": promise,
         "ms_interval": milliseconds_interval,
     }
@@ -143,6 +151,8 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
     return environment.get_template("report.html").render(
         footprints=footprints(results.cells, results.about.get("memory")),
         served=served(results.cells, results.service), capacities=capacities(results.cells),
+        costs=costs(results.cells, results.about.get("price"), results.service),
+        scalings=scalings(results.cells), energies=energies(results.cells),
         fastest=fastest(results.allowed), crossings=crossings(results.allowed),
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
         figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
@@ -175,6 +185,13 @@ def kib(value: float) -> str:
 
 def milliseconds(value: float | None) -> str:
     return f"{1000 * value:.0f}" if value is not None and math.isfinite(value) else "–"
+
+
+def milliseconds_sure(one: Estimate | None) -> str:
+    """With a star where its interval has no upper end: so few values say little of rarer ones."""
+    if one is None:
+        return "–"
+    return milliseconds(one.value) + ("*" if math.isinf(one.high) else "")
 
 
 def milliseconds_interval(one: Estimate | None) -> str:
@@ -212,6 +229,11 @@ def interval(one: Estimate | None, scale: float = 1.0) -> str:
 def figure(value: float) -> str:
     """Four significant digits."""
     return f"{value:.4g}"
+
+
+def figures_interval(one: Estimate) -> str:
+    """`value [low, high]` with four significant digits each: money may be tiny."""
+    return f"{figure(one.value)} [{figure(one.low)}, {figure(one.high)}]"
 
 
 def spread(one: Estimate | None) -> str:

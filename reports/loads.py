@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from evals.energy import slow_downs
 from evals.rates import relative_half_width, steady_rates
 from evals.record import ClientLoad, LoadPoint, Request, Speed
 from evals.service import keeps_up
 from evals.statistics import Estimate, mean_t, percentile_interval
+from evals.steady import Steady, steady
 
 PERCENTS = (50, 95, 99)
 LATE_SECONDS = 0.005
@@ -19,7 +21,8 @@ CACHED_SHARE = 0.01  # what a server puts before every prompt may be known
 
 @dataclass(frozen=True)
 class Latency:
-    """Percentiles (50, 95, 99) in seconds over the requests of all repeats, with intervals of order statistics.
+    """Percentiles (50, 95, 99) in seconds over the requests of all repeats that count (`evals.steady`), with intervals
+    of order statistics.
 
     TTFT: first token's arrival − start. TPOT: (end − first token) ÷ (output tokens − those of the first chunk). ITL:
     gaps between chunks, each divided by the tokens that the later chunk brought. E2E: end − start. A request starts
@@ -32,9 +35,13 @@ class Latency:
     e2e: tuple[Estimate, ...]
 
     @property
-    def tpot_p50_seconds(self) -> float | None:
+    def tpot_p50(self) -> Estimate | None:
         """None where every answer came at once."""
-        return self.tpot[0].value if self.tpot else None
+        return self.tpot[0] if self.tpot else None
+
+    @property
+    def tpot_p50_seconds(self) -> float | None:
+        return self.tpot_p50.value if self.tpot_p50 else None
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,14 @@ class LoadMetrics:
 
 
 def load_metrics(speed: Speed) -> LoadMetrics:
-    """Rates per repeat over its steady window, percentiles over all requests."""
-    requests = [request for repeat in speed.repeats for request in repeat]
+    """Rates per repeat over its steady window, percentiles over the requests that tell of steady operation."""
+    requests, counted = [request for repeat in speed.repeats for request in repeat], steady(speed)
     rates = [steady_rates(repeat) for repeat in speed.repeats]
     latency = Latency(
-        ttft=_percentiles([one.ttft_seconds for one in requests]),
-        tpot=_percentiles([seconds for one in requests if (seconds := one.tpot_seconds) is not None]),
-        itl=_percentiles([gap for one in requests for gap in _gaps(one)]),
-        e2e=_percentiles([one.end_seconds - one.start_seconds for one in requests]),
+        ttft=_percentiles([one.ttft_seconds for one in counted.started]),
+        tpot=_percentiles([seconds for one in counted.whole if (seconds := one.tpot_seconds) is not None]),
+        itl=_percentiles([gap for one in counted.whole for gap in _gaps(one)]),
+        e2e=_percentiles([one.end_seconds - one.start_seconds for one in counted.whole]),
     )
     return LoadMetrics(
         load=speed.load,
@@ -71,9 +78,11 @@ def load_metrics(speed: Speed) -> LoadMetrics:
         latency=latency,
         warnings=(
             *_backlogs(speed),
+            *_one_wave(speed.load, counted),
             *_wide(speed),
             *_cached(requests, speed.load),
             *_client_limits(speed.clients, latency),
+            *slow_downs(speed),
         ),
         client_cores=_cores(speed.clients),
     )
@@ -93,6 +102,14 @@ def _backlogs(speed: Speed) -> list[str]:
     if keeps_up(speed):
         return []
     return ["the server does not keep up with this rate: its backlog grows, and latencies with it"]
+
+
+def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:
+    if not counted.one_wave:
+        return []
+    users = load.concurrency or 1
+    wanted = 2 * users * (load.turns if load.turns > 1 else 1)
+    return [f"one wave: no steady state, its latencies are those of {users} that start at once (use {wanted} requests)"]
 
 
 def _wide(speed: Speed) -> list[str]:

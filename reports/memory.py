@@ -78,13 +78,16 @@ def _users(left_bytes: float, each_bytes: float) -> int | None:
 
 
 def in_flight_tokens(speed: Speed) -> int:
-    """Of the most requests that were in flight at once in any repeat, each as long as the longest of its load."""
-    return max(map(_most_at_once, speed.repeats)) * speed.load.longest_tokens
+    """The most in any repeat, prompts and answers of the requests that were in flight at once."""
+    return max(map(_most_at_once, speed.repeats))
 
 
 def _most_at_once(requests: Sequence[Request]) -> int:
     """A request that begins when another ends takes its place."""
-    changes = sorted([(one.end_seconds, -1) for one in requests] + [(one.sent_seconds, 1) for one in requests])
+    sized = [(one, one.prompt_tokens + one.output_tokens) for one in requests]
+    changes = sorted(
+        [(one.end_seconds, -size) for one, size in sized] + [(one.sent_seconds, size) for one, size in sized]
+    )
     most = now = 0
     for _, change in changes:
         now += change

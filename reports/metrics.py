@@ -66,7 +66,8 @@ class CellMetrics:
 
     @property
     def peak_bytes(self) -> int | None:
-        return self.trial.memory.peak_bytes if self.trial.memory else None
+        """None where nothing was seen of its processes: no server takes no memory."""
+        return (self.trial.memory.peak_bytes or None) if self.trial.memory else None
 
 
 def _busy(one: LoadMetrics) -> tuple[bool, float]:

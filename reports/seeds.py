@@ -50,5 +50,5 @@ def _of(group: Sequence[CellMetrics], distances: Sequence[Distance]) -> list[Spr
     for figure, estimates in figures.items():
         values = tuple(one.value for one in estimates if one is not None)
         if len(values) == len(group):
-            found.append(Spread(name, trial.engine, figure, seeds, values))
+            found.append(Spread(name, trial.served_by, figure, seeds, values))
     return found

@@ -9,7 +9,8 @@ busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was
 no-flush, slow-kernel (its log says that a slow one was chosen, with the first request); of what it can do: plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no
 continuous_usage_stats), cached (four tokens of every prompt from a prefix cache),
 text-only (no prompts of token ids), uncounted (no usage in answers),
-one-prompt (no lists of prompts), no-metrics.
+one-prompt (no lists of prompts), no-metrics; of failures: starved (ends for want of memory), taken (its port is),
+hang-in-stream, dies-in-stream (by SIGKILL), nan (log-probabilities that are none), page (answers with HTML).
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import math
+import os
+import signal
+import socket
 import struct
 import sys
 import threading
@@ -163,6 +168,8 @@ class Handler(BaseHTTPRequestHandler):
     def _line(self, tokens: list[int]) -> list[float]:
         """Log-probability of every token after the first; "shifted" gives each that of the token before it."""
         values = [logprob(a, b) for a, b in zip(tokens, tokens[1:], strict=False)]
+        if self.behaviour == "nan":
+            return [math.nan] * len(values)
         return [-9.5, *values[:-1]] if self.behaviour == "shifted" else values
 
     def _scores(self, item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -310,6 +317,10 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if number == 3 and self.behaviour == "drop-in-stream":
                 return
+            if number == 3 and self.behaviour == "hang-in-stream":
+                time.sleep(600)
+            if number == 3 and self.behaviour == "dies-in-stream":
+                os.kill(os.getpid(), signal.SIGKILL)
             if self.behaviour == "split" and number % 2 and number < count:
                 continue  # the first token of a character of two: its chunk comes with the second
             if self.behaviour == "strange":
@@ -363,7 +374,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def _json(self, payload: dict[str, Any]) -> None:
-        self._answer(200, json.dumps(payload).encode())
+        self._answer(200, b"<html>" if self.behaviour == "page" else json.dumps(payload).encode())
 
     def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -398,6 +409,10 @@ if __name__ == "__main__":
     if sys.argv[3] == "exits":
         print("no such kernel on this machine")
         raise SystemExit(7)
+    if sys.argv[3] == "starved":
+        raise SystemExit("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB.")
+    if sys.argv[3] == "taken":
+        other = socket.create_server(("127.0.0.1", int(sys.argv[1])))
     if sys.argv[3] == "silent":
         time.sleep(600)
     server(int(sys.argv[1]), sys.argv[2], sys.argv[3]).serve_forever()

@@ -122,7 +122,7 @@ def test_any_engine_can_be_attached_to() -> None:
 @pytest.mark.parametrize("name", ["openai"])
 def test_it_starts_nothing(name: str, tmp_path: Path) -> None:
     with pytest.raises(ProcessFailed, match=r"must run already.*give its address by `attach:`"):
-        engines_by_name()[name].launch(Serving(tmp_path, 1, "key", CPU, 1, 64))
+        engines_by_name()[name].launch(Serving(tmp_path, CPU, 1, 64, 1, "key"))
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,8 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-import evals.scoring
-import evals.speed
 from engines.registry import engines_by_name
-from engines.spec import WHOLE_VOCABULARY, Dialect, Endpoint
+from engines.spec import LIMITS, WHOLE_VOCABULARY, Dialect, Endpoint, TimeLimits
 from evals.ask import ScoringFailed
 from evals.distributions import tell
 from evals.gates import golden_prompt
@@ -58,20 +56,20 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def endpoint(url: str, dialect: Dialect, key: str = "key") -> Endpoint:
-    return Endpoint(url, key, 0, Path("log"), dialect, 0.0, {}, tokenizer=WORDS[-1])
+def endpoint(url: str, dialect: Dialect, key: str = "key", limits: TimeLimits = LIMITS) -> Endpoint:
+    return Endpoint(url, key, 0, Path("log"), dialect, 0.0, {}, tokenizer=WORDS[-1], limits=limits)
 
 
-def load(behaviour: str, dialect: Dialect, key: str = "key") -> list[Request]:
+def load(behaviour: str, dialect: Dialect, key: str = "key", limits: TimeLimits = LIMITS) -> list[Request]:
     """The requests of one repeat against an emulator that behaves so."""
     with emulate(behaviour) as url:
-        one = measure_speed(endpoint(url, dialect, key), [LOAD], Prompts(range(10, 40)), repeats=1, seed=0)
+        one = measure_speed(endpoint(url, dialect, key, limits), [LOAD], Prompts(range(10, 40)), repeats=1, seed=0)
     return list(one[0].repeats[0])
 
 
-def scores(behaviour: str, dialect: Dialect) -> list[tuple[float, ...]]:
+def scores(behaviour: str, dialect: Dialect, limits: TimeLimits = LIMITS) -> list[tuple[float, ...]]:
     with emulate(behaviour) as url:
-        return [one.logprobs for one in score(endpoint(url, dialect), PAIRS)]
+        return [one.logprobs for one in score(endpoint(url, dialect, limits=limits), PAIRS)]
 
 
 def expected() -> list[Any]:
@@ -118,8 +116,10 @@ def test_a_stream_without_usage_is_no_result(dialect: Dialect) -> None:
     ],
 )
 def test_a_failed_stream_is_no_result(dialect: Dialect, behaviour: str, words: str) -> None:
-    with pytest.raises(LoadFailed, match=words):
+    with pytest.raises(LoadFailed, match=words) as caught:
         load(behaviour, dialect)
+    ended = "it cannot be told to go on after the end of a text: ask for shorter answers"
+    assert (ended in str(caught.value)) == (behaviour == "wrong-counts" and not dialect.ignore_eos)
 
 
 def test_an_event_of_another_form_is_no_result(dialect: Dialect) -> None:
@@ -127,10 +127,9 @@ def test_an_event_of_another_form_is_no_result(dialect: Dialect) -> None:
         load("strange", dialect)
 
 
-def test_a_load_that_hangs_ends(dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evals.speed, "REQUEST_TIMEOUT_SECONDS", 0.2)
+def test_a_load_that_hangs_ends(dialect: Dialect) -> None:
     with pytest.raises(LoadFailed, match=r"no answer for 0\.2 s"):
-        load("hang", dialect)
+        load("hang", dialect, limits=TimeLimits(request_seconds=0.2))
 
 
 def test_the_prefix_cache_is_emptied_before_each_repeat(dialect: Dialect) -> None:
@@ -182,10 +181,9 @@ def test_scores_that_did_not_come_are_no_result(
         scores(behaviour, scoring)
 
 
-def test_scoring_that_hangs_ends(scoring: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evals.scoring, "TIMEOUT_SECONDS", 0.2)
+def test_scoring_that_hangs_ends(scoring: Dialect) -> None:
     with pytest.raises(ScoringFailed, match=r"gave no answer for 0\.2 s"):
-        scores("hang", scoring)
+        scores("hang", scoring, limits=TimeLimits(scoring_seconds=0.2))
 
 
 @pytest.mark.parametrize(("behaviour", "passes"), [("good", True), ("shifted", False)])

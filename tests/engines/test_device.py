@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
+import pynvml
 import pytest
 
 import engines.device as device_module
-from engines.device import cpu, find_device
-from engines.memory import sample, watch
-from engines.process import running
+from engines.device import cpu, find_device, machine_slots, nvml, visible
 
 
 def test_the_cpu_is_described() -> None:
@@ -26,13 +21,19 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_device("auto").kind == "cpu"
 
 
-def test_memory_of_a_tree_is_seen(tmp_path: Path) -> None:
-    code = "import sys, time; b = bytearray(150_000_000); print('ready', flush=True); time.sleep(60)"
-    with running([sys.executable, "-c", code], {}, tmp_path / "log") as child:
-        while "ready" not in (tmp_path / "log").read_text():
-            os.sched_yield()
-        with watch(child) as seen:
-            now, _ = sample(child)
-        assert 150_000_000 < now < 400_000_000
-        assert seen.peak_host_bytes >= 150_000_000
-        assert seen.peak_device_bytes == 0
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [(None, [0, 1, 2]), ("2,0", [2, 0]), ("GPU-1", [1]), ("1,7,0", [1]), ("", []), (" GPU-2 , 1", [2, 1]), ("-1", [])],
+)
+def test_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch, asked: str | None, found: list[int]) -> None:
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: f"GPU-{handle}-uuid")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
+    assert visible([0, 1, 2]) == found
+
+
+def test_without_nvml_the_processor_is_the_only_slot() -> None:
+    with nvml() as handles:
+        assert machine_slots() == ("cpu", *map(device_module._uuid, handles))
+    assert cpu().slots == ("cpu",)

@@ -35,7 +35,7 @@ def test_it_listens_on_loopback_with_the_key(
         return  # it starts nothing
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path))
     defaults = {option.name: option.default for option in one.options}
-    launch = one.launch(Serving(tmp_path, 4321, "the-key", device, 2, 2050), **defaults)
+    launch = one.launch(Serving(tmp_path, device, 2, 2050, 4321, "the-key"), **defaults)
     text = " ".join([*launch.command, launch.environment.get("OLLAMA_HOST", "")])
     assert "4321" in text
     assert str(tmp_path) in text or one.name == "ollama"  # it is given its file over HTTP
@@ -98,7 +98,7 @@ def test_a_llama_server_of_the_users_own(tmp_path: Path) -> None:
     given.chmod(0o755)
     options = {"parallel": 8, "executable": str(given)}
     assert one.refused(options, AVX2) is None
-    command = one.launch(Serving(tmp_path, 4321, "the-key", AVX2, 2, 2050), **options).command
+    command = one.launch(Serving(tmp_path, AVX2, 2, 2050, 4321, "the-key"), **options).command
     assert command[-2:] == ("--executable", str(given))
 
 
@@ -109,7 +109,7 @@ def test_one_vocabulary_for_many_gpus(name: str, tmp_path: Path) -> None:
     said = str(one.refused(options, AVX2))
     assert said == "tensor_parallel 2 needs as many GPUs, and this device is a CPU"
     assert one.refused(options, H100) is None
-    text = " ".join(one.launch(Serving(tmp_path, 4321, "the-key", H100, 2, 2050), **options).command)
+    text = " ".join(one.launch(Serving(tmp_path, H100, 2, 2050, 4321, "the-key"), **options).command)
     words = {"vllm": "--tensor-parallel-size 2", "sglang": "--tp-size 2"}
     assert words[name] in text
 
@@ -128,7 +128,7 @@ def test_what_tgi_is_not_asked_for(changed: dict[str, str], words: str | None, t
     options = {option.name: option.default for option in one.options} | changed
     said = one.refused(options, H100)
     assert (said is None) if words is None else (words in str(said))
-    command = " ".join(one.launch(Serving(tmp_path, 4321, "k", H100, 2, 2050), **options).command)
+    command = " ".join(one.launch(Serving(tmp_path, H100, 2, 2050, 4321, "k"), **options).command)
     assert ("--quantize" in command) == ("quantize" in changed)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines.process import running, start, stop, tail, wait
+import engines.process
+from engines.process import ProcessFailed, oom_kills, running, split_log, start, stop, tail, wait
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILY = "sleep 987 & setsid sleep 986 & trap '' TERM; sleep 985"
@@ -65,6 +66,45 @@ def test_wait_gives_exit_code_and_progress(tmp_path: Path) -> None:
     with running([sys.executable, "-c", code], {}, tmp_path / "log") as child:
         assert wait(child, lambda *one: seen.append(one)) == 3
     assert seen == [("a", 1, 4), ("a", 4, 4)]
+
+
+def test_a_child_that_is_not_done_in_time(tmp_path: Path) -> None:
+    with (
+        running(["sleep", "983"], {}, tmp_path / "log") as child,
+        pytest.raises(TimeoutError, match=r"was not done after 0\.1 s"),
+    ):
+        wait(child, limit_seconds=0.1)
+
+
+@pytest.mark.parametrize(
+    ("command", "kills_after", "words"),
+    [
+        ("exit 7", 3, "exit code 7"),
+        ("exit 255", 3, "exit code 255"),
+        ("kill -SEGV $$", 3, "signal SIGSEGV"),
+        ("kill -9 $$", 3, "signal SIGKILL"),
+        ("kill -9 $$", 4, "signal SIGKILL, by the kernel for want of memory"),
+    ],
+)
+def test_an_end_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, kills_after: int, words: str
+) -> None:
+    monkeypatch.setattr(engines.process, "VMSTAT", tmp_path / "vmstat")
+    (tmp_path / "vmstat").write_text("nr_free_pages 9\noom_kill 3\n")
+    with running(["bash", "-c", command], {}, tmp_path / "log") as child:
+        (tmp_path / "vmstat").write_text(f"nr_free_pages 8\noom_kill {kills_after}\n")
+        assert child.ending == words
+
+
+def test_the_kernel_tells_how_often_it_killed_for_want_of_memory() -> None:
+    assert oom_kills() >= 0
+    assert "oom_kill " in engines.process.VMSTAT.read_text()
+
+
+def test_a_message_and_the_log_that_follows_it(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("one\ntwo: 2\n")
+    assert split_log(str(ProcessFailed("it broke", tmp_path / "log"))) == ("it broke", "one\ntwo: 2")
+    assert split_log(str(ProcessFailed("it broke"))) == ("it broke", "")
 
 
 def test_output_goes_to_the_log(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ import pytest
 import engines.server
 from engines.process import ProcessFailed
 from engines.server import free_port, serve
+from engines.spec import ServerFailed, Serving, TimeLimits
 from tests.engines.fake import CPU, HERE, fake_engine
 
 
 def _serve(tmp_path: Path, behaviour: str = "good", ready_seconds: float = 30.0):  # type: ignore[no-untyped-def]
     engine = fake_engine(behaviour, ready_seconds=ready_seconds)
-    return serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log")
+    return serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log")
 
 
 def test_a_server_is_ready_then_gone(tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_facts_are_read_from_gauges(tmp_path: Path) -> None:
     made = fake_engine()
     gauges = {"kv_cache_bytes": ("bitfrontier_kv_cache_peak_bytes", 2.0), "weights_bytes": ("absent", 1.0)}
     engine = replace(made, dialect=replace(made.dialect, fact_gauges=gauges))
-    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         assert endpoint.facts == {"fact": 42, "dtype": "float32", "kv_cache_bytes": 154.0}
         assert endpoint.metrics_url == endpoint.url + "/metrics"
 
@@ -54,6 +55,22 @@ def test_a_server_that_exits_shows_its_log(tmp_path: Path) -> None:
 def test_a_server_that_hangs_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(ProcessFailed, match="not ready after 1 s"), _serve(tmp_path, "silent", 1.0):
         pass
+
+
+def test_a_plan_may_give_a_server_less_time(tmp_path: Path) -> None:
+    limits = TimeLimits(ready_seconds=0.5)
+    with (
+        pytest.raises(ProcessFailed, match="not ready after 0 s"),
+        serve(fake_engine("silent"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log", limits=limits),
+    ):  # fmt: skip
+        pass
+
+
+def test_a_server_that_ends_while_it_is_used_says_how(tmp_path: Path) -> None:
+    words = r"the server ended with signal SIGKILL while it was used \(no answer\); the end of .*\nfake-fact 42"
+    with pytest.raises(ProcessFailed, match=words), _serve(tmp_path) as (_, child):  # noqa: PT012
+        child.tree()[0].kill()
+        raise ServerFailed("no answer")
 
 
 def test_an_exception_inside_stops_the_server(tmp_path: Path) -> None:

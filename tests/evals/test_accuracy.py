@@ -10,7 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from evals.accuracy import EndpointLM, _passage, _score, evaluate, joined
+from evals.accuracy import EndpointLM, _passage, _score, evaluate
+from evals.budget import joined
 from evals.chat import ChatTemplateError
 from evals.generation import Prompt, cut
 from evals.overlap import runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from engines.server import serve
+from engines.spec import Serving
 from evals.capacity import NARROW, load_at, next_level, search, search_capacity
 from evals.record import LoadPoint, Request, SearchRange, ServiceLimits, Speed
 from evals.service import Kept, is_good, keeps_up, kept
@@ -150,8 +152,11 @@ def test_every_search_ends_with_a_narrow_bracket(capacity: float, within: Search
 
 
 def test_a_closed_loop_gets_enough_requests_to_be_one() -> None:
-    assert load_at(USERS, 32.0) == LoadPoint(32, 96, 16, 8)
-    assert load_at(USERS, 2.0) == LoadPoint(2, 40, 16, 8)
+    """40 of them count, after those that start at once and before those that end in the drain."""
+    assert load_at(USERS, 32.0) == LoadPoint(32, 103, 16, 8)
+    assert load_at(USERS, 2.0) == LoadPoint(2, 43, 16, 8)
+    assert load_at(USERS, 1.0) == LoadPoint(1, 40, 16, 8)
+    assert load_at(replace(USERS, requests=10), 32.0) == LoadPoint(32, 96, 16, 8)
     assert load_at(RATES, 2.5) == LoadPoint(None, 60, 16, 8, 2.5, "poisson")
 
 
@@ -165,8 +170,8 @@ def test_real_requests_are_searched_through(tmp_path: Path) -> None:
     within = SearchRange("concurrency", 1, 2, 40, 5, 6)
     limits = ServiceLimits(60.0, 60.0, 90)
     engine = fake_engine("good")
-    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         (found,) = search_capacity(endpoint, [(within, limits)], Prompts(range(10, 60)), repeats=2, seed=0, stage=stage)
     assert [one.load.concurrency for one in found.probes] == [1, 2]
-    assert [len(one.repeats[0]) for one in found.probes] == [40, 40]
+    assert [len(one.repeats[0]) for one in found.probes] == [40, 43]
     assert stages == ["capacity, concurrency 1", "capacity, concurrency 2"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engines.server import serve
-from engines.spec import Endpoint, PromptLogprobs
+from engines.spec import Endpoint, PromptLogprobs, Serving
 from evals.ask import ScoringFailed
 from evals.closeness import ClosenessSpec, measure_closeness
 from evals.distributions import Told, tell
@@ -28,7 +28,7 @@ TOP: list[PromptLogprobs] = ["prompt_logprobs", "logprob_start_len", "forcing"]
 @contextmanager
 def _endpoint(tmp_path: Path, kind: PromptLogprobs, top: int, behaviour: str = "good") -> Iterator[Endpoint]:
     engine = fake_engine(behaviour, kind, top_tokens=top)
-    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         yield endpoint
 
 

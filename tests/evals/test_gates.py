@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from evals.gates import GateFailed, apart_from_calibration, golden_prompt, require, sanity, whole_contexts
 from evals.pairs import Pair
 from evals.scoring import score
@@ -16,7 +16,7 @@ from tests.engines.fake import CPU, HERE, fake_engine
 
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
-    with serve(fake_engine(), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (one, _):
+    with serve(fake_engine(), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (one, _):
         yield one
 
 

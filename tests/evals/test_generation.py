@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from engines.server import serve
+from engines.spec import Serving
 from evals.ask import ScoringFailed
 from evals.generation import Prompt, generate
 from tests.engines.fake import CPU, HERE, fake_engine
@@ -12,7 +13,7 @@ from tests.engines.fake import CPU, HERE, fake_engine
 
 def _generate(tmp_path: Path, behaviour: str) -> list[str]:
     engine = fake_engine(behaviour)
-    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         return generate(endpoint, [Prompt((1, 2), 4, (" is",)), Prompt((3,), 4, ("\n",))])
 
 

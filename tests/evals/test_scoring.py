@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from engines.server import serve
-from engines.spec import Endpoint, PromptLogprobs
+from engines.spec import Endpoint, PromptLogprobs, Serving
 from evals.ask import ScoringFailed
 from evals.pairs import Pair, Scored
 from evals.score_requests import Job
@@ -21,7 +21,7 @@ def _endpoint(
     tmp_path: Path, kind: PromptLogprobs, behaviour: str = "good", *, labels: bool = False
 ) -> Iterator[Endpoint]:
     engine = fake_engine(behaviour, kind, label_logprobs=labels)
-    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         yield endpoint
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
 from engines.server import serve
+from engines.spec import Serving
 from evals.record import LoadPoint
 from evals.speed import LoadFailed, measure_speed
+from evals.trace import TraceRequest
 from evals.workload import Prompts
 from reports.loads import load_metrics
 from tests.engines.fake import CPU, HERE, fake_engine
@@ -16,7 +19,7 @@ LOAD = LoadPoint(concurrency=3, requests=7, prompt_tokens=5, output_tokens=6)
 
 def _measure(tmp_path: Path, behaviour: str, done: list[int] | None = None):  # type: ignore[no-untyped-def]
     engine = fake_engine(behaviour)
-    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         advance = (lambda n: None) if done is None else done.append
         return measure_speed(endpoint, [LOAD], Prompts(range(10, 60)), repeats=2, seed=0, advance=advance)
 
@@ -34,6 +37,18 @@ def test_raw_requests_are_kept(tmp_path: Path) -> None:
         assert request.sent_seconds < arrivals[0]
         assert arrivals == sorted(arrivals)
         assert request.end_seconds == arrivals[-1]
+
+
+def test_no_garbage_is_collected_while_the_load_runs(tmp_path: Path) -> None:
+    collects: list[bool] = []
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        prompts, note = Prompts(range(10, 60)), lambda _: collects.append(gc.isenabled())
+        measure_speed(endpoint, [LOAD], prompts, repeats=1, seed=0, advance=note)
+    assert collects == [False] * 7
+    assert gc.isenabled()
 
 
 def test_no_more_in_flight_than_asked(tmp_path: Path) -> None:
@@ -65,7 +80,7 @@ def test_what_came_from_a_prefix_cache_is_noted(tmp_path: Path) -> None:
 
 def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
     load = LoadPoint(None, 12, 5, 6, 200.0, "poisson")
-    with serve(fake_engine("good"), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
         endpoint,
         _,
     ):
@@ -81,9 +96,31 @@ def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
         assert 0 <= client.lags_seconds[0] < client.seconds
 
 
+def test_a_trace_is_replayed_request_by_request(tmp_path: Path) -> None:
+    """Three come at once, one of them wants a single token; both repeats are due at the same times."""
+    counts = [(5, 6), (9, 1), (7, 3), *[(4, 2)] * 9]
+    trace = [TraceRequest(n, max(n - 2, 0) / 50, *one) for n, one in enumerate(counts)]
+    load = LoadPoint(None, 12, 9, 6, 50.0, "trace", trace="t.jsonl", trace_speedup=2.0)
+    prompts = Prompts(range(10, 60), traces={"t.jsonl": trace})
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        (speed,) = measure_speed(endpoint, [load], prompts, repeats=2, seed=0)
+    for repeat in speed.repeats:
+        due = [one.due_seconds for one in repeat]
+        assert due == pytest.approx([0, 0, 0, *(n / 100 for n in range(1, 10))])
+        assert sorted((one.prompt_tokens, one.output_tokens) for one in repeat) == sorted(counts)
+        assert all(one.sent_seconds >= (one.due_seconds or 0) for one in repeat)
+    found = load_metrics(speed)
+    assert found.latency.ttft[0].count == 24
+    assert found.latency.tpot[0].count == 22  # a single token has none
+    assert found.load.label == "t.jsonl: replayed at 2 × its speed, 50 requests/s"
+
+
 def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
     load = LoadPoint(2, 8, 5, 6, turns=4)
-    with serve(fake_engine("good"), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
         endpoint,
         _,
     ):
@@ -98,7 +135,7 @@ def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
 def test_a_load_is_repeated_until_its_interval_is_narrow(tmp_path: Path) -> None:
     """No interval is as narrow as a millionth, any is narrower than a million times the rate."""
     counts = []
-    with serve(fake_engine("good"), HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
         endpoint,
         _,
     ):

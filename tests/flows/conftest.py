@@ -13,6 +13,9 @@ def workplace(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch)
     """A folder with a model, data and a cache of its own."""
     _root(tmp_path)
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(
+        "BITFRONTIER_LOCKS", str(tmp_path / "locks")
+    )  # so that no real sweep beside the tests keeps them waiting
     return tmp_path
 
 

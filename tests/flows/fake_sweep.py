@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,47 +16,14 @@ import flows.check_engines
 import flows.cli
 import flows.run
 import flows.sources
+import tests.flows.fake_methods
 from engines.bandwidth import Bandwidth
 from engines.registry import Engine
 from engines.spec import Device
-from quant.progress import report
-from quant.registry import Method, method, methods_in
+from quant.registry import Method, methods_in
 from quant.spec import Scheme
 from tests.engines.fake import fake_engine
 from tests.engines.made_up_model import logprob
-
-SLOW_SECONDS = 600
-
-
-@method("none", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("float16", "float16"))
-def none(model: Path, out: Path) -> None:
-    """Copies the model."""
-    shutil.copytree(model, out, dirs_exist_ok=True)
-
-
-@method("raises", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("int8"))
-def raises(model: Path, out: Path) -> None:
-    """Raises."""
-    raise RuntimeError("this method has no luck")
-
-
-@method("writes_nothing", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("int4"))
-def writes_nothing(model: Path, out: Path) -> None:
-    """Ends well without a checkpoint."""
-
-
-@method("slow", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("fp8", "fp8"))
-def slow(model: Path, out: Path) -> None:
-    """Takes its time."""
-    report("sleeping", 0, 1)
-    (out / "half.safetensors").write_bytes(b"half")
-    time.sleep(SLOW_SECONDS)
-
-
-@method("other", format="other", environment="llmcompressor", scheme=lambda _: Scheme("int8", "int8"))
-def other(model: Path, out: Path) -> None:
-    """Copies the model under another name."""
-    shutil.copytree(model, out, dirs_exist_ok=True)
 
 
 def logprobs(ids: list[int]) -> list[float]:
@@ -83,7 +48,7 @@ def _unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
 
 
 def fake_methods() -> dict[str, Method]:
-    return {one.name: one for one in methods_in(sys.modules[__name__])}
+    return {one.name: one for one in methods_in(tests.flows.fake_methods)}
 
 
 def fake_engines(behaviour: str = "good") -> dict[str, Engine]:
@@ -117,7 +82,7 @@ def write_plan(folder: Path, method_names: list[str]) -> Path:
 
 
 def main() -> None:
-    """Run it in a process of its own; the methods' module must not be `__main__`, or the worker would not find it."""
+    """Run it in a process of its own."""
     install()
     sys.argv = ["bitfrontier", "sweep", sys.argv[1], "--runs", sys.argv[2]]
     flows.cli.main()

@@ -70,6 +70,20 @@ CHECKPOINTS: dict[str, dict[str, Any]] = {
     "aqlm": {"quantization_config": {"quant_method": "aqlm"}},
     "plain": {"vocab_size": 8},
 }
+ARRIVALS = [{"timestamp": 100 * n, "input_length": 8, "output_length": 4} for n in range(20)]
+TRACES: dict[str, list[dict[str, Any]]] = {
+    "good.jsonl": ARRIVALS,
+    "short.jsonl": ARRIVALS[:9],
+    "at-once.jsonl": [{**one, "timestamp": 5} for one in ARRIVALS],
+    "unsorted.jsonl": [*ARRIVALS[10:], *ARRIVALS[:10]],
+    "long.jsonl": [*ARRIVALS[:12], {**ARRIVALS[12], "input_length": 5000}],
+}
+
+
+def _trace(name: str, **more: Any) -> Callable[[Plan], None]:
+    return _set("load", 0, value={"trace": name, **more})
+
+
 BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "unknown key": (_set("metods", value=[]), "unknown key 'metods'", "did you mean 'methods'?"),
     "unknown nested key": (_set("load", 0, "concurency", value=1), "unknown key 'load[0].concurency'", "did you mean 'concurrency'?"),
@@ -80,6 +94,15 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "key not set": (_add("engines", {"engine": "openai", "methods": ["none"], "attach": {"url": "http://x:1", "key_variable": "NO_SUCH_KEY_HERE"}}), "the environment variable NO_SUCH_KEY_HERE is not set", "export NO_SUCH_KEY_HERE="),
     "attached to many checkpoints": (_add("engines", {"engine": "vllm", "attach": {"url": "http://x:1"}}), "an attached server serves one checkpoint, and this entry has 3", "name the one that it serves"),
     "attached without baseline": (_add("engines", {"engine": "openai", "methods": ["rtn"], "attach": {"url": "http://x:1"}}), "engine 'openai' leaves out the baseline", "add 'none'"),
+    "an option without values": (_set("engines", 0, "options", value={"max_batch_tokens": []}), "option 'max_batch_tokens' has an empty list of values", "give at least one value"),
+    "a list with one bad value": (_set("engines", 0, value={"engine": "vllm", "options": {"max_num_seqs": [8, 0]}}), "engines[0].options.max_num_seqs: input should be greater than or equal to 1, but it is 0", "bitfrontier engines vllm"),
+    "a list with a value twice": (_set("engines", 0, value={"engine": "vllm", "options": {"max_num_seqs": [8, 8]}}), "engine 'vllm' appears twice with equal options", "remove one"),
+    "a list of an attached server": (_add("engines", {"engine": "vllm", "methods": ["none"], "attach": {"url": "http://x:1"}, "options": {"tensor_parallel": [1, 2]}}), "an attached server runs with one 'tensor_parallel', and this entry has a list", "attach one server for each value"),
+    "two GPUs of a CPU": (_set("engines", 0, value={"engine": "vllm", "options": {"tensor_parallel": [1, 2]}}), "tensor_parallel 2 needs as many GPUs, and this device is a CPU", "remove that option"),
+    "a free device": (_set("price", value={"per_device_hour": 0, "currency": "USD"}), "price.per_device_hour: input should be greater than 0", "change the value of `per_device_hour`"),
+    "a price without end": (_set("price", value={"per_device_hour": float("inf"), "currency": "USD"}), "price.per_device_hour: input should be a finite number", "change the value of `per_device_hour`"),
+    "a price of nothing known": (_set("price", value={"per_device_hour": 2.5}), "'price.currency' is missing", "add `currency:`"),
+    "a currency of four letters": (_set("price", value={"per_device_hour": 2.5, "currency": "Euro"}), "price.currency: string should match pattern", "change the value of `currency`"),
     "option without effect": (_add("engines", {"engine": "deepspeed", "options": {"quant": True}}), "DeepSpeed-Inference ignores its `quant` settings", "remove that option"),
     "missing models": (_drop("models"), "'models' is missing", "add `models:`"),
     "missing name": (_drop("name"), "'name' is missing", "add `name:`"),
@@ -139,6 +162,20 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "repeats until nothing": (_set("load", 0, value={"concurrency": 1, "requests": 6, "prompt_tokens": 8, "output_tokens": 4, "most_repeats": 5}), "`most_repeats` belongs to a load with `spread`", "change the value as said"),
     "own prompts in turns": (_set("load", 0, value={"concurrency": 1, "requests": 6, "prompt_tokens": 8, "output_tokens": 4, "turns": 2, "prompts": "mine.jsonl"}), "`prompts` are taken as they are: they have no `turns` and no `shared_tokens`", "change the value as said"),
     "own prompts that are not there": (_set("load", 0, value={"concurrency": 1, "requests": 6, "prompt_tokens": 8, "output_tokens": 4, "prompts": "mine.jsonl"}), "mine.jsonl cannot be read", 'give a JSONL file with a "prompt" on each line'),
+    "a trace that is not there": (_trace("none.jsonl"), "none.jsonl cannot be read", "give a JSONL trace of Mooncake's form or a CSV of Azure's"),
+    "a trace that is none": (_trace("text.txt"), 'text.txt:1: not a line of JSON with "timestamp"', "give a JSONL trace of Mooncake's form"),
+    "a trace that is not sorted": (_trace("unsorted.jsonl"), "unsorted.jsonl:11: it is earlier than the request above", "give a JSONL trace"),
+    "a trace that is too short": (_trace("short.jsonl"), "short.jsonl has 9 requests, fewer than 10", "give a longer trace"),
+    "a trace shorter than asked for": (_trace("good.jsonl", requests=30), "good.jsonl has 20 requests, fewer than 30", "or `requests` of 20 at most"),
+    "a trace of one moment": (_trace("at-once.jsonl"), "at-once.jsonl all came at once: they have no rate", "take more of its requests"),
+    "a trace over the model's positions": (_trace("long.jsonl"), "long.jsonl:13: 5004 tokens do not fit tiny, which has 4096 positions", "use at most 4096 together"),
+    "a trace with token counts": (_trace("good.jsonl", prompt_tokens=8, output_tokens=4), "`prompt_tokens`, `output_tokens` cannot stand beside `trace`, which says when requests come", "change the value as said"),
+    "a trace in a closed loop": (_trace("good.jsonl", concurrency=8), "load[0]: `concurrency` cannot stand beside `trace`", "change the value as said"),
+    "a trace of a workload": (_trace("good.jsonl", workload="chat"), "`workload` cannot stand beside `trace`", "change the value as said"),
+    "a trace with an unknown key": (_trace("good.jsonl", trace_speed=2), "unknown key 'load[0].trace_speed'", "did you mean 'trace_speedup'?"),
+    "a trace that stands still": (_trace("good.jsonl", trace_speedup=0), "load[0].trace_speedup: input should be greater than 0", "change the value of `trace_speedup`"),
+    "a trace's repeats until nothing": (_trace("good.jsonl", most_repeats=5), "`most_repeats` belongs to a load with `spread`", "change the value as said"),
+    "a speed of no trace": (_set("load", 0, "trace_speedup", value=2), "load[0]: `trace_speedup` belongs to a load with `trace`", "change the value as said"),
     "fewer requests than concurrency": (_set("load", 0, "concurrency", value=8), "requests (2) is less than concurrency (8)", "change the value as said"),
     "one output token": (_set("load", 0, "output_tokens", value=1), "output_tokens: input should be greater than or equal to 2", "change the value"),
     "load over the model's positions": (_set("load", 0, "prompt_tokens", value=5000), "do not fit tiny, which has 4096 positions", "use at most 4096"),
@@ -169,6 +206,8 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "two stand-ins": (_set("environments", value={"vllm-cpu": {"python": "a", "image": "b"}}), "give exactly one of `python` and `image`", "change the value"),
     "mounts without an image": (_set("environments", value={"vllm-cpu": {"python": "/bin/sh", "mounts": ["/a:/b"]}}), "`mounts` and `gpus` are a container's", "change the value"),
     "a mount that is none": (_set("environments", value={"vllm-cpu": {"image": "a", "mounts": ["models"]}}), "mounts[0]: string should match pattern", "change the value"),
+    "no time at all": (_set("time_limits", value={"request_seconds": 0}), "time_limits.request_seconds: input should be greater than 0", "change the value"),
+    "time without end": (_set("time_limits", value={"quantize_seconds": float("inf")}), "time_limits.quantize_seconds: input should be a finite number", "change the value"),
     "recovery below zero": (_set("limits", value={"accuracy_recovery": -1}), "accuracy_recovery: input should be greater than 0", "change the value"),
     "unknown device": (_set("device", value="tpu"), "device: input should be 'auto', 'cpu' or 'cuda'", "change the value of `device`"),
     "no such GPU": (_set("device", value="cuda"), "no NVIDIA GPU found", "`device: cpu`"),
@@ -179,6 +218,8 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
 def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "text.txt").write_text("a b c d " * 2000)
     write_tiny_model(tmp_path / "other")
+    for name, rows in TRACES.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, config in CHECKPOINTS.items():
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(config))
@@ -213,6 +254,37 @@ def test_the_longest_window_or_prompt_decides_the_positions(folder: Path) -> Non
     sweep = check(load_plan(_write(folder, plan)))
     assert sweep.max_model_len == 3052
     assert sweep.prompts_file(sweep.plan.closeness[0]) == folder / "mine.jsonl"
+
+
+def test_a_trace_is_a_load_of_its_own(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["load"] = [
+        {"trace": "long.jsonl", "requests": 12},
+        {"trace": "good.jsonl", "trace_speedup": 4, "requests": 11, "spread": 0.1},
+        {"trace": "good.jsonl"},
+    ]
+    sweep = check(load_plan(_write(folder, plan)))
+    _, fast, whole = sweep.loads
+    assert [one.requests for one in sweep.loads] == [12, 11, 20]
+    assert (fast.prompt_tokens, fast.output_tokens, fast.concurrency, fast.arrivals) == (8, 4, None, "trace")
+    assert fast.rate_per_second == pytest.approx(4 * 10.0)
+    assert fast.label == "good.jsonl: replayed at 4 × its speed, 40 requests/s"
+    assert whole.label == "good.jsonl: replayed, 10 requests/s"
+    assert (fast.sizes, fast.most_repeats, whole.most_repeats) == ("≤ 8 / ≤ 4", 10, 0)
+    assert len(sweep.traces["good.jsonl"]) == 20
+    assert sweep.load_files == [folder / "long.jsonl", folder / "good.jsonl"]
+    assert sweep.max_model_len == 2050
+
+
+def test_the_longest_request_of_a_trace_decides_the_positions(folder: Path) -> None:
+    """Not its longest prompt and its longest answer, which no request has together."""
+    plan = copy.deepcopy(GOOD)
+    rows = [{**ARRIVALS[0], "input_length": 4000}, {**ARRIVALS[1], "output_length": 200}, *ARRIVALS[2:]]
+    (folder / "good.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan["load"] = [{"trace": "good.jsonl"}]
+    sweep = check(load_plan(_write(folder, plan)))
+    assert (sweep.loads[0].prompt_tokens, sweep.loads[0].output_tokens) == (4000, 200)
+    assert sweep.max_model_len == 4006
 
 
 def test_windows_and_strides_by_convention(folder: Path) -> None:
@@ -268,6 +340,7 @@ UNREADABLE: dict[str, tuple[bytes | None, str]] = {
     "broken YAML": (b"name: [a\nmodels: b\n", "not valid YAML"),
     "a key twice": (b"name: a\nname: b\n", "key 'name' appears twice"),
     "not text": (b"\xff\xfe\x00\x80", "cannot be read"),
+    "a key that is a list": (b"? [name]\n: a\n", "not valid YAML"),
     "a tag": (b"name: !!python/object:os.system {}\n", "not valid YAML"),
 }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quant.spec import write_json
 from tests.reports.made import failed, trial
 from tests.reports.test_html import _run
 
@@ -25,7 +26,7 @@ def _bitfrontier(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[
 def test_help_teaches() -> None:
     shown = _bitfrontier("--help").stdout
     assert "bitfrontier sweep configs/quickstart.yaml" in shown
-    for command in ("plan", "sweep", "report", "doctor", "methods", "engines"):
+    for command in ("plan", "sweep", "report", "status", "retry", "gc", "doctor", "methods", "engines"):
         assert re.search(rf"\b{command}\b", shown)
 
 
@@ -91,3 +92,30 @@ def test_the_doctor_finds_something_for_everything() -> None:
     for one in findings.values():
         assert one["detail"]
         assert one["state"] == "ok" or one["remedy"]
+
+
+def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "trials").mkdir()
+    cells = [{"trial": f"{n}.json", "name": f"rtn [b]{n} · e", "model": "m", "checkpoint": None} for n in (0, 1)]
+    write_json(tmp_path / "sweep.json", {"cells": cells})
+    write_json(tmp_path / "trials" / "0.json", failed("rtn", "no [such] kernel"))
+    shown = _bitfrontier("status", str(tmp_path)).stdout
+    assert "rtn [b]0 · e" in shown
+    assert "no [such] kernel" in shown
+    assert "1 to do, 1 failed" in shown
+    data = json.loads(_bitfrontier("status", str(tmp_path), "--json").stdout)
+    assert [one["state"] for one in data["cells"]] == ["failed", "to do"]
+    assert "has no sweep.json" in _bitfrontier("status", str(tmp_path / "trials"), code=2).stderr
+    assert "say what to measure again: --failed" in _bitfrontier("retry", str(tmp_path), code=2).stderr
+
+
+def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    old = tmp_path / "cache" / "checkpoints" / "old"
+    old.mkdir(parents=True)
+    assert json.loads(_bitfrontier("gc", "--json").stdout)["unneeded"][0]["path"] == str(old)
+    assert "checkpoints/old" in _bitfrontier("gc", code=1).stdout  # nobody is there to be asked
+    assert old.exists()
+    _bitfrontier("gc", "--yes")
+    assert not old.exists()

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
 import pytest
 
 import flows.embedded
 from engines.process import ProcessFailed, running
-from flows.embedded import _wait_until_ready, prefect_api
+from flows.embedded import PrefectLost, _wait_until_ready, prefect_api
+from tests.engines.emulator import emulate
 
 
 def test_a_server_of_the_users_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -37,3 +39,16 @@ def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
         pytest.raises(ProcessFailed, match=r"not ready after (0|1) s"),
     ):
         _wait_until_ready(child, "http://127.0.0.1:9/api", log)
+
+
+def test_a_server_that_is_gone_is_told_from_one_that_refuses(tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    def use(url: str) -> None:
+        with temporary_settings({PREFECT_API_URL: url}), prefect_api(tmp_path / "log"):
+            raise httpx.ReadError("it broke")
+
+    with pytest.raises(PrefectLost, match=r"server at http://127\.0\.0\.1:9/api was lost \(ReadError: it broke\)"):
+        use("http://127.0.0.1:9/api")
+    with emulate("good") as url, pytest.raises(httpx.ReadError, match="it broke"):
+        use(url)

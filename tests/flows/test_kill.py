@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evals.record import read_trial
+from evals.trial_file import read_trial
 from tests.flows.fake_sweep import write_plan
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from evals.budget import Budget
 from evals.closeness import ClosenessSpec
 from evals.overlap import runs
@@ -35,7 +35,7 @@ def _score(tmp_path: Path, folder: Path, scoring: Scoring, target: Target, strat
     def at(endpoint: Endpoint) -> Found:
         return score_cell(endpoint, folder, scoring, target, lambda name, total: lambda count: None)
 
-    with serve(engine, HERE, tmp_path, CPU, {}, threads=1, max_model_len=64, log=tmp_path / "log") as (endpoint, _):
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         found = at(endpoint)
         assert repeat_closeness(endpoint, folder, scoring, target, lambda name, total: lambda count: None) == ()
     return found

@@ -99,19 +99,19 @@ def _model(folder: Path) -> Model:
 def test_calibration_rows_are_drawn_by_seed_and_hashed(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("a b c d e f " * 50)
     content, digest = calibration_text("text.txt", tmp_path)
-    first = write_calibration(CalibrationSpec("text.txt", digest, 4, 8, 0), content, _model(tiny_model), tmp_path)
+    first = write_calibration(CalibrationSpec("text.txt", digest, 4, 8, 0), content, tiny_model, tmp_path)
     rows = np.load(first.token_ids)
     assert rows.shape == (4, 8)
     assert rows.dtype == np.int32
-    again = write_calibration(CalibrationSpec("text.txt", digest, 4, 8, 0), content, _model(tiny_model), tmp_path)
+    again = write_calibration(CalibrationSpec("text.txt", digest, 4, 8, 0), content, tiny_model, tmp_path)
     assert again.sha256 == first.sha256
-    other = write_calibration(CalibrationSpec("text.txt", digest, 4, 8, 1), content, _model(tiny_model), tmp_path)
+    other = write_calibration(CalibrationSpec("text.txt", digest, 4, 8, 1), content, tiny_model, tmp_path)
     assert other.sha256 != first.sha256
 
 
 def test_a_text_too_short_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="gives 1 rows of 8 tokens, 4 are wanted"):
-        write_calibration(CalibrationSpec("t", "d", 4, 8, 0), "a b c d e f a b c", _model(tiny_model), tmp_path)
+        write_calibration(CalibrationSpec("t", "d", 4, 8, 0), "a b c d e f a b c", tiny_model, tmp_path)
 
 
 def test_a_text_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_a_child_that_fails_shows_its_log(tmp_path: Path) -> None:
     import sys
 
     here = resolve("transformers", {"python": sys.executable})
-    with pytest.raises(ProcessFailed, match=r"-m no_such_module failed; the end of .*log:"):
+    with pytest.raises(ProcessFailed, match=r"-m no_such_module failed with exit code 1; the end of .*log:"):
         run_in(here, ["-m", "no_such_module"], tmp_path / "log")
 
 

@@ -9,7 +9,8 @@ import httpx
 import pytest
 import yaml
 
-from evals.record import Trial, read_trial
+from evals.record import Trial
+from evals.trial_file import read_trial
 from flows import cli
 from flows.check import check
 from flows.plan import load_plan
@@ -86,6 +87,38 @@ def test_own_prompts_are_read_twice_and_answers_kept(workplace: Path, monkeypatc
     (workplace / "mine.jsonl").write_text('{"prompt": "a b c d"}\n')
     sweep(plan=str(file), runs=str(workplace / "runs"))
     assert len(list((report.parent / "trials").glob("*.json"))) == 2  # other prompts are another measurement
+
+
+def test_a_trace_is_replayed_and_its_content_is_part_of_the_measurement(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.sweep import sweep
+
+    install(monkeypatch.setattr)
+    file = write_plan(workplace, ["none"])
+    rows = [{"timestamp": 20 * n, "input_length": 4 + n % 3, "output_length": 1 + n % 4} for n in range(12)]
+    plan = yaml.safe_load(file.read_text()) | {"load": [{"trace": "trace.jsonl", "trace_speedup": 2}]}
+    file.write_text(yaml.safe_dump(plan))
+
+    def write_and_sweep() -> Path:
+        (workplace / "trace.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return Path(sweep(plan=str(file), runs=str(workplace / "runs")))
+
+    report = write_and_sweep()
+    (trial,) = [read_trial(one) for one in (report.parent / "trials").glob("*.json")]
+    assert (trial.status, trial.reason) == ("ok", "")
+    (speed,) = trial.speed
+    assert (speed.load.trace, speed.load.requests, speed.load.sizes) == ("trace.jsonl", 12, "≤ 6 / ≤ 4")
+    for repeat in speed.repeats:
+        assert [one.output_tokens for one in repeat] == [1 + n % 4 for n in range(12)]
+        assert [one.due_seconds for one in repeat] == pytest.approx([0.01 * n for n in range(12)])
+    page = report.read_text()
+    assert "trace.jsonl: replayed at 2 × its speed, 100 requests/s" in page
+    assert "≤ 6 / ≤ 4" in page
+    assert write_and_sweep() == report
+    rows[-1]["timestamp"] = 400
+    write_and_sweep()
+    assert len(list((report.parent / "trials").glob("*.json"))) == 2
 
 
 def test_a_model_without_chat_template_is_refused_before_any_work(

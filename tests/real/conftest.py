@@ -11,7 +11,7 @@ from engines.device import cpu
 from engines.environment import build, resolve
 from engines.registry import engines_by_name
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from flows.sources import Model, look_up_model, prepare_model
 
 
@@ -27,7 +27,5 @@ def endpoint(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     log = tmp_path_factory.mktemp("server") / "log"
     engine = engines_by_name()["transformers"]
     options = {option.name: option.default for option in engine.options}
-    with serve(
-        engine, resolve("transformers"), model.folder, cpu(), options, threads=2, max_model_len=2050, log=log
-    ) as (one, _):
+    with serve(engine, resolve("transformers"), Serving(model.folder, cpu(), 2, 2050), options, log=log) as (one, _):
         yield one

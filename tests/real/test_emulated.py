@@ -17,7 +17,7 @@ from engines.environment import PROGRAMS, Environment, build, fetch_wheel, resol
 from engines.process import ProcessFailed
 from engines.registry import engines_by_name
 from engines.server import attach, serve
-from engines.spec import Attached, Endpoint
+from engines.spec import Attached, Endpoint, Serving
 from evals.ask import ScoringFailed
 from evals.gates import golden_prompt, greedy_answer, require, sanity
 from evals.generation import Prompt, generate
@@ -53,7 +53,7 @@ def _interpreter(name: str) -> str:
 def _served(name: str, environment: Environment, checkpoint: Path, folder: Path, **changed: Any) -> Iterator[Endpoint]:
     engine = engines_by_name()[name]
     options = {option.name: option.default for option in engine.options} | changed
-    with serve(engine, environment, checkpoint, cpu(), options, threads=2, max_model_len=514, log=folder / "log") as (
+    with serve(engine, environment, Serving(checkpoint, cpu(), 2, 514), options, log=folder / "log") as (
         endpoint,
         _,
     ):

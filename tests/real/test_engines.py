@@ -13,7 +13,7 @@ from engines.environment import build, resolve
 from engines.metrics import read_gauges, read_statistics
 from engines.registry import engines_by_name
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from evals.gates import golden_prompt, require, sanity
 from evals.generation import Prompt, generate
 from evals.pairs import Pair
@@ -33,7 +33,7 @@ def other(request: pytest.FixtureRequest, model: Model, tmp_path_factory: pytest
     environment = resolve(engine.environments["cpu"])
     build(environment)
     options = {option.name: option.default for option in engine.options}
-    with serve(engine, environment, model.folder, cpu(), options, threads=2, max_model_len=514, log=log) as (one, _):
+    with serve(engine, environment, Serving(model.folder, cpu(), 2, 514), options, log=log) as (one, _):
         yield one
 
 

@@ -10,7 +10,7 @@ from engines.device import cpu
 from engines.environment import build, fetch_wheel, resolve
 from engines.registry import engines_by_name
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from evals.gates import golden_prompt, require, sanity
 from evals.record import LoadPoint
 from evals.speed import measure_speed
@@ -30,7 +30,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     build(environment)
     engine = engines_by_name()["llama_cpp"]
     options = {option.name: option.default for option in engine.options}
-    with serve(engine, environment, folder, cpu(), options, threads=1, max_model_len=514, log=folder / "log") as (
+    with serve(engine, environment, Serving(folder, cpu(), 1, 514), options, log=folder / "log") as (
         one,
         _,
     ):

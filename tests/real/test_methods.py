@@ -15,6 +15,7 @@ from engines.environment import build, resolve
 from engines.process import ROOT
 from engines.registry import engines_by_name
 from engines.server import serve
+from engines.spec import Serving
 from evals.gates import require, sanity
 from evals.pairs import Pair
 from evals.scoring import score
@@ -49,7 +50,7 @@ def test_it_is_what_it_says_and_answers_like_the_model(
     build(served)
     options = {option.name: option.default for option in engine.options}
     folder, log = Path(checkpoint.folder), tmp_path / "log"
-    with serve(engine, served, folder, cpu(), options, threads=2, max_model_len=514, log=log) as (endpoint, _):
+    with serve(engine, served, Serving(folder, cpu(), 2, 514), options, log=log) as (endpoint, _):
         assert require(sanity(endpoint, model.reference)).passed
         ids = model.reference["sanity_ids"]
         measured = score(endpoint, [Pair(tuple(ids[:1]), tuple(ids[1:]))])[0].logprobs

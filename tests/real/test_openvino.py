@@ -13,7 +13,7 @@ from engines.device import cpu
 from engines.environment import build, resolve
 from engines.registry import engines_by_name
 from engines.server import serve
-from engines.spec import Endpoint
+from engines.spec import Endpoint, Serving
 from evals.gates import golden_prompt, require, sanity
 from evals.pairs import Pair
 from evals.record import LoadPoint
@@ -47,7 +47,7 @@ def openvino(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -
     engine, log = engines_by_name()["openvino"], tmp_path_factory.mktemp("openvino") / "log"
     options = {option.name: option.default for option in engine.options}
     folder, environment = Path(checkpoint.folder), resolve("openvino")
-    with serve(engine, environment, folder, cpu(), options, threads=2, max_model_len=514, log=log) as (one, _):
+    with serve(engine, environment, Serving(folder, cpu(), 2, 514), options, log=log) as (one, _):
         yield one
 
 

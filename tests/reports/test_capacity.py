@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.record import LoadPoint, Request, Search, SearchRange, ServiceLimits, Speed, read_trial
+from evals.record import LoadPoint, Request, Search, SearchRange, ServiceLimits, Speed
+from evals.trial_file import read_trial
 from quant.spec import write_json
 from reports.capacity import capacities, served
 from reports.console import as_data
@@ -22,10 +23,10 @@ WITHIN = SearchRange("concurrency", 1, 64, 40, 16, 8)
 
 
 def _probe(concurrency: int, slow: int) -> Speed:
-    """40 requests one after the other, of which so many wait too long for the first token."""
+    """40 requests one after the other, of which so many, the last ones, wait too long for the first token."""
     requests = []
     for number in range(40):
-        at, ttft = 10.0 * number, 0.9 if number < slow else 0.1
+        at, ttft = 10.0 * number, 0.9 if number >= 40 - slow else 0.1
         chunks = tuple((at + ttft + 0.01 * n, n + 1) for n in range(8))
         requests.append(Request(at, chunks, chunks[-1][0], 16, 8))
     return Speed(LoadPoint(concurrency, 40, 16, 8), (tuple(requests), tuple(requests)))
@@ -67,7 +68,7 @@ def test_the_ends_of_the_range() -> None:
 
 
 def test_goodput_counts_requests_within_every_limit() -> None:
-    one = replace(trial("none", 10, 2.0, 80), speed=(_probe(4, 20),))
+    one = replace(trial("none", 10, 2.0, 80), speed=(_probe(1, 20),))
     (found,) = served([cell_metrics(one, one)], LIMITS)
     assert found.waiting.good.value == 0.5
     assert found.waiting.good.low == pytest.approx(0.393, abs=0.001)  # Wilson, 40 of 80
@@ -79,7 +80,7 @@ def test_page_and_json_show_it(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     cells = [_cell((1, 0), (2, 0), (4, 20), (3, 4)), _cell((1, 20)), _cell((1, 0), (64, 0))]
     for number, cell in enumerate(cells):
-        one = replace(cell.trial, key=str(number), speed=(_probe(4, 20),))
+        one = replace(cell.trial, key=str(number), speed=(_probe(1, 20),))
         write_json(tmp_path / "trials" / f"{number}.json", one)
         assert read_trial(tmp_path / "trials" / f"{number}.json") == one
     about = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import re
 from dataclasses import replace
@@ -7,12 +8,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from evals.record import ClientLoad, LoadPoint, Trial
+from evals.record import ClientLoad, Failure, LoadPoint, Trial
+from evals.statistics import percentile_interval
 from quant.spec import write_json
-from reports.console import as_data
+from reports.console import as_data, print_results
 from reports.figures import engine_mark
-from reports.html import interval, number, read_results, write_report
+from reports.html import interval, milliseconds_sure, number, read_results, write_report
 from tests.reports.made import ABOUT, failed, speed, trial
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> $x^2$ & {{ 7*7 }}"
@@ -35,6 +38,21 @@ def _trials() -> list[Trial]:
         failed("awq", "the server ended\nlog line"),
         failed("gptq", "no kernel", "unsupported"),
     ]
+
+
+def test_a_failure_is_shown_with_cause_remedy_and_log(tmp_path: Path) -> None:
+    failure = Failure("hang", f"no answer {EVIL}", f"raise it {EVIL}", f"its last line {EVIL}")
+    run = _run(tmp_path, trial("none", 10, 2.0, 80), replace(failed("awq", "no answer"), failure=failure))
+    text = write_report(run).read_text(encoding="utf-8")
+    assert all(
+        words in text for words in ("hang: no answer &lt;script&gt;", "raise it &lt;script", "its last line &lt;")
+    )
+    assert "<script>alert(1)" not in text
+    data = as_data(read_results(run))["cells"][1]["failure"]
+    assert data == {"kind": "hang", "cause": failure.cause, "remedy": failure.remedy, "log_tail": failure.log_tail}
+    console = Console(record=True, width=400, file=io.StringIO())
+    print_results(read_results(run), console)
+    assert f"awq · e failed, hang: no answer {EVIL}; raise it {EVIL}" in console.export_text()
 
 
 class _Reader(HTMLParser):
@@ -62,6 +80,29 @@ def test_the_page_holds_answer_figures_and_every_row(tmp_path: Path) -> None:
     for name in ("accuracy-throughput", "memory-throughput", "accuracy-latency"):
         assert (tmp_path / "figures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert "<svg" in (tmp_path / "figures" / f"{name}.svg").read_text()
+
+
+def test_percentiles_of_too_few_requests_have_a_star(tmp_path: Path) -> None:
+    waits = [0.1] * 72
+    assert [milliseconds_sure(percentile_interval(waits, percent)) for percent in (50, 95, 99)] == [
+        "100",
+        "100",
+        "100*",
+    ]
+    assert milliseconds_sure(percentile_interval(waits[:71], 95)) == "100*"
+    assert milliseconds_sure(None) == "–"
+    page = write_report(_run(tmp_path, *_trials())).read_text(encoding="utf-8")  # four requests in two repeats
+    assert re.search(r'<td class="n">\d+\* \[–, –\] / \d+\* / \d+\*</td>', page)
+    assert "a p50 takes 6 requests, a p95 72, a p99 368" in page
+
+
+def test_a_trace_of_any_name_is_shown_as_text(tmp_path: Path) -> None:
+    load = LoadPoint(None, 2, 10, 11, 3.0, "trace", trace=EVIL)
+    one = replace(trial("none", 10, 2.0, 80), speed=(replace(speed(10), load=load),))
+    page = write_report(_run(tmp_path, one)).read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", page)
+    assert "replayed, 3 requests/s" in page
 
 
 def test_who_is_fastest_at_which_concurrency_and_what_fails_is_left_out(tmp_path: Path) -> None:

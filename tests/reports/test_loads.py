@@ -68,8 +68,17 @@ def test_a_server_that_does_not_keep_up_is_told() -> None:
     repeat = tuple(_request(0.1 * n, 0.1 * n, 0.25 * (n + 1) - 0.1 * n) for n in range(20))
     (warning,) = load_metrics(Speed(OPEN, (repeat,))).warnings
     assert warning.startswith("the server does not keep up with this rate")
-    closed = dataclasses.replace(OPEN, concurrency=20, rate_per_second=None, arrivals="closed")
+    closed = dataclasses.replace(OPEN, concurrency=5, rate_per_second=None, arrivals="closed")
     assert load_metrics(Speed(closed, (repeat,))).warnings == ()
+
+
+def test_requests_that_come_at_once_are_no_backlog() -> None:
+    """A trace in whole seconds: five come at once each time, and are served before the next five come."""
+    load = dataclasses.replace(OPEN, arrivals="trace", trace="t.jsonl")
+    steady = [_request(float(n // 5), float(n // 5), 0.1 * (1 + n % 5)) for n in range(40)]
+    more = [_request(8.0, 8.0, 0.1 * (1 + n)) for n in range(15)]
+    for repeat in (steady, [*steady, *more]):
+        assert load_metrics(Speed(load, (tuple(repeat),) * 3)).warnings == ()
 
 
 def test_an_interval_that_is_wider_than_asked_for_is_told() -> None:
@@ -79,6 +88,15 @@ def test_an_interval_that_is_wider_than_asked_for_is_told() -> None:
     assert warning.startswith("after 2 repeats its output tokens/s are known to ±")
     assert warning.endswith(", not to ±5%")
     assert load_metrics(Speed(wanted, (slow, slow))).warnings == ()
+
+
+def test_a_load_without_a_token_in_its_window_has_no_narrow_rate() -> None:
+    """Twenty requests within two seconds, of which the first token comes in the third."""
+    wanted = dataclasses.replace(OPEN, spread=0.05, most_repeats=2)
+    late = tuple(_request(0.1 * n, 0.1 * n, 5.0) for n in range(20))
+    found = load_metrics(Speed(wanted, (late, late)))
+    assert found.output_rate.value == 0.0
+    assert "after 2 repeats its output tokens/s are known to ±inf%, not to ±5%" in found.warnings
 
 
 def test_a_client_at_its_limit_is_told() -> None:

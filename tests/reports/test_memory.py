@@ -65,6 +65,8 @@ def test_tokens_in_flight_are_those_of_the_most_requests_at_once() -> None:
     third = request(first.end_seconds, first.end_seconds + 1, 1.0, 3)
     assert in_flight_tokens(Speed(LoadPoint(2, 3, 10, 3), ((first, second, third),))) == 26
     assert in_flight_tokens(Speed(LoadPoint(1, 1, 10, 3), ((first,),))) == 13
+    longer = request(0.5, 1.0, 0.1, 3, prompt=100)
+    assert in_flight_tokens(Speed(LoadPoint(None, 3, 100, 3, 1.0, "trace"), ((first, longer, third),))) == 116
 
 
 def test_cells_that_do_not_tell_are_left_out() -> None:

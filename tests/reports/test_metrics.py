@@ -107,3 +107,8 @@ def test_the_calmest_load_is_a_closed_one_where_there_is_one() -> None:
     assert (both.calmest.load.concurrency, both.busiest.load.concurrency) == (1, 4)
     alone = cell_metrics(replace(one, speed=(slow,)), None)
     assert alone.calmest.load.rate_per_second == alone.busiest.load.rate_per_second == 0.5
+
+
+def test_a_server_of_which_nothing_was_seen_has_no_peak() -> None:
+    assert cell_metrics(trial("none", 10, 0.0, 80), None).peak_bytes is None
+    assert cell_metrics(trial("none", 10, 2.0, 80), None).peak_bytes == 2 * 1024**3

@@ -1,0 +1,296 @@
+"""Does a sweep survive being killed? `python -m benchmarks.kills [KILLS] [SEED]`: a real sweep, whole and disturbed.
+
+`configs/kills-cpu.yaml` runs undisturbed, then with a cache of its own in which it is killed (SIGKILL) at random
+moments, in turn: the process of the sweep; a Prefect worker that runs it as a deployment, with all that it started, as
+when a machine dies; one of the children that quantize or serve. After each: is a process, a port or a device left
+behind, was a finished file written again? A sweep that got to its end is held against the undisturbed one, and the
+next kills are another's. Exits 1 where anything is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from engines.environment import cache_folder
+from engines.process import ROOT
+from engines.server import HOST, free_port
+from evals.record import Score, Trial
+from evals.trial_file import read_trial
+from flows.locks import is_held, slot_lock
+
+PLAN = "configs/kills-cpu.yaml"
+SHARED = ("environments", "models", "data", "wheels", "tasks", "bandwidth")  # made before, no part of the question
+MOMENTS_SECONDS = (2.0, 75.0)
+GONE_SECONDS = 30.0
+NATS = 0.02  # llama-server's answers depend on what it kept of the prompt before: 0.011 on F16 after a resumption
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with a cache, runs and Prefect's files of its own."""
+
+    folder: Path
+
+    @property
+    def cache(self) -> Path:
+        return self.folder / "cache"
+
+    @property
+    def run(self) -> Path:
+        return self.folder / "runs" / "kills-cpu"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        own = {"BITFRONTIER_CACHE": str(self.cache), "PREFECT_HOME": str(self.folder / "prefect")}
+        return {**os.environ, **own, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+
+    def processes(self) -> list[psutil.Process]:
+        """All that was started for this place and lives."""
+        return [one for one in psutil.process_iter() if self._belongs(one)]
+
+    def _belongs(self, one: psutil.Process) -> bool:
+        try:
+            return one.environ().get("BITFRONTIER_CACHE") == str(self.cache) and one.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    def finished(self) -> dict[Path, int]:
+        """When each good trial and each checkpoint was written."""
+        good = [one for one in self.run.glob("trials/*.json") if read_trial(one).status == "ok"]
+        files = [*good, *self.cache.glob("checkpoints/*/bitfrontier-checkpoint.json")]
+        return {file: file.stat().st_mtime_ns for file in files}
+
+
+def make_place(folder: Path) -> Place:
+    place = Place(folder)
+    place.cache.mkdir(parents=True)
+    for name in SHARED:
+        if (cache_folder() / name).exists():
+            (place.cache / name).symlink_to(cache_folder() / name)
+    return place
+
+
+def bitfrontier(place: Place, *arguments: str) -> subprocess.Popen[bytes]:
+    with (place.folder / "out.log").open("ab") as log:
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=place.variables)
+
+
+def sweep(place: Place) -> subprocess.Popen[bytes]:
+    """Start, or go on with, the sweep; its failed cells are measured again."""
+    return bitfrontier(place, "sweep", PLAN, "--runs", str(place.folder / "runs"), "--retry-failed")
+
+
+def kill_sweep(place: Place, moment_seconds: float) -> str | None:
+    """The process of the sweep alone: what it started must go by itself."""
+    with sweep(place) as process:
+        if _wait(moment_seconds, lambda: process.poll() is not None):
+            return None
+        process.kill()
+    return "sweep"
+
+
+def kill_child(place: Place, moment_seconds: float) -> str | None:
+    """A process that quantizes or serves: its cell must become a row, and the sweep go on. Then Ctrl-C."""
+    with sweep(place) as process:
+        _wait(moment_seconds, lambda: process.poll() is not None)
+        if (
+            not _wait(60.0, lambda: process.poll() is not None or _child(place) is not None)
+            or process.poll() is not None
+        ):
+            return None
+        victim, failed = _child(place), len(failures(place))
+        if victim is not None:
+            victim.kill()
+        _wait(60.0, lambda: len(failures(place)) > failed)
+        process.send_signal(signal.SIGINT)
+        process.wait()
+        return f"child: {len(failures(place)) - failed} failed, exit {process.returncode}"
+
+
+def failures(place: Place) -> list[str]:
+    return [name for name, trial in trials(place).items() if trial.status == "failed"]
+
+
+def _child(place: Place) -> psutil.Process | None:
+    return next((one for one in place.processes() if _is_child(one)), None)
+
+
+def _is_child(one: psutil.Process) -> bool:
+    try:
+        words, guarded = one.cmdline(), one.parent()
+        return guarded is not None and "engines.guard" in guarded.cmdline() and "uvicorn" not in words
+    except psutil.Error:
+        return False
+
+
+def kill_worker(place: Place, moment_seconds: float) -> str | None:
+    """A Prefect worker with all below it, as when its machine dies. Failed cells are to be measured again."""
+    for name in failures(place):
+        (place.run / "trials" / name).unlink()
+    with server(place) as url:
+        variables = {**place.variables, "PREFECT_API_URL": url}
+        prefect = [sys.executable, "-m", "prefect"]
+        with (place.folder / "prefect.log").open("ab") as log:
+            for arguments in (
+                ["work-pool", "create", "bitfrontier", "--type", "process", "--overwrite"],
+                ["--no-prompt", "deploy", "--all"],
+                ["deployment", "run", "sweep/quickstart", "--param", f"plan={PLAN}",
+                 "--param", f"runs={place.folder / 'runs'}"],
+            ):  # fmt: skip
+                subprocess.run([*prefect, *arguments], cwd=ROOT, env=variables, stdout=log, stderr=log, check=True)
+            command = [*prefect, "worker", "start", "--pool", "bitfrontier"]
+            worker = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
+        complete_already = _wait(moment_seconds, lambda: is_complete(place))
+        family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
+        for one in family:
+            one.kill()
+        worker.wait()
+    return None if complete_already else f"worker and {len(family) - 1} below it"
+
+
+@contextmanager
+def server(place: Place) -> Iterator[str]:
+    """Prefect's server, as a person starts it."""
+    url = f"http://{HOST}:{(port := free_port())}/api"
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port), "--no-ui"]
+    with (place.folder / "prefect.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=place.variables, stdout=log, stderr=log)
+    try:
+        _wait(180.0, lambda: _answers(f"{url}/health"))
+        yield url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _wait(seconds: float, until: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if until():
+            return True
+        time.sleep(0.2)
+    return until()
+
+
+def wrongs(place: Place, before: dict[Path, int]) -> list[str]:
+    """What a kill left behind, or what was done again since `before`."""
+    found = []
+    if not _wait(GONE_SECONDS, lambda: not place.processes()):
+        left = [" ".join(one.cmdline())[:60] for one in place.processes()]
+        found.append(f"{len(left)} processes left: {left}")
+    ports = [c for one in place.processes() for c in one.net_connections() if c.status == psutil.CONN_LISTEN]
+    found += [f"{len(ports)} ports left"] if ports else []
+    held = [one.name for one in [slot_lock("cpu"), *place.run.rglob("*.lock")] if is_held(one)]
+    found += [f"held: {held}"] if held else []
+    now = place.finished()
+    again = [one.name for one, written in before.items() if now.get(one) != written]
+    return found + ([f"done again: {again}"] if again else [])
+
+
+def trials(place: Place) -> dict[str, Trial]:
+    return {file.name: read_trial(file) for file in place.run.glob("trials/*.json")}
+
+
+def differences(whole: Place, disturbed: Place) -> list[str]:
+    """What differs between two runs besides times and speeds."""
+    ours, theirs = trials(disturbed), trials(whole)
+    found = [f"other cells: {sorted(set(ours) ^ set(theirs))}"] if set(ours) != set(theirs) else []
+    for name in set(ours) & set(theirs):
+        one, other = ours[name], theirs[name]
+        if (one.status, one.reason) != (other.status, other.reason):
+            found.append(f"{name}: {one.status} {one.reason[:200]}, not {other.status}")
+            continue
+        if (one.checkpoint or {}).get("content_sha256") != (other.checkpoint or {}).get("content_sha256"):
+            found.append(f"{name}: another checkpoint")
+        found += [
+            f"{name} {a.task}: other answers" for a, b in zip(one.scores, other.scores, strict=True) if not same(a, b)
+        ]
+    made = [sorted(p.name for p in one.cache.glob("checkpoints/*") if p.is_dir()) for one in (whole, disturbed)]
+    return found + ([f"checkpoints {made[1]}, not {made[0]}"] if made[0] != made[1] else [])
+
+
+def same(one: Score, other: Score) -> bool:
+    """Equal right and wrong answers; log-likelihoods within NATS."""
+    pairs = [*zip(one.values, other.values, strict=True), *zip(one.loglikelihoods, other.loglikelihoods, strict=True)]
+    near = all(abs(x - y) <= NATS for a, b in pairs for x, y in zip(a, b, strict=True))
+    return near and one.item_keys == other.item_keys
+
+
+def is_complete(place: Place) -> bool:
+    file = place.run / "sweep.json"
+    return file.exists() and not failures(place) and set(json.loads(file.read_text())["trials"]) <= set(trials(place))
+
+
+def complete(place: Place) -> float:
+    """Run the sweep to its end; returns the seconds. Raises where it fails."""
+    started = time.monotonic()
+    with sweep(place) as process:
+        code = process.wait()
+    if code != 0:
+        raise SystemExit(f"the sweep ended with exit code {code}:\n{(place.folder / 'out.log').read_text()[-3000:]}")
+    return time.monotonic() - started
+
+
+def main() -> int:
+    kills, seed = int(sys.argv[1]) if len(sys.argv) > 1 else 20, int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    work = Path(tempfile.mkdtemp(prefix="kills-"))
+    whole = make_place(work / "whole")
+    print(f"undisturbed: {complete(whole):.0f} s, {len(trials(whole))} cells; seed {seed}", flush=True)
+    print(f"{'':>3} {'killed':<28} {'after s':>8} {'finished before, after':>22}  wrong", flush=True)
+    draw, number, wrong, rounds = random.Random(seed), 0, 0, 0
+    while number < kills:
+        rounds += 1
+        number, found = disturb(make_place(work / f"round-{rounds}"), whole, draw, number, kills)
+        wrong += found
+    print(f"{kills} kills of {rounds} sweeps, {wrong} things wrong")
+    if not wrong:
+        shutil.rmtree(work)
+    return 1 if wrong else 0
+
+
+def disturb(place: Place, whole: Place, draw: random.Random, number: int, kills: int) -> tuple[int, int]:
+    """Kill one sweep until it is complete, or all kills are done: how many were done then, how much was wrong."""
+    wrong = 0
+    while number < kills and not is_complete(place):
+        before, moment = place.finished(), draw.uniform(*MOMENTS_SECONDS)
+        killed = KINDS[number % len(KINDS)](place, moment)
+        found, after = wrongs(place, before), place.finished()
+        wrong += len(found)
+        if killed:
+            number += 1
+            counts = f"{len(before)}, {len(after)}"
+            print(f"{number:>3} {killed:<28} {moment:>8.1f} {counts:>22}  {'; '.join(found) or '-'}", flush=True)
+    before = place.finished()
+    seconds = complete(place)
+    found = wrongs(place, before) + differences(whole, place)
+    print(f"    resumed to its end in {seconds:.0f} s: {'; '.join(found) or 'as undisturbed, nothing left behind'}")
+    return number, wrong + len(found)
+
+
+KINDS: tuple[Callable[[Place, float], str | None], ...] = (kill_sweep, kill_worker, kill_child)
+
+if __name__ == "__main__":
+    sys.exit(main())

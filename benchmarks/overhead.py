@@ -1,0 +1,187 @@
+"""What orchestration costs: `python -m benchmarks.overhead`. It measures the orchestrator alone, no model, no engine.
+
+A sweep of cells that do nothing goes through the flow as `bitfrontier sweep` runs it, on the embedded server: checks,
+keys, task runs, trial files, the report's page. Planted are what would work: making a checkpoint, serving and measuring
+(`flows.run.quantize`, `flows.run.measure`; with `--stages` that calls six stages that do nothing), the model's gates
+and the processor as device. Each size runs in processes of its own; per cell is what a cell adds, the slope between
+the smallest size and this one, so that what a run costs once is not in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SIZES = (50, 200, 500, 2000)
+ENGINES = 10
+PLANNED = 10_000
+REPEATS = 3
+MEASURES_NOTHING = "measures nothing"
+STAGES = ("start", "gates", "speed", "accuracy", "perplexity", "closeness")
+
+
+def write_plan(folder: Path, cells: int) -> Path:
+    """`cells` / 10 methods × 10 engines: SmoothQuant of many strengths, our own server with many batch sizes."""
+    from tests.conftest import write_tiny_model
+    from tests.evals.test_tasks import _root
+
+    _root(folder)
+    write_tiny_model(folder / "tiny")
+    (folder / "text.txt").write_text("a b c d e f " * 2000)
+    methods: list[dict[str, Any]] = [{"method": "none"}]
+    methods += [
+        {"method": "smoothquant", "name": f"smoothquant {n}", "parameters": {"strength": n / cells}}
+        for n in range(1, cells // ENGINES)
+    ]
+    plan = {
+        "name": "nothing", "device": "cpu", "window_tokens": 64, "models": ["tiny"], "data": "root",
+        "calibration": {"text": "text.txt", "samples": 16, "length": 256}, "methods": methods,
+        "engines": [{"engine": "transformers", "options": {"max_batch": n}} for n in range(1, ENGINES + 1)],
+        "load": [{"concurrency": 2, "requests": 4, "prompt_tokens": 4, "output_tokens": 4}],
+        "tasks": [{"task": "arc_easy", "limit": 4}],
+        "environments": {name: {"python": sys.executable} for name in ("llmcompressor", "transformers")},
+    }  # fmt: skip
+    file = folder / "plan.yaml"
+    file.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return file
+
+
+def plant(stages: bool) -> None:
+    """Nothing is quantized, served or measured. Cells end as `unsupported`: no figure of theirs is a result."""
+    import flows.run
+    import flows.sources
+    from quant.spec import Checkpoint
+
+    def quantize(job: Any, on_progress: Any, limit_seconds: float) -> Any:
+        spec = job.spec
+        return Checkpoint(job.key, job.model.name, spec, str(job.folder), 0, 16.0, None, {}, 0, "", {}, {})
+
+    def measure(blank: Any, cell: Any, checkpoint: Any, environment: Any, device: Any, work: Any, target: Any) -> Any:
+        for name in STAGES if stages else ():
+            work.step(name, lambda: None)
+        return replace(blank, status="unsupported", reason=MEASURES_NOTHING)
+
+    flows.run.quantize, flows.run.measure = quantize, measure
+    flows.sources._reference = lambda *_: {}  # type: ignore[assignment]
+
+
+def run(file: Path, stages: bool) -> dict[str, float]:
+    """The whole flow in this process: seconds, CPU-seconds of this process and of the server, peak memory."""
+    from flows.check import check
+    from flows.plan import load_plan
+
+    began = time.process_time()
+    check(load_plan(file))
+    planning = time.process_time() - began
+    from flows import embedded
+
+    with embedded.prefect_api(file.parent / "prefect.log"):
+        from flows.sweep import sweep
+
+        plant(stages)
+        if stages:
+            embedded.alone.set(False)
+        began, used = time.monotonic(), time.process_time()
+        report = Path(sweep(plan=str(file), runs=str(file.parent / "runs")))
+        seconds, cpu_seconds = time.monotonic() - began, time.process_time() - used
+    if any(MEASURES_NOTHING not in one.read_text() for one in report.parent.glob("trials/*.json")):
+        raise SystemExit(
+            f"a cell did not get as far as it should:\n{next(report.parent.glob('trials/*.json')).read_text()}"
+        )
+    server = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return {
+        "planning": planning, "seconds": seconds, "cpu_seconds": cpu_seconds,
+        "server_cpu_seconds": server.ru_utime + server.ru_stime,
+        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }  # fmt: skip
+
+
+def plan_only(file: Path) -> dict[str, float]:
+    """What `bitfrontier plan` does before it prints."""
+    from flows.check import check
+    from flows.estimate import estimate
+    from flows.plan import load_plan
+
+    began, used = time.monotonic(), time.process_time()
+    estimate(check(load_plan(file)))
+    return {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - used}
+
+
+def child(kind: str, cells: int) -> dict[str, float]:
+    """One measurement in a process and a cache of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        variables = {**os.environ, "BITFRONTIER_CACHE": f"{folder}/cache"}
+        command = [sys.executable, "-m", "benchmarks.overhead", "--child", kind, "--cells", str(cells), folder]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise SystemExit(done.stderr[-3000:])
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def start_up() -> tuple[float, float]:
+    """Wall and CPU-seconds of `bitfrontier --help`."""
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-m", "flows.cli", "--help"], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return time.monotonic() - began, used
+
+
+def shown(values: list[float], scale: float = 1.0, digits: int = 1) -> str:
+    low, high = min(values) * scale, max(values) * scale
+    return f"{statistics.median(values) * scale:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def sizes(kind: str, counts: list[int], repeats: int) -> None:
+    smallest: list[dict[str, float]] = []
+    for cells in counts:
+        found = [child(kind, cells) for _ in range(repeats)]
+        line = f"{kind}, {cells} cells: {shown([one['seconds'] for one in found])} s"
+        line += f", peak {shown([one['mib'] for one in found], digits=0)} MiB"
+        if smallest:
+            base = cells - counts[0]
+            for name in ("seconds", "cpu_seconds", "server_cpu_seconds"):
+                once = statistics.median(one[name] for one in smallest)
+                each = [(one[name] - once) / base for one in found]
+                line += f"; {name.replace('_', ' ')} a cell, ms: {shown(each, 1000)}"
+        smallest = smallest or found
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--child", choices=("plain", "stages", "plan"))
+    parser.add_argument("--cells", type=int)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("folder", type=Path, nargs="?")
+    given = parser.parse_args()
+    if given.child:
+        file = write_plan(given.folder, given.cells)
+        print(json.dumps(plan_only(file) if given.child == "plan" else run(file, given.child == "stages")))
+        return
+    print(__doc__)
+    print("median (lowest to highest)")
+    helped = [start_up() for _ in range(5)]
+    print(f"--help: {shown([a for a, _ in helped], digits=2)} s, {shown([b for _, b in helped], digits=2)} CPU-seconds")
+    planned = [child("plan", PLANNED) for _ in range(given.repeats)]
+    for name in ("seconds", "cpu_seconds"):
+        print(f"planning {PLANNED} cells: {shown([one[name] for one in planned], digits=2)} {name.replace('_', ' ')}")
+    sizes("plain", given.sizes, given.repeats)
+    sizes("stages", given.sizes[:2], given.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Which cells of a run are to be measured again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evals.trial_file import read_trial
+from flows import run
+from flows.check import check
+from flows.display import LogDisplay
+from flows.locks import alone
+from flows.plan import load_plan
+from flows.progress import RunChanged, read_sweep
+
+
+def forget_failed(folder: Path) -> tuple[Path, str | None]:
+    """Delete the trials of the run that failed, and return its plan and data root.
+
+    Raises NoRun, RunBusy, PlanError, and RunChanged where plan, program, packages or data are others than the run's:
+    then its finished cells would be measured again too.
+    """
+    about = read_sweep(folder)
+    file, data_root = Path(about["file"]), about["data_root"]
+    sweep = check(load_plan(file), data_root=data_root)
+    if file.read_text(encoding="utf-8") != about["plan"]:
+        raise RunChanged(f"{file} was changed since {folder} was made; `{about['command']}` measures what is new in it")
+    with alone(folder):
+        rows = run.prepare(sweep, run.environments_of(sweep), folder.parent, LogDisplay(lambda _: None)).rows
+        others = [row for row in rows if row.file.name not in about["trials"]]
+        if others:
+            raise RunChanged(
+                f"{len(others)} of {len(rows)} cells would be measured anew: program, packages or data changed since "
+                f"{folder} was made; `{about['command']}` does that"
+            )
+        for row in rows:
+            if row.file.exists() and read_trial(row.file).status == "failed":
+                row.file.unlink()
+    return file, data_root

@@ -1,0 +1,103 @@
+"""What a worker does with a piece of a sweep: make one checkpoint, or measure one cell, for the shared store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock
+
+from engines.environment import build, cache_folder
+from evals.record import Trial
+from flows import run
+from flows.check import REFERENCE_ENVIRONMENT, Sweep
+from flows.display import Display
+from flows.fleet import publish_failure, require_lease
+from flows.rows import Prepared, Row
+from flows.store import Store, fetch_folder
+from quant.spec import CHECKPOINT_RECORD
+from quant.told import Told
+
+
+class OtherWork(Told):
+    """What this machine would do is not what the sweep asks for."""
+
+
+def checkpoint_name(row: Row) -> str:
+    """Under which the row's checkpoint is in the store."""
+    return f"checkpoints/{row.job.key}" if row.job else ""
+
+
+def trial_name(row: Row) -> str:
+    """Under which the row's trial is in the store."""
+    return f"trials/{row.key}"
+
+
+def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
+    """The row of a piece of work, by the name of its result, with all that its run needs. Raises OtherWork."""
+    environments = {one.name: one for one in run.environments_of(sweep)}
+    build(environments[REFERENCE_ENVIRONMENT], display.say)
+    prepared = run.prepare(sweep, list(environments.values()), cache_folder() / "cells", display)
+    row = next((one for one in prepared.rows if name in (checkpoint_name(one), trial_name(one))), None)
+    if row is None:
+        raise OtherWork(
+            "this machine would measure something else than the sweep asks for: its plan, program, packages, data or "
+            "device differ; bring them to the same state"
+        )
+    cell = row.cell
+    build(
+        environments[cell.environment if name == trial_name(row) else cell.quantization.method.environment], display.say
+    )
+    (prepared.folder / "trials").mkdir(parents=True, exist_ok=True)
+    return prepared, row
+
+
+def make_checkpoint(prepared: Prepared, row: Row, store: Store, attempt: str, display: Display) -> None:
+    """Quantize, and put the checkpoint into the store, or the reason why there is none."""
+    made = run.quantize_row(prepared, row, display)
+    if isinstance(made, str):
+        publish_failure(store, checkpoint_name(row), attempt, made)
+        return
+    folder = Path(made.folder)
+    files = sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+    require_lease(store, checkpoint_name(row), attempt)
+    store.publish(checkpoint_name(row), folder, sorted(files, key=lambda one: one == CHECKPOINT_RECORD))
+
+
+def measure_cell(prepared: Prepared, row: Row, store: Store, attempt: str, display: Display) -> None:
+    """Measure, and put the trial into the store, or the reason why it failed."""
+    for other in prepared.rows:
+        if other.engine_key == row.engine_key and other.cell.quantization.scheme.unquantized and other is not row:
+            fetch_trial(prepared, other, store)
+    trial = run.finished(row) or _measure(prepared, row, store, display)
+    if trial.status != "ok":
+        row.file.unlink()
+        publish_failure(store, trial_name(row), attempt, trial.reason)
+        return
+    require_lease(store, trial_name(row), attempt)
+    store.publish(trial_name(row), prepared.folder, _files(prepared, row))
+
+
+def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Trial:
+    if row.job is None:
+        raise OtherWork(f"{row.cell.name} cannot be measured: {row.cell.unsupported}")
+    row.job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(row.job.folder.with_suffix(".lock")):
+        if not run.has_checkpoint(row):
+            fetch_folder(store, checkpoint_name(row), row.job.folder)
+    checkpoint = run.quantize_row(prepared, row, display)
+    if isinstance(checkpoint, str):
+        return run.failed_trial(prepared, row, checkpoint)
+    return run.measure_row(prepared, row, checkpoint, run.load_sweep_tasks(prepared.sweep), display)
+
+
+def _files(prepared: Prepared, row: Row) -> list[str]:
+    """The trial's own file last."""
+    beside = [*row.file.parent.glob(f"{row.file.stem}.*.npz"), *(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
+    return [str(one.relative_to(prepared.folder)) for one in [*sorted(beside), row.file]]
+
+
+def fetch_trial(prepared: Prepared, row: Row, store: Store) -> Trial | None:
+    """The row's trial, brought here from the store if it is there and not here."""
+    if run.finished(row) is None and store.has(trial_name(row)):
+        store.fetch(trial_name(row), prepared.folder)
+    return run.finished(row)

@@ -1,0 +1,138 @@
+"""A sweep over many machines: its checkpoints and cells are deployment runs, for whichever worker is free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.deployments import run_deployment
+from prefect.logging import get_run_logger
+from prefect.states import Crashed
+
+from evals.record import Trial
+from flows import run
+from flows.check import check
+from flows.display import Display, LogDisplay, cell_line
+from flows.fleet import Ended, Piece, RunState, at_work, hand_out, publish_failure
+from flows.machine import checkpoint_name, fetch_trial, find, make_checkpoint, measure_cell, trial_name
+from flows.plan import load_plan
+from flows.rows import Prepared, Row
+from flows.store import Store, open_store
+from quant.told import Told
+
+
+@flow(name="checkpoint", flow_run_name="{title}")
+def checkpoint(plan: str, data_root: str | None, store: str, name: str, title: str, attempt: str) -> None:
+    """Quantize once, for all machines of a sweep, which starts this itself."""
+    _work(plan, data_root, open_store(store), name, attempt, make_checkpoint)
+
+
+@flow(name="cell", flow_run_name="{title}")
+def cell(plan: str, data_root: str | None, store: str, name: str, title: str, attempt: str) -> None:
+    """Measure one cell of a sweep, which starts this itself."""
+    _work(plan, data_root, open_store(store), name, attempt, measure_cell)
+
+
+def _work(
+    plan: str, data_root: str | None, store: Store, name: str, attempt: str,
+    do: Callable[[Prepared, Row, Store, str, Display], None],
+) -> None:  # fmt: skip
+    display = LogDisplay(get_run_logger().info)
+    with at_work(store, name, attempt):
+        try:
+            prepared, row = find(check(load_plan(Path(plan)), data_root=data_root), name, display)
+            do(prepared, row, store, attempt, display)
+        except Told as error:  # trying again would not help
+            publish_failure(store, name, attempt, str(error))
+
+
+@dataclass(frozen=True)
+class DeploymentRuns:
+    """Workers of a Prefect work pool, reached by deployments of one kind of device."""
+
+    device: str
+
+    def submit(self, piece: Piece, attempt: str) -> str:
+        kind = "checkpoint" if piece.name.startswith("checkpoints/") else "cell"
+        given = {**piece.parameters, "name": piece.name, "title": piece.title, "attempt": attempt}
+        started = run_deployment(f"{kind}/{self.device}", parameters=given, timeout=0, as_subflow=False)
+        return str(started.id)  # type: ignore[union-attr]
+
+    def state(self, run: str) -> RunState:
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(UUID(run)).state
+        if state is None or state.is_scheduled():
+            return "waiting"
+        return Ended(str(state.message or state.name)) if state.is_final() else "running"
+
+    def give_up(self, run: str, why: str) -> None:
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(UUID(run), Crashed(message=why), force=True)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A sweep whose pieces are done by workers: what their runs are given, and where results meet."""
+
+    prepared: Prepared
+    store: Store
+    url: str
+    display: Display
+
+    def pieces(self, rows: Sequence[Row], name: Callable[[Row], str], verb: str) -> list[Piece]:
+        sweep = self.prepared.sweep
+        given = {"plan": str(sweep.file), "data_root": sweep.data_root, "store": self.url}
+        titles = {name(row): f"{verb}{row.cell.quantization.label if verb else row.cell.name}" for row in rows}
+        return [Piece(one, f"{title} · {sweep.plan.name}", given) for one, title in titles.items()]
+
+    def run(self, pieces: Sequence[Piece], stage: str) -> dict[str, str | None]:
+        """The reason why there is no result, or None, by the pieces' names."""
+        results: dict[str, str | None] = {}
+        advance = self.display.overall(stage, len(pieces))
+
+        def ended(piece: Piece, why: str | None) -> None:
+            results[piece.name] = why
+            advance(1)
+            self.display.say(f"  {piece.title}: {why.splitlines()[0][:160] if why else 'there'}")
+
+        runs = DeploymentRuns(self.prepared.sweep.device.kind)
+        hand_out(pieces, self.store, runs, ended, self.display.say)
+        return results
+
+
+def spread(prepared: Prepared, url: str, display: Display) -> None:
+    """Have every cell of a sweep measured on workers, baselines first, and bring the trials here."""
+    one = Spread(prepared, open_store(url), url, display)
+    for row in prepared.rows:
+        if row.job is None:
+            run.unsupported_trial(prepared, row)
+    left = [row for row in prepared.rows if row.job and fetch_trial(prepared, row, one.store) is None]
+    unmade = one.run(one.pieces(left, checkpoint_name, "quantize "), "quantize")
+    broken: dict[tuple[str, int], str] = {}
+    for unquantized in (True, False):
+        rows = [row for row in left if row.cell.quantization.scheme.unquantized == unquantized]
+        _conclude(one, rows, unmade, broken)
+
+
+def _conclude(
+    one: Spread, rows: Sequence[Row], unmade: dict[str, str | None], broken: dict[tuple[str, int], str]
+) -> None:
+    reasons = {row.key: unmade[checkpoint_name(row)] or broken.get(row.engine_key) for row in rows}
+    good = [row for row in rows if reasons[row.key] is None]
+    found = one.run(one.pieces(good, trial_name, ""), "measure")
+    for number, row in enumerate(rows, 1):
+        reason = reasons[row.key] or found.get(trial_name(row))
+        trial = _trial(one, row, reason)
+        if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
+            broken[row.engine_key] = f"the baseline failed in this engine, so nothing can be compared: {trial.reason}"
+        one.display.say(cell_line(trial, number, len(rows)))
+
+
+def _trial(one: Spread, row: Row, reason: str | None) -> Trial:
+    if reason is None and (trial := fetch_trial(one.prepared, row, one.store)) is not None:
+        return trial
+    return run.failed_trial(one.prepared, row, reason or "its result is not in the store any more")
