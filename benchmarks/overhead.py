@@ -92,7 +92,7 @@ def run(file: Path, stages: bool) -> dict[str, float]:
 
         plant(stages)
         if stages:
-            embedded.alone.set(False)
+            embedded.unwatched.set(False)
         began, used = time.monotonic(), time.process_time()
         report = Path(sweep(plan=str(file), runs=str(file.parent / "runs")))
         seconds, cpu_seconds = time.monotonic() - began, time.process_time() - used

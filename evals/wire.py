@@ -137,6 +137,7 @@ def _openai_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
         timings = payload.get("timings") or {}
         so_far, cached = timings.get("predicted_n"), timings.get("cache_n")
     text = choices[0].get("text") or ""
+    # as Piece(...) does it, in half the time: this is done for each token
     return tuple.__new__(Piece, (text, so_far, counted, prompt_tokens, False, False, None, None, cached))
 
 

@@ -13,10 +13,18 @@ from flows.plan import load_plan
 from flows.progress import RunChanged, read_sweep
 
 
-def forget_failed(folder: Path) -> tuple[Path, str | None]:
-    """Delete the trials of the run that failed, and return its plan and data root.
+def drop_failed(folder: Path) -> None:
+    """Delete the trials of the run that failed. Raises RunBusy."""
+    with alone(folder):
+        for file in sorted((folder / "trials").glob("*.json")):
+            if read_trial(file).status == "failed":
+                file.unlink()
 
-    Raises NoRun, RunBusy, PlanError, and RunChanged where plan, program, packages or data are others than the run's:
+
+def check_unchanged(folder: Path) -> tuple[Path, str | None]:
+    """The plan and data root of a run that would go on as it began.
+
+    Raises NoRun, PlanError, and RunChanged where plan, program, packages or data are others than the run's:
     then its finished cells would be measured again too.
     """
     about = read_sweep(folder)
@@ -24,15 +32,11 @@ def forget_failed(folder: Path) -> tuple[Path, str | None]:
     sweep = check(load_plan(file), data_root=data_root)
     if file.read_text(encoding="utf-8") != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{about['command']}` measures what is new in it")
-    with alone(folder):
-        rows = run.prepare(sweep, run.environments_of(sweep), folder.parent, LogDisplay(lambda _: None)).rows
-        others = [row for row in rows if row.file.name not in about["trials"]]
-        if others:
-            raise RunChanged(
-                f"{len(others)} of {len(rows)} cells would be measured anew: program, packages or data changed since "
-                f"{folder} was made; `{about['command']}` does that"
-            )
-        for row in rows:
-            if row.file.exists() and read_trial(row.file).status == "failed":
-                row.file.unlink()
+    rows = run.prepare(sweep, run.environments_of(sweep), folder.parent, LogDisplay(lambda _: None)).rows
+    others = [row for row in rows if row.file.name not in about["trials"]]
+    if others:
+        raise RunChanged(
+            f"{len(others)} of {len(rows)} cells would be measured anew: program, packages or data changed since "
+            f"{folder} was made; `{about['command']}` does that"
+        )
     return file, data_root

@@ -18,7 +18,7 @@ from prefect.artifacts import (
 )
 
 from flows.display import Advance
-from flows.embedded import alone
+from flows.embedded import unwatched
 from quant.spec import Checkpoint
 from reports.console import as_data
 from reports.html import read_results
@@ -33,7 +33,7 @@ def key(*parts: str) -> str:
 
 def progress(name: str, what: str, total: int) -> Advance:
     """A bar of `total` in Prefect, moved at most once a second; nothing where nobody can see it."""
-    if alone.get() or not total:
+    if unwatched.get() or not total:
         return lambda amount: None
     bar = cast(UUID, create_progress_artifact(0.0, key(name, what), f"{what} of {name}"))
     done, shown_at = 0.0, time.monotonic()
@@ -50,7 +50,7 @@ def progress(name: str, what: str, total: int) -> Advance:
 
 def publish(folder: Path) -> None:
     """Of the run in `folder`: its table, its figures and its answer, with the report's address."""
-    if alone.get():
+    if unwatched.get():
         return
     data = as_data(read_results(folder))
     name, report = data["sweep"]["name"], (folder / "report.html").resolve()
@@ -91,7 +91,7 @@ def _interval(one: dict[str, float] | None, scale: float = 1.0) -> str:
 
 def describe(checkpoint: Checkpoint) -> None:
     """A checkpoint that was made by itself."""
-    if alone.get():
+    if unwatched.get():
         return
     lines = [
         f"# {checkpoint.spec.method} {checkpoint.spec.scheme.label} of {checkpoint.model}",

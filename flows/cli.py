@@ -108,13 +108,16 @@ def sweep(
 
 
 def _sweep(file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool) -> None:
+    from flows.again import drop_failed
     from flows.check import check
     from flows.embedded import PrefectLost
     from flows.plan import load_plan
 
     checked = check(load_plan(file), data_root=data_root)
+    if retry_failed:
+        drop_failed(runs / checked.plan.name)
     try:
-        report = _already_done(checked, runs, retry_failed) or _run(checked, file, data_root, runs, as_json=as_json)
+        report = _already_done(checked, runs) or _run(checked, file, data_root, runs, as_json=as_json)
     except KeyboardInterrupt:
         errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
         raise typer.Exit(130) from None
@@ -144,7 +147,7 @@ def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json:
     """Conclude what is complete: tasks run without Prefect's server too. Then leave at once, since Prefect's client
     would wait for the server with each event that is still to be told.
     """
-    code, report = 1, _already_done(checked, runs, retry_failed=False)
+    code, report = 1, _already_done(checked, runs)
     if report is None:
         errors.print(f"error: {error}; what is finished is kept. Run the same command again to go on.", highlight=False)
     else:
@@ -158,7 +161,7 @@ def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json:
     os._exit(code)
 
 
-def _already_done(checked: Any, runs: Path, retry_failed: bool) -> Path | None:
+def _already_done(checked: Any, runs: Path) -> Path | None:
     """The report of a sweep that is complete, written again if trials are newer; None if there is work to do."""
     from engines.environment import is_built
     from flows import run
@@ -174,11 +177,6 @@ def _already_done(checked: Any, runs: Path, retry_failed: bool) -> Path | None:
     with alone(prepared.folder):
         describe(prepared)
     trials = [(row, run.finished(row)) for row in prepared.rows]
-    if retry_failed:
-        for row, trial in trials:
-            if trial is not None and trial.status == "failed":
-                row.file.unlink()
-        trials = [(row, run.finished(row)) for row in prepared.rows]
     if any(trial is None for _, trial in trials):
         return None
     report = prepared.folder / "report.html"
@@ -241,12 +239,12 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Measure a run's failed cells again, and nothing else."""
-    from flows.again import forget_failed
+    from flows.again import check_unchanged
 
     if not failed:
         errors.print("error: say what to measure again: --failed", highlight=False)
         raise typer.Exit(2)
-    file, data_root = forget_failed(folder)
+    file, data_root = check_unchanged(folder)
     _sweep(file, data_root, folder.parent, retry_failed=True, as_json=as_json)
 
 

@@ -21,7 +21,7 @@ from engines.process import Child, ProcessFailed, running
 from engines.server import HOST, free_port
 
 READY_SECONDS = 180.0
-alone: ContextVar[bool] = ContextVar("alone", default=False)  # the server is ours, and nobody looks at it
+unwatched: ContextVar[bool] = ContextVar("unwatched", default=False)  # the server is ours, and nobody looks at it
 
 
 class PrefectLost(Exception):
@@ -73,11 +73,11 @@ def prefect_api(log: Path) -> Iterator[None]:
             PREFECT_LOGGING_TO_API_ENABLED: False,  # nobody can read it there once the sweep has ended
         }
         with temporary_settings(updates=settings), _while_it_answers(url):
-            token = alone.set(True)
+            token = unwatched.set(True)
             try:
                 yield
             finally:
-                alone.reset(token)
+                unwatched.reset(token)
 
 
 @contextlib.contextmanager

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.device import machine_slots
 from engines.environment import cache_folder, known_environments, resolve
-from flows.locks import RunBusy, is_held
+from flows.locks import RunBusy, is_held, slot_lock
 from quant.spec import digest, write_json
 
 KINDS = ("checkpoints", "environments", "answers", "models", "data")
@@ -43,8 +44,10 @@ def known_runs() -> list[Path]:
 def unneeded(runs: Sequence[Path]) -> list[Unneeded]:
     """What no run of `runs` needs, largest first; environments of the present pins stay for the next one.
 
-    Raises RunBusy where a run is being swept: it may need more yet.
+    Raises RunBusy where a run is being swept, or a device worked on: they may need more yet.
     """
+    if busy := [name for name in machine_slots() if is_held(slot_lock(name))]:
+        raise RunBusy(f"{', '.join(busy)}: somebody measures or quantizes there; free the cache when they have ended")
     for run in runs:
         if is_held(run / "sweep.lock"):
             raise RunBusy(f"{run} is being swept; free the cache when it has ended")

@@ -9,9 +9,11 @@ from filelock import FileLock
 from engines.environment import build, cache_folder
 from evals.record import Trial
 from flows import run
+from flows.about import describe
 from flows.check import REFERENCE_ENVIRONMENT, Sweep
 from flows.display import Display
 from flows.fleet import publish_failure, require_lease
+from flows.garbage import register
 from flows.rows import Prepared, Row
 from flows.store import Store, fetch_folder
 from quant.spec import CHECKPOINT_RECORD
@@ -47,7 +49,8 @@ def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
     build(
         environments[cell.environment if name == trial_name(row) else cell.quantization.method.environment], display.say
     )
-    (prepared.folder / "trials").mkdir(parents=True, exist_ok=True)
+    describe(prepared)
+    register(prepared.folder)  # so that `bitfrontier gc` keeps what this worker has
     return prepared, row
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from engines.spec import TimeLimits
+from engines.spec import LIMITS, TimeLimits
 from flows.part import Part, Positive
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -50,9 +50,9 @@ class TimeLimitsPlan(Part):
     """
 
     quantize_seconds: Seconds = 86_400.0
-    ready_seconds: Seconds | None = None
-    request_seconds: Seconds = 600.0
-    scoring_seconds: Seconds = 3600.0
+    ready_seconds: Seconds | None = LIMITS.ready_seconds
+    request_seconds: Seconds = LIMITS.request_seconds
+    scoring_seconds: Seconds = LIMITS.scoring_seconds
 
     @property
     def of_server(self) -> TimeLimits:

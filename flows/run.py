@@ -6,7 +6,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -162,7 +162,7 @@ def _slug(cell: Cell) -> str:
 
 def finished(row: Row) -> Trial | None:
     """The row's trial if it was finished before, whatever its status."""
-    return replace(read_trial(row.file), engine_label=row.cell.choice.label) if row.file.exists() else None
+    return read_trial(row.file) if row.file.exists() else None
 
 
 def save_trial(row: Row, trial: Trial) -> Trial:
@@ -220,13 +220,18 @@ def quantize_row(prepared: Prepared, row: Row, display: Display) -> Checkpoint |
     if (done := finished_checkpoint(row.job)) is not None:
         return done
     try:
-        with undisturbed(prepared.sweep):
-            return quantize(row.job, progress_on(display), prepared.sweep.plan.time_limits.quantize_seconds)
+        return quantize_job(row.job, prepared.sweep.plan, display)
     except Exception as error:  # whatever a method does, its cells become rows and the sweep goes on
         return f"quantization failed: {type(error).__name__}: {error}"
 
 
-def progress_on(display: Display) -> OnProgress:
+def quantize_job(job: Job, plan: Plan, display: Display) -> Checkpoint:
+    """Quantizing loads the whole machine: nothing is measured on it meanwhile, if the plan does not allow it."""
+    with nullcontext() if plan.quantize_while_measuring else slots(machine_slots()):
+        return quantize(job, _progress_on(display), plan.time_limits.quantize_seconds)
+
+
+def _progress_on(display: Display) -> OnProgress:
     """What a worker reports, as bars of the display."""
     seen: dict[str, tuple[Any, float]] = {}
 
@@ -253,11 +258,6 @@ def jobs_of(
     return [
         make_job(model, one, by_name[one.method.environment], text=text, base=base, threads=threads) for one in wanted
     ]
-
-
-def undisturbed(sweep: Sweep) -> AbstractContextManager[None]:
-    """Quantizing loads the whole machine: nothing is measured on it meanwhile, if the plan does not allow it."""
-    return nullcontext() if sweep.plan.quantize_while_measuring else slots(machine_slots())
 
 
 def _prompt_files(sweep: Sweep) -> list[str]:

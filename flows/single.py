@@ -8,17 +8,17 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-import flows.quantize
 from engines.environment import Environment, EnvironmentFailed, resolve
 from flows import artifacts, forms, run
 from flows.cells import Quantization
 from flows.check import REFERENCE_ENVIRONMENT, check_quantizations
 from flows.display import Display
 from flows.forms import Conditions
-from flows.plan import CalibrationPlan, EnginePlan, MethodPlan, PlanFile, TaskPlan, load_plan
+from flows.plan import CalibrationPlan, EnginePlan, MethodPlan, Plan, PlanFile, TaskPlan, load_plan
 from flows.plan_load import LoadPlan
+from flows.progress import read_sweep
 from flows.quantize import Job
-from flows.sources import ModelFacts, SourceError
+from flows.sources import ModelFacts
 from flows.sweep import build_all, run_plan, shown
 from flows.sweep import report as report_task
 from flows.watch import unseen, watched
@@ -34,9 +34,9 @@ def prepare(
 
 
 @task(task_run_name="quantize {name}", cache_policy=NO_CACHE, persist_result=False)
-def make(name: str, job: Job, display: Display) -> Checkpoint:
+def make(name: str, job: Job, plan: Plan, display: Display) -> Checkpoint:
     with watched(job.log):
-        return flows.quantize.quantize(job, run.progress_on(display))
+        return run.quantize_job(job, plan, display)
 
 
 def _quantize_name() -> str:
@@ -74,7 +74,7 @@ def quantize(
         raise EnvironmentFailed("\n".join(missing.values()))
     folders = []
     for job in prepare(facts.name, unseen(parsed), unseen(facts), unseen(wanted), environments, unseen(display)):
-        made = make(f"{job.quantization.label} · {facts.name}", unseen(job), unseen(display))
+        made = make(f"{job.quantization.label} · {facts.name}", unseen(job), unseen(parsed.plan), unseen(display))
         artifacts.describe(made)
         folders.append(made.folder)
     return folders
@@ -127,6 +127,5 @@ def report(folder: str) -> str:
     Returns:
         The path of report.html.
     """
-    if not (Path(folder) / "sweep.json").exists():
-        raise SourceError(f"{folder} has no sweep.json", "give a run's folder, such as runs/quickstart")
+    read_sweep(Path(folder))
     return str(report_task(Path(folder)))

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.utilities.annotations import quote
 
-from flows.embedded import alone
+from flows.embedded import unwatched
 from flows.follow import following
 from flows.steps import Step, plainly
 
@@ -37,7 +37,7 @@ def watched(*logs: Path) -> Iterator[Step]:
 
     While something is timed no line is passed on.
     """
-    if alone.get():
+    if unwatched.get():
         yield plainly
         return
     quiet = threading.Event()

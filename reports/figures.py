@@ -30,6 +30,7 @@ STYLE: Any = {
     "font.size": 9,
     "axes.grid": True,
     "grid.alpha": 0.3,
+    "text.parse_math": False,  # names of methods and files may hold dollar signs
 }
 
 
@@ -123,9 +124,9 @@ def draw(cells: Sequence[CellMetrics], plot: Plot, failing: frozenset[str]) -> F
         if failing:
             axes.plot([], [], "x", color="#888888", label="fails a limit")
         figure.legend(loc="outside right upper", frameon=False)
-        axes.set_xlabel(_no_formula(plot.x.full_label))
-        axes.set_ylabel(_no_formula(plot.y.full_label))
-        axes.set_title(_no_formula(plot.title))
+        axes.set_xlabel(plot.x.full_label)
+        axes.set_ylabel(plot.y.full_label)
+        axes.set_title(plot.title)
         axes.margins(0.12)
     return figure
 
@@ -159,13 +160,7 @@ def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, mark: Mark) -> None:
 
 
 def _plain(text: str) -> str:
-    """Short, and no formula."""
-    return _no_formula(textwrap.shorten(text, 36, placeholder="…"))
-
-
-def _no_formula(text: str) -> str:
-    """Without bare dollar signs, a pair of which would start one: names of methods and files may hold them."""
-    return text.replace("$", r"\$")
+    return textwrap.shorten(text, 36, placeholder="…")
 
 
 def _error(one: Estimate) -> list[list[float]] | None:

@@ -8,7 +8,7 @@ import pytest
 
 import flows.run
 from evals.trial_file import read_trial
-from flows.again import forget_failed
+from flows.again import check_unchanged, drop_failed
 from flows.progress import RunChanged, cell_states
 from tests.flows.fake_sweep import install, write_plan
 
@@ -26,15 +26,16 @@ def run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {one: one.stat().st_mtime_ns for one in (run / "trials").glob("*.json") if read_trial(one).status == "ok"}
     assert {one.state for one in cell_states(run)} == {"ok", "failed"}
-    assert forget_failed(run) == (run.parent.parent / "plan.yaml", None)
+    drop_failed(run)
+    assert check_unchanged(run) == (run.parent.parent / "plan.yaml", None)
     assert [one.state for one in cell_states(run)] == ["ok", "to do"]
     assert {one: one.stat().st_mtime_ns for one in (run / "trials").glob("*.json")} == before
     monkeypatch.setattr(flows.run, "_measuring_code", lambda: ["another instrument"])
     with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured anew.*`bitfrontier sweep .*plan.yaml` does"):
-        forget_failed(run)
+        check_unchanged(run)
     plan = run.parent.parent / "plan.yaml"
     plan.write_text(plan.read_text() + "seed: 1\n")
     with pytest.raises(
         RunChanged, match=r"plan.yaml was changed since .*; `bitfrontier sweep .*` measures what is new"
     ):
-        forget_failed(run)
+        check_unchanged(run)

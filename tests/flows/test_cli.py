@@ -112,6 +112,7 @@ def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BITFRONTIER_LOCKS", str(tmp_path / "locks"))
     old = tmp_path / "cache" / "checkpoints" / "old"
     old.mkdir(parents=True)
     assert json.loads(_bitfrontier("gc", "--json").stdout)["unneeded"][0]["path"] == str(old)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -134,7 +135,9 @@ def test_who_works_beats(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.write(f"leases/{WORK.name}", {"attempt": "a", "run": ""})
     beats: list[Any] = []
     with at_work(store, WORK.name, "a"):
+        deadline = time.monotonic() + 30
         while len(set(map(json.dumps, beats))) < 3:
+            assert time.monotonic() < deadline
             beats.append(store.read(f"beats/{WORK.name}.a"))
     with pytest.raises(LeaseLost, match="nothing was heard of this one"), at_work(store, WORK.name, "b"):
         pass

@@ -6,7 +6,7 @@ import pytest
 
 from engines.environment import known_environments, resolve
 from flows.garbage import free, known_runs, register, unneeded
-from flows.locks import RunBusy, alone
+from flows.locks import RunBusy, alone, slots
 from quant.spec import write_json
 
 
@@ -14,6 +14,7 @@ from quant.spec import write_json
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
     monkeypatch.setenv("BITFRONTIER_CACHE", str(folder))
+    monkeypatch.setenv("BITFRONTIER_LOCKS", str(tmp_path / "locks"))
     for name in ("checkpoints/old", "checkpoints/new", "checkpoints/half.partial", "environments/gguf-0000"):
         (folder / name).mkdir(parents=True)
         (folder / name / "file").write_bytes(b"x" * 10_000)
@@ -60,3 +61,8 @@ def test_nothing_is_freed_under_a_sweep(cache: Path, tmp_path: Path) -> None:
     run = _run(tmp_path / "runs" / "a", [])
     with alone(run), pytest.raises(RunBusy, match=r"runs/a is being swept; free the cache when it has ended"):
         unneeded([run])
+
+
+def test_nothing_is_freed_while_a_device_is_worked_on(cache: Path) -> None:
+    with slots(["cpu"]), pytest.raises(RunBusy, match=r"cpu: somebody measures or quantizes there; free the cache"):
+        unneeded([])

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from evals.trial_file import read_trial
-from flows.embedded import alone
+from flows.embedded import unwatched
 from flows.plan import PlanError
-from flows.sources import SourceError
+from flows.progress import NoRun
 from quant.spec import CHECKPOINT_RECORD
 from tests.flows.fake_sweep import install, write_plan
 
@@ -84,14 +84,14 @@ def test_one_cell_is_measured_shown_and_reported_again(here: Path) -> None:
     assert {"measure none float16 · fake · arc_easy", "start", "gates", "speed", "accuracy", "report"} <= set(names)
 
     page.unlink()
-    token = alone.set(True)
+    token = unwatched.set(True)
     try:
         assert Path(report(folder=str(page.parent))) == page
     finally:
-        alone.reset(token)
+        unwatched.reset(token)
     assert page.exists()
     assert _artifacts(page.parent.name)["report"].id == shown["report"].id  # nothing is shown where nobody looks
-    with pytest.raises(SourceError, match=r"has no sweep\.json"):
+    with pytest.raises(NoRun, match=r"has no sweep\.json"):
         report(folder=str(here))
 
 
@@ -136,11 +136,11 @@ def test_a_plan_is_filled_in_as_a_form(here: Path) -> None:
 
     plan = yaml.safe_load(write_plan(here, ["none"]).read_text())
     plan |= {"models": [str(here / "tiny")], "data": str(here / "root"), "name": "a-form"}
-    token = alone.set(True)
+    token = unwatched.set(True)
     try:
         page = Path(sweep(plan=plan, runs=str(here / "runs")))
     finally:
-        alone.reset(token)
+        unwatched.reset(token)
     assert yaml.safe_load((page.parent / "plan.yaml").read_text()) == plan
     assert _artifacts("a-form") == {}
 
