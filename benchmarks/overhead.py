@@ -122,8 +122,9 @@ def plan_only(file: Path) -> dict[str, float]:
 def child(kind: str, cells: int) -> dict[str, float]:
     """One measurement in a process and a cache of its own."""
     with tempfile.TemporaryDirectory() as folder:
+        file = write_plan(Path(folder), cells)  # here, since what it takes is none of the orchestrator's
         variables = {**os.environ, "BITFRONTIER_CACHE": f"{folder}/cache"}
-        command = [sys.executable, "-m", "benchmarks.overhead", "--child", kind, "--cells", str(cells), folder]
+        command = [sys.executable, "-m", "benchmarks.overhead", "--child", kind, str(file)]
         done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr[-3000:])
@@ -163,14 +164,12 @@ def sizes(kind: str, counts: list[int], repeats: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", choices=("plain", "stages", "plan"))
-    parser.add_argument("--cells", type=int)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--repeats", type=int, default=REPEATS)
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("file", type=Path, nargs="?")
     given = parser.parse_args()
     if given.child:
-        file = write_plan(given.folder, given.cells)
-        print(json.dumps(plan_only(file) if given.child == "plan" else run(file, given.child == "stages")))
+        print(json.dumps(plan_only(given.file) if given.child == "plan" else run(given.file, given.child == "stages")))
         return
     print(__doc__)
     print("median (lowest to highest)")

@@ -21,7 +21,7 @@ from quant.registry import Method, MethodError, Parameter
 from quant.spec import Scheme
 
 ENTRY_POINT_GROUP = "bitfrontier.engines"
-Unsupported = Callable[[Scheme, str, Device], str | None]
+Unsupported = Callable[[Scheme, str, Device, Mapping[str, Any]], str | None]
 Refused = Callable[[Mapping[str, Any], Device], str | None]
 Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
 Prepare = Callable[[str, Serving, Dialect], Mapping[str, str | int | float]]
@@ -32,10 +32,11 @@ ReadFacts = Callable[[str], Mapping[str, str | int | float]]
 class Engine:
     """A registered engine.
 
-    `unsupported(scheme, format, device)` gives the reason why a pair cannot work, or None; `refused(options, device)`
-    why its options cannot, or would have no effect. `probe(url, headers, dialect)` asks a server that is attached to
-    what it can do (the dialect, and the same in words); an engine without environments starts none.
-    `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about it.
+    `unsupported(scheme, format, device, options)` gives the reason why a pair cannot work, or None;
+    `refused(options, device)` why its options cannot, or would have no effect. `probe(url, headers, dialect)` asks
+    a server that is attached to what it can do (the dialect, and the same in words); an engine without environments
+    starts none. `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about
+    it.
     """
 
     name: str
@@ -129,7 +130,8 @@ def reads(one: Engine, scheme: Scheme, format: str) -> bool:
     """Whether the engine loads this on any of its devices; what is attached to may run anywhere."""
     kinds = list(one.environments) or ["cpu"]
     devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset({"avx512f"}), 0) for kind in kinds]
-    return any(one.unsupported(scheme, format, device) is None for device in devices)
+    given = {option.name: option.default for option in one.options}
+    return any(one.unsupported(scheme, format, device, given) is None for device in devices)
 
 
 def readers(method: Method) -> list[str]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.spec import Scheme
+
 PromptLogprobs = Literal[
     "score", "prompt_logprobs", "logprob_start_len", "echo", "prefill", "forcing", "context_logits", "none"
 ]
@@ -94,10 +96,13 @@ class Device:
         return len(self.slots)
 
 
+UNQUANTIZED = Scheme("float16")
+
+
 @dataclass(frozen=True)
 class Serving:
-    """What is the same for every engine: which checkpoint, on what it runs, and where it listens, which is chosen when
-    it is started.
+    """What is the same for every engine: which checkpoint (with which numbers in it), on what it runs, and where it
+    listens, which is chosen when it is started.
     """
 
     checkpoint: Path
@@ -106,6 +111,7 @@ class Serving:
     max_model_len: int
     port: int = 0
     api_key: str = ""
+    scheme: Scheme = UNQUANTIZED
 
     def dtype(self, asked: str) -> str:
         """The type to compute in: "auto" is float32 on a CPU, where bf16 and fp16 are mostly emulated."""

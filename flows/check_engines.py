@@ -176,4 +176,4 @@ def unsupported(one: Quantization, choice: EngineChoice, device: Device) -> str 
         return None
     if not choice.environment:
         return f"{choice.engine.name} has no environment for the device kind '{device.kind}'"
-    return choice.missing or choice.engine.unsupported(one.scheme, one.format, device)
+    return choice.missing or choice.engine.unsupported(one.scheme, one.format, device, choice.options)

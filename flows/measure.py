@@ -46,7 +46,7 @@ from evals.tokenizer import load_tokenizer
 from evals.trace import TraceRequest
 from evals.wire import prompt_vocabulary
 from evals.workload import Prompts
-from flows.cells import Cell, EngineChoice
+from flows.cells import Cell
 from flows.quantize import check_whole
 from flows.score import Scoring, Target, repeat_closeness, score_cell
 from flows.sources import Model
@@ -126,7 +126,7 @@ def _measure(
 ) -> Trial:  # fmt: skip
     work.stage("start", 1)
     with contextlib.ExitStack() as life:
-        reach = _reach(cell.choice, environment, folder, device, work, target.log)
+        reach = _reach(cell, environment, folder, device, work, target.log)
         endpoint, child = work.step("start", lambda: life.enter_context(reach))
         gates = work.step("gates", lambda: _gates(endpoint, cell, target.model, work))
         began = time.monotonic()
@@ -142,7 +142,7 @@ def _measure(
     repeated: tuple[Closeness, ...] = ()
     if cell.quantization.scheme.unquantized and any(one.repeat for one in work.scoring.closeness):
         repeated = work.step(
-            "closeness again", lambda: _closeness_again(cell.choice, environment, folder, device, work, target)
+            "closeness again", lambda: _closeness_again(cell, environment, folder, device, work, target)
         )
     return replace(
         blank,
@@ -182,24 +182,25 @@ def repeat_log(log: Path) -> Path:
 
 
 def _closeness_again(
-    choice: EngineChoice, environment: Environment | None, folder: Path, device: Device, work: Work, target: Target
+    cell: Cell, environment: Environment | None, folder: Path, device: Device, work: Work, target: Target
 ) -> tuple[Closeness, ...]:
     """The baseline's own noise: the same prompts in another run of its server."""
-    with _reach(choice, environment, folder, device, work, repeat_log(target.log)) as (again, _):
+    with _reach(cell, environment, folder, device, work, repeat_log(target.log)) as (again, _):
         return repeat_closeness(again, folder, work.scoring, target, work.stage)
 
 
 @contextlib.contextmanager
 def _reach(
-    choice: EngineChoice, environment: Environment | None, folder: Path, device: Device, work: Work, log: Path
+    cell: Cell, environment: Environment | None, folder: Path, device: Device, work: Work, log: Path
 ) -> Iterator[tuple[Endpoint, Child | None]]:
     """The cell's server: started here and stopped in the end, or one that runs already."""
+    choice, scheme = cell.choice, cell.quantization.scheme
     if choice.attached:
         yield replace(attach(choice.engine, choice.attached, folder, log), limits=work.time_limits), None
         return
     if environment is None:
         raise ProcessFailed(f"{choice.engine.name} has no environment on this device")
-    wanted = Serving(folder, device, work.threads, work.max_model_len)
+    wanted = Serving(folder, device, work.threads, work.max_model_len, scheme=scheme)
     with serve(choice.engine, environment, wanted, choice.options, log=log, limits=work.time_limits) as started:
         yield started
 

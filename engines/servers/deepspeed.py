@@ -11,7 +11,7 @@ from engines.spec import Device, Launch, Serving
 from quant.spec import Scheme
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """DeepSpeed-Inference wraps the module that Transformers loads; only unquantized ones make sense in it."""
     if format == "safetensors":
         return None

@@ -17,7 +17,7 @@ KV = re.compile(r"llama_kv_cache: size =\s+([\d.]+) MiB \(\s*(\d+) cells,\s+\d+ 
 MIB = 1024**2
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """llama.cpp loads GGUF alone."""
     return None if format == "gguf" else f"llama_cpp loads GGUF, not {format} (the method gguf makes it)"
 

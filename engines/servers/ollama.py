@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 600.0
 PART_BYTES = 1 << 24
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """Ollama runs llama.cpp's GGUF files."""
     return None if format == "gguf" else f"ollama loads GGUF, not {format} (the method gguf makes it)"
 

@@ -19,7 +19,7 @@ TEXT = "The capital of France is"
 TIMEOUT_SECONDS = 120.0
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """What it loads is known to whoever started it."""
     return None
 

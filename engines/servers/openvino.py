@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from engines.registry import engine
 from engines.servers.transformers import THIN, read_facts
@@ -11,7 +12,7 @@ from engines.spec import Device, Launch, Serving
 from quant.spec import Range, Scheme
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """OpenVINO GenAI loads OpenVINO's own format alone."""
     return None if format == "openvino" else f"openvino loads its own format, not {format} (the method openvino)"
 

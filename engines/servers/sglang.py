@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from engines.parallel import Ways, refused
 from engines.registry import engine
@@ -23,7 +24,7 @@ CPU_ARGUMENTS = (
 RESERVED_TOKENS = 7  # SGLang refuses prompts that leave fewer of the context free
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """SGLang 0.5.23: the kernels of its quantized layers are in sgl_kernel, which the CPU environment does not have."""
     if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "modelopt"):
         return f"sglang does not load the format {format} here"

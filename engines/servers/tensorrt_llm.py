@@ -5,6 +5,7 @@ Sources: its docs/source/commands/trtllm-serve, tensorrt_llm/serve/openai_protoc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ TIMEOUT_SECONDS = 60.0
 MODELOPT = ("fp8", "NVFP4", "int4")  # W4A16_AWQ and W4A8_AWQ are int4
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """Its PyTorch backend (1.x): unquantized, FP8 with per-token scales, ModelOpt's own; INT8 it would take for FP8."""
     if format not in ("safetensors", "compressed-tensors", "modelopt"):
         return f"tensorrt_llm does not load the format {format} here"

@@ -22,7 +22,7 @@ Quantize = Literal[
 ]  # fmt: skip
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """What its launcher recognises by the checkpoint's own configuration (its docs/source/conceptual/quantization)."""
     if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "bitsandbytes"):
         return f"tgi does not load the format {format} here"

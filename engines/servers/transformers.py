@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from engines.registry import engine
 from engines.spec import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
@@ -20,7 +21,7 @@ FACTS_PREFIX = "bitfrontier-facts "
 FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes", "torchao", "gptq", "awq")
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """Transformers reads all that compressed-tensors writes, and with GPTQModel gptq and awq; an FP8 KV cache is
     emulated and saves no memory. ModelOpt's codes it would take for weights.
     """

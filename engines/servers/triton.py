@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from engines.registry import engine
 from engines.server import free_port
@@ -17,11 +18,11 @@ from quant.spec import Scheme
 VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """Its Python backend runs Transformers, so it reads what Transformers reads without further packages."""
     if format in ("bitsandbytes", "torchao", "gptq", "awq"):
         return f"triton (Python backend) has no reader of the format {format} in its environment"
-    reason = transformers_unsupported(scheme, format, device)
+    reason = transformers_unsupported(scheme, format, device, options)
     return reason and reason.replace("transformers", "triton (Python backend)", 1)
 
 

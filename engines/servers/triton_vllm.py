@@ -26,9 +26,9 @@ parameters { key: "REPORT_CUSTOM_METRICS" value: { string_value: "true" } }
 """
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """What vLLM reads."""
-    reason = vllm_unsupported(scheme, format, device)
+    reason = vllm_unsupported(scheme, format, device, options)
     return reason and reason.replace("vllm", "triton_vllm", 1)
 
 

@@ -24,7 +24,7 @@ CPU_KV_GIB = 1
 TOP_TOKENS = 128
 
 
-def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """What vLLM 0.32 has no kernel for; most such pairs start, say they are healthy, and die at the first request."""
     if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "modelopt"):
         return f"vllm does not load the format {format} here"
@@ -40,6 +40,8 @@ def unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
             return "vllm on CPU has no kernel for W8A16"
         if "avx512f" not in device.features:
             return f"vllm on CPU needs AVX-512 for W{bits}A16 (its kernel cpu_gemm_wna16 is not in the AVX2 build)"
+        if options["dtype"] == "float32":
+            return f"vllm on CPU has no float32 kernel for W{bits}A16; leave `dtype` out, or choose bfloat16 or float16"
     if scheme.weights.startswith(("NVFP4", "MXFP4")):
         return f"vllm on CPU has no kernel for {scheme.weights}"
     if scheme.weights == "fp8" and scheme.static_activations:
@@ -103,10 +105,12 @@ def vllm(
 ) -> Launch:
     """vLLM's own server, prefix cache off so that repeats are honest; which kernel ran is read from its log."""
     on_cpu = serving.device.kind == "cpu"
+    # weights of four bits have no float32 kernel on CPUs (`unsupported`): "auto" is the checkpoint's own type there
+    small = serving.scheme.weights.startswith("int") and serving.scheme.activations != "int8"
     command = (
         "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint),
         "--served-model-name", "served", "--host", "127.0.0.1", "--port", str(serving.port),
-        "--dtype", serving.dtype(dtype), "--max-model-len", str(serving.max_model_len),
+        "--dtype", dtype if small else serving.dtype(dtype), "--max-model-len", str(serving.max_model_len),
         "--max-num-seqs", str(max_num_seqs), "--max-logprobs", str(TOP_TOKENS),
         "--kv-cache-dtype", kv_cache_dtype, "--disable-uvicorn-access-log",
         "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,10 @@ def one(request: pytest.FixtureRequest) -> Engine:
     return engines_by_name()[request.param]
 
 
+def _defaults(one: Engine) -> dict[str, Any]:
+    return {option.name: option.default for option in one.options}
+
+
 def test_its_environments_exist(one: Engine) -> None:
     assert set(one.environments.values()) <= {*known_environments(), *PROGRAMS}
 
@@ -34,8 +39,7 @@ def test_it_listens_on_loopback_with_the_key(
     if not one.environments:
         return  # it starts nothing
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path))
-    defaults = {option.name: option.default for option in one.options}
-    launch = one.launch(Serving(tmp_path, device, 2, 2050, 4321, "the-key"), **defaults)
+    launch = one.launch(Serving(tmp_path, device, 2, 2050, 4321, "the-key"), **_defaults(one))
     text = " ".join([*launch.command, launch.environment.get("OLLAMA_HOST", "")])
     assert "4321" in text
     assert str(tmp_path) in text or one.name == "ollama"  # it is given its file over HTTP
@@ -59,13 +63,15 @@ def test_some_method_makes_a_baseline_that_it_loads(one: Engine) -> None:
     devices = [device for device in (AVX2, AVX512, H100) if one.probe or device.kind in one.environments]
     assert devices
     for device in devices:
-        assert any(one.unsupported(Scheme("float16", "float16"), name, device) is None for name in formats)
+        assert any(
+            one.unsupported(Scheme("float16", "float16"), name, device, _defaults(one)) is None for name in formats
+        )
 
 
 def test_a_strange_format_is_refused(one: Engine) -> None:
     if not one.environments:
         return  # what an attached server loads is its own affair
-    said = str(one.unsupported(Scheme("int4"), "strange", AVX2))
+    said = str(one.unsupported(Scheme("int4"), "strange", AVX2, _defaults(one)))
     assert "strange" in said
     assert one.name in said
 
@@ -87,8 +93,20 @@ def test_a_strange_format_is_refused(one: Engine) -> None:
     ],
 )
 def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None) -> None:
-    said = engines_by_name()["vllm"].unsupported(scheme, "compressed-tensors", device)
+    one = engines_by_name()["vllm"]
+    said = one.unsupported(scheme, "compressed-tensors", device, _defaults(one))
     assert (said is None) if reason is None else (reason in str(said))
+
+
+def test_vllm_computes_w4a16_on_a_cpu_in_sixteen_bits(tmp_path: Path) -> None:
+    one, w4a16 = engines_by_name()["vllm"], Scheme("int4", group_size=64)
+    said = one.unsupported(w4a16, "compressed-tensors", AVX512, {**_defaults(one), "dtype": "float32"})
+    assert said == "vllm on CPU has no float32 kernel for W4A16; leave `dtype` out, or choose bfloat16 or float16"
+    found = {}
+    for scheme in (w4a16, Scheme("int8", "int8"), Scheme("float16")):
+        command = one.launch(Serving(tmp_path, AVX512, 2, 64, scheme=scheme), **_defaults(one)).command
+        found[scheme.weights] = command[command.index("--dtype") + 1]
+    assert found == {"int4": "auto", "int8": "float32", "float16": "float32"}
 
 
 def test_a_llama_server_of_the_users_own(tmp_path: Path) -> None:
@@ -144,7 +162,7 @@ def test_what_tgi_is_not_asked_for(changed: dict[str, str], words: str | None, t
     ],
 )
 def test_what_tensorrt_llm_reads(scheme: Scheme, format: str, device: Device, words: str | None) -> None:
-    said = engines_by_name()["tensorrt_llm"].unsupported(scheme, format, device)
+    said = engines_by_name()["tensorrt_llm"].unsupported(scheme, format, device, {})
     assert (said is None) if words is None else (words in str(said))
 
 

@@ -43,7 +43,7 @@ def reference(golden_offset: float = 0.0) -> dict[str, Any]:
     }
 
 
-def _unsupported(scheme: Scheme, format: str, device: Device) -> str | None:
+def _unsupported(scheme: Scheme, format: str, device: Device, options: Any) -> str | None:
     return "the fake engine reads no other format" if format == "other" else None
 
 
