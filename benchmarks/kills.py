@@ -2,9 +2,9 @@
 
 `configs/kills-cpu.yaml` runs undisturbed, then with a cache of its own in which it is killed (SIGKILL) at random
 moments, in turn: the process of the sweep; a Prefect worker that runs it as a deployment, with all that it started, as
-when a machine dies; one of the children that quantize or serve. After each: is a process, a port or a device left
-behind, was a finished file written again? A sweep that got to its end is held against the undisturbed one, and the
-next kills are another's. Exits 1 where anything is wrong.
+when a machine dies; one of the children that quantize or serve; the process aside, in which cells are measured. After
+each: is a process, a port or a device left behind, was a finished file written again? A sweep that got to its end is
+held against the undisturbed one, and the next kills are another's. Exits 1 where anything is wrong.
 """
 
 from __future__ import annotations
@@ -107,34 +107,44 @@ def kill_sweep(place: Place, moment_seconds: float) -> str | None:
 
 def kill_child(place: Place, moment_seconds: float) -> str | None:
     """A process that quantizes or serves: its cell must become a row, and the sweep go on. Then Ctrl-C."""
+    return _kill_one(place, moment_seconds, "child", lambda words: "flows.aside" not in words)
+
+
+def kill_aside(place: Place, moment_seconds: float) -> str | None:
+    """The process in which cells are measured, likewise: the next cell must get another."""
+    return _kill_one(place, moment_seconds, "aside", lambda words: "flows.aside" in words)
+
+
+def _kill_one(place: Place, moment_seconds: float, name: str, wanted: Callable[[list[str]], bool]) -> str | None:
     with sweep(place) as process:
         _wait(moment_seconds, lambda: process.poll() is not None)
         if (
-            not _wait(60.0, lambda: process.poll() is not None or _child(place) is not None)
+            not _wait(60.0, lambda: process.poll() is not None or _child(place, wanted) is not None)
             or process.poll() is not None
         ):
             return None
-        victim, failed = _child(place), len(failures(place))
+        victim, failed = _child(place, wanted), len(failures(place))
         if victim is not None:
             victim.kill()
         _wait(60.0, lambda: len(failures(place)) > failed)
         process.send_signal(signal.SIGINT)
         process.wait()
-        return f"child: {len(failures(place)) - failed} failed, exit {process.returncode}"
+        return f"{name}: {len(failures(place)) - failed} failed, exit {process.returncode}"
 
 
 def failures(place: Place) -> list[str]:
     return [name for name, trial in trials(place).items() if trial.status == "failed"]
 
 
-def _child(place: Place) -> psutil.Process | None:
-    return next((one for one in place.processes() if _is_child(one)), None)
+def _child(place: Place, wanted: Callable[[list[str]], bool]) -> psutil.Process | None:
+    return next((one for one in place.processes() if _is_child(one, wanted)), None)
 
 
-def _is_child(one: psutil.Process) -> bool:
+def _is_child(one: psutil.Process, wanted: Callable[[list[str]], bool]) -> bool:
     try:
         words, guarded = one.cmdline(), one.parent()
-        return guarded is not None and "engines.guard" in guarded.cmdline() and "uvicorn" not in words
+        ours = guarded is not None and "engines.guard" in guarded.cmdline() and "uvicorn" not in words
+        return ours and "engines.guard" not in words and wanted(words)
     except psutil.Error:
         return False
 
@@ -290,7 +300,7 @@ def disturb(place: Place, whole: Place, draw: random.Random, number: int, kills:
     return number, wrong + len(found)
 
 
-KINDS: tuple[Callable[[Place, float], str | None], ...] = (kill_sweep, kill_worker, kill_child)
+KINDS: tuple[Callable[[Place, float], str | None], ...] = (kill_sweep, kill_worker, kill_child, kill_aside)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,6 +10,7 @@ from engines.environment import build, cache_folder
 from evals.record import Trial
 from flows import run
 from flows.about import describe
+from flows.aside import Here
 from flows.check import REFERENCE_ENVIRONMENT, Sweep
 from flows.display import Display
 from flows.fleet import publish_failure, require_lease
@@ -87,10 +88,7 @@ def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Tr
     with FileLock(row.job.folder.with_suffix(".lock")):
         if not run.has_checkpoint(row):
             fetch_folder(store, checkpoint_name(row), row.job.folder)
-    checkpoint = run.quantize_row(prepared, row, display)
-    if isinstance(checkpoint, str):
-        return run.failed_trial(prepared, row, checkpoint)
-    return run.measure_row(prepared, row, checkpoint, run.load_sweep_tasks(prepared.sweep), display)
+    return Here(prepared).measure(row, display)
 
 
 def _files(prepared: Prepared, row: Row) -> list[str]:

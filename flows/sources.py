@@ -290,7 +290,8 @@ def calibration_file(text: str, base: Path) -> Path:
 
 def write_calibration(spec: CalibrationSpec, content: str, model: Path, folder: Path) -> Calibration:
     """Tokenize, cut into rows, draw `samples` of them with `seed`, write token ids. Raises SourceError."""
-    ids = load_tokenizer(model).encode(content, add_special_tokens=False).ids
+    # `encode` would also keep every token's text and place, several times the memory
+    ids = load_tokenizer(model).encode_batch_fast([content], add_special_tokens=False)[0].ids
     rows = np.asarray(ids[: len(ids) // spec.length * spec.length], dtype=np.int32).reshape(-1, spec.length)
     if len(rows) < spec.samples:
         raise SourceError(

@@ -9,11 +9,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+import flows.aside
 from engines.environment import Environment, EnvironmentFailed, build
 from evals.record import Trial
-from evals.tasks import LoadedTasks
 from flows import artifacts, forms, run
 from flows.about import describe
+from flows.aside import Workbench
 from flows.check import REFERENCE_ENVIRONMENT, Sweep, check
 from flows.display import Display, LogDisplay, cell_line, current
 from flows.garbage import register
@@ -39,22 +40,15 @@ def prepare(name: str, sweep: Sweep, environments: list[Environment], runs: Path
 
 
 @task(task_run_name="quantize {name}", cache_policy=NO_CACHE, persist_result=False)
-def quantize(name: str, prepared: Prepared, row: Row, display: Display) -> Checkpoint | str:
+def quantize(name: str, bench: Workbench, row: Row, display: Display) -> Checkpoint | str:
     with watched(*run.worker_logs(row)):
-        return run.quantize_row(prepared, row, display)
-
-
-@task(task_run_name="load evaluation tasks", cache_policy=NO_CACHE, persist_result=False)
-def load_tasks(sweep: Sweep) -> LoadedTasks:
-    return run.load_sweep_tasks(sweep)
+        return bench.quantize(row, display)
 
 
 @task(task_run_name="measure {name}", cache_policy=NO_CACHE, persist_result=False)
-def measure(
-    name: str, prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: LoadedTasks, display: Display
-) -> Trial:
+def measure(name: str, bench: Workbench, prepared: Prepared, row: Row, display: Display) -> Trial:
     with watched(*run.server_logs(prepared, row)) as step:
-        return run.measure_row(prepared, row, checkpoint, tasks, display, step)
+        return bench.measure(row, display, step)
 
 
 @task(task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
@@ -105,8 +99,8 @@ def run_plan(file: Path, data_root: str | None, runs: Path, store: str | None = 
         if store:
             spread(prepared, store, display)
         else:
-            checkpoints = _quantize_all(prepared, display)
-            _measure_all(prepared, checkpoints, display)
+            with flows.aside.aside(prepared) as bench:
+                _measure_all(prepared, bench, _quantize_all(prepared, bench, display), display)
         return report(prepared.folder)
 
 
@@ -131,7 +125,7 @@ def build_all(environments: list[Environment], display: Display) -> dict[str, st
     return missing
 
 
-def _quantize_all(prepared: Prepared, display: Display) -> dict[str, Checkpoint | str]:
+def _quantize_all(prepared: Prepared, bench: Workbench, display: Display) -> dict[str, Checkpoint | str]:
     """A checkpoint, or the reason why there is none, by the job's key; only for cells that are still to be measured."""
     jobs = {row.job.key: row for row in prepared.rows if row.job is not None and not row.file.exists()}
     advance = display.overall("quantize", len(jobs))
@@ -139,7 +133,7 @@ def _quantize_all(prepared: Prepared, display: Display) -> dict[str, Checkpoint 
     for key, row in jobs.items():
         label, verb = row.cell.quantization.label, "found" if run.has_checkpoint(row) else "quantized"
         names = f"{label} · {row.cell.model.name}"
-        results[key] = quantize(names, unseen(prepared), unseen(row), unseen(display))
+        results[key] = quantize(names, unseen(bench), unseen(row), unseen(display))
         advance(1)
         made = results[key]
         text = made if isinstance(made, str) else f"{made.bits_per_weight:.2f} bits per weight"
@@ -147,8 +141,10 @@ def _quantize_all(prepared: Prepared, display: Display) -> dict[str, Checkpoint 
     return results
 
 
-def _measure_all(prepared: Prepared, checkpoints: dict[str, Checkpoint | str], display: Display) -> None:
-    count, tasks = len(prepared.rows), None
+def _measure_all(
+    prepared: Prepared, bench: Workbench, checkpoints: dict[str, Checkpoint | str], display: Display
+) -> None:
+    count = len(prepared.rows)
     advance = display.overall("measure", count)
     advance_shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
     broken: dict[tuple[str, int], str] = {}
@@ -161,10 +157,8 @@ def _measure_all(prepared: Prepared, checkpoints: dict[str, Checkpoint | str], d
         elif trial is None and row.engine_key in broken:
             trial = run.failed_trial(prepared, row, broken[row.engine_key])
         elif trial is None:
-            tasks = tasks or load_tasks(unseen(prepared.sweep))
-            made = checkpoints[row.job.key]  # type: ignore[union-attr]
-            arguments = unseen(prepared), unseen(row), unseen(made), unseen(tasks), unseen(display)
-            trial = measure(run.row_name(prepared, row), *arguments)  # type: ignore[arg-type]
+            arguments = unseen(bench), unseen(prepared), unseen(row), unseen(display)
+            trial = measure(run.row_name(prepared, row), *arguments)
         if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
             broken[row.engine_key] = f"the baseline failed in this engine, so nothing can be compared: {trial.reason}"
         advance(1)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+import flows.aside
 import flows.check
 import flows.check_engines
 import flows.cli
@@ -20,6 +22,7 @@ import tests.flows.fake_methods
 from engines.bandwidth import Bandwidth
 from engines.registry import Engine
 from engines.spec import Device
+from flows.aside import Here
 from quant.registry import Method, methods_in
 from quant.spec import Scheme
 from tests.engines.fake import fake_engine
@@ -63,6 +66,7 @@ def install(patch: Any = setattr, *, behaviour: str = "good", golden_offset: flo
     patch(flows.check, "methods", fake_methods)
     patch(flows.check_engines, "engines_by_name", lambda: fake_engines(behaviour))
     patch(flows.sources, "_reference", lambda *_: reference(golden_offset))
+    patch(flows.aside, "aside", lambda prepared: contextlib.nullcontext(Here(prepared)))
     patch(flows.run, "memory_bandwidth", lambda *_: Bandwidth(1e10, 1e10, 1e10, 1, "planted"))
 
 

@@ -17,19 +17,21 @@ from engines.spec import Dialect, Endpoint, Serving
 from evals.energy import window
 from evals.record import NVML, LoadPoint
 from evals.workload import Prompts
-from flows.cells import EngineChoice
+from flows.cells import Cell, EngineChoice
 from flows.estimate import _search_steps, _steps
 from flows.measure import _prompts, _reach, _speed_and_memory
 from flows.plan_load import LoadPlan, SearchPlan, workloads
+from quant.spec import Scheme
 from tests.engines.fake import CPU, HERE, fake_engine
 from tests.engines.planted_nvml import plant_in_children
 
 
 def test_an_engine_without_environment_is_not_started(tmp_path: Path) -> None:
-    choice, work = EngineChoice(fake_engine(), {}, ""), Any
+    scheme = SimpleNamespace(scheme=Scheme("float16"))
+    cell, work = cast(Cell, SimpleNamespace(choice=EngineChoice(fake_engine(), {}, ""), quantization=scheme)), Any
     with (
         pytest.raises(ProcessFailed, match="fake has no environment on this device"),
-        _reach(choice, None, tmp_path, CPU, work, tmp_path / "log"),
+        _reach(cell, None, tmp_path, CPU, work, tmp_path / "log"),
     ):
         pass
 
