@@ -2,9 +2,9 @@
 
 A sweep of cells that do nothing goes through the flow as `bitfrontier sweep` runs it, on the embedded server: checks,
 keys, task runs, trial files, the report's page. Planted are what would work: making a checkpoint, serving and measuring
-(`flows.run.quantize`, `flows.run.measure`; with `--stages` that calls six stages that do nothing), the model's gates
-and the processor as device. Each size runs in processes of its own; per cell is what a cell adds, the slope between
-the smallest size and this one, so that what a run costs once is not in it.
+(`flows.run.quantize`, `flows.run.measure`; with `--stages` that calls six stages that do nothing) and the model's
+gates. Each size runs in processes of its own; per cell is what a cell adds, the slope between the smallest size and
+this one, so that what a run costs once is not in it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ ENGINES = 10
 PLANNED = 10_000
 REPEATS = 3
 MEASURES_NOTHING = "measures nothing"
+ASIDE = ("--aside",)
 STAGES = ("start", "gates", "speed", "accuracy", "perplexity", "closeness")
 
 
@@ -60,11 +61,12 @@ def write_plan(folder: Path, cells: int) -> Path:
 
 def plant(stages: bool) -> None:
     """Nothing is quantized, served or measured. Cells end as `unsupported`: no figure of theirs is a result."""
+    import flows.aside
     import flows.run
     import flows.sources
     from quant.spec import Checkpoint
 
-    def quantize(job: Any, on_progress: Any, limit_seconds: float) -> Any:
+    def made(job: Any, *_: Any) -> Any:
         spec = job.spec
         return Checkpoint(job.key, job.model.name, spec, str(job.folder), 0, 16.0, None, {}, 0, "", {}, {})
 
@@ -73,20 +75,23 @@ def plant(stages: bool) -> None:
             work.step(name, lambda: None)
         return replace(blank, status="unsupported", reason=MEASURES_NOTHING)
 
-    flows.run.quantize, flows.run.measure = quantize, measure
+    flows.run.quantize, flows.run.measure, flows.aside.finished_checkpoint = made, measure, made
     flows.sources._reference = lambda *_: {}  # type: ignore[assignment]
 
 
 def run(file: Path, stages: bool) -> dict[str, float]:
-    """The whole flow in this process: seconds, CPU-seconds of this process and of the server, peak memory."""
+    """The whole flow in this process: seconds, CPU-seconds of this one and of its children (Prefect's server, the one
+    aside), peak memory of this one.
+    """
     from flows.check import check
     from flows.plan import load_plan
 
     began = time.process_time()
     check(load_plan(file))
     planning = time.process_time() - began
-    from flows import embedded
+    from flows import aside, embedded
 
+    aside.COMMAND = ("-m", "benchmarks.overhead", *ASIDE, "stages" if stages else "plain")
     with embedded.prefect_api(file.parent / "prefect.log"):
         from flows.sweep import sweep
 
@@ -103,9 +108,17 @@ def run(file: Path, stages: bool) -> dict[str, float]:
     server = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "planning": planning, "seconds": seconds, "cpu_seconds": cpu_seconds,
-        "server_cpu_seconds": server.ru_utime + server.ru_stime,
+        "children_cpu_seconds": server.ru_utime + server.ru_stime,
         "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }  # fmt: skip
+
+
+def work_aside(kind: str) -> None:
+    """The process in which cells are measured: `flows.aside`, with nothing to do."""
+    from flows import aside
+
+    plant(kind == "stages")
+    aside.main()
 
 
 def plan_only(file: Path) -> dict[str, float]:
@@ -153,7 +166,7 @@ def sizes(kind: str, counts: list[int], repeats: int) -> None:
         line += f", peak {shown([one['mib'] for one in found], digits=0)} MiB"
         if smallest:
             base = cells - counts[0]
-            for name in ("seconds", "cpu_seconds", "server_cpu_seconds"):
+            for name in ("seconds", "cpu_seconds", "children_cpu_seconds"):
                 once = statistics.median(one[name] for one in smallest)
                 each = [(one[name] - once) / base for one in found]
                 line += f"; {name.replace('_', ' ')} a cell, ms: {shown(each, 1000)}"
@@ -162,6 +175,11 @@ def sizes(kind: str, counts: list[int], repeats: int) -> None:
 
 
 def main() -> None:
+    if tuple(sys.argv[1:2]) == ASIDE:
+        kind = sys.argv[2]
+        del sys.argv[1:3]
+        work_aside(kind)
+        return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--child", choices=("plain", "stages", "plan"))
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
