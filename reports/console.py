@@ -89,6 +89,9 @@ def as_data(results: Results) -> dict[str, Any]:
         "scaling": [asdict(one) for one in scalings(results.cells)],
         "energy": [asdict(one) for one in energies(results.cells)],
         "footprints": [asdict(one) for one in footprints(results.cells, results.about.get("memory"))],
+        "frontiers": [
+            {"plot": one.plot.title, "cells": [asdict(cell) for cell in one.standings]} for one in results.frontiers
+        ],
         "fastest": [asdict(one) for one in fastest(results.allowed)],
         "crossings": [asdict(one) for one in crossings(results.allowed)],
         "bandwidth": bandwidths(results.cells),

@@ -1,11 +1,11 @@
-"""The three frontiers as matplotlib figures; the same trials give the same bytes."""
+"""Frontiers as matplotlib figures; the same trials give the same bytes."""
 
 from __future__ import annotations
 
 import io
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evals.statistics import Estimate, exact
+from evals.statistics import Estimate
 from reports.metrics import CellMetrics
 from reports.pareto import Point, frontier, surely_dominated
+from reports.plots import Plot, oriented
 
-GIB = 1024**3
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
 SHAPES = ("o", "s", "^", "D")  # beyond six engines the colours come again in another shape
 STYLE: Any = {
@@ -32,74 +32,6 @@ STYLE: Any = {
     "grid.alpha": 0.3,
     "text.parse_math": False,  # names of methods and files may hold dollar signs
 }
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What an axis shows; with `less`, a smaller value is better."""
-
-    read: Callable[[CellMetrics], Estimate | None]
-    label: str
-    less: bool
-
-    @property
-    def full_label(self) -> str:
-        return self.label + (" (less is better)" if self.less else "")
-
-
-@dataclass(frozen=True)
-class Plot:
-    """What one figure shows."""
-
-    name: str
-    title: str
-    x: Axis
-    y: Axis
-
-
-def throughput(cell: CellMetrics) -> Estimate | None:
-    return cell.busiest.output_rate if cell.loads else None
-
-
-def peak_gib(cell: CellMetrics) -> Estimate | None:
-    return None if cell.peak_bytes is None else exact(cell.peak_bytes / GIB)
-
-
-def accuracy_percent(cell: CellMetrics) -> Estimate | None:
-    return cell.accuracy.map(lambda x: 100 * x) if cell.accuracy else None
-
-
-def latency_seconds(cell: CellMetrics) -> Estimate | None:
-    if not cell.loads or not cell.calmest.latency.e2e:
-        return None
-    return cell.calmest.latency.e2e[0]
-
-
-def plots(busiest: str, calmest: str) -> tuple[Plot, ...]:
-    """The three figures; `busiest` and `calmest` are the load points that they speak of."""
-    rate = Axis(throughput, f"output tokens per second at {busiest}", False)
-    accuracy = Axis(accuracy_percent, "mean accuracy, %", False)
-    memory = Axis(peak_gib, "peak memory, GiB", True)
-    latency = Axis(latency_seconds, "median end-to-end latency, s", True)
-    return (
-        Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
-        Plot("memory-throughput", "Memory against throughput", rate, memory),
-        Plot("accuracy-latency", f"Accuracy against latency at {calmest}", latency, accuracy),
-    )
-
-
-def oriented(cells: Sequence[CellMetrics], plot: Plot) -> list[Point]:
-    """The cells that have both values, with axes turned so that more is better."""
-    found = []
-    for cell in cells:
-        x, y = plot.x.read(cell), plot.y.read(cell)
-        if x is not None and y is not None:
-            found.append(Point(cell.trial.key, cell.trial.name, _turn(x, plot.x.less), _turn(y, plot.y.less)))
-    return found
-
-
-def _turn(estimate: Estimate, less_is_better: bool) -> Estimate:
-    return estimate.map(lambda value: -value) if less_is_better else estimate
 
 
 def draw(cells: Sequence[CellMetrics], plot: Plot, failing: frozenset[str]) -> Figure:

@@ -26,11 +26,11 @@ from reports.crossover import crossings, fastest
 from reports.decide import BARRED, Answer, Judged, Limits, balance, decide, judge, point_to_scored
 from reports.drift import drifts
 from reports.energy import energies
-from reports.figures import draw, oriented, plots, save
 from reports.labels import told_apart
 from reports.memory import footprints
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
-from reports.pareto import frontier, surely_dominated
+from reports.odds import DRAWS
+from reports.plots import Frontier, Standing, frontiers
 from reports.roofline import bandwidths, rooflines
 from reports.scaling import scalings
 from reports.seeds import spreads
@@ -58,6 +58,11 @@ class Results:
     def allowed(self) -> list[CellMetrics]:
         """Cells that may win something."""
         return [one.cell for one in self.judged if one.verdict not in BARRED]
+
+    @cached_property
+    def frontiers(self) -> list[Frontier]:
+        """Of the cells that may win something."""
+        return frontiers(self.allowed)
 
     @property
     def limits(self) -> Limits:
@@ -109,21 +114,11 @@ def write_report(folder: Path) -> Path:
 
 
 def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
-    if not results.cells:
-        return []
-    first = results.cells[0]
+    from reports.figures import draw, save  # matplotlib is needed nowhere else
+
     failing = frozenset(one.cell.trial.key for one in results.judged if one.verdict in BARRED)
-    found = []
-    for plot in plots(first.busiest.load.label, first.calmest.load.label):
-        points = [point for point in oriented(results.cells, plot) if point.key not in failing]
-        svg = save(draw(results.cells, plot, failing), folder, plot.name)
-        best = frontier(points)
-        on_frontier = [point.name for point in best]
-        open_ = [p.name for p in points if p not in best and not surely_dominated(p, points)]
-        found.append(
-            {"plot": plot, "svg": Markup(svg), "frontier": on_frontier, "open": open_}
-        )  # our own SVG, no user markup
-    return found
+    drawn = [(one, save(draw(results.cells, one.plot, failing), folder, one.plot.name)) for one in results.frontiers]
+    return [{"frontier": one, "svg": Markup(svg)} for one, svg in drawn]  # our own SVG, no user markup
 
 
 def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
@@ -141,6 +136,7 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         "nats": nats,
         "number": number,
         "spread": spread,
+        "share": share,
         "figure": figure,
         "figures": figures_interval,
         "promise": promise,
@@ -155,12 +151,22 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         scalings=scalings(results.cells), energies=energies(results.cells),
         fastest=fastest(results.allowed), crossings=crossings(results.allowed),
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
-        figures=figures, columns=task_columns(results.cells), balance=balance, find=find_task,
+        figures=figures, frontiers=results.frontiers, draws=DRAWS,
+        standings_by_cell=by_cell(results.frontiers), columns=task_columns(results.cells), balance=balance,
+        find=find_task,
         drifts=drifts(results.cells), anchored=anchored(results.cells),
         seeds=spreads(results.cells, results.distances), compared=results.compared, distances=results.distances,
         rooflines=rooflines(results.cells), bandwidths=bandwidths(results.cells),
         margin=results.limits.equivalence_margin, error_rate=results.about["accuracy"]["error_rate"],
     )  # fmt: skip
+
+
+def by_cell(found: Sequence[Frontier]) -> list[tuple[str, list[Standing | None]]]:
+    """Each cell with its standing on every frontier; None where it lacks a number."""
+    names = dict.fromkeys((one.model, one.name) for frontier in found for one in frontier.standings)
+    on = [{(one.model, one.name): one for one in frontier.standings} for frontier in found]
+    several = len({model for model, _ in names}) > 1
+    return [(" · ".join(key) if several else key[1], [places.get(key) for places in on]) for key in names]
 
 
 def task_columns(cells: Sequence[CellMetrics]) -> list[tuple[str, str]]:
@@ -173,6 +179,13 @@ def task_columns(cells: Sequence[CellMetrics]) -> list[tuple[str, str]]:
 
 def find_task(cell: CellMetrics, column: tuple[str, str]) -> TaskMetrics | None:
     return next((one for one in cell.tasks if (one.task, one.metric) == column), None)
+
+
+def share(value: float | None) -> str:
+    """Of draws, in percent, no finer than they tell."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.0f} %" if 0.01 <= value <= 0.99 or value in (0, 1) else f"{100 * value:.1f} %"
 
 
 def gib(value: float | None) -> str:

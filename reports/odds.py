@@ -1,0 +1,138 @@
+"""How likely each cell is on a frontier, given how uncertain its numbers are.
+
+All cells are drawn many times as they might have been measured, and those on the frontier of each draw are counted. The
+three kinds of numbers are drawn as their intervals are made:
+
+- a mean over repeats from Student's t distribution around it (n − 1 degrees of freedom, standard error of the repeats):
+  repeats are too few for a bootstrap, of which three have ten outcomes;
+- a median of requests by a bootstrap over them (Efron and Tibshirani, An Introduction to the Bootstrap, 1993);
+- accuracies by a bootstrap over questions, the same ones for all cells, since they answer the same: weights are
+  Poisson's with mean 1 (Chamandy et al., Estimating uncertainty for massive data streams, 2012), one for a passage.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from evals.items import ACCURACY_METRICS, Items, matched, task_items
+from evals.record import Trial
+from evals.statistics import CONFIDENCE, Estimate, Floats
+from evals.steady import steady
+from reports.metrics import CellMetrics
+
+DRAWS = 2000
+Generator = np.random.Generator
+
+
+def frontier_odds(x: Floats, y: Floats) -> Floats:
+    """The share of draws in which each cell is on the frontier: shape (cells,), from (cells, draws) of two axes on
+    which more is better. A cell with a value that is no number in some draw has NaN, and dominates nothing there.
+    """
+    if not len(x):
+        return np.empty(0)
+    known = np.isfinite(x) & np.isfinite(y)
+    on = _undominated(np.where(known, x, -np.inf).T, np.where(known, y, -np.inf).T).T & known
+    return np.where(known.all(axis=1), on.mean(axis=1), np.nan)
+
+
+def _undominated(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
+    """Of each row on its own, which of its cells no other dominates (`reports.pareto.frontier`), in n log n."""
+    order = np.lexsort((-y, -x), axis=-1)  # best x first, of equal ones best y
+    xs, ys = np.take_along_axis(x, order, -1), np.take_along_axis(y, order, -1)
+    highest = np.maximum.accumulate(ys, axis=-1)
+    before = np.concatenate([np.full((len(ys), 1), -np.inf), highest[:, :-1]], axis=-1)
+    places = np.where(ys > before, np.arange(ys.shape[1]), 0)
+    # where the highest y so far was reached first, with the best x of those that have it
+    first_x = np.take_along_axis(xs, np.maximum.accumulate(places, axis=-1), -1)
+    on = (ys > before) | ((ys == before) & (first_x == xs))
+    found: npt.NDArray[np.bool_] = np.empty_like(on)
+    np.put_along_axis(found, order, on, -1)
+    return found
+
+
+def mean_draws(one: Estimate, generator: Generator, draws: int = DRAWS) -> Floats:
+    """Of a mean with a t interval of `one.count` values; itself where it was read, NaN where it has no interval."""
+    if one.low == one.high:
+        return np.full(draws, one.value)
+    if not math.isfinite(one.high - one.low):
+        return np.full(draws, np.nan)
+    freedom = one.count - 1
+    error = (one.high - one.low) / 2 / stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
+    drawn: Floats = one.value + error * generator.standard_t(freedom, draws)
+    return drawn
+
+
+def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:
+    """Of the median end-to-end latency (seconds) at the calmest load."""
+    speed = next(one for one in cell.trial.speed if one.load == cell.calmest.load)
+    values = np.asarray([one.end_seconds - one.start_seconds for one in steady(speed).whole])
+    if len(values) < 2:
+        return np.full(draws, np.nan)
+    found: Floats = np.median(values[generator.integers(0, len(values), (draws, len(values)))], axis=1)
+    return found
+
+
+def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: int = DRAWS) -> Floats:
+    """Of the mean accuracy over tasks of all cells: shape (cells, draws); NaN where a cell has no accuracy."""
+    items = {cell.trial.key: _accuracy_items(cell.trial) for cell in cells}
+    bases = {cell.baseline.key: _accuracy_items(cell.baseline) for cell in cells if cell.baseline}
+    sums, counts = np.zeros((len(cells), draws)), np.zeros(len(cells))
+    for task in dict.fromkeys(task for one in items.values() for task in one):
+        units = _units([one[task] for one in (*items.values(), *bases.values()) if task in one])
+        weights = generator.poisson(1.0, (draws, len({*units.values()}))).astype(np.float64)
+        for row, cell in enumerate(cells):
+            if task in items[cell.trial.key]:
+                base = bases[cell.baseline.key].get(task) if cell.baseline else None
+                sums[row] += _drawn(items[cell.trial.key][task], base, units, weights)
+                counts[row] += 1
+    return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.nan)
+
+
+def _accuracy_items(trial: Trial) -> dict[str, Items]:
+    return {task: one for task, one in task_items(trial.scores).items() if one.metric in ACCURACY_METRICS}
+
+
+def _units(items: Sequence[Items]) -> dict[str, int]:
+    """The number of what is drawn as one by item: its passage where it has one, else the item alone."""
+    names = {key: cluster or key for one in items for key, cluster in zip(one.keys, one.clusters, strict=True)}
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
+    return {key: numbers[name] for key, name in names.items()}
+
+
+def _drawn(one: Items, base: Items | None, units: Mapping[str, int], weights: Floats) -> Floats:
+    """A task's accuracy in each draw; where a budget stopped, the baseline's of all items and the difference on some
+    (`reports.accuracies.difference_estimate`).
+    """
+    pairs = matched(one, base) if base is not None and len(one.values) < one.drawn else None
+    if pairs is None or base is None:
+        return _weighted(one.values, np.ones(len(one.values)), one.keys, units, weights)
+    ours = {*one.keys}
+    asked = [key for key in base.keys if key in ours]
+    theirs = dict(zip(base.keys, base.values, strict=True))
+    mine, stands_for = dict(zip(one.keys, one.values, strict=True)), _stands_for(base, ours)
+    differences = [mine[key] - theirs[key] for key in asked]
+    whole = _weighted(base.values, np.ones(len(base.values)), base.keys, units, weights)
+    return whole + _weighted(differences, np.asarray([stands_for[key] for key in asked]), asked, units, weights)
+
+
+def _stands_for(base: Items, ours: set[str]) -> dict[str, float]:
+    """How many of the baseline's items each of `ours` stands for: those of its stratum ÷ those that were asked."""
+    strata = dict(zip(base.keys, base.strata, strict=True))
+    sizes, asked = np.bincount([*strata.values()]), np.bincount([strata[key] for key in base.keys if key in ours])
+    return {key: float(sizes[strata[key]] / asked[strata[key]]) for key in base.keys if key in ours}
+
+
+def _weighted(
+    values: Sequence[float], shares: Floats, keys: Sequence[str], units: Mapping[str, int], weights: Floats
+) -> Floats:
+    """Σ weight × share × value ÷ Σ weight × share, in each draw."""
+    places = np.asarray([units[key] for key in keys])
+    top = np.bincount(places, np.asarray(values, dtype=np.float64) * shares, weights.shape[1])
+    bottom = np.bincount(places, shares, weights.shape[1])
+    found: Floats = (weights @ top) / np.maximum(weights @ bottom, 1e-12)
+    return found

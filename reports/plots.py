@@ -1,0 +1,162 @@
+"""What frontiers are drawn of, and where each cell stands on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.statistics import Estimate, Floats, exact
+from reports.metrics import CellMetrics
+from reports.odds import DRAWS, Generator, accuracy_draws, frontier_odds, latency_draws, mean_draws
+from reports.pareto import Point, frontier, surely_dominated
+
+GIB = 1024**3
+Read = Callable[[CellMetrics], Estimate | None]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis shows; with `less`, a smaller value is better. `draw`: the values of all cells as they might have
+    been measured, shape (cells, draws).
+    """
+
+    read: Read
+    label: str
+    less: bool
+    draw: Callable[[Sequence[CellMetrics], Generator], Floats]
+
+    @property
+    def full_label(self) -> str:
+        return self.label + (" (less is better)" if self.less else "")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What one figure shows."""
+
+    name: str
+    title: str
+    x: Axis
+    y: Axis
+
+
+def throughput(cell: CellMetrics) -> Estimate | None:
+    return cell.busiest.output_rate if cell.loads else None
+
+
+def peak_gib(cell: CellMetrics) -> Estimate | None:
+    return None if cell.peak_bytes is None else exact(cell.peak_bytes / GIB)
+
+
+def accuracy_percent(cell: CellMetrics) -> Estimate | None:
+    return cell.accuracy.map(lambda x: 100 * x) if cell.accuracy else None
+
+
+def latency_seconds(cell: CellMetrics) -> Estimate | None:
+    if not cell.loads or not cell.calmest.latency.e2e:
+        return None
+    return cell.calmest.latency.e2e[0]
+
+
+def _means(read: Read) -> Callable[[Sequence[CellMetrics], Generator], Floats]:
+    def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
+        found = [read(cell) for cell in cells]
+        return np.stack([mean_draws(one, generator) if one else np.full(DRAWS, np.nan) for one in found])
+
+    return draw
+
+
+def _latencies(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
+    return np.stack([latency_draws(cell, generator) for cell in cells])
+
+
+def plots(busiest: str, calmest: str) -> tuple[Plot, ...]:
+    """The three figures; `busiest` and `calmest` are the load points that they speak of."""
+    rate = Axis(throughput, f"output tokens per second at {busiest}", False, _means(throughput))
+    accuracy = Axis(accuracy_percent, "mean accuracy, %", False, accuracy_draws)
+    memory = Axis(peak_gib, "peak memory, GiB", True, _means(peak_gib))
+    latency = Axis(latency_seconds, "median end-to-end latency, s", True, _latencies)
+    return (
+        Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
+        Plot("memory-throughput", "Memory against throughput", rate, memory),
+        Plot("accuracy-latency", f"Accuracy against latency at {calmest}", latency, accuracy),
+    )
+
+
+def oriented(cells: Sequence[CellMetrics], plot: Plot) -> list[Point]:
+    """The cells that have both values, with axes turned so that more is better."""
+    found = []
+    for cell in cells:
+        x, y = plot.x.read(cell), plot.y.read(cell)
+        if x is not None and y is not None:
+            found.append(Point(cell.trial.key, cell.trial.name, _turn(x, plot.x.less), _turn(y, plot.y.less)))
+    return found
+
+
+def _turn(estimate: Estimate, less_is_better: bool) -> Estimate:
+    return estimate.map(lambda value: -value) if less_is_better else estimate
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One cell on one frontier: on it by values; dominated with 95 % confidence on one axis at least; the share of
+    draws in which it is on it (`reports.odds`), None where an interval of its numbers is not known.
+    """
+
+    name: str
+    model: str
+    on: bool
+    dominated: bool
+    odds: float | None
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """One plot with the standing of each cell that may win something."""
+
+    plot: Plot
+    standings: tuple[Standing, ...]
+
+    @property
+    def on(self) -> list[str]:
+        """By values."""
+        return [one.name for one in self.standings if one.on]
+
+    @property
+    def open(self) -> list[str]:
+        """Off it, but not surely."""
+        return [one.name for one in self.standings if not one.on and not one.dominated]
+
+
+def frontiers(allowed: Sequence[CellMetrics]) -> list[Frontier]:
+    """Of the cells that fail no limit and are trusted; the same seed for all."""
+    if not allowed:
+        return []
+    return [_frontier(allowed, plot) for plot in plots(allowed[0].busiest.load.label, allowed[0].calmest.load.label)]
+
+
+def _frontier(allowed: Sequence[CellMetrics], plot: Plot) -> Frontier:
+    points = oriented(allowed, plot)
+    keys = {point.key for point in points}
+    cells = [cell for cell in allowed if cell.trial.key in keys]
+    if not cells:
+        return Frontier(plot, ())
+    generator = np.random.default_rng(0)
+    x, y = ((-1.0 if axis.less else 1.0) * axis.draw(cells, generator) for axis in (plot.x, plot.y))
+    best = {point.key for point in frontier(points)}
+    return Frontier(
+        plot,
+        tuple(
+            Standing(
+                cell.trial.name,
+                cell.trial.model,
+                cell.trial.key in best,
+                surely_dominated(point, points),
+                None if math.isnan(odds) else odds,
+            )
+            for cell, point, odds in zip(cells, points, frontier_odds(x, y).tolist(), strict=True)
+        ),
+    )
