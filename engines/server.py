@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
+import shlex
 import socket
 import time
 from collections.abc import Iterator, Mapping
@@ -23,6 +25,7 @@ from engines.spec import LIMITS, Attached, Dialect, Endpoint, Launch, ServerFail
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.25
 PORT_ATTEMPTS = 3
+SHOWN_PORT = 8000
 PORT_TAKEN = ("address already in use", "couldn't bind")  # the latter is llama-server's
 END_SECONDS = 5.0
 ATTACH_SECONDS = 30.0
@@ -60,13 +63,22 @@ def serve(
             try:
                 prepared = _prepare(engine, serving, log)
                 endpoint = _endpoint(engine, serving, launch, child, time.monotonic() - started)
-                yield replace(endpoint, facts={**endpoint.facts, **prepared}, limits=limits), child
+                facts = {**endpoint.facts, **prepared, "command": _command(environment, launch, serving)}
+                yield replace(endpoint, facts=facts, limits=limits), child
             except (ServerFailed, ProcessFailed, httpx.HTTPError) as error:
                 if _ends(child, serving, engine.dialect):
                     what = f"the server ended with {child.ending} while it was used ({split_log(str(error))[0]})"
                     raise ProcessFailed(what, log) from error
                 raise
             return
+
+
+def _command(environment: Environment, launch: Launch, serving: Serving) -> str:
+    """What a person types to have this server, with a port and a key of their own."""
+    variables = [f"{name}={shlex.quote(value)}" for name, value in launch.environment.items()]
+    words = map(shlex.quote, environment.argv(launch.command, launch.environment))
+    line = " ".join([*variables, *words]).replace(serving.api_key, "$BITFRONTIER_KEY")
+    return re.sub(rf"\b{serving.port}\b", str(SHOWN_PORT), line)
 
 
 def _ends(child: Child, serving: Serving, dialect: Dialect) -> bool:

@@ -17,6 +17,7 @@ class LimitsPlan(Part):
 
     `accuracy_recovery`: mean accuracy ÷ the baseline's. `perplexity_ratio`: perplexity ÷ the baseline's.
     `kl_nats`: mean KL divergence of its predictions from the baseline's, where `closeness` reads them.
+    `memory_gib`: its server's peak memory, which a baseline must keep too.
     `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
     """
 
@@ -24,6 +25,7 @@ class LimitsPlan(Part):
     perplexity_ratio: Annotated[float, Field(ge=1.0)] = 1.1
     kl_nats: Annotated[float, Field(gt=0)] = 0.5
     equivalence_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
 
 
 class MemoryPlan(Part):

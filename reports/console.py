@@ -58,6 +58,11 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"run [bold]{answer.chosen.cell.trial.name}[/bold]: {answer.chosen.why}", highlight=False)
     for caveat in answer.caveats:
         console.print(f"but {caveat}", markup=False, highlight=False)
+    if answer.runner_up and answer.runner_up.ratio:
+        ratio = interval(answer.runner_up.ratio)
+        console.print(
+            f"next: {answer.runner_up.name}, {ratio} times its output tokens/s", markup=False, highlight=False
+        )
     for title, name, text in answer.best:
         console.print(f"{title}: {name}, {text}", markup=False, highlight=False)
     for one in capacities(results.cells):
@@ -102,7 +107,12 @@ def as_data(results: Results) -> dict[str, Any]:
         "anchors": [asdict(one) | {"agrees": one.agrees} for one in anchored(results.cells)],
         "seeds": [asdict(one) for one in spreads(results.cells, results.distances)],
         "closeness": [asdict(one) for one in results.distances],
-        "answer": {"cell": chosen.cell.trial.name if chosen else None, "caveats": list(results.answer.caveats)},
+        "answer": {
+            "cell": chosen.cell.trial.name if chosen else None,
+            "load": asdict(results.answer.load.load) if results.answer.load else None,
+            "caveats": list(results.answer.caveats),
+            "others": [asdict(one) for one in results.answer.others],
+        },
     }
 
 

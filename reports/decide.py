@@ -1,151 +1,163 @@
-"""Which cell to run: the fastest that keeps the plan's limits, and how sure that is."""
+"""Which cell to run: the fastest that keeps the plan's limits, how sure that is, and why not another."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
 
-from evals.statistics import Estimate
+import numpy as np
+
+from evals.record import ServiceLimits
+from evals.service import Kept, kept
+from evals.statistics import CONFIDENCE, Estimate
 from reports.capacity import capacities
-from reports.metrics import CellMetrics
+from reports.judge import BARRED, GIB, Judged
+from reports.loads import LoadMetrics
+from reports.odds import mean_draws
 from reports.roofline import warnings_of
 
-Verdict = Literal["meets", "fails", "undecided", "baseline", "untrusted"]
-BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no frontier
-GIB = 1024**3
-
 
 @dataclass(frozen=True)
-class Limits:
-    """What a cell must keep of its baseline: mean accuracy at least, perplexity at most, as ratios; `kl_nats`: mean KL
-    divergence of its predictions from the baseline's, at most.
+class Other:
+    """A cell that was not chosen, and why. `ratio`: its rate ÷ that of the chosen one, where it could have been."""
 
-    `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
-    """
-
-    accuracy_recovery: float
-    perplexity_ratio: float
-    kl_nats: float = 0.5
-    equivalence_margin: float = 0.01
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A cell with its verdict under the limits and one sentence why."""
-
-    cell: CellMetrics
-    verdict: Verdict
+    name: str
+    model: str
+    verdict: str
     why: str
+    ratio: Estimate | None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The recommendation. `sure` is False where intervals overlap or a limit is undecided; `caveats` say which."""
+    """The recommendation at the load that it is for. `caveats` say where intervals overlap or a limit is undecided;
+    `others` are all other cells, the best one first.
+    """
 
     chosen: Judged | None
     caveats: tuple[str, ...]
     best: tuple[tuple[str, str, str], ...]
+    load: LoadMetrics | None = None
+    others: tuple[Other, ...] = ()
+
+    @property
+    def runner_up(self) -> Other | None:
+        """What to run if the chosen one is wrong."""
+        return next((one for one in self.others if one.ratio is not None), None)
 
 
-def judge(cell: CellMetrics, limits: Limits, doubts: Sequence[str] = (), kl: Estimate | None = None) -> Judged:
-    """untrusted where there are `doubts`; fails if an interval lies wholly beyond a limit, meets if all lie within;
-    else undecided. `kl` is the cell's divergence from its baseline in nats, where it was read.
-    """
-    if doubts:
-        return Judged(cell, "untrusted", "; ".join(doubts))
-    if cell.is_baseline:
-        return Judged(cell, "baseline", "the unquantized baseline")
-    checks = [
-        _check("accuracy recovered", cell.recovery, limits.accuracy_recovery, at_least=True),
-        _check("perplexity ratio", cell.perplexity_ratio, limits.perplexity_ratio, at_least=False),
-        _check("KL divergence", kl, limits.kl_nats, at_least=False),
-    ]
-    known = [one for one in checks if one is not None]
-    if cell.accuracy is None and cell.perplexity_ratio is None:
-        return Judged(cell, "undecided", "its accuracy was not measured: the engine gives no log-probabilities")
-    if not known:
-        return Judged(cell, "undecided", "no baseline was measured in this engine to compare with")
-    verdicts: tuple[Verdict, ...] = ("fails", "undecided")
-    for verdict in verdicts:
-        reasons = [why for state, why in known if state == verdict]
-        if reasons:
-            return Judged(cell, verdict, "; ".join(reasons))
-    return Judged(cell, "meets", "; ".join(why for _, why in known))
+@dataclass(frozen=True)
+class _Candidate:
+    """A cell at the load by which it is ranked, with whether what users were promised is kept there."""
+
+    judged: Judged
+    load: LoadMetrics
+    serves: Kept
+
+    @property
+    def name(self) -> str:
+        return self.judged.cell.trial.name
+
+    @property
+    def rate(self) -> Estimate:
+        return self.load.output_rate
 
 
-def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
-    """A cell whose engine could not score it names one in which the very same checkpoint was scored."""
-    scored = {_checkpoint(one): one.cell.trial.name for one in judged if one.cell.accuracy or one.cell.perplexity_ratio}
-
-    def pointed(one: Judged) -> Judged:
-        there = scored.get(_checkpoint(one)) if one.cell.trial.scores == () else None
-        return replace(one, why=f"{one.why}; the same checkpoint was scored in '{there}'") if there else one
-
-    return tuple(pointed(one) for one in judged)
-
-
-def _checkpoint(one: Judged) -> object:
-    return (one.cell.trial.checkpoint or {}).get("key", one.cell.trial.key)
-
-
-def _check(name: str, estimate: Estimate | None, limit: float, *, at_least: bool) -> tuple[Verdict, str] | None:
-    if estimate is None:
-        return None
-    text = f"{name} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-    text += f", {'at least' if at_least else 'at most'} {limit:g}"
-    good = estimate.low >= limit if at_least else estimate.high <= limit
-    bad = estimate.high < limit if at_least else estimate.low > limit
-    return ("meets" if good else "fails" if bad else "undecided"), text
-
-
-def decide(judged: Sequence[Judged]) -> Answer:
-    """The highest throughput at the highest concurrency among cells that do not fail a limit.
+def decide(judged: Sequence[Judged], service: ServiceLimits | None = None) -> Answer:
+    """The highest throughput among cells that do not fail a limit, at the highest concurrency or, where users were
+    promised a `service`, at the load that surely keeps it and gives the most.
 
     A cell that fails or is not trusted can win nothing: not throughput, not memory, not balance. Nor can one whose
-    accuracy was not measured, unless it is unquantized.
+    accuracy was not measured, unless it is unquantized. Where no cell surely keeps the service, one that may is chosen.
     """
     allowed = [one for one in judged if one.verdict not in BARRED and one.cell.loads and _is_judged(one)]
-    if not allowed:
-        return Answer(None, ("no cell was measured that keeps the limits",), ())
-    ranked = sorted(allowed, key=lambda one: _rate(one).value, reverse=True)
-    return Answer(ranked[0], tuple(_caveats(ranked)), tuple(_best(ranked)))
+    candidates = [_candidate(one, service) for one in allowed]
+    ranked = sorted(
+        (one for one in candidates if one.serves != "broken"),
+        key=lambda one: (one.serves == "kept", one.rate.value),
+        reverse=True,
+    )
+    if not ranked:
+        what = "keeps what users were promised" if candidates else "was measured that keeps the limits"
+        return Answer(None, (f"no cell {what}",), (), others=_others(judged, candidates, []))
+    others = _others(judged, candidates, ranked)
+    return Answer(ranked[0].judged, tuple(_caveats(ranked)), tuple(_best(ranked)), ranked[0].load, others)
+
+
+def _candidate(one: Judged, service: ServiceLimits | None) -> _Candidate:
+    if service is None:
+        return _Candidate(one, one.cell.busiest, "kept")
+    sides = [kept(speed, service) for speed in one.cell.trial.speed]
+    side: Kept = "kept" if "kept" in sides else "unclear" if "unclear" in sides else "broken"
+    loads = [load for load, found in zip(one.cell.loads, sides, strict=True) if found == side]
+    return _Candidate(one, max(loads, key=lambda load: load.output_rate.value), side)
 
 
 def _is_judged(one: Judged) -> bool:
     return one.cell.is_baseline or one.cell.accuracy is not None or one.cell.perplexity_ratio is not None
 
 
-def _rate(one: Judged) -> Estimate:
-    return one.cell.busiest.output_rate
+def _others(
+    judged: Sequence[Judged], candidates: Sequence[_Candidate], ranked: Sequence[_Candidate]
+) -> tuple[Other, ...]:
+    found = [_other(one, ranked[0]) for one in ranked[1:]]
+    found += [
+        _named(one.judged, "fails", "it keeps what users were promised under no load")
+        for one in candidates
+        if one.serves == "broken"
+    ]
+    known = {id(one.judged) for one in candidates}
+    return tuple(found + [_named(one, one.verdict, one.why) for one in judged if id(one) not in known])
 
 
-def _busiest(one: Judged) -> str:
-    return one.cell.busiest.load.label
+def _named(one: Judged, verdict: str, why: str, ratio: Estimate | None = None) -> Other:
+    return Other(one.cell.trial.name, one.cell.trial.model, verdict, why, ratio)
 
 
-def _caveats(ranked: Sequence[Judged]) -> list[str]:
+def _other(one: _Candidate, chosen: _Candidate) -> Other:
+    ratio = _ratio(one.rate, chosen.rate)
+    why = f"{ratio.value:.2f} times the chosen one's output tokens/s, at {one.load.load.label}"
+    if one.serves == "unclear":
+        why += "; whether it keeps what users were promised is not told"
+    return _named(one.judged, one.judged.verdict, f"{why}; {one.judged.why}", ratio)
+
+
+def _ratio(one: Estimate, other: Estimate) -> Estimate:
+    """Of two means with t intervals, by draws of both (`reports.odds.mean_draws`); unbounded where one has none."""
+    generator, tail = np.random.default_rng(0), (1 - CONFIDENCE) / 2
+    drawn = mean_draws(one, generator) / mean_draws(other, generator)
+    low, high = (0.0, math.inf) if np.isnan(drawn).any() else np.quantile(drawn, [tail, 1 - tail])
+    return Estimate(one.value / other.value, float(low), float(high), min(one.count, other.count))
+
+
+def _caveats(ranked: Sequence[_Candidate]) -> list[str]:
     chosen = ranked[0]
     notes = []
-    if chosen.verdict == "undecided":
-        notes.append(f"whether {chosen.cell.trial.name} keeps the limits is undecided: {chosen.why}; score more items")
-    notes += [f"of {chosen.cell.trial.name} at {_busiest(chosen)}: {one}" for one in chosen.cell.busiest.warnings]
-    notes += [f"{chosen.cell.trial.name} ran on a slow path: {one}" for one in warnings_of(chosen.cell.trial)]
+    if chosen.judged.verdict == "undecided":
+        notes.append(f"whether {chosen.name} keeps the limits is undecided: {chosen.judged.why}; score more items")
+    if chosen.serves == "unclear":
+        notes.append(f"whether {chosen.name} keeps what users were promised is not told; send more requests")
+    notes += [f"of {chosen.name} at {chosen.load.load.label}: {one}" for one in chosen.load.warnings]
+    notes += [f"{chosen.name} ran on a slow path: {one}" for one in warnings_of(chosen.judged.cell.trial)]
     notes += _on_more_devices(ranked)
-    close = [other for other in ranked[1:] if _rate(other).high >= _rate(chosen).low]
+    close = [other for other in ranked[1:] if other.rate.high >= chosen.rate.low]
     if close:
-        names = ", ".join(f"{other.cell.trial.name} ({_rate(other).value:.1f})" for other in close)
+        names = ", ".join(f"{other.name} ({other.rate.value:.1f})" for other in close)
         notes.append(
-            f"its {_rate(chosen).value:.1f} output tokens/s cannot be told from those of {names}: intervals overlap"
+            f"its {chosen.rate.value:.1f} output tokens/s cannot be told from those of {names}: intervals overlap"
         )
     return notes
 
 
-def _on_more_devices(ranked: Sequence[Judged]) -> list[str]:
+def _on_more_devices(ranked: Sequence[_Candidate]) -> list[str]:
     """Where cells ran on different numbers of devices, and the chosen one does not make the most of its own."""
-    rates = {one.cell.trial.key: _rate(one).value / count for one in ranked if (count := one.cell.trial.devices)}
-    chosen = ranked[0].cell.trial
-    best = max(ranked, key=lambda one: rates.get(one.cell.trial.key, 0.0)).cell.trial
+    trials = {one.judged.cell.trial.key: one.judged.cell.trial for one in ranked}
+    rates = {
+        one.judged.cell.trial.key: one.rate.value / count for one in ranked if (count := one.judged.cell.trial.devices)
+    }
+    chosen = ranked[0].judged.cell.trial
+    best = trials[max(trials, key=lambda key: rates.get(key, 0.0))]
     if chosen.key not in rates or best.devices == chosen.devices:
         return []
     return [
@@ -154,13 +166,14 @@ def _on_more_devices(ranked: Sequence[Judged]) -> list[str]:
     ]
 
 
-def _best(ranked: Sequence[Judged]) -> list[tuple[str, str, str]]:
-    rows = [("best throughput", ranked[0], f"{_rate(ranked[0]).value:.1f} output tokens/s")]
-    with_memory = [one for one in ranked if one.cell.peak_bytes]
+def _best(ranked: Sequence[_Candidate]) -> list[tuple[str, str, str]]:
+    rows = [("best throughput", ranked[0].judged, f"{ranked[0].rate.value:.1f} output tokens/s")]
+    judged = [one.judged for one in ranked]
+    with_memory = [one for one in judged if one.cell.peak_bytes]
     if with_memory:
         least = min(with_memory, key=lambda one: one.cell.peak_bytes or 0)
         rows.append(("best memory", least, f"{(least.cell.peak_bytes or 0) / GIB:.2f} GiB peak"))
-    rows += _most_served(ranked)
+    rows += _most_served(judged)
     scored = [one for one in with_memory if one.cell.accuracy]
     if scored:
         balanced = max(scored, key=balance)
@@ -183,4 +196,4 @@ def balance(one: Judged) -> float:
     accuracy, peak = one.cell.accuracy, one.cell.peak_bytes
     if accuracy is None or not peak:
         return 0.0
-    return _rate(one).value * accuracy.value / (peak / GIB)
+    return one.cell.busiest.output_rate.value * accuracy.value / (peak / GIB)

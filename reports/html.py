@@ -23,9 +23,10 @@ from reports.closeness import Distance, distances, largest_kl
 from reports.compared import Compared, compared
 from reports.cost import costs
 from reports.crossover import crossings, fastest
-from reports.decide import BARRED, Answer, Judged, Limits, balance, decide, judge, point_to_scored
+from reports.decide import Answer, balance, decide
 from reports.drift import drifts
 from reports.energy import energies
+from reports.judge import BARRED, Judged, Limits, judge, point_to_scored
 from reports.labels import told_apart
 from reports.memory import footprints
 from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
@@ -71,8 +72,12 @@ class Results:
     @property
     def service(self) -> ServiceLimits | None:
         """What the plan promises users, if it does."""
-        promised = self.about.get("service")
-        return ServiceLimits(**promised) if promised else None
+        return promised(self.about)
+
+
+def promised(about: Mapping[str, Any]) -> ServiceLimits | None:
+    limits = about.get("service")
+    return ServiceLimits(**limits) if limits else None
 
 
 def read_results(folder: Path) -> Results:
@@ -97,7 +102,7 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
     kl = largest_kl(far)
     judged = point_to_scored([judge(cell, limits, doubts[cell.trial.key], kl.get(cell.trial.key)) for cell in cells])
-    return Results(about, tuple(trials), cells, judged, decide(judged), tuple(far))
+    return Results(about, tuple(trials), cells, judged, decide(judged, promised(about)), tuple(far))
 
 
 def write_report(folder: Path) -> Path:
@@ -146,6 +151,7 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
     cells = {cell.trial.key: cell for cell in results.cells}
     return environment.get_template("report.html").render(
         footprints=footprints(results.cells, results.about.get("memory")),
+        limits=results.limits, service=results.service,
         served=served(results.cells, results.service), capacities=capacities(results.cells),
         costs=costs(results.cells, results.about.get("price"), results.service),
         scalings=scalings(results.cells), energies=energies(results.cells),

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shlex
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,8 +38,17 @@ def test_facts_are_read_from_gauges(tmp_path: Path) -> None:
     gauges = {"kv_cache_bytes": ("bitfrontier_kv_cache_peak_bytes", 2.0), "weights_bytes": ("absent", 1.0)}
     engine = replace(made, dialect=replace(made.dialect, fact_gauges=gauges))
     with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
-        assert endpoint.facts == {"fact": 42, "dtype": "float32", "kv_cache_bytes": 154.0}
+        told = {name: value for name, value in endpoint.facts.items() if name != "command"}
+        assert told == {"fact": 42, "dtype": "float32", "kv_cache_bytes": 154.0}
         assert endpoint.metrics_url == endpoint.url + "/metrics"
+
+
+def test_the_command_can_be_typed_again(tmp_path: Path) -> None:
+    with _serve(tmp_path) as (endpoint, _):
+        words = shlex.split(str(endpoint.facts["command"]))
+        assert words[0] == sys.executable
+        assert words[-3:] == ["8000", "$BITFRONTIER_KEY", "good"]
+        assert endpoint.api_key not in str(endpoint.facts["command"])
 
 
 def test_the_key_is_wanted(tmp_path: Path) -> None:

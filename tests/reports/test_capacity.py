@@ -13,8 +13,9 @@ from evals.trial_file import read_trial
 from quant.spec import write_json
 from reports.capacity import capacities, served
 from reports.console import as_data
-from reports.decide import Judged, decide
+from reports.decide import decide
 from reports.html import promise, read_results, write_report
+from reports.judge import Judged
 from reports.metrics import cell_metrics
 from tests.reports.made import ABOUT, trial
 

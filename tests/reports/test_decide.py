@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
-from evals.record import ClientLoad, Trial
-from reports.decide import Limits, decide, judge, point_to_scored
+import pytest
+
+from evals.record import ClientLoad, ServiceLimits, Speed, Trial
+from reports.decide import decide
+from reports.judge import Limits, judge, point_to_scored
 from reports.metrics import cell_metrics
-from tests.reports.made import trial
+from tests.reports.made import speed, trial
 
 LIMITS = Limits(accuracy_recovery=0.9, perplexity_ratio=1.1)
 BASE = trial("none", 10, 2.0, 80)
@@ -76,3 +80,72 @@ def test_what_is_wrong_with_the_winning_load_is_said() -> None:
         one.startswith("of fast · e at concurrency ") and "the load client was the bottleneck" in one
         for one in answer.caveats
     )
+
+
+def _at(rate: float, concurrency: int) -> Speed:
+    """Waits of all requests are alike, so many of them that a percentile has an interval."""
+    one = speed(rate, concurrency)
+    return replace(one, repeats=tuple(repeat * 40 for repeat in one.repeats))
+
+
+def test_what_users_were_promised_decides_the_load() -> None:
+    """`fast` gives most at concurrency 4, where it is too slow for its users; `steady` keeps the promise there."""
+    fast = replace(trial("fast", 20, 1.0, 80, 2.01), speed=(_at(30, 1), _at(4, 4)))
+    steady_one = replace(trial("steady", 20, 1.0, 80, 2.01), speed=(_at(12, 1), _at(20, 4)))
+    never = replace(trial("never", 20, 1.0, 80), speed=(_at(2, 1),))
+    judged = _judge(fast, steady_one, never)
+    service = ServiceLimits(None, 0.1, 90)  # 10 tokens a second
+    answer = decide(judged, service)
+    assert answer.chosen is judged[0]
+    assert answer.load is not None
+    assert answer.load.load.concurrency == 1
+    assert [(one.name, one.verdict) for one in answer.others] == [("steady · e", "meets"), ("never · e", "fails")]
+    assert answer.runner_up is answer.others[0]
+    assert answer.others[0].why.startswith("0.67 times the chosen one's output tokens/s, at concurrency 4; accuracy")
+    assert answer.others[1].why == "it keeps what users were promised under no load"
+    assert answer.others[1].ratio is None
+    nobody = decide(judged, ServiceLimits(None, 0.001, 90))
+    assert (nobody.chosen, nobody.caveats) == (None, ("no cell keeps what users were promised",))
+    assert len(nobody.others) == 3
+
+
+def test_a_promise_that_so_few_requests_do_not_tell_is_said() -> None:
+    """Of four requests the p90 may be anything: chosen all the same, where none surely keeps it, and said."""
+    few, sure = trial("few", 30, 1.0, 80), replace(trial("sure", 20, 1.0, 80), speed=(_at(20, 1),))
+    service = ServiceLimits(None, 0.1, 90)
+    alone = decide(_judge(few), service)
+    assert alone.chosen is not None
+    assert "whether few · e keeps what users were promised is not told; send more requests" in alone.caveats
+    both = decide(_judge(few, sure), service)
+    assert both.chosen is not None
+    assert both.chosen.cell.trial.method == "sure"
+    assert "whether it keeps what users were promised is not told" in both.others[0].why
+
+
+def test_memory_is_a_limit_of_baselines_too() -> None:
+    limits = replace(LIMITS, memory_gib=1.5)
+    cells = [cell_metrics(one, BASE) for one in (BASE, trial("small", 5, 1.0, 80, 2.01), trial("large", 50, 1.6, 80))]
+    judged = [judge(one, limits) for one in cells]
+    assert [one.verdict for one in judged] == ["fails", "meets", "fails"]
+    assert judged[0].why == "peak memory in GiB 2.000 [2.000, 2.000], at most 1.5"
+    answer = decide(judged)
+    assert answer.chosen is judged[1]
+    assert [one.why for one in answer.others] == [judged[0].why, judged[2].why]
+    unseen = judge(cell_metrics(replace(trial("small", 5, 1.0, 80, 2.01), memory=None), BASE), limits)
+    assert (unseen.verdict, unseen.why) == ("undecided", "its memory was not seen")
+
+
+def test_how_much_is_lost_if_the_answer_is_wrong() -> None:
+    answer = decide(_judge(BASE, trial("fast", 20, 1.0, 80), trial("garbage", 900, 0.1, 20)))
+    assert answer.runner_up is not None
+    assert (answer.runner_up.name, answer.runner_up.verdict) == ("none · e", "baseline")
+    ratio = answer.runner_up.ratio
+    assert ratio is not None
+    assert ratio.low < ratio.value < ratio.high
+    assert ratio.value == pytest.approx(0.5, abs=0.01)
+    assert answer.others[1].name == "garbage · e"
+    assert "accuracy recovered 0.250" in answer.others[1].why
+    once = replace(trial("once", 10, 1.0, 80), speed=(replace(speed(10), repeats=speed(10).repeats[:1]),))
+    (other,) = decide(_judge(trial("fast", 20, 1.0, 80), once)).others
+    assert other.ratio is not None
+    assert (other.ratio.low, other.ratio.high) == (0.0, math.inf)

@@ -11,8 +11,9 @@ import pytest
 
 from engines.kernels import kernel_facts
 from evals.record import ClientLoad, Trial
-from reports.decide import Limits, decide, judge
+from reports.decide import decide
 from reports.html import conclude, render
+from reports.judge import Limits, judge
 from reports.metrics import CellMetrics, cell_metrics
 from reports.roofline import Roofline, bandwidths, rooflines
 from tests.reports.made import ABOUT, speed, trial

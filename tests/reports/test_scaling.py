@@ -10,8 +10,9 @@ import pytest
 from evals.record import Trial
 from evals.statistics import Estimate, mean_t
 from reports.console import as_data
-from reports.decide import Judged, decide
+from reports.decide import decide
 from reports.html import read_results, write_report
+from reports.judge import Judged
 from reports.metrics import CellMetrics, cell_metrics
 from reports.scaling import ratio_of_means, scalings
 from tests.reports.made import speed, trial
