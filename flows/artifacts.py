@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import time
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -54,11 +56,17 @@ def publish(folder: Path) -> None:
         return
     data = as_data(read_results(folder))
     name, report = data["sweep"]["name"], (folder / "report.html").resolve()
-    create_link_artifact(report.as_uri(), str(report), key(name, "report"), f"The whole report of {name}.")
+    create_link_artifact(_address(report), str(report), key(name, "report"), f"The whole report of {name}.")
     create_table_artifact([_row(cell) for cell in data["cells"]], key(name, "results"), _answer(data))
     pictures = [_picture(file) for file in sorted((folder / "figures").glob("*.svg"))]
     if pictures:  # not as image artifacts: those write the whole address of the image below it
         create_markdown_artifact("\n\n".join(pictures), key(name, "figures"), f"The figures of {name}.")
+
+
+def _address(report: Path) -> str:
+    """Browsers open no file from a page that came over HTTP: where the folder of the runs is served, that address."""
+    served = os.environ.get("BITFRONTIER_REPORTS_URL")
+    return f"{served.rstrip('/')}/{quote(report.parent.name)}/{report.name}" if served else report.as_uri()
 
 
 def _picture(svg: Path) -> str:

@@ -68,7 +68,7 @@ def _artifacts(name: str) -> dict[str, Any]:
     return {str(one.key).removeprefix(f"{name}-"): one for one in found}
 
 
-def test_one_cell_is_measured_shown_and_reported_again(here: Path) -> None:
+def test_one_cell_is_measured_shown_and_reported_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from flows.single import report
 
     page = _measure(here)
@@ -77,12 +77,16 @@ def test_one_cell_is_measured_shown_and_reported_again(here: Path) -> None:
     shown = _artifacts(page.parent.name)
     assert shown["cells"].data == 100.0
     assert page.as_uri() in shown["report"].data
+    monkeypatch.setenv("BITFRONTIER_REPORTS_URL", "http://127.0.0.1:4201/")
+    report(folder=str(page.parent))
+    assert f"http://127.0.0.1:4201/{page.parent.name}/report.html" in _artifacts(page.parent.name)["report"].data
     assert "none float16 · fake" in json.loads(shown["results"].data)[0]["cell"]
     figures = len(list((page.parent / "figures").glob("*.svg")))
     assert shown["figures"].data.count("](data:image/svg+xml;base64,") == figures > 0
     names = _task_runs("measure")
     assert {"measure none float16 · fake · arc_easy", "start", "gates", "speed", "accuracy", "report"} <= set(names)
 
+    again = _artifacts(page.parent.name)
     page.unlink()
     token = unwatched.set(True)
     try:
@@ -90,7 +94,7 @@ def test_one_cell_is_measured_shown_and_reported_again(here: Path) -> None:
     finally:
         unwatched.reset(token)
     assert page.exists()
-    assert _artifacts(page.parent.name)["report"].id == shown["report"].id  # nothing is shown where nobody looks
+    assert _artifacts(page.parent.name)["report"].id == again["report"].id  # nothing is shown where nobody looks
     with pytest.raises(NoRun, match=r"has no sweep\.json"):
         report(folder=str(here))
 
