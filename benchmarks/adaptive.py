@@ -21,7 +21,7 @@ import numpy.typing as npt
 from evals.items import Items, Matched, matched, task_items
 from evals.paired import Paired, compare, margin_of, verdicts
 from evals.sequential import follow, looks, settled
-from reports.html import Results, read_results
+from reports.results import Results, read_results
 
 REPEATS = 1000
 ERROR_RATE = 0.05

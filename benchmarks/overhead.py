@@ -24,6 +24,10 @@ from typing import Any
 
 import yaml
 
+from benchmarks.kills import make_place
+from evals.trial_file import read_trial
+from quant.spec import CHECKPOINT_RECORD, read_checkpoint
+
 SIZES = (50, 200, 500, 2000)
 ENGINES = 10
 PLANNED = 10_000
@@ -174,6 +178,30 @@ def sizes(kind: str, counts: list[int], repeats: int) -> None:
         print(line, flush=True)
 
 
+def share(plan: Path) -> None:
+    """A real sweep in a run and with checkpoints of its own: how much of its wall time was neither quantizing nor
+    measuring. Environments, models and data are there. What is left is all that the sweep does around its children:
+    start-up, Prefect, checks, keys, the start of quantizers, lm-eval's tasks, the report.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = make_place(Path(folder) / "place")
+        command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(place.folder / "runs")]
+        began = time.monotonic()
+        done = subprocess.run(command, env=place.variables, capture_output=True, text=True, check=False)
+        seconds = time.monotonic() - began
+        trials = [read_trial(one) for one in place.folder.glob("runs/*/trials/*.json")]
+        made = [read_checkpoint(one.parent) for one in place.cache.glob(f"checkpoints/*/{CHECKPOINT_RECORD}")]
+    if done.returncode or not trials:
+        raise SystemExit(done.stdout[-2000:] + done.stderr[-2000:])
+    measured, quantized = (
+        sum(one.seconds.get("total", 0.0) for one in trials),
+        sum(one.seconds["total"] for one in made),
+    )
+    rest = seconds - measured - quantized
+    print(f"{plan}: {len(trials)} cells, {seconds:.0f} s; measured {measured:.0f} s, quantized {quantized:.0f} s")
+    print(f"all else {rest:.1f} s: {100 * rest / seconds:.1f} % of the wall time, {rest / len(trials):.2f} s a cell")
+
+
 def main() -> None:
     if tuple(sys.argv[1:2]) == ASIDE:
         kind = sys.argv[2]
@@ -184,8 +212,12 @@ def main() -> None:
     parser.add_argument("--child", choices=("plain", "stages", "plan"))
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--sweep", type=Path, help="Instead: the share of this plan's wall time, really swept.")
     parser.add_argument("file", type=Path, nargs="?")
     given = parser.parse_args()
+    if given.sweep:
+        share(given.sweep)
+        return
     if given.child:
         print(json.dumps(plan_only(given.file) if given.child == "plan" else run(given.file, given.child == "stages")))
         return

@@ -30,8 +30,8 @@ from evals.tasks import TaskSpec, load_tasks
 from evals.texts import wikitext2_test_raw
 from evals.tokenizer import load_tokenizer
 from flows.sources import data_root, look_up_model, prepare_model
-from reports.html import read_results
 from reports.metrics import CellMetrics
+from reports.results import read_results
 
 TOLERANCE = 0.001
 KNOWN = {

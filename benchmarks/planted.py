@@ -23,7 +23,8 @@ import yaml
 from engines.environment import cache_folder
 from engines.process import ROOT
 from evals.trial_file import read_trial
-from reports.html import read_results, spread
+from reports.html import spread
+from reports.results import read_results
 
 RTN = {"method": "rtn", "parameters": {"format": "w4a16", "group_size": 64}}
 PLAN: dict[str, Any] = {

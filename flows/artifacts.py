@@ -23,7 +23,7 @@ from flows.display import Advance
 from flows.embedded import unwatched
 from quant.spec import Checkpoint
 from reports.console import as_data
-from reports.html import read_results
+from reports.results import read_results
 
 UPDATE_SECONDS = 1.0
 

@@ -189,7 +189,7 @@ def _already_done(checked: Any, runs: Path) -> Path | None:
 
 def _conclude(report: Path, *, as_json: bool) -> None:
     from reports.console import as_data, print_results
-    from reports.html import read_results
+    from reports.results import read_results
 
     results = read_results(report.parent)
     if as_json:

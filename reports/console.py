@@ -17,10 +17,11 @@ from reports.cost import costs
 from reports.crossover import crossings, fastest
 from reports.drift import drifts
 from reports.energy import energies
-from reports.html import Results, gib, interval, milliseconds_sure, task_columns
+from reports.html import gib, interval, milliseconds_sure, task_columns
 from reports.loads import LoadMetrics
 from reports.memory import footprints
 from reports.metrics import CellMetrics
+from reports.results import Results
 from reports.roofline import bandwidths, rooflines
 from reports.scaling import scalings
 from reports.seeds import spreads

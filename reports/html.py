@@ -2,115 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from evals.record import ServiceLimits, Trial
+from evals.record import ServiceLimits
 from evals.statistics import Estimate
-from evals.trial_file import read_trial
 from reports.anchored import anchored
 from reports.capacity import capacities, served
-from reports.checks import distrust
-from reports.closeness import Distance, distances, largest_kl
-from reports.compared import Compared, compared
 from reports.cost import costs
 from reports.crossover import crossings, fastest
-from reports.decide import Answer, balance, decide
+from reports.decide import balance
 from reports.drift import drifts
 from reports.energy import energies
-from reports.judge import BARRED, Judged, Limits, judge, point_to_scored
-from reports.labels import told_apart
+from reports.judge import BARRED
 from reports.memory import footprints
-from reports.metrics import CellMetrics, TaskMetrics, cell_metrics
+from reports.metrics import CellMetrics, TaskMetrics
 from reports.odds import DRAWS
-from reports.plots import Frontier, Standing, frontiers
+from reports.plots import Frontier, Standing
+from reports.results import Results, read_results
 from reports.roofline import bandwidths, rooflines
 from reports.scaling import scalings
 from reports.seeds import spreads
+from reports.table import as_csv
 
 GIB = 1024**3
 
 
-@dataclass(frozen=True)
-class Results:
-    """The trials of a sweep with all that was computed from them. `about` is the sweep's own description."""
-
-    about: Mapping[str, Any]
-    trials: tuple[Trial, ...]
-    cells: tuple[CellMetrics, ...]
-    judged: tuple[Judged, ...]
-    answer: Answer
-    distances: tuple[Distance, ...] = ()
-
-    @cached_property
-    def compared(self) -> Compared:
-        """Every quantized cell against its baseline, in one family of comparisons."""
-        return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])
-
-    @property
-    def allowed(self) -> list[CellMetrics]:
-        """Cells that may win something."""
-        return [one.cell for one in self.judged if one.verdict not in BARRED]
-
-    @cached_property
-    def frontiers(self) -> list[Frontier]:
-        """Of the cells that may win something."""
-        return frontiers(self.allowed)
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(**self.about["limits"])
-
-    @property
-    def service(self) -> ServiceLimits | None:
-        """What the plan promises users, if it does."""
-        return promised(self.about)
-
-
-def promised(about: Mapping[str, Any]) -> ServiceLimits | None:
-    limits = about.get("service")
-    return ServiceLimits(**limits) if limits else None
-
-
-def read_results(folder: Path) -> Results:
-    """Read `sweep.json` and the trials that it names. A trial that is missing is simply not there yet."""
-    about = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
-    files = [folder / "trials" / name for name in about["trials"]]
-    trials = tuple(read_trial(file) for file in files if file.exists())
-    return conclude(about, trials, folder / "trials")
-
-
-def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | None = None) -> Results:
-    """Compute every statistic, compare each cell with its model's baseline in the same engine, decide.
-
-    `beside` is the folder of the trials' files of distributions.
-    """
-    trials = told_apart(trials)
-    good = [trial for trial in trials if trial.status == "ok"]
-    baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
-    cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
-    limits = Limits(**about["limits"])
-    far = distances(cells, beside) if beside else []
-    doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
-    kl = largest_kl(far)
-    judged = point_to_scored([judge(cell, limits, doubts[cell.trial.key], kl.get(cell.trial.key)) for cell in cells])
-    return Results(about, tuple(trials), cells, judged, decide(judged, promised(about)), tuple(far))
-
-
 def write_report(folder: Path) -> Path:
-    """Write report.html and figures/*.svg, *.png. The page appears whole or not at all."""
+    """Write report.html, results.csv and figures/*.svg, *.png. The page appears last, whole or not at all."""
     results = read_results(folder)
     figures_folder = folder / "figures"
     figures_folder.mkdir(exist_ok=True)
     page = render(results, _figures(results, figures_folder))
+    (folder / "results.csv").write_text(as_csv(results), encoding="utf-8")
     out = folder / "report.html"
     partial = out.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")

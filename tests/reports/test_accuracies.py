@@ -9,7 +9,7 @@ import pytest
 from evals.items import Items, task_items
 from evals.statistics import proportion
 from reports.accuracies import accuracy_of, difference_estimate, mean_accuracy
-from reports.html import conclude
+from reports.results import conclude
 from tests.evals.made import matched_of
 from tests.reports.made import ABOUT, score, trial
 

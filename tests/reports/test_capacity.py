@@ -14,9 +14,10 @@ from quant.spec import write_json
 from reports.capacity import capacities, served
 from reports.console import as_data
 from reports.decide import decide
-from reports.html import promise, read_results, write_report
+from reports.html import promise, write_report
 from reports.judge import Judged
 from reports.metrics import cell_metrics
+from reports.results import read_results
 from tests.reports.made import ABOUT, trial
 
 LIMITS = ServiceLimits(0.5, None, 90)

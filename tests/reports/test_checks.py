@@ -10,7 +10,7 @@ import pytest
 
 from evals.record import Gate, Score, Trial
 from reports.checks import above_chance, distrust
-from reports.html import conclude
+from reports.results import conclude
 from tests.reports.made import ABOUT, score, trial
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from evals.record import Closeness, Trial
 from reports.closeness import Distributions, distances, kl_per_position
-from reports.html import conclude, render
+from reports.html import render
+from reports.results import conclude
 from tests.reports.made import ABOUT, trial
 
 P = np.log([[0.5, 0.25, 0.125, 0.125]])

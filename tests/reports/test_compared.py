@@ -4,7 +4,8 @@ import dataclasses
 
 from reports.compared import compared
 from reports.console import as_data
-from reports.html import conclude, render
+from reports.html import render
+from reports.results import conclude
 from tests.reports.made import ABOUT, score, trial
 
 

@@ -13,8 +13,9 @@ from evals.record import LoadPoint, Search, SearchRange, ServiceLimits, Speed, T
 from evals.statistics import Estimate
 from reports.console import as_data, print_results
 from reports.cost import Price, costs, per_million
-from reports.html import read_results, write_report
+from reports.html import write_report
 from reports.metrics import CellMetrics, cell_metrics
+from reports.results import read_results
 from tests.reports.made import request, speed, trial
 from tests.reports.test_html import _run
 

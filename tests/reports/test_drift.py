@@ -4,7 +4,7 @@ import dataclasses
 
 from evals.record import Score
 from reports.drift import compare, drifts
-from reports.html import conclude
+from reports.results import conclude
 from tests.reports.made import ABOUT, trial
 
 

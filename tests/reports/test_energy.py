@@ -10,8 +10,9 @@ from evals.trial_file import read_trial
 from quant.spec import write_json
 from reports.console import as_data
 from reports.energy import energies
-from reports.html import read_results, write_report
+from reports.html import write_report
 from reports.metrics import cell_metrics
+from reports.results import read_results
 from tests.reports.made import trial
 from tests.reports.test_html import _run
 

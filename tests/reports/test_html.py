@@ -15,7 +15,8 @@ from evals.statistics import percentile_interval
 from quant.spec import write_json
 from reports.console import as_data, print_results
 from reports.figures import engine_mark
-from reports.html import interval, milliseconds_sure, number, read_results, write_report
+from reports.html import interval, milliseconds_sure, number, write_report
+from reports.results import read_results
 from tests.reports.made import ABOUT, failed, speed, trial
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> $x^2$ & {{ 7*7 }}"

@@ -9,9 +9,10 @@ from pathlib import Path
 from evals.record import LoadPoint, Memory, Speed
 from quant.spec import write_json
 from reports.console import as_data
-from reports.html import read_results, write_report
+from reports.html import write_report
 from reports.memory import Fit, Footprint, footprints, in_flight_tokens
 from reports.metrics import cell_metrics
+from reports.results import read_results
 from tests.reports.made import ABOUT, request, speed, trial
 
 GIB = 1024**3

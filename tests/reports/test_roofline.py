@@ -12,9 +12,10 @@ import pytest
 from engines.kernels import kernel_facts
 from evals.record import ClientLoad, Trial
 from reports.decide import decide
-from reports.html import conclude, render
+from reports.html import render
 from reports.judge import Limits, judge
 from reports.metrics import CellMetrics, cell_metrics
+from reports.results import conclude
 from reports.roofline import Roofline, bandwidths, rooflines
 from tests.reports.made import ABOUT, speed, trial
 

@@ -11,9 +11,10 @@ from evals.record import Trial
 from evals.statistics import Estimate, mean_t
 from reports.console import as_data
 from reports.decide import decide
-from reports.html import read_results, write_report
+from reports.html import write_report
 from reports.judge import Judged
 from reports.metrics import CellMetrics, cell_metrics
+from reports.results import read_results
 from reports.scaling import ratio_of_means, scalings
 from tests.reports.made import speed, trial
 from tests.reports.test_html import _run

@@ -5,7 +5,8 @@ from typing import Any
 
 from evals.record import Trial
 from reports.anchored import anchored
-from reports.html import conclude, render
+from reports.html import render
+from reports.results import conclude
 from reports.seeds import spreads
 from tests.reports.made import ABOUT, trial
 

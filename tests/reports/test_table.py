@@ -1,0 +1,55 @@
+"""results.csv: what a spreadsheet or a script reads."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evals.record import Trial
+from quant.spec import write_json
+from reports.html import write_report
+from reports.results import conclude
+from reports.table import as_csv
+from tests.reports.made import ABOUT, failed, speed, trial
+
+
+def _read(*trials: Trial) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(as_csv(conclude(ABOUT, trials)))))
+
+
+def test_a_line_for_each_load_and_for_what_was_not_measured() -> None:
+    base = replace(trial("none", 10, 2.0, 80), speed=(speed(10, 1), speed(30, 4)))
+    bad = failed("rtn", 'the kernel said "no", and\nended')
+    one, four, none = _read(base, bad)
+    assert (one["load"], four["load"]) == ("concurrency 1", "concurrency 4")
+    assert float(one["output_tokens_per_second"]) == pytest.approx(10, rel=0.01)
+    low, high = float(one["output_tokens_per_second_low"]), float(one["output_tokens_per_second_high"])
+    assert low < 10 < high
+    assert float(one["mean_accuracy"]) == 0.8
+    assert float(four["arc accuracy"]) == 0.8
+    assert float(one["peak_memory_bytes"]) == 2 * 1024**3
+    assert float(one["ttft_p95_seconds"]) == pytest.approx(0.1, rel=0.05)
+    assert (none["status"], none["why"]) == ("failed", 'the kernel said "no", and\nended')
+    assert none["output_tokens_per_second"] == ""
+    assert (one["verdict"], none["verdict"]) == ("baseline", "")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_text_becomes_a_formula(text: str) -> None:
+    (row,) = _read(failed(text, text))
+    assert row["method"] == row["why"] == f"'{text}"
+
+
+def test_it_lies_beside_the_report(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    write_json(tmp_path / "trials" / "0.json", trial("none", 10, 2.0, 80))
+    write_json(tmp_path / "sweep.json", {**ABOUT, "trials": ["0.json"]})
+    write_report(tmp_path)
+    first = (tmp_path / "results.csv").read_bytes()
+    write_report(tmp_path)
+    assert (tmp_path / "results.csv").read_bytes() == first
+    assert first.startswith(b"cell,model,method,")
