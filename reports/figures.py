@@ -48,7 +48,8 @@ def draw(cells: Sequence[CellMetrics], plot: Plot, failing: frozenset[str]) -> F
             mark = engine_mark(engines.index(cell.trial.engine))
             if cell.trial.key in failing:
                 mark = replace(mark, shape="x" if mark.shape == SHAPES[0] else "+")
-            _draw_cell(axes, cell, plot, replace(mark, alpha=0.4) if cell.trial.key in faded else mark)
+            named = cell.trial.key not in faded and cell.trial.key not in failing
+            _draw_cell(axes, cell, plot, replace(mark, alpha=0.4) if cell.trial.key in faded else mark, named=named)
         _draw_frontier(axes, points, plot)
         for number, engine in enumerate(engines):
             mark = engine_mark(number)
@@ -77,7 +78,7 @@ def engine_mark(number: int) -> Mark:
     return Mark(SHAPES[number // len(COLOURS) % len(SHAPES)], COLOURS[number % len(COLOURS)])
 
 
-def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, mark: Mark) -> None:
+def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, mark: Mark, *, named: bool) -> None:
     x, y = plot.x.read(cell), plot.y.read(cell)
     if x is None or y is None:
         return
@@ -85,7 +86,7 @@ def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, mark: Mark) -> None:
         x.value, y.value, xerr=_error(x), yerr=_error(y), fmt=mark.shape, color=mark.colour, alpha=mark.alpha,
         capsize=2, linewidth=0.8,
     )  # fmt: skip
-    if mark.alpha < 1.0:
+    if not named:
         return  # many lie on each other; the table names them all
     label = _plain(cell.trial.method_label)
     axes.annotate(label, (x.value, y.value), xytext=(5, 5), textcoords="offset points", fontsize=8, alpha=mark.alpha)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evals.statistics import Estimate, Floats, exact
+from reports.cost import Price, per_million
 from reports.metrics import CellMetrics
 from reports.odds import DRAWS, Generator, accuracy_draws, frontier_odds, latency_draws, mean_draws
 from reports.pareto import Point, frontier, surely_dominated
@@ -61,6 +62,33 @@ def latency_seconds(cell: CellMetrics) -> Estimate | None:
     return cell.calmest.latency.e2e[0]
 
 
+def bits_per_weight(cell: CellMetrics) -> Estimate | None:
+    bits = (cell.trial.checkpoint or {}).get("bits_per_weight")
+    return None if bits is None else exact(bits)
+
+
+def perplexity_ratio(cell: CellMetrics) -> Estimate | None:
+    return cell.perplexity_ratio
+
+
+def _log_ratio(cell: CellMetrics) -> Estimate | None:
+    return cell.perplexity_ratio.map(math.log) if cell.perplexity_ratio else None
+
+
+def _cost_of(price: Price) -> Read:
+    def cost(cell: CellMetrics) -> Estimate | None:
+        rate, devices = throughput(cell), cell.trial.devices
+        return per_million(rate, devices, price) if rate and devices else None
+
+    return cost
+
+
+def _idle(cell: CellMetrics) -> Estimate | None:
+    """Orders cells as their cost does, and is finite where a drawn rate is not above zero."""
+    rate, devices = throughput(cell), cell.trial.devices
+    return rate.map(lambda value: -value / devices) if rate and devices else None
+
+
 def _means(read: Read) -> Callable[[Sequence[CellMetrics], Generator], Floats]:
     def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
         found = [read(cell) for cell in cells]
@@ -73,17 +101,24 @@ def _latencies(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
     return np.stack([latency_draws(cell, generator) for cell in cells])
 
 
-def plots(busiest: str, calmest: str) -> tuple[Plot, ...]:
-    """The three figures; `busiest` and `calmest` are the load points that they speak of."""
+def plots(busiest: str, calmest: str, price: Price | None) -> tuple[Plot, ...]:
+    """All figures; `busiest` and `calmest` are the load points that they speak of. Without a price there is no cost."""
     rate = Axis(throughput, f"output tokens per second at {busiest}", False, _means(throughput))
     accuracy = Axis(accuracy_percent, "mean accuracy, %", False, accuracy_draws)
     memory = Axis(peak_gib, "peak memory, GiB", True, _means(peak_gib))
     latency = Axis(latency_seconds, "median end-to-end latency, s", True, _latencies)
-    return (
+    size = Axis(bits_per_weight, "bits per weight", True, _means(bits_per_weight))
+    perplexity = Axis(perplexity_ratio, "perplexity ÷ the unquantized model's", True, _means(_log_ratio))
+    found = [
         Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
         Plot("memory-throughput", "Memory against throughput", rate, memory),
         Plot("accuracy-latency", f"Accuracy against latency at {calmest}", latency, accuracy),
-    )
+        Plot("perplexity-size", "Perplexity against size", size, perplexity),
+    ]
+    if price is not None:
+        cost = Axis(_cost_of(price), f"{price.currency} per million output tokens at {busiest}", True, _means(_idle))
+        found.append(Plot("accuracy-cost", "Accuracy against cost", cost, accuracy))
+    return tuple(found)
 
 
 def oriented(cells: Sequence[CellMetrics], plot: Plot) -> list[Point]:
@@ -131,11 +166,12 @@ class Frontier:
         return [one.name for one in self.standings if not one.on and not one.dominated]
 
 
-def frontiers(allowed: Sequence[CellMetrics]) -> list[Frontier]:
-    """Of the cells that fail no limit and are trusted; the same seed for all."""
+def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None) -> list[Frontier]:
+    """Of the cells that fail no limit and are trusted; the same seed for all. None where no cell has both values."""
     if not allowed:
         return []
-    return [_frontier(allowed, plot) for plot in plots(allowed[0].busiest.load.label, allowed[0].calmest.load.label)]
+    wanted = plots(allowed[0].busiest.load.label, allowed[0].calmest.load.label, price)
+    return [one for one in (_frontier(allowed, plot) for plot in wanted) if one.standings]
 
 
 def _frontier(allowed: Sequence[CellMetrics], plot: Plot) -> Frontier:

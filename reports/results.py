@@ -14,6 +14,7 @@ from evals.trial_file import read_trial
 from reports.checks import distrust
 from reports.closeness import Distance, distances, largest_kl
 from reports.compared import Compared, compared
+from reports.cost import Price
 from reports.decide import Answer, decide
 from reports.judge import BARRED, Judged, Limits, judge, point_to_scored
 from reports.labels import told_apart
@@ -45,7 +46,8 @@ class Results:
     @cached_property
     def frontiers(self) -> list[Frontier]:
         """Of the cells that may win something."""
-        return frontiers(self.allowed)
+        price = self.about.get("price")
+        return frontiers(self.allowed, Price(**price) if price else None)
 
     @property
     def limits(self) -> Limits:

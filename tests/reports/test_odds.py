@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.statistics import Estimate, exact, mean_t
+from reports.cost import Price
 from reports.metrics import CellMetrics, cell_metrics
 from reports.odds import accuracy_draws, frontier_odds, latency_draws, mean_draws
 from reports.pareto import Point, frontier
@@ -116,7 +117,7 @@ def test_cells_on_frontiers() -> None:
     """Equal in accuracy: the fast one is on it, the slow one sure not to be; memory is taken as it was read."""
     base, slow = trial("none", 10, 2, 60), trial("rtn", 2, 1, 60)
     cells = [cell_metrics(one, base) for one in (base, slow)]
-    rate, memory, latency = frontiers(cells)
+    rate, memory, latency, size = frontiers(cells)
     assert [(one.name, one.on, one.odds) for one in rate.standings] == [
         ("none · e", True, pytest.approx(1.0, abs=0.01)), ("rtn · e", False, pytest.approx(0.0, abs=0.01)),
     ]  # fmt: skip
@@ -124,3 +125,23 @@ def test_cells_on_frontiers() -> None:
     assert rate.open == []
     assert [one.on for one in memory.standings] == [True, True]
     assert [one.odds for one in latency.standings] == [1.0, 0.0]
+    assert [(one.on, one.odds) for one in size.standings] == [
+        (True, pytest.approx(0.5, abs=0.05))
+    ] * 2  # alike by value
+
+
+def test_a_price_makes_a_frontier_of_cost() -> None:
+    """Twice as fast on four devices is dearer."""
+    base, four = trial("none", 10, 2, 60), trial("none", 20, 2, 60, label="four")
+    base, four = (
+        dataclasses.replace(one, checkpoint={}, provenance={"engine_options": {"tensor_parallel": count}})
+        for one, count in ((base, 1), (four, 4))
+    )
+    cells = [cell_metrics(one, base) for one in (base, four)]
+    *_, cost = frontiers(cells, Price(2.0, "EUR"))
+    assert cost.plot.x.full_label == "EUR per million output tokens at concurrency 1 (less is better)"
+    assert [round(value.value, 1) for cell in cells if (value := cost.plot.x.read(cell))] == [55.6, 111.1]
+    assert [(one.on, one.odds) for one in cost.standings] == [
+        (True, pytest.approx(1.0, abs=0.03)), (False, pytest.approx(0.0, abs=0.03)),
+    ]  # fmt: skip
+    assert "perplexity-size" not in {one.plot.name for one in frontiers(cells)}  # no sizes, no such plot
