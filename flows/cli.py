@@ -211,6 +211,37 @@ def report(folder: RunArgument) -> None:
     _conclude(write_report(folder), as_json=False)
 
 
+@app.command(short_help="Hold a run against an earlier one.")
+def compare(
+    before: RunArgument,
+    after: RunArgument,
+    speed_margin: Annotated[float, typer.Option(help="How much slower still passes, as a share.")] = 0.05,
+    html: Annotated[Path | None, typer.Option(help="Write a page here, too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold a run against an earlier one, cell by cell: PASS, REGRESSION, INCONCLUSIVE or NOT COMPARED.
+
+    Exits 1 if a cell became worse.
+    """
+    from flows.progress import read_sweep
+    from reports.compare import compare as hold
+    from reports.console import print_comparison
+    from reports.html import render_comparison
+    from reports.results import read_results
+
+    for folder in (before, after):
+        read_sweep(folder)
+    found = hold(read_results(before), read_results(after), speed_margin=speed_margin)
+    if html is not None:
+        html.write_text(render_comparison(found), encoding="utf-8")
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+    else:
+        print_comparison(found, console)
+    if found.count("REGRESSION"):
+        raise typer.Exit(1)
+
+
 @app.command(short_help="Show how far a run is.")
 def status(folder: RunArgument, as_json: Json = False) -> None:
     """Show how far a run is: which cells are done, running, failed, to do; from its folder, whoever runs it."""

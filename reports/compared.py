@@ -61,8 +61,8 @@ def compared(cells: Sequence[CellMetrics], relative_margin: float, error_rate: f
     likelihoods: list[Likelihood] = []
     for cell in cells:
         if cell.reference is not None:
-            flips += _flips(cell.trial, cell.reference, relative_margin)
-            likelihoods += _likelihoods(cell.trial, cell.reference, relative_margin)
+            flips += flips_between(cell.trial, cell.reference, relative_margin)
+            likelihoods += likelihoods_between(cell.trial, cell.reference, relative_margin)
     pairs = [one.paired for one in flips]
     answers = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in pairs], error_rate)
     texts = verdicts([(one.p_different, one.p_equivalent, one.ratio.value < 1) for one in likelihoods], error_rate)
@@ -72,7 +72,8 @@ def compared(cells: Sequence[CellMetrics], relative_margin: float, error_rate: f
     )
 
 
-def _flips(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Flips]:
+def flips_between(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Flips]:
+    """On each task that both were asked, before any correction for their number."""
     theirs, adaptive = task_items(reference.scores), is_adaptive(trial)
     for task, ours in task_items(trial.scores).items():
         pairs = matched(ours, theirs[task]) if task in theirs else None
@@ -82,7 +83,8 @@ def _flips(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[F
             yield Flips(trial.name, reference.name, task, adaptive, one)
 
 
-def _likelihoods(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Likelihood]:
+def likelihoods_between(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Likelihood]:
+    """On each text that both have read, before any correction for their number."""
     for text, sums, sizes in (*_texts(trial, reference), *_documents(trial, reference)):
         one = compare_clusters(sums, sizes, margin=math.log1p(relative_margin))
         ratio = one.difference.map(lambda difference: math.exp(min(-difference, 700.0)))

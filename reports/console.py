@@ -7,12 +7,14 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 from evals.record import Trial
 from evals.statistics import Estimate
 from reports.anchored import anchored
 from reports.capacity import Capacity, Served, Waiting, capacities, served
+from reports.compare import Comparison
 from reports.cost import costs
 from reports.crossover import crossings, fastest
 from reports.drift import drifts
@@ -70,6 +72,22 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"{one.name}: {one.text}", markup=False, highlight=False)
     for cost in costs(results.cells, results.about.get("price"), results.service):
         console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
+
+
+def print_comparison(found: Comparison, console: Console) -> None:
+    """What changed, then each cell with its checks."""
+    for change in found.changes:
+        console.print(f"changed: {change}", markup=False, highlight=False)
+    table = Table(Column("cell", no_wrap=True), "of", "verdict", "after against before", box=box.SIMPLE)
+    for cell in found.cells:
+        table.add_row(escape(cell.name), escape("; ".join(cell.changes)), cell.state, style="bold")
+        for check in cell.checks:
+            style = {"REGRESSION": "red", "PASS": "green"}.get(check.state, "")
+            table.add_row("", escape(check.what), check.state, escape(check.text), style=style)
+    console.print(table)
+    for run, names in ((found.before, found.only_before), (found.after, found.only_after)):
+        if names:
+            console.print(f"only in {run}: {', '.join(names)}", markup=False, highlight=False)
 
 
 def as_data(results: Results) -> dict[str, Any]:

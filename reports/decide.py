@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from evals.record import ServiceLimits
 from evals.service import Kept, kept
-from evals.statistics import CONFIDENCE, Estimate
+from evals.statistics import Estimate
 from reports.capacity import capacities
 from reports.judge import BARRED, GIB, Judged
 from reports.loads import LoadMetrics
-from reports.odds import mean_draws
+from reports.odds import ratio_of_means
 from reports.roofline import warnings_of
 
 
@@ -116,19 +113,11 @@ def _named(one: Judged, verdict: str, why: str, ratio: Estimate | None = None) -
 
 
 def _other(one: _Candidate, chosen: _Candidate) -> Other:
-    ratio = _ratio(one.rate, chosen.rate)
+    ratio = ratio_of_means(one.rate, chosen.rate)
     why = f"{ratio.value:.2f} times the chosen one's output tokens/s, at {one.load.load.label}"
     if one.serves == "unclear":
         why += "; whether it keeps what users were promised is not told"
     return _named(one.judged, one.judged.verdict, f"{why}; {one.judged.why}", ratio)
-
-
-def _ratio(one: Estimate, other: Estimate) -> Estimate:
-    """Of two means with t intervals, by draws of both (`reports.odds.mean_draws`); unbounded where one has none."""
-    generator, tail = np.random.default_rng(0), (1 - CONFIDENCE) / 2
-    drawn = mean_draws(one, generator) / mean_draws(other, generator)
-    low, high = (0.0, math.inf) if np.isnan(drawn).any() else np.quantile(drawn, [tail, 1 - tail])
-    return Estimate(one.value / other.value, float(low), float(high), min(one.count, other.count))
 
 
 def _caveats(ranked: Sequence[_Candidate]) -> list[str]:

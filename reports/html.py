@@ -14,6 +14,7 @@ from evals.record import ServiceLimits
 from evals.statistics import Estimate
 from reports.anchored import anchored
 from reports.capacity import capacities, served
+from reports.compare import Comparison
 from reports.cost import costs
 from reports.crossover import crossings, fastest
 from reports.decide import balance
@@ -57,6 +58,28 @@ def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
 
 def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
     """The page. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all scripts."""
+    environment = _environment()
+    verdicts = {one.cell.trial.key: one for one in results.judged}
+    cells = {cell.trial.key: cell for cell in results.cells}
+    return environment.get_template("report.html").render(
+        footprints=footprints(results.cells, results.about.get("memory")),
+        limits=results.limits, service=results.service,
+        served=served(results.cells, results.service), capacities=capacities(results.cells),
+        costs=costs(results.cells, results.about.get("price"), results.service),
+        scalings=scalings(results.cells), energies=energies(results.cells),
+        fastest=fastest(results.allowed), crossings=crossings(results.allowed),
+        about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
+        figures=figures, frontiers=results.frontiers, draws=DRAWS,
+        standings_by_cell=by_cell(results.frontiers), columns=task_columns(results.cells), balance=balance,
+        find=find_task,
+        drifts=drifts(results.cells), anchored=anchored(results.cells),
+        seeds=spreads(results.cells, results.distances), compared=results.compared, distances=results.distances,
+        rooflines=rooflines(results.cells), bandwidths=bandwidths(results.cells),
+        margin=results.limits.equivalence_margin, error_rate=results.about["accuracy"]["error_rate"],
+    )  # fmt: skip
+
+
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("reports"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -76,24 +99,12 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         "promise": promise,
         "ms_interval": milliseconds_interval,
     }
-    verdicts = {one.cell.trial.key: one for one in results.judged}
-    cells = {cell.trial.key: cell for cell in results.cells}
-    return environment.get_template("report.html").render(
-        footprints=footprints(results.cells, results.about.get("memory")),
-        limits=results.limits, service=results.service,
-        served=served(results.cells, results.service), capacities=capacities(results.cells),
-        costs=costs(results.cells, results.about.get("price"), results.service),
-        scalings=scalings(results.cells), energies=energies(results.cells),
-        fastest=fastest(results.allowed), crossings=crossings(results.allowed),
-        about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
-        figures=figures, frontiers=results.frontiers, draws=DRAWS,
-        standings_by_cell=by_cell(results.frontiers), columns=task_columns(results.cells), balance=balance,
-        find=find_task,
-        drifts=drifts(results.cells), anchored=anchored(results.cells),
-        seeds=spreads(results.cells, results.distances), compared=results.compared, distances=results.distances,
-        rooflines=rooflines(results.cells), bandwidths=bandwidths(results.cells),
-        margin=results.limits.equivalence_margin, error_rate=results.about["accuracy"]["error_rate"],
-    )  # fmt: skip
+    return environment
+
+
+def render_comparison(found: Comparison) -> str:
+    """The page of two runs held against each other, escaped and as closed as the report."""
+    return _environment().get_template("compare.html").render(found=found)
 
 
 def by_cell(found: Sequence[Frontier]) -> list[tuple[str, list[Standing | None]]]:

@@ -67,6 +67,14 @@ def mean_draws(one: Estimate, generator: Generator, draws: int = DRAWS) -> Float
     return drawn
 
 
+def ratio_of_means(one: Estimate, other: Estimate) -> Estimate:
+    """Of two means with t intervals, by draws of both; unbounded where one has none."""
+    generator, tail = np.random.default_rng(0), (1 - CONFIDENCE) / 2
+    drawn = mean_draws(one, generator) / mean_draws(other, generator)
+    low, high = (0.0, math.inf) if np.isnan(drawn).any() else np.quantile(drawn, [tail, 1 - tail])
+    return Estimate(one.value / other.value, float(low), float(high), min(one.count, other.count))
+
+
 def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:
     """Of the median end-to-end latency (seconds) at the calmest load."""
     speed = next(one for one in cell.trial.speed if one.load == cell.calmest.load)

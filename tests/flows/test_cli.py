@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quant.spec import write_json
-from tests.reports.made import failed, trial
+from tests.reports.made import ABOUT, failed, trial
 from tests.reports.test_html import _run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,3 +120,21 @@ def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytes
     assert old.exists()
     _bitfrontier("gc", "--yes")
     assert not old.exists()
+
+
+def test_a_run_against_an_earlier_one_ends_as_a_check_should(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder, rate in ((old, 10.0), (new, 5.0)):
+        (folder / "trials").mkdir(parents=True)
+        write_json(folder / "trials" / "0.json", trial("none", rate, 1.0, 50))
+        write_json(folder / "sweep.json", {**ABOUT, "name": folder.name, "trials": ["0.json"]})
+    page = tmp_path / "page.html"
+    worse = _bitfrontier("compare", str(old), str(new), "--html", str(page), code=1)
+    assert worse.stderr == ""
+    assert "REGRESSION" in worse.stdout
+    assert "output tokens/s at concurrency 1" in page.read_text()
+    better = _bitfrontier("compare", str(new), str(old), "--json")
+    assert json.loads(better.stdout)["cells"][0]["state"] == "PASS"
+    _bitfrontier("compare", str(old), str(new), "--speed-margin", "0.6")
+    missing = _bitfrontier("compare", str(old), str(tmp_path / "nowhere"), code=2)
+    assert "nowhere has no sweep.json" in missing.stderr
