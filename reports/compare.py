@@ -107,28 +107,42 @@ def _cells(results: Results) -> dict[str, CellMetrics]:
 def _answers(pairs: Sequence[tuple[Trial, Trial]], margin: float, error_rate: float) -> dict[str, list[Check]]:
     """By key of the later trial: questions are one family of tests over all cells, likelihoods another."""
     flips: list[tuple[str, Flips, bool]] = []
-    likelihoods: list[tuple[str, Likelihood]] = []
+    likelihoods: list[tuple[str, Likelihood, bool]] = []
     for old, new in pairs:
         if old.status == new.status == "ok":
             if not (is_adaptive(old) or is_adaptive(new)):
                 flips += [(new.key, one, _same(old, new, one.task)) for one in flips_between(new, old, margin)]
-            likelihoods += [(new.key, one) for one in likelihoods_between(new, old, margin)]
+            same = _same(old, new, None) and _tokens(old) == _tokens(new)
+            likelihoods += [(new.key, one, same) for one in likelihoods_between(new, old, margin)]
     of_flips = [one.paired for _, one, _ in flips]
     said = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in of_flips], error_rate)
-    told = verdicts([(p.p_different, p.p_equivalent, p.ratio.value < 1) for _, p in likelihoods], error_rate)
+    told = verdicts([(p.p_different, p.p_equivalent, p.ratio.value < 1) for _, p, _ in likelihoods], error_rate)
     found: dict[str, list[Check]] = {}
     for (key, flip, same), verdict in zip(flips, said, strict=True):
         found.setdefault(key, []).append(_of_flips(flip, verdict, same))
-    for (key, one), verdict in zip(likelihoods, told, strict=True):
-        text = f"perplexity {_shown(one.ratio)} times what it was: {verdict}"
-        found.setdefault(key, []).append(Check(one.text, OF_VERDICT[verdict], text))
+    for (key, one, same), verdict in zip(likelihoods, told, strict=True):
+        found.setdefault(key, []).append(_of_likelihood(one, verdict, same))
     return found
 
 
-def _same(old: Trial, new: Trial, task: str) -> bool:
-    """Whether every log-likelihood of the task is what it was, to the last digit: nothing is left to be told."""
-    before, after = ([one.loglikelihoods for one in trial.scores if one.group == task] for trial in (old, new))
+def _same(old: Trial, new: Trial, task: str | None) -> bool:
+    """Whether every log-likelihood of the task (None: of all) is what it was, to the last digit: nothing is left to be
+    told.
+    """
+    before, after = (
+        [one.loglikelihoods for one in trial.scores if task is None or one.group == task] for trial in (old, new)
+    )
     return before == after
+
+
+def _tokens(one: Trial) -> list[Any]:
+    return [text.tokens for text in one.perplexities]
+
+
+def _of_likelihood(one: Likelihood, verdict: Verdict, same: bool) -> Check:
+    if same:
+        return Check(one.text, "PASS", "the same log-likelihoods, to the last digit")
+    return Check(one.text, OF_VERDICT[verdict], f"perplexity {_shown(one.ratio)} times what it was: {verdict}")
 
 
 def _of_flips(one: Flips, verdict: Verdict, same: bool) -> Check:
