@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from evals.items import task_items
 from evals.paired import Verdict, verdicts
 from evals.record import Trial
 from evals.statistics import Estimate
 from quant.told import Told
 from reports.compared import Flips, Likelihood, flips_between, likelihoods_between
-from reports.metrics import CellMetrics, is_adaptive
+from reports.metrics import CellMetrics
 from reports.odds import ratio_of_means
 from reports.results import Results
 
@@ -110,7 +111,7 @@ def _answers(pairs: Sequence[tuple[Trial, Trial]], margin: float, error_rate: fl
     likelihoods: list[tuple[str, Likelihood, bool]] = []
     for old, new in pairs:
         if old.status == new.status == "ok":
-            if not (is_adaptive(old) or is_adaptive(new)):
+            if _whole(old) and _whole(new):
                 flips += [(new.key, one, _same(old, new, one.task)) for one in flips_between(new, old, margin)]
             same = _same(old, new, None) and _tokens(old) == _tokens(new)
             likelihoods += [(new.key, one, same) for one in likelihoods_between(new, old, margin)]
@@ -133,6 +134,11 @@ def _same(old: Trial, new: Trial, task: str | None) -> bool:
         [one.loglikelihoods for one in trial.scores if task is None or one.group == task] for trial in (old, new)
     )
     return before == after
+
+
+def _whole(one: Trial) -> bool:
+    """Whether it was asked all that its plan asks for; an adaptive budget stops elsewhere in each run."""
+    return all(len(items.values) == items.drawn for items in task_items(one.scores).values())
 
 
 def _tokens(one: Trial) -> list[Any]:
@@ -161,8 +167,10 @@ def _cell(
         checks.append(Check("status", "REGRESSION", f"was measured, and now: {new.reason.splitlines()[0][:200]}"))
     elif was is not None and now is not None:
         checks = [*_rates(was, now, margin), *answers]
-        if is_adaptive(old) or is_adaptive(new):
-            checks.append(Check("questions", "NOT COMPARED", "an adaptive budget asks each run other questions"))
+        if not (_whole(old) and _whole(new)):
+            checks.append(
+                Check("questions", "NOT COMPARED", "an adaptive budget stopped, which asks each run other questions")
+            )
     return CellComparison(new.name, new.model, _worst(checks), tuple(checks), tuple(_cell_changes(old, new)))
 
 

@@ -94,10 +94,10 @@ def test_what_cannot_be_compared_is_not() -> None:
     assert found.cells[0].state == "PASS"  # its answers are the same
     busier = compare(_run(_cell()), _run(replace(_cell(), speed=(speed(10, 4),))))
     assert busier.cells[0].checks[0].text == "the other run has no such load"
-    adaptive = replace(_cell(1000), provenance={"accuracy": {"budget": "adaptive"}})
+    adaptive = replace(_cell(), scores=(replace(_answers(1000, 1500), drawn=2000),))
     told = {one.what: one.text for one in compare(_run(_cell()), _run(adaptive)).cells[0].checks}
     assert "arc" not in told
-    assert told["questions"] == "an adaptive budget asks each run other questions"
+    assert told["questions"] == "an adaptive budget stopped, which asks each run other questions"
     with pytest.raises(NotComparable, match=r"made and later have no cell in common"):
         compare(_run(_cell()), _run(trial("rtn", 10, 1.0, 50), name="later"))
 
