@@ -22,11 +22,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from benchmarks.kills import make_place
-from evals.trial_file import read_trial
-from quant.spec import CHECKPOINT_RECORD, read_checkpoint
+from engines.process import descendants
 
 SIZES = (50, 200, 500, 2000)
 ENGINES = 10
@@ -179,27 +179,38 @@ def sizes(kind: str, counts: list[int], repeats: int) -> None:
 
 
 def share(plan: Path) -> None:
-    """A real sweep in a run and with checkpoints of its own: how much of its wall time was neither quantizing nor
-    measuring. Environments, models and data are there. What is left is all that the sweep does around its children:
-    start-up, Prefect, checks, keys, the start of quantizers, lm-eval's tasks, the report.
+    """A real sweep in a run and with checkpoints of its own: how much of its wall time no quantizer and no engine lived,
+    looked at ten times a second. Environments, models and data are there. That is start-up, Prefect, checks, keys,
+    lm-eval's tasks, whatever lies between two children, and the report.
     """
     with tempfile.TemporaryDirectory() as folder:
         place = make_place(Path(folder) / "place")
         command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(place.folder / "runs")]
-        began = time.monotonic()
-        done = subprocess.run(command, env=place.variables, capture_output=True, text=True, check=False)
+        began, looks, idle = time.monotonic(), 0, 0
+        with subprocess.Popen(command, env=place.variables, stdout=subprocess.DEVNULL) as sweep:
+            while sweep.poll() is None:
+                below = [words for one in descendants(sweep.pid) if (words := words_of(one))]
+                looks, idle = looks + 1, idle + (not any(works(words) for words in below))
+                time.sleep(0.1)
         seconds = time.monotonic() - began
-        trials = [read_trial(one) for one in place.folder.glob("runs/*/trials/*.json")]
-        made = [read_checkpoint(one.parent) for one in place.cache.glob(f"checkpoints/*/{CHECKPOINT_RECORD}")]
-    if done.returncode or not trials:
-        raise SystemExit(done.stdout[-2000:] + done.stderr[-2000:])
-    measured, quantized = (
-        sum(one.seconds.get("total", 0.0) for one in trials),
-        sum(one.seconds["total"] for one in made),
-    )
-    rest = seconds - measured - quantized
-    print(f"{plan}: {len(trials)} cells, {seconds:.0f} s; measured {measured:.0f} s, quantized {quantized:.0f} s")
-    print(f"all else {rest:.1f} s: {100 * rest / seconds:.1f} % of the wall time, {rest / len(trials):.2f} s a cell")
+        cells = len(list(place.folder.glob("runs/*/trials/*.json")))
+    if sweep.returncode or not cells:
+        raise SystemExit(f"the sweep ended with exit code {sweep.returncode}")
+    alone = seconds * idle / looks
+    print(f"{plan}: {cells} cells, {seconds:.0f} s; no quantizer and no engine lived for {alone:.1f} s")
+    print(f"{100 * alone / seconds:.1f} % of the wall time, {alone / cells:.2f} s a cell")
+
+
+def words_of(one: psutil.Process) -> list[str]:
+    try:
+        return one.cmdline()
+    except psutil.Error:
+        return []
+
+
+def works(words: list[str]) -> bool:
+    """A quantizer or an engine: what a guard has started, besides Prefect's server and the process aside."""
+    return "engines.guard" in words and "uvicorn" not in words and "flows.aside" not in words
 
 
 def main() -> None:
