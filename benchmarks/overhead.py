@@ -179,9 +179,9 @@ def sizes(kind: str, counts: list[int], repeats: int) -> None:
 
 
 def share(plan: Path) -> None:
-    """A real sweep in a run and with checkpoints of its own: how much of its wall time no quantizer and no engine lived,
-    looked at ten times a second. Environments, models and data are there. That is start-up, Prefect, checks, keys,
-    lm-eval's tasks, whatever lies between two children, and the report.
+    """A real sweep in a run and with checkpoints of its own: for how much of its wall time no quantizer and no engine
+    lived, looked at ten times a second. Environments, models and data are there. That is start-up, Prefect, checks,
+    keys, lm-eval's tasks, whatever lies between two children, and the report.
     """
     with tempfile.TemporaryDirectory() as folder:
         place = make_place(Path(folder) / "place")

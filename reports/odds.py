@@ -70,8 +70,10 @@ def mean_draws(one: Estimate, generator: Generator, draws: int = DRAWS) -> Float
 def ratio_of_means(one: Estimate, other: Estimate) -> Estimate:
     """Of two means with t intervals, by draws of both; unbounded where one has none."""
     generator, tail = np.random.default_rng(0), (1 - CONFIDENCE) / 2
-    drawn = mean_draws(one, generator) / mean_draws(other, generator)
-    low, high = (0.0, math.inf) if np.isnan(drawn).any() else np.quantile(drawn, [tail, 1 - tail])
+    top, bottom = (np.maximum(mean_draws(mean, generator), 0.0) for mean in (one, other))  # no rate is below zero
+    with np.errstate(divide="ignore", invalid="ignore"):
+        drawn = np.where((top == 0) & (bottom == 0), 1.0, top / bottom)
+    low, high = (0.0, math.inf) if np.isnan(drawn).any() else np.quantile(drawn, [tail, 1 - tail], method="nearest")
     return Estimate(one.value / other.value, float(low), float(high), min(one.count, other.count))
 
 

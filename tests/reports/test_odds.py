@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evals.statistics import Estimate, exact, mean_t
 from reports.cost import Price
 from reports.metrics import CellMetrics, cell_metrics
-from reports.odds import accuracy_draws, frontier_odds, latency_draws, mean_draws
+from reports.odds import accuracy_draws, frontier_odds, latency_draws, mean_draws, ratio_of_means
 from reports.pareto import Point, frontier
 from reports.plots import frontiers
 from tests.reports.made import score, trial
@@ -145,3 +145,18 @@ def test_a_price_makes_a_frontier_of_cost() -> None:
         (True, pytest.approx(1.0, abs=0.03)), (False, pytest.approx(0.0, abs=0.03)),
     ]  # fmt: skip
     assert "perplexity-size" not in {one.plot.name for one in frontiers(cells)}  # no sizes, no such plot
+
+
+def test_a_ratio_of_rates_is_never_negative() -> None:
+    """Two repeats that lie far apart: the rate may be anything, but not below zero."""
+    wide, sure = mean_t([2.0, 10.0]), mean_t([9.99, 10.01])
+    one = ratio_of_means(wide, sure)
+    assert (one.value, one.low) == (pytest.approx(0.6), 0.0)
+    assert one.high > 1.5
+    other = ratio_of_means(sure, wide)
+    assert 0 < other.low < 1
+    assert other.high == math.inf
+    assert ratio_of_means(sure, mean_t([5.0])).high == math.inf
+    close = ratio_of_means(sure, sure)  # widths of Student's t with one degree of freedom add up: 2 × 1.27 %
+    assert close.low == pytest.approx(1 - 0.025, abs=0.005)
+    assert close.high == pytest.approx(1 + 0.025, abs=0.005)
