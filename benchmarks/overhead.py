@@ -186,17 +186,18 @@ def share(plan: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = make_place(Path(folder) / "place")
         command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(place.folder / "runs")]
-        began, looks, idle = time.monotonic(), 0, 0
+        began = last = time.monotonic()
+        alone = 0.0
         with subprocess.Popen(command, env=place.variables, stdout=subprocess.DEVNULL) as sweep:
             while sweep.poll() is None:
                 below = [words for one in descendants(sweep.pid) if (words := words_of(one))]
-                looks, idle = looks + 1, idle + (not any(works(words) for words in below))
+                now = time.monotonic()  # looks take longer while the cores are busy
+                alone, last = alone + (0.0 if any(works(words) for words in below) else now - last), now
                 time.sleep(0.1)
         seconds = time.monotonic() - began
         cells = len(list(place.folder.glob("runs/*/trials/*.json")))
     if sweep.returncode or not cells:
         raise SystemExit(f"the sweep ended with exit code {sweep.returncode}")
-    alone = seconds * idle / looks
     print(f"{plan}: {cells} cells, {seconds:.0f} s; no quantizer and no engine lived for {alone:.1f} s")
     print(f"{100 * alone / seconds:.1f} % of the wall time, {alone / cells:.2f} s a cell")
 
