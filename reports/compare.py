@@ -83,8 +83,9 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
         raise NotComparable(f"{before.about['name']} and {after.about['name']} have no cell in common")
     pairs = [(theirs[key], ours[key]) for key in both]
     answers = _answers(pairs, after.limits.equivalence_margin, after.about["accuracy"]["error_rate"])
+    was, now = ({one.trial.key: one for one in run.cells} for run in (before, after))
     cells = [
-        _cell(old, new, _cells(before).get(old.key), _cells(after).get(new.key), answers.get(new.key, []), speed_margin)
+        _cell(old, new, was.get(old.key), now.get(new.key), answers.get(new.key, []), speed_margin)
         for old, new in pairs
     ]
     return Comparison(
@@ -99,10 +100,6 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
 
 def _key(one: Trial) -> tuple[str, str, str, str]:
     return one.model, one.method_label, one.engine, json.dumps(one.provenance.get("engine_options"), sort_keys=True)
-
-
-def _cells(results: Results) -> dict[str, CellMetrics]:
-    return {one.trial.key: one for one in results.cells}
 
 
 def _answers(pairs: Sequence[tuple[Trial, Trial]], margin: float, error_rate: float) -> dict[str, list[Check]]:

@@ -53,7 +53,7 @@ def draw(cells: Sequence[CellMetrics], plot: Plot, failing: frozenset[str]) -> F
         _draw_frontier(axes, points, plot)
         for number, engine in enumerate(engines):
             mark = engine_mark(number)
-            axes.plot([], [], mark.shape, color=mark.colour, label=_plain(engine))
+            axes.plot([], [], mark.shape, color=mark.colour, label=_short(engine))
         if failing:
             axes.plot([], [], "x", color="#888888", label="fails a limit")
         figure.legend(loc="outside right upper", frameon=False)
@@ -88,11 +88,11 @@ def _draw_cell(axes: Axes, cell: CellMetrics, plot: Plot, mark: Mark, *, named: 
     )  # fmt: skip
     if not named:
         return  # many lie on each other; the table names them all
-    label = _plain(cell.trial.method_label)
+    label = _short(cell.trial.method_label)
     axes.annotate(label, (x.value, y.value), xytext=(5, 5), textcoords="offset points", fontsize=8, alpha=mark.alpha)
 
 
-def _plain(text: str) -> str:
+def _short(text: str) -> str:
     return textwrap.shorten(text, 36, placeholder="…")
 
 

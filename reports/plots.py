@@ -83,8 +83,8 @@ def _cost_of(price: Price) -> Read:
     return cost
 
 
-def _idle(cell: CellMetrics) -> Estimate | None:
-    """Orders cells as their cost does, and is finite where a drawn rate is not above zero."""
+def _negative_rate(cell: CellMetrics) -> Estimate | None:
+    """Of a device. It orders cells as their cost does, and is finite where a drawn rate is not above zero."""
     rate, devices = throughput(cell), cell.trial.devices
     return rate.map(lambda value: -value / devices) if rate and devices else None
 
@@ -116,7 +116,9 @@ def plots(busiest: str, calmest: str, price: Price | None) -> tuple[Plot, ...]:
         Plot("perplexity-size", "Perplexity against size", size, perplexity),
     ]
     if price is not None:
-        cost = Axis(_cost_of(price), f"{price.currency} per million output tokens at {busiest}", True, _means(_idle))
+        cost = Axis(
+            _cost_of(price), f"{price.currency} per million output tokens at {busiest}", True, _means(_negative_rate)
+        )
         found.append(Plot("accuracy-cost", "Accuracy against cost", cost, accuracy))
     return tuple(found)
 

@@ -81,4 +81,4 @@ def _estimate(name: str, one: Estimate | None) -> Mapping[str, float | None]:
 
 def _harmless(value: Any) -> Any:
     """Text that a spreadsheet would take for a formula is kept from it by an apostrophe (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -34,7 +34,7 @@ def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[st
         return f"vllm does not read ModelOpt's {scheme.label}"
     if device.kind == "cuda":
         return None
-    if scheme.weights.startswith("int") and scheme.activations != "int8":
+    if _weights_alone(scheme):
         bits = scheme.weights.removeprefix("int")
         if scheme.weights == "int8":
             return "vllm on CPU has no kernel for W8A16"
@@ -49,6 +49,11 @@ def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[st
     if scheme.kv_cache:
         return f"vllm on CPU has no {scheme.kv_cache} KV cache"
     return None
+
+
+def _weights_alone(scheme: Scheme) -> bool:
+    """Integer weights that meet 16-bit activations, such as W4A16."""
+    return scheme.weights.startswith("int") and scheme.activations != "int8"
 
 
 def read_facts(log: str) -> dict[str, str | int | float]:
@@ -105,12 +110,12 @@ def vllm(
 ) -> Launch:
     """vLLM's own server, prefix cache off so that repeats are honest; which kernel ran is read from its log."""
     on_cpu = serving.device.kind == "cpu"
-    # weights of four bits have no float32 kernel on CPUs (`unsupported`): "auto" is the checkpoint's own type there
-    small = serving.scheme.weights.startswith("int") and serving.scheme.activations != "int8"
+    # no kernel for these in float32, which "auto" else is on a CPU: here it is vLLM's own, the checkpoint's type
+    computed = dtype if _weights_alone(serving.scheme) else serving.dtype(dtype)
     command = (
         "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint),
         "--served-model-name", "served", "--host", "127.0.0.1", "--port", str(serving.port),
-        "--dtype", dtype if small else serving.dtype(dtype), "--max-model-len", str(serving.max_model_len),
+        "--dtype", computed, "--max-model-len", str(serving.max_model_len),
         "--max-num-seqs", str(max_num_seqs), "--max-logprobs", str(TOP_TOKENS),
         "--kv-cache-dtype", kv_cache_dtype, "--disable-uvicorn-access-log",
         "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching",

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from evals.schema import FILE, as_text, trial_schema
 from quant.spec import write_json
+from reports.schema import FILE, as_text, trial_schema
 from tests.reports.made import failed, trial
 
 
 def test_the_file_is_in_step() -> None:
-    assert FILE.read_text(encoding="utf-8") == as_text(), "run `python -m evals.schema`"
+    assert FILE.read_text(encoding="utf-8") == as_text(), "run `python -m reports.schema`"
 
 
 def test_what_is_written_keeps_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The JSON Schema of a trial file, for tools of others: `python -m evals.schema` writes evals/trial.schema.json."""
+"""The JSON Schema of a trial file, for tools of others: `python -m reports.schema` writes reports/trial.schema.json."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from evals.record import TRIAL_SCHEMA_VERSION, Trial
+from evals.record import TRIAL_SCHEMA_VERSION
+from evals.trial_file import TRIALS
 
 FILE = Path(__file__).with_name("trial.schema.json")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -16,7 +15,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def trial_schema() -> dict[str, Any]:
     """Made of the records, whose field names carry the units."""
-    made = TypeAdapter(Trial).json_schema()
+    made = TRIALS.json_schema()
     made["properties"]["schema_version"] = {"const": TRIAL_SCHEMA_VERSION}
     return {"$schema": DIALECT, **made, "required": [*made["required"], "schema_version"]}
 
