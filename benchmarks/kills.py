@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +76,11 @@ class Place:
         return {file: file.stat().st_mtime_ns for file in files}
 
 
-def make_place(folder: Path) -> Place:
+def make_place(folder: Path, shared: Iterable[str] = SHARED) -> Place:
+    """With links to what is `shared` of this machine's cache."""
     place = Place(folder)
     place.cache.mkdir(parents=True)
-    for name in SHARED:
+    for name in shared:
         if (cache_folder() / name).exists():
             (place.cache / name).symlink_to(cache_folder() / name)
     return place

@@ -26,6 +26,7 @@ import psutil
 import yaml
 
 from benchmarks.kills import make_place
+from engines.environment import cache_folder
 from engines.process import descendants
 
 SIZES = (50, 200, 500, 2000)
@@ -34,6 +35,7 @@ PLANNED = 10_000
 REPEATS = 3
 MEASURES_NOTHING = "measures nothing"
 ASIDE = ("--aside",)
+OWN = ("checkpoints", "answers", "runs", "logs", "cells")  # of a sweep; all else in a cache is made once
 STAGES = ("start", "gates", "speed", "accuracy", "perplexity", "closeness")
 
 
@@ -180,11 +182,14 @@ def sizes(kind: str, counts: list[int], repeats: int) -> None:
 
 def share(plan: Path) -> None:
     """A real sweep in a run and with checkpoints of its own: for how much of its wall time no quantizer and no engine
-    lived, looked at ten times a second. Environments, models and data are there. That is start-up, Prefect, checks,
-    keys, lm-eval's tasks, whatever lies between two children, and the report.
+    lived, looked at ten times a second. What a machine makes once is there: environments, models, data, Prefect's
+    database. That is start-up, Prefect, checks, keys, lm-eval's tasks, whatever lies between two children, and the
+    report.
     """
     with tempfile.TemporaryDirectory() as folder:
-        place = make_place(Path(folder) / "place")
+        place = make_place(
+            Path(folder) / "place", [one.name for one in cache_folder().iterdir() if one.name not in OWN]
+        )
         command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(place.folder / "runs")]
         began = last = time.monotonic()
         alone = 0.0
