@@ -192,18 +192,25 @@ def share(plan: Path) -> None:
         )
         command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(place.folder / "runs")]
         began = last = time.monotonic()
-        alone = 0.0
+        spans: list[list[float]] = []
         with subprocess.Popen(command, env=place.variables, stdout=subprocess.DEVNULL) as sweep:
             while sweep.poll() is None:
                 below = [words for one in descendants(sweep.pid) if (words := words_of(one))]
                 now = time.monotonic()  # looks take longer while the cores are busy
-                alone, last = alone + (0.0 if any(works(words) for words in below) else now - last), now
+                if not any(works(words) for words in below):
+                    if spans and spans[-1][1] == last:
+                        spans[-1][1] = now
+                    else:
+                        spans.append([last, now])
+                last = now
                 time.sleep(0.1)
         seconds = time.monotonic() - began
         cells = len(list(place.folder.glob("runs/*/trials/*.json")))
     if sweep.returncode or not cells:
         raise SystemExit(f"the sweep ended with exit code {sweep.returncode}")
+    alone = sum(end - start for start, end in spans)
     print(f"{plan}: {cells} cells, {seconds:.0f} s; no quantizer and no engine lived for {alone:.1f} s")
+    print("of it", ", ".join(f"{end - start:.1f} s from {start - began:.0f} s on" for start, end in spans))
     print(f"{100 * alone / seconds:.1f} % of the wall time, {alone / cells:.2f} s a cell")
 
 

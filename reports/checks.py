@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
@@ -14,6 +16,33 @@ from evals.sequential import compare_asked
 from reports.closeness import Distance
 
 SAME_TOP_AT_LEAST = 0.5
+
+
+def usable(trial: Trial) -> Trial:
+    """The trial, or a failed one where its samples are not those of a measurement: requests that failed, what is no
+    number. No figure is made of them.
+    """
+    reasons = [*_failed_requests(trial), *_no_numbers(trial)] if trial.status == "ok" else []
+    return replace(trial, status="failed", reason="; ".join(reasons)) if reasons else trial
+
+
+def _failed_requests(trial: Trial) -> Iterator[str]:
+    for speed in (*trial.speed, *(probe for search in trial.searches for probe in search.probes)):
+        requests = [one for repeat in speed.repeats for one in repeat]
+        bad = [one for one in requests if one.error is not None or not one.chunks]
+        if bad:
+            cause = bad[0].error or "no token came"
+            yield f"{len(bad)} of {len(requests)} requests failed at {speed.load.label}: {cause}"
+
+
+def _no_numbers(trial: Trial) -> Iterator[str]:
+    for score in trial.scores:
+        columns = [*score.values, *score.loglikelihoods]
+        if not all(math.isfinite(value) for item in columns for value in item):
+            yield f"what was read for {score.task} holds what is no number"
+    for one in trial.perplexities:
+        if not all(math.isfinite(value) for window in one.tokens for value in window):
+            yield f"the log-probabilities of wikitext2 ({one.convention}) hold what is no number"
 
 
 def distrust(trial: Trial, baseline: Trial | None, distances: Sequence[Distance] = ()) -> list[str]:

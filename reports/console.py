@@ -102,7 +102,7 @@ def as_data(results: Results) -> dict[str, Any]:
         if trial.key in cells:
             row |= {"verdict": verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
         rows.append(row)
-    chosen = results.answer.chosen
+    chosen, won = results.answer.chosen, results.answer.won
     return {
         "sweep": {name: results.about[name] for name in ABOUT},
         "columns": task_columns(results.cells),
@@ -128,7 +128,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "closeness": [asdict(one) for one in results.distances],
         "answer": {
             "cell": chosen.cell.trial.name if chosen else None,
-            "load": asdict(results.answer.load.load) if results.answer.load else None,
+            "load": asdict(won.loads[0].load) if won else None,
             "caveats": list(results.answer.caveats),
             "others": [asdict(one) for one in results.answer.others],
         },

@@ -2,162 +2,159 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.record import ServiceLimits
-from evals.service import Kept, kept
 from evals.statistics import Estimate
+from reports.candidates import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked
 from reports.capacity import capacities
-from reports.judge import BARRED, GIB, Judged
-from reports.loads import LoadMetrics
+from reports.judge import GIB, Judged
 from reports.odds import ratio_of_means
 from reports.roofline import warnings_of
 
 
 @dataclass(frozen=True)
 class Other:
-    """A cell that was not chosen, and why. `ratio`: its rate ÷ that of the chosen one, where it could have been."""
+    """A cell that was not chosen, and why. Where it could have been: its `figure` of what was to be best and, of rates,
+    the `ratio` of it to the chosen one's.
+    """
 
     name: str
     model: str
     verdict: str
     why: str
-    ratio: Estimate | None
+    figure: Estimate | None = None
+    ratio: Estimate | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The recommendation at the load that it is for. `caveats` say where intervals overlap or a limit is undecided;
-    `others` are all other cells, the best one first.
+    """The recommendation, `won` by that figure at that load. `caveats` say where intervals overlap or a limit is
+    undecided; `others` are all other cells, the best one first.
     """
 
     chosen: Judged | None
     caveats: tuple[str, ...]
     best: tuple[tuple[str, str, str], ...]
-    load: LoadMetrics | None = None
-    others: tuple[Other, ...] = ()
+    aim: Aim
+    won: Candidate | None = None
+    others: Sequence[Other] = ()
+
+    @property
+    def objective(self) -> Objective:
+        return OBJECTIVES[self.aim.objective]
 
     @property
     def runner_up(self) -> Other | None:
         """What to run if the chosen one is wrong."""
-        return next((one for one in self.others if one.ratio is not None), None)
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A cell at the load by which it is ranked, with whether what users were promised is kept there."""
-
-    judged: Judged
-    load: LoadMetrics
-    serves: Kept
+        return next((one for one in self.others if one.figure is not None), None)
 
     @property
-    def name(self) -> str:
-        return self.judged.cell.trial.name
+    def worst_loss(self) -> float | None:
+        """If the runner-up is better after all: the share of its figure that is lost at most, with 95 % confidence."""
+        ratio = self.runner_up.ratio if self.runner_up else None
+        if ratio is None or not math.isfinite(ratio.high):
+            return None
+        return max(1 - 1 / ratio.high, 0.0)
 
-    @property
-    def rate(self) -> Estimate:
-        return self.load.output_rate
 
-
-def decide(judged: Sequence[Judged], service: ServiceLimits | None = None) -> Answer:
-    """The highest throughput among cells that do not fail a limit, at the highest concurrency or, where users were
-    promised a `service`, at the load that surely keeps it and gives the most.
+def decide(judged: Sequence[Judged], aim: Aim | None = None) -> Answer:
+    """The cell that is best at what the `aim` asks for, among those that do not fail a limit: by default the highest
+    throughput at the highest concurrency.
 
     A cell that fails or is not trusted can win nothing: not throughput, not memory, not balance. Nor can one whose
     accuracy was not measured, unless it is unquantized. Where no cell surely keeps the service, one that may is chosen.
     """
-    allowed = [one for one in judged if one.verdict not in BARRED and one.cell.loads and _is_judged(one)]
-    candidates = [_candidate(one, service) for one in allowed]
-    ranked = sorted(
-        (one for one in candidates if one.serves != "broken"),
-        key=lambda one: (one.serves == "kept", one.rate.value),
-        reverse=True,
-    )
-    if not ranked:
-        what = "keeps what users were promised" if candidates else "was measured that keeps the limits"
-        return Answer(None, (f"no cell {what}",), (), others=_others(judged, candidates, []))
-    others = _others(judged, candidates, ranked)
-    return Answer(ranked[0].judged, tuple(_caveats(ranked)), tuple(_best(ranked)), ranked[0].load, others)
+    aim = aim or Aim()
+    found = candidates(judged, aim)
+    best = ranked(found, aim)
+    if not best:
+        what = "keeps what users were promised" if found else "was measured that keeps the limits"
+        return Answer(None, (f"no cell {what}",), (), aim, others=_others(judged, found, [], aim))
+    others = _others(judged, found, best, aim)
+    return Answer(best[0].judged, tuple(_caveats(best, aim)), tuple(_best(best)), aim, best[0], others)
 
 
-def _candidate(one: Judged, service: ServiceLimits | None) -> _Candidate:
-    if service is None:
-        return _Candidate(one, one.cell.busiest, "kept")
-    sides = [kept(speed, service) for speed in one.cell.trial.speed]
-    side: Kept = "kept" if "kept" in sides else "unclear" if "unclear" in sides else "broken"
-    loads = [load for load, found in zip(one.cell.loads, sides, strict=True) if found == side]
-    return _Candidate(one, max(loads, key=lambda load: load.output_rate.value), side)
+def _others(judged: Sequence[Judged], found: Sequence[Candidate], best: Sequence[Candidate], aim: Aim) -> list[Other]:
+    others = [_other(one, best[0], aim) for one in best[1:]]
+    broken = [one.judged for one in found if one.serves == "broken"]
+    others += [_barred(one, "fails", f"it keeps what users were promised under {_loads_of(aim)}") for one in broken]
+    known = {id(one.judged) for one in found}
+    return others + [_barred(one, one.verdict, one.why) for one in judged if id(one) not in known]
 
 
-def _is_judged(one: Judged) -> bool:
-    return one.cell.is_baseline or one.cell.accuracy is not None or one.cell.perplexity_ratio is not None
+def _loads_of(aim: Aim) -> str:
+    return "no such mix of loads" if aim.mix else "no load"
 
 
-def _others(
-    judged: Sequence[Judged], candidates: Sequence[_Candidate], ranked: Sequence[_Candidate]
-) -> tuple[Other, ...]:
-    found = [_other(one, ranked[0]) for one in ranked[1:]]
-    found += [
-        _named(one.judged, "fails", "it keeps what users were promised under no load")
-        for one in candidates
-        if one.serves == "broken"
-    ]
-    known = {id(one.judged) for one in candidates}
-    return tuple(found + [_named(one, one.verdict, one.why) for one in judged if id(one) not in known])
+def _barred(one: Judged, verdict: str, why: str) -> Other:
+    return Other(one.cell.trial.name, one.cell.trial.model, verdict, why)
 
 
-def _named(one: Judged, verdict: str, why: str, ratio: Estimate | None = None) -> Other:
-    return Other(one.cell.trial.name, one.cell.trial.model, verdict, why, ratio)
-
-
-def _other(one: _Candidate, chosen: _Candidate) -> Other:
-    ratio = ratio_of_means(one.rate, chosen.rate)
-    why = f"{ratio.value:.2f} times the chosen one's output tokens/s, at {one.load.load.label}"
+def _other(one: Candidate, chosen: Candidate, aim: Aim) -> Other:
+    objective = OBJECTIVES[aim.objective]
+    between = ratio_of_means(one.figure, chosen.figure)
+    why = f"{between.value:.2f} times the chosen one's {objective.unit}"
+    if not objective.less:
+        why += f", at {one.at}"
     if one.serves == "unclear":
         why += "; whether it keeps what users were promised is not told"
-    return _named(one.judged, one.judged.verdict, f"{why}; {one.judged.why}", ratio)
+    trial = one.judged.cell.trial
+    ratio = None if objective.less else between
+    return Other(trial.name, trial.model, one.judged.verdict, f"{why}; {one.judged.why}", one.figure, ratio)
 
 
-def _caveats(ranked: Sequence[_Candidate]) -> list[str]:
-    chosen = ranked[0]
+def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
+    chosen, objective = best[0], OBJECTIVES[aim.objective]
     notes = []
     if chosen.judged.verdict == "undecided":
         notes.append(f"whether {chosen.name} keeps the limits is undecided: {chosen.judged.why}; score more items")
     if chosen.serves == "unclear":
         notes.append(f"whether {chosen.name} keeps what users were promised is not told; send more requests")
-    notes += [f"of {chosen.name} at {chosen.load.load.label}: {one}" for one in chosen.load.warnings]
+    notes += [f"of {chosen.name} at {load.load.label}: {one}" for load in chosen.loads for one in load.warnings]
     notes += [f"{chosen.name} ran on a slow path: {one}" for one in warnings_of(chosen.judged.cell.trial)]
-    notes += _on_more_devices(ranked)
-    close = [other for other in ranked[1:] if other.rate.high >= chosen.rate.low]
+    if aim.objective == "throughput":
+        notes += _on_more_devices(best)
+    close = [other for other in best[1:] if _overlap(other.figure, chosen.figure, objective.less)]
     if close:
-        names = ", ".join(f"{other.name} ({other.rate.value:.1f})" for other in close)
+        names = ", ".join(f"{other.name} ({figure_text(other.figure.value, objective)})" for other in close)
         notes.append(
-            f"its {chosen.rate.value:.1f} output tokens/s cannot be told from those of {names}: intervals overlap"
+            f"its {figure_text(chosen.figure.value, objective)} {objective.unit} cannot be told from those of {names}: "
+            "intervals overlap"
         )
     return notes
 
 
-def _on_more_devices(ranked: Sequence[_Candidate]) -> list[str]:
+def _overlap(other: Estimate, chosen: Estimate, less: bool) -> bool:
+    """Whether the other one may be as good."""
+    return other.low <= chosen.high if less else other.high >= chosen.low
+
+
+def figure_text(value: float, objective: Objective) -> str:
+    return f"{value:.3g}" if objective.less else f"{value:.1f}"
+
+
+def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
     """Where cells ran on different numbers of devices, and the chosen one does not make the most of its own."""
-    trials = {one.judged.cell.trial.key: one.judged.cell.trial for one in ranked}
+    trials = {one.judged.cell.trial.key: one.judged.cell.trial for one in best}
     rates = {
-        one.judged.cell.trial.key: one.rate.value / count for one in ranked if (count := one.judged.cell.trial.devices)
+        one.judged.cell.trial.key: one.rate.value / count for one in best if (count := one.judged.cell.trial.devices)
     }
-    chosen = ranked[0].judged.cell.trial
-    best = trials[max(trials, key=lambda key: rates.get(key, 0.0))]
-    if chosen.key not in rates or best.devices == chosen.devices:
+    chosen = best[0].judged.cell.trial
+    most = trials[max(trials, key=lambda key: rates.get(key, 0.0))]
+    if chosen.key not in rates or most.devices == chosen.devices:
         return []
     return [
-        f"it ran on {chosen.devices} devices and gave {rates[chosen.key]:.1f} output tokens/s on each; {best.name}, on "
-        f"{best.devices}, gave {rates[best.key]:.1f}"
+        f"it ran on {chosen.devices} devices and gave {rates[chosen.key]:.1f} output tokens/s on each; {most.name}, on "
+        f"{most.devices}, gave {rates[most.key]:.1f}"
     ]
 
 
-def _best(ranked: Sequence[_Candidate]) -> list[tuple[str, str, str]]:
-    rows = [("best throughput", ranked[0].judged, f"{ranked[0].rate.value:.1f} output tokens/s")]
-    judged = [one.judged for one in ranked]
+def _best(found: Sequence[Candidate]) -> list[tuple[str, str, str]]:
+    fastest = max(found, key=lambda one: (one.serves == "kept", one.rate.value))
+    rows = [("best throughput", fastest.judged, f"{fastest.rate.value:.1f} output tokens/s")]
+    judged = [one.judged for one in found]
     with_memory = [one for one in judged if one.cell.peak_bytes]
     if with_memory:
         least = min(with_memory, key=lambda one: one.cell.peak_bytes or 0)

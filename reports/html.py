@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from evals.record import ServiceLimits
@@ -30,8 +33,11 @@ from reports.roofline import bandwidths, rooflines
 from reports.scaling import scalings
 from reports.seeds import spreads
 from reports.table import as_csv
+from reports.uses import recommended
+from reports.what_if import page_data
 
 GIB = 1024**3
+SCRIPTS = ("conclude.js", "figures.js", "page.js")
 
 
 def write_report(folder: Path) -> Path:
@@ -57,11 +63,13 @@ def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
 
 
 def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
-    """The page. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all scripts."""
+    """The page. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all scripts but ours."""
     environment = _environment()
+    script, page = _script(environment), page_data(results)
     verdicts = {one.cell.trial.key: one for one in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
     return environment.get_template("report.html").render(
+        page=page, page_json=_json(page), script=script, script_hash=_hash(script), recommended=recommended(results),
         footprints=footprints(results.cells, results.about.get("memory")),
         limits=results.limits, service=results.service,
         served=served(results.cells, results.service), capacities=capacities(results.cells),
@@ -77,6 +85,22 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         rooflines=rooflines(results.cells), bandwidths=bandwidths(results.cells),
         margin=results.limits.equivalence_margin, error_rate=results.about["accuracy"]["error_rate"],
     )  # fmt: skip
+
+
+def _script(environment: Environment) -> Markup:
+    """The page's own: no text of a trial is in it."""
+    assert environment.loader is not None
+    return Markup("\n".join(environment.loader.get_source(environment, name)[0] for name in SCRIPTS))
+
+
+def _hash(script: str) -> str:
+    """By which the Content-Security-Policy knows the one script that may run (W3C CSP level 3, section 2.3.1)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _json(page: Mapping[str, Any]) -> Markup:
+    """Data for the script, in which nothing can end its element."""
+    return htmlsafe_json_dumps(page, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
 
 
 def _environment() -> Environment:

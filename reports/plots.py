@@ -8,30 +8,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evals.statistics import Estimate, Floats, exact
+from evals.statistics import Estimate, Floats
 from reports.cost import Price, per_million
 from reports.metrics import CellMetrics
 from reports.odds import DRAWS, Generator, accuracy_draws, frontier_odds, latency_draws, mean_draws
 from reports.pareto import Point, frontier, surely_dominated
+from reports.readings import (
+    Mix,
+    accuracy_percent,
+    bits_per_weight,
+    latency_seconds,
+    mix_label,
+    peak_gib,
+    perplexity_ratio,
+    throughput,
+)
 
-GIB = 1024**3
 Read = Callable[[CellMetrics], Estimate | None]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows; with `less`, a smaller value is better. `draw`: the values of all cells as they might have
-    been measured, shape (cells, draws).
+    """What an axis shows, at which load where that matters; with `less`, a smaller value is better. `draw`: the values
+    of all cells as they might have been measured, shape (cells, draws).
     """
 
+    name: str
     read: Read
     label: str
     less: bool
     draw: Callable[[Sequence[CellMetrics], Generator], Floats]
+    at: str = ""
 
     @property
     def full_label(self) -> str:
-        return self.label + (" (less is better)" if self.less else "")
+        return self.label + (f" at {self.at}" if self.at else "") + (" (less is better)" if self.less else "")
 
 
 @dataclass(frozen=True)
@@ -44,49 +55,26 @@ class Plot:
     y: Axis
 
 
-def throughput(cell: CellMetrics) -> Estimate | None:
-    return cell.busiest.output_rate if cell.loads else None
-
-
-def peak_gib(cell: CellMetrics) -> Estimate | None:
-    return None if cell.peak_bytes is None else exact(cell.peak_bytes / GIB)
-
-
-def accuracy_percent(cell: CellMetrics) -> Estimate | None:
-    return cell.accuracy.map(lambda x: 100 * x) if cell.accuracy else None
-
-
-def latency_seconds(cell: CellMetrics) -> Estimate | None:
-    if not cell.loads or not cell.calmest.latency.e2e:
-        return None
-    return cell.calmest.latency.e2e[0]
-
-
-def bits_per_weight(cell: CellMetrics) -> Estimate | None:
-    bits = (cell.trial.checkpoint or {}).get("bits_per_weight")
-    return None if bits is None else exact(bits)
-
-
-def perplexity_ratio(cell: CellMetrics) -> Estimate | None:
-    return cell.perplexity_ratio
-
-
 def _log_ratio(cell: CellMetrics) -> Estimate | None:
     return cell.perplexity_ratio.map(math.log) if cell.perplexity_ratio else None
 
 
-def _cost_of(price: Price) -> Read:
+def _cost_of(price: Price, rate_of: Read) -> Read:
     def cost(cell: CellMetrics) -> Estimate | None:
-        rate, devices = throughput(cell), cell.trial.devices
+        rate, devices = rate_of(cell), cell.trial.devices
         return per_million(rate, devices, price) if rate and devices else None
 
     return cost
 
 
-def _negative_rate(cell: CellMetrics) -> Estimate | None:
-    """Of a device. It orders cells as their cost does, and is finite where a drawn rate is not above zero."""
-    rate, devices = throughput(cell), cell.trial.devices
-    return rate.map(lambda value: -value / devices) if rate and devices else None
+def _negative(rate_of: Read) -> Read:
+    """Of a device's rate. It orders cells as their cost does, and is finite where a drawn rate is not above zero."""
+
+    def negative(cell: CellMetrics) -> Estimate | None:
+        rate, devices = rate_of(cell), cell.trial.devices
+        return rate.map(lambda value: -value / devices) if rate and devices else None
+
+    return negative
 
 
 def _means(read: Read) -> Callable[[Sequence[CellMetrics], Generator], Floats]:
@@ -101,14 +89,19 @@ def _latencies(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
     return np.stack([latency_draws(cell, generator) for cell in cells])
 
 
-def plots(busiest: str, calmest: str, price: Price | None) -> tuple[Plot, ...]:
+def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Plot, ...]:
     """All figures; `busiest` and `calmest` are the load points that they speak of. Without a price there is no cost."""
-    rate = Axis(throughput, f"output tokens per second at {busiest}", False, _means(throughput))
-    accuracy = Axis(accuracy_percent, "mean accuracy, %", False, accuracy_draws)
-    memory = Axis(peak_gib, "peak memory, GiB", True, _means(peak_gib))
-    latency = Axis(latency_seconds, "median end-to-end latency, s", True, _latencies)
-    size = Axis(bits_per_weight, "bits per weight", True, _means(bits_per_weight))
-    perplexity = Axis(perplexity_ratio, "perplexity ÷ the unquantized model's", True, _means(_log_ratio))
+
+    def rate_of(cell: CellMetrics) -> Estimate | None:
+        return throughput(cell, mix)
+
+    rate = Axis("throughput", rate_of, "output tokens per second", False, _means(rate_of), busiest)
+    accuracy = Axis("accuracy", accuracy_percent, "mean accuracy, %", False, accuracy_draws)
+    memory = Axis("memory", peak_gib, "peak memory, GiB", True, _means(peak_gib))
+    latency = Axis("latency", latency_seconds, "median end-to-end latency, s", True, _latencies)
+    size = Axis("bits", bits_per_weight, "bits per weight", True, _means(bits_per_weight))
+    against = "perplexity ÷ the unquantized model's"
+    perplexity = Axis("perplexity", perplexity_ratio, against, True, _means(_log_ratio))
     found = [
         Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
         Plot("memory-throughput", "Memory against throughput", rate, memory),
@@ -116,9 +109,8 @@ def plots(busiest: str, calmest: str, price: Price | None) -> tuple[Plot, ...]:
         Plot("perplexity-size", "Perplexity against size", size, perplexity),
     ]
     if price is not None:
-        cost = Axis(
-            _cost_of(price), f"{price.currency} per million output tokens at {busiest}", True, _means(_negative_rate)
-        )
+        label = f"{price.currency} per million output tokens"
+        cost = Axis("cost", _cost_of(price, rate_of), label, True, _means(_negative(rate_of)), busiest)
         found.append(Plot("accuracy-cost", "Accuracy against cost", cost, accuracy))
     return tuple(found)
 
@@ -168,11 +160,12 @@ class Frontier:
         return [one.name for one in self.standings if not one.on and not one.dominated]
 
 
-def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None) -> list[Frontier]:
+def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: Mix | None = None) -> list[Frontier]:
     """Of the cells that fail no limit and are trusted; the same seed for all. None where no cell has both values."""
     if not allowed:
         return []
-    wanted = plots(allowed[0].busiest.load.label, allowed[0].calmest.load.label, price)
+    busiest = mix_label(mix) if mix else allowed[0].busiest.load.label
+    wanted = plots(busiest, allowed[0].calmest.load.label, price, mix or {})
     return [one for one in (_frontier(allowed, plot) for plot in wanted) if one.standings]
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from evals.record import ServiceLimits, Trial
 from evals.trial_file import read_trial
-from reports.checks import distrust
+from reports.candidates import Aim
+from reports.checks import distrust, usable
 from reports.closeness import Distance, distances, largest_kl
 from reports.compared import Compared, compared
 from reports.cost import Price
@@ -23,20 +24,24 @@ from reports.plots import Frontier, frontiers
 
 
 @dataclass(frozen=True)
-class Results:
-    """The trials of a sweep with all that was computed from them. `about` is the sweep's own description."""
+class Setting:
+    """What is concluded from the cells' figures depends on: what they must keep, what is to be best and for which load,
+    a price, and the keys of cells that are left `without` (they may still be others' baselines).
+    """
 
-    about: Mapping[str, Any]
-    trials: tuple[Trial, ...]
-    cells: tuple[CellMetrics, ...]
+    limits: Limits
+    aim: Aim
+    price: Price | None = None
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """All that depends on a setting."""
+
+    setting: Setting
     judged: tuple[Judged, ...]
     answer: Answer
-    distances: tuple[Distance, ...] = ()
-
-    @cached_property
-    def compared(self) -> Compared:
-        """Every quantized cell against its baseline, in one family of comparisons."""
-        return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])
 
     @property
     def allowed(self) -> list[CellMetrics]:
@@ -46,8 +51,59 @@ class Results:
     @cached_property
     def frontiers(self) -> list[Frontier]:
         """Of the cells that may win something."""
+        return frontiers(self.allowed, self.setting.price, self.setting.aim.mix)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The trials of a sweep with all that was computed from them. `about` is the sweep's own description; `doubts` are
+    reasons not to trust a cell, by its trial's key.
+    """
+
+    about: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    cells: tuple[CellMetrics, ...]
+    doubts: Mapping[str, Sequence[str]]
+    distances: tuple[Distance, ...] = ()
+
+    def under(self, setting: Setting) -> Conclusion:
+        """Judge and decide once more."""
+        kl = largest_kl(self.distances)
+        cells = [cell for cell in self.cells if cell.trial.key not in setting.without]
+        judged = [judge(one, setting.limits, self.doubts[one.trial.key], kl.get(one.trial.key)) for one in cells]
+        pointed = point_to_scored(judged)
+        return Conclusion(setting, pointed, decide(pointed, setting.aim))
+
+    @cached_property
+    def planned(self) -> Setting:
+        """What the plan asked for."""
         price = self.about.get("price")
-        return frontiers(self.allowed, Price(**price) if price else None)
+        return Setting(self.limits, Aim(service=self.service), Price(**price) if price else None)
+
+    @cached_property
+    def conclusion(self) -> Conclusion:
+        return self.under(self.planned)
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        return self.conclusion.judged
+
+    @property
+    def answer(self) -> Answer:
+        return self.conclusion.answer
+
+    @property
+    def allowed(self) -> list[CellMetrics]:
+        return self.conclusion.allowed
+
+    @property
+    def frontiers(self) -> list[Frontier]:
+        return self.conclusion.frontiers
+
+    @cached_property
+    def compared(self) -> Compared:
+        """Every quantized cell against its baseline, in one family of comparisons."""
+        return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])
 
     @property
     def limits(self) -> Limits:
@@ -77,13 +133,10 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
 
     `beside` is the folder of the trials' files of distributions.
     """
-    trials = told_apart(trials)
+    trials = [usable(one) for one in told_apart(trials)]
     good = [trial for trial in trials if trial.status == "ok"]
     baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
-    limits = Limits(**about["limits"])
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
-    kl = largest_kl(far)
-    judged = point_to_scored([judge(cell, limits, doubts[cell.trial.key], kl.get(cell.trial.key)) for cell in cells])
-    return Results(about, tuple(trials), cells, judged, decide(judged, promised(about)), tuple(far))
+    return Results(about, tuple(trials), cells, doubts, tuple(far))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from evals.record import ClientLoad, ServiceLimits, Speed, Trial
+from reports.candidates import Aim
 from reports.decide import decide
 from reports.judge import Limits, judge, point_to_scored
 from reports.metrics import cell_metrics
@@ -95,16 +96,16 @@ def test_what_users_were_promised_decides_the_load() -> None:
     never = replace(trial("never", 20, 1.0, 80), speed=(_at(2, 1),))
     judged = _judge(fast, steady_one, never)
     service = ServiceLimits(None, 0.1, 90)  # 10 tokens a second
-    answer = decide(judged, service)
+    answer = decide(judged, Aim(service=service))
     assert answer.chosen is judged[0]
-    assert answer.load is not None
-    assert answer.load.load.concurrency == 1
+    assert answer.won is not None
+    assert answer.won.loads[0].load.concurrency == 1
     assert [(one.name, one.verdict) for one in answer.others] == [("steady · e", "meets"), ("never · e", "fails")]
     assert answer.runner_up is answer.others[0]
     assert answer.others[0].why.startswith("0.67 times the chosen one's output tokens/s, at concurrency 4; accuracy")
     assert answer.others[1].why == "it keeps what users were promised under no load"
     assert answer.others[1].ratio is None
-    nobody = decide(judged, ServiceLimits(None, 0.001, 90))
+    nobody = decide(judged, Aim(service=ServiceLimits(None, 0.001, 90)))
     assert (nobody.chosen, nobody.caveats) == (None, ("no cell keeps what users were promised",))
     assert len(nobody.others) == 3
 
@@ -113,10 +114,10 @@ def test_a_promise_that_so_few_requests_do_not_tell_is_said() -> None:
     """Of four requests the p90 may be anything: chosen all the same, where none surely keeps it, and said."""
     few, sure = trial("few", 30, 1.0, 80), replace(trial("sure", 20, 1.0, 80), speed=(_at(20, 1),))
     service = ServiceLimits(None, 0.1, 90)
-    alone = decide(_judge(few), service)
+    alone = decide(_judge(few), Aim(service=service))
     assert alone.chosen is not None
     assert "whether few · e keeps what users were promised is not told; send more requests" in alone.caveats
-    both = decide(_judge(few, sure), service)
+    both = decide(_judge(few, sure), Aim(service=service))
     assert both.chosen is not None
     assert both.chosen.cell.trial.method == "sure"
     assert "whether it keeps what users were promised is not told" in both.others[0].why

@@ -1,0 +1,44 @@
+"""Chromium for tests of pages: what a page did wrong is in `faults`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as tool:
+        browser = tool.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page of a file, watched."""
+
+    def __init__(self, browser: Browser, file: Path, address: str = "", **options: Any) -> None:
+        self.page: Page = browser.new_page(**options)
+        self.faults: list[str] = []
+        self.page.on("console", lambda one: self.faults.append(f"{one.type}: {one.text}"))
+        self.page.on("pageerror", lambda one: self.faults.append(f"error: {one}"))
+        self.page.on("request", self._asked)
+        self.file = file.resolve().as_uri()
+        self.page.goto(self.file + address)
+
+    def _asked(self, request: Any) -> None:
+        if request.url.split("#")[0] != self.file:
+            self.faults.append(f"request: {request.url}")
+
+    def settle(self) -> None:
+        """Until what was changed is shown."""
+        self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
