@@ -180,7 +180,7 @@ def sizes(kind: str, counts: list[int], repeats: int) -> None:
         print(line, flush=True)
 
 
-def share(plan: Path) -> None:
+def share(plan: Path, runs: Path | None, more: list[str]) -> None:
     """A real sweep in a run and with checkpoints of its own: for how much of its wall time no quantizer and no engine
     lived, looked at ten times a second. What a machine makes once is there: environments, models, data, Prefect's
     database. That is start-up, Prefect, checks, keys, lm-eval's tasks, whatever lies between two children, and the
@@ -190,7 +190,8 @@ def share(plan: Path) -> None:
         place = make_place(
             Path(folder) / "place", [one.name for one in cache_folder().iterdir() if one.name not in OWN]
         )
-        command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(place.folder / "runs")]
+        runs = runs or place.folder / "runs"
+        command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(runs), *more]
         began = last = time.monotonic()
         spans: list[list[float]] = []
         with subprocess.Popen(command, env=place.variables, stdout=subprocess.DEVNULL) as sweep:
@@ -205,7 +206,7 @@ def share(plan: Path) -> None:
                 last = now
                 time.sleep(0.1)
         seconds = time.monotonic() - began
-        cells = len(list(place.folder.glob("runs/*/trials/*.json")))
+        cells = len(list(runs.glob("*/trials/*.json")))
     if sweep.returncode or not cells:
         raise SystemExit(f"the sweep ended with exit code {sweep.returncode}")
     alone = sum(end - start for start, end in spans)
@@ -237,10 +238,12 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--repeats", type=int, default=REPEATS)
     parser.add_argument("--sweep", type=Path, help="Instead: the share of this plan's wall time, really swept.")
+    parser.add_argument("--runs", type=Path, help="With --sweep: where its run is kept; an empty folder.")
+    parser.add_argument("--data-root", help="With --sweep: as the sweep's own.")
     parser.add_argument("file", type=Path, nargs="?")
     given = parser.parse_args()
     if given.sweep:
-        share(given.sweep)
+        share(given.sweep, given.runs, ["--data-root", given.data_root] if given.data_root else [])
         return
     if given.child:
         print(json.dumps(plan_only(given.file) if given.child == "plan" else run(given.file, given.child == "stages")))

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from importlib import import_module
 from pathlib import Path
 
 import httpx
@@ -57,6 +58,7 @@ def prefect_api(log: Path) -> Iterator[None]:
         "PREFECT_UI_ENABLED": "0",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",  # seconds, for what no sweep uses
         "PREFECT_SERVER_API_AUTH_STRING": f"bitfrontier:{password}",
     }
     log.unlink(missing_ok=True)
@@ -66,6 +68,7 @@ def prefect_api(log: Path) -> Iterator[None]:
     ]  # fmt: skip
     with running(command, variables, log) as child:
         url = f"http://{HOST}:{port}/api"
+        import_module("flows.sweep")  # while the server starts: either takes seconds
         _wait_until_ready(child, url, log)
         settings = {
             PREFECT_API_URL: url,
