@@ -1,9 +1,9 @@
 """Memory and GPUs of a server, sampled by a process of its own so that the load client is not disturbed.
 
 `python -m engines.sampler PID KIND FILE` samples the tree below PID until SIGTERM, and then once more. Each line of
-FILE is a JSON object: `readings` of all GPUs, and now and then `memory_bytes` with `used`, the GPUs that the tree uses.
-Memory is PSS where KIND is "cpu", and NVML's bytes of the tree's processes where it is "cuda". Times are on the
-monotonic clock, which all processes of a machine share.
+FILE is a JSON object: `readings` of all GPUs, and now and then `memory_bytes` with `seconds`, when, and `used`, the
+GPUs that the tree uses. Memory is PSS where KIND is "cpu", and NVML's bytes of the tree's processes where it is "cuda".
+Times are on the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -35,9 +35,12 @@ POLL_SECONDS = 0.02
 
 @dataclass
 class Watch:
-    """What was seen of a server: `memory_bytes` of each sample, every reading of a GPU, and the GPUs that it used."""
+    """What was seen of a server: `memory_bytes` of each sample and when, every reading of a GPU, and the GPUs that it
+    used.
+    """
 
     memory_bytes: list[int] = field(default_factory=list)
+    memory_seconds: list[float] = field(default_factory=list)
     readings: list[Reading] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
 
@@ -49,6 +52,16 @@ class Watch:
     @property
     def peak_bytes(self) -> int:
         return max(self.memory_bytes)
+
+    def memory_samples(self, most: int = 200) -> tuple[tuple[float, int], ...]:
+        """(seconds since the first one, bytes); where there are more, the highest of each of so many equal parts."""
+        step = -(-len(self.memory_bytes) // most)
+        spans = [
+            range(start, min(start + step, len(self.memory_bytes))) for start in range(0, len(self.memory_bytes), step)
+        ]
+        highest = [max(span, key=lambda place: self.memory_bytes[place]) for span in spans]
+        first = self.memory_seconds[0]
+        return tuple((round(self.memory_seconds[one] - first, 3), self.memory_bytes[one]) for one in highest)
 
     def readings_of(self, devices: int) -> list[Reading]:
         """Those of the GPUs that the server used. Where no process of it is seen on any (in a container), they are all
@@ -90,6 +103,7 @@ def _wait_for_a_sample(sampler: Child, file: Path) -> None:
 def _add(seen: Watch, line: dict[str, Any]) -> None:
     if "memory_bytes" in line:
         seen.memory_bytes.append(line["memory_bytes"])
+        seen.memory_seconds.append(line["seconds"])
         seen.used |= set(line["used"])
     seen.readings += [Reading(**one) for one in line["readings"]]
 
@@ -103,7 +117,7 @@ def samples(pid: int, kind: str, handles: Sequence[Handle], done: threading.Even
         line: dict[str, Any] = {"readings": [asdict(power.read(gpu, one)) for gpu, one in enumerate(handles)]}
         if last or time.perf_counter() >= memory_due:
             memory_due = time.perf_counter() + MEMORY_SECONDS
-            line |= _memory(descendants(pid), kind, handles)
+            line |= {"seconds": time.perf_counter(), **_memory(descendants(pid), kind, handles)}
         yield line
         done.wait(POWER_SECONDS if handles else MEMORY_SECONDS)
 

@@ -29,6 +29,8 @@ Scorer = Callable[[Sequence[Pair]], list[Scored]]
 Generator = Callable[[Sequence[Prompt]], list[str]]
 DEFAULT_MAX_TOKENS = 256  # lm-eval's own default for `max_gen_toks`
 PASSAGE_CHARACTERS = 200
+KEPT_TEXTS = 200  # of each task, the first of its random order: enough to show what flips
+QUESTION_CHARACTERS, ANSWER_CHARACTERS = 400, 160
 
 logging.getLogger("lm_eval").setLevel(logging.ERROR)
 lm_eval.evaluator.get_git_commit_hash = lambda: None  # it prints "fatal: not a git repository" past every filter
@@ -215,7 +217,21 @@ def _score(leaf: str, tasks: LoadedTasks, shots: int, samples: Sequence[dict[str
         clusters=tuple(_passage(one["doc"]) for one in samples),
         empty_contexts=sum(not one["arguments"][0][0].strip() for one in samples),
         leads=leads_of(samples, metrics),
+        texts=tuple(_texts(one) if ranks[one["doc_id"]] < KEPT_TEXTS else () for one in samples),
     )
+
+
+def _texts(sample: Mapping[str, Any]) -> tuple[str, ...]:
+    """The end of what is asked, then every answer; of generated ones, what was generated."""
+    arguments = sample["arguments"]
+    answers = [
+        one[1] if isinstance(one[1], str) else str(sample["filtered_resps"][0]) for one in arguments if len(one) > 1
+    ]
+    return (_end(arguments[0][0], QUESTION_CHARACTERS), *(_end(one, ANSWER_CHARACTERS) for one in answers))
+
+
+def _end(text: str, most: int) -> str:
+    return text if len(text) <= most else f"…{text[-most:]}"
 
 
 def _passage(doc: Any) -> str:

@@ -79,8 +79,9 @@ def joined(parts: Sequence[Score]) -> list[Score]:
 
 
 def _join(parts: Sequence[Score]) -> Score:
-    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads")
+    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads", "texts")
     all_items: dict[str, Any] = {name: sum((getattr(one, name) for one in parts), ()) for name in columns}
-    if len(all_items["leads"]) < len(all_items["item_keys"]):
-        all_items["leads"] = ()  # not known of all
+    for name in ("leads", "texts"):
+        if len(all_items[name]) < len(all_items["item_keys"]):
+            all_items[name] = ()  # not known of all
     return replace(parts[0], **all_items, empty_contexts=sum(one.empty_contexts for one in parts))

@@ -227,7 +227,8 @@ class Memory:
 
     `weights_bytes` and `kv_cache_bytes` as the engine reports them (`kv_source` is IN_USE or SET_ASIDE),
     `kv_bytes_per_token` as `kv_token_source` says. `loaded_bytes` and `peak_bytes` are measured from outside (`source`
-    is PSS on a CPU, NVML on a GPU): after loading, and the highest while the load ran.
+    is PSS on a CPU, NVML on a GPU): after loading, and the highest while the load ran. `samples` are (seconds since the
+    first one, bytes), of long loads the highest of each span.
     """
 
     source: str
@@ -238,6 +239,7 @@ class Memory:
     kv_source: str | None
     kv_bytes_per_token: float | None = None
     kv_token_source: str | None = None
+    samples: tuple[tuple[float, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,8 @@ class Score:
     than there are here where an adaptive budget stopped. `clusters` names the passage that an item shares with others;
     it is empty where it has none. `empty_contexts`
     counts items that ask about nothing. `leads` are how far the best answer was ahead of the next one (`evals.leads`);
-    empty where that is not known.
+    empty where that is not known. `texts` are, of unquantized cells and of the items of least rank, the end of what is
+    asked and every answer; empty for others.
     """
 
     task: str
@@ -265,6 +268,7 @@ class Score:
     clusters: tuple[str, ...] = ()
     empty_contexts: int = 0
     leads: tuple[float, ...] = ()
+    texts: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)

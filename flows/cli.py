@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from flows.whole import conclude, console, errors, run_whole
 from quant.told import Told
 
 app = typer.Typer(
@@ -25,8 +24,6 @@ app = typer.Typer(
     help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
     epilog="Start with: bitfrontier sweep configs/quickstart.yaml",
 )
-console = Console(width=None if sys.stdout.isatty() else 132)
-errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
 
 PlanArgument = Annotated[Path, typer.Argument(help="The plan, a YAML file such as configs/quickstart.yaml.")]
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as runs/quickstart.")]
@@ -104,101 +101,7 @@ def sweep(
     as_json: Json = False,
 ) -> None:
     """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
-    _sweep(file, data_root, runs, retry_failed=retry_failed, as_json=as_json)
-
-
-def _sweep(file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool) -> None:
-    from flows.again import drop_failed
-    from flows.check import check
-    from flows.embedded import PrefectLost
-    from flows.plan import load_plan
-
-    checked = check(load_plan(file), data_root=data_root)
-    if retry_failed:
-        drop_failed(runs / checked.plan.name)
-    try:
-        report = _already_done(checked, runs) or _run(checked, file, data_root, runs, as_json=as_json)
-    except KeyboardInterrupt:
-        errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
-        raise typer.Exit(130) from None
-    except PrefectLost as error:
-        _end_without_prefect(error, checked, runs, as_json=as_json)
-    _conclude(report, as_json=as_json)
-
-
-def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool) -> Path:
-    """Run the Prefect flow in this process, with bars, and return the report's path."""
-    from flows.display import bars, current
-    from flows.embedded import prefect_api
-
-    with bars(errors if as_json else console) as display:
-        token = current.set(display)
-        advance = display.overall("Prefect", 1)
-        with prefect_api(runs / checked.plan.name / "prefect.log"):
-            advance(1)
-            from flows.sweep import sweep as flow
-
-            report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs)))
-        current.reset(token)
-    return report
-
-
-def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json: bool) -> NoReturn:
-    """Conclude what is complete: tasks run without Prefect's server too. Then leave at once, since Prefect's client
-    would wait for the server with each event that is still to be told.
-    """
-    code, report = 1, _already_done(checked, runs)
-    if report is None:
-        errors.print(f"error: {error}; what is finished is kept. Run the same command again to go on.", highlight=False)
-    else:
-        errors.print(f"{error}; the sweep went on without it", highlight=False)
-        try:
-            _conclude(report, as_json=as_json)
-            code = 0
-        except typer.Exit as done:
-            code = done.exit_code
-    sys.stdout.flush()
-    os._exit(code)
-
-
-def _already_done(checked: Any, runs: Path) -> Path | None:
-    """The report of a sweep that is complete, written again if trials are newer; None if there is work to do."""
-    from engines.environment import is_built
-    from flows import run
-    from flows.about import describe
-    from flows.display import LogDisplay
-    from flows.locks import alone
-    from reports.html import write_report
-
-    environments = run.environments_of(checked)
-    if not all(is_built(one) for one in environments) or not (runs / checked.plan.name).exists():
-        return None
-    prepared = run.prepare(checked, environments, runs, LogDisplay(lambda text: None))
-    with alone(prepared.folder):
-        describe(prepared)
-    trials = [(row, run.finished(row)) for row in prepared.rows]
-    if any(trial is None for _, trial in trials):
-        return None
-    report = prepared.folder / "report.html"
-    errors.print(
-        f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated", highlight=False
-    )
-    newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
-    return report if report.exists() and report.stat().st_mtime >= newest else write_report(prepared.folder)
-
-
-def _conclude(report: Path, *, as_json: bool) -> None:
-    from reports.console import as_data, print_results
-    from reports.results import read_results
-
-    results = read_results(report.parent)
-    if as_json:
-        print(json.dumps({"report": str(report), **as_data(results)}, indent=1))
-    else:
-        print_results(results, console)
-        console.print(f"report: {report}", highlight=False, soft_wrap=True)
-    if any(trial.status == "failed" for trial in results.trials):
-        raise typer.Exit(1)
+    run_whole(file, data_root, runs, retry_failed=retry_failed, as_json=as_json)
 
 
 @app.command()
@@ -208,7 +111,42 @@ def report(folder: RunArgument) -> None:
     from reports.html import write_report
 
     read_sweep(folder)
-    _conclude(write_report(folder), as_json=False)
+    conclude(write_report(folder), as_json=False)
+
+
+@app.command(short_help="Make one checkpoint of a plan.")
+def quantize(
+    file: PlanArgument,
+    label: Annotated[str, typer.Argument(help="Its method as tables name it, such as 'gptq W4A16-g64'.")],
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """Make the checkpoint of one method of a plan, or find it, and print its folder: to serve it."""
+    from flows.display import bars
+    from flows.one import quantize_one
+
+    with bars(errors) as display:
+        found = quantize_one(file, label, data_root, display)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=1))
+    else:
+        for one in found:
+            console.print(one.folder, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(short_help="Write a run's loads for other tools.")
+def export(
+    folder: RunArgument,
+    to: Annotated[Path, typer.Argument(help="Folder for the files.")],
+) -> None:
+    """Write each load of each cell as a benchmark report of llm-d, version 0.2, into a folder."""
+    from flows.progress import read_sweep
+    from reports.llmd import export as write
+    from reports.results import read_results
+
+    read_sweep(folder)
+    files = write(read_results(folder), to)
+    console.print(f"{len(files)} files in {to}", markup=False, highlight=False)
 
 
 @app.command(short_help="Hold a run against an earlier one.")
@@ -276,7 +214,7 @@ def retry(
         errors.print("error: say what to measure again: --failed", highlight=False)
         raise typer.Exit(2)
     file, data_root = check_unchanged(folder)
-    _sweep(file, data_root, folder.parent, retry_failed=True, as_json=as_json)
+    run_whole(file, data_root, folder.parent, retry_failed=True, as_json=as_json)
 
 
 @app.command(short_help="Show and free what of the cache no run needs.")

@@ -33,6 +33,7 @@ from evals.record import (
     Gate,
     LoadPoint,
     Memory,
+    Score,
     Search,
     SearchRange,
     ServiceLimits,
@@ -154,7 +155,7 @@ def _measure(
         speed=tuple(speed),
         searches=tuple(searches),
         memory=memory,
-        scores=found.scores,
+        scores=found.scores if cell.quantization.scheme.unquantized else _without_texts(found.scores),
         perplexities=found.perplexities,
         closeness=(*found.closeness, *repeated),
         seconds={
@@ -163,6 +164,11 @@ def _measure(
             "accuracy": time.monotonic() - began - speed_seconds,
         },
     )
+
+
+def _without_texts(scores: Sequence[Score]) -> tuple[Score, ...]:
+    """The baseline has those of the same items."""
+    return tuple(replace(one, texts=()) for one in scores)
 
 
 def _searched(endpoint: Endpoint, prompts: Prompts, work: Work) -> list[Search]:
@@ -261,6 +267,7 @@ def _speed_and_memory(
         weights_bytes=int(weights) if weights is not None else None,
         kv_cache_bytes=kv_bytes,
         kv_source=kv_source,
+        samples=seen.memory_samples(),
     )
 
 

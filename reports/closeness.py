@@ -37,7 +37,8 @@ class Distance:
     that both tell with all others as one (which can only make it smaller). `same_top`: share of positions with the same
     most likely token. `shift_nats`: mean |Δ log-probability| of the text's own tokens. `first_difference`: median
     number of leading words of the greedy answers that are the same, `same_answers` how many are the same to the end.
-    None: one of the two does not tell.
+    None: one of the two does not tell. `kl_by_position`: the divergence at the first, second, … position that was read
+    of each prompt, mean over prompts.
     """
 
     kind: Kind
@@ -52,6 +53,7 @@ class Distance:
     shift_nats: float | None
     first_difference: float | None
     same_answers: int
+    kl_by_position: tuple[float, ...] = ()
 
 
 def distances(cells: Sequence[CellMetrics], folder: Path) -> list[Distance]:
@@ -97,10 +99,11 @@ def _all(
 def _distance(kind: Kind, trial: Trial, ours: Closeness, reference: str, theirs: Closeness, folder: Path) -> Distance:
     one, other = read_distributions(ours, folder), read_distributions(theirs, folder)
     kl, support, same_top = None, "not told", None
+    by_position: tuple[float, ...] = ()
     if one is not None and other is not None and len(one.logprobs) == len(other.logprobs):
         divergences, same = kl_per_position(other, one)
         kl, same_top = mean_t(_by_prompt(divergences, ours)), float(np.mean(same))
-        support = _support(one, other)
+        support, by_position = _support(one, other), _by_position(divergences, ours)
     shifts = [
         abs(a - b) for p, q in zip(ours.logprobs, theirs.logprobs, strict=False) for a, b in zip(p, q, strict=True)
     ]
@@ -110,7 +113,7 @@ def _distance(kind: Kind, trial: Trial, ours: Closeness, reference: str, theirs:
         prompts=max(len(ours.logprobs), len(ours.greedy)), kl_nats=kl, support=support, same_top=same_top,
         shift_nats=float(np.mean(shifts)) if shifts else None,
         first_difference=float(np.median([_common_words(a, b) for a, b in pairs])) if pairs else None,
-        same_answers=sum(a == b for a, b in pairs),
+        same_answers=sum(a == b for a, b in pairs), kl_by_position=by_position,
     )  # fmt: skip
 
 
@@ -166,5 +169,15 @@ def _support(one: Distributions, other: Distributions) -> str:
 
 def _by_prompt(values: Floats, ours: Closeness) -> list[float]:
     """Means over each prompt's positions."""
-    ends = np.cumsum([len(one) for one in ours.logprobs])
-    return [float(part.mean()) for part in np.split(values, ends[:-1])]
+    return [float(part.mean()) for part in _parts(values, ours)]
+
+
+def _by_position(values: Floats, ours: Closeness) -> tuple[float, ...]:
+    """Means over prompts, at each position that all have."""
+    parts = _parts(values, ours)
+    shared = min(map(len, parts))
+    return tuple(np.mean([part[:shared] for part in parts], axis=0).tolist())
+
+
+def _parts(values: Floats, ours: Closeness) -> list[Floats]:
+    return np.split(values, np.cumsum([len(one) for one in ours.logprobs])[:-1])

@@ -23,6 +23,7 @@ from reports.html import gib, interval, milliseconds_sure, task_columns
 from reports.loads import LoadMetrics
 from reports.memory import footprints
 from reports.metrics import CellMetrics
+from reports.moving import moves
 from reports.results import Results
 from reports.roofline import bandwidths, rooflines
 from reports.scaling import scalings
@@ -120,6 +121,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "crossings": [asdict(one) for one in crossings(results.allowed)],
         "bandwidth": bandwidths(results.cells),
         "roofline": [asdict(one) for one in rooflines(results.cells)],
+        "moves": [asdict(one) for one in moves(results.cells)],
         "drift": [asdict(one) for one in drifts(results.cells)],
         "flips": [asdict(one) for one in results.compared.flips],
         "likelihoods": [asdict(one) for one in results.compared.likelihoods],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,16 +24,19 @@ from reports.crossover import crossings, fastest
 from reports.decide import balance
 from reports.drift import drifts
 from reports.energy import energies
+from reports.flipped import flipped
 from reports.judge import BARRED
 from reports.memory import footprints
 from reports.metrics import CellMetrics, TaskMetrics
+from reports.moving import Move, moves
 from reports.odds import DRAWS
+from reports.panels import panels
 from reports.plots import Frontier, Standing
 from reports.results import Results, read_results
 from reports.roofline import bandwidths, rooflines
 from reports.scaling import scalings
 from reports.seeds import spreads
-from reports.table import as_csv
+from reports.table import rows, write_csv, write_parquet
 from reports.uses import recommended
 from reports.what_if import page_data
 
@@ -41,12 +45,16 @@ SCRIPTS = ("conclude.js", "figures.js", "page.js")
 
 
 def write_report(folder: Path) -> Path:
-    """Write report.html, results.csv and figures/*.svg, *.png. The page appears last, whole or not at all."""
+    """Write report.html, results.csv, results.parquet and figures/*.svg, *.png. The page appears last, whole or not at
+    all.
+    """
     results = read_results(folder)
     figures_folder = folder / "figures"
     figures_folder.mkdir(exist_ok=True)
     page = render(results, _figures(results, figures_folder))
-    (folder / "results.csv").write_text(as_csv(results), encoding="utf-8")
+    table = rows(results)
+    write_csv(table, folder / "results.csv")
+    write_parquet(table, folder / "results.parquet")
     out = folder / "report.html"
     partial = out.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")
@@ -78,13 +86,26 @@ def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
         fastest=fastest(results.allowed), crossings=crossings(results.allowed),
         about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
         figures=figures, frontiers=results.frontiers, draws=DRAWS,
+        quantize_command=quantize_command(results),
+        panels={trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
+        flipped={cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
         standings_by_cell=by_cell(results.frontiers), columns=task_columns(results.cells), balance=balance,
         find=find_task,
-        drifts=drifts(results.cells), anchored=anchored(results.cells),
+        moves=moves(results.cells), drifts=drifts(results.cells), anchored=anchored(results.cells),
         seeds=spreads(results.cells, results.distances), compared=results.compared, distances=results.distances,
         rooflines=rooflines(results.cells), bandwidths=bandwidths(results.cells),
         margin=results.limits.equivalence_margin, error_rate=results.about["accuracy"]["error_rate"],
     )  # fmt: skip
+
+
+def quantize_command(results: Results) -> str:
+    """What makes the chosen cell's checkpoint once more; empty where none was chosen."""
+    chosen, about = results.answer.chosen, results.about
+    if chosen is None:
+        return ""
+    root = ["--data-root", about["data_root"]] if about.get("data_root") else []
+    words = ["bitfrontier", "quantize", about.get("file", "PLAN"), chosen.cell.trial.method_label, *root]
+    return shlex.join(words)
 
 
 def _script(environment: Environment) -> Markup:
@@ -121,6 +142,8 @@ def _environment() -> Environment:
         "figure": figure,
         "figures": figures_interval,
         "promise": promise,
+        "times": times,
+        "by_engines": by_engines,
         "ms_interval": milliseconds_interval,
     }
     return environment
@@ -149,6 +172,18 @@ def task_columns(cells: Sequence[CellMetrics]) -> list[tuple[str, str]]:
 
 def find_task(cell: CellMetrics, column: tuple[str, str]) -> TaskMetrics | None:
     return next((one for one in cell.tasks if (one.task, one.metric) == column), None)
+
+
+def by_engines(found: Sequence[Move]) -> list[tuple[tuple[str, str], list[Move]]]:
+    groups: dict[tuple[str, str], list[Move]] = {}
+    for one in found:
+        groups.setdefault((one.before, one.after), []).append(one)
+    return list(groups.items())
+
+
+def times(value: float | None) -> str:
+    """A ratio."""
+    return "–" if value is None else number(value)
 
 
 def share(value: float | None) -> str:

@@ -1,10 +1,12 @@
-"""results.csv: a line for each load of each cell, for spreadsheets and scripts. Columns carry their units."""
+"""results.csv and results.parquet: a line for each load of each cell, for spreadsheets and scripts. Columns carry their
+units.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from evals.record import Trial
@@ -18,22 +20,38 @@ CELL = ("cell", *TRIAL, "verdict", "why")
 LATENCIES = ("ttft", "tpot", "itl", "e2e")
 
 
-def as_csv(results: Results) -> str:
-    """Values with the ends of their 95 % intervals (`_low`, `_high`); empty is what was not measured."""
-    rows = [row for trial in results.trials for row in _rows(results, trial)]
-    columns = dict.fromkeys([*CELL, *(name for row in rows for name in row)])
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+Row = dict[str, Any]
+
+
+def rows(results: Results) -> list[Row]:
+    """Values with the ends of their 95 % intervals (`_low`, `_high`); None is what was not measured. All have all
+    columns.
+    """
+    found = [row for trial in results.trials for row in _rows(results, trial)]
+    columns = dict.fromkeys([*CELL, *(name for row in found for name in row)])
+    return [{name: row.get(name) for name in columns} for row in found]
+
+
+def write_csv(found: Sequence[Row], file: Path) -> None:
+    """Text that a spreadsheet would take for a formula is kept from it."""
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, list(found[0]) if found else CELL, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in found)
+
+
+def write_parquet(found: Sequence[Row], file: Path) -> None:
+    """The same rows; columns of text, whole numbers and doubles."""
+    import pyarrow as pa  # takes longer to import than a small report to write
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(list(found)), file)
 
 
 def _rows(results: Results, trial: Trial) -> Iterator[dict[str, Any]]:
     judged = next((one for one in results.judged if one.cell.trial is trial), None)
     about = {"cell": trial.name, **{name: getattr(trial, name) for name in TRIAL}}
     about |= {"verdict": judged.verdict if judged else "", "why": judged.why if judged else trial.reason}
-    about = {name: _harmless(value) for name, value in about.items()}
     if judged is None:
         yield about
         return
@@ -71,7 +89,7 @@ def _load(one: LoadMetrics) -> dict[str, Any]:
         values = getattr(one.latency, name)
         for percent, value in zip(PERCENTS, values or [None] * len(PERCENTS), strict=True):
             found |= _estimate(f"{name}_p{percent}_seconds", value)
-    return found | {"warnings": _harmless("; ".join(one.warnings))}
+    return found | {"warnings": "; ".join(one.warnings)}
 
 
 def _estimate(name: str, one: Estimate | None) -> Mapping[str, float | None]:

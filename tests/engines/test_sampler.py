@@ -33,6 +33,9 @@ def test_memory_of_a_tree_is_seen(child: Child) -> None:
     assert 150_000_000 < seen.loaded_bytes < 400_000_000
     assert 150_000_000 < seen.peak_bytes < 400_000_000
     assert len(seen.memory_bytes) >= 2
+    times = [seconds for seconds, _ in seen.memory_samples()]
+    assert times[0] == 0.0 < times[-1] < 60
+    assert times == sorted(times)
     assert (seen.readings, seen.used) == ([], set())
 
 
@@ -48,6 +51,12 @@ def test_gpus_are_read_by_a_process_of_its_own(child: Child, tmp_path: Path, mon
     assert all(before < one.seconds < after for one in seen.readings)
     assert {one.watts for one in seen.readings} == {100.0, 300.0}
     assert len(seen.readings) >= 4
+
+
+def test_of_many_samples_the_highest_of_each_span_is_kept() -> None:
+    seen = Watch(memory_bytes=[1, 9, 2, 3, 8, 4, 5], memory_seconds=[10.0, 10.5, 11.0, 11.5, 12.0, 12.5, 13.0])
+    assert seen.memory_samples(most=3) == ((0.5, 9), (2.0, 8), (3.0, 5))
+    assert [size for _, size in seen.memory_samples()] == seen.memory_bytes
 
 
 def _reading(gpu: int) -> Reading:

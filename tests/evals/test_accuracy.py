@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
+import evals.accuracy
 from evals.accuracy import EndpointLM, _passage, _score, evaluate
 from evals.budget import joined
 from evals.chat import ChatTemplateError
@@ -94,6 +95,8 @@ def test_items_keep_their_raw_values(tiny_model: Path, tmp_path: Path) -> None:
     assert score.clusters == ("", "", "")
     assert score.empty_contexts == 0
     assert score.leads == (0.0,) * 3
+    assert [len(texts) for texts in score.texts] == [3, 3, 3]  # the question and both answers
+    assert all(texts[0].startswith("Question: ") for texts in score.texts)
 
 
 def test_some_items_first_and_the_others_later_are_all_items(tiny_model: Path, tmp_path: Path) -> None:
@@ -108,6 +111,19 @@ def test_some_items_first_and_the_others_later_are_all_items(tiny_model: Path, t
     assert both.drawn == whole.drawn == 5
     assert sorted(both.leads) == sorted(whole.leads)
     assert joined([first[0], replace(rest[0], leads=())])[0].leads == ()
+    assert sorted(both.texts) == sorted(whole.texts)
+
+
+def test_texts_are_kept_of_the_first_items_and_cut(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evals.accuracy, "KEPT_TEXTS", 2)
+    monkeypatch.setattr(evals.accuracy, "QUESTION_CHARACTERS", 7)
+    specs = [TaskSpec("arc_easy", 4)]
+    (score,) = evaluate(_model(tiny_model, 64), load_tasks(specs, _root(tmp_path), tmp_path / "work", seed=0), specs)
+    kept = [texts for rank, texts in zip(score.ranks, score.texts, strict=True) if rank < 2]
+    assert [texts[0] for texts in kept] == ["…Answer:"] * 2
+    assert sum(bool(texts) for texts in score.texts) == 2
 
 
 def test_what_was_cut_and_what_calibrated_is_counted(tiny_model: Path) -> None:

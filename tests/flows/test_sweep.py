@@ -11,7 +11,7 @@ import yaml
 
 from evals.record import Trial
 from evals.trial_file import read_trial
-from flows import cli
+from flows import whole
 from flows.again import drop_failed
 from flows.check import check
 from flows.plan import load_plan
@@ -160,7 +160,7 @@ def test_a_second_run_repeats_nothing(workplace: Path, monkeypatch: pytest.Monke
     _sweep(workplace)
     before = {p: p.stat().st_mtime_ns for p in (workplace / "runs").rglob("*.json") if p.name != "sweep.json"}
     sweep = check(load_plan(workplace / "plan.yaml"))
-    assert cli._already_done(sweep, workplace / "runs") == workplace / "runs/fake/report.html"
+    assert whole.already_done(sweep, workplace / "runs") == workplace / "runs/fake/report.html"
     _sweep(workplace)
     assert {p: p.stat().st_mtime_ns for p in before} == before
 
@@ -191,9 +191,9 @@ def test_failed_cells_are_kept_until_asked(workplace: Path, monkeypatch: pytest.
     install(monkeypatch.setattr)
     _sweep(workplace, ["none", "raises"])
     sweep = check(load_plan(workplace / "plan.yaml"))
-    assert cli._already_done(sweep, workplace / "runs") is not None
+    assert whole.already_done(sweep, workplace / "runs") is not None
     drop_failed(workplace / "runs/fake")
-    assert cli._already_done(sweep, workplace / "runs") is None
+    assert whole.already_done(sweep, workplace / "runs") is None
     left = [read_trial(p).status for p in (workplace / "runs/fake/trials").iterdir()]
     assert left == ["ok"]
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 import pytest
+from markupsafe import escape
 
 from evals.record import Gate, Score, Trial
-from reports.checks import above_chance, distrust
+from reports.checks import above_chance, distrust, usable
+from reports.html import render
 from reports.results import conclude
+from reports.uses import recommended
 from tests.reports.made import ABOUT, score, trial
 
 
@@ -79,3 +83,63 @@ def test_items_that_stand_for_many_are_worth_fewer() -> None:
     assert above_chance(values, [1.0] * 100, 0.25)
     assert not above_chance(values, [1.0] * 40 + [3.0] * 60, 0.25)  # 18 % of what they stand for
     assert not above_chance(values, [40.0] + [1.0] * 39 + [40.0] + [1.0] * 59, 0.25)
+
+
+def _failing_requests(one: Trial, share: float) -> Trial:
+    """So many of its requests failed, the others are very fast."""
+    speeds = []
+    for some in one.speed:
+        repeats = []
+        for repeat in some.repeats:
+            bad = [dataclasses.replace(request, chunks=(), error="HTTP 503") for request in repeat * 10]
+            good = list(repeat) * 10
+            count = round(share * len(good))
+            repeats.append((*bad[:count], *good[count:]))
+        speeds.append(dataclasses.replace(some, repeats=tuple(repeats)))
+    return dataclasses.replace(one, speed=tuple(speeds))
+
+
+@pytest.mark.parametrize(
+    ("planted", "reason"),
+    [
+        (_failing_requests(trial("planted", 900, 0.1, 80), 0.2), "8 of 40 requests failed at concurrency 1: HTTP 503"),
+        (
+            _with(trial("planted", 900, 0.1, 80), scores=(score("arc", [math.nan] * 100),)),
+            "what was read for arc holds what is no number",
+        ),
+        (
+            trial("planted", 900, 0.1, 80, math.nan),
+            "the log-probabilities of wikitext2 (papers) hold what is no number",
+        ),
+        (
+            trial("planted", 900, 0.1, 80, math.inf),
+            "the log-probabilities of wikitext2 (papers) hold what is no number",
+        ),
+    ],
+)
+def test_planted_cells_win_nothing_and_are_shown_with_their_reason(planted: Trial, reason: str) -> None:
+    good = trial("none", 10, 1, 80)
+    results = conclude(ABOUT, [good, planted])
+    assert results.trials[1].status == "failed"
+    assert results.trials[1].reason == reason
+    assert results.answer.chosen is not None
+    assert results.answer.chosen.cell.trial.key == good.key
+    assert all(name == good.name for _, name, _ in results.answer.best)
+    assert all(one.name == good.name for plot in results.frontiers for one in plot.standings)
+    assert escape(reason) in render(results, [])
+
+
+def test_a_cell_at_chance_is_on_no_frontier_and_no_use_recommends_it() -> None:
+    guessing = _with(trial("rtn", 1000, 0.1, 80), scores=(_choices(_answers(0.25, 2)),), perplexities=())
+    results = conclude(ABOUT, [BASE, guessing])
+    assert all(one.name == BASE.name for plot in results.frontiers for one in plot.standings)
+    assert {one.answer.chosen and one.answer.chosen.cell.trial.name for one in recommended(results)} <= {
+        BASE.name,
+        None,
+    }
+    page = render(results, [])
+    assert "is that of guessing (25.0%)" in page
+
+
+def test_a_good_trial_is_used_as_it_is() -> None:
+    assert usable(BASE) is BASE

@@ -91,6 +91,7 @@ def test_noise_comes_first_and_then_quantization(tmp_path: Path, trials: list[Tr
     assert (quantized.support, quantized.same_top, quantized.prompts) == ("whole vocabulary", 0.0, 2)
     assert quantized.shift_nats == pytest.approx(math.log(2), abs=1e-6)
     assert (quantized.first_difference, quantized.same_answers) == (2.0, 1)
+    assert quantized.kl_by_position == pytest.approx((KL, KL), abs=1e-6)
 
 
 def test_the_page_shows_them_and_a_checkpoint_that_predicts_otherwise_is_not_trusted(

@@ -75,7 +75,8 @@ def test_the_page_holds_answer_figures_and_every_row(tmp_path: Path) -> None:
     page = write_report(_run(tmp_path, *_trials()))
     text = page.read_text(encoding="utf-8")
     assert "Run <strong>rtn · e</strong>" in text
-    assert text.count("<svg") == 4
+    assert text[text.index("<noscript>") : text.index("</noscript>")].count("<svg") == 4
+    assert text.count('class="panel"') == 6
     assert "the server ended" in text
     assert "no kernel" in text
     for name in ("accuracy-throughput", "memory-throughput", "accuracy-latency"):

@@ -1,0 +1,76 @@
+"""What changes when the same checkpoint moves from one engine to another: speed, waits, memory, answers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.record import LoadPoint
+from evals.statistics import Estimate
+from reports.drift import Drift, compare
+from reports.loads import LoadMetrics
+from reports.metrics import CellMetrics
+from reports.odds import ratio_of_means
+
+
+@dataclass(frozen=True)
+class Move:
+    """One method of one model in the engine `after` ÷ the same in `before`, each with the options that tell it apart.
+
+    `rate`: output tokens/s at `busiest`, the highest load of both; `ttft` and `tpot`: medians at `calmest`, their
+    lowest; `memory`: peak bytes. `drift`: the answers to the same items.
+    """
+
+    model: str
+    method: str
+    before: str
+    after: str
+    busiest: LoadPoint
+    rate: Estimate
+    calmest: LoadPoint
+    ttft: float | None
+    tpot: float | None
+    memory: float | None
+    drift: Drift
+
+
+def moves(cells: Sequence[CellMetrics]) -> list[Move]:
+    """Every pair of engines that served the same method of the same model under a common load, in the plan's order."""
+    groups: dict[tuple[str, str], list[CellMetrics]] = {}
+    for cell in cells:
+        groups.setdefault((cell.trial.model, cell.trial.method_label), []).append(cell)
+    pairs = [pair for group in groups.values() for pair in itertools.combinations(group, 2)]
+    found = [one for before, after in pairs if (one := _move(before, after)) is not None]
+    return sorted(found, key=lambda one: (one.before, one.after))
+
+
+def _move(before: CellMetrics, after: CellMetrics) -> Move | None:
+    if before.trial.served_by == after.trial.served_by:
+        return None
+    theirs = {one.load: one for one in after.loads}
+    common = [(one, theirs[one.load]) for one in before.loads if one.load in theirs and one.load.concurrency]
+    if not common:
+        return None
+    calmest, busiest = (pick(common, key=lambda pair: pair[0].load.concurrency or 0) for pick in (min, max))
+    return Move(
+        model=after.trial.model,
+        method=after.trial.method_label,
+        before=before.trial.served_by,
+        after=after.trial.served_by,
+        busiest=busiest[0].load,
+        rate=ratio_of_means(busiest[1].output_rate, busiest[0].output_rate),
+        calmest=calmest[0].load,
+        ttft=_ratio(*(one.latency.ttft[0].value for one in calmest)),
+        tpot=_ratio(*map(_tpot, calmest)),
+        memory=_ratio(before.peak_bytes, after.peak_bytes),
+        drift=compare(after.trial, before.trial),
+    )
+
+
+def _tpot(one: LoadMetrics) -> float | None:
+    return one.latency.tpot_p50_seconds
+
+
+def _ratio(before: float | None, after: float | None) -> float | None:
+    return after / before if before and after is not None else None
