@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -41,14 +42,24 @@ def mean_t(values: Sequence[float]) -> Estimate:
     mean = float(data.mean())
     if len(data) < 2:
         return Estimate(mean, -math.inf, math.inf, len(data))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(data) - 1)) * float(data.std(ddof=1)) / math.sqrt(len(data))
+    half = t_quantile(len(data) - 1) * float(data.std(ddof=1)) / math.sqrt(len(data))
     return Estimate(mean, mean - half, mean + half, len(data))
+
+
+@functools.cache
+def t_quantile(freedom: int) -> float:
+    """Of Student's t distribution, where a two-sided interval ends."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def proportion(successes: float, count: int) -> Estimate:
     """Wilson's score interval (Wilson, JASA 22, 1927): it stays inside 0…1 and holds for small counts."""
-    result = stats.binomtest(round(successes), count).proportion_ci(CONFIDENCE, method="wilson")
-    return Estimate(successes / count, float(result.low), float(result.high), count)
+    z = float(special.ndtri((1 + CONFIDENCE) / 2))
+    seen = round(successes) / count
+    middle = (seen + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(seen * (1 - seen) / count + z * z / (4 * count * count))
+    low = 0.0 if seen == 0 else middle - half
+    return Estimate(successes / count, low, 1.0 if seen == 1 else middle + half, count)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -56,19 +67,33 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return float(np.percentile(np.asarray(values, dtype=np.float64), percent))
 
 
+def _interpolated(data: Floats, percent: float) -> float:
+    """`percentile` of what is in order already."""
+    place = (len(data) - 1) * percent / 100
+    before = math.floor(place)
+    after = min(before + 1, len(data) - 1)
+    return float(data[before] + (place - before) * (data[after] - data[before]))
+
+
 def percentile_interval(values: Sequence[float], percent: float) -> Estimate:
     """A percentile with the interval between two order statistics (David and Nagaraja, Order Statistics, 2003, section
     7.1): no distribution is assumed. An end for which there are too few values is unbounded.
     """
     data = np.sort(np.asarray(values, dtype=np.float64))
-    below = stats.binom(len(data), percent / 100)
-    low, high = (int(below.ppf(tail)) for tail in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    low, high = _order_places(len(data), percent)
     return Estimate(
-        percentile(values, percent),
+        _interpolated(data, percent),
         float(data[low - 1]) if low >= 1 else -math.inf,
         float(data[high]) if high < len(data) else math.inf,
         len(data),
     )
+
+
+@functools.cache
+def _order_places(count: int, percent: float) -> tuple[int, int]:
+    """Which of so many values in order are the ends of a percentile's interval, counted from 1 and from 0."""
+    below = stats.binom(count, percent / 100)
+    return int(below.ppf((1 - CONFIDENCE) / 2)), int(below.ppf((1 + CONFIDENCE) / 2))
 
 
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> Estimate:
@@ -83,8 +108,10 @@ def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *,
 
 def macro_mean(groups: Sequence[Sequence[float]], *, seed: int = 0) -> Estimate:
     """Mean of the groups' means (every task counts the same), bootstrapped over items within each group."""
-    generator = np.random.default_rng(seed)
-    samples = np.mean([_resampled_means(_column(group), generator) for group in groups], axis=0)
+    counts = _resampled(seed, tuple(map(len, groups)))
+    samples = np.mean(
+        [_sums(one, _column(group)) / len(group) for one, group in zip(counts, groups, strict=True)], axis=0
+    )
     value = float(np.mean([np.mean(group) for group in groups]))
     return _bootstrap(value, samples, sum(len(group) for group in groups))
 
@@ -96,26 +123,38 @@ def macro_recovery(
 
     A paired percentile bootstrap: the same items are drawn for both sides (Efron and Tibshirani, 1993, chapter 8).
     """
-    generator = np.random.default_rng(seed)
     drawn, seen = [], []
-    for cell, baseline, weights in tasks:
+    counts = _resampled(seed, tuple(len(cell) for cell, _, _ in tasks))
+    for often, (cell, baseline, weights) in zip(counts, tasks, strict=True):
         columns = np.stack([_column(cell), _column(baseline), np.ones(len(cell))]) * _column(weights)
-        picks = generator.integers(0, columns.shape[1], (RESAMPLES, columns.shape[1]))
-        sums = columns[:, picks].sum(axis=2)
+        sums = _sums(often, columns.T).T
         drawn.append(sums[:2] / sums[2])
         seen.append(columns[:2].sum(axis=1) / columns[2].sum())
     (top, bottom), (ours, theirs) = np.mean(drawn, axis=0), np.mean(seen, axis=0)
     return _bootstrap(float(ours / theirs), top / np.maximum(bottom, 1e-12), sum(len(cell) for cell, _, _ in tasks))
 
 
+@functools.lru_cache(maxsize=2)
+def _resampled(seed: int, sizes: tuple[int, ...]) -> tuple[npt.NDArray[np.uint8], ...]:
+    """How often each item of groups of these sizes is drawn: (resamples, items). All cells of a run draw the same."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for size in sizes:
+        counts = np.empty((RESAMPLES, size), dtype=np.uint8)  # of n items one is drawn 256 times in no universe
+        for row, picks in zip(counts, generator.integers(0, size, (RESAMPLES, size)), strict=True):
+            row[:] = np.bincount(picks, minlength=size)
+        found.append(counts)
+    return tuple(found)
+
+
+def _sums(counts: npt.NDArray[np.uint8], values: Floats) -> Floats:
+    """Of each resample: Σ count × value."""
+    found: Floats = counts.astype(np.float64) @ values
+    return found
+
+
 def _column(values: Sequence[float]) -> Floats:
     return np.asarray(values, dtype=np.float64)
-
-
-def _resampled_means(values: Floats, generator: np.random.Generator) -> Floats:
-    picks = generator.integers(0, len(values), (RESAMPLES, len(values)))
-    means: Floats = values[picks].mean(axis=1)
-    return means
 
 
 def _bootstrap(value: float, samples: Floats, count: int) -> Estimate:

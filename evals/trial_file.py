@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from evals.record import TRIAL_SCHEMA_VERSION, Trial
 
@@ -14,8 +15,16 @@ TRIALS = TypeAdapter(Trial)
 
 def read_trial(path: Path) -> Trial:
     """Read one trial file. Raises ValueError naming the file where it is not one of this schema version."""
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    version = raw.get("schema_version")
+    text = path.read_bytes()
+    try:
+        trial = TRIALS.validate_json(text)
+    except ValidationError as error:
+        _check_version(path, json.loads(text).get("schema_version"))
+        raise ValueError(f"{path}: {error}") from error
+    _check_version(path, trial.schema_version)
+    return trial
+
+
+def _check_version(path: Path, version: Any) -> None:
     if version != TRIAL_SCHEMA_VERSION:
         raise ValueError(f"{path}: schema version {version}, this program reads {TRIAL_SCHEMA_VERSION}")
-    return TRIALS.validate_python(raw)

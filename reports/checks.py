@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from evals.items import Items, Matched, matched, task_items
 from evals.paired import ALPHA, margin_of
@@ -37,11 +37,10 @@ def _failed_requests(trial: Trial) -> Iterator[str]:
 
 def _no_numbers(trial: Trial) -> Iterator[str]:
     for score in trial.scores:
-        columns = [*score.values, *score.loglikelihoods]
-        if not all(math.isfinite(value) for item in columns for value in item):
+        if not math.isfinite(sum(map(sum, (*score.values, *score.loglikelihoods)))):
             yield f"what was read for {score.task} holds what is no number"
     for one in trial.perplexities:
-        if not all(math.isfinite(value) for window in one.tokens for value in window):
+        if not math.isfinite(sum(map(sum, one.tokens))):
             yield f"the log-probabilities of wikitext2 ({one.convention}) hold what is no number"
 
 
@@ -110,4 +109,4 @@ def above_chance(values: Sequence[float], weights: Sequence[float], chance: floa
     """
     worth = round(sum(weights) ** 2 / sum(one * one for one in weights))
     right = round(worth * float(np.average(values, weights=weights)))
-    return bool(stats.binomtest(right, worth, chance, alternative="greater").pvalue <= ALPHA)
+    return bool(special.bdtrc(right - 1, worth, chance) <= ALPHA) if right else False  # P(at least so many)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy import stats
 
-from evals.statistics import CONFIDENCE, Estimate, Floats
+from evals.statistics import CONFIDENCE, Estimate, Floats, t_quantile
 from reports.metrics import CellMetrics
 
+MANY = 20
 DRAWS = 4000
 Shape = tuple[int, int]  # prompt and output tokens
 
@@ -57,10 +57,14 @@ def fastest(cells: Sequence[CellMetrics]) -> list[Fastest]:
 
 
 def crossings(cells: Sequence[CellMetrics]) -> list[Crossing]:
-    """Every pair of cells whose rates, by value, change places once between two concurrencies."""
+    """Every pair of cells whose rates, by value, change places once between two concurrencies; of many cells, those
+    that are the fastest somewhere.
+    """
     found = []
+    best = {name for one in fastest(cells) for name in (one.name, *one.near)}
     for (model, workload, shape), curves in _curves(cells).items():
-        for one, other in combinations(curves, 2):
+        compared = [name for name in curves if len(curves) <= MANY or name in best]
+        for one, other in combinations(compared, 2):
             crossing = _crossing(curves[one], curves[other])
             if crossing is not None:
                 names = (one, other) if crossing[0] else (other, one)
@@ -120,7 +124,7 @@ def _rates(rate: Estimate, generator: np.random.Generator) -> Floats:
     """Draws of a mean rate; those below a hundredth of it are cut. One repeat says nothing about its spread."""
     degrees = max(rate.count - 1, 1)
     half = rate.high - rate.value if math.isfinite(rate.high) else rate.value
-    error = half / float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees))
+    error = half / t_quantile(degrees)
     return np.maximum(rate.value + error * generator.standard_t(degrees, DRAWS), rate.value / 100)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from evals.items import headline
 from evals.record import Score, Trial
 
-MOST = {"right → wrong": 3, "wrong → right": 1}
+MOST = {"right → wrong": 2, "wrong → right": 1}
 Direction = Literal["right → wrong", "wrong → right"]
 
 

@@ -67,7 +67,7 @@ def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
 
     failing = frozenset(one.cell.trial.key for one in results.judged if one.verdict in BARRED)
     drawn = [(one, save(draw(results.cells, one.plot, failing), folder, one.plot.name)) for one in results.frontiers]
-    return [{"frontier": one, "svg": Markup(svg)} for one, svg in drawn]  # our own SVG, no user markup
+    return [{"frontier": one, "png": base64.b64encode(png).decode()} for one, png in drawn]
 
 
 def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:

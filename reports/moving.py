@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.record import LoadPoint
+from evals.items import headline
+from evals.record import LoadPoint, Trial
 from evals.statistics import Estimate
-from reports.drift import Drift, compare
 from reports.loads import LoadMetrics
 from reports.metrics import CellMetrics
 from reports.odds import ratio_of_means
@@ -19,7 +19,7 @@ class Move:
     """One method of one model in the engine `after` ÷ the same in `before`, each with the options that tell it apart.
 
     `rate`: output tokens/s at `busiest`, the highest load of both; `ttft` and `tpot`: medians at `calmest`, their
-    lowest; `memory`: peak bytes. `drift`: the answers to the same items.
+    lowest; `memory`: peak bytes. Of the `items` that both were asked, `changed` were right in one engine alone.
     """
 
     model: str
@@ -32,7 +32,8 @@ class Move:
     ttft: float | None
     tpot: float | None
     memory: float | None
-    drift: Drift
+    items: int
+    changed: int
 
 
 def moves(cells: Sequence[CellMetrics]) -> list[Move]:
@@ -41,17 +42,35 @@ def moves(cells: Sequence[CellMetrics]) -> list[Move]:
     for cell in cells:
         groups.setdefault((cell.trial.model, cell.trial.method_label), []).append(cell)
     pairs = [pair for group in groups.values() for pair in itertools.combinations(group, 2)]
-    found = [one for before, after in pairs if (one := _move(before, after)) is not None]
+    answers = {cell.trial.key: _answers(cell.trial) for cell in cells}
+    found = [one for before, after in pairs if (one := _move(before, after, answers)) is not None]
     return sorted(found, key=lambda one: (one.before, one.after))
 
 
-def _move(before: CellMetrics, after: CellMetrics) -> Move | None:
+Answers = dict[tuple[str, str, str], float]
+
+
+def _answers(trial: Trial) -> Answers:
+    """By task, item and headline metric."""
+    found: Answers = {}
+    for score in trial.scores:
+        metric = headline(score)
+        if metric is not None:
+            column = score.metrics.index(metric)
+            pairs = zip(score.item_keys, score.values, strict=True)
+            found |= {(score.task, key, metric): values[column] for key, values in pairs}
+    return found
+
+
+def _move(before: CellMetrics, after: CellMetrics, answers: Mapping[str, Answers]) -> Move | None:
     if before.trial.served_by == after.trial.served_by:
         return None
     theirs = {one.load: one for one in after.loads}
     common = [(one, theirs[one.load]) for one in before.loads if one.load in theirs and one.load.concurrency]
     if not common:
         return None
+    was, now = answers[before.trial.key], answers[after.trial.key]
+    same = was.keys() & now.keys()
     calmest, busiest = (pick(common, key=lambda pair: pair[0].load.concurrency or 0) for pick in (min, max))
     return Move(
         model=after.trial.model,
@@ -64,7 +83,8 @@ def _move(before: CellMetrics, after: CellMetrics) -> Move | None:
         ttft=_ratio(*(one.latency.ttft[0].value for one in calmest)),
         tpot=_ratio(*map(_tpot, calmest)),
         memory=_ratio(before.peak_bytes, after.peak_bytes),
-        drift=compare(after.trial, before.trial),
+        items=len(same),
+        changed=sum(was[key] != now[key] for key in same),
     )
 
 

@@ -12,16 +12,16 @@ three kinds of numbers are drawn as their intervals are made:
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from evals.items import ACCURACY_METRICS, Items, matched, task_items
 from evals.record import Trial
-from evals.statistics import CONFIDENCE, Estimate, Floats
+from evals.statistics import CONFIDENCE, Estimate, Floats, t_quantile
 from evals.steady import steady
 from reports.metrics import CellMetrics
 
@@ -57,20 +57,31 @@ def _undominated(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
 
 def mean_draws(one: Estimate, generator: Generator, draws: int = DRAWS) -> Floats:
     """Of a mean with a t interval of `one.count` values; itself where it was read, NaN where it has no interval."""
+    return _means(one, generator.standard_t(max(one.count - 1, 1), draws))
+
+
+def _means(one: Estimate, drawn: Floats) -> Floats:
+    """From draws of Student's t."""
     if one.low == one.high:
-        return np.full(draws, one.value)
+        return np.full(len(drawn), one.value)
     if not math.isfinite(one.high - one.low):
-        return np.full(draws, np.nan)
-    freedom = one.count - 1
-    error = (one.high - one.low) / 2 / stats.t.ppf((1 + CONFIDENCE) / 2, freedom)
-    drawn: Floats = one.value + error * generator.standard_t(freedom, draws)
-    return drawn
+        return np.full(len(drawn), np.nan)
+    error = (one.high - one.low) / 2 / t_quantile(one.count - 1)
+    found: Floats = one.value + error * drawn
+    return found
+
+
+@functools.cache
+def _standard(seed: int, freedom: int) -> Floats:
+    """The same draws of Student's t for all ratios."""
+    return np.random.default_rng(seed).standard_t(max(freedom, 1), DRAWS)
 
 
 def ratio_of_means(one: Estimate, other: Estimate) -> Estimate:
     """Of two means with t intervals, by draws of both; unbounded where one has none."""
-    generator, tail = np.random.default_rng(0), (1 - CONFIDENCE) / 2
-    top, bottom = (np.maximum(mean_draws(mean, generator), 0.0) for mean in (one, other))  # no rate is below zero
+    tail = (1 - CONFIDENCE) / 2
+    pairs = ((one, _standard(0, one.count - 1)), (other, _standard(1, other.count - 1)))
+    top, bottom = (np.maximum(_means(mean, drawn), 0.0) for mean, drawn in pairs)  # no rate is below zero
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.where((top == 0) & (bottom == 0), 1.0, top / bottom)
     low, high = (0.0, math.inf) if np.isnan(drawn).any() else np.quantile(drawn, [tail, 1 - tail], method="nearest")

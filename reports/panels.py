@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -15,7 +17,7 @@ from reports.closeness import Distance
 GIB = 1024**3
 PERCENTS = (0, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 100)
 BINS = 40
-WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 320, 170, 48, 30, 8
+WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 320, 170, 48, 30, 10
 MOST_CURVES = 6
 
 
@@ -36,23 +38,30 @@ class Panel:
     y: str
     curves: tuple[Curve, ...]
 
-    @property
+    @cached_property
     def ends(self) -> tuple[float, float]:
         """Of both axes."""
         points = [point for curve in self.curves for point in curve.points]
         return max(x for x, _ in points) or 1.0, 1.05 * max(y for _, y in points) or 1.0
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
+    def at(self, x: float, y: float) -> tuple[int, int]:
         """Where a point lies in the drawing."""
         most_x, most_y = self.ends
         right, top = WIDTH - EDGE, EDGE
         place_x = LEFT + x / most_x * (right - LEFT)
         place_y = HEIGHT - BOTTOM - y / most_y * (HEIGHT - BOTTOM - top)
-        return round(place_x, 1), round(place_y, 1)
+        return round(place_x), round(place_y)
 
     def path(self, curve: Curve) -> str:
         """Of an SVG."""
-        return "M" + "L".join("{:g} {:g}".format(*self.at(x, y)) for x, y in curve.points)
+        return "M" + "L".join("{} {}".format(*self.at(x, y)) for x, y in curve.points)
+
+    @property
+    def grid(self) -> str:
+        """A line at each tick, as a path of an SVG."""
+        across, up = self.ticks
+        lines = [f"M{self.at(x, 0)[0]} {EDGE}V{HEIGHT - BOTTOM}" for x in across]
+        return "".join(lines + [f"M{LEFT} {self.at(0, y)[1]}H{WIDTH - EDGE}" for y in up])
 
     @property
     def ticks(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -103,12 +112,17 @@ def _gaps(requests: Sequence[Request]) -> tuple[tuple[float, float], ...]:
     pairs = [pair for one in requests for pair in zip(one.chunks, one.chunks[1:], strict=False)]
     if not pairs:
         return ()
-    gaps = [(later, (later - earlier) / (after - before)) for (earlier, before), (later, after) in pairs]
-    end = max(at for at, _ in gaps)
-    spans: dict[int, list[float]] = {}
-    for at, gap in gaps:
-        spans.setdefault(min(int(BINS * at / end), BINS - 1), []).append(gap)
-    return tuple(((span + 0.5) / BINS * end, 1000 * float(np.median(found))) for span, found in sorted(spans.items()))
+    data = np.asarray(pairs, dtype=np.float64)  # (gaps, earlier or later, time or tokens)
+    at, gaps = data[:, 1, 0], (data[:, 1, 0] - data[:, 0, 0]) / (data[:, 1, 1] - data[:, 0, 1])
+    end = float(at.max())
+    places = np.minimum((BINS * at / end).astype(int), BINS - 1)
+    order = np.argsort(places, kind="stable")
+    spans, starts = np.unique(places[order], return_index=True)
+    parts = np.split(1000 * gaps[order], starts[1:])
+    return tuple(
+        ((span + 0.5) / BINS * end, statistics.median(part.tolist()))
+        for span, part in zip(spans.tolist(), parts, strict=True)
+    )
 
 
 def _memory(trial: Trial) -> Iterator[Panel]:

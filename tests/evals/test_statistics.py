@@ -6,8 +6,19 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from evals.statistics import exact, macro_mean, macro_recovery, mean_t, percentile, proportion, ratio_of_sums
+from evals.statistics import (
+    _resampled,
+    exact,
+    macro_mean,
+    macro_recovery,
+    mean_t,
+    percentile,
+    percentile_interval,
+    proportion,
+    ratio_of_sums,
+)
 
 TRIALS = 400
 
@@ -101,3 +112,23 @@ def test_a_decreasing_function_swaps_the_ends() -> None:
     assert (one.low, one.value, one.high) == (-2.0, -2.0, -2.0)
     wide = mean_t([1.0, 3.0]).map(lambda x: -x)
     assert wide.low < wide.value < wide.high
+
+
+def test_wilsons_interval_is_scipys() -> None:
+    for successes, count in ((0, 5), (5, 5), (1, 3), (38, 100), (500, 1000)):
+        found = proportion(successes, count)
+        theirs = stats.binomtest(successes, count).proportion_ci(0.95, method="wilson")
+        assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_resamples_of_all_groups_are_of_their_size_and_the_same_for_all() -> None:
+    first, second = _resampled(0, (5, 700)), _resampled(0, (5, 700))
+    assert first is second
+    assert [one.sum(axis=1).tolist() for one in first] == [[5] * 2000, [700] * 2000]
+    assert not np.array_equal(first[1][0], first[1][1])
+
+
+def test_the_middle_of_a_percentiles_interval_is_the_percentile() -> None:
+    values = np.random.default_rng(0).normal(size=37).tolist()
+    for percent in (0, 1, 50, 90, 99.9, 100):
+        assert percentile_interval(values, percent).value == pytest.approx(percentile(values, percent), rel=1e-12)

@@ -34,7 +34,6 @@ def test_flips_of_either_direction_by_the_random_order() -> None:
         ("6", "wrong → right"),
         ("3", "right → wrong"),
         ("2", "right → wrong"),
-        ("1", "right → wrong"),
     ]
     assert found[0].answers == (Answer("yes", -1.0, -1.5), Answer("no", -2.0, -2.0))
 

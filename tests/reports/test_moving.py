@@ -35,7 +35,7 @@ def test_ratios_are_after_by_before_at_common_loads() -> None:
     assert one.rate.low < 3 < one.rate.high
     assert one.tpot == pytest.approx(0.5, rel=0.05)
     assert one.memory == 0.5
-    assert (one.drift.changed, one.drift.items) == (4, 100)
+    assert (one.changed, one.items) == (4, 100)
 
 
 def test_other_methods_models_and_loads_are_not_held_together() -> None:
@@ -55,7 +55,7 @@ def test_what_was_not_seen_is_a_dash() -> None:
     before = replace(trial("rtn", 10, 1.0, 80, engine="a"), memory=None, scores=())
     (one,) = _moves(before, trial("rtn", 10, 1.0, 80, engine="b"))
     assert one.memory is None
-    assert one.drift.items == 0
+    assert one.items == 0
 
 
 def test_page_and_json_tell_it(tmp_path: Path) -> None:

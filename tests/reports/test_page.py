@@ -160,8 +160,8 @@ def _same(told: JS, expected: JS, setting: JS) -> None:
     assert len(told["ranked"]) == len(expected["ranked"]), setting
     for ours, theirs in zip(told["ranked"], expected["ranked"], strict=True):
         assert (ours[0], ours[4]) == (theirs[0], theirs[4]), setting
-        assert ours[1:4] == pytest.approx(theirs[1:4], rel=1e-12), setting
-    assert told["costs"] == pytest.approx(expected["costs"], rel=1e-12), setting
+        assert ours[1:4] == pytest.approx(theirs[1:4], rel=1e-7), setting
+    assert told["costs"] == pytest.approx(expected["costs"], rel=1e-7), setting
     assert {name: told["frontiers"][name] for name in expected["frontiers"]} == expected["frontiers"], setting
 
 
@@ -292,7 +292,7 @@ def test_axe_finds_nothing_serious(browser: Browser, run: Path, scheme: str, wid
 
 def test_without_scripts_figures_and_answer_are_there(browser: Browser, run: Path) -> None:
     opened = Opened(browser, run / "report.html", java_script_enabled=False)
-    assert opened.page.locator("noscript svg").first.is_visible()
+    assert opened.page.locator("noscript img").first.is_visible()
     assert not opened.page.locator("#what-if").is_visible()
     assert "Run " in opened.page.locator(".answer").first.inner_text()
 

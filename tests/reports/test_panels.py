@@ -61,12 +61,12 @@ def test_axes_begin_at_zero_and_hold_every_point() -> None:
     panel = Panel("", "", "", (Curve("", ((0.5, 3.0), (7.0, 1.0))),))
     assert panel.ticks[0] == (0.0, 2.0, 4.0, 6.0)
     assert panel.ticks[1][0] == 0.0
-    assert panel.at(0, 0) == (48.0, 140.0)
+    assert panel.at(0, 0) == (48, 140)
     x, y = panel.at(7.0, 3.0)
-    assert (x, 8 <= y < 20) == (312.0, True)
+    assert (x, 10 <= y < 20) == (310, True)
     assert panel.path(panel.curves[0]).startswith("M")
     flat = Panel("", "", "", (Curve("", ((0.0, 0.0),)),))
-    assert flat.at(0, 0) == (48.0, 140.0)
+    assert flat.at(0, 0) == (48, 140)
     assert flat.ticks[0][0] == 0.0
 
 

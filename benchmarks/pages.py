@@ -1,0 +1,142 @@
+"""How long a report of many cells takes, how large it is, and how fast its page answers: `python -m benchmarks.pages`.
+
+The cells are planted: no figure of them was measured. Each has what a real one has: two loads of three repeats, 240
+questions in three tasks with their log-likelihoods, 4,096 tokens of a text. A slider's answer is timed in Chromium from
+the key press to the frame that shows it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from evals.record import LoadPoint, Perplexity, Request, Score, Speed, Trial
+from quant.spec import write_json
+from reports.html import write_report
+from tests.reports.browser import Opened, chromium
+from tests.reports.made import ABOUT, trial
+
+ENGINES = (
+    "vllm",
+    "sglang",
+    "tensorrt_llm",
+    "llama_cpp",
+    "openvino",
+    "transformers",
+    "tgi",
+    "triton",
+    "deepspeed",
+    "ollama",
+)
+SIZES = (100, 1000)
+REPEATS, QUESTIONS, TOKENS = 3, 80, 4096
+TASKS = ("arc_easy", "hellaswag", "mmlu")
+PRESSES = 20
+WATCH = """() => {
+  window.took = [];
+  document.addEventListener("keydown", () => {
+    const began = performance.now();
+    requestAnimationFrame(() => requestAnimationFrame(() => took.push(performance.now() - began)));
+  }, true);
+}"""
+PRICE = {"per_device_hour": 2.0, "currency": "USD"}
+
+
+def _speed(rate: float, users: int, draw: random.Random) -> Speed:
+    """Closed loops: each user's next request starts where the last one ended."""
+    repeats = []
+    for _ in range(REPEATS):
+        found = []
+        for user in range(users):
+            at = 0.001 * user
+            for _ in range(6):
+                step = draw.uniform(0.95, 1.05) / rate
+                times = [at + step * (n + 1) for n in range(16)]
+                found.append(Request(at, tuple((one, n + 1) for n, one in enumerate(times)), times[-1], 64, 16))
+                at = times[-1] + 1e-4
+        repeats.append(tuple(sorted(found, key=lambda one: one.sent_seconds)))
+    return Speed(LoadPoint(users, 6 * users, 64, 16), tuple(repeats))
+
+
+def _score(task: str, share: float, draw: random.Random, *, texts: bool) -> Score:
+    """The same questions for all cells; a worse cell has other answers to some."""
+    values = tuple((float(number < 0.7 * QUESTIONS) if draw.random() < share else 0.0,) for number in range(QUESTIONS))
+    likely = tuple(tuple(-draw.uniform(1, 9) for _ in range(4)) for _ in values)
+    keys = tuple(f"{number}:{task}:p" for number in range(QUESTIONS))
+    words = tuple((f"what is {number}? " * 12, "one", "two", "three", "four") for number in range(QUESTIONS))
+    return Score(
+        task, task, 0, ("acc",), keys, values, likely, tuple(range(QUESTIONS)), QUESTIONS, texts=words if texts else ()
+    )
+
+
+def cell(number: int) -> Trial:
+    draw = random.Random(number)
+    engine, method = ENGINES[number % len(ENGINES)], number // len(ENGINES)
+    rate, loss = draw.uniform(5, 50), 0.0 if not method else draw.uniform(0, 0.1)
+    one = trial("none" if not method else f"method {method}", rate, draw.uniform(0.5, 8), 80, engine=engine)
+    spec, bits = (one.checkpoint or {})["spec"], draw.uniform(2, 9) if method else 16.0
+    windows = tuple(tuple(-2 - loss + draw.gauss(0, 0.01) for _ in range(1023)) for _ in range(TOKENS // 1024))
+    return replace(
+        one,
+        speed=(_speed(rate, 1, draw), _speed(rate / 2, 8, draw)),
+        scores=tuple(_score(task, 1 - loss, draw, texts=not method) for task in TASKS),
+        perplexities=(Perplexity("papers", "text", 1024, 1024, windows),),
+        checkpoint={"bits_per_weight": bits, "spec": spec},
+        facts={"version": "1.2.3", "kernel": "a kernel", "command": "serve --model checkpoint --port 8000"},
+    )  # fmt: skip
+
+
+def plant(folder: Path, cells: int) -> Path:
+    (folder / "trials").mkdir(parents=True)
+    names = [f"{number}.json" for number in range(cells)]
+    for number, name in enumerate(names):
+        write_json(folder / "trials" / name, cell(number))
+    about = {**ABOUT, "trials": names, "price": PRICE, "limits": {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1}}
+    write_json(folder / "sweep.json", about)
+    return folder
+
+
+def answers(page: Path) -> list[float]:
+    """Seconds from a key press on a slider until the frame after the one in which all is drawn again."""
+    found = []
+    with chromium() as browser:
+        opened = Opened(browser, page)
+        opened.page.get_by_role("slider", name="accuracy recovered, at least").focus()
+        opened.page.evaluate(WATCH)
+        for press in range(PRESSES):
+            opened.page.keyboard.press("ArrowLeft" if press % 2 else "ArrowRight")
+            opened.page.wait_for_timeout(300)
+        found = [one / 1000 for one in opened.page.evaluate("took")]
+        if opened.faults:
+            raise SystemExit(f"the page is at fault: {opened.faults}")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    given = parser.parse_args()
+    print(__doc__)
+    for cells in given.sizes:
+        with tempfile.TemporaryDirectory() as folder:
+            run = plant(Path(folder) / "run", cells)
+            began, used = time.monotonic(), time.process_time()
+            page = write_report(run)
+            seconds, cpu_seconds = time.monotonic() - began, time.process_time() - used
+            found = sorted(answers(page))
+            print(
+                f"{cells} cells: written in {seconds:.1f} s ({cpu_seconds:.1f} CPU-seconds), "
+                f"page {page.stat().st_size / 1e6:.2f} MB; a slider's answer after "
+                f"{1000 * statistics.median(found):.0f} ms (of {len(found)}: "
+                f"{1000 * found[0]:.0f} to {1000 * found[-1]:.0f})",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
