@@ -149,27 +149,33 @@ def export(
     console.print(f"{len(files)} files in {to}", markup=False, highlight=False)
 
 
-@app.command(short_help="Hold a run against an earlier one.")
+@app.command(short_help="Hold a run against an earlier one, or another tool's result.")
 def compare(
-    before: RunArgument,
+    before: Annotated[Path, typer.Argument(help="A run's folder, or the JSON of vllm bench, GuideLLM or lm-eval.")],
     after: RunArgument,
+    cell: Annotated[str | None, typer.Option(help="Which cell another tool's result is of, as tables name it.")] = None,
     speed_margin: Annotated[float, typer.Option(help="How much slower still passes, as a share.")] = 0.05,
     html: Annotated[Path | None, typer.Option(help="Write a page here, too.")] = None,
     as_json: Json = False,
 ) -> None:
     """Hold a run against an earlier one, cell by cell: PASS, REGRESSION, INCONCLUSIVE or NOT COMPARED.
 
+    BEFORE may be what `vllm bench serve --save-result`, GuideLLM or lm-eval wrote: it is held against one cell.
     Exits 1 if a cell became worse.
     """
     from flows.progress import read_sweep
     from reports.compare import compare as hold
     from reports.console import print_comparison
+    from reports.foreign import compare_foreign
     from reports.html import render_comparison
     from reports.results import read_results
 
-    for folder in (before, after):
-        read_sweep(folder)
-    found = hold(read_results(before), read_results(after), speed_margin=speed_margin)
+    read_sweep(after)
+    if before.is_file():
+        found = compare_foreign(before, read_results(after), cell, speed_margin=speed_margin)
+    else:
+        read_sweep(before)
+        found = hold(read_results(before), read_results(after), speed_margin=speed_margin)
     if html is not None:
         html.write_text(render_comparison(found), encoding="utf-8")
     if as_json:

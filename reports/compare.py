@@ -145,14 +145,14 @@ def _tokens(one: Trial) -> list[Any]:
 def _of_likelihood(one: Likelihood, verdict: Verdict, same: bool) -> Check:
     if same:
         return Check(one.text, "PASS", "the same log-likelihoods, to the last digit")
-    return Check(one.text, OF_VERDICT[verdict], f"perplexity {_shown(one.ratio)} times what it was: {verdict}")
+    return Check(one.text, OF_VERDICT[verdict], f"perplexity {shown(one.ratio)} times what it was: {verdict}")
 
 
 def _of_flips(one: Flips, verdict: Verdict, same: bool) -> Check:
     pair, points = one.paired, one.paired.difference.map(lambda value: 100 * value)
     if same:
         return Check(one.task, "PASS", f"the same {pair.items} answers, to the last digit of their log-likelihoods")
-    text = f"{_shown(points)} points on {pair.items} questions, {pair.lost} lost and {pair.gained} gained: {verdict}"
+    text = f"{shown(points)} points on {pair.items} questions, {pair.lost} lost and {pair.gained} gained: {verdict}"
     return Check(one.task, OF_VERDICT[verdict], text)
 
 
@@ -168,10 +168,11 @@ def _cell(
             checks.append(
                 Check("questions", "NOT COMPARED", "an adaptive budget stopped, which asks each run other questions")
             )
-    return CellComparison(new.name, new.model, _worst(checks), tuple(checks), tuple(_cell_changes(old, new)))
+    return CellComparison(new.name, new.model, worst(checks), tuple(checks), tuple(_cell_changes(old, new)))
 
 
-def _worst(checks: Sequence[Check]) -> State:
+def worst(checks: Sequence[Check]) -> State:
+    """Of all of them."""
     order: tuple[State, ...] = ("REGRESSION", "INCONCLUSIVE", "PASS")
     return next((state for state in order if any(one.state == state for one in checks)), "NOT COMPARED")
 
@@ -185,17 +186,19 @@ def _rates(was: CellMetrics, now: CellMetrics, margin: float) -> Iterator[Check]
             yield Check(what, "NOT COMPARED", f"on {was.trial.device} before, on {now.trial.device} now")
         elif load.load in before:
             ratio = ratio_of_means(load.output_rate, before[load.load].output_rate)
-            text = f"{_shown(ratio)} times what they were"
-            yield Check(what, _side(ratio, 1 - margin), text)
+            text = f"{shown(ratio)} times what they were"
+            yield Check(what, side(ratio, 1 - margin), text)
         else:
             yield Check(what, "NOT COMPARED", "the other run has no such load")
 
 
-def _side(ratio: Estimate, least: float) -> State:
+def side(ratio: Estimate, least: float) -> State:
+    """Whether an interval lies wholly above what it may be at least."""
     return "PASS" if ratio.low >= least else "REGRESSION" if ratio.high < least else "INCONCLUSIVE"
 
 
-def _shown(one: Estimate) -> str:
+def shown(one: Estimate) -> str:
+    """`value [low, high]` in three digits."""
     return f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}]"
 
 
