@@ -51,7 +51,7 @@ class Items:
 class Matched:
     """A candidate's items beside the same of its baseline, in the order in which a budget asks them.
 
-    `strata` are each item's, `sizes` the strata's in the whole set.
+    `strata` are each item's, `sizes` the strata's in the whole set; `keys` are empty where the items are not told apart.
     """
 
     baseline: tuple[float, ...]
@@ -59,6 +59,7 @@ class Matched:
     clusters: tuple[str, ...]
     strata: tuple[int, ...]
     sizes: tuple[int, ...]
+    keys: tuple[str, ...] = ()
 
     @property
     def drawn(self) -> int:
@@ -71,7 +72,7 @@ class Matched:
         return tuple(self.sizes[number] / asked[number] for number in self.strata)
 
     def first(self, count: int) -> Matched:
-        columns = ("baseline", "candidate", "clusters", "strata")
+        columns = ("baseline", "candidate", "clusters", "strata", "keys")
         return replace(self, **{name: getattr(self, name)[:count] for name in columns})
 
 
@@ -124,6 +125,7 @@ def matched(candidate: Items, baseline: Items) -> Matched | None:
         clusters=tuple(baseline.clusters[place] for place in places),
         strata=tuple(strata[place] for place in places),
         sizes=tuple(np.bincount(strata).tolist()),
+        keys=tuple(baseline.keys[place] for place in places),
     )
 
 

@@ -133,20 +133,9 @@ def _drawn(one: Items, base: Items | None, units: Mapping[str, int], weights: Fl
     pairs = matched(one, base) if base is not None and len(one.values) < one.drawn else None
     if pairs is None or base is None:
         return _weighted(one.values, np.ones(len(one.values)), one.keys, units, weights)
-    ours = {*one.keys}
-    asked = [key for key in base.keys if key in ours]
-    theirs = dict(zip(base.keys, base.values, strict=True))
-    mine, stands_for = dict(zip(one.keys, one.values, strict=True)), _stands_for(base, ours)
-    differences = [mine[key] - theirs[key] for key in asked]
     whole = _weighted(base.values, np.ones(len(base.values)), base.keys, units, weights)
-    return whole + _weighted(differences, np.asarray([stands_for[key] for key in asked]), asked, units, weights)
-
-
-def _stands_for(base: Items, ours: set[str]) -> dict[str, float]:
-    """How many of the baseline's items each of `ours` stands for: those of its stratum ÷ those that were asked."""
-    strata = dict(zip(base.keys, base.strata, strict=True))
-    sizes, asked = np.bincount([*strata.values()]), np.bincount([strata[key] for key in base.keys if key in ours])
-    return {key: float(sizes[strata[key]] / asked[strata[key]]) for key in base.keys if key in ours}
+    differences = [ours - theirs for ours, theirs in zip(pairs.candidate, pairs.baseline, strict=True)]
+    return whole + _weighted(differences, np.asarray(pairs.weights), pairs.keys, units, weights)
 
 
 def _weighted(

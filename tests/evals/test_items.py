@@ -30,7 +30,8 @@ def test_passages_belong_to_their_leaf() -> None:
 def test_a_candidate_is_matched_on_the_items_it_has() -> None:
     whole = task_items([_score("a", (0, 1, 2, 3))])["group"]
     first = task_items([_score("a", (0, 1), drawn=4)])["group"]
-    assert matched(first, whole) == Matched((0.0, 1.0), (0.0, 1.0), ("", ""), (0, 0), (4,))
+    keys = ("a:0:d:p", "a:1:d:p")
+    assert matched(first, whole) == Matched((0.0, 1.0), (0.0, 1.0), ("", ""), (0, 0), (4,), keys)
     assert matched(replace(first, drawn=3), whole) is None
     assert matched(replace(first, keys=("a:9:d:p", "a:1:d:p")), whole) is None
     assert matched(replace(first, metric="acc_norm"), whole) is None
