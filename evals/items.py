@@ -51,7 +51,7 @@ class Items:
 class Matched:
     """A candidate's items beside the same of its baseline, in the order in which a budget asks them.
 
-    `strata` are each item's, `sizes` the strata's in the whole set; `keys` are empty where the items are not told apart.
+    `strata` are each item's, `sizes` those of the whole set; `keys` are empty where the items are not told apart.
     """
 
     baseline: tuple[float, ...]
