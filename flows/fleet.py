@@ -72,9 +72,10 @@ class _Handed:
 
 def hand_out(
     pieces: Sequence[Piece], store: Store, workers: Workers, ended: Callable[[Piece, str | None], None],
-    say: Callable[[str], None],
+    say: Callable[[str], None], began: Callable[[Piece], None] = lambda piece: None,
 ) -> None:  # fmt: skip
-    """Have every piece done, however many workers are lost; `ended` gets each, with the reason where it has no result.
+    """Have every piece done, however many workers are lost; `ended` gets each, with the reason where it has no result,
+    `began` each that a worker was seen at.
 
     A piece whose result is in the store is not run; one that a sweep before this handed out, and that still runs, is
     waited for.
@@ -86,7 +87,7 @@ def hand_out(
     while open_pieces:
         still = []
         for one in open_pieces:
-            result = _look(one, store, workers, say)
+            result = _look(one, store, workers, say, began)
             if isinstance(result, _Handed):
                 still.append(result)
             else:
@@ -107,7 +108,9 @@ def _hand(piece: Piece, store: Store, workers: Workers, attempts: int, *, adopt:
     return _Handed(piece, attempt, run, attempts)
 
 
-def _look(one: _Handed, store: Store, workers: Workers, say: Callable[[str], None]) -> _Handed | str:
+def _look(
+    one: _Handed, store: Store, workers: Workers, say: Callable[[str], None], began: Callable[[Piece], None]
+) -> _Handed | str:
     """The piece as it stands; "" where its result is there, else the reason why it has none."""
     if store.has(one.piece.name):
         return ""
@@ -125,6 +128,8 @@ def _look(one: _Handed, store: Store, workers: Workers, say: Callable[[str], Non
     else:
         if state == "waiting":
             one.heard_seconds = time.monotonic()
+        else:
+            began(one.piece)
         return one
     if one.attempts == ATTEMPTS:
         return f"given up after {ATTEMPTS} attempts on workers: {why}"

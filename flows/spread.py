@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
@@ -14,12 +15,14 @@ from prefect.logging import get_run_logger
 from prefect.states import Crashed
 
 from evals.record import Trial
-from flows import run
+from flows import artifacts, run
 from flows.check import check
 from flows.display import Display, LogDisplay, cell_line
 from flows.fleet import Ended, Piece, RunState, at_work, hand_out, publish_failure
+from flows.locks import hold
 from flows.machine import checkpoint_name, fetch_trial, find, make_checkpoint, measure_cell, trial_name
 from flows.plan import load_plan
+from flows.progress import running_lock
 from flows.rows import Prepared, Row
 from flows.store import Store, open_store
 from quant.told import Told
@@ -89,47 +92,77 @@ class Spread:
         titles = {name(row): f"{verb}{row.cell.quantization.label if verb else row.cell.name}" for row in rows}
         return [Piece(one, f"{title} · {sweep.plan.name}", given) for one, title in titles.items()]
 
-    def run(self, pieces: Sequence[Piece], stage: str) -> dict[str, str | None]:
-        """The reason why there is no result, or None, by the pieces' names."""
+    def quantize(self, rows: Sequence[Row]) -> dict[str, str | None]:
+        """The reason why there is no checkpoint, or None, by its name in the store."""
         results: dict[str, str | None] = {}
-        advance = self.display.overall(stage, len(pieces))
+        pieces = self.pieces(rows, checkpoint_name, "quantize ")
+        advance = self.display.overall("quantize", len(pieces))
 
         def ended(piece: Piece, why: str | None) -> None:
             results[piece.name] = why
             advance(1)
             self.display.say(f"  {piece.title}: {why.splitlines()[0][:160] if why else 'there'}")
 
-        runs = DeploymentRuns(self.prepared.sweep.device.kind)
-        hand_out(pieces, self.store, runs, ended, self.display.say)
+        hand_out(pieces, self.store, self.runs, ended, self.display.say)
         return results
+
+    def measure(self, rows: Sequence[Row], ended: Callable[[Row, Trial], None]) -> None:
+        """Bring each trial here as it ends; until then, whoever looks into the run's folder sees who is at work."""
+        by_name = {trial_name(row): row for row in rows}
+        advance = self.display.overall("measure", len(rows))
+        with ExitStack() as everything:
+            seen: dict[str, ExitStack] = {}
+
+            def began(piece: Piece) -> None:
+                if piece.name not in seen:
+                    seen[piece.name] = everything.enter_context(ExitStack())
+                    seen[piece.name].enter_context(hold(running_lock(by_name[piece.name].file)))
+
+            def over(piece: Piece, why: str | None) -> None:
+                if piece.name in seen:
+                    seen[piece.name].close()
+                advance(1)
+                row = by_name[piece.name]
+                ended(row, _trial(self, row, why))
+
+            hand_out(self.pieces(rows, trial_name, ""), self.store, self.runs, over, self.display.say, began)
+
+    @property
+    def runs(self) -> DeploymentRuns:
+        return DeploymentRuns(self.prepared.sweep.device.kind)
 
 
 def spread(prepared: Prepared, url: str, display: Display) -> None:
     """Have every cell of a sweep measured on workers, baselines first, and bring the trials here."""
-    one = Spread(prepared, open_store(url), url, display)
-    for row in prepared.rows:
-        if row.job is None:
-            run.unsupported_trial(prepared, row)
-    left = [row for row in prepared.rows if row.job and fetch_trial(prepared, row, one.store) is None]
-    unmade = one.run(one.pieces(left, checkpoint_name, "quantize "), "quantize")
+    one, count = Spread(prepared, open_store(url), url, display), len(prepared.rows)
+    shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
     broken: dict[tuple[str, int], str] = {}
-    for unquantized in (True, False):
-        rows = [row for row in left if row.cell.quantization.scheme.unquantized == unquantized]
-        _conclude(one, rows, unmade, broken)
+    done = 0
 
-
-def _conclude(
-    one: Spread, rows: Sequence[Row], unmade: dict[str, str | None], broken: dict[tuple[str, int], str]
-) -> None:
-    reasons = {row.key: unmade[checkpoint_name(row)] or broken.get(row.engine_key) for row in rows}
-    good = [row for row in rows if reasons[row.key] is None]
-    found = one.run(one.pieces(good, trial_name, ""), "measure")
-    for number, row in enumerate(rows, 1):
-        reason = reasons[row.key] or found.get(trial_name(row))
-        trial = _trial(one, row, reason)
+    def ended(row: Row, trial: Trial) -> None:
+        nonlocal done
+        done += 1
+        shown(1)
         if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
             broken[row.engine_key] = f"the baseline failed in this engine, so nothing can be compared: {trial.reason}"
-        one.display.say(cell_line(trial, number, len(rows)))
+        display.say(cell_line(trial, done, count))
+
+    left = []
+    for row in prepared.rows:
+        known = run.unsupported_trial(prepared, row) if row.job is None else fetch_trial(prepared, row, one.store)
+        if known is None:
+            left.append(row)
+        else:
+            ended(row, known)
+    unmade = one.quantize(left)
+    for unquantized in (True, False):
+        rows = [row for row in left if row.cell.quantization.scheme.unquantized == unquantized]
+        reasons = {row.key: unmade[checkpoint_name(row)] or broken.get(row.engine_key) for row in rows}
+        for row in rows:
+            reason = reasons[row.key]
+            if reason is not None:
+                ended(row, run.failed_trial(prepared, row, reason))
+        one.measure([row for row in rows if reasons[row.key] is None], ended)
 
 
 def _trial(one: Spread, row: Row, reason: str | None) -> Trial:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -14,6 +16,7 @@ from flows.display import LogDisplay
 from flows.fleet import Ended, LeaseLost, Piece, RunState
 from flows.machine import OtherWork, checkpoint_name, fetch_trial, find, make_checkpoint, measure_cell, trial_name
 from flows.plan import load_plan
+from flows.progress import cell_states
 from flows.rows import Prepared, Row
 from flows.store import Store, open_store
 from tests.flows.fake_sweep import install, write_plan
@@ -129,3 +132,48 @@ def test_a_sweep_over_workers_ends_like_any_other(
     assert Here.attempts == 4  # a lost one, two checkpoints, one cell: what has no checkpoint is not measured
     flow(**given)  # type: ignore[arg-type]
     assert Here.attempts == 4
+
+
+@pytest.mark.usefixtures("prefect")
+def test_while_a_worker_measures_status_and_prefect_tell(
+    sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.sweep import sweep as flow
+
+    seen: list[dict[str, str]] = []
+    bars: list[tuple[str, str, int]] = []
+    moved: list[float] = []
+
+    class Slow(Here):
+        """The first look at a cell finds it running, the second one what came of it."""
+
+        pieces: ClassVar[dict[str, Piece]] = {}
+
+        def submit(self, piece: Piece, attempt: str) -> str:
+            if piece.name.startswith("checkpoints/"):
+                return super().submit(piece, attempt)
+            self.pieces[attempt] = piece
+            return attempt
+
+        def state(self, run: str) -> RunState:
+            if run not in self.pieces or seen:
+                return Ended("done")
+            if any(one.state == "measuring" for one in cell_states(workplace / "runs" / "fake")):
+                seen.append({one.cell: one.state for one in cell_states(workplace / "runs" / "fake")})
+                super().submit(self.pieces[run], run)
+                return Ended("done")
+            return "running"
+
+    def progress(name: str, what: str, total: int) -> Callable[[float], None]:
+        bars.append((name, what, total))
+        return moved.append
+
+    monkeypatch.setattr(flows.spread, "DeploymentRuns", Slow)
+    monkeypatch.setattr(flows.spread, "get_run_logger", lambda: __import__("logging").getLogger())
+    monkeypatch.setattr(flows.spread.artifacts, "progress", progress)
+    monkeypatch.setattr("flows.fleet.POLL_SECONDS", 0.0)
+    flow(plan=str(sweep.file), runs=str(workplace / "runs"), store=str(workplace / "store"))
+    assert [*seen[0].values()] == ["measuring", "to do", "unsupported"]
+    assert [one.state for one in cell_states(workplace / "runs" / "fake")] == ["ok", "failed", "unsupported"]
+    assert bars == [("fake", "cells", 3)]
+    assert moved == [1, 1, 1]
