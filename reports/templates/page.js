@@ -179,13 +179,15 @@ function showRows({ ranked, judged, broken }) {
     ...others.map(([i, verdict, why]) => [i, verdict, "–", "–", null, why]),
   ];
   const all = document.getElementById("all-rows").open, shown = all ? rows : rows.slice(0, MOST_ROWS);
-  document.getElementById("figure-title").textContent = data.objectives[setting.objective].unit;
+  const title = document.getElementById("figure-title"), isRate = setting.objective === "throughput";
+  title.textContent = data.objectives[setting.objective].unit;
+  title.hidden = isRate; // the next column has it
   document.getElementById("row-count").textContent = `All ${rows.length} cells`;
   body.replaceChildren(...shown.map(([i, verdict, figure, rate, cost, why]) => {
     const row = document.createElement("tr");
     element(row, "th", data.cells[i].name).scope = "row";
     element(row, "td", verdict, ["fails", "untrusted"].includes(verdict) ? "bad" : verdict === "meets" ? "good" : "");
-    element(row, "td", figure, "n");
+    element(row, "td", figure, "n").hidden = isRate;
     element(row, "td", rate, "n");
     element(row, "td", cost ? interval(cost) : "–", "n");
     element(row, "td", why, "wrap");
