@@ -215,6 +215,7 @@ function point(i, plot, group) {
   tip.style.top = `${scrollY + place.bottom + 8}px`;
 }
 
+addEventListener("beforeprint", () => { for (const one of document.querySelectorAll(".answer details")) one.open = true; });
 addEventListener("keydown", (event) => event.key === "Escape" && (tip.hidden = true));
 
 const figures = [...document.querySelectorAll("[data-plot]")].map((place) => {
