@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from evals.statistics import CONFIDENCE, Estimate, Floats
 
@@ -56,18 +56,18 @@ class _Pivot:
     def at_least(self, score: float) -> float:
         """The larger probability of the two. The sample itself is counted as one more draw, so that p is never 0."""
         more = len(self.drawn) - int(np.searchsorted(self.drawn, score, side="left"))
-        return max((1 + more) / (RESAMPLES + 1), float(stats.t.sf(score, self.degrees)))
+        return max((1 + more) / (RESAMPLES + 1), float(special.stdtr(self.degrees, -score)))
 
     def at_most(self, score: float) -> float:
         less = int(np.searchsorted(self.drawn, score, side="right"))
-        return max((1 + less) / (RESAMPLES + 1), float(stats.t.cdf(score, self.degrees)))
+        return max((1 + less) / (RESAMPLES + 1), float(special.stdtr(self.degrees, score)))
 
     def bounds(self, tail: float) -> tuple[float, float]:
         """What the score leaves with a probability of at most `tail` on either side.
 
         Of resampled ones, the (B + 1) × tail-th from either end (Davison and Hinkley, 1997, section 2.4).
         """
-        high = -float(stats.t.ppf(tail, self.degrees))
+        high = -float(special.stdtrit(self.degrees, tail))
         if not len(self.drawn):
             return -high, high
         rank = int(tail * (RESAMPLES + 1))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evals.record import Score
+from evals.record import Score, Trial
 from evals.strata import crowding, drawing_order, strata_of
 
 # the first that a task has is its headline, as in the field's tables
@@ -89,6 +89,15 @@ def task_items(scores: Sequence[Score]) -> dict[str, Items]:
         if headline(score) is not None:
             by_task.setdefault(score.group, []).append(score)
     return {task: _items(task, leaves) for task, leaves in by_task.items()}
+
+
+def trial_items(trial: Trial) -> Mapping[str, Items]:
+    """`task_items` of a trial, which keeps them: every conclusion asks for them."""
+    kept = vars(trial)  # no field of the record, so that nothing that is written or compared has it
+    if "_items" not in kept:
+        kept["_items"] = task_items(trial.scores)
+    found: Mapping[str, Items] = kept["_items"]
+    return found
 
 
 def _items(task: str, leaves: Sequence[Score]) -> Items:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 from evals.clustered import compare_clusters
 from evals.statistics import CONFIDENCE, Estimate, Floats
@@ -161,7 +161,7 @@ def _score(delta: float, items: float, lost: Counts, gained: Counts) -> Floats:
 
 def difference_interval(items: float, lost: float, gained: float, confidence: float = CONFIDENCE) -> Estimate:
     """(gained − lost) ÷ items with Tango's score interval: it holds for few flips, and for none."""
-    z, value = float(stats.norm.ppf((1 + confidence) / 2)), (gained - lost) / items
+    z, value = float(special.ndtri((1 + confidence) / 2)), (gained - lost) / items
 
     def end(sign: int) -> float:
         edge = sign * (1 - 1e-12)
@@ -174,8 +174,8 @@ def difference_interval(items: float, lost: float, gained: float, confidence: fl
 
 def _p_equivalent(items: float, lost: Counts, gained: Counts, margin: float) -> Floats:
     """Two one-sided tests (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987) by Tango's score."""
-    below = stats.norm.sf(_score(-margin, items, lost, gained))
-    above = stats.norm.cdf(_score(margin, items, lost, gained))
+    below = special.ndtr(-_score(-margin, items, lost, gained))
+    above = special.ndtr(_score(margin, items, lost, gained))
     worst: Floats = np.maximum(below, above)
     return worst
 
@@ -189,7 +189,7 @@ def detectable_difference(items: float, discordant: float) -> float:
 
 
 def _detectable(items: float, share: float) -> float:
-    z, power = float(stats.norm.ppf(1 - ALPHA / 2)), float(stats.norm.ppf(POWER))
+    z, power = float(special.ndtri(1 - ALPHA / 2)), float(special.ndtri(POWER))
     low = 0.0
     for _ in range(50):  # δ √n = z √d + z' √(d − δ²): a fixed point, which converges since δ² < d
         low = (z * math.sqrt(share) + power * math.sqrt(max(share - low * low, 0.0))) / math.sqrt(items)
@@ -203,13 +203,13 @@ def _more_items(items: float, share: float, delta: float, margin: float) -> int 
     A difference beyond the margin is to be shown by McNemar's test (Connor, 1987), one within it to be shown
     equivalent by two one-sided tests.
     """
-    spread, power = math.sqrt(max(share - delta * delta, 0.0)), float(stats.norm.ppf(POWER))
+    spread, power = math.sqrt(max(share - delta * delta, 0.0)), float(special.ndtri(POWER))
     if delta > margin:
-        z = float(stats.norm.ppf(1 - ALPHA / 2))
+        z = float(special.ndtri(1 - ALPHA / 2))
         needed = ((z * math.sqrt(share) + power * spread) / delta) ** 2
     elif delta < margin:
-        both = float(stats.norm.ppf((1 + POWER) / 2)) if delta == 0 else power
-        needed = ((float(stats.norm.ppf(1 - ALPHA)) + both) * spread / (margin - delta)) ** 2
+        both = float(special.ndtri((1 + POWER) / 2)) if delta == 0 else power
+        needed = ((float(special.ndtri(1 - ALPHA)) + both) * spread / (margin - delta)) ** 2
     else:
         return None
     return max(math.ceil(needed - items), 0)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
-from evals.items import Items, Matched, matched, task_items
+from evals.items import Items, Matched, matched, trial_items
 from evals.paired import ALPHA, margin_of
 from evals.record import Trial
 from evals.sequential import compare_asked
@@ -70,7 +70,7 @@ def _empty(trial: Trial) -> Iterator[str]:
 
 
 def _other_items(trial: Trial, baseline: Trial) -> Iterator[str]:
-    ours, theirs = task_items(trial.scores), task_items(baseline.scores)
+    ours, theirs = trial_items(trial), trial_items(baseline)
     for task in sorted(ours.keys() | theirs.keys()):
         if task not in ours or task not in theirs or matched(ours[task], theirs[task]) is None:
             yield f"its items of {task} are not those of its baseline"
@@ -78,8 +78,8 @@ def _other_items(trial: Trial, baseline: Trial) -> Iterator[str]:
 
 def _at_chance(trial: Trial, baseline: Trial) -> Iterator[str]:
     """A task on which the baseline knows something, the cell nothing, and the difference is no chance itself."""
-    theirs = task_items(baseline.scores)
-    for task, ours in task_items(trial.scores).items():
+    theirs = trial_items(baseline)
+    for task, ours in trial_items(trial).items():
         pairs = matched(ours, theirs[task]) if task in theirs else None
         if pairs is None or not _guesses(ours, pairs, theirs[task].values):
             continue

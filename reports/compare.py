@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from evals.items import task_items
+from evals.items import trial_items
 from evals.paired import Verdict, verdicts
 from evals.record import Trial
 from evals.statistics import Estimate
@@ -135,7 +135,7 @@ def _same(old: Trial, new: Trial, task: str | None) -> bool:
 
 def _whole(one: Trial) -> bool:
     """Whether it was asked all that its plan asks for; an adaptive budget stops elsewhere in each run."""
-    return all(len(items.values) == items.drawn for items in task_items(one.scores).values())
+    return all(len(items.values) == items.drawn for items in trial_items(one).values())
 
 
 def _tokens(one: Trial) -> list[Any]:

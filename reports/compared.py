@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from evals.clustered import blocks, compare_clusters
-from evals.items import matched, task_items
+from evals.items import matched, trial_items
 from evals.paired import Paired, Verdict, margin_of, verdicts
 from evals.record import Score, Trial
 from evals.sequential import compare_asked, follow
@@ -74,8 +74,8 @@ def compared(cells: Sequence[CellMetrics], relative_margin: float, error_rate: f
 
 def flips_between(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Flips]:
     """On each task that both were asked, before any correction for their number."""
-    theirs, adaptive = task_items(reference.scores), is_adaptive(trial)
-    for task, ours in task_items(trial.scores).items():
+    theirs, adaptive = trial_items(reference), is_adaptive(trial)
+    for task, ours in trial_items(trial).items():
         pairs = matched(ours, theirs[task]) if task in theirs else None
         if pairs is not None:
             margin = margin_of(theirs[task].values, relative_margin)

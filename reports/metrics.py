@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evals.clustered import blocks, compare_clusters
-from evals.items import ACCURACY_METRICS, Items, matched, task_items
+from evals.items import ACCURACY_METRICS, Items, matched, trial_items
 from evals.record import Perplexity, Score, Trial
 from evals.sequential import widening
 from evals.statistics import Estimate, exact, macro_recovery, mean_t, ratio_of_sums
@@ -77,8 +77,8 @@ def _busy(one: LoadMetrics) -> tuple[bool, float]:
 
 def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
     """All figures of an ok trial, against its model's baseline in the same engine where there is one."""
-    items = task_items(trial.scores)
-    references = task_items(baseline.scores) if baseline else {}
+    items = trial_items(trial)
+    references = trial_items(baseline) if baseline else {}
     return CellMetrics(
         trial=trial,
         loads=tuple(load_metrics(one) for one in trial.speed),
@@ -161,8 +161,8 @@ def _recovery(trial: Trial, baseline: Trial) -> Estimate | None:
 
     Where a budget looked several times, the interval is wide enough for all looks.
     """
-    theirs = task_items(baseline.scores)
-    ours = [one for one in task_items(trial.scores).values() if one.metric in ACCURACY_METRICS]
+    theirs = trial_items(baseline)
+    ours = [one for one in trial_items(trial).values() if one.metric in ACCURACY_METRICS]
     pairs = [matched(one, theirs[one.task]) for one in ours if one.task in theirs]
     same = [(one.candidate, one.baseline, one.weights) for one in pairs if one is not None]
     if not same or len(same) < len(ours):

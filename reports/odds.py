@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evals.items import ACCURACY_METRICS, Items, matched, task_items
+from evals.items import ACCURACY_METRICS, Items, matched, trial_items
 from evals.record import Trial
 from evals.statistics import CONFIDENCE, Estimate, Floats, t_quantile
 from evals.steady import steady
@@ -116,7 +116,7 @@ def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: in
 
 
 def _accuracy_items(trial: Trial) -> dict[str, Items]:
-    return {task: one for task, one in task_items(trial.scores).items() if one.metric in ACCURACY_METRICS}
+    return {task: one for task, one in trial_items(trial).items() if one.metric in ACCURACY_METRICS}
 
 
 def _units(items: Sequence[Items]) -> dict[str, int]:
