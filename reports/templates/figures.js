@@ -50,11 +50,11 @@ class Figure {
     const group = make(this.svg, "g", { class: "cell", role: "img", tabindex: -1 });
     const colour = COLOURS[engine % COLOURS.length], shape = SHAPES[Math.floor(engine / COLOURS.length) % SHAPES.length];
     const bars = make(group, "path", { class: "bars", stroke: colour });
-    const mark = make(group, "path", { d: shape, fill: colour });
-    const cross = make(group, "path", { d: CROSS, class: "cross", stroke: colour });
+    make(group, "path", { d: shape, class: "mark", fill: colour });
+    make(group, "path", { d: CROSS, class: "cross", stroke: colour });
     for (const event of ["pointerenter", "focus"]) group.addEventListener(event, () => this.shown(number, this.plot, group));
     for (const event of ["pointerleave", "blur"]) group.addEventListener(event, () => this.shown(null));
-    return { group, bars, mark, cross };
+    return { group, bars, marked: null };
   }
 
   legend(engines) {
@@ -77,43 +77,59 @@ class Figure {
     this.cells[this.order[(place + by + this.order.length) % this.order.length]].group.focus();
   }
 
+  /** Places change with what is drawn (mix, price, filters), marks with every verdict: of a thousand cells few do. */
   update(result, setting) {
-    const { data, plot } = this, found = result.frontiers[plot.name];
-    const points = data.cells.map((cell, i) => {
+    const drawn = JSON.stringify([setting.mix, setting.price, setting.without]);
+    if (drawn !== this.drawn) this.move(result, setting);
+    this.drawn = drawn;
+    if (!this.order.length) return;
+    const { points } = this, found = result.frontiers[this.plot.name];
+    const on = new Set(found.on), dominated = new Set(found.dominated), allowed = new Set(result.allowed);
+    for (const i of this.order) this.mark(i, { on: on.has(i), faded: dominated.has(i), bad: !allowed.has(i) }, result);
+    const best = found.on.map((i) => points[i]).filter((one) => one).sort((a, b) => a.x[0] - b.x[0] || a.y[0] - b.y[0]);
+    this.line.setAttribute("d", best.map((one, i) => `${i ? "L" : "M"}${this.x(one.x[0])} ${this.y(one.y[0])}`).join(""));
+    this.label(found.on.filter((i) => points[i]), points);
+  }
+
+  move(result, setting) {
+    const { data, plot } = this;
+    const points = this.points = data.cells.map((cell, i) => {
       const x = result.judged[i] && onAxis(cell, plot.x.name, setting), y = x && onAxis(cell, plot.y.name, setting);
       return y && Number.isFinite(x[0]) && Number.isFinite(y[0]) ? { x, y } : null;
     });
     const seen = points.filter((one) => one);
+    this.order = points.map((_, i) => i).filter((i) => points[i]).sort((a, b) => points[a].x[0] - points[b].x[0]);
     this.svg.parentElement.hidden = !seen.length;
     if (!seen.length) return;
     this.x = this.scale(seen.map((one) => one.x), EDGE.left, WIDTH - EDGE.right);
     this.y = this.scale(seen.map((one) => one.y), HEIGHT - EDGE.bottom, EDGE.top);
     this.axes(result, setting);
-    const on = new Set(found.on), dominated = new Set(found.dominated), allowed = new Set(result.allowed);
-    this.order = points.map((_, i) => i).filter((i) => points[i]).sort((a, b) => points[a].x[0] - points[b].x[0]);
-    points.forEach((one, i) => this.place(i, one, { on: on.has(i), faded: dominated.has(i), bad: !allowed.has(i) }, result));
-    const best = found.on.map((i) => points[i]).filter((one) => one).sort((a, b) => a.x[0] - b.x[0] || a.y[0] - b.y[0]);
-    this.line.setAttribute("d", best.map((one, i) => `${i ? "L" : "M"}${this.x(one.x[0])} ${this.y(one.y[0])}`).join(""));
-    this.label(found.on.filter((i) => points[i]), points);
-    if (this.order.length) this.cells[this.order[0]].group.setAttribute("tabindex", 0);
+    points.forEach((one, i) => this.place(i, one));
+    this.cells[this.order[0]].group.setAttribute("tabindex", 0);
   }
 
-  place(i, one, is, result) {
-    const { group, bars, mark, cross } = this.cells[i];
+  place(i, one) {
+    const { group, bars } = this.cells[i];
+    this.cells[i].marked = null;
     group.style.display = one ? "" : "none";
     if (!one) return;
     group.setAttribute("tabindex", -1);
     group.setAttribute("transform", `translate(${this.x(one.x[0])} ${this.y(one.y[0])})`);
-    group.setAttribute("class", ["cell", ...Object.keys(is).filter((name) => is[name])].join(" "));
-    group.setAttribute("aria-label", `${this.data.cells[i].name}: ${this.plot.x.label} ${interval(one.x)}, ${this.plot.y.label} ${interval(one.y)}, ${is.bad ? result.judged[i][0] : is.on ? "on the frontier" : is.faded ? "dominated" : "off the frontier"}`);
-    mark.style.display = is.bad ? "none" : "";
-    cross.style.display = is.bad ? "" : "none";
     const bar = (found, scale, flat) => {
       if (!Number.isFinite(low(found)) || !Number.isFinite(high(found)) || low(found) === high(found)) return "";
       const [a, b] = [low(found), high(found)].map((end) => scale(end) - scale(found[0]));
       return flat ? `M${a} -2.5V2.5M${a} 0H${b}M${b} -2.5V2.5` : `M-2.5 ${a}H2.5M0 ${a}V${b}M-2.5 ${b}H2.5`;
     };
     bars.setAttribute("d", bar(one.x, this.x, true) + bar(one.y, this.y, false));
+  }
+
+  mark(i, is, result) {
+    const cell = this.cells[i], said = ["cell", ...Object.keys(is).filter((name) => is[name])].join(" "), one = this.points[i];
+    if (cell.marked === said + result.judged[i][0]) return;
+    cell.marked = said + result.judged[i][0];
+    cell.group.setAttribute("class", said);
+    const standing = is.bad ? result.judged[i][0] : is.on ? "on the frontier" : is.faded ? "dominated" : "off the frontier";
+    cell.group.setAttribute("aria-label", `${this.data.cells[i].name}: ${this.plot.x.label} ${interval(one.x)}, ${this.plot.y.label} ${interval(one.y)}, ${standing}`);
   }
 
   /** From figures to places, with room around all of them and their intervals. */

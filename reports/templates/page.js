@@ -124,7 +124,6 @@ function show() {
   showAnswer(result);
   showRows(result);
   for (const figure of figures) figure.update(result, setting);
-  document.body.classList.toggle("changed", toHash(setting) !== "");
 }
 
 const shownFigure = (value) => (data.objectives[setting.objective].less ? number(value) : value.toFixed(1));
@@ -174,21 +173,21 @@ function showRows({ ranked, judged, broken }) {
   const body = document.getElementById("ranked"), known = new Set([...ranked.map((one) => one.number), ...broken]);
   const others = judged.flatMap((one, i) => (one && !known.has(i) ? [[i, ...one]] : []));
   const rows = [
-    ...ranked.map((one) => [one.number, judged[one.number][0], interval(one.figure), interval(one.rate), costOf(one), judged[one.number][1]]),
-    ...broken.map((i) => [i, "fails", "–", "–", null, "it keeps what users were promised under no load"]),
-    ...others.map(([i, verdict, why]) => [i, verdict, "–", "–", null, why]),
+    ...ranked.map((one) => [one.number, ...judged[one.number], one]),
+    ...broken.map((i) => [i, "fails", "it keeps what users were promised under no load", null]),
+    ...others.map((one) => [...one, null]),
   ];
   const all = document.getElementById("all-rows").open, shown = all ? rows : rows.slice(0, MOST_ROWS);
   const title = document.getElementById("figure-title"), isRate = setting.objective === "throughput";
   title.textContent = data.objectives[setting.objective].unit;
   title.hidden = isRate; // the next column has it
   document.getElementById("row-count").textContent = `All ${rows.length} cells`;
-  body.replaceChildren(...shown.map(([i, verdict, figure, rate, cost, why]) => {
-    const row = document.createElement("tr");
+  body.replaceChildren(...shown.map(([i, verdict, why, one]) => {
+    const row = document.createElement("tr"), cost = one && costOf(one);
     element(row, "th", data.cells[i].name).scope = "row";
     element(row, "td", verdict, ["fails", "untrusted"].includes(verdict) ? "bad" : verdict === "meets" ? "good" : "");
-    element(row, "td", figure, "n").hidden = isRate;
-    element(row, "td", rate, "n");
+    element(row, "td", one ? interval(one.figure) : "–", "n").hidden = isRate;
+    element(row, "td", one ? interval(one.rate) : "–", "n");
     element(row, "td", cost ? interval(cost) : "–", "n");
     element(row, "td", why, "wrap");
     return row;
