@@ -77,6 +77,8 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
     """As the page's controls can make them, drawn at random."""
     draw, page = random.Random(0), page_data(results)
     for number in range(count):
+        mixes: list[dict[str, float]] = [{}, {}, {"0": 1}, {"0": 2, "1": 1}, {"0": 5, "1": 0, "2": 3}]
+        mixes = [one for one in mixes if all(int(load) < len(page["loads"]) for load in one)]
         groups = {name: sorted({cell[name] for cell in page["cells"]}) for name in GROUPS}
         yield page["planned"] | {
             "recovery": draw.choice([0.5, 0.9, 0.95, 0.99]),
@@ -87,7 +89,7 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
             "percentile": draw.choice(page["percentiles"]),
             "price": draw.choice([None, 0.0, 3.5]),
             "objective": [*OBJECTIVES][number % len(OBJECTIVES)],
-            "mix": draw.choice([{}, {}, {"0": 1}, {"0": 2, "1": 1}, {"0": 5, "1": 0, "2": 3}]),
+            "mix": draw.choice(mixes),
             "without": draw.choice(
                 [{}, {}, {"engine": ["vllm"]}, {"method": draw.sample(groups["method"], min(3, len(groups["method"])))}]
             ),
