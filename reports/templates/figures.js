@@ -160,12 +160,19 @@ class Figure {
     make(frame, "text", { x: 14, y: middle, "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }, title(plot.y));
   }
 
+  /** Names of the first on the frontier, below each other where they would lie on each other. */
   label(on, points) {
     this.names.replaceChildren();
+    const placed = [];
     for (const i of on.slice(0, MOST_NAMES)) {
       const x = this.x(points[i].x[0]), ends = x > WIDTH - 180, text = this.data.cells[i].method;
-      const short = text.length > 36 ? `${text.slice(0, 35)}…` : text;
-      make(this.names, "text", { x: x + (ends ? -7 : 7), y: this.y(points[i].y[0]) - 6, "text-anchor": ends ? "end" : "start" }, short);
+      const short = text.length > 36 ? `${text.slice(0, 35)}…` : text, width = 6 * short.length, left = ends ? x - 7 - width : x + 7;
+      let y = this.y(points[i].y[0]) - 6;
+      if (placed.some((one) => one.short === short && one.left === left && one.first === y)) continue; // in several engines
+      const first = y;
+      while (placed.some((one) => Math.abs(one.y - y) < 11 && left < one.left + one.width && one.left < left + width)) y += 12;
+      placed.push({ short, left, width, y, first });
+      make(this.names, "text", { x: x + (ends ? -7 : 7), y, "text-anchor": ends ? "end" : "start" }, short);
     }
   }
 }

@@ -19,7 +19,7 @@ from engines.environment import Environment, EnvironmentFailed
 from engines.registry import Engine
 from evals.record import Trial
 from evals.trial_file import read_trial
-from flows import cli
+from flows import cli, whole
 from flows.check import check
 from flows.display import LogDisplay
 from flows.embedded import PrefectLost
@@ -245,7 +245,7 @@ def test_a_sweep_that_cannot_go_on_without_prefect_says_so(
         raise PrefectLost("Prefect's server was lost")
 
     install(monkeypatch.setattr)
-    monkeypatch.setattr(cli, "_run", lost)
+    monkeypatch.setattr(whole, "_run", lost)
     monkeypatch.setattr(os, "_exit", sys.exit)
     plan = write_plan(workplace, ["none"])
     with pytest.raises(SystemExit) as ended:

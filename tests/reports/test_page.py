@@ -181,7 +181,7 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
 
 def test_so_it_does_for_a_real_run(browser: Browser) -> None:
     """The reduced quick start that `.ci/run` sweeps before the tests."""
-    folder = ROOT / "runs" / "ci"
+    folder = ROOT / "runs" / "ci" / "ci"  # .ci/plan.yaml
     if not (folder / "report.html").exists():
         pytest.skip("runs/ci was not swept here")
     results, opened = read_results(folder), Opened(browser, folder / "report.html")
