@@ -13,6 +13,7 @@ the bootstrap alone is wrong in 8 to 11 of 100, with exponential differences in 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,6 +157,18 @@ def _differing(top: Floats, bottom: Floats) -> int:
     return int((away > SMALL * away.max()).sum())
 
 
+def _times(generator: np.random.Generator, rows: int, count: int) -> Floats:
+    """How often each cluster is drawn in each of so many resamples."""
+    picks = generator.integers(0, count, (rows, count)) + np.arange(0, rows * count, count)[:, None]
+    return np.bincount(picks.ravel(), minlength=rows * count).reshape(rows, count).astype(np.float64)
+
+
+@functools.lru_cache(maxsize=2)
+def _times_of_all(seed: int, count: int) -> Floats:
+    """The same resamples for all cells of a report, where they are few enough to be kept."""
+    return _times(np.random.default_rng(seed), RESAMPLES, count)
+
+
 def _resampled(errors: Floats, weights: Floats, seed: int) -> Floats:
     """Scores of resamples in ascending order, from the residuals and the sizes relative to their mean.
 
@@ -169,9 +182,8 @@ def _resampled(errors: Floats, weights: Floats, seed: int) -> Floats:
     rows, scores = max(1, CELLS // count), []
     for start in range(0, RESAMPLES, rows):
         drawn = min(rows, RESAMPLES - start)
-        picks = generator.integers(0, count, (drawn, count)) + np.arange(0, drawn * count, count)[:, None]
-        times = np.bincount(picks.ravel(), minlength=drawn * count).reshape(drawn, count)
-        e, w, ee, ew, ww = (times.astype(np.float64) @ columns).T
+        times = _times_of_all(seed, count) if drawn == RESAMPLES else _times(generator, drawn, count)
+        e, w, ee, ew, ww = (times @ columns).T
         shift = e / w
         squares = np.maximum(ee - 2 * shift * ew + shift * shift * ww, 0.0)
         scores.append(shift / np.maximum(_standard_error(squares, w, count), floor))

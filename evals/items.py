@@ -124,7 +124,7 @@ def matched(candidate: Items, baseline: Items) -> Matched | None:
     if candidate.drawn != baseline.drawn or candidate.metric != baseline.metric:
         return None
     ours = dict(zip(candidate.keys, candidate.values, strict=True))
-    if not ours.keys() <= {*baseline.keys}:
+    if candidate.keys != baseline.keys and not ours.keys() <= {*baseline.keys}:
         return None
     strata = baseline.strata
     places = [place for place in drawing_order(np.asarray(strata)) if baseline.keys[place] in ours]

@@ -109,11 +109,12 @@ def _gaps_over_time(speeds: Sequence[Speed]) -> Iterator[Panel]:
 
 def _gaps(requests: Sequence[Request]) -> tuple[tuple[float, float], ...]:
     """Medians of the gaps between chunks per token that end in each of so many equal spans of time."""
-    pairs = [pair for one in requests for pair in zip(one.chunks, one.chunks[1:], strict=False)]
-    if not pairs:
+    chunks = [np.asarray(one.chunks, dtype=np.float64) for one in requests if len(one.chunks) > 1]  # (chunks, 2)
+    if not chunks:
         return ()
-    data = np.asarray(pairs, dtype=np.float64)  # (gaps, earlier or later, time or tokens)
-    at, gaps = data[:, 1, 0], (data[:, 1, 0] - data[:, 0, 0]) / (data[:, 1, 1] - data[:, 0, 1])
+    at = np.concatenate([one[1:, 0] for one in chunks])
+    seconds, tokens = np.concatenate([np.diff(one, axis=0) for one in chunks]).T
+    gaps = seconds / tokens
     end = float(at.max())
     places = np.minimum((BINS * at / end).astype(int), BINS - 1)
     order = np.argsort(places, kind="stable")

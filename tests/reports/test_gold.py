@@ -1,6 +1,6 @@
 """The report's text and the comparison's, as they were looked at: `python -m tests.reports.test_gold` writes them anew.
 
-Scripts, their data and figures are left out: those have tests of their own.
+Styles, scripts, their data and figures are left out: those have tests of their own.
 """
 
 from __future__ import annotations
@@ -59,8 +59,11 @@ def _results(rate: float = 20) -> Results:
 
 def pages() -> dict[str, str]:
     report = render(_results(), [])
-    body = report[report.index("<body>") : report.index('<script type="application/json"')]
-    return {"report.html": body, "compare.html": render_comparison(compare(_results(), _results(rate=14)))}
+    comparison = render_comparison(compare(_results(), _results(rate=14)))
+    return {
+        "report.html": report[report.index("<body>") : report.index('<script type="application/json"')],
+        "compare.html": comparison[comparison.index("<body>") :],
+    }
 
 
 @pytest.mark.parametrize("name", ["report.html", "compare.html"])
