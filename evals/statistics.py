@@ -13,7 +13,9 @@ from scipy import special, stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+FEW_ITEMS = 4000
 Floats = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.float64] | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -135,21 +137,25 @@ def macro_recovery(
 
 
 @functools.lru_cache(maxsize=2)
-def _resampled(seed: int, sizes: tuple[int, ...]) -> tuple[npt.NDArray[np.uint8], ...]:
-    """How often each item of groups of these sizes is drawn: (resamples, items). All cells of a run draw the same."""
+def _resampled(seed: int, sizes: tuple[int, ...]) -> tuple[Counts, ...]:
+    """How often each item of groups of these sizes is drawn: (resamples, items). All cells of a run draw the same.
+
+    In bytes where they are many, since all are kept; of n items one is drawn 256 times in no universe.
+    """
     generator = np.random.default_rng(seed)
+    kind = np.float64 if sum(sizes) <= FEW_ITEMS else np.uint8
     found = []
     for size in sizes:
-        counts = np.empty((RESAMPLES, size), dtype=np.uint8)  # of n items one is drawn 256 times in no universe
+        counts = np.empty((RESAMPLES, size), dtype=kind)
         for row, picks in zip(counts, generator.integers(0, size, (RESAMPLES, size)), strict=True):
             row[:] = np.bincount(picks, minlength=size)
         found.append(counts)
     return tuple(found)
 
 
-def _sums(counts: npt.NDArray[np.uint8], values: Floats) -> Floats:
+def _sums(counts: Counts, values: Floats) -> Floats:
     """Of each resample: Σ count × value."""
-    found: Floats = counts.astype(np.float64) @ values
+    found: Floats = counts.astype(np.float64, copy=False) @ values
     return found
 
 
