@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import select
 import signal
@@ -28,8 +29,11 @@ def _prctl(option: int, value: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
-def _die_with_guard() -> None:
+def _die_with(guard: int) -> None:
+    """In the child, before COMMAND: be killed when the guard dies, and at once if it died before this was asked."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != guard:
+        os._exit(1)
 
 
 def _wait(child: subprocess.Popen[bytes], wake: int) -> None:
@@ -64,7 +68,7 @@ def main() -> int:
     child = subprocess.Popen(
         sys.argv[1:],
         stdin=subprocess.DEVNULL,
-        preexec_fn=_die_with_guard,
+        preexec_fn=functools.partial(_die_with, os.getpid()),
         process_group=0,
         pass_fds=[int(descriptor)] if descriptor else [],
     )

@@ -60,6 +60,13 @@ def test_kill_9_of_the_guard_ends_the_command(tmp_path: Path) -> None:
     stop(child)
 
 
+@pytest.mark.parametrize(("guard", "said"), [("os.getppid()", "lives\n"), ("os.getppid() + 1", "")])
+def test_a_command_whose_guard_died_before_it_could_ask_ends(guard: str, said: str) -> None:
+    code = f"import os; from engines.guard import _die_with; _die_with({guard}); print('lives')"
+    ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stdout) == (0 if said else 1, said)
+
+
 def test_wait_gives_exit_code_and_progress(tmp_path: Path) -> None:
     code = "from quant.progress import report; report('a', 1, 4); report('a', 4, 4); raise SystemExit(3)"
     seen: list[tuple[str, float, float]] = []
