@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from evals.statistics import CONFIDENCE, Estimate, Floats
 RESAMPLES = 4000
 MIN_CLUSTERS = 6
 CELLS = 1 << 16  # clusters drawn at a time (or one resample): the work space stays in the processor's cache
+KEPT = 1 << 20  # clusters of all resamples, 8 MB, that are drawn once for all cells of a report
 ROUNDING = 1e-12  # residuals below this share of the largest sum are the rounding of equal ratios
 SMALL = 0.01  # a share of the largest that adds only a ten-thousandth of its variance
 
@@ -165,8 +166,17 @@ def _times(generator: np.random.Generator, rows: int, count: int) -> Floats:
 
 @functools.lru_cache(maxsize=2)
 def _times_of_all(seed: int, count: int) -> Floats:
-    """The same resamples for all cells of a report, where they are few enough to be kept."""
     return _times(np.random.default_rng(seed), RESAMPLES, count)
+
+
+def _resamples(seed: int, count: int) -> Iterator[Floats]:
+    """The same for all cells of a report, kept where they are few enough."""
+    rows = max(1, CELLS // count)
+    generator = np.random.default_rng(seed)
+    for start in range(0, RESAMPLES, rows):
+        drawn = min(rows, RESAMPLES - start)
+        kept = RESAMPLES * count <= KEPT
+        yield _times_of_all(seed, count)[start : start + drawn] if kept else _times(generator, drawn, count)
 
 
 def _resampled(errors: Floats, weights: Floats, seed: int) -> Floats:
@@ -176,13 +186,10 @@ def _resampled(errors: Floats, weights: Floats, seed: int) -> Floats:
     of clusters that are alike has (nearly) no variance: it is taken to have a hundredth of the sample's standard error,
     so that its score is extreme, as it should be, but a number. At 95 %, such resamples are fewer than a tail holds.
     """
-    generator, count = np.random.default_rng(seed), len(errors)
+    count, scores = len(errors), []
     columns = np.stack([errors, weights, errors * errors, errors * weights, weights * weights], axis=1)
     floor = SMALL * _standard_error(errors @ errors, count, count)
-    rows, scores = max(1, CELLS // count), []
-    for start in range(0, RESAMPLES, rows):
-        drawn = min(rows, RESAMPLES - start)
-        times = _times_of_all(seed, count) if drawn == RESAMPLES else _times(generator, drawn, count)
+    for times in _resamples(seed, count):
         e, w, ee, ew, ww = (times @ columns).T
         shift = e / w
         squares = np.maximum(ee - 2 * shift * ew + shift * shift * ww, 0.0)

@@ -1,14 +1,21 @@
-"""Frontiers as matplotlib figures; the same trials give the same bytes."""
+"""Frontiers as matplotlib figures; the same trials give the same bytes.
+
+`python -m reports.figures FOLDER` reads drawings as JSON from standard input, writes their files into FOLDER and prints
+a small PNG of each.
+"""
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import math
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 
@@ -17,11 +24,10 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+from pydantic import TypeAdapter
 
 from evals.statistics import Estimate
-from reports.metrics import CellMetrics
-from reports.pareto import Point, frontier, surely_dominated
-from reports.plots import Plot, oriented
+from reports.drawings import Dot, Drawing, State
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
 MOST_NAMES = 30
@@ -36,29 +42,25 @@ STYLE: Any = {
 }
 
 
-def draw(cells: Sequence[CellMetrics], plot: Plot, failing: frozenset[str]) -> Figure:
-    """One figure: a point with its intervals per cell, the frontier as a line, dominated cells faded.
-
-    `failing` are the keys of cells that fail a limit: crosses, never on the frontier.
+def draw(drawing: Drawing) -> Figure:
+    """One figure: a point with its intervals per cell, the frontier as a line, dominated cells faded, failing ones
+    crosses.
     """
-    points = [point for point in oriented(cells, plot) if point.key not in failing]
-    faded = {point.key for point in points if surely_dominated(point, points)}
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
-        engines = sorted({cell.trial.engine for cell in cells})
-        for key, group in _groups(cells, plot, failing, faded).items():
-            _draw_group(axes, group, plot, _mark(engine_mark(engines.index(key[0])), key[1]))
-        _name(axes, [cell for cell in cells if cell.trial.key not in faded | failing], plot)
-        _draw_frontier(axes, points, plot)
-        for number, engine in enumerate(engines):
+        for (engine, state), group in _groups(drawing.dots).items():
+            _draw_group(axes, group, _mark(engine_mark(drawing.engines.index(engine)), state))
+        _name(axes, [one for one in drawing.dots if one.state == "free"])
+        _draw_frontier(axes, [one for one in drawing.dots if one.on])
+        for number, engine in enumerate(drawing.engines):
             mark = engine_mark(number)
             axes.plot([], [], mark.shape, color=mark.colour, label=_short(engine))
-        if failing:
+        if any(one.state == "failing" for one in drawing.dots):
             axes.plot([], [], "x", color="#888888", label="fails a limit")
         figure.legend(loc="outside right upper", frameon=False)
-        axes.set_xlabel(plot.x.full_label)
-        axes.set_ylabel(plot.y.full_label)
-        axes.set_title(plot.title)
+        axes.set_xlabel(drawing.x_label)
+        axes.set_ylabel(drawing.y_label)
+        axes.set_title(drawing.title)
         axes.margins(0.12)
     return figure
 
@@ -77,19 +79,11 @@ def engine_mark(number: int) -> Mark:
     return Mark(SHAPES[number // len(COLOURS) % len(SHAPES)], COLOURS[number % len(COLOURS)])
 
 
-State = Literal["free", "faded", "failing"]
-
-
-def _groups(
-    cells: Sequence[CellMetrics], plot: Plot, failing: frozenset[str], faded: set[str]
-) -> dict[tuple[str, State], list[CellMetrics]]:
-    """Cells that have both values, by engine and how they are drawn: one call draws a thousand as fast as one."""
-    found: dict[tuple[str, State], list[CellMetrics]] = {}
-    for cell in cells:
-        if plot.x.read(cell) is not None and plot.y.read(cell) is not None:
-            key = cell.trial.key
-            state: State = "failing" if key in failing else "faded" if key in faded else "free"
-            found.setdefault((cell.trial.engine, state), []).append(cell)
+def _groups(dots: Sequence[Dot]) -> dict[tuple[str, State], list[Dot]]:
+    """By engine and how they are drawn: one call draws a thousand as fast as one."""
+    found: dict[tuple[str, State], list[Dot]] = {}
+    for one in dots:
+        found.setdefault((one.engine, one.state), []).append(one)
     return found
 
 
@@ -99,23 +93,19 @@ def _mark(mark: Mark, state: State) -> Mark:
     return replace(mark, alpha=0.4) if state == "faded" else mark
 
 
-def _draw_group(axes: Axes, cells: Sequence[CellMetrics], plot: Plot, mark: Mark) -> None:
-    xs, ys = ([one for cell in cells if (one := axis.read(cell)) is not None] for axis in (plot.x, plot.y))
+def _draw_group(axes: Axes, dots: Sequence[Dot], mark: Mark) -> None:
     axes.errorbar(
-        [one.value for one in xs], [one.value for one in ys], xerr=_errors(xs), yerr=_errors(ys), fmt=mark.shape,
-        color=mark.colour, alpha=mark.alpha, capsize=2, linewidth=0.8,
+        [one.x.value for one in dots], [one.y.value for one in dots], xerr=_errors([one.x for one in dots]),
+        yerr=_errors([one.y for one in dots]), fmt=mark.shape, color=mark.colour, alpha=mark.alpha, capsize=2,
+        linewidth=0.8,
     )  # fmt: skip
 
 
-def _name(axes: Axes, cells: Sequence[CellMetrics], plot: Plot) -> None:
+def _name(axes: Axes, dots: Sequence[Dot]) -> None:
     """Faded and failing ones lie on each other; the tables name them all. So do too many."""
-    for cell in cells[:MOST_NAMES]:
-        x, y = plot.x.read(cell), plot.y.read(cell)
-        if x is not None and y is not None:
-            axes.annotate(
-                _short(cell.trial.method_label), (x.value, y.value), xytext=(5, 5), textcoords="offset points",
-                fontsize=8,
-            )  # fmt: skip
+    for one in dots[:MOST_NAMES]:
+        place = (one.x.value, one.y.value)
+        axes.annotate(_short(one.method), place, xytext=(5, 5), textcoords="offset points", fontsize=8)
 
 
 def _short(text: str) -> str:
@@ -134,11 +124,10 @@ def _error(one: Estimate) -> tuple[float, float]:
     return max(one.value - one.low, 0.0), max(one.high - one.value, 0.0)
 
 
-def _draw_frontier(axes: Axes, points: Sequence[Point], plot: Plot) -> None:
-    best = sorted(frontier(points), key=lambda point: point.x.value)
-    xs = [-p.x.value if plot.x.less else p.x.value for p in best]
-    ys = [-p.y.value if plot.y.less else p.y.value for p in best]
-    axes.plot(xs, ys, "--", color="#888888", linewidth=1, zorder=0, label="frontier, by values")
+def _draw_frontier(axes: Axes, best: Sequence[Dot]) -> None:
+    places = sorted((one.x.value, one.y.value) for one in best)
+    label = "frontier, by values"
+    axes.plot([x for x, _ in places], [y for _, y in places], "--", color="#888888", linewidth=1, zorder=0, label=label)
 
 
 def save(figure: Figure, folder: Path, name: str) -> bytes:
@@ -154,3 +143,13 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
         half.quantize(64).save(small, format="png")
     plt.close(figure)
     return small.getvalue()
+
+
+def main() -> None:
+    folder, found = Path(sys.argv[1]), TypeAdapter(list[Drawing]).validate_json(sys.stdin.buffer.read())
+    pictures = {one.name: base64.b64encode(save(draw(one), folder, one.name)).decode() for one in found}
+    json.dump(pictures, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -22,10 +22,10 @@ from reports.compare import Comparison
 from reports.cost import costs
 from reports.crossover import crossings, fastest
 from reports.decide import balance
+from reports.drawings import drawings, drawn_beside
 from reports.drift import drifts
 from reports.energy import energies
 from reports.flipped import flipped
-from reports.judge import BARRED
 from reports.memory import footprints
 from reports.metrics import CellMetrics, TaskMetrics
 from reports.moving import Move, moves
@@ -49,12 +49,11 @@ def write_report(folder: Path) -> Path:
     all.
     """
     results = read_results(folder)
-    figures_folder = folder / "figures"
-    figures_folder.mkdir(exist_ok=True)
-    page = render(results, _figures(results, figures_folder))
-    table = rows(results)
-    write_csv(table, folder / "results.csv")
-    write_parquet(table, folder / "results.parquet")
+    with drawn_beside(drawings(results.cells, results.frontiers), folder / "figures") as pictures:
+        table, contents = rows(results), _contents(results)
+        write_csv(table, folder / "results.csv")
+        write_parquet(table, folder / "results.parquet")
+        page = _page(contents, pictures())
     out = folder / "report.html"
     partial = out.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")
@@ -62,40 +61,47 @@ def write_report(folder: Path) -> Path:
     return out
 
 
-def _figures(results: Results, folder: Path) -> list[dict[str, Any]]:
-    from reports.figures import draw, save  # matplotlib is needed nowhere else
+def render(results: Results, pictures: Mapping[str, str]) -> str:
+    """The page. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all scripts but ours.
 
-    failing = frozenset(one.cell.trial.key for one in results.judged if one.verdict in BARRED)
-    drawn = [(one, save(draw(results.cells, one.plot, failing), folder, one.plot.name)) for one in results.frontiers]
-    return [{"frontier": one, "png": base64.b64encode(png).decode()} for one, png in drawn]
+    `pictures`: a PNG in base64 for each plot, by its name, for readers without scripts.
+    """
+    return _page(_contents(results), pictures)
 
 
-def render(results: Results, figures: Sequence[Mapping[str, Any]]) -> str:
-    """The page. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all scripts but ours."""
+def _page(contents: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     environment = _environment()
-    script, page = _script(environment), page_data(results)
+    script = _script(environment)
+    template = environment.get_template("report.html")
+    return template.render(contents, script=script, script_hash=_hash(script), pictures=pictures)
+
+
+def _contents(results: Results) -> dict[str, Any]:
+    """All that the page shows, by the templates' names for it."""
+    page = page_data(results)
     verdicts = {one.cell.trial.key: one for one in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
-    return environment.get_template("report.html").render(
-        page=page, page_json=_json(page), script=script, script_hash=_hash(script), recommended=recommended(results),
-        footprints=footprints(results.cells, results.about.get("memory")),
-        limits=results.limits, service=results.service,
-        served=served(results.cells, results.service), capacities=capacities(results.cells),
-        costs=costs(results.cells, results.about.get("price"), results.service),
-        scalings=scalings(results.cells), energies=energies(results.cells),
-        fastest=fastest(results.allowed), crossings=crossings(results.allowed),
-        about=results.about, trials=results.trials, cells=cells, verdicts=verdicts, answer=results.answer,
-        figures=figures, frontiers=results.frontiers, draws=DRAWS,
-        quantize_command=quantize_command(results),
-        panels={trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
-        flipped={cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
-        standings_by_cell=by_cell(results.frontiers), columns=task_columns(results.cells), balance=balance,
-        find=find_task,
-        moves=moves(results.cells), drifts=drifts(results.cells), anchored=anchored(results.cells),
-        seeds=spreads(results.cells, results.distances), compared=results.compared, distances=results.distances,
-        rooflines=rooflines(results.cells), bandwidths=bandwidths(results.cells),
-        margin=results.limits.equivalence_margin, error_rate=results.about["accuracy"]["error_rate"],
-    )  # fmt: skip
+    return {
+        "page": page, "page_json": _json(page), "recommended": recommended(results),
+        "footprints": footprints(results.cells, results.about.get("memory")),
+        "limits": results.limits, "service": results.service,
+        "served": served(results.cells, results.service), "capacities": capacities(results.cells),
+        "costs": costs(results.cells, results.about.get("price"), results.service),
+        "scalings": scalings(results.cells), "energies": energies(results.cells),
+        "fastest": fastest(results.allowed), "crossings": crossings(results.allowed),
+        "about": results.about, "trials": results.trials, "cells": cells, "verdicts": verdicts,
+        "answer": results.answer, "frontiers": results.frontiers, "draws": DRAWS,
+        "quantize_command": quantize_command(results),
+        "panels": {trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
+        "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
+        "standings_by_cell": by_cell(results.frontiers), "columns": task_columns(results.cells), "balance": balance,
+        "find": find_task,
+        "moves": moves(results.cells), "drifts": drifts(results.cells), "anchored": anchored(results.cells),
+        "seeds": spreads(results.cells, results.distances), "compared": results.compared,
+        "distances": results.distances,
+        "rooflines": rooflines(results.cells), "bandwidths": bandwidths(results.cells),
+        "margin": results.limits.equivalence_margin, "error_rate": results.about["accuracy"]["error_rate"],
+    }  # fmt: skip
 
 
 def quantize_command(results: Results) -> str:

@@ -155,7 +155,7 @@ def test_what_is_as_large_or_as_fast_is_not_marked() -> None:
 
 
 def _page(*trials: Trial) -> str:
-    return render(conclude(ABOUT, trials), [])
+    return render(conclude(ABOUT, trials), {})
 
 
 def test_a_planted_log_is_flagged_on_the_page(tmp_path: Path) -> None:

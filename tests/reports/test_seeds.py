@@ -29,7 +29,7 @@ def test_one_method_over_its_seeds() -> None:
     assert accuracy.values == (0.70, 0.74)
     assert round(accuracy.mean, 6) == 0.72
     assert ratio.figure == "perplexity ratio"
-    page = render(results, [])
+    page = render(results, {})
     assert "Over calibration seeds" in page
     assert "0, 1" in page
 
