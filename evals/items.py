@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -40,11 +41,16 @@ class Items:
     def binary(self) -> bool:
         return {*self.values} <= {0.0, 1.0}
 
-    @property
+    @cached_property
     def strata(self) -> tuple[int, ...]:
         """Of each item; all one where the items are not right or wrong, many share passages, or leads are not known."""
         plain = self.binary and crowding(self.clusters) <= MOST_CROWDED and len(self.leads) == len(self.values)
         return tuple(strata_of(self.leads).tolist()) if plain else (0,) * len(self.values)
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Places of all items in the order in which an adaptive budget asks them of a candidate."""
+        return tuple(drawing_order(np.asarray(self.strata)).tolist())
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ def matched(candidate: Items, baseline: Items) -> Matched | None:
     if candidate.keys != baseline.keys and not ours.keys() <= {*baseline.keys}:
         return None
     strata = baseline.strata
-    places = [place for place in drawing_order(np.asarray(strata)) if baseline.keys[place] in ours]
+    places = [place for place in baseline.order if baseline.keys[place] in ours]
     return Matched(
         baseline=tuple(baseline.values[place] for place in places),
         candidate=tuple(ours[baseline.keys[place]] for place in places),
@@ -139,5 +145,5 @@ def matched(candidate: Items, baseline: Items) -> Matched | None:
 
 
 def asking_order(baseline: Items) -> tuple[int, ...]:
-    """Ranks of all items in the order in which an adaptive budget asks them of a candidate."""
-    return tuple(baseline.ranks[place] for place in drawing_order(np.asarray(baseline.strata)))
+    """`Items.order` as ranks in the random order of the task."""
+    return tuple(baseline.ranks[place] for place in baseline.order)

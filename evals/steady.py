@@ -30,6 +30,14 @@ def steady(speed: Speed) -> Steady:
     of a conversation takes the place of the turn before it.
     In an open load all requests count: its arrivals, bursts among them, are the load. So they do with one user.
     """
+    kept = vars(speed)  # every conclusion asks for it; no field of the record, so that nothing that is written has it
+    if "_steady" not in kept:
+        kept["_steady"] = _counted(speed)
+    found: Steady = kept["_steady"]
+    return found
+
+
+def _counted(speed: Speed) -> Steady:
     users = speed.load.concurrency or 1
     if users == 1:
         everything = tuple(one for repeat in speed.repeats for one in repeat)

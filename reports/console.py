@@ -62,8 +62,8 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"run [bold]{answer.chosen.cell.trial.name}[/bold]: {answer.chosen.why}", highlight=False)
     for caveat in answer.caveats:
         console.print(f"but {caveat}", markup=False, highlight=False)
-    if answer.runner_up and answer.runner_up.ratio:
-        ratio = interval(answer.runner_up.ratio)
+    if answer.runner_up and answer.ratio:
+        ratio = interval(answer.ratio)
         console.print(
             f"next: {answer.runner_up.name}, {ratio} times its output tokens/s", markup=False, highlight=False
         )

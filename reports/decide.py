@@ -5,27 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from evals.statistics import Estimate
 from reports.candidates import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked
 from reports.capacity import capacities
-from reports.judge import GIB, Judged
-from reports.odds import ratio_of_means
+from reports.judge import Judged
+from reports.metrics import GIB
+from reports.odds import quotient, ratio_of_means
 from reports.roofline import warnings_of
 
 
 @dataclass(frozen=True)
 class Other:
-    """A cell that was not chosen, and why. Where it could have been: its `figure` of what was to be best and, of rates,
-    the `ratio` of it to the chosen one's.
-    """
+    """A cell that was not chosen, and why. Where it could have been: its `figure` of what was to be best."""
 
     name: str
     model: str
     verdict: str
     why: str
     figure: Estimate | None = None
-    ratio: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,20 @@ class Answer:
         """What to run if the chosen one is wrong."""
         return next((one for one in self.others if one.figure is not None), None)
 
+    @cached_property
+    def ratio(self) -> Estimate | None:
+        """Of the runner-up's figure to the chosen one's, where it is a rate."""
+        figure = self.runner_up.figure if self.runner_up else None
+        if figure is None or self.won is None or self.objective.less:
+            return None
+        return ratio_of_means(figure, self.won.figure)
+
     @property
     def worst_loss(self) -> float | None:
         """If the runner-up is better after all: the share of its figure that is lost at most, with 95 % confidence."""
-        ratio = self.runner_up.ratio if self.runner_up else None
-        if ratio is None or not math.isfinite(ratio.high):
+        if self.ratio is None or not math.isfinite(self.ratio.high):
             return None
-        return max(1 - 1 / ratio.high, 0.0)
+        return max(1 - 1 / self.ratio.high, 0.0)
 
 
 def decide(judged: Sequence[Judged], aim: Aim | None = None) -> Answer:
@@ -94,15 +100,13 @@ def _barred(one: Judged, verdict: str, why: str) -> Other:
 
 def _other(one: Candidate, chosen: Candidate, aim: Aim) -> Other:
     objective = OBJECTIVES[aim.objective]
-    between = ratio_of_means(one.figure, chosen.figure)
-    why = f"{between.value:.2f} times the chosen one's {objective.unit}"
+    why = f"{quotient(one.figure.value, chosen.figure.value):.2f} times the chosen one's {objective.unit}"
     if not objective.less:
         why += f", at {one.at}"
     if one.serves == "unclear":
         why += "; whether it keeps what users were promised is not told"
     trial = one.judged.cell.trial
-    ratio = None if objective.less else between
-    return Other(trial.name, trial.model, one.judged.verdict, f"{why}; {one.judged.why}", one.figure, ratio)
+    return Other(trial.name, trial.model, one.judged.verdict, f"{why}; {one.judged.why}", one.figure)
 
 
 def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:

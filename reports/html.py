@@ -27,7 +27,7 @@ from reports.drift import drifts
 from reports.energy import energies
 from reports.flipped import flipped
 from reports.memory import footprints
-from reports.metrics import CellMetrics, TaskMetrics
+from reports.metrics import GIB, CellMetrics, TaskMetrics
 from reports.moving import Move, moves
 from reports.odds import DRAWS
 from reports.panels import panels
@@ -40,7 +40,6 @@ from reports.table import rows, write_csv, write_parquet
 from reports.uses import recommended
 from reports.what_if import page_data
 
-GIB = 1024**3
 SCRIPTS = ("conclude.js", "figures.js", "page.js")
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from evals.statistics import Estimate, exact
-from reports.metrics import CellMetrics
+from reports.metrics import GIB, CellMetrics
 
 Verdict = Literal["meets", "fails", "undecided", "baseline", "untrusted"]
 BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no frontier
-GIB = 1024**3
 
 
 @dataclass(frozen=True)

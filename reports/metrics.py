@@ -16,6 +16,7 @@ from evals.statistics import Estimate, exact, macro_recovery, mean_t, ratio_of_s
 from reports.accuracies import accuracy_of, mean_accuracy
 from reports.loads import LoadMetrics, load_metrics
 
+GIB = 1024**3
 LOGLIKELIHOOD_TASK_METRIC = "perplexity"
 BLOCK_TOKENS = 128  # consecutive tokens that count as one observation: what a passage is about carries that far
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from evals.items import headline
+from evals.items import trial_items
 from evals.record import LoadPoint, Trial
 from evals.statistics import Estimate
 from reports.loads import LoadMetrics
@@ -42,35 +42,32 @@ def moves(cells: Sequence[CellMetrics]) -> list[Move]:
     for cell in cells:
         groups.setdefault((cell.trial.model, cell.trial.method_label), []).append(cell)
     pairs = [pair for group in groups.values() for pair in itertools.combinations(group, 2)]
-    answers = {cell.trial.key: _answers(cell.trial) for cell in cells}
-    found = [one for before, after in pairs if (one := _move(before, after, answers)) is not None]
+    found = [one for before, after in pairs if (one := _move(before, after)) is not None]
     return sorted(found, key=lambda one: (one.before, one.after))
 
 
-Answers = dict[tuple[str, str, str], float]
+def _answers(was: Trial, now: Trial) -> Iterator[tuple[float, float]]:
+    """Of the items of each task that both were asked, by their headline metric."""
+    theirs = trial_items(was)
+    for task, after in trial_items(now).items():
+        before = theirs.get(task)
+        if before is None or before.metric != after.metric:
+            continue
+        if before.keys == after.keys:
+            yield from zip(before.values, after.values, strict=True)
+            continue
+        known = dict(zip(before.keys, before.values, strict=True))
+        yield from ((known[key], x) for key, x in zip(after.keys, after.values, strict=True) if key in known)
 
 
-def _answers(trial: Trial) -> Answers:
-    """By task, item and headline metric."""
-    found: Answers = {}
-    for score in trial.scores:
-        metric = headline(score)
-        if metric is not None:
-            column = score.metrics.index(metric)
-            pairs = zip(score.item_keys, score.values, strict=True)
-            found |= {(score.task, key, metric): values[column] for key, values in pairs}
-    return found
-
-
-def _move(before: CellMetrics, after: CellMetrics, answers: Mapping[str, Answers]) -> Move | None:
+def _move(before: CellMetrics, after: CellMetrics) -> Move | None:
     if before.trial.served_by == after.trial.served_by:
         return None
     theirs = {one.load: one for one in after.loads}
     common = [(one, theirs[one.load]) for one in before.loads if one.load in theirs and one.load.concurrency]
     if not common:
         return None
-    was, now = answers[before.trial.key], answers[after.trial.key]
-    same = was.keys() & now.keys()
+    answers = list(_answers(before.trial, after.trial))
     calmest, busiest = (pick(common, key=lambda pair: pair[0].load.concurrency or 0) for pick in (min, max))
     return Move(
         model=after.trial.model,
@@ -83,8 +80,8 @@ def _move(before: CellMetrics, after: CellMetrics, answers: Mapping[str, Answers
         ttft=_ratio(*(one.latency.ttft[0].value for one in calmest)),
         tpot=_ratio(*map(_tpot, calmest)),
         memory=_ratio(before.peak_bytes, after.peak_bytes),
-        items=len(same),
-        changed=sum(was[key] != now[key] for key in same),
+        items=len(answers),
+        changed=sum(was != now for was, now in answers),
     )
 
 

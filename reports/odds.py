@@ -85,8 +85,12 @@ def ratio_of_means(one: Estimate, other: Estimate) -> Estimate:
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.where((top == 0) & (bottom == 0), 1.0, top / bottom)
     low, high = (0.0, math.inf) if np.isnan(drawn).any() else np.quantile(drawn, [tail, 1 - tail], method="nearest")
-    value = one.value / other.value if other.value else math.inf if one.value else 1.0
-    return Estimate(value, float(low), float(high), min(one.count, other.count))
+    return Estimate(quotient(one.value, other.value), float(low), float(high), min(one.count, other.count))
+
+
+def quotient(one: float, other: float) -> float:
+    """Of two rates; two of nothing are alike."""
+    return one / other if other else math.inf if one else 1.0
 
 
 def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:

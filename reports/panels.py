@@ -13,8 +13,8 @@ import numpy as np
 from evals.record import Request, Speed, Trial
 from evals.steady import steady
 from reports.closeness import Distance
+from reports.metrics import GIB
 
-GIB = 1024**3
 PERCENTS = (0, 5, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 98, 99, 100)
 BINS = 40
 WIDTH, HEIGHT, LEFT, BOTTOM, EDGE = 320, 170, 48, 30, 10
@@ -109,12 +109,12 @@ def _gaps_over_time(speeds: Sequence[Speed]) -> Iterator[Panel]:
 
 def _gaps(requests: Sequence[Request]) -> tuple[tuple[float, float], ...]:
     """Medians of the gaps between chunks per token that end in each of so many equal spans of time."""
-    chunks = [np.asarray(one.chunks, dtype=np.float64) for one in requests if len(one.chunks) > 1]  # (chunks, 2)
-    if not chunks:
+    numbers = np.asarray([(n, *chunk) for n, one in enumerate(requests) for chunk in one.chunks], dtype=np.float64)
+    steps = np.diff(numbers, axis=0)  # (chunks − 1, 3): another request, seconds, tokens
+    same = steps[:, 0] == 0
+    if not same.any():
         return ()
-    at = np.concatenate([one[1:, 0] for one in chunks])
-    seconds, tokens = np.concatenate([np.diff(one, axis=0) for one in chunks]).T
-    gaps = seconds / tokens
+    at, gaps = numbers[1:, 1][same], steps[same, 1] / steps[same, 2]
     end = float(at.max())
     places = np.minimum((BINS * at / end).astype(int), BINS - 1)
     order = np.argsort(places, kind="stable")

@@ -20,7 +20,6 @@ from reports.readings import (
     latency_seconds,
     mix_label,
     peak_gib,
-    perplexity_ratio,
     throughput,
 )
 
@@ -101,7 +100,7 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
     latency = Axis("latency", latency_seconds, "median end-to-end latency, s", True, _latencies)
     size = Axis("bits", bits_per_weight, "bits per weight", True, _means(bits_per_weight))
     against = "perplexity ÷ the unquantized model's"
-    perplexity = Axis("perplexity", perplexity_ratio, against, True, _means(_log_ratio))
+    perplexity = Axis("perplexity", lambda cell: cell.perplexity_ratio, against, True, _means(_log_ratio))
     found = [
         Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
         Plot("memory-throughput", "Memory against throughput", rate, memory),

@@ -7,9 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from evals.record import LoadPoint
 from evals.statistics import Estimate, exact
-from reports.metrics import CellMetrics
+from reports.metrics import GIB, CellMetrics
 
-GIB = 1024**3
 Mix = Mapping[LoadPoint, float]  # which share of all output tokens each load gives, in any unit
 
 
@@ -45,10 +44,6 @@ def latency_seconds(cell: CellMetrics) -> Estimate | None:
 def bits_per_weight(cell: CellMetrics) -> Estimate | None:
     bits = (cell.trial.checkpoint or {}).get("bits_per_weight")
     return None if bits is None else exact(bits)
-
-
-def perplexity_ratio(cell: CellMetrics) -> Estimate | None:
-    return cell.perplexity_ratio
 
 
 def mixed_rate(rates: Sequence[Estimate], shares: Sequence[float]) -> Estimate:

@@ -1,7 +1,7 @@
 """What the page needs to conclude again under another setting, by itself: figures with their intervals as plain data.
 
-`static/conclude.js` computes from it what `reports.results.Results.under` does from the trials. An interval is [value,
-low, high] with null for an end that has no bound.
+`templates/conclude.js` computes from it what `reports.results.Results.under` does from the trials. An interval is
+[value, low, high] with null for an end that has no bound.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from reports.readings import (
     bits_per_weight,
     latency_seconds,
     peak_gib,
-    perplexity_ratio,
 )
 from reports.results import Results, Setting
 from reports.roofline import warnings_of
@@ -89,7 +88,7 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "name": trial.name, "model": trial.model, "method": trial.method_label, "engine": trial.engine,
         "device": trial.device, "devices": trial.devices, "doubts": "; ".join(columns.doubts[trial.key]),
         "baseline": cell.is_baseline, "unquantized": trial.unquantized, "recovery": interval(cell.recovery),
-        "perplexity": interval(perplexity_ratio(cell)), "kl": interval(columns.kl.get(trial.key)),
+        "perplexity": interval(cell.perplexity_ratio), "kl": interval(columns.kl.get(trial.key)),
         "accuracy": interval(accuracy_percent(cell)), "memory": interval(peak_gib(cell)),
         "bits": interval(bits_per_weight(cell)), "latency": interval(latency_seconds(cell)),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,

@@ -104,7 +104,7 @@ def test_what_users_were_promised_decides_the_load() -> None:
     assert answer.runner_up is answer.others[0]
     assert answer.others[0].why.startswith("0.67 times the chosen one's output tokens/s, at concurrency 4; accuracy")
     assert answer.others[1].why == "it keeps what users were promised under no load"
-    assert answer.others[1].ratio is None
+    assert answer.others[1].figure is None
     nobody = decide(judged, Aim(service=ServiceLimits(None, 0.001, 90)))
     assert (nobody.chosen, nobody.caveats) == (None, ("no cell keeps what users were promised",))
     assert len(nobody.others) == 3
@@ -140,13 +140,13 @@ def test_how_much_is_lost_if_the_answer_is_wrong() -> None:
     answer = decide(_judge(BASE, trial("fast", 20, 1.0, 80), trial("garbage", 900, 0.1, 20)))
     assert answer.runner_up is not None
     assert (answer.runner_up.name, answer.runner_up.verdict) == ("none · e", "baseline")
-    ratio = answer.runner_up.ratio
+    ratio = answer.ratio
     assert ratio is not None
     assert ratio.low < ratio.value < ratio.high
     assert ratio.value == pytest.approx(0.5, abs=0.01)
     assert answer.others[1].name == "garbage · e"
     assert "accuracy recovered 0.250" in answer.others[1].why
     once = replace(trial("once", 10, 1.0, 80), speed=(replace(speed(10), repeats=speed(10).repeats[:1]),))
-    (other,) = decide(_judge(trial("fast", 20, 1.0, 80), once)).others
-    assert other.ratio is not None
-    assert (other.ratio.low, other.ratio.high) == (0.0, math.inf)
+    unknown = decide(_judge(trial("fast", 20, 1.0, 80), once)).ratio
+    assert unknown is not None
+    assert (unknown.low, unknown.high) == (0.0, math.inf)
