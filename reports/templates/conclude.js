@@ -60,6 +60,14 @@ function mixedRate(rates, shares) {
   return [middle, middle - reach(rates.map(low)), middle + reach(rates.map(high))];
 }
 
+/** reports.readings.throughput, and the loads that it is of; null where one of the mix was not measured. */
+function rateUnder(cell, mix) {
+  if (!mix.length) return { loads: [cell.loads[cell.busiest]], rate: cell.loads[cell.busiest].rate };
+  const loads = mix.map(([load]) => cell.loads.find((one) => one.load === load));
+  if (loads.some((one) => !one)) return null;
+  return { loads, rate: mixedRate(loads.map((one) => one.rate), mix.map(([, share]) => share)) };
+}
+
 /** The cell's loads by which it is ranked, its rate there, and whether what users were promised is kept; null where a
  * load of the mix was not measured. */
 function ranking(cell, setting, place) {
@@ -67,12 +75,10 @@ function ranking(cell, setting, place) {
   const side = (load) => (promised ? kept(load, setting, place) : "kept");
   const worst = (sides) => ["broken", "unclear", "kept"].find((one) => sides.includes(one));
   const best = (sides) => ["kept", "unclear", "broken"].find((one) => sides.includes(one));
-  if (mix.length) {
-    const loads = mix.map(([load]) => cell.loads.find((one) => one.load === load));
-    if (loads.some((one) => !one)) return null;
-    return { loads, rate: mixedRate(loads.map((one) => one.rate), mix.map(([, share]) => share)), serves: worst(loads.map(side)) };
+  if (mix.length || !promised) {
+    const found = rateUnder(cell, mix);
+    return found && { ...found, serves: worst(found.loads.map(side)) };
   }
-  if (!promised) return { loads: [cell.loads[cell.busiest]], rate: cell.loads[cell.busiest].rate, serves: "kept" };
   const sides = cell.loads.map(side), serves = best(sides);
   const most = cell.loads.filter((_, i) => sides[i] === serves).reduce((a, b) => (b.rate[0] > a.rate[0] ? b : a));
   return { loads: [most], rate: most.rate, serves };
@@ -96,16 +102,9 @@ function perMillion(rate, devices, price) {
 /** The figure of a cell on an axis of a frontier, or null. */
 function onAxis(cell, name, setting) {
   if (name !== "throughput" && name !== "cost") return cell[name];
-  const mix = mixOf(setting);
-  if (!cell.loads.length) return null;
-  let rate = cell.loads[cell.busiest].rate;
-  if (mix.length) {
-    const loads = mix.map(([load]) => cell.loads.find((one) => one.load === load));
-    if (loads.some((one) => !one)) return null;
-    rate = mixedRate(loads.map((one) => one.rate), mix.map(([, share]) => share));
-  }
-  if (name === "throughput") return rate;
-  return setting.price === null || !cell.devices ? null : perMillion(rate, cell.devices, setting.price);
+  const found = cell.loads.length ? rateUnder(cell, mixOf(setting)) : null;
+  if (name === "throughput" || !found) return found && found.rate;
+  return setting.price === null || !cell.devices ? null : perMillion(found.rate, cell.devices, setting.price);
 }
 
 /** reports.pareto: which cells are on the frontier by values, and which are surely dominated. */
