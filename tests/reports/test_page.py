@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -179,45 +180,55 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
     assert opened.faults == []
 
 
-def test_so_it_does_for_a_real_run(browser: Browser) -> None:
-    """The reduced quick start that `.ci/run` sweeps before the tests."""
-    folder = ROOT / "runs" / "ci" / "ci"  # .ci/plan.yaml
+@pytest.mark.parametrize("name", ["four engines", "runs/ci"])
+def test_so_it_does_for_real_runs(browser: Browser, four_engines: Path, name: str) -> None:
+    """`configs/frontier-cpu.yaml` as it was swept once, and the reduced quick start that `.ci/run` sweeps."""
+    folder = four_engines if name == "four engines" else ROOT / "runs" / "ci" / "ci"  # .ci/plan.yaml
     if not (folder / "report.html").exists():
         pytest.skip("runs/ci was not swept here")
     results, opened = read_results(folder), Opened(browser, folder / "report.html")
     for setting in _settings(results, 20):
         _same(opened.page.evaluate(ASK, setting), _reference(results, setting), setting)
+    assert opened.page.locator("[data-plot] > svg").count() == len(page_data(results)["plots"])
     assert opened.faults == []
     assert _violations(opened) == []
 
 
+@pytest.mark.parametrize(
+    ("of", "limit", "label", "key", "plot"),
+    [
+        ("run", "memory", "peak memory, at most", "PageDown", "memory-throughput"),
+        ("four_engines", "perplexity", "perplexity ratio, at most", "ArrowLeft", "accuracy-throughput"),
+    ],
+)
 def test_a_slider_changes_answer_frontier_and_address_and_the_address_restores_them(
-    browser: Browser, run: Path
+    browser: Browser, request: pytest.FixtureRequest, of: str, limit: str, label: str, key: str, plot: str
 ) -> None:
+    run: Path = request.getfixturevalue(of)
     results, opened = read_results(run), Opened(browser, run / "report.html")
     page = opened.page
     before, planned = page.locator("#then").inner_text(), page.locator(".answer strong").first.inner_text()
     assert f"Then run {planned}" in before
-    on = "[data-plot=memory-throughput] .cell.on"
+    on = f"[data-plot={plot}] .cell.on"
     count = page.locator(on).count()
-    slider = page.get_by_role("slider", name="peak memory, at most")
+    slider = page.get_by_role("slider", name=label)
     slider.focus()
-    for _ in range(9):  # less and less memory, until another cell is chosen
-        page.keyboard.press("PageDown")
+    for _ in range(9):  # less and less, until another cell is chosen
+        page.keyboard.press(key)
         opened.settle()
-        memory = float(page.locator("#memory-field").input_value())
-        expected = _reference(results, page_data(results)["planned"] | {"memory": memory, "mix": {}, "without": {}})
+        most = float(page.locator(f"#{limit}-field").input_value())
+        expected = _reference(results, page_data(results)["planned"] | {limit: most, "mix": {}, "without": {}})
         if expected["chosen"] != planned:
             break
     assert expected["chosen"] not in (None, planned)
     after = page.locator("#then").inner_text()
     assert f"Then run {expected['chosen']}:" in after
-    assert page.locator(on).count() == len(expected["frontiers"]["memory-throughput"][0]) != count
+    assert page.locator(on).count() == len(expected["frontiers"][plot][0]) != count
     address = page.evaluate("location.hash")
-    assert address == f"#memory={memory:g}"
+    assert address == f"#{limit}={most:g}"
     again = Opened(browser, run / "report.html", address)
     assert again.page.locator("#then").inner_text() == after
-    assert float(again.page.locator("#memory-field").input_value()) == memory
+    assert float(again.page.locator(f"#{limit}-field").input_value()) == most
     again.page.get_by_role("button", name="as planned").click()
     again.settle()
     assert again.page.locator("#then").inner_text() == before
@@ -274,6 +285,16 @@ def test_details_by_pointer_and_by_keys(browser: Browser, run: Path) -> None:
     page.keyboard.press("Escape")
     assert not tip.is_visible()
     assert opened.faults == []
+
+
+@pytest.fixture(scope="module")
+def four_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real sweep of eleven checkpoints in four engines, packed by `benchmarks.pack`."""
+    folder = tmp_path_factory.mktemp("four-engines")
+    with tarfile.open(ROOT / "evidence" / "frontier-cpu-2026-11-22.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    write_report(folder)
+    return folder
 
 
 def _violations(opened: Opened) -> list[str]:
