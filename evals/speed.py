@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import time
 from array import array
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 import httpx
@@ -16,6 +14,7 @@ import uvloop
 from engines.spec import Endpoint, ServerFailed
 from evals.arrivals import due_seconds
 from evals.client import Advance, Exchange, RequestFailed, closed_loop, open_load
+from evals.collection import no_collection
 from evals.rates import relative_half_width
 from evals.record import ClientLoad, LoadPoint, Request, Speed
 from evals.stream import Stream, StreamBroken, read_stream
@@ -83,24 +82,12 @@ def run_load(
     due = None
     if load.concurrency is None:
         due = due_seconds(load, seed=seed, repeat=repeat, trace=prompts.traces.get(load.trace, ()))
-    with _no_collection():
+    with no_collection():  # it would hold up the event loop
         requests, client = uvloop.run(_send(endpoint, load, drawn, due, advance))
     asked = [ask for conversation in drawn for ask in conversation]
     for request, ask in zip(requests, asked, strict=True):
         _check(request, ask, load, may_end=not endpoint.dialect.ignore_eos)
     return tuple(sorted(requests, key=lambda request: request.sent_seconds)), client
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """A garbage collection holds up the event loop, and goes through all that is loaded; a request leaves no cycles."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _flush(endpoint: Endpoint) -> None:

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
+from evals.collection import no_collection
 from evals.record import ServiceLimits
 from evals.statistics import Estimate
 from reports.anchored import anchored
@@ -47,17 +48,22 @@ def write_report(folder: Path) -> Path:
     """Write report.html, results.csv, results.parquet and figures/*.svg, *.png. The page appears last, whole or not at
     all.
     """
-    results = read_results(folder)
-    with drawn_beside(drawings(results.cells, results.frontiers), folder / "figures") as pictures:
-        table, contents = rows(results), _contents(results)
-        write_csv(table, folder / "results.csv")
-        write_parquet(table, folder / "results.parquet")
-        page = _page(contents, pictures())
+    with no_collection():
+        page = _written(read_results(folder), folder)
     out = folder / "report.html"
     partial = out.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(out)
     return out
+
+
+def _written(results: Results, folder: Path) -> str:
+    """The page; all besides it is in the folder then."""
+    with drawn_beside(drawings(results.cells, results.frontiers), folder / "figures") as pictures:
+        table, contents = rows(results), _contents(results)
+        write_csv(table, folder / "results.csv")
+        write_parquet(table, folder / "results.parquet")
+        return _page(contents, pictures())
 
 
 def render(results: Results, pictures: Mapping[str, str]) -> str:
