@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval import simple_evaluate
+from lm_eval.loggers import EvaluationTracker
+from lm_eval.tasks import TaskManager
 from typer.testing import CliRunner
 
 from evals.record import LoadPoint, Speed
@@ -126,6 +129,24 @@ def test_accuracy_of_the_same_number_of_questions_is_held_against_ours(tmp_path:
     assert _states(tmp_path, LM_EVAL, _run(right=100))["arc, acc"] == "PASS"
     fewer = {**LM_EVAL, "n-samples": {"arc": {"effective": 50}}}
     assert _states(tmp_path, fewer, _run())["arc, acc"] == "NOT COMPARED"
+
+
+def test_a_file_that_lm_eval_itself_wrote(tmp_path: Path) -> None:
+    """Of its model for tests, which answers at random, on twenty questions of ours."""
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("".join(json.dumps({"q": f"question {number}?"}) + "\n" for number in range(20)))
+    task = {
+        "task": "made", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(questions)}},
+        "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{q}}", "doc_to_target": 0,
+        "doc_to_choice": ["yes", "no"], "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    }  # fmt: skip
+    found = simple_evaluate(model="dummy", tasks=[task], task_manager=TaskManager(include_defaults=False))
+    EvaluationTracker(output_path=str(tmp_path / "out")).save_results_aggregated(found, None)
+    (file,) = (tmp_path / "out").rglob("results_*.json")
+    (score,) = read_foreign(file).scores
+    told = found["results"]["made"]
+    assert (score.task, score.metric, score.items) == ("made", "acc_norm", 20)
+    assert (score.value, score.error) == (told["acc_norm,none"], told["acc_norm_stderr,none"])
 
 
 @pytest.mark.parametrize(
