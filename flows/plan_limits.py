@@ -40,10 +40,13 @@ class MemoryPlan(Part):
 class PricePlan(Part):
     """What one device costs for an hour: then the report tells what a million output tokens cost. It changes no
     measurement.
+
+    `most_per_million`: what a million output tokens may cost at the load for which a cell is recommended.
     """
 
     per_device_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    most_per_million: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class TimeLimitsPlan(Part):

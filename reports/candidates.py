@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from evals.record import ServiceLimits
+from evals.record import ServiceLimits, Speed
 from evals.service import Kept, kept
 from evals.statistics import Estimate
+from reports.cost import Price, affordable
 from reports.judge import BARRED, Judged
 from reports.loads import LoadMetrics
 from reports.metrics import CellMetrics
@@ -56,19 +57,32 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class Aim:
-    """What is to be best, what users are promised, and for which load: the `mix` of loads; without one it is the
-    highest concurrency or, where users were promised a `service`, the load that surely keeps it and gives the most.
+    """What is to be best, what users are promised, a price with what tokens may cost, and for which load: the `mix` of
+    loads; without one it is the highest concurrency or, where there is a `service` or a highest cost, the load that
+    surely keeps them and gives the most.
     """
 
     objective: str = "throughput"
     service: ServiceLimits | None = None
     mix: Mix = field(default_factory=dict)
+    price: Price | None = None
+
+    @property
+    def asks(self) -> str:
+        """What must be kept under a load; empty where nothing must."""
+        parts = ((self.service is not None, "what users were promised"), (self.is_bounded, "what tokens may cost"))
+        return " and ".join(what for asked, what in parts if asked)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a highest cost."""
+        return self.price is not None and self.price.most_per_million is not None
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell at the `loads` that it is ranked by, with whether what users were promised is kept there. `figure` is what
-    is to be best.
+    """A cell at the `loads` that it is ranked by, with whether what the aim asks for is kept there. `figure` is what is
+    to be best.
     """
 
     judged: Judged
@@ -95,7 +109,7 @@ def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
 
 
 def ranked(found: Sequence[Candidate], aim: Aim) -> list[Candidate]:
-    """The best first: those that surely keep what users were promised before those that may; others are left out."""
+    """The best first: those that surely keep what the aim asks for before those that may; others are left out."""
     sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
     serving = [one for one in found if one.serves != "broken"]
     return sorted(serving, key=lambda one: (one.serves != "kept", sign * one.figure.value))
@@ -106,7 +120,7 @@ def _is_scored(one: Judged) -> bool:
 
 
 def _candidate(one: Judged, aim: Aim) -> Candidate | None:
-    found = _mixed(one.cell, aim) if aim.mix else _at_one_load(one.cell, aim.service)
+    found = _mixed(one.cell, aim) if aim.mix else _at_one_load(one.cell, aim)
     if found is None:
         return None
     loads, rate, serves = found
@@ -116,24 +130,35 @@ def _candidate(one: Judged, aim: Aim) -> Candidate | None:
     return Candidate(one, loads, rate, serves, figure)
 
 
-def _at_one_load(
-    cell: CellMetrics, service: ServiceLimits | None
-) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
-    if service is None:
+def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept]:
+    if not aim.asks:
         return (cell.busiest,), cell.busiest.output_rate, "kept"
-    sides = [kept(speed, service) for speed in cell.trial.speed]
+    sides = [_serves(cell, pair, aim) for pair in zip(cell.trial.speed, cell.loads, strict=True)]
     side: Kept = "kept" if "kept" in sides else "unclear" if "unclear" in sides else "broken"
     loads = [load for load, found in zip(cell.loads, sides, strict=True) if found == side]
     best = max(loads, key=lambda load: load.output_rate.value)
     return (best,), best.output_rate, side
 
 
+def _serves(cell: CellMetrics, pair: tuple[Speed, LoadMetrics], aim: Aim) -> Kept:
+    """Whether one load keeps what users were promised, at a cost that it may have."""
+    speed, load = pair
+    promised: Kept = kept(speed, aim.service) if aim.service else "kept"
+    return _worst([promised, affordable(load.output_rate, cell.trial.devices, aim.price)])
+
+
 def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
-    """None where a load of the mix was not measured. What users were promised must be kept under all of them."""
+    """None where a load of the mix was not measured. What users were promised must be kept under all of them; the cost
+    is that of the mix.
+    """
     rate = throughput(cell, aim.mix)
     if rate is None:
         return None
     pairs = [pair for pair in zip(cell.trial.speed, cell.loads, strict=True) if pair[1].load in aim.mix]
-    sides = [kept(speed, aim.service) for speed, _ in pairs] if aim.service else []
-    side: Kept = "broken" if "broken" in sides else "unclear" if "unclear" in sides else "kept"
+    promised = [kept(speed, aim.service) for speed, _ in pairs] if aim.service else []
+    side = _worst([*promised, affordable(rate, cell.trial.devices, aim.price)])
     return tuple(load for _, load in pairs), rate, side
+
+
+def _worst(sides: Sequence[Kept]) -> Kept:
+    return "broken" if "broken" in sides else "unclear" if "unclear" in sides else "kept"

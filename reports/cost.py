@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.record import LoadPoint, ServiceLimits
-from evals.service import kept
+from evals.service import Kept, kept
 from evals.statistics import Estimate
 from reports.capacity import capacities
 from reports.loads import LoadMetrics
@@ -24,10 +24,13 @@ HOUR_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Price:
-    """Of one device for an hour, in a currency's three letters."""
+    """Of one device for an hour, in a currency's three letters; `most_per_million`: what a million output tokens may
+    cost.
+    """
 
     per_device_hour: float
     currency: str
+    most_per_million: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,18 @@ def _within(cell: CellMetrics, limits: ServiceLimits) -> list[LoadMetrics]:
     points = zip(cell.trial.speed, cell.loads, strict=True)
     searched = [one.at.load for one in capacities([cell]) if one.at]
     return [load for speed, load in points if kept(speed, limits) == "kept"] + searched
+
+
+def affordable(output_rate: Estimate, devices: int | None, price: Price | None) -> Kept:
+    """Whether a million output tokens surely cost no more than they may."""
+    if price is None or price.most_per_million is None:
+        return "kept"
+    if not devices:
+        return "unclear"
+    cost = per_million(output_rate, devices, price)
+    return (
+        "kept" if cost.high <= price.most_per_million else "broken" if cost.low > price.most_per_million else "unclear"
+    )
 
 
 def per_million(output_rate: Estimate, devices: int, price: Price) -> Estimate:

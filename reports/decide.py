@@ -76,7 +76,7 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None) -> Answer:
     found = candidates(judged, aim)
     best = ranked(found, aim)
     if not best:
-        what = "keeps what users were promised" if found else "was measured that keeps the limits"
+        what = f"keeps {aim.asks}" if found else "was measured that keeps the limits"
         return Answer(None, (f"no cell {what}",), (), aim, others=_others(judged, found, [], aim))
     others = _others(judged, found, best, aim)
     return Answer(best[0].judged, tuple(_caveats(best, aim)), tuple(_best(best)), aim, best[0], others)
@@ -85,7 +85,7 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None) -> Answer:
 def _others(judged: Sequence[Judged], found: Sequence[Candidate], best: Sequence[Candidate], aim: Aim) -> list[Other]:
     others = [_other(one, best[0], aim) for one in best[1:]]
     broken = [one.judged for one in found if one.serves == "broken"]
-    others += [_barred(one, "fails", f"it keeps what users were promised under {_loads_of(aim)}") for one in broken]
+    others += [_barred(one, "fails", f"it keeps {aim.asks} under {_loads_of(aim)}") for one in broken]
     known = {id(one.judged) for one in found}
     return others + [_barred(one, one.verdict, one.why) for one in judged if id(one) not in known]
 
@@ -104,7 +104,7 @@ def _other(one: Candidate, chosen: Candidate, aim: Aim) -> Other:
     if not objective.less:
         why += f", at {one.at}"
     if one.serves == "unclear":
-        why += "; whether it keeps what users were promised is not told"
+        why += f"; whether it keeps {aim.asks} is not told"
     trial = one.judged.cell.trial
     return Other(trial.name, trial.model, one.judged.verdict, f"{why}; {one.judged.why}", one.figure)
 
@@ -115,7 +115,7 @@ def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
     if chosen.judged.verdict == "undecided":
         notes.append(f"whether {chosen.name} keeps the limits is undecided: {chosen.judged.why}; score more items")
     if chosen.serves == "unclear":
-        notes.append(f"whether {chosen.name} keeps what users were promised is not told; send more requests")
+        notes.append(f"whether {chosen.name} keeps {aim.asks} is not told; {_missing(chosen, aim)}")
     notes += [f"of {chosen.name} at {load.load.label}: {one}" for load in chosen.loads for one in load.warnings]
     notes += [f"{chosen.name} ran on a slow path: {one}" for one in warnings_of(chosen.judged.cell.trial)]
     if aim.objective == "throughput":
@@ -128,6 +128,13 @@ def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
             "intervals overlap"
         )
     return notes
+
+
+def _missing(chosen: Candidate, aim: Aim) -> str:
+    """What would tell it."""
+    if aim.is_bounded and not chosen.judged.cell.trial.devices:
+        return "on how many devices it ran is not known"
+    return "measure more requests and repeats"
 
 
 def _overlap(other: Estimate, chosen: Estimate, less: bool) -> bool:

@@ -26,12 +26,11 @@ from reports.plots import Frontier, frontiers
 @dataclass(frozen=True)
 class Setting:
     """What is concluded from the cells' figures depends on: what they must keep, what is to be best and for which load,
-    a price, and the keys of cells that are left `without` (they may still be others' baselines).
+    and the keys of cells that are left `without` (they may still be others' baselines).
     """
 
     limits: Limits
     aim: Aim
-    price: Price | None = None
     without: frozenset[str] = frozenset()
 
 
@@ -51,7 +50,7 @@ class Conclusion:
     @cached_property
     def frontiers(self) -> list[Frontier]:
         """Of the cells that may win something."""
-        return frontiers(self.allowed, self.setting.price, self.setting.aim.mix)
+        return frontiers(self.allowed, self.setting.aim.price, self.setting.aim.mix)
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class Results:
     def planned(self) -> Setting:
         """What the plan asked for."""
         price = self.about.get("price")
-        return Setting(self.limits, Aim(service=self.service), Price(**price) if price else None)
+        return Setting(self.limits, Aim(service=self.service, price=Price(**price) if price else None))
 
     @cached_property
     def conclusion(self) -> Conclusion:

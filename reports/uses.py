@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from evals.record import ServiceLimits
 from reports.candidates import Aim
 from reports.decide import Answer, figure_text
-from reports.results import Results
+from reports.results import Results, Setting
 
 # MLPerf Inference, Llama 2 70B in the server scenario, at a percentile that fewer requests tell
 CHAT = ServiceLimits(ttft_seconds=2.0, tpot_seconds=0.2, percentile=95)
@@ -47,6 +47,11 @@ def uses(service: ServiceLimits | None) -> tuple[Use, ...]:
     )
 
 
+def _setting(planned: Setting, use: Use) -> Setting:
+    """What tokens may cost holds for every use."""
+    return replace(planned, aim=replace(use.aim, price=planned.aim.price))
+
+
 def recommended(results: Results) -> list[Recommended]:
     found = uses(results.service)
-    return [Recommended(use, results.under(replace(results.planned, aim=use.aim)).answer) for use in found]
+    return [Recommended(use, results.under(_setting(results.planned, use)).answer) for use in found]

@@ -50,7 +50,7 @@ def page_data(results: Results) -> dict[str, Any]:
     loads = list(dict.fromkeys(load.load for cell in results.cells for load in cell.loads))
     promised = [results.service.percentile] if results.service else []
     columns = _Columns(loads, sorted({*PERCENTILES, *promised}), largest_kl(results.distances), results.doubts)
-    price = results.planned.price
+    price = results.planned.aim.price
     return {
         "percentiles": columns.percentiles,
         "loads": [{"label": one.label, "sizes": one.sizes} for one in loads],
@@ -70,7 +70,11 @@ def _setting(one: Setting) -> dict[str, Any]:
         "recovery": one.limits.accuracy_recovery, "perplexity": one.limits.perplexity_ratio,
         "kl": one.limits.kl_nats, "memory": one.limits.memory_gib,
     }  # fmt: skip
-    return {**limits, **_aim(one.aim), "price": one.price.per_device_hour if one.price else None}
+    return {**limits, **_aim(one.aim), **_price(one.aim.price)}
+
+
+def _price(one: Price | None) -> dict[str, Any]:
+    return {"price": one.per_device_hour if one else None, "cost": one.most_per_million if one else None}
 
 
 def _aim(one: Aim) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def _plots(results: Results) -> Sequence[Plot]:
     allowed = [cell for cell in results.cells if cell.loads]
     if not allowed:
         return []
-    price = results.planned.price or Price(1.0, "price's currency")
+    price = results.planned.aim.price or Price(1.0, "price's currency")
     found = plots(allowed[0].busiest.load.label, allowed[0].calmest.load.label, price, {})
     return [one for one in found if any(one.x.read(cell) and one.y.read(cell) for cell in allowed)]
 

@@ -68,18 +68,32 @@ function rateUnder(cell, mix) {
   return { loads, rate: mixedRate(loads.map((one) => one.rate), mix.map(([, share]) => share)) };
 }
 
-/** The cell's loads by which it is ranked, its rate there, and whether what users were promised is kept; null where a
- * load of the mix was not measured. */
+const isPromised = (setting) => setting.ttft !== null || setting.tpot !== null;
+const isBounded = (setting) => setting.price !== null && setting.cost !== null;
+
+/** reports.candidates.Aim.asks: what must be kept under a load. */
+const asks = (setting) =>
+  [...(isPromised(setting) ? ["what users were promised"] : []), ...(isBounded(setting) ? ["what tokens may cost"] : [])].join(" and ");
+
+/** reports.cost.affordable */
+function affordable(rate, cell, setting) {
+  if (!isBounded(setting)) return "kept";
+  if (!cell.devices) return "unclear";
+  const [, least, most] = perMillion(rate, cell.devices, setting.price);
+  return most <= setting.cost ? "kept" : least > setting.cost ? "broken" : "unclear";
+}
+
+/** The cell's loads by which it is ranked, its rate there, and whether what is asked for is kept; null where a load of
+ * the mix was not measured. */
 function ranking(cell, setting, place) {
-  const mix = mixOf(setting), promised = setting.ttft !== null || setting.tpot !== null;
-  const side = (load) => (promised ? kept(load, setting, place) : "kept");
+  const mix = mixOf(setting), promised = (load) => (isPromised(setting) ? kept(load, setting, place) : "kept");
   const worst = (sides) => ["broken", "unclear", "kept"].find((one) => sides.includes(one));
   const best = (sides) => ["kept", "unclear", "broken"].find((one) => sides.includes(one));
-  if (mix.length || !promised) {
+  if (mix.length || !asks(setting)) {
     const found = rateUnder(cell, mix);
-    return found && { ...found, serves: worst(found.loads.map(side)) };
+    return found && { ...found, serves: worst([...found.loads.map(promised), affordable(found.rate, cell, setting)]) };
   }
-  const sides = cell.loads.map(side), serves = best(sides);
+  const sides = cell.loads.map((load) => worst([promised(load), affordable(load.rate, cell, setting)])), serves = best(sides);
   const most = cell.loads.filter((_, i) => sides[i] === serves).reduce((a, b) => (b.rate[0] > a.rate[0] ? b : a));
   return { loads: [most], rate: most.rate, serves };
 }

@@ -2,7 +2,7 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const GROUPS = ["model", "method", "engine", "device"], MILLISECONDS = 1000, MOST_ROWS = 12;
-const NUMBERS = ["recovery", "perplexity", "kl", "memory", "ttft", "tpot", "price"], OPTIONAL = ["memory", "ttft", "tpot", "price"];
+const NUMBERS = ["recovery", "perplexity", "kl", "memory", "ttft", "tpot", "price", "cost"], OPTIONAL = ["memory", "ttft", "tpot", "price", "cost"];
 const scaleOf = (name) => (name === "ttft" || name === "tpot" ? MILLISECONDS : 1);
 const form = document.getElementById("what-if"), planned = { ...data.planned, mix: {}, without: {} };
 let setting = structuredClone(planned);
@@ -51,7 +51,6 @@ function fromHash(text) {
 function fields() {
   for (const row of form.querySelectorAll("[data-limit]")) {
     const name = row.dataset.limit, [slider, field] = row.querySelectorAll("input");
-    if (slider.dataset.most) slider.max = mostOf(name);
     const take = (text) => {
       const none = text === "" && OPTIONAL.includes(name);
       if (text === "" && !none) return;
@@ -75,8 +74,12 @@ const use = ({ objective, ttft, tpot, percentile }) => change({ objective, ttft,
 
 /** The slider's end: beyond all that was measured. */
 function mostOf(name) {
-  const place = data.percentiles.length - 1, loads = data.cells.flatMap((cell) => cell.loads);
-  const found = name === "memory" ? data.cells.map((cell) => cell.memory?.[0]) : loads.map((load) => load[name]?.[place][0]);
+  const place = data.percentiles.length - 1;
+  const found = data.cells.flatMap((cell) => {
+    if (name === "memory") return [cell.memory?.[0]];
+    if (name !== "cost") return cell.loads.map((load) => load[name]?.[place][0]);
+    return cell.devices ? cell.loads.map((load) => perMillion(load.rate, cell.devices, setting.price ?? 0)[0]) : [];
+  });
   const most = Math.max(...found.filter(Number.isFinite), planned[name] ?? 0) * scaleOf(name);
   return most > 0 ? +(1.1 * most).toPrecision(2) : 1;
 }
@@ -90,6 +93,7 @@ function unchecked() {
 function showFields() {
   for (const row of form.querySelectorAll("[data-limit]")) {
     const name = row.dataset.limit, [slider, field] = row.querySelectorAll("input");
+    if (slider.dataset.most) slider.max = mostOf(name);
     const shown = setting[name] === null ? "" : +(setting[name] * scaleOf(name)).toPrecision(6);
     if (document.activeElement !== field) field.value = shown;
     slider.value = shown === "" ? slider.max : shown;
@@ -137,7 +141,7 @@ function showAnswer({ ranked, judged, broken }) {
   const place = document.getElementById("then"), objective = data.objectives[setting.objective], best = ranked[0];
   place.replaceChildren();
   if (!best) {
-    const why = broken.length ? "no cell keeps what users were promised" : "no cell is left that keeps the limits";
+    const why = broken.length ? `no cell keeps ${asks(setting)}` : "no cell is left that keeps the limits";
     element(place, "p", `No answer: ${why}.`);
     return;
   }
@@ -156,12 +160,12 @@ function showAnswer({ ranked, judged, broken }) {
 
 /** reports.decide: what speaks against the first of the list. */
 function caveats(best, ranked, judged) {
-  const { name, slow } = data.cells[best.number], [verdict, why] = judged[best.number], { less, unit } = data.objectives[setting.objective];
+  const { name, slow, devices } = data.cells[best.number], [verdict, why] = judged[best.number], { less, unit } = data.objectives[setting.objective];
   const close = ranked.slice(1).filter((one) => (less ? low(one.figure) <= high(best.figure) : high(one.figure) >= low(best.figure)));
   const named = close.slice(0, MOST_ROWS).map((one) => `${data.cells[one.number].name} (${shownFigure(one.figure[0])})`).join(", ");
   return [
     ...(verdict === "undecided" ? [`whether ${name} keeps the limits is undecided: ${why}; score more items`] : []),
-    ...(best.serves === "unclear" ? [`whether ${name} keeps what users were promised is not told; send more requests`] : []),
+    ...(best.serves === "unclear" ? [`whether ${name} keeps ${asks(setting)} is not told; ${isBounded(setting) && !devices ? "on how many devices it ran is not known" : "measure more requests and repeats"}`] : []),
     ...best.loads.flatMap((load) => load.warnings.map((text) => `of ${name} at ${data.loads[load.load].label}: ${text}`)),
     ...slow.map((text) => `${name} ran on a slow path: ${text}`),
     ...(close.length ? [`its ${shownFigure(best.figure[0])} ${unit} cannot be told from those of ${named}${close.length > MOST_ROWS ? " and others" : ""}: intervals overlap`] : []),
@@ -174,7 +178,7 @@ function showRows({ ranked, judged, broken }) {
   const others = judged.flatMap((one, i) => (one && !known.has(i) ? [[i, ...one]] : []));
   const rows = [
     ...ranked.map((one) => [one.number, ...judged[one.number], one]),
-    ...broken.map((i) => [i, "fails", "it keeps what users were promised under no load", null]),
+    ...broken.map((i) => [i, "fails", `it keeps ${asks(setting)} under no load`, null]),
     ...others.map((one) => [...one, null]),
   ];
   const all = document.getElementById("all-rows").open, shown = all ? rows : rows.slice(0, MOST_ROWS);

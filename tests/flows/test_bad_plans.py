@@ -100,6 +100,7 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
     "a list of an attached server": (_add("engines", {"engine": "vllm", "methods": ["none"], "attach": {"url": "http://x:1"}, "options": {"tensor_parallel": [1, 2]}}), "an attached server runs with one 'tensor_parallel', and this entry has a list", "attach one server for each value"),
     "two GPUs of a CPU": (_set("engines", 0, value={"engine": "vllm", "options": {"tensor_parallel": [1, 2]}}), "tensor_parallel 2 needs as many GPUs, and this device is a CPU", "remove that option"),
     "a free device": (_set("price", value={"per_device_hour": 0, "currency": "USD"}), "price.per_device_hour: input should be greater than 0", "change the value of `per_device_hour`"),
+    "tokens for nothing": (_set("price", value={"per_device_hour": 1, "currency": "USD", "most_per_million": 0}), "price.most_per_million: input should be greater than 0", "change the value of `most_per_million`"),
     "a price without end": (_set("price", value={"per_device_hour": float("inf"), "currency": "USD"}), "price.per_device_hour: input should be a finite number", "change the value of `per_device_hour`"),
     "a price of nothing known": (_set("price", value={"per_device_hour": 2.5}), "'price.currency' is missing", "add `currency:`"),
     "a currency of four letters": (_set("price", value={"per_device_hour": 2.5, "currency": "Euro"}), "price.currency: string should match pattern", "change the value of `currency`"),

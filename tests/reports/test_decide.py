@@ -7,6 +7,7 @@ import pytest
 
 from evals.record import ClientLoad, ServiceLimits, Speed, Trial
 from reports.candidates import Aim
+from reports.cost import Price
 from reports.decide import decide
 from reports.judge import Limits, judge, point_to_scored
 from reports.metrics import cell_metrics
@@ -116,11 +117,37 @@ def test_a_promise_that_so_few_requests_do_not_tell_is_said() -> None:
     service = ServiceLimits(None, 0.1, 90)
     alone = decide(_judge(few), Aim(service=service))
     assert alone.chosen is not None
-    assert "whether few · e keeps what users were promised is not told; send more requests" in alone.caveats
+    assert (
+        "whether few · e keeps what users were promised is not told; measure more requests and repeats" in alone.caveats
+    )
     both = decide(_judge(few, sure), Aim(service=service))
     assert both.chosen is not None
     assert both.chosen.cell.trial.method == "sure"
     assert "whether it keeps what users were promised is not told" in both.others[0].why
+
+
+def test_what_tokens_may_cost_is_kept_at_the_load_that_is_recommended() -> None:
+    """At 14.4 an hour a million tokens cost 4,000 ÷ their rate, of which forty at once have forty times as much."""
+    price = Price(14.4, "EUR", most_per_million=8.0)
+    cheap = replace(trial("cheap", 20, 1.0, 80), speed=(_at(5, 1), _at(20, 4)))
+    near = replace(trial("near", 20, 1.0, 80), speed=(_at(12.5, 4),))
+    answer = decide(_judge(BASE, cheap, near), Aim(price=price))
+    assert answer.chosen is not None
+    assert answer.chosen.cell.trial.method == "cheap"
+    assert answer.won is not None
+    assert answer.won.loads[0].load.concurrency == 4
+    assert [one.name for one in answer.others] == ["near · e", "none · e"]
+    assert "; whether it keeps what tokens may cost is not told" in answer.others[0].why
+    assert (answer.others[1].verdict, answer.others[1].why) == ("fails", "it keeps what tokens may cost under no load")
+    promised = Aim(price=replace(price, most_per_million=1.0), service=ServiceLimits(10.0, None, 50))
+    assert decide(_judge(cheap), promised).caveats == (
+        "no cell keeps what users were promised and what tokens may cost",
+    )
+    mix = {cheap.speed[0].load: 9.0, cheap.speed[1].load: 1.0}
+    assert decide(_judge(cheap), Aim(price=price, mix=mix)).chosen is None
+    somewhere = decide(_judge(replace(cheap, provenance={"attached": True})), Aim(price=price))
+    told = "whether cheap · e keeps what tokens may cost is not told; on how many devices it ran is not known"
+    assert told in somewhere.caveats
 
 
 def test_memory_is_a_limit_of_baselines_too() -> None:

@@ -89,6 +89,7 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
             "tpot": draw.choice([None, None, 0.02, 0.04, 0.1]),
             "percentile": draw.choice(page["percentiles"]),
             "price": draw.choice([None, 0.0, 3.5]),
+            "cost": draw.choice([None, 5.0, 20.0, 60.0]),
             "objective": [*OBJECTIVES][number % len(OBJECTIVES)],
             "mix": draw.choice(mixes),
             "without": draw.choice(
@@ -104,14 +105,14 @@ def _reference(results: Results, one: JS) -> JS:
     service = ServiceLimits(one["ttft"], one["tpot"], one["percentile"]) if promised else None
     loads = list(dict.fromkeys(load.load for cell in results.cells for load in cell.loads))
     mix = {loads[int(number)]: share for number, share in one["mix"].items() if share > 0}
-    price = None if one["price"] is None else Price(one["price"], "EUR")
+    price = None if one["price"] is None else Price(one["price"], "EUR", one["cost"])
     hidden = {
         cell.trial.key
         for cell in results.cells
         for group, names in one["without"].items()
         if getattr(cell.trial, GROUPS[group]) in names
     }
-    setting = Setting(limits, Aim(one["objective"], service, mix), price, frozenset(hidden))
+    setting = Setting(limits, Aim(one["objective"], service, mix, price), frozenset(hidden))
     found = results.under(setting)
     places = {cell.trial.key: number for number, cell in enumerate(results.cells)}
     considered = candidates(found.judged, setting.aim)
@@ -241,6 +242,7 @@ def test_all_that_can_be_set_is_in_the_address(browser: Browser, run: Path) -> N
     page = opened.page
     page.get_by_role("button", name="research").click()
     page.get_by_label("price of a device").fill("7.5")
+    page.locator("#cost-field").fill("120.5")
     page.locator("#mix-1").fill("30")
     page.locator("#mix-0").fill("70")
     page.get_by_role("checkbox", name="vllm").uncheck()
@@ -249,7 +251,7 @@ def test_all_that_can_be_set_is_in_the_address(browser: Browser, run: Path) -> N
     opened.settle()
     told = page.evaluate("setting")
     assert told["objective"] == "fidelity"
-    assert (told["price"], told["ttft"], told["percentile"]) == (7.5, 0.9, 50)
+    assert (told["price"], told["cost"], told["ttft"], told["percentile"]) == (7.5, 120.5, 0.9, 50)
     assert (told["mix"], told["without"]) == ({"0": 70, "1": 30}, {"engine": ["vllm"]})
     again = Opened(browser, run / "report.html", page.evaluate("location.hash"))
     assert again.page.evaluate("setting") == told
