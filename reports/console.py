@@ -132,6 +132,7 @@ def as_data(results: Results) -> dict[str, Any]:
             "cell": chosen.cell.trial.name if chosen else None,
             "load": asdict(won.loads[0].load) if won else None,
             "caveats": list(results.answer.caveats),
+            "runner_up_ratio": _estimate(results.answer.ratio),
             "others": [asdict(one) for one in results.answer.others],
         },
     }

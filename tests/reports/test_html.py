@@ -120,6 +120,8 @@ def test_who_is_fastest_at_which_concurrency_and_what_fails_is_left_out(tmp_path
     told = as_data(read_results(run))
     assert [(one["concurrency"], one["name"]) for one in told["fastest"]] == [(1, "rtn · e"), (4, "none · e")]
     assert [(one["first"], one["then"]) for one in told["crossings"]] == [("rtn · e", "none · e")]
+    assert told["answer"]["others"][0]["name"] == "rtn · e"
+    assert told["answer"]["runner_up_ratio"]["value"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_an_open_load_and_its_warnings_are_shown(tmp_path: Path) -> None:
