@@ -69,6 +69,12 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return float(np.percentile(np.asarray(values, dtype=np.float64), percent))
 
 
+def percentiles(values: Sequence[float] | Floats, percents: Sequence[float]) -> list[float]:
+    """`percentile` at several places; numpy's own takes 200 µs, most of them before it looks at a value."""
+    data = np.sort(np.asarray(values, dtype=np.float64))
+    return [_interpolated(data, percent) for percent in percents]
+
+
 def _interpolated(data: Floats, percent: float) -> float:
     """`percentile` of what is in order already."""
     place = (len(data) - 1) * percent / 100
@@ -165,5 +171,5 @@ def _column(values: Sequence[float]) -> Floats:
 
 def _bootstrap(value: float, samples: Floats, count: int) -> Estimate:
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(samples, [tail, 100 - tail])
-    return Estimate(value, float(low), float(high), count)
+    low, high = percentiles(samples, (tail, 100 - tail))
+    return Estimate(value, low, high, count)

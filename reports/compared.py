@@ -12,7 +12,7 @@ from evals.paired import Paired, Verdict, margin_of, verdicts
 from evals.record import Score, Trial
 from evals.sequential import compare_asked, follow
 from evals.statistics import Estimate
-from reports.metrics import BLOCK_TOKENS, CellMetrics, convention_name, is_adaptive, same_text, token_logprobs
+from reports.metrics import BLOCK_TOKENS, CellMetrics, convention_name, is_adaptive, same_text, token_differences
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ def _texts(trial: Trial, reference: Trial) -> Iterator[Differences]:
     for ours in trial.perplexities:
         theirs = next((one for one in reference.perplexities if same_text(one, ours)), None)
         if theirs is not None:
-            pairs = zip(token_logprobs(ours), token_logprobs(theirs), strict=True)
-            yield f"wikitext2 ({convention_name(ours)})", *blocks([a - b for a, b in pairs], BLOCK_TOKENS)
+            yield f"wikitext2 ({convention_name(ours)})", *blocks(token_differences(ours, theirs), BLOCK_TOKENS)
 
 
 def _documents(trial: Trial, reference: Trial) -> Iterator[Differences]:

@@ -147,6 +147,12 @@ def token_logprobs(one: Perplexity) -> list[float]:
     return [value for window in one.tokens for value in window]
 
 
+def token_differences(one: Perplexity, other: Perplexity) -> list[float]:
+    """One's log-likelihood of each token less the other's, of the same text."""
+    windows = zip(one.tokens, other.tokens, strict=True)
+    return [a - b for ours, theirs in windows for a, b in zip(ours, theirs, strict=True)]
+
+
 def convention_name(one: Perplexity) -> str:
     stride = f"/{one.stride_tokens}" if one.convention == "strided" else ""
     return f"{one.convention}, {one.window_tokens}{stride}"
@@ -192,8 +198,7 @@ def _perplexity_ratio(trial: Trial, baseline: Trial) -> Estimate | None:
     """exp of the mean paired difference of log-likelihoods: tokens of a text, else LAMBADA's last words."""
     for ours, theirs in zip(trial.perplexities, baseline.perplexities, strict=False):
         if same_text(ours, theirs):
-            pairs = zip(token_logprobs(ours), token_logprobs(theirs), strict=True)
-            sums, sizes = blocks([b - a for a, b in pairs], BLOCK_TOKENS)
+            sums, sizes = blocks(token_differences(theirs, ours), BLOCK_TOKENS)
             return compare_clusters(sums, sizes, margin=math.log1p(0.01)).difference.map(_exp)
     by_task = {score.task: score for score in baseline.scores}
     for score in trial.scores:

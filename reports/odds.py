@@ -42,8 +42,12 @@ def frontier_odds(x: Floats, y: Floats) -> Floats:
 
 def _undominated(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
     """Of each row on its own, which of its cells no other dominates (`reports.pareto.frontier`), in n log n."""
-    order = np.lexsort((-y, -x), axis=-1)  # best x first, of equal ones best y
-    xs, ys = np.take_along_axis(x, order, -1), np.take_along_axis(y, order, -1)
+    order = np.argsort(-x, axis=-1)  # best x first
+    xs = np.take_along_axis(x, order, -1)
+    if (xs[:, 1:] == xs[:, :-1]).any():
+        order = np.lexsort((-y, -x), axis=-1)  # of equal ones best y; takes five times as long
+        xs = np.take_along_axis(x, order, -1)
+    ys = np.take_along_axis(y, order, -1)
     highest = np.maximum.accumulate(ys, axis=-1)
     before = np.concatenate([np.full((len(ys), 1), -np.inf), highest[:, :-1]], axis=-1)
     places = np.where(ys > before, np.arange(ys.shape[1]), 0)
@@ -84,8 +88,14 @@ def ratio_of_means(one: Estimate, other: Estimate) -> Estimate:
     top, bottom = (np.maximum(_means(mean, drawn), 0.0) for mean, drawn in pairs)  # no rate is below zero
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.where((top == 0) & (bottom == 0), 1.0, top / bottom)
-    low, high = (0.0, math.inf) if np.isnan(drawn).any() else np.quantile(drawn, [tail, 1 - tail], method="nearest")
-    return Estimate(quotient(one.value, other.value), float(low), float(high), min(one.count, other.count))
+    low, high = (0.0, math.inf) if np.isnan(drawn).any() else _ends(drawn, tail)
+    return Estimate(quotient(one.value, other.value), low, high, min(one.count, other.count))
+
+
+def _ends(drawn: Floats, tail: float) -> tuple[float, float]:
+    """The draws nearest to both quantiles: none between two, of which one may have no bound."""
+    ordered, last = np.sort(drawn), len(drawn) - 1
+    return float(ordered[round(tail * last)]), float(ordered[round((1 - tail) * last)])
 
 
 def quotient(one: float, other: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from evals.record import Request, Speed, Trial
+from evals.statistics import percentiles
 from evals.steady import steady
 from reports.closeness import Distance
 from reports.metrics import GIB
@@ -94,7 +96,7 @@ def _waits(speeds: Sequence[Speed]) -> Iterator[Panel]:
 
 
 def _percentiles(seconds: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    return tuple((float(p), 1000 * float(v)) for p, v in zip(PERCENTS, np.percentile(seconds, PERCENTS), strict=True))
+    return tuple((float(p), 1000 * value) for p, value in zip(PERCENTS, percentiles(seconds, PERCENTS), strict=True))
 
 
 def _gaps_over_time(speeds: Sequence[Speed]) -> Iterator[Panel]:
@@ -109,12 +111,11 @@ def _gaps_over_time(speeds: Sequence[Speed]) -> Iterator[Panel]:
 
 def _gaps(requests: Sequence[Request]) -> tuple[tuple[float, float], ...]:
     """Medians of the gaps between chunks per token that end in each of so many equal spans of time."""
-    numbers = np.asarray([(n, *chunk) for n, one in enumerate(requests) for chunk in one.chunks], dtype=np.float64)
-    steps = np.diff(numbers, axis=0)  # (chunks − 1, 3): another request, seconds, tokens
-    same = steps[:, 0] == 0
-    if not same.any():
+    chunks = [pair for one in requests for pair in itertools.pairwise(one.chunks)]
+    if not chunks:
         return ()
-    at, gaps = numbers[1:, 1][same], steps[same, 1] / steps[same, 2]
+    at = np.asarray([then for _, (then, _) in chunks])
+    gaps = np.asarray([(then - earlier) / (after - before) for (earlier, before), (then, after) in chunks])
     end = float(at.max())
     places = np.minimum((BINS * at / end).astype(int), BINS - 1)
     order = np.argsort(places, kind="stable")
