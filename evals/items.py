@@ -48,6 +48,19 @@ class Items:
         return tuple(strata_of(self.leads).tolist()) if plain else (0,) * len(self.values)
 
     @cached_property
+    def in_order(self) -> Matched:
+        """Beside themselves, in that order."""
+        values = tuple(self.values[place] for place in self.order)
+        return Matched(
+            baseline=values,
+            candidate=values,
+            clusters=tuple(self.clusters[place] for place in self.order),
+            strata=tuple(self.strata[place] for place in self.order),
+            sizes=tuple(np.bincount(self.strata).tolist()),
+            keys=tuple(self.keys[place] for place in self.order),
+        )
+
+    @cached_property
     def order(self) -> tuple[int, ...]:
         """Places of all items in the order in which an adaptive budget asks them of a candidate."""
         return tuple(drawing_order(np.asarray(self.strata)).tolist())
@@ -132,15 +145,17 @@ def matched(candidate: Items, baseline: Items) -> Matched | None:
     ours = dict(zip(candidate.keys, candidate.values, strict=True))
     if candidate.keys != baseline.keys and not ours.keys() <= {*baseline.keys}:
         return None
-    strata = baseline.strata
-    places = [place for place in baseline.order if baseline.keys[place] in ours]
+    whole = baseline.in_order
+    if len(ours) == len(whole.keys):
+        return replace(whole, candidate=tuple(ours[key] for key in whole.keys))
+    places = [place for place, key in enumerate(whole.keys) if key in ours]
     return Matched(
-        baseline=tuple(baseline.values[place] for place in places),
-        candidate=tuple(ours[baseline.keys[place]] for place in places),
-        clusters=tuple(baseline.clusters[place] for place in places),
-        strata=tuple(strata[place] for place in places),
-        sizes=tuple(np.bincount(strata).tolist()),
-        keys=tuple(baseline.keys[place] for place in places),
+        baseline=tuple(whole.baseline[place] for place in places),
+        candidate=tuple(ours[whole.keys[place]] for place in places),
+        clusters=tuple(whole.clusters[place] for place in places),
+        strata=tuple(whole.strata[place] for place in places),
+        sizes=whole.sizes,
+        keys=tuple(whole.keys[place] for place in places),
     )
 
 

@@ -83,7 +83,7 @@ def _interpolated(data: Floats, percent: float) -> float:
     return float(data[before] + (place - before) * (data[after] - data[before]))
 
 
-def percentile_interval(values: Sequence[float], percent: float) -> Estimate:
+def percentile_interval(values: Sequence[float] | Floats, percent: float) -> Estimate:
     """A percentile with the interval between two order statistics (David and Nagaraja, Order Statistics, 2003, section
     7.1): no distribution is assumed. An end for which there are too few values is unbounded.
     """

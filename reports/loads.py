@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from evals.energy import slow_downs
 from evals.rates import relative_half_width, steady_rates
 from evals.record import ClientLoad, LoadPoint, Request, Speed
@@ -94,7 +96,8 @@ def _gaps(request: Request) -> list[float]:
 
 
 def _percentiles(values: Sequence[float]) -> tuple[Estimate, ...]:
-    return tuple(percentile_interval(values, percent) for percent in PERCENTS) if values else ()
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    return tuple(percentile_interval(ordered, percent) for percent in PERCENTS) if values else ()
 
 
 def _backlogs(speed: Speed) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -164,18 +165,32 @@ def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: M
     if not allowed:
         return []
     busiest = mix_label(mix) if mix else allowed[0].busiest.load.label
-    wanted = plots(busiest, allowed[0].calmest.load.label, price, mix or {})
-    return [one for one in (_frontier(allowed, plot) for plot in wanted) if one.standings]
+    wanted, drawn = plots(busiest, allowed[0].calmest.load.label, price, mix or {}), _Drawn({})
+    return [one for one in (_frontier(allowed, plot, drawn) for plot in wanted) if one.standings]
 
 
-def _frontier(allowed: Sequence[CellMetrics], plot: Plot) -> Frontier:
+@dataclass(frozen=True)
+class _Drawn:
+    """Each axis is drawn once of the same cells, independently of the others."""
+
+    kept: dict[tuple[str, ...], Floats]
+
+    def of(self, axis: Axis, cells: Sequence[CellMetrics]) -> Floats:
+        """More is better."""
+        key = (axis.name, *(cell.trial.key for cell in cells))
+        if key not in self.kept:
+            drawn = axis.draw(cells, np.random.default_rng(zlib.crc32(axis.name.encode())))
+            self.kept[key] = -drawn if axis.less else drawn
+        return self.kept[key]
+
+
+def _frontier(allowed: Sequence[CellMetrics], plot: Plot, drawn: _Drawn) -> Frontier:
     points = oriented(allowed, plot)
     keys = {point.key for point in points}
     cells = [cell for cell in allowed if cell.trial.key in keys]
     if not cells:
         return Frontier(plot, ())
-    generator = np.random.default_rng(0)
-    x, y = ((-1.0 if axis.less else 1.0) * axis.draw(cells, generator) for axis in (plot.x, plot.y))
+    x, y = (drawn.of(axis, cells) for axis in (plot.x, plot.y))
     best = {point.key for point in frontier(points)}
     return Frontier(
         plot,
