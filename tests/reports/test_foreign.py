@@ -21,6 +21,7 @@ from reports.foreign import Unreadable, compare_foreign, read_foreign
 from reports.results import Results, conclude
 from tests.reports.made import ABOUT, score, speed, trial
 
+FILES = Path(__file__).parent / "foreign"
 VLLM: dict[str, Any] = {
     "date": "20261122-101010", "backend": "openai", "model_id": "m", "num_prompts": 40, "request_rate": "inf",
     "max_concurrency": 4, "duration": 10.0, "completed": 40, "failed": 0, "total_input_tokens": 400,
@@ -129,6 +130,22 @@ def test_accuracy_of_the_same_number_of_questions_is_held_against_ours(tmp_path:
     assert _states(tmp_path, LM_EVAL, _run(right=100))["arc, acc"] == "PASS"
     fewer = {**LM_EVAL, "n-samples": {"arc": {"effective": 50}}}
     assert _states(tmp_path, fewer, _run())["arc, acc"] == "NOT COMPARED"
+
+
+def test_files_that_the_load_clients_themselves_wrote() -> None:
+    """Of vLLM on a CPU, by vllm 0.32 and GuideLLM 0.8.1; figures of single requests are left out."""
+    closed = read_foreign(FILES / "vllm-bench-serve.json")
+    (load,) = closed.loads
+    assert (closed.tool, closed.model, load.concurrency) == ("vllm bench serve", "served", 1)
+    assert (load.prompt_tokens, load.output_tokens) == (64, 32)
+    assert (load.output_rate, load.ttft_seconds, load.tpot_seconds) == pytest.approx((16.24, 0.1952, 0.05594), rel=1e-3)
+    four = read_foreign(FILES / "guidellm.json")
+    (load,) = four.loads
+    assert (four.tool, four.model, load.concurrency) == ("GuideLLM", "served", 4)
+    assert (load.prompt_tokens, load.output_tokens) == (64, 32)
+    assert load.output_rate == pytest.approx(56.88, rel=0.1)
+    assert load.ttft_seconds == pytest.approx(0.64, rel=0.05)
+    assert load.tpot_seconds == pytest.approx(0.052, rel=0.05)
 
 
 def test_a_file_that_lm_eval_itself_wrote(tmp_path: Path) -> None:
