@@ -49,7 +49,7 @@ class Items:
 
     @cached_property
     def in_order(self) -> Matched:
-        """Beside themselves, in that order."""
+        """These items beside themselves, in `order`: what every candidate is matched with."""
         values = tuple(self.values[place] for place in self.order)
         return Matched(
             baseline=values,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from evals.record import Request, ServiceLimits, Speed
-from evals.statistics import percentile_interval
+from evals.statistics import Estimate, percentile_interval
 from evals.steady import steady
 
 Kept = Literal["kept", "broken", "unclear"]
@@ -24,9 +24,7 @@ def kept(speed: Speed, limits: ServiceLimits) -> Kept:
         _side([one.ttft_seconds for one in counted.started], limits.ttft_seconds, limits.percentile),
         _side([one.tpot_seconds for one in counted.whole], limits.tpot_seconds, limits.percentile),
     ]
-    if "broken" in sides or not keeps_up(speed):
-        return "broken"
-    return "unclear" if "unclear" in sides else "kept"
+    return worst(sides) if keeps_up(speed) else "broken"
 
 
 def _side(seconds: Sequence[float | None], most: float | None, percentile: float) -> Kept:
@@ -36,8 +34,17 @@ def _side(seconds: Sequence[float | None], most: float | None, percentile: float
     known = [one for one in seconds if one is not None]
     if len(known) < len(seconds):
         return "unclear"
-    found = percentile_interval(known, percentile)
-    return "kept" if found.high <= most else "broken" if found.low > most else "unclear"
+    return within(percentile_interval(known, percentile), most)
+
+
+def within(one: Estimate, most: float) -> Kept:
+    """Whether a figure surely is at most so large."""
+    return "kept" if one.high <= most else "broken" if one.low > most else "unclear"
+
+
+def worst(sides: Sequence[Kept]) -> Kept:
+    """Of limits that must all be kept."""
+    return "broken" if "broken" in sides else "unclear" if "unclear" in sides else "kept"
 
 
 def is_good(request: Request, limits: ServiceLimits) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from evals.record import ServiceLimits, Speed
-from evals.service import Kept, kept
+from evals.service import Kept, kept, worst
 from evals.statistics import Estimate
 from reports.cost import Price, affordable
 from reports.judge import BARRED, Judged
@@ -144,7 +144,7 @@ def _serves(cell: CellMetrics, pair: tuple[Speed, LoadMetrics], aim: Aim) -> Kep
     """Whether one load keeps what users were promised, at a cost that it may have."""
     speed, load = pair
     promised: Kept = kept(speed, aim.service) if aim.service else "kept"
-    return _worst([promised, affordable(load.output_rate, cell.trial.devices, aim.price)])
+    return worst([promised, affordable(load.output_rate, cell.trial.devices, aim.price)])
 
 
 def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
@@ -156,9 +156,5 @@ def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estima
         return None
     pairs = [pair for pair in zip(cell.trial.speed, cell.loads, strict=True) if pair[1].load in aim.mix]
     promised = [kept(speed, aim.service) for speed, _ in pairs] if aim.service else []
-    side = _worst([*promised, affordable(rate, cell.trial.devices, aim.price)])
+    side = worst([*promised, affordable(rate, cell.trial.devices, aim.price)])
     return tuple(load for _, load in pairs), rate, side
-
-
-def _worst(sides: Sequence[Kept]) -> Kept:
-    return "broken" if "broken" in sides else "unclear" if "unclear" in sides else "kept"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.record import LoadPoint, ServiceLimits
-from evals.service import Kept, kept
+from evals.service import Kept, kept, within
 from evals.statistics import Estimate
 from reports.capacity import capacities
 from reports.loads import LoadMetrics
@@ -107,10 +107,7 @@ def affordable(output_rate: Estimate, devices: int | None, price: Price | None) 
         return "kept"
     if not devices:
         return "unclear"
-    cost = per_million(output_rate, devices, price)
-    return (
-        "kept" if cost.high <= price.most_per_million else "broken" if cost.low > price.most_per_million else "unclear"
-    )
+    return within(per_million(output_rate, devices, price), price.most_per_million)
 
 
 def per_million(output_rate: Estimate, devices: int, price: Price) -> Estimate:

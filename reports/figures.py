@@ -11,7 +11,6 @@ import io
 import json
 import math
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from reports.drawings import Dot, Drawing, State
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
 MOST_NAMES = 30
+LONGEST_NAME = 36
 SHAPES = ("o", "s", "^", "D")  # beyond six engines the colours come again in another shape
 STYLE: Any = {
     "svg.hashsalt": "bitfrontier",
@@ -109,7 +109,9 @@ def _name(axes: Axes, dots: Sequence[Dot]) -> None:
 
 
 def _short(text: str) -> str:
-    return textwrap.shorten(text, 36, placeholder="…")
+    """In one line. `textwrap.shorten` leaves nothing of a long name without spaces."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 1]}…"
 
 
 def _errors(found: Sequence[Estimate]) -> list[list[float]]:

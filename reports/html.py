@@ -60,28 +60,25 @@ def write_report(folder: Path) -> Path:
 def _written(results: Results, folder: Path) -> str:
     """The page; all besides it is in the folder then."""
     with drawn_beside(drawings(results.cells, results.frontiers), folder / "figures") as pictures:
-        table, contents = rows(results), _contents(results)
+        table, shown = rows(results), contents(results)
         write_csv(table, folder / "results.csv")
         write_parquet(table, folder / "results.parquet")
-        return _page(contents, pictures())
+        return render(shown, pictures())
 
 
-def render(results: Results, pictures: Mapping[str, str]) -> str:
-    """The page. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all scripts but ours.
+def render(shown: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """The page of these `contents`. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all
+    scripts but ours.
 
     `pictures`: a PNG in base64 for each plot, by its name, for readers without scripts.
     """
-    return _page(_contents(results), pictures)
-
-
-def _page(contents: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     environment = _environment()
     script = _script(environment)
     template = environment.get_template("report.html")
-    return template.render(contents, script=script, script_hash=_hash(script), pictures=pictures)
+    return template.render(shown, script=script, script_hash=_hash(script), pictures=pictures)
 
 
-def _contents(results: Results) -> dict[str, Any]:
+def contents(results: Results) -> dict[str, Any]:
     """All that the page shows, by the templates' names for it."""
     page = page_data(results)
     verdicts = {one.cell.trial.key: one for one in results.judged}

@@ -14,8 +14,8 @@ from evals.statistics import (
     macro_mean,
     macro_recovery,
     mean_t,
-    percentile,
     percentile_interval,
+    percentiles,
     proportion,
     ratio_of_sums,
 )
@@ -104,7 +104,7 @@ def test_ratio_of_sums_covers() -> None:
 
 
 def test_percentile_interpolates_between_order_statistics() -> None:
-    assert percentile([4.0, 1.0, 3.0, 2.0], 50) == 2.5
+    assert percentiles([4.0, 1.0, 3.0, 2.0], (0, 50, 100)) == [1.0, 2.5, 4.0]
 
 
 def test_a_decreasing_function_swaps_the_ends() -> None:
@@ -131,4 +131,4 @@ def test_resamples_of_all_groups_are_of_their_size_and_the_same_for_all() -> Non
 def test_the_middle_of_a_percentiles_interval_is_the_percentile() -> None:
     values = np.random.default_rng(0).normal(size=37).tolist()
     for percent in (0, 1, 50, 90, 99.9, 100):
-        assert percentile_interval(values, percent).value == pytest.approx(percentile(values, percent), rel=1e-12)
+        assert percentile_interval(values, percent).value == pytest.approx(np.percentile(values, percent), rel=1e-12)

@@ -12,7 +12,7 @@ from markupsafe import escape
 
 from evals.record import Gate, Score, Trial
 from reports.checks import above_chance, distrust, usable
-from reports.html import render
+from reports.html import contents, render
 from reports.results import conclude
 from reports.uses import recommended
 from tests.reports.made import ABOUT, score, trial
@@ -126,7 +126,7 @@ def test_planted_cells_win_nothing_and_are_shown_with_their_reason(planted: Tria
     assert results.answer.chosen.cell.trial.key == good.key
     assert all(name == good.name for _, name, _ in results.answer.best)
     assert all(one.name == good.name for plot in results.frontiers for one in plot.standings)
-    assert escape(reason) in render(results, {})
+    assert escape(reason) in render(contents(results), {})
 
 
 def test_a_cell_at_chance_is_on_no_frontier_and_no_use_recommends_it() -> None:
@@ -137,7 +137,7 @@ def test_a_cell_at_chance_is_on_no_frontier_and_no_use_recommends_it() -> None:
         BASE.name,
         None,
     }
-    page = render(results, {})
+    page = render(contents(results), {})
     assert "is that of guessing (25.0%)" in page
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from evals.record import Closeness, Trial
 from reports.closeness import Distributions, distances, kl_per_position
-from reports.html import render
+from reports.html import contents, render
 from reports.results import conclude
 from tests.reports.made import ABOUT, trial
 
@@ -102,7 +102,7 @@ def test_the_page_shows_them_and_a_checkpoint_that_predicts_otherwise_is_not_tru
     assert judged["rtn · e"].verdict == "untrusted"
     assert "predicts the baseline's token at 0% of the positions" in judged["rtn · e"].why
     assert judged["none · f"].verdict == "baseline"
-    page = render(results, [])
+    page = render(contents(results), {})
     assert "How close the predictions are" in page
     assert "another run" in page
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from reports.compared import compared
 from reports.console import as_data
-from reports.html import render
+from reports.html import contents, render
 from reports.results import conclude
 from tests.reports.made import ABOUT, score, trial
 
@@ -32,7 +32,7 @@ def test_other_questions_are_not_compared() -> None:
 
 def test_the_page_and_the_data_say_so() -> None:
     results = conclude(ABOUT, [trial("none", 10, 1.0, 80), trial("rtn", 20, 1.0, 78)])
-    page = render(results, [])
+    page = render(contents(results), {})
     assert "The same questions" in page
     assert "inconclusive" in page
     assert "against 1.00 % of the baseline" in page
@@ -53,8 +53,8 @@ def test_a_budget_that_looked_several_times_says_so_and_has_wider_intervals() ->
     assert plain.cells[1].recovery is not None
     assert looked.cells[1].recovery is not None
     assert looked.cells[1].recovery.low < plain.cells[1].recovery.low
-    assert "The budget is adaptive" in render(looked, [])
-    assert "The budget is adaptive" not in render(plain, [])
+    assert "The budget is adaptive" in render(contents(looked), {})
+    assert "The budget is adaptive" not in render(contents(plain), {})
 
 
 def test_perplexities_and_pages_are_compared_too() -> None:

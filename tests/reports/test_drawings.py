@@ -7,10 +7,12 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from evals.statistics import Estimate
 from reports.drawings import Dot, Drawing, drawings, drawn_beside
+from reports.figures import draw
 from reports.results import conclude
 from tests.reports.made import ABOUT, trial
 
@@ -51,6 +53,21 @@ def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
         drawn_beside([strange], tmp_path) as pictures,
     ):
         pictures()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a  short\nname", "a short name"),
+        ("n" * 36, "n" * 36),
+        ("n" * 37, "n" * 35 + "…"),
+        ("a " * 30, "a " * 17 + "a…"),
+    ],
+)
+def test_a_long_name_keeps_its_beginning(name: str, shown: str) -> None:
+    figure = draw(replace(DRAWING, engines=("e", name)))
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == shown
+    plt.close(figure)
 
 
 def test_it_ends_with_the_block(tmp_path: Path) -> None:

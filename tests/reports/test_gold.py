@@ -12,7 +12,7 @@ import pytest
 
 from evals.record import Failure, LoadPoint, Memory, Score, Speed, Trial
 from reports.compare import compare
-from reports.html import render, render_comparison
+from reports.html import contents, render, render_comparison
 from reports.results import Results, conclude
 from tests.reports.made import ABOUT, failed, score, speed, trial
 
@@ -58,7 +58,7 @@ def _results(rate: float = 20) -> Results:
 
 
 def pages() -> dict[str, str]:
-    report = render(_results(), [])
+    report = render(contents(_results()), {})
     comparison = render_comparison(compare(_results(), _results(rate=14)))
     return {
         "report.html": report[report.index("<body>") : report.index('<script type="application/json"')],

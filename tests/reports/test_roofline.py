@@ -12,7 +12,7 @@ import pytest
 from engines.kernels import kernel_facts
 from evals.record import ClientLoad, Trial
 from reports.decide import decide
-from reports.html import render
+from reports.html import contents, render
 from reports.judge import Limits, judge
 from reports.metrics import CellMetrics, cell_metrics
 from reports.results import conclude
@@ -155,7 +155,7 @@ def test_what_is_as_large_or_as_fast_is_not_marked() -> None:
 
 
 def _page(*trials: Trial) -> str:
-    return render(conclude(ABOUT, trials), {})
+    return render(contents(conclude(ABOUT, trials)), {})
 
 
 def test_a_planted_log_is_flagged_on_the_page(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from evals.record import Trial
 from reports.anchored import anchored
-from reports.html import render
+from reports.html import contents, render
 from reports.results import conclude
 from reports.seeds import spreads
 from tests.reports.made import ABOUT, trial
@@ -29,7 +29,7 @@ def test_one_method_over_its_seeds() -> None:
     assert accuracy.values == (0.70, 0.74)
     assert round(accuracy.mean, 6) == 0.72
     assert ratio.figure == "perplexity ratio"
-    page = render(results, {})
+    page = render(contents(results), {})
     assert "Over calibration seeds" in page
     assert "0, 1" in page
 
