@@ -14,6 +14,7 @@ import argparse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -182,7 +183,9 @@ def shuffled(items: Items, generator: np.random.Generator) -> Items:
     """The same items in another random order."""
     order = generator.permutation(len(items.keys))
     columns = ("keys", "values", "clusters", "choices", "leads")
-    kept = {name: tuple(getattr(items, name)[place] for place in order) for name in columns if getattr(items, name)}
+    kept: dict[str, Any] = {
+        name: tuple(getattr(items, name)[i] for i in order) for name in columns if getattr(items, name)
+    }
     return replace(items, **kept)
 
 

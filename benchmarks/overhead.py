@@ -81,8 +81,13 @@ def plant(stages: bool) -> None:
             work.step(name, lambda: None)
         return replace(blank, status="unsupported", reason=MEASURES_NOTHING)
 
-    flows.run.quantize, flows.run.measure, flows.aside.finished_checkpoint = made, measure, made
-    flows.sources._reference = lambda *_: {}  # type: ignore[assignment]
+    for module, name, planted in (
+        (flows.run, "quantize", made),
+        (flows.run, "measure", measure),
+        (flows.aside, "finished_checkpoint", made),
+        (flows.sources, "_reference", lambda *_: {}),
+    ):
+        setattr(module, name, planted)
 
 
 def run(file: Path, stages: bool) -> dict[str, float]:

@@ -10,7 +10,9 @@ import re
 import subprocess
 from pathlib import Path
 
-from engines.environment import PINS_FOLDER, _index_arguments, adjustment_arguments, find_uv_bin, pip_settings
+from uv import find_uv_bin
+
+from engines.environment import PINS_FOLDER, _index_arguments, adjustment_arguments, pip_settings
 from engines.process import ROOT
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI

@@ -35,7 +35,7 @@ from quant.spec import Checkpoint
 from quant.told import Told
 
 T = TypeVar("T")
-COMMAND = ("-m", "flows.aside")
+COMMAND: tuple[str, ...] = ("-m", "flows.aside")
 READY_SECONDS = 180.0
 
 

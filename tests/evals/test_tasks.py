@@ -84,9 +84,7 @@ def test_shots_from_a_split_that_is_not_there_are_refused(tmp_path: Path) -> Non
 
 
 def test_without_lm_eval_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    import evals.tasks
-
-    monkeypatch.setattr(evals.tasks.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     definitions.cache_clear()
     try:
         with pytest.raises(DataError, match="lm-eval is not installed"):
