@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from flows.part import Part
-from flows.plan import CalibrationPlan, ClosenessPlan, PerplexityPlan
+from flows.plan import CalibrationPlan, ClosenessPlan, PerplexityPlan, PlanError, load_plan
 from quant.spec import digest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
@@ -84,6 +84,16 @@ def named(part: object, field: str = "method") -> str:
     """What a form calls its method or engine."""
     raw = plain(part)
     return str(raw.get(field, "")) if isinstance(raw, dict) else ""
+
+
+def title(plan: object) -> str:
+    """What a plan, or the file of one, calls itself before anything of it is checked; else what the file is called."""
+    if not isinstance(plan, str):
+        return named(plan, "name")
+    try:
+        return load_plan(Path(plan)).plan.name
+    except PlanError:
+        return Path(plan).stem
 
 
 def label(method: object) -> str:

@@ -59,8 +59,7 @@ def report(folder: Path) -> Path:
 
 
 def _run_name() -> str:
-    plan = flow_run.parameters["plan"]
-    return f"sweep {Path(plan).stem if isinstance(plan, str) else forms.named(plan, 'name')}"
+    return f"sweep {forms.title(flow_run.parameters['plan'])}"
 
 
 # what a plan may be is checked where its lines are known: Prefect would say no more than that it fits no schema

@@ -29,6 +29,15 @@ def test_a_form_becomes_the_same_plan(given: object, tmp_path: Path) -> None:
     assert load_plan(file).plan == Plan.model_validate(GOOD)
 
 
+def test_a_run_is_named_after_its_plan(tmp_path: Path) -> None:
+    file = forms.plan_file(GOOD, tmp_path)
+    assert [forms.title(one) for one in (GOOD, Plan.model_validate(GOOD), str(file))] == ["good"] * 3
+    (tmp_path / "mine.yaml").write_text("name: [")
+    named = [forms.title(str(tmp_path / one)) for one in ("mine.yaml", "gone.yaml")]
+    assert named == ["mine", "gone"]  # these are refused, with the line, when the run has begun
+    assert forms.title(7) == ""
+
+
 def test_a_workload_keeps_its_name_and_counts(tmp_path: Path) -> None:
     load = LoadPlan.model_validate({"workload": "batch-1"})
     file = forms.plan_file(Plan.model_validate(GOOD | {"load": [load.model_dump(exclude_unset=True)]}), tmp_path)
