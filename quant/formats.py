@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from quant.ggml_file import read_gguf_file
 from quant.tensors import CheckpointError, Tensor, bits_per_weight, linear_widths, read_tensors
 
 EMBEDDINGS = ("embed_tokens", "word_embeddings", "tok_embeddings", "token_embd", "embed_in", ".wte.")
@@ -54,21 +55,12 @@ def decode_bytes(format: str, folder: Path) -> int | None:
     return sum(one.bytes for name, one in tensors.items() if name not in looked_up)
 
 
-def read_gguf(folder: Path) -> dict[str, Tensor]:
-    """The tensors of the one GGUF file in `folder`, by ggml's own reader."""
-    from gguf import GGUFReader  # numpy and a large table of constants
-
+def read_gguf(folder: Path) -> Mapping[str, Tensor]:
+    """The tensors of the one GGUF file in `folder`. Raises CheckpointError."""
     files = sorted(folder.glob("*.gguf"))
     if len(files) != 1:
         raise CheckpointError(f"{folder}: has {len(files)} GGUF files, one is expected")
-    try:
-        entries = GGUFReader(files[0]).tensors
-    except (ValueError, IndexError, KeyError) as error:
-        raise CheckpointError(f"{files[0]}: is no GGUF file ({error})") from error
-    return {
-        one.name: Tensor(one.name, one.tensor_type.name, tuple(int(size) for size in one.shape), int(one.n_bytes))
-        for one in entries
-    }
+    return read_gguf_file(files[0]).tensors
 
 
 def read_openvino(folder: Path) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from quant.ggml_file import read_gguf_file
 from quant.spec import Scheme
 from quant.tensors import CheckpointError
 
@@ -191,17 +192,13 @@ READERS: Mapping[str, Callable[[Settings], Scheme]] = {
 
 def _gguf(files: list[Path]) -> Scheme:
     """The type that the file names (`general.file_type`, enum llama_ftype of llama.h)."""
-    from gguf import GGUFReader, LlamaFileType  # numpy and a large table of constants
+    from gguf import LlamaFileType  # numpy and a large table of constants
 
     if len(files) != 1:
         raise CheckpointError(f"{files[0].parent}: has {len(files)} GGUF files; one file with the whole model is read")
-    try:
-        named = GGUFReader(files[0]).get_field("general.file_type")
-    except (ValueError, IndexError, KeyError) as error:
-        raise CheckpointError(f"{files[0]}: is no GGUF file ({error})") from error
-    if named is None:
+    if (named := read_gguf_file(files[0]).file_type) is None:
         return Scheme("unknown")
-    name = LlamaFileType(int(named.contents())).name.removeprefix("MOSTLY_").removeprefix("ALL_")
+    name = LlamaFileType(named).name.removeprefix("MOSTLY_").removeprefix("ALL_")
     return Scheme(GGUF_FLOATS[name], GGUF_FLOATS[name]) if name in GGUF_FLOATS else Scheme(name)
 
 

@@ -52,6 +52,21 @@ def test_a_folder_has_one_gguf(tmp_path: Path) -> None:
         read_gguf(tmp_path)
 
 
+def test_a_gguf_is_read_once_under_all_its_names_and_again_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "partial").mkdir()
+    _write_gguf(tmp_path / "partial" / "model.gguf")
+    before = read_gguf(tmp_path / "partial")
+    (tmp_path / "partial").rename(tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr("gguf.GGUFReader", None)
+        assert read_gguf(tmp_path / "whole") == before
+    (tmp_path / "whole" / "model.gguf").write_bytes(b"damaged!" * 8)
+    with pytest.raises(CheckpointError, match=r"model\.gguf: is no GGUF file"):
+        read_gguf(tmp_path / "whole")
+
+
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"not GGUF" * 8)
     with pytest.raises(CheckpointError, match=r"model\.gguf: is no GGUF file"):
