@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from quant.ggml_file import read_gguf_file
 from quant.tensors import CheckpointError, Tensor, bits_per_weight, linear_widths, read_tensors
 
 EMBEDDINGS = ("embed_tokens", "word_embeddings", "tok_embeddings", "token_embd", "embed_in", ".wte.")
@@ -57,6 +56,8 @@ def decode_bytes(format: str, folder: Path) -> int | None:
 
 def read_gguf(folder: Path) -> Mapping[str, Tensor]:
     """The tensors of the one GGUF file in `folder`. Raises CheckpointError."""
+    from quant.ggml_file import read_gguf_file  # numpy and a large table of constants
+
     files = sorted(folder.glob("*.gguf"))
     if len(files) != 1:
         raise CheckpointError(f"{folder}: has {len(files)} GGUF files, one is expected")

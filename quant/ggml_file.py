@@ -1,11 +1,14 @@
-"""What a GGUF file says of itself: its tensors and its type."""
+"""What a GGUF file says of itself: its tensors and its type. Imported late: numpy and a large table of constants."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from gguf import GGUFReader, GGUFValueType
 
 from quant.tensors import CheckpointError, Tensor
 
@@ -18,34 +21,31 @@ class GgufFile:
     file_type: int | None
 
 
-@dataclass(frozen=True)
-class _State:
-    """A file as it is now, under whatever name."""
+class _HeaderReader(GGUFReader):  # type: ignore[misc]
+    """ggml's own reader, which steps over lists: it takes seconds to look at each word of a tokenizer."""
 
-    path: Path = field(compare=False)
-    device: int
-    inode: int
-    size_bytes: int
-    written_ns: int
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list[Any], list[int], list[Any]]:
+        if raw_type != GGUFValueType.ARRAY:
+            found: tuple[int, list[Any], list[int], list[Any]] = super()._get_field_parts(orig_offs, raw_type)
+            return found
+        data = memoryview(self.data)
+        kind, count = struct.unpack_from("<IQ", data, orig_offs)
+        offset = orig_offs + struct.calcsize("<IQ")
+        if kind == GGUFValueType.STRING:
+            for _ in range(count):
+                offset += 8 + struct.unpack_from("<Q", data, offset)[0]
+        else:
+            offset += count * self.gguf_scalar_to_np[GGUFValueType(kind)](0).nbytes
+        return offset - orig_offs, [], [], [GGUFValueType.ARRAY]
 
 
 def read_gguf_file(file: Path) -> GgufFile:
-    """By ggml's own reader, which takes seconds for a tokenizer's hundred thousand words: so each state of a file is
-    read once. Raises CheckpointError.
-    """
-    stat = file.stat()
-    return _read(_State(file, stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns))
-
-
-@lru_cache(maxsize=256)
-def _read(state: _State) -> GgufFile:
-    from gguf import GGUFReader  # numpy and a large table of constants
-
+    """Of a little-endian file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Raises CheckpointError."""
     try:
-        reader = GGUFReader(state.path)
+        reader = _HeaderReader(file)
         named = reader.get_field("general.file_type")
-    except (ValueError, IndexError, KeyError) as error:
-        raise CheckpointError(f"{state.path}: is no GGUF file ({error})") from error
+    except (ValueError, IndexError, KeyError, struct.error) as error:
+        raise CheckpointError(f"{file}: is no GGUF file ({error})") from error
     tensors = {
         one.name: Tensor(one.name, one.tensor_type.name, tuple(int(size) for size in one.shape), int(one.n_bytes))
         for one in reader.tensors

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType, GGUFWriter
+from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 
 from quant.formats import decode_bytes, inspect_weights, read_gguf, read_openvino
+from quant.ggml_file import read_gguf_file
 from quant.tensors import CheckpointError
 from tests.conftest import write_safetensors
 
@@ -24,8 +26,9 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def _write_gguf(file: Path) -> None:
+def _write_gguf(file: Path, more: Callable[[GGUFWriter], None] = lambda _: None) -> None:
     writer = GGUFWriter(file, "llama")
+    more(writer)
     blocks = np.zeros((64, 64 // 32 * 34), dtype=np.uint8)  # Q8_0: 32 weights in 34 bytes
     writer.add_tensor("blk.0.attn_q.weight", blocks, raw_dtype=GGMLQuantizationType.Q8_0)
     writer.add_tensor("output_norm.weight", np.zeros(64, dtype=np.float32))
@@ -52,19 +55,26 @@ def test_a_folder_has_one_gguf(tmp_path: Path) -> None:
         read_gguf(tmp_path)
 
 
-def test_a_gguf_is_read_once_under_all_its_names_and_again_when_it_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "partial").mkdir()
-    _write_gguf(tmp_path / "partial" / "model.gguf")
-    before = read_gguf(tmp_path / "partial")
-    (tmp_path / "partial").rename(tmp_path / "whole")
-    with monkeypatch.context() as patched:
-        patched.setattr("gguf.GGUFReader", None)
-        assert read_gguf(tmp_path / "whole") == before
-    (tmp_path / "whole" / "model.gguf").write_bytes(b"damaged!" * 8)
+def test_a_tokenizer_in_a_gguf_is_stepped_over(tmp_path: Path) -> None:
+    def tokenizer(writer: GGUFWriter) -> None:
+        writer.add_token_list(["a", "", "ü" * 300])
+        writer.add_token_scores([0.5, 1.5, 2.5])
+        writer.add_array("flags", [True, False])
+        writer.add_file_type(7)
+
+    _write_gguf(tmp_path / "model.gguf", tokenizer)
+    ours, theirs = read_gguf_file(tmp_path / "model.gguf"), GGUFReader(tmp_path / "model.gguf")
+    assert ours.file_type == 7
+    assert [(one.name, one.dtype, one.shape, one.bytes) for one in ours.tensors.values()] == [
+        (one.name, one.tensor_type.name, tuple(one.shape), one.n_bytes) for one in theirs.tensors
+    ]
+
+
+def test_a_gguf_cut_off_within_its_words_is_refused(tmp_path: Path) -> None:
+    _write_gguf(tmp_path / "model.gguf", lambda writer: writer.add_token_list(["word"] * 1000))
+    (tmp_path / "model.gguf").write_bytes((tmp_path / "model.gguf").read_bytes()[:2000])
     with pytest.raises(CheckpointError, match=r"model\.gguf: is no GGUF file"):
-        read_gguf(tmp_path / "whole")
+        read_gguf(tmp_path)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
