@@ -56,7 +56,7 @@ def decode_bytes(format: str, folder: Path) -> int | None:
 
 def read_gguf(folder: Path) -> Mapping[str, Tensor]:
     """The tensors of the one GGUF file in `folder`. Raises CheckpointError."""
-    from quant.ggml_file import read_gguf_file  # numpy and a large table of constants
+    from quant.gguf_file import read_gguf_file  # numpy and a large table of constants
 
     files = sorted(folder.glob("*.gguf"))
     if len(files) != 1:

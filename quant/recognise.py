@@ -193,7 +193,7 @@ def _gguf(files: list[Path]) -> Scheme:
     """The type that the file names (`general.file_type`, enum llama_ftype of llama.h)."""
     from gguf import LlamaFileType  # numpy and a large table of constants
 
-    from quant.ggml_file import read_gguf_file
+    from quant.gguf_file import read_gguf_file
 
     if len(files) != 1:
         raise CheckpointError(f"{files[0].parent}: has {len(files)} GGUF files; one file with the whole model is read")

@@ -8,7 +8,7 @@ import pytest
 from gguf import GGMLQuantizationType, GGUFReader, GGUFWriter
 
 from quant.formats import decode_bytes, inspect_weights, read_gguf, read_openvino
-from quant.ggml_file import read_gguf_file
+from quant.gguf_file import read_gguf_file
 from quant.tensors import CheckpointError
 from tests.conftest import write_safetensors
 
@@ -60,6 +60,7 @@ def test_a_tokenizer_in_a_gguf_is_stepped_over(tmp_path: Path) -> None:
         writer.add_token_list(["a", "", "ü" * 300])
         writer.add_token_scores([0.5, 1.5, 2.5])
         writer.add_array("flags", [True, False])
+        writer.add_array("lists", [[1, 2], [3]])
         writer.add_file_type(7)
 
     _write_gguf(tmp_path / "model.gguf", tokenizer)

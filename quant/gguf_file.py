@@ -25,17 +25,17 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
     """ggml's own reader, which steps over lists: it takes seconds to look at each word of a tokenizer."""
 
     def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list[Any], list[int], list[Any]]:
-        if raw_type != GGUFValueType.ARRAY:
-            found: tuple[int, list[Any], list[int], list[Any]] = super()._get_field_parts(orig_offs, raw_type)
-            return found
         data = memoryview(self.data)
-        kind, count = struct.unpack_from("<IQ", data, orig_offs)
+        kind, count = struct.unpack_from("<IQ", data, orig_offs) if raw_type == GGUFValueType.ARRAY else (None, 0)
         offset = orig_offs + struct.calcsize("<IQ")
         if kind == GGUFValueType.STRING:
             for _ in range(count):
                 offset += 8 + struct.unpack_from("<Q", data, offset)[0]
-        else:
-            offset += count * self.gguf_scalar_to_np[GGUFValueType(kind)](0).nbytes
+        elif kind in self.gguf_scalar_to_np:
+            offset += count * self.gguf_scalar_to_np[kind](0).nbytes
+        else:  # no list, or one of lists
+            found: tuple[int, list[Any], list[int], list[Any]] = super()._get_field_parts(orig_offs, raw_type)
+            return found
         return offset - orig_offs, [], [], [GGUFValueType.ARRAY]
 
 
