@@ -179,9 +179,10 @@ def kill_worker(place: Place, moment_seconds: float) -> str | None:
 
 
 @contextmanager
-def server(place: Place) -> Iterator[str]:
+def server(place: Place, port: int | None = None) -> Iterator[str]:
     """Prefect's server, as a person starts it."""
-    url = f"http://{HOST}:{(port := free_port())}/api"
+    port = port or free_port()
+    url = f"http://{HOST}:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port), "--no-ui"]
     with (place.folder / "prefect.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=place.variables, stdout=log, stderr=log)

@@ -1,8 +1,9 @@
-"""Does a sweep survive a lost worker? `python -m benchmarks.two_workers`: two workers, one of them killed.
+"""Does a sweep survive a lost worker? `python -m benchmarks.two_workers [STORE]`: two workers, one of them killed.
 
-They have work folders of their own and one shared store, and share the cells of `configs/kills-cpu.yaml`. One gets
-SIGKILL, with all below it, while it measures. Prints who did what; exits 1 where the sweep is not complete, nothing was
-handed out again, or a cell was measured to its end by both.
+They have work folders of their own and one shared store (a folder, or an address such as `s3://bucket`), and share
+the cells of `configs/kills-cpu.yaml`. One gets SIGKILL, with all below it, while it measures; then Prefect's server is
+away for a while. Prints who did what; exits 1 where the sweep is not complete, nothing was handed out again, or a cell
+was measured to its end by both.
 """
 
 from __future__ import annotations
@@ -19,12 +20,15 @@ import psutil
 
 from benchmarks.kills import PLAN, Place, is_complete, make_place, server, trials
 from engines.process import ROOT
+from engines.server import free_port
 from flows.locks import is_held
 from flows.progress import running_lock
+from flows.store import open_store
 
 PREFECT = [sys.executable, "-m", "prefect"]
 POOL = "bitfrontier-cpu"
 MEANWHILE_SECONDS = 10.0
+AWAY_SECONDS = 20.0
 
 
 def start_worker(place: Place, url: str) -> subprocess.Popen[bytes]:
@@ -34,11 +38,11 @@ def start_worker(place: Place, url: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
 
 
-def start_sweep(place: Place, url: str, store: Path) -> subprocess.Popen[bytes]:
+def start_sweep(place: Place, url: str, store: str) -> subprocess.Popen[bytes]:
     code = (
         "from flows.sweep import sweep; import sys; print(sweep(plan=sys.argv[1], runs=sys.argv[2], store=sys.argv[3]))"
     )
-    command = [sys.executable, "-c", code, PLAN, str(place.folder / "runs"), str(store)]
+    command = [sys.executable, "-c", code, PLAN, str(place.folder / "runs"), store]
     variables = {**place.variables, "PREFECT_API_URL": url}
     with (place.folder / "out.log").open("ab") as log:
         return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
@@ -65,13 +69,10 @@ def measured(place: Place) -> set[str]:
 
 def main() -> int:
     work = Path(tempfile.mkdtemp(prefix="two-workers-"))
-    home, places, store = (
-        make_place(work / "home"),
-        [make_place(work / name) for name in ("one", "two")],
-        work / "store",
-    )
-    started = time.monotonic()
-    with server(home) as url:
+    home, places = make_place(work / "home"), [make_place(work / name) for name in ("one", "two")]
+    store = sys.argv[1] if len(sys.argv) > 1 else str(work / "store")
+    started, port = time.monotonic(), free_port()
+    with server(home, port) as url:
         variables = {**home.variables, "PREFECT_API_URL": url}
         for arguments in (
             ["work-pool", "create", POOL, "--type", "process"],
@@ -87,6 +88,10 @@ def main() -> int:
             count = kill_family(workers[lost])
             seconds = time.monotonic() - started
             print(f"{seconds:.0f} s: killed worker {places[lost].folder.name} and {count - 1} below it", flush=True)
+            time.sleep(MEANWHILE_SECONDS)
+    time.sleep(AWAY_SECONDS)
+    with server(home, port):
+        print(f"{time.monotonic() - started:.0f} s: Prefect's server is there again", flush=True)
         sweep.wait()
         for worker in workers:
             if worker.poll() is None:
@@ -104,8 +109,9 @@ def _first(places: list[Place], sweep: subprocess.Popen[bytes]) -> int | None:
     return None
 
 
-def conclude(home: Place, places: list[Place], store: Path, code: int, seconds: float, work: Path) -> int:
-    attempts = Counter(one.name.rpartition(".json")[0].split(".")[0] for one in (store / "beats").rglob("*.json"))
+def conclude(home: Place, places: list[Place], store: str, code: int, seconds: float, work: Path) -> int:
+    shared = open_store(store)
+    attempts = Counter(Path(one).name.split(".")[0] for one in shared.files.find(f"{shared.root}/beats"))
     twice = [name for name, count in attempts.items() if count > 1]
     states = Counter(one.status for one in trials(home).values())
     print(f"{seconds:.0f} s: the sweep ended with exit code {code}; {dict(states)}; handed out again: {len(twice)}")

@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -54,7 +54,7 @@ class Workers(Protocol):
         """Start a run and return its id."""
 
     def state(self, run: str) -> RunState:
-        """How it is."""
+        """How it is; one that nobody knows any more has ended."""
 
     def give_up(self, run: str, why: str) -> None:
         """Say of a run that it is lost."""
@@ -99,7 +99,8 @@ def hand_out(
 
 def _hand(piece: Piece, store: Store, workers: Workers, attempts: int, *, adopt: bool = False) -> _Handed:
     lease = store.read(_lease(piece.name)) if adopt else None
-    if lease is not None and not isinstance(workers.state(lease["run"]), Ended):
+    # who was killed before its run was noted has left a lease without one
+    if lease is not None and lease["run"] and not isinstance(workers.state(lease["run"]), Ended):
         return _Handed(piece, lease["attempt"], lease["run"], attempts)
     attempt = uuid.uuid4().hex
     store.write(_lease(piece.name), {"attempt": attempt, "run": ""})  # now, so that the one before cannot publish
@@ -154,7 +155,8 @@ def at_work(store: Store, name: str, attempt: str) -> Iterator[None]:
     def beat() -> None:
         number = 0
         while not done.is_set():
-            store.write(_beat(name, attempt), number)
+            with suppress(OSError):  # a store that fails for a moment: the next beat is soon, and many may be missed
+                store.write(_beat(name, attempt), number)
             number += 1
             done.wait(BEAT_SECONDS)
 

@@ -46,14 +46,17 @@ def unneeded(runs: Sequence[Path]) -> list[Unneeded]:
 
     Raises RunBusy where a run is being swept, or a device worked on: they may need more yet.
     """
+    return sorted((Unneeded(one, _bytes(one)) for one in _unneeded(runs)), key=lambda one: -one.bytes)
+
+
+def _unneeded(runs: Sequence[Path]) -> list[Path]:
     if busy := [name for name in machine_slots() if is_held(slot_lock(name))]:
         raise RunBusy(f"{', '.join(busy)}: somebody measures or quantizes there; free the cache when they have ended")
     for run in runs:
         if is_held(run / "sweep.lock"):
             raise RunBusy(f"{run} is being swept; free the cache when it has ended")
     needed = {path for run in runs for path in _needs(run)} | _present_environments()
-    found = [Unneeded(one, _bytes(one)) for one in _kept() if one.relative_to(cache_folder()).as_posix() not in needed]
-    return sorted(found, key=lambda one: -one.bytes)
+    return [one for one in _kept() if one.relative_to(cache_folder()).as_posix() not in needed]
 
 
 def _needs(run: Path) -> list[str]:
@@ -80,6 +83,7 @@ def _bytes(path: Path) -> int:
 
 
 def free(found: Sequence[Unneeded]) -> None:
-    """Delete them."""
-    for one in found:
-        shutil.rmtree(one.path) if one.path.is_dir() else one.path.unlink()
+    """Delete them, but for what a run needs by now. Raises RunBusy as `unneeded` does."""
+    still = set(_unneeded(known_runs()))
+    for path in (one.path for one in found if one.path in still):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -11,6 +11,7 @@ from uuid import UUID
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Crashed
 
@@ -62,12 +63,17 @@ class DeploymentRuns:
     def submit(self, piece: Piece, attempt: str) -> str:
         kind = "checkpoint" if piece.name.startswith("checkpoints/") else "cell"
         given = {**piece.parameters, "name": piece.name, "title": piece.title, "attempt": attempt}
-        started = run_deployment(f"{kind}/{self.device}", parameters=given, timeout=0, as_subflow=False)
+        started = run_deployment(
+            f"{kind}/{self.device}", parameters=given, flow_run_name=piece.title, timeout=0, as_subflow=False
+        )
         return str(started.id)  # type: ignore[union-attr]
 
     def state(self, run: str) -> RunState:
-        with get_client(sync_client=True) as client:
-            state = client.read_flow_run(UUID(run)).state
+        try:
+            with get_client(sync_client=True) as client:
+                state = client.read_flow_run(UUID(run)).state
+        except ObjectNotFound:  # handed out through a server whose database is another now
+            return Ended("Prefect's server does not know its run")
         if state is None or state.is_scheduled():
             return "waiting"
         return Ended(str(state.message or state.name)) if state.is_final() else "running"

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -130,6 +130,14 @@ def test_a_sweep_that_was_killed_finds_what_it_handed_out(store: Store) -> None:
     assert results == {WORK.name: None}
 
 
+def test_a_sweep_that_was_killed_while_it_handed_out_does_so_again(store: Store) -> None:
+    store.write(f"leases/{WORK.name}", {"attempt": "old", "run": ""})
+    workers, results, _ = _run(store, lambda w, run, n: w.finish(run))
+    assert list(workers.looks) == workers.attempts  # nothing is asked of a run that was not noted
+    assert store.read(WORK.name) == {"by": workers.attempts[0]}
+    assert results == {WORK.name: None}
+
+
 def test_who_works_beats(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.fleet, "BEAT_SECONDS", 0.01)
     store.write(f"leases/{WORK.name}", {"attempt": "a", "run": ""})
@@ -141,3 +149,24 @@ def test_who_works_beats(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
             beats.append(store.read(f"beats/{WORK.name}.a"))
     with pytest.raises(LeaseLost, match="nothing was heard of this one"), at_work(store, WORK.name, "b"):
         pass
+
+
+class Hiccups(Store):
+    """A store to which every other record cannot be written."""
+
+    tries: ClassVar[list[str]] = []
+
+    def write(self, name: str, value: object) -> None:
+        self.tries.append(name)
+        if len(self.tries) % 2:
+            raise OSError(116, "Stale file handle")
+        super().write(name, value)
+
+
+def test_beats_outlive_a_store_that_fails_for_a_moment(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.fleet, "BEAT_SECONDS", 0.01)
+    store.write(f"leases/{WORK.name}", {"attempt": "a", "run": ""})
+    with at_work(Hiccups(store.files, store.root), WORK.name, "a"):
+        deadline = time.monotonic() + 30
+        while (store.read(f"beats/{WORK.name}.a") or 0) < 3:
+            assert time.monotonic() < deadline

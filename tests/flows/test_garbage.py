@@ -66,3 +66,14 @@ def test_nothing_is_freed_under_a_sweep(cache: Path, tmp_path: Path) -> None:
 def test_nothing_is_freed_while_a_device_is_worked_on(cache: Path) -> None:
     with slots(["cpu"]), pytest.raises(RunBusy, match=r"cpu: somebody measures or quantizes there; free the cache"):
         unneeded([])
+
+
+def test_what_is_needed_since_it_was_shown_is_not_freed(cache: Path, tmp_path: Path) -> None:
+    found = unneeded(known_runs())
+    run = _run(tmp_path / "runs" / "meanwhile", ["checkpoints/old"])
+    with alone(run), pytest.raises(RunBusy, match=r"runs/meanwhile is being swept; free the cache when it has ended"):
+        free(found)
+    assert (cache / "checkpoints" / "new").exists()
+    free(found)
+    assert (cache / "checkpoints" / "old" / "file").exists()
+    assert not (cache / "checkpoints" / "new").exists()

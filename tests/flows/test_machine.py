@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +19,7 @@ from flows.machine import OtherWork, checkpoint_name, fetch_trial, find, make_ch
 from flows.plan import load_plan
 from flows.progress import cell_states
 from flows.rows import Prepared, Row
+from flows.spread import DeploymentRuns
 from flows.store import Store, open_store
 from tests.flows.fake_sweep import install, write_plan
 
@@ -177,3 +179,9 @@ def test_while_a_worker_measures_status_and_prefect_tell(
     assert [one.state for one in cell_states(workplace / "runs" / "fake")] == ["ok", "failed", "unsupported"]
     assert bars == [("fake", "cells", 3)]
     assert moved == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_run_that_prefects_server_does_not_know_has_ended() -> None:
+    state = DeploymentRuns("cpu").state(str(uuid.uuid4()))
+    assert state == Ended("Prefect's server does not know its run")
