@@ -234,19 +234,21 @@ def gc(
     found = unneeded(runs)
     total = sum(one.bytes for one in found)
     if as_json:
+        if yes:
+            free(found)
         freed = [{"path": str(one.path), "bytes": one.bytes} for one in found]
         print(
             json.dumps({"runs": [str(one) for one in runs], "unneeded": freed, "bytes": total, "freed": yes}, indent=1)
         )
-    else:
-        table = Table("no run needs", "MB")
-        for one in found:
-            table.add_row(escape(f"{one.path.parent.name}/{one.path.name}"), f"{one.bytes / 1e6:.0f}")
-        console.print(table)
-        console.print(f"{total / 1e9:.1f} GB. Kept is what these need:", highlight=False)
-        for text in map(str, runs) if runs else ["no run is known here"]:
-            console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
-    if found and (yes or (not as_json and typer.confirm("free it?"))):
+        return
+    table = Table("no run needs", "MB")
+    for one in found:
+        table.add_row(escape(f"{one.path.parent.name}/{one.path.name}"), f"{one.bytes / 1e6:.0f}")
+    console.print(table)
+    console.print(f"{total / 1e9:.1f} GB. Kept is what these need:", highlight=False)
+    for text in map(str, runs) if runs else ["no run is known here"]:
+        console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+    if found and (yes or typer.confirm("free it?")):
         free(found)
 
 

@@ -29,14 +29,14 @@ from flows.store import Store, open_store
 from quant.told import Told
 
 
-@flow(name="checkpoint", flow_run_name="{title}")
-def checkpoint(plan: str, data_root: str | None, store: str, name: str, title: str, attempt: str) -> None:
+@flow(name="checkpoint")
+def checkpoint(plan: str, data_root: str | None, store: str, name: str, attempt: str) -> None:
     """Quantize once, for all machines of a sweep, which starts this itself."""
     _work(plan, data_root, open_store(store), name, attempt, make_checkpoint)
 
 
-@flow(name="cell", flow_run_name="{title}")
-def cell(plan: str, data_root: str | None, store: str, name: str, title: str, attempt: str) -> None:
+@flow(name="cell")
+def cell(plan: str, data_root: str | None, store: str, name: str, attempt: str) -> None:
     """Measure one cell of a sweep, which starts this itself."""
     _work(plan, data_root, open_store(store), name, attempt, measure_cell)
 
@@ -62,7 +62,7 @@ class DeploymentRuns:
 
     def submit(self, piece: Piece, attempt: str) -> str:
         kind = "checkpoint" if piece.name.startswith("checkpoints/") else "cell"
-        given = {**piece.parameters, "name": piece.name, "title": piece.title, "attempt": attempt}
+        given = {**piece.parameters, "name": piece.name, "attempt": attempt}
         started = run_deployment(
             f"{kind}/{self.device}", parameters=given, flow_run_name=piece.title, timeout=0, as_subflow=False
         )
