@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evals.items import Items, Matched, matched, task_items
-from evals.paired import Paired, compare, margin_of, verdicts
-from evals.sequential import follow, looks, settled
-from reports.results import Results, read_results
+from evals.stats.group_sequential import follow, looks, settled
+from evals.stats.paired_items import Items, Matched, matched, task_items
+from evals.stats.paired_tests import Paired, compare, margin_of, verdicts
+from reports.decision.results import Results, read_results
 
 REPEATS = 1000
 ERROR_RATE = 0.05

@@ -11,15 +11,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engines.device import cpu
-from engines.environment import build, resolve
 from engines.registry import engines_by_name
-from engines.server import attach, serve
-from engines.spec import Attached, Serving
-from evals.gates import golden_prompt
-from evals.pairs import Pair
-from evals.scoring import score
-from flows.sources import Model, look_up_model, prepare_model
+from engines.runtime.environments import build, resolve
+from engines.runtime.server import attach, serve
+from engines.telemetry.device import cpu
+from engines.types import Attached, Serving
+from evals.accuracy.gates import golden_prompt
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+from flows.sources.models import Model, look_up_model, prepare_model
 
 WINDOW_TOKENS = 514
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import yaml
 
-from engines.process import ROOT
-from tests.conftest import write_tiny_model
-from tests.flows.test_bad_plans import BAD, GOOD
+from engines.runtime.process import ROOT
+from tests.support.checkpoints import write_tiny_model
+from tests.support.plans import BAD, GOOD
 
 
 def main() -> int:

@@ -15,12 +15,12 @@ import time
 
 from benchmarks.load_client import scheduled
 from benchmarks.schedule_server import Schedule
-from engines.environment import build, resolve
-from engines.process import ROOT
-from engines.spec import Endpoint
-from evals.record import LoadPoint
-from evals.speed import run_load
-from evals.workload import Prompts
+from engines.runtime.environments import build, resolve
+from engines.runtime.process import ROOT
+from engines.types import Endpoint
+from evals.load.benchmark import run_load
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint
 
 PAIRS = 5
 LOADS = ((64, 256, 0.01), (32, 128, 0.0))  # concurrency, requests, seconds a token

@@ -17,8 +17,8 @@ import torch
 from lm_eval.models.huggingface import HFLM
 
 from benchmarks.hf_specs import LINES, THREADS, WINDOW
-from evals.accuracy import evaluate
-from evals.tasks import load_tasks
+from evals.accuracy.lm_eval_model import evaluate
+from evals.accuracy.lm_eval_tasks import load_tasks
 
 
 def main() -> None:

@@ -27,12 +27,13 @@ from pathlib import Path
 import httpx
 import psutil
 
-from engines.environment import cache_folder
-from engines.process import ROOT
-from engines.server import HOST, free_port
-from evals.record import Score, Trial
-from evals.trial_file import read_trial
-from flows.locks import is_held, slot_lock
+from engines.runtime.environments import cache_folder
+from engines.runtime.process import ROOT
+from engines.runtime.server import HOST, free_port
+from evals.schema.accuracy import Score
+from evals.schema.trial import Trial
+from evals.schema.trial_file import read_trial
+from flows.state.locks import is_held, slot_lock
 
 PLAN = "configs/kills-cpu.yaml"
 SHARED = ("environments", "models", "data", "wheels", "tasks", "bandwidth")  # made before, no part of the question
@@ -111,12 +112,12 @@ def kill_sweep(place: Place, moment_seconds: float) -> str | None:
 
 def kill_child(place: Place, moment_seconds: float) -> str | None:
     """A process that quantizes or serves: its cell must become a row, and the sweep go on. Then Ctrl-C."""
-    return _kill_one(place, moment_seconds, "child", lambda words: "flows.aside" not in words)
+    return _kill_one(place, moment_seconds, "child", lambda words: "flows.execute.worker_process" not in words)
 
 
 def kill_aside(place: Place, moment_seconds: float) -> str | None:
     """The process in which cells are measured, likewise: the next cell must get another."""
-    return _kill_one(place, moment_seconds, "aside", lambda words: "flows.aside" in words)
+    return _kill_one(place, moment_seconds, "aside", lambda words: "flows.execute.worker_process" in words)
 
 
 def _kill_one(place: Place, moment_seconds: float, name: str, wanted: Callable[[list[str]], bool]) -> str | None:
@@ -147,8 +148,8 @@ def _child(place: Place, wanted: Callable[[list[str]], bool]) -> psutil.Process 
 def _is_child(one: psutil.Process, wanted: Callable[[list[str]], bool]) -> bool:
     try:
         words, guarded = one.cmdline(), one.parent()
-        ours = guarded is not None and "engines.guard" in guarded.cmdline() and "uvicorn" not in words
-        return ours and "engines.guard" not in words and wanted(words)
+        ours = guarded is not None and "engines.runtime.supervisor" in guarded.cmdline() and "uvicorn" not in words
+        return ours and "engines.runtime.supervisor" not in words and wanted(words)
     except psutil.Error:
         return False
 

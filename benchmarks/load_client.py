@@ -19,12 +19,12 @@ from pathlib import Path
 import httpx
 
 from benchmarks.schedule_server import Schedule
-from engines.spec import Dialect, Endpoint
-from evals.record import LoadPoint
-from evals.speed import measure_speed
-from evals.trace import TraceRequest
-from evals.workload import Prompts
-from reports.loads import LoadMetrics, load_metrics
+from engines.types import Dialect, Endpoint
+from evals.load.benchmark import measure_speed
+from evals.load.prompts import Prompts
+from evals.load.traces import TraceRequest
+from evals.schema.load import LoadPoint
+from reports.metrics.load import LoadMetrics, load_metrics
 
 DIALECT = Dialect(prompt_logprobs="none", chunk_tokens="usage", metrics=None)
 OUTPUT_TOKENS = 50

@@ -2,7 +2,8 @@
 
 A sweep of cells that do nothing goes through the flow as `bitfrontier sweep` runs it, on the embedded server: checks,
 keys, task runs, trial files, the report's page. Planted are what would work: making a checkpoint, serving and measuring
-(`flows.run.quantize`, `flows.run.measure`; with `--stages` that calls six stages that do nothing) and the model's
+(`flows.execute.rows.quantize`, `flows.execute.rows.measure`; with `--stages` that calls six stages that do nothing)
+and the model's
 gates. Each size runs in processes of its own; per cell is what a cell adds, the slope between the smallest size and
 this one, so that what a run costs once is not in it.
 """
@@ -26,8 +27,8 @@ import psutil
 import yaml
 
 from benchmarks.kills import make_place
-from engines.environment import cache_folder
-from engines.process import descendants
+from engines.runtime.environments import cache_folder
+from engines.runtime.process import descendants
 
 SIZES = (50, 200, 500, 2000)
 ENGINES = 10
@@ -41,10 +42,10 @@ STAGES = ("start", "gates", "speed", "accuracy", "perplexity", "closeness")
 
 def write_plan(folder: Path, cells: int) -> Path:
     """`cells` / 10 methods × 10 engines: SmoothQuant of many strengths, our own server with many batch sizes."""
-    from tests.conftest import write_tiny_model
-    from tests.evals.test_tasks import _root
+    from tests.support.checkpoints import write_tiny_model
+    from tests.support.datasets import write_data_root
 
-    _root(folder)
+    write_data_root(folder)
     write_tiny_model(folder / "tiny")
     (folder / "text.txt").write_text("a b c d e f " * 2000)
     methods: list[dict[str, Any]] = [{"method": "none"}]
@@ -67,10 +68,10 @@ def write_plan(folder: Path, cells: int) -> Path:
 
 def plant(stages: bool) -> None:
     """Nothing is quantized, served or measured. Cells end as `unsupported`: no figure of theirs is a result."""
-    import flows.aside
-    import flows.run
-    import flows.sources
-    from quant.spec import Checkpoint
+    import flows.execute.rows
+    import flows.execute.worker_process
+    import flows.sources.models
+    from quant.types import Checkpoint
 
     def made(job: Any, *_: Any) -> Any:
         spec = job.spec
@@ -82,10 +83,10 @@ def plant(stages: bool) -> None:
         return replace(blank, status="unsupported", reason=MEASURES_NOTHING)
 
     for module, name, planted in (
-        (flows.run, "quantize", made),
-        (flows.run, "measure", measure),
-        (flows.aside, "finished_checkpoint", made),
-        (flows.sources, "_reference", lambda *_: {}),
+        (flows.execute.rows, "quantize", made),
+        (flows.execute.rows, "measure", measure),
+        (flows.execute.worker_process, "finished_checkpoint", made),
+        (flows.sources.models, "_reference", lambda *_: {}),
     ):
         setattr(module, name, planted)
 
@@ -94,21 +95,22 @@ def run(file: Path, stages: bool) -> dict[str, float]:
     """The whole flow in this process: seconds, CPU-seconds of this one and of its children (Prefect's server, the one
     aside), peak memory of this one.
     """
-    from flows.check import check
-    from flows.plan import load_plan
+    from flows.plan.source import load_plan
+    from flows.validate.plan import check
 
     began = time.process_time()
     check(load_plan(file))
     planning = time.process_time() - began
-    from flows import aside, embedded
+    from flows.execute import worker_process
+    from flows.orchestration import api_server
 
-    aside.COMMAND = ("-m", "benchmarks.overhead", *ASIDE, "stages" if stages else "plain")
-    with embedded.prefect_api(file.parent / "prefect.log"):
-        from flows.sweep import sweep
+    worker_process.COMMAND = ("-m", "benchmarks.overhead", *ASIDE, "stages" if stages else "plain")
+    with api_server.prefect_api(file.parent / "prefect.log"):
+        from flows.orchestration.sweep import sweep
 
         plant(stages)
         if stages:
-            embedded.unwatched.set(False)
+            api_server.unwatched.set(False)
         began, used = time.monotonic(), time.process_time()
         report = Path(sweep(plan=str(file), runs=str(file.parent / "runs")))
         seconds, cpu_seconds = time.monotonic() - began, time.process_time() - used
@@ -125,18 +127,18 @@ def run(file: Path, stages: bool) -> dict[str, float]:
 
 
 def work_aside(kind: str) -> None:
-    """The process in which cells are measured: `flows.aside`, with nothing to do."""
-    from flows import aside
+    """The process in which cells are measured: `flows.execute.worker_process`, with nothing to do."""
+    from flows.execute import worker_process
 
     plant(kind == "stages")
-    aside.main()
+    worker_process.main()
 
 
 def plan_only(file: Path) -> dict[str, float]:
     """What `bitfrontier plan` does before it prints."""
-    from flows.check import check
-    from flows.estimate import estimate
-    from flows.plan import load_plan
+    from flows.cli.estimate import estimate
+    from flows.plan.source import load_plan
+    from flows.validate.plan import check
 
     began, used = time.monotonic(), time.process_time()
     estimate(check(load_plan(file)))
@@ -229,7 +231,9 @@ def words_of(one: psutil.Process) -> list[str]:
 
 def works(words: list[str]) -> bool:
     """A quantizer or an engine: what a guard has started, besides Prefect's server and the process aside."""
-    return "engines.guard" in words and "uvicorn" not in words and "flows.aside" not in words
+    return (
+        "engines.runtime.supervisor" in words and "uvicorn" not in words and "flows.execute.worker_process" not in words
+    )
 
 
 def main() -> None:

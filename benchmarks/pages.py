@@ -15,11 +15,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from evals.record import LoadPoint, Perplexity, Request, Score, Speed, Trial
-from quant.spec import write_json
-from reports.html import write_report
-from tests.reports.browser import Opened, chromium
-from tests.reports.made import ABOUT, trial
+from evals.schema.accuracy import Perplexity, Score
+from evals.schema.load import LoadPoint, Request, Speed
+from evals.schema.trial import Trial
+from quant.canonical_json import write_json
+from reports.output.html_report import write_report
+from tests.support.browser import Opened, chromium
+from tests.support.made_trials import ABOUT, trial
 
 ENGINES = (
     "vllm",

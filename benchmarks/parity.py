@@ -21,17 +21,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hf_specs import LINES, PARITY, THREADS, WINDOW
-from engines.device import cpu
-from engines.environment import build, cache_folder, resolve
-from engines.process import ROOT
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Endpoint, Serving
-from evals.accuracy import EndpointLM, evaluate
-from evals.generation import generate
-from evals.scoring import score
-from evals.tasks import load_tasks
-from flows.sources import data_root, look_up_model, prepare_model
+from engines.runtime.environments import build, cache_folder, resolve
+from engines.runtime.process import ROOT
+from engines.runtime.server import serve
+from engines.telemetry.device import cpu
+from engines.types import Endpoint, Serving
+from evals.accuracy.lm_eval_model import EndpointLM, evaluate
+from evals.accuracy.lm_eval_tasks import load_tasks
+from evals.scoring.generate import generate
+from evals.scoring.loglikelihood import score
+from flows.sources.datasets import data_root
+from flows.sources.models import look_up_model, prepare_model
 
 SPECS = LINES[PARITY]
 TOLERANCE = 1e-3

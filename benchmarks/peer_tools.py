@@ -30,11 +30,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from engines.environment import resolve
-from engines.metrics import read_gauges
-from engines.spec import Endpoint
-from evals.record import ClientLoad, LoadPoint, Request
-from evals.wire import completion_body, prompt_of
+from engines.runtime.environments import resolve
+from engines.runtime.prometheus import read_gauges
+from engines.types import Endpoint
+from evals.api.formats import completion_body, prompt_of
+from evals.schema.load import ClientLoad, LoadPoint, Request
 
 RATE, TTFT, TPOT, ITL = "output tokens/s", "mean TTFT, ms", "mean TPOT, ms", "mean ITL, ms"
 Figures = Mapping[str, float]

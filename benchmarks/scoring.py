@@ -18,15 +18,16 @@ from typing import Any
 
 from benchmarks.hf_specs import LINES, PARITY, THREADS, WINDOW
 from benchmarks.parity import TOLERANCE, largest_difference, served_model, theirs
-from engines.device import cpu
-from engines.environment import build, cache_folder, resolve
-from engines.process import Child
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Endpoint, Serving
-from evals.accuracy import evaluate
-from evals.tasks import load_tasks
-from flows.sources import data_root, look_up_model, prepare_model
+from engines.runtime.environments import build, cache_folder, resolve
+from engines.runtime.process import Child
+from engines.runtime.server import serve
+from engines.telemetry.device import cpu
+from engines.types import Endpoint, Serving
+from evals.accuracy.lm_eval_model import evaluate
+from evals.accuracy.lm_eval_tasks import load_tasks
+from flows.sources.datasets import data_root
+from flows.sources.models import look_up_model, prepare_model
 
 TRIED_ITEMS = 12  # of a line, to find hf's best batch size
 

@@ -19,11 +19,11 @@ from pathlib import Path
 import psutil
 
 from benchmarks.kills import PLAN, Place, is_complete, make_place, server, trials
-from engines.process import ROOT
-from engines.server import free_port
-from flows.locks import is_held
-from flows.progress import running_lock
-from flows.store import open_store
+from engines.runtime.process import ROOT
+from engines.runtime.server import free_port
+from flows.distributed.object_store import open_store
+from flows.state.locks import is_held
+from flows.state.status import running_lock
 
 PREFECT = [sys.executable, "-m", "prefect"]
 POOL = "bitfrontier-cpu"
@@ -40,7 +40,8 @@ def start_worker(place: Place, url: str) -> subprocess.Popen[bytes]:
 
 def start_sweep(place: Place, url: str, store: str) -> subprocess.Popen[bytes]:
     code = (
-        "from flows.sweep import sweep; import sys; print(sweep(plan=sys.argv[1], runs=sys.argv[2], store=sys.argv[3]))"
+        "import sys; from flows.orchestration.sweep import sweep; "
+        "print(sweep(plan=sys.argv[1], runs=sys.argv[2], store=sys.argv[3]))"
     )
     command = [sys.executable, "-c", code, PLAN, str(place.folder / "runs"), store]
     variables = {**place.variables, "PREFECT_API_URL": url}

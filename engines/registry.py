@@ -15,12 +15,12 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-import engines.servers
-from engines.spec import Device, Dialect, Launch, Serving
+from engines.types import Device, Dialect, Launch, Serving
 from quant.registry import Method, MethodError, Parameter
-from quant.spec import Scheme
+from quant.types import Scheme
 
 ENTRY_POINT_GROUP = "bitfrontier.engines"
+ENGINES_PACKAGE = "engines.servers"
 Unsupported = Callable[[Scheme, str, Device, Mapping[str, Any]], str | None]
 Refused = Callable[[Mapping[str, Any], Device], str | None]
 Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
@@ -107,9 +107,9 @@ def engine(
 @cache
 def engines_by_name() -> Mapping[str, Engine]:
     """Every known engine by name. An import that fails is raised, never skipped."""
+    package = importlib.import_module(ENGINES_PACKAGE)
     modules = [
-        importlib.import_module(f"engines.servers.{info.name}")
-        for info in pkgutil.iter_modules(engines.servers.__path__)
+        importlib.import_module(f"{ENGINES_PACKAGE}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     ]
     for point in entry_points(group=ENTRY_POINT_GROUP):
         target = point.load()

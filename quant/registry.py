@@ -15,10 +15,10 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-import quant.methods
-from quant.spec import Scheme, Stored
+from quant.types import Scheme, Stored
 
 ENTRY_POINT_GROUP = "bitfrontier.methods"
+METHODS_PACKAGE = "quant.methods"
 SchemeOf = Callable[[Mapping[str, Any]], Scheme]
 Unsupported = Callable[[str], str | None]
 FormatOf = Callable[[Mapping[str, Any]], str]
@@ -144,8 +144,9 @@ def _parameters(function: Callable[..., None], where: str) -> tuple[Parameter, .
 @cache
 def methods() -> Mapping[str, Method]:
     """Every known method by name. An import that fails is raised, never skipped."""
+    package = importlib.import_module(METHODS_PACKAGE)
     modules: list[object] = [
-        importlib.import_module(f"quant.methods.{info.name}") for info in pkgutil.iter_modules(quant.methods.__path__)
+        importlib.import_module(f"{METHODS_PACKAGE}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     ]
     modules += [_load_entry_point(point) for point in entry_points(group=ENTRY_POINT_GROUP)]
     found: dict[str, Method] = {}

@@ -20,9 +20,10 @@ from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
+from quant.canonical_json import write_json
 from quant.progress import report
 from quant.registry import Method, methods_in
-from quant.spec import Calibration, write_json
+from quant.types import Calibration
 
 
 def load_method(module: str, file: str, name: str) -> Method:

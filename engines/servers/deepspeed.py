@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from engines.registry import engine
+from engines.runtime.entry_points import DEEPSPEED_SERVER
 from engines.servers.transformers import THIN, read_facts, thin_command, thin_variables
-from engines.spec import Device, Launch, Serving
-from quant.spec import Scheme
+from engines.types import Device, Launch, Serving
+from quant.types import Scheme
 
 
 def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
@@ -46,7 +47,7 @@ def deepspeed(
     quant: bool = False,
 ) -> Launch:
     """DeepSpeed-Inference around Transformers; without its kernels it is the plain module, and says so."""
-    command = thin_command("engines.thin.deepspeed_app", serving, dtype, max_batch)
+    command = thin_command(DEEPSPEED_SERVER, serving, dtype, max_batch)
     return Launch(
         command, thin_variables(serving) | ({"DS_ACCELERATOR": "cpu"} if serving.device.kind == "cpu" else {})
     )

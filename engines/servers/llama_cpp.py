@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from engines.registry import engine
-from engines.spec import Device, Dialect, Launch, Serving
-from quant.spec import Range, Scheme
+from engines.runtime.entry_points import LLAMA_CPP_SERVER
+from engines.types import Device, Dialect, Launch, Serving
+from quant.types import Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
 WEIGHTS = re.compile(r"(\w+) model buffer size =\s+([\d.]+) MiB")
@@ -62,7 +63,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
 def llama_cpp(serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8, executable: str = "") -> Launch:
     """llama.cpp's own llama-server on GGUF files, prompt cache off; more requests than slots (`parallel`) wait."""
     command = (
-        "-m", "engines.llama_app", "--model", str(serving.checkpoint / "model.gguf"), "--port", str(serving.port),
+        "-m", LLAMA_CPP_SERVER, "--model", str(serving.checkpoint / "model.gguf"), "--port", str(serving.port),
         "--threads", str(serving.threads), "--context", str(serving.max_model_len), "--parallel", str(parallel),
         *(("--executable", str(shutil.which(executable))) if executable else ()),
     )  # fmt: skip

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import httpx
 
-from engines.environment import cache_folder
-from engines.process import ProcessFailed
 from engines.registry import engine
-from engines.spec import Device, Dialect, Launch, Serving
-from quant.spec import Range, Scheme
-from quant.tensors import hash_file
+from engines.runtime.environments import cache_folder
+from engines.runtime.process import ProcessFailed
+from engines.types import Device, Dialect, Launch, Serving
+from quant.checkpoints.safetensors import hash_file
+from quant.types import Range, Scheme
 
 TIMEOUT_SECONDS = 600.0
 PART_BYTES = 1 << 24

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from engines.process import ProcessFailed
 from engines.registry import engine
-from engines.spec import ChunkTokens, Device, Dialect, Launch, PromptLogprobs, Serving
-from quant.spec import Scheme
+from engines.runtime.process import ProcessFailed
+from engines.types import ChunkTokens, Device, Dialect, Launch, PromptLogprobs, Serving
+from quant.types import Scheme
 
 PROMPT = [40, 41, 42]  # ids that every vocabulary has
 TEXT = "The capital of France is"

@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from engines.registry import engine
+from engines.runtime.entry_points import OPENVINO_SERVER
 from engines.servers.transformers import THIN, read_facts
-from engines.spec import Device, Launch, Serving
-from quant.spec import Range, Scheme
+from engines.types import Device, Launch, Serving
+from quant.types import Range, Scheme
 
 
 def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
@@ -32,7 +33,7 @@ def openvino(
 ) -> Launch:
     """OpenVINO GenAI with continuous batching on a CPU; its own default for the KV cache, u8, is an option here."""
     command = (
-        "-m", "engines.thin.openvino_app", "--model", str(serving.checkpoint), "--port", str(serving.port),
+        "-m", OPENVINO_SERVER, "--model", str(serving.checkpoint), "--port", str(serving.port),
         "--threads", str(serving.threads), "--max-model-len", str(serving.max_model_len),
         "--kv-cache-gib", str(kv_cache_gib), "--kv-cache-dtype", kv_cache_dtype,
     )  # fmt: skip

@@ -6,10 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from engines.parallel import Ways, refused
+from engines.parallelism import Ways, refused
 from engines.registry import engine
-from engines.spec import Device, Dialect, Launch, Serving
-from quant.spec import Range, Scheme
+from engines.runtime.entry_points import SGLANG_SERVER
+from engines.types import Device, Dialect, Launch, Serving
+from quant.types import Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
 KV = re.compile(r"KV Cache is allocated\. dtype: torch\.(\w+)")
@@ -83,7 +84,7 @@ def sglang(
     on_cpu, context = serving.device.kind == "cpu", serving.max_model_len + RESERVED_TOKENS
     tokens = kv_cache_tokens or (CPU_KV_TOKENS if on_cpu else None)
     command = (
-        "-m", "engines.sglang_app", "--model-path", str(serving.checkpoint), "--served-model-name", "served",
+        "-m", SGLANG_SERVER, "--model-path", str(serving.checkpoint), "--served-model-name", "served",
         "--host", "127.0.0.1", "--port", str(serving.port),
         "--device", serving.device.kind, "--dtype", serving.dtype(dtype),
         "--context-length", str(context), "--max-running-requests", str(max_running_requests),

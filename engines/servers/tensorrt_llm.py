@@ -12,11 +12,12 @@ from typing import Annotated, Any
 import httpx
 import yaml
 
-from engines.environment import cache_folder
-from engines.parallel import Ways, refused
+from engines.parallelism import Ways, refused
 from engines.registry import engine
-from engines.spec import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
-from quant.spec import Range, Scheme, digest
+from engines.runtime.environments import cache_folder
+from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
+from quant.hashing import digest
+from quant.types import Range, Scheme
 
 TIMEOUT_SECONDS = 60.0
 MODELOPT = ("fp8", "NVFP4", "int4")  # W4A16_AWQ and W4A8_AWQ are int4

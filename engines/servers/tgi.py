@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from engines import parallel
-from engines.parallel import Ways
+from engines import parallelism
+from engines.parallelism import Ways
 from engines.registry import engine
-from engines.spec import Device, Dialect, Launch, Serving
-from quant.spec import Range, Scheme
+from engines.types import Device, Dialect, Launch, Serving
+from quant.types import Range, Scheme
 
 WHILE_LOADING = ("eetq", "bitsandbytes", "bitsandbytes-nf4", "bitsandbytes-fp4", "fp8")
 Quantize = Literal[
@@ -37,7 +37,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
         return f"tgi's quantize {options['quantize']} would quantize while it loads; use a method, which is named"
     if options["quantize"] and options["dtype"] != "auto":
         return "tgi takes `quantize` or `dtype`, not both"
-    return parallel.refused(options, device)
+    return parallelism.refused(options, device)
 
 
 @engine(

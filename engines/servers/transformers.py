@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from engines.registry import engine
-from engines.spec import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
-from quant.spec import Scheme
+from engines.runtime.entry_points import TRANSFORMERS_SERVER
+from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
+from quant.types import Scheme
 
 THIN = Dialect(  # what our own server speaks, whatever runs behind it
     prompt_logprobs="score",
@@ -73,4 +74,4 @@ def transformers(
     variables = thin_variables(serving)
     if serving.device.kind == "cpu":  # GPTQModel's 8-bit layers would be compiled for half a minute, and be no faster
         variables |= {"TORCHDYNAMO_DISABLE": "1"}
-    return Launch(thin_command("engines.thin.app", serving, dtype, max_batch), variables)
+    return Launch(thin_command(TRANSFORMERS_SERVER, serving, dtype, max_batch), variables)

@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from engines.registry import engine
-from engines.server import free_port
+from engines.runtime.entry_points import TRITON_SERVER
+from engines.runtime.server import free_port
 from engines.servers.transformers import THIN, thin_variables
 from engines.servers.transformers import read_facts as thin_facts
 from engines.servers.transformers import unsupported as transformers_unsupported
-from engines.spec import Device, Launch, Serving
-from quant.spec import Scheme
+from engines.types import Device, Launch, Serving
+from quant.types import Scheme
 
 VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
 
@@ -58,7 +59,7 @@ def triton(
     """NVIDIA Triton's own server; its Python backend runs Transformers with our continuous batching."""
     metrics_port = free_port()
     command = (
-        "-m", "engines.triton_app", "--model", str(serving.checkpoint), "--port", str(serving.port),
+        "-m", TRITON_SERVER, "--model", str(serving.checkpoint), "--port", str(serving.port),
         "--metrics-port", str(metrics_port), "--device", serving.device.kind, "--dtype", serving.dtype(dtype),
         "--threads", str(serving.threads), "--max-batch", str(max_batch),
         "--max-model-len", str(serving.max_model_len),

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from engines.environment import cache_folder
-from engines.parallel import Ways, refused
+from engines.parallelism import Ways, refused
 from engines.registry import engine
-from engines.server import free_port
+from engines.runtime.environments import cache_folder
+from engines.runtime.server import free_port
 from engines.servers.vllm import unsupported as vllm_unsupported
-from engines.spec import Device, Dialect, Launch, Serving
-from quant.spec import Range, Scheme, digest
+from engines.types import Device, Dialect, Launch, Serving
+from quant.hashing import digest
+from quant.types import Range, Scheme
 
 CONFIG = """name: "served"
 backend: "vllm"

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from engines import parallel
-from engines.parallel import Ways
+from engines import parallelism
+from engines.parallelism import Ways
 from engines.registry import engine
-from engines.spec import Device, Dialect, Launch, Serving
-from quant.spec import Range, Scheme
+from engines.types import Device, Dialect, Launch, Serving
+from quant.types import Range, Scheme
 
 FACTS = {
     "version": re.compile(r"Initializing a V1 LLM engine \(v([^)]+)\)"),
@@ -79,7 +79,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
     """What vLLM's build for CPUs does not do."""
     if options["kv_cache_dtype"] != "auto" and device.kind == "cpu":
         return f"vllm on CPU has no {options['kv_cache_dtype']} KV cache"
-    return parallel.refused(options, device)
+    return parallelism.refused(options, device)
 
 
 @engine(

@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 from typing import Annotated, Any
 
-from quant.recognise import quantization_settings, read_config, recognise
+from quant.checkpoints.detect import quantization_settings, read_config, recognise
+from quant.checkpoints.safetensors import CheckpointError
 from quant.registry import method
-from quant.spec import Scheme, Stored
-from quant.tensors import CheckpointError
 from quant.tools.tokenizer import copy_tokenizer
+from quant.types import Scheme, Stored
 
 # no pickle (*.bin but OpenVINO's, *.pt) and no code (*.py) is ever taken along
 COPIED = (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quant.registry import method
-from quant.spec import Calibration, Scheme
+from quant.types import Calibration, Scheme
 
 BLOCKS = {"nvfp4": 16, "mxfp4": 32}
 

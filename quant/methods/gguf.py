@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quant.registry import method
-from quant.spec import Scheme
+from quant.types import Scheme
 
 # enum llama_ftype; a mixed type such as Q4_K_M names the type of most tensors, others get more bits
 FILE_TYPES = {

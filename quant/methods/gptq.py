@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from quant.registry import method
-from quant.spec import Calibration, Range, weight_only
+from quant.types import Calibration, Range, weight_only
 
 
 @method("gptq", format="compressed-tensors", environment="llmcompressor", scheme=weight_only)

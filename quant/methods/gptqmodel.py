@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from quant.registry import method
-from quant.spec import Calibration, Range, weight_only
+from quant.types import Calibration, Range, weight_only
 
 
 @method("gptqmodel", format="gptq", environment="gptqmodel", scheme=weight_only)

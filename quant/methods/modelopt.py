@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from quant.registry import method
-from quant.spec import Calibration, Range, Scheme
+from quant.types import Calibration, Range, Scheme
 
 
 def scheme(parameters: Any) -> Scheme:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quant.registry import method
-from quant.spec import Scheme
+from quant.types import Scheme
 
 NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quant.registry import method
-from quant.spec import Calibration, Scheme
+from quant.types import Calibration, Scheme
 
 
 def scheme(parameters: Any) -> Scheme:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quant.registry import method
-from quant.spec import Scheme
+from quant.types import Scheme
 
 
 def scheme(parameters: Any) -> Scheme:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from quant.progress import report
-from quant.spec import Calibration
-from quant.tools.float16 import store_rest_in_float16
-from quant.tools.legacy import legacy_copy
+from quant.tools.cast_float16 import store_rest_in_float16
 from quant.tools.tokenizer import copy_tokenizer
+from quant.tools.transformers4_compat import legacy_copy
+from quant.types import Calibration
 
 
 def quantize(model: Path, out: Path, calibration: Calibration, settings: Mapping[str, Any]) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from quant.progress import report
-from quant.spec import Calibration
-from quant.tools.float16 import store_rest_in_float16
+from quant.tools.cast_float16 import store_rest_in_float16
 from quant.tools.tokenizer import copy_tokenizer
+from quant.types import Calibration
 
 BATCH = 4
 

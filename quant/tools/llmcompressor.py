@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from quant.progress import report
-from quant.spec import Calibration
 from quant.tools.tokenizer import copy_tokenizer
+from quant.types import Calibration
 
 
 def load_source(model: Path) -> Any:

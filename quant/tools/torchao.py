@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from quant.progress import report
-from quant.tools.float16 import store_rest_in_float16
+from quant.tools.cast_float16 import store_rest_in_float16
 from quant.tools.tokenizer import copy_tokenizer
 
 

@@ -14,17 +14,17 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from engines.registry import engines_by_name
-from engines.spec import LIMITS, WHOLE_VOCABULARY, Dialect, Endpoint, TimeLimits
-from evals.ask import ScoringFailed
-from evals.distributions import tell
-from evals.gates import golden_prompt
-from evals.pairs import Pair
-from evals.record import LoadPoint, Request
-from evals.scoring import score
-from evals.speed import LoadFailed, measure_speed
-from evals.workload import Prompts
-from tests.engines.emulator import emulate
-from tests.engines.made_up_model import HALF, VOCABULARY, logprob
+from engines.types import LIMITS, WHOLE_VOCABULARY, Dialect, Endpoint, TimeLimits
+from evals.accuracy.gates import golden_prompt
+from evals.api.post import ScoringFailed
+from evals.load.benchmark import LoadFailed, measure_speed
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint, Request
+from evals.scoring.loglikelihood import score
+from evals.scoring.top_logprobs import tell
+from evals.scoring.types import Pair
+from tests.support.emulator import emulate
+from tests.support.made_up_model import HALF, VOCABULARY, logprob
 
 LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
 PAIRS = [Pair((1, 2), (3, HALF, 5)), Pair((1, 2), (3, 9)), Pair((7,), (8,)), Pair((7,), (9,))]
@@ -176,7 +176,7 @@ def test_retry_after_is_waited_for(scoring: Dialect) -> None:
 def test_scores_that_did_not_come_are_no_result(
     scoring: Dialect, behaviour: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("evals.ask.FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr("evals.api.post.FIRST_WAIT_SECONDS", 0.01)
     with pytest.raises(ScoringFailed, match=words):
         scores(behaviour, scoring)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.evals.test_tasks import _root
+from tests.support.datasets import write_data_root
 
 
 @pytest.fixture
 def workplace(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model, data and a cache of its own."""
-    _root(tmp_path)
+    write_data_root(tmp_path)
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv(
         "BITFRONTIER_LOCKS", str(tmp_path / "locks")

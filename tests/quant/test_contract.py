@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from engines.environment import known_environments
+from engines.runtime.environments import known_environments
 from quant.registry import Method, methods
-from quant.spec import Scheme
+from quant.types import Scheme
 from quant.worker import load_method
 
 HEAVY = {"torch", "transformers", "llmcompressor", "compressed_tensors", "datasets", "numpy"}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from engines.device import cpu
-from engines.environment import build, resolve
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Endpoint, Serving
-from flows.sources import Model, look_up_model, prepare_model
+from engines.runtime.environments import build, resolve
+from engines.runtime.server import serve
+from engines.telemetry.device import cpu
+from engines.types import Endpoint, Serving
+from flows.sources.models import Model, look_up_model, prepare_model
 
 
 @pytest.fixture(scope="session")

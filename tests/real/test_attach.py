@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from engines.registry import engines_by_name
-from engines.server import attach
-from engines.spec import Attached, Endpoint
-from evals.gates import golden_prompt, require, sanity
-from evals.pairs import Pair
-from evals.record import LoadPoint
-from evals.scoring import score
-from evals.speed import measure_speed
-from evals.tokenizer import load_tokenizer, ordinary_ids
-from evals.workload import Prompts
-from flows.sources import Model
+from engines.runtime.server import attach
+from engines.types import Attached, Endpoint
+from evals.accuracy.gates import golden_prompt, require, sanity
+from evals.api.tokenizers import load_tokenizer, ordinary_ids
+from evals.load.benchmark import measure_speed
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+from flows.sources.models import Model
 
 pytestmark = pytest.mark.real
 

@@ -12,23 +12,25 @@ from typing import Any
 import httpx
 import pytest
 
-from engines.device import cpu
-from engines.environment import PROGRAMS, Environment, build, fetch_wheel, resolve
-from engines.process import ProcessFailed
 from engines.registry import engines_by_name
-from engines.server import attach, serve
-from engines.spec import Attached, Endpoint, Serving
-from evals.ask import ScoringFailed
-from evals.gates import golden_prompt, greedy_answer, require, sanity
-from evals.generation import Prompt, generate
-from evals.pairs import Pair
-from evals.record import LoadPoint
-from evals.scoring import score
-from evals.speed import measure_speed
-from evals.tokenizer import load_tokenizer, text_of
-from evals.wire import prompt_vocabulary
-from evals.workload import Prompts
-from flows.sources import Model, sample
+from engines.runtime.environments import PROGRAMS, Environment, build, resolve
+from engines.runtime.process import ProcessFailed
+from engines.runtime.server import attach, serve
+from engines.runtime.wheels import fetch_wheel
+from engines.telemetry.device import cpu
+from engines.types import Attached, Endpoint, Serving
+from evals.accuracy.gates import golden_prompt, greedy_answer, require, sanity
+from evals.api.formats import prompt_vocabulary
+from evals.api.post import ScoringFailed
+from evals.api.tokenizers import load_tokenizer, text_of
+from evals.load.benchmark import measure_speed
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint
+from evals.scoring.generate import Prompt, generate
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+from flows.sources.models import Model
+from flows.sources.samples import sample
 
 pytestmark = pytest.mark.real
 HERE = Path(__file__).parent / "programs"
@@ -36,7 +38,7 @@ LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=20, output_tokens=5)
 
 
 def _program(folder: Path, name: str, *command: str) -> Environment:
-    """An executable called as the real program is, as `engines.environment` would find it on the PATH."""
+    """An executable called as the real program is, as `engines.runtime.environments` would find it on the PATH."""
     file = folder / PROGRAMS[name]
     file.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
     file.chmod(0o755)

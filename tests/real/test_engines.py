@@ -8,21 +8,21 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from engines.device import cpu
-from engines.environment import build, resolve
-from engines.metrics import read_gauges, read_statistics
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Endpoint, Serving
-from evals.gates import golden_prompt, require, sanity
-from evals.generation import Prompt, generate
-from evals.pairs import Pair
-from evals.record import LoadPoint
-from evals.scoring import score
-from evals.speed import measure_speed
-from evals.tokenizer import load_tokenizer, ordinary_ids
-from evals.workload import Prompts
-from flows.sources import Model
+from engines.runtime.environments import build, resolve
+from engines.runtime.prometheus import read_gauges, read_statistics
+from engines.runtime.server import serve
+from engines.telemetry.device import cpu
+from engines.types import Endpoint, Serving
+from evals.accuracy.gates import golden_prompt, require, sanity
+from evals.api.tokenizers import load_tokenizer, ordinary_ids
+from evals.load.benchmark import measure_speed
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint
+from evals.scoring.generate import Prompt, generate
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+from flows.sources.models import Model
 
 pytestmark = pytest.mark.real
 

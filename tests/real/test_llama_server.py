@@ -6,17 +6,19 @@ from collections.abc import Iterator
 
 import pytest
 
-from engines.device import cpu
-from engines.environment import build, fetch_wheel, resolve
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Endpoint, Serving
-from evals.gates import golden_prompt, require, sanity
-from evals.record import LoadPoint
-from evals.speed import measure_speed
-from evals.tokenizer import load_tokenizer, ordinary_ids
-from evals.workload import Prompts
-from flows.sources import Model, sample
+from engines.runtime.environments import build, resolve
+from engines.runtime.server import serve
+from engines.runtime.wheels import fetch_wheel
+from engines.telemetry.device import cpu
+from engines.types import Endpoint, Serving
+from evals.accuracy.gates import golden_prompt, require, sanity
+from evals.api.tokenizers import load_tokenizer, ordinary_ids
+from evals.load.benchmark import measure_speed
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint
+from flows.sources.models import Model
+from flows.sources.samples import sample
 
 pytestmark = pytest.mark.real
 

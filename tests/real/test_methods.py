@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from engines.device import cpu
-from engines.environment import build, resolve
-from engines.process import ROOT
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Serving
-from evals.gates import require, sanity
-from evals.pairs import Pair
-from evals.scoring import score
-from flows.cells import Quantization
-from flows.quantize import make_job, quantize
-from flows.sources import Model
-from flows.stored import find_stored
+from engines.runtime.environments import build, resolve
+from engines.runtime.process import ROOT
+from engines.runtime.server import serve
+from engines.telemetry.device import cpu
+from engines.types import Serving
+from evals.accuracy.gates import require, sanity
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+from flows.execute.quantize_checkpoint import make_job, quantize
+from flows.sources.checkpoints import find_stored
+from flows.sources.models import Model
+from flows.validate.matrix import Quantization
 from quant.registry import methods
-from quant.spec import Checkpoint
+from quant.types import Checkpoint
 
 pytestmark = pytest.mark.real
 

@@ -9,23 +9,23 @@ from pathlib import Path
 import httpx
 import pytest
 
-from engines.device import cpu
-from engines.environment import build, resolve
 from engines.registry import engines_by_name
-from engines.server import serve
-from engines.spec import Endpoint, Serving
-from evals.gates import golden_prompt, require, sanity
-from evals.pairs import Pair
-from evals.record import LoadPoint
-from evals.scoring import score
-from evals.speed import measure_speed
-from evals.tokenizer import load_tokenizer, ordinary_ids
-from evals.workload import Prompts
-from flows.cells import Quantization
-from flows.quantize import make_job, quantize
-from flows.sources import Model
+from engines.runtime.environments import build, resolve
+from engines.runtime.server import serve
+from engines.telemetry.device import cpu
+from engines.types import Endpoint, Serving
+from evals.accuracy.gates import golden_prompt, require, sanity
+from evals.api.tokenizers import load_tokenizer, ordinary_ids
+from evals.load.benchmark import measure_speed
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+from flows.execute.quantize_checkpoint import make_job, quantize
+from flows.sources.models import Model
+from flows.validate.matrix import Quantization
 from quant.registry import methods
-from quant.spec import Checkpoint
+from quant.types import Checkpoint
 
 pytestmark = pytest.mark.real
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from engines.spec import Endpoint
-from evals.perplexity import TEXTS, PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
-from evals.scoring import score
-from evals.texts import sha256_of
-from evals.tokenizer import load_tokenizer
-from flows.sources import Model
+from engines.types import Endpoint
+from evals.accuracy.corpora import sha256_of
+from evals.accuracy.perplexity import TEXTS, PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
+from evals.api.tokenizers import load_tokenizer
+from evals.scoring.loglikelihood import score
+from flows.sources.models import Model
 
 ROOT = Path(__file__).resolve().parents[3] / "shared" / "data" / "hub"
 pytestmark = pytest.mark.real

@@ -11,16 +11,16 @@ import httpx
 import numpy as np
 import pytest
 
-from engines.spec import Endpoint
-from evals.distributions import tell
-from evals.gates import golden_prompt, require, sanity
-from evals.pairs import Pair
-from evals.record import LoadPoint
-from evals.scoring import score
-from evals.speed import measure_speed
-from evals.tokenizer import load_tokenizer, ordinary_ids, special_ids
-from evals.workload import Prompts
-from flows.sources import Model
+from engines.types import Endpoint
+from evals.accuracy.gates import golden_prompt, require, sanity
+from evals.api.tokenizers import load_tokenizer, ordinary_ids, special_ids
+from evals.load.benchmark import measure_speed
+from evals.load.prompts import Prompts
+from evals.schema.load import LoadPoint
+from evals.scoring.loglikelihood import score
+from evals.scoring.top_logprobs import tell
+from evals.scoring.types import Pair
+from flows.sources.models import Model
 
 pytestmark = pytest.mark.real
 # " capital", " of", " France", " is" after "The", in float32: five engines agree on them to four digits

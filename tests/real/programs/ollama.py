@@ -42,7 +42,7 @@ class Runner:
         slots, context = os.environ.get("OLLAMA_NUM_PARALLEL", "1"), os.environ.get("OLLAMA_CONTEXT_LENGTH", "4096")
         self.blob = blob
         self.process = subprocess.Popen(
-            [sys.argv[1], "-m", "engines.llama_app", "--model", str(blob), "--port", str(self.port), "--threads", "2",
+            [sys.argv[1], "-m", "engines.launchers.llama_cpp_server", "--model", str(blob), "--port", str(self.port), "--threads", "2",
              "--context", context, "--parallel", slots],
             env={**os.environ, "BITFRONTIER_API_KEY": self.key},
         )  # fmt: skip

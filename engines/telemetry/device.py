@@ -1,0 +1,104 @@
+"""What this machine has to run on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pynvml
+
+from engines.types import Device
+
+CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_int8", "amx_bf16")
+
+
+def find_device(kind: str = "auto") -> Device:
+    """The device that cells run on: "cpu", "cuda" (the first GPU that may be used), or "auto" (a GPU if there is one).
+
+    Raises ValueError if "cuda" is asked for and NVML finds no GPU.
+    """
+    gpu = _first_gpu() if kind in ("auto", "cuda") else None
+    if gpu is None and kind == "cuda":
+        raise ValueError("device 'cuda': no NVIDIA GPU found by NVML; use `device: cpu` or install the driver")
+    return gpu or cpu()
+
+
+def cpu() -> Device:
+    """The processor, with the instruction sets that decide which kernels exist."""
+    name, flags = platform.machine(), ""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            field, _, value = line.partition(":")
+            if field.strip() == "model name":
+                name = value.strip()
+            elif field.strip() == "flags":
+                flags = value
+                break
+    features = frozenset(feature for feature in CPU_FEATURES if feature in flags.split())
+    return Device("cpu", f"{name}, {psutil.cpu_count()} cores", features, psutil.virtual_memory().total)
+
+
+def _first_gpu() -> Device | None:
+    with nvml() as handles, contextlib.suppress(pynvml.NVMLError):
+        usable = visible(handles)
+        if not usable:
+            return None
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(usable[0])
+        total = int(pynvml.nvmlDeviceGetMemoryInfo(usable[0]).total)
+        name, slots = str(pynvml.nvmlDeviceGetName(usable[0])), tuple(_uuid(one) for one in usable)
+        return Device("cuda", name, frozenset({f"sm{major}{minor}"}), total, slots)
+    return None
+
+
+@contextlib.contextmanager
+def nvml() -> Iterator[list[Any]]:
+    """The handles of all GPUs of this machine, by their PCI addresses; none without NVML."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield []
+        return
+    try:
+        yield [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def visible(handles: list[Any]) -> list[Any]:
+    """Those that CUDA_VISIBLE_DEVICES leaves, in its order: numbers (by PCI address) or the beginnings of UUIDs.
+
+    As CUDA does, it ends at the first that is not there (CUDA C++ Programming Guide, "CUDA Environment Variables").
+    """
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None:
+        return handles
+    found = []
+    for one in map(str.strip, asked.split(",")):
+        match = [
+            gpu for number, gpu in enumerate(handles) if one and (one == str(number) or _uuid(gpu).startswith(one))
+        ]
+        if not match:
+            break
+        found.append(match[0])
+    return found
+
+
+def _uuid(handle: Any) -> str:
+    return str(pynvml.nvmlDeviceGetUUID(handle))
+
+
+def machine_slots() -> tuple[str, ...]:
+    """Of everything in this machine that cells may be measured on, whoever may use it."""
+    with nvml() as handles:
+        return ("cpu", *(_uuid(one) for one in handles))
+
+
+def driver_version() -> str | None:
+    """The NVIDIA driver's version, or None without a GPU."""
+    with nvml() as handles:
+        return str(pynvml.nvmlSystemGetDriverVersion()) if handles else None

@@ -1,0 +1,87 @@
+"""How fast this device's memory can be read, measured once per machine and kept under the cache folder.
+
+One number to hold decoding against: a token at batch 1 cannot come faster than its weights are read (Williams, Waterman
+and Patterson, Roofline, Communications of the ACM 52, 2009). A child process measures: what it takes is given back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.runtime.environments import PROGRAMS, Environment, cache_folder
+from engines.runtime.process import ROOT
+from engines.types import Device
+from quant.canonical_json import write_json
+from quant.checkpoints.safetensors import hash_file
+from quant.hashing import digest
+
+TIMEOUT_SECONDS = 120.0
+PROGRAM = {"cpu": "bandwidth_cpu", "cuda": "bandwidth_cuda"}
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """Bytes per second: the highest of `repeats`, which is what the memory can do, with their median and lowest.
+
+    `how` says what was timed. Far apart, they say that something else used the memory meanwhile.
+    """
+
+    bytes_per_second: float
+    median_bytes_per_second: float
+    lowest_bytes_per_second: float
+    repeats: int
+    how: str
+
+
+def memory_bandwidth(device: Device, threads: int, environments: Sequence[Environment]) -> Bandwidth | None:
+    """Of `device` with that many threads, measured unless it was before; None where nothing could measure it.
+
+    A CPU is measured by this interpreter, a GPU by the first of `environments` that has torch; nothing else should run
+    on the device meanwhile.
+    """
+    file = _kept(device, threads)
+    if file.exists():
+        return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])
+    module = f"engines.telemetry.{PROGRAM[device.kind]}"
+    for argv in _commands(device, ["-m", module, *([str(threads)] if device.kind == "cpu" else [])], environments):
+        measured = _measure(argv)
+        if measured is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json(file, {"device": device.name, "threads": threads, "bandwidth": measured})
+            return measured
+    return None
+
+
+def _kept(device: Device, threads: int) -> Path:
+    program = hash_file(ROOT / "engines" / "telemetry" / f"{PROGRAM[device.kind]}.py")
+    described = [device.kind, device.name, threads if device.kind == "cpu" else None, program]
+    return cache_folder() / "bandwidth" / f"{digest(described)[:16]}.json"
+
+
+def _commands(device: Device, arguments: Sequence[str], environments: Sequence[Environment]) -> list[list[str]]:
+    if device.kind == "cpu":
+        return [[sys.executable, *arguments]]
+    return [one.argv(arguments, {"PYTHONPATH": str(ROOT)}) for one in environments if one.name not in PROGRAMS]
+
+
+def _measure(argv: Sequence[str]) -> Bandwidth | None:
+    # numpy's BLAS must not start threads of its own beside those that are counted
+    variables = {"PYTHONPATH": str(ROOT)} | {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "OMP", "BLIS")}
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env={**os.environ, **variables}
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    if done.returncode != 0 or not done.stdout.strip():
+        return None
+    said = json.loads(done.stdout.splitlines()[-1])
+    rates = [float(one) for one in said["bytes_per_second"]]
+    return Bandwidth(max(rates), statistics.median(rates), min(rates), len(rates), str(said["how"]))

@@ -1,0 +1,87 @@
+"""Scoring a checkpoint's items look by look against its baseline's, until each task's comparison is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from evals.accuracy.lm_eval_tasks import LoadedTasks
+from evals.schema.accuracy import Score
+from evals.stats.group_sequential import looks, settled
+from evals.stats.paired_items import asking_order, matched, task_items
+from evals.stats.paired_tests import margin_of
+
+Evaluate = Callable[[Mapping[str, Sequence[int]]], list[Score]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What an adaptive budget may spend: the error rate of all `comparisons` (cells × tasks) of the sweep together, and
+    the margin of equivalence relative to the baseline's accuracy.
+    """
+
+    error_rate: float
+    relative_margin: float
+    comparisons: int
+
+
+def spend(evaluate: Evaluate, tasks: LoadedTasks, baseline: Sequence[Score], budget: Budget) -> list[Score]:
+    """Scores of as many items of each task as its comparison needs; of all, where there is nothing to compare with.
+
+    `evaluate` scores given items (indexes by leaf).
+    """
+    order = _orders(tasks, baseline)
+    reached = dict.fromkeys(order, 0)
+    found: list[Score] = []
+    open_ = {task: iter(counts) for task, (_, counts) in order.items()}
+    while open_:
+        wanted = {task: next(counts) for task, counts in open_.items()}
+        ranks = {task: order[task][0][reached[task] : count] for task, count in wanted.items()}
+        found = joined([*found, *evaluate(tasks.ranked(ranks))])
+        reached |= wanted
+        open_ = {
+            task: counts
+            for task, counts in open_.items()
+            if wanted[task] < tasks.drawn(task) and not _settled(task, found, baseline, budget)
+        }
+    return found
+
+
+def _orders(tasks: LoadedTasks, baseline: Sequence[Score]) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
+    """Of each task: ranks in the order in which they are asked, and after how many it is looked at."""
+    comparable = task_items(baseline)
+    found: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
+    for task in sorted(set(tasks.parents.values())):
+        drawn = tasks.drawn(task)
+        if task in comparable and len(comparable[task].keys) == drawn:
+            found[task] = asking_order(comparable[task]), looks(drawn)
+        else:
+            found[task] = range(drawn), (drawn,)
+    return found
+
+
+def _settled(task: str, found: Sequence[Score], baseline: Sequence[Score], budget: Budget) -> bool:
+    theirs = task_items(baseline)[task]
+    pairs = matched(task_items(found)[task], theirs)
+    if pairs is None:
+        return False  # other items than the baseline's: nothing can be compared, and the report will say so
+    margin = margin_of(theirs.values, budget.relative_margin)
+    return settled(pairs, margin, budget.error_rate / budget.comparisons)
+
+
+def joined(parts: Sequence[Score]) -> list[Score]:
+    """Scores of the same leaves on other items as one for each leaf."""
+    by_leaf: dict[str, list[Score]] = {}
+    for one in parts:
+        by_leaf.setdefault(one.task, []).append(one)
+    return [_join(by_leaf[leaf]) for leaf in sorted(by_leaf)]
+
+
+def _join(parts: Sequence[Score]) -> Score:
+    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads", "texts")
+    all_items: dict[str, Any] = {name: sum((getattr(one, name) for one in parts), ()) for name in columns}
+    for name in ("leads", "texts"):
+        if len(all_items[name]) < len(all_items["item_keys"]):
+            all_items[name] = ()  # not known of all
+    return replace(parts[0], **all_items, empty_contexts=sum(one.empty_contexts for one in parts))

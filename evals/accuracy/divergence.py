@@ -1,0 +1,84 @@
+"""Prompts whose next-token distributions are kept, so that two checkpoints can be compared without any labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from engines.types import Endpoint
+from evals.accuracy.corpora import WIKITEXT, Prompts, own_prompts, wikitext2_test, wikitext_prompts
+from evals.schema.accuracy import Closeness
+from evals.scoring.generate import Prompt, generate
+from evals.scoring.loglikelihood import score
+from evals.scoring.top_logprobs import Told, tell
+from evals.scoring.types import Pair
+
+Stage = Callable[[str, int], Callable[[int], None]]
+
+
+@dataclass(frozen=True)
+class ClosenessSpec:
+    """`count` prompts of `length` tokens from WikiText-2 or a JSONL `file`, distributions at their last `positions`
+    tokens, and a greedy answer of `answer_tokens`; `repeat` reads a baseline's a second time.
+    """
+
+    file: Path | None
+    count: int
+    length: int
+    positions: int
+    answer_tokens: int
+    seed: int
+    repeat: bool
+
+
+def prompts_of(spec: ClosenessSpec, tokenizer: Tokenizer, root: Path | None) -> Prompts:
+    """The prompts in a model's own tokens. Raises DataError."""
+    if spec.file is not None:
+        return own_prompts(tokenizer, spec.file, spec.count, spec.length, spec.seed)
+    return wikitext_prompts(tokenizer, wikitext2_test(root), spec.count, spec.length, spec.seed)
+
+
+def measure_closeness(
+    endpoint: Endpoint, spec: ClosenessSpec, prompts: Prompts, file: Path, stage: Stage, *, repeat: bool = False
+) -> Closeness:
+    """What the served checkpoint predicts on the prompts; distributions go to `file` where the server tells them.
+
+    `repeat` asks one prompt at a time, so that the server's batches are others than before.
+    """
+    pairs = [Pair(ids[: -_last(spec, ids)], ids[-_last(spec, ids) :]) for ids in prompts.ids]
+    strategy, top = endpoint.dialect.prompt_logprobs, endpoint.dialect.top_tokens
+    advance = stage("closeness", len(pairs))
+    logprobs: tuple[tuple[float, ...], ...] = ()
+    if top:
+        told = tell(endpoint, pairs, advance, alone=repeat)
+        logprobs = tuple(one.chosen for one in told)
+        save(told, file)
+    elif strategy != "none":
+        scores = score(endpoint, pairs, lambda filled: advance(len(filled)))
+        logprobs = tuple(one.logprobs for one in scores)
+    asked = [Prompt(ids, spec.answer_tokens, ()) for ids in prompts.ids]
+    greedy = generate(endpoint, asked) if spec.answer_tokens else []
+    return Closeness(
+        text=WIKITEXT if spec.file is None else prompts.name, text_sha256=prompts.sha256, logprobs=logprobs,
+        greedy=tuple(greedy), top_tokens=top, file=file.name if top else None, repeat=repeat,
+    )  # fmt: skip
+
+
+def _last(spec: ClosenessSpec, ids: tuple[int, ...]) -> int:
+    return min(spec.positions, len(ids) - 1)
+
+
+def save(told: list[Told], file: Path) -> None:
+    """All positions of all prompts, one after the other, as plain arrays (no pickle)."""
+    arrays: dict[str, Any] = {"logprobs": np.concatenate([one.logprobs for one in told])}
+    ids = [one.ids for one in told if one.ids is not None]
+    if ids:
+        arrays["ids"] = np.concatenate(ids)
+    partial = file.with_suffix(".partial.npz")
+    np.savez(partial, **arrays)
+    partial.replace(file)

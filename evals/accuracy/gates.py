@@ -1,0 +1,103 @@
+"""Checks that a cell must pass before anything of it is measured.
+
+A server can answer with log-probabilities that are shifted by one, polluted by a BOS token or taken after sampling,
+and a checkpoint can load silently as garbage. Either would give numbers; neither may.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from engines.types import Endpoint, ServerFailed
+from evals.accuracy.contamination import RUN_TOKENS
+from evals.api.formats import completion_body, completion_path, completion_text
+from evals.schema.trial import Gate
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+
+GOLDEN_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
+SANITY_FACTOR = 3.0
+TOLERATED_SHARE = 0.01
+
+
+class GateFailed(ServerFailed):
+    """A gate did not pass; the message is the reason that the report shows."""
+
+
+def golden_prompt(endpoint: Endpoint, reference: Mapping[str, Any], dtype: str) -> Gate:
+    """The engine's log-probabilities of the unquantized model against plain Transformers in float32.
+
+    The tolerance, in nats, belongs to the type that the engine computes in, unless its dialect states one.
+    """
+    measured = _logprobs(endpoint, reference["golden_ids"])
+    worst = _worst(measured, reference["golden_logprobs"])
+    tolerance = endpoint.dialect.golden_tolerance or GOLDEN_TOLERANCE.get(dtype, max(GOLDEN_TOLERANCE.values()))
+    detail = f"log-probabilities differ from the float32 reference by at most {worst:.1e} nats (allowed {tolerance:g})"
+    return Gate("golden prompt", worst <= tolerance, detail)
+
+
+def sanity(endpoint: Endpoint, reference: Mapping[str, Any]) -> Gate:
+    """Perplexity of a short text within SANITY_FACTOR of the unquantized model's, and a greedy answer that varies."""
+    measured = _logprobs(endpoint, reference["sanity_ids"])
+    perplexity = math.exp(-sum(measured) / len(measured)) if all(map(math.isfinite, measured)) else math.inf
+    expected = math.exp(-sum(reference["sanity_logprobs"]) / len(reference["sanity_logprobs"]))
+    answer = _greedy(endpoint, reference["golden_ids"], len(reference["greedy_ids"]))
+    varied = len(set(answer)) > 1 or len(set(reference["greedy_ids"])) == 1
+    detail = (
+        f"perplexity of a short text {perplexity:.2f}, unquantized {expected:.2f} (allowed up to {SANITY_FACTOR:g}×); "
+        f"greedy answer {'varies' if varied else 'repeats one token'}"
+    )
+    return Gate("sanity", perplexity <= SANITY_FACTOR * expected and varied, detail)
+
+
+def greedy_answer(endpoint: Endpoint, reference: Mapping[str, Any], expected: str | None) -> Gate:
+    """All that can be asked of a server without log-probabilities: its greedy answer varies, and the unquantized
+    model's begins as the reference's (`expected`, its text) does. Weaker than the golden prompt, and says so.
+    """
+    answer = _greedy(endpoint, reference["golden_ids"], len(reference["greedy_ids"]))
+    varied = len(set(answer)) > 1 or len(set(reference["greedy_ids"])) == 1
+    begins = expected is None or answer[:1] == expected.split()[:1]
+    detail = f"answers {' '.join(answer)[:60]!r}"
+    if expected is not None:
+        detail += f", the float32 reference {expected[:60]!r}"
+    return Gate("greedy answer", varied and begins, f"{detail}; this server gives no log-probabilities to compare")
+
+
+def whole_contexts(cut: int, requests: int, window_tokens: int) -> Gate:
+    """A question that lost its beginning is another question. Few may: the rest still tells."""
+    detail = f"{cut} of {requests} requests were cut to the window of {window_tokens} tokens"
+    return Gate("whole contexts", cut <= TOLERATED_SHARE * requests, detail)
+
+
+def apart_from_calibration(shared: int, requests: int) -> Gate:
+    """A checkpoint must not be scored on what calibrated it."""
+    detail = f"{shared} of {requests} requests hold {RUN_TOKENS} tokens in a row of the calibration text"
+    return Gate("apart from calibration", shared <= TOLERATED_SHARE * requests, detail)
+
+
+def require(gate: Gate) -> Gate:
+    """`gate` itself if it passed. Raises GateFailed."""
+    if not gate.passed:
+        raise GateFailed(f"gate '{gate.name}' failed: {gate.detail}")
+    return gate
+
+
+def _worst(measured: Sequence[float], expected: Sequence[float]) -> float:
+    differences = [abs(a - b) for a, b in zip(measured, expected, strict=True)]
+    return max(d if math.isfinite(d) else math.inf for d in differences)
+
+
+def _logprobs(endpoint: Endpoint, ids: Sequence[int]) -> list[float]:
+    return list(score(endpoint, [Pair(tuple(ids[:1]), tuple(ids[1:]))])[0].logprobs)
+
+
+def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> list[str]:
+    body = completion_body(endpoint, ids, count, ignore_eos=True, stream=False)
+    url = endpoint.url + completion_path(endpoint.dialect, stream=False)
+    answer = httpx.post(url, json=body, headers=endpoint.headers, timeout=endpoint.limits.request_seconds)
+    answer.raise_for_status()
+    return completion_text(endpoint.dialect, answer.json()).split()

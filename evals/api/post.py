@@ -1,0 +1,69 @@
+"""One question to a server, asked again where asking again can help."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+from engines.types import Endpoint, ServerFailed
+
+ATTEMPTS = 4
+BUSY = (429, 503)
+FIRST_WAIT_SECONDS = 0.25
+LONGEST_WAIT_SECONDS = 30.0
+
+
+class ScoringFailed(ServerFailed):
+    """The server's answer does not hold what was asked for, or there was none."""
+
+
+def connect(endpoint: Endpoint) -> httpx.AsyncClient:
+    """A client of the server that gives it up when it is silent for longer than its limit."""
+    limit = endpoint.limits.scoring_seconds
+    return httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=limit)
+
+
+async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
+    """POST `body`, read a JSON object or list. Raises ScoringFailed.
+
+    A busy server (429, 503) is asked again after its Retry-After, else after a wait that doubles; so is one that
+    dropped the connection, since scoring changes nothing there. A time-out and any other status are final.
+    """
+    for attempt in range(ATTEMPTS):
+        wait = FIRST_WAIT_SECONDS * 2**attempt
+        try:
+            answer = await client.post(path, json=body)
+        except httpx.TimeoutException as error:
+            raise ScoringFailed(f"{path} gave no answer for {client.timeout.read:g} s") from error
+        except httpx.TransportError as error:
+            problem = f"{type(error).__name__}: {error}"
+        else:
+            if answer.status_code == 200:
+                return _json(path, answer)
+            problem = f"{answer.status_code}: {answer.text[:300]}"
+            if answer.status_code not in BUSY:
+                raise ScoringFailed(f"{path} answered {problem}")
+            wait = _retry_after(answer, wait)
+        if attempt + 1 < ATTEMPTS:
+            await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
+    raise ScoringFailed(f"{path} failed {ATTEMPTS} times, at last with {problem}")
+
+
+def _json(path: str, answer: httpx.Response) -> Any:
+    try:
+        body = answer.json()
+    except ValueError as error:
+        raise ScoringFailed(f"{path} answered with what is not JSON: {answer.text[:100]!r}") from error
+    if not isinstance(body, dict | list) or "error" in body:
+        raise ScoringFailed(f"{path} answered {str(body)[:300]}")
+    return body
+
+
+def _retry_after(answer: httpx.Response, otherwise: float) -> float:
+    """Seconds of the header; its date form is not used by servers of language models."""
+    try:
+        return float(answer.headers.get("retry-after", otherwise))
+    except ValueError:
+        return otherwise

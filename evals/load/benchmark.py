@@ -1,0 +1,159 @@
+"""Speed of a server under given loads. It knows a server's dialect and nothing of engines."""
+
+from __future__ import annotations
+
+import json
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import replace
+
+import httpx
+import uvloop
+
+from engines.types import Endpoint, ServerFailed
+from evals.api.formats import completion_body, completion_path, prompt_prefix
+from evals.load.arrivals import due_seconds
+from evals.load.gc_paused import no_collection
+from evals.load.generator import Advance, Exchange, RequestFailed, closed_loop, open_load
+from evals.load.http_client import Client
+from evals.load.prompts import Ask, Conversation, Prompts
+from evals.load.sse import Stream, StreamBroken, read_stream
+from evals.metrics.throughput import relative_half_width
+from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
+
+WARM_UP_TOKENS = 4
+WARM_UP_REQUESTS = 4  # of an open load
+
+
+class LoadFailed(ServerFailed):
+    """The server did not do what was asked (no answer, wrong token counts): its speed means nothing."""
+
+
+def measure_speed(
+    endpoint: Endpoint, loads: Sequence[LoadPoint], prompts: Prompts, *, repeats: int, seed: int,
+    advance: Advance = lambda _: None,
+) -> list[Speed]:  # fmt: skip
+    """Run every load point `repeats` times, or more where it wants a narrow interval, after a warm-up with prompts of
+    its own.
+
+    Raises LoadFailed where a request failed or had other token counts than asked for.
+    """
+    results = []
+    for number, load in enumerate(loads):
+        run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=1_000_000 + number)
+        speed = Speed(load, ())
+        while not _enough(speed, repeats):
+            repeat = 1000 * number + len(speed.repeats)
+            requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=repeat, advance=advance)
+            speed = Speed(load, (*speed.repeats, requests), (*speed.clients, client))
+        results.append(speed)
+    return results
+
+
+def _enough(speed: Speed, repeats: int) -> bool:
+    """After `repeats`, or where the load wants a narrow interval, when that is had or its most repeats are done."""
+    done, load = len(speed.repeats), speed.load
+    if done < repeats or load.spread is None:
+        return done >= repeats
+    return done >= load.most_repeats or relative_half_width(speed.repeats) <= load.spread
+
+
+def warm_up(load: LoadPoint) -> LoadPoint:
+    """A few tokens, at the load's concurrency. No request is longer than the load's longest one: the longest prompt of
+    a trace may have a short answer.
+    """
+    at_once = load.concurrency or min(load.requests, WARM_UP_REQUESTS)
+    prompt_tokens = max(load.prompt_tokens - WARM_UP_TOKENS, 1) if load.trace else load.prompt_tokens
+    return LoadPoint(at_once, at_once, prompt_tokens, min(load.output_tokens, WARM_UP_TOKENS))
+
+
+def run_load(
+    endpoint: Endpoint, load: LoadPoint, prompts: Prompts, *, seed: int, repeat: int,
+    advance: Advance = lambda _: None,
+) -> tuple[tuple[Request, ...], ClientLoad]:  # fmt: skip
+    """One repeat of a load: its requests as they went, and what the client saw of itself.
+
+    `seed` and `repeat` choose the prompts and arrivals. Raises LoadFailed as `measure_speed` does.
+    """
+    vocabulary = array("q", prompts.vocabulary)  # of 64 bits, as numpy reads it: a list is converted at every draw
+    drawn = replace(prompts, vocabulary=vocabulary, before=prompt_prefix(endpoint)).draw(load, seed=seed, repeat=repeat)
+    _flush(endpoint)
+    due = None
+    if load.concurrency is None:
+        due = due_seconds(load, seed=seed, repeat=repeat, trace=prompts.traces.get(load.trace, ()))
+    with no_collection():  # it would hold up the event loop
+        requests, client = uvloop.run(_send(endpoint, load, drawn, due, advance))
+    asked = [ask for conversation in drawn for ask in conversation]
+    for request, ask in zip(requests, asked, strict=True):
+        _check(request, ask, load, may_end=not endpoint.dialect.ignore_eos)
+    return tuple(sorted(requests, key=lambda request: request.sent_seconds)), client
+
+
+def _flush(endpoint: Endpoint) -> None:
+    """Empty the server's prefix cache, where it has a path for it. Raises LoadFailed."""
+    if endpoint.dialect.flush is None:
+        return
+    try:
+        answer = httpx.post(endpoint.url + endpoint.dialect.flush, headers=endpoint.headers, timeout=60)
+    except httpx.HTTPError as error:
+        raise LoadFailed(f"the prefix cache could not be emptied: {type(error).__name__}: {error}") from error
+    if answer.status_code != 200:
+        said = f"HTTP {answer.status_code}: {answer.text[:300]}"
+        raise LoadFailed(f"the prefix cache could not be emptied: {said}")
+
+
+def _check(request: Request, ask: Ask, load: LoadPoint, *, may_end: bool) -> None:
+    """An answer that the model ends (`may_end`: the server has no way to go on) is another load, and no result."""
+    if request.error:
+        raise LoadFailed(f"a request at {load.label} failed: {request.error}")
+    counts, wanted = (request.prompt_tokens, request.output_tokens), (len(ask.prompt), ask.output_tokens)
+    if counts != wanted:
+        fix = "; it cannot be told to go on after the end of a text: ask for shorter answers" if may_end else ""
+        raise LoadFailed(
+            f"the server counted {counts[0]} prompt and {counts[1]} output tokens where {wanted[0]} and "
+            f"{wanted[1]} were asked for{fix if counts[1] < wanted[1] else ''}"
+        )
+    if not request.chunks or request.chunks[-1][1] != request.output_tokens:
+        seen = request.chunks[-1][1] if request.chunks else 0
+        raise LoadFailed(
+            f"the stream brought {seen} tokens where the server counted {request.output_tokens}: "
+            "it does not tell how many tokens a chunk holds"
+        )
+
+
+async def _send(
+    endpoint: Endpoint, load: LoadPoint, drawn: Sequence[Conversation], due: Sequence[float] | None, advance: Advance
+) -> tuple[list[Request], ClientLoad]:
+    path = completion_path(endpoint.dialect, stream=True)
+    async with Client(endpoint.url, endpoint.headers, endpoint.limits.request_seconds) as client:
+
+        def request(ask: Ask) -> bytes:
+            body = completion_body(endpoint, ask.prompt, ask.output_tokens, ignore_eos=True, stream=True)
+            return client.request(path, json.dumps(body).encode())
+
+        made = [[request(ask) for ask in conversation] for conversation in drawn]
+        origin = time.perf_counter()
+        try:
+            if due is None:
+                exchanges, watched = await closed_loop(client, made, load.concurrency or 1, advance)
+            else:
+                exchanges, watched = await open_load(client, [one for (one,) in made], due, origin, advance)
+        except RequestFailed as error:
+            raise LoadFailed(f"a request at {load.label} failed: {error}") from error
+    dues = [None] * len(exchanges) if due is None else due
+    requests = [_read(endpoint, one, at, origin) for one, at in zip(exchanges, dues, strict=True)]
+    return requests, replace(watched, origin_seconds=origin)
+
+
+def _read(endpoint: Endpoint, exchange: Exchange, due: float | None, origin: float) -> Request:
+    """What an exchange says, with times from `origin`. What goes wrong is its error."""
+    stream, error = Stream(endpoint.dialect, origin), None
+    try:
+        read_stream(exchange.answer.reads, stream)
+    except StreamBroken as problem:
+        error = f"{type(problem).__name__}: {problem}"
+    end = stream.chunks[-1][0] if stream.chunks and not error else exchange.end_seconds - origin
+    sent = exchange.sent_seconds - origin
+    chunks, counts = tuple(stream.chunks), (stream.prompt_tokens, stream.tokens)
+    return Request(sent, chunks, end, *counts, error, due, stream.cached_tokens)

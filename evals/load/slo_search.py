@@ -1,0 +1,101 @@
+"""The highest load that a server takes within limits: found by doubling and halving, each load told apart by its own
+interval.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from engines.types import Endpoint
+from evals.accuracy.divergence import Stage
+from evals.load.benchmark import run_load, warm_up
+from evals.load.prompts import Prompts
+from evals.metrics.slo import Kept, kept
+from evals.schema.load import LoadPoint, Speed
+from evals.schema.slo import Search, SearchRange, ServiceLimits
+
+NARROW = 1.15  # a load that is kept and one that is not, so near to each other, end the search
+LEAST_REQUESTS_A_USER = 3
+FIRST_DRAW = 2_000_000  # of prompts: far from those of the load points
+Run = Callable[[LoadPoint, int], Speed]
+
+
+def search_capacity(
+    endpoint: Endpoint, searches: Sequence[tuple[SearchRange, ServiceLimits]], prompts: Prompts, *,
+    repeats: int, seed: int, stage: Stage,
+) -> list[Search]:  # fmt: skip
+    """Every search on one server. Raises LoadFailed as `measure_speed` does."""
+    drawn = iter(range(FIRST_DRAW, 2 * FIRST_DRAW))
+
+    def run(load: LoadPoint, repeat: int) -> Speed:
+        if repeat == 0:
+            run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=next(drawn))
+        advance = stage(f"capacity, {load.label}", load.requests)
+        requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=next(drawn), advance=advance)
+        return Speed(load, (requests,), (client,))
+
+    return [search(within, limits, run, repeats) for within, limits in searches]
+
+
+def search(within: SearchRange, limits: ServiceLimits, run: Run, repeats: int) -> Search:
+    """Try loads until the highest one within the limits is bracketed. `run` is one repeat of a load."""
+    told: dict[float, Kept] = {}
+    probes = []
+    while (level := next_level(within, told)) is not None:
+        speed = _told_apart(load_at(within, level), limits, run, repeats)
+        told[level] = kept(speed, limits)
+        probes.append(speed)
+    return Search(within, limits, tuple(probes))
+
+
+def _told_apart(load: LoadPoint, limits: ServiceLimits, run: Run, repeats: int) -> Speed:
+    """As many repeats as it takes to tell on which side of the limits the load is."""
+    speed = run(load, 0)
+    for repeat in range(1, repeats):
+        if kept(speed, limits) != "unclear":
+            break
+        more = run(load, repeat)
+        speed = Speed(load, (*speed.repeats, *more.repeats), (*speed.clients, *more.clients))
+    return speed
+
+
+def next_level(within: SearchRange, told: Mapping[float, Kept]) -> float | None:
+    """Twice the highest that was kept, or what lies (geometrically) between it and the lowest that was not; None at the
+    end.
+    """
+    if not told:
+        return within.lowest
+    below, above = bracket(told)
+    if below is None or below >= within.highest:
+        return None
+    if above == math.inf:
+        return min(2 * below, within.highest)
+    if above <= NARROW * below:
+        return None
+    middle = _rounded(within, math.sqrt(below * above))
+    return middle if below < middle < above else None
+
+
+def bracket(told: Mapping[float, Kept]) -> tuple[float | None, float]:
+    """The highest load that was kept below any that was not (None: not even the lowest), and the lowest that was not
+    (infinite: all were). A higher one that looks better is chance.
+    """
+    above = min((level for level, said in told.items() if said != "kept"), default=math.inf)
+    return max((level for level, said in told.items() if said == "kept" and level < above), default=None), above
+
+
+def _rounded(within: SearchRange, level: float) -> float:
+    return float(round(level)) if within.over == "concurrency" else float(f"{level:.3g}")
+
+
+def load_at(within: SearchRange, level: float) -> LoadPoint:
+    """The load of a search at one concurrency or rate."""
+    counts = within.prompt_tokens, within.output_tokens
+    if within.over == "rate":
+        return LoadPoint(None, within.requests, *counts, level, "poisson")
+    users = int(level)
+    cut = (
+        2 * users - 1 if users > 1 else 0
+    )  # at the start and in the drain (`evals.metrics.steady_state`): others must count
+    return LoadPoint(users, max(within.requests + cut, LEAST_REQUESTS_A_USER * users), *counts)

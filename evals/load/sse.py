@@ -1,0 +1,100 @@
+"""One streamed completion: server-sent events off the wire, and what they say about tokens and times.
+
+Format: https://html.spec.whatwg.org/multipage/server-sent-events.html, of which servers of language models use
+`data:` lines, one JSON object each, and `data: [DONE]` at the end; Ollama's are lines of JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from engines.types import Dialect
+from evals.api.formats import read_event
+
+END_MARKER = b"[DONE]"
+
+
+class StreamBroken(Exception):
+    """The server said that it failed, ended without its end marker, or sent what cannot be read."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """What has arrived of one completion.
+
+    `chunks` are (seconds from `origin_seconds`, tokens so far) of each chunk that brought tokens.
+    """
+
+    dialect: Dialect
+    origin_seconds: float = 0.0
+    chunks: list[tuple[float, int]] = field(default_factory=list)
+    tokens: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int | None = None
+    ended: bool = False
+
+    def take(self, payload: dict[str, Any], now: float) -> None:
+        """Note one event. Raises StreamBroken with the server's words if it is an error."""
+        try:
+            piece = read_event(self.dialect, payload)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
+            what = f"{type(problem).__name__}: {problem}"
+            raise StreamBroken(
+                f"an event is not of the form that was expected ({what}): {str(payload)[:100]}"
+            ) from problem
+        text, so_far, counted, prompt_tokens, closing, last, error, added, cached = piece
+        if error is not None:
+            raise StreamBroken(error)
+        if prompt_tokens is not None:
+            self.prompt_tokens = prompt_tokens
+        if cached is not None:
+            self.cached_tokens = cached
+        if not closing:
+            if so_far is None:  # a chunk that does not say how many tokens it holds brings one if it brings text
+                so_far = self.tokens + (added if added is not None else 1 if text else 0)
+            if so_far > self.tokens:
+                self.chunks.append((now - self.origin_seconds, so_far))
+            self.tokens = so_far
+        if counted is not None:
+            self.tokens = counted
+        self.ended = last
+
+
+def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
+    """Feed `stream` with what arrived, to its end, which the form marks or the connection. Raises StreamBroken."""
+    form = stream.dialect.form
+    for now, data in _events(reads, bare=form == "ollama"):
+        try:
+            payload = orjson.loads(data)
+        except ValueError as error:
+            if data.strip() == END_MARKER:
+                return
+            raise StreamBroken(f"an event is not JSON: {data[:100]!r}") from error
+        stream.take(payload, now)
+    if form not in ("kserve", "text_input") and not stream.ended:
+        marker = "[DONE]" if form == "openai" else "(an event with the counts)"
+        raise StreamBroken(f"the stream ended without its end marker {marker}")
+
+
+def _events(reads: Iterable[tuple[float, bytes]], *, bare: bool) -> Iterator[tuple[float, bytes]]:
+    """What the `data:` lines hold, with the time at which their ends came; `error:` lines (llama-server) as an event
+    with that error. Of a `bare` stream every line that is not empty.
+
+    Cut at line feeds alone: text may hold U+2028 and others that `splitlines` cuts at. JSON lets carriage returns be.
+    """
+    rest = b""
+    for now, part in reads:
+        lines = (rest + part).split(b"\n")
+        rest = lines.pop()
+        for line in lines:
+            if bare:
+                if line.strip():
+                    yield now, line
+            elif line[:5] == b"data:":
+                yield now, line[5:]
+            elif line and line[:6] == b"error:":
+                yield now, b'{"error": ' + line[6:] + b"}"

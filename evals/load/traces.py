@@ -1,0 +1,117 @@
+"""Recorded arrivals: when requests came, how many tokens they had, and what of their prompts was the same.
+
+By suffix, `.csv` is Azure's LLM inference trace (https://github.com/Azure/AzurePublicDataset): TIMESTAMP (a date with
+its time), ContextTokens, GeneratedTokens. All else is the JSONL of the Mooncake traces
+(https://github.com/kvcache-ai/Mooncake, FAST25-release), which AIPerf reads as `mooncake_trace`:
+`timestamp` in milliseconds, `input_length`, `output_length`, and `hash_ids`, one for each 512 tokens of the prompt.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from evals.accuracy.lm_eval_tasks import DataError
+
+BLOCK_TOKENS = 512
+
+
+@dataclass(frozen=True)
+class TraceRequest:
+    """One request of a trace, at this line of its file. Seconds count from whatever the trace counts from.
+
+    `blocks` are the ids of its prompt's blocks of BLOCK_TOKENS, the last of which may be cut: equal ids are equal
+    tokens. Empty where the trace tells none.
+    """
+
+    line: int
+    at_seconds: float
+    prompt_tokens: int
+    output_tokens: int
+    blocks: tuple[int, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.output_tokens
+
+
+def read_trace(file: Path, most: int | None = None) -> tuple[TraceRequest, ...]:
+    """The first `most` requests (all by default), ordered by time. Raises DataError naming file and line."""
+    read = _azure if file.suffix == ".csv" else _mooncake
+    found: list[TraceRequest] = []
+    try:
+        with file.open(encoding="utf-8", newline="") as lines:
+            for one in islice(read(file, lines), most):
+                if found and one.at_seconds < found[-1].at_seconds:
+                    raise DataError(f"{file}:{one.line}: it is earlier than the request above; sort the trace by time")
+                found.append(one)
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from error
+    if not found:
+        raise DataError(f"{file} has no requests")
+    return tuple(found)
+
+
+def _mooncake(file: Path, lines: Iterable[str]) -> Iterator[TraceRequest]:
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            at, counts = row["timestamp"], (row["input_length"], row["output_length"])
+            blocks = row.get("hash_ids") or []
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            wanted = '"timestamp", "input_length" and "output_length"'
+            raise DataError(f"{file}:{number}: not a line of JSON with {wanted}") from error
+        if type(at) not in (int, float) or not math.isfinite(at):
+            raise DataError(f"{file}:{number}: its timestamp is {at!r}; give milliseconds")
+        yield _request(file, number, at / 1000, counts, blocks)
+
+
+def _azure(file: Path, lines: Iterable[str]) -> Iterator[TraceRequest]:
+    rows = csv.DictReader(lines)
+    for row in rows:
+        try:
+            at = datetime.fromisoformat(row["TIMESTAMP"])
+            counts = (int(row["ContextTokens"]), int(row["GeneratedTokens"]))
+        except (ValueError, KeyError, TypeError) as error:
+            wanted = "TIMESTAMP, ContextTokens and GeneratedTokens"
+            raise DataError(f"{file}:{rows.line_num}: not a row of {wanted} under a line with these names") from error
+        seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+        yield _request(file, rows.line_num, seconds, counts, [])
+
+
+def _request(file: Path, line: int, at_seconds: float, counts: tuple[Any, Any], blocks: Any) -> TraceRequest:
+    for name, count in zip(("prompt", "output"), counts, strict=True):
+        if type(count) is not int or count < 1:
+            raise DataError(f"{file}:{line}: it has {count!r} {name} tokens; at least one is needed")
+    if not isinstance(blocks, list) or any(type(one) is not int or one < 0 for one in blocks):
+        raise DataError(f"{file}:{line}: its hash_ids are no list of whole numbers")
+    if blocks and len(blocks) != math.ceil(counts[0] / BLOCK_TOKENS):
+        what = f"{len(blocks)} hash_ids for {counts[0]} prompt tokens; one is needed for each {BLOCK_TOKENS}"
+        raise DataError(f"{file}:{line}: it has {what}")
+    return TraceRequest(line, at_seconds, *counts, tuple(blocks))
+
+
+def known_share(trace: Sequence[TraceRequest]) -> float:
+    """Of all prompt tokens, those with which an earlier prompt began too, block by block: what an endless prefix cache
+    would know.
+    """
+    seen: dict[int, int] = {}  # of each beginning, how many tokens of it there were
+    known = 0
+    for one in trace:
+        beginning, shared, is_known = 0, 0, True
+        for number, block in enumerate(one.blocks, 1):
+            beginning, tokens = hash((beginning, block)), min(number * BLOCK_TOKENS, one.prompt_tokens)
+            is_known = is_known and beginning in seen
+            shared = min(seen[beginning], tokens) if is_known else shared
+            seen[beginning] = max(seen.get(beginning, 0), tokens)
+        known += shared
+    return known / sum(one.prompt_tokens for one in trace)

@@ -1,0 +1,55 @@
+"""Rates of one repeat of a load, over its steady window."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from evals.schema.load import Request
+from evals.stats.intervals import mean_t
+
+
+def steady_rates(repeat: Sequence[Request]) -> tuple[float, float, float]:
+    """(output tokens, prompt tokens, requests) per second from the first start until the load began to drain.
+
+    A closed loop drains when a request has ended and none takes its place; an open load drains when the last request
+    was due. What arrives later ran with fewer in flight and does not count. Prompt tokens count when the first token
+    arrives; of a chunk that is under way at the end, its share of the time counts.
+    """
+    start = min(one.start_seconds for one in repeat)
+    is_open = repeat[0].due_seconds is not None
+    end = max(one.start_seconds for one in repeat) if is_open else drains_at(repeat)
+    seconds = end - start
+    output = sum(_tokens_by(one, end) for one in repeat)
+    prompt = sum(one.prompt_tokens for one in repeat if one.chunks[0][0] <= end)
+    finished = sum(one.end_seconds <= end for one in repeat)
+    return output / seconds, prompt / seconds, finished / seconds
+
+
+def drains_at(repeat: Sequence[Request]) -> float:
+    """The first end after which no request was sent in its place: each that is sent takes the place last left."""
+    changes = [(one.end_seconds, False) for one in repeat] + [(one.sent_seconds, True) for one in repeat]
+    left: list[float] = []
+    for at, is_sent in sorted(changes):
+        if not is_sent:
+            left.append(at)
+        elif left:
+            left.pop()
+    return left[0]
+
+
+def _tokens_by(request: Request, end: float) -> float:
+    """Those of the chunks that came by `end`, and of the next one as much as the time since the one before it."""
+    came = [chunk for chunk in request.chunks if chunk[0] <= end]
+    if not came or len(came) == len(request.chunks):
+        return came[-1][1] if came else 0
+    (before, tokens), (after, more) = came[-1], request.chunks[len(came)]
+    return tokens + (more - tokens) * (end - before) / (after - before)
+
+
+def relative_half_width(repeats: Sequence[Sequence[Request]]) -> float:
+    """Of the t interval of the mean output rate, as a share of it; infinite for one repeat, and where no token came in
+    any window.
+    """
+    found = mean_t([steady_rates(repeat)[0] for repeat in repeats])
+    return (found.high - found.value) / found.value if found.value else math.inf

@@ -1,0 +1,138 @@
+"""What one cell's measurement is on disk: a `Trial` with its raw samples, one JSON file.
+
+Reports recompute every statistic from the raw samples here, so a metric added later works on old runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from engines.parallelism import devices
+from evals.schema.accuracy import Closeness, Perplexity, Score
+from evals.schema.load import Speed
+from evals.schema.slo import Search
+from quant.types import FLOATS
+
+TRIAL_SCHEMA_VERSION = 2
+
+
+Status = Literal["ok", "failed", "unsupported"]
+
+
+PSS = "PSS of the server's process tree"
+
+
+NVML = "NVML, bytes of the server's processes"
+
+
+SET_ASIDE = "set aside at start"
+
+
+IN_USE = "highest in use during the load"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes, each from a named source; None where nothing tells.
+
+    `weights_bytes` and `kv_cache_bytes` as the engine reports them (`kv_source` is IN_USE or SET_ASIDE),
+    `kv_bytes_per_token` as `kv_token_source` says. `loaded_bytes` and `peak_bytes` are measured from outside (`source`
+    is PSS on a CPU, NVML on a GPU): after loading, and the highest while the load ran. `samples` are (seconds since the
+    first one, bytes), of long loads the highest of each span.
+    """
+
+    source: str
+    loaded_bytes: int
+    peak_bytes: int
+    weights_bytes: int | None
+    kv_cache_bytes: int | None
+    kv_source: str | None
+    kv_bytes_per_token: float | None = None
+    kv_token_source: str | None = None
+    samples: tuple[tuple[float, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A check before measuring: what was compared, and by how much it differed at most."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell failed: the kind (see `evals.schema.failures`), the cause in a line, what to do about it, the last
+    lines of the log of its server or worker (empty where there is none).
+    """
+
+    kind: str
+    cause: str
+    remedy: str
+    log_tail: str = ""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One cell: a model by a method in an engine on a device. `reason` is empty exactly if the status is ok, `failure`
+    is what is known of it where the status is failed (None in files of older programs).
+
+    `engine_label` are the options that tell it from cells with other options of the same engine.
+    """
+
+    key: str
+    status: Status
+    reason: str
+    model: str
+    method: str
+    method_label: str
+    engine: str
+    device: str
+    checkpoint: Mapping[str, Any] | None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    startup_seconds: float | None = None
+    gates: tuple[Gate, ...] = ()
+    speed: tuple[Speed, ...] = ()
+    searches: tuple[Search, ...] = ()
+    memory: Memory | None = None
+    scores: tuple[Score, ...] = ()
+    perplexities: tuple[Perplexity, ...] = ()
+    closeness: tuple[Closeness, ...] = ()
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    failure: Failure | None = None
+    schema_version: int = TRIAL_SCHEMA_VERSION
+    engine_label: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.method_label} · {self.served_by}"
+
+    @property
+    def served_by(self) -> str:
+        """The engine, with the options that tell it apart."""
+        return f"{self.engine} {self.engine_label}".strip()
+
+    @property
+    def engine_options(self) -> Mapping[str, Any]:
+        options: Mapping[str, Any] = self.provenance.get("engine_options") or {}
+        return options
+
+    @property
+    def devices(self) -> int | None:
+        """How many devices it ran on, by its engine's options; None where it was attached to and may run on any."""
+        return None if self.provenance.get("attached") else devices(self.engine_options)
+
+    @property
+    def server(self) -> tuple[str, str, str]:
+        """Model, engine and the engine's options: what a cell has in common with its baseline."""
+        return self.model, self.engine, json.dumps(self.provenance.get("engine_options"), sort_keys=True)
+
+    @property
+    def unquantized(self) -> bool:
+        """True where the checkpoint's weights were only cast, so that it can be a baseline."""
+        return self.checkpoint is not None and self.checkpoint["spec"]["scheme"]["weights"] in FLOATS

@@ -1,0 +1,165 @@
+"""The items of a task in the order in which they are drawn, and pairs of them on two sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from evals.schema.accuracy import Score
+from evals.schema.trial import Trial
+from evals.stats.stratification import crowding, drawing_order, strata_of
+
+# the first that a task has is its headline, as in the field's tables
+ACCURACY_METRICS = ("acc_norm", "acc", "exact_match")
+MOST_CROWDED = 1.25  # above, whole passages are compared, in a random order
+LIKELIHOOD_METRICS = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
+
+
+@dataclass(frozen=True)
+class Items:
+    """One task of a plan, its leaves together, in drawn order. `values` are the headline `metric`'s.
+
+    `ranks` are their places in the random order of the task. `choices` is how many answers an item offers (0 where it
+    is generated or open), `leads` how far the best one was ahead (empty where that is not known); `drawn` how many
+    items the plan asks for, of which there are fewer here where an adaptive budget stopped.
+    """
+
+    task: str
+    metric: str
+    keys: tuple[str, ...]
+    values: tuple[float, ...]
+    clusters: tuple[str, ...]
+    choices: tuple[int, ...]
+    drawn: int
+    ranks: tuple[int, ...] = ()
+    leads: tuple[float, ...] = ()
+
+    @property
+    def binary(self) -> bool:
+        return {*self.values} <= {0.0, 1.0}
+
+    @cached_property
+    def strata(self) -> tuple[int, ...]:
+        """Of each item; all one where the items are not right or wrong, many share passages, or leads are not known."""
+        plain = self.binary and crowding(self.clusters) <= MOST_CROWDED and len(self.leads) == len(self.values)
+        return tuple(strata_of(self.leads).tolist()) if plain else (0,) * len(self.values)
+
+    @cached_property
+    def in_order(self) -> Matched:
+        """These items beside themselves, in `order`: what every candidate is matched with."""
+        values = tuple(self.values[place] for place in self.order)
+        return Matched(
+            baseline=values,
+            candidate=values,
+            clusters=tuple(self.clusters[place] for place in self.order),
+            strata=tuple(self.strata[place] for place in self.order),
+            sizes=tuple(np.bincount(self.strata).tolist()),
+            keys=tuple(self.keys[place] for place in self.order),
+        )
+
+    @cached_property
+    def order(self) -> tuple[int, ...]:
+        """Places of all items in the order in which an adaptive budget asks them of a candidate."""
+        return tuple(drawing_order(np.asarray(self.strata)).tolist())
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A candidate's items beside the same of its baseline, in the order in which a budget asks them.
+
+    `strata` are each item's, `sizes` those of the whole set; `keys` are empty where the items are not told apart.
+    """
+
+    baseline: tuple[float, ...]
+    candidate: tuple[float, ...]
+    clusters: tuple[str, ...]
+    strata: tuple[int, ...]
+    sizes: tuple[int, ...]
+    keys: tuple[str, ...] = ()
+
+    @property
+    def drawn(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """How many items of the whole set each one stands for."""
+        asked = [self.strata.count(number) for number in range(len(self.sizes))]
+        return tuple(self.sizes[number] / asked[number] for number in self.strata)
+
+    def first(self, count: int) -> Matched:
+        columns = ("baseline", "candidate", "clusters", "strata", "keys")
+        return replace(self, **{name: getattr(self, name)[:count] for name in columns})
+
+
+def headline(score: Score) -> str | None:
+    """The metric that stands for the task; None for tasks of log-likelihoods alone."""
+    known = next((metric for metric in ACCURACY_METRICS if metric in score.metrics), None)
+    return known or next((metric for metric in score.metrics if metric not in LIKELIHOOD_METRICS), None)
+
+
+def task_items(scores: Sequence[Score]) -> dict[str, Items]:
+    """By task of the plan, those that have a headline metric."""
+    by_task: dict[str, list[Score]] = {}
+    for score in scores:
+        if headline(score) is not None:
+            by_task.setdefault(score.group, []).append(score)
+    return {task: _items(task, leaves) for task, leaves in by_task.items()}
+
+
+def trial_items(trial: Trial) -> Mapping[str, Items]:
+    """`task_items` of a trial, which keeps them: every conclusion asks for them."""
+    kept = vars(trial)  # no field of the record, so that nothing that is written or compared has it
+    if "_items" not in kept:
+        kept["_items"] = task_items(trial.scores)
+    found: Mapping[str, Items] = kept["_items"]
+    return found
+
+
+def _items(task: str, leaves: Sequence[Score]) -> Items:
+    metric = headline(leaves[0]) or ""
+    rows: list[tuple[int, str, float, str, int, float]] = []
+    for one in leaves:
+        column, count = one.metrics.index(metric), len(one.item_keys)
+        clusters, leads = one.clusters or ("",) * count, one.leads or (math.nan,) * count
+        ranks = one.ranks or range(len(rows), len(rows) + count)
+        for rank, key, value, cluster, choices, lead in zip(
+            ranks, one.item_keys, one.values, clusters, one.loglikelihoods, leads, strict=True
+        ):
+            name = f"{one.task}:{cluster}" if cluster else ""
+            rows.append((rank, f"{one.task}:{key}", value[column], name, len(choices) if len(choices) > 1 else 0, lead))
+    rows.sort(key=lambda row: row[0])
+    ranks_, keys, values, clusters_, choices_, leads_ = zip(*rows, strict=True)
+    drawn = sum(one.drawn or len(one.item_keys) for one in leaves)
+    known = () if any(math.isnan(one) for one in leads_) else leads_
+    return Items(task, metric, keys, values, clusters_, choices_, drawn, ranks_, known)
+
+
+def matched(candidate: Items, baseline: Items) -> Matched | None:
+    """The candidate's items in the order in which they are asked; None where the two were asked for other items."""
+    if candidate.drawn != baseline.drawn or candidate.metric != baseline.metric:
+        return None
+    ours = dict(zip(candidate.keys, candidate.values, strict=True))
+    if candidate.keys != baseline.keys and not ours.keys() <= {*baseline.keys}:
+        return None
+    whole = baseline.in_order
+    if len(ours) == len(whole.keys):
+        return replace(whole, candidate=tuple(ours[key] for key in whole.keys))
+    places = [place for place, key in enumerate(whole.keys) if key in ours]
+    return Matched(
+        baseline=tuple(whole.baseline[place] for place in places),
+        candidate=tuple(ours[whole.keys[place]] for place in places),
+        clusters=tuple(whole.clusters[place] for place in places),
+        strata=tuple(whole.strata[place] for place in places),
+        sizes=whole.sizes,
+        keys=tuple(whole.keys[place] for place in places),
+    )
+
+
+def asking_order(baseline: Items) -> tuple[int, ...]:
+    """`Items.order` as ranks in the random order of the task."""
+    return tuple(baseline.ranks[place] for place in baseline.order)

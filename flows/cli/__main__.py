@@ -1,0 +1,9 @@
+"""`python -m flows.cli`, and the command `bitfrontier`."""
+
+from __future__ import annotations
+
+import flows.cli.listing  # noqa: F401 (registers its commands)
+from flows.cli.commands import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The command line's application and the arguments that commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="bitfrontier",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing what draws frames around the help takes longer than all else
+    help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
+    epilog="Start with: bitfrontier sweep configs/quickstart.yaml",
+)
+
+
+PlanArgument = Annotated[Path, typer.Argument(help="The plan, a YAML file such as configs/quickstart.yaml.")]
+
+
+RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as runs/quickstart.")]
+
+
+DataRoot = Annotated[
+    str | None, typer.Option("--data-root", help="Local root of evaluation data; replaces the plan's `data`.")
+]
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

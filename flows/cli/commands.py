@@ -1,0 +1,255 @@
+"""The command line. Exit codes: 0 done, 1 something failed, 2 bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import errno
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from flows.cli.app import DataRoot, Json, PlanArgument, RunArgument, app
+from flows.cli.sweep_command import conclude, console, errors, run_whole
+from quant.errors import Told
+
+
+def main() -> None:
+    """Entry point: known errors become one message and an exit code, never a traceback."""
+    try:
+        app()
+    except Told as error:
+        _end(error.shown, error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _end(f"error: {error}; what is finished is kept. Free space on this disk and run the same command again.", 1)
+
+
+def _end(text: str, code: int) -> NoReturn:
+    errors.print(text, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(code)
+
+
+@app.command(short_help="Print every cell of a plan; runs nothing.")
+def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) -> None:
+    """Print every cell of a plan: environment, supported or why not, estimated time and disk. Runs nothing.
+
+    Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
+    """
+    from flows.cli.estimate import estimate
+    from flows.plan.source import load_plan
+    from flows.validate.plan import check
+
+    sweep = check(load_plan(file), data_root=data_root)
+    guess = estimate(sweep)
+    rows: list[dict[str, Any]] = [
+        {
+            "cell": cell.name,
+            "model": cell.model.name,
+            "environments": [cell.quantization.method.environment, cell.place],
+            "supported": cell.unsupported is None,
+            "reason": cell.unsupported or "",
+            "estimated_seconds": round(guess.cells[index]),
+        }
+        for index, cell in enumerate(sweep.cells)
+    ]
+    if as_json:
+        total = {"estimated_seconds": round(guess.seconds), "estimated_bytes": guess.bytes}
+        print(json.dumps({"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total}, indent=1))
+        return
+    table = Table(
+        "cell", "model", "environments", "supported", "≈ s", title=f"{sweep.plan.name} on {sweep.device.name}"
+    )
+    for row in rows:
+        supported = "yes" if row["supported"] else f"no: {row['reason']}"
+        table.add_row(
+            row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
+        )
+    console.print(table)
+    console.print(
+        f"about {guess.seconds / 60:.0f} minutes and {guess.bytes / 1e9:.1f} GB of disk, not counting environments and "
+        f"downloads; scaled from {guess.basis}", highlight=False,
+    )  # fmt: skip
+
+
+@app.command(short_help="Run a whole sweep; it goes on where it stopped.")
+def sweep(
+    file: PlanArgument,
+    data_root: DataRoot = None,
+    runs: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
+    run_whole(file, data_root, runs, retry_failed=retry_failed, as_json=as_json)
+
+
+@app.command()
+def report(folder: RunArgument) -> None:
+    """Write a run's report again from its trial files."""
+    from flows.state.status import read_sweep
+    from reports.output.html_report import write_report
+
+    read_sweep(folder)
+    conclude(write_report(folder), as_json=False)
+
+
+@app.command(short_help="Make one checkpoint of a plan.")
+def quantize(
+    file: PlanArgument,
+    label: Annotated[str, typer.Argument(help="Its method as tables name it, such as 'gptq W4A16-g64'.")],
+    data_root: DataRoot = None,
+    as_json: Json = False,
+) -> None:
+    """Make the checkpoint of one method of a plan, or find it, and print its folder: to serve it."""
+    from flows.cli.quantize_command import quantize_one
+    from flows.state.progress_display import bars
+
+    with bars(errors) as display:
+        found = quantize_one(file, label, data_root, display)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=1))
+    else:
+        for one in found:
+            console.print(one.folder, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(short_help="Write a run's loads for other tools.")
+def export(
+    folder: RunArgument,
+    to: Annotated[Path, typer.Argument(help="Folder for the files.")],
+) -> None:
+    """Write each load of each cell as a benchmark report of llm-d, version 0.2, into a folder."""
+    from flows.state.status import read_sweep
+    from reports.decision.results import read_results
+    from reports.output.llmd_export import export as write
+
+    read_sweep(folder)
+    files = write(read_results(folder), to)
+    console.print(f"{len(files)} files in {to}", markup=False, highlight=False)
+
+
+@app.command(short_help="Hold a run against an earlier one, or another tool's result.")
+def compare(
+    before: Annotated[Path, typer.Argument(help="A run's folder, or the JSON of vllm bench, GuideLLM or lm-eval.")],
+    after: RunArgument,
+    cell: Annotated[str | None, typer.Option(help="Which cell another tool's result is of, as tables name it.")] = None,
+    speed_margin: Annotated[float, typer.Option(help="How much slower still passes, as a share.")] = 0.05,
+    html: Annotated[Path | None, typer.Option(help="Write a page here, too.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold a run against an earlier one, cell by cell: PASS, REGRESSION, INCONCLUSIVE or NOT COMPARED.
+
+    BEFORE may be what `vllm bench serve --save-result`, GuideLLM or lm-eval wrote: it is held against one cell.
+    Exits 1 if a cell became worse.
+    """
+    from flows.state.status import read_sweep
+    from reports.compare.foreign import compare_foreign
+    from reports.compare.runs import compare as hold
+    from reports.decision.results import read_results
+    from reports.output.html_report import render_comparison
+    from reports.output.terminal import print_comparison
+
+    read_sweep(after)
+    if before.is_file():
+        found = compare_foreign(before, read_results(after), cell, speed_margin=speed_margin)
+    else:
+        read_sweep(before)
+        found = hold(read_results(before), read_results(after), speed_margin=speed_margin)
+    if html is not None:
+        html.write_text(render_comparison(found), encoding="utf-8")
+    if as_json:
+        print(json.dumps(asdict(found), indent=1))
+    else:
+        print_comparison(found, console)
+    if found.count("REGRESSION"):
+        raise typer.Exit(1)
+
+
+@app.command(short_help="Show how far a run is.")
+def status(folder: RunArgument, as_json: Json = False) -> None:
+    """Show how far a run is: which cells are done, running, failed, to do; from its folder, whoever runs it."""
+    from flows.state.status import cell_states, counts, remaining_seconds
+
+    cells = cell_states(folder)
+    left = remaining_seconds(cells)
+    if as_json:
+        data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(one) for one in cells]}
+        print(json.dumps(data, indent=1))
+        return
+    table = Table("cell", "model", "state", "s", "reason", title=str(folder))
+    for one in cells:
+        style = {"ok": "green", "failed": "red", "unsupported": "dim", "to do": ""}.get(one.state, "yellow")
+        seconds = "" if one.seconds is None else f"{one.seconds:.0f}"
+        table.add_row(*map(escape, (one.cell, one.model)), one.state, seconds, escape(one.reason[:160]), style=style)
+    console.print(table)
+    guess = "" if not left else f"; about {left / 60:.0f} minutes of measuring left, by those that were measured"
+    console.print(", ".join(f"{n} {state}" for state, n in counts(cells).items()) + guess, highlight=False)
+
+
+@app.command()
+def retry(
+    folder: RunArgument,
+    failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again. Needed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a run's failed cells again, and nothing else."""
+    from flows.execute.retry import check_unchanged
+
+    if not failed:
+        errors.print("error: say what to measure again: --failed", highlight=False)
+        raise typer.Exit(2)
+    file, data_root = check_unchanged(folder)
+    run_whole(file, data_root, folder.parent, retry_failed=True, as_json=as_json)
+
+
+@app.command(short_help="Show and free what of the cache no run needs.")
+def gc(
+    yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False, as_json: Json = False
+) -> None:
+    """Show what the cache folder holds that no run needs any more, and free it when you say so."""
+    from flows.state.cache_gc import free, known_runs, unneeded
+
+    runs = known_runs()
+    found = unneeded(runs)
+    total = sum(one.bytes for one in found)
+    if as_json:
+        if yes:
+            free(found)
+        freed = [{"path": str(one.path), "bytes": one.bytes} for one in found]
+        print(
+            json.dumps({"runs": [str(one) for one in runs], "unneeded": freed, "bytes": total, "freed": yes}, indent=1)
+        )
+        return
+    table = Table("no run needs", "MB")
+    for one in found:
+        table.add_row(escape(f"{one.path.parent.name}/{one.path.name}"), f"{one.bytes / 1e6:.0f}")
+    console.print(table)
+    console.print(f"{total / 1e9:.1f} GB. Kept is what these need:", highlight=False)
+    for text in map(str, runs) if runs else ["no run is known here"]:
+        console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+    if found and (yes or typer.confirm("free it?")):
+        free(found)
+
+
+@app.command(short_help="Show what is missing on this machine.")
+def doctor(as_json: Json = False) -> None:
+    """Show device, environments, sources and disk, and what to do about each problem."""
+    from flows.cli.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([asdict(one) for one in findings], indent=1))
+    else:
+        table = Table("what", "state", "detail", "what to do")
+        for one in findings:
+            style = {"ok": "green", "missing": "yellow", "broken": "red"}[one.state]
+            table.add_row(one.what, f"[{style}]{one.state}[/{style}]", one.detail, one.remedy)
+        console.print(table)
+    if any(one.state == "broken" for one in findings):
+        raise typer.Exit(1)

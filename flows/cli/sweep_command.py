@@ -1,0 +1,112 @@
+"""One whole sweep from the command line: run or found complete, concluded, with an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+
+console = Console(width=None if sys.stdout.isatty() else 132)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
+
+
+def run_whole(file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool) -> None:
+    """Exits 130 where it is interrupted, 1 where a cell failed."""
+    from flows.execute.retry import drop_failed
+    from flows.orchestration.api_server import PrefectLost
+    from flows.plan.source import load_plan
+    from flows.validate.plan import check
+
+    checked = check(load_plan(file), data_root=data_root)
+    if retry_failed:
+        drop_failed(runs / checked.plan.name)
+    try:
+        report = already_done(checked, runs) or _run(checked, file, data_root, runs, as_json=as_json)
+    except KeyboardInterrupt:
+        errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
+        raise typer.Exit(130) from None
+    except PrefectLost as error:
+        _end_without_prefect(error, checked, runs, as_json=as_json)
+    conclude(report, as_json=as_json)
+
+
+def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool) -> Path:
+    """Run the Prefect flow in this process, with bars, and return the report's path."""
+    from flows.orchestration.api_server import prefect_api
+    from flows.state.progress_display import bars, current
+
+    with bars(errors if as_json else console) as display:
+        token = current.set(display)
+        advance = display.overall("Prefect", 1)
+        with prefect_api(runs / checked.plan.name / "prefect.log"):
+            advance(1)
+            from flows.orchestration.sweep import sweep as flow
+
+            report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs)))
+        current.reset(token)
+    return report
+
+
+def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json: bool) -> NoReturn:
+    """Conclude what is complete: tasks run without Prefect's server too. Then leave at once, since Prefect's client
+    would wait for the server with each event that is still to be told.
+    """
+    code, report = 1, already_done(checked, runs)
+    if report is None:
+        errors.print(f"error: {error}; what is finished is kept. Run the same command again to go on.", highlight=False)
+    else:
+        errors.print(f"{error}; the sweep went on without it", highlight=False)
+        try:
+            conclude(report, as_json=as_json)
+            code = 0
+        except typer.Exit as done:
+            code = done.exit_code
+    sys.stdout.flush()
+    os._exit(code)
+
+
+def already_done(checked: Any, runs: Path) -> Path | None:
+    """The report of a sweep that is complete, written again if trials are newer; None if there is work to do."""
+    from engines.runtime.environments import is_built
+    from flows.execute import rows
+    from flows.execute.manifest import describe
+    from flows.execute.prepare import environments_of, prepare_sweep
+    from flows.state.locks import alone
+    from flows.state.progress_display import LogDisplay
+    from reports.output.html_report import write_report
+
+    environments = environments_of(checked)
+    if not all(is_built(one) for one in environments) or not (runs / checked.plan.name).exists():
+        return None
+    prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
+    with alone(prepared.folder):
+        describe(prepared)
+    trials = [(row, rows.finished(row)) for row in prepared.rows]
+    if any(trial is None for _, trial in trials):
+        return None
+    report = prepared.folder / "report.html"
+    errors.print(
+        f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated", highlight=False
+    )
+    newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
+    return report if report.exists() and report.stat().st_mtime >= newest else write_report(prepared.folder)
+
+
+def conclude(report: Path, *, as_json: bool) -> None:
+    """Print the answer, or JSON for scripts. Exits 1 where a cell failed."""
+    from reports.decision.results import read_results
+    from reports.output.terminal import as_data, print_results
+
+    results = read_results(report.parent)
+    if as_json:
+        print(json.dumps({"report": str(report), **as_data(results)}, indent=1))
+    else:
+        print_results(results, console)
+        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    if any(trial.status == "failed" for trial in results.trials):
+        raise typer.Exit(1)

@@ -1,0 +1,114 @@
+"""What machines share: a folder, or whatever fsspec reaches (`s3://bucket/prefix`).
+
+Files are kept by their content, `blobs/SHA256`; a bundle, `KIND/KEY.json`, names the files of a checkpoint or a trial
+and appears when all of them are there. Everything is written beside its place and moved, so that nobody sees half of
+it. `leases/` and `beats/` say who works on what (`flows.distributed.leases`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+
+from quant.checkpoints.safetensors import hash_file
+from quant.errors import Told
+
+
+class StoreError(Told):
+    """The store cannot be used, or what is in it is not what its name says."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """A place in a file system of fsspec's."""
+
+    files: Any
+    root: str
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}"
+
+    def has(self, name: str) -> bool:
+        """True if the record `name` is there, now and not when somebody looked before."""
+        self.files.invalidate_cache()
+        return bool(self.files.exists(self._path(f"{name}.json")))
+
+    def write(self, name: str, value: object) -> None:
+        """Put the record `name`."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "record.json"
+            file.write_text(json.dumps(value), encoding="utf-8")
+            self._put(file, f"{name}.json")
+
+    def read(self, name: str) -> Any:
+        """The record `name`; None where there is none."""
+        self.files.invalidate_cache()
+        try:
+            return json.loads(self.files.cat_file(self._path(f"{name}.json")))
+        except FileNotFoundError:
+            return None
+
+    def publish(self, name: str, folder: Path, files: Iterable[str]) -> None:
+        """Put a bundle of `files`, named relative to `folder`. It is there when all of them are."""
+        found = {one: hash_file(folder / one) for one in files}
+        for one, sha256 in found.items():
+            if not self.files.exists(self._path(f"blobs/{sha256}")):
+                self._put(folder / one, f"blobs/{sha256}")
+        self.write(name, {"files": found})
+
+    def fetch(self, name: str, folder: Path) -> list[str]:
+        """Bring a bundle's files into `folder`, in their order, each whole or not at all. Raises StoreError."""
+        record = self.read(name)
+        if record is None:
+            raise StoreError(f"{name} is not in the store {self.root}")
+        for one, sha256 in record["files"].items():
+            if PurePosixPath(one).is_absolute() or ".." in PurePosixPath(one).parts:
+                raise StoreError(f"{name} in the store {self.root} names a file outside its folder: {one}")
+            self._get(sha256, folder / one)
+        return list(record["files"])
+
+    def _put(self, file: Path, name: str) -> None:
+        beside = self._path(f"incoming/{uuid.uuid4().hex}")
+        self.files.makedirs(self._path("incoming"), exist_ok=True)
+        self.files.put_file(str(file), beside)
+        self.files.makedirs(self._path(name).rpartition("/")[0], exist_ok=True)
+        self.files.mv(beside, self._path(name))
+
+    def _get(self, sha256: str, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f"{file.name}.{uuid.uuid4().hex[:8]}.partial")
+        try:
+            self.files.get_file(self._path(f"blobs/{sha256}"), str(partial))
+            if hash_file(partial) != sha256:
+                raise StoreError(f"{file.name} in the store {self.root} is damaged; delete blobs/{sha256} there")
+            partial.replace(file)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def open_store(url: str) -> Store:
+    """Raises StoreError where the address is of no kind that can be used here."""
+    try:
+        files, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise StoreError(
+            f"the store {url} cannot be used: {error}; give a folder that all machines see, or install what is missing"
+        ) from error
+    return Store(files, str(root).rstrip("/"))
+
+
+def fetch_folder(store: Store, name: str, folder: Path) -> None:
+    """Bring a bundle in as a whole folder, which appears when it is complete. Raises StoreError."""
+    partial = folder.with_name(folder.name + ".fetched")
+    shutil.rmtree(partial, ignore_errors=True)
+    store.fetch(name, partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)

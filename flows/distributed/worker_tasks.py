@@ -1,0 +1,106 @@
+"""What a worker does with a piece of a sweep: make one checkpoint, or measure one cell, for the shared store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock
+
+from engines.runtime.environments import build, cache_folder
+from evals.schema.trial import Trial
+from flows.distributed.leases import publish_failure, require_lease
+from flows.distributed.object_store import Store, fetch_folder
+from flows.execute import rows
+from flows.execute.manifest import describe
+from flows.execute.prepare import environments_of, prepare_sweep
+from flows.execute.prepared import Prepared, Row
+from flows.execute.worker_process import Here
+from flows.state.cache_gc import register
+from flows.state.progress_display import Display
+from flows.validate.plan import REFERENCE_ENVIRONMENT
+from flows.validate.resolved import Sweep
+from quant.errors import Told
+from quant.types import CHECKPOINT_RECORD
+
+
+class OtherWork(Told):
+    """What this machine would do is not what the sweep asks for."""
+
+
+def checkpoint_name(row: Row) -> str:
+    """Under which the row's checkpoint is in the store."""
+    return f"checkpoints/{row.job.key}" if row.job else ""
+
+
+def trial_name(row: Row) -> str:
+    """Under which the row's trial is in the store."""
+    return f"trials/{row.key}"
+
+
+def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
+    """The row of a piece of work, by the name of its result, with all that its run needs. Raises OtherWork."""
+    environments = {one.name: one for one in environments_of(sweep)}
+    build(environments[REFERENCE_ENVIRONMENT], display.say)
+    prepared = prepare_sweep(sweep, list(environments.values()), cache_folder() / "cells", display)
+    row = next((one for one in prepared.rows if name in (checkpoint_name(one), trial_name(one))), None)
+    if row is None:
+        raise OtherWork(
+            "this machine would measure something else than the sweep asks for: its plan, program, packages, data or "
+            "device differ; bring them to the same state"
+        )
+    cell = row.cell
+    build(
+        environments[cell.environment if name == trial_name(row) else cell.quantization.method.environment], display.say
+    )
+    describe(prepared)
+    register(prepared.folder)  # so that `bitfrontier gc` keeps what this worker has
+    return prepared, row
+
+
+def make_checkpoint(prepared: Prepared, row: Row, store: Store, attempt: str, display: Display) -> None:
+    """Quantize, and put the checkpoint into the store, or the reason why there is none."""
+    made = rows.quantize_row(prepared, row, display)
+    if isinstance(made, str):
+        publish_failure(store, checkpoint_name(row), attempt, made)
+        return
+    folder = Path(made.folder)
+    files = sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+    require_lease(store, checkpoint_name(row), attempt)
+    store.publish(checkpoint_name(row), folder, sorted(files, key=lambda one: one == CHECKPOINT_RECORD))
+
+
+def measure_cell(prepared: Prepared, row: Row, store: Store, attempt: str, display: Display) -> None:
+    """Measure, and put the trial into the store, or the reason why it failed."""
+    for other in prepared.rows:
+        if other.engine_key == row.engine_key and other.cell.quantization.scheme.unquantized and other is not row:
+            fetch_trial(prepared, other, store)
+    trial = rows.finished(row) or _measure(prepared, row, store, display)
+    if trial.status != "ok":
+        row.file.unlink()
+        publish_failure(store, trial_name(row), attempt, trial.reason)
+        return
+    require_lease(store, trial_name(row), attempt)
+    store.publish(trial_name(row), prepared.folder, _files(prepared, row))
+
+
+def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Trial:
+    if row.job is None:
+        raise OtherWork(f"{row.cell.name} cannot be measured: {row.cell.unsupported}")
+    row.job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(row.job.folder.with_suffix(".lock")):
+        if not rows.has_checkpoint(row):
+            fetch_folder(store, checkpoint_name(row), row.job.folder)
+    return Here(prepared).measure(row, display)
+
+
+def _files(prepared: Prepared, row: Row) -> list[str]:
+    """The trial's own file last."""
+    beside = [*row.file.parent.glob(f"{row.file.stem}.*.npz"), *(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
+    return [str(one.relative_to(prepared.folder)) for one in [*sorted(beside), row.file]]
+
+
+def fetch_trial(prepared: Prepared, row: Row, store: Store) -> Trial | None:
+    """The row's trial, brought here from the store if it is there and not here."""
+    if rows.finished(row) is None and store.has(trial_name(row)):
+        store.fetch(trial_name(row), prepared.folder)
+    return rows.finished(row)

@@ -1,0 +1,90 @@
+"""Models and data are fetched, keys computed, before anything is quantized or measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import engines.runtime.environments
+from engines.runtime.environments import Environment
+from evals.accuracy.chat_template import template_of
+from flows.execute.keys import data_identity, server_key, trial_key
+from flows.execute.prepared import Prepared, Row
+from flows.execute.quantize_checkpoint import Job, make_job
+from flows.execute.rows import slug
+from flows.plan.source import PlanFile
+from flows.sources.checkpoints import fetch_stored
+from flows.sources.datasets import data_root
+from flows.sources.models import Model, ModelFacts, prepare_model
+from flows.sources.samples import SourceError
+from flows.state.progress_display import Display
+from flows.validate.matrix import Cell, Quantization
+from flows.validate.plan import REFERENCE_ENVIRONMENT
+from flows.validate.resolved import Sweep
+
+
+def environments_of(sweep: Sweep) -> list[Environment]:
+    """Every environment that the sweep's supported cells need, resolved but not built."""
+    names = {REFERENCE_ENVIRONMENT}
+    for cell in sweep.cells:
+        if cell.unsupported is None:
+            names |= {cell.quantization.method.environment, cell.environment} - {""}
+    return [engines.runtime.environments.resolve(name, sweep.stand_in(name)) for name in sorted(names)]
+
+
+def prepare_sweep(sweep: Sweep, environments: list[Environment], runs: Path, display: Display) -> Prepared:
+    """Models and data are fetched, keys computed. Nothing is written into the run, quantized or measured."""
+    by_name = {one.name: one for one in environments}
+    facts = {cell.model.location: cell.model for cell in sweep.cells}
+    models = {
+        location: prepare_model(one, by_name[REFERENCE_ENVIRONMENT], display.say) for location, one in facts.items()
+    }
+    if sweep.plan.accuracy.chat_template:
+        _require_templates(models.values())
+    for stored in {one for cell in sweep.cells for one in cell.quantization.stored.values()}:
+        fetch_stored(stored)
+    data = data_identity(sweep, data_root(sweep.plan.data, sweep.base, display.say))
+    folder = runs / sweep.plan.name
+    jobs: dict[tuple[str, str], Job] = {}
+    rows = []
+    for cell in sweep.cells:
+        job = None
+        if cell.unsupported is None:
+            job = _job(sweep, cell, models[cell.model.location], by_name, jobs)
+        key = trial_key(sweep, cell, job, by_name, data)
+        server = server_key(sweep, cell, job, by_name)
+        rows.append(Row(cell, key, server, job, folder / "trials" / f"{slug(cell)}-{key[:12]}.json"))
+    return Prepared(sweep, folder, by_name, models, tuple(rows))
+
+
+def _require_templates(models: Iterable[Model]) -> None:
+    """Raises SourceError where a model has no chat template to put questions into."""
+    for model in models:
+        if template_of(model.folder) is None:
+            raise SourceError(f"{model.name} has no chat template", "use `chat_template: false`, or an instruct model")
+
+
+def _job(
+    sweep: Sweep, cell: Cell, model: Model, environments: Mapping[str, Environment], jobs: dict[tuple[str, str], Job]
+) -> Job:
+    key = (cell.model.location, cell.quantization.label)
+    if key not in jobs:
+        environment = environments[cell.quantization.method.environment]
+        text, threads = sweep.plan.calibration.text, sweep.plan.threads
+        jobs[key] = make_job(model, cell.quantization, environment, text=text, base=sweep.base, threads=threads)
+    return jobs[key]
+
+
+def jobs_of(
+    parsed: PlanFile, facts: ModelFacts, wanted: Sequence[Quantization], environments: Sequence[Environment],
+    display: Display,
+) -> list[Job]:  # fmt: skip
+    """What makes these checkpoints of a model, for nobody in particular to serve."""
+    by_name, base = {one.name: one for one in environments}, parsed.file.resolve().parent
+    model = prepare_model(facts, by_name[REFERENCE_ENVIRONMENT], display.say)
+    for stored in {one for quantization in wanted for one in quantization.stored.values()}:
+        fetch_stored(stored)
+    text, threads = parsed.plan.calibration.text, parsed.plan.threads
+    return [
+        make_job(model, one, by_name[one.method.environment], text=text, base=base, threads=threads) for one in wanted
+    ]

@@ -1,0 +1,48 @@
+"""What a sweep works on once its environments, models and data are there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.runtime.environments import Environment, cache_folder
+from flows.execute.quantize_checkpoint import Job
+from flows.sources.models import Model
+from flows.validate.matrix import Cell
+from flows.validate.resolved import Sweep
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of the run with its key and the job that makes its checkpoint (None where it is unsupported).
+
+    `server_key` stands for all that decides what its server answers; it is empty where that is not known.
+    """
+
+    cell: Cell
+    key: str
+    server_key: str
+    job: Job | None
+    file: Path
+
+    @property
+    def engine_key(self) -> tuple[str, int]:
+        """Cells with the same one share a model and an engine with its options."""
+        return self.cell.model.location, id(self.cell.choice)
+
+    @property
+    def answers(self) -> Path | None:
+        """Where the answers of its server are kept; None for a server that is not known well enough."""
+        return cache_folder() / "answers" / f"{self.server_key[:32]}.sqlite" if self.server_key else None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run whose environments, models and data are there; `rows` are all cells, in order."""
+
+    sweep: Sweep
+    folder: Path
+    environments: Mapping[str, Environment]
+    models: Mapping[str, Model]
+    rows: tuple[Row, ...]

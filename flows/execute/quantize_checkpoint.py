@@ -1,0 +1,196 @@
+"""One quantization: a job file, a child process in the method's environment, and a checkpoint that was looked at."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from engines.runtime.entry_points import QUANT_WORKER
+from engines.runtime.environments import Environment, asked_for, cache_folder, known_environments
+from engines.runtime.process import ROOT, ProcessFailed, running, wait
+from flows.sources.calibration import calibration_text, write_calibration
+from flows.sources.checkpoints import contents
+from flows.sources.models import Model
+from flows.validate.matrix import Quantization
+from quant.canonical_json import write_json
+from quant.checkpoints.detect import check_declared
+from quant.checkpoints.inspect import WEIGHT_FILES, decode_bytes, inspect_weights
+from quant.checkpoints.safetensors import CheckpointError, hash_file, hash_files
+from quant.hashing import digest
+from quant.types import CHECKPOINT_RECORD, Calibration, CalibrationSpec, Checkpoint, QuantSpec, read_checkpoint
+
+OnProgress = Callable[[str, float, float], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A quantization of one model, ready to run. `key` names its result before it exists."""
+
+    model: Model
+    quantization: Quantization
+    environment: Environment
+    threads: int
+    calibration: CalibrationSpec | None
+    calibration_text: str
+    key: str
+
+    @property
+    def folder(self) -> Path:
+        return cache_folder() / "checkpoints" / self.key[:32]
+
+    @property
+    def log(self) -> Path:
+        """Where its worker writes while it runs; beside the weights when they are complete."""
+        return self.folder.with_suffix(".partial") / "worker.log"
+
+    @property
+    def spec(self) -> QuantSpec:
+        one = self.quantization
+        return QuantSpec(one.method.name, one.parameters, one.scheme, one.format, self.calibration)
+
+
+def make_job(model: Model, one: Quantization, environment: Environment, *, text: str, base: Path, threads: int) -> Job:
+    """Everything that decides the result goes into the key: model, parameters, calibration, tools, the code."""
+    calibration, content = None, ""
+    if one.calibration is not None:
+        samples, length, seed = one.calibration
+        content, sha256 = calibration_text(text, base)
+        calibration = CalibrationSpec(text, sha256, samples, length, seed)
+    code = [hash_file(file) for file in (Path(one.method.file), *_tools(one.method.environment))]
+    given = {**one.parameters, **contents(one.stored)}
+    key = digest([model.content_sha256, one.method.name, given, calibration, environment.identity, code, threads])
+    return Job(model, one, environment, threads, calibration, content, key)
+
+
+def _tools(environment: str) -> list[Path]:
+    """The files of `quant/tools` that a method of this environment may call: its own and those of no environment."""
+    others = set(known_environments()) - {environment}
+    return [file for file in sorted((ROOT / "quant" / "tools").glob("*.py")) if file.stem not in others]
+
+
+def finished(job: Job) -> Checkpoint | None:
+    """The checkpoint of this key if it was finished and its files are whole; one that is not is made again."""
+    if not (job.folder / CHECKPOINT_RECORD).exists():
+        return None
+    checkpoint = read_checkpoint(job.folder)
+    try:
+        check_whole(checkpoint)
+    except CheckpointError:
+        return None
+    return checkpoint
+
+
+def check_whole(checkpoint: Checkpoint) -> None:
+    """Raises CheckpointError where a file of a finished checkpoint is gone, cut off or has lost its header.
+
+    Sizes and headers alone: to hash a large model before every cell would take minutes.
+    """
+    folder = Path(checkpoint.folder)
+    for name in checkpoint.files:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name}: was written, and is gone")
+    size = _weight_bytes(folder)
+    if size != checkpoint.bytes:
+        raise CheckpointError(f"{folder}: its weights have {size} bytes where {checkpoint.bytes} were written")
+    decode_bytes(checkpoint.spec.format, folder)
+
+
+def quantize(job: Job, on_progress: OnProgress = lambda *_: None, limit_seconds: float = math.inf) -> Checkpoint:
+    """Run the job unless its checkpoint is there. Raises ProcessFailed or CheckpointError with the reason."""
+    job.folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(job.folder.with_suffix(".lock")):
+        done = finished(job)
+        if done is not None:
+            return done
+        partial = job.folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        (partial / "weights").mkdir(parents=True)
+        result = _run(job, partial, on_progress, limit_seconds)
+        checkpoint = _inspect(job, partial / "weights", result)
+        write_json(partial / "weights" / CHECKPOINT_RECORD, checkpoint)
+        shutil.copy(partial / "worker.log", partial / "weights" / "worker.log")
+        shutil.rmtree(job.folder, ignore_errors=True)
+        (partial / "weights").replace(job.folder)
+        shutil.rmtree(partial)
+    return read_checkpoint(job.folder)
+
+
+def _run(job: Job, partial: Path, on_progress: OnProgress, limit_seconds: float) -> dict[str, Any]:
+    job_file, log = partial / "job.json", job.log
+    write_json(job_file, _describe(job, partial))
+    variables = {
+        "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE",
+    }  # fmt: skip
+    with running(job.environment.argv(["-m", QUANT_WORKER, str(job_file)], variables), variables, log) as child:
+        try:
+            code, ending = wait(child, on_progress, limit_seconds), f"ended with {child.ending}"
+        except TimeoutError as late:
+            code, ending = 1, str(late)
+    result_file = partial / "result.json"
+    result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
+    if code != 0 or result.get("status") != "ok":
+        raise ProcessFailed(result.get("reason", f"the worker {ending}"), _keep_log(log, job))
+    return result
+
+
+def _keep_log(log: Path, job: Job) -> Path:
+    kept = cache_folder() / "logs" / f"quantize-{job.key[:16]}.log"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(log, kept)
+    return kept
+
+
+def _describe(job: Job, partial: Path) -> dict[str, Any]:
+    one = job.quantization
+    calibration: Calibration | None = None
+    if job.calibration is not None:
+        calibration = write_calibration(job.calibration, job.calibration_text, job.model.folder, partial)
+    return {
+        "model": str(job.model.folder),
+        "out": str(partial / "weights"),
+        "method": one.method.name,
+        "module": one.method.function.__module__,
+        "file": one.method.file,
+        "parameters": {**one.parameters, **{name: str(stored.folder) for name, stored in one.stored.items()}},
+        "takes_calibration": "calibration" in inspect.signature(one.method.function).parameters,
+        "calibration": asdict(calibration) if calibration else None,
+        "threads": job.threads,
+        "seed": job.calibration.seed if job.calibration else 0,
+        "versions_of": asked_for(job.environment),
+    }
+
+
+def _inspect(job: Job, weights: Path, result: dict[str, Any]) -> Checkpoint:
+    """Read what was really written: its own configuration, headers, sizes, types, hashes."""
+    contents = inspect_weights(job.quantization.format, job.model.folder, weights)
+    check_declared(weights, job.quantization.format, job.quantization.scheme)
+    files = hash_files(weights)
+    return Checkpoint(
+        key=job.key,
+        model=job.model.name,
+        spec=job.spec,
+        folder=str(job.folder),
+        bytes=_weight_bytes(weights),
+        bits_per_weight=contents.bits_per_weight,
+        linear_bits_per_weight=contents.linear_bits_per_weight,
+        seconds=result["seconds"],
+        peak_memory_bytes=result["peak_memory_bytes"],
+        content_sha256=digest({name: value for name, value in files.items() if name.endswith(WEIGHT_FILES)}),
+        files=files,
+        versions=result["versions"],
+        warnings=tuple(result["warnings"]),
+        tensor_types=contents.tensor_types,
+    )
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.iterdir() if file.suffix in WEIGHT_FILES)

@@ -1,0 +1,42 @@
+"""Which cells of a run are to be measured again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from evals.schema.trial_file import read_trial
+from flows.execute.prepare import environments_of, prepare_sweep
+from flows.plan.source import load_plan
+from flows.state.locks import alone
+from flows.state.progress_display import LogDisplay
+from flows.state.status import RunChanged, read_sweep
+from flows.validate.plan import check
+
+
+def drop_failed(folder: Path) -> None:
+    """Delete the trials of the run that failed. Raises RunBusy."""
+    with alone(folder):
+        for file in sorted((folder / "trials").glob("*.json")):
+            if read_trial(file).status == "failed":
+                file.unlink()
+
+
+def check_unchanged(folder: Path) -> tuple[Path, str | None]:
+    """The plan and data root of a run that would go on as it began.
+
+    Raises NoRun, PlanError, and RunChanged where plan, program, packages or data are others than the run's:
+    then its finished cells would be measured again too.
+    """
+    about = read_sweep(folder)
+    file, data_root = Path(about["file"]), about["data_root"]
+    sweep = check(load_plan(file), data_root=data_root)
+    if file.read_text(encoding="utf-8") != about["plan"]:
+        raise RunChanged(f"{file} was changed since {folder} was made; `{about['command']}` measures what is new in it")
+    rows = prepare_sweep(sweep, environments_of(sweep), folder.parent, LogDisplay(lambda _: None)).rows
+    others = [row for row in rows if row.file.name not in about["trials"]]
+    if others:
+        raise RunChanged(
+            f"{len(others)} of {len(rows)} cells would be measured anew: program, packages or data changed since "
+            f"{folder} was made; `{about['command']}` does that"
+        )
+    return file, data_root

@@ -1,0 +1,202 @@
+"""The steps of a sweep as plain functions. `flows.orchestration.sweep` wraps them for Prefect; nothing here knows of
+it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engines.telemetry.device import machine_slots
+from engines.telemetry.memory_bandwidth import memory_bandwidth
+from evals.accuracy.contamination import Runs, runs
+from evals.accuracy.lm_eval_tasks import LoadedTasks
+from evals.schema.failures import NO_ENVIRONMENT
+from evals.schema.trial import Trial
+from evals.schema.trial_file import read_trial
+from flows.execute.manifest import versions
+from flows.execute.measure_cell import blank_trial, measure, repeat_log
+from flows.execute.prepared import Prepared, Row
+from flows.execute.quantize_checkpoint import Job, OnProgress, quantize
+from flows.execute.quantize_checkpoint import finished as finished_checkpoint
+from flows.execute.score_cell import Target
+from flows.execute.spec import work_of
+from flows.execute.stages import Step, plainly
+from flows.plan.schema import Plan
+from flows.sources.calibration import write_calibration
+from flows.state.locks import hold, slots
+from flows.state.progress_display import Display
+from flows.state.status import running_lock
+from flows.validate.matrix import Cell
+from quant.canonical_json import write_json
+from quant.types import CalibrationSpec, Checkpoint
+
+
+def slug(cell: Cell) -> str:
+    """Without the label of the engine's options: what else is in the plan changes it, and the cell stays the same."""
+    name = f"{cell.model.name}_{cell.quantization.label} · {cell.choice.engine.name}"
+    return re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:80]
+
+
+def finished(row: Row) -> Trial | None:
+    """The row's trial if it was finished before, whatever its status."""
+    return read_trial(row.file) if row.file.exists() else None
+
+
+def save_trial(row: Row, trial: Trial) -> Trial:
+    write_json(row.file, trial)
+    return trial
+
+
+def unsupported_trial(prepared: Prepared, row: Row) -> Trial:
+    return save_trial(row, _blank(prepared, row, "unsupported", row.cell.unsupported or ""))
+
+
+def failed_trial(prepared: Prepared, row: Row, reason: str) -> Trial:
+    return save_trial(row, _blank(prepared, row, "failed", reason))
+
+
+def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
+    sweep = prepared.sweep
+    provenance = {
+        "seed": sweep.plan.seed,
+        "threads": sweep.plan.threads,
+        "data": sweep.plan.data,
+        "accuracy": sweep.plan.accuracy.model_dump(),
+        "engine_options": dict(row.cell.choice.options),
+        "environment": row.cell.environment,
+        "attached": row.cell.choice.attached.url if row.cell.choice.attached else None,
+        "program": versions(),
+        "python": sys.version.split()[0],
+    }
+    return blank_trial(row.cell, row.key, status, reason, sweep.device.name, provenance)
+
+
+def has_checkpoint(row: Row) -> bool:
+    """True if the row's checkpoint was finished before."""
+    return row.job is not None and finished_checkpoint(row.job) is not None
+
+
+def note_missing(prepared: Prepared, missing: Mapping[str, str]) -> None:
+    """Failed rows for the cells whose environment could not be built (`missing`: the reason by its name). Cells that
+    failed so before, and have all that they need now, are measured again.
+    """
+    for row in prepared.rows:
+        needed = (row.cell.quantization.method.environment, row.cell.environment)
+        reason = next((missing[name] for name in needed if name in missing), None)
+        trial = finished(row)
+        if trial is None and reason is not None and row.job is not None:
+            failed_trial(prepared, row, reason)
+        elif reason is None and trial and trial.failure and trial.failure.kind == NO_ENVIRONMENT:
+            row.file.unlink()
+
+
+def quantize_row(prepared: Prepared, row: Row, display: Display) -> Checkpoint | str:
+    """The row's checkpoint, or the reason why there is none."""
+    if row.job is None:
+        return row.cell.unsupported or "unsupported"
+    if (done := finished_checkpoint(row.job)) is not None:
+        return done
+    try:
+        return quantize_job(row.job, prepared.sweep.plan, display)
+    except Exception as error:  # whatever a method does, its cells become rows and the sweep goes on
+        return f"quantization failed: {type(error).__name__}: {error}"
+
+
+def quantize_job(job: Job, plan: Plan, display: Display) -> Checkpoint:
+    """Quantizing loads the whole machine: nothing is measured on it meanwhile, if the plan does not allow it."""
+    with nullcontext() if plan.quantize_while_measuring else slots(machine_slots()):
+        return quantize(job, _progress_on(display), plan.time_limits.quantize_seconds)
+
+
+def _progress_on(display: Display) -> OnProgress:
+    """What a worker reports, as bars of the display."""
+    seen: dict[str, tuple[Any, float]] = {}
+
+    def on_progress(stage: str, done: float, total: float) -> None:
+        if stage not in seen:
+            seen[stage] = (display.stage(stage, total), 0.0)
+        advance, before = seen[stage]
+        advance(done - before)
+        seen[stage] = (advance, done)
+
+    return on_progress
+
+
+def measure_row(
+    prepared: Prepared, row: Row, checkpoint: Checkpoint, tasks: LoadedTasks, display: Display, step: Step = plainly
+) -> Trial:
+    """Measure one cell, alone on its device: a lock that the dead cannot hold keeps other sweeps away."""
+    sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
+    environment = prepared.environments.get(row.cell.environment)
+    with slots(sweep.device.slots), hold(running_lock(row.file)):
+        blank = replace(blank, provenance={**blank.provenance, "bandwidth": _bandwidth(prepared)})
+        work, target = work_of(sweep, tasks, display, step), _target(prepared, row)
+        trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
+    return save_trial(row, trial)
+
+
+def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
+    """How fast the device's memory is read, which limits how fast a single request is decoded; None where not known."""
+    sweep = prepared.sweep
+    if not any(load.concurrency == 1 for load in sweep.loads):
+        return None
+    found = memory_bandwidth(sweep.device, sweep.plan.threads, list(prepared.environments.values()))
+    return asdict(found) if found else None
+
+
+def _target(prepared: Prepared, row: Row) -> Target:
+    baseline = None
+    if not row.cell.quantization.scheme.unquantized:
+        alike = (
+            one
+            for one in prepared.rows
+            if one.cell.quantization.scheme.unquantized and one.engine_key == row.engine_key
+        )
+        trials = (finished(one) for one in alike)
+        baseline = next((one.scores for one in trials if one and one.status == "ok"), None)
+    log, *_ = server_logs(prepared, row)
+    log.parent.mkdir(exist_ok=True)
+    model = prepared.models[row.cell.model.location]
+    return Target(model, baseline, row.answers, _calibration_runs(row), row.file.with_suffix(""), log)
+
+
+def server_logs(prepared: Prepared, row: Row) -> tuple[Path, Path]:
+    """Where the cell's server writes, and where it does when the baseline is read again."""
+    log = prepared.folder / "logs" / f"{row.file.stem}.log"
+    return log, repeat_log(log)
+
+
+def worker_logs(row: Row) -> tuple[Path, ...]:
+    """What can be followed while the row is quantized."""
+    return (row.job.log,) if row.job is not None else ()
+
+
+def row_name(prepared: Prepared, row: Row) -> str:
+    """`gptq W4A16-g64 · vllm · arc_easy`, with the model where there are several."""
+    tasks = ", ".join(one.name for one in prepared.sweep.tasks)
+    model = [row.cell.model.name] if len(prepared.models) > 1 else []
+    return " · ".join([row.cell.name, *model, tasks])
+
+
+def _calibration_runs(row: Row) -> Runs:
+    job = row.job
+    if job is None or job.calibration is None:
+        return frozenset()
+    return _runs_of(job.calibration, job.calibration_text, job.model.folder)
+
+
+@lru_cache(maxsize=1)  # most cells of a sweep have the same; all of them would be too many to keep
+def _runs_of(calibration: CalibrationSpec, text: str, model: Path) -> Runs:
+    with tempfile.TemporaryDirectory() as folder:
+        written = write_calibration(calibration, text, model, Path(folder))
+        return runs(np.load(written.token_ids, allow_pickle=False).tolist())

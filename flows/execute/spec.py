@@ -1,0 +1,46 @@
+"""What is measured and scored for a cell, from the plan."""
+
+from __future__ import annotations
+
+from engines.runtime.environments import cache_folder
+from evals.accuracy.adaptive_budget import Budget
+from evals.accuracy.divergence import ClosenessSpec
+from evals.accuracy.lm_eval_tasks import LoadedTasks, load_tasks
+from evals.accuracy.perplexity import PerplexitySpec
+from flows.execute.keys import comparisons, searches
+from flows.execute.measure_cell import Work
+from flows.execute.score_cell import Scoring
+from flows.execute.stages import Step, plainly
+from flows.sources.datasets import data_root
+from flows.state.progress_display import Display
+from flows.validate.resolved import Sweep
+
+
+def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = plainly) -> Work:
+    plan = sweep.plan
+    perplexities = [PerplexitySpec(one.convention, one.window, one.stride, one.max_tokens) for one in plan.perplexity]
+    closeness = [
+        ClosenessSpec(
+            sweep.prompts_file(one), one.count, one.length, one.positions, one.answer_tokens, plan.seed, one.repeat
+        )
+        for one in plan.closeness
+    ]
+    budget = None
+    if plan.accuracy.budget == "adaptive":
+        budget = Budget(plan.accuracy.error_rate, plan.limits.equivalence_margin, comparisons(sweep))
+    scoring = Scoring(
+        window_tokens=plan.window_tokens, task_specs=sweep.tasks, tasks=tasks,
+        chat_template=plan.accuracy.chat_template, perplexities=tuple(perplexities), closeness=tuple(closeness),
+        data_root=data_root(plan.data, sweep.base), budget=budget,
+    )  # fmt: skip
+    return Work(
+        loads=sweep.loads, searches=searches(plan), repeats=plan.repeats, seed=plan.seed,
+        threads=plan.threads, max_model_len=sweep.max_model_len, scoring=scoring, stage=display.stage,
+        own_prompts=sweep.load_prompts, traces=sweep.traces, time_limits=plan.time_limits.of_server, step=step,
+    )  # fmt: skip
+
+
+def load_sweep_tasks(sweep: Sweep) -> LoadedTasks:
+    """lm-eval's tasks on the sweep's data, read once for all cells."""
+    root = data_root(sweep.plan.data, sweep.base)
+    return load_tasks(sweep.tasks, root, cache_folder() / "tasks" / sweep.plan.name, seed=sweep.plan.seed)

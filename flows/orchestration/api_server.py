@@ -1,0 +1,113 @@
+"""Prefect without a server of the user's: a quiet API server of our own, on the loopback address, for one sweep.
+
+Prefect starts such a server by itself too, but leaves it behind when the sweep is killed; ours is guarded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from importlib import import_module
+from pathlib import Path
+
+import httpx
+
+from engines.runtime.environments import cache_folder
+from engines.runtime.process import Child, ProcessFailed, running
+from engines.runtime.server import HOST, free_port
+
+READY_SECONDS = 180.0
+unwatched: ContextVar[bool] = ContextVar("unwatched", default=False)  # the server is ours, and nobody looks at it
+
+
+class PrefectLost(Exception):
+    """Prefect's server ended, or answers no more, while a sweep ran."""
+
+
+@contextlib.contextmanager
+def prefect_api(log: Path) -> Iterator[None]:
+    """Make an API reachable: the one that PREFECT_API_URL or the profile names, else a server of our own.
+
+    Raises PrefectLost instead of what its client raises when there is no server any more.
+    """
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
+    from prefect.settings import (
+        PREFECT_API_AUTH_STRING,
+        PREFECT_API_URL,
+        PREFECT_LOGGING_TO_API_ENABLED,
+        temporary_settings,
+    )
+
+    if url := PREFECT_API_URL.value():
+        with _while_it_answers(url):
+            yield
+        return
+    home = cache_folder() / "prefect"
+    home.mkdir(parents=True, exist_ok=True)
+    port, password = free_port(), secrets.token_hex(16)
+    variables = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",  # seconds, for what no sweep uses
+        "PREFECT_SERVER_API_AUTH_STRING": f"bitfrontier:{password}",
+    }
+    log.unlink(missing_ok=True)
+    command = [
+        sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
+        "--host", HOST, "--port", str(port), "--log-level", "error", "--lifespan", "on",
+    ]  # fmt: skip
+    with running(command, variables, log) as child:
+        url = f"http://{HOST}:{port}/api"
+        import_module("flows.orchestration.sweep")  # while the server starts: either takes seconds
+        _wait_until_ready(child, url, log)
+        settings = {
+            PREFECT_API_URL: url,
+            PREFECT_API_AUTH_STRING: f"bitfrontier:{password}",
+            PREFECT_LOGGING_TO_API_ENABLED: False,  # nobody can read it there once the sweep has ended
+        }
+        with temporary_settings(updates=settings), _while_it_answers(url):
+            token = unwatched.set(True)
+            try:
+                yield
+            finally:
+                unwatched.reset(token)
+
+
+@contextlib.contextmanager
+def _while_it_answers(url: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPError as error:
+        with httpx.Client(timeout=5) as client:
+            if _answers(client, url):
+                raise
+        raise PrefectLost(f"Prefect's server at {url} was lost ({type(error).__name__}: {error})") from error
+
+
+def _wait_until_ready(child: Child, url: str, log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    with httpx.Client(timeout=5) as client:  # one for all: a new one reads all certificates again
+        while time.monotonic() < deadline:
+            if child.returncode is not None:
+                raise ProcessFailed(f"Prefect's server ended with {child.ending}", log)
+            if _answers(client, url):
+                return
+            time.sleep(0.2)
+    raise ProcessFailed(f"Prefect's server was not ready after {READY_SECONDS:.0f} s", log)
+
+
+def _answers(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(f"{url}/health").status_code in (200, 401)
+    except httpx.TransportError:
+        return False

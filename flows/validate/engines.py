@@ -1,0 +1,180 @@
+"""The engines of a plan: their options, the servers that are attached, which methods they take, their baselines."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from engines.option_labels import option_labels
+from engines.parallelism import too_many
+from engines.registry import Engine, engines_by_name
+from engines.runtime.environments import PROGRAMS, EnvironmentFailed, resolve
+from engines.types import Attached, Device
+from flows.plan.schema import EnginePlan
+from flows.plan.source import PlanFile, Problem, suggestion
+from flows.validate.matrix import EngineChoice, Quantization
+from flows.validate.parameters import fill
+
+
+def choose_engines(
+    parsed: PlanFile, device: Device | None, quantizations: Sequence[Quantization], problems: list[Problem]
+) -> list[EngineChoice]:
+    """The plan's engines in its order, once for each set of options, without those that are not known; adds what is
+    wrong to `problems`.
+    """
+    found: list[EngineChoice] = []
+    for index, entry in enumerate(parsed.plan.engines):
+        where: tuple[str | int, ...] = ("engines", index)
+        engine = engines_by_name().get(entry.engine)
+        if engine is None:
+            fix = suggestion(entry.engine, list(engines_by_name()))
+            problems.append(parsed.problem((*where, "engine"), f"unknown engine '{entry.engine}'", fix))
+            continue
+        wrong: list[Problem] = [*_list_problems(parsed, entry, where)]
+        for options in option_sets(entry.options):
+            choice = _choice(parsed, device, engine, index, options, wrong)
+            if choice is not None and choice in found:
+                what = f"engine '{entry.engine}' appears twice with equal options"
+                wrong.append(parsed.problem(where, what, "remove one, or change an option"))
+            found += [choice] if choice is not None else []
+        problems += dict.fromkeys(wrong)  # what is wrong in every set is told once
+        problems += _attach_problems(parsed, entry, engine, where, quantizations)
+        problems += _restriction_problems(parsed, entry, where, quantizations)
+    problems += dict.fromkeys(_left_out_problems(parsed, found, quantizations))
+    labels = option_labels([(one.engine.name, one.options) for one in found])
+    return [replace(one, label=label) for one, label in zip(found, labels, strict=True)]
+
+
+def option_sets(given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every combination of the values of those options that have a list of them."""
+    values = [value if isinstance(value, list) else [value] for value in given.values()]
+    return [dict(zip(given, one, strict=True)) for one in itertools.product(*values)]
+
+
+def _list_problems(parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, ...]) -> Iterator[Problem]:
+    for name in (name for name, value in entry.options.items() if isinstance(value, list)):
+        place = (*where, "options", name)
+        if not entry.options[name]:
+            yield parsed.problem(place, f"option '{name}' has an empty list of values", "give at least one value")
+        if entry.attach is not None:
+            what = f"an attached server runs with one '{name}', and this entry has a list"
+            yield parsed.problem(place, what, "attach one server for each value, in an entry of its own")
+
+
+def _choice(
+    parsed: PlanFile, device: Device | None, engine: Engine, index: int, given: Mapping[str, Any],
+    problems: list[Problem],
+) -> EngineChoice | None:  # fmt: skip
+    """One entry with one set of its options; None after adding what is wrong with them to `problems`."""
+    entry, where = parsed.plan.engines[index], ("engines", index, "options")
+    options = fill(parsed, engine.options, given, where, entry.engine, problems)
+    if options is None:
+        return None
+    why = engine.refused(options, device) if device else None
+    if why:
+        problems.append(parsed.problem(where, why, "remove that option"))
+    environment = engine.environments.get(device.kind, "") if device and not entry.attach else ""
+    missing = _missing(parsed, environment)
+    if device is not None and device.kind == "cuda" and not entry.attach:
+        missing = missing or too_many(options, _gpus(parsed, environment, device))
+    return EngineChoice(engine, options, environment, _attached(entry), missing, index)
+
+
+def _gpus(parsed: PlanFile, environment: str, device: Device) -> int:
+    """How many GPUs a server in this environment has: a container may be given some of them."""
+    given = parsed.plan.environments.get(environment)
+    return device.count if given is None or given.gpus is None else min(len(set(given.gpus)), device.count)
+
+
+def _missing(parsed: PlanFile, environment: str) -> str | None:
+    """Why a program that is not built here cannot be started. A stand-in that is wrong is told elsewhere."""
+    if environment not in PROGRAMS or environment in parsed.plan.environments:
+        return None
+    try:
+        resolve(environment)
+    except EnvironmentFailed as error:
+        return str(error)
+    return None
+
+
+def _attached(entry: EnginePlan) -> Attached | None:
+    return Attached(entry.attach.url, entry.attach.key_variable, entry.attach.model) if entry.attach else None
+
+
+def _attach_problems(
+    parsed: PlanFile, entry: EnginePlan, engine: Engine, where: tuple[str | int, ...], quantized: Sequence[Quantization]
+) -> Iterator[Problem]:
+    if entry.attach is None:
+        if not engine.environments:
+            what = f"engine '{entry.engine}' starts no server"
+            yield parsed.problem((*where, "engine"), what, "add `attach: {url: …}`: the address of one that runs")
+        return
+    key = entry.attach.key_variable
+    if key and not os.environ.get(key):
+        what = f"the environment variable {key} is not set"
+        yield parsed.problem((*where, "attach", "key_variable"), what, f"export {key}=… (the server's key)")
+    served = [one for one in quantized if takes(one, entry)]
+    if len(served) != 1 or len(parsed.plan.models) != 1:
+        what = f"an attached server serves one checkpoint, and this entry has {len(served) * len(parsed.plan.models)}"
+        fix = "name the one that it serves: `methods: [label]`, in a plan with one model"
+        yield parsed.problem((*where, "attach"), what, fix)
+
+
+def _restriction_problems(
+    parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, ...], quantizations: Sequence[Quantization]
+) -> Iterator[Problem]:
+    names = {one.method.name for one in quantizations} | {one.label for one in quantizations}
+    for position, name in enumerate(entry.methods or []):
+        if name not in names:
+            what = f"engine '{entry.engine}' is restricted to '{name}', which is not among the methods"
+            yield parsed.problem((*where, "methods", position), what, suggestion(name, sorted(names)))
+
+
+def _left_out_problems(
+    parsed: PlanFile, choices: Sequence[EngineChoice], quantizations: Sequence[Quantization]
+) -> Iterator[Problem]:
+    """Restrictions that leave an engine with its options without any baseline."""
+    baselines = [one for one in quantizations if one.scheme.unquantized]
+    for choice in choices:
+        entries = [parsed.plan.engines[other.entry] for other in _alike(choice, choices)]
+        if baselines and not any(takes(one, entry) for one in baselines for entry in entries):
+            what = f"engine '{choice.engine.name}' leaves out the baseline"
+            fix = f"add '{baselines[0].method.name}': its golden prompt must agree first"
+            yield parsed.problem(("engines", choice.entry, "methods"), what, fix)
+
+
+def _alike(choice: EngineChoice, choices: Sequence[EngineChoice]) -> list[EngineChoice]:
+    return [one for one in choices if one.engine is choice.engine and one.options == choice.options]
+
+
+def takes(one: Quantization, entry: EnginePlan) -> bool:
+    """Whether the engine's entry in the plan takes this quantization, by method or by label."""
+    return not entry.methods or bool({one.method.name, one.label} & set(entry.methods))
+
+
+def baseline_problems(
+    parsed: PlanFile, quantizations: Sequence[Quantization], choices: Sequence[EngineChoice], device: Device
+) -> Iterator[Problem]:
+    """An engine that loads none of the plan's baselines can be compared with nothing."""
+    for choice in choices:
+        entries = [parsed.plan.engines[other.entry] for other in _alike(choice, choices)]
+        taken = [one for one in quantizations if any(takes(one, entry) for entry in entries)]
+        works = [one for one in taken if not unsupported(one, choice, device)]
+        if works and not any(one.scheme.unquantized for one in works):
+            what = f"engine '{choice.engine.name}' loads no baseline of this plan"
+            fix = f"add an unquantized method in the format '{works[0].format}', which it loads"
+            yield parsed.problem(("engines", choice.entry, "engine"), what, fix)
+
+
+def unsupported(one: Quantization, choice: EngineChoice, device: Device) -> str | None:
+    """Why this pair cannot work on this device, or None. What an attached server loads is its own affair."""
+    if reason := one.method.unsupported(device.kind):
+        return reason
+    if choice.attached:
+        return None
+    if not choice.environment:
+        return f"{choice.engine.name} has no environment for the device kind '{device.kind}'"
+    return choice.missing or choice.engine.unsupported(one.scheme, one.format, device, choice.options)

@@ -1,0 +1,117 @@
+"""Methods of a plan: parameters, calibration, group sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flows.plan.source import PlanFile, Problem, suggestion
+from flows.sources.calibration import calibration_file
+from flows.sources.checkpoints import find_stored
+from flows.sources.models import ModelFacts
+from flows.sources.samples import SourceError
+from flows.validate.matrix import Quantization
+from flows.validate.parameters import fill
+from flows.validate.tasks import SAMPLE_DATA
+from quant.checkpoints.safetensors import CheckpointError
+from quant.hashing import digest
+from quant.registry import Method, methods
+
+UNREADABLE = "give a whole folder of safetensors, GGUF or OpenVINO, with its config.json"
+
+
+def resolve_quantizations(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[Quantization]:
+    found: list[Quantization] = []
+    seen: set[str] = set()
+    for index, entry in enumerate(parsed.plan.methods):
+        where: tuple[str | int, ...] = ("methods", index)
+        chosen = methods().get(entry.method)
+        if chosen is None:
+            what = f"unknown method '{entry.method}'"
+            problems.append(parsed.problem((*where, "method"), what, suggestion(entry.method, list(methods()))))
+            continue
+        parameters = fill(parsed, chosen.parameters, entry.parameters, (*where, "parameters"), entry.method, problems)
+        if parameters is None:
+            continue
+        for seed in entry.seeds or (None,):
+            one = _quantization(parsed, base, index, chosen, parameters, seed, problems)
+            if one is not None:
+                problems += _entry_problems(parsed, one, seen)
+                found.append(one)
+    if found and not any(one.scheme.unquantized for one in found):
+        fix = "add `- method: none`: every comparison is with the unquantized model"
+        problems.append(parsed.problem(("methods",), "no baseline among the methods", fix))
+    return found
+
+
+def _entry_problems(parsed: PlanFile, one: Quantization, seen: set[str]) -> Iterator[Problem]:
+    """What is wrong with an entry beside those before it, whose contents and labels are `seen`, and with its
+    calibration.
+    """
+    entry, where = parsed.plan.methods[one.position], ("methods", one.position)
+    content, label = digest([one.method.name, one.parameters, one.calibration]), f"called {one.label}"
+    if content in seen:
+        if not (entry.seeds and one.calibration is None):
+            what = f"method '{entry.method}' appears twice with equal parameters"
+            yield parsed.problem(where, what, "remove one, or change a parameter")
+    elif label in seen:
+        yield parsed.problem(where, f"two methods are both called '{one.label}'", "give one of them a `name:`")
+    seen |= {content, label}
+    given = "seeds" if entry.seeds else "calibration"
+    if (entry.seeds or entry.calibration) and one.calibration is None:
+        what = f"method '{entry.method}' uses no calibration with these parameters"
+        yield parsed.problem((*where, given), what, f"remove `{given}:` here")
+
+
+def _quantization(
+    parsed: PlanFile, base: Path, position: int, method: Method, parameters: Mapping[str, Any], seed: int | None,
+    problems: list[Problem],
+) -> Quantization | None:  # fmt: skip
+    """The plan's entry at `position` with one of its seeds; None after adding what is wrong with a checkpoint of it."""
+    plan, entry = parsed.plan, parsed.plan.methods[position]
+    try:
+        stored = {p.name: find_stored(parameters[p.name], base) for p in method.parameters if p.stored}
+        found = {**parameters, **{name: str(one.folder) for name, one in stored.items()}}
+        scheme, format = method.scheme(found), method.format(found)
+    except (SourceError, CheckpointError) as error:
+        what, fix = (error.what, error.fix) if isinstance(error, SourceError) else (str(error), UNREADABLE)
+        problems.append(parsed.problem(("methods", position, "parameters"), what, fix))
+        return None
+    calibration = None
+    if method.needs_calibration(parameters):
+        change = entry.calibration.model_dump(exclude_none=True) if entry.calibration else {}
+        settings = plan.calibration.model_copy(update=change | ({} if seed is None else {"seed": seed}))
+        calibration = (settings.samples, settings.length, settings.seed)
+    label = (entry.name or f"{method.name} {scheme.label}") + ("" if seed is None else f" seed {seed}")
+    return Quantization(position, method, label, parameters, scheme, format, calibration, stored)
+
+
+def group_problems(
+    parsed: PlanFile, models: Sequence[ModelFacts], quantizations: Sequence[Quantization]
+) -> Iterator[Problem]:
+    for one in quantizations:
+        size = one.scheme.group_size
+        if size is None or one.stored:
+            continue
+        where = ("methods", one.position, "parameters", "group_size")
+        if size < 0:
+            yield parsed.problem(where, f"group_size {size} is negative", "use 64, or 0 for one scale per channel")
+            continue
+        for model in models:
+            wrong = [width for width in model.widths if width % size]
+            if wrong:
+                fits = [g for g in (128, 64, 32, 16) if all(width % g == 0 for width in model.widths)]
+                what = f"group_size {size} does not divide the layer width {wrong[0]} of {model.name}"
+                yield parsed.problem(
+                    where, what, f"use {fits[0] if fits else 0}" + ("" if fits else " (one scale per channel)")
+                )
+
+
+def calibration_problems(parsed: PlanFile, base: Path, quantizations: Sequence[Quantization]) -> Iterator[Problem]:
+    text = parsed.plan.calibration.text
+    if text != SAMPLE_DATA and any(one.calibration for one in quantizations):
+        try:
+            calibration_file(text, base)
+        except SourceError as error:
+            yield parsed.problem(("calibration", "text"), error.what, error.fix)

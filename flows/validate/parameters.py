@@ -1,0 +1,52 @@
+"""A method's parameters or an engine's options, as a plan gives them, against what its function declares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from flows.plan.source import PlanFile, Problem, dotted, suggestion
+from quant.registry import Parameter
+from quant.types import Range
+
+
+@cache
+def _schema(parameters: tuple[Parameter, ...]) -> type[BaseModel]:
+    """A strict pydantic model of a method's parameters or an engine's options."""
+    fields: dict[str, Any] = {}
+    for parameter in parameters:
+        annotation: Any = parameter.annotation
+        limits: dict[str, Any] = {}
+        if get_origin(annotation) is Annotated:
+            base, *extra = get_args(annotation)
+            annotation = base
+            for one in extra:
+                if isinstance(one, Range):
+                    limits = {"ge": one.minimum, "le": one.maximum}
+        fields[parameter.name] = (annotation, Field(... if parameter.required else parameter.default, **limits))
+    return create_model("Parameters", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+def fill(
+    parsed: PlanFile, parameters: Sequence[Parameter], given: Mapping[str, Any], where: tuple[str | int, ...],
+    owner: str, problems: list[Problem],
+) -> dict[str, Any] | None:  # fmt: skip
+    """All parameters with defaults, or None after adding what is wrong to `problems`."""
+    try:
+        return _schema(tuple(parameters)).model_validate(dict(given)).model_dump()
+    except ValidationError as error:
+        for one in error.errors():
+            path = (*where, *one["loc"])
+            name = str(one["loc"][0]) if one["loc"] else ""
+            if one["type"] == "extra_forbidden":
+                what, fix = f"'{owner}' has no parameter '{name}'", suggestion(name, [p.name for p in parameters])
+            elif one["type"] == "missing":
+                what, fix = f"'{owner}' needs the parameter '{name}'", f"add `{name}:` under parameters"
+            else:
+                what = f"{dotted(path)}: {one['msg'].lower()}, but it is {one['input']!r}"
+                fix = f"see `bitfrontier {where[0]} {owner}` for what '{name}' may be"
+            problems.append(parsed.problem(path, what, fix))
+        return None

@@ -1,0 +1,135 @@
+"""Everything that a plan names is checked here, before the first second of work, and becomes cells.
+
+A cell is model × method × engine. What cannot work is a cell too, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from engines.runtime.environments import PROGRAMS, EnvironmentFailed, known_environments, resolve
+from engines.telemetry.device import find_device
+from engines.types import Device
+from evals.accuracy.lm_eval_tasks import TaskSpec
+from flows.plan.schema import Plan
+from flows.plan.source import PlanError, PlanFile, Problem, suggestion
+from flows.sources.models import ModelFacts, look_up_model
+from flows.sources.samples import SourceError
+from flows.validate.checkpoints import stored_problems
+from flows.validate.engines import baseline_problems, choose_engines, takes, unsupported
+from flows.validate.loads import prompts_problems, read_traces, window_problems
+from flows.validate.matrix import Cell, EngineChoice, Quantization
+from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
+from flows.validate.resolved import Sweep
+from flows.validate.tasks import data_problems, task_problems
+
+REFERENCE_ENVIRONMENT = "transformers"
+
+
+def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
+    """Validate all that the plan names. Raises PlanError with every problem found.
+
+    `data_root` replaces the plan's `data`; it is relative to the working directory, the plan's own paths are
+    relative to the plan's folder.
+    """
+    if data_root is not None:
+        parsed = replace(parsed, plan=parsed.plan.model_copy(update={"data": str(Path(data_root).resolve())}))
+    plan, base = parsed.plan, parsed.file.resolve().parent
+    problems: list[Problem] = []
+    device = _device(parsed, problems)
+    models = _models(parsed, base, problems)
+    quantizations = resolve_quantizations(parsed, base, problems)
+    choices = choose_engines(parsed, device, quantizations, problems)
+    problems += [*group_problems(parsed, models, quantizations), *stored_problems(parsed, models, quantizations)]
+    problems += [
+        *task_problems(parsed),
+        *data_problems(parsed, base),
+        *prompts_problems(parsed, base),
+        *calibration_problems(parsed, base, quantizations),
+    ]
+    traces = read_traces(parsed, base, problems)
+    problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, models, traces)]
+    if device is not None:
+        problems += dict.fromkeys(baseline_problems(parsed, quantizations, choices, device))
+    if problems or device is None:
+        raise PlanError(parsed.file, problems)
+    cells = tuple(_cells(plan, models, quantizations, choices, device))
+    tasks = tuple(TaskSpec(one.task, one.limit, one.shots) for one in plan.tasks)
+    return Sweep(plan, parsed.file, base, device, cells, tasks, data_root, traces)
+
+
+def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization]]:
+    """A plan's one model and what its last entry makes of it, whatever serves that. Raises PlanError."""
+    problems: list[Problem] = []
+    base, last = parsed.file.resolve().parent, len(parsed.plan.methods) - 1
+    device, models = _device(parsed, problems), _models(parsed, base, problems)
+    quantizations = resolve_quantizations(parsed, base, problems)
+    problems += [*group_problems(parsed, models, quantizations), *stored_problems(parsed, models, quantizations)]
+    problems += [
+        *calibration_problems(parsed, base, quantizations),
+        *_environment_problems(parsed, quantizations, ()),
+    ]
+    wanted = [one for one in quantizations if one.position == last]
+    if device is not None and wanted and (reason := wanted[0].method.unsupported(device.kind)):
+        problems.append(parsed.problem(("methods", last), reason, "choose another method, or another machine"))
+    if problems:
+        raise PlanError(parsed.file, problems)
+    return models[0], wanted
+
+
+def _device(parsed: PlanFile, problems: list[Problem]) -> Device | None:
+    try:
+        return find_device(parsed.plan.device)
+    except ValueError as error:
+        what, _, fix = str(error).partition("; ")
+        problems.append(parsed.problem(("device",), what, fix))
+        return None
+
+
+def _models(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[ModelFacts]:
+    found: list[ModelFacts] = []
+    for index, text in enumerate(parsed.plan.models):
+        try:
+            facts = look_up_model(text, base)
+        except SourceError as error:
+            problems.append(parsed.problem(("models", index), error.what, error.fix))
+            continue
+        if any(one.location == facts.location for one in found):
+            problems.append(parsed.problem(("models", index), f"model '{text}' appears twice", "keep one of them"))
+        found.append(facts)
+    return found
+
+
+def _environment_problems(
+    parsed: PlanFile, quantizations: Sequence[Quantization], choices: Sequence[EngineChoice]
+) -> Iterator[Problem]:
+    known = [*known_environments(), *PROGRAMS]
+    for name, given in parsed.plan.environments.items():
+        where = ("environments", name)
+        if name not in known:
+            yield parsed.problem(where, f"unknown environment '{name}'", suggestion(name, known))
+            continue
+        try:
+            resolve(name, given.model_dump(exclude_none=True))
+        except EnvironmentFailed as error:
+            yield parsed.problem(where, str(error), "give a path that runs, or remove the entry to build one")
+    needed = {one.method.environment for one in quantizations}
+    needed |= {choice.environment_for(one.format) for choice in choices for one in quantizations} - {""}
+    for name in sorted(needed - set(known)):
+        yield parsed.problem((), f"environment '{name}' has no file", f"add configs/environments/{name}.txt")
+
+
+def _cells(
+    plan: Plan, models: Sequence[ModelFacts], quantizations: Sequence[Quantization],
+    choices: Sequence[EngineChoice], device: Device,
+) -> Iterator[Cell]:  # fmt: skip
+    """Baselines first, so that each engine proves itself on the unquantized model before anything else."""
+    ordered = sorted(quantizations, key=lambda one: not one.scheme.unquantized)
+    for model in models:
+        for choice in choices:
+            for one in ordered:
+                if not takes(one, plan.engines[choice.entry]):
+                    continue
+                yield Cell(model, one, choice, unsupported(one, choice, device))

@@ -1,0 +1,67 @@
+"""A plan whose every name is resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from engines.types import Device
+from evals.accuracy.corpora import WIKITEXT
+from evals.accuracy.lm_eval_tasks import TaskSpec
+from evals.load.traces import TraceRequest
+from evals.schema.load import LoadPoint
+from flows.plan.load import TracePlan
+from flows.plan.schema import ClosenessPlan, Plan
+from flows.validate.loads import request_tokens
+from flows.validate.matrix import Cell
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
+    given in place of the plan's `data`.
+    """
+
+    plan: Plan
+    file: Path
+    base: Path
+    device: Device
+    cells: tuple[Cell, ...]
+    tasks: tuple[TaskSpec, ...]
+    data_root: str | None = None
+    traces: Mapping[str, Sequence[TraceRequest]] = field(default_factory=dict)
+
+    @cached_property
+    def loads(self) -> tuple[LoadPoint, ...]:
+        """The load points, with what the files of traces say of theirs."""
+        found = self.plan.load
+        return tuple(one.point(self.traces[one.trace]) if isinstance(one, TracePlan) else one.point for one in found)
+
+    @property
+    def max_model_len(self) -> int:
+        """Positions that every engine is started with: the window, the token that is predicted, one generated."""
+        longest = max(tokens for *_, tokens in request_tokens(self.plan, self.traces))
+        windows = [self.plan.window_tokens, *(one.window for one in self.plan.perplexity)]
+        windows += [one.length + one.answer_tokens for one in self.plan.closeness]
+        return max(*windows, longest) + 2
+
+    def prompts_file(self, one: ClosenessPlan) -> Path | None:
+        """The JSONL file of the user's own prompts; None for WikiText-2."""
+        return None if one.prompts == WIKITEXT else (self.base / one.prompts).resolve()
+
+    @property
+    def load_prompts(self) -> dict[str, Path]:
+        """The JSONL files of loads' own prompts by their names in the plan."""
+        return {one.prompts: (self.base / one.prompts).resolve() for one in self.loads if one.prompts}
+
+    @property
+    def load_files(self) -> list[Path]:
+        """All files that loads are made of: own prompts and traces."""
+        return [*self.load_prompts.values(), *((self.base / name).resolve() for name in self.traces)]
+
+    def stand_in(self, environment: str) -> dict[str, Any] | None:
+        given = self.plan.environments.get(environment)
+        return given.model_dump(exclude_none=True) if given else None

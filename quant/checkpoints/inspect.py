@@ -1,0 +1,102 @@
+"""What a checkpoint really holds, read from its files whatever their format: bits per weight and tensor types."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from quant.checkpoints.safetensors import CheckpointError, Tensor, bits_per_weight, linear_widths, read_tensors
+
+EMBEDDINGS = ("embed_tokens", "word_embeddings", "tok_embeddings", "token_embd", "embed_in", ".wte.")
+HEADS = ("lm_head", "output.weight", "embed_out")
+EXPERTS = ("experts", "_exps.")
+OPENVINO_INDEXES = ("i64", "i32", "boolean", "string")
+WEIGHT_FILES = (".safetensors", ".gguf", ".bin")
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Bits per weight over all tensors and over the quantized linear layers, and how many tensors have which type."""
+
+    bits_per_weight: float
+    linear_bits_per_weight: float | None
+    tensor_types: Mapping[str, int]
+
+
+def inspect_weights(format: str, source: Path, folder: Path) -> Contents:
+    """Look into the checkpoint `folder`, made from the safetensors in `source`. Raises CheckpointError."""
+    original = read_tensors(source)
+    if format == "gguf":
+        tensors = read_gguf(folder)
+        total, linear = _bits(original, tensors), _gguf_linear_bits(tensors)
+    elif format == "openvino":
+        tensors = read_openvino(folder)
+        total, linear = _bits(original, tensors), _openvino_linear_bits(original, tensors)
+    else:
+        tensors = read_tensors(folder)
+        total, linear = bits_per_weight(original, tensors)
+    return Contents(total, linear, dict(Counter(tensor.dtype for tensor in tensors.values())))
+
+
+def decode_bytes(format: str, folder: Path) -> int | None:
+    """Bytes of weights that are read for one decoded token: all tensors but an input embedding that is not the output
+    matrix too, since of that one row is looked up. None for a mixture of experts, of which only some are read.
+    """
+    readers = {"gguf": read_gguf, "openvino": read_openvino}
+    tensors = readers.get(format, read_tensors)(folder)
+    if any(word in name for name in tensors for word in EXPERTS):
+        return None
+    untied = any(name.startswith(HEADS) or ".lm_head" in name for name in tensors)
+    looked_up = [name for name in tensors if untied and any(word in f".{name}" for word in EMBEDDINGS)]
+    return sum(one.bytes for name, one in tensors.items() if name not in looked_up)
+
+
+def read_gguf(folder: Path) -> Mapping[str, Tensor]:
+    """The tensors of the one GGUF file in `folder`. Raises CheckpointError."""
+    from quant.checkpoints.gguf import read_gguf_file  # numpy and a large table of constants
+
+    files = sorted(folder.glob("*.gguf"))
+    if len(files) != 1:
+        raise CheckpointError(f"{folder}: has {len(files)} GGUF files, one is expected")
+    return read_gguf_file(files[0]).tensors
+
+
+def read_openvino(folder: Path) -> dict[str, Tensor]:
+    """The constants of `openvino_model.xml` that hold weights, scales and zero points (not indexes and shapes)."""
+    file = folder / "openvino_model.xml"
+    try:
+        layers = ElementTree.parse(file).getroot().iter("layer")
+    except (OSError, ElementTree.ParseError) as error:
+        raise CheckpointError(f"{file}: is no OpenVINO model ({error})") from error
+    found = {}
+    for layer in layers:
+        data = layer.find("data")
+        if layer.get("type") != "Const" or data is None or data.get("element_type") in OPENVINO_INDEXES:
+            continue
+        name, shape = str(layer.get("name")), str(data.get("shape"))
+        sizes = tuple(int(size) for size in shape.split(",") if size.strip())
+        found[name] = Tensor(name, str(data.get("element_type")), sizes, int(str(data.get("size"))))
+    return found
+
+
+def _bits(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> float:
+    return 8 * sum(t.bytes for t in checkpoint.values()) / sum(t.elements for t in source.values())
+
+
+def _openvino_linear_bits(source: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> float | None:
+    """Over the constants of the blocks' linear layers, with their scales and zero points."""
+    layers = [one for name, one in constants.items() if ".layers." in name and "_proj" in name]
+    if all(one.dtype in ("f32", "f16", "bf16") for one in layers):
+        return None
+    return 8 * sum(one.bytes for one in layers) / sum(source[name].elements for name in linear_widths(source))
+
+
+def _gguf_linear_bits(tensors: Mapping[str, Tensor]) -> float | None:
+    """Over the matrices of the blocks (`blk.N.*`); None where none of them is quantized."""
+    matrices = [one for name, one in tensors.items() if name.startswith("blk.") and len(one.shape) == 2]
+    if all(one.dtype in ("F32", "F16", "BF16") for one in matrices):
+        return None
+    return 8 * sum(one.bytes for one in matrices) / sum(one.elements for one in matrices)

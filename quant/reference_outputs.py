@@ -1,0 +1,72 @@
+"""What the unquantized model says in plain Transformers and float32: the yardstick of the gates.
+
+`python -m quant.reference_outputs MODEL OUT.json` runs in the environment `transformers`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from quant.canonical_json import write_json
+
+GOLDEN_TEXT = "The capital of France is"
+GREEDY_TOKENS = 16
+# the opening of "Alice's Adventures in Wonderland" (Lewis Carroll, 1865; public domain)
+SANITY_TEXT = (
+    "Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do: once "
+    "or twice she had peeped into the book her sister was reading, but it had no pictures or conversations in it, "
+    "“and what is the use of a book,” thought Alice “without pictures or conversations?” So she was considering in "
+    "her own mind (as well as she could, for the hot day made her feel very sleepy and stupid), whether the pleasure "
+    "of making a daisy-chain would be worth the trouble of getting up and picking the daisies, when suddenly a White "
+    "Rabbit with pink eyes ran close by her."
+)
+
+
+def token_logprobs(model: Any, ids: list[int]) -> list[float]:
+    """Natural-log probability of each token after the first, given all tokens before it."""
+    import torch
+
+    with torch.inference_mode():
+        logits = model(torch.tensor([ids])).logits[0].float()
+    logprobs = logits[:-1].log_softmax(-1)
+    return [float(logprobs[position, token]) for position, token in enumerate(ids[1:])]
+
+
+def greedy(model: Any, ids: list[int], count: int) -> list[int]:
+    """The `count` most likely next tokens, one by one."""
+    import torch
+
+    ids = list(ids)
+    with torch.inference_mode():
+        for _ in range(count):
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+    return ids[-count:]
+
+
+def main() -> None:
+    from tokenizers import Tokenizer
+    from transformers import AutoModelForCausalLM
+
+    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype="float32", use_safetensors=True, trust_remote_code=False, local_files_only=True
+    ).eval()
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    golden = tokenizer.encode(GOLDEN_TEXT, add_special_tokens=False).ids
+    sanity = tokenizer.encode(SANITY_TEXT, add_special_tokens=False).ids
+    reference = {
+        "golden_ids": golden,
+        "golden_logprobs": token_logprobs(model, golden),
+        "sanity_ids": sanity,
+        "sanity_logprobs": token_logprobs(model, sanity),
+        "greedy_ids": greedy(model, golden, GREEDY_TOKENS),
+    }
+    write_json(out, reference)
+    print(json.dumps({name: reference[name] for name in ("golden_ids", "golden_logprobs")}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Results of other tools held against a cell: `vllm bench serve`, GuideLLM and lm-eval, as their JSON files have them.
+
+They hold one run and few intervals, so that what is said of them rests on our own intervals, and says so.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evals.stats.intervals import Estimate
+from reports.compare.foreign_types import Foreign, ForeignLoad, ForeignScore, Unreadable
+from reports.compare.guidellm import read_guidellm
+from reports.compare.lm_eval import read_lm_eval
+from reports.compare.runs import CellComparison, Check, Comparison, NotComparable, State, shown, side, worst
+from reports.compare.vllm_bench import read_vllm_bench
+from reports.decision.results import Results
+from reports.metrics.cell import CellMetrics, TaskMetrics
+from reports.metrics.load import LoadMetrics
+
+NEAR = 0.1  # by how much token counts may differ: ours are exact, theirs are means
+
+
+Z = 1.959964
+
+
+def read_foreign(file: Path) -> Foreign:
+    """Read a result of `vllm bench serve --save-result`, of GuideLLM or of lm-eval. Raises Unreadable."""
+    try:
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        for key, read in READERS.items():
+            if isinstance(raw, dict) and key in raw:
+                return read(raw)
+    except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError) as error:
+        raise Unreadable(f"{file}: not as the tool writes it ({type(error).__name__}: {error})") from error
+    raise Unreadable(f"{file}: no result of vllm bench serve, GuideLLM or lm-eval")
+
+
+READERS: Mapping[str, Callable[[Mapping[str, Any]], Foreign]] = {  # by a key that each of them alone has
+    "output_throughput": read_vllm_bench,
+    "benchmarks": read_guidellm,
+    "results": read_lm_eval,
+}
+
+
+def compare_foreign(before: Path, after: Results, cell: str | None, *, speed_margin: float) -> Comparison:
+    """One cell, by its name in tables, against what another tool measured. Raises NotComparable, Unreadable."""
+    told, one = read_foreign(before), _cell(after, cell)
+    margin = after.limits.equivalence_margin
+    checks = [check for load in told.loads for check in _loads(told.tool, load, one, speed_margin)]
+    checks += [_score(score, one.tasks, margin) for score in told.scores]
+    changes = (f"by {told.tool}: {told.model or 'no model named'} → {one.trial.model}",)
+    compared = CellComparison(one.trial.name, one.trial.model, worst(checks), tuple(checks), ())
+    return Comparison(f"{told.tool} ({before.name})", after.about["name"], changes, (compared,), (), ())
+
+
+def _cell(after: Results, name: str | None) -> CellMetrics:
+    names = [one.trial.name for one in after.cells]
+    wanted = name if name is not None else names[0] if len(names) == 1 else None
+    found = next((one for one in after.cells if one.trial.name == wanted), None)
+    if found is None:
+        asked = "say which cell it is of, with --cell" if name is None else f"there is no measured cell '{name}'"
+        raise NotComparable(f"{asked}: {'; '.join(names) or 'none was measured'}")
+    return found
+
+
+def _loads(tool: str, theirs: ForeignLoad, cell: CellMetrics, margin: float) -> Iterator[Check]:
+    ours = next((one for one in cell.loads if _alike(theirs, one)), None)
+    if ours is None:
+        yield Check(f"speed at {theirs.label}", "NOT COMPARED", "the run has no such load")
+        return
+    ratio = ours.output_rate.map(lambda value: value / theirs.output_rate)
+    note = f"times the {theirs.output_rate:.4g} of one run of {tool}"
+    yield Check(f"output tokens/s at {theirs.label}", side(ratio, 1 - margin), f"{shown(ratio)} {note}")
+    waits = (("TTFT", theirs.ttft_seconds, ours.latency.ttft), ("TPOT", theirs.tpot_seconds, ours.latency.tpot))
+    for name, seconds, found in waits:
+        if seconds and found:
+            wait = replace(
+                found[0], value=found[0].value / seconds, low=found[0].low / seconds, high=found[0].high / seconds
+            )
+            text = f"{shown(wait)} times the {1000 * seconds:.4g} ms of one run of {tool}"
+            yield Check(f"median {name} at {theirs.label}", _slower(wait, 1 + margin), text)
+
+
+def _alike(theirs: ForeignLoad, ours: LoadMetrics) -> bool:
+    load = ours.load
+    if theirs.concurrency is not None:
+        same = load.concurrency == theirs.concurrency
+    else:
+        same = load.rate_per_second is not None and _near(load.rate_per_second, theirs.rate_per_second or 0.0)
+    return same and _near(load.prompt_tokens, theirs.prompt_tokens) and _near(load.output_tokens, theirs.output_tokens)
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= NEAR * one
+
+
+def _slower(ratio: Estimate, most: float) -> State:
+    return "PASS" if ratio.high <= most else "REGRESSION" if ratio.low > most else "INCONCLUSIVE"
+
+
+def _score(theirs: ForeignScore, tasks: Sequence[TaskMetrics], margin: float) -> Check:
+    """By the difference of two shares, as of other items: of the same ones it is known better than this says."""
+    what = f"{theirs.task}, {theirs.metric}"
+    ours = next((one for one in tasks if one.task == theirs.task and one.is_accuracy), None)
+    if ours is None:
+        return Check(what, "NOT COMPARED", "the run has no such task")
+    if theirs.items is not None and theirs.items != ours.estimate.count:
+        text = f"of {theirs.items} items, and here of {ours.estimate.count}: other questions"
+        return Check(what, "NOT COMPARED", text)
+    own = (ours.estimate.high - ours.estimate.low) / (2 * Z)
+    half = Z * math.hypot(own, theirs.error or 0.0)
+    gap = ours.estimate.value - theirs.value
+    difference = Estimate(100 * gap, 100 * (gap - half), 100 * (gap + half), ours.estimate.count)
+    return Check(what, side(difference, -100 * margin * theirs.value), f"{shown(difference)} points more")

@@ -1,0 +1,224 @@
+"""Two runs held against each other, cell by cell: what became worse, what did not, what cannot be told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate
+from evals.stats.paired_items import trial_items
+from evals.stats.paired_tests import Verdict, verdicts
+from quant.errors import Told
+from reports.decision.results import Results
+from reports.metrics.cell import CellMetrics
+from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
+from reports.metrics.ratios import ratio_of_means
+
+State = Literal["PASS", "REGRESSION", "INCONCLUSIVE", "NOT COMPARED"]
+SPEED_MARGIN = 0.05
+FACTS = ("version", "kernel", "dtype")
+OF_VERDICT: Mapping[Verdict, State] = {
+    "better": "PASS",
+    "equivalent": "PASS",
+    "worse": "REGRESSION",
+    "inconclusive": "INCONCLUSIVE",
+}
+
+
+class NotComparable(Told):
+    """The two runs have no cell in common."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number of a cell, after against before."""
+
+    what: str
+    state: State
+    text: str
+
+
+@dataclass(frozen=True)
+class CellComparison:
+    """One cell in both runs: the worst of its checks, and what it was measured with that is another now."""
+
+    name: str
+    model: str
+    state: State
+    checks: tuple[Check, ...]
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs. `changes` are those of the runs as a whole; `only_before` and `only_after` name cells of one alone."""
+
+    before: str
+    after: str
+    changes: tuple[str, ...]
+    cells: tuple[CellComparison, ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+
+    def count(self, state: State) -> int:
+        return sum(one.state == state for one in self.cells)
+
+
+def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARGIN) -> Comparison:
+    """Each cell (model, method, engine, by their labels) that both runs have. Raises NotComparable where there is none.
+
+    Rates: REGRESSION where the 95 % interval of after ÷ before lies wholly below 1 − `speed_margin`, PASS where it lies
+    above; rates on different devices are not compared. Answers and likelihoods: paired on the same items and tokens, by
+    the tests of a report, with the later run's margin and error rate and Holm's correction over all cells; *worse* is a
+    REGRESSION, *better* and *equivalent* pass. A cell that was measured and fails now is a REGRESSION.
+    """
+    ours, theirs = {_key(one): one for one in after.trials}, {_key(one): one for one in before.trials}
+    both = [key for key in theirs if key in ours]
+    if not both:
+        raise NotComparable(f"{before.about['name']} and {after.about['name']} have no cell in common")
+    pairs = [(theirs[key], ours[key]) for key in both]
+    answers = _answers(pairs, after.limits.equivalence_margin, after.about["accuracy"]["error_rate"])
+    was, now = ({one.trial.key: one for one in run.cells} for run in (before, after))
+    cells = [
+        _cell(old, new, was.get(old.key), now.get(new.key), answers.get(new.key, []), speed_margin)
+        for old, new in pairs
+    ]
+    return Comparison(
+        before.about["name"],
+        after.about["name"],
+        tuple(_changes(before.about, after.about)),
+        tuple(cells),
+        tuple(theirs[key].name for key in theirs if key not in ours),
+        tuple(ours[key].name for key in ours if key not in theirs),
+    )
+
+
+def _key(one: Trial) -> tuple[str, str, str, str]:
+    return one.model, one.method_label, one.engine, json.dumps(one.provenance.get("engine_options"), sort_keys=True)
+
+
+def _answers(pairs: Sequence[tuple[Trial, Trial]], margin: float, error_rate: float) -> dict[str, list[Check]]:
+    """By key of the later trial: questions are one family of tests over all cells, likelihoods another."""
+    flips: list[tuple[str, Flips, bool]] = []
+    likelihoods: list[tuple[str, Likelihood, bool]] = []
+    for old, new in pairs:
+        if old.status == new.status == "ok":
+            if _whole(old) and _whole(new):
+                flips += [(new.key, one, _same(old, new, one.task)) for one in flips_between(new, old, margin)]
+            same = _same(old, new, None) and _tokens(old) == _tokens(new)
+            likelihoods += [(new.key, one, same) for one in likelihoods_between(new, old, margin)]
+    of_flips = [one.paired for _, one, _ in flips]
+    said = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in of_flips], error_rate)
+    told = verdicts([(p.p_different, p.p_equivalent, p.ratio.value < 1) for _, p, _ in likelihoods], error_rate)
+    found: dict[str, list[Check]] = {}
+    for (key, flip, same), verdict in zip(flips, said, strict=True):
+        found.setdefault(key, []).append(_of_flips(flip, verdict, same))
+    for (key, one, same), verdict in zip(likelihoods, told, strict=True):
+        found.setdefault(key, []).append(_of_likelihood(one, verdict, same))
+    return found
+
+
+def _same(old: Trial, new: Trial, task: str | None) -> bool:
+    """Whether every log-likelihood of the task (None: of all) is what it was, to the last digit: nothing is left to be
+    told.
+    """
+    before, after = (
+        [one.loglikelihoods for one in trial.scores if task is None or one.group == task] for trial in (old, new)
+    )
+    return before == after
+
+
+def _whole(one: Trial) -> bool:
+    """Whether it was asked all that its plan asks for; an adaptive budget stops elsewhere in each run."""
+    return all(len(items.values) == items.drawn for items in trial_items(one).values())
+
+
+def _tokens(one: Trial) -> list[Any]:
+    return [text.tokens for text in one.perplexities]
+
+
+def _of_likelihood(one: Likelihood, verdict: Verdict, same: bool) -> Check:
+    if same:
+        return Check(one.text, "PASS", "the same log-likelihoods, to the last digit")
+    return Check(one.text, OF_VERDICT[verdict], f"perplexity {shown(one.ratio)} times what it was: {verdict}")
+
+
+def _of_flips(one: Flips, verdict: Verdict, same: bool) -> Check:
+    pair, points = one.paired, one.paired.difference.map(lambda value: 100 * value)
+    if same:
+        return Check(one.task, "PASS", f"the same {pair.items} answers, to the last digit of their log-likelihoods")
+    text = f"{shown(points)} points on {pair.items} questions, {pair.lost} lost and {pair.gained} gained: {verdict}"
+    return Check(one.task, OF_VERDICT[verdict], text)
+
+
+def _cell(
+    old: Trial, new: Trial, was: CellMetrics | None, now: CellMetrics | None, answers: Sequence[Check], margin: float
+) -> CellComparison:
+    checks: list[Check] = []
+    if was is not None and now is None:
+        checks.append(Check("status", "REGRESSION", f"was measured, and now: {new.reason.splitlines()[0][:200]}"))
+    elif was is not None and now is not None:
+        checks = [*_rates(was, now, margin), *answers]
+        if not (_whole(old) and _whole(new)):
+            checks.append(
+                Check("questions", "NOT COMPARED", "an adaptive budget stopped, which asks each run other questions")
+            )
+    return CellComparison(new.name, new.model, worst(checks), tuple(checks), tuple(_cell_changes(old, new)))
+
+
+def worst(checks: Sequence[Check]) -> State:
+    """Of all of them."""
+    order: tuple[State, ...] = ("REGRESSION", "INCONCLUSIVE", "PASS")
+    return next((state for state in order if any(one.state == state for one in checks)), "NOT COMPARED")
+
+
+def _rates(was: CellMetrics, now: CellMetrics, margin: float) -> Iterator[Check]:
+    """Of each load that both ran under."""
+    before = {one.load: one for one in was.loads}
+    for load in now.loads:
+        what = f"output tokens/s at {load.load.label}"
+        if was.trial.device != now.trial.device:
+            yield Check(what, "NOT COMPARED", f"on {was.trial.device} before, on {now.trial.device} now")
+        elif load.load in before:
+            ratio = ratio_of_means(load.output_rate, before[load.load].output_rate)
+            text = f"{shown(ratio)} times what they were"
+            yield Check(what, side(ratio, 1 - margin), text)
+        else:
+            yield Check(what, "NOT COMPARED", "the other run has no such load")
+
+
+def side(ratio: Estimate, least: float) -> State:
+    """Whether an interval lies wholly above what it may be at least."""
+    return "PASS" if ratio.low >= least else "REGRESSION" if ratio.high < least else "INCONCLUSIVE"
+
+
+def shown(one: Estimate) -> str:
+    """`value [low, high]` in three digits."""
+    return f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}]"
+
+
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Of what the runs say of themselves."""
+    for name in ("device", "threads", "repeats"):
+        if before.get(name) != after.get(name):
+            yield f"{name}: {before.get(name)} → {after.get(name)}"
+    versions = (before.get("versions", {}), after.get("versions", {}))
+    for name in sorted({*versions[0], *versions[1]}):
+        if versions[0].get(name) != versions[1].get(name):
+            yield f"{name}: {versions[0].get(name, 'none')} → {versions[1].get(name, 'none')}"
+    if before.get("plan") != after.get("plan"):
+        yield "the plan was changed"
+
+
+def _cell_changes(old: Trial, new: Trial) -> Iterator[str]:
+    for name in FACTS:
+        if old.facts.get(name) != new.facts.get(name):
+            yield f"{name}: {old.facts.get(name, 'not told')} → {new.facts.get(name, 'not told')}"
+    contents = [(one.checkpoint or {}).get("content_sha256") for one in (old, new)]
+    if contents[0] != contents[1]:
+        yield "another checkpoint"

@@ -1,0 +1,209 @@
+"""What frontiers are drawn of, and where each cell stands on them."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.stats.intervals import Estimate, Floats
+from reports.decision.frontier_probability import accuracy_draws, frontier_odds, latency_draws
+from reports.decision.pareto import Point, frontier, surely_dominated
+from reports.metrics.cell import CellMetrics
+from reports.metrics.cost import Price, per_million
+from reports.metrics.figures_of_merit import (
+    Mix,
+    accuracy_percent,
+    bits_per_weight,
+    latency_seconds,
+    mix_label,
+    peak_gib,
+    throughput,
+)
+from reports.metrics.ratios import DRAWS, Generator, mean_draws
+
+Read = Callable[[CellMetrics], Estimate | None]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis shows, at which load where that matters; with `less`, a smaller value is better. `draw`: the values
+    of all cells as they might have been measured, shape (cells, draws).
+    """
+
+    name: str
+    read: Read
+    label: str
+    less: bool
+    draw: Callable[[Sequence[CellMetrics], Generator], Floats]
+    at: str = ""
+
+    @property
+    def full_label(self) -> str:
+        return self.label + (f" at {self.at}" if self.at else "") + (" (less is better)" if self.less else "")
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What one figure shows."""
+
+    name: str
+    title: str
+    x: Axis
+    y: Axis
+
+
+def _log_ratio(cell: CellMetrics) -> Estimate | None:
+    return cell.perplexity_ratio.map(math.log) if cell.perplexity_ratio else None
+
+
+def _cost_of(price: Price, rate_of: Read) -> Read:
+    def cost(cell: CellMetrics) -> Estimate | None:
+        rate, devices = rate_of(cell), cell.trial.devices
+        return per_million(rate, devices, price) if rate and devices else None
+
+    return cost
+
+
+def _negative(rate_of: Read) -> Read:
+    """Of a device's rate. It orders cells as their cost does, and is finite where a drawn rate is not above zero."""
+
+    def negative(cell: CellMetrics) -> Estimate | None:
+        rate, devices = rate_of(cell), cell.trial.devices
+        return rate.map(lambda value: -value / devices) if rate and devices else None
+
+    return negative
+
+
+def _means(read: Read) -> Callable[[Sequence[CellMetrics], Generator], Floats]:
+    def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
+        found = [read(cell) for cell in cells]
+        return np.stack([mean_draws(one, generator) if one else np.full(DRAWS, np.nan) for one in found])
+
+    return draw
+
+
+def _latencies(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
+    return np.stack([latency_draws(cell, generator) for cell in cells])
+
+
+def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Plot, ...]:
+    """All figures; `busiest` and `calmest` are the load points that they speak of. Without a price there is no cost."""
+
+    def rate_of(cell: CellMetrics) -> Estimate | None:
+        return throughput(cell, mix)
+
+    rate = Axis("throughput", rate_of, "output tokens per second", False, _means(rate_of), busiest)
+    accuracy = Axis("accuracy", accuracy_percent, "mean accuracy, %", False, accuracy_draws)
+    memory = Axis("memory", peak_gib, "peak memory, GiB", True, _means(peak_gib))
+    latency = Axis("latency", latency_seconds, "median end-to-end latency, s", True, _latencies)
+    size = Axis("bits", bits_per_weight, "bits per weight", True, _means(bits_per_weight))
+    against = "perplexity ÷ the unquantized model's"
+    perplexity = Axis("perplexity", lambda cell: cell.perplexity_ratio, against, True, _means(_log_ratio))
+    found = [
+        Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
+        Plot("memory-throughput", "Memory against throughput", rate, memory),
+        Plot("accuracy-latency", f"Accuracy against latency at {calmest}", latency, accuracy),
+        Plot("perplexity-size", "Perplexity against size", size, perplexity),
+    ]
+    if price is not None:
+        label = f"{price.currency} per million output tokens"
+        cost = Axis("cost", _cost_of(price, rate_of), label, True, _means(_negative(rate_of)), busiest)
+        found.append(Plot("accuracy-cost", "Accuracy against cost", cost, accuracy))
+    return tuple(found)
+
+
+def oriented(cells: Sequence[CellMetrics], plot: Plot) -> list[Point]:
+    """The cells that have both values, with axes turned so that more is better."""
+    found = []
+    for cell in cells:
+        x, y = plot.x.read(cell), plot.y.read(cell)
+        if x is not None and y is not None:
+            found.append(Point(cell.trial.key, cell.trial.name, _turn(x, plot.x.less), _turn(y, plot.y.less)))
+    return found
+
+
+def _turn(estimate: Estimate, less_is_better: bool) -> Estimate:
+    return estimate.map(lambda value: -value) if less_is_better else estimate
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One cell on one frontier: on it by values; dominated with 95 % confidence on one axis at least; the share of
+    draws in which it is on it (`reports.decision.frontier_probability`), None where an interval of its numbers is not
+    known.
+    """
+
+    name: str
+    model: str
+    on: bool
+    dominated: bool
+    odds: float | None
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """One plot with the standing of each cell that may win something."""
+
+    plot: Plot
+    standings: tuple[Standing, ...]
+
+    @property
+    def on(self) -> list[str]:
+        """By values."""
+        return [one.name for one in self.standings if one.on]
+
+    @property
+    def open(self) -> list[str]:
+        """Off it, but not surely."""
+        return [one.name for one in self.standings if not one.on and not one.dominated]
+
+
+def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: Mix | None = None) -> list[Frontier]:
+    """Of the cells that fail no limit and are trusted; the same seed for all. None where no cell has both values."""
+    if not allowed:
+        return []
+    busiest = mix_label(mix) if mix else allowed[0].busiest.load.label
+    wanted, drawn = plots(busiest, allowed[0].calmest.load.label, price, mix or {}), _Drawn({})
+    return [one for one in (_frontier(allowed, plot, drawn) for plot in wanted) if one.standings]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Each axis is drawn once of the same cells, independently of the others."""
+
+    kept: dict[tuple[str, ...], Floats]
+
+    def of(self, axis: Axis, cells: Sequence[CellMetrics]) -> Floats:
+        """More is better."""
+        key = (axis.name, *(cell.trial.key for cell in cells))
+        if key not in self.kept:
+            drawn = axis.draw(cells, np.random.default_rng(zlib.crc32(axis.name.encode())))
+            self.kept[key] = -drawn if axis.less else drawn
+        return self.kept[key]
+
+
+def _frontier(allowed: Sequence[CellMetrics], plot: Plot, drawn: _Drawn) -> Frontier:
+    points = oriented(allowed, plot)
+    keys = {point.key for point in points}
+    cells = [cell for cell in allowed if cell.trial.key in keys]
+    if not cells:
+        return Frontier(plot, ())
+    x, y = (drawn.of(axis, cells) for axis in (plot.x, plot.y))
+    best = {point.key for point in frontier(points)}
+    return Frontier(
+        plot,
+        tuple(
+            Standing(
+                cell.trial.name,
+                cell.trial.model,
+                cell.trial.key in best,
+                surely_dominated(point, points),
+                None if math.isnan(odds) else odds,
+            )
+            for cell, point, odds in zip(cells, points, frontier_odds(x, y).tolist(), strict=True)
+        ),
+    )

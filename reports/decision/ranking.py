@@ -1,0 +1,161 @@
+"""Cells that may be recommended, each with the rate at the load that it is for, and by what they are ranked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from evals.metrics.slo import Kept, kept, worst
+from evals.schema.load import Speed
+from evals.schema.slo import ServiceLimits
+from evals.stats.intervals import Estimate
+from reports.decision.verdicts import BARRED, Judged
+from reports.metrics.cell import CellMetrics
+from reports.metrics.cost import Price, affordable
+from reports.metrics.figures_of_merit import Mix, latency_seconds, mix_label, peak_gib, throughput
+from reports.metrics.load import LoadMetrics
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is to be best. `figure` reads it from a cell and its rate; None where it is not known."""
+
+    title: str
+    unit: str
+    less: bool
+    figure: Callable[[CellMetrics, Estimate], Estimate | None]
+
+
+def _of_a_device(cell: CellMetrics, rate: Estimate) -> Estimate | None:
+    count = cell.trial.devices
+    return rate.map(lambda value: value / count) if count else None
+
+
+def _fidelity(cell: CellMetrics, _: Estimate) -> Estimate | None:
+    """Of quantized cells: the unquantized model is as close to itself as can be."""
+    return None if cell.trial.unquantized else cell.perplexity_ratio
+
+
+OBJECTIVES = {
+    "throughput": Objective("most output tokens/s", "output tokens/s", False, lambda _, rate: rate),
+    "per-device": Objective("most output tokens/s of a device", "output tokens/s of a device", False, _of_a_device),
+    "latency": Objective(
+        "least median end-to-end latency at the lowest load",
+        "s median end-to-end",
+        True,
+        lambda cell, _: latency_seconds(cell),
+    ),
+    "memory": Objective("least peak memory", "GiB peak memory", True, lambda cell, _: peak_gib(cell)),
+    "fidelity": Objective(
+        "quantized, with the least perplexity against the unquantized model's",
+        "times the unquantized model's perplexity",
+        True,
+        _fidelity,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is to be best, what users are promised, a price with what tokens may cost, and for which load: the `mix` of
+    loads; without one it is the highest concurrency or, where there is a `service` or a highest cost, the load that
+    surely keeps them and gives the most.
+    """
+
+    objective: str = "throughput"
+    service: ServiceLimits | None = None
+    mix: Mix = field(default_factory=dict)
+    price: Price | None = None
+
+    @property
+    def asks(self) -> str:
+        """What must be kept under a load; empty where nothing must."""
+        parts = ((self.service is not None, "what users were promised"), (self.is_bounded, "what tokens may cost"))
+        return " and ".join(what for asked, what in parts if asked)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a highest cost."""
+        return self.price is not None and self.price.most_per_million is not None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A cell at the `loads` that it is ranked by, with whether what the aim asks for is kept there. `figure` is what is
+    to be best.
+    """
+
+    judged: Judged
+    loads: tuple[LoadMetrics, ...]
+    rate: Estimate
+    serves: Kept
+    figure: Estimate
+
+    @property
+    def name(self) -> str:
+        return self.judged.cell.trial.name
+
+    @property
+    def at(self) -> str:
+        return mix_label([one.load for one in self.loads])
+
+
+def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
+    """All that fail no limit, are trusted, and have what the aim is about. A quantized cell of which nothing tells how
+    good its answers are is none.
+    """
+    allowed = [one for one in judged if one.verdict not in BARRED and one.cell.loads and _is_scored(one)]
+    return [found for one in allowed if (found := _candidate(one, aim)) is not None]
+
+
+def ranked(found: Sequence[Candidate], aim: Aim) -> list[Candidate]:
+    """The best first: those that surely keep what the aim asks for before those that may; others are left out."""
+    sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
+    serving = [one for one in found if one.serves != "broken"]
+    return sorted(serving, key=lambda one: (one.serves != "kept", sign * one.figure.value))
+
+
+def _is_scored(one: Judged) -> bool:
+    return one.cell.is_baseline or one.cell.accuracy is not None or one.cell.perplexity_ratio is not None
+
+
+def _candidate(one: Judged, aim: Aim) -> Candidate | None:
+    found = _mixed(one.cell, aim) if aim.mix else _at_one_load(one.cell, aim)
+    if found is None:
+        return None
+    loads, rate, serves = found
+    figure = OBJECTIVES[aim.objective].figure(one.cell, rate)
+    if figure is None or not math.isfinite(figure.value):
+        return None
+    return Candidate(one, loads, rate, serves, figure)
+
+
+def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept]:
+    if not aim.asks:
+        return (cell.busiest,), cell.busiest.output_rate, "kept"
+    sides = [_serves(cell, pair, aim) for pair in zip(cell.trial.speed, cell.loads, strict=True)]
+    side: Kept = "kept" if "kept" in sides else "unclear" if "unclear" in sides else "broken"
+    loads = [load for load, found in zip(cell.loads, sides, strict=True) if found == side]
+    best = max(loads, key=lambda load: load.output_rate.value)
+    return (best,), best.output_rate, side
+
+
+def _serves(cell: CellMetrics, pair: tuple[Speed, LoadMetrics], aim: Aim) -> Kept:
+    """Whether one load keeps what users were promised, at a cost that it may have."""
+    speed, load = pair
+    promised: Kept = kept(speed, aim.service) if aim.service else "kept"
+    return worst([promised, affordable(load.output_rate, cell.trial.devices, aim.price)])
+
+
+def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
+    """None where a load of the mix was not measured. What users were promised must be kept under all of them; the cost
+    is that of the mix.
+    """
+    rate = throughput(cell, aim.mix)
+    if rate is None:
+        return None
+    pairs = [pair for pair in zip(cell.trial.speed, cell.loads, strict=True) if pair[1].load in aim.mix]
+    promised = [kept(speed, aim.service) for speed, _ in pairs] if aim.service else []
+    side = worst([*promised, affordable(rate, cell.trial.devices, aim.price)])
+    return tuple(load for _, load in pairs), rate, side

@@ -1,0 +1,142 @@
+"""The trials of a sweep with all that is concluded from them: what page, console, JSON and table show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evals.schema.slo import ServiceLimits
+from evals.schema.trial import Trial
+from evals.schema.trial_file import read_trial
+from reports.decision.cell_names import told_apart
+from reports.decision.frontiers import Frontier, frontiers
+from reports.decision.ranking import Aim
+from reports.decision.recommend import Answer, decide
+from reports.decision.trust_checks import distrust, usable
+from reports.decision.verdicts import BARRED, Judged, Limits, judge, point_to_scored
+from reports.metrics.cell import CellMetrics, cell_metrics
+from reports.metrics.cost import Price
+from reports.metrics.divergence import Distance, distances, largest_kl
+from reports.metrics.paired_vs_baseline import Compared, compared
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is concluded from the cells' figures depends on: what they must keep, what is to be best and for which load,
+    and the keys of cells that are left `without` (they may still be others' baselines).
+    """
+
+    limits: Limits
+    aim: Aim
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """All that depends on a setting."""
+
+    setting: Setting
+    judged: tuple[Judged, ...]
+    answer: Answer
+
+    @property
+    def allowed(self) -> list[CellMetrics]:
+        """Cells that may win something."""
+        return [one.cell for one in self.judged if one.verdict not in BARRED]
+
+    @cached_property
+    def frontiers(self) -> list[Frontier]:
+        """Of the cells that may win something."""
+        return frontiers(self.allowed, self.setting.aim.price, self.setting.aim.mix)
+
+
+@dataclass(frozen=True)
+class Results:
+    """The trials of a sweep with all that was computed from them. `about` is the sweep's own description; `doubts` are
+    reasons not to trust a cell, by its trial's key.
+    """
+
+    about: Mapping[str, Any]
+    trials: tuple[Trial, ...]
+    cells: tuple[CellMetrics, ...]
+    doubts: Mapping[str, Sequence[str]]
+    distances: tuple[Distance, ...] = ()
+
+    def under(self, setting: Setting) -> Conclusion:
+        """Judge and decide once more."""
+        kl = largest_kl(self.distances)
+        cells = [cell for cell in self.cells if cell.trial.key not in setting.without]
+        judged = [judge(one, setting.limits, self.doubts[one.trial.key], kl.get(one.trial.key)) for one in cells]
+        pointed = point_to_scored(judged)
+        return Conclusion(setting, pointed, decide(pointed, setting.aim))
+
+    @cached_property
+    def planned(self) -> Setting:
+        """What the plan asked for."""
+        price = self.about.get("price")
+        return Setting(self.limits, Aim(service=self.service, price=Price(**price) if price else None))
+
+    @cached_property
+    def conclusion(self) -> Conclusion:
+        return self.under(self.planned)
+
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        return self.conclusion.judged
+
+    @property
+    def answer(self) -> Answer:
+        return self.conclusion.answer
+
+    @property
+    def allowed(self) -> list[CellMetrics]:
+        return self.conclusion.allowed
+
+    @property
+    def frontiers(self) -> list[Frontier]:
+        return self.conclusion.frontiers
+
+    @cached_property
+    def compared(self) -> Compared:
+        """Every quantized cell against its baseline, in one family of comparisons."""
+        return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(**self.about["limits"])
+
+    @property
+    def service(self) -> ServiceLimits | None:
+        """What the plan promises users, if it does."""
+        return promised(self.about)
+
+
+def promised(about: Mapping[str, Any]) -> ServiceLimits | None:
+    limits = about.get("service")
+    return ServiceLimits(**limits) if limits else None
+
+
+def read_results(folder: Path) -> Results:
+    """Read `sweep.json` and the trials that it names. A trial that is missing is simply not there yet."""
+    about = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    files = [folder / "trials" / name for name in about["trials"]]
+    trials = tuple(read_trial(file) for file in files if file.exists())
+    return conclude(about, trials, folder / "trials")
+
+
+def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | None = None) -> Results:
+    """Compute every statistic, compare each cell with its model's baseline in the same engine, decide.
+
+    `beside` is the folder of the trials' files of distributions.
+    """
+    trials = [usable(one) for one in told_apart(trials)]
+    good = [trial for trial in trials if trial.status == "ok"]
+    baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
+    cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
+    far = distances(cells, beside) if beside else []
+    doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
+    return Results(about, tuple(trials), cells, doubts, tuple(far))

@@ -1,0 +1,57 @@
+"""The field's typical uses as settings: what would be run for each, of the cells that keep the plan's limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from evals.schema.slo import ServiceLimits
+from reports.decision.ranking import Aim
+from reports.decision.recommend import Answer, figure_text
+from reports.decision.results import Results, Setting
+
+# MLPerf Inference, Llama 2 70B in the server scenario, at a percentile that fewer requests tell
+CHAT = ServiceLimits(ttft_seconds=2.0, tpot_seconds=0.2, percentile=95)
+
+
+@dataclass(frozen=True)
+class Use:
+    """One use by its name, and what it asks for in a sentence."""
+
+    name: str
+    asks: str
+    aim: Aim
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """The answer for one use."""
+
+    use: Use
+    answer: Answer
+
+    @property
+    def figure(self) -> str:
+        won, objective = self.answer.won, self.answer.objective
+        return f"{figure_text(won.figure.value, objective)} {objective.unit}" if won else ""
+
+
+def uses(service: ServiceLimits | None) -> tuple[Use, ...]:
+    """With what the plan promises users, where it does, for a chat."""
+    chat = service or CHAT
+    return (
+        Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput")),
+        Use("chat", "the most output tokens/s while users wait no longer than promised", Aim("throughput", chat)),
+        Use("one user", "the least time to a whole answer, nobody else beside", Aim("latency")),
+        Use("little memory", "the least peak memory", Aim("memory")),
+        Use("research", "of quantized cells the one that predicts as the unquantized model does", Aim("fidelity")),
+    )
+
+
+def _setting(planned: Setting, use: Use) -> Setting:
+    """What tokens may cost holds for every use."""
+    return replace(planned, aim=replace(use.aim, price=planned.aim.price))
+
+
+def recommended(results: Results) -> list[Recommended]:
+    found = uses(results.service)
+    return [Recommended(use, results.under(_setting(results.planned, use)).answer) for use in found]

@@ -1,0 +1,117 @@
+"""What output tokens cost at the price of the plan.
+
+A load's cost is price per device-hour × devices ÷ output tokens per second: all of the time is paid for, whatever the
+load leaves idle, and prompts are in the price of the output tokens, for a server does both at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evals.metrics.slo import Kept, kept, within
+from evals.schema.load import LoadPoint
+from evals.schema.slo import ServiceLimits
+from evals.stats.intervals import Estimate
+from reports.metrics.cell import CellMetrics
+from reports.metrics.load import LoadMetrics
+from reports.metrics.slo_capacity import capacities
+
+MILLION = 1e6
+HOUR_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Price:
+    """Of one device for an hour, in a currency's three letters; `most_per_million`: what a million output tokens may
+    cost.
+    """
+
+    per_device_hour: float
+    currency: str
+    most_per_million: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One load of one cell. `per_million` output tokens, prompts included, in the price's currency; its interval is
+    that of the output rate.
+    """
+
+    load: LoadPoint
+    per_million: Estimate
+
+
+@dataclass(frozen=True)
+class CellCosts:
+    """One cell on so many `devices`: each of its load points, and the cheapest load, of those at which the service's
+    limits are surely kept where there are any (None: at none).
+    """
+
+    name: str
+    model: str
+    devices: int
+    currency: str
+    loads: tuple[Cost, ...]
+    cheapest: Cost | None
+    within_limits: bool
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        if self.cheapest is None:
+            return "no load surely keeps the limits"
+        one, within = self.cheapest, ", within the limits" if self.within_limits else ""
+        value, low, high = (f"{end:.3g}" for end in (one.per_million.value, one.per_million.low, one.per_million.high))
+        return f"{value} [{low}, {high}] {self.currency} per million output tokens at {one.load.label}{within}"
+
+
+def costs(
+    cells: Sequence[CellMetrics], price: Mapping[str, Any] | None, limits: ServiceLimits | None
+) -> list[CellCosts]:
+    """Every cell whose number of devices is known; nothing where the plan names no price."""
+    if not price:
+        return []
+    paid = Price(**price)
+    found = [(cell, cell.trial.devices) for cell in cells]
+    return [_costs(cell, devices, paid, limits) for cell, devices in found if devices is not None]
+
+
+def _costs(cell: CellMetrics, devices: int, price: Price, limits: ServiceLimits | None) -> CellCosts:
+    def cost(one: LoadMetrics) -> Cost:
+        return Cost(one.load, per_million(one.output_rate, devices, price))
+
+    candidates = [cost(one) for one in (cell.loads if limits is None else _within(cell, limits))]
+    return CellCosts(
+        name=cell.trial.name,
+        model=cell.trial.model,
+        devices=devices,
+        currency=price.currency,
+        loads=tuple(map(cost, cell.loads)),
+        cheapest=min(candidates, key=lambda one: one.per_million.value, default=None),
+        within_limits=limits is not None,
+    )
+
+
+def _within(cell: CellMetrics, limits: ServiceLimits) -> list[LoadMetrics]:
+    """The load points that surely keep the limits, and the highest such load of each search."""
+    points = zip(cell.trial.speed, cell.loads, strict=True)
+    searched = [one.at.load for one in capacities([cell]) if one.at]
+    return [load for speed, load in points if kept(speed, limits) == "kept"] + searched
+
+
+def affordable(output_rate: Estimate, devices: int | None, price: Price | None) -> Kept:
+    """Whether a million output tokens surely cost no more than they may."""
+    if price is None or price.most_per_million is None:
+        return "kept"
+    if not devices:
+        return "unclear"
+    return within(per_million(output_rate, devices, price), price.most_per_million)
+
+
+def per_million(output_rate: Estimate, devices: int, price: Price) -> Estimate:
+    """What a million output tokens cost at that many of them per second."""
+    per_second = price.per_device_hour * devices / HOUR_SECONDS
+    return output_rate.map(lambda rate: MILLION * per_second / rate if rate > 0 else math.inf)

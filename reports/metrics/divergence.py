@@ -1,0 +1,184 @@
+"""How close a checkpoint's predictions are to its baseline's, without any labels, beside what is only noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from evals.schema.accuracy import Closeness
+from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate, mean_t
+from reports.metrics.cell import CellMetrics
+from reports.metrics.engine_drift import first_baseline
+
+Floats = npt.NDArray[np.float64]
+Kind = Literal["another run", "another engine", "quantization"]
+LEAST_MASS = 1e-12  # what rounding leaves of a tail that holds nothing
+
+
+@dataclass(frozen=True)
+class Distributions:
+    """Natural-log probabilities of (positions, tokens), with the tokens' `ids`; None where they are the vocabulary."""
+
+    logprobs: Floats
+    ids: npt.NDArray[np.int64] | None
+
+
+@dataclass(frozen=True)
+class Distance:
+    """`name` (its trial's `key`) held against `reference` on the same prompts.
+
+    `kl_nats`: mean Kullback–Leibler divergence of the next-token distributions, reference ‖ name, over prompts; its
+    interval takes prompts for independent. `support` says over what: the whole vocabulary, or the most likely tokens
+    that both tell with all others as one (which can only make it smaller). `same_top`: share of positions with the same
+    most likely token. `shift_nats`: mean |Δ log-probability| of the text's own tokens. `first_difference`: median
+    number of leading words of the greedy answers that are the same, `same_answers` how many are the same to the end.
+    None: one of the two does not tell. `kl_by_position`: the divergence at the first, second, … position that was read
+    of each prompt, mean over prompts.
+    """
+
+    kind: Kind
+    key: str
+    name: str
+    reference: str
+    text: str
+    prompts: int
+    kl_nats: Estimate | None
+    support: str
+    same_top: float | None
+    shift_nats: float | None
+    first_difference: float | None
+    same_answers: int
+    kl_by_position: tuple[float, ...] = ()
+
+
+def distances(cells: Sequence[CellMetrics], folder: Path) -> list[Distance]:
+    """Noise first: each baseline against itself in another run, then against the model's first baseline; then every
+    quantized cell against its own baseline. `folder` holds the files of distributions.
+    """
+    found = [one for cell in cells for one in _of_cell(cell, cells, folder)]
+    return sorted(found, key=lambda one: ("another run", "another engine", "quantization").index(one.kind))
+
+
+def largest_kl(found: Sequence[Distance]) -> dict[str, Estimate]:
+    """By a quantized cell's key, its divergence on the text on which it is farthest from its baseline."""
+    told = [(one.key, one.kl_nats) for one in found if one.kind == "quantization" and one.kl_nats is not None]
+    return dict(sorted(told, key=lambda one: one[1].value))
+
+
+def _of_cell(cell: CellMetrics, cells: Sequence[CellMetrics], folder: Path) -> Iterator[Distance]:
+    trial, reference = cell.trial, cell.reference
+    if reference is not None:
+        yield from _all("quantization", trial, _first(trial), reference, _first(reference), folder)
+    if not cell.is_baseline:
+        return
+    again = [one for one in trial.closeness if one.repeat]
+    yield from _all("another run", trial, again, trial, _first(trial), folder)
+    first = first_baseline(cell, cells)
+    if first is not trial:
+        yield from _all("another engine", trial, _first(trial), first, _first(first), folder)
+
+
+def _first(trial: Trial) -> list[Closeness]:
+    return [one for one in trial.closeness if not one.repeat]
+
+
+def _all(
+    kind: Kind, trial: Trial, ours: Sequence[Closeness], reference: Trial, theirs: Sequence[Closeness], folder: Path
+) -> Iterator[Distance]:
+    known = {one.text_sha256: one for one in theirs}
+    for one in ours:
+        if one.text_sha256 in known:
+            yield _distance(kind, trial, one, reference.name, known[one.text_sha256], folder)
+
+
+def _distance(kind: Kind, trial: Trial, ours: Closeness, reference: str, theirs: Closeness, folder: Path) -> Distance:
+    one, other = read_distributions(ours, folder), read_distributions(theirs, folder)
+    kl, support, same_top = None, "not told", None
+    by_position: tuple[float, ...] = ()
+    if one is not None and other is not None and len(one.logprobs) == len(other.logprobs):
+        divergences, same = kl_per_position(other, one)
+        kl, same_top = mean_t(_by_prompt(divergences, ours)), float(np.mean(same))
+        support, by_position = _support(one, other), _by_position(divergences, ours)
+    shifts = [
+        abs(a - b) for p, q in zip(ours.logprobs, theirs.logprobs, strict=False) for a, b in zip(p, q, strict=True)
+    ]
+    pairs = list(zip(ours.greedy, theirs.greedy, strict=False))
+    return Distance(
+        kind=kind, key=trial.key, name=trial.name, reference=reference, text=ours.text,
+        prompts=max(len(ours.logprobs), len(ours.greedy)), kl_nats=kl, support=support, same_top=same_top,
+        shift_nats=float(np.mean(shifts)) if shifts else None,
+        first_difference=float(np.median([_common_words(a, b) for a, b in pairs])) if pairs else None,
+        same_answers=sum(a == b for a, b in pairs), kl_by_position=by_position,
+    )  # fmt: skip
+
+
+def _common_words(one: str, other: str) -> int:
+    pairs = zip(one.split(), other.split(), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one.split()), len(other.split())))
+
+
+def read_distributions(one: Closeness, folder: Path) -> Distributions | None:
+    """The file of a reading; None where there is none (any more)."""
+    if one.file is None or not (folder / one.file).exists():
+        return None
+    with np.load(folder / one.file, allow_pickle=False) as arrays:
+        ids = arrays["ids"].astype(np.int64) if "ids" in arrays else None
+        return Distributions(arrays["logprobs"].astype(np.float64), ids)
+
+
+def kl_per_position(reference: Distributions, other: Distributions) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """(KL divergence in nats, reference ‖ other; the same most likely token) at each position.
+
+    Where one side tells its most likely tokens alone, tokens that both tell are compared one by one and all others as
+    one outcome: by the data-processing inequality that is a lower bound (Cover and Thomas, Elements of Information
+    Theory, theorem 2.8.1).
+    """
+    if reference.ids is None and other.ids is None:
+        p, q = reference.logprobs, other.logprobs
+        return (np.exp(p) * (p - q)).sum(axis=1), p.argmax(axis=1) == q.argmax(axis=1)
+    rows = [_coarse(*(_row(side, position) for side in (reference, other))) for position in range(len(other.logprobs))]
+    return np.asarray([kl for kl, _ in rows]), np.asarray([same for _, same in rows])
+
+
+Row = tuple[npt.NDArray[np.int64], Floats]
+
+
+def _row(side: Distributions, position: int) -> Row:
+    logprobs = side.logprobs[position]
+    return (np.arange(len(logprobs)) if side.ids is None else side.ids[position]), logprobs
+
+
+def _coarse(reference: Row, other: Row) -> tuple[float, bool]:
+    _, first, second = np.intersect1d(reference[0], other[0], assume_unique=True, return_indices=True)
+    p, q = reference[1][first], other[1][second]
+    rest_p, rest_q = (max(1.0 - float(np.exp(told).sum()), LEAST_MASS) for told in (p, q))
+    divergence = float((np.exp(p) * (p - q)).sum()) + rest_p * float(np.log(rest_p / rest_q))
+    same = bool(reference[0][reference[1].argmax()] == other[0][other[1].argmax()])
+    return divergence, same
+
+
+def _support(one: Distributions, other: Distributions) -> str:
+    told = [side.logprobs.shape[1] for side in (one, other) if side.ids is not None]
+    return f"top {min(told)} and the rest" if told else "whole vocabulary"
+
+
+def _by_prompt(values: Floats, ours: Closeness) -> list[float]:
+    """Means over each prompt's positions."""
+    return [float(part.mean()) for part in _parts(values, ours)]
+
+
+def _by_position(values: Floats, ours: Closeness) -> tuple[float, ...]:
+    """Means over prompts, at each position that all have."""
+    parts = _parts(values, ours)
+    shared = min(map(len, parts))
+    return tuple(np.mean([part[:shared] for part in parts], axis=0).tolist())
+
+
+def _parts(values: Floats, ours: Closeness) -> list[Floats]:
+    return np.split(values, np.cumsum([len(one) for one in ours.logprobs])[:-1])

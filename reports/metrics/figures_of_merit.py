@@ -1,0 +1,70 @@
+"""Single figures of a cell that frontiers are drawn of and answers are ranked by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+from evals.schema.load import LoadPoint
+from evals.stats.intervals import Estimate, exact
+from reports.metrics.cell import GIB, CellMetrics
+
+Mix = Mapping[LoadPoint, float]  # which share of all output tokens each load gives, in any unit
+
+
+def mix_label(loads: Collection[LoadPoint]) -> str:
+    return next(iter(loads)).label if len(loads) == 1 else f"the mix of {len(loads)} loads"
+
+
+def throughput(cell: CellMetrics, mix: Mix) -> Estimate | None:
+    """Output tokens/s at the highest concurrency or, with a mix, over its loads; None where one was not measured."""
+    if not mix:
+        return cell.busiest.output_rate if cell.loads else None
+    rates = {one.load: one.output_rate for one in cell.loads}
+    if not mix.keys() <= rates.keys():
+        return None
+    return mixed_rate([rates[load] for load in mix], [*mix.values()])
+
+
+def peak_gib(cell: CellMetrics) -> Estimate | None:
+    return None if cell.peak_bytes is None else exact(cell.peak_bytes / GIB)
+
+
+def accuracy_percent(cell: CellMetrics) -> Estimate | None:
+    return cell.accuracy.map(lambda x: 100 * x) if cell.accuracy else None
+
+
+def latency_seconds(cell: CellMetrics) -> Estimate | None:
+    """The median end-to-end latency at the calmest load."""
+    if not cell.loads or not cell.calmest.latency.e2e:
+        return None
+    return cell.calmest.latency.e2e[0]
+
+
+def bits_per_weight(cell: CellMetrics) -> Estimate | None:
+    bits = (cell.trial.checkpoint or {}).get("bits_per_weight")
+    return None if bits is None else exact(bits)
+
+
+def mixed_rate(rates: Sequence[Estimate], shares: Sequence[float]) -> Estimate:
+    """Output tokens/s where so large a share of them comes at each rate: 1 ÷ Σ share ÷ rate.
+
+    Its interval recovers the variances from those of the rates (MOVER: Zou and Donner, Construction of confidence
+    limits about effect measures, Statistics in Medicine 27, 2008).
+    """
+    values = [max(one.value, 0.0) for one in rates]
+    middle = _harmonic(values, shares)
+
+    def reach(ends: Sequence[float]) -> float:
+        moved = [_harmonic([*values[:i], max(end, 0.0), *values[i + 1 :]], shares) for i, end in enumerate(ends)]
+        return math.sqrt(sum((one - middle) ** 2 for one in moved))
+
+    low, high = middle - reach([one.low for one in rates]), middle + reach([one.high for one in rates])
+    return Estimate(middle, low, high, min(one.count for one in rates))
+
+
+def _harmonic(rates: Sequence[float], shares: Sequence[float]) -> float:
+    if any(rate == 0 for rate in rates):
+        return 0.0
+    seconds = sum(share / rate for share, rate in zip(shares, rates, strict=True))
+    return sum(shares) / seconds if seconds else math.inf

@@ -1,0 +1,151 @@
+"""Rates and latencies of one load point, from its raw requests. One place per definition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.metrics.energy import slow_downs
+from evals.metrics.slo import keeps_up
+from evals.metrics.steady_state import Steady, steady
+from evals.metrics.throughput import relative_half_width, steady_rates
+from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
+from evals.stats.intervals import Estimate, mean_t, percentile_interval
+
+PERCENTS = (50, 95, 99)
+LATE_SECONDS = 0.005
+LATE_SHARE = 0.1
+BUSY_SHARE = 0.9
+CACHED_SHARE = 0.01  # what a server puts before every prompt may be known
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Percentiles (50, 95, 99) in seconds over the requests of all repeats that count (`evals.metrics.steady_state`),
+    with intervals of order statistics.
+
+    TTFT: first token's arrival − start. TPOT: (end − first token) ÷ (output tokens − those of the first chunk). ITL:
+    gaps between chunks, each divided by the tokens that the later chunk brought. E2E: end − start. A request starts
+    when it was sent, in an open load when it was due.
+    """
+
+    ttft: tuple[Estimate, ...]
+    tpot: tuple[Estimate, ...]
+    itl: tuple[Estimate, ...]
+    e2e: tuple[Estimate, ...]
+
+    @property
+    def tpot_p50(self) -> Estimate | None:
+        """None where every answer came at once."""
+        return self.tpot[0] if self.tpot else None
+
+    @property
+    def tpot_p50_seconds(self) -> float | None:
+        return self.tpot_p50.value if self.tpot_p50 else None
+
+
+@dataclass(frozen=True)
+class LoadMetrics:
+    """One load point. Rates are per second, means over repeats with a t interval. `warnings` say why its numbers are
+    not those of the server alone, or not of a steady state. `client_cores`: CPU-seconds of the load client a second of
+    load, at most over repeats; None where it did not watch itself.
+    """
+
+    load: LoadPoint
+    output_rate: Estimate
+    total_rate: Estimate
+    request_rate: Estimate
+    latency: Latency
+    warnings: tuple[str, ...] = ()
+    client_cores: float | None = None
+
+
+def load_metrics(speed: Speed) -> LoadMetrics:
+    """Rates per repeat over its steady window, percentiles over the requests that tell of steady operation."""
+    requests, counted = [request for repeat in speed.repeats for request in repeat], steady(speed)
+    rates = [steady_rates(repeat) for repeat in speed.repeats]
+    latency = Latency(
+        ttft=_percentiles([one.ttft_seconds for one in counted.started]),
+        tpot=_percentiles([seconds for one in counted.whole if (seconds := one.tpot_seconds) is not None]),
+        itl=_percentiles([gap for one in counted.whole for gap in _gaps(one)]),
+        e2e=_percentiles([one.end_seconds - one.start_seconds for one in counted.whole]),
+    )
+    return LoadMetrics(
+        load=speed.load,
+        output_rate=mean_t([output for output, _, _ in rates]),
+        total_rate=mean_t([output + prompt for output, prompt, _ in rates]),
+        request_rate=mean_t([finished for _, _, finished in rates]),
+        latency=latency,
+        warnings=(
+            *_backlogs(speed),
+            *_one_wave(speed.load, counted),
+            *_wide(speed),
+            *_cached(requests, speed.load),
+            *_client_limits(speed.clients, latency),
+            *slow_downs(speed),
+        ),
+        client_cores=_cores(speed.clients),
+    )
+
+
+def _gaps(request: Request) -> list[float]:
+    pairs = zip(request.chunks, request.chunks[1:], strict=False)
+    return [(later - earlier) / (after - before) for (earlier, before), (later, after) in pairs]
+
+
+def _percentiles(values: Sequence[float]) -> tuple[Estimate, ...]:
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    return tuple(percentile_interval(ordered, percent) for percent in PERCENTS) if values else ()
+
+
+def _backlogs(speed: Speed) -> list[str]:
+    """An open load that the server cannot serve: latencies tell how long the load was, not how fast the server is."""
+    if keeps_up(speed):
+        return []
+    return ["the server does not keep up with this rate: its backlog grows, and latencies with it"]
+
+
+def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:
+    if not counted.one_wave:
+        return []
+    users = load.concurrency or 1
+    wanted = 2 * users * (load.turns if load.turns > 1 else 1)
+    return [f"one wave: no steady state, its latencies are those of {users} that start at once (use {wanted} requests)"]
+
+
+def _wide(speed: Speed) -> list[str]:
+    """The plan asked for a narrower interval than its repeats gave."""
+    wanted = speed.load.spread
+    if wanted is None or (found := relative_half_width(speed.repeats)) <= wanted:
+        return []
+    return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{found:.0%}, not to ±{wanted:.0%}"]
+
+
+def _cached(requests: Sequence[Request], load: LoadPoint) -> list[str]:
+    """Prompts are distinct but for what the load says is shared, so that no more should be known already."""
+    share = sum(one.cached_tokens or 0 for one in requests) / max(sum(one.prompt_tokens for one in requests), 1)
+    if share <= load.known_share + CACHED_SHARE:
+        return []
+    return [f"{share:.0%} of the prompts' tokens came from a prefix cache: its TTFT is not that of a new prompt"]
+
+
+def _cores(clients: Sequence[ClientLoad]) -> float | None:
+    return max((one.cpu_seconds / one.seconds for one in clients), default=None)
+
+
+def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]:
+    """Whether the client, and not the server, set the pace."""
+    found = []
+    busy = _cores(clients) or 0.0
+    if busy > BUSY_SHARE:
+        found.append(f"the load client was the bottleneck: it used {busy:.0%} of the one core that it can use")
+    late = max((one.lags_seconds[1] for one in clients), default=0.0)
+    allowed = max(LATE_SECONDS, LATE_SHARE * (latency.tpot_p50_seconds or 0.0))
+    if late > allowed:
+        found.append(
+            f"the load client woke up {1000 * late:.0f} ms late or more 1 time in 100 "
+            f"(allowed: {1000 * allowed:.0f} ms): arrivals may be noted that late"
+        )
+    return found

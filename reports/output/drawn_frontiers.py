@@ -1,0 +1,96 @@
+"""What figures show, as plain data, and the process that draws them while the rest of the report is computed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from engines.runtime.entry_points import RENDER_PLOTS
+from evals.stats.intervals import Estimate
+from reports.decision.frontiers import Frontier
+from reports.metrics.cell import CellMetrics
+
+State = Literal["free", "faded", "failing"]
+Pictures = dict[str, str]  # by a plot's name, a small PNG in base64
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One cell on one plot. `faded`: surely dominated; `failing`: it fails a limit or is not trusted."""
+
+    method: str
+    engine: str
+    state: State
+    on: bool
+    x: Estimate
+    y: Estimate
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One plot. `engines` are all of the run, so that each has the same mark on every plot."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    engines: tuple[str, ...]
+    dots: tuple[Dot, ...]
+
+
+def drawings(cells: Sequence[CellMetrics], frontiers: Sequence[Frontier]) -> list[Drawing]:
+    """All cells that have both values of a plot; those without a standing on its frontier may win nothing."""
+    engines = tuple(sorted({cell.trial.engine for cell in cells}))
+    return [
+        Drawing(one.plot.name, one.plot.title, one.plot.x.full_label, one.plot.y.full_label, engines, _dots(cells, one))
+        for one in frontiers
+    ]
+
+
+def _dots(cells: Sequence[CellMetrics], frontier: Frontier) -> tuple[Dot, ...]:
+    standings = {(one.model, one.name): one for one in frontier.standings}
+    found = []
+    for cell in cells:
+        x, y = frontier.plot.x.read(cell), frontier.plot.y.read(cell)
+        if x is not None and y is not None:
+            one = standings.get((cell.trial.model, cell.trial.name))
+            state: State = "failing" if one is None else "faded" if one.dominated else "free"
+            on = one is not None and one.on
+            found.append(Dot(cell.trial.method_label, cell.trial.engine, state, on, x, y))
+    return tuple(found)
+
+
+@contextmanager
+def drawn_beside(found: Sequence[Drawing], folder: Path) -> Iterator[Callable[[], Pictures]]:
+    """Draw NAME.svg and NAME.png into the folder in another process, which ends with the block at the latest.
+
+    What is yielded waits for the pictures. Raises RuntimeError with the process's last words where it fails.
+    """
+    if not found:
+        yield dict
+        return
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-P", "-m", RENDER_PLOTS, str(folder)]
+    with tempfile.TemporaryFile("w+") as data:
+        json.dump(found, data, default=vars)
+        data.seek(0)
+        with subprocess.Popen(command, stdin=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            try:
+                yield lambda: _pictures(process)
+            finally:
+                process.kill()
+
+
+def _pictures(process: subprocess.Popen[bytes]) -> Pictures:
+    out, errors = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the figures could not be drawn:\n{errors.decode(errors='replace')[-2000:]}")
+    pictures: Pictures = json.loads(out)
+    return pictures

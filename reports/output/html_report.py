@@ -1,0 +1,267 @@
+"""One self-contained page: the answer first, then figures, all cells, evidence. No network, no clock."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
+
+from evals.load.gc_paused import no_collection
+from evals.schema.slo import ServiceLimits
+from evals.stats.intervals import Estimate
+from reports.compare.runs import Comparison
+from reports.decision.frontiers import Frontier, Standing
+from reports.decision.recommend import balance
+from reports.decision.results import Results, read_results
+from reports.decision.use_cases import recommended
+from reports.metrics.cell import GIB, CellMetrics, TaskMetrics
+from reports.metrics.cost import costs
+from reports.metrics.engine_drift import drifts
+from reports.metrics.ratios import DRAWS
+from reports.metrics.slo_capacity import capacities, served
+from reports.output.drawn_frontiers import drawings, drawn_beside
+from reports.output.interactive_data import page_data
+from reports.output.tabular import rows, write_csv, write_parquet
+from reports.sections.crossover import crossings, fastest
+from reports.sections.device_scaling import scalings
+from reports.sections.energy import energies
+from reports.sections.engine_ratios import Move, moves
+from reports.sections.flipped_items import flipped
+from reports.sections.memory_footprint import footprints
+from reports.sections.published_values import anchored
+from reports.sections.roofline import bandwidths, rooflines
+from reports.sections.sample_charts import panels
+from reports.sections.seed_variation import spreads
+
+SCRIPTS = ("conclude.js", "figures.js", "page.js")
+
+
+def write_report(folder: Path) -> Path:
+    """Write report.html, results.csv, results.parquet and figures/*.svg, *.png. The page appears last, whole or not at
+    all.
+    """
+    with no_collection():
+        page = _written(read_results(folder), folder)
+    out = folder / "report.html"
+    partial = out.with_suffix(".partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(out)
+    return out
+
+
+def _written(results: Results, folder: Path) -> str:
+    """The page; all besides it is in the folder then."""
+    with drawn_beside(drawings(results.cells, results.frontiers), folder / "figures") as pictures:
+        table, shown = rows(results), contents(results)
+        write_csv(table, folder / "results.csv")
+        write_parquet(table, folder / "results.parquet")
+        return render(shown, pictures())
+
+
+def render(shown: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+    """The page of these `contents`. Every text is escaped by Jinja's autoescape; a Content-Security-Policy forbids all
+    scripts but ours.
+
+    `pictures`: a PNG in base64 for each plot, by its name, for readers without scripts.
+    """
+    environment = _environment()
+    script = _script(environment)
+    template = environment.get_template("report.html")
+    return template.render(shown, script=script, script_hash=_hash(script), pictures=pictures)
+
+
+def contents(results: Results) -> dict[str, Any]:
+    """All that the page shows, by the templates' names for it."""
+    page = page_data(results)
+    verdicts = {one.cell.trial.key: one for one in results.judged}
+    cells = {cell.trial.key: cell for cell in results.cells}
+    return {
+        "page": page, "page_json": _json(page), "recommended": recommended(results),
+        "footprints": footprints(results.cells, results.about.get("memory")),
+        "limits": results.limits, "service": results.service,
+        "served": served(results.cells, results.service), "capacities": capacities(results.cells),
+        "costs": costs(results.cells, results.about.get("price"), results.service),
+        "scalings": scalings(results.cells), "energies": energies(results.cells),
+        "fastest": fastest(results.allowed), "crossings": crossings(results.allowed),
+        "about": results.about, "trials": results.trials, "cells": cells, "verdicts": verdicts,
+        "answer": results.answer, "frontiers": results.frontiers, "draws": DRAWS,
+        "quantize_command": quantize_command(results),
+        "panels": {trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
+        "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
+        "standings_by_cell": by_cell(results.frontiers), "columns": task_columns(results.cells), "balance": balance,
+        "find": find_task,
+        "moves": moves(results.cells), "drifts": drifts(results.cells), "anchored": anchored(results.cells),
+        "seeds": spreads(results.cells, results.distances), "compared": results.compared,
+        "distances": results.distances,
+        "rooflines": rooflines(results.cells), "bandwidths": bandwidths(results.cells),
+        "margin": results.limits.equivalence_margin, "error_rate": results.about["accuracy"]["error_rate"],
+    }  # fmt: skip
+
+
+def quantize_command(results: Results) -> str:
+    """What makes the chosen cell's checkpoint once more; empty where none was chosen."""
+    chosen, about = results.answer.chosen, results.about
+    if chosen is None:
+        return ""
+    root = ["--data-root", about["data_root"]] if about.get("data_root") else []
+    words = ["bitfrontier", "quantize", about.get("file", "PLAN"), chosen.cell.trial.method_label, *root]
+    return shlex.join(words)
+
+
+def _script(environment: Environment) -> Markup:
+    """The page's own: no text of a trial is in it."""
+    assert environment.loader is not None
+    return Markup("\n".join(environment.loader.get_source(environment, name)[0] for name in SCRIPTS))
+
+
+def _hash(script: str) -> str:
+    """By which the Content-Security-Policy knows the one script that may run (W3C CSP level 3, section 2.3.1)."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+
+
+def _json(page: Mapping[str, Any]) -> Markup:
+    """Data for the script, in which nothing can end its element."""
+    return htmlsafe_json_dumps(page, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports.output"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {
+        "gib": gib,
+        "kib": kib,
+        "interval": interval,
+        "ms": milliseconds,
+        "ms_sure": milliseconds_sure,
+        "nats": nats,
+        "number": number,
+        "spread": spread,
+        "share": share,
+        "figure": figure,
+        "figures": figures_interval,
+        "promise": promise,
+        "times": times,
+        "by_engines": by_engines,
+        "ms_interval": milliseconds_interval,
+    }
+    return environment
+
+
+def render_comparison(found: Comparison) -> str:
+    """The page of two runs held against each other, escaped and as closed as the report."""
+    return _environment().get_template("compare.html").render(found=found)
+
+
+def by_cell(found: Sequence[Frontier]) -> list[tuple[str, list[Standing | None]]]:
+    """Each cell with its standing on every frontier; None where it lacks a number."""
+    names = dict.fromkeys((one.model, one.name) for frontier in found for one in frontier.standings)
+    on = [{(one.model, one.name): one for one in frontier.standings} for frontier in found]
+    several = len({model for model, _ in names}) > 1
+    return [(" · ".join(key) if several else key[1], [places.get(key) for places in on]) for key in names]
+
+
+def task_columns(cells: Sequence[CellMetrics]) -> list[tuple[str, str]]:
+    """(task, metric) of every column, in the plan's order, over all cells."""
+    seen: dict[tuple[str, str], None] = {}
+    for cell in cells:
+        seen |= dict.fromkeys((one.task, one.metric) for one in cell.tasks)
+    return list(seen)
+
+
+def find_task(cell: CellMetrics, column: tuple[str, str]) -> TaskMetrics | None:
+    return next((one for one in cell.tasks if (one.task, one.metric) == column), None)
+
+
+def by_engines(found: Sequence[Move]) -> list[tuple[tuple[str, str], list[Move]]]:
+    groups: dict[tuple[str, str], list[Move]] = {}
+    for one in found:
+        groups.setdefault((one.before, one.after), []).append(one)
+    return list(groups.items())
+
+
+def times(value: float | None) -> str:
+    """A ratio."""
+    return "–" if value is None else number(value)
+
+
+def share(value: float | None) -> str:
+    """Of draws, in percent, no finer than they tell."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.0f} %" if 0.01 <= value <= 0.99 or value in (0, 1) else f"{100 * value:.1f} %"
+
+
+def gib(value: float | None) -> str:
+    return "–" if value is None else f"{value / GIB:.2f}"
+
+
+def kib(value: float) -> str:
+    return f"{value / 1024:.1f}"
+
+
+def milliseconds(value: float | None) -> str:
+    return f"{1000 * value:.0f}" if value is not None and math.isfinite(value) else "–"
+
+
+def milliseconds_sure(one: Estimate | None) -> str:
+    """With a star where its interval has no upper end: so few values say little of rarer ones."""
+    if one is None:
+        return "–"
+    return milliseconds(one.value) + ("*" if math.isinf(one.high) else "")
+
+
+def milliseconds_interval(one: Estimate | None) -> str:
+    if one is None:
+        return "–"
+    return f"{milliseconds(one.value)} [{milliseconds(one.low)}, {milliseconds(one.high)}]"
+
+
+def promise(limits: ServiceLimits) -> str:
+    """`p99 of TTFT ≤ 500 ms, of TPOT ≤ 30 ms`."""
+    pairs = (("TTFT", limits.ttft_seconds), ("TPOT", limits.tpot_seconds))
+    told = [f"{name} ≤ {1000 * seconds:g} ms" for name, seconds in pairs if seconds is not None]
+    return f"p{limits.percentile:g} of " + ", of ".join(told)
+
+
+def nats(value: float | None) -> str:
+    """Two significant digits, with an exponent where they are tiny."""
+    return "–" if value is None else f"{value:.2g}"
+
+
+def number(value: float) -> str:
+    """Four significant digits at most, without an exponent."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
+
+
+def interval(one: Estimate | None, scale: float = 1.0) -> str:
+    """`value [low, high]`, or a dash where there is none."""
+    if one is None:
+        return "–"
+    return f"{number(one.value * scale)} [{number(one.low * scale)}, {number(one.high * scale)}]"
+
+
+def figure(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}"
+
+
+def figures_interval(one: Estimate) -> str:
+    """`value [low, high]` with four significant digits each: money may be tiny."""
+    return f"{figure(one.value)} [{figure(one.low)}, {figure(one.high)}]"
+
+
+def spread(one: Estimate | None) -> str:
+    """`value [low, high]` of what may be tiny, two significant digits each."""
+    return "–" if one is None else f"{nats(one.value)} [{nats(one.low)}, {nats(one.high)}]"

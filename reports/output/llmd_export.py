@@ -1,0 +1,123 @@
+"""Export to the benchmark report of llm-d, version 0.2: one document for each load of each cell.
+
+The format: github.com/llm-d/llm-d-benchmark, llmdbenchmark/analysis/benchmark_report/schema_v0_2.py. Latencies are of
+the requests that count (`evals.metrics.steady_state`), rates those of the steady windows; their spread is over repeats.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evals.metrics.steady_state import steady
+from evals.metrics.throughput import steady_rates
+from evals.schema.load import LoadPoint, Speed
+from evals.schema.trial import Trial
+from quant.hashing import digest
+from reports.decision.results import Results
+
+VERSION = "0.2"
+PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
+
+
+def export(results: Results, folder: Path) -> list[Path]:
+    """Write NAME-LOAD.json for each load of each ok cell; returns the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for trial in results.trials:
+        for number, speed in enumerate(trial.speed if trial.status == "ok" else ()):
+            file = folder / f"{trial.key[:16]}-{number}.json"
+            file.write_text(json.dumps(document(results.about, trial, speed), indent=1), encoding="utf-8")
+            written.append(file)
+    return written
+
+
+def document(about: Mapping[str, Any], trial: Trial, speed: Speed) -> dict[str, Any]:
+    """One load of one cell."""
+    described = f"{trial.name} at {speed.load.label}, by bitfrontier"
+    return {
+        "version": VERSION,
+        "run": {
+            "uid": digest([trial.key, speed.load])[:32],
+            "eid": digest([about["name"], about["plan"]])[:32],
+            "description": described,
+            "keywords": ["bitfrontier", trial.method_label, trial.engine],
+        },
+        "scenario": {"stack": [_engine(trial)], "load": _load(about, speed.load)},
+        "results": {"request_performance": {"aggregate": _aggregate(speed)}},
+    }
+
+
+def _engine(trial: Trial) -> dict[str, Any]:
+    """A cell on a CPU has no accelerator, which the format's inference engine asks for; it is of the generic kind."""
+    version = str(trial.facts.get("version") or trial.provenance.get("engine_version") or "unknown")
+    standard: dict[str, Any] = {"kind": "generic", "tool": trial.engine, "tool_version": version}
+    standard |= {"model": {"name": trial.model}, "method": trial.method_label, "device": trial.device}
+    return {
+        "metadata": {"label": trial.name, "cfg_id": digest([trial.server, trial.method_label])[:32]},
+        "standardized": standard,
+        "native": {"args": dict(trial.engine_options), "config": {"checkpoint": _checkpoint(trial)}},
+    }
+
+
+def _checkpoint(trial: Trial) -> dict[str, Any]:
+    known = trial.checkpoint or {}
+    return {name: known[name] for name in ("key", "spec", "bits_per_weight", "bytes") if name in known}
+
+
+def _load(about: Mapping[str, Any], load: LoadPoint) -> dict[str, Any]:
+    standard: dict[str, Any] = {
+        "tool": "bitfrontier",
+        "tool_version": str(about["versions"].get("bitfrontier", "unknown")),
+        "source": "sampled" if load.source else "random",
+        "input_seq_len": {"distribution": "other" if load.source else "fixed", "value": load.prompt_tokens},
+        "output_seq_len": {"distribution": "other" if load.trace else "fixed", "value": load.output_tokens},
+    }
+    if load.concurrency is not None:
+        standard["concurrency"] = load.concurrency
+    else:
+        standard["rate_qps"] = load.rate_per_second
+    if load.turns > 1:
+        standard["multi_turn"] = {"max_turns": {"distribution": "fixed", "value": load.turns}}
+    return {"metadata": {"description": load.label}, "standardized": standard, "native": {"config": vars(load)}}
+
+
+def _aggregate(speed: Speed) -> dict[str, Any]:
+    requests, counted = [one for repeat in speed.repeats for one in repeat], steady(speed)
+    output, prompt, finished = zip(*(steady_rates(repeat) for repeat in speed.repeats), strict=True)
+    totals = [a + b for a, b in zip(output, prompt, strict=True)]
+    return {
+        "requests": {
+            "total": len(requests),
+            "failures": 0,
+            "input_length": _statistics("count", [one.prompt_tokens for one in requests]),
+            "output_length": _statistics("count", [one.output_tokens for one in requests]),
+        },
+        "latency": dict(_latencies(counted.started, counted.whole)),
+        "throughput": {
+            "input_token_rate": _statistics("tokens/s", prompt),
+            "output_token_rate": _statistics("tokens/s", output),
+            "total_token_rate": _statistics("tokens/s", totals),
+            "request_rate": _statistics("queries/s", finished),
+        },
+    }
+
+
+def _latencies(started: Sequence[Any], whole: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "time_to_first_token", _statistics("s", [one.ttft_seconds for one in started])
+    tpot = [seconds for one in whole if (seconds := one.tpot_seconds) is not None]
+    if tpot:
+        yield "time_per_output_token", _statistics("s/token", tpot)
+    yield "request_latency", _statistics("s", [one.end_seconds - one.start_seconds for one in whole])
+
+
+def _statistics(units: str, values: Sequence[float]) -> dict[str, Any]:
+    data = np.asarray(values, dtype=np.float64)
+    spread = {"stddev": float(data.std(ddof=1))} if len(data) > 1 else {}
+    percentiles = {f"p{percent}": float(np.percentile(data, percent)) for percent in PERCENTS}
+    ends = {"min": float(data.min()), "max": float(data.max())}
+    return {"units": units, "mean": float(data.mean()), **spread, **ends, **percentiles}

@@ -1,0 +1,157 @@
+"""Frontiers as matplotlib figures; the same trials give the same bytes.
+
+`python -m reports.output.render_plots FOLDER` reads drawings as JSON from standard input, writes their files into
+FOLDER and prints a small PNG of each.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from pydantic import TypeAdapter
+
+from evals.stats.intervals import Estimate
+from reports.output.drawn_frontiers import Dot, Drawing, State
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
+MOST_NAMES = 30
+LONGEST_NAME = 36
+SHAPES = ("o", "s", "^", "D")  # beyond six engines the colours come again in another shape
+STYLE: Any = {
+    "svg.hashsalt": "bitfrontier",
+    "svg.fonttype": "path",
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "text.parse_math": False,  # names of methods and files may hold dollar signs
+}
+
+
+def draw(drawing: Drawing) -> Figure:
+    """One figure: a point with its intervals per cell, the frontier as a line, dominated cells faded, failing ones
+    crosses.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
+        for (engine, state), group in _groups(drawing.dots).items():
+            _draw_group(axes, group, _mark(engine_mark(drawing.engines.index(engine)), state))
+        _name(axes, [one for one in drawing.dots if one.state == "free"])
+        _draw_frontier(axes, [one for one in drawing.dots if one.on])
+        for number, engine in enumerate(drawing.engines):
+            mark = engine_mark(number)
+            axes.plot([], [], mark.shape, color=mark.colour, label=_short(engine))
+        if any(one.state == "failing" for one in drawing.dots):
+            axes.plot([], [], "x", color="#888888", label="fails a limit")
+        figure.legend(loc="outside right upper", frameon=False)
+        axes.set_xlabel(drawing.x_label)
+        axes.set_ylabel(drawing.y_label)
+        axes.set_title(drawing.title)
+        axes.margins(0.12)
+    return figure
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How a cell is drawn."""
+
+    shape: str
+    colour: str
+    alpha: float = 1.0
+
+
+def engine_mark(number: int) -> Mark:
+    """Of the engine at this place in the order of names: no two of the first 24 look the same."""
+    return Mark(SHAPES[number // len(COLOURS) % len(SHAPES)], COLOURS[number % len(COLOURS)])
+
+
+def _groups(dots: Sequence[Dot]) -> dict[tuple[str, State], list[Dot]]:
+    """By engine and how they are drawn: one call draws a thousand as fast as one."""
+    found: dict[tuple[str, State], list[Dot]] = {}
+    for one in dots:
+        found.setdefault((one.engine, one.state), []).append(one)
+    return found
+
+
+def _mark(mark: Mark, state: State) -> Mark:
+    if state == "failing":
+        return replace(mark, shape="x" if mark.shape == SHAPES[0] else "+")
+    return replace(mark, alpha=0.4) if state == "faded" else mark
+
+
+def _draw_group(axes: Axes, dots: Sequence[Dot], mark: Mark) -> None:
+    axes.errorbar(
+        [one.x.value for one in dots], [one.y.value for one in dots], xerr=_errors([one.x for one in dots]),
+        yerr=_errors([one.y for one in dots]), fmt=mark.shape, color=mark.colour, alpha=mark.alpha, capsize=2,
+        linewidth=0.8,
+    )  # fmt: skip
+
+
+def _name(axes: Axes, dots: Sequence[Dot]) -> None:
+    """Faded and failing ones lie on each other; the tables name them all. So do too many."""
+    for one in dots[:MOST_NAMES]:
+        place = (one.x.value, one.y.value)
+        axes.annotate(_short(one.method), place, xytext=(5, 5), textcoords="offset points", fontsize=8)
+
+
+def _short(text: str) -> str:
+    """In one line. `textwrap.shorten` leaves nothing of a long name without spaces."""
+    plain = " ".join(text.split())
+    return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 1]}…"
+
+
+def _errors(found: Sequence[Estimate]) -> list[list[float]]:
+    """Below and above; NaN draws nothing where an end has no bound or there is no interval."""
+    pairs = [_error(one) for one in found]
+    return [[below for below, _ in pairs], [above for _, above in pairs]]
+
+
+def _error(one: Estimate) -> tuple[float, float]:
+    if not (math.isfinite(one.low) and math.isfinite(one.high)) or one.low == one.high:
+        return math.nan, math.nan
+    return max(one.value - one.low, 0.0), max(one.high - one.value, 0.0)
+
+
+def _draw_frontier(axes: Axes, best: Sequence[Dot]) -> None:
+    places = sorted((one.x.value, one.y.value) for one in best)
+    label = "frontier, by values"
+    axes.plot([x for x, _ in places], [y for _, y in places], "--", color="#888888", linewidth=1, zorder=0, label=label)
+
+
+def save(figure: Figure, folder: Path, name: str) -> bytes:
+    """Write NAME.svg and NAME.png without a time stamp; returns a small PNG for readers of the page without scripts."""
+    large, small = io.BytesIO(), io.BytesIO()
+    with plt.rc_context(STYLE):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": "bitfrontier"})
+        figure.set_layout_engine("none")  # all is in its place now
+        figure.savefig(large, format="png", dpi=150, metadata={"Software": "bitfrontier"})
+    (folder / f"{name}.png").write_bytes(large.getvalue())
+    with Image.open(large) as picture:
+        half = picture.convert("RGB").resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
+        half.quantize(64).save(small, format="png")
+    plt.close(figure)
+    return small.getvalue()
+
+
+def main() -> None:
+    folder, found = Path(sys.argv[1]), TypeAdapter(list[Drawing]).validate_json(sys.stdin.buffer.read())
+    pictures = {one.name: base64.b64encode(save(draw(one), folder, one.name)).decode() for one in found}
+    json.dump(pictures, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

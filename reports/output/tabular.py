@@ -1,0 +1,102 @@
+"""results.csv and results.parquet: a line for each load of each cell, for spreadsheets and scripts. Columns carry their
+units.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate
+from reports.decision.results import Results
+from reports.metrics.cell import CellMetrics
+from reports.metrics.load import PERCENTS, LoadMetrics
+
+TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status")
+CELL = ("cell", *TRIAL, "verdict", "why")
+LATENCIES = ("ttft", "tpot", "itl", "e2e")
+
+
+Row = dict[str, Any]
+
+
+def rows(results: Results) -> list[Row]:
+    """Values with the ends of their 95 % intervals (`_low`, `_high`); None is what was not measured. All have all
+    columns.
+    """
+    found = [row for trial in results.trials for row in _rows(results, trial)]
+    columns = dict.fromkeys([*CELL, *(name for row in found for name in row)])
+    return [{name: row.get(name) for name in columns} for row in found]
+
+
+def write_csv(found: Sequence[Row], file: Path) -> None:
+    """Text that a spreadsheet would take for a formula is kept from it."""
+    with file.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.DictWriter(out, list(found[0]) if found else CELL, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in found)
+
+
+def write_parquet(found: Sequence[Row], file: Path) -> None:
+    """The same rows; columns of text, whole numbers and doubles."""
+    import pyarrow as pa  # takes longer to import than a small report to write
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.Table.from_pylist(list(found)), file)
+
+
+def _rows(results: Results, trial: Trial) -> Iterator[dict[str, Any]]:
+    judged = next((one for one in results.judged if one.cell.trial is trial), None)
+    about = {"cell": trial.name, **{name: getattr(trial, name) for name in TRIAL}}
+    about |= {"verdict": judged.verdict if judged else "", "why": judged.why if judged else trial.reason}
+    if judged is None:
+        yield about
+        return
+    cell = _cell(judged.cell)
+    for load in judged.cell.loads:
+        yield about | _load(load) | cell
+
+
+def _cell(one: CellMetrics) -> dict[str, Any]:
+    checkpoint = one.trial.checkpoint or {}
+    found = {
+        "peak_memory_bytes": one.peak_bytes,
+        "bits_per_weight": checkpoint.get("bits_per_weight"),
+        "checkpoint_bytes": checkpoint.get("bytes"),
+        **_estimate("mean_accuracy", one.accuracy),
+        **_estimate("accuracy_recovered", one.recovery),
+        **_estimate("perplexity_ratio", one.perplexity_ratio),
+    }
+    for task in one.tasks:
+        found |= _estimate(f"{task.task} {task.metric}", task.estimate)
+    return found
+
+
+def _load(one: LoadMetrics) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "load": one.load.label,
+        "concurrency": one.load.concurrency,
+        "rate_per_second": one.load.rate_per_second,
+        "prompt_tokens": one.load.prompt_tokens,
+        "output_tokens": one.load.output_tokens,
+        **_estimate("output_tokens_per_second", one.output_rate),
+        **_estimate("requests_per_second", one.request_rate),
+    }
+    for name in LATENCIES:
+        values = getattr(one.latency, name)
+        for percent, value in zip(PERCENTS, values or [None] * len(PERCENTS), strict=True):
+            found |= _estimate(f"{name}_p{percent}_seconds", value)
+    return found | {"warnings": "; ".join(one.warnings)}
+
+
+def _estimate(name: str, one: Estimate | None) -> Mapping[str, float | None]:
+    ends = (one.value, one.low, one.high) if one else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+
+
+def _harmless(value: Any) -> Any:
+    """Text that a spreadsheet would take for a formula is kept from it by an apostrophe (OWASP, CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

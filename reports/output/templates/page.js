@@ -1,0 +1,233 @@
+// Controls, link and answer: a setting goes into the address, what is concluded from it onto the page.
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const GROUPS = ["model", "method", "engine", "device"], MILLISECONDS = 1000, MOST_ROWS = 12;
+const NUMBERS = ["recovery", "perplexity", "kl", "memory", "ttft", "tpot", "price", "cost"], OPTIONAL = ["memory", "ttft", "tpot", "price", "cost"];
+const scaleOf = (name) => (name === "ttft" || name === "tpot" ? MILLISECONDS : 1);
+const form = document.getElementById("what-if"), planned = { ...data.planned, mix: {}, without: {} };
+let setting = structuredClone(planned);
+
+/** An element with a class and a text: text is never markup. */
+function element(parent, name, text = "", className = "") {
+  const one = document.createElement(name);
+  one.textContent = text;
+  if (className) one.className = className;
+  return parent.appendChild(one);
+}
+
+// The address: only what differs from the plan, so that a link says what was changed.
+
+function toHash(one) {
+  const found = new URLSearchParams();
+  for (const name of [...NUMBERS, "objective", "percentile"]) if (one[name] !== planned[name]) found.set(name, one[name] ?? "none");
+  for (const [load, share] of mixOf(one)) found.append("mix", `${load}:${share}`);
+  for (const [group, names] of Object.entries(one.without)) for (const name of names) found.append(`without-${group}`, name);
+  return String(found);
+}
+
+/** What is not understood is left as planned: an address may hold anything. */
+function fromHash(text) {
+  const one = structuredClone(planned), found = new URLSearchParams(text);
+  for (const name of NUMBERS) {
+    const said = found.get(name), value = Number(said);
+    if (said === "none" && OPTIONAL.includes(name)) one[name] = null;
+    else if (said && Number.isFinite(value) && value >= 0) one[name] = value;
+  }
+  if (Object.hasOwn(data.objectives, found.get("objective") ?? "")) one.objective = found.get("objective");
+  if (data.percentiles.includes(Number(found.get("percentile")))) one.percentile = Number(found.get("percentile"));
+  for (const said of found.getAll("mix")) {
+    const [load, share] = said.split(":").map(Number);
+    if (Object.hasOwn(data.loads, load) && share > 0 && Number.isFinite(share)) one.mix[load] = share;
+  }
+  for (const group of GROUPS) {
+    const known = data.cells.map((cell) => cell[group]), names = found.getAll(`without-${group}`).filter((name) => known.includes(name));
+    if (names.length) one.without[group] = names;
+  }
+  return one;
+}
+
+// Controls. A slider and a field hold the same number; of an optional one the slider's end and an empty field mean none.
+
+function fields() {
+  for (const row of form.querySelectorAll("[data-limit]")) {
+    const name = row.dataset.limit, [slider, field] = row.querySelectorAll("input");
+    const take = (text) => {
+      const none = text === "" && OPTIONAL.includes(name);
+      if (text === "" && !none) return;
+      change({ [name]: none ? null : Number(text) / scaleOf(name) });
+    };
+    slider.addEventListener("input", () => take(OPTIONAL.includes(name) && slider.value === slider.max ? "" : slider.value));
+    field.addEventListener("input", () => field.validity.valid && take(field.value));
+  }
+  form.elements.objective.addEventListener("change", (event) => change({ objective: event.target.value }));
+  form.elements.percentile.addEventListener("change", (event) => change({ percentile: Number(event.target.value) }));
+  form.elements.price.addEventListener("input", ({ target }) => target.validity.valid && change({ price: target.value === "" ? null : Number(target.value) }));
+  for (const one of form.querySelectorAll("[data-load]"))
+    one.addEventListener("input", () => one.validity.valid && change({ mix: { ...setting.mix, [one.dataset.load]: Number(one.value) } }));
+  for (const one of form.querySelectorAll("[data-group]")) one.addEventListener("change", () => change({ without: unchecked() }));
+  for (const one of form.querySelectorAll("[data-use]")) one.addEventListener("click", () => use(data.uses[one.dataset.use]));
+  form.querySelector("[data-reset]").addEventListener("click", () => change(structuredClone(planned)));
+  form.addEventListener("submit", (event) => event.preventDefault());
+}
+
+const use = ({ objective, ttft, tpot, percentile }) => change({ objective, ttft, tpot, percentile });
+
+/** The slider's end: beyond all that was measured. */
+function mostOf(name) {
+  const place = data.percentiles.length - 1;
+  const found = data.cells.flatMap((cell) => {
+    if (name === "memory") return [cell.memory?.[0]];
+    if (name !== "cost") return cell.loads.map((load) => load[name]?.[place][0]);
+    return cell.devices ? cell.loads.map((load) => perMillion(load.rate, cell.devices, setting.price ?? 0)[0]) : [];
+  });
+  const most = Math.max(...found.filter(Number.isFinite), planned[name] ?? 0) * scaleOf(name);
+  return most > 0 ? +(1.1 * most).toPrecision(2) : 1;
+}
+
+function unchecked() {
+  const found = {};
+  for (const one of form.querySelectorAll("[data-group]:not(:checked)")) (found[one.dataset.group] ??= []).push(one.value);
+  return found;
+}
+
+function showFields() {
+  for (const row of form.querySelectorAll("[data-limit]")) {
+    const name = row.dataset.limit, [slider, field] = row.querySelectorAll("input");
+    if (slider.dataset.most) slider.max = mostOf(name);
+    const shown = setting[name] === null ? "" : +(setting[name] * scaleOf(name)).toPrecision(6);
+    if (document.activeElement !== field) field.value = shown;
+    slider.value = shown === "" ? slider.max : shown;
+    slider.setAttribute("aria-valuetext", shown === "" ? "no limit" : shown);
+  }
+  if (document.activeElement !== form.elements.price) form.elements.price.value = setting.price ?? "";
+  form.elements.objective.value = setting.objective;
+  form.elements.percentile.value = setting.percentile;
+  for (const one of form.querySelectorAll("[data-load]")) if (document.activeElement !== one) one.value = setting.mix[one.dataset.load] ?? 0;
+  for (const one of form.querySelectorAll("[data-group]")) one.checked = !setting.without[one.dataset.group]?.includes(one.value);
+}
+
+let waiting = false;
+
+function change(what) {
+  setting = { ...setting, ...what };
+  if (waiting) return;
+  waiting = true; // many events of one drag, one look
+  requestAnimationFrame(() => {
+    waiting = false;
+    const hash = toHash(setting);
+    history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+    show();
+  });
+}
+
+// The answer
+
+function show() {
+  const result = conclude(data, setting);
+  showFields();
+  showAnswer(result);
+  showRows(result);
+  for (const figure of figures) figure.update(result, setting);
+}
+
+const shownFigure = (value) => (data.objectives[setting.objective].less ? number(value) : value.toFixed(1));
+const costOf = (one) => {
+  const { devices } = data.cells[one.number];
+  return setting.price === null || !devices ? null : perMillion(one.rate, devices, setting.price);
+};
+const placeOf = (one) => one.loads.length === 1 ? data.loads[one.loads[0].load].label : `the mix of ${one.loads.length} loads`;
+
+function showAnswer({ ranked, judged, broken }) {
+  const place = document.getElementById("then"), objective = data.objectives[setting.objective], best = ranked[0];
+  place.replaceChildren();
+  if (!best) {
+    const why = broken.length ? `no cell keeps ${asks(setting)}` : "no cell is left that keeps the limits";
+    element(place, "p", `No answer: ${why}.`);
+    return;
+  }
+  const line = element(place, "p", "Then run ");
+  element(line, "strong", data.cells[best.number].name);
+  line.append(`: ${interval(best.figure)} ${objective.unit}, the ${objective.title}${objective.less ? "" : `, at ${placeOf(best)}`}.`);
+  for (const text of caveats(best, ranked, judged)) element(place, "p", `But ${text}.`, "bad");
+  const cost = costOf(best);
+  if (cost) element(place, "p", `It costs ${interval(cost)} ${data.currency} per million output tokens at ${placeOf(best)}.`);
+  if (ranked[1]) {
+    const next = element(place, "p", "If that is wrong, run "), ratio = ranked[1].figure[0] / best.figure[0];
+    element(next, "strong", data.cells[ranked[1].number].name, "second");
+    next.append(`: ${number(ratio)} times its ${objective.unit}.`);
+  }
+}
+
+/** reports.decision.recommend: what speaks against the first of the list. */
+function caveats(best, ranked, judged) {
+  const { name, slow, devices } = data.cells[best.number], [verdict, why] = judged[best.number], { less, unit } = data.objectives[setting.objective];
+  const close = ranked.slice(1).filter((one) => (less ? low(one.figure) <= high(best.figure) : high(one.figure) >= low(best.figure)));
+  const named = close.slice(0, MOST_ROWS).map((one) => `${data.cells[one.number].name} (${shownFigure(one.figure[0])})`).join(", ");
+  return [
+    ...(verdict === "undecided" ? [`whether ${name} keeps the limits is undecided: ${why}; score more items`] : []),
+    ...(best.serves === "unclear" ? [`whether ${name} keeps ${asks(setting)} is not told; ${isBounded(setting) && !devices ? "on how many devices it ran is not known" : "measure more requests and repeats"}`] : []),
+    ...best.loads.flatMap((load) => load.warnings.map((text) => `of ${name} at ${data.loads[load.load].label}: ${text}`)),
+    ...slow.map((text) => `${name} ran on a slow path: ${text}`),
+    ...(close.length ? [`its ${shownFigure(best.figure[0])} ${unit} cannot be told from those of ${named}${close.length > MOST_ROWS ? " and others" : ""}: intervals overlap`] : []),
+  ];
+}
+
+/** The ranked cells first, then those that were not chosen for a reason. */
+function showRows({ ranked, judged, broken }) {
+  const body = document.getElementById("ranked"), known = new Set([...ranked.map((one) => one.number), ...broken]);
+  const others = judged.flatMap((one, i) => (one && !known.has(i) ? [[i, ...one]] : []));
+  const rows = [
+    ...ranked.map((one) => [one.number, ...judged[one.number], one]),
+    ...broken.map((i) => [i, "fails", `it keeps ${asks(setting)} under no load`, null]),
+    ...others.map((one) => [...one, null]),
+  ];
+  const all = document.getElementById("all-rows").open, shown = all ? rows : rows.slice(0, MOST_ROWS);
+  const title = document.getElementById("figure-title"), isRate = setting.objective === "throughput";
+  title.textContent = data.objectives[setting.objective].unit;
+  title.hidden = isRate; // the next column has it
+  document.getElementById("row-count").textContent = `All ${rows.length} cells`;
+  body.replaceChildren(...shown.map(([i, verdict, why, one]) => {
+    const row = document.createElement("tr"), cost = one && costOf(one);
+    element(row, "th", data.cells[i].name).scope = "row";
+    element(row, "td", verdict, ["fails", "untrusted"].includes(verdict) ? "bad" : verdict === "meets" ? "good" : "");
+    element(row, "td", one ? interval(one.figure) : "–", "n").hidden = isRate;
+    element(row, "td", one ? interval(one.rate) : "–", "n");
+    element(row, "td", cost ? interval(cost) : "–", "n");
+    element(row, "td", why, "wrap");
+    return row;
+  }));
+}
+
+// Details of the cell that is pointed at
+
+const tip = element(document.body, "div", "", "tip");
+tip.setAttribute("role", "status");
+tip.hidden = true;
+
+function point(i, plot, group) {
+  tip.hidden = i === null;
+  if (i === null) return;
+  const cell = data.cells[i], result = judge(cell, setting), place = group.getBoundingClientRect();
+  tip.replaceChildren();
+  element(tip, "strong", cell.name);
+  for (const axis of [plot.x, plot.y]) element(tip, "div", `${axis.label}: ${interval(onAxis(cell, axis.name, setting))}`);
+  element(tip, "div", `${result[0]}: ${result[1]}`, "dim");
+  const right = place.left > innerWidth / 2;
+  tip.style.left = right ? "" : `${scrollX + place.right + 8}px`;
+  tip.style.right = right ? `${document.documentElement.clientWidth - scrollX - place.left + 8}px` : "";
+  tip.style.top = `${scrollY + place.bottom + 8}px`;
+}
+
+addEventListener("beforeprint", () => { for (const one of document.querySelectorAll(".answer details")) one.open = true; });
+addEventListener("keydown", (event) => event.key === "Escape" && (tip.hidden = true));
+
+const figures = [...document.querySelectorAll("[data-plot]")].map((place) => {
+  const plot = data.plots.find((one) => one.name === place.dataset.plot);
+  return new Figure(place, data, plot, point);
+});
+for (const one of document.querySelectorAll("[data-scripted]")) one.hidden = false;
+document.getElementById("all-rows").addEventListener("toggle", () => showRows(conclude(data, setting)));
+addEventListener("hashchange", () => { setting = fromHash(location.hash.slice(1)); show(); });
+fields();
+setting = fromHash(location.hash.slice(1));
+show();

@@ -1,0 +1,75 @@
+"""Energy of every load point on GPUs, and what they told of clock and heat meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.metrics.energy import during, energy, slow_downs
+from evals.schema.load import GpuSamples, LoadPoint, Speed
+from evals.schema.trial import NVML
+from evals.stats.intervals import Estimate, mean_t
+from reports.metrics.cell import CellMetrics
+
+
+@dataclass(frozen=True)
+class EnergyUse:
+    """One load point of one cell, over all its GPUs; what is not known is None.
+
+    `joules_per_token` of output, prompts included, and `watts` are means over the repeats whose energy is known, with a
+    t interval; `why` tells of the others. `sm_megahertz` are the median and the lowest clock while the load ran,
+    `celsius` is the highest temperature, `slowed` are the reasons for which a GPU was slowed down.
+    """
+
+    name: str
+    model: str
+    load: LoadPoint
+    gpus: tuple[int, ...]
+    joules_per_token: Estimate | None
+    watts: Estimate | None
+    sm_megahertz: tuple[float, float] | None
+    celsius: float | None
+    slowed: tuple[str, ...]
+    why: tuple[str, ...]
+
+
+def energies(cells: Sequence[CellMetrics]) -> list[EnergyUse]:
+    """Every load point of every cell that ran on a GPU."""
+    found = []
+    for cell in cells:
+        memory = cell.trial.memory
+        for one in cell.trial.speed:
+            if one.gpus or (memory is not None and memory.source == NVML):
+                found.append(_use(cell.trial.name, cell.trial.model, one))
+    return found
+
+
+def _use(name: str, model: str, speed: Speed) -> EnergyUse:
+    gpus: Sequence[tuple[GpuSamples, ...]] = speed.gpus or [()] * len(speed.repeats)
+    found = [energy(*pair) for pair in zip(speed.repeats, gpus, strict=True)]
+    known = [(one, one.joules) for one in found if one.joules is not None]
+    told = [(repeat, one) for repeat, some in zip(speed.repeats, gpus, strict=True) for one in some]
+    clocks = [value for repeat, one in told for value in during(repeat, one, one.sm_megahertz)]
+    heat = [value for repeat, one in told for value in during(repeat, one, one.celsius)]
+    return EnergyUse(
+        name=name,
+        model=model,
+        load=speed.load,
+        gpus=tuple(sorted({one.gpu for some in speed.gpus for one in some})),
+        joules_per_token=mean_t([joules / one.output_tokens for one, joules in known]) if known else None,
+        watts=mean_t([joules / one.seconds for one, joules in known]) if known else None,
+        sm_megahertz=(float(np.median(clocks)), min(clocks)) if clocks else None,
+        celsius=max(heat, default=None),
+        slowed=tuple(slow_downs(speed)),
+        why=_reasons([one.why for one in found]),
+    )
+
+
+def _reasons(why: Sequence[str]) -> tuple[str, ...]:
+    """Each reason once, with the repeats that it holds for."""
+    told = {text: [str(number) for number, one in enumerate(why, 1) if one == text] for text in why if text}
+    return tuple(
+        f"repeat{'s' if len(repeats) > 1 else ''} {', '.join(repeats)}: {text}" for text, repeats in told.items()
+    )

@@ -1,0 +1,96 @@
+"""Memory as capacity: what is fixed, what each token of a user takes, and so how many users fit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from evals.schema.load import Request, Speed
+from evals.schema.trial import NVML, SET_ASIDE, Trial
+from reports.metrics.cell import CellMetrics
+
+
+@dataclass(frozen=True)
+class Fit:
+    """`users` of `context_tokens` each that fit into a memory of `budget_bytes` at once; None where the weights and the
+    rest do not.
+    """
+
+    budget_bytes: int
+    context_tokens: int
+    users: int | None
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes of one cell's server. `other_bytes`: its peak − weights − KV cache, that is activations, workspace, code.
+
+    On a CPU what a server set aside for its KV cache takes no memory before it is written: there the KV cache is that
+    of the tokens in flight, which leaves `other_bytes` rather too large. NVML counts what was set aside. `idle_bytes`
+    of the KV cache were set aside and never needed: a peak that is only pre-allocation.
+    """
+
+    name: str
+    model: str
+    peak_bytes: int
+    weights_bytes: int
+    weights_source: str
+    kv_bytes_per_token: float
+    kv_source: str
+    in_flight_tokens: int
+    other_bytes: int
+    idle_bytes: int | None
+    fits: tuple[Fit, ...]
+
+
+def footprints(cells: Sequence[CellMetrics], asked: Mapping[str, Any] | None) -> list[Footprint]:
+    """Of every cell whose peak and KV bytes per token are known. `asked`: `budgets_bytes` and `context_tokens`."""
+    found = [_footprint(cell.trial, asked or {}) for cell in cells]
+    return [one for one in found if one is not None]
+
+
+def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
+    memory = trial.memory
+    if memory is None or memory.kv_bytes_per_token is None or not memory.peak_bytes:
+        return None
+    told = memory.weights_bytes is not None
+    weights = memory.weights_bytes if memory.weights_bytes is not None else int((trial.checkpoint or {})["bytes"])
+    tokens = max((in_flight_tokens(one) for one in trial.speed), default=0)
+    in_flight = round(tokens * memory.kv_bytes_per_token)
+    aside = memory.kv_cache_bytes if memory.kv_source == SET_ASIDE else None
+    counted = aside if aside is not None and memory.source == NVML else in_flight
+    other = max(memory.peak_bytes - weights - counted, 0)
+    fits = [
+        Fit(budget, context, _users(budget - weights - other, memory.kv_bytes_per_token * context))
+        for budget in asked.get("budgets_bytes", ())
+        for context in asked.get("context_tokens", ())
+    ]
+    return Footprint(
+        trial.name, trial.model, memory.peak_bytes, weights,
+        "told by the engine" if told else "size of the checkpoint's tensors",
+        memory.kv_bytes_per_token, memory.kv_token_source or "", tokens, other,
+        None if aside is None else max(aside - in_flight, 0), tuple(fits),
+    )  # fmt: skip
+
+
+def _users(left_bytes: float, each_bytes: float) -> int | None:
+    return None if left_bytes < 0 else int(left_bytes // each_bytes)
+
+
+def in_flight_tokens(speed: Speed) -> int:
+    """The most in any repeat, prompts and answers of the requests that were in flight at once."""
+    return max(map(_most_at_once, speed.repeats))
+
+
+def _most_at_once(requests: Sequence[Request]) -> int:
+    """A request that begins when another ends takes its place."""
+    sized = [(one, one.prompt_tokens + one.output_tokens) for one in requests]
+    changes = sorted(
+        [(one.end_seconds, -size) for one, size in sized] + [(one.sent_seconds, size) for one, size in sized]
+    )
+    most = now = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most

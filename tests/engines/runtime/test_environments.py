@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import engines.runtime.environments as environment_module
+from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve
+from engines.runtime.pip_config import missing_pins, pip_settings
+from engines.runtime.wheels import fetch_wheel
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def small_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "pins"
+    folder.mkdir()
+    (folder / "small.txt").write_text("packaging==26.3\n")
+    monkeypatch.setattr(environment_module, "PINS_FOLDER", folder)
+    return folder
+
+
+def test_every_environment_is_pinned_without_addresses() -> None:
+    for name in known_environments():
+        text = (environment_module.PINS_FOLDER / f"{name}.txt").read_text()
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        assert lines
+        assert all("==" in line for line in lines)
+        assert "://" not in text
+        assert "--" not in "".join(lines)
+
+
+def test_an_environment_is_built_once_and_works(own_cache: Path, small_pins: Path) -> None:
+    one = resolve("small")
+    assert not is_built(one)
+    said: list[str] = []
+    threads = [threading.Thread(target=build, args=(one, said.append)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said == ["building environment small"]
+    assert is_built(one)
+    found = probe(one)
+    assert found["packages"]["packaging"] == "26.3"
+    assert missing_pins(small_pins / "small.txt", found["packages"]) == []
+
+
+def test_an_environment_is_compiled_when_it_is_built(own_cache: Path, small_pins: Path) -> None:
+    """Where Python may not write bytecode, every start of an engine would compile all it imports."""
+    build(resolve("small"))
+    assert list(own_cache.glob("environments/small-*/lib/python*/site-packages/packaging/__pycache__/version.*.pyc"))
+
+
+def test_other_pins_are_another_environment(own_cache: Path, small_pins: Path) -> None:
+    before = resolve("small").folder
+    (small_pins / "small.txt").write_text("packaging==26.2\n")
+    assert resolve("small").folder != before
+
+
+def test_packages_left_out_and_versions_overridden_belong_to_an_environment(own_cache: Path, small_pins: Path) -> None:
+    (small_pins / "small.txt").write_text("httpcore==1.0.9\nh11==0.16.0\n")
+    plain = resolve("small").folder
+    (small_pins / "small.excludes").write_text("certifi\n")
+    (small_pins / "small.overrides").write_text("h11==0.15.0\n")
+    adjusted = resolve("small")
+    assert adjusted.folder != plain
+    build(adjusted)
+    packages = probe(adjusted)["packages"]
+    assert packages["h11"] == "0.15.0"
+    assert "certifi" not in packages
+
+
+def test_a_build_that_was_cut_off_starts_again(own_cache: Path, small_pins: Path) -> None:
+    one = resolve("small")
+    assert one.folder is not None
+    (one.folder / "bin").mkdir(parents=True)
+    (one.folder / "bin" / "python").write_text("half")
+    build(one)
+    assert probe(one)["packages"]["packaging"] == "26.3"
+
+
+def test_pins_that_do_not_exist_fail_with_uvs_words(own_cache: Path, small_pins: Path) -> None:
+    (small_pins / "small.txt").write_text("packaging==0.0.1rc99\n")
+    with pytest.raises(EnvironmentFailed, match="uv pip install failed"):
+        build(resolve("small"))
+    assert not is_built(resolve("small"))
+
+
+def test_an_unknown_environment_names_the_known() -> None:
+    with pytest.raises(EnvironmentFailed, match=r"no environment 'nothing'.*transformers"):
+        resolve("nothing")
+
+
+def test_a_given_interpreter_stands_in() -> None:
+    one = resolve("vllm-cpu", {"python": sys.executable})
+    assert is_built(one)
+    assert one.argv(["-m", "x"], {"A": "1"}) == [sys.executable, "-m", "x"]
+    assert probe(one)["python"] == sys.version.split()[0]
+
+
+def test_an_interpreter_that_is_none() -> None:
+    with pytest.raises(EnvironmentFailed, match="/no/python is not an executable interpreter"):
+        resolve("vllm-cpu", {"python": "/no/python"})
+
+
+def test_an_interpreter_that_breaks() -> None:
+    with pytest.raises(EnvironmentFailed, match="environment 'vllm-cpu' does not run"):
+        probe(resolve("vllm-cpu", {"python": "/bin/false"}))
+
+
+def test_a_container_needs_a_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentFailed, match="needs docker or podman"):
+        resolve("vllm-cpu", {"image": "vllm/vllm-openai:v0.32.0"})
+
+
+def test_a_container_gets_mounts_and_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "podman").write_text("#!/bin/sh\n")
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    command = resolve("vllm-cpu", {"image": "some/image:1"}).argv(["-m", "x"], {"KEY": "v"})
+    assert command[:3] == ["podman", "run", "--rm"]
+    assert command[-3:] == ["some/image:1", "-m", "x"]
+    assert command[command.index("--env") + 1] == "KEY=v"
+    assert f"--volume={environment_module.ROOT}:{environment_module.ROOT}:ro" in command
+
+
+@pytest.mark.parametrize(
+    ("tool", "given", "wanted"),
+    [
+        ("docker", {"gpus": [0, 2]}, ['--gpus="device=0,2"']),
+        ("podman", {"gpus": [0, 2]}, ["--device=nvidia.com/gpu=0", "--device=nvidia.com/gpu=2"]),
+        ("docker", {}, []),
+        ("docker", {"mounts": ["/models:/models:ro"]}, ["--volume=/models:/models:ro"]),
+    ],
+)
+def test_a_container_gets_the_gpus_and_mounts_that_are_named(
+    tool: str, given: dict[str, list[object]], wanted: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / tool).write_text("#!/bin/sh\n")
+    (tmp_path / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    plain = resolve("ollama", {"image": "ollama/ollama:1"})
+    found = resolve("ollama", {"image": "ollama/ollama:1", **given})
+    assert sorted(set(found.command) - set(plain.command)) == sorted(wanted)
+    assert (found.identity == plain.identity) == (not wanted)
+    assert "--entrypoint=ollama" in found.command
+
+
+def test_settings_of_pip_are_honoured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "pip.conf"
+    file.write_text("[global]\nfind-links = /a\nextra-index-url = https://one.example\n  https://two.example\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    monkeypatch.setenv("PIP_FIND_LINKS", "/b /c")
+    settings = pip_settings()
+    assert settings["find-links"] == ["/b", "/c"]
+    assert settings["extra-index-url"] == ["https://one.example", "https://two.example"]
+    arguments = environment_module.index_arguments(settings)
+    assert arguments[-2:] == ["--index-strategy", "unsafe-best-match"]
+    assert arguments.count("--find-links") == 2
+
+
+def test_a_torch_wheel_in_find_links_is_used(tmp_path: Path) -> None:
+    (tmp_path / "torch-2.13.0+cpu-cp311.whl").touch()
+    assert environment_module._torch_backend({"find-links": [str(tmp_path)]}) is None
+    expected = os.environ.get("UV_TORCH_BACKEND", "auto")
+    assert environment_module._torch_backend({"find-links": ["/nowhere"]}) == expected
+
+
+def test_pins_that_are_not_met_are_named(tmp_path: Path) -> None:
+    (tmp_path / "p.txt").write_text(
+        "# c\ntorch==2.13.0\nnumpy==1.0\nPy_Yaml==6\nzope-event==6.2\nx==1 ; sys_platform == 'win32'\n"
+    )
+    found = {"torch": "2.13.0+cpu", "numpy": "2.0", "py-yaml": "6", "zope.event": "6.2"}
+    assert missing_pins(tmp_path / "p.txt", found) == ["numpy==1.0 (found 2.0)"]
+
+
+def test_a_wheel_with_another_digest_is_refused(own_cache: Path) -> None:
+    with pytest.raises(EnvironmentFailed, match="uv pip install failed"):
+        fetch_wheel("packaging", "26.3", "0" * 64)
+    assert not list((own_cache / "wheels").glob("packaging-26.3-*/packaging"))

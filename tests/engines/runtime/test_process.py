@@ -1,0 +1,127 @@
+"""No child is ever left behind: not after stop, not after `kill -9` of the parent, not when it hides in a session."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+import engines.runtime.process
+from engines.runtime.process import ProcessFailed, oom_kills, running, split_log, start, stop, tail, wait
+
+ROOT = Path(__file__).resolve().parents[3]
+FAMILY = "sleep 987 & setsid sleep 986 & trap '' TERM; sleep 985"
+
+
+def _wait_for(condition: object, seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_stop_ends_the_whole_tree(tmp_path: Path) -> None:
+    child = start(["bash", "-c", "sleep 987 & setsid sleep 986 & sleep 985"], {}, tmp_path / "log")
+    assert _wait_for(lambda: len(child.tree()) >= 3)
+    tree = child.tree()
+    stop(child)
+    stop(child)
+    assert not [process for process in tree if process.is_running()]
+
+
+def test_kill_9_of_the_parent_leaves_no_orphan(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from engines.runtime.process import start\n"
+        f"child = start(['bash', '-c', {FAMILY!r}], {{}}, Path({str(tmp_path / 'log')!r}))\n"
+        "print(child.guard.pid, flush=True); time.sleep(600)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert parent.stdout is not None
+    guard = psutil.Process(int(parent.stdout.readline()))
+    assert _wait_for(lambda: len(guard.children(recursive=True)) >= 3)
+    tree = [guard, *guard.children(recursive=True)]
+    parent.kill()
+    parent.wait()
+    assert _wait_for(lambda: not [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+
+
+def test_kill_9_of_the_guard_ends_the_command(tmp_path: Path) -> None:
+    child = start(["sleep", "984"], {}, tmp_path / "log")
+    assert _wait_for(lambda: child.tree())
+    tree = child.tree()
+    child.guard.kill()
+    assert _wait_for(lambda: not [p for p in tree if p.is_running() and p.status() != psutil.STATUS_ZOMBIE])
+    stop(child)
+
+
+@pytest.mark.parametrize(("guard", "said"), [("os.getppid()", "lives\n"), ("os.getppid() + 1", "")])
+def test_a_command_whose_guard_died_before_it_could_ask_ends(guard: str, said: str) -> None:
+    code = f"import os; from engines.runtime.supervisor import _die_with; _die_with({guard}); print('lives')"
+    ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stdout) == (0 if said else 1, said)
+
+
+def test_wait_gives_exit_code_and_progress(tmp_path: Path) -> None:
+    code = "from quant.progress import report; report('a', 1, 4); report('a', 4, 4); raise SystemExit(3)"
+    seen: list[tuple[str, float, float]] = []
+    with running([sys.executable, "-c", code], {}, tmp_path / "log") as child:
+        assert wait(child, lambda *one: seen.append(one)) == 3
+    assert seen == [("a", 1, 4), ("a", 4, 4)]
+
+
+def test_a_child_that_is_not_done_in_time(tmp_path: Path) -> None:
+    with (
+        running(["sleep", "983"], {}, tmp_path / "log") as child,
+        pytest.raises(TimeoutError, match=r"was not done after 0\.1 s"),
+    ):
+        wait(child, limit_seconds=0.1)
+
+
+@pytest.mark.parametrize(
+    ("command", "kills_after", "words"),
+    [
+        ("exit 7", 3, "exit code 7"),
+        ("exit 255", 3, "exit code 255"),
+        ("kill -SEGV $$", 3, "signal SIGSEGV"),
+        ("kill -9 $$", 3, "signal SIGKILL"),
+        ("kill -9 $$", 4, "signal SIGKILL, by the kernel for want of memory"),
+    ],
+)
+def test_an_end_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, kills_after: int, words: str
+) -> None:
+    monkeypatch.setattr(engines.runtime.process, "VMSTAT", tmp_path / "vmstat")
+    (tmp_path / "vmstat").write_text("nr_free_pages 9\noom_kill 3\n")
+    with running(["bash", "-c", command], {}, tmp_path / "log") as child:
+        (tmp_path / "vmstat").write_text(f"nr_free_pages 8\noom_kill {kills_after}\n")
+        assert child.ending == words
+
+
+def test_the_kernel_tells_how_often_it_killed_for_want_of_memory() -> None:
+    assert oom_kills() >= 0
+    assert "oom_kill " in engines.runtime.process.VMSTAT.read_text()
+
+
+def test_a_message_and_the_log_that_follows_it(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("one\ntwo: 2\n")
+    assert split_log(str(ProcessFailed("it broke", tmp_path / "log"))) == ("it broke", "one\ntwo: 2")
+    assert split_log(str(ProcessFailed("it broke"))) == ("it broke", "")
+
+
+def test_output_goes_to_the_log(tmp_path: Path) -> None:
+    with running(["bash", "-c", "echo out; echo err >&2"], {"X": "1"}, tmp_path / "log") as child:
+        wait(child)
+    assert set(tail(tmp_path / "log").splitlines()) == {"out", "err"}
+
+
+@pytest.mark.parametrize(("text", "shown"), [(None, "no log at"), ("", "the log is empty"), ("a\nb\nc", "b\nc")])
+def test_tail(tmp_path: Path, text: str | None, shown: str) -> None:
+    if text is not None:
+        (tmp_path / "log").write_text(text)
+    assert shown in tail(tmp_path / "log", 2)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pynvml
+import pytest
+
+import engines.telemetry.device as device_module
+from engines.telemetry.device import cpu, find_device, machine_slots, nvml, visible
+
+
+def test_the_cpu_is_described() -> None:
+    one = cpu()
+    assert one.kind == "cpu"
+    assert "cores" in one.name
+    assert one.memory_bytes > 10**9
+
+
+def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device_module, "_first_gpu", lambda: None)
+    with pytest.raises(ValueError, match="no NVIDIA GPU found by NVML"):
+        find_device("cuda")
+    assert find_device("auto").kind == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [(None, [0, 1, 2]), ("2,0", [2, 0]), ("GPU-1", [1]), ("1,7,0", [1]), ("", []), (" GPU-2 , 1", [2, 1]), ("-1", [])],
+)
+def test_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch, asked: str | None, found: list[int]) -> None:
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: f"GPU-{handle}-uuid")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
+    assert visible([0, 1, 2]) == found
+
+
+def test_without_nvml_the_processor_is_the_only_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", missing)
+    with nvml() as handles:
+        assert handles == []
+    assert machine_slots() == ("cpu",)
+    assert cpu().slots == ("cpu",)

@@ -1,0 +1,284 @@
+"""One contract for all engines, and what each says of pairs that cannot work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.registry import Engine, engine, engines_by_name
+from engines.runtime.environments import PROGRAMS, known_environments
+from engines.servers.vllm import read_facts
+from engines.types import Device, Dialect, Launch, Serving
+from quant.registry import MethodError, known_formats
+from quant.types import Scheme
+
+AVX2 = Device("cpu", "old", frozenset({"avx2"}), 1)
+AVX512 = Device("cpu", "new", frozenset({"avx2", "avx512f"}), 1)
+H100 = Device("cuda", "H100", frozenset({"sm90"}), 1)
+
+
+@pytest.fixture(params=sorted(engines_by_name()))
+def one(request: pytest.FixtureRequest) -> Engine:
+    return engines_by_name()[request.param]
+
+
+def _defaults(one: Engine) -> dict[str, Any]:
+    return {option.name: option.default for option in one.options}
+
+
+def test_its_environments_exist(one: Engine) -> None:
+    assert set(one.environments.values()) <= {*known_environments(), *PROGRAMS}
+
+
+@pytest.mark.parametrize("device", [AVX2, H100])
+def test_it_listens_on_loopback_with_the_key(
+    one: Engine, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not one.environments:
+        return  # it starts nothing
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path))
+    launch = one.launch(Serving(tmp_path, device, 2, 2050, 4321, "the-key"), **_defaults(one))
+    text = " ".join([*launch.command, launch.environment.get("OLLAMA_HOST", "")])
+    assert "4321" in text
+    assert str(tmp_path) in text or one.name == "ollama"  # it is given its file over HTTP
+    assert "0.0.0.0" not in text
+    ours = (
+        "engines.launchers.deepspeed_server",
+        "engines.launchers.llama_cpp_server",
+        "engines.launchers.openvino_server",
+        "engines.launchers.transformers_server",
+        "engines.launchers.triton_server",
+    )  # they know no other host
+    assert any(
+        word in text
+        for word in ("--host 127.0.0.1", "--hostname 127.0.0.1", "--http-address 127.0.0.1", " 127.0.0.1:4321", *ours)
+    )
+    assert "the-key" not in text  # a command line can be read by every user of the machine
+    if one.name not in ("tensorrt_llm", "ollama", "triton_vllm"):  # they know no key, or by their command line alone
+        assert "the-key" in launch.environment.values()
+    written = [file.read_text() for file in tmp_path.rglob("model.json")]
+    told = [text, launch.environment.get("OLLAMA_CONTEXT_LENGTH", ""), *written]
+    assert any("2050" in one or "2057" in one for one in told)  # SGLang keeps 7 tokens of its context free
+
+
+def test_some_method_makes_a_baseline_that_it_loads(one: Engine) -> None:
+    """An engine without an unquantized model to be compared with could not be in any plan."""
+    formats = set(known_formats())
+    devices = [device for device in (AVX2, AVX512, H100) if one.probe or device.kind in one.environments]
+    assert devices
+    for device in devices:
+        assert any(
+            one.unsupported(Scheme("float16", "float16"), name, device, _defaults(one)) is None for name in formats
+        )
+
+
+def test_a_strange_format_is_refused(one: Engine) -> None:
+    if not one.environments:
+        return  # what an attached server loads is its own affair
+    said = str(one.unsupported(Scheme("int4"), "strange", AVX2, _defaults(one)))
+    assert "strange" in said
+    assert one.name in said
+
+
+@pytest.mark.parametrize(
+    ("scheme", "device", "reason"),
+    [
+        (Scheme("int4", group_size=64), AVX2, "AVX-512"),
+        (Scheme("int4", group_size=64), AVX512, None),
+        (Scheme("int8"), AVX2, "W8A16"),
+        (Scheme("int8", "int8"), AVX2, None),
+        (Scheme("fp8", "fp8"), AVX2, None),
+        (Scheme("fp8", "fp8", static_activations=True), AVX2, "static FP8"),
+        (Scheme("fp8", "fp8", kv_cache="fp8"), AVX2, "fp8 KV cache"),
+        (Scheme("NVFP4A16", group_size=16), AVX512, "NVFP4A16"),
+        (Scheme("NVFP4A16", group_size=16), H100, None),
+        (Scheme("int4", group_size=64), H100, None),
+        (Scheme("fp8", "fp8", static_activations=True), H100, None),
+    ],
+)
+def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None) -> None:
+    one = engines_by_name()["vllm"]
+    said = one.unsupported(scheme, "compressed-tensors", device, _defaults(one))
+    assert (said is None) if reason is None else (reason in str(said))
+
+
+def test_vllm_computes_w4a16_on_a_cpu_in_sixteen_bits(tmp_path: Path) -> None:
+    one, w4a16 = engines_by_name()["vllm"], Scheme("int4", group_size=64)
+    said = one.unsupported(w4a16, "compressed-tensors", AVX512, {**_defaults(one), "dtype": "float32"})
+    assert said == "vllm on CPU has no float32 kernel for W4A16; leave `dtype` out, or choose bfloat16 or float16"
+    found = {}
+    for scheme in (w4a16, Scheme("int8", "int8"), Scheme("float16")):
+        command = one.launch(Serving(tmp_path, AVX512, 2, 64, scheme=scheme), **_defaults(one)).command
+        found[scheme.weights] = command[command.index("--dtype") + 1]
+    assert found == {"int4": "auto", "int8": "float32", "float16": "float32"}
+
+
+def test_a_llama_server_of_the_users_own(tmp_path: Path) -> None:
+    one, given = engines_by_name()["llama_cpp"], tmp_path / "llama-server"
+    assert one.refused({"parallel": 8, "executable": str(given)}, AVX2) == f"no executable llama-server at '{given}'"
+    given.write_text("#!/bin/sh\n")
+    given.chmod(0o755)
+    options = {"parallel": 8, "executable": str(given)}
+    assert one.refused(options, AVX2) is None
+    command = one.launch(Serving(tmp_path, AVX2, 2, 2050, 4321, "the-key"), **options).command
+    assert command[-2:] == ("--executable", str(given))
+
+
+@pytest.mark.parametrize("name", ["vllm", "sglang"])
+def test_one_vocabulary_for_many_gpus(name: str, tmp_path: Path) -> None:
+    one = engines_by_name()[name]
+    options = {option.name: option.default for option in one.options} | {"tensor_parallel": 2, "data_parallel": 4}
+    said = str(one.refused(options, AVX2))
+    assert said == "tensor_parallel 2 needs as many GPUs, and this device is a CPU"
+    assert one.refused(options, H100) is None
+    text = " ".join(one.launch(Serving(tmp_path, H100, 2, 2050, 4321, "the-key"), **options).command)
+    words = {"vllm": "--tensor-parallel-size 2", "sglang": "--tp-size 2"}
+    assert words[name] in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"quantize": "bitsandbytes-nf4"}, "would quantize while it loads; use a method"),
+        ({"quantize": "gptq", "dtype": "float16"}, "`quantize` or `dtype`, not both"),
+        ({"quantize": "gptq"}, None),
+        ({}, None),
+    ],
+)
+def test_what_tgi_is_not_asked_for(changed: dict[str, str], words: str | None, tmp_path: Path) -> None:
+    one = engines_by_name()["tgi"]
+    options = {option.name: option.default for option in one.options} | changed
+    said = one.refused(options, H100)
+    assert (said is None) if words is None else (words in str(said))
+    command = " ".join(one.launch(Serving(tmp_path, H100, 2, 2050, 4321, "k"), **options).command)
+    assert ("--quantize" in command) == ("quantize" in changed)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "format", "device", "words"),
+    [
+        (Scheme("fp8", "fp8", static_activations=True), "modelopt", H100, None),
+        (Scheme("NVFP4", "nvfp4", 16), "modelopt", H100, None),
+        (Scheme("int8", "int8"), "modelopt", H100, "does not read ModelOpt's W8A8-int8"),
+        (Scheme("int8", "int8"), "compressed-tensors", H100, "ModelOpt's formats are what it reads"),
+        (Scheme("fp8", "fp8"), "compressed-tensors", H100, None),
+        (Scheme("fp8", "fp8"), "compressed-tensors", AVX512, "needs an NVIDIA GPU"),
+    ],
+)
+def test_what_tensorrt_llm_reads(scheme: Scheme, format: str, device: Device, words: str | None) -> None:
+    said = engines_by_name()["tensorrt_llm"].unsupported(scheme, format, device, {})
+    assert (said is None) if words is None else (words in str(said))
+
+
+def test_vllm_on_cpu_has_no_fp8_kv_cache() -> None:
+    said = engines_by_name()["vllm"].refused({"kv_cache_dtype": "fp8"}, AVX2)
+    assert said == "vllm on CPU has no fp8 KV cache"
+
+
+def test_llama_servers_log_is_read() -> None:
+    log = (
+        "0.00.310.631 I load_tensors:   CPU_Mapped model buffer size =   256.63 MiB\n"
+        "0.00.460.477 I llama_kv_cache: size =  225.00 MiB (  1280 cells,  30 layers,  8/8 seqs), K (f16):  112.50 MiB\n"
+        "bitfrontier-version 2026.10.11549 on http://127.0.0.1:1234\n"
+    )
+    facts = engines_by_name()["llama_cpp"].read_facts(log)
+    assert facts["version"] == "2026.10.11549"
+    assert facts["weights_bytes"] == int(256.63 * 1024**2)
+    assert (facts["kv_cache_bytes"], facts["kv_cache_tokens"]) == (225 * 1024**2, 1280 * 8)
+    assert engines_by_name()["llama_cpp"].read_facts("") == {"dtype": "float16", "kernel": "ggml"}
+
+
+def test_sglangs_log_is_read() -> None:
+    log = (
+        "bitfrontier-version 0.5.23\n"
+        "[2026-11-21 11:41:58] server_args={'dtype': 'float32', 'attention_backend': 'torch_native', 'device': 'cpu'}\n"
+        "[2026-11-21 11:42:26] KV Cache is allocated. dtype: torch.float32, #tokens: 4096, K size: 0.09 GB\n"
+    )
+    assert engines_by_name()["sglang"].read_facts(log) == {
+        "version": "0.5.23", "dtype": "float32", "kv_cache_dtype": "float32", "kernel": "torch_native attention",
+    }  # fmt: skip
+
+
+def test_tritons_log_is_read() -> None:
+    log = 'bitfrontier-facts {"version": "5.17.0", "dtype": "float32"}\n| server_version    | 2.51.0    |\n'
+    assert engines_by_name()["triton"].read_facts(log) == {"version": "2.51.0", "dtype": "float32"}
+
+
+@pytest.mark.parametrize(
+    ("options", "device", "words"),
+    [
+        ({"quant": True}, AVX2, "ignores its `quant` settings"),
+        ({"kernel_inject": True}, AVX2, "no kernels for a CPU"),
+        ({"kernel_inject": True}, H100, "a KV cache of their own"),
+        ({}, AVX2, None),
+    ],
+)
+def test_what_deepspeed_would_not_do(options: dict[str, bool], device: Device, words: str | None) -> None:
+    said = engines_by_name()["deepspeed"].refused({"quant": False, "kernel_inject": False, **options}, device)
+    assert (said is None) if words is None else (words in str(said))
+
+
+def test_vllms_log_is_read() -> None:
+    log = (
+        "INFO Initializing a V1 LLM engine (v0.32.0) with config: model='x', dtype=torch.float32, max_seq_len=2050\n"
+        "INFO Selected CPUInt8ScaledMMLinearKernel for CompressedTensorsW8A8Int8\n"
+        "INFO CPU KV cache size: 23,296 tokens\n"
+    )
+    assert read_facts(log) == {
+        "version": "0.32.0", "kernel": "CPUInt8ScaledMMLinearKernel", "dtype": "float32", "kv_cache_tokens": 23296,
+        "kv_cache_bytes": 1024**3,
+    }  # fmt: skip
+
+
+def test_an_engine_with_other_arguments_is_refused() -> None:
+    def odd(port: int) -> Launch:
+        """Odd."""
+        raise AssertionError
+
+    with pytest.raises(MethodError, match=r"engine 'odd' must take \(serving\)"):
+        _register(odd)
+
+
+def test_an_engine_without_docstring_is_refused() -> None:
+    def bare(serving: Serving) -> Launch:
+        raise AssertionError
+
+    with pytest.raises(MethodError, match="engine 'bare' has no docstring"):
+        _register(bare)
+
+
+def test_an_option_without_type_is_refused() -> None:
+    def loose(serving: Serving, *, size=1) -> Launch:  # type: ignore[no-untyped-def]
+        """Loose."""
+        raise AssertionError
+
+    with pytest.raises(MethodError, match="option 'size' needs a type"):
+        _register(loose)
+
+
+def _register(function: object) -> None:
+    dialect = Dialect(prompt_logprobs="none", chunk_tokens="one", metrics=None)
+    engine(function.__name__, environments={}, dialect=dialect, unsupported=lambda *_: None)(function)  # type: ignore[attr-defined, arg-type]
+
+
+def test_one_name_in_two_files_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sys
+    from types import SimpleNamespace
+
+    import engines.registry
+
+    source = Path(engines_by_name()["vllm"].file).read_text()
+    (tmp_path / "a_second_vllm.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import a_second_vllm  # type: ignore[import-not-found]
+
+    monkeypatch.setattr(engines.registry, "entry_points", lambda group: [SimpleNamespace(load=lambda: a_second_vllm)])
+    engines_by_name.cache_clear()
+    try:
+        with pytest.raises(MethodError, match="engine 'vllm' is defined in"):
+            engines_by_name()
+    finally:
+        engines_by_name.cache_clear()
+        sys.modules.pop("a_second_vllm")

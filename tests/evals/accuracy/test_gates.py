@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.runtime.server import serve
+from engines.types import Endpoint, Serving
+from evals.accuracy.gates import GateFailed, apart_from_calibration, golden_prompt, require, sanity, whole_contexts
+from evals.scoring.loglikelihood import score
+from evals.scoring.types import Pair
+from tests.support.fake_engine import CPU, HERE, fake_engine
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
+    with serve(fake_engine(), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (one, _):
+        yield one
+
+
+def _reference(endpoint: Endpoint) -> dict[str, Any]:
+    ids = [3, 4, 5, 6, 7]
+    values = list(score(endpoint, [Pair((3,), (4, 5, 6, 7))])[0].logprobs)
+    return {
+        "golden_ids": ids,
+        "golden_logprobs": values,
+        "sanity_ids": ids,
+        "sanity_logprobs": values,
+        "greedy_ids": [1, 2],
+    }
+
+
+def test_an_engine_that_agrees_passes(endpoint: Endpoint) -> None:
+    reference = _reference(endpoint)
+    assert require(golden_prompt(endpoint, reference, "float32")).passed
+    assert require(sanity(endpoint, reference)).passed
+
+
+def test_log_probabilities_shifted_by_one_fail(endpoint: Endpoint) -> None:
+    reference = _reference(endpoint)
+    values = reference["golden_logprobs"]
+    reference["golden_logprobs"] = [*values[1:], values[0]]
+    with pytest.raises(GateFailed, match="gate 'golden prompt' failed"):
+        require(golden_prompt(endpoint, reference, "float32"))
+
+
+def test_the_tolerance_belongs_to_the_type(endpoint: Endpoint) -> None:
+    reference = _reference(endpoint)
+    reference["golden_logprobs"] = [value + 0.01 for value in reference["golden_logprobs"]]
+    assert not golden_prompt(endpoint, reference, "float32").passed
+    assert golden_prompt(endpoint, reference, "bfloat16").passed
+
+
+def test_garbage_fails_the_sanity_gate(endpoint: Endpoint) -> None:
+    reference = _reference(endpoint)
+    reference["sanity_logprobs"] = [value / 10 for value in reference["sanity_logprobs"]]
+    with pytest.raises(GateFailed, match="perplexity of a short text"):
+        require(sanity(endpoint, reference))
+
+
+def test_one_question_of_a_hundred_may_be_cut_or_known() -> None:
+    assert whole_contexts(2, 200, 512).passed
+    cut = whole_contexts(3, 200, 512)
+    assert not cut.passed
+    assert cut.detail == "3 of 200 requests were cut to the window of 512 tokens"
+    assert apart_from_calibration(0, 0).passed
+    shared = apart_from_calibration(3, 200)
+    assert not shared.passed
+    assert shared.detail == "3 of 200 requests hold 13 tokens in a row of the calibration text"

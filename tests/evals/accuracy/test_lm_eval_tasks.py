@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evals.accuracy.lm_eval_tasks import DataError, TaskSpec, dataset_folder, definitions, load_tasks
+from tests.support.datasets import write_data_root
+
+
+def test_names_are_known_without_importing_lm_eval() -> None:
+    known = definitions()
+    assert known["arc_easy"].kind == "task"
+    assert known["mmlu"].kind == "group"
+    assert len(known) > 10_000
+
+
+def test_items_are_drawn_once_and_sorted(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path)
+    loaded = load_tasks([TaskSpec("arc_easy", 4)], root, tmp_path / "work", seed=0)
+    again = load_tasks([TaskSpec("arc_easy", 4)], root, tmp_path / "work2", seed=0)
+    other = load_tasks([TaskSpec("arc_easy", 4)], root, tmp_path / "work", seed=5)
+    drawn = loaded.samples["arc_easy"]
+    assert drawn == again.samples["arc_easy"] == sorted(set(drawn))
+    assert len(drawn) == 4
+    assert drawn != other.samples["arc_easy"]
+    assert loaded.parents == {"arc_easy": "arc_easy"}
+
+
+def test_without_limit_all_items_are_taken(tmp_path: Path) -> None:
+    loaded = load_tasks([TaskSpec("arc_easy")], write_data_root(tmp_path), tmp_path / "work", seed=0)
+    assert loaded.samples["arc_easy"] == list(range(9))
+
+
+def test_two_roots_with_equal_names_are_kept_apart(tmp_path: Path) -> None:
+    """`datasets` alone would serve the first root's rows for the second: its cache knows only folder name and README."""
+    first = write_data_root(tmp_path / "a")
+    second = write_data_root(tmp_path / "b", ("validation", "test"))
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{"id": "z", "question": "other?", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answerKey": "B"}]
+    pq.write_table(pa.Table.from_pylist(rows), second / "allenai/ai2_arc/ARC-Easy/test.parquet")
+    assert len(load_tasks([TaskSpec("arc_easy")], first, tmp_path / "work", seed=0).samples["arc_easy"]) == 9
+    assert len(load_tasks([TaskSpec("arc_easy")], second, tmp_path / "work", seed=0).samples["arc_easy"]) == 1
+
+
+def test_a_link_that_became_a_file_is_followed(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path)
+    (root / "other").mkdir()
+    (root / "other" / "name").write_text("../allenai/ai2_arc")
+    assert dataset_folder(root, "other/name") == (root / "allenai" / "ai2_arc").resolve()
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="has no folder cais/mmlu"):
+        dataset_folder(tmp_path, "cais/mmlu")
+
+
+def test_a_folder_without_readme_is_refused(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path)
+    (root / "allenai/ai2_arc/README.md").unlink()
+    with pytest.raises(DataError, match=r"no README\.md with a `configs:` block"):
+        load_tasks([TaskSpec("arc_easy", 2)], root, tmp_path / "work", seed=0)
+
+
+def test_shots_from_a_split_that_is_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="draws examples from the split 'train'"):
+        load_tasks([TaskSpec("arc_easy", 2, shots=3)], write_data_root(tmp_path), tmp_path / "work", seed=0)
+
+
+def test_without_lm_eval_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    definitions.cache_clear()
+    try:
+        with pytest.raises(DataError, match="lm-eval is not installed"):
+            definitions()
+    finally:
+        definitions.cache_clear()

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evals.accuracy.published_perplexity import anchors_for, read_anchors
+from reports.sections.published_values import ANCHORS
+
+
+def test_the_table_is_readable_and_each_value_has_its_source() -> None:
+    anchors = read_anchors(ANCHORS)
+    assert len(anchors) > 30
+    assert all(one.source and 2.0 < one.value < 100.0 and one.window_tokens in (512, 2048, 4096) for one in anchors)
+    described = [(one.model, one.method, one.convention, one.window_tokens) for one in anchors]
+    assert len(set(described)) == len(described)
+
+
+def test_a_model_is_found_by_its_hub_id_or_its_folder() -> None:
+    anchors = read_anchors(ANCHORS)
+    (found,) = anchors_for(anchors, "meta-llama/Llama-2-7b-hf", "papers", 2048)
+    assert found.value == 5.47
+    assert anchors_for(anchors, "llama-2-7b-hf", "papers", 2048) == [found]
+    assert anchors_for(anchors, "meta-llama/Llama-2-7b-hf", "papers", 1024) == []
+    assert anchors_for(anchors, "smollm2-135m-instruct", "papers", 2048) == []
+
+
+def test_an_entry_that_is_none_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "anchors.yaml"
+    file.write_text("- {model: m, value: 3.0}\n")
+    with pytest.raises(ValueError, match=r"anchors\.yaml: entry 1 is no anchor"):
+        read_anchors(file)

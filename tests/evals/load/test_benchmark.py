@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import pytest
+
+from engines.runtime.server import serve
+from engines.types import Serving
+from evals.load.benchmark import LoadFailed, measure_speed
+from evals.load.prompts import Prompts
+from evals.load.traces import TraceRequest
+from evals.schema.load import LoadPoint
+from reports.metrics.load import load_metrics
+from tests.support.fake_engine import CPU, HERE, fake_engine
+
+LOAD = LoadPoint(concurrency=3, requests=7, prompt_tokens=5, output_tokens=6)
+
+
+def _measure(tmp_path: Path, behaviour: str, done: list[int] | None = None):  # type: ignore[no-untyped-def]
+    engine = fake_engine(behaviour)
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
+        advance = (lambda n: None) if done is None else done.append
+        return measure_speed(endpoint, [LOAD], Prompts(range(10, 60)), repeats=2, seed=0, advance=advance)
+
+
+def test_raw_requests_are_kept(tmp_path: Path) -> None:
+    done: list[int] = []
+    (speed,) = _measure(tmp_path, "good", done)
+    assert done == [1] * 14
+    assert [len(repeat) for repeat in speed.repeats] == [7, 7]
+    for request in speed.repeats[0]:
+        assert request.error is None
+        assert (request.prompt_tokens, request.output_tokens) == (5, 6)
+        assert [tokens for _, tokens in request.chunks] == [1, 2, 3, 4, 5, 6]
+        arrivals = [at for at, _ in request.chunks]
+        assert request.sent_seconds < arrivals[0]
+        assert arrivals == sorted(arrivals)
+        assert request.end_seconds == arrivals[-1]
+
+
+def test_no_garbage_is_collected_while_the_load_runs(tmp_path: Path) -> None:
+    collects: list[bool] = []
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        prompts, note = Prompts(range(10, 60)), lambda _: collects.append(gc.isenabled())
+        measure_speed(endpoint, [LOAD], prompts, repeats=1, seed=0, advance=note)
+    assert collects == [False] * 7
+    assert gc.isenabled()
+
+
+def test_no_more_in_flight_than_asked(tmp_path: Path) -> None:
+    (speed,) = _measure(tmp_path, "good")
+    for repeat in speed.repeats:
+        for one in repeat:
+            overlapping = [o for o in repeat if o.sent_seconds <= one.sent_seconds < o.end_seconds]
+            assert len(overlapping) <= LOAD.concurrency
+
+
+def test_wrong_token_counts_are_no_result(tmp_path: Path) -> None:
+    with pytest.raises(LoadFailed, match="counted 5 prompt and 3 output tokens where 5 and 4 were asked for"):
+        _measure(tmp_path, "wrong-counts")
+
+
+def test_a_failed_request_is_no_result(tmp_path: Path) -> None:
+    with pytest.raises(LoadFailed, match="HTTP 500: the kernel is missing"):
+        _measure(tmp_path, "error")
+
+
+def test_what_came_from_a_prefix_cache_is_noted(tmp_path: Path) -> None:
+    (speed,) = _measure(tmp_path, "cached")
+    assert {one.cached_tokens for repeat in speed.repeats for one in repeat} == {4}
+    (warning,) = [one for one in load_metrics(speed).warnings if "prefix cache" in one]
+    assert warning == "80% of the prompts' tokens came from a prefix cache: its TTFT is not that of a new prompt"
+    (cold,) = _measure(tmp_path, "good")
+    assert not [one for one in load_metrics(cold).warnings if "prefix cache" in one]
+
+
+def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
+    load = LoadPoint(None, 12, 5, 6, 200.0, "poisson")
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
+    for repeat, client in zip(speed.repeats, speed.clients, strict=True):
+        due = [one.due_seconds for one in repeat]
+        assert due[0] == 0.0
+        assert None not in due
+        assert all(one.due_seconds is not None and one.sent_seconds >= one.due_seconds for one in repeat)
+        assert all(one.output_tokens == 6 for one in repeat)
+        assert client.seconds >= max(one.end_seconds for one in repeat) - 0.01
+        assert 0 < client.cpu_seconds < client.seconds
+        assert 0 <= client.lags_seconds[0] < client.seconds
+
+
+def test_a_trace_is_replayed_request_by_request(tmp_path: Path) -> None:
+    """Three come at once, one of them wants a single token; both repeats are due at the same times."""
+    counts = [(5, 6), (9, 1), (7, 3), *[(4, 2)] * 9]
+    trace = [TraceRequest(n, max(n - 2, 0) / 50, *one) for n, one in enumerate(counts)]
+    load = LoadPoint(None, 12, 9, 6, 50.0, "trace", trace="t.jsonl", trace_speedup=2.0)
+    prompts = Prompts(range(10, 60), traces={"t.jsonl": trace})
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        (speed,) = measure_speed(endpoint, [load], prompts, repeats=2, seed=0)
+    for repeat in speed.repeats:
+        due = [one.due_seconds for one in repeat]
+        assert due == pytest.approx([0, 0, 0, *(n / 100 for n in range(1, 10))])
+        assert sorted((one.prompt_tokens, one.output_tokens) for one in repeat) == sorted(counts)
+        assert all(one.sent_seconds >= (one.due_seconds or 0) for one in repeat)
+    found = load_metrics(speed)
+    assert found.latency.ttft[0].count == 24
+    assert found.latency.tpot[0].count == 22  # a single token has none
+    assert found.load.label == "t.jsonl: replayed at 2 × its speed, 50 requests/s"
+
+
+def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
+    load = LoadPoint(2, 8, 5, 6, turns=4)
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=1, seed=0)
+    (requests,) = speed.repeats
+    assert sorted(one.prompt_tokens for one in requests) == [5, 5, 16, 16, 27, 27, 38, 38]
+    for turn, following in ((5, 16), (16, 27), (27, 38)):
+        ends = sorted(one.end_seconds for one in requests if one.prompt_tokens == turn)
+        assert min(one.sent_seconds for one in requests if one.prompt_tokens == following) >= ends[0]
+
+
+def test_a_load_is_repeated_until_its_interval_is_narrow(tmp_path: Path) -> None:
+    """No interval is as narrow as a millionth, any is narrower than a million times the rate."""
+    counts = []
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
+        endpoint,
+        _,
+    ):
+        for spread in (1e-6, 1e6):
+            load = LoadPoint(1, 2, 5, 6, spread=spread, most_repeats=4)
+            (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
+            counts.append(len(speed.repeats))
+    assert counts == [4, 2]

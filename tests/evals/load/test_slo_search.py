@@ -1,0 +1,178 @@
+"""The search for the highest load within limits, on simulated servers whose true capacity is known."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from engines.runtime.server import serve
+from engines.types import Serving
+from evals.load.prompts import Prompts
+from evals.load.slo_search import NARROW, load_at, next_level, search, search_capacity
+from evals.metrics.slo import Kept, is_good, keeps_up, kept
+from evals.schema.load import LoadPoint, Request, Speed
+from evals.schema.slo import SearchRange, ServiceLimits
+from tests.support.fake_engine import CPU, HERE, fake_engine
+
+LIMITS = ServiceLimits(ttft_seconds=0.5, tpot_seconds=0.1, percentile=90)
+USERS = SearchRange("concurrency", 1, 64, 40, 16, 8)
+RATES = SearchRange("rate", 0.5, 32, 60, 16, 8)
+
+
+def _request(ttft: float, tpot: float, at: float = 0.0) -> Request:
+    chunks = tuple((at + ttft + tpot * n, n + 1) for n in range(8))
+    return Request(at, chunks, chunks[-1][0], 16, 8)
+
+
+def _speed(*requests: Request, load: LoadPoint | None = None) -> Speed:
+    return Speed(load or LoadPoint(4, len(requests), 16, 8), (requests,))
+
+
+def test_a_load_keeps_its_limits_where_the_percentile_surely_does() -> None:
+    fast, slow = _request(0.1, 0.05), _request(0.9, 0.05)
+    assert kept(_speed(*[fast] * 40), LIMITS) == "kept"
+    assert kept(_speed(*[fast] * 30), LIMITS) == "unclear"  # a p90 of 30 requests has no upper end
+    assert kept(_speed(*[fast] * 37, *[slow] * 3), LIMITS) == "unclear"
+    assert kept(_speed(*[fast] * 30, *[slow] * 10), LIMITS) == "broken"
+    assert kept(_speed(*[_request(0.1, 0.2)] * 40), LIMITS) == "broken"
+    assert kept(_speed(*[slow] * 40), ServiceLimits(None, 0.1, 90)) == "kept"
+
+
+def test_answers_that_came_at_once_are_not_told_to_be_fast() -> None:
+    at_once = Request(0.0, ((0.1, 8),), 0.1, 16, 8)
+    assert kept(_speed(*[at_once] * 40), LIMITS) == "unclear"
+    assert kept(_speed(*[at_once] * 40), ServiceLimits(0.5, None, 90)) == "kept"
+    assert not is_good(at_once, LIMITS)
+
+
+def test_a_good_request_is_within_every_limit() -> None:
+    assert is_good(_request(0.1, 0.05), LIMITS)
+    assert not is_good(_request(0.1, 0.2), LIMITS)
+    assert not is_good(_request(0.9, 0.05), LIMITS)
+    assert is_good(_request(0.9, 0.05), ServiceLimits(None, 0.1, 90))
+
+
+def test_a_growing_backlog_breaks_a_load_whatever_its_latencies_are() -> None:
+    """Each answer takes as long as the whole load: none has ended when the last request is due."""
+    load = LoadPoint(None, 40, 16, 8, 10.0, "constant")
+    slow = [_request(0.1, 1.0, 0.1 * n) for n in range(40)]
+    assert not keeps_up(_speed(*slow, load=load))
+    assert kept(_speed(*slow, load=load), ServiceLimits(0.5, None, 90)) == "broken"
+
+
+def test_chance_is_no_backlog() -> None:
+    """A server of a fixed time for each request keeps up with any rate; what is in flight varies by chance alone."""
+    generator, flagged = np.random.default_rng(0), 0
+    load = LoadPoint(None, 40, 16, 8, 1.0, "poisson")
+    for _ in range(200):
+        repeats = []
+        for _ in range(3):
+            starts = np.cumsum(generator.exponential(1.0, 40))
+            repeats.append(tuple(_request(0.5, 0.3, float(at)) for at in starts))
+        flagged += not keeps_up(Speed(load, tuple(repeats)))
+    assert flagged < 20
+
+
+def _server(capacity: float, seed: int = 0):  # type: ignore[no-untyped-def]
+    """Its TTFT is in proportion to the load and reaches the limit at `capacity`, with 2 % of noise."""
+    generator = np.random.default_rng(seed)
+
+    def run(load: LoadPoint, repeat: int) -> Speed:
+        level = load.concurrency or load.rate_per_second or 0.0
+        noise = 1 + 0.02 * generator.standard_normal(load.requests)
+        starts = np.arange(load.requests) * 100.0  # so that open loads have no backlog
+        requests = [
+            _request(float(0.5 * level / capacity * factor), 0.01, at) for factor, at in zip(noise, starts, strict=True)
+        ]
+        return _speed(*requests, load=load)
+
+    return run
+
+
+def _told(found_limits: ServiceLimits, within: SearchRange, capacity: float) -> dict[float, Kept]:
+    found = search(within, found_limits, _server(capacity), repeats=3)
+    return {one.load.concurrency or one.load.rate_per_second or 0.0: kept(one, found_limits) for one in found.probes}
+
+
+@pytest.mark.parametrize("capacity", [1.6, 5.4, 13.5, 40.5])
+def test_the_capacity_of_closed_loops_is_found(capacity: float) -> None:
+    told = _told(LIMITS, USERS, capacity)
+    most = max(level for level, said in told.items() if said == "kept")
+    beyond = min(level for level, said in told.items() if said != "kept")
+    assert most < capacity
+    assert beyond > 0.97 * capacity
+    assert beyond <= max(NARROW * most, most + 1)
+    assert all(said != "kept" for level, said in told.items() if level >= capacity)
+
+
+def test_the_capacity_of_a_rate_is_found() -> None:
+    told = _told(LIMITS, RATES, 7.3)
+    most = max(level for level, said in told.items() if said == "kept")
+    beyond = min(level for level, said in told.items() if said != "kept")
+    assert most < 7.3 < beyond * 1.03
+    assert beyond <= NARROW * most
+
+
+def test_the_search_ends_at_the_ends_of_its_range() -> None:
+    assert list(_told(LIMITS, USERS, 0.5)) == [1.0]
+    assert list(_told(LIMITS, USERS, 1000.0)) == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+
+
+def test_an_unclear_load_is_repeated_as_often_as_the_plan_says() -> None:
+    """15 requests cannot keep a 90th percentile by themselves; three repeats of them can."""
+    runs: list[tuple[float, int]] = []
+
+    def run(load: LoadPoint, repeat: int) -> Speed:
+        runs.append((load.concurrency or 0, repeat))
+        return _speed(*[_request(0.1, 0.05)] * load.requests, load=load)
+
+    within = SearchRange("concurrency", 1, 2, 15, 16, 8)
+    found = search(within, LIMITS, run, repeats=3)
+    assert runs == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert [kept(one, LIMITS) for one in found.probes] == ["kept", "kept"]
+    assert [len(one.repeats) for one in found.probes] == [3, 3]
+
+
+@given(some.floats(0.3, 200.0), some.sampled_from([USERS, RATES]), some.sampled_from(["broken", "unclear"]))
+def test_every_search_ends_with_a_narrow_bracket(capacity: float, within: SearchRange, beyond: Kept) -> None:
+    told: dict[float, Kept] = {}
+    while (level := next_level(within, told)) is not None:
+        assert within.lowest <= level <= within.highest
+        assert level not in told
+        assert len(told) < 20
+        told[level] = "kept" if level <= capacity else beyond
+    most = max((level for level, said in told.items() if said == "kept"), default=0.0)
+    least = min((level for level, said in told.items() if said != "kept"), default=math.inf)
+    assert most >= within.highest or least == within.lowest or least <= max(NARROW * most, most + 1) + 1e-9
+
+
+def test_a_closed_loop_gets_enough_requests_to_be_one() -> None:
+    """40 of them count, after those that start at once and before those that end in the drain."""
+    assert load_at(USERS, 32.0) == LoadPoint(32, 103, 16, 8)
+    assert load_at(USERS, 2.0) == LoadPoint(2, 43, 16, 8)
+    assert load_at(USERS, 1.0) == LoadPoint(1, 40, 16, 8)
+    assert load_at(replace(USERS, requests=10), 32.0) == LoadPoint(32, 96, 16, 8)
+    assert load_at(RATES, 2.5) == LoadPoint(None, 60, 16, 8, 2.5, "poisson")
+
+
+def test_real_requests_are_searched_through(tmp_path: Path) -> None:
+    stages: list[str] = []
+
+    def stage(name: str, total: int):  # type: ignore[no-untyped-def]
+        stages.append(name)
+        return lambda _: None
+
+    within = SearchRange("concurrency", 1, 2, 40, 5, 6)
+    limits = ServiceLimits(60.0, 60.0, 90)
+    engine = fake_engine("good")
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
+        (found,) = search_capacity(endpoint, [(within, limits)], Prompts(range(10, 60)), repeats=2, seed=0, stage=stage)
+    assert [one.load.concurrency for one in found.probes] == [1, 2]
+    assert [len(one.repeats[0]) for one in found.probes] == [40, 43]
+    assert stages == ["capacity, concurrency 1", "capacity, concurrency 2"]

@@ -1,0 +1,85 @@
+"""Streams as they may come: in each form, with either line end, cut anywhere."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from engines.registry import engines_by_name
+from engines.types import Dialect
+from evals.api.formats import Piece, read_event
+from evals.load.sse import Stream, StreamBroken, read_stream
+
+OPENAI = Dialect(prompt_logprobs="none", chunk_tokens="usage", metrics=None)
+TIMINGS = Dialect(prompt_logprobs="none", chunk_tokens="timings", metrics=None)
+ONE = Dialect(prompt_logprobs="none", chunk_tokens="one", metrics=None)
+CHOICE = {"choices": [{"text": "é\u2028"}]}
+USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
+KNOWN = Piece("é\u2028", counted=2, prompt_tokens=5, cached=4)
+
+
+def _openai_stream(end: bytes) -> bytes:
+    usages = ({"prompt_tokens": 5, "completion_tokens": count} for count in (1, 3))
+    events = [json.dumps({**CHOICE, "usage": usage}, ensure_ascii=False).encode() for usage in usages]
+    lines = [b": a comment", *(b"data: " + event for event in events), b"data: [DONE]"]
+    return b"".join(line + end + end for line in lines)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_an_event_has_the_time_at_which_the_end_of_its_line_came(end: bytes) -> None:
+    data = _openai_stream(end)
+    ends = [data.index(b"\n", data.index(b'"completion_tokens": %d' % count)) for count in (1, 3)]
+    for cut in range(1, len(data)):
+        stream = Stream(OPENAI, origin_seconds=10.0)
+        read_stream([(11.0, data[:cut]), (12.0, data[cut:])], stream)
+        assert stream.chunks == [(1.0 if at < cut else 2.0, tokens) for at, tokens in zip(ends, (1, 3), strict=True)]
+        assert (stream.tokens, stream.prompt_tokens) == (3, 5)
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_lines_of_json_are_read_wherever_they_are_cut(end: bytes) -> None:
+    said = [{"response": "é", "done": False}, {"response": "", "done": True, "eval_count": 1, "prompt_eval_count": 5}]
+    data = b"".join(json.dumps(one).encode() + end for one in said) + end
+    for size in range(1, len(data)):
+        stream = Stream(engines_by_name()["ollama"].dialect)
+        read_stream([(1.0, data[at : at + size]) for at in range(0, len(data), size)], stream)
+        assert (stream.chunks, stream.tokens, stream.prompt_tokens) == ([(1.0, 1)], 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "payload", "piece"),
+    [
+        (OPENAI, {**CHOICE, "usage": USAGE}, KNOWN._replace(so_far=2)),
+        (OPENAI, {**CHOICE, "usage": None}, Piece("é\u2028")),
+        (OPENAI, {"choices": [{"text": None}]}, Piece()),
+        (OPENAI, {"choices": [], "usage": USAGE}, KNOWN._replace(text="", closing=True)),
+        (OPENAI, {"usage": {**USAGE, "prompt_tokens_details": None}}, Piece("", None, 2, 5, closing=True)),
+        (ONE, {**CHOICE, "usage": USAGE}, KNOWN),
+        (TIMINGS, {**CHOICE, "timings": {"predicted_n": 7, "cache_n": 3}}, Piece("é\u2028", 7, cached=3)),
+        (TIMINGS, {**CHOICE, "usage": USAGE}, KNOWN._replace(cached=None)),
+        (OPENAI, {"error": {"message": "no memory"}, **CHOICE}, Piece(error="no memory")),
+    ],
+)
+def test_an_event_says_so_much_and_no_more(dialect: Dialect, payload: dict[str, Any], piece: Piece) -> None:
+    found = read_event(dialect, payload)
+    assert found == piece
+    assert len(found) == len(Piece._fields)
+    assert isinstance(found, Piece)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"data: {1}", r"an event is not JSON: b' \{1\}'"),
+        (b'data: {"choices": []', "an event is not JSON"),
+        (b"data: 7", "an event is not of the form that was expected"),
+        (b'data: {"choices": [], "usage": [1]}', "an event is not of the form that was expected"),
+        (b'error: {"message": "no memory"}\r', "^no memory$"),
+        (b"nothing", r"the stream ended without its end marker \[DONE\]"),
+    ],
+)
+def test_what_cannot_be_read_is_said(line: bytes, words: str) -> None:
+    with pytest.raises(StreamBroken, match=words):
+        read_stream([(1.0, line + b"\n")], Stream(OPENAI))

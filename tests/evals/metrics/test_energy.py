@@ -1,0 +1,125 @@
+"""Energy of a repeat, worked out by hand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pynvml
+import pytest
+
+from engines.telemetry.gpu import Reading
+from evals.metrics.energy import AROUND_SECONDS, energy, slow_downs, window, with_gpus
+from evals.schema.load import ClientLoad, GpuSamples, LoadPoint, Request, Speed
+
+REQUESTS = (Request(1.0, ((2.0, 5), (3.0, 10)), 3.0, 10, 10), Request(1.5, ((3.0, 5), (5.0, 10)), 5.0, 10, 10))
+POWER_CAP, IDLE = pynvml.nvmlClocksEventReasonSwPowerCap, pynvml.nvmlClocksEventReasonGpuIdle
+
+
+def _samples(gpu: int = 0, *, low: float = 0.95, high: float = 5.05, step: float = 0.1) -> GpuSamples:
+    """A GPU whose power rises by 100 W a second from nothing at the load's start, with a counter of what it drew."""
+    seconds = tuple(low + step * n for n in range(round((high - low) / step) + 1))
+    none = (None,) * len(seconds)
+    watts, joules = tuple(100 * at for at in seconds), tuple(7.0 + 50 * at**2 for at in seconds)
+    return GpuSamples(gpu, seconds, watts, none, none, none, joules)
+
+
+def test_a_repeat_lasts_from_its_first_start_to_its_last_end() -> None:
+    assert window(REQUESTS) == (1.0, 5.0)
+
+
+def test_energy_is_the_area_under_the_power_of_all_gpus() -> None:
+    """∫ 100 t dt from 1 to 5 s is 1200 J."""
+    found = energy(REQUESTS, [_samples(0), _samples(1)])
+    assert found.joules == pytest.approx(2 * 1200)
+    assert (found.seconds, found.output_tokens, found.why) == (4.0, 20, "")
+
+
+def test_a_gpu_without_counter_is_believed() -> None:
+    one = _samples()
+    assert energy(REQUESTS, [replace(one, joules=(None,) * len(one.seconds))]).joules == pytest.approx(1200)
+
+
+def test_a_counter_that_does_not_cover_the_load_says_nothing() -> None:
+    one = _samples()
+    assert energy(REQUESTS, [replace(one, joules=(None, *[1e6] * (len(one.seconds) - 1)))]).joules == pytest.approx(
+        1200
+    )
+
+
+def _without(one: GpuSamples, low: float, high: float) -> GpuSamples:
+    kept = [n for n, at in enumerate(one.seconds) if not low < at < high]
+    return replace(one, **{name: tuple(getattr(one, name)[n] for n in kept) for name in one.__dict__ if name != "gpu"})
+
+
+@pytest.mark.parametrize(
+    ("gpus", "why"),
+    [
+        ([], "no power was recorded"),
+        ([_samples(0), replace(_samples(1), watts=(None,) * 42)], "GPU 1 tells no power"),
+        ([_samples(low=1.05)], "the power samples of GPU 0 do not cover the load"),
+        ([_samples(high=4.95)], "the power samples of GPU 0 do not cover the load"),
+        ([_samples(low=0.75, high=5.25, step=0.5)], r"8 power samples of GPU 0 are too few \(at least 10\)"),
+        ([_without(_samples(), 2.0, 3.5)], r"GPU 0 was not sampled for 1\.6 s \(at most 1\)"),
+        ([replace(_samples(), joules=tuple(60 * at**2 for at in _samples().seconds))],
+         "the power samples of GPU 0 give 1200 J and its energy counter 1440 J: they differ by over 10%"),
+    ],
+)  # fmt: skip
+def test_energy_that_cannot_be_told_says_why(gpus: list[GpuSamples], why: str) -> None:
+    found = energy(REQUESTS, gpus)
+    assert found.joules is None
+    assert re.search(why, found.why), found.why
+
+
+def test_a_little_disagreement_is_allowed() -> None:
+    one = _samples()
+    assert energy(REQUESTS, [replace(one, joules=tuple(54 * at**2 for at in one.seconds))]).joules is not None
+
+
+def _speed(repeats: int = 1) -> Speed:
+    client = ClientLoad(4.0, 0.1, (0.0, 0.0, 0.0), 1000.0)
+    clients = tuple(replace(client, origin_seconds=1000.0 + 100 * n) for n in range(repeats))
+    return Speed(LoadPoint(2, 2, 10, 10), (REQUESTS,) * repeats, clients)
+
+
+def test_readings_are_cut_to_their_repeats() -> None:
+    readings = [Reading(gpu, 1000.0 + n, 100.0 + n, 1500, 60, 0, None) for n in range(120) for gpu in (0, 1)]
+    found = with_gpus(_speed(2), readings)
+    start, end = (1.0 - AROUND_SECONDS, 5.0 + AROUND_SECONDS)
+    assert [[one.gpu for one in gpus] for gpus in found.gpus] == [[0, 1], [0, 1]]
+    first, second = found.gpus[0][0], found.gpus[1][1]
+    assert first.seconds == second.seconds == tuple(float(n) for n in range(int(start), int(end) + 1))
+    assert (first.watts[0], second.watts[0]) == (100.0, 200.0)
+    assert (first.sm_megahertz[0], first.celsius[0], first.reasons[0], first.joules[0]) == (1500, 60, 0, None)
+
+
+def test_without_readings_nothing_is_recorded() -> None:
+    assert with_gpus(_speed(), []) == _speed()
+
+
+def test_a_load_whose_start_is_not_known_has_no_samples() -> None:
+    speed = replace(_speed(), clients=(ClientLoad(4.0, 0.1, (0.0, 0.0, 0.0)),))
+    assert with_gpus(speed, [Reading(0, 1000.0, 100.0, None, None, None, None)]).gpus == ((),)
+
+
+def _slowed(*bits: tuple[int, ...]) -> Speed:
+    """Repeats of four seconds, each with these reasons at its first samples, after one before it began."""
+    gpus = []
+    for some in bits:
+        reasons = (POWER_CAP, *some, *[0] * (4 - len(some)))
+        columns = ((None,) * 5,) * 3
+        gpus.append((GpuSamples(0, (0.5, 1.5, 2.5, 3.5, 4.5), *columns, reasons, (None,) * 5),))
+    return replace(_speed(len(bits)), gpus=tuple(gpus))
+
+
+def test_a_gpu_that_was_slowed_down_is_told_with_the_repeats() -> None:
+    thermal = pynvml.nvmlClocksEventReasonHwThermalSlowdown
+    assert slow_downs(_slowed((POWER_CAP,), (), (POWER_CAP | IDLE, POWER_CAP | thermal))) == [
+        "its GPUs were slowed down by its power limit: repeats 1, 3, up to 50% of the samples",
+        "its GPUs were slowed down by the hardware, by heat: repeat 3, 25% of the samples",
+    ]
+
+
+def test_an_idle_gpu_is_not_slowed_down() -> None:
+    assert slow_downs(_slowed((IDLE,), ())) == []
+    assert slow_downs(_speed()) == []

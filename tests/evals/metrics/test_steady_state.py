@@ -1,0 +1,105 @@
+"""Which requests count, worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from evals.metrics.slo import is_good, kept
+from evals.metrics.steady_state import Steady, steady
+from evals.schema.load import LoadPoint, Request, Speed
+from evals.schema.slo import ServiceLimits
+from reports.metrics.load import load_metrics
+from reports.metrics.slo_capacity import waiting
+
+
+def _request(sent: float, ttft: float, end: float) -> Request:
+    return Request(sent, ((sent + ttft, 1), (end, 10)), end, 10, 10)
+
+
+def _loop(users: int, waves: int) -> tuple[Request, ...]:
+    """Users who each wait a second for the first token, of the first wave 4 s, and one more for the rest, a moment one
+    after the other: in the drain, half of it.
+    """
+    found = []
+    for user in range(users):
+        at = 0.01 * user
+        for wave in range(waves):
+            ttft, rest = 4.0 if wave == 0 else 1.0, 0.5 if wave == waves - 1 and user else 1.0
+            found.append(_request(at, ttft, at + ttft + rest))
+            at += ttft + rest
+    return tuple(found)
+
+
+def _of(load: LoadPoint, *repeats: Sequence[Request]) -> Steady:
+    return steady(Speed(load, tuple(tuple(repeat) for repeat in repeats)))
+
+
+def test_the_burst_and_the_drain_are_left_out() -> None:
+    """Four users, five waves. Those of the last wave end first where they drain: three of them before the first user."""
+    repeat = _loop(4, 5)
+    found = _of(LoadPoint(4, 20, 10, 10), repeat, repeat)
+    assert (len(found.started), found.one_wave) == (2 * 16, False)
+    assert all(one.ttft_seconds == pytest.approx(1.0) for one in found.started)
+    assert len(found.whole) == 2 * 13
+    assert all(one.sent_seconds > 1 for one in found.whole)
+    last = min(one.end_seconds for one in repeat if one.sent_seconds > 10.5)
+    assert all(one.end_seconds <= last for one in found.whole)
+    latency = load_metrics(Speed(LoadPoint(4, 20, 10, 10), (repeat, repeat))).latency
+    assert latency.ttft[2].value == pytest.approx(1.0)
+    assert (latency.ttft[0].count, latency.e2e[0].count, latency.tpot[0].count) == (32, 26, 26)
+
+
+def test_where_too_few_would_remain_the_drain_stays() -> None:
+    repeat = _loop(4, 2)
+    found = _of(LoadPoint(4, 8, 10, 10), repeat)
+    assert (len(found.started), len(found.whole), found.one_wave) == (4, 4, False)
+
+
+def test_one_wave_has_no_steady_state_and_says_so() -> None:
+    load, repeat = LoadPoint(4, 7, 10, 10), _loop(4, 2)[:7]
+    found = _of(load, repeat)
+    assert (len(found.started), len(found.whole), found.one_wave) == (7, 7, True)
+    (warning,) = load_metrics(Speed(load, (repeat, repeat))).warnings
+    assert warning == ("one wave: no steady state, its latencies are those of 4 that start at once (use 8 requests)")
+
+
+def test_one_user_has_neither() -> None:
+    repeat = _loop(1, 3)
+    found = _of(LoadPoint(1, 3, 10, 10), repeat)
+    assert (found.started, found.whole, found.one_wave) == (repeat, repeat, False)
+
+
+def test_arrivals_are_the_load_itself() -> None:
+    repeat = _loop(4, 2)
+    found = _of(LoadPoint(None, 8, 10, 10, 2.0, "poisson"), repeat)
+    assert (found.started, found.whole, found.one_wave) == (repeat, repeat, False)
+
+
+def test_a_turn_takes_the_place_of_the_one_before() -> None:
+    """Two users, three conversations of two turns of a second: when the first user has no other, at 2 s, the load
+    drains, and the third conversation's second turn is sent with one in flight.
+    """
+    starts = [0.0, 0.0, 1.0, 1.0, 2.0, 3.0]
+    repeat = [_request(at, 0.5, at + 1.0) for at in starts]
+    found = _of(LoadPoint(2, 6, 10, 10, turns=2), repeat)
+    assert [one.sent_seconds for one in found.started] == [1.0, 1.0, 2.0]
+    assert [one.sent_seconds for one in found.whole] == [1.0, 1.0]
+
+
+def test_a_service_is_kept_by_what_counts() -> None:
+    """The burst alone is slow: 5 of 45 requests in each repeat."""
+    speed = Speed(LoadPoint(5, 45, 10, 10), (_loop(5, 9), _loop(5, 9)))
+    limits = ServiceLimits(2.0, 0.2, 90)
+    assert kept(speed, limits) == "kept"
+    found = waiting(speed, limits)
+    assert (found.good.value, found.good.count) == (1.0, 2 * 36)
+    assert (found.ttft.count, found.tpot and found.tpot.count) == (2 * 40, 2 * 36)
+    assert kept(Speed(LoadPoint(1, 45, 10, 10), speed.repeats), limits) == "unclear"  # all of them, as they are
+
+
+def test_an_answer_of_one_token_has_no_time_between_tokens() -> None:
+    one = Request(0.0, ((0.4, 1),), 0.4, 10, 1)
+    assert is_good(one, ServiceLimits(0.5, 0.1, 90))
+    assert not is_good(one, ServiceLimits(0.3, 0.1, 90))

@@ -1,0 +1,288 @@
+"""The clustered comparison by simulation, against closed forms, and at its edges.
+
+A simulated share of n trials is allowed three binomial standard errors, √(p (1 − p) ÷ n).
+"""
+
+from __future__ import annotations
+
+import math
+import tracemalloc
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evals.stats import cluster_bootstrap
+from evals.stats.cluster_bootstrap import ClusteredDifference, blocks, compare_clusters
+from evals.stats.intervals import Floats, mean_t
+
+TRIALS = 800
+Generate = Callable[[np.random.Generator], tuple[Floats, Floats]]
+
+
+def _allowed(trials: int, share: float = 0.05) -> float:
+    return 3 * math.sqrt(share * (1 - share) / trials)  # 0.023 for 800 trials
+
+
+def _skewed(generator: np.random.Generator) -> tuple[Floats, Floats]:
+    """40 clusters with a mean of 0 per unit: a long tail that a cluster's units share, and noise of their own."""
+    sizes = generator.integers(4, 9, 40).astype(float)
+    shared = generator.exponential(1.0, 40) - 1
+    return shared * sizes + generator.normal(0, 1, 40) * np.sqrt(sizes), sizes
+
+
+def _flips(up: float, down: float, clusters: int = 150) -> Generate:
+    """`up` and `down` of the clusters flip, each in about 8 of 10 of its 1 to 12 units: 0.8 (up − down) per unit."""
+
+    def generate(generator: np.random.Generator) -> tuple[Floats, Floats]:
+        sizes = generator.integers(1, 13, clusters)
+        signs = generator.choice([1.0, -1.0, 0.0], clusters, p=[up, down, 1 - up - down])
+        return signs * generator.binomial(sizes, 0.8), sizes.astype(float)
+
+    return generate
+
+
+def _compared(
+    generate: Generate, trials: int, margin: float, seed: int, shift: float = 0.0
+) -> list[ClusteredDifference]:
+    generator, found = np.random.default_rng(seed), []
+    for _ in range(trials):
+        sums, sizes = generate(generator)
+        found.append(compare_clusters((sums + shift * sizes).tolist(), sizes.tolist(), margin=margin))
+    return found
+
+
+def _coverage(found: list[ClusteredDifference], truth: float) -> float:
+    return sum(one.difference.low <= truth <= one.difference.high for one in found) / len(found)
+
+
+def _called_different(found: list[ClusteredDifference]) -> float:
+    return sum(one.p_different < 0.05 for one in found) / len(found)
+
+
+def _called_equivalent(found: list[ClusteredDifference]) -> float:
+    return sum(one.p_equivalent < 0.05 for one in found) / len(found)
+
+
+@pytest.mark.parametrize(("sign", "error"), [(1, 0.063), (-1, 0.05)])
+def test_skewed_differences(sign: int, error: float) -> None:
+    """Coverage, and the error of equivalence where the truth is the margin itself.
+
+    At the edge towards which the tail points, that error is 6.3 % (10,000 trials apart from these): a sample without
+    the tail has both too small a mean and too small a variance, and 40 clusters are few for such a skewness.
+    """
+    found = _compared(_skewed, TRIALS, 0.5, seed=1, shift=sign * 0.5)
+    assert abs(_coverage(found, sign * 0.5) - 0.95) <= _allowed(TRIALS)
+    assert _called_equivalent(found) <= error + _allowed(TRIALS, error)
+
+
+def test_flips_in_clusters_of_unequal_size() -> None:
+    generator, found, ignoring = np.random.default_rng(2), [], 0
+    for _ in range(TRIALS):
+        sums, sizes = _flips(0.1, 0.1)(generator)
+        found.append(compare_clusters(sums.tolist(), sizes.tolist(), margin=0.02))
+        flips, units = int(np.abs(sums).sum()), int(sizes.sum())
+        alone = np.zeros(units)
+        alone[:flips] = -1.0
+        alone[: (flips + int(sums.sum())) // 2] = 1.0
+        one = mean_t(alone.tolist())
+        ignoring += one.low <= 0 <= one.high
+        assert one.value == pytest.approx(found[-1].difference.value, abs=1e-12)
+    assert abs(_coverage(found, 0.0) - 0.95) <= _allowed(TRIALS)
+    assert _called_different(found) <= 0.05 + _allowed(TRIALS)
+    assert ignoring / TRIALS <= 0.6  # 95 % promised
+
+
+def test_flips_at_the_margin_are_rarely_called_equivalent() -> None:
+    trials, truth = 300, 0.8 * (0.25 - 0.05)
+    found = _compared(_flips(0.25, 0.05), trials, truth, seed=3)
+    assert abs(_coverage(found, truth) - 0.95) <= _allowed(trials)
+    assert _called_equivalent(found) <= 0.05 + _allowed(trials)
+
+
+@pytest.mark.parametrize("expected", [3, 5])
+def test_few_flips_either_way_are_rarely_called_different(expected: int) -> None:
+    """Where the bootstrap alone takes those that were seen for a law. Conservative, as tests of few flips are."""
+    trials, share = 200, expected / 150
+    found = _compared(_flips(share, share), trials, 0.02, seed=4)
+    assert _called_different(found) <= 0.05 + _allowed(trials)
+    assert all(math.isfinite(one.difference.low) and math.isfinite(one.difference.high) for one in found)
+
+
+def test_dependent_tokens_in_blocks() -> None:
+    """AR(1) of ρ = 0.3 and a mean of 0: 60 blocks of 128 tokens."""
+    generator = np.random.default_rng(5)
+    tokens = generator.normal(0, 1, (60 * 128, TRIALS))
+    tokens[0] /= math.sqrt(1 - 0.3**2)
+    for before, now in zip(tokens, tokens[1:], strict=False):
+        now += 0.3 * before
+    edge = 0.05
+    found = [compare_clusters(*blocks((series + edge).tolist(), 128), margin=edge) for series in tokens.T]
+    assert all(one.difference.count == 60 for one in found)
+    assert abs(_coverage(found, edge) - 0.95) <= _allowed(TRIALS)
+    assert _called_equivalent(found) <= 0.05 + _allowed(TRIALS)
+
+
+@pytest.mark.parametrize("clusters", [2, 3, 5])
+def test_few_clusters_have_students_interval(clusters: int) -> None:
+    """Of one size, the linearised statistic is that of the mean."""
+    values = np.random.default_rng(6).normal(0.3, 1, clusters).tolist()
+    one, by_t = compare_clusters([4 * value for value in values], [4.0] * clusters, margin=0.1), mean_t(values)
+    assert (one.difference.low, one.difference.high) == pytest.approx((by_t.low, by_t.high))
+    assert one.p_different == pytest.approx(float(stats.ttest_1samp(values, 0).pvalue))
+
+
+def test_a_real_difference_is_found_and_so_is_equivalence() -> None:
+    worse = _compared(_skewed, 50, 0.1, seed=7, shift=-1.0)
+    assert _called_different(worse) >= 0.9
+    assert all(one.p_equivalent > 0.05 for one in worse)
+    same = _compared(_skewed, 50, 0.8, seed=8)
+    assert _called_equivalent(same) >= 0.9
+    lost = _compared(_flips(0.01, 0.15), 50, 0.01, seed=9)
+    assert _called_different(lost) >= 0.9
+
+
+def test_the_interval_and_the_test_for_a_difference_agree() -> None:
+    for one in _compared(_skewed, 150, 0.1, seed=10, shift=0.36):
+        outside = not one.difference.low <= 0 <= one.difference.high
+        assert outside == (one.p_different < 0.05)
+
+
+def test_the_estimate_is_a_ratio_of_sums() -> None:
+    sums, sizes = [1.0, -3.0, 2.0, 0.5, 4.0, -1.0, 2.0], [2.0, 3.0, 5.0, 1.0, 9.0, 4.0, 6.0]
+    one = compare_clusters(sums, sizes, margin=0.1)
+    assert one.difference.value == pytest.approx(5.5 / 30)
+    assert one.difference.count == 7
+    assert one.difference.low < 5.5 / 30 < one.difference.high
+    assert compare_clusters(sums, sizes, margin=0.1, confidence=0.8).difference.low > one.difference.low
+
+
+def test_the_seed_decides_the_result() -> None:
+    sums, sizes = _skewed(np.random.default_rng(11))
+    one, again, other = (compare_clusters(sums.tolist(), sizes.tolist(), margin=0.1, seed=seed) for seed in (3, 3, 4))
+    assert one == again
+    assert one != other
+    assert one.difference.low == pytest.approx(other.difference.low, abs=0.1)
+
+
+def test_other_units_of_measurement_change_nothing_else() -> None:
+    """Squares of such small or large residuals would leave the range of floats."""
+    sums, sizes = _skewed(np.random.default_rng(12))
+    one = compare_clusters(sums.tolist(), sizes.tolist(), margin=0.1)
+    for factor in (2.0**-600, 2.0**600):
+        other = compare_clusters((sums * factor).tolist(), sizes.tolist(), margin=0.1 * factor)
+        assert other.difference.high == pytest.approx(one.difference.high * factor, rel=1e-9)
+        assert other.p_equivalent == one.p_equivalent
+
+
+def test_p_values_are_never_zero() -> None:
+    generator = np.random.default_rng(13)
+    sums = (100 + generator.normal(0, 1, 40)).tolist()
+    one = compare_clusters(sums, [1.0] * 40, margin=1e6)
+    assert one.p_different == pytest.approx(2 / 4001)
+    assert one.p_equivalent == pytest.approx(1 / 4001)
+
+
+def test_one_cluster_shows_nothing() -> None:
+    one = compare_clusters([3.0], [4.0], margin=0.5)
+    assert (one.difference.value, one.difference.low, one.difference.high) == (0.75, -math.inf, math.inf)
+    assert (one.difference.count, one.p_different, one.p_equivalent) == (1, 1.0, 1.0)
+
+
+def test_no_flip_in_few_clusters_is_no_proof_and_in_many_it_is_one() -> None:
+    """A share of 1 % of clusters that flip stays unseen in 298 clusters with a probability of 0.99²⁹⁸ = 5.003 %."""
+    few, many = (compare_clusters([0.0] * count, [1.0] * count, margin=0.01) for count in (298, 299))
+    assert few.p_equivalent == pytest.approx(0.99**298)
+    assert few.p_equivalent > 0.05 > many.p_equivalent
+    assert few.p_different == many.p_different == 1.0
+    exact = float(stats.binomtest(0, 298).proportion_ci(0.95, method="exact").high)  # Clopper and Pearson's
+    assert (few.difference.value, few.difference.low, few.difference.high) == pytest.approx((0.0, -exact, exact))
+    assert compare_clusters([0.0] * 4, [1.0] * 4, margin=100.0).p_equivalent > 0.05
+
+
+def test_a_flip_could_have_been_in_the_largest_cluster() -> None:
+    sizes = [1.0] * 50 + [3.0] * 50
+    one = compare_clusters([0.0] * 100, sizes, margin=0.03)
+    assert one.p_equivalent == pytest.approx((1 - 0.03 * 2 / 3) ** 100)
+
+
+@pytest.mark.parametrize("clusters", [3, 8])
+def test_flips_that_all_go_one_way_have_the_sign_tests_p(clusters: int) -> None:
+    one = compare_clusters([-1.0] * clusters, [1.0] * clusters, margin=0.01)
+    assert one.p_different == pytest.approx(float(stats.binomtest(0, clusters).pvalue))
+    assert one.p_equivalent == 1.0
+    assert one.difference.low < -1.0 < one.difference.high
+
+
+def test_equal_ratios_have_no_variance_whatever_their_rounding() -> None:
+    sizes = [float(size) for size in range(1, 31)]
+    one = compare_clusters([0.1 * size for size in sizes], sizes, margin=0.05)
+    assert one.difference.value == pytest.approx(0.1)
+    assert one.difference.high - one.difference.low > 0.1
+    assert one.p_equivalent == 1.0
+
+
+@pytest.mark.parametrize("flips", [1, 2, 3, 5, 6, 7])
+def test_few_flips_have_bounds_and_are_significant_from_six_one_way_on(flips: int) -> None:
+    """As by the sign test; three flips are missed by 5 % of the resamples, which then have no variance."""
+    one = compare_clusters([1.0] * flips + [0.0] * (400 - flips), [1.0] * 400, margin=0.01)
+    assert all(math.isfinite(end) for end in (one.difference.low, one.difference.high))
+    assert one.difference.high < 17 / 400
+    assert (one.p_different < 0.05) == (flips >= 6)
+
+
+def test_noise_does_not_hide_that_only_two_clusters_differ() -> None:
+    noise = np.random.default_rng(14).normal(0, 1e-6, 100)
+    noise[:2] += 1.0
+    one = compare_clusters(noise.tolist(), [1.0] * 100, margin=0.1)
+    assert -0.1 < one.difference.low < 0.0 < one.difference.high < 0.1
+
+
+def test_a_resample_without_variance_has_an_extreme_score_that_is_a_number() -> None:
+    scores = cluster_bootstrap._resampled(
+        np.array([1.0, -1.0]), np.ones(2), 0
+    )  # a half of these draw one cluster twice
+    assert np.isfinite(scores).all()
+    assert scores[0] == pytest.approx(-100.0)
+    assert scores[-1] == pytest.approx(100.0)
+
+
+def test_many_clusters_need_little_memory() -> None:
+    generator = np.random.default_rng(15)
+    errors, weights = generator.normal(0, 1, 100_000), np.ones(100_000)
+    tracemalloc.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_bootstrap, "RESAMPLES", 20)  # more of them are drawn one after the other
+        scores = cluster_bootstrap._resampled(errors, weights, 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(scores) == 20
+    assert peak < 50e6
+
+
+def test_blocks_are_consecutive_and_the_tail_is_its_own() -> None:
+    assert blocks([1.0, 2.0, 3.0, 4.0, 5.0], 2) == ([3.0, 7.0, 5.0], [2.0, 2.0, 1.0])
+    assert blocks([1.0, 2.0], 2) == ([3.0], [2.0])
+    assert blocks([], 2) == ([], [])
+    with pytest.raises(ValueError, match="a block must hold at least one value, not 0"):
+        blocks([1.0], 0)
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(ValueError, match="2 sums of clusters cannot go with 1 sizes"):
+        compare_clusters([1.0, 2.0], [1.0], margin=0.1)
+    with pytest.raises(ValueError, match="0 sums of clusters cannot go with 0 sizes"):
+        compare_clusters([], [], margin=0.1)
+    for size in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="every size of a cluster must be a positive number of units"):
+            compare_clusters([1.0, 2.0], [1.0, size], margin=0.1)
+    for value in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="every sum of a cluster must be finite"):
+            compare_clusters([1.0, value], [1.0, 1.0], margin=0.1)
+    for margin in (0.0, -0.1, math.nan):
+        with pytest.raises(ValueError, match="the margin must be positive, not"):
+            compare_clusters([1.0, 2.0], [1.0, 1.0], margin=margin)
+    for confidence in (0.0, 0.9999, 1.0):
+        with pytest.raises(ValueError, match="4000 resamples give no interval of confidence"):
+            compare_clusters([1.0, 2.0], [1.0, 1.0], margin=0.1, confidence=confidence)

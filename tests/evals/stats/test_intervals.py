@@ -1,0 +1,134 @@
+"""Intervals against simulated truth, and against numbers worked out elsewhere."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from evals.stats.intervals import (
+    _resampled,
+    exact,
+    macro_mean,
+    macro_recovery,
+    mean_t,
+    percentile_interval,
+    percentiles,
+    proportion,
+    ratio_of_sums,
+)
+
+TRIALS = 400
+
+
+def _coverage(hits: int) -> float:
+    return hits / TRIALS
+
+
+def test_t_interval_by_hand() -> None:
+    one = mean_t([1.0, 2.0, 3.0])
+    assert one.value == 2.0
+    assert one.high - one.value == pytest.approx(4.302653 * 1.0 / math.sqrt(3), rel=1e-6)
+
+
+def test_one_value_has_no_interval() -> None:
+    assert mean_t([5.0]).low == -math.inf
+
+
+def test_t_interval_covers() -> None:
+    generator = np.random.default_rng(1)
+    hits = 0
+    for _ in range(TRIALS):
+        one = mean_t(generator.normal(10, 2, 5).tolist())
+        hits += one.low <= 10 <= one.high
+    assert 0.92 <= _coverage(hits) <= 0.98
+
+
+def test_wilson_by_hand() -> None:
+    one = proportion(8, 10)  # Wilson (1927): 0.4901625, 0.9433178
+    assert (one.low, one.high) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+
+
+@pytest.mark.parametrize("truth", [0.05, 0.25, 0.5, 0.9])
+def test_wilson_covers(truth: float) -> None:
+    generator = np.random.default_rng(2)
+    hits = 0
+    for _ in range(TRIALS):
+        one = proportion(int(generator.binomial(60, truth)), 60)
+        hits += one.low <= truth <= one.high
+    assert 0.91 <= _coverage(hits) <= 0.99
+
+
+def test_macro_mean_counts_every_task_the_same() -> None:
+    assert macro_mean([[1.0] * 100, [0.0] * 10]).value == 0.5
+
+
+def test_recovery_of_the_same_answers_is_exactly_one() -> None:
+    items = [1.0, 0.0, 1.0, 1.0, 0.0]
+    one = macro_recovery([(items, items, [1.0] * 5), (items, items, [1.0, 2.0, 3.0, 1.0, 1.0])])
+    assert (one.value, one.low, one.high) == (1.0, 1.0, 1.0)
+
+
+def test_recovery_is_paired_and_covers() -> None:
+    """Two systems that agree on most items: the paired interval is narrow and covers the true ratio."""
+    generator = np.random.default_rng(3)
+    hits, widths = 0, []
+    for _ in range(TRIALS):
+        base = generator.random(200) < 0.6
+        flips = generator.random(200) < 0.05
+        cell = np.where(flips, ~base, base)
+        truth = (0.6 * 0.95 + 0.4 * 0.05) / 0.6
+        one = macro_recovery([(cell.astype(float).tolist(), base.astype(float).tolist(), [1.0] * 200)])
+        hits += one.low <= truth <= one.high
+        widths.append(one.high - one.low)
+    assert 0.90 <= _coverage(hits) <= 0.99
+    assert np.mean(widths) < 0.16  # two independent samples of this size would need about 0.22
+
+
+def test_recovery_weighs_items_by_what_they_stand_for() -> None:
+    one = macro_recovery([([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 8.0])])
+    assert one.value == pytest.approx(0.9)
+
+
+def test_ratio_of_sums_covers() -> None:
+    generator = np.random.default_rng(4)
+    hits = 0
+    for _ in range(TRIALS):
+        words = generator.integers(50, 500, 60).astype(float)
+        loglikelihood = -3.0 * words + generator.normal(0, 20, 60)
+        one = ratio_of_sums(loglikelihood.tolist(), words.tolist())
+        hits += one.low <= -3.0 <= one.high
+    assert 0.90 <= _coverage(hits) <= 0.98
+
+
+def test_percentile_interpolates_between_order_statistics() -> None:
+    assert percentiles([4.0, 1.0, 3.0, 2.0], (0, 50, 100)) == [1.0, 2.5, 4.0]
+
+
+def test_a_decreasing_function_swaps_the_ends() -> None:
+    one = exact(2.0).map(lambda x: -x)
+    assert (one.low, one.value, one.high) == (-2.0, -2.0, -2.0)
+    wide = mean_t([1.0, 3.0]).map(lambda x: -x)
+    assert wide.low < wide.value < wide.high
+
+
+def test_wilsons_interval_is_scipys() -> None:
+    for successes, count in ((0, 5), (5, 5), (1, 3), (38, 100), (500, 1000)):
+        found = proportion(successes, count)
+        theirs = stats.binomtest(successes, count).proportion_ci(0.95, method="wilson")
+        assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+
+
+def test_resamples_of_all_groups_are_of_their_size_and_the_same_for_all() -> None:
+    first, second = _resampled(0, (5, 700)), _resampled(0, (5, 700))
+    assert first is second
+    assert [one.sum(axis=1).tolist() for one in first] == [[5] * 2000, [700] * 2000]
+    assert not np.array_equal(first[1][0], first[1][1])
+
+
+def test_the_middle_of_a_percentiles_interval_is_the_percentile() -> None:
+    values = np.random.default_rng(0).normal(size=37).tolist()
+    for percent in (0, 1, 50, 90, 99.9, 100):
+        assert percentile_interval(values, percent).value == pytest.approx(np.percentile(values, percent), rel=1e-12)

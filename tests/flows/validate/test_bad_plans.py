@@ -1,0 +1,178 @@
+"""Thirty and more bad plans: each is refused and names file, line, what is wrong and the fix."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.plan.source import PlanError, load_plan
+from flows.validate.plan import check
+from tests.support.checkpoints import write_tiny_model
+from tests.support.plans import ARRIVALS, BAD, CHECKPOINTS, GOOD, TRACES, Plan, existing
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "text.txt").write_text("a b c d " * 2000)
+    write_tiny_model(tmp_path / "other")
+    for name, rows in TRACES.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, config in CHECKPOINTS.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+def _write(folder: Path, plan: Plan) -> Path:
+    file = folder / "plan.yaml"
+    file.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return file
+
+
+def test_the_good_plan_is_good(folder: Path) -> None:
+    sweep = check(load_plan(_write(folder, GOOD)))
+    assert [cell.quantization.label for cell in sweep.cells] == ["none float16", "rtn W4A16-g32", "gptq W4A16-g32"]
+    assert all(cell.unsupported is None for cell in sweep.cells)
+
+
+def test_a_method_is_made_once_for_each_seed(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["methods"][2]["seeds"] = [3, 5]
+    one, other = [cell.quantization for cell in check(load_plan(_write(folder, plan))).cells[2:]]
+    assert (one.label, other.label) == ("gptq W4A16-g32 seed 3", "gptq W4A16-g32 seed 5")
+    assert (one.calibration, other.calibration) == ((16, 256, 3), (16, 256, 5))
+
+
+def test_the_longest_window_or_prompt_decides_the_positions(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    (folder / "mine.jsonl").write_text('{"prompt": "a b"}')
+    plan["closeness"] = [{"prompts": "mine.jsonl", "length": 3000, "answer_tokens": 50}]
+    sweep = check(load_plan(_write(folder, plan)))
+    assert sweep.max_model_len == 3052
+    assert sweep.prompts_file(sweep.plan.closeness[0]) == folder / "mine.jsonl"
+
+
+def test_a_trace_is_a_load_of_its_own(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["load"] = [
+        {"trace": "long.jsonl", "requests": 12},
+        {"trace": "good.jsonl", "trace_speedup": 4, "requests": 11, "spread": 0.1},
+        {"trace": "good.jsonl"},
+    ]
+    sweep = check(load_plan(_write(folder, plan)))
+    _, fast, whole = sweep.loads
+    assert [one.requests for one in sweep.loads] == [12, 11, 20]
+    assert (fast.prompt_tokens, fast.output_tokens, fast.concurrency, fast.arrivals) == (8, 4, None, "trace")
+    assert fast.rate_per_second == pytest.approx(4 * 10.0)
+    assert fast.label == "good.jsonl: replayed at 4 × its speed, 40 requests/s"
+    assert whole.label == "good.jsonl: replayed, 10 requests/s"
+    assert (fast.sizes, fast.most_repeats, whole.most_repeats) == ("≤ 8 / ≤ 4", 10, 0)
+    assert len(sweep.traces["good.jsonl"]) == 20
+    assert sweep.load_files == [folder / "long.jsonl", folder / "good.jsonl"]
+    assert sweep.max_model_len == 2050
+
+
+def test_the_longest_request_of_a_trace_decides_the_positions(folder: Path) -> None:
+    """Not its longest prompt and its longest answer, which no request has together."""
+    plan = copy.deepcopy(GOOD)
+    rows = [{**ARRIVALS[0], "input_length": 4000}, {**ARRIVALS[1], "output_length": 200}, *ARRIVALS[2:]]
+    (folder / "good.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan["load"] = [{"trace": "good.jsonl"}]
+    sweep = check(load_plan(_write(folder, plan)))
+    assert (sweep.loads[0].prompt_tokens, sweep.loads[0].output_tokens) == (4000, 200)
+    assert sweep.max_model_len == 4006
+
+
+def test_windows_and_strides_by_convention(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["perplexity"] = [{"convention": name} for name in ("papers", "strided", "llama.cpp")]
+    parsed = load_plan(_write(folder, plan)).plan.perplexity
+    assert [(one.window, one.stride) for one in parsed] == [(2048, 2048), (2048, 1024), (512, 512)]
+
+
+def test_an_existing_checkpoint_is_recognised(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    existing("gptq")(plan)
+    cell = check(load_plan(_write(folder, plan))).cells[-1]
+    assert (cell.quantization.label, cell.quantization.format) == ("existing W4A16", "gptq")
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_plan_names_place_and_fix(folder: Path, name: str) -> None:
+    change, what, fix = BAD[name]
+    plan = copy.deepcopy(GOOD)
+    change(plan)
+    if name == "no such GPU" and _has_gpu():
+        pytest.skip("this machine has a GPU")
+    file = _write(folder, plan)
+    with pytest.raises(PlanError) as caught:
+        check(load_plan(file))
+    message = str(caught.value)
+    assert what in message
+    assert fix in message
+    assert f"{file}:" in message
+    assert all(problem.line >= 1 for problem in caught.value.problems)
+
+
+def _has_gpu() -> bool:
+    from engines.telemetry.device import find_device
+
+    return find_device().kind == "cuda"
+
+
+def test_the_line_is_that_of_the_value(folder: Path) -> None:
+    text = yaml.safe_dump(GOOD, sort_keys=False).replace("group_size: 32", "group_size: 96\n    bogus: 1", 1)
+    (folder / "plan.yaml").write_text(text)
+    with pytest.raises(PlanError) as caught:
+        check(load_plan(folder / "plan.yaml"))
+    line = caught.value.problems[0].line
+    assert "bogus" in text.splitlines()[line - 1]
+
+
+UNREADABLE: dict[str, tuple[bytes | None, str]] = {
+    "no such file": (None, "no such file"),
+    "empty": (b"", "the plan is empty"),
+    "a list": (b"- a\n- b\n", "the plan is empty or no mapping"),
+    "broken YAML": (b"name: [a\nmodels: b\n", "not valid YAML"),
+    "a key twice": (b"name: a\nname: b\n", "key 'name' appears twice"),
+    "not text": (b"\xff\xfe\x00\x80", "cannot be read"),
+    "a key that is a list": (b"? [name]\n: a\n", "not valid YAML"),
+    "a tag": (b"name: !!python/object:os.system {}\n", "not valid YAML"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_unreadable_plan(tmp_path: Path, name: str) -> None:
+    content, what = UNREADABLE[name]
+    file = tmp_path / "plan.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(PlanError) as caught:
+        load_plan(file)
+    assert what in str(caught.value)
+    assert "fix:" in str(caught.value)
+
+
+def test_a_folder_is_no_plan(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="this is a folder"):
+        load_plan(tmp_path)
+
+
+def test_the_command_exits_2_without_a_traceback(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["methods"][1]["parameters"]["group_size"] = 128
+    file = _write(folder, plan)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "plan", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert f"{file}:" in done.stderr
+    assert "use 32" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,43 @@
+"""configs/gpu.yaml as far as it can be held without a GPU: every name, parameter and pair, on a device that is planted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+import flows.validate.plan
+from engines.types import Device
+from flows.plan.source import load_plan
+from flows.sources.models import ModelFacts
+from flows.validate.plan import check
+
+PLAN = Path(__file__).resolve().parents[3] / "configs" / "gpu.yaml"
+QWEN = ModelFacts(
+    "Qwen2.5-7B-Instruct", "hub", "Qwen/Qwen2.5-7B-Instruct", 7_615_616_512, (3584, 18944), 32768, 152064, 0, ""
+)
+
+
+def _cells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_trtllm: bool) -> dict[str, str | None]:
+    h200 = Device("cuda", "NVIDIA H200", frozenset({"sm90"}), 141 * 1024**3)
+    monkeypatch.setattr(flows.validate.plan, "find_device", lambda kind: h200)
+    monkeypatch.setattr(flows.validate.plan, "look_up_model", lambda text, base: QWEN)
+    if has_trtllm:
+        (tmp_path / "trtllm-serve").symlink_to(sys.executable)
+        monkeypatch.setenv("PATH", str(tmp_path))
+    return {cell.name: cell.unsupported for cell in check(load_plan(PLAN)).cells}
+
+
+def test_every_pair_of_the_plan_for_gpus_is_supported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    cells = _cells(monkeypatch, tmp_path, has_trtllm=True)
+    assert {name: why for name, why in cells.items() if why} == {}
+    assert len(cells) == 16
+    assert {name.rsplit(" · ")[-1] for name in cells} == {"vllm", "sglang", "tensorrt_llm"}
+
+
+def test_without_tensorrt_llm_its_rows_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    cells = _cells(monkeypatch, tmp_path, has_trtllm=False)
+    missing = {name for name, why in cells.items() if why and "no trtllm-serve on the PATH" in why}
+    assert missing == {name for name in cells if name.endswith("tensorrt_llm")}

@@ -1,0 +1,174 @@
+"""How likely a cell is on a frontier, against brute force and against a simulated truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from evals.stats.intervals import Estimate, exact, mean_t
+from reports.decision.frontier_probability import _median_draws, accuracy_draws, frontier_odds, latency_draws
+from reports.decision.frontiers import frontiers
+from reports.decision.pareto import Point, frontier
+from reports.metrics.cell import CellMetrics, cell_metrics
+from reports.metrics.cost import Price
+from reports.metrics.ratios import mean_draws, ratio_of_means
+from tests.support.made_trials import score, trial
+
+VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 3.5, -1.0, math.nan, math.inf])
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=1, max_size=9))
+def test_of_one_draw_it_is_the_frontier(pairs: list[tuple[float, float]]) -> None:
+    points = [Point(str(i), str(i), exact(x), exact(y)) for i, (x, y) in enumerate(pairs)]
+    best = {point.key for point in frontier(points)}
+    found = frontier_odds(np.asarray([[x] for x, _ in pairs]), np.asarray([[y] for _, y in pairs]))
+    known = [math.isfinite(x) and math.isfinite(y) for x, y in pairs]
+    assert [math.isnan(one) for one in found] == [not one for one in known]
+    assert {str(i) for i, one in enumerate(found) if one == 1.0} == best
+    assert set(found[known].tolist()) <= {0.0, 1.0}
+
+
+def test_there_may_be_no_cells() -> None:
+    assert frontier_odds(np.empty((0, 5)), np.empty((0, 5))).tolist() == []
+    assert frontiers([]) == []
+
+
+def test_it_is_as_often_true_as_it_says() -> None:
+    """Cells whose true rates and accuracies are known, measured in three repeats and on 60 shared questions."""
+    generator, said, true = np.random.default_rng(3), [], []
+    for _ in range(150):
+        rates, hard = generator.normal(10, 1, 4), generator.random((4, 60))
+        shares = generator.uniform(0.4, 0.8, 4)
+        draws = np.random.default_rng(0)
+        x = np.stack([mean_draws(mean_t(rate + generator.normal(0, 0.6, 3)), draws) for rate in rates])
+        cells = [_cell(f"m{i}", (hard[i] < shares[i]).astype(float).tolist()) for i in range(4)]
+        said += frontier_odds(x, accuracy_draws(cells, draws)).tolist()
+        points = [Point(str(i), "", exact(rates[i]), exact(shares[i])) for i in range(4)]
+        best = {point.key for point in frontier(points)}
+        true += [str(i) in best for i in range(4)]
+    said_, true_ = np.asarray(said), np.asarray(true)
+    for low, high in ((0.0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
+        of = (said_ >= low) & (said_ < high)
+        error = math.sqrt(0.25 / of.sum())
+        assert of.sum() >= 30
+        assert true_[of].mean() == pytest.approx(said_[of].mean(), abs=2 * error + 0.02)
+
+
+def _cell(method: str, right: list[float], clusters: tuple[str, ...] = ()) -> CellMetrics:
+    one = dataclasses.replace(score("arc", right), clusters=clusters)
+    return cell_metrics(dataclasses.replace(trial(method, 10, 1, 50), scores=(one,)), None)
+
+
+def test_shared_questions_tell_cells_apart_that_differ_in_few() -> None:
+    """Alone each accuracy is uncertain by 10 points; that one answers three questions more is not."""
+    first = [1.0] * 50 + [0.0] * 50
+    more = [1.0] * 53 + [0.0] * 47
+    one, other = accuracy_draws([_cell("a", first), _cell("b", more)], np.random.default_rng(0))
+    assert one.std() == pytest.approx(0.05, rel=0.1)
+    assert (other > one).mean() == pytest.approx(1 - math.exp(-3), abs=0.03)  # none of the three was drawn
+    assert one.mean() == pytest.approx(0.5, abs=0.005)
+
+
+def test_questions_of_one_passage_are_drawn_together() -> None:
+    right = [1.0] * 50 + [0.0] * 50
+    passages = tuple(f"p{i // 10}" for i in range(100))
+    (alone,) = accuracy_draws([_cell("a", right)], np.random.default_rng(0))
+    (shared,) = accuracy_draws([_cell("a", right, passages)], np.random.default_rng(0))
+    assert shared.std() > 2.5 * alone.std()
+
+
+def test_where_a_budget_stopped_the_baseline_is_moved() -> None:
+    """The cell was asked the 40 hard ones, of which it answers as the baseline does."""
+    base = trial("none", 10, 1, 60)
+    some = dataclasses.replace(score("arc", [1.0] * 40), drawn=100)
+    cell = cell_metrics(dataclasses.replace(trial("rtn", 10, 1, 60), scores=(some,)), base)
+    (drawn,) = accuracy_draws([cell], np.random.default_rng(0))
+    assert drawn.mean() == pytest.approx(0.6, abs=0.005)
+    assert drawn.std() == pytest.approx(math.sqrt(0.6 * 0.4 / 100), rel=0.1)
+
+
+def test_a_cell_without_accuracy_has_none() -> None:
+    cell = cell_metrics(dataclasses.replace(trial("none", 10, 1, 60), scores=()), None)
+    assert np.isnan(accuracy_draws([cell], np.random.default_rng(0))).all()
+
+
+def test_means_are_drawn_as_their_interval_says() -> None:
+    one, generator = mean_t([9.0, 10.0, 11.0]), np.random.default_rng(0)
+    drawn = mean_draws(one, generator, 200_000)
+    assert np.percentile(drawn, [2.5, 50, 97.5]) == pytest.approx([one.low, 10.0, one.high], rel=0.02)
+    assert mean_draws(exact(3.0), generator, 4).tolist() == [3.0] * 4
+    assert np.isnan(mean_draws(mean_t([9.0]), generator, 4)).all()
+    assert np.isnan(mean_draws(Estimate(1.0, -math.inf, 2.0, 3), generator, 4)).all()
+
+
+def test_medians_are_drawn_of_requests() -> None:
+    cell = cell_metrics(trial("none", 10, 1, 60), None)
+    drawn = latency_draws(cell, np.random.default_rng(0))
+    seconds = [one.end_seconds - one.start_seconds for repeat in cell.trial.speed[0].repeats for one in repeat]
+    assert min(seconds) <= drawn.min() < drawn.max() <= max(seconds)
+    assert np.median(drawn) == pytest.approx(np.median(seconds), rel=0.01)
+
+
+def test_cells_on_frontiers() -> None:
+    """Equal in accuracy: the fast one is on it, the slow one sure not to be; memory is taken as it was read."""
+    base, slow = trial("none", 10, 2, 60), trial("rtn", 2, 1, 60)
+    cells = [cell_metrics(one, base) for one in (base, slow)]
+    rate, memory, latency, size = frontiers(cells)
+    assert [(one.name, one.on, one.odds) for one in rate.standings] == [
+        ("none · e", True, pytest.approx(1.0, abs=0.01)), ("rtn · e", False, pytest.approx(0.0, abs=0.01)),
+    ]  # fmt: skip
+    assert rate.on == ["none · e"]
+    assert rate.open == []
+    assert [one.on for one in memory.standings] == [True, True]
+    assert [one.odds for one in latency.standings] == [1.0, 0.0]
+    assert [(one.on, one.odds) for one in size.standings] == [
+        (True, pytest.approx(0.5, abs=0.05))
+    ] * 2  # alike by value
+
+
+def test_a_price_makes_a_frontier_of_cost() -> None:
+    """Twice as fast on four devices is dearer."""
+    base, four = trial("none", 10, 2, 60), trial("none", 20, 2, 60, label="four")
+    base, four = (
+        dataclasses.replace(one, checkpoint={}, provenance={"engine_options": {"tensor_parallel": count}})
+        for one, count in ((base, 1), (four, 4))
+    )
+    cells = [cell_metrics(one, base) for one in (base, four)]
+    *_, cost = frontiers(cells, Price(2.0, "EUR"))
+    assert cost.plot.x.full_label == "EUR per million output tokens at concurrency 1 (less is better)"
+    assert [round(value.value, 1) for cell in cells if (value := cost.plot.x.read(cell))] == [55.6, 111.1]
+    assert [(one.on, one.odds) for one in cost.standings] == [
+        (True, pytest.approx(1.0, abs=0.03)), (False, pytest.approx(0.0, abs=0.03)),
+    ]  # fmt: skip
+    assert "perplexity-size" not in {one.plot.name for one in frontiers(cells)}  # no sizes, no such plot
+
+
+def test_a_ratio_of_rates_is_never_negative() -> None:
+    """Two repeats that lie far apart: the rate may be anything, but not below zero."""
+    wide, sure = mean_t([2.0, 10.0]), mean_t([9.99, 10.01])
+    one = ratio_of_means(wide, sure)
+    assert (one.value, one.low) == (pytest.approx(0.6), 0.0)
+    assert one.high > 1.5
+    other = ratio_of_means(sure, wide)
+    assert 0 < other.low < 1
+    assert other.high == math.inf
+    assert ratio_of_means(sure, mean_t([5.0])).high == math.inf
+    close = ratio_of_means(sure, sure)  # widths of Student's t with one degree of freedom add up: 2 × 1.27 %
+    assert close.low == pytest.approx(1 - 0.025, abs=0.005)
+    assert close.high == pytest.approx(1 + 0.025, abs=0.005)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 9, 50])
+def test_medians_of_resamples_are_drawn_as_a_bootstrap_draws_them(count: int) -> None:
+    """Kolmogorov and Smirnov's distance of 20,000 of either: 0.0163 would be exceeded once in 100 times."""
+    values = np.sort(np.random.default_rng(1).exponential(size=count))
+    generator, draws = np.random.default_rng(2), 20_000
+    drawn = _median_draws(values, generator, draws)
+    plain = np.median(values[generator.integers(0, count, (draws, count))], axis=1)
+    assert stats.ks_2samp(drawn, plain).statistic < 0.0163

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from evals.schema.load import ClientLoad, Speed
+from evals.schema.slo import ServiceLimits
+from evals.schema.trial import Trial
+from reports.decision.ranking import Aim
+from reports.decision.recommend import decide
+from reports.decision.verdicts import Limits, judge, point_to_scored
+from reports.metrics.cell import cell_metrics
+from reports.metrics.cost import Price
+from tests.support.made_trials import speed, trial
+
+LIMITS = Limits(accuracy_recovery=0.9, perplexity_ratio=1.1)
+BASE = trial("none", 10, 2.0, 80)
+
+
+def _judge(*trials: Trial, base: Trial | None = BASE):  # type: ignore[no-untyped-def]
+    return [judge(cell_metrics(one, base), LIMITS) for one in trials]
+
+
+def test_the_fastest_that_does_not_fail_wins() -> None:
+    good, broken = trial("good", 20, 1.0, 80, 2.01), trial("broken", 90, 0.2, 80, 4.0)
+    judged = _judge(BASE, good, broken)
+    assert [one.verdict for one in judged] == ["baseline", "meets", "fails"]
+    answer = decide(judged)
+    assert answer.chosen is not None
+    assert answer.chosen.cell.trial.method == "good"
+    assert answer.caveats == ()
+    assert {name for _, name, _ in answer.best} == {"good · e"}
+
+
+def test_a_cell_at_chance_never_wins() -> None:
+    answer = decide(_judge(BASE, trial("garbage", 900, 0.1, 20, 2.0)))
+    assert answer.chosen is not None
+    assert answer.chosen.cell.trial.method == "none"
+
+
+def test_a_cell_that_could_not_be_scored_names_where_its_file_was() -> None:
+    file = {"key": "k", "spec": {"scheme": {"weights": "Q4_K_M"}}}
+    there = replace(trial("gguf", 20, 1.0, 80, engine="llama_cpp"), checkpoint=file)
+    silent = replace(trial("gguf", 30, 1.0, 80, engine="ollama"), checkpoint=file, scores=(), perplexities=())
+    other = replace(silent, checkpoint={**file, "key": "another"})
+    scored, same, alone = point_to_scored(_judge(there, silent, other))
+    assert same.why.endswith("gives no log-probabilities; the same checkpoint was scored in 'gguf · llama_cpp'")
+    assert "the same checkpoint" not in alone.why
+    assert "the same checkpoint" not in scored.why
+
+
+def test_an_undecided_limit_is_said() -> None:
+    judged = _judge(BASE, trial("close", 20, 1.0, 72, 2.0))
+    assert judged[1].verdict == "undecided"
+    answer = decide(judged)
+    assert any("undecided" in caveat for caveat in answer.caveats)
+
+
+def test_overlapping_throughput_is_said() -> None:
+    answer = decide(_judge(BASE, trial("a", 10.05, 1.0, 80, 2.0)))
+    assert any("cannot be told from those of none" in caveat for caveat in answer.caveats)
+
+
+def test_without_a_baseline_nothing_is_decided() -> None:
+    (one,) = _judge(trial("alone", 20, 1.0, 80), base=None)
+    assert one.verdict == "undecided"
+    assert "no baseline" in one.why
+
+
+def test_nothing_left_is_said() -> None:
+    answer = decide([])
+    assert answer.chosen is None
+    assert answer.caveats == ("no cell was measured that keeps the limits",)
+
+
+def test_what_is_wrong_with_the_winning_load_is_said() -> None:
+    fast = trial("fast", 20, 1.0, 80, 2.0)
+    slow_client = ClientLoad(1.0, 0.99, (0.0, 0.0, 0.0))
+    watched = tuple(replace(one, clients=(slow_client,)) for one in fast.speed)
+    answer = decide(_judge(BASE, replace(fast, speed=watched)))
+    assert any(
+        one.startswith("of fast · e at concurrency ") and "the load client was the bottleneck" in one
+        for one in answer.caveats
+    )
+
+
+def _at(rate: float, concurrency: int) -> Speed:
+    """Waits of all requests are alike, so many of them that a percentile has an interval."""
+    one = speed(rate, concurrency)
+    return replace(one, repeats=tuple(repeat * 40 for repeat in one.repeats))
+
+
+def test_what_users_were_promised_decides_the_load() -> None:
+    """`fast` gives most at concurrency 4, where it is too slow for its users; `steady` keeps the promise there."""
+    fast = replace(trial("fast", 20, 1.0, 80, 2.01), speed=(_at(30, 1), _at(4, 4)))
+    steady_one = replace(trial("steady", 20, 1.0, 80, 2.01), speed=(_at(12, 1), _at(20, 4)))
+    never = replace(trial("never", 20, 1.0, 80), speed=(_at(2, 1),))
+    judged = _judge(fast, steady_one, never)
+    service = ServiceLimits(None, 0.1, 90)  # 10 tokens a second
+    answer = decide(judged, Aim(service=service))
+    assert answer.chosen is judged[0]
+    assert answer.won is not None
+    assert answer.won.loads[0].load.concurrency == 1
+    assert [(one.name, one.verdict) for one in answer.others] == [("steady · e", "meets"), ("never · e", "fails")]
+    assert answer.runner_up is answer.others[0]
+    assert answer.others[0].why.startswith("0.67 times the chosen one's output tokens/s, at concurrency 4; accuracy")
+    assert answer.others[1].why == "it keeps what users were promised under no load"
+    assert answer.others[1].figure is None
+    nobody = decide(judged, Aim(service=ServiceLimits(None, 0.001, 90)))
+    assert (nobody.chosen, nobody.caveats) == (None, ("no cell keeps what users were promised",))
+    assert len(nobody.others) == 3
+
+
+def test_a_promise_that_so_few_requests_do_not_tell_is_said() -> None:
+    """Of four requests the p90 may be anything: chosen all the same, where none surely keeps it, and said."""
+    few, sure = trial("few", 30, 1.0, 80), replace(trial("sure", 20, 1.0, 80), speed=(_at(20, 1),))
+    service = ServiceLimits(None, 0.1, 90)
+    alone = decide(_judge(few), Aim(service=service))
+    assert alone.chosen is not None
+    assert (
+        "whether few · e keeps what users were promised is not told; measure more requests and repeats" in alone.caveats
+    )
+    both = decide(_judge(few, sure), Aim(service=service))
+    assert both.chosen is not None
+    assert both.chosen.cell.trial.method == "sure"
+    assert "whether it keeps what users were promised is not told" in both.others[0].why
+
+
+def test_what_tokens_may_cost_is_kept_at_the_load_that_is_recommended() -> None:
+    """At 14.4 an hour a million tokens cost 4,000 ÷ their rate, of which forty at once have forty times as much."""
+    price = Price(14.4, "EUR", most_per_million=8.0)
+    cheap = replace(trial("cheap", 20, 1.0, 80), speed=(_at(5, 1), _at(20, 4)))
+    near = replace(trial("near", 20, 1.0, 80), speed=(_at(12.5, 4),))
+    answer = decide(_judge(BASE, cheap, near), Aim(price=price))
+    assert answer.chosen is not None
+    assert answer.chosen.cell.trial.method == "cheap"
+    assert answer.won is not None
+    assert answer.won.loads[0].load.concurrency == 4
+    assert [one.name for one in answer.others] == ["near · e", "none · e"]
+    assert "; whether it keeps what tokens may cost is not told" in answer.others[0].why
+    assert (answer.others[1].verdict, answer.others[1].why) == ("fails", "it keeps what tokens may cost under no load")
+    promised = Aim(price=replace(price, most_per_million=1.0), service=ServiceLimits(10.0, None, 50))
+    assert decide(_judge(cheap), promised).caveats == (
+        "no cell keeps what users were promised and what tokens may cost",
+    )
+    mix = {cheap.speed[0].load: 9.0, cheap.speed[1].load: 1.0}
+    assert decide(_judge(cheap), Aim(price=price, mix=mix)).chosen is None
+    somewhere = decide(_judge(replace(cheap, provenance={"attached": True})), Aim(price=price))
+    told = "whether cheap · e keeps what tokens may cost is not told; on how many devices it ran is not known"
+    assert told in somewhere.caveats
+
+
+def test_memory_is_a_limit_of_baselines_too() -> None:
+    limits = replace(LIMITS, memory_gib=1.5)
+    cells = [cell_metrics(one, BASE) for one in (BASE, trial("small", 5, 1.0, 80, 2.01), trial("large", 50, 1.6, 80))]
+    judged = [judge(one, limits) for one in cells]
+    assert [one.verdict for one in judged] == ["fails", "meets", "fails"]
+    assert judged[0].why == "peak memory in GiB 2.000 [2.000, 2.000], at most 1.5"
+    answer = decide(judged)
+    assert answer.chosen is judged[1]
+    assert [one.why for one in answer.others] == [judged[0].why, judged[2].why]
+    unseen = judge(cell_metrics(replace(trial("small", 5, 1.0, 80, 2.01), memory=None), BASE), limits)
+    assert (unseen.verdict, unseen.why) == ("undecided", "its memory was not seen")
+
+
+def test_how_much_is_lost_if_the_answer_is_wrong() -> None:
+    answer = decide(_judge(BASE, trial("fast", 20, 1.0, 80), trial("garbage", 900, 0.1, 20)))
+    assert answer.runner_up is not None
+    assert (answer.runner_up.name, answer.runner_up.verdict) == ("none · e", "baseline")
+    ratio = answer.ratio
+    assert ratio is not None
+    assert ratio.low < ratio.value < ratio.high
+    assert ratio.value == pytest.approx(0.5, abs=0.01)
+    assert answer.others[1].name == "garbage · e"
+    assert "accuracy recovered 0.250" in answer.others[1].why
+    once = replace(trial("once", 10, 1.0, 80), speed=(replace(speed(10), repeats=speed(10).repeats[:1]),))
+    unknown = decide(_judge(trial("fast", 20, 1.0, 80), once)).ratio
+    assert unknown is not None
+    assert (unknown.low, unknown.high) == (0.0, math.inf)

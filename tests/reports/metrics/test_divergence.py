@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evals.schema.accuracy import Closeness
+from evals.schema.trial import Trial
+from reports.decision.results import conclude
+from reports.metrics.divergence import Distributions, distances, kl_per_position
+from reports.output.html_report import contents, render
+from tests.support.made_trials import ABOUT, trial
+
+P = np.log([[0.5, 0.25, 0.125, 0.125]])
+Q = np.log([[0.25, 0.5, 0.125, 0.125]])
+KL = 0.5 * math.log(2) - 0.25 * math.log(2)
+
+
+def _top(logprobs: np.ndarray, ids: list[int]) -> Distributions:
+    return Distributions(logprobs[:, ids], np.asarray([ids]))
+
+
+def test_the_divergence_over_the_whole_vocabulary() -> None:
+    kl, same = kl_per_position(Distributions(P, None), Distributions(Q, None))
+    assert kl.tolist() == pytest.approx([KL])
+    assert same.tolist() == [False]
+    assert kl_per_position(Distributions(P, None), Distributions(P, None))[0].tolist() == [0.0]
+
+
+def test_over_the_most_likely_tokens_and_the_rest_it_is_smaller_at_most() -> None:
+    """Both tell tokens 0 and 1; what is left, a quarter on both sides, is one outcome and adds nothing."""
+    kl, same = kl_per_position(_top(P, [0, 1]), _top(Q, [1, 0]))
+    assert kl.tolist() == pytest.approx([KL])
+    assert same.tolist() == [False]
+    partly, _ = kl_per_position(_top(P, [0, 2]), _top(Q, [1, 0]))  # token 0 alone is told by both
+    assert partly.tolist() == pytest.approx([0.5 * math.log(2) + 0.5 * math.log(0.5 / 0.75)])
+    assert partly[0] < kl[0]
+
+
+def test_the_whole_against_the_most_likely_tokens() -> None:
+    kl, _ = kl_per_position(Distributions(P, None), _top(Q, [1, 0]))
+    assert kl.tolist() == pytest.approx([KL])
+
+
+def test_random_distributions_are_never_closer_than_over_fewer_tokens() -> None:
+    generator = np.random.default_rng(0)
+    p, q = (np.log(generator.dirichlet(np.full(40, 0.3), 50)) for _ in range(2))
+    whole, _ = kl_per_position(Distributions(p, None), Distributions(q, None))
+    ids = [np.argsort(-side, axis=1)[:, :8] for side in (p, q)]
+    tops = [Distributions(np.take_along_axis(side, best, axis=1), best) for side, best in zip((p, q), ids, strict=True)]
+    fewer, _ = kl_per_position(*tops)
+    assert (fewer >= -1e-12).all()
+    assert (fewer <= whole + 1e-12).all()
+
+
+def _reading(folder: Path, name: str, rows: np.ndarray, *, repeat: bool = False) -> Closeness:
+    np.savez(folder / name, logprobs=rows.astype(np.float32))
+    values = tuple(float(row[0]) for row in rows)
+    half = len(rows) // 2
+    return Closeness("wikitext2", "digest", (values[:half], values[half:]), ("a b c", "d e"), -1, name, repeat)
+
+
+def _close(one: Trial, *readings: Closeness) -> Trial:
+    return dataclasses.replace(one, closeness=readings)
+
+
+@pytest.fixture
+def trials(tmp_path: Path) -> list[Trial]:
+    rows, near, far = np.repeat(P, 4, 0), np.log(np.repeat(np.exp(P), 4, 0) * 0.999 + 0.00025), np.repeat(Q, 4, 0)
+    base = _close(
+        trial("none", 10, 1, 80), _reading(tmp_path, "a.npz", rows), _reading(tmp_path, "b.npz", near, repeat=True)
+    )
+    other = _close(trial("none", 10, 1, 80, engine="f"), _reading(tmp_path, "c.npz", near))
+    quantized = _reading(tmp_path, "d.npz", far)
+    return [base, other, _close(trial("rtn", 10, 1, 80), dataclasses.replace(quantized, greedy=("a b x", "d e")))]
+
+
+def test_noise_comes_first_and_then_quantization(tmp_path: Path, trials: list[Trial]) -> None:
+    found = distances(conclude(ABOUT, trials).cells, tmp_path)
+    assert [(one.kind, one.name, one.reference) for one in found] == [
+        ("another run", "none · e", "none · e"),
+        ("another engine", "none · f", "none · e"),
+        ("quantization", "rtn · e", "none · e"),
+    ]
+    assert [one.kl_nats is not None and one.kl_nats.value < 1e-5 for one in found] == [True, True, False]
+    quantized = found[2]
+    assert quantized.kl_nats is not None
+    assert quantized.kl_nats.value == pytest.approx(KL, abs=1e-6)
+    assert (quantized.support, quantized.same_top, quantized.prompts) == ("whole vocabulary", 0.0, 2)
+    assert quantized.shift_nats == pytest.approx(math.log(2), abs=1e-6)
+    assert (quantized.first_difference, quantized.same_answers) == (2.0, 1)
+    assert quantized.kl_by_position == pytest.approx((KL, KL), abs=1e-6)
+
+
+def test_the_page_shows_them_and_a_checkpoint_that_predicts_otherwise_is_not_trusted(
+    tmp_path: Path, trials: list[Trial]
+) -> None:
+    results = conclude(ABOUT, trials, tmp_path)
+    judged = {one.cell.trial.name: one for one in results.judged}
+    assert judged["rtn · e"].verdict == "untrusted"
+    assert "predicts the baseline's token at 0% of the positions" in judged["rtn · e"].why
+    assert judged["none · f"].verdict == "baseline"
+    page = render(contents(results), {})
+    assert "How close the predictions are" in page
+    assert "another run" in page
+
+
+def test_a_divergence_wholly_beyond_the_limit_fails(tmp_path: Path, trials: list[Trial]) -> None:
+    same = np.log(np.repeat([[0.4, 0.2, 0.2, 0.2]], 4, 0))  # the same most likely token: trusted
+    trials[2] = _close(trials[2], _reading(tmp_path, "e.npz", same))
+    for limit, verdict in ((0.5, "meets"), (0.01, "fails")):
+        about = ABOUT | {"limits": {"accuracy_recovery": 0.9, "perplexity_ratio": 3.0, "kl_nats": limit}}
+        judged = {one.cell.trial.name: one for one in conclude(about, trials, tmp_path).judged}
+        assert judged["rtn · e"].verdict == verdict
+        assert "KL divergence 0.0" in judged["rtn · e"].why
+
+
+def test_without_files_what_is_left_is_told(tmp_path: Path, trials: list[Trial]) -> None:
+    for file in tmp_path.glob("*.npz"):
+        file.unlink()
+    found = distances(conclude(ABOUT, trials).cells, tmp_path)
+    assert all(one.kl_nats is None and one.same_top is None and one.support == "not told" for one in found)
+    assert found[2].shift_nats == pytest.approx(math.log(2), abs=1e-6)
+
+
+def test_other_prompts_are_not_compared(tmp_path: Path, trials: list[Trial]) -> None:
+    other = dataclasses.replace(trials[2].closeness[0], text_sha256="other")
+    trials[2] = _close(trials[2], other)
+    assert [one.kind for one in distances(conclude(ABOUT, trials).cells, tmp_path)] == ["another run", "another engine"]

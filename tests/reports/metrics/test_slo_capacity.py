@@ -1,0 +1,115 @@
+"""What a search says of a cell, from its probes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evals.schema.load import LoadPoint, Request, Speed
+from evals.schema.slo import Search, SearchRange, ServiceLimits
+from evals.schema.trial_file import read_trial
+from quant.canonical_json import write_json
+from reports.decision.recommend import decide
+from reports.decision.results import read_results
+from reports.decision.verdicts import Judged
+from reports.metrics.cell import cell_metrics
+from reports.metrics.slo_capacity import capacities, served
+from reports.output.html_report import promise, write_report
+from reports.output.terminal import as_data
+from tests.support.made_trials import ABOUT, trial
+
+LIMITS = ServiceLimits(0.5, None, 90)
+WITHIN = SearchRange("concurrency", 1, 64, 40, 16, 8)
+
+
+def _probe(concurrency: int, slow: int) -> Speed:
+    """40 requests one after the other, of which so many, the last ones, wait too long for the first token."""
+    requests = []
+    for number in range(40):
+        at, ttft = 10.0 * number, 0.9 if number >= 40 - slow else 0.1
+        chunks = tuple((at + ttft + 0.01 * n, n + 1) for n in range(8))
+        requests.append(Request(at, chunks, chunks[-1][0], 16, 8))
+    return Speed(LoadPoint(concurrency, 40, 16, 8), (tuple(requests), tuple(requests)))
+
+
+def _cell(*probes: tuple[int, int]):  # type: ignore[no-untyped-def]
+    found = Search(WITHIN, LIMITS, tuple(_probe(*one) for one in probes))
+    one = replace(trial("none", 10, 2.0, 80), searches=(found,))
+    return cell_metrics(one, one)
+
+
+def test_the_highest_kept_and_the_lowest_broken_load_are_told() -> None:
+    (found,) = capacities([_cell((1, 0), (2, 0), (4, 20), (3, 4))])
+    assert (found.kept, found.unclear, found.broken) == (2, (3,), 4)
+    assert found.text == "2 at once keep the limits, 3 not told, 4 are too much"
+    assert found.at is not None
+    assert found.at.load.load.concurrency == 2
+    assert found.at.ttft.value == pytest.approx(0.1)
+    assert found.at.good.value == 1.0
+    assert found.at.good.low < 0.96
+    assert found.at.goodput.value == pytest.approx(found.at.load.request_rate.value)
+
+
+def test_a_load_above_one_that_broke_is_not_kept() -> None:
+    """Noise may make a higher load look better than a lower one: what counts is below the first that is not kept."""
+    (found,) = capacities([_cell((1, 0), (2, 20), (4, 0))])
+    assert (found.kept, found.broken, found.unclear) == (1, 2, ())
+
+
+def test_the_ends_of_the_range() -> None:
+    nothing, all_of_it = capacities([_cell((1, 20)), _cell((1, 0), (64, 0))])
+    assert (nothing.kept, nothing.broken, nothing.at) == (None, 1, None)
+    assert (all_of_it.kept, all_of_it.broken) == (64, None)
+    assert nothing.text == "not even 1 at once surely, 1 are too much"
+    assert all_of_it.text == "64 at once keep the limits"
+    (open_end,) = capacities([_cell((1, 4))])
+    assert (open_end.kept, open_end.broken, open_end.unclear) == (None, None, (1,))
+    assert open_end.text == "not even 1 at once surely, 1 not told"
+
+
+def test_goodput_counts_requests_within_every_limit() -> None:
+    one = replace(trial("none", 10, 2.0, 80), speed=(_probe(1, 20),))
+    (found,) = served([cell_metrics(one, one)], LIMITS)
+    assert found.waiting.good.value == 0.5
+    assert found.waiting.good.low == pytest.approx(0.393, abs=0.001)  # Wilson, 40 of 80
+    assert found.waiting.goodput.value == pytest.approx(0.5 * found.waiting.load.request_rate.value)
+    assert served([cell_metrics(one, one)], None) == []
+
+
+def test_page_and_json_show_it(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    cells = [_cell((1, 0), (2, 0), (4, 20), (3, 4)), _cell((1, 20)), _cell((1, 0), (64, 0))]
+    for number, cell in enumerate(cells):
+        one = replace(cell.trial, key=str(number), speed=(_probe(1, 20),))
+        write_json(tmp_path / "trials" / f"{number}.json", one)
+        assert read_trial(tmp_path / "trials" / f"{number}.json") == one
+    about = {
+        "trials": ["0.json", "1.json", "2.json"],
+        "service": {"ttft_seconds": 0.5, "tpot_seconds": None, "percentile": 90},
+    }
+    write_json(tmp_path / "sweep.json", {**ABOUT, **about})
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "p90 of TTFT ≤ 500 ms" in page
+    assert "How much load it takes" in page
+    assert "Served as promised" in page
+    assert "not even 1" in page
+    assert "64, the highest tried" in page
+    data = json.loads(json.dumps(as_data(read_results(tmp_path))))
+    assert [(one["kept"], one["broken"]) for one in data["capacities"]] == [(2, 4), (None, 1), (64, None)]
+    assert data["served"][0]["good_share"]["value"] == 0.5
+
+
+def test_the_answer_names_the_cell_that_serves_most() -> None:
+    cells = [_cell((1, 0), (2, 20)), _cell((1, 0), (2, 0), (3, 4), (4, 20))]
+    cells = [replace(one, trial=replace(one.trial, method_label=name)) for one, name in zip(cells, "ab", strict=True)]
+    answer = decide([Judged(one, "meets", "fine") for one in cells])
+    (best,) = [(name, text) for title, name, text in answer.best if title == "best service"]
+    assert best == ("b · e", "2 at once keep the limits, 3 not told, 4 are too much")
+
+
+def test_a_promise_in_words() -> None:
+    assert promise(ServiceLimits(2.0, 0.1, 99)) == "p99 of TTFT ≤ 2000 ms, of TPOT ≤ 100 ms"
+    assert promise(ServiceLimits(None, 0.03, 95)) == "p95 of TPOT ≤ 30 ms"

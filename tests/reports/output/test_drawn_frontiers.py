@@ -1,0 +1,76 @@
+"""What figures show as data, and what is told where the process that draws them fails."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+from evals.stats.intervals import Estimate
+from reports.decision.results import conclude
+from reports.output.drawn_frontiers import Dot, Drawing, drawings, drawn_beside
+from reports.output.render_plots import draw
+from tests.support.made_trials import ABOUT, trial
+
+DOT = Dot("rtn", "e", "free", True, Estimate(1.0, -math.inf, math.inf, 1), Estimate(2.0, 1.5, math.nan, 3))
+DRAWING = Drawing("one", "One", "x", "y", ("e",), (DOT,))
+
+
+def test_a_cell_that_may_win_nothing_is_failing_and_a_dominated_one_faded() -> None:
+    trials = [trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 80), trial("bad", 90, 0.5, 20, 4.0)]
+    results = conclude(ABOUT, trials)
+    found = {one.name: one for one in drawings(results.cells, results.frontiers)}
+    assert {one.method: one.state for one in found["memory-throughput"].dots} == {
+        "none": "faded",
+        "rtn": "free",
+        "bad": "failing",
+    }
+    assert [one.method for one in found["memory-throughput"].dots if one.on] == ["rtn"]
+    assert found["accuracy-throughput"].engines == ("e",)
+
+
+def test_ends_without_bound_are_drawn_too(tmp_path: Path) -> None:
+    with drawn_beside([DRAWING], tmp_path / "figures") as pictures:
+        found = pictures()
+    assert base64.b64decode(found["one"])[:4] == b"\x89PNG"
+    assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["one.png", "one.svg"]
+
+
+def test_nothing_is_started_for_nothing(tmp_path: Path) -> None:
+    with drawn_beside([], tmp_path / "figures") as pictures:
+        assert pictures() == {}
+    assert not (tmp_path / "figures").exists()
+
+
+def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
+    strange = replace(DRAWING, engines=())
+    with (
+        pytest.raises(RuntimeError, match=r"the figures could not be drawn:\n(?s:.*)ValueError"),
+        drawn_beside([strange], tmp_path) as pictures,
+    ):
+        pictures()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a  short\nname", "a short name"),
+        ("n" * 36, "n" * 36),
+        ("n" * 37, "n" * 35 + "…"),
+        ("a " * 30, "a " * 17 + "a…"),
+    ],
+)
+def test_a_long_name_keeps_its_beginning(name: str, shown: str) -> None:
+    figure = draw(replace(DRAWING, engines=("e", name)))
+    assert [text.get_text() for text in figure.legends[0].get_texts()][-1] == shown
+    plt.close(figure)
+
+
+def test_it_ends_with_the_block(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), drawn_beside([DRAWING], tmp_path):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())

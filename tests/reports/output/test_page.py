@@ -1,0 +1,365 @@
+"""The page in Chromium: what its script concludes is what Python concludes, whatever is set."""
+
+from __future__ import annotations
+
+import random
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+
+from engines.runtime.process import ROOT
+from evals.schema.load import LoadPoint, Speed
+from evals.schema.slo import ServiceLimits
+from evals.schema.trial import Trial
+from quant.canonical_json import write_json
+from reports.decision.frontiers import oriented, plots
+from reports.decision.pareto import frontier, surely_dominated
+from reports.decision.ranking import OBJECTIVES, Aim, candidates, ranked
+from reports.decision.results import Results, Setting, read_results
+from reports.decision.verdicts import Limits
+from reports.metrics.cost import Price, per_million
+from reports.output.html_report import write_report
+from reports.output.interactive_data import page_data
+from tests.support.browser import Opened, chromium, needs_chromium
+from tests.support.made_trials import ABOUT, failed, speed, trial
+
+pytestmark = needs_chromium
+GROUPS = {"model": "model", "method": "method_label", "engine": "engine", "device": "device"}
+JS = dict[str, Any]
+
+
+def _speeds(rates: tuple[float, float], wobble: float = 0.05) -> tuple[Speed, ...]:
+    """At concurrency 1 and 4, and under an open load; enough requests for a p90 to have an interval, not a p99."""
+    one, four = (speed(rate, users, wobble) for rate, users in zip(rates, (1, 4), strict=True))
+    opened = replace(speed(rates[0] / 2, 1, wobble), load=LoadPoint(None, 2, 10, 11, 1.0, "poisson"))
+    return tuple(replace(some, repeats=tuple(repeat * 40 for repeat in some.repeats)) for some in (one, four, opened))
+
+
+def _trials() -> list[Trial]:
+    draw, found = random.Random(3), []
+    for engine in ("vllm", "llama_cpp"):
+        for number, method in enumerate(("none", "rtn", "awq", "gptq", "fp8")):
+            rate = draw.uniform(5, 40)
+            one = trial(method, rate, draw.uniform(0.5, 4), 80 - draw.randrange(12), 2 + 0.03 * number, engine=engine)
+            found.append(replace(one, speed=_speeds((rate, rate * draw.uniform(1, 3)))))
+    found.append(replace(found[1], key="short", method_label="short", speed=found[1].speed[:1], memory=None))
+    garbage = replace(trial("garbage", 900, 0.1, 5, 6.0, engine="vllm"), key="g", speed=_speeds((900, 900)))
+    return [*found, garbage, replace(found[2], key="silent", method_label="silent", scores=(), perplexities=())]
+
+
+def _run(folder: Path, trials: list[Trial], **about: Any) -> Path:
+    (folder / "trials").mkdir(parents=True)
+    names = [f"{number}.json" for number in range(len(trials))]
+    for name, one in zip(names, trials, strict=True):
+        write_json(folder / "trials" / name, one)
+    write_json(folder / "sweep.json", {**ABOUT, "trials": names, **about})
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    price = {"per_device_hour": 2.0, "currency": "EUR"}
+    return _run(tmp_path_factory.mktemp("page") / "run", [*_trials(), failed("broke", "it broke")], price=price)
+
+
+def _settings(results: Results, count: int) -> Iterator[JS]:
+    """As the page's controls can make them, drawn at random."""
+    draw, page = random.Random(0), page_data(results)
+    for number in range(count):
+        mixes: list[dict[str, float]] = [{}, {}, {"0": 1}, {"0": 2, "1": 1}, {"0": 5, "1": 0, "2": 3}]
+        mixes = [one for one in mixes if all(int(load) < len(page["loads"]) for load in one)]
+        groups = {name: sorted({cell[name] for cell in page["cells"]}) for name in GROUPS}
+        yield page["planned"] | {
+            "recovery": draw.choice([0.5, 0.9, 0.95, 0.99]),
+            "perplexity": draw.choice([1.01, 1.05, 1.1, 3.0]),
+            "memory": draw.choice([None, None, 1.0, 2.0, 3.0]),
+            "ttft": draw.choice([None, None, 0.02, 0.05, 0.1, 1.0]),
+            "tpot": draw.choice([None, None, 0.02, 0.04, 0.1]),
+            "percentile": draw.choice(page["percentiles"]),
+            "price": draw.choice([None, 0.0, 3.5]),
+            "cost": draw.choice([None, 5.0, 20.0, 60.0]),
+            "objective": [*OBJECTIVES][number % len(OBJECTIVES)],
+            "mix": draw.choice(mixes),
+            "without": draw.choice(
+                [{}, {}, {"engine": ["vllm"]}, {"method": draw.sample(groups["method"], min(3, len(groups["method"])))}]
+            ),
+        }
+
+
+def _reference(results: Results, one: JS) -> JS:
+    """The same by Python, from the trials."""
+    limits = Limits(one["recovery"], one["perplexity"], one["kl"], memory_gib=one["memory"])
+    promised = one["ttft"] is not None or one["tpot"] is not None
+    service = ServiceLimits(one["ttft"], one["tpot"], one["percentile"]) if promised else None
+    loads = list(dict.fromkeys(load.load for cell in results.cells for load in cell.loads))
+    mix = {loads[int(number)]: share for number, share in one["mix"].items() if share > 0}
+    price = None if one["price"] is None else Price(one["price"], "EUR", one["cost"])
+    hidden = {
+        cell.trial.key
+        for cell in results.cells
+        for group, names in one["without"].items()
+        if getattr(cell.trial, GROUPS[group]) in names
+    }
+    setting = Setting(limits, Aim(one["objective"], service, mix, price), frozenset(hidden))
+    found = results.under(setting)
+    places = {cell.trial.key: number for number, cell in enumerate(results.cells)}
+    considered = candidates(found.judged, setting.aim)
+    best = ranked(considered, setting.aim)
+    return {
+        "verdicts": {places[one.cell.trial.key]: one.verdict for one in found.judged},
+        "ranked": [(places[a.judged.cell.trial.key], a.figure.value, a.rate.low, a.rate.high, a.serves) for a in best],
+        "broken": sorted(places[a.judged.cell.trial.key] for a in considered if a.serves == "broken"),
+        "costs": [
+            per_million(a.rate, count, price).value
+            for a in best
+            if price and (count := a.judged.cell.trial.devices) is not None
+        ],
+        "chosen": found.answer.chosen.cell.trial.name if found.answer.chosen else None,
+        "frontiers": _frontiers(found.allowed, price, mix, places),
+    }
+
+
+def _frontiers(allowed: Any, price: Price | None, mix: Any, places: dict[str, int]) -> JS:
+    if not allowed:
+        return {}
+    found = {}
+    for plot in plots("", "", price, mix):
+        points = oriented(allowed, plot)
+        on = sorted(places[point.key] for point in frontier(points))
+        found[plot.name] = [on, sorted(places[one.key] for one in points if surely_dominated(one, points))]
+    return found
+
+
+ASK = """(setting) => {
+  const found = conclude(data, setting), ranked = found.ranked.filter((one) => data.cells[one.number].devices);
+  return {
+    verdicts: Object.fromEntries(found.judged.flatMap((one, i) => one ? [[i, one[0]]] : [])),
+    ranked: found.ranked.map((one) => [one.number, one.figure[0], low(one.rate), high(one.rate), one.serves]),
+    broken: found.broken.sort((a, b) => a - b),
+    costs: setting.price === null ? [] :
+      ranked.map((one) => perMillion(one.rate, data.cells[one.number].devices, setting.price)[0]),
+    chosen: found.ranked.length ? data.cells[found.ranked[0].number].name : null,
+    frontiers: Object.fromEntries(Object.entries(found.frontiers).map(
+      ([name, one]) => [name, [one.on.sort((a, b) => a - b), one.dominated.sort((a, b) => a - b)]])),
+  };
+}"""
+
+
+def _same(told: JS, expected: JS, setting: JS) -> None:
+    assert told["chosen"] == expected["chosen"], setting
+    assert told["verdicts"] == {str(place): verdict for place, verdict in expected["verdicts"].items()}, setting
+    assert told["broken"] == expected["broken"], setting
+    assert len(told["ranked"]) == len(expected["ranked"]), setting
+    for ours, theirs in zip(told["ranked"], expected["ranked"], strict=True):
+        assert (ours[0], ours[4]) == (theirs[0], theirs[4]), setting
+        assert ours[1:4] == pytest.approx(theirs[1:4], rel=1e-7), setting
+    assert told["costs"] == pytest.approx(expected["costs"], rel=1e-7), setting
+    assert {name: told["frontiers"][name] for name in expected["frontiers"]} == expected["frontiers"], setting
+
+
+def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path) -> None:
+    results, opened = read_results(run), Opened(browser, run / "report.html")
+    seen = set()
+    for setting in _settings(results, 60):
+        expected = _reference(results, setting)
+        _same(opened.page.evaluate(ASK, setting), expected, setting)
+        seen.add(expected["chosen"])
+    assert len(seen) > 5  # the settings do change the answer, also to none
+    assert None in seen
+    assert opened.faults == []
+
+
+@pytest.mark.parametrize("name", ["four engines", "runs/ci"])
+def test_so_it_does_for_real_runs(browser: Browser, four_engines: Path, name: str) -> None:
+    """`configs/frontier-cpu.yaml` as it was swept once, and the reduced quick start that `.ci/run` sweeps."""
+    folder = four_engines if name == "four engines" else ROOT / "runs" / "ci" / "ci"  # .ci/plan.yaml
+    if not (folder / "report.html").exists():
+        pytest.skip("runs/ci was not swept here")
+    results, opened = read_results(folder), Opened(browser, folder / "report.html")
+    for setting in _settings(results, 20):
+        _same(opened.page.evaluate(ASK, setting), _reference(results, setting), setting)
+    assert opened.page.locator("[data-plot] > svg").count() == len(page_data(results)["plots"])
+    assert opened.faults == []
+    assert _violations(opened) == []
+
+
+@pytest.mark.parametrize(
+    ("of", "limit", "label", "key", "plot"),
+    [
+        ("run", "memory", "peak memory, at most", "PageDown", "memory-throughput"),
+        ("four_engines", "perplexity", "perplexity ratio, at most", "ArrowLeft", "accuracy-throughput"),
+    ],
+)
+def test_a_slider_changes_answer_frontier_and_address_and_the_address_restores_them(
+    browser: Browser, request: pytest.FixtureRequest, of: str, limit: str, label: str, key: str, plot: str
+) -> None:
+    run: Path = request.getfixturevalue(of)
+    results, opened = read_results(run), Opened(browser, run / "report.html")
+    page = opened.page
+    before, planned = page.locator("#then").inner_text(), page.locator(".answer strong").first.inner_text()
+    assert f"Then run {planned}" in before
+    on = f"[data-plot={plot}] .cell.on"
+    count = page.locator(on).count()
+    slider = page.get_by_role("slider", name=label)
+    slider.focus()
+    for _ in range(9):  # less and less, until another cell is chosen
+        page.keyboard.press(key)
+        opened.settle()
+        most = float(page.locator(f"#{limit}-field").input_value())
+        expected = _reference(results, page_data(results)["planned"] | {limit: most, "mix": {}, "without": {}})
+        if expected["chosen"] != planned:
+            break
+    assert expected["chosen"] not in (None, planned)
+    after = page.locator("#then").inner_text()
+    assert f"Then run {expected['chosen']}:" in after
+    assert page.locator(on).count() == len(expected["frontiers"][plot][0]) != count
+    address = page.evaluate("location.hash")
+    assert address == f"#{limit}={most:g}"
+    again = Opened(browser, run / "report.html", address)
+    assert again.page.locator("#then").inner_text() == after
+    assert float(again.page.locator(f"#{limit}-field").input_value()) == most
+    again.page.get_by_role("button", name="as planned").click()
+    again.settle()
+    assert again.page.locator("#then").inner_text() == before
+    assert again.page.evaluate("location.hash") == ""
+    assert opened.faults == again.faults == []
+
+
+def test_all_that_can_be_set_is_in_the_address(browser: Browser, run: Path) -> None:
+    opened = Opened(browser, run / "report.html")
+    page = opened.page
+    page.get_by_role("button", name="research").click()
+    page.get_by_label("price of a device").fill("7.5")
+    page.locator("#cost-field").fill("120.5")
+    page.locator("#mix-1").fill("30")
+    page.locator("#mix-0").fill("70")
+    page.get_by_role("checkbox", name="vllm").uncheck()
+    page.locator("#ttft-field").fill("900")
+    page.locator("#percentile").select_option("50")
+    opened.settle()
+    told = page.evaluate("setting")
+    assert told["objective"] == "fidelity"
+    assert (told["price"], told["cost"], told["ttft"], told["percentile"]) == (7.5, 120.5, 0.9, 50)
+    assert (told["mix"], told["without"]) == ({"0": 70, "1": 30}, {"engine": ["vllm"]})
+    again = Opened(browser, run / "report.html", page.evaluate("location.hash"))
+    assert again.page.evaluate("setting") == told
+    assert again.page.locator("#then").inner_text() == page.locator("#then").inner_text()
+    assert again.page.locator("#ranked").inner_text() == page.locator("#ranked").inner_text()
+    assert opened.faults == again.faults == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["#memory=-1", "#memory=x&ttft=&price=Infinity", "#objective=toString", "#mix=99:1&mix=0:x&mix=__proto__:1",
+     "#without-engine=<script>alert(1)</script>", "#percentile=12", "#recovery=none", "#%E0%A4%A"],
+)  # fmt: skip
+def test_an_address_that_makes_no_sense_is_as_planned(browser: Browser, run: Path, address: str) -> None:
+    opened = Opened(browser, run / "report.html", address)
+    assert opened.page.evaluate("toHash(setting)") == ""
+    assert opened.page.locator("#then strong").count() > 0
+    assert opened.faults == []
+
+
+def test_details_by_pointer_and_by_keys(browser: Browser, run: Path) -> None:
+    opened = Opened(browser, run / "report.html")
+    page = opened.page
+    figure = page.locator("[data-plot=accuracy-throughput]")
+    tip = page.locator(".tip")
+    assert not tip.is_visible()
+    figure.locator(".cell.on").first.hover()
+    assert "output tokens per second: " in tip.inner_text()
+    figure.locator(".cell[tabindex='0']").focus()
+    first = tip.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert tip.inner_text() != first
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    assert opened.faults == []
+
+
+@pytest.fixture(scope="module")
+def four_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real sweep of eleven checkpoints in four engines, packed by `benchmarks.pack`."""
+    folder = tmp_path_factory.mktemp("four-engines")
+    with tarfile.open(ROOT / "evidence" / "frontier-cpu-2026-11-22.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    write_report(folder)
+    return folder
+
+
+def _violations(opened: Opened) -> list[str]:
+    found = Axe().run(opened.page).response["violations"]
+    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_axe_finds_nothing_serious(browser: Browser, run: Path, scheme: str, width: int) -> None:
+    opened = Opened(
+        browser, run / "report.html", "#memory=2", color_scheme=scheme, viewport={"width": width, "height": 900},
+        bypass_csp=True,
+    )  # fmt: skip
+    assert _violations(opened) == []
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width  # nothing hangs over a phone's edge
+
+
+def test_without_scripts_figures_and_answer_are_there(browser: Browser, run: Path) -> None:
+    opened = Opened(browser, run / "report.html", java_script_enabled=False)
+    assert opened.page.locator("noscript img").first.is_visible()
+    assert not opened.page.locator("#what-if").is_visible()
+    assert "Run " in opened.page.locator(".answer").first.inner_text()
+
+
+HOSTILE = (
+    "<script>alert(1)</script>\"'`><img src=x onerror=alert(2)></script><!--<svg/onload=alert(3)>"
+    "${1}{{7*7}}‮rtl &lt;b&gt;\\u003cscript\\u003e\n​"
+) + "x" * 10_000
+
+
+def test_hostile_text_is_text_everywhere(browser: Browser, tmp_path: Path) -> None:
+    """In every text field of trials and of the sweep; nothing runs, nothing is asked for, and the page still works."""
+    trials = [_hostile(one) for one in _trials()[:4]]
+    broken = replace(failed(HOSTILE, HOSTILE), model=HOSTILE, engine=HOSTILE, device=HOSTILE)
+    about = {"name": HOSTILE, "models": [HOSTILE], "notes": [HOSTILE], "device": HOSTILE, "command": HOSTILE}
+    about |= {"plan": HOSTILE, "versions": {HOSTILE: HOSTILE}, "memory_source": HOSTILE}
+    folder = _run(tmp_path / "run", [*trials, broken], **about, price={"per_device_hour": 1.0, "currency": HOSTILE})
+    opened = Opened(browser, folder / "report.html")
+    opened.page.get_by_role("button", name="research").click()
+    opened.page.locator(".cell.on").first.hover()
+    opened.settle()
+    assert opened.page.evaluate("[document.scripts.length, document.images.length, document.querySelectorAll('b').length]") == [2, 0, 0]  # fmt: skip
+    assert HOSTILE[:40] in opened.page.locator("h1").inner_text()
+    assert HOSTILE[:40] in opened.page.locator("#ranked th").first.inner_text()
+    assert HOSTILE[:40] in opened.page.locator(".tip strong").inner_text()
+    assert opened.faults == []
+
+
+def _hostile(one: Trial) -> Trial:
+    gates = tuple(replace(gate, name=HOSTILE, detail=HOSTILE) for gate in one.gates)
+    scores = tuple(replace(score, task=HOSTILE, group=HOSTILE) for score in one.scores)
+    checkpoint = {**(one.checkpoint or {}), HOSTILE: HOSTILE}
+    facts = {"command": HOSTILE, "kernel_warnings": HOSTILE, HOSTILE: HOSTILE}
+    texts = {"model": HOSTILE, "method_label": f"{one.method} {HOSTILE}", "engine": HOSTILE, "device": HOSTILE}
+    return replace(one, gates=gates, scores=scores, checkpoint=checkpoint, facts=facts, provenance={HOSTILE: HOSTILE}, **texts)  # fmt: skip
+
+
+def test_the_only_script_that_may_run_is_ours(run: Path) -> None:
+    page = (run / "report.html").read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert re.search(r"default-src 'none'; script-src 'sha256-[A-Za-z0-9+/]{43}='; ", policy[1])
+    assert "unsafe-inline" not in policy[1].split("style-src")[0]

@@ -1,0 +1,74 @@
+"""results.csv: what a spreadsheet or a script reads."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from evals.schema.trial import Trial
+from quant.canonical_json import write_json
+from reports.decision.results import conclude
+from reports.output.html_report import write_report
+from reports.output.tabular import rows, write_csv, write_parquet
+from tests.support.made_trials import ABOUT, failed, speed, trial
+
+
+def _read(folder: Path, *trials: Trial) -> list[dict[str, str]]:
+    write_csv(rows(conclude(ABOUT, trials)), folder / "results.csv")
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_for_each_load_and_for_what_was_not_measured(tmp_path: Path) -> None:
+    base = replace(trial("none", 10, 2.0, 80), speed=(speed(10, 1), speed(30, 4)))
+    bad = failed("rtn", 'the kernel said "no", and\nended')
+    one, four, none = _read(tmp_path, base, bad)
+    assert (one["load"], four["load"]) == ("concurrency 1", "concurrency 4")
+    assert float(one["output_tokens_per_second"]) == pytest.approx(10, rel=0.01)
+    low, high = float(one["output_tokens_per_second_low"]), float(one["output_tokens_per_second_high"])
+    assert low < 10 < high
+    assert float(one["mean_accuracy"]) == 0.8
+    assert float(four["arc accuracy"]) == 0.8
+    assert float(one["peak_memory_bytes"]) == 2 * 1024**3
+    assert float(one["ttft_p95_seconds"]) == pytest.approx(0.1, rel=0.05)
+    assert (none["status"], none["why"]) == ("failed", 'the kernel said "no", and\nended')
+    assert none["output_tokens_per_second"] == ""
+    assert (one["verdict"], none["verdict"]) == ("baseline", "")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_no_text_becomes_a_formula(tmp_path: Path, text: str) -> None:
+    (row,) = _read(tmp_path, failed(text, text))
+    assert row["method"] == row["why"] == f"'{text}"
+
+
+def test_parquet_holds_the_same_in_columns_of_one_type(tmp_path: Path) -> None:
+    base = replace(trial("none", 10, 2.0, 80), speed=(speed(10, 1), speed(30, 4)))
+    found = rows(conclude(ABOUT, [base, failed("=rtn", "it broke")]))
+    write_parquet(found, tmp_path / "results.parquet")
+    table = pq.read_table(tmp_path / "results.parquet")
+    assert table.to_pylist() == found
+    assert [row["method"] for row in found] == ["none", "none", "=rtn"]  # nothing here is a formula
+    assert str(table.schema.field("output_tokens_per_second").type) == "double"
+    assert str(table.schema.field("peak_memory_bytes").type) == "int64"
+
+
+def test_a_run_without_a_cell_has_its_columns(tmp_path: Path) -> None:
+    write_csv([], tmp_path / "results.csv")
+    assert (tmp_path / "results.csv").read_text().startswith("cell,model,method,")
+
+
+def test_it_lies_beside_the_report(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    write_json(tmp_path / "trials" / "0.json", trial("none", 10, 2.0, 80))
+    write_json(tmp_path / "sweep.json", {**ABOUT, "trials": ["0.json"]})
+    write_report(tmp_path)
+    first, table = (tmp_path / "results.csv").read_bytes(), (tmp_path / "results.parquet").read_bytes()
+    write_report(tmp_path)
+    assert (tmp_path / "results.csv").read_bytes() == first
+    assert (tmp_path / "results.parquet").read_bytes() == table
+    assert first.startswith(b"cell,model,method,")

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate, mean_t
+from reports.decision.recommend import decide
+from reports.decision.results import read_results
+from reports.decision.verdicts import Judged
+from reports.metrics.cell import CellMetrics, cell_metrics
+from reports.output.html_report import write_report
+from reports.output.terminal import as_data
+from reports.sections.device_scaling import ratio_of_means, scalings
+from tests.support.made_runs import write_run
+from tests.support.made_trials import speed, trial
+
+
+def _on(devices: int, rate: float, method: str = "none", **options: object) -> Trial:
+    """Made on so many devices, at two concurrencies."""
+    made = trial(method, rate, 2.0, 80)
+    told = {"tensor_parallel": devices, "pipeline_parallel": 1, "max_num_seqs": 64, **options}
+    return replace(
+        made, key=f"{made.key}-{sorted(told.items())}", provenance={"engine_options": told},
+        speed=(speed(rate, 1), speed(4 * rate, 8)),
+    )  # fmt: skip
+
+
+def _cells(*trials: Trial) -> list[CellMetrics]:
+    return [cell_metrics(one, None) for one in trials]
+
+
+def test_efficiency_is_the_ratio_of_rates_by_devices() -> None:
+    found = scalings(_cells(_on(4, 30.0), _on(1, 10.0), _on(2, 18.0)))
+    assert [(one.devices, one.base_devices, one.load.concurrency) for one in found] == [
+        (2, 1, 1), (2, 1, 8), (4, 1, 1), (4, 1, 8),
+    ]  # fmt: skip
+    assert [one.ratio.value for one in found] == pytest.approx([1.8, 1.8, 3.0, 3.0], rel=1e-3)
+    assert [one.efficiency.value for one in found] == pytest.approx([0.9, 0.9, 0.75, 0.75], rel=1e-3)
+    assert all(one.efficiency.low < one.efficiency.value < one.efficiency.high for one in found)
+
+
+def test_without_one_device_the_fewest_are_the_base() -> None:
+    found = scalings(_cells(_on(2, 10.0), _on(4, 15.0), _on(2, 16.0, pipeline_parallel=4)))
+    assert [(one.devices, one.base_devices) for one in found] == [(4, 2), (4, 2), (8, 2), (8, 2)]
+    assert found[0].efficiency.value == pytest.approx(0.75, rel=1e-3)
+    assert found[2].efficiency.value == pytest.approx(0.4, rel=1e-3)
+
+
+def test_only_what_differs_in_nothing_else_is_compared() -> None:
+    others = [_on(2, 10.0, "rtn"), _on(2, 10.0, max_num_seqs=8), replace(_on(2, 10.0), engine="f")]
+    assert scalings(_cells(_on(1, 10.0), *others)) == []
+    attached = replace(_on(2, 10.0), provenance={"attached": "http://there", "engine_options": {"tensor_parallel": 2}})
+    assert scalings(_cells(_on(1, 10.0), attached)) == []
+
+
+def test_a_load_that_only_one_size_ran_is_left_out() -> None:
+    one = _on(1, 10.0)
+    found = scalings(_cells(replace(one, speed=one.speed[:1]), _on(2, 18.0)))
+    assert [row.load.concurrency for row in found] == [1]
+
+
+def test_one_size_has_no_scaling(tmp_path: Path) -> None:
+    assert "More devices" not in write_report(write_run(tmp_path, _on(2, 10.0), _on(2, 20.0, "rtn"))).read_text()
+
+
+def test_the_page_tells_the_sizes_apart(tmp_path: Path) -> None:
+    run = write_run(tmp_path, _on(1, 10.0), _on(2, 18.0))
+    text = write_report(run).read_text()
+    section = text[text.index("More devices") :]
+    assert '<th scope="row">none · e tensor_parallel 2</th><td>none · e tensor_parallel 1</td>' in section
+    data = as_data(read_results(run))
+    assert [row["cell"] for row in data["cells"]] == ["none · e tensor_parallel 1", "none · e tensor_parallel 2"]
+    assert data["scaling"][0]["efficiency"]["value"] == pytest.approx(0.9, rel=1e-3)
+
+
+def test_the_ratio_of_two_means_covers_the_true_one() -> None:
+    """Three repeats each, spreads of 2 and 6 %: 95 % intervals hold 2 about 95 times in 100."""
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(2000):
+        top, bottom = mean_t(200 + 12 * generator.standard_normal(3)), mean_t(100 + 2 * generator.standard_normal(3))
+        found = ratio_of_means(top, bottom)
+        held += found.low <= 2 <= found.high
+    assert 0.93 <= held / 2000 <= 0.98
+
+
+def test_a_ratio_of_single_values_is_unbounded_and_of_exact_ones_exact() -> None:
+    single, exact = Estimate(10.0, -math.inf, math.inf, 1), Estimate(5.0, 5.0, 5.0, 3)
+    assert ratio_of_means(single, exact) == Estimate(2.0, 0.0, math.inf, 1)
+    assert ratio_of_means(exact, exact) == Estimate(1.0, 1.0, 1.0, 3)
+
+
+def test_an_answer_on_more_devices_says_what_each_of_them_gives() -> None:
+    judged = [Judged(one, "baseline", "") for one in _cells(_on(1, 10.0), _on(4, 30.0))]
+    answer = decide(judged)
+    assert answer.chosen is judged[1]
+    said = "it ran on 4 devices and gave 30.0 output tokens/s on each; none · e, on 1, gave 40.0"
+    assert said in answer.caveats
+    better = [Judged(one, "baseline", "") for one in _cells(_on(1, 10.0), _on(4, 41.0))]
+    assert not any("devices" in one for one in decide(better).caveats)
+    same = [Judged(one, "baseline", "") for one in _cells(_on(4, 10.0), _on(4, 30.0, "rtn"))]
+    assert not any("devices" in one for one in decide(same).caveats)

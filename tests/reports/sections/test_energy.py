@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from evals.schema.load import GpuSamples
+from evals.schema.trial import NVML, Trial
+from evals.schema.trial_file import read_trial
+from quant.canonical_json import write_json
+from reports.decision.results import read_results
+from reports.metrics.cell import cell_metrics
+from reports.output.html_report import write_report
+from reports.output.terminal import as_data
+from reports.sections.energy import energies
+from tests.support.made_runs import write_run
+from tests.support.made_trials import trial
+
+
+def _gpu(watts: float, reasons: int = 0, end: float = 3.0) -> GpuSamples:
+    """`watts` all the time, from before the load until `end`."""
+    seconds = tuple(-0.5 + 0.1 * n for n in range(round((end + 0.5) / 0.1) + 1))
+    count = len(seconds)
+    return GpuSamples(
+        0, seconds, (watts,) * count, (1500.0,) * (count - 1) + (900.0,), (61.0,) * count, (reasons,) * count,
+        (None,) * count,
+    )  # fmt: skip
+
+
+def _trial(*gpus: GpuSamples) -> Trial:
+    """Two requests of 11 tokens one after the other at about 10 tokens/s: 2.2 s a repeat."""
+    made = trial("none", 10, 2.0, 80)
+    memory = replace(made.memory, source=NVML) if made.memory else None
+    return replace(made, memory=memory, speed=(replace(made.speed[0], gpus=tuple((one,) for one in gpus)),))
+
+
+def test_joules_per_output_token_are_those_of_the_repeats() -> None:
+    made = _trial(_gpu(100.0), _gpu(300.0))
+    (found,) = energies([cell_metrics(made, None)])
+    seconds = [max(one.end_seconds for one in repeat) for repeat in made.speed[0].repeats]
+    per_token = [100 * seconds[0] / 22, 300 * seconds[1] / 22]
+    assert found.joules_per_token is not None
+    assert found.joules_per_token.value == pytest.approx(sum(per_token) / 2)
+    assert found.joules_per_token.count == 2
+    assert found.watts is not None
+    assert found.watts.value == pytest.approx(200)
+    assert (found.gpus, found.sm_megahertz, found.celsius) == ((0,), (1500.0, 1500.0), 61.0)
+    assert (found.slowed, found.why) == ((), ())
+
+
+def test_a_repeat_without_energy_is_left_out_and_told() -> None:
+    (found,) = energies([cell_metrics(_trial(_gpu(100.0), _gpu(300.0, end=1.0)), None)])
+    assert found.watts is not None
+    assert (found.watts.value, found.watts.count) == (pytest.approx(100), 1)
+    assert found.why == ("repeat 2: the power samples of GPU 0 do not cover the load",)
+
+
+def test_a_gpu_that_told_nothing_has_no_figures() -> None:
+    (found,) = energies([cell_metrics(_trial(), None)])
+    assert (found.joules_per_token, found.watts, found.sm_megahertz, found.celsius) == (None, None, None, None)
+    assert found.why[0].startswith("repeats 1, 2: no power was recorded")
+
+
+def test_without_a_gpu_nothing_is_said(tmp_path: Path) -> None:
+    run = write_run(tmp_path, trial("none", 10, 2.0, 80))
+    assert "Energy and clocks" not in write_report(run).read_text()
+    assert as_data(read_results(run))["energy"] == []
+
+
+def test_a_throttled_run_is_marked_on_the_page(tmp_path: Path) -> None:
+    run = write_run(tmp_path, _trial(_gpu(100.0), _gpu(300.0, reasons=0x4)))
+    text = write_report(run).read_text()
+    said = "its GPUs were slowed down by its power limit: repeat 2, 100% of the samples"
+    section = text[text.index("Energy and clocks") :]
+    assert said in section
+    assert f'<span class="bad">{said}' in text[text.index("Load points") : text.index("Energy and clocks")]
+    assert f"But of none · e at concurrency 1: {said}" in text
+    data = as_data(read_results(run))
+    assert data["energy"][0]["watts"]["value"] == pytest.approx(200)
+    assert said in data["cells"][0]["loads"][0]["warnings"]
+
+
+def test_samples_are_kept_with_the_trial(tmp_path: Path) -> None:
+    made = _trial(_gpu(100.0), _gpu(300.0))
+    write_json(tmp_path / "trial.json", made)
+    assert read_trial(tmp_path / "trial.json").speed == made.speed

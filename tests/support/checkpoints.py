@@ -1,0 +1,44 @@
+"""Model folders that look like small unquantized models, without weights that mean anything."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+
+def write_safetensors(path: Path, tensors: dict[str, tuple[str, tuple[int, ...], int]]) -> None:
+    """A file with the given (dtype, shape, bytes) entries, all zeros."""
+    header: dict[str, object] = {}
+    offset = 0
+    for name, (dtype, shape, size) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, offset + size]}
+        offset += size
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(offset))
+
+
+def write_tiny_model(folder: Path) -> Path:
+    """A folder that looks like a small unquantized model: 96 and 192 wide layers, 4096 positions, 8 words."""
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        json.dumps({"max_position_embeddings": 4096, "vocab_size": 8, "dtype": "float16"})
+    )
+    words = {word: index for index, word in enumerate(["<s>", "</s>", "a", "b", "c", "d", "e", "f"])}
+    tokenizer = Tokenizer(WordLevel(words, unk_token="a"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.add_special_tokens(["<s>", "</s>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+    layers = {
+        "model.embed_tokens.weight": ("F16", (8, 96), 1536),
+        "model.layers.0.self_attn.q_proj.weight": ("F16", (96, 96), 18432),
+        "model.layers.0.mlp.down_proj.weight": ("F16", (96, 192), 36864),
+        "model.norm.weight": ("F16", (96,), 192),
+    }
+    write_safetensors(folder / "model.safetensors", layers)
+    return folder

@@ -1,0 +1,418 @@
+"""A server for tests of the plumbing: it speaks the wire protocols of our dialects over a made-up model.
+
+In a test: `with emulate("good") as endpoint_of`. As a process: emulator.py PORT KEY BEHAVIOUR. No figure of it is ever
+a result.
+
+Behaviours: good, exits, silent; of streams: cut-N (written N bytes at a time), split (a character of two tokens),
+late-usage, no-usage, strange, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first, drop, hang,
+busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out), shifted,
+no-flush, slow-kernel (its log says that a slow one was chosen, with the first request); of what it can do: plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no
+continuous_usage_stats), cached (four tokens of every prompt from a prefix cache),
+text-only (no prompts of token ids), uncounted (no usage in answers),
+one-prompt (no lists of prompts), no-metrics; of failures: starved (ends for want of memory), taken (its port is),
+hang-in-stream, dies-in-stream (by SIGKILL), nan (log-probabilities that are none), page (answers with HTML).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import math
+import os
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from tests.support.made_up_model import HALF, TEXTS, VOCABULARY, best, logit, logprob, most_likely
+
+OPENAI = {"model", "prompt", "max_tokens", "temperature", "stream", "stream_options", "echo", "logprobs"}
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    key = ""
+    behaviour = "good"
+    requests = 0
+    flushes = 0
+
+    def log_message(self, format: str, *args: Any) -> None: ...
+
+    def do_GET(self) -> None:
+        content = b"ok" if self.path == "/health" else b"bitfrontier_kv_cache_peak_bytes 77\n"
+        if self.path == "/flushes":
+            content = str(self.flushes).encode()
+        away = self.behaviour == "no-metrics" and self.path == "/metrics"
+        self._answer(503 if self.behaviour == "unwell" else 404 if away else 200, content)
+
+    def do_POST(self) -> None:
+        content = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/flush_cache":
+            type(self).flushes += 1
+            return self._answer(500 if self.behaviour == "no-flush" else 200, b"Cache flushed.")
+        if self.path == "/api/show":
+            return self._answer(404 if self.behaviour == "no-model" else 200, b'{"details": {"family": "llama"}}')
+        asked = json.loads(content)
+        body = self._read(asked)
+        type(self).requests += 1
+        if refusal := self._refusal(asked, body):
+            return self._answer(*refusal)
+        if self.headers.get("authorization") != f"Bearer {self.key}":
+            return self._answer(401, b"{}")
+        if self._fails():
+            return None
+        if self.behaviour == "slow-kernel":  # vLLM tells of some kernels only when it first uses them
+            print(
+                "x quantization is not fully optimized yet. The speed can be slower than non-quantized models.",
+                flush=True,
+            )
+        body = self._known(body)
+        if body.get("stream") or self.path == "/generate_stream":
+            return self._stream(body)
+        return self._json(self._found(body))
+
+    def _read(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """The request with `prompt` as token ids and `max_tokens`, whatever its form calls them."""
+        body = dict(asked)
+        text = body.get("inputs", body.get("text_input", body.get("prompt")))
+        if isinstance(text, str):  # a word "w7" is the token 7: the tokenizer of the tests
+            body["prompt"] = [int(word[1:]) if word[1:].isdigit() else 0 for word in text.split()]
+        if self.path.startswith("/generate") and "inputs" in body:
+            body["max_tokens"] = body["parameters"]["max_new_tokens"]
+        if self.path == "/api/generate":
+            body["max_tokens"] = body["options"]["num_predict"]
+        if "text_input" in body:
+            body |= json.loads(body["sampling_parameters"])
+        return body
+
+    def _refusal(self, asked: dict[str, Any], body: dict[str, Any]) -> tuple[int, bytes] | None:
+        """What a server that cannot do so much says of a request."""
+        if self.behaviour == "text-only" and not isinstance(asked.get("prompt", asked.get("inputs")), str):
+            return 422, b"prompt must be a string"
+        if self.behaviour == "one-prompt" and isinstance(body["prompt"][0], list):
+            return 400, b"one prompt a request"
+        if self.behaviour == "strict" and set(body) - OPENAI:
+            return 400, f"unknown fields {sorted(set(body) - OPENAI)}".encode()
+        return None
+
+    def _known(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What a server that leaves unknown fields unread sees of it."""
+        if self.behaviour in ("plain", "strict"):
+            body = {name: value for name, value in body.items() if name in OPENAI}
+        if self.behaviour in ("plain", "strict", "timed"):
+            body.get("stream_options", {}).pop("continuous_usage_stats", None)
+        return body
+
+    def _found(self, body: dict[str, Any]) -> Any:
+        """The answer, by path and by what is asked for."""
+        if self.path == "/score":
+            return {"scores": [self._scores(item) for item in body["items"]]}
+        if self.path == "/v2/models/served/generate":
+            return self._tensors(body)
+        if self.path == "/api/generate":
+            return {"response": "the capital is", "done": True, **self._ollama_counts(body, body["max_tokens"])}
+        if self.path == "/generate" and "inputs" in body:
+            return self._tgi(body)
+        if self.path == "/generate" and isinstance(body["input_ids"][0], int):
+            return self._from(body["input_ids"], body["logprob_start_len"], body["top_logprobs_num"])
+        if self.path == "/generate":
+            starts = zip(body["input_ids"], body["logprob_start_len"], strict=True)
+            return [self._from(prompt, start) for prompt, start in starts]
+        if self.path == "/completion":
+            return self._forced(body)
+        if self.path == "/tokenize":
+            return {"tokens": [1]}
+        return self._openai(body)
+
+    def _openai(self, body: dict[str, Any]) -> dict[str, Any]:
+        if "prompt_logprobs" in body:
+            prompts = body["prompt"] if isinstance(body["prompt"][0], list) else [body["prompt"]]
+            choices = [
+                {"index": i, "text": " x", "prompt_logprobs": self._prompt(p, body["prompt_logprobs"])}
+                for i, p in enumerate(prompts)
+            ]
+            return {"choices": choices[::-1]}
+        if "logprob_token_ids" in body:
+            return {"choices": [self._labels(body)]}
+        if isinstance(body["prompt"][0], list):
+            return {"choices": [{"index": i, "text": "x"} for i in range(len(body["prompt"]))]}
+        choice = {"index": 0, "text": "the capital is", **(self._echo(body) if body.get("echo") else {})}
+        if body.get("return_context_logits"):
+            choice["context_logits"] = self._context_logits(body["prompt"])
+        counts = {} if self.behaviour == "uncounted" else {"usage": self._usage(body, body["max_tokens"])}
+        return {"choices": [choice], **counts}
+
+    def _fails(self) -> bool:
+        """Answer as the behaviour wants, if it concerns the answer as a whole."""
+        first = self.requests == 1
+        if self.behaviour == "error":
+            self._answer(500, b"the kernel is missing")
+        elif self.behaviour == "hang":
+            time.sleep(3)
+        elif self.behaviour == "drop" or (self.behaviour == "drop-first" and first):
+            self.close_connection = True
+        elif self.behaviour == "always-busy" or (self.behaviour == "busy" and first):
+            self._answer(503, b"too many requests")
+        elif self.behaviour == "busy-later" and first:
+            self._answer(429, b"too many requests", {"retry-after": "0.4"})
+        else:
+            return False
+        return True
+
+    def _line(self, tokens: list[int]) -> list[float]:
+        """Log-probability of every token after the first; "shifted" gives each that of the token before it."""
+        values = [logprob(a, b) for a, b in zip(tokens, tokens[1:], strict=False)]
+        if self.behaviour == "nan":
+            return [math.nan] * len(values)
+        return [-9.5, *values[:-1]] if self.behaviour == "shifted" else values
+
+    def _scores(self, item: dict[str, Any]) -> list[dict[str, Any]]:
+        found = []
+        for tokens in item["continuations"]:
+            line = [item["context"][-1], *tokens]
+            greedy = [token == best(before, [token]) for before, token in zip(line, line[1:], strict=False)]
+            told: dict[str, Any] = {"logprobs": self._line(line), "greedy": greedy}
+            if item.get("whole"):
+                rows = [[logprob(before, token) for token in range(VOCABULARY)] for before in line[:-1]]
+                values = [value for row in rows for value in row]
+                told["whole"] = base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+            found.append(told)
+        return [] if self.behaviour == "ignored" else found
+
+    def _tensors(self, body: dict[str, Any]) -> dict[str, Any]:
+        """KServe's generate extension with the tensors of our model repository."""
+        if "items" in body:
+            return {
+                "model_name": "served",
+                "scores": json.dumps([self._scores(one) for one in json.loads(body["items"])]),
+            }
+        if "text_input" in body:
+            return {"model_name": "served", "text_output": "the capital is", **self._counts(body, body["max_tokens"])}
+        return {"model_name": "served", "text": "the capital is", **self._usage(body, body["max_tokens"])}
+
+    def _counts(self, body: dict[str, Any], added: int) -> dict[str, Any]:
+        """What Triton's vLLM backend tells of one response, where it is asked to."""
+        if self.behaviour == "no-usage" or not body.get("return_num_output_tokens"):
+            return {}
+        return {"num_input_tokens": len(body["prompt"]), "num_output_tokens": added}
+
+    def _tgi(self, body: dict[str, Any]) -> dict[str, Any]:
+        """TGI's /generate: the prompt's tokens where they are asked for, and what it goes on with greedily."""
+        prompt, tokens = body["prompt"], []
+        for _ in range(body["max_tokens"]):
+            tokens.append(best([*prompt, *tokens][-1]))
+        entries = []
+        if body["parameters"].get("decoder_input_details") and self.behaviour != "ignored":
+            line = zip(prompt, [None, *self._line(prompt)], strict=True)
+            entries = [{"id": token, "text": f"w{token}", "logprob": value} for token, value in line]
+        made = [{"id": token, "text": f"w{token}", "logprob": -0.5, "special": False} for token in tokens]
+        return {"generated_text": "the capital is", "details": {"prefill": entries, "tokens": made}}
+
+    def _ollama_counts(self, body: dict[str, Any], count: int) -> dict[str, int]:
+        if self.behaviour == "no-usage":
+            return {}
+        return {"prompt_eval_count": len(body["prompt"]), "eval_count": count}
+
+    def _from(self, prompt: list[int], start: int, count: int = 1) -> dict[str, Any]:
+        """SGLang's /generate: from the token at `start` on, nothing said of that one itself."""
+        if self.behaviour == "ignored":
+            return {"meta_info": {"input_token_logprobs": [], "input_top_logprobs": []}}
+        values = self._line(prompt)[start:]
+        steps = zip(values, prompt[start:], prompt[start + 1 :], strict=False)
+        entries = [(value, token, best(before, [token]), before) for value, before, token in steps]
+        return {
+            "meta_info": {
+                "input_token_logprobs": [[None, prompt[start], None], *([v, t, None] for v, t, _, _ in entries)],
+                "input_top_logprobs": [None, *(self._tops(b, count, top) for _, _, top, b in entries)],
+            }
+        }
+
+    def _tops(self, before: int, count: int, likely: int) -> list[list[Any]]:
+        tokens = [likely] if count == 1 else most_likely(before, count)
+        return [[logprob(before, token), token, None] for token in tokens]
+
+    def _prompt(self, prompt: list[int], count: int = 0) -> list[Any]:
+        if self.behaviour == "ignored":
+            return []
+        entries: list[Any] = [None]
+        for value, before, token in zip(self._line(prompt), prompt, prompt[1:], strict=False):
+            rank = 1 if token == best(before, [token]) else VOCABULARY
+            tops = enumerate(most_likely(before, count), 1)
+            told = {str(other): {"logprob": logprob(before, other), "rank": place} for place, other in tops}
+            entries.append({str(token): {"logprob": value, "rank": rank}} | told)
+        return entries
+
+    def _context_logits(self, prompt: list[int]) -> list[list[float]] | None:
+        """One row for each token of the prompt."""
+        if self.behaviour == "ignored":
+            return None
+        before = [prompt[0], *prompt[:-1]] if self.behaviour == "shifted" else prompt
+        return [[logit(token, other) for other in range(VOCABULARY)] for token in before]
+
+    def _echo(self, body: dict[str, Any]) -> dict[str, Any]:
+        if self.behaviour == "ignored":
+            return {}
+        prompt = body["prompt"]
+        tops: list[dict[str, float] | None] = [None]
+        for value, before, token in zip(self._line(prompt), prompt, prompt[1:], strict=False):
+            likely = best(before, [token])
+            tops.append({f"text {token}": value, f"text {likely}": logprob(before, likely)})
+        line = [None, *self._line(prompt), -0.5]
+        return {"logprobs": {"token_logprobs": line, "top_logprobs": [*tops, {"x": -0.5}]}}
+
+    def _labels(self, body: dict[str, Any]) -> dict[str, Any]:
+        before = body["prompt"][-1]
+        asked = [] if self.behaviour == "ignored" else body["logprob_token_ids"]
+        likely = best(before, asked)
+        top = {f"token_id:{token}": logprob(before, token) for token in [*asked, likely]}
+        return {"index": 0, "logprobs": {"tokens": [f"token_id:{likely}"], "top_logprobs": [top]}}
+
+    def _forced(self, body: dict[str, Any]) -> dict[str, Any]:
+        prompt, (token, _) = body["prompt"], body["logit_bias"][0]
+        before = prompt[-2] if self.behaviour == "shifted" and len(prompt) > 1 else prompt[-1]
+        if self.behaviour == "ignored":
+            token = (token + 1) % VOCABULARY
+        if token == HALF:  # ends inside a character: kept back, and its log-probability with it
+            return {"content": ""}
+        likely = best(prompt[-1], [token])
+        order = [likely, *(other for other in range(VOCABULARY) if other != likely)][: body["n_probs"]]
+        top = [{"id": other, "logprob": logprob(prompt[-1], other)} for other in order]
+        return {"completion_probabilities": [{"id": token, "logprob": logprob(before, token), "top_logprobs": top}]}
+
+    def _stream(self, body: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        if self._kserve:
+            self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        self.close_connection = True
+        for payload in self._events(body):
+            time.sleep(0.002)
+            line = json.dumps(payload, ensure_ascii=False).encode()
+            self._write(line + b"\n" if self.path == "/api/generate" else b"data: " + line + b"\n\n")
+        if self.behaviour in ("drop-in-stream", "no-end"):
+            return
+        if self._kserve:
+            self.wfile.write(b"0\r\n\r\n")
+        elif self.path.startswith("/v1/"):
+            self._write(b"data: [DONE]\n\n")
+
+    @property
+    def _kserve(self) -> bool:
+        return self.path.startswith("/v2/")
+
+    def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        count, told = body["max_tokens"] - (self.behaviour == "wrong-counts"), 0
+        continuous = body.get("stream_options", {}).get("continuous_usage_stats")
+        for number in range(1, count + 1):
+            if number == 3 and self.behaviour == "error-in-stream":
+                yield {"error": {"message": "out of memory in step 3", "code": 500}}
+                return
+            if number == 3 and self.behaviour == "drop-in-stream":
+                return
+            if number == 3 and self.behaviour == "hang-in-stream":
+                time.sleep(600)
+            if number == 3 and self.behaviour == "dies-in-stream":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.behaviour == "split" and number % 2 and number < count:
+                continue  # the first token of a character of two: its chunk comes with the second
+            if self.behaviour == "strange":
+                yield {"choices": [None]} if self.path.startswith("/v1/") else {"model_name": "served"}
+                return
+            text = TEXTS[number % len(TEXTS)]
+            if "text_input" in body:
+                yield {"text_output": text, **self._counts(body, number - told)}
+                told = number
+                continue
+            if self._kserve:
+                yield {"text": text, **self._usage(body, number)}
+                continue
+            if self.path == "/generate_stream":
+                yield self._tgi_event(body, number, text, last=number == count)
+                continue
+            if self.path == "/api/generate":
+                yield {"response": text, "done": False}
+                continue
+            event: dict[str, Any] = {"choices": [{"text": TEXTS[number % len(TEXTS)]}]}
+            if continuous:
+                event["usage"] = self._usage(body, number)
+            if body.get("timings_per_token"):
+                event["timings"] = {"predicted_n": number}
+            if number == count and self.behaviour == "late-usage":
+                event["usage"] = self._usage(body, count)  # in the last chunk with text instead of one of its own
+            yield event
+        if self.path == "/api/generate" and self.behaviour != "no-end":
+            yield {"response": "", "done": True, **self._ollama_counts(body, count)}
+        if self.behaviour not in ("no-usage", "late-usage") and self.path.startswith("/v1/"):
+            yield {"choices": [], "usage": self._usage(body, count)}
+
+    def _tgi_event(self, body: dict[str, Any], number: int, text: str, *, last: bool) -> dict[str, Any]:
+        token = {"id": 1, "text": text, "logprob": -0.5, "special": False}
+        event: dict[str, Any] = {"index": number, "token": token, "generated_text": None, "details": None}
+        if last and self.behaviour not in ("no-usage", "no-end"):
+            counts = {"generated_tokens": number, "input_length": len(body["prompt"])}
+            event |= {"generated_text": "the capital is", "details": {"finish_reason": "length", **counts}}
+        return event
+
+    def _usage(self, body: dict[str, Any], count: int) -> dict[str, Any]:
+        told = {"prompt_tokens": len(body["prompt"]), "completion_tokens": count}
+        known = {"prompt_tokens_details": {"cached_tokens": 4}} if self.behaviour == "cached" else {}
+        return {**told, **known}
+
+    def _write(self, data: bytes) -> None:
+        size = int(self.behaviour.removeprefix("cut-")) if self.behaviour.startswith("cut-") else len(data)
+        for start in range(0, len(data), size):
+            part = data[start : start + size]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part) if self._kserve else part)
+            self.wfile.flush()
+
+    def _json(self, payload: dict[str, Any]) -> None:
+        self._answer(200, b"<html>" if self.behaviour == "page" else json.dumps(payload).encode())
+
+    def _answer(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"content-length": str(len(content)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+
+def server(port: int, key: str, behaviour: str) -> ThreadingHTTPServer:
+    handler = type("Behaving", (Handler,), {"key": key, "behaviour": behaviour})
+    made = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    made.daemon_threads = True
+    return made
+
+
+@contextlib.contextmanager
+def emulate(behaviour: str, key: str = "key") -> Iterator[str]:
+    """The address of an emulator that runs in a thread of this process."""
+    running = server(0, key, behaviour)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
+if __name__ == "__main__":
+    print("fake-fact 42", flush=True)
+    if sys.argv[3] == "exits":
+        print("no such kernel on this machine")
+        raise SystemExit(7)
+    if sys.argv[3] == "starved":
+        raise SystemExit("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB.")
+    if sys.argv[3] == "taken":
+        other = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+    if sys.argv[3] == "silent":
+        time.sleep(600)
+    server(int(sys.argv[1]), sys.argv[2], sys.argv[3]).serve_forever()

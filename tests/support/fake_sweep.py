@@ -1,0 +1,92 @@
+"""A whole sweep over a fake engine and small methods, for tests of the plumbing. No figure of it is ever a result.
+
+`main` in a process of its own runs it as the command line does: PLAN RUNS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import flows.cli.commands
+import flows.execute.rows
+import flows.execute.worker_process
+import flows.sources.models
+import flows.validate.engines
+import flows.validate.plan
+import tests.support.fake_methods
+from engines.registry import Engine
+from engines.telemetry.memory_bandwidth import Bandwidth
+from engines.types import Device
+from flows.execute.worker_process import Here
+from quant.registry import Method, methods_in
+from quant.types import Scheme
+from tests.support.fake_engine import fake_engine
+from tests.support.made_up_model import logprob
+
+
+def logprobs(ids: list[int]) -> list[float]:
+    """What `emulator.py` says."""
+    return [logprob(a, b) for a, b in zip(ids, ids[1:], strict=False)]
+
+
+def reference(golden_offset: float = 0.0) -> dict[str, Any]:
+    ids = [3, 4, 5, 6, 7]
+    golden = [value + golden_offset for value in logprobs(ids)]
+    return {
+        "golden_ids": ids,
+        "golden_logprobs": golden,
+        "sanity_ids": ids,
+        "sanity_logprobs": logprobs(ids),
+        "greedy_ids": [1, 2],
+    }
+
+
+def _unsupported(scheme: Scheme, format: str, device: Device, options: Any) -> str | None:
+    return "the fake engine reads no other format" if format == "other" else None
+
+
+def fake_methods() -> dict[str, Method]:
+    return {one.name: one for one in methods_in(tests.support.fake_methods)}
+
+
+def fake_engines(behaviour: str = "good") -> dict[str, Engine]:
+    one = fake_engine(behaviour)
+    return {
+        "fake": Engine(one.name, one.environments, one.dialect, one.launch, _unsupported, one.read_facts, one.options)
+    }
+
+
+def install(patch: Any = setattr, *, behaviour: str = "good", golden_offset: float = 0.0) -> None:
+    """Replace methods, engines and the gates' reference. `patch` is setattr or monkeypatch.setattr."""
+    patch(flows.validate.plan, "methods", fake_methods)
+    patch(flows.validate.engines, "engines_by_name", lambda: fake_engines(behaviour))
+    patch(flows.sources.models, "_reference", lambda *_: reference(golden_offset))
+    patch(flows.execute.worker_process, "aside", lambda prepared: contextlib.nullcontext(Here(prepared)))
+    patch(flows.execute.rows, "memory_bandwidth", lambda *_: Bandwidth(1e10, 1e10, 1e10, 1, "planted"))
+
+
+def write_plan(folder: Path, method_names: list[str]) -> Path:
+    """A plan in `folder`, which holds the model `tiny` and the data `root`."""
+    here = {"python": sys.executable}
+    plan = {
+        "name": "fake", "device": "cpu", "repeats": 2, "window_tokens": 64, "models": ["tiny"], "data": "root",
+        "methods": [{"method": name} for name in method_names], "engines": [{"engine": "fake"}],
+        "load": [{"concurrency": 1, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}],
+        "tasks": [{"task": "arc_easy", "limit": 4}],
+        "environments": {"llmcompressor": here, "transformers": here},
+    }  # fmt: skip
+    file = folder / "plan.yaml"
+    file.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return file
+
+
+def main() -> None:
+    """Run it in a process of its own."""
+    install()
+    sys.argv = ["bitfrontier", "sweep", sys.argv[1], "--runs", sys.argv[2]]
+    flows.cli.commands.main()
