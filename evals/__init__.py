@@ -1,4 +1,6 @@
-"""What is measured: speed, memory and accuracy of one checkpoint in one engine."""
+"""Measures: load, memory, lm-eval through the engine, perplexity, divergence, gates; and the statistics of comparisons.
+
+Talks to servers over HTTP by their `Dialect`, never by an engine's name."""
 
 import os
 

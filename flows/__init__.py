@@ -1,1 +1,3 @@
-"""What runs when. The only place that imports Prefect."""
+"""Plans, validation, execution, Prefect, workers, the command line.
+
+Only this package imports Prefect, and only `orchestration/` schedules."""

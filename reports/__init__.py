@@ -1,1 +1,3 @@
-"""What is concluded. Reads only trial files."""
+"""Concludes, from trial files alone: nothing here measures or asks a server.
+
+Figures are made in `metrics/`, judged in `decision/`, shown in `output/`."""

@@ -1,4 +1,3 @@
-"""Our thin OpenAI-compatible server, for libraries that ship none (Transformers; DeepSpeed may join).
+"""Our own server over HTTP, for libraries that have none: Transformers, DeepSpeed, OpenVINO GenAI, Triton's model.
 
-Runs in an engine's environment: torch and transformers are there, the orchestrator's packages are not.
-"""
+Runs in an engine's environment: it imports nothing that is not installed there."""

@@ -1,1 +1,3 @@
-"""One file, one engine. A file here that uses `engines.registry.engine` is found by itself."""
+"""One file an engine: found by `engines.registry`, nothing else names it.
+
+A file says how to start a server, what it can do (`Dialect`) and which pairs it refuses; it starts nothing."""

@@ -1,1 +1,3 @@
-"""TODO."""
+"""The steps of a sweep as plain functions: prepare, keys, quantize, measure, score, save.
+
+Nothing here knows of Prefect."""

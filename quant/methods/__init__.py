@@ -1,1 +1,3 @@
-"""One file, one method. A file here that uses `quant.registry.method` is found by itself."""
+"""One file a method: found by `quant.registry`, nothing else names it.
+
+Add a file here; import heavy libraries inside the function."""

@@ -1,4 +1,3 @@
-"""What the methods of one environment share: `quant/tools/NAME.py` for the environment NAME.
+"""What several methods of one library share; runs in that library's environment.
 
-Imported by method files at call time only; its digest is part of the key of every checkpoint made there.
-"""
+A file named after an environment belongs to it alone; others are shared by all."""

@@ -1,1 +1,3 @@
-"""TODO."""
+"""The data behind single sections of the page: crossover, energy, roofline, memory, flipped items, …
+
+Each module returns data; templates draw it."""
