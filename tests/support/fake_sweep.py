@@ -17,6 +17,7 @@ import flows.execute.rows
 import flows.execute.worker_process
 import flows.sources.models
 import flows.validate.engines
+import flows.validate.methods
 import flows.validate.plan
 import tests.support.fake_methods
 from engines.registry import Engine
@@ -63,7 +64,7 @@ def fake_engines(behaviour: str = "good") -> dict[str, Engine]:
 
 def install(patch: Any = setattr, *, behaviour: str = "good", golden_offset: float = 0.0) -> None:
     """Replace methods, engines and the gates' reference. `patch` is setattr or monkeypatch.setattr."""
-    patch(flows.validate.plan, "methods", fake_methods)
+    patch(flows.validate.methods, "methods", fake_methods)
     patch(flows.validate.engines, "engines_by_name", lambda: fake_engines(behaviour))
     patch(flows.sources.models, "_reference", lambda *_: reference(golden_offset))
     patch(flows.execute.worker_process, "aside", lambda prepared: contextlib.nullcontext(Here(prepared)))

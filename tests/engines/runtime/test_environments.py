@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import engines.runtime.environments as environment_module
+import engines.runtime.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve
 from engines.runtime.pip_config import missing_pins, pip_settings
 from engines.runtime.wheels import fetch_wheel
@@ -26,6 +27,7 @@ def small_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "small.txt").write_text("packaging==26.3\n")
     monkeypatch.setattr(environment_module, "PINS_FOLDER", folder)
+    monkeypatch.setattr(engines.runtime.pip_config, "PINS_FOLDER", folder)
     return folder
 
 

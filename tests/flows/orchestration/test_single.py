@@ -126,12 +126,13 @@ def test_a_checkpoint_is_made_once(here: Path) -> None:
 def test_a_method_that_does_not_run_here_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
+    import flows.validate.methods
     import flows.validate.plan
     from flows.orchestration.single import quantize
     from tests.support.fake_sweep import fake_methods
 
     never = {name: replace(one, unsupported=lambda kind: f"not on {kind}") for name, one in fake_methods().items()}
-    monkeypatch.setattr(flows.validate.plan, "methods", lambda: never)
+    monkeypatch.setattr(flows.validate.methods, "methods", lambda: never)
     with pytest.raises(PlanError, match=r"plan.yaml:\d+: not on cpu\n  fix: choose another method"):
         quantize(model=str(here / "tiny"), method={"method": "none"}, runs=str(here / "runs"))
 
@@ -166,6 +167,7 @@ def copies(model: Path, out: Path) -> None:
 
 
 def test_a_method_in_a_new_file_is_a_task_run_without_another_edit(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import flows.validate.methods
     import flows.validate.plan
     import quant.methods
     from flows.orchestration.single import quantize
@@ -174,7 +176,7 @@ def test_a_method_in_a_new_file_is_a_task_run_without_another_edit(here: Path, m
     (here / "more").mkdir()
     (here / "more" / "copies.py").write_text(NEW_METHOD)
     monkeypatch.setattr(quant.methods, "__path__", [*quant.methods.__path__, str(here / "more")])
-    monkeypatch.setattr(flows.validate.plan, "methods", methods.__wrapped__)
+    monkeypatch.setattr(flows.validate.methods, "methods", methods.__wrapped__)
     (folder,) = quantize(model=str(here / "tiny"), method={"method": "copies"}, runs=str(here / "runs"))
     assert json.loads((Path(folder) / CHECKPOINT_RECORD).read_text())["spec"]["method"] == "copies"
     assert "quantize copies float16 · tiny" in _task_runs("quantize")

@@ -15,7 +15,7 @@ from engines.option_labels import option_labels
 from engines.parallelism import devices, too_many
 from engines.types import Device
 from flows.execute.keys import trial_key
-from flows.execute.rows import _slug
+from flows.execute.rows import slug
 from flows.plan.source import load_plan
 from flows.validate.engines import option_sets
 from flows.validate.plan import check
@@ -106,7 +106,7 @@ def test_labels_are_the_options_that_differ() -> None:
 def test_a_price_and_other_sizes_change_no_key_and_no_file(folder: Path) -> None:
     def keys(sweep: Sweep) -> list[tuple[str, str]]:
         cells = [cell for cell in sweep.cells if cell.choice.options["tensor_parallel"] == 1]
-        return [(trial_key(sweep, cell, None, {}, "data"), _slug(cell)) for cell in cells]
+        return [(trial_key(sweep, cell, None, {}, "data"), slug(cell)) for cell in cells]
 
     one = {"engine": "vllm", "options": {"tensor_parallel": 1}}
     plain = keys(_check(folder, one))
