@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from quant.canonical_json import write_json
+from quant.checkpoints.model_files import stage
+from quant.no_remote_code import forbid_remote_code
 
 GOLDEN_TEXT = "The capital of France is"
 GREEDY_TOKENS = 16
@@ -47,25 +50,31 @@ def greedy(model: Any, ids: list[int], count: int) -> list[int]:
 
 
 def main() -> None:
+    out = Path(sys.argv[2])
+    forbid_remote_code()
+    with tempfile.TemporaryDirectory() as place:
+        reference = _reference(stage(Path(sys.argv[1]), Path(place) / "model"))
+    write_json(out, reference)
+    print(json.dumps({name: reference[name] for name in ("golden_ids", "golden_logprobs")}))
+
+
+def _reference(folder: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM
 
-    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype="float32", use_safetensors=True, trust_remote_code=False, local_files_only=True
     ).eval()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     golden = tokenizer.encode(GOLDEN_TEXT, add_special_tokens=False).ids
     sanity = tokenizer.encode(SANITY_TEXT, add_special_tokens=False).ids
-    reference = {
+    return {
         "golden_ids": golden,
         "golden_logprobs": token_logprobs(model, golden),
         "sanity_ids": sanity,
         "sanity_logprobs": token_logprobs(model, sanity),
         "greedy_ids": greedy(model, golden, GREEDY_TOKENS),
     }
-    write_json(out, reference)
-    print(json.dumps({name: reference[name] for name in ("golden_ids", "golden_logprobs")}))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ CHECKPOINT_SCHEMA_VERSION = 1
 
 
 CHECKPOINT_RECORD = "bitfrontier-checkpoint.json"
+PARTIAL_RECORD = "bitfrontier-partial.json"
 
 
 FLOATS = ("float32", "float16", "bfloat16")

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from quant.canonical_json import write_json
+from quant.checkpoints.model_files import STORED_FILES, stage
+from quant.no_remote_code import forbid_remote_code
 from quant.progress import report
 from quant.registry import Method, methods_in
 from quant.types import Calibration
@@ -66,12 +68,16 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
 def _call(job: dict[str, Any]) -> None:
     chosen = load_method(job["module"], job["file"], job["method"])
     _limit_threads(job["threads"], job["seed"])
-    arguments: list[Any] = [Path(job["model"]), Path(job["out"])]
+    forbid_remote_code()
+    place = Path(job["out"]).parent / "staged"
+    arguments: list[Any] = [stage(Path(job["model"]), place / "model"), Path(job["out"])]
     if job["takes_calibration"]:
         raw = job["calibration"]
         arguments.append(Calibration(**{**raw, "token_ids": Path(raw["token_ids"])}) if raw else None)
     report("quantize", 0, 1)
-    chosen.function(*arguments, **job["parameters"])
+    stored = {one.name: Path(job["parameters"][one.name]) for one in chosen.parameters if one.stored}
+    staged = {name: str(stage(folder, place / name, STORED_FILES)) for name, folder in stored.items()}
+    chosen.function(*arguments, **{**job["parameters"], **staged})
     report("quantize", 1, 1)
 
 

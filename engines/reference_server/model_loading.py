@@ -8,12 +8,15 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, GenerationConfig
 
+from quant.no_remote_code import forbid_remote_code
+
 
 def load(folder: str, device: str, dtype: str) -> tuple[Any, dict[str, str | int]]:
     """The model of `folder`, ready for inference, and facts for the record.
 
     Raises ValueError where tensors are missing, unexpected or of another shape.
     """
+    forbid_remote_code()
     model, report = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype="auto" if dtype == "auto" else getattr(torch, dtype),

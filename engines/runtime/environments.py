@@ -38,6 +38,18 @@ from quant.hashing import digest
 READY = "bitfrontier-ready.json"
 
 
+BUILDING = "bitfrontier-building.json"
+
+
+TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/: programs that make backups leave such folders out
+
+
+TAG_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
+
+
+TAG_LINE = "# The cache folder of bitfrontier; `bitfrontier gc` frees nothing in a folder that does not say so."
+
+
 PROGRAMS = {
     "tgi": "text-generation-launcher",
     "tensorrt-llm": "trtllm-serve",
@@ -81,6 +93,28 @@ class Environment:
 def cache_folder() -> Path:
     """Where environments, models, data and checkpoints are kept: $BITFRONTIER_CACHE or the user's cache folder."""
     return Path(os.environ.get("BITFRONTIER_CACHE") or platformdirs.user_cache_dir("bitfrontier"))
+
+
+def create_cache() -> Path:
+    """The cache folder, made and marked as ours if it was not there; one that held other files first is not marked."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.iterdir()):
+        mark_cache()
+    return folder
+
+
+def mark_cache() -> None:
+    """Say in the cache folder's tag that it is ours."""
+    tag = cache_folder() / TAG
+    said = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
+    tag.write_text(f"{said}\n{TAG_LINE}\n", encoding="utf-8")
+
+
+def is_marked() -> bool:
+    """True if the cache folder's tag says that it is ours."""
+    tag = cache_folder() / TAG
+    return tag.exists() and TAG_LINE in tag.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def known_environments() -> list[str]:
@@ -169,6 +203,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
     if environment.folder is None or environment.pins is None or is_built(environment):
         return
     folder = environment.folder
+    create_cache()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if is_built(environment):
@@ -176,6 +211,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted build left
         say(f"building environment {environment.name}")
         run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
+        write_json(folder / BUILDING, {"pins": environment.pins.name})
         settings = pip_settings()
         backend = _torch_backend(settings)
         run_uv(

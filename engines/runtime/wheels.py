@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from engines.runtime.environments import cache_folder, run_uv
+from engines.runtime.environments import cache_folder, create_cache, run_uv
 from engines.runtime.pip_config import index_arguments, pip_settings
 
 
@@ -20,6 +20,7 @@ def fetch_wheel(package: str, version: str, sha256: str) -> Path:
     folder = cache_folder() / "wheels" / f"{package}-{version}-{sha256[:12]}"
     if folder.exists():
         return folder
+    create_cache()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
         if folder.exists():

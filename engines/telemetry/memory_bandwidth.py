@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.runtime.environments import PROGRAMS, Environment, cache_folder
+from engines.runtime.environments import PROGRAMS, Environment, cache_folder, create_cache
 from engines.runtime.process import ROOT
 from engines.types import Device
 from quant.canonical_json import write_json
@@ -53,6 +53,7 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
     for argv in _commands(device, ["-m", module, *([str(threads)] if device.kind == "cpu" else [])], environments):
         measured = _measure(argv)
         if measured is not None:
+            create_cache()
             file.parent.mkdir(parents=True, exist_ok=True)
             write_json(file, {"device": device.name, "threads": threads, "bandwidth": measured})
             return measured

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
-from engines.runtime.environments import cache_folder
+from engines.runtime.environments import cache_folder, create_cache
 from quant.canonical_json import write_json
 from quant.errors import Told
 
@@ -87,7 +87,7 @@ def definitions() -> Mapping[str, Definition]:
     home = Path(spec.submodule_search_locations[0]) / "tasks"
     names = cache_folder() / f"lm-eval-{version('lm-eval')}-names.json"
     if not names.exists():
-        names.parent.mkdir(parents=True, exist_ok=True)
+        create_cache()
         write_json(names, {name: [one.kind, str(one.file.relative_to(home))] for name, one in _scan(home).items()})
     listed = json.loads(names.read_text(encoding="utf-8"))
     return {name: Definition(kind, home / file) for name, (kind, file) in listed.items()}

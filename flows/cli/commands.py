@@ -210,11 +210,28 @@ def retry(
 
 @app.command(short_help="Show and free what of the cache no run needs.")
 def gc(
-    yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False, as_json: Json = False
+    yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False,
+    release: Annotated[
+        str | None, typer.Option("--release", help="Keep this checkpoint that `quantize` made no longer; free nothing.")
+    ] = None,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Mark a cache folder that is older than its mark as ours; free nothing.")
+    ] = False,
+    as_json: Json = False,
 ) -> None:
     """Show what the cache folder holds that no run needs any more, and free it when you say so."""
-    from flows.state.cache_gc import free, known_runs, unneeded
+    from flows.state import kept_checkpoints
+    from flows.state.cache_gc import adopt_cache, free, known_runs, unneeded
 
+    if adopt:
+        console.print(f"{adopt_cache()} is marked as a cache of bitfrontier", highlight=False, soft_wrap=True)
+    if release is not None:
+        released = kept_checkpoints.release(release)
+        console.print(
+            f"{released.name} ({released.label}) is kept no longer; `bitfrontier gc` frees it", highlight=False
+        )
+    if adopt or release is not None:
+        return
     runs = known_runs()
     found = unneeded(runs)
     total = sum(one.bytes for one in found)
@@ -223,7 +240,16 @@ def gc(
             free(found)
         freed = [{"path": str(one.path), "bytes": one.bytes} for one in found]
         print(
-            json.dumps({"runs": [str(one) for one in runs], "unneeded": freed, "bytes": total, "freed": yes}, indent=1)
+            json.dumps(
+                {
+                    "runs": [str(one) for one in runs],
+                    "kept": [asdict(one) for one in kept_checkpoints.kept()],
+                    "unneeded": freed,
+                    "bytes": total,
+                    "freed": yes,
+                },
+                indent=1,
+            )
         )
         return
     table = Table("no run needs", "MB")
@@ -232,6 +258,9 @@ def gc(
     console.print(table)
     console.print(f"{total / 1e9:.1f} GB. Kept is what these need:", highlight=False)
     for text in map(str, runs) if runs else ["no run is known here"]:
+        console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+    for kept in kept_checkpoints.kept():
+        text = f"{kept.path} ({kept.label} of {kept.model}, made by `quantize`; --release {kept.name} lets it go)"
         console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
     if found and (yes or typer.confirm("free it?")):
         free(found)

@@ -8,6 +8,8 @@ from engines.runtime.environments import build
 from flows.execute import rows
 from flows.execute.prepare import environments_of, jobs_of
 from flows.plan.source import load_plan, suggestion
+from flows.state.kept_checkpoints import keep
+from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display
 from flows.validate.matrix import Cell
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
@@ -21,9 +23,12 @@ class UnknownCheckpoint(Told):
     exit_code = 2
 
 
+@cache_in_use()
 def quantize_one(file: Path, label: str, data_root: str | None, display: Display) -> list[Checkpoint]:
     """The checkpoint of each of the plan's models that a method makes, by its label in tables (`gptq W4A16-g64`);
-    those that are there are found. Raises UnknownCheckpoint, PlanError, and what the quantizer fails with.
+    those that are there are found. They are kept until they are released.
+
+    Raises UnknownCheckpoint, PlanError, and what the quantizer fails with.
     """
     parsed = load_plan(file)
     sweep = check(parsed, data_root=data_root)
@@ -41,4 +46,7 @@ def quantize_one(file: Path, label: str, data_root: str | None, display: Display
         jobs = jobs_of(parsed, one.model, [one.quantization], environments, display)
         return [rows.quantize_job(job, parsed.plan, display) for job in jobs]
 
-    return [checkpoint for one in wanted for checkpoint in made(one)]
+    found = [checkpoint for one in wanted for checkpoint in made(one)]
+    for checkpoint in found:
+        keep(checkpoint)
+    return found

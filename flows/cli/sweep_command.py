@@ -76,16 +76,17 @@ def already_done(checked: Any, runs: Path) -> Path | None:
     from flows.execute import rows
     from flows.execute.manifest import describe
     from flows.execute.prepare import environments_of, prepare_sweep
-    from flows.state.locks import alone
+    from flows.state.locks import alone, cache_in_use
     from flows.state.progress_display import LogDisplay
     from reports.output.html_report import write_report
 
     environments = environments_of(checked)
     if not all(is_built(one) for one in environments) or not (runs / checked.plan.name).exists():
         return None
-    prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
-    with alone(prepared.folder):
-        describe(prepared)
+    with cache_in_use():
+        prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
+        with alone(prepared.folder):
+            describe(prepared)
     trials = [(row, rows.finished(row)) for row in prepared.rows]
     if any(trial is None for _, trial in trials):
         return None

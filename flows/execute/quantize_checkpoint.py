@@ -23,9 +23,18 @@ from flows.validate.matrix import Quantization
 from quant.canonical_json import write_json
 from quant.checkpoints.detect import check_declared
 from quant.checkpoints.inspect import WEIGHT_FILES, decode_bytes, inspect_weights
+from quant.checkpoints.model_files import check_no_code
 from quant.checkpoints.safetensors import CheckpointError, hash_file, hash_files
 from quant.hashing import digest
-from quant.types import CHECKPOINT_RECORD, Calibration, CalibrationSpec, Checkpoint, QuantSpec, read_checkpoint
+from quant.types import (
+    CHECKPOINT_RECORD,
+    PARTIAL_RECORD,
+    Calibration,
+    CalibrationSpec,
+    Checkpoint,
+    QuantSpec,
+    read_checkpoint,
+)
 
 OnProgress = Callable[[str, float, float], None]
 
@@ -113,6 +122,7 @@ def quantize(job: Job, on_progress: OnProgress = lambda *_: None, limit_seconds:
         partial = job.folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "weights").mkdir(parents=True)
+        write_json(partial / PARTIAL_RECORD, {"key": job.key})
         result = _run(job, partial, on_progress, limit_seconds)
         checkpoint = _inspect(job, partial / "weights", result)
         write_json(partial / "weights" / CHECKPOINT_RECORD, checkpoint)
@@ -171,6 +181,7 @@ def _describe(job: Job, partial: Path) -> dict[str, Any]:
 
 def _inspect(job: Job, weights: Path, result: dict[str, Any]) -> Checkpoint:
     """Read what was really written: its own configuration, headers, sizes, types, hashes."""
+    check_no_code(weights)
     contents = inspect_weights(job.quantization.format, job.model.folder, weights)
     check_declared(weights, job.quantization.format, job.quantization.scheme)
     files = hash_files(weights)

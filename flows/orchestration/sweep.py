@@ -24,7 +24,7 @@ from flows.plan import forms
 from flows.plan.schema import Plan
 from flows.plan.source import load_plan
 from flows.state.cache_gc import register
-from flows.state.locks import alone
+from flows.state.locks import alone, cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line, current
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
 from flows.validate.resolved import Sweep
@@ -89,6 +89,7 @@ def sweep(
     return str(run_plan(forms.plan_file(plan, Path(runs)), data_root, Path(runs), store))
 
 
+@cache_in_use()
 def run_plan(file: Path, data_root: str | None, runs: Path, store: str | None = None) -> Path:
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()

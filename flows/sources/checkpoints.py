@@ -8,8 +8,8 @@ from pathlib import Path
 
 from flows.sources.models import content_sha256
 from flows.sources.samples import SourceError
-
-PATTERNS = ("*.safetensors", "*.json", "*.gguf", "openvino_model.*")
+from quant.checkpoints.model_files import STORED_FILES, regular_files
+from quant.checkpoints.safetensors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ def find_stored(text: str, base: Path) -> StoredCheckpoint:
     folder = (base / text).resolve()
     if not folder.is_dir():
         raise SourceError(f"checkpoint folder {folder} does not exist", "give a folder or `hub:organisation/name`")
+    try:
+        regular_files(folder, STORED_FILES)
+    except CheckpointError as error:
+        raise SourceError(f"checkpoint folder {folder}: {error}", "copy or download the checkpoint again") from error
     return StoredCheckpoint(text, folder)
 
 
@@ -54,13 +58,9 @@ def fetch_stored(stored: StoredCheckpoint) -> None:
     from huggingface_hub import snapshot_download
 
     name, _, revision = stored.text.removeprefix("hub:").partition("@")
-    snapshot_download(name, revision=revision or None, allow_patterns=list(PATTERNS))
+    snapshot_download(name, revision=revision or None, allow_patterns=list(STORED_FILES))
 
 
 def contents(stored: Mapping[str, StoredCheckpoint]) -> dict[str, str]:
     """The digest of each parameter's checkpoint."""
-    return {name: content_sha256(one.folder, _files(one.folder)) for name, one in stored.items()}
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted({file for pattern in PATTERNS for file in folder.glob(pattern)})
+    return {name: content_sha256(one.folder, regular_files(one.folder, STORED_FILES)) for name, one in stored.items()}

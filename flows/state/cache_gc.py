@@ -1,23 +1,30 @@
-"""What the cache folder holds that no run needs any more.
+"""What the cache folder holds that no run needs any more, and that is ours to free (`flows.state.ownership`).
 
 A run is known from when it starts (`register`) until its folder is deleted; what it needs is in its sweep.json.
+Checkpoints that were made to be served are needed until they are released (`flows.state.kept_checkpoints`).
 """
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.runtime.environments import cache_folder, known_environments, resolve
+from engines.runtime.environments import cache_folder, create_cache, is_marked, known_environments, mark_cache, resolve
 from engines.telemetry.device import machine_slots
-from flows.state.locks import RunBusy, is_held, slot_lock
+from flows.state.kept_checkpoints import kept
+from flows.state.locks import RunBusy, cache_alone, is_held, slot_lock
+from flows.state.ownership import RecordUnreadable, made_here, read_record
 from quant.canonical_json import write_json
+from quant.errors import Told
 from quant.hashing import digest
 
-KINDS = ("checkpoints", "environments", "answers", "models", "data")
+
+class NotOurs(Told):
+    """The cache folder does not say that it is ours."""
+
+    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -31,51 +38,74 @@ class Unneeded:
 def register(run: Path) -> None:
     """Remember a run's folder, so that what it needs is kept."""
     record = cache_folder() / "runs" / f"{digest([str(run.resolve())])[:16]}.json"
-    record.parent.mkdir(parents=True, exist_ok=True)
+    create_cache()
+    record.parent.mkdir(exist_ok=True)
     write_json(record, {"folder": str(run.resolve())})
 
 
+def adopt_cache() -> Path:
+    """Mark the cache folder as ours, because its owner says so."""
+    create_cache()
+    if not is_marked():
+        mark_cache()
+    return cache_folder()
+
+
 def known_runs() -> list[Path]:
-    """The folders of all runs that are still there."""
-    records = sorted((cache_folder() / "runs").glob("*.json"))
-    folders = [Path(json.loads(one.read_text(encoding="utf-8"))["folder"]) for one in records]
+    """The folders of all runs that are still there. Raises RecordUnreadable."""
+    folders = [_folder(file) for file in sorted((cache_folder() / "runs").glob("*.json"))]
     return [one for one in folders if one.is_dir()]
+
+
+def _folder(file: Path) -> Path:
+    folder = read_record(file).get("folder")
+    if not isinstance(folder, str):
+        raise RecordUnreadable(f"{file} names no folder of a run; nothing is freed")
+    return Path(folder)
 
 
 def unneeded(runs: Sequence[Path]) -> list[Unneeded]:
     """What no run of `runs` needs, largest first; environments of the present pins stay for the next one.
 
-    Raises RunBusy where a run is being swept, or a device worked on: they may need more yet.
+    Raises RunBusy where the cache is in use, a run being swept, or a device worked on: they may need more yet;
+    NotOurs where the folder has no tag of ours; RecordUnreadable.
     """
-    return sorted((Unneeded(one, _bytes(one)) for one in _unneeded(runs)), key=lambda one: -one.bytes)
+    if not cache_folder().exists():
+        return []
+    _check(runs)
+    with cache_alone():
+        return sorted((Unneeded(one, _bytes(one)) for one in _unneeded(runs)), key=lambda one: -one.bytes)
 
 
-def _unneeded(runs: Sequence[Path]) -> list[Path]:
+def _check(runs: Sequence[Path]) -> None:
+    if not is_marked():
+        raise NotOurs(
+            f"{cache_folder()} is not marked as a cache of bitfrontier: it held other files first, or an older version "
+            "made it. If it is one, mark it once with `bitfrontier gc --adopt`"
+        )
     if busy := [name for name in machine_slots() if is_held(slot_lock(name))]:
         raise RunBusy(f"{', '.join(busy)}: somebody measures or quantizes there; free the cache when they have ended")
     for run in runs:
         if is_held(run / "sweep.lock"):
             raise RunBusy(f"{run} is being swept; free the cache when it has ended")
-    needed = {path for run in runs for path in _needs(run)} | _present_environments()
-    return [one for one in _kept() if one.relative_to(cache_folder()).as_posix() not in needed]
+
+
+def _unneeded(runs: Sequence[Path]) -> list[Path]:
+    needed = {path for run in runs for path in _needs(run)} | _present_environments() | {one.path for one in kept()}
+    return [one for one in made_here() if one.relative_to(cache_folder()).as_posix() not in needed]
 
 
 def _needs(run: Path) -> list[str]:
     file = run / "sweep.json"
-    return list(json.loads(file.read_text(encoding="utf-8")).get("needs", [])) if file.exists() else []
+    needs = read_record(file).get("needs", []) if file.exists() else []
+    if not isinstance(needs, list):
+        raise RecordUnreadable(f"{file} does not tell what the run needs; nothing is freed")
+    return needs
 
 
 def _present_environments() -> set[str]:
     folders = [resolve(name).folder for name in known_environments()]
     return {one.relative_to(cache_folder()).as_posix() for one in folders if one}
-
-
-def _kept() -> Iterator[Path]:
-    """Folders, half-written ones too, and the files of kept answers; locks and small records stay."""
-    for kind in KINDS:
-        for path in sorted((cache_folder() / kind).glob("*")):
-            if path.is_dir() or path.suffix == ".sqlite":
-                yield path
 
 
 def _bytes(path: Path) -> int:
@@ -84,7 +114,11 @@ def _bytes(path: Path) -> int:
 
 
 def free(found: Sequence[Unneeded]) -> None:
-    """Delete them, but for what a run needs by now. Raises RunBusy as `unneeded` does."""
-    still = set(_unneeded(known_runs()))
-    for path in (one.path for one in found if one.path in still):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    """Delete them, but for what a run needs by now. Raises what `unneeded` raises."""
+    if not found:
+        return
+    _check(known_runs())
+    with cache_alone():
+        still = set(_unneeded(known_runs()))
+        for path in (one.path for one in found if one.path in still):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()

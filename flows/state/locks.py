@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
@@ -13,7 +14,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from engines.runtime.environments import cache_folder, create_cache
 from quant.errors import Told
+
+CACHE_LOCK = "cache.lock"
 
 
 class RunBusy(Told):
@@ -56,6 +60,27 @@ def holder(file: Path) -> Holder | None:
         return Holder(**json.loads(file.read_text(encoding="utf-8")))
     except ValueError:  # it was taken just now and says nothing yet
         return Holder(0, time.time())
+
+
+@contextmanager
+def cache_in_use() -> Iterator[None]:
+    """Hold the cache together with all others who use it, so that nothing in it is freed meanwhile."""
+    with (create_cache() / CACHE_LOCK).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
+@contextmanager
+def cache_alone() -> Iterator[None]:
+    """Hold the cache alone. Raises RunBusy where somebody uses it."""
+    with (cache_folder() / CACHE_LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunBusy(
+                f"{cache_folder()} is in use by a sweep or a quantization; free the cache when they have ended"
+            ) from error
+        yield
 
 
 @contextmanager

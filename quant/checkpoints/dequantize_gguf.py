@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from quant.no_remote_code import forbid_remote_code
 from quant.progress import report
 
 
@@ -36,4 +37,5 @@ def dequantize(gguf: Path, out: Path, eos_token: str) -> None:
 
 
 if __name__ == "__main__":
+    forbid_remote_code()
     dequantize(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

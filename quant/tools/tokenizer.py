@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from quant.checkpoints.model_files import TOKENIZER_FILES, regular_files
+
 
 def copy_tokenizer(model: Path, out: Path) -> None:
     """The tokenizer's files, byte for byte: a quantizer has no reason to change them."""
-    names = (
-        "tokenizer*",
-        "special_tokens_map.json",
-        "chat_template*",
-        "vocab*",
-        "merges.txt",
-        "generation_config.json",
-    )
-    for pattern in names:
-        for file in model.glob(pattern):
-            (out / file.name).write_bytes(file.read_bytes())
+    for file in regular_files(model, TOKENIZER_FILES):
+        (out / file.name).write_bytes(file.read_bytes())

@@ -25,14 +25,14 @@ def copy(model: Path, out: Path, *, fail: bool = False) -> None:
     print("noise on stdout")
     if fail:
         raise RuntimeError("no luck today")
-    (out / "copied").write_bytes((model / "weights").read_bytes())
+    (out / "copied").write_bytes((model / "model.safetensors").read_bytes())
 '''
 
 
 def _run(tmp_path: Path, *, fail: bool) -> tuple[subprocess.CompletedProcess[str], dict[str, Any], list[Any]]:
     (tmp_path / "copying.py").write_text(METHOD)
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "weights").write_text("w")
+    (tmp_path / "model" / "model.safetensors").write_text("w")
     (tmp_path / "out").mkdir()
     job = {
         "model": str(tmp_path / "model"), "out": str(tmp_path / "out"), "method": "copy", "module": "copying",

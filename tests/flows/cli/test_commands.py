@@ -117,10 +117,20 @@ def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("BITFRONTIER_LOCKS", str(tmp_path / "locks"))
-    old = tmp_path / "cache" / "checkpoints" / "old"
+    old = tmp_path / "cache" / "checkpoints" / ("0" * 32)
     old.mkdir(parents=True)
+    write_json(old / "bitfrontier-checkpoint.json", {"key": "0" * 64})
+    refused = _bitfrontier("gc", "--yes", code=2).stderr
+    assert len(refused.splitlines()) == 1
+    assert "is not marked as a cache of bitfrontier" in refused
+    assert "is marked as a cache" in _bitfrontier("gc", "--adopt").stdout
+    (tmp_path / "cache" / "kept").mkdir()
+    write_json(tmp_path / "cache" / "kept" / f"{old.name}.json", {"name": old.name, "label": "rtn", "model": "m"})
+    assert f"--release {old.name} lets it go" in _bitfrontier("gc", "--yes").stdout
+    assert json.loads(_bitfrontier("gc", "--json").stdout)["kept"][0]["name"] == old.name
+    assert "is kept no longer" in _bitfrontier("gc", "--release", old.name).stdout
     assert json.loads(_bitfrontier("gc", "--json").stdout)["unneeded"][0]["path"] == str(old)
-    assert "checkpoints/old" in _bitfrontier("gc", code=1).stdout  # nobody is there to be asked
+    assert f"checkpoints/{old.name}" in _bitfrontier("gc", code=1).stdout  # nobody is there to be asked
     assert old.exists()
     _bitfrontier("gc", "--yes")
     assert not old.exists()

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from flows.cli import commands
 from flows.cli.quantize_command import UnknownCheckpoint, quantize_one
+from flows.state.cache_gc import known_runs, unneeded
+from flows.state.kept_checkpoints import kept
 from flows.state.progress_display import LogDisplay
 from quant.types import CHECKPOINT_RECORD
 from tests.support.fake_sweep import install, write_plan
@@ -28,6 +30,8 @@ def test_it_is_made_once_and_then_found(plan: Path) -> None:
     written = record.stat().st_mtime_ns
     (again,) = quantize_one(plan, "none float16", None, display)
     assert again == first
+    assert [one.path for one in kept()] == [f"checkpoints/{Path(first.folder).name}"]
+    assert not [one for one in unneeded(known_runs()) if one.path == Path(first.folder)]
     assert record.stat().st_mtime_ns == written
 
 

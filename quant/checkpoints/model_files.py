@@ -1,0 +1,114 @@
+"""Which files of a model's folder are read at all: weights as safetensors, configuration, tokenizer; never code.
+
+A model's folder is somebody else's. What lies in it beside these files, and what a link in it points to elsewhere, is
+neither read nor copied. Standard library only: every quantizer's environment imports this.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from quant.checkpoints.safetensors import CheckpointError
+
+TOKENIZER_FILES = (
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "generation_config.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "tekken.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+WEIGHTS = ("*.safetensors", "*.gguf", "openvino_model.bin")  # under any name: these formats hold no code
+INDEX = "*.safetensors.index.json"
+MODEL_FILES = ("config.json", *TOKENIZER_FILES, "*.safetensors", INDEX)
+STORED_FILES = (
+    "config.json", "generation_config.json", "hf_quant_config.json", "quant_config.json", "quantize_config.json",
+    *WEIGHTS, INDEX, "openvino_model.xml",
+)  # fmt: skip
+CODE = (
+    "*.py", "*.pyc", "*.pyd", "*.so", "*.so.*", "*.dll", "*.dylib", "*.sh", "*.pkl", "*.pickle", "*.pt", "*.pth",
+    "*.ckpt", "*.bin",
+)  # fmt: skip
+OPENVINO = "openvino_*.bin"  # plain numbers, beside a graph in XML
+
+
+def regular_files(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    """The files of `folder` that `patterns` name. Raises CheckpointError for a link that leads out of the folder."""
+    named = [file for file in sorted(folder.iterdir()) if _matches(file.name, patterns)]
+    for file in named:
+        _check_regular(file)
+        if fnmatchcase(file.name, INDEX):
+            _check_index(file)
+    return named
+
+
+def stage(source: Path, place: Path, patterns: Iterable[str] = MODEL_FILES) -> Path:
+    """A folder in `place` with what `patterns` name of `source`, under its name: tools write it into what they make.
+
+    Weights are links to the files themselves, the rest copies: whoever follows a link from a small file to its
+    neighbours would find the code again. Raises CheckpointError as `regular_files` does.
+    """
+    files = regular_files(source, patterns)
+    shutil.rmtree(place, ignore_errors=True)
+    folder = place / source.name
+    folder.mkdir(parents=True)
+    for file in files:
+        if _matches(file.name, WEIGHTS):
+            (folder / file.name).symlink_to(file.resolve())
+        else:
+            shutil.copyfile(file, folder / file.name)
+    return folder
+
+
+def check_no_code(folder: Path) -> None:
+    """Raises CheckpointError where a tool left code, a pickle or a link in a checkpoint: it would be passed on."""
+    for file in sorted(folder.rglob("*")):
+        if file.is_symlink():
+            raise CheckpointError(f"{file}: a checkpoint holds no links")
+        if _matches(file.name, CODE) and not fnmatchcase(file.name, OPENVINO):
+            raise CheckpointError(f"{file}: a checkpoint holds no code and no pickles")
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _check_regular(file: Path) -> None:
+    real = file.resolve()
+    if not real.is_file():
+        raise CheckpointError(f"{file} is no regular file; put the file itself there")
+    if not any(real.is_relative_to(root) for root in _roots(file.parent)):
+        raise CheckpointError(f"{file} is a link to {real}, outside of the folder; put the file itself there")
+
+
+def _roots(folder: Path) -> Iterator[Path]:
+    """The folder, and for a snapshot of the hub's cache where its files really are: the repository's blobs, which
+    may be links into those that the whole cache shares."""
+    folder = folder.resolve()
+    yield folder
+    if folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--"):
+        yield folder.parents[1] / "blobs"
+        yield folder.parents[2] / "blobs"
+
+
+def _check_index(file: Path) -> None:
+    """Readers open the shards that an index names, wherever they are."""
+    try:
+        shards = set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file} is no index of safetensors: {error!r}") from error
+    for shard in sorted(map(str, shards)):
+        if Path(shard).name != shard or not shard.endswith(".safetensors"):
+            raise CheckpointError(f"{file} names the shard {shard}, which is no safetensors file beside it")

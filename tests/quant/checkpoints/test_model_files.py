@@ -1,0 +1,113 @@
+"""Only a model's own data is read: exact names, regular files, no link that leads out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from quant.checkpoints.model_files import MODEL_FILES, STORED_FILES, check_no_code, regular_files, stage
+from quant.checkpoints.safetensors import CheckpointError
+from quant.tools.tokenizer import copy_tokenizer
+from tests.support.planted_code import foreign, plant_code
+
+NAMES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+
+
+def test_a_tool_sees_data_alone(tiny_model: Path, tmp_path: Path) -> None:
+    plant_code(tiny_model)
+    staged = stage(tiny_model, tmp_path / "place")
+    assert sorted(file.name for file in staged.iterdir()) == NAMES
+    assert staged.name == tiny_model.name  # llama.cpp's converter names the model after its folder
+    assert [file.name for file in staged.iterdir() if file.is_symlink()] == ["model.safetensors"]
+    assert staged == stage(tiny_model, tmp_path / "place")  # again, after a crash
+
+
+def test_a_tokenizers_copy_is_the_tokenizer_alone(tiny_model: Path, tmp_path: Path) -> None:
+    plant_code(tiny_model)
+    out = tmp_path / "out"
+    out.mkdir()
+    copy_tokenizer(tiny_model, out)
+    assert sorted(file.name for file in out.iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
+
+
+def test_a_link_out_of_the_folder_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    plant_code(tiny_model)
+    (tiny_model / "vocab.json").symlink_to(tmp_path / "id_ed25519")
+    with pytest.raises(CheckpointError, match=r"vocab\.json is a link to .*id_ed25519, outside of the folder"):
+        stage(tiny_model, tmp_path / "place")
+    with pytest.raises(CheckpointError, match="outside of the folder"):
+        copy_tokenizer(tiny_model, tmp_path)
+
+
+def test_a_link_within_the_folder_is_followed(tiny_model: Path, tmp_path: Path) -> None:
+    (tiny_model / "vocab.txt").symlink_to("tokenizer.json")
+    assert (stage(tiny_model, tmp_path / "place") / "vocab.txt").read_text().startswith("{")
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_snapshot_of_the_hubs_cache_is_links_into_its_blobs(tiny_model: Path, tmp_path: Path, shared: bool) -> None:
+    repository = tmp_path / "hub" / "models--somebody--tiny"
+    snapshot, blobs = repository / "snapshots" / "0a1b", repository / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for number, name in enumerate(NAMES):
+        blob = (tmp_path / "hub" / "blobs" / "0a" / str(number)) if shared else blobs / str(number)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        blob.write_bytes((tiny_model / name).read_bytes())
+        if shared:
+            (blobs / str(number)).symlink_to(blob)
+        (snapshot / name).symlink_to(f"../../blobs/{number}")
+    assert [file.name for file in regular_files(snapshot, MODEL_FILES)] == NAMES
+    staged = stage(snapshot, tmp_path / "place")
+    assert (staged / "tokenizer.json").read_bytes() == (tiny_model / "tokenizer.json").read_bytes()
+    (snapshot / "vocab.json").symlink_to(tmp_path / "tiny" / "config.json")
+    with pytest.raises(CheckpointError, match="outside of the folder"):
+        stage(snapshot, tmp_path / "place")
+
+
+def test_what_is_no_file_is_refused(tiny_model: Path) -> None:
+    (tiny_model / "vocab.json").mkdir()
+    with pytest.raises(CheckpointError, match=r"vocab\.json is no regular file"):
+        regular_files(tiny_model, MODEL_FILES)
+
+
+@pytest.mark.parametrize("shard", ["../elsewhere/model.safetensors", "/etc/passwd", "pytorch_model.bin"])
+def test_an_index_names_files_beside_it(tiny_model: Path, shard: str) -> None:
+    file = tiny_model / "model.safetensors.index.json"
+    file.write_text(json.dumps({"weight_map": {"a": "model.safetensors"}}))
+    assert file in regular_files(tiny_model, MODEL_FILES)
+    file.write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(CheckpointError, match=r"names the shard .*, which is no safetensors file beside it"):
+        regular_files(tiny_model, MODEL_FILES)
+    file.write_text("[]")
+    with pytest.raises(CheckpointError, match="is no index of safetensors"):
+        regular_files(tiny_model, MODEL_FILES)
+
+
+def test_a_stored_checkpoint_is_seen_without_its_code(tiny_model: Path, tmp_path: Path) -> None:
+    plant_code(tiny_model)
+    (tiny_model / "quantize_config.json").write_text("{}")
+    (tiny_model / "openvino_model.py").write_text("raise SystemExit")
+    (tiny_model / "pytorch_model.bin").write_bytes(b"pickle")
+    staged = stage(tiny_model, tmp_path / "place", STORED_FILES)
+    assert sorted(file.name for file in staged.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "quantize_config.json",
+    ]
+    assert not foreign(staged)
+
+
+def test_a_checkpoint_with_code_or_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "openvino_model.bin").touch()
+    check_no_code(tmp_path)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "modeling.py").touch()
+    with pytest.raises(CheckpointError, match=r"modeling\.py: a checkpoint holds no code and no pickles"):
+        check_no_code(tmp_path)
+    (tmp_path / "more" / "modeling.py").unlink()
+    (tmp_path / "key").symlink_to(tmp_path / "openvino_model.bin")
+    with pytest.raises(CheckpointError, match="key: a checkpoint holds no links"):
+        check_no_code(tmp_path)
