@@ -9,6 +9,7 @@ format:  ## rewrite files in the project's format
 lint:
 	uv run ruff format --check .
 	uv run ruff check .
+	uv run python scripts/forbidden_identifiers.py
 
 types:
 	uv run mypy

@@ -96,8 +96,8 @@ def run(pairs: Matched, margin: float, error_rate: float, comparisons: int) -> P
     raise SystemExit("the run's tasks are not complete")
 
 
-def verdict(one: Paired) -> tuple[float, float, bool]:
-    return one.p_different, one.p_equivalent, one.difference.value > 0
+def verdict(comparison: Paired) -> tuple[float, float, bool]:
+    return comparison.p_different, comparison.p_equivalent, comparison.difference.value > 0
 
 
 def simulate(case: Case) -> str:
@@ -110,13 +110,13 @@ def simulate(case: Case) -> str:
     wrong, right, needed = [0, 0], [0, 0], 0
     for _ in range(families):
         drawn = [draw(generator, case) for _ in range(case.family)]
-        found = [run(pairs, margin, ERROR_RATE, case.family) for pairs in drawn]
-        whole = [compare(pairs.baseline, pairs.candidate, margin=margin) for pairs in drawn]
-        for side, family in enumerate((found, whole)):
-            said = verdicts([verdict(one) for one in family], ERROR_RATE)
-            wrong[side] += any(one in case.wrong for one in said)
-            right[side] += said.count("worse" if case.loss else "equivalent")
-        needed += sum(one.items for one in found)
+        comparisons = [run(pairs, margin, ERROR_RATE, case.family) for pairs in drawn]
+        full = [compare(pairs.baseline, pairs.candidate, margin=margin) for pairs in drawn]
+        for side, family in enumerate((comparisons, full)):
+            decisions = verdicts([verdict(comparison) for comparison in family], ERROR_RATE)
+            wrong[side] += any(decision in case.wrong for decision in decisions)
+            right[side] += decisions.count("worse" if case.loss else "equivalent")
+        needed += sum(comparison.items for comparison in comparisons)
     shares = [count / families for count in wrong] + [count / (families * case.family) for count in right]
     shown = "".join(f"{share:>10.3f}" for share in shares)
     return (
@@ -132,27 +132,31 @@ Sides = tuple[Items, Items]  # a candidate's and its baseline's
 def replay(results: Results) -> None:
     """A table of a full run's comparisons and what the budget makes of them, in the plan's order; then others'."""
     error_rate = results.about["accuracy"]["error_rate"]
-    whole = {(one.name, one.task): one.paired for one in results.compared.flips}
-    late = said(whole, error_rate)
+    full = {(flip.name, flip.task): flip.paired for flip in results.compared.flips}
+    late = decide(full, error_rate)
     sides = dict(both_sides(results))
-    print(f"{len(whole)} comparisons of questions, error rate {error_rate:g} for all of them")
+    print(f"{len(full)} comparisons of questions, error rate {error_rate:g} for all of them")
     print(f"{'cell':<40}{'task':<26}{'all items':>14}{'adaptive':>14}{'items':>7}{'of':>7}")
     stopped = stop(sides, results, None)
-    early = said(stopped, error_rate)
-    for key, one in stopped.items():
-        print(f"{key[0]:<40}{key[1]:<26}{late[key]:>14}{early[key]:>14}{one.items:>7}{one.drawn:>7}")
+    early = decide(stopped, error_rate)
+    for key, comparison in stopped.items():
+        print(f"{key[0]:<40}{key[1]:<26}{late[key]:>14}{early[key]:>14}{comparison.items:>7}{comparison.drawn:>7}")
     baselines = sum(
-        one.drawn for cell in results.cells if cell.is_baseline for one in task_items(cell.trial.scores).values()
+        items.drawn for cell in results.cells if cell.is_baseline for items in task_items(cell.trial.scores).values()
     )
-    print(told("in the plan's order", stopped, early, late, baselines))
+    print(summary("in the plan's order", stopped, early, late, baselines))
     others = [stop(sides, results, np.random.default_rng(order)) for order in range(ORDERS)]
-    for order, found in enumerate(others):
-        print(told(f"in random order {order + 1}", found, said(found, error_rate), late, baselines), flush=True)
+    for order, comparisons in enumerate(others):
+        print(
+            summary(f"in random order {order + 1}", comparisons, decide(comparisons, error_rate), late, baselines),
+            flush=True,
+        )
     items, drawn = (
-        np.array([sum(getattr(one, name) for one in found.values()) for found in others]) for name in ("items", "drawn")
+        np.array([sum(getattr(comparison, name) for comparison in comparisons.values()) for comparisons in others])
+        for name in ("items", "drawn")
     )
     shares, of_all = items / drawn, (items + baselines) / (drawn + baselines)
-    same = [sum(said(found, error_rate)[key] == late[key] for key in late) for found in others]
+    same = [sum(decide(comparisons, error_rate)[key] == late[key] for key in late) for comparisons in others]
     print(
         f"over {ORDERS} orders: {np.median(shares):.1%} of the quantized cells' items ({shares.min():.1%} to "
         f"{shares.max():.1%}), {np.median(of_all):.1%} of all cells'; {sum(same)} of {ORDERS * len(late)} verdicts are "
@@ -171,32 +175,39 @@ def both_sides(results: Results) -> Iterator[tuple[Key, Sides]]:
 def stop(sides: Mapping[Key, Sides], results: Results, generator: np.random.Generator | None) -> dict[Key, Paired]:
     """Each comparison where the budget stops; with a `generator`, the items come in an order of its own."""
     error_rate, margin = results.about["accuracy"]["error_rate"], results.limits.equivalence_margin
-    found = {}
+    comparisons = {}
     for key, (ours, theirs) in sides.items():
         pairs = matched(ours, theirs if generator is None else shuffled(theirs, generator))
         if pairs is not None:
-            found[key] = run(pairs, margin_of(theirs.values, margin), error_rate, len(sides))
-    return found
+            comparisons[key] = run(pairs, margin_of(theirs.values, margin), error_rate, len(sides))
+    return comparisons
 
 
 def shuffled(items: Items, generator: np.random.Generator) -> Items:
     """The same items in another random order."""
     order = generator.permutation(len(items.keys))
     columns = ("keys", "values", "clusters", "choices", "leads")
-    kept: dict[str, Any] = {
+    reordered: dict[str, Any] = {
         name: tuple(getattr(items, name)[i] for i in order) for name in columns if getattr(items, name)
     }
-    return replace(items, **kept)
+    return replace(items, **reordered)
 
 
-def said(found: Mapping[Key, Paired], error_rate: float) -> dict[Key, str]:
-    return dict(zip(found, verdicts([verdict(one) for one in found.values()], error_rate), strict=True))
+def decide(comparisons: Mapping[Key, Paired], error_rate: float) -> dict[Key, str]:
+    return dict(
+        zip(
+            comparisons, verdicts([verdict(comparison) for comparison in comparisons.values()], error_rate), strict=True
+        )
+    )
 
 
-def told(
-    order: str, found: Mapping[Key, Paired], early: Mapping[Key, str], late: Mapping[Key, str], baselines: int
+def summary(
+    order: str, comparisons: Mapping[Key, Paired], early: Mapping[Key, str], late: Mapping[Key, str], baselines: int
 ) -> str:
-    items, drawn = sum(one.items for one in found.values()), sum(one.drawn for one in found.values())
+    items, drawn = (
+        sum(comparison.items for comparison in comparisons.values()),
+        sum(comparison.drawn for comparison in comparisons.values()),
+    )
     same = sum(early[key] == late[key] for key in early)
     return (
         f"{order}: {same} of {len(early)} verdicts are the same; items of quantized cells {items} of {drawn} "
@@ -213,7 +224,7 @@ def main() -> None:
         f"{REPEATS} simulated comparisons a line, error rate {ERROR_RATE:g}, margin {RELATIVE_MARGIN:.0%} or as named"
     )
     print("wrong: families with any wrong verdict; right: comparisons with the right one; by the budget, by all items")
-    heads = "".join(f"{one:>10}" for one in ("wrong", "(all)", "right", "(all)"))
+    heads = "".join(f"{title:>10}" for title in ("wrong", "(all)", "right", "(all)"))
     print(f"{'':<22}{'truly':>8}{'flips':>8}{'items':>6}{'family':>7}{heads}{'needed':>8}")
     for case in CASES:
         print(simulate(case), flush=True)

@@ -41,8 +41,8 @@ def theirs(endpoint: Endpoint, concurrency: int, requests: int) -> float:
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, text=True, cwd=ROOT
     )
-    found = json.loads(done.stdout.splitlines()[-1])
-    return float(found["tokens"] / found["cpu_seconds"])
+    document = json.loads(done.stdout.splitlines()[-1])
+    return float(document["tokens"] / document["cpu_seconds"])
 
 
 def main() -> None:

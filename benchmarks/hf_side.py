@@ -32,8 +32,8 @@ def main() -> None:
     started, used = time.perf_counter(), time.process_time()
     scores = evaluate(model, tasks, LINES[line], chosen)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used
-    found = {"scores": {one.task: asdict(one) for one in scores}, "seconds": seconds, "cpu_seconds": cpu_seconds}
-    out.write_text(json.dumps(found), encoding="utf-8")
+    result = {"scores": {score.task: asdict(score) for score in scores}, "seconds": seconds, "cpu_seconds": cpu_seconds}
+    out.write_text(json.dumps(result), encoding="utf-8")
 
 
 if __name__ == "__main__":

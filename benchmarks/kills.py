@@ -65,17 +65,20 @@ class Place:
 
     def processes(self) -> list[psutil.Process]:
         """All that was started for this place and lives."""
-        return [one for one in psutil.process_iter() if self._belongs(one)]
+        return [process for process in psutil.process_iter() if self._belongs(process)]
 
-    def _belongs(self, one: psutil.Process) -> bool:
+    def _belongs(self, process: psutil.Process) -> bool:
         try:
-            return one.environ().get("BITFRONTIER_CACHE") == str(self.cache) and one.status() != psutil.STATUS_ZOMBIE
+            return (
+                process.environ().get("BITFRONTIER_CACHE") == str(self.cache)
+                and process.status() != psutil.STATUS_ZOMBIE
+            )
         except psutil.Error:
             return False
 
     def finished(self) -> dict[Path, int]:
         """When each good trial and each checkpoint was written."""
-        good = [one for one in self.run.glob("trials/*.json") if read_trial(one).status == "ok"]
+        good = [path for path in self.run.glob("trials/*.json") if read_trial(path).status == "ok"]
         files = [*good, *self.cache.glob("checkpoints/*/bitfrontier-checkpoint.json")]
         return {file: file.stat().st_mtime_ns for file in files}
 
@@ -142,12 +145,12 @@ def failures(place: Place) -> list[str]:
 
 
 def _child(place: Place, wanted: Callable[[list[str]], bool]) -> psutil.Process | None:
-    return next((one for one in place.processes() if _is_child(one, wanted)), None)
+    return next((process for process in place.processes() if _is_child(process, wanted)), None)
 
 
-def _is_child(one: psutil.Process, wanted: Callable[[list[str]], bool]) -> bool:
+def _is_child(process: psutil.Process, wanted: Callable[[list[str]], bool]) -> bool:
     try:
-        words, guarded = one.cmdline(), one.parent()
+        words, guarded = process.cmdline(), process.parent()
         ours = guarded is not None and "engines.runtime.supervisor" in guarded.cmdline() and "uvicorn" not in words
         return ours and "engines.runtime.supervisor" not in words and wanted(words)
     except psutil.Error:
@@ -173,8 +176,8 @@ def kill_worker(place: Place, moment_seconds: float) -> str | None:
             worker = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
         complete_already = _wait(moment_seconds, lambda: is_complete(place))
         family = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
-        for one in family:
-            one.kill()
+        for member in family:
+            member.kill()
         worker.wait()
     return None if complete_already else f"worker and {len(family) - 1} below it"
 
@@ -213,51 +216,53 @@ def _wait(seconds: float, until: Callable[[], bool]) -> bool:
 
 def wrongs(place: Place, before: dict[Path, int]) -> list[str]:
     """What a kill left behind, or what was done again since `before`."""
-    found = []
+    faults = []
     if not _wait(GONE_SECONDS, lambda: not place.processes()):
-        left = [" ".join(one.cmdline())[:60] for one in place.processes()]
-        found.append(f"{len(left)} processes left: {left}")
-    ports = [c for one in place.processes() for c in one.net_connections() if c.status == psutil.CONN_LISTEN]
-    found += [f"{len(ports)} ports left"] if ports else []
-    held = [one.name for one in [slot_lock("cpu"), *place.run.rglob("*.lock")] if is_held(one)]
-    found += [f"held: {held}"] if held else []
+        left = [" ".join(process.cmdline())[:60] for process in place.processes()]
+        faults.append(f"{len(left)} processes left: {left}")
+    ports = [c for process in place.processes() for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+    faults += [f"{len(ports)} ports left"] if ports else []
+    held = [path.name for path in [slot_lock("cpu"), *place.run.rglob("*.lock")] if is_held(path)]
+    faults += [f"held: {held}"] if held else []
     now = place.finished()
-    again = [one.name for one, written in before.items() if now.get(one) != written]
-    return found + ([f"done again: {again}"] if again else [])
+    again = [file.name for file, written in before.items() if now.get(file) != written]
+    return faults + ([f"done again: {again}"] if again else [])
 
 
 def trials(place: Place) -> dict[str, Trial]:
     return {file.name: read_trial(file) for file in place.run.glob("trials/*.json")}
 
 
-def differences(whole: Place, disturbed: Place) -> list[str]:
+def differences(undisturbed: Place, disturbed: Place) -> list[str]:
     """What differs between two runs besides times and speeds."""
-    ours, theirs = trials(disturbed), trials(whole)
-    found = [f"other cells: {sorted(set(ours) ^ set(theirs))}"] if set(ours) != set(theirs) else []
+    ours, theirs = trials(disturbed), trials(undisturbed)
+    differing = [f"other cells: {sorted(set(ours) ^ set(theirs))}"] if set(ours) != set(theirs) else []
     for name in set(ours) & set(theirs):
-        one, other = ours[name], theirs[name]
-        if (one.status, one.reason) != (other.status, other.reason):
-            found.append(f"{name}: {one.status} {one.reason[:200]}, not {other.status}")
+        trial, other = ours[name], theirs[name]
+        if (trial.status, trial.reason) != (other.status, other.reason):
+            differing.append(f"{name}: {trial.status} {trial.reason[:200]}, not {other.status}")
             continue
-        if (one.checkpoint or {}).get("content_sha256") != (other.checkpoint or {}).get("content_sha256"):
-            found.append(f"{name}: another checkpoint")
-        found += [
-            f"{name} {a.task}: other answers" for a, b in zip(one.scores, other.scores, strict=True) if not same(a, b)
+        if (trial.checkpoint or {}).get("content_sha256") != (other.checkpoint or {}).get("content_sha256"):
+            differing.append(f"{name}: another checkpoint")
+        differing += [
+            f"{name} {a.task}: other answers" for a, b in zip(trial.scores, other.scores, strict=True) if not same(a, b)
         ]
-    made = [sorted(p.name for p in one.cache.glob("checkpoints/*") if p.is_dir()) for one in (whole, disturbed)]
-    return found + ([f"checkpoints {made[1]}, not {made[0]}"] if made[0] != made[1] else [])
+    made = [
+        sorted(p.name for p in place.cache.glob("checkpoints/*") if p.is_dir()) for place in (undisturbed, disturbed)
+    ]
+    return differing + ([f"checkpoints {made[1]}, not {made[0]}"] if made[0] != made[1] else [])
 
 
-def same(one: Score, other: Score) -> bool:
+def same(score: Score, other: Score) -> bool:
     """The same items with the same right and wrong answers, and log-likelihoods that are NATS apart in the mean."""
-    if one.item_keys != other.item_keys:
+    if score.item_keys != other.item_keys:
         return False
-    answers, nats = apart(one.values, other.values), apart(one.loglikelihoods, other.loglikelihoods)
+    answers, nats = apart(score.values, other.values), apart(score.loglikelihoods, other.loglikelihoods)
     return max(answers) < 0.5 and statistics.mean(nats) <= NATS
 
 
-def apart(one: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> list[float]:
-    return [abs(x - y) for a, b in zip(one, other, strict=True) for x, y in zip(a, b, strict=True)]
+def apart(first: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) -> list[float]:
+    return [abs(x - y) for a, b in zip(first, other, strict=True) for x, y in zip(a, b, strict=True)]
 
 
 def is_complete(place: Place) -> bool:
@@ -278,37 +283,37 @@ def complete(place: Place) -> float:
 def main() -> int:
     kills, seed = int(sys.argv[1]) if len(sys.argv) > 1 else 20, int(sys.argv[2]) if len(sys.argv) > 2 else 0
     work = Path(tempfile.mkdtemp(prefix="kills-"))
-    whole = make_place(work / "whole")
-    print(f"undisturbed: {complete(whole):.0f} s, {len(trials(whole))} cells; seed {seed}", flush=True)
+    undisturbed = make_place(work / "whole")
+    print(f"undisturbed: {complete(undisturbed):.0f} s, {len(trials(undisturbed))} cells; seed {seed}", flush=True)
     print(f"{'':>3} {'killed':<28} {'after s':>8} {'finished before, after':>22}  wrong", flush=True)
     draw, number, wrong, rounds = random.Random(seed), 0, 0, 0
     while number < kills:
         rounds += 1
-        number, found = disturb(make_place(work / f"round-{rounds}"), whole, draw, number, kills)
-        wrong += found
+        number, faults = disturb(make_place(work / f"round-{rounds}"), undisturbed, draw, number, kills)
+        wrong += faults
     print(f"{kills} kills of {rounds} sweeps, {wrong} things wrong")
     if not wrong:
         shutil.rmtree(work)
     return 1 if wrong else 0
 
 
-def disturb(place: Place, whole: Place, draw: random.Random, number: int, kills: int) -> tuple[int, int]:
+def disturb(place: Place, undisturbed: Place, draw: random.Random, number: int, kills: int) -> tuple[int, int]:
     """Kill one sweep until it is complete, or all kills are done: how many were done then, how much was wrong."""
     wrong = 0
     while number < kills and not is_complete(place):
         before, moment = place.finished(), draw.uniform(*MOMENTS_SECONDS)
         killed = KINDS[number % len(KINDS)](place, moment)
-        found, after = wrongs(place, before), place.finished()
-        wrong += len(found)
+        faults, after = wrongs(place, before), place.finished()
+        wrong += len(faults)
         if killed:
             number += 1
             counts = f"{len(before)}, {len(after)}"
-            print(f"{number:>3} {killed:<28} {moment:>8.1f} {counts:>22}  {'; '.join(found) or '-'}", flush=True)
+            print(f"{number:>3} {killed:<28} {moment:>8.1f} {counts:>22}  {'; '.join(faults) or '-'}", flush=True)
     before = place.finished()
     seconds = complete(place)
-    found = wrongs(place, before) + differences(whole, place)
-    print(f"    resumed to its end in {seconds:.0f} s: {'; '.join(found) or 'as undisturbed, nothing left behind'}")
-    return number, wrong + len(found)
+    faults = wrongs(place, before) + differences(undisturbed, place)
+    print(f"    resumed to its end in {seconds:.0f} s: {'; '.join(faults) or 'as undisturbed, nothing left behind'}")
+    return number, wrong + len(faults)
 
 
 KINDS: tuple[Callable[[Place, float], str | None], ...] = (kill_sweep, kill_worker, kill_child, kill_aside)

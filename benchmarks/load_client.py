@@ -61,17 +61,17 @@ def close(concurrency: int, chunk_tokens: int) -> bool:
     """One line of the closed loop. True where all three figures are right."""
     schedule = Schedule(TTFT_SECONDS, TPOT_SECONDS, chunk_tokens)
     with scheduled(schedule) as endpoint:
-        found = measured(endpoint, LoadPoint(concurrency, 4 * concurrency, 20, OUTPUT_TOKENS))
+        metrics = measured(endpoint, LoadPoint(concurrency, 4 * concurrency, 20, OUTPUT_TOKENS))
         late = lateness(endpoint)
     request_seconds = schedule.sent_at(0.0, -(-OUTPUT_TOKENS // chunk_tokens) - 1, 0.0)
     truth = (1000 * TTFT_SECONDS, 1000 * TPOT_SECONDS, concurrency * OUTPUT_TOKENS / request_seconds)
-    seen = (1000 * found.latency.ttft[0].value, 1000 * found.latency.tpot[0].value, found.output_rate.value)
+    seen = (1000 * metrics.latency.ttft[0].value, 1000 * metrics.latency.tpot[0].value, metrics.output_rate.value)
     off = [abs(a - b) / b for a, b in zip(seen, truth, strict=True)]
     right = [off[0] <= 0.02 or abs(seen[0] - truth[0]) <= 1, off[1] <= 0.02 or abs(seen[1] - truth[1]) <= 1]
     shown = "".join(f"{a:>10.2f}{b:>10.2f}{c:>8.1%}" for a, b, c in zip(truth, seen, off, strict=True))
     print(f"{concurrency:>11}{chunk_tokens:>7}{shown}{1000 * late[0]:>9.2f}{1000 * late[1]:>8.2f}", flush=True)
-    for one in found.warnings:
-        print(f"  {one}")
+    for warning in metrics.warnings:
+        print(f"  {warning}")
     return all(right) and off[2] <= 0.02
 
 
@@ -86,8 +86,8 @@ def replays() -> bool:
         speed = measure_speed(endpoint, [load], prompts, repeats=2, seed=0)[0]
         late = lateness(endpoint)
     latency = load_metrics(speed).latency
-    seen = [1000 * one.value for one in (latency.ttft[0], latency.ttft[2], latency.tpot[0])]
-    truth = [1000 * one for one in (TTFT_SECONDS, TTFT_SECONDS, TPOT_SECONDS)]
+    seen = [1000 * estimate.value for estimate in (latency.ttft[0], latency.ttft[2], latency.tpot[0])]
+    truth = [1000 * seconds for seconds in (TTFT_SECONDS, TTFT_SECONDS, TPOT_SECONDS)]
     print(
         f"a trace of {len(trace)} requests, replayed twice: TTFT p50 {seen[0]:.2f} ms, p99 {seen[1]:.2f} ms (true: "
         f"{truth[0]:g} ms), TPOT p50 {seen[2]:.2f} ms (true: {truth[2]:g} ms); the server was late by "
@@ -104,16 +104,16 @@ def stalls(rate_per_second: float) -> bool:
     load = LoadPoint(None, 200, 20, 10, rate_per_second, "poisson")
     with scheduled(schedule) as endpoint:
         speed = measure_speed(endpoint, [load], Prompts(range(10, 1000)), repeats=1, seed=0)[0]
-    found = load_metrics(speed)
+    metrics = load_metrics(speed)
     print(
         f"open load, {rate_per_second:g} requests/s, a stall of {STALL_SECONDS:g} s: TTFT p50 "
-        f"{1000 * found.latency.ttft[0].value:.0f} ms, p99 {1000 * found.latency.ttft[2].value:.0f} ms"
+        f"{1000 * metrics.latency.ttft[0].value:.0f} ms, p99 {1000 * metrics.latency.ttft[2].value:.0f} ms"
     )
-    return found.latency.ttft[2].value > 0.8 * STALL_SECONDS
+    return metrics.latency.ttft[2].value > 0.8 * STALL_SECONDS
 
 
 def main() -> int:
-    heads = "".join(f"{one:>10}{'measured':>10}{'off':>8}" for one in ("TTFT, ms", "TPOT, ms", "tokens/s"))
+    heads = "".join(f"{title:>10}{'measured':>10}{'off':>8}" for title in ("TTFT, ms", "TPOT, ms", "tokens/s"))
     print(f"{'concurrency':>11}{'chunk':>7}{heads}{'late p50':>9}{'p99, ms':>8}")
     right = [close(concurrency, chunk) for concurrency in (1, 16, 64) for chunk in (1, 5)]
     return 0 if all([*right, replays(), stalls(20.0)]) else 1

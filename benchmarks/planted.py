@@ -100,7 +100,7 @@ def main() -> None:
     work.mkdir(parents=True, exist_ok=True)
     folder = sweep(PLAN, work, root)
     trials = [read_trial(file) for file in (folder / "trials").glob("*.json")]
-    key = next(str(one.checkpoint["key"]) for one in trials if one.method == "rtn" and one.checkpoint)
+    key = next(str(trial.checkpoint["key"]) for trial in trials if trial.method == "rtn" and trial.checkpoint)
     faults = plant(cache_folder() / "checkpoints" / key[:32], work)
     show(sweep(PLAN | {"methods": [*PLAN["methods"], *faults]}, work, root))
 
@@ -108,15 +108,15 @@ def main() -> None:
 def show(folder: Path) -> None:
     results = read_results(folder)
     for trial in results.trials:
-        judged = next((one for one in results.judged if one.cell.trial is trial), None)
+        judged = next((judgement for judgement in results.judged if judgement.cell.trial is trial), None)
         verdict, why = (judged.verdict, judged.why) if judged else (trial.status, trial.reason)
         print(f"{trial.name}: {verdict}: {why}")
     for far in results.distances:
         kl = "not told" if far.kl_nats is None else spread(far.kl_nats)
         print(f"{far.name}: {far.kind}: KL {kl} nats over {far.support}, same token at {far.same_top}")
-    for one in results.compared.flips:
-        p = one.paired
-        print(f"{one.name}: {one.task}: {p.verdict} ({p.lost} lost, {p.gained} gained; more items: {p.more_items})")
+    for flip in results.compared.flips:
+        p = flip.paired
+        print(f"{flip.name}: {flip.task}: {p.verdict} ({p.lost} lost, {p.gained} gained; more items: {p.more_items})")
     for text in results.compared.likelihoods:
         print(f"{text.name}: {text.text}: {text.verdict}, ratio {text.ratio.value:.3f}")
     print(f"answer: {results.answer.chosen.cell.trial.name if results.answer.chosen else 'none'}")

@@ -69,20 +69,20 @@ def slow_kernel() -> list[str]:
 
 
 def main() -> int:
-    found = {
+    flagged = {
         "a sound load": flags(STEADY),
         "half of each prompt from a prefix cache": flags(Schedule(0.1, 0.02, cached_share=0.5)),
         "answers five tokens too short": flags(Schedule(0.1, 0.02, missing_tokens=5)),
         "the line of a slow kernel in the log": slow_kernel(),
     }
     with overload():
-        found["a client with other work"] = flags(STEADY)
+        flagged["a client with other work"] = flags(STEADY)
     words = {"sound": "", "prefix": "prefix cache", "short": "were asked for", "slow": "was forced", "client": "client"}
     right = []
-    for name, said in found.items():
-        print(f"{name}: {'; '.join(said) or 'not flagged'}")
+    for name, warnings in flagged.items():
+        print(f"{name}: {'; '.join(warnings) or 'not flagged'}")
         wanted = next(word for key, word in words.items() if key in name)
-        right.append(any(wanted in one for one in said) if wanted else not said)
+        right.append(any(wanted in warning for warning in warnings) if wanted else not warnings)
     return 0 if all(right) else 1
 
 

@@ -14,23 +14,33 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def methods_table() -> str:
-    rows = [f"| `{one.name}` | {one.summary} | {_parameters(one.parameters)} |" for one in methods().values()]
+    rows = [
+        f"| `{method.name}` | {method.summary} | {_parameters(method.parameters)} |" for method in methods().values()
+    ]
     return "\n".join(["| method | what it does | parameters (defaults) |", "|---|---|---|", *rows])
 
 
 def engines_table() -> str:
     formats = known_formats()
     rows = []
-    for one in engines_by_name().values():
-        environments = ", ".join(f"{kind}: `{name}`" for kind, name in one.environments.items()) or "attached"
-        loads = ", ".join(formats_of(one, formats))
-        rows.append(f"| `{one.name}` | {one.summary} | {loads} | {one.dialect.prompt_logprobs} | {environments} |")
+    for engine in engines_by_name().values():
+        environments = ", ".join(f"{kind}: `{name}`" for kind, name in engine.environments.items()) or "attached"
+        loads = ", ".join(formats_of(engine, formats))
+        rows.append(
+            f"| `{engine.name}` | {engine.summary} | {loads} | {engine.dialect.prompt_logprobs} | {environments} |"
+        )
     heads = "| engine | what it is | loads | log-probabilities by | environments |\n|---|---|---|---|---|"
     return "\n".join([heads, *rows])
 
 
 def _parameters(parameters: Any) -> str:
-    return ", ".join(f"`{one.name}` ({'required' if one.required else one.default})" for one in parameters) or "none"
+    return (
+        ", ".join(
+            f"`{parameter.name}` ({'required' if parameter.required else parameter.default})"
+            for parameter in parameters
+        )
+        or "none"
+    )
 
 
 def speed_table(file: str) -> str:
@@ -62,16 +72,16 @@ def results_table(file: str) -> str:
             reason = row["reason"].splitlines()[0]
             lines.append(f"| {row['cell']} ({row['status']}: {reason}) |" + " |" * (len(columns) + 1))
             continue
-        tasks = {(one["task"], one["metric"]): one for one in row["tasks"]}
+        tasks = {(task["task"], task["metric"]): task for task in row["tasks"]}
         cells = [shown(tasks.get(column), 100 if column[1] == "accuracy" else 1) for column in columns]
         lines.append(f"| {row['cell']} | " + " | ".join(cells) + f" | {shown(row['perplexity_ratio'])} |")
     return "\n".join(lines)
 
 
-def shown(one: dict[str, float] | None, scale: float = 1) -> str:
-    if one is None:
+def shown(estimate: dict[str, float] | None, scale: float = 1) -> str:
+    if estimate is None:
         return "–"
-    value, low, high = (scale * one[name] for name in ("value", "low", "high"))
+    value, low, high = (scale * estimate[name] for name in ("value", "low", "high"))
     digits = 1 if abs(value) >= 10 else 3
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
@@ -115,9 +125,9 @@ def drift_table(file: str) -> str:
     """How far engines and quantizations move answers and log-likelihoods, of a run's `--json` output."""
     heads = ["cell", "against", "of", "items", "answers changed", "mean, nats", "largest, nats"]
     rows = [
-        (*(one[name] for name in ("name", "reference", "kind", "items", "changed")), f"{one['mean_nats']:.2g}",
-         f"{one['worst_nats']:.2g}")
-        for one in read(file)["drift"]
+        (*(drift[name] for name in ("name", "reference", "kind", "items", "changed")), f"{drift['mean_nats']:.2g}",
+         f"{drift['worst_nats']:.2g}")
+        for drift in read(file)["drift"]
     ]  # fmt: skip
     return markdown(heads, 3, rows)
 
@@ -131,11 +141,11 @@ def flips_table(file: str) -> str:
     return markdown(heads, 3, [_flips(row, row["paired"]) for row in read(file)["flips"]])
 
 
-def _flips(row: dict[str, Any], one: dict[str, Any]) -> list[object]:
-    more = one["more_items"] if one["verdict"] == "inconclusive" else ""
-    items = f"{one['items']} of {one['drawn']}" if row.get("adaptive") else one["items"]
-    difference = shown(one["difference"], 100)
-    return [row["name"], row["task"], one["verdict"], items, one["lost"], one["gained"], difference, more]
+def _flips(row: dict[str, Any], flip: dict[str, Any]) -> list[object]:
+    more = flip["more_items"] if flip["verdict"] == "inconclusive" else ""
+    items = f"{flip['items']} of {flip['drawn']}" if row.get("adaptive") else flip["items"]
+    difference = shown(flip["difference"], 100)
+    return [row["name"], row["task"], flip["verdict"], items, flip["lost"], flip["gained"], difference, more]
 
 
 def closeness_table(file: str) -> str:
@@ -144,11 +154,11 @@ def closeness_table(file: str) -> str:
     return markdown(heads, 5, map(_closeness, read(file)["closeness"]))
 
 
-def _closeness(one: dict[str, Any]) -> list[object]:
-    kl, top = one["kl_nats"], one["same_top"]
+def _closeness(distance: dict[str, Any]) -> list[object]:
+    kl, top = distance["kl_nats"], distance["same_top"]
     shown = f"{kl['value']:.2g} [{kl['low']:.2g}, {kl['high']:.2g}]" if kl else "–"
-    words, answers = f"{one['first_difference']:g}", f"{one['same_answers']} of {one['prompts']}"
-    named = [one[name] for name in ("name", "reference", "kind", "text", "support")]
+    words, answers = f"{distance['first_difference']:g}", f"{distance['same_answers']} of {distance['prompts']}"
+    named = [distance[name] for name in ("name", "reference", "kind", "text", "support")]
     return [*named, shown, f"{100 * top:.1f}" if top is not None else "–", words, answers]
 
 
@@ -158,15 +168,18 @@ def perplexities_table(file: str) -> str:
     cells = [row for row in data["cells"] if row["status"] == "ok"]
     rows = []
     for column in map(tuple, data["columns"]):
-        found = [one["value"] for row in cells for one in row["tasks"] if (one["task"], one["metric"]) == column]
-        worst = max(abs(value / found[0] - 1) for value in found)
-        rows.append([*column, *(f"{value:.4f}" for value in found), f"{worst:.3%}"])
+        values = [task["value"] for row in cells for task in row["tasks"] if (task["task"], task["metric"]) == column]
+        worst = max(abs(value / values[0] - 1) for value in values)
+        rows.append([*column, *(f"{value:.4f}" for value in values), f"{worst:.3%}"])
     return markdown(["text", "convention", *(row["cell"].split(" · ")[1] for row in cells), "farthest"], 2, rows)
 
 
 def likelihoods_table(file: str) -> str:
     """Perplexity ratios with verdicts, of a run's `--json` output."""
-    rows = [(one["name"], one["text"], one["verdict"], shown(one["ratio"])) for one in read(file)["likelihoods"]]
+    rows = [
+        (likelihood["name"], likelihood["text"], likelihood["verdict"], shown(likelihood["ratio"]))
+        for likelihood in read(file)["likelihoods"]
+    ]
     return markdown(["cell", "text", "verdict", "ratio"], 3, rows)
 
 
@@ -183,7 +196,7 @@ def tools_table(file: str) -> str:
             lines.append(f"| {row['cell']} | {row['status']}: {row['reason'].splitlines()[0]} | | | | | |")
             continue
         made, tasks = row["checkpoint"], row["tasks"]
-        loss = next(one for one in tasks if one["metric"].startswith("perplexity"))
+        loss = next(task for task in tasks if task["metric"].startswith("perplexity"))
         bits = f"{made['linear_bits_per_weight']:.2f}" if made["linear_bits_per_weight"] else "16"
         tool = _tool(row["cell"], made["versions"]) if made["linear_bits_per_weight"] else ""
         ratio = shown(row["perplexity_ratio"])

@@ -88,8 +88,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._read += data
-        head, found, body = self._read.partition(b"\r\n\r\n")
-        if not found:
+        head, separator, body = self._read.partition(b"\r\n\r\n")
+        if not separator:
             return
         size = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b": 0")
         if len(body) < int(size.split(b":")[1]):

@@ -35,14 +35,14 @@ TRIED_ITEMS = 12  # of a line, to find hf's best batch size
 def cpu_seconds(child: Child) -> float:
     """Of the server's whole process tree and of this process."""
     used = [process.cpu_times() for process in child.tree()]
-    return time.process_time() + sum(one.user + one.system for one in used)
+    return time.process_time() + sum(times.user + times.system for times in used)
 
 
 def ours(endpoint: Endpoint, child: Child, folder: Path, root: Path, line: str) -> tuple[dict[str, Any], float]:
     tasks = load_tasks(LINES[line], root, cache_folder() / "tasks" / "scoring", seed=0)
     started = cpu_seconds(child)
     scores = evaluate(served_model(endpoint, folder), tasks, LINES[line])
-    return {one.task: asdict(one) for one in scores}, cpu_seconds(child) - started
+    return {score.task: asdict(score) for score in scores}, cpu_seconds(child) - started
 
 
 def other_answers(mine: dict[str, Any], others: dict[str, Any]) -> int:
@@ -70,8 +70,8 @@ def compare(folder: Path, root: Path, line: str, mine: dict[str, Any], batch: in
     nats = largest_difference(mine, other["scores"], list(mine))
     exact = ""
     if nats > TOLERANCE:
-        found = theirs(folder, root, line, batch, softmax="float64")["scores"]
-        exact = f"{largest_difference(mine, found, list(mine)):.1e}"
+        scores = theirs(folder, root, line, batch, softmax="float64")["scores"]
+        exact = f"{largest_difference(mine, scores, list(mine)):.1e}"
     return other["cpu_seconds"], f"{nats:>10.1e}{exact:>10}{other_answers(mine, other['scores']):>7}"
 
 
@@ -105,7 +105,7 @@ def main() -> None:
             mine, seconds = ours(endpoint, child, model.folder, root, line)
         batch = best_batch(model.folder, root, line, given.batches)
         their_seconds, differences = compare(model.folder, root, line, mine, batch)
-        items = sum(len(one["values"]) for one in mine.values())
+        items = sum(len(score["values"]) for score in mine.values())
         total = [total[0] + seconds, total[1] + their_seconds]
         print(
             f"{line:<24}{items:>6}{seconds:>13.1f}{their_seconds:>11.1f}{batch:>7}{seconds / their_seconds:>7.2f}"

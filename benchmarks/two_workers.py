@@ -51,21 +51,21 @@ def start_sweep(place: Place, url: str, store: str) -> subprocess.Popen[bytes]:
 
 def measures(place: Place) -> bool:
     """True while a worker of this place measures a cell."""
-    return any(is_held(one) for one in (place.cache / "cells").rglob("running/*.lock"))
+    return any(is_held(path) for path in (place.cache / "cells").rglob("running/*.lock"))
 
 
 def kill_family(process: subprocess.Popen[bytes]) -> int:
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for one in family:
-        one.kill()
+    for member in family:
+        member.kill()
     process.wait()
     return len(family)
 
 
 def measured(place: Place) -> set[str]:
     """The cells that this worker measured to their end; a baseline may have been brought from the store."""
-    found = (place.cache / "cells").rglob("trials/*.json")
-    return {one.name for one in found if running_lock(one).exists()}
+    files = (place.cache / "cells").rglob("trials/*.json")
+    return {path.name for path in files if running_lock(path).exists()}
 
 
 def main() -> int:
@@ -112,11 +112,11 @@ def _first(places: list[Place], sweep: subprocess.Popen[bytes]) -> int | None:
 
 def conclude(home: Place, places: list[Place], store: str, code: int, seconds: float, work: Path) -> int:
     shared = open_store(store)
-    attempts = Counter(Path(one).name.split(".")[0] for one in shared.files.find(f"{shared.root}/beats"))
+    attempts = Counter(Path(beat).name.split(".")[0] for beat in shared.files.find(f"{shared.root}/beats"))
     twice = [name for name, count in attempts.items() if count > 1]
-    states = Counter(one.status for one in trials(home).values())
+    states = Counter(trial.status for trial in trials(home).values())
     print(f"{seconds:.0f} s: the sweep ended with exit code {code}; {dict(states)}; handed out again: {len(twice)}")
-    done = [measured(one) for one in places]
+    done = [measured(place) for place in places]
     both = done[0] & done[1]
     for place, names in zip(places, done, strict=True):
         print(f"worker {place.folder.name}: {len(names)} cells measured to the end")

@@ -30,13 +30,13 @@ async def main() -> None:
 
         async def ask(number: int) -> bool:
             prompt = list(range(number, number + prompt_tokens))
-            one = RequestFuncInput(
+            call = RequestFuncInput(
                 prompt=prompt, api_url=f"{url}/v1/completions", prompt_len=prompt_tokens, output_len=output_tokens,
                 model="served", ignore_eos=True,
             )  # fmt: skip
             async with gate:
-                found = await async_request_openai_completions(one, session)
-            return bool(found.success)
+                output = await async_request_openai_completions(call, session)
+            return bool(output.success)
 
         started, used = time.perf_counter(), time.process_time()
         good = await asyncio.gather(*(ask(number) for number in range(requests)))

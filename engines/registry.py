@@ -114,24 +114,24 @@ def engines_by_name() -> Mapping[str, Engine]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         target = point.load()
         modules.append(target if inspect.ismodule(target) else sys.modules[target.__module__])
-    found: dict[str, Engine] = {}
+    by_name: dict[str, Engine] = {}
     for module in modules:
         for value in vars(module).values():
-            one = getattr(value, "__engine__", None)
-            if one is None or one.launch.__module__ != module.__name__:
+            spec = getattr(value, "__engine__", None)
+            if spec is None or spec.launch.__module__ != module.__name__:
                 continue
-            if one.name in found and found[one.name].file != one.file:
-                raise MethodError(f"engine '{one.name}' is defined in {found[one.name].file} and in {one.file}")
-            found[one.name] = one
-    return found
+            if spec.name in by_name and by_name[spec.name].file != spec.file:
+                raise MethodError(f"engine '{spec.name}' is defined in {by_name[spec.name].file} and in {spec.file}")
+            by_name[spec.name] = spec
+    return by_name
 
 
-def reads(one: Engine, scheme: Scheme, format: str) -> bool:
+def reads(spec: Engine, scheme: Scheme, format: str) -> bool:
     """Whether the engine loads this on any of its devices; what is attached to may run anywhere."""
-    kinds = list(one.environments) or ["cpu"]
+    kinds = list(spec.environments) or ["cpu"]
     devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset({"avx512f"}), 0) for kind in kinds]
-    given = {option.name: option.default for option in one.options}
-    return any(one.unsupported(scheme, format, device, given) is None for device in devices)
+    given = {option.name: option.default for option in spec.options}
+    return any(spec.unsupported(scheme, format, device, given) is None for device in devices)
 
 
 def readers(method: Method) -> list[str]:
@@ -139,10 +139,10 @@ def readers(method: Method) -> list[str]:
     if method.defaults is None:
         return []
     scheme, format = method.scheme(method.defaults), method.format(method.defaults)
-    return [name for name, one in engines_by_name().items() if one.environments and reads(one, scheme, format)]
+    return [name for name, spec in engines_by_name().items() if spec.environments and reads(spec, scheme, format)]
 
 
-def formats_of(one: Engine, formats: Sequence[str]) -> list[str]:
+def formats_of(spec: Engine, formats: Sequence[str]) -> list[str]:
     """Those of `formats` that the engine loads in some numbers; others may still not work."""
     tried = (Scheme("float16", "float16"), Scheme("int4", group_size=64), Scheme("fp8", "fp8", static_activations=True))
-    return [name for name in formats if any(reads(one, scheme, name) for scheme in tried)]
+    return [name for name in formats if any(reads(spec, scheme, name) for scheme in tried)]

@@ -16,19 +16,19 @@ def families(contexts: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
     What is shared leaves every member a token of its own: the one whose next token is asked for.
     """
     order = sorted(range(len(contexts)), key=lambda index: tuple(contexts[index]))
-    found: list[tuple[int, list[int]]] = []
+    groups: list[tuple[int, list[int]]] = []
     for index in order:
-        if found:
-            length, members = found[-1]
+        if groups:
+            length, members = groups[-1]
             same = _common(contexts[members[0]], contexts[index])
             if same >= MIN_SHARED_TOKENS:
-                found[-1] = (same if len(members) == 1 else min(length, same), [*members, index])
+                groups[-1] = (same if len(members) == 1 else min(length, same), [*members, index])
                 continue
-        found.append((0, [index]))
-    return found
+        groups.append((0, [index]))
+    return groups
 
 
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
+def _common(first: Sequence[int], other: Sequence[int]) -> int:
     """How many first tokens are the same, the last of the shorter one left out."""
-    most = min(len(one), len(other)) - 1
-    return next((n for n in range(most) if one[n] != other[n]), most)
+    most = min(len(first), len(other)) - 1
+    return next((n for n in range(most) if first[n] != other[n]), most)

@@ -40,7 +40,7 @@ class Parameter:
     @property
     def stored(self) -> bool:
         """True for the name of a checkpoint that is there already."""
-        return any(isinstance(one, Stored) for one in typing.get_args(self.annotation)[1:])
+        return any(isinstance(arg, Stored) for arg in typing.get_args(self.annotation)[1:])
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,17 @@ def _arguments(function: Callable[..., None]) -> list[inspect.Parameter]:
 
 def _parameters(function: Callable[..., None], where: str) -> tuple[Parameter, ...]:
     hints = typing.get_type_hints(function, include_extras=True)
-    found = []
+    parameters = []
     for argument in _arguments(function):
         if argument.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         if argument.name not in hints:
             raise MethodError(f"{where}: parameter '{argument.name}' needs a type, such as `{argument.name}: int`")
         required = argument.default is inspect.Parameter.empty
-        found.append(Parameter(argument.name, hints[argument.name], None if required else argument.default, required))
-    return tuple(found)
+        parameters.append(
+            Parameter(argument.name, hints[argument.name], None if required else argument.default, required)
+        )
+    return tuple(parameters)
 
 
 @cache
@@ -149,25 +151,25 @@ def methods() -> Mapping[str, Method]:
         importlib.import_module(f"{METHODS_PACKAGE}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
     ]
     modules += [_load_entry_point(point) for point in entry_points(group=ENTRY_POINT_GROUP)]
-    found: dict[str, Method] = {}
+    by_name: dict[str, Method] = {}
     for module in modules:
-        for one in methods_in(module):
-            if one.name in found and found[one.name].file != one.file:
-                raise MethodError(f"method '{one.name}' is defined in {found[one.name].file} and in {one.file}")
-            found[one.name] = one
-    return found
+        for spec in methods_in(module):
+            if spec.name in by_name and by_name[spec.name].file != spec.file:
+                raise MethodError(f"method '{spec.name}' is defined in {by_name[spec.name].file} and in {spec.file}")
+            by_name[spec.name] = spec
+    return by_name
 
 
 def known_formats() -> list[str]:
     """The formats that methods write with the parameters that they have by themselves."""
-    return sorted({one.format(one.defaults) for one in methods().values() if one.defaults is not None})
+    return sorted({spec.format(spec.defaults) for spec in methods().values() if spec.defaults is not None})
 
 
 def methods_in(module: object) -> list[Method]:
     """The methods that are defined in a module (not those it imports)."""
-    found = [getattr(value, "__method__", None) for value in vars(module).values() if callable(value)]
+    candidates = [getattr(value, "__method__", None) for value in vars(module).values() if callable(value)]
     name = getattr(module, "__name__", "")
-    return [one for one in found if one is not None and one.function.__module__ == name]
+    return [candidate for candidate in candidates if candidate is not None and candidate.function.__module__ == name]
 
 
 def _load_entry_point(point: Any) -> object:

@@ -39,9 +39,9 @@ def load_method(module: str, file: str, name: str) -> Method:
         loaded = importlib.util.module_from_spec(spec)
         sys.modules[module] = loaded
         spec.loader.exec_module(loaded)
-    for one in methods_in(loaded):
-        if one.name == name:
-            return one
+    for method in methods_in(loaded):
+        if method.name == name:
+            return method
     raise ImportError(f"{file} has no method named '{name}'")
 
 
@@ -61,7 +61,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         # Linux counts ru_maxrss in KiB (getrusage(2))
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "versions": {name: version(name) for name in job["versions_of"] if _installed(name)},
-        "warnings": sorted({str(one.message)[:300] for one in caught})[:20],
+        "warnings": sorted({str(warning.message)[:300] for warning in caught})[:20],
     }
 
 
@@ -75,7 +75,9 @@ def _call(job: dict[str, Any]) -> None:
         raw = job["calibration"]
         arguments.append(Calibration(**{**raw, "token_ids": Path(raw["token_ids"])}) if raw else None)
     report("quantize", 0, 1)
-    stored = {one.name: Path(job["parameters"][one.name]) for one in chosen.parameters if one.stored}
+    stored = {
+        parameter.name: Path(job["parameters"][parameter.name]) for parameter in chosen.parameters if parameter.stored
+    }
     staged = {name: str(stage(folder, place / name, STORED_FILES)) for name, folder in stored.items()}
     chosen.function(*arguments, **{**job["parameters"], **staged})
     report("quantize", 1, 1)
@@ -101,7 +103,10 @@ def _installed(name: str) -> bool:
 
 def probe() -> dict[str, Any]:
     """What this environment holds: Python, packages with versions, devices that torch sees (if it has torch)."""
-    packages = {str(one.metadata["Name"]).lower().replace("_", "-"): one.version for one in distributions()}
+    packages = {
+        str(distribution.metadata["Name"]).lower().replace("_", "-"): distribution.version
+        for distribution in distributions()
+    }
     devices = ["cpu"]
     if "torch" in packages:
         import torch

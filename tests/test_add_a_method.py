@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def _blocks() -> tuple[str, str]:
     """The method file and the test that CONTRIBUTING shows."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    found = dict(re.findall(r"`((?:quant/methods|tests/quant)/\w+\.py)`:\n\n```python\n(.*?)```", text, flags=re.S))
-    return found["quant/methods/keep_ends.py"], found["tests/quant/test_keep_ends.py"]
+    blocks = dict(re.findall(r"`((?:quant/methods|tests/quant)/\w+\.py)`:\n\n```python\n(.*?)```", text, flags=re.S))
+    return blocks["quant/methods/keep_ends.py"], blocks["tests/quant/test_keep_ends.py"]
 
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -19,9 +19,9 @@ import xllamacpp
 
 def become(executable: str, given: argparse.Namespace) -> NoReturn:
     """Turn into the user's llama-server. Its key goes by a variable: a command line can be read by every user."""
-    said = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
-    found = re.search(r"version: (\S+)", said.stdout + said.stderr)
-    print(f"bitfrontier-version {found[1] if found else 'unknown'} of {executable}", flush=True)
+    completed = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False)
+    match = re.search(r"version: (\S+)", completed.stdout + completed.stderr)
+    print(f"bitfrontier-version {match[1] if match else 'unknown'} of {executable}", flush=True)
     os.environ["LLAMA_API_KEY"] = os.environ["BITFRONTIER_API_KEY"]
     os.execv(
         executable,

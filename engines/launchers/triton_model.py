@@ -61,8 +61,8 @@ class TritonPythonModel:
         future: Future[list[list[Scored]]] = Future()
 
         def send(done: Future[list[list[Scored]]]) -> None:
-            found = [[scored.as_json() for scored in one] for one in done.result()]
-            sender.send(triton.InferenceResponse([_text("scores", json.dumps(found))]), flags=FINAL)
+            documents = [[scored.as_json() for scored in scores] for scores in done.result()]
+            sender.send(triton.InferenceResponse([_text("scores", json.dumps(documents))]), flags=FINAL)
 
         future.add_done_callback(send)
         self._loop.submit(ScoreJob(read_items({"items": items}, self._limits), future))
@@ -96,11 +96,11 @@ class TritonPythonModel:
 
 def _inputs(request: Any) -> dict[str, Any]:
     """The request's tensors as what JSON would have brought."""
-    found: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
     for tensor in request.inputs():
         values = tensor.as_numpy().tolist()
-        found[tensor.name()] = values if tensor.name() == "prompt" else values[0]
-    return found
+        inputs[tensor.name()] = values if tensor.name() == "prompt" else values[0]
+    return inputs
 
 
 def _text(name: str, value: str) -> Any:

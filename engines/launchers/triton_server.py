@@ -88,8 +88,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, required=True)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the repository is taken away, the guard ends the server
-    found = importlib.util.find_spec("pytriton")
-    triton = Path(str(found.origin if found else "")).parent / "tritonserver"
+    spec = importlib.util.find_spec("pytriton")
+    triton = Path(str(spec.origin if spec else "")).parent / "tritonserver"
     settings = {
         name: getattr(given, name) for name in ("model", "device", "dtype", "threads", "max_batch", "max_model_len")
     }

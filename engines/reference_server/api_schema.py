@@ -19,28 +19,28 @@ class BadRequest(Exception):
 class Item:
     """A context (at least one token) and the continuations to score after it (each at least one token).
 
-    `whole`: the log-probabilities of the whole vocabulary are wanted at each token of the continuations.
+    `full_vocabulary`: the log-probabilities of the whole vocabulary are wanted at each token of the continuations.
     """
 
     context: list[int]
     continuations: list[list[int]]
-    whole: bool = False
+    full_vocabulary: bool = False
 
 
 @dataclass(frozen=True)
 class Scored:
     """Of one continuation: natural-log probability of each token, and whether each was the most likely one.
 
-    `whole`, where it was asked for: little-endian float32 of shape (tokens, vocabulary).
+    `full_vocabulary`, where it was asked for: little-endian float32 of shape (tokens, vocabulary).
     """
 
     logprobs: list[float]
     greedy: list[bool]
-    whole: bytes = b""
+    full_vocabulary: bytes = b""
 
     def as_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"logprobs": self.logprobs, "greedy": self.greedy}
-        return told | ({"whole": base64.b64encode(self.whole).decode()} if self.whole else {})
+        fields: dict[str, Any] = {"logprobs": self.logprobs, "greedy": self.greedy}
+        return fields | ({"whole": base64.b64encode(self.full_vocabulary).decode()} if self.full_vocabulary else {})
 
 
 @dataclass(frozen=True)
@@ -104,14 +104,14 @@ def read_items(body: Mapping[str, Any], limits: Limits) -> list[Item]:
         longest = max(len(ids) for ids in continuations)
         if len(context) + longest > limits.max_model_len + 1:  # the last token is only predicted, never fed
             raise BadRequest(f"context + continuation has {len(context) + longest} tokens, over max_model_len")
-        items.append(Item(context, continuations, whole=entry.get("whole") is True))
+        items.append(Item(context, continuations, full_vocabulary=entry.get("whole") is True))
     return items
 
 
 def _token_ids(value: object, name: str, limits: Limits) -> list[int]:
-    if not isinstance(value, list) or not value or not all(isinstance(one, int) for one in value):
+    if not isinstance(value, list) or not value or not all(isinstance(token, int) for token in value):
         raise BadRequest(f"{name} must be a text or a non-empty list of token ids")
-    if not all(0 <= one < limits.vocabulary for one in value):
+    if not all(0 <= token < limits.vocabulary for token in value):
         raise BadRequest(f"{name} has a token id outside 0…{limits.vocabulary - 1}")
     return value
 

@@ -78,7 +78,7 @@ class Server:
     async def score(self, request: Request) -> Response:
         body = await self._body(request)
         results = await self._scores(read_items(body, self._limits))
-        return JSONResponse({"scores": [[scored.as_json() for scored in one] for one in results]})
+        return JSONResponse({"scores": [[scored.as_json() for scored in scores] for scores in results]})
 
     async def completions(self, request: Request) -> Response:
         body = await self._body(request)

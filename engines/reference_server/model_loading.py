@@ -53,7 +53,7 @@ def _unpack(model: Any) -> None:
 
 
 def _weights_bytes(model: Any) -> int:
-    plain = [part for one in [*model.parameters(), *model.buffers()] for part in _parts(one)]
+    plain = [part for parameter in [*model.parameters(), *model.buffers()] for part in _parts(parameter)]
     return sum({t.data_ptr(): t.nbytes for t in plain}.values())
 
 

@@ -103,14 +103,14 @@ class OpenVinoRunner:
             self._add(item.context, generation_config(length, frozenset()))
             for item, length in zip(items, longest, strict=True)
         ]
-        found: list[list[int]] = [[] for _ in items]
+        results: list[list[int]] = [[] for _ in items]
         while self._pipeline.has_non_finished_requests():
             self._pipeline.step()
-            for item, handle, tokens in zip(items, handles, found, strict=True):
+            for item, handle, tokens in zip(items, handles, results, strict=True):
                 tokens += _new_tokens(handle)
-                if not any(one[: len(tokens)] == tokens for one in item.continuations):
+                if not any(continuation[: len(tokens)] == tokens for continuation in item.continuations):
                     handle.cancel()
-        return found
+        return results
 
 
 def generation_config(max_tokens: int, stop_ids: frozenset[int]) -> Any:

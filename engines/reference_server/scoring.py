@@ -42,7 +42,8 @@ def _score_after(
         rows, logits = prefill(model, [items[index].context[shared:] for index in batch], before)
         for position, index in enumerate(batch):
             results[index] = [
-                _first_token(logits[position], tokens, items[index].whole) for tokens in items[index].continuations
+                _first_token(logits[position], tokens, items[index].full_vocabulary)
+                for tokens in items[index].continuations
             ]
         _score_rest(model, rows, [items[index] for index in batch], [results[index] for index in batch])
 
@@ -63,16 +64,16 @@ def _batches(items: Sequence[Item], members: Sequence[int], shared: int) -> Iter
         yield batch
 
 
-def _first_token(logits: torch.Tensor, tokens: Sequence[int], whole: bool) -> Scored:
+def _first_token(logits: torch.Tensor, tokens: Sequence[int], full_vocabulary: bool) -> Scored:
     value = float(logits[tokens[0]] - logits.logsumexp(-1))
-    return Scored([value], [int(logits.argmax(-1)) == tokens[0]], _whole(logits[None]) if whole else b"")
+    return Scored([value], [int(logits.argmax(-1)) == tokens[0]], _whole(logits[None]) if full_vocabulary else b"")
 
 
 def _whole(logits: torch.Tensor) -> bytes:
     """Log-probabilities of the whole vocabulary at each of (tokens, vocabulary)."""
     logprobs = (logits.double() - logits.double().logsumexp(-1, keepdim=True)).float()
-    told: bytes = logprobs.cpu().numpy().astype("<f4").tobytes()
-    return told
+    encoded: bytes = logprobs.cpu().numpy().astype("<f4").tobytes()
+    return encoded
 
 
 def _score_rest(model: Any, rows: Rows, items: Sequence[Item], results: Sequence[list[Scored]]) -> None:
@@ -89,16 +90,16 @@ def _score_rest(model: Any, rows: Rows, items: Sequence[Item], results: Sequence
         count = max(1, TOKENS_PER_PASS // widest)
         group, todo = todo[-count:], todo[:-count]
         lines = [items[position].continuations[which] for position, which in group]
-        whole = [items[position].whole for position, _ in group]
-        scored = _forced(model, select(rows, [position for position, _ in group]), lines, whole)
+        full_vocabulary = [items[position].full_vocabulary for position, _ in group]
+        scored = _forced(model, select(rows, [position for position, _ in group]), lines, full_vocabulary)
         for (position, which), more in zip(group, scored, strict=True):
             first = results[position][which]
             results[position][which] = Scored(
-                first.logprobs + more.logprobs, first.greedy + more.greedy, first.whole + more.whole
+                first.logprobs + more.logprobs, first.greedy + more.greedy, first.full_vocabulary + more.full_vocabulary
             )
 
 
-def _forced(model: Any, rows: Rows, lines: Sequence[Sequence[int]], whole: Sequence[bool]) -> list[Scored]:
+def _forced(model: Any, rows: Rows, lines: Sequence[Sequence[int]], full_vocabulary: Sequence[bool]) -> list[Scored]:
     """Scores of the tokens after the first of each line, on the rows' caches."""
     width = max(len(line) for line in lines) - 1
     ids = torch.zeros((len(lines), width), dtype=torch.long, device=model.device)
@@ -115,7 +116,7 @@ def _forced(model: Any, rows: Rows, lines: Sequence[Sequence[int]], whole: Seque
     return [
         Scored(
             chosen[row, : len(line) - 1].tolist(), greedy[row, : len(line) - 1].tolist(),
-            _whole(logits[row, : len(line) - 1]) if whole[row] else b"",
+            _whole(logits[row, : len(line) - 1]) if full_vocabulary[row] else b"",
         )
         for row, line in enumerate(lines)
     ]  # fmt: skip

@@ -107,8 +107,8 @@ def create_cache() -> Path:
 def mark_cache() -> None:
     """Say in the cache folder's tag that it is ours."""
     tag = cache_folder() / TAG
-    said = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
-    tag.write_text(f"{said}\n{TAG_LINE}\n", encoding="utf-8")
+    result = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
+    tag.write_text(f"{result}\n{TAG_LINE}\n", encoding="utf-8")
 
 
 def is_marked() -> bool:
@@ -166,7 +166,7 @@ def _python_version() -> str:
 
 def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
     image = given["image"]
-    tool = next((one for one in CONTAINER_TOOLS if shutil.which(one)), None)
+    tool = next((program for program in CONTAINER_TOOLS if shutil.which(program)), None)
     if tool is None:
         raise EnvironmentFailed(f"environment '{name}': image {image} needs docker or podman, and neither is installed")
     mounts = [f"{ROOT}:{ROOT}:ro", f"{cache_folder()}:{cache_folder()}", *given.get("mounts", [])]
@@ -181,7 +181,7 @@ def _gpus(tool: str, numbers: Sequence[int] | None) -> list[str]:
     if numbers is None and shutil.which("nvidia-smi") is None:
         return []
     if tool == "podman":
-        return [f"--device=nvidia.com/gpu={one}" for one in (["all"] if numbers is None else numbers)]
+        return [f"--device=nvidia.com/gpu={number}" for number in (["all"] if numbers is None else numbers)]
     return ["--gpus=all" if numbers is None else f'--gpus="device={",".join(map(str, numbers))}"']
 
 
@@ -190,7 +190,7 @@ def asked_for(environment: Environment) -> list[str]:
     source = PINS_FOLDER / f"{environment.name}.in"
     lines = source.read_text(encoding="utf-8").splitlines() if source.exists() else []
     names = [re.match(r"[A-Za-z0-9._-]+", line) for line in lines]
-    return sorted({one[0].lower() for one in names if one} | {"torch", "transformers"})
+    return sorted({match[0].lower() for match in names if match} | {"torch", "transformers"})
 
 
 def is_built(environment: Environment) -> bool:
@@ -242,5 +242,5 @@ def probe(environment: Environment) -> dict[str, Any]:
         raise EnvironmentFailed(f"environment '{environment.name}' does not run: {error}") from error
     if done.returncode != 0:
         raise EnvironmentFailed(f"environment '{environment.name}' does not run: {done.stderr.strip()[-1500:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report

@@ -37,15 +37,15 @@ def pip_settings() -> dict[str, list[str]]:
     files += [os.environ["PIP_CONFIG_FILE"]] if os.environ.get("PIP_CONFIG_FILE") else []
     parser = configparser.RawConfigParser()
     parser.read([Path(file).expanduser() for file in files])
-    found: dict[str, list[str]] = {}
+    settings: dict[str, list[str]] = {}
     for key in ("index-url", "extra-index-url", "find-links"):
         for section in ("global", "install"):
             if parser.has_option(section, key):
-                found[key] = parser.get(section, key).split()
+                settings[key] = parser.get(section, key).split()
         variable = os.environ.get("PIP_" + key.upper().replace("-", "_"))
         if variable:
-            found[key] = variable.split()
-    return found
+            settings[key] = variable.split()
+    return settings
 
 
 def index_arguments(settings: Mapping[str, Sequence[str]]) -> list[str]:
@@ -69,12 +69,12 @@ def _torch_backend(settings: Mapping[str, Sequence[str]]) -> str | None:
 
 def missing_pins(pins: Path, packages: Mapping[str, str]) -> list[str]:
     """The pins that `packages` (name → version) does not satisfy; local version labels (+cpu) are ignored."""
-    wrong, found = [], {canonicalize_name(name): one for name, one in packages.items()}
+    wrong, installed = [], {canonicalize_name(name): release for name, release in packages.items()}
     for line in pins.read_text(encoding="utf-8").splitlines():
         name, equals, version = line.split(";")[0].partition("==")
         if not equals or line.startswith("#") or ";" in line:
             continue
-        have = found.get(canonicalize_name(name.strip()), "").split("+")[0]
+        have = installed.get(canonicalize_name(name.strip()), "").split("+")[0]
         if have != version.strip().split("+")[0]:
             wrong.append(f"{name.strip()}=={version.strip()} (found {have or 'none'})")
     return wrong

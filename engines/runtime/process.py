@@ -31,14 +31,14 @@ VMSTAT = Path("/proc/vmstat")
 class ProcessFailed(Told):
     """A child process ended badly or said nothing in time. With `log`, the message ends with its last lines."""
 
-    def __init__(self, what: str, log: Path | None = None) -> None:
-        super().__init__(what if log is None else f"{what}{LOG_END}{log}:\n{tail(log)}")
+    def __init__(self, message: str, log: Path | None = None) -> None:
+        super().__init__(message if log is None else f"{message}{LOG_END}{log}:\n{tail(log)}")
 
 
 def split_log(text: str) -> tuple[str, str]:
     """What a message says by itself, and the last lines of the log that follow (empty where there are none)."""
-    said, _, rest = text.partition(LOG_END)
-    return said, rest.partition(":\n")[2]
+    message, _, rest = text.partition(LOG_END)
+    return message, rest.partition(":\n")[2]
 
 
 @dataclass
@@ -171,8 +171,8 @@ def wait(
         ready, _, _ = select.select([child.progress], [], [], 0.5)
         chunk = os.read(child.progress, 65536) if ready else b""
         buffer += chunk
-        *whole, buffer = buffer.split(b"\n")
-        for line in whole:
+        *lines, buffer = buffer.split(b"\n")
+        for line in lines:
             report = json.loads(line)
             on_progress(report["stage"], report["done"], report["total"])
         if (ready and not chunk) or child.returncode is not None:

@@ -14,11 +14,11 @@ def read_gauges(url: str, headers: Mapping[str, str]) -> dict[str, float]:
     """Every sample of the page by name, summed over its labels (ranks, models). Raises httpx.HTTPError."""
     answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS)
     answer.raise_for_status()
-    found: dict[str, float] = {}
+    gauges: dict[str, float] = {}
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0.0) + sample.value
-    return found
+            gauges[sample.name] = gauges.get(sample.name, 0.0) + sample.value
+    return gauges
 
 
 def read_statistics(url: str, headers: Mapping[str, str]) -> dict[str, float]:
@@ -28,7 +28,7 @@ def read_statistics(url: str, headers: Mapping[str, str]) -> dict[str, float]:
     """
     answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS)
     answer.raise_for_status()
-    told = answer.json()["model_stats"][0]["inference_stats"]
-    count, queue = told["success"]["count"], told["queue"]
+    statistics = answer.json()["model_stats"][0]["inference_stats"]
+    count, queue = statistics["success"]["count"], statistics["queue"]
     waited = queue["ns"] / queue["count"] / 1e9 if queue["count"] else 0.0
     return {"server_requests": float(count), "server_queue_seconds": waited}

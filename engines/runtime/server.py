@@ -67,8 +67,8 @@ def serve(
                 yield replace(endpoint, facts=facts, limits=limits), child
             except (ServerFailed, ProcessFailed, httpx.HTTPError) as error:
                 if _ends(child, serving, engine.dialect):
-                    what = f"the server ended with {child.ending} while it was used ({split_log(str(error))[0]})"
-                    raise ProcessFailed(what, log) from error
+                    message = f"the server ended with {child.ending} while it was used ({split_log(str(error))[0]})"
+                    raise ProcessFailed(message, log) from error
                 raise
             return
 
@@ -103,8 +103,8 @@ def _prepare(engine: Engine, serving: Serving, log: Path) -> Mapping[str, str | 
     try:
         return engine.prepare(f"http://{HOST}:{serving.port}", serving, engine.dialect)
     except (ProcessFailed, httpx.HTTPError) as error:
-        said = str(error) if isinstance(error, ProcessFailed) else f"{type(error).__name__}: {error}"
-        raise ProcessFailed(f"{engine.name} could not be made ready: {said}", log) from error
+        message = str(error) if isinstance(error, ProcessFailed) else f"{type(error).__name__}: {error}"
+        raise ProcessFailed(f"{engine.name} could not be made ready: {message}", log) from error
 
 
 def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoint:

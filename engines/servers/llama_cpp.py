@@ -26,8 +26,8 @@ def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[st
 def read_facts(log: str) -> dict[str, str | int | float]:
     """Version, weight and KV bytes, from the lines in which llama.cpp tells them."""
     facts: dict[str, str | int | float] = {"dtype": "float16"}
-    if found := VERSION.search(log):
-        facts["version"] = found[1]
+    if match := VERSION.search(log):
+        facts["version"] = match[1]
     buffers = dict(WEIGHTS.findall(log))  # a line may be printed twice: once while fitting, once while loading
     if buffers:
         facts["weights_bytes"] = int(sum(float(size) for size in buffers.values()) * MIB)

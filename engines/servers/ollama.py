@@ -35,10 +35,10 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
         make = f"ollama create {dialect.model} -f Modelfile, with `FROM <checkpoint folder>/model.gguf` in it"
         raise ProcessFailed(f"{url} has no model '{dialect.model}' ({answer.text[:200]}); make it by: {make}")
     details = answer.json().get("details", {})
-    told = ", ".join(
+    summary = ", ".join(
         str(details[name]) for name in ("family", "parameter_size", "quantization_level") if name in details
     )
-    return dialect, f"{told}; OLLAMA_NUM_PARALLEL is its own affair: 1 means that requests wait for each other"
+    return dialect, f"{summary}; OLLAMA_NUM_PARALLEL is its own affair: 1 means that requests wait for each other"
 
 
 def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | int | float]:
@@ -55,8 +55,8 @@ def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | 
         version = _said(client.get("/api/version"), "tell its version")["version"]
         running = _said(client.get("/api/ps"), "tell what runs")["models"]
     facts: dict[str, str | int | float] = {"version": version, "dtype": "float16"}
-    for one in running:
-        facts |= {"loaded_bytes": int(one["size"]), "loaded_device_bytes": int(one.get("size_vram", 0))}
+    for model in running:
+        facts |= {"loaded_bytes": int(model["size"]), "loaded_device_bytes": int(model.get("size_vram", 0))}
     return facts
 
 
@@ -66,9 +66,9 @@ def _parts(file: Path) -> Iterator[bytes]:
             yield part
 
 
-def _said(answer: httpx.Response, what: str, wanted: int = 200) -> Any:
+def _said(answer: httpx.Response, action: str, wanted: int = 200) -> Any:
     if answer.status_code != wanted:
-        raise ProcessFailed(f"Ollama did not {what}: HTTP {answer.status_code}: {answer.text[:300]}")
+        raise ProcessFailed(f"Ollama did not {action}: HTTP {answer.status_code}: {answer.text[:300]}")
     return answer.json() if answer.content else None
 
 

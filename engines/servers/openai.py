@@ -58,7 +58,7 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
     chunks, fields = _chunk_tokens(asking)
     several = asking.answer(prompt=[PROMPT, PROMPT])
     lists = isinstance(several, dict) and len(several.get("choices") or []) == 2
-    found = replace(
+    detected = replace(
         dialect, prompt_lists=lists, prompt_logprobs=by, label_logprobs=labels, ignore_eos=ignore_eos,
         chunk_tokens=chunks, request_fields=fields,
     )  # fmt: skip
@@ -68,7 +68,7 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
         "ignore_eos" if ignore_eos else "no ignore_eos",
         f"tokens of a chunk: {chunks}",
     ]
-    return found, "; ".join(words)
+    return detected, "; ".join(words)
 
 
 def _counted(answer: Any) -> int:
@@ -84,8 +84,8 @@ def _text_alone(url: str, asking: Asking, dialect: Dialect) -> tuple[Dialect, st
     if not _counted(answer):
         raise ProcessFailed(f"{url} takes no token ids and does not count the tokens of a text")
     ignore_eos = isinstance(asking.answer(prompt=TEXT, ignore_eos=True, max_tokens=2), dict)
-    found = replace(dialect, prompts="text", prompt_logprobs="none", ignore_eos=ignore_eos, chunk_tokens="one")
-    return found, f"prompts of text alone; no prompt log-probabilities; {'' if ignore_eos else 'no '}ignore_eos"
+    text_only = replace(dialect, prompts="text", prompt_logprobs="none", ignore_eos=ignore_eos, chunk_tokens="one")
+    return text_only, f"prompts of text alone; no prompt log-probabilities; {'' if ignore_eos else 'no '}ignore_eos"
 
 
 def _prompt_logprobs(asking: Asking) -> tuple[PromptLogprobs, bool]:
@@ -95,8 +95,8 @@ def _prompt_logprobs(asking: Asking) -> tuple[PromptLogprobs, bool]:
         wanted = {"logprobs": 0, "logprob_token_ids": PROMPT, "return_tokens_as_token_ids": True}
         tops = (_choice(asking.answer(**wanted)).get("logprobs") or {}).get("top_logprobs") or [{}]
         return "prompt_logprobs", all(f"token_id:{token}" in tops[0] for token in PROMPT)
-    told = (_choice(asking.answer(echo=True, logprobs=1)).get("logprobs") or {}).get("token_logprobs") or []
-    return ("echo" if len(told) in (len(PROMPT), len(PROMPT) + 1) and told[0] is None else "none"), False
+    logprobs = (_choice(asking.answer(echo=True, logprobs=1)).get("logprobs") or {}).get("token_logprobs") or []
+    return ("echo" if len(logprobs) in (len(PROMPT), len(PROMPT) + 1) and logprobs[0] is None else "none"), False
 
 
 def _chunk_tokens(asking: Asking) -> tuple[ChunkTokens, dict[str, Any]]:

@@ -45,8 +45,8 @@ def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[st
 def read_facts(log: str) -> dict[str, str | int | float]:
     """Version, types and attention backend, from the lines in which SGLang tells them."""
     patterns = {"version": VERSION, "dtype": DTYPE, "kv_cache_dtype": KV, "attention": ATTENTION}
-    found = {name: pattern.search(log) for name, pattern in patterns.items()}
-    facts: dict[str, str | int | float] = {name: match[1] for name, match in found.items() if match}
+    matches = {name: pattern.search(log) for name, pattern in patterns.items()}
+    facts: dict[str, str | int | float] = {name: match[1] for name, match in matches.items() if match}
     return facts | {"kernel": f"{facts.pop('attention', 'unknown')} attention"}
 
 

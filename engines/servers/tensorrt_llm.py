@@ -42,7 +42,7 @@ def kv_facts(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | in
     httpx.post(url + dialect.completions, json=body, timeout=TIMEOUT_SECONDS)
     answer = httpx.get(url + "/metrics", timeout=TIMEOUT_SECONDS)
     steps = answer.json() if answer.status_code == 200 else []
-    caches = [one["kvCacheStats"] for one in steps if one.get("kvCacheStats")]
+    caches = [step["kvCacheStats"] for step in steps if step.get("kvCacheStats")]
     return {"kv_cache_tokens": caches[-1]["maxNumBlocks"] * caches[-1]["tokensPerBlock"]} if caches else {}
 
 

@@ -30,8 +30,8 @@ def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[st
 def read_facts(log: str) -> dict[str, str | int | float]:
     """What our model in it says of itself, and Triton's own version from the table that it prints."""
     facts = thin_facts(log)
-    if found := VERSION.search(log):
-        facts["version"] = found[1]
+    if match := VERSION.search(log):
+        facts["version"] = match[1]
     return facts
 
 

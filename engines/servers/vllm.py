@@ -60,9 +60,9 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     """Version, kernels, dtype and KV capacity, from the lines in which vLLM tells them."""
     facts: dict[str, str | int | float] = {}
     for name, pattern in FACTS.items():
-        found = sorted(set(pattern.findall(log)))
-        if found:
-            facts[name] = ", ".join(found)
+        matches = sorted(set(pattern.findall(log)))
+        if matches:
+            facts[name] = ", ".join(matches)
     tokens, weights, caches = KV_TOKENS.findall(log), WEIGHTS_GIB.findall(log), KV_GIB.findall(log)
     if tokens:
         facts["kv_cache_tokens"] = int(tokens[-1].replace(",", ""))

@@ -45,16 +45,16 @@ def rates(threads: int, bytes_per_thread: int, repeats: int) -> list[float]:
     for worker in workers:
         worker.join()
     repeated = list(zip(*times, strict=True))[1:]
-    seconds = [max(end for _, end in one) - min(start for start, _ in one) for one in repeated]
-    return [threads * rows * COLUMNS * 4 / one for one in seconds]
+    seconds = [max(end for _, end in spans) - min(start for start, _ in spans) for spans in repeated]
+    return [threads * rows * COLUMNS * 4 / duration for duration in seconds]
 
 
 def main() -> None:
     threads = int(sys.argv[1])
     most = int(SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available / threads)
-    found = rates(threads, min(BYTES_PER_THREAD, most), REPEATS)
+    bytes_per_second = rates(threads, min(BYTES_PER_THREAD, most), REPEATS)
     how = f"a vector times a float32 matrix, in {threads} thread{'s' if threads > 1 else ''}"
-    print(json.dumps({"bytes_per_second": found, "how": how}))
+    print(json.dumps({"bytes_per_second": bytes_per_second, "how": how}))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def _first_gpu() -> Device | None:
             return None
         major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(usable[0])
         total = int(pynvml.nvmlDeviceGetMemoryInfo(usable[0]).total)
-        name, slots = str(pynvml.nvmlDeviceGetName(usable[0])), tuple(_uuid(one) for one in usable)
+        name, slots = str(pynvml.nvmlDeviceGetName(usable[0])), tuple(_uuid(handle) for handle in usable)
         return Device("cuda", name, frozenset({f"sm{major}{minor}"}), total, slots)
     return None
 
@@ -77,15 +77,17 @@ def visible(handles: list[Any]) -> list[Any]:
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
     if asked is None:
         return handles
-    found = []
-    for one in map(str.strip, asked.split(",")):
+    chosen = []
+    for identifier in map(str.strip, asked.split(",")):
         match = [
-            gpu for number, gpu in enumerate(handles) if one and (one == str(number) or _uuid(gpu).startswith(one))
+            gpu
+            for number, gpu in enumerate(handles)
+            if identifier and (identifier == str(number) or _uuid(gpu).startswith(identifier))
         ]
         if not match:
             break
-        found.append(match[0])
-    return found
+        chosen.append(match[0])
+    return chosen
 
 
 def _uuid(handle: Any) -> str:
@@ -95,7 +97,7 @@ def _uuid(handle: Any) -> str:
 def machine_slots() -> tuple[str, ...]:
     """Of everything in this machine that cells may be measured on, whoever may use it."""
     with nvml() as handles:
-        return ("cpu", *(_uuid(one) for one in handles))
+        return ("cpu", *(_uuid(handle) for handle in handles))
 
 
 def driver_version() -> str | None:

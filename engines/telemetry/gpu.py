@@ -67,8 +67,8 @@ def read(gpu: int, handle: Handle) -> Reading:
 
 def _reasons(handle: Handle) -> int | None:
     """Drivers before 535 know these bits by their older name alone."""
-    told = _told(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-    return _told(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) if told is None else told
+    reasons = _told(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+    return _told(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) if reasons is None else reasons
 
 
 def _told(ask: Callable[[], int]) -> int | None:

@@ -213,26 +213,26 @@ def kernel_facts(log: Path) -> dict[str, str]:
     if not log.exists():
         return {}
     text = ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
-    facts = {"kernels_told": "; ".join(told(text)), "kernel_warnings": "\n".join(slow_paths(text))}
+    facts = {"kernels_told": "; ".join(reported_lines(text)), "kernel_warnings": "\n".join(slow_paths(text))}
     return {name: value for name, value in facts.items() if value}
 
 
-def told(log: str) -> list[str]:
+def reported_lines(log: str) -> list[str]:
     """Each kernel that the log names, once, in the table's order."""
-    found = dict.fromkeys(_printable(one) for pattern in TOLD for one in pattern.findall(log))
-    return list(found)[:MAX_TOLD]
+    lines = dict.fromkeys(_printable(line) for pattern in TOLD for line in pattern.findall(log))
+    return list(lines)[:MAX_TOLD]
 
 
 def slow_paths(log: str) -> list[str]:
     """Every slow path that a line of the log means: what it is, what helps, and that line."""
-    found = []
+    paths = []
     for sign in SLOW:
         match = sign.pattern.search(log)
         if match:
             groups = match.groups()
             line = _line(log, match.start())
-            found.append(f"{sign.means.format(*groups)}; {sign.remedy.format(*groups)} (its log: “{line}”)")
-    return found
+            paths.append(f"{sign.means.format(*groups)}; {sign.remedy.format(*groups)} (its log: “{line}”)")
+    return paths
 
 
 def _line(log: str, at: int) -> str:
@@ -242,5 +242,5 @@ def _line(log: str, at: int) -> str:
 
 
 def _printable(text: str) -> str:
-    plain = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    plain = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     return plain if len(plain) <= MAX_QUOTE_CHARACTERS else plain[: MAX_QUOTE_CHARACTERS - 1] + "…"

@@ -69,7 +69,11 @@ def _kept(device: Device, threads: int) -> Path:
 def _commands(device: Device, arguments: Sequence[str], environments: Sequence[Environment]) -> list[list[str]]:
     if device.kind == "cpu":
         return [[sys.executable, *arguments]]
-    return [one.argv(arguments, {"PYTHONPATH": str(ROOT)}) for one in environments if one.name not in PROGRAMS]
+    return [
+        environment.argv(arguments, {"PYTHONPATH": str(ROOT)})
+        for environment in environments
+        if environment.name not in PROGRAMS
+    ]
 
 
 def _measure(argv: Sequence[str]) -> Bandwidth | None:
@@ -83,6 +87,6 @@ def _measure(argv: Sequence[str]) -> Bandwidth | None:
         return None
     if done.returncode != 0 or not done.stdout.strip():
         return None
-    said = json.loads(done.stdout.splitlines()[-1])
-    rates = [float(one) for one in said["bytes_per_second"]]
-    return Bandwidth(max(rates), statistics.median(rates), min(rates), len(rates), str(said["how"]))
+    output = json.loads(done.stdout.splitlines()[-1])
+    rates = [float(rate) for rate in output["bytes_per_second"]]
+    return Bandwidth(max(rates), statistics.median(rates), min(rates), len(rates), str(output["how"]))

@@ -23,7 +23,7 @@ def tree_pss_bytes(processes: Sequence[psutil.Process]) -> int:
 def gpu_process_bytes(handle: Handle, pids: set[int]) -> int | None:
     """Device memory of one GPU that NVML attributes to `pids`; None where none of them uses it, or it does not tell."""
     try:
-        ours = [one for one in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if one.pid in pids]
+        ours = [process for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle) if process.pid in pids]
     except pynvml.NVMLError:
         return None
-    return sum(int(one.usedGpuMemory or 0) for one in ours) if ours else None
+    return sum(int(process.usedGpuMemory or 0) for process in ours) if ours else None

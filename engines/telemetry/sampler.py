@@ -63,15 +63,15 @@ class Watch:
         ]
         highest = [max(span, key=lambda place: self.memory_bytes[place]) for span in spans]
         first = self.memory_seconds[0]
-        return tuple((round(self.memory_seconds[one] - first, 3), self.memory_bytes[one]) for one in highest)
+        return tuple((round(self.memory_seconds[index] - first, 3), self.memory_bytes[index]) for index in highest)
 
     def readings_of(self, devices: int) -> list[Reading]:
         """Those of the GPUs that the server used. Where no process of it is seen on any (in a container), they are all
         GPUs if it was to use as many; else that is not known, and there are none.
         """
-        all_of_them = {one.gpu for one in self.readings}
+        all_of_them = {reading.gpu for reading in self.readings}
         used = self.used or (all_of_them if len(all_of_them) == devices else set())
-        return [one for one in self.readings if one.gpu in used]
+        return [reading for reading in self.readings if reading.gpu in used]
 
 
 @contextlib.contextmanager
@@ -98,8 +98,8 @@ def _wait_for_a_sample(sampler: Child, file: Path) -> None:
         if file.exists() and file.stat().st_size:
             return
         time.sleep(POLL_SECONDS)
-    said = "ended" if sampler.returncode is not None else f"said nothing in {START_SECONDS:g} s"
-    raise ProcessFailed(f"the sampler of memory {said}:\n{tail(sampler.log)}")
+    outcome = "ended" if sampler.returncode is not None else f"said nothing in {START_SECONDS:g} s"
+    raise ProcessFailed(f"the sampler of memory {outcome}:\n{tail(sampler.log)}")
 
 
 def _add(seen: Watch, line: dict[str, Any]) -> None:
@@ -107,7 +107,7 @@ def _add(seen: Watch, line: dict[str, Any]) -> None:
         seen.memory_bytes.append(line["memory_bytes"])
         seen.memory_seconds.append(line["seconds"])
         seen.used |= set(line["used"])
-    seen.readings += [Reading(**one) for one in line["readings"]]
+    seen.readings += [Reading(**reading) for reading in line["readings"]]
 
 
 def samples(pid: int, kind: str, handles: Sequence[Handle], done: threading.Event) -> Iterator[dict[str, Any]]:
@@ -116,7 +116,7 @@ def samples(pid: int, kind: str, handles: Sequence[Handle], done: threading.Even
     last = False
     while not last:
         last = done.is_set()
-        line: dict[str, Any] = {"readings": [asdict(gpu.read(index, one)) for index, one in enumerate(handles)]}
+        line: dict[str, Any] = {"readings": [asdict(gpu.read(index, handle)) for index, handle in enumerate(handles)]}
         if last or time.perf_counter() >= memory_due:
             memory_due = time.perf_counter() + MEMORY_SECONDS
             line |= {"seconds": time.perf_counter(), **_memory(descendants(pid), kind, handles)}
@@ -128,7 +128,7 @@ def _memory(tree: Sequence[psutil.Process], kind: str, handles: Sequence[Handle]
     if kind == "cpu":
         return {"memory_bytes": tree_pss_bytes(tree), "used": []}
     pids = {process.pid for process in tree}
-    held = {gpu: gpu_process_bytes(one, pids) for gpu, one in enumerate(handles)}
+    held = {gpu: gpu_process_bytes(handle, pids) for gpu, handle in enumerate(handles)}
     used = {gpu: size for gpu, size in held.items() if size is not None}
     return {"memory_bytes": sum(used.values()), "used": list(used)}
 

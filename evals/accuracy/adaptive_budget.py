@@ -33,37 +33,37 @@ def spend(evaluate: Evaluate, tasks: LoadedTasks, baseline: Sequence[Score], bud
     """
     order = _orders(tasks, baseline)
     reached = dict.fromkeys(order, 0)
-    found: list[Score] = []
+    scores: list[Score] = []
     open_ = {task: iter(counts) for task, (_, counts) in order.items()}
     while open_:
         wanted = {task: next(counts) for task, counts in open_.items()}
         ranks = {task: order[task][0][reached[task] : count] for task, count in wanted.items()}
-        found = joined([*found, *evaluate(tasks.ranked(ranks))])
+        scores = joined([*scores, *evaluate(tasks.ranked(ranks))])
         reached |= wanted
         open_ = {
             task: counts
             for task, counts in open_.items()
-            if wanted[task] < tasks.drawn(task) and not _settled(task, found, baseline, budget)
+            if wanted[task] < tasks.drawn(task) and not _settled(task, scores, baseline, budget)
         }
-    return found
+    return scores
 
 
 def _orders(tasks: LoadedTasks, baseline: Sequence[Score]) -> dict[str, tuple[Sequence[int], Sequence[int]]]:
     """Of each task: ranks in the order in which they are asked, and after how many it is looked at."""
     comparable = task_items(baseline)
-    found: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
+    orders: dict[str, tuple[Sequence[int], Sequence[int]]] = {}
     for task in sorted(set(tasks.parents.values())):
         drawn = tasks.drawn(task)
         if task in comparable and len(comparable[task].keys) == drawn:
-            found[task] = asking_order(comparable[task]), looks(drawn)
+            orders[task] = asking_order(comparable[task]), looks(drawn)
         else:
-            found[task] = range(drawn), (drawn,)
-    return found
+            orders[task] = range(drawn), (drawn,)
+    return orders
 
 
-def _settled(task: str, found: Sequence[Score], baseline: Sequence[Score], budget: Budget) -> bool:
+def _settled(task: str, scores: Sequence[Score], baseline: Sequence[Score], budget: Budget) -> bool:
     theirs = task_items(baseline)[task]
-    pairs = matched(task_items(found)[task], theirs)
+    pairs = matched(task_items(scores)[task], theirs)
     if pairs is None:
         return False  # other items than the baseline's: nothing can be compared, and the report will say so
     margin = margin_of(theirs.values, budget.relative_margin)
@@ -73,15 +73,15 @@ def _settled(task: str, found: Sequence[Score], baseline: Sequence[Score], budge
 def joined(parts: Sequence[Score]) -> list[Score]:
     """Scores of the same leaves on other items as one for each leaf."""
     by_leaf: dict[str, list[Score]] = {}
-    for one in parts:
-        by_leaf.setdefault(one.task, []).append(one)
+    for part in parts:
+        by_leaf.setdefault(part.task, []).append(part)
     return [_join(by_leaf[leaf]) for leaf in sorted(by_leaf)]
 
 
 def _join(parts: Sequence[Score]) -> Score:
     columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads", "texts")
-    all_items: dict[str, Any] = {name: sum((getattr(one, name) for one in parts), ()) for name in columns}
+    all_items: dict[str, Any] = {name: sum((getattr(part, name) for part in parts), ()) for name in columns}
     for name in ("leads", "texts"):
         if len(all_items[name]) < len(all_items["item_keys"]):
             all_items[name] = ()  # not known of all
-    return replace(parts[0], **all_items, empty_contexts=sum(one.empty_contexts for one in parts))
+    return replace(parts[0], **all_items, empty_contexts=sum(part.empty_contexts for part in parts))

@@ -13,13 +13,13 @@ def leads_of(samples: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> tu
     """Of each of lm-eval's samples, in nats (per character where the metric is `acc_norm`); empty where one has none,
     as generated answers have none.
     """
-    found = [_lead(one, by_character="acc_norm" in metrics) for one in samples]
-    return () if any(math.isnan(one) for one in found) else tuple(found)
+    leads = [_lead(sample, by_character="acc_norm" in metrics) for sample in samples]
+    return () if any(math.isnan(lead) for lead in leads) else tuple(leads)
 
 
 def _lead(sample: Mapping[str, Any], *, by_character: bool) -> float:
     answers = sample["filtered_resps"]
-    if not all(isinstance(one, (tuple, list)) and len(one) == 2 for one in answers):
+    if not all(isinstance(answer, (tuple, list)) and len(answer) == 2 for answer in answers):
         return math.nan
     if len(answers) == 1:
         return _odds(*answers[0])

@@ -39,7 +39,7 @@ def template_of(folder: Path) -> str | None:
         return file.read_text(encoding="utf-8")
     stored = _config(folder).get("chat_template")
     if isinstance(stored, list):
-        stored = {one["name"]: one["template"] for one in stored}.get("default")
+        stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
     return stored if isinstance(stored, str) else None
 
 

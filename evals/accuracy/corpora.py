@@ -76,7 +76,7 @@ def own_prompts(tokenizer: Tokenizer, file: Path, count: int, length: int, seed:
     lines = read_prompts(file)
     picks = np.random.default_rng(seed).choice(len(lines), min(count, len(lines)), replace=False)
     ids = [tokenizer.encode(lines[pick]).ids[-length:] for pick in sorted(map(int, picks))]
-    short = next((n for n, one in enumerate(ids) if len(one) < 2), None)
+    short = next((n for n, prompt in enumerate(ids) if len(prompt) < 2), None)
     if short is not None:
         raise DataError(f"{file}: a prompt has fewer than two tokens: {lines[sorted(map(int, picks))[short]]!r}")
     return _prompts(file.name, ids)
@@ -88,10 +88,10 @@ def read_prompts(file: Path) -> list[str]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
-    found = [_prompt(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not found:
+    prompts = [_prompt(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not prompts:
         raise DataError(f"{file} has no prompts")
-    return found
+    return prompts
 
 
 def _prompt(file: Path, number: int, line: str) -> str:
@@ -105,5 +105,5 @@ def _prompt(file: Path, number: int, line: str) -> str:
 
 
 def _prompts(name: str, ids: Sequence[Sequence[int]]) -> Prompts:
-    rows = tuple(tuple(one) for one in ids)
+    rows = tuple(tuple(row) for row in ids)
     return Prompts(name, hashlib.sha256(json.dumps(rows).encode()).hexdigest(), rows)

@@ -55,12 +55,12 @@ def measure_closeness(
     advance = stage("closeness", len(pairs))
     logprobs: tuple[tuple[float, ...], ...] = ()
     if top:
-        told = tell(endpoint, pairs, advance, alone=repeat)
-        logprobs = tuple(one.chosen for one in told)
-        save(told, file)
+        distributions = tell(endpoint, pairs, advance, alone=repeat)
+        logprobs = tuple(distribution.chosen for distribution in distributions)
+        save(distributions, file)
     elif strategy != "none":
         scores = score(endpoint, pairs, lambda filled: advance(len(filled)))
-        logprobs = tuple(one.logprobs for one in scores)
+        logprobs = tuple(scored.logprobs for scored in scores)
     asked = [Prompt(ids, spec.answer_tokens, ()) for ids in prompts.ids]
     greedy = generate(endpoint, asked) if spec.answer_tokens else []
     return Closeness(
@@ -73,10 +73,10 @@ def _last(spec: ClosenessSpec, ids: tuple[int, ...]) -> int:
     return min(spec.positions, len(ids) - 1)
 
 
-def save(told: list[Told], file: Path) -> None:
+def save(distributions: list[Told], file: Path) -> None:
     """All positions of all prompts, one after the other, as plain arrays (no pickle)."""
-    arrays: dict[str, Any] = {"logprobs": np.concatenate([one.logprobs for one in told])}
-    ids = [one.ids for one in told if one.ids is not None]
+    arrays: dict[str, Any] = {"logprobs": np.concatenate([distribution.logprobs for distribution in distributions])}
+    ids = [distribution.ids for distribution in distributions if distribution.ids is not None]
     if ids:
         arrays["ids"] = np.concatenate(ids)
     partial = file.with_suffix(".partial.npz")

@@ -104,18 +104,18 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
         self, requests: list[Request], disable_tqdm: bool = False, **kwargs: Any
     ) -> list[tuple[float, bool]]:
         pairs = [self._pair(context, continuation) for _, context, continuation in requests]
-        return [(sum(one.logprobs), all(one.greedy)) for one in self._scorer(pairs)]
+        return [(sum(score.logprobs), all(score.greedy)) for score in self._scorer(pairs)]
 
     def _pair(self, context: list[int], continuation: list[int]) -> Pair:
-        kept = (context + continuation)[-(self._max_length + 1) :]
-        split = len(kept) - len(continuation)
+        tokens = (context + continuation)[-(self._max_length + 1) :]
+        split = len(tokens) - len(continuation)
         if split < 1:
             raise ValueError(
                 f"a continuation of {len(continuation)} tokens does not fit a window of {self._max_length}"
             )
         self.seen.requests += 1
-        self.seen.cut += len(kept) < len(context) + len(continuation)
-        pair = Pair(tuple(kept[:split]), tuple(continuation))
+        self.seen.cut += len(tokens) < len(context) + len(continuation)
+        pair = Pair(tuple(tokens[:split]), tuple(continuation))
         self.seen.calibrated += shares_a_run(pair, self._calibration)
         return pair
 
@@ -145,10 +145,10 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
         until = options.get("until") or []
         if count >= self._max_length:
             raise ValueError(f"an answer of up to {count} tokens leaves no room in a window of {self._max_length}")
-        whole = self.tok_encode(context)
-        ids = tuple(whole[-(self._max_length - count) :])
+        tokens = self.tok_encode(context)
+        ids = tuple(tokens[-(self._max_length - count) :])
         self.seen.requests += 1
-        self.seen.cut += len(ids) < len(whole)
+        self.seen.cut += len(ids) < len(tokens)
         self.seen.calibrated += shares_a_run(Pair(ids, ()), self._calibration)
         return Prompt(ids, count, (until,) if isinstance(until, str) else tuple(until))
 
@@ -198,7 +198,7 @@ def evaluate(
 
 def _score(leaf: str, tasks: LoadedTasks, shots: int, samples: Sequence[dict[str, Any]]) -> Score:
     samples = [
-        one for one in samples if one["filter"] == samples[0]["filter"]
+        sample for sample in samples if sample["filter"] == samples[0]["filter"]
     ]  # a task's other filters repeat its items
     metrics = tuple(metric for metric in samples[0]["metrics"] if _is_number(samples[0][metric]))
     if not metrics:
@@ -209,15 +209,17 @@ def _score(leaf: str, tasks: LoadedTasks, shots: int, samples: Sequence[dict[str
         group=tasks.parents[leaf],
         shots=shots,
         metrics=metrics,
-        item_keys=tuple(f"{one['doc_id']}:{one['doc_hash'][:12]}:{one['prompt_hash'][:12]}" for one in samples),
-        values=tuple(tuple(_value(one[metric]) for metric in metrics) for one in samples),
+        item_keys=tuple(
+            f"{sample['doc_id']}:{sample['doc_hash'][:12]}:{sample['prompt_hash'][:12]}" for sample in samples
+        ),
+        values=tuple(tuple(_value(sample[metric]) for metric in metrics) for sample in samples),
         loglikelihoods=tuple(_loglikelihoods(sample["filtered_resps"]) for sample in samples),
-        ranks=tuple(ranks[one["doc_id"]] for one in samples),
+        ranks=tuple(ranks[sample["doc_id"]] for sample in samples),
         drawn=len(tasks.samples[leaf]),
-        clusters=tuple(_passage(one["doc"]) for one in samples),
-        empty_contexts=sum(not one["arguments"][0][0].strip() for one in samples),
+        clusters=tuple(_passage(sample["doc"]) for sample in samples),
+        empty_contexts=sum(not sample["arguments"][0][0].strip() for sample in samples),
         leads=leads_of(samples, metrics),
-        texts=tuple(_texts(one) if ranks[one["doc_id"]] < KEPT_TEXTS else () for one in samples),
+        texts=tuple(_texts(sample) if ranks[sample["doc_id"]] < KEPT_TEXTS else () for sample in samples),
     )
 
 
@@ -225,9 +227,11 @@ def _texts(sample: Mapping[str, Any]) -> tuple[str, ...]:
     """The end of what is asked, then every answer; of generated ones, what was generated."""
     arguments = sample["arguments"]
     answers = [
-        one[1] if isinstance(one[1], str) else str(sample["filtered_resps"][0]) for one in arguments if len(one) > 1
+        argument[1] if isinstance(argument[1], str) else str(sample["filtered_resps"][0])
+        for argument in arguments
+        if len(argument) > 1
     ]
-    return (_end(arguments[0][0], QUESTION_CHARACTERS), *(_end(one, ANSWER_CHARACTERS) for one in answers))
+    return (_end(arguments[0][0], QUESTION_CHARACTERS), *(_end(answer, ANSWER_CHARACTERS) for answer in answers))
 
 
 def _end(text: str, most: int) -> str:
@@ -258,5 +262,5 @@ def _value(value: Any) -> float:
 
 def _loglikelihoods(responses: Sequence[Any]) -> tuple[float, ...]:
     """Of each choice; nothing for tasks that generate text."""
-    values = [one[0] if isinstance(one, (tuple, list)) else one for one in responses]
+    values = [response[0] if isinstance(response, (tuple, list)) else response for response in responses]
     return tuple(float(value) for value in values if not isinstance(value, str))

@@ -68,7 +68,7 @@ class LoadedTasks:
 
     def ranked(self, wanted: Mapping[str, Collection[int]]) -> dict[str, list[int]]:
         """By leaf, the items of each task in `wanted` that have its ranks."""
-        ranks = {task: frozenset(some) for task, some in wanted.items()}
+        ranks = {task: frozenset(chosen) for task, chosen in wanted.items()}
         return {
             leaf: [
                 item for item, rank in zip(self.samples[leaf], self.ranks[leaf], strict=True) if rank in ranks[parent]
@@ -88,29 +88,35 @@ def definitions() -> Mapping[str, Definition]:
     names = cache_folder() / f"lm-eval-{version('lm-eval')}-names.json"
     if not names.exists():
         create_cache()
-        write_json(names, {name: [one.kind, str(one.file.relative_to(home))] for name, one in _scan(home).items()})
+        write_json(
+            names,
+            {
+                name: [definition.kind, str(definition.file.relative_to(home))]
+                for name, definition in _scan(home).items()
+            },
+        )
     listed = json.loads(names.read_text(encoding="utf-8"))
     return {name: Definition(kind, home / file) for name, (kind, file) in listed.items()}
 
 
 def _scan(home: Path) -> dict[str, Definition]:
     """Read the head of all 14,000 definitions: two seconds where the disk is cold."""
-    found: dict[str, Definition] = {}
+    by_name: dict[str, Definition] = {}
     for folder, folders, files in os.walk(home):
         folders[:] = sorted(name for name in folders if not name.startswith(("__", ".")))
         for name in sorted(files):
             if name.endswith(".yaml"):
-                _add_definition(Path(folder) / name, found)
-    return found
+                _add_definition(Path(folder) / name, by_name)
+    return by_name
 
 
-def _add_definition(file: Path, found: dict[str, Definition]) -> None:
+def _add_definition(file: Path, by_name: dict[str, Definition]) -> None:
     text = file.read_bytes()
     names = {key.decode(): value.decode() for key, value in reversed(_NAME.findall(text))}
     if "group" in names and not ("task" in names and _CLASS.search(text)):
-        found[names["group"]] = Definition("group", file)
+        by_name[names["group"]] = Definition("group", file)
     elif "task" in names:
-        found.setdefault(names["task"], Definition("task", file))
+        by_name.setdefault(names["task"], Definition("task", file))
 
 
 def dataset_folder(root: Path, hub_name: str) -> Path:

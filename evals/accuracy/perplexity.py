@@ -88,11 +88,11 @@ def _strided(count: int, size: int, stride: int) -> Iterator[Window]:
 
 def passes(windows: Sequence[Window]) -> Passes:
     """The passes that hold all of `windows`; what none of them scores is only read."""
-    found: Passes = {}
-    for one in windows:
-        first, end = found.get((one.start, one.bos), (one.first, one.end))
-        found[one.start, one.bos] = min(first, one.first), max(end, one.end)
-    return found
+    grouped: Passes = {}
+    for window in windows:
+        first, end = grouped.get((window.start, window.bos), (window.first, window.end))
+        grouped[window.start, window.bos] = min(first, window.first), max(end, window.end)
+    return grouped
 
 
 def pairs_of(ids: Sequence[int], needed: Passes) -> list[Pair]:
@@ -109,10 +109,10 @@ def perplexity_of(
     """Each window's own tokens out of the scored passes; `scores` are those of `pairs_of(ids, needed)`."""
     by_pass = dict(zip(needed, scores, strict=True))
 
-    def tokens(one: Window) -> tuple[float, ...]:
-        key = (one.start, one.bos)
+    def tokens(window: Window) -> tuple[float, ...]:
+        key = (window.start, window.bos)
         skipped = needed[key][0]
-        return by_pass[key].logprobs[one.first - skipped : one.end - skipped]
+        return by_pass[key].logprobs[window.first - skipped : window.end - skipped]
 
     return Perplexity(
         convention=spec.convention, text_sha256=text_sha256, window_tokens=spec.window_tokens,

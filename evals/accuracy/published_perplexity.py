@@ -28,19 +28,23 @@ class Anchor:
 def read_anchors(file: Path) -> tuple[Anchor, ...]:
     """All entries of the table. Raises ValueError naming the entry that is not one."""
     raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    found = []
+    anchors = []
     for number, entry in enumerate(raw, 1):
         try:
-            found.append(Anchor(**entry))
+            anchors.append(Anchor(**entry))
         except TypeError as error:
             raise ValueError(f"{file}: entry {number} is no anchor: {error}") from error
-    return tuple(found)
+    return tuple(anchors)
 
 
 def anchors_for(anchors: tuple[Anchor, ...], model: str, convention: str, window_tokens: int) -> list[Anchor]:
     """What was published of a model's unquantized weights in this convention."""
     wanted = (UNQUANTIZED, convention, window_tokens)
-    return [one for one in anchors if (one.method, one.convention, one.window_tokens) == wanted and _is(one, model)]
+    return [
+        anchor
+        for anchor in anchors
+        if (anchor.method, anchor.convention, anchor.window_tokens) == wanted and _is(anchor, model)
+    ]
 
 
 def _is(anchor: Anchor, model: str) -> bool:

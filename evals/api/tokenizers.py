@@ -51,7 +51,7 @@ def word_ids(tokenizer: Tokenizer) -> list[int]:
     likely = [index for index, word in words if word[0] in "\u0120\u2581" and word[1:].isascii() and word[1:].isalpha()]
     texts = [tokenizer.decode([index]) for index in likely]
     alone = tokenizer.encode_batch([f" {text.strip()}" for text in texts], add_special_tokens=False)
-    return [index for index, found in zip(likely, alone, strict=True) if found.ids == [index]]
+    return [index for index, encoding in zip(likely, alone, strict=True) if encoding.ids == [index]]
 
 
 def ordinary_ids(tokenizer: Tokenizer) -> list[int]:

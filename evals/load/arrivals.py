@@ -19,7 +19,7 @@ def due_seconds(load: LoadPoint, *, seed: int, repeat: int, trace: Sequence[Trac
     `vllm bench serve` with a burstiness of 1 ÷ gap_variation². Raises ValueError for a closed loop.
     """
     if trace:
-        return [(one.at_seconds - trace[0].at_seconds) / load.trace_speedup for one in trace[: load.requests]]
+        return [(request.at_seconds - trace[0].at_seconds) / load.trace_speedup for request in trace[: load.requests]]
     if load.rate_per_second is None:
         raise ValueError("a closed loop has no rate: its requests are due when others end")
     mean, count = 1 / load.rate_per_second, load.requests - 1

@@ -99,8 +99,8 @@ def _flush(endpoint: Endpoint) -> None:
     except httpx.HTTPError as error:
         raise LoadFailed(f"the prefix cache could not be emptied: {type(error).__name__}: {error}") from error
     if answer.status_code != 200:
-        said = f"HTTP {answer.status_code}: {answer.text[:300]}"
-        raise LoadFailed(f"the prefix cache could not be emptied: {said}")
+        message = f"HTTP {answer.status_code}: {answer.text[:300]}"
+        raise LoadFailed(f"the prefix cache could not be emptied: {message}")
 
 
 def _check(request: Request, ask: Ask, load: LoadPoint, *, may_end: bool) -> None:
@@ -138,11 +138,11 @@ async def _send(
             if due is None:
                 exchanges, watched = await closed_loop(client, made, load.concurrency or 1, advance)
             else:
-                exchanges, watched = await open_load(client, [one for (one,) in made], due, origin, advance)
+                exchanges, watched = await open_load(client, [body for (body,) in made], due, origin, advance)
         except RequestFailed as error:
             raise LoadFailed(f"a request at {load.label} failed: {error}") from error
     dues = [None] * len(exchanges) if due is None else due
-    requests = [_read(endpoint, one, at, origin) for one, at in zip(exchanges, dues, strict=True)]
+    requests = [_read(endpoint, exchange, at, origin) for exchange, at in zip(exchanges, dues, strict=True)]
     return requests, replace(watched, origin_seconds=origin)
 
 

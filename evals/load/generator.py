@@ -36,17 +36,17 @@ async def closed_loop(
     conversation one after the other. The exchanges are in the order of the conversations. Raises RequestFailed.
     """
     waiting: Iterator[tuple[int, Sequence[bytes]]] = iter(enumerate(conversations))
-    found: dict[int, list[Exchange]] = {}
+    exchanges: dict[int, list[Exchange]] = {}
 
     async def worker() -> None:
         for number, conversation in waiting:
-            found[number] = []
+            exchanges[number] = []
             for request in conversation:
-                found[number].append(await _ask(client, request))
+                exchanges[number].append(await _ask(client, request))
                 advance(1)
 
     watched = await _watched([worker() for _ in range(concurrency)])
-    return [one for number in range(len(conversations)) for one in found[number]], watched
+    return [exchange for number in range(len(conversations)) for exchange in exchanges[number]], watched
 
 
 async def open_load(
@@ -54,14 +54,14 @@ async def open_load(
 ) -> tuple[list[Exchange], ClientLoad]:
     """Send each request when it is due (seconds from `origin`), however many are in flight. Raises RequestFailed."""
 
-    async def one(request: bytes, due: float) -> Exchange:
+    async def send(request: bytes, due: float) -> Exchange:
         while (wait := origin + due - time.perf_counter()) > 0:  # a timer may be a millisecond early
             await asyncio.sleep(wait)
-        found = await _ask(client, request)
+        exchange = await _ask(client, request)
         advance(1)
-        return found
+        return exchange
 
-    tasks = [asyncio.create_task(one(*job)) for job in zip(requests, due_seconds, strict=True)]
+    tasks = [asyncio.create_task(send(*job)) for job in zip(requests, due_seconds, strict=True)]
     watched = await _watched(tasks)
     return [task.result() for task in tasks], watched
 
@@ -81,7 +81,7 @@ async def _watched(work: Sequence[Awaitable[object]]) -> ClientLoad:
     lags: list[float] = []
     started, used = time.perf_counter(), time.process_time()
     watching = asyncio.create_task(_watch(lags))
-    tasks = [asyncio.ensure_future(one) for one in work]
+    tasks = [asyncio.ensure_future(awaitable) for awaitable in work]
     try:
         await asyncio.gather(*tasks)
     finally:

@@ -91,9 +91,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
-        whole = self._answer.status and not self._delimited and exc is None  # ends with the connection
+        complete = self._answer.status and not self._delimited and exc is None  # ends with the connection
         when = "in the middle of its answer" if self._answer.status else "before it answered"
-        self._finish(None if whole else f"the server closed the connection {when}{f': {exc}' if exc else ''}")
+        self._finish(None if complete else f"the server closed the connection {when}{f': {exc}' if exc else ''}")
 
     def on_message_begin(self) -> None:
         self._delimited = False
@@ -158,10 +158,10 @@ class Client:
         try:
             async with asyncio.timeout(self._timeout_seconds):
                 while self._idle:
-                    kept = self._idle.pop()
-                    if not kept.open:
+                    connection = self._idle.pop()
+                    if not connection.open:
                         continue
-                    answer = await self._ask(kept, request)
+                    answer = await self._ask(connection, request)
                     if answer.status or answer.error is None:
                         return answer
                     self._keeps = False

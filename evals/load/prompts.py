@@ -52,19 +52,19 @@ class Prompts:
         """Each turn holds all before it: what was asked, and drawn ids of the answers' length in their place, since a
         server's own answer differs from cell to cell.
         """
-        said = [*self.before, *system]
+        history = [*self.before, *system]
         for turn in range(load.turns):
             answer = load.output_tokens if turn else 0
             own = load.prompt_tokens - load.shared_tokens - len(self.before)
-            said += _ids(generator, self.vocabulary, answer + own)
-            yield Ask(list(said), load.output_tokens)
+            history += _ids(generator, self.vocabulary, answer + own)
+            yield Ask(list(history), load.output_tokens)
 
     def _own(self, load: LoadPoint, *, seed: int, repeat: int) -> list[Conversation]:
         """In a random order, each as often as the others, at most `prompt_tokens` of each."""
         given = self.own[load.prompts]
         order = np.random.default_rng([seed, repeat]).permutation(len(given))
         chosen = [given[order[number % len(given)]] for number in range(load.requests)]
-        return [[Ask([*self.before, *one][: load.prompt_tokens], load.output_tokens)] for one in chosen]
+        return [[Ask([*self.before, *prompt][: load.prompt_tokens], load.output_tokens)] for prompt in chosen]
 
     def _traced(self, load: LoadPoint, *, seed: int, repeat: int) -> list[Conversation]:
         """A block's tokens are drawn from its id, so that prompts share what they shared when they were recorded, in
@@ -74,14 +74,14 @@ class Prompts:
         trace, generator = self.traces[load.trace][: load.requests], np.random.default_rng(entropy)
         drawn = {
             block: _ids(np.random.default_rng([*entropy, 1 + block]), vocabulary, BLOCK_TOKENS)
-            for block in dict.fromkeys(block for one in trace for block in one.blocks)
+            for block in dict.fromkeys(block for request in trace for block in request.blocks)
         }
-        found: list[Conversation] = []
-        for one in trace:
-            ids = [token for block in one.blocks for token in drawn[block]]
-            ids = ids or _ids(generator, vocabulary, one.prompt_tokens)
-            found.append([Ask([*self.before, *ids][: one.prompt_tokens], one.output_tokens)])
-        return found
+        conversations: list[Conversation] = []
+        for request in trace:
+            ids = [token for block in request.blocks for token in drawn[block]]
+            ids = ids or _ids(generator, vocabulary, request.prompt_tokens)
+            conversations.append([Ask([*self.before, *ids][: request.prompt_tokens], request.output_tokens)])
+        return conversations
 
 
 def _ids(generator: np.random.Generator, vocabulary: Sequence[int] | Ids, count: int) -> list[int]:

@@ -11,7 +11,7 @@ from engines.types import Endpoint
 from evals.accuracy.divergence import Stage
 from evals.load.benchmark import run_load, warm_up
 from evals.load.prompts import Prompts
-from evals.metrics.slo import Kept, kept
+from evals.metrics.slo import Kept, slo_verdict
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import Search, SearchRange, ServiceLimits
 
@@ -40,11 +40,11 @@ def search_capacity(
 
 def search(within: SearchRange, limits: ServiceLimits, run: Run, repeats: int) -> Search:
     """Try loads until the highest one within the limits is bracketed. `run` is one repeat of a load."""
-    told: dict[float, Kept] = {}
+    verdicts: dict[float, Kept] = {}
     probes = []
-    while (level := next_level(within, told)) is not None:
+    while (level := next_level(within, verdicts)) is not None:
         speed = _told_apart(load_at(within, level), limits, run, repeats)
-        told[level] = kept(speed, limits)
+        verdicts[level] = slo_verdict(speed, limits)
         probes.append(speed)
     return Search(within, limits, tuple(probes))
 
@@ -53,20 +53,20 @@ def _told_apart(load: LoadPoint, limits: ServiceLimits, run: Run, repeats: int) 
     """As many repeats as it takes to tell on which side of the limits the load is."""
     speed = run(load, 0)
     for repeat in range(1, repeats):
-        if kept(speed, limits) != "unclear":
+        if slo_verdict(speed, limits) != "unclear":
             break
         more = run(load, repeat)
         speed = Speed(load, (*speed.repeats, *more.repeats), (*speed.clients, *more.clients))
     return speed
 
 
-def next_level(within: SearchRange, told: Mapping[float, Kept]) -> float | None:
+def next_level(within: SearchRange, verdicts: Mapping[float, Kept]) -> float | None:
     """Twice the highest that was kept, or what lies (geometrically) between it and the lowest that was not; None at the
     end.
     """
-    if not told:
+    if not verdicts:
         return within.lowest
-    below, above = bracket(told)
+    below, above = bracket(verdicts)
     if below is None or below >= within.highest:
         return None
     if above == math.inf:
@@ -77,12 +77,14 @@ def next_level(within: SearchRange, told: Mapping[float, Kept]) -> float | None:
     return middle if below < middle < above else None
 
 
-def bracket(told: Mapping[float, Kept]) -> tuple[float | None, float]:
+def bracket(verdicts: Mapping[float, Kept]) -> tuple[float | None, float]:
     """The highest load that was kept below any that was not (None: not even the lowest), and the lowest that was not
     (infinite: all were). A higher one that looks better is chance.
     """
-    above = min((level for level, said in told.items() if said != "kept"), default=math.inf)
-    return max((level for level, said in told.items() if said == "kept" and level < above), default=None), above
+    above = min((level for level, verdict in verdicts.items() if verdict != "kept"), default=math.inf)
+    return max(
+        (level for level, verdict in verdicts.items() if verdict == "kept" and level < above), default=None
+    ), above
 
 
 def _rounded(within: SearchRange, level: float) -> float:

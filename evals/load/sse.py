@@ -42,9 +42,9 @@ class Stream:
         try:
             piece = read_event(self.dialect, payload)
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
-            what = f"{type(problem).__name__}: {problem}"
+            message = f"{type(problem).__name__}: {problem}"
             raise StreamBroken(
-                f"an event is not of the form that was expected ({what}): {str(payload)[:100]}"
+                f"an event is not of the form that was expected ({message}): {str(payload)[:100]}"
             ) from problem
         text, so_far, counted, prompt_tokens, closing, last, error, added, cached = piece
         if error is not None:

@@ -45,18 +45,20 @@ class TraceRequest:
 def read_trace(file: Path, most: int | None = None) -> tuple[TraceRequest, ...]:
     """The first `most` requests (all by default), ordered by time. Raises DataError naming file and line."""
     read = _azure if file.suffix == ".csv" else _mooncake
-    found: list[TraceRequest] = []
+    requests: list[TraceRequest] = []
     try:
         with file.open(encoding="utf-8", newline="") as lines:
-            for one in islice(read(file, lines), most):
-                if found and one.at_seconds < found[-1].at_seconds:
-                    raise DataError(f"{file}:{one.line}: it is earlier than the request above; sort the trace by time")
-                found.append(one)
+            for request in islice(read(file, lines), most):
+                if requests and request.at_seconds < requests[-1].at_seconds:
+                    raise DataError(
+                        f"{file}:{request.line}: it is earlier than the request above; sort the trace by time"
+                    )
+                requests.append(request)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
-    if not found:
+    if not requests:
         raise DataError(f"{file} has no requests")
-    return tuple(found)
+    return tuple(requests)
 
 
 def _mooncake(file: Path, lines: Iterable[str]) -> Iterator[TraceRequest]:
@@ -92,11 +94,11 @@ def _request(file: Path, line: int, at_seconds: float, counts: tuple[Any, Any], 
     for name, count in zip(("prompt", "output"), counts, strict=True):
         if type(count) is not int or count < 1:
             raise DataError(f"{file}:{line}: it has {count!r} {name} tokens; at least one is needed")
-    if not isinstance(blocks, list) or any(type(one) is not int or one < 0 for one in blocks):
+    if not isinstance(blocks, list) or any(type(block) is not int or block < 0 for block in blocks):
         raise DataError(f"{file}:{line}: its hash_ids are no list of whole numbers")
     if blocks and len(blocks) != math.ceil(counts[0] / BLOCK_TOKENS):
-        what = f"{len(blocks)} hash_ids for {counts[0]} prompt tokens; one is needed for each {BLOCK_TOKENS}"
-        raise DataError(f"{file}:{line}: it has {what}")
+        message = f"{len(blocks)} hash_ids for {counts[0]} prompt tokens; one is needed for each {BLOCK_TOKENS}"
+        raise DataError(f"{file}:{line}: it has {message}")
     return TraceRequest(line, at_seconds, *counts, tuple(blocks))
 
 
@@ -106,12 +108,12 @@ def known_share(trace: Sequence[TraceRequest]) -> float:
     """
     seen: dict[int, int] = {}  # of each beginning, how many tokens of it there were
     known = 0
-    for one in trace:
+    for request in trace:
         beginning, shared, is_known = 0, 0, True
-        for number, block in enumerate(one.blocks, 1):
-            beginning, tokens = hash((beginning, block)), min(number * BLOCK_TOKENS, one.prompt_tokens)
+        for number, block in enumerate(request.blocks, 1):
+            beginning, tokens = hash((beginning, block)), min(number * BLOCK_TOKENS, request.prompt_tokens)
             is_known = is_known and beginning in seen
             shared = min(seen[beginning], tokens) if is_known else shared
             seen[beginning] = max(seen.get(beginning, 0), tokens)
         known += shared
-    return known / sum(one.prompt_tokens for one in trace)
+    return known / sum(request.prompt_tokens for request in trace)

@@ -37,7 +37,7 @@ def with_gpus(speed: Speed, readings: Sequence[Reading]) -> Speed:
     """The speed with what its GPUs told around each repeat; unchanged where they told nothing."""
     if not readings:
         return speed
-    origins = [one.origin_seconds for one in speed.clients]
+    origins = [client.origin_seconds for client in speed.clients]
     pairs = zip(speed.repeats, origins, strict=True)
     return replace(speed, gpus=tuple(_around(repeat, origin, readings) for repeat, origin in pairs))
 
@@ -47,71 +47,72 @@ def _around(repeat: Sequence[Request], origin: float | None, readings: Sequence[
         return ()
     start, end = window(repeat)
     low, high = origin + start - AROUND_SECONDS, origin + end + AROUND_SECONDS
-    kept = [one for one in readings if low <= one.seconds <= high]
+    nearby = [reading for reading in readings if low <= reading.seconds <= high]
     return tuple(
-        _columns(gpu, origin, [one for one in kept if one.gpu == gpu]) for gpu in sorted({one.gpu for one in readings})
+        _columns(gpu, origin, [reading for reading in nearby if reading.gpu == gpu])
+        for gpu in sorted({reading.gpu for reading in readings})
     )
 
 
 def _columns(gpu: int, origin: float, readings: Sequence[Reading]) -> GpuSamples:
     return GpuSamples(
         gpu=gpu,
-        seconds=tuple(one.seconds - origin for one in readings),
-        watts=tuple(one.watts for one in readings),
-        sm_megahertz=tuple(one.sm_megahertz for one in readings),
-        celsius=tuple(one.celsius for one in readings),
-        reasons=tuple(one.reasons for one in readings),
-        joules=tuple(one.joules for one in readings),
+        seconds=tuple(reading.seconds - origin for reading in readings),
+        watts=tuple(reading.watts for reading in readings),
+        sm_megahertz=tuple(reading.sm_megahertz for reading in readings),
+        celsius=tuple(reading.celsius for reading in readings),
+        reasons=tuple(reading.reasons for reading in readings),
+        joules=tuple(reading.joules for reading in readings),
     )
 
 
 def window(repeat: Sequence[Request]) -> tuple[float, float]:
     """From the first start to the last end: all of the repeat's tokens come in it, those of its drain as well."""
-    return min(one.start_seconds for one in repeat), max(one.end_seconds for one in repeat)
+    return min(request.start_seconds for request in repeat), max(request.end_seconds for request in repeat)
 
 
 def energy(repeat: Sequence[Request], gpus: Sequence[GpuSamples]) -> Energy:
     """The trapezoids over the power samples between first start and last end, summed over the GPUs."""
     start, end = window(repeat)
-    known = Energy(None, end - start, sum(one.output_tokens for one in repeat))
+    known = Energy(None, end - start, sum(request.output_tokens for request in repeat))
     if not gpus:
         return replace(
             known, why="no power was recorded: NVML did not tell which GPUs the server used, or was not asked"
         )
     try:
-        return replace(known, joules=sum(_joules(one, start, end) for one in gpus))
+        return replace(known, joules=sum(_joules(gpu, start, end) for gpu in gpus))
     except NotKnown as reason:
         return replace(known, why=str(reason))
 
 
-def _joules(one: GpuSamples, start: float, end: float) -> float:
+def _joules(samples: GpuSamples, start: float, end: float) -> float:
     """Of one GPU; its counter, where it has one, must say about the same. Raises NotKnown."""
-    times, watts = _told(one.seconds, one.watts)
+    times, watts = _told(samples.seconds, samples.watts)
     if not len(times):
-        raise NotKnown(f"GPU {one.gpu} tells no power")
+        raise NotKnown(f"GPU {samples.gpu} tells no power")
     if times[0] > start or times[-1] < end:
-        raise NotKnown(f"the power samples of GPU {one.gpu} do not cover the load")
+        raise NotKnown(f"the power samples of GPU {samples.gpu} do not cover the load")
     inside = times[(times > start) & (times < end)]
     if len(inside) < LEAST_SAMPLES:
-        raise NotKnown(f"{len(inside)} power samples of GPU {one.gpu} are too few (at least {LEAST_SAMPLES})")
+        raise NotKnown(f"{len(inside)} power samples of GPU {samples.gpu} are too few (at least {LEAST_SAMPLES})")
     first, last = np.searchsorted(times, start, "right") - 1, np.searchsorted(times, end, "left")
     gap = float(np.diff(times[first : last + 1]).max())
     if gap > MOST_GAP_SECONDS:
-        raise NotKnown(f"GPU {one.gpu} was not sampled for {gap:.1f} s (at most {MOST_GAP_SECONDS:g})")
+        raise NotKnown(f"GPU {samples.gpu} was not sampled for {gap:.1f} s (at most {MOST_GAP_SECONDS:g})")
     places = np.concatenate(([start], inside, [end]))
     joules = float(np.trapezoid(np.interp(places, times, watts), places))
-    counted = _counted(one, start, end)
+    counted = _counted(samples, start, end)
     if counted is not None and abs(joules - counted) > MOST_DISAGREEMENT * abs(counted):
         raise NotKnown(
-            f"the power samples of GPU {one.gpu} give {joules:.0f} J and its energy counter {counted:.0f} J: they "
+            f"the power samples of GPU {samples.gpu} give {joules:.0f} J and its energy counter {counted:.0f} J: they "
             f"differ by over {MOST_DISAGREEMENT:.0%}"
         )
     return joules
 
 
-def _counted(one: GpuSamples, start: float, end: float) -> float | None:
+def _counted(samples: GpuSamples, start: float, end: float) -> float | None:
     """By the GPU's own counter, between samples in proportion to the time; None where it has none there."""
-    times, joules = _told(one.seconds, one.joules)
+    times, joules = _told(samples.seconds, samples.joules)
     if not len(times) or times[0] > start or times[-1] < end:
         return None
     return float(np.interp(end, times, joules) - np.interp(start, times, joules))
@@ -120,33 +121,38 @@ def _counted(one: GpuSamples, start: float, end: float) -> float | None:
 def _told(seconds: Sequence[float], values: Sequence[float | None]) -> tuple[Floats, Floats]:
     """The times at which there is a value, and the values."""
     pairs = [(at, value) for at, value in zip(seconds, values, strict=True) if value is not None]
-    found = np.array(pairs, dtype=np.float64).reshape(-1, 2)
-    return found[:, 0], found[:, 1]
+    array = np.array(pairs, dtype=np.float64).reshape(-1, 2)
+    return array[:, 0], array[:, 1]
 
 
-def during(repeat: Sequence[Request], one: GpuSamples, column: Sequence[float | None]) -> list[float]:
+def during(repeat: Sequence[Request], samples: GpuSamples, column: Sequence[float | None]) -> list[float]:
     """What a GPU told in one column while the repeat ran."""
     start, end = window(repeat)
-    told = zip(one.seconds, column, strict=True)
-    return [value for at, value in told if start <= at <= end and value is not None]
+    pairs = zip(samples.seconds, column, strict=True)
+    return [value for at, value in pairs if start <= at <= end and value is not None]
 
 
 def slow_downs(speed: Speed) -> list[str]:
     """Of each reason for which a GPU was slowed down: in which repeats, and how often at most."""
-    found = []
-    for bit, what in SLOW_DOWNS.items():
+    descriptions = []
+    for bit, name in SLOW_DOWNS.items():
         shares = {number: share for number, share in _shares(speed, bit) if share > 0}
         if shares:
-            one = len(shares) == 1
-            found.append(
-                f"its GPUs were slowed down by {what}: repeat{'' if one else 's'} {', '.join(map(str, shares))}, "
-                f"{'' if one else 'up to '}{max(shares.values()):.0%} of the samples"
+            single = len(shares) == 1
+            descriptions.append(
+                f"its GPUs were slowed down by {name}: repeat{'' if single else 's'} {', '.join(map(str, shares))}, "
+                f"{'' if single else 'up to '}{max(shares.values()):.0%} of the samples"
             )
-    return found
+    return descriptions
 
 
 def _shares(speed: Speed, bit: int) -> Iterator[tuple[int, float]]:
     """(number from 1, share of the samples of the GPU that has the most) of every repeat."""
     for number, (repeat, gpus) in enumerate(zip(speed.repeats, speed.gpus, strict=False), 1):
-        told = [during(repeat, one, one.reasons) for one in gpus]
-        yield number, max((sum(int(one) & bit > 0 for one in some) / len(some) for some in told if some), default=0.0)
+        columns = [during(repeat, gpu, gpu.reasons) for gpu in gpus]
+        yield (
+            number,
+            max(
+                (sum(int(mask) & bit > 0 for mask in column) / len(column) for column in columns if column), default=0.0
+            ),
+        )

@@ -15,15 +15,15 @@ Kept = Literal["kept", "broken", "unclear"]
 BACKLOG_SHARE = 0.1
 
 
-def kept(speed: Speed, limits: ServiceLimits) -> Kept:
+def slo_verdict(speed: Speed, limits: ServiceLimits) -> Kept:
     """By the 95 % interval of the percentile over the requests of all repeats that count (order statistics;
     `evals.metrics.steady_state`): "kept" where it lies within every limit, "broken" where it lies beyond one or the
     server does not keep up, else "unclear".
     """
     counted = steady(speed)
     sides = [
-        _side([one.ttft_seconds for one in counted.started], limits.ttft_seconds, limits.percentile),
-        _side([one.tpot_seconds for one in counted.whole], limits.tpot_seconds, limits.percentile),
+        _side([request.ttft_seconds for request in counted.started], limits.ttft_seconds, limits.percentile),
+        _side([request.tpot_seconds for request in counted.ended], limits.tpot_seconds, limits.percentile),
     ]
     return worst(sides) if keeps_up(speed) else "broken"
 
@@ -32,15 +32,15 @@ def _side(seconds: Sequence[float | None], most: float | None, percentile: float
     """Where one is not known, nothing is."""
     if most is None:
         return "kept"
-    known = [one for one in seconds if one is not None]
+    known = [value for value in seconds if value is not None]
     if len(known) < len(seconds):
         return "unclear"
     return within(percentile_interval(known, percentile), most)
 
 
-def within(one: Estimate, most: float) -> Kept:
+def within(estimate: Estimate, most: float) -> Kept:
     """Whether a figure surely is at most so large."""
-    return "kept" if one.high <= most else "broken" if one.low > most else "unclear"
+    return "kept" if estimate.high <= most else "broken" if estimate.low > most else "unclear"
 
 
 def worst(sides: Sequence[Kept]) -> Kept:
@@ -64,8 +64,8 @@ def keeps_up(speed: Speed) -> bool:
     """
     if speed.load.concurrency is not None:
         return True
-    found = [_in_flight(repeat) for repeat in speed.repeats]
-    before, after, due = (sum(one[place] for one in found) for place in range(3))
+    counts = [_in_flight(repeat) for repeat in speed.repeats]
+    before, after, due = (sum(row[place] for row in counts) for place in range(3))
     return after - before <= BACKLOG_SHARE * due + math.sqrt(2 * before)
 
 
@@ -73,10 +73,10 @@ def _in_flight(repeat: Sequence[Request]) -> tuple[int, int, int]:
     """Requests in flight at the middle arrival and at the last one, and arrivals between. Of those that arrive at once,
     as in a trace, one counts: the server had no time for them yet.
     """
-    starts = sorted(one.start_seconds for one in repeat)
+    starts = sorted(request.start_seconds for request in repeat)
     middle, last = starts[len(starts) // 2], starts[-1]
 
     def in_flight(at: float) -> int:
-        return 1 + sum(one.start_seconds < at < one.end_seconds for one in repeat)
+        return 1 + sum(request.start_seconds < at < request.end_seconds for request in repeat)
 
     return in_flight(middle), in_flight(last), sum(middle < at <= last for at in starts)

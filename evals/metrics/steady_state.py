@@ -11,12 +11,12 @@ from evals.schema.load import Request, Speed
 
 @dataclass(frozen=True)
 class Steady:
-    """The requests of all repeats that count: `started` for TTFT, `whole` for what lasts to a request's end (TPOT, ITL,
+    """The requests of all repeats that count: `started` for TTFT, `ended` for what lasts to a request's end (TPOT, ITL,
     end-to-end, goodput). `one_wave`: some repeat has too few to leave out the burst at its start.
     """
 
     started: tuple[Request, ...]
-    whole: tuple[Request, ...]
+    ended: tuple[Request, ...]
     one_wave: bool
 
 
@@ -30,30 +30,30 @@ def steady(speed: Speed) -> Steady:
     of a conversation takes the place of the turn before it.
     In an open load all requests count: its arrivals, bursts among them, are the load. So they do with one user.
     """
-    kept = vars(speed)  # every conclusion asks for it; no field of the record, so that nothing that is written has it
-    if "_steady" not in kept:
-        kept["_steady"] = _counted(speed)
-    found: Steady = kept["_steady"]
-    return found
+    memo = vars(speed)  # every conclusion asks for it; no field of the record, so that nothing that is written has it
+    if "_steady" not in memo:
+        memo["_steady"] = _counted(speed)
+    steady_state: Steady = memo["_steady"]
+    return steady_state
 
 
 def _counted(speed: Speed) -> Steady:
     users = speed.load.concurrency or 1
     if users == 1:
-        everything = tuple(one for repeat in speed.repeats for one in repeat)
+        everything = tuple(request for repeat in speed.repeats for request in repeat)
         return Steady(everything, everything, one_wave=False)
     parts = [_steady(repeat, users) for repeat in speed.repeats]
     return Steady(
-        started=tuple(one for part in parts for one in part.started),
-        whole=tuple(one for part in parts for one in part.whole),
+        started=tuple(request for part in parts for request in part.started),
+        ended=tuple(request for part in parts for request in part.ended),
         one_wave=any(part.one_wave for part in parts),
     )
 
 
 def _steady(repeat: Sequence[Request], users: int) -> Steady:
-    later, drain = sorted(repeat, key=lambda one: one.sent_seconds)[users:], drains_at(repeat)
-    started = tuple(one for one in later if one.sent_seconds <= drain)
+    later, drain = sorted(repeat, key=lambda request: request.sent_seconds)[users:], drains_at(repeat)
+    started = tuple(request for request in later if request.sent_seconds <= drain)
     if len(started) < users:
         return Steady(tuple(repeat), tuple(repeat), one_wave=True)
-    whole = tuple(one for one in started if one.end_seconds <= drain)
-    return Steady(started, whole if len(whole) >= users else started, one_wave=False)
+    ended = tuple(request for request in started if request.end_seconds <= drain)
+    return Steady(started, ended if len(ended) >= users else started, one_wave=False)

@@ -16,19 +16,21 @@ def steady_rates(repeat: Sequence[Request]) -> tuple[float, float, float]:
     was due. What arrives later ran with fewer in flight and does not count. Prompt tokens count when the first token
     arrives; of a chunk that is under way at the end, its share of the time counts.
     """
-    start = min(one.start_seconds for one in repeat)
+    start = min(request.start_seconds for request in repeat)
     is_open = repeat[0].due_seconds is not None
-    end = max(one.start_seconds for one in repeat) if is_open else drains_at(repeat)
+    end = max(request.start_seconds for request in repeat) if is_open else drains_at(repeat)
     seconds = end - start
-    output = sum(_tokens_by(one, end) for one in repeat)
-    prompt = sum(one.prompt_tokens for one in repeat if one.chunks[0][0] <= end)
-    finished = sum(one.end_seconds <= end for one in repeat)
+    output = sum(_tokens_by(request, end) for request in repeat)
+    prompt = sum(request.prompt_tokens for request in repeat if request.chunks[0][0] <= end)
+    finished = sum(request.end_seconds <= end for request in repeat)
     return output / seconds, prompt / seconds, finished / seconds
 
 
 def drains_at(repeat: Sequence[Request]) -> float:
     """The first end after which no request was sent in its place: each that is sent takes the place last left."""
-    changes = [(one.end_seconds, False) for one in repeat] + [(one.sent_seconds, True) for one in repeat]
+    changes = [(request.end_seconds, False) for request in repeat] + [
+        (request.sent_seconds, True) for request in repeat
+    ]
     left: list[float] = []
     for at, is_sent in sorted(changes):
         if not is_sent:
@@ -51,5 +53,5 @@ def relative_half_width(repeats: Sequence[Sequence[Request]]) -> float:
     """Of the t interval of the mean output rate, as a share of it; infinite for one repeat, and where no token came in
     any window.
     """
-    found = mean_t([steady_rates(repeat)[0] for repeat in repeats])
-    return (found.high - found.value) / found.value if found.value else math.inf
+    estimate = mean_t([steady_rates(repeat)[0] for repeat in repeats])
+    return (estimate.high - estimate.value) / estimate.value if estimate.value else math.inf

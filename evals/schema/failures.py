@@ -116,8 +116,8 @@ def explain(reason: str, log: Path | None = None) -> Failure:
     `log` is shown, where there is one, if the words bring no lines of their own; it is not searched: the failure need
     not be in it.
     """
-    said, log_tail = split_log(reason)
-    first, *more = said.strip().splitlines() or [""]
+    message, log_tail = split_log(reason)
+    first, *more = message.strip().splitlines() or [""]
     matches = (
         (known, line)
         for known in (*KNOWN, UNKNOWN)

@@ -28,17 +28,17 @@ def keep_scores(
 
     `ask` gets the pairs that are missing, and what it should call with (index, result) of each that it has.
     """
-    keys = [_digest([one.context, one.continuation]) for one in pairs]
-    told = _keep(file, keys, pairs, ask, lambda one: [one.logprobs, one.greedy])
-    return [one if isinstance(one, Scored) else Scored(tuple(one[0]), tuple(one[1])) for one in told]
+    keys = [_digest([pair.context, pair.continuation]) for pair in pairs]
+    answers = _keep(file, keys, pairs, ask, lambda score: [score.logprobs, score.greedy])
+    return [answer if isinstance(answer, Scored) else Scored(tuple(answer[0]), tuple(answer[1])) for answer in answers]
 
 
 def keep_answers(
     file: Path | None, prompts: Sequence[Prompt], ask: Callable[[Sequence[Prompt], Keep], Sequence[str]]
 ) -> list[str]:
     """The same for generated texts."""
-    keys = [_digest([one.token_ids, one.max_tokens, one.until]) for one in prompts]
-    return _keep(file, keys, prompts, ask, lambda one: one)
+    keys = [_digest([prompt.token_ids, prompt.max_tokens, prompt.until]) for prompt in prompts]
+    return _keep(file, keys, prompts, ask, lambda answer: answer)
 
 
 def _digest(described: object) -> str:
@@ -56,7 +56,7 @@ def _keep(
         missing = [index for index, key in enumerate(keys) if key not in known]
 
         def keep(results: Iterable[tuple[int, Any]]) -> None:
-            rows = [(keys[missing[index]], json.dumps(plain(one))) for index, one in results]
+            rows = [(keys[missing[index]], json.dumps(plain(result))) for index, result in results]
             database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
             database.commit()
 

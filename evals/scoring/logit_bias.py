@@ -57,13 +57,13 @@ async def forced(
     if entry is None:
         return await _among_all(client, prompt, token, count)
     if int(entry["id"]) != token:
-        said = f"it generated token {entry['id']} where {token} was forced"
-        raise ScoringFailed(f"the server ignored logit_bias: {said}")
+        message = f"it generated token {entry['id']} where {token} was forced"
+        raise ScoringFailed(f"the server ignored logit_bias: {message}")
     return float(entry["logprob"]), _most_likely(entry, count)
 
 
 def _most_likely(entry: dict[str, Any], count: int) -> list[tuple[int, float]]:
-    return [(int(one["id"]), float(one["logprob"])) for one in entry["top_logprobs"][:count]]
+    return [(int(candidate["id"]), float(candidate["logprob"])) for candidate in entry["top_logprobs"][:count]]
 
 
 async def _generate(client: httpx.AsyncClient, prompt: list[int], forced: int, count: int) -> dict[str, Any] | None:
@@ -90,7 +90,7 @@ async def _among_all(
     harmless = (await ask(client, "/tokenize", {"content": "a"})).get("tokens") or [0]
     entry = await _generate(client, prompt, int(harmless[-1]), MORE_THAN_ALL)
     top = _most_likely(entry, MORE_THAN_ALL) if entry else []
-    found = next((value for one, value in top if one == token), None)
-    if found is None:
+    logprob = next((value for candidate, value in top if candidate == token), None)
+    if logprob is None:
         raise ScoringFailed(f"the server ignored n_probs: it gave no log-probability of token {token}")
-    return found, top[:count]
+    return logprob, top[:count]

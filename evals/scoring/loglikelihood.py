@@ -34,11 +34,11 @@ async def _score(endpoint: Endpoint, pairs: Sequence[Pair], done: Done) -> list[
             return await force(client, pairs, done)
         if strategy == "prefill":
             return await read_prefill(client, endpoint, pairs, done)
-        found = await _run(client, jobs_for(endpoint.dialect, pairs), IN_FLIGHT[strategy], done)
-    missing = len(pairs) - len(found)
+        scores = await _run(client, jobs_for(endpoint.dialect, pairs), IN_FLIGHT[strategy], done)
+    missing = len(pairs) - len(scores)
     if missing:
         raise ScoringFailed(f"the server left {missing} of {len(pairs)} pairs unanswered")
-    return [found[index] for index in range(len(pairs))]
+    return [scores[index] for index in range(len(pairs))]
 
 
 async def _run(client: httpx.AsyncClient, jobs: Sequence[Job], in_flight: int, done: Done) -> dict[int, Scored]:
@@ -51,8 +51,8 @@ async def _run(client: httpx.AsyncClient, jobs: Sequence[Job], in_flight: int, d
             try:
                 filled = job.read(answer)
             except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-                what = f"{type(error).__name__}: {error}"
-                raise ScoringFailed(f"{job.path} answered without what was asked for ({what})") from error
+                message = f"{type(error).__name__}: {error}"
+                raise ScoringFailed(f"{job.path} answered without what was asked for ({message})") from error
             results.update(filled)
             done(filled)
 

@@ -45,16 +45,16 @@ def jobs_for(dialect: Dialect, pairs: Sequence[Pair]) -> list[Job]:
 
 def _by_context(pairs: Sequence[Pair], chosen: Sequence[int]) -> dict[tuple[int, ...], list[int]]:
     """Indexes of the pairs by their context, short contexts first."""
-    found: dict[tuple[int, ...], list[int]] = {}
+    groups: dict[tuple[int, ...], list[int]] = {}
     for index in sorted(chosen, key=lambda i: len(pairs[i].context)):
-        found.setdefault(pairs[index].context, []).append(index)
-    return found
+        groups.setdefault(pairs[index].context, []).append(index)
+    return groups
 
 
 def _groups(sizes: Mapping[Any, int], most: int = TOKENS_PER_REQUEST) -> Iterator[list[Any]]:
     """Keys in groups of similar size, none over `most` tokens when padded to its longest, unless it is alone."""
     group: list[Any] = []
-    for key in sorted(sizes, key=lambda one: sizes[one]):
+    for key in sorted(sizes, key=lambda candidate: sizes[candidate]):
         if group and sizes[key] * (len(group) + 1) > most:
             yield group
             group = []
@@ -87,9 +87,9 @@ def _score_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
 
         def read(answer: Answer, indexes: list[list[int]] = indexes) -> Filled:
             return [
-                (index, Scored(tuple(one["logprobs"]), tuple(one["greedy"])))
+                (index, Scored(tuple(score["logprobs"]), tuple(score["greedy"])))
                 for same, scores in zip(indexes, score_answer(dialect, answer), strict=True)
-                for index, one in zip(same, scores, strict=True)
+                for index, score in zip(same, scores, strict=True)
             ]
 
         yield Job(dialect.scores, score_body(dialect, items), read)
@@ -113,14 +113,14 @@ def _start_len_jobs(pairs: Sequence[Pair]) -> Iterator[Job]:
 
         def read(answer: Answer, group: list[int] = group) -> Filled:
             filled = zip(group, answer, strict=True)
-            return [(index, _from_start_len(pairs[index], one["meta_info"])) for index, one in filled]
+            return [(index, _from_start_len(pairs[index], response["meta_info"])) for index, response in filled]
 
         yield Job("/generate", body, read)
 
 
-def _from_start_len(pair: Pair, told: Mapping[str, Any]) -> Scored:
+def _from_start_len(pair: Pair, meta: Mapping[str, Any]) -> Scored:
     """SGLang's form: [log-probability, token, text] for each token, nothing for the first; the most likely alike."""
-    entries, best = told["input_token_logprobs"][1:], told["input_top_logprobs"][1:]
+    entries, best = meta["input_token_logprobs"][1:], meta["input_top_logprobs"][1:]
     if [token for _, token, *_ in entries] != list(pair.continuation):
         raise ScoringFailed("the server ignored logprob_start_len: its answer is not about the tokens asked for")
     greedy = [value >= top[0][0] for (value, *_), top in zip(entries, best, strict=True)]
@@ -177,7 +177,7 @@ def _from_prompt_logprobs(pair: Pair, choice: Mapping[str, Any]) -> Scored:
         raise ScoringFailed("the server ignored prompt_logprobs: its answer has no entry for each prompt token")
     last = entries[len(pair.context) :]
     chosen = [entry[str(token)] for entry, token in zip(last, pair.continuation, strict=True)]
-    return Scored(tuple(one["logprob"] for one in chosen), tuple(one["rank"] == 1 for one in chosen))
+    return Scored(tuple(entry["logprob"] for entry in chosen), tuple(entry["rank"] == 1 for entry in chosen))
 
 
 def _echo_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
@@ -197,8 +197,8 @@ def _echo_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
 
 def _from_echo(pair: Pair, choice: Mapping[str, Any]) -> Scored:
     """OpenAI's form: a log-probability per token of the prompt (None for the first) and of what was generated."""
-    told = choice.get("logprobs") or {}
-    values, tops = told.get("token_logprobs") or [], told.get("top_logprobs") or []
+    recorded = choice.get("logprobs") or {}
+    values, tops = recorded.get("token_logprobs") or [], recorded.get("top_logprobs") or []
     start, end = len(pair.context), len(pair.context) + len(pair.continuation)
     if len(values) not in (end, end + 1) or values[0] is not None or len(tops) != len(values):
         raise ScoringFailed("the server ignored echo: its answer has no log-probability for each prompt token")
@@ -228,9 +228,9 @@ def _from_context_logits(pair: Pair, logits: Sequence[Sequence[float]] | None) -
     """Row i tells of token i + 1. Raises ScoringFailed where there is not one row for each token of the prompt."""
     expected = len(pair.context) + len(pair.continuation) - 1
     if not logits or len(logits) != expected:
-        told = len(logits) if logits else 0
+        known = len(logits) if logits else 0
         raise ScoringFailed(
-            f"the server ignored return_context_logits: it told {told} of the prompt's {expected} tokens "
+            f"the server ignored return_context_logits: it told {known} of the prompt's {expected} tokens "
             "(with block reuse on, only those that it did not know)"
         )
     rows = np.asarray(logits[len(pair.context) - 1 :], dtype=np.float64)

@@ -41,8 +41,8 @@ async def read_prefill(
 
 async def _score(client: httpx.AsyncClient, endpoint: Endpoint, pair: Pair) -> Scored:
     ids = [*pair.context, *pair.continuation]
-    told = await _generate(client, endpoint, ids, 1, decoder_input_details=True)
-    logprobs = prompt_logprobs(pair, told)
+    response = await _generate(client, endpoint, ids, 1, decoder_input_details=True)
+    logprobs = prompt_logprobs(pair, response)
     agreed = await _agreed(client, endpoint, pair)
     return Scored(logprobs, tuple(n < agreed for n in range(len(pair.continuation))))
 

@@ -60,18 +60,18 @@ async def _tell(
             try:
                 results[start] = await way(client, dialect, group)
             except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-                what = f"{type(error).__name__}: {error}"
-                raise ScoringFailed(f"no distributions in the server's answer ({what})") from error
+                message = f"{type(error).__name__}: {error}"
+                raise ScoringFailed(f"no distributions in the server's answer ({message})") from error
             advance(len(group))
 
     async with connect(endpoint) as client:
         await asyncio.gather(*(worker(client) for _ in range(1 if alone else IN_FLIGHT)))
-    return [one for start in sorted(results) for one in results[start]]
+    return [distribution for start in sorted(results) for distribution in results[start]]
 
 
 async def _by_score(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> list[Told]:
     """Our own `/score`."""
-    items = [{"context": one.context, "continuations": [one.continuation], "whole": True} for one in pairs]
+    items = [{"context": pair.context, "continuations": [pair.continuation], "whole": True} for pair in pairs]
     answers = score_answer(dialect, await ask(client, dialect.scores, score_body(dialect, items)))
     return [_whole(pair, answer) for pair, (answer,) in zip(pairs, answers, strict=True)]
 
@@ -92,8 +92,10 @@ async def _by_prompt_logprobs(client: Client, dialect: Dialect, pair: Pair) -> T
     choice = (await ask(client, dialect.completions, body))["choices"][0]
     entries: list[Mapping[str, Any]] = choice["prompt_logprobs"][len(pair.context) :]
     chosen = [entry[str(token)]["logprob"] for entry, token in zip(entries, pair.continuation, strict=True)]
-    tops = [sorted(entry.items(), key=lambda one: one[1]["rank"])[: dialect.top_tokens] for entry in entries]
-    return _top(chosen, [[(int(token), one["logprob"]) for token, one in top] for top in tops], dialect.top_tokens)
+    tops = [sorted(entry.items(), key=lambda item: item[1]["rank"])[: dialect.top_tokens] for entry in entries]
+    return _top(
+        chosen, [[(int(token), candidate["logprob"]) for token, candidate in top] for top in tops], dialect.top_tokens
+    )
 
 
 async def _by_start_len(client: Client, dialect: Dialect, pair: Pair) -> Told:
@@ -105,9 +107,9 @@ async def _by_start_len(client: Client, dialect: Dialect, pair: Pair) -> Told:
         "logprob_start_len": len(pair.context) - 1,
         "top_logprobs_num": dialect.top_tokens,
     }
-    told = (await ask(client, "/generate", body))["meta_info"]
-    chosen = [value for value, *_ in told["input_token_logprobs"][1:]]
-    tops = [[(token, value) for value, token, *_ in one] for one in told["input_top_logprobs"][1:]]
+    meta = (await ask(client, "/generate", body))["meta_info"]
+    chosen = [value for value, *_ in meta["input_token_logprobs"][1:]]
+    tops = [[(token, value) for value, token, *_ in position] for position in meta["input_top_logprobs"][1:]]
     return _top(chosen, tops, dialect.top_tokens)
 
 

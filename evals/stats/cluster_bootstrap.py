@@ -175,8 +175,8 @@ def _resamples(seed: int, count: int) -> Iterator[Floats]:
     generator = np.random.default_rng(seed)
     for start in range(0, RESAMPLES, rows):
         drawn = min(rows, RESAMPLES - start)
-        kept = RESAMPLES * count <= KEPT
-        yield _times_of_all(seed, count)[start : start + drawn] if kept else _times(generator, drawn, count)
+        cached = RESAMPLES * count <= KEPT
+        yield _times_of_all(seed, count)[start : start + drawn] if cached else _times(generator, drawn, count)
 
 
 def _resampled(errors: Floats, weights: Floats, seed: int) -> Floats:

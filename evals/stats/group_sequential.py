@@ -63,11 +63,11 @@ def follow(pairs: Matched, margin: float) -> Paired:
     reached = [(count, share) for count, share in zip(plan, shares(plan), strict=True) if count <= asked]
     if not reached:
         raise ValueError(f"{asked} items are fewer than the first look, {plan[0]}")
-    found = [(share, compare_asked(pairs.first(count), margin, 1 - ALPHA * share)) for count, share in reached]
+    comparisons = [(share, compare_asked(pairs.first(count), margin, 1 - ALPHA * share)) for count, share in reached]
     return replace(
-        found[-1][1],
-        p_different=min(1.0, *(one.p_different / share for share, one in found)),
-        p_equivalent=min(1.0, *(one.p_equivalent / share for share, one in found)),
+        comparisons[-1][1],
+        p_different=min(1.0, *(comparison.p_different / share for share, comparison in comparisons)),
+        p_equivalent=min(1.0, *(comparison.p_equivalent / share for share, comparison in comparisons)),
         drawn=pairs.drawn,
     )
 
@@ -85,8 +85,8 @@ def settled(pairs: Matched, margin: float, level: float) -> bool:
     `level` is the error rate of this comparison, of a family that shares one (Bonferroni; Holm's correction over the
     same family in the end can only decide more).
     """
-    one = follow(pairs, margin)
-    if min(one.p_different, one.p_equivalent) <= level or len(pairs.candidate) >= pairs.drawn:
+    comparison = follow(pairs, margin)
+    if min(comparison.p_different, comparison.p_equivalent) <= level or len(pairs.candidate) >= pairs.drawn:
         return True
     return decides_later(pairs, margin, level) < FUTILE
 

@@ -115,7 +115,7 @@ def macro_mean(groups: Sequence[Sequence[float]], *, seed: int = 0) -> Estimate:
     """Mean of the groups' means (every task counts the same), bootstrapped over items within each group."""
     counts = _resampled(seed, tuple(map(len, groups)))
     samples = np.mean(
-        [_sums(one, _column(group)) / len(group) for one, group in zip(counts, groups, strict=True)], axis=0
+        [_sums(count, _column(group)) / len(group) for count, group in zip(counts, groups, strict=True)], axis=0
     )
     value = float(np.mean([np.mean(group) for group in groups]))
     return _bootstrap(value, samples, sum(len(group) for group in groups))
@@ -147,19 +147,19 @@ def _resampled(seed: int, sizes: tuple[int, ...]) -> tuple[Counts, ...]:
     """
     generator = np.random.default_rng(seed)
     kind = np.float64 if sum(sizes) <= FEW_ITEMS else np.uint8
-    found = []
+    draws = []
     for size in sizes:
         counts = np.empty((RESAMPLES, size), dtype=kind)
         for row, picks in zip(counts, generator.integers(0, size, (RESAMPLES, size)), strict=True):
             row[:] = np.bincount(picks, minlength=size)
-        found.append(counts)
-    return tuple(found)
+        draws.append(counts)
+    return tuple(draws)
 
 
 def _sums(counts: Counts, values: Floats) -> Floats:
     """Of each resample: Σ count × value."""
-    found: Floats = counts.astype(np.float64, copy=False) @ values
-    return found
+    totals: Floats = counts.astype(np.float64, copy=False) @ values
+    return totals
 
 
 def _column(values: Sequence[float]) -> Floats:

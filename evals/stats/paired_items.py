@@ -113,29 +113,31 @@ def task_items(scores: Sequence[Score]) -> dict[str, Items]:
 
 def trial_items(trial: Trial) -> Mapping[str, Items]:
     """`task_items` of a trial, which keeps them: every conclusion asks for them."""
-    kept = vars(trial)  # no field of the record, so that nothing that is written or compared has it
-    if "_items" not in kept:
-        kept["_items"] = task_items(trial.scores)
-    found: Mapping[str, Items] = kept["_items"]
-    return found
+    memo = vars(trial)  # no field of the record, so that nothing that is written or compared has it
+    if "_items" not in memo:
+        memo["_items"] = task_items(trial.scores)
+    items: Mapping[str, Items] = memo["_items"]
+    return items
 
 
 def _items(task: str, leaves: Sequence[Score]) -> Items:
     metric = headline(leaves[0]) or ""
     rows: list[tuple[int, str, float, str, int, float]] = []
-    for one in leaves:
-        column, count = one.metrics.index(metric), len(one.item_keys)
-        clusters, leads = one.clusters or ("",) * count, one.leads or (math.nan,) * count
-        ranks = one.ranks or range(len(rows), len(rows) + count)
+    for leaf in leaves:
+        column, count = leaf.metrics.index(metric), len(leaf.item_keys)
+        clusters, leads = leaf.clusters or ("",) * count, leaf.leads or (math.nan,) * count
+        ranks = leaf.ranks or range(len(rows), len(rows) + count)
         for rank, key, value, cluster, choices, lead in zip(
-            ranks, one.item_keys, one.values, clusters, one.loglikelihoods, leads, strict=True
+            ranks, leaf.item_keys, leaf.values, clusters, leaf.loglikelihoods, leads, strict=True
         ):
-            name = f"{one.task}:{cluster}" if cluster else ""
-            rows.append((rank, f"{one.task}:{key}", value[column], name, len(choices) if len(choices) > 1 else 0, lead))
+            name = f"{leaf.task}:{cluster}" if cluster else ""
+            rows.append(
+                (rank, f"{leaf.task}:{key}", value[column], name, len(choices) if len(choices) > 1 else 0, lead)
+            )
     rows.sort(key=lambda row: row[0])
     ranks_, keys, values, clusters_, choices_, leads_ = zip(*rows, strict=True)
-    drawn = sum(one.drawn or len(one.item_keys) for one in leaves)
-    known = () if any(math.isnan(one) for one in leads_) else leads_
+    drawn = sum(leaf.drawn or len(leaf.item_keys) for leaf in leaves)
+    known = () if any(math.isnan(lead) for lead in leads_) else leads_
     return Items(task, metric, keys, values, clusters_, choices_, drawn, ranks_, known)
 
 
@@ -146,17 +148,17 @@ def matched(candidate: Items, baseline: Items) -> Matched | None:
     ours = dict(zip(candidate.keys, candidate.values, strict=True))
     if candidate.keys != baseline.keys and not ours.keys() <= {*baseline.keys}:
         return None
-    whole = baseline.in_order
-    if len(ours) == len(whole.keys):
-        return replace(whole, candidate=tuple(ours[key] for key in whole.keys))
-    places = [place for place, key in enumerate(whole.keys) if key in ours]
+    in_order = baseline.in_order
+    if len(ours) == len(in_order.keys):
+        return replace(in_order, candidate=tuple(ours[key] for key in in_order.keys))
+    places = [place for place, key in enumerate(in_order.keys) if key in ours]
     return Matched(
-        baseline=tuple(whole.baseline[place] for place in places),
-        candidate=tuple(ours[whole.keys[place]] for place in places),
-        clusters=tuple(whole.clusters[place] for place in places),
-        strata=tuple(whole.strata[place] for place in places),
-        sizes=whole.sizes,
-        keys=tuple(whole.keys[place] for place in places),
+        baseline=tuple(in_order.baseline[place] for place in places),
+        candidate=tuple(ours[in_order.keys[place]] for place in places),
+        clusters=tuple(in_order.clusters[place] for place in places),
+        strata=tuple(in_order.strata[place] for place in places),
+        sizes=in_order.sizes,
+        keys=tuple(in_order.keys[place] for place in places),
     )
 
 

@@ -69,7 +69,7 @@ def compare(
     """
     if len(baseline) != len(candidate) or not baseline:
         raise ValueError(f"{len(baseline)} items cannot be compared with {len(candidate)}")
-    named = [one for one in clusters if one]
+    named = [cluster for cluster in clusters if cluster]
     if len(set(named)) == len(named) and {*baseline, *candidate} <= {0.0, 1.0}:
         return _by_flips(baseline, candidate, margin, confidence)
     return _by_clusters(baseline, candidate, clusters or [""] * len(baseline), margin, confidence)
@@ -83,8 +83,8 @@ def _flips(baseline: Sequence[float], candidate: Sequence[float]) -> tuple[int, 
 
 def _by_flips(baseline: Sequence[float], candidate: Sequence[float], margin: float, confidence: float) -> Paired:
     items, (lost, gained) = len(baseline), _flips(baseline, candidate)
-    found = compare_flips(items, lost, gained, margin, confidence)
-    return replace(found, items=items, lost=lost, gained=gained, drawn=items)
+    comparison = compare_flips(items, lost, gained, margin, confidence)
+    return replace(comparison, items=items, lost=lost, gained=gained, drawn=items)
 
 
 def compare_flips(items: float, lost: float, gained: float, margin: float, confidence: float) -> Paired:
@@ -114,19 +114,19 @@ def _by_clusters(
         key = name or f"alone {number}"
         sums[key] = sums.get(key, 0.0) + b - a
         sizes[key] = sizes.get(key, 0) + 1
-    found = compare_clusters(list(sums.values()), list(sizes.values()), margin=margin, confidence=confidence)
+    difference = compare_clusters(list(sums.values()), list(sizes.values()), margin=margin, confidence=confidence)
     # the variance of one item as if items were independent and gave this spread of the clusters' sums
-    mean = found.difference.value
+    mean = difference.difference.value
     squares = sum((total - mean * sizes[key]) ** 2 for key, total in sums.items())
     second_moment = squares / items + mean * mean
     return Paired(
         items=items,
         lost=lost,
         gained=gained,
-        difference=found.difference,
+        difference=difference.difference,
         margin=margin,
-        p_different=found.p_different,
-        p_equivalent=found.p_equivalent,
+        p_different=difference.p_different,
+        p_equivalent=difference.p_equivalent,
         detectable=_detectable(items, max(second_moment, 0.5 / (items + 1))),
         more_items=_more_items(items, max(second_moment, 0.5 / (items + 1)), abs(mean), margin),
         drawn=items,
@@ -155,8 +155,8 @@ def _score(delta: float, items: float, lost: Counts, gained: Counts) -> Floats:
     distance = gained - lost - items * delta
     with np.errstate(divide="ignore", invalid="ignore"):
         score = distance / np.sqrt(np.maximum(variance, 0.0))
-    told: Floats = np.where(distance == 0, 0.0, score)
-    return told
+    statistic: Floats = np.where(distance == 0, 0.0, score)
+    return statistic
 
 
 def difference_interval(items: float, lost: float, gained: float, confidence: float = CONFIDENCE) -> Estimate:
@@ -222,8 +222,8 @@ def verdicts(tests: Sequence[tuple[float, float, bool]], error_rate: float = ALP
     Holm's correction (Scandinavian Journal of Statistics 6, 1979) over all tests for a difference, and over all for
     equivalence. A difference that is real but lies within the margin is equivalent.
     """
-    different = holm([one for one, _, _ in tests])
-    equivalent = holm([one for _, one, _ in tests])
+    different = holm([p_value for p_value, _, _ in tests])
+    equivalent = holm([p_value for _, p_value, _ in tests])
     return [
         "equivalent" if q <= error_rate else "inconclusive" if p > error_rate else "better" if better else "worse"
         for p, q, (_, _, better) in zip(different, equivalent, tests, strict=True)

@@ -47,6 +47,6 @@ def crowding(passages: Sequence[str]) -> float:
     those that do always flipped together (Kish's design effect, Survey Sampling, 1965, for an intraclass correlation
     of 1).
     """
-    sizes = Counter(one for one in passages if one)
+    sizes = Counter(passage for passage in passages if passage)
     alone = len(passages) - sum(sizes.values())
     return (alone + sum(size * size for size in sizes.values())) / len(passages)

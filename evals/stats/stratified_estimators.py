@@ -55,15 +55,15 @@ def compare_sample(pairs: Matched, margin: float, confidence: float = CONFIDENCE
     flips = flips_of(pairs)
     if not flips.asked.all():
         raise ValueError("no item was asked of one of the strata")
-    items, lost, gained = (one / crowding(pairs.clusters) for one in effective(flips))
-    found = compare_flips(items, lost, gained, margin, confidence)
+    items, lost, gained = (count / crowding(pairs.clusters) for count in effective(flips))
+    comparison = compare_flips(items, lost, gained, margin, confidence)
     asked = int(flips.asked.sum())
     return replace(
-        found,
+        comparison,
         items=asked,
         lost=int(flips.lost.sum()),
         gained=int(flips.gained.sum()),
-        difference=replace(found.difference, count=asked),
+        difference=replace(comparison.difference, count=asked),
         drawn=pairs.drawn,
     )
 
@@ -75,9 +75,9 @@ def effective(flips: Flips) -> tuple[float, float, float]:
     sample themselves, and what was not asked of a stratum adds to its variance.
     """
     drawn = int(flips.sizes.sum())
-    lost, gained = (float((flips.sizes / flips.asked * one).sum()) for one in (flips.lost, flips.gained))
-    whole = max((lost + gained) / drawn - ((gained - lost) / drawn) ** 2, UNSEEN / (drawn + 1)) / drawn
-    worth = whole / (whole + added_variance(flips))
+    lost, gained = (float((flips.sizes / flips.asked * counts).sum()) for counts in (flips.lost, flips.gained))
+    variance = max((lost + gained) / drawn - ((gained - lost) / drawn) ** 2, UNSEEN / (drawn + 1)) / drawn
+    worth = variance / (variance + added_variance(flips))
     return drawn * worth, lost * worth, gained * worth
 
 
@@ -106,12 +106,12 @@ def futures(flips: Flips, count: int, seed: int = 0) -> tuple[Ints, Ints]:
     priors), both by pool.
     """
     generator = np.random.default_rng(seed)
-    lost, gained = (np.full(count, one.sum()) for one in (flips.lost, flips.gained))
+    lost, gained = (np.full(count, counts.sum()) for counts in (flips.lost, flips.gained))
     for pool in flips.pools:
-        some = [int(one[pool].sum()) for one in (flips.lost, flips.gained, flips.asked, flips.sizes)]
-        flipping = generator.beta(some[0] + some[1] + UNSEEN, some[2] - some[0] - some[1] + UNSEEN, count)
-        losing = generator.beta(some[0] + UNSEEN, some[1] + UNSEEN, count)
-        more = generator.binomial(some[3] - some[2], flipping)
+        totals = [int(counts[pool].sum()) for counts in (flips.lost, flips.gained, flips.asked, flips.sizes)]
+        flipping = generator.beta(totals[0] + totals[1] + UNSEEN, totals[2] - totals[0] - totals[1] + UNSEEN, count)
+        losing = generator.beta(totals[0] + UNSEEN, totals[1] + UNSEEN, count)
+        more = generator.binomial(totals[3] - totals[2], flipping)
         fewer = generator.binomial(more, losing)
         lost, gained = lost + fewer, gained + more - fewer
     return lost, gained

@@ -111,12 +111,12 @@ def quantize(
     from flows.state.progress_display import bars
 
     with bars(errors) as display:
-        found = quantize_one(file, label, data_root, display)
+        checkpoints = quantize_one(file, label, data_root, display)
     if as_json:
-        print(json.dumps([asdict(one) for one in found], indent=1))
+        print(json.dumps([asdict(checkpoint) for checkpoint in checkpoints], indent=1))
     else:
-        for one in found:
-            console.print(one.folder, markup=False, highlight=False, soft_wrap=True)
+        for checkpoint in checkpoints:
+            console.print(checkpoint.folder, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(short_help="Write a run's loads for other tools.")
@@ -157,17 +157,17 @@ def compare(
 
     read_sweep(after)
     if before.is_file():
-        found = compare_foreign(before, read_results(after), cell, speed_margin=speed_margin)
+        comparison = compare_foreign(before, read_results(after), cell, speed_margin=speed_margin)
     else:
         read_sweep(before)
-        found = hold(read_results(before), read_results(after), speed_margin=speed_margin)
+        comparison = hold(read_results(before), read_results(after), speed_margin=speed_margin)
     if html is not None:
-        html.write_text(render_comparison(found), encoding="utf-8")
+        html.write_text(render_comparison(comparison), encoding="utf-8")
     if as_json:
-        print(json.dumps(asdict(found), indent=1))
+        print(json.dumps(asdict(comparison), indent=1))
     else:
-        print_comparison(found, console)
-    if found.count("REGRESSION"):
+        print_comparison(comparison, console)
+    if comparison.count("REGRESSION"):
         raise typer.Exit(1)
 
 
@@ -179,14 +179,16 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
     cells = cell_states(folder)
     left = remaining_seconds(cells)
     if as_json:
-        data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(one) for one in cells]}
+        data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(cell) for cell in cells]}
         print(json.dumps(data, indent=1))
         return
     table = Table("cell", "model", "state", "s", "reason", title=str(folder))
-    for one in cells:
-        style = {"ok": "green", "failed": "red", "unsupported": "dim", "to do": ""}.get(one.state, "yellow")
-        seconds = "" if one.seconds is None else f"{one.seconds:.0f}"
-        table.add_row(*map(escape, (one.cell, one.model)), one.state, seconds, escape(one.reason[:160]), style=style)
+    for cell in cells:
+        style = {"ok": "green", "failed": "red", "unsupported": "dim", "to do": ""}.get(cell.state, "yellow")
+        seconds = "" if cell.seconds is None else f"{cell.seconds:.0f}"
+        table.add_row(
+            *map(escape, (cell.cell, cell.model)), cell.state, seconds, escape(cell.reason[:160]), style=style
+        )
     console.print(table)
     guess = "" if not left else f"; about {left / 60:.0f} minutes of measuring left, by those that were measured"
     console.print(", ".join(f"{n} {state}" for state, n in counts(cells).items()) + guess, highlight=False)
@@ -233,17 +235,17 @@ def gc(
     if adopt or release is not None:
         return
     runs = known_runs()
-    found = unneeded(runs)
-    total = sum(one.bytes for one in found)
+    entries = unneeded(runs)
+    total = sum(entry.bytes for entry in entries)
     if as_json:
         if yes:
-            free(found)
-        freed = [{"path": str(one.path), "bytes": one.bytes} for one in found]
+            free(entries)
+        freed = [{"path": str(entry.path), "bytes": entry.bytes} for entry in entries]
         print(
             json.dumps(
                 {
-                    "runs": [str(one) for one in runs],
-                    "kept": [asdict(one) for one in kept_checkpoints.kept()],
+                    "runs": [str(run) for run in runs],
+                    "kept": [asdict(item) for item in kept_checkpoints.list_kept()],
                     "unneeded": freed,
                     "bytes": total,
                     "freed": yes,
@@ -253,17 +255,17 @@ def gc(
         )
         return
     table = Table("no run needs", "MB")
-    for one in found:
-        table.add_row(escape(f"{one.path.parent.name}/{one.path.name}"), f"{one.bytes / 1e6:.0f}")
+    for entry in entries:
+        table.add_row(escape(f"{entry.path.parent.name}/{entry.path.name}"), f"{entry.bytes / 1e6:.0f}")
     console.print(table)
     console.print(f"{total / 1e9:.1f} GB. Kept is what these need:", highlight=False)
     for text in map(str, runs) if runs else ["no run is known here"]:
         console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
-    for kept in kept_checkpoints.kept():
-        text = f"{kept.path} ({kept.label} of {kept.model}, made by `quantize`; --release {kept.name} lets it go)"
+    for item in kept_checkpoints.list_kept():
+        text = f"{item.path} ({item.label} of {item.model}, made by `quantize`; --release {item.name} lets it go)"
         console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
-    if found and (yes or typer.confirm("free it?")):
-        free(found)
+    if entries and (yes or typer.confirm("free it?")):
+        free(entries)
 
 
 @app.command(short_help="Show what is missing on this machine.")
@@ -273,12 +275,12 @@ def doctor(as_json: Json = False) -> None:
 
     findings = examine()
     if as_json:
-        print(json.dumps([asdict(one) for one in findings], indent=1))
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
         table = Table("what", "state", "detail", "what to do")
-        for one in findings:
-            style = {"ok": "green", "missing": "yellow", "broken": "red"}[one.state]
-            table.add_row(one.what, f"[{style}]{one.state}[/{style}]", one.detail, one.remedy)
+        for finding in findings:
+            style = {"ok": "green", "missing": "yellow", "broken": "red"}[finding.state]
+            table.add_row(finding.subject, f"[{style}]{finding.state}[/{style}]", finding.detail, finding.remedy)
         console.print(table)
-    if any(one.state == "broken" for one in findings):
+    if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)

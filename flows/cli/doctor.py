@@ -27,7 +27,7 @@ LOW_DISK_BYTES = 15_000_000_000
 class Finding:
     """One line of `bitfrontier doctor`."""
 
-    what: str
+    subject: str
     state: Literal["ok", "missing", "broken"]
     detail: str
     remedy: str = ""
@@ -51,22 +51,22 @@ def _device() -> Iterator[Finding]:
 
 def _environments() -> Iterator[Finding]:
     for name in known_environments():
-        what, environment = f"environment {name}", resolve(name)
+        subject, environment = f"environment {name}", resolve(name)
         if not is_built(environment):
-            yield Finding(what, "missing", "not built yet", "nothing: a sweep that needs it builds it")
+            yield Finding(subject, "missing", "not built yet", "nothing: a sweep that needs it builds it")
             continue
         try:
-            found = probe(environment)
+            facts = probe(environment)
         except EnvironmentFailed as error:
             yield Finding(
-                what, "broken", str(error).splitlines()[-1][:200], f"delete {environment.folder} and sweep again"
+                subject, "broken", str(error).splitlines()[-1][:200], f"delete {environment.folder} and sweep again"
             )
             continue
-        wrong = missing_pins(PINS_FOLDER / f"{name}.txt", found["packages"])
+        wrong = missing_pins(PINS_FOLDER / f"{name}.txt", facts["packages"])
         if wrong:
-            yield Finding(what, "broken", "; ".join(wrong[:3]), f"delete {environment.folder} and sweep again")
+            yield Finding(subject, "broken", "; ".join(wrong[:3]), f"delete {environment.folder} and sweep again")
         else:
-            yield Finding(what, "ok", f"Python {found['python']}, torch {found['packages'].get('torch', 'none')}")
+            yield Finding(subject, "ok", f"Python {facts['python']}, torch {facts['packages'].get('torch', 'none')}")
 
 
 def _programs() -> Iterator[Finding]:

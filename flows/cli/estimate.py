@@ -53,12 +53,12 @@ def estimate(sweep: Sweep) -> Forecast:
 
 
 def _quantize_seconds(cell: Cell) -> float:
-    one = cell.quantization
-    seconds = QUANTIZE_SECONDS + (GPTQ_SECONDS if one.method.name in GPTQ else 0.0)
-    seconds += TUNING_SECONDS_PER_ITERATION * int(one.parameters.get("iterations", 0))
-    if one.calibration:
-        samples, length, _ = one.calibration
-        seconds += CALIBRATION_SECONDS_PER_TOKEN.get(one.method.name, 0.05) * samples * length
+    quantization = cell.quantization
+    seconds = QUANTIZE_SECONDS + (GPTQ_SECONDS if quantization.method.name in GPTQ else 0.0)
+    seconds += TUNING_SECONDS_PER_ITERATION * int(quantization.parameters.get("iterations", 0))
+    if quantization.calibration:
+        samples, length, _ = quantization.calibration
+        seconds += CALIBRATION_SECONDS_PER_TOKEN.get(quantization.method.name, 0.05) * samples * length
     return seconds * max(1.0, cell.model.parameters / BASE_PARAMETERS)
 
 
@@ -68,11 +68,17 @@ def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
     plan, scale = sweep.plan, cell.model.parameters / BASE_PARAMETERS
     decoding = plan.repeats * scale * DECODE_SECONDS_PER_STEP * sum(map(_steps, sweep.loads))
     tokens = sum(_task_tokens(spec.name, spec.limit, spec.shots) for spec in sweep.tasks)
-    tokens += sum((one.max_tokens or 300_000) * one.window / one.stride for one in plan.perplexity)
-    tokens += sum(one.count * (one.length + one.answer_tokens) for one in plan.closeness)
+    tokens += sum(
+        (perplexity_plan.max_tokens or 300_000) * perplexity_plan.window / perplexity_plan.stride
+        for perplexity_plan in plan.perplexity
+    )
+    tokens += sum(
+        closeness_plan.count * (closeness_plan.length + closeness_plan.answer_tokens)
+        for closeness_plan in plan.closeness
+    )
     start = 0.0 if cell.choice.attached else START_SECONDS.get(cell.choice.engine.name, 30.0)
     decoding += scale * DECODE_SECONDS_PER_STEP * sum(map(_search_steps, plan.search))
-    arriving = plan.repeats * sum(one.requests / one.rate_per_second for one in sweep.loads if one.rate_per_second)
+    arriving = plan.repeats * sum(load.requests / load.rate_per_second for load in sweep.loads if load.rate_per_second)
     return start + decoding + arriving + scale * tokens / SCORED_TOKENS_PER_SECOND
 
 
@@ -81,11 +87,11 @@ def _steps(load: LoadPoint) -> float:
     return load.requests / load.concurrency * load.output_tokens if load.concurrency else load.output_tokens
 
 
-def _search_steps(one: SearchPlan) -> float:
+def _search_steps(search_plan: SearchPlan) -> float:
     """Of one repeat at each load that doubling tries, and two between."""
-    loads = math.ceil(math.log2(one.highest / one.lowest)) + 3
-    at_once = math.sqrt(one.lowest * one.highest) if one.over == "concurrency" else 1.0
-    return loads * one.requests / at_once * one.output_tokens
+    loads = math.ceil(math.log2(search_plan.highest / search_plan.lowest)) + 3
+    at_once = math.sqrt(search_plan.lowest * search_plan.highest) if search_plan.over == "concurrency" else 1.0
+    return loads * search_plan.requests / at_once * search_plan.output_tokens
 
 
 def _task_tokens(name: str, limit: int | None, shots: int) -> float:

@@ -25,16 +25,16 @@ def list_methods(
         errors.print(f"error: unknown method '{name}'; {suggestion(name, list(known))}", highlight=False)
         raise typer.Exit(2)
     table = Table("method", "numbers", "format", "calibrates", "environment", "read by", "what it does")
-    for one in known.values() if name is None else [known[name]]:
-        made = one.defaults
+    for method in known.values() if name is None else [known[name]]:
+        made = method.defaults
         table.add_row(
-            one.name,
-            one.scheme(made).label if made is not None else "as found",
-            one.format(made) if made is not None else "as found",
-            "yes" if one.needs_calibration(made or {}) else "no",
-            one.environment,
-            ", ".join(readers(one)),
-            one.summary,
+            method.name,
+            method.scheme(made).label if made is not None else "as found",
+            method.format(made) if made is not None else "as found",
+            "yes" if method.needs_calibration(made or {}) else "no",
+            method.environment,
+            ", ".join(readers(method)),
+            method.summary,
         )
     console.print(table)
     if name is not None:
@@ -56,12 +56,12 @@ def list_engines(
         raise typer.Exit(2)
     formats = known_formats()
     table = Table("engine", "what it is", "loads", "environments", "log-probabilities by", "tokens so far by")
-    for one in known.values() if name is None else [known[name]]:
-        built = [f"{kind}: {environment}{_state(environment)}" for kind, environment in one.environments.items()]
-        loads, dialect = ", ".join(formats_of(one, formats)), one.dialect
+    for engine in known.values() if name is None else [known[name]]:
+        built = [f"{kind}: {environment}{_state(environment)}" for kind, environment in engine.environments.items()]
+        loads, dialect = ", ".join(formats_of(engine, formats)), engine.dialect
         table.add_row(
-            one.name,
-            one.summary,
+            engine.name,
+            engine.summary,
             loads,
             "\n".join(built) or "attached by its address",
             dialect.prompt_logprobs,
@@ -85,8 +85,12 @@ def _state(environment: str) -> str:
 
 def _print_parameters(parameters: Any) -> None:
     table = Table("parameter", "type", "default")
-    for one in parameters:
-        kind = getattr(one.annotation, "__name__", "") or str(one.annotation).replace("typing.", "")
-        kind = kind if not str(one.annotation).startswith("typing.") else str(one.annotation).replace("typing.", "")
-        table.add_row(one.name, kind, "required" if one.required else str(one.default))
+    for parameter in parameters:
+        kind = getattr(parameter.annotation, "__name__", "") or str(parameter.annotation).replace("typing.", "")
+        kind = (
+            kind
+            if not str(parameter.annotation).startswith("typing.")
+            else str(parameter.annotation).replace("typing.", "")
+        )
+        table.add_row(parameter.name, kind, "required" if parameter.required else str(parameter.default))
     console.print(table, markup=False) if parameters else console.print("no parameters")

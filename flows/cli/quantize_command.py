@@ -32,21 +32,21 @@ def quantize_one(file: Path, label: str, data_root: str | None, display: Display
     """
     parsed = load_plan(file)
     sweep = check(parsed, data_root=data_root)
-    cells = {(one.model.location, one.quantization.label): one for one in sweep.cells if one.unsupported is None}
-    wanted = [one for (_, name), one in cells.items() if name == label]
+    cells = {(cell.model.location, cell.quantization.label): cell for cell in sweep.cells if cell.unsupported is None}
+    wanted = [cell for (_, name), cell in cells.items() if name == label]
     if not wanted:
         names = list(dict.fromkeys(name for _, name in cells))
         raise UnknownCheckpoint(f"{file}: no method of it is labelled '{label}'; {suggestion(label, names)}")
-    needed = {REFERENCE_ENVIRONMENT, *(one.quantization.method.environment for one in wanted)}
-    environments = [one for one in environments_of(sweep) if one.name in needed]
+    needed = {REFERENCE_ENVIRONMENT, *(cell.quantization.method.environment for cell in wanted)}
+    environments = [environment for environment in environments_of(sweep) if environment.name in needed]
     for environment in environments:
         build(environment, display.say)
 
-    def made(one: Cell) -> list[Checkpoint]:
-        jobs = jobs_of(parsed, one.model, [one.quantization], environments, display)
+    def made(cell: Cell) -> list[Checkpoint]:
+        jobs = jobs_of(parsed, cell.model, [cell.quantization], environments, display)
         return [rows.quantize_job(job, parsed.plan, display) for job in jobs]
 
-    found = [checkpoint for one in wanted for checkpoint in made(one)]
-    for checkpoint in found:
+    result = [checkpoint for cell in wanted for checkpoint in made(cell)]
+    for checkpoint in result:
         keep(checkpoint)
-    return found
+    return result

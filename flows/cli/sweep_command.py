@@ -81,7 +81,7 @@ def already_done(checked: Any, runs: Path) -> Path | None:
     from reports.output.html_report import write_report
 
     environments = environments_of(checked)
-    if not all(is_built(one) for one in environments) or not (runs / checked.plan.name).exists():
+    if not all(is_built(environment) for environment in environments) or not (runs / checked.plan.name).exists():
         return None
     with cache_in_use():
         prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))

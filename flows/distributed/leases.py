@@ -82,16 +82,16 @@ def hand_out(
     """
     open_pieces = [_hand(piece, store, workers, 1, adopt=True) for piece in pieces if not store.has(piece.name)]
     for piece in pieces:
-        if all(one.piece is not piece for one in open_pieces):
+        if all(assignment.piece is not piece for assignment in open_pieces):
             ended(piece, None)
     while open_pieces:
         still = []
-        for one in open_pieces:
-            result = _look(one, store, workers, say, began)
+        for assignment in open_pieces:
+            result = _look(assignment, store, workers, say, began)
             if isinstance(result, _Handed):
                 still.append(result)
             else:
-                ended(one.piece, result or None)
+                ended(assignment.piece, result or None)
         open_pieces = still
         if open_pieces:
             time.sleep(POLL_SECONDS)
@@ -110,40 +110,40 @@ def _hand(piece: Piece, store: Store, workers: Workers, attempts: int, *, adopt:
 
 
 def _look(
-    one: _Handed, store: Store, workers: Workers, say: Callable[[str], None], began: Callable[[Piece], None]
+    assignment: _Handed, store: Store, workers: Workers, say: Callable[[str], None], began: Callable[[Piece], None]
 ) -> _Handed | str:
     """The piece as it stands; "" where its result is there, else the reason why it has none."""
-    if store.has(one.piece.name):
+    if store.has(assignment.piece.name):
         return ""
-    failed = store.read(_failed(one.piece.name, one.attempt))
+    failed = store.read(_failed(assignment.piece.name, assignment.attempt))
     if failed is not None:
         return str(failed["reason"])
-    state = workers.state(one.run)
+    state = workers.state(assignment.run)
     if isinstance(state, Ended):
         why = state.message
-        if store.has(one.piece.name):  # it ended well since we looked
+        if store.has(assignment.piece.name):  # it ended well since we looked
             return ""
-    elif state == "running" and _silent(one, store):
+    elif state == "running" and _silent(assignment, store):
         why = f"nothing was heard of its worker for {LOST_SECONDS:.0f} s"
-        workers.give_up(one.run, why)
+        workers.give_up(assignment.run, why)
     else:
         if state == "waiting":
-            one.heard_seconds = time.monotonic()
+            assignment.heard_seconds = time.monotonic()
         else:
-            began(one.piece)
-        return one
-    if one.attempts == ATTEMPTS:
+            began(assignment.piece)
+        return assignment
+    if assignment.attempts == ATTEMPTS:
         return f"given up after {ATTEMPTS} attempts on workers: {why}"
-    say(f"{one.piece.title} is handed out again: {why}")
-    return _hand(one.piece, store, workers, one.attempts + 1)
+    say(f"{assignment.piece.title} is handed out again: {why}")
+    return _hand(assignment.piece, store, workers, assignment.attempts + 1)
 
 
-def _silent(one: _Handed, store: Store) -> bool:
+def _silent(assignment: _Handed, store: Store) -> bool:
     """True if its worker's beats have stopped, by our clock alone."""
-    beat = store.read(_beat(one.piece.name, one.attempt))
-    if beat != one.beat:
-        one.beat, one.heard_seconds = beat, time.monotonic()
-    return time.monotonic() - one.heard_seconds > LOST_SECONDS
+    beat = store.read(_beat(assignment.piece.name, assignment.attempt))
+    if beat != assignment.beat:
+        assignment.beat, assignment.heard_seconds = beat, time.monotonic()
+    return time.monotonic() - assignment.heard_seconds > LOST_SECONDS
 
 
 @contextmanager

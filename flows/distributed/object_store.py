@@ -58,21 +58,21 @@ class Store:
 
     def publish(self, name: str, folder: Path, files: Iterable[str]) -> None:
         """Put a bundle of `files`, named relative to `folder`. It is there when all of them are."""
-        found = {one: hash_file(folder / one) for one in files}
-        for one, sha256 in found.items():
+        digests = {file: hash_file(folder / file) for file in files}
+        for file, sha256 in digests.items():
             if not self.files.exists(self._path(f"blobs/{sha256}")):
-                self._put(folder / one, f"blobs/{sha256}")
-        self.write(name, {"files": found})
+                self._put(folder / file, f"blobs/{sha256}")
+        self.write(name, {"files": digests})
 
     def fetch(self, name: str, folder: Path) -> list[str]:
         """Bring a bundle's files into `folder`, in their order, each whole or not at all. Raises StoreError."""
         record = self.read(name)
         if record is None:
             raise StoreError(f"{name} is not in the store {self.root}")
-        for one, sha256 in record["files"].items():
-            if PurePosixPath(one).is_absolute() or ".." in PurePosixPath(one).parts:
-                raise StoreError(f"{name} in the store {self.root} names a file outside its folder: {one}")
-            self._get(sha256, folder / one)
+        for file, sha256 in record["files"].items():
+            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+                raise StoreError(f"{name} in the store {self.root} names a file outside its folder: {file}")
+            self._get(sha256, folder / file)
         return list(record["files"])
 
     def _put(self, file: Path, name: str) -> None:

@@ -39,10 +39,10 @@ def trial_name(row: Row) -> str:
 
 def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
     """The row of a piece of work, by the name of its result, with all that its run needs. Raises OtherWork."""
-    environments = {one.name: one for one in environments_of(sweep)}
+    environments = {environment.name: environment for environment in environments_of(sweep)}
     build(environments[REFERENCE_ENVIRONMENT], display.say)
     prepared = prepare_sweep(sweep, list(environments.values()), cache_folder() / "cells", display)
-    row = next((one for one in prepared.rows if name in (checkpoint_name(one), trial_name(one))), None)
+    row = next((row for row in prepared.rows if name in (checkpoint_name(row), trial_name(row))), None)
     if row is None:
         raise OtherWork(
             "this machine would measure something else than the sweep asks for: its plan, program, packages, data or "
@@ -64,9 +64,9 @@ def make_checkpoint(prepared: Prepared, row: Row, store: Store, attempt: str, di
         publish_failure(store, checkpoint_name(row), attempt, made)
         return
     folder = Path(made.folder)
-    files = sorted(str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file())
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     require_lease(store, checkpoint_name(row), attempt)
-    store.publish(checkpoint_name(row), folder, sorted(files, key=lambda one: one == CHECKPOINT_RECORD))
+    store.publish(checkpoint_name(row), folder, sorted(files, key=lambda file: file == CHECKPOINT_RECORD))
 
 
 def measure_cell(prepared: Prepared, row: Row, store: Store, attempt: str, display: Display) -> None:
@@ -96,7 +96,7 @@ def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Tr
 def _files(prepared: Prepared, row: Row) -> list[str]:
     """The trial's own file last."""
     beside = [*row.file.parent.glob(f"{row.file.stem}.*.npz"), *(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
-    return [str(one.relative_to(prepared.folder)) for one in [*sorted(beside), row.file]]
+    return [str(path.relative_to(prepared.folder)) for path in [*sorted(beside), row.file]]
 
 
 def fetch_trial(prepared: Prepared, row: Row, store: Store) -> Trial | None:

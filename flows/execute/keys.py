@@ -44,7 +44,7 @@ def server_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[
 
 def trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment], data: object) -> str:
     plan, choice = sweep.plan, cell.choice
-    what = job.key if job else [cell.model.location, cell.quantization.label, cell.unsupported]
+    subject = job.key if job else [cell.model.location, cell.quantization.label, cell.unsupported]
     attached = [asdict(choice.attached)] if choice.attached else []
     measured: list[Any] = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks]
     measured += [plan.perplexity, plan.accuracy, plan.closeness, *_prompt_files(sweep)]
@@ -54,7 +54,7 @@ def trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[s
     described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
     server = server_key(sweep, cell, job, environments) or [choice.engine.name, dict(choice.options), *attached]
     code = [hash_file(Path(choice.engine.file)), _serving_code(), _measuring_code()]
-    return digest([what, server, code, sweep.device.name, described, data])
+    return digest([subject, server, code, sweep.device.name, described, data])
 
 
 @cache
@@ -83,7 +83,9 @@ def _flat(values: list[Any]) -> Iterator[Any]:
 
 def _prompt_files(sweep: Sweep) -> list[str]:
     """Digests of the user's own prompts and traces."""
-    files = [file for one in sweep.plan.closeness if (file := sweep.prompts_file(one)) is not None]
+    files = [
+        file for closeness_plan in sweep.plan.closeness if (file := sweep.prompts_file(closeness_plan)) is not None
+    ]
     files += sweep.load_files
     return [hash_file(file) for file in files]
 
@@ -95,4 +97,4 @@ def comparisons(sweep: Sweep) -> int:
 
 
 def searches(plan: Plan) -> tuple[tuple[SearchRange, ServiceLimits], ...]:
-    return tuple((one.range, plan.service.limits) for one in plan.search) if plan.service else ()
+    return tuple((search_plan.range, plan.service.limits) for search_plan in plan.search) if plan.service else ()

@@ -62,28 +62,30 @@ def _cell(row: Row) -> dict[str, str | None]:
 
 def _needs(prepared: Prepared) -> list[str]:
     """What of the cache folder the run is made with, relative to it."""
-    folders = [one.folder for one in prepared.environments.values()]
-    folders += [one.folder for one in prepared.models.values()]
+    folders = [environment.folder for environment in prepared.environments.values()]
+    folders += [model.folder for model in prepared.models.values()]
     folders += [row.job.folder for row in prepared.rows if row.job]
     folders += [row.answers for row in prepared.rows]
     folders += [data_root(prepared.sweep.plan.data, prepared.sweep.base)]
     cache = cache_folder()
-    return sorted({one.relative_to(cache).as_posix() for one in folders if one and one.is_relative_to(cache)})
+    return sorted(
+        {folder.relative_to(cache).as_posix() for folder in folders if folder and folder.is_relative_to(cache)}
+    )
 
 
 def _asked_memory(sweep: Sweep) -> dict[str, list[int]]:
     plan = sweep.plan.memory
-    budgets = [round(one * 1024**3) for one in plan.device_gib] or [sweep.device.memory_bytes]
+    budgets = [round(gib * 1024**3) for gib in plan.device_gib] or [sweep.device.memory_bytes]
     return {"budgets_bytes": budgets, "context_tokens": plan.context_tokens or [sweep.plan.window_tokens]}
 
 
 @cache
 def versions() -> dict[str, str]:
     """Versions of what ran the sweep; each trial has those of its engine, each checkpoint those of its tools."""
-    found = {name: version(name) for name in PROGRAM}
+    programs = {name: version(name) for name in PROGRAM}
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
-        **found,
+        **programs,
         "driver": driver_version() or "none",
     }

@@ -96,17 +96,17 @@ def measure(
     except Exception as error:  # whatever one cell does becomes its row; the sweep goes on
         with contextlib.suppress(OSError):  # a full disk must not hide what happened before
             target.log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
-        said = isinstance(error, (ProcessFailed, ServerFailed, DataError))
-        reason = str(error) if said else f"{type(error).__name__}: {error}"
+        expected = isinstance(error, (ProcessFailed, ServerFailed, DataError))
+        reason = str(error) if expected else f"{type(error).__name__}: {error}"
         seconds = {"total": time.monotonic() - started}
         return replace(known, status="failed", reason=reason, failure=explain(reason, target.log), seconds=seconds)
     return replace(done, seconds={**done.seconds, "total": time.monotonic() - started})
 
 
 def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
-    kept = asdict(checkpoint)
-    del kept["folder"], kept["files"]
-    return kept | {"scheme_label": checkpoint.spec.scheme.label}
+    summary = asdict(checkpoint)
+    del summary["folder"], summary["files"]
+    return summary | {"scheme_label": checkpoint.spec.scheme.label}
 
 
 def _measure(
@@ -127,9 +127,9 @@ def _measure(
         speed_seconds = time.monotonic() - began
         statistics = _statistics(endpoint)
         kernels = kernel_facts(target.log)  # now: some kernels are chosen, and told, at the first request
-        found = score_cell(endpoint, folder, work.scoring, target, work.stage, work.step)
+        scored = score_cell(endpoint, folder, work.scoring, target, work.stage, work.step)
     repeated: tuple[Closeness, ...] = ()
-    if cell.quantization.scheme.unquantized and any(one.repeat for one in work.scoring.closeness):
+    if cell.quantization.scheme.unquantized and any(closeness_spec.repeat for closeness_spec in work.scoring.closeness):
         repeated = work.step(
             "closeness again", lambda: _closeness_again(cell, environment, folder, device, work, target)
         )
@@ -139,13 +139,13 @@ def _measure(
         checkpoint={**(blank.checkpoint or {}), "decode_bytes": decode_bytes(cell.quantization.format, folder)},
         facts={**endpoint.facts, **statistics, **kernels},
         startup_seconds=endpoint.startup_seconds,
-        gates=(*gates, *found.gates),
+        gates=(*gates, *scored.gates),
         speed=tuple(speed),
         searches=tuple(searches),
         memory=memory,
-        scores=found.scores if cell.quantization.scheme.unquantized else _without_texts(found.scores),
-        perplexities=found.perplexities,
-        closeness=(*found.closeness, *repeated),
+        scores=scored.scores if cell.quantization.scheme.unquantized else _without_texts(scored.scores),
+        perplexities=scored.perplexities,
+        closeness=(*scored.closeness, *repeated),
         seconds={
             "start": endpoint.startup_seconds,
             "speed": speed_seconds,
@@ -156,7 +156,7 @@ def _measure(
 
 def _without_texts(scores: Sequence[Score]) -> tuple[Score, ...]:
     """The baseline has those of the same items."""
-    return tuple(replace(one, texts=()) for one in scores)
+    return tuple(replace(score, texts=()) for score in scores)
 
 
 def _searched(endpoint: Endpoint, prompts: Prompts, work: Work) -> list[Search]:
@@ -248,7 +248,7 @@ def _speed_and_memory(
     readings = seen.readings_of(count)
     kv_bytes, kv_source = _kv_cache(endpoint)
     weights = endpoint.facts.get("weights_bytes")
-    return [with_gpus(one, readings) for one in speed], Memory(
+    return [with_gpus(measurement, readings) for measurement in speed], Memory(
         source=NVML if kind == "cuda" else PSS,
         loaded_bytes=seen.loaded_bytes,
         peak_bytes=seen.peak_bytes,
@@ -261,8 +261,10 @@ def _speed_and_memory(
 
 def _with_kv(memory: Memory, endpoint: Endpoint, cell: Cell, folder: Path) -> Memory:
     """What one token takes of the KV cache, where engine or configuration tell."""
-    found = kv_bytes_per_token(endpoint.facts, cell.choice.options, folder)
-    return memory if found is None else replace(memory, kv_bytes_per_token=found[0], kv_token_source=found[1])
+    per_token = kv_bytes_per_token(endpoint.facts, cell.choice.options, folder)
+    return (
+        memory if per_token is None else replace(memory, kv_bytes_per_token=per_token[0], kv_token_source=per_token[1])
+    )
 
 
 def _statistics(endpoint: Endpoint) -> dict[str, float]:

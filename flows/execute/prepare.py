@@ -34,14 +34,14 @@ def environments_of(sweep: Sweep) -> list[Environment]:
 
 def prepare_sweep(sweep: Sweep, environments: list[Environment], runs: Path, display: Display) -> Prepared:
     """Models and data are fetched, keys computed. Nothing is written into the run, quantized or measured."""
-    by_name = {one.name: one for one in environments}
+    by_name = {environment.name: environment for environment in environments}
     facts = {cell.model.location: cell.model for cell in sweep.cells}
     models = {
-        location: prepare_model(one, by_name[REFERENCE_ENVIRONMENT], display.say) for location, one in facts.items()
+        location: prepare_model(fact, by_name[REFERENCE_ENVIRONMENT], display.say) for location, fact in facts.items()
     }
     if sweep.plan.accuracy.chat_template:
         _require_templates(models.values())
-    for stored in {one for cell in sweep.cells for one in cell.quantization.stored.values()}:
+    for stored in {checkpoint for cell in sweep.cells for checkpoint in cell.quantization.stored.values()}:
         fetch_stored(stored)
     data = data_identity(sweep, data_root(sweep.plan.data, sweep.base, display.say))
     folder = runs / sweep.plan.name
@@ -80,11 +80,12 @@ def jobs_of(
     display: Display,
 ) -> list[Job]:  # fmt: skip
     """What makes these checkpoints of a model, for nobody in particular to serve."""
-    by_name, base = {one.name: one for one in environments}, parsed.file.resolve().parent
+    by_name, base = {environment.name: environment for environment in environments}, parsed.file.resolve().parent
     model = prepare_model(facts, by_name[REFERENCE_ENVIRONMENT], display.say)
-    for stored in {one for quantization in wanted for one in quantization.stored.values()}:
+    for stored in {checkpoint for quantization in wanted for checkpoint in quantization.stored.values()}:
         fetch_stored(stored)
     text, threads = parsed.plan.calibration.text, parsed.plan.threads
     return [
-        make_job(model, one, by_name[one.method.environment], text=text, base=base, threads=threads) for one in wanted
+        make_job(model, quantization, by_name[quantization.method.environment], text=text, base=base, threads=threads)
+        for quantization in wanted
     ]

@@ -62,21 +62,31 @@ class Job:
 
     @property
     def spec(self) -> QuantSpec:
-        one = self.quantization
-        return QuantSpec(one.method.name, one.parameters, one.scheme, one.format, self.calibration)
+        quantization = self.quantization
+        return QuantSpec(
+            quantization.method.name,
+            quantization.parameters,
+            quantization.scheme,
+            quantization.format,
+            self.calibration,
+        )
 
 
-def make_job(model: Model, one: Quantization, environment: Environment, *, text: str, base: Path, threads: int) -> Job:
+def make_job(
+    model: Model, quantization: Quantization, environment: Environment, *, text: str, base: Path, threads: int
+) -> Job:
     """Everything that decides the result goes into the key: model, parameters, calibration, tools, the code."""
     calibration, content = None, ""
-    if one.calibration is not None:
-        samples, length, seed = one.calibration
+    if quantization.calibration is not None:
+        samples, length, seed = quantization.calibration
         content, sha256 = calibration_text(text, base)
         calibration = CalibrationSpec(text, sha256, samples, length, seed)
-    code = [hash_file(file) for file in (Path(one.method.file), *_tools(one.method.environment))]
-    given = {**one.parameters, **contents(one.stored)}
-    key = digest([model.content_sha256, one.method.name, given, calibration, environment.identity, code, threads])
-    return Job(model, one, environment, threads, calibration, content, key)
+    code = [hash_file(file) for file in (Path(quantization.method.file), *_tools(quantization.method.environment))]
+    given = {**quantization.parameters, **contents(quantization.stored)}
+    key = digest(
+        [model.content_sha256, quantization.method.name, given, calibration, environment.identity, code, threads]
+    )
+    return Job(model, quantization, environment, threads, calibration, content, key)
 
 
 def _tools(environment: str) -> list[Path]:
@@ -153,25 +163,28 @@ def _run(job: Job, partial: Path, on_progress: OnProgress, limit_seconds: float)
 
 
 def _keep_log(log: Path, job: Job) -> Path:
-    kept = cache_folder() / "logs" / f"quantize-{job.key[:16]}.log"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(log, kept)
-    return kept
+    log_file = cache_folder() / "logs" / f"quantize-{job.key[:16]}.log"
+    log_file.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(log, log_file)
+    return log_file
 
 
 def _describe(job: Job, partial: Path) -> dict[str, Any]:
-    one = job.quantization
+    quantization = job.quantization
     calibration: Calibration | None = None
     if job.calibration is not None:
         calibration = write_calibration(job.calibration, job.calibration_text, job.model.folder, partial)
     return {
         "model": str(job.model.folder),
         "out": str(partial / "weights"),
-        "method": one.method.name,
-        "module": one.method.function.__module__,
-        "file": one.method.file,
-        "parameters": {**one.parameters, **{name: str(stored.folder) for name, stored in one.stored.items()}},
-        "takes_calibration": "calibration" in inspect.signature(one.method.function).parameters,
+        "method": quantization.method.name,
+        "module": quantization.method.function.__module__,
+        "file": quantization.method.file,
+        "parameters": {
+            **quantization.parameters,
+            **{name: str(stored.folder) for name, stored in quantization.stored.items()},
+        },
+        "takes_calibration": "calibration" in inspect.signature(quantization.method.function).parameters,
         "calibration": asdict(calibration) if calibration else None,
         "threads": job.threads,
         "seed": job.calibration.seed if job.calibration else 0,

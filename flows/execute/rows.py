@@ -150,20 +150,20 @@ def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
     sweep = prepared.sweep
     if not any(load.concurrency == 1 for load in sweep.loads):
         return None
-    found = memory_bandwidth(sweep.device, sweep.plan.threads, list(prepared.environments.values()))
-    return asdict(found) if found else None
+    bandwidth = memory_bandwidth(sweep.device, sweep.plan.threads, list(prepared.environments.values()))
+    return asdict(bandwidth) if bandwidth else None
 
 
 def _target(prepared: Prepared, row: Row) -> Target:
     baseline = None
     if not row.cell.quantization.scheme.unquantized:
         alike = (
-            one
-            for one in prepared.rows
-            if one.cell.quantization.scheme.unquantized and one.engine_key == row.engine_key
+            candidate
+            for candidate in prepared.rows
+            if candidate.cell.quantization.scheme.unquantized and candidate.engine_key == row.engine_key
         )
-        trials = (finished(one) for one in alike)
-        baseline = next((one.scores for one in trials if one and one.status == "ok"), None)
+        trials = (finished(row) for row in alike)
+        baseline = next((trial.scores for trial in trials if trial and trial.status == "ok"), None)
     log, *_ = server_logs(prepared, row)
     log.parent.mkdir(exist_ok=True)
     model = prepared.models[row.cell.model.location]
@@ -183,7 +183,7 @@ def worker_logs(row: Row) -> tuple[Path, ...]:
 
 def row_name(prepared: Prepared, row: Row) -> str:
     """`gptq W4A16-g64 · vllm · arc_easy`, with the model where there are several."""
-    tasks = ", ".join(one.name for one in prepared.sweep.tasks)
+    tasks = ", ".join(task.name for task in prepared.sweep.tasks)
     model = [row.cell.model.name] if len(prepared.models) > 1 else []
     return " · ".join([row.cell.name, *model, tasks])
 

@@ -50,7 +50,7 @@ class Target:
 
     model: Model
     baseline: Sequence[Score] | None
-    kept: Path | None
+    answer_cache: Path | None
     calibration: Runs
     beside: Path
     log: Path
@@ -70,13 +70,13 @@ def score_cell(
     endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage, step: Step = plainly
 ) -> Found:
     """Score the served checkpoint in `folder`; a server without log-probabilities is asked for greedy answers alone."""
-    what = (endpoint, folder, scoring, target, stage)
-    close = partial(step, "closeness", lambda: _closeness(*what)) if scoring.closeness else tuple
+    arguments = (endpoint, folder, scoring, target, stage)
+    close = partial(step, "closeness", lambda: _closeness(*arguments)) if scoring.closeness else tuple
     if endpoint.dialect.prompt_logprobs == "none":
         # the report shows that nothing was measured; such a cell is never recommended
         return Found(closeness=close())
-    scores, gates = step("accuracy", lambda: _tasks(*what))
-    perplexities, gate = step("perplexity", lambda: _perplexities(*what)) if scoring.perplexities else ([], [])
+    scores, gates = step("accuracy", lambda: _tasks(*arguments))
+    perplexities, gate = step("perplexity", lambda: _perplexities(*arguments)) if scoring.perplexities else ([], [])
     return Found(tuple(scores), tuple(perplexities), close(), (*gates, *gate))
 
 
@@ -101,7 +101,7 @@ def _tasks(
         def asking(missing: Sequence[Prompt], keep: Keep) -> list[str]:
             return generate(endpoint, missing, _noting(keep, advance))
 
-        return keep_answers(target.kept, prompts, asking)
+        return keep_answers(target.answer_cache, prompts, asking)
 
     model = EndpointLM(folder, scorer, generator, scoring.window_tokens, target.calibration, target.model.folder)
 
@@ -135,38 +135,38 @@ def _kept_scores(
     def asking(missing: Sequence[Pair], keep: Keep) -> list[Scored]:
         return score(endpoint, missing, _noting(keep, advance))
 
-    return keep_scores(target.kept, pairs, asking)
+    return keep_scores(target.answer_cache, pairs, asking)
 
 
 def _perplexities(
     endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage
 ) -> tuple[list[Perplexity], list[Gate]]:
     """All conventions from one set of passes over each text, and whether a text calibrated the checkpoint."""
-    found: list[Perplexity] = []
+    perplexities: list[Perplexity] = []
     shared = requests = 0
     for read in dict.fromkeys(TEXTS[spec.convention] for spec in scoring.perplexities):
         specs = [spec for spec in scoring.perplexities if TEXTS[spec.convention] is read]
         tokenizer, text = load_tokenizer(folder), read(scoring.data_root)
         ids, bos = tokenizer.encode(text).ids, next(iter(added_ids(tokenizer)), None)
         windows = [windows_of(spec, ids, bos) for spec in specs]
-        needed = passes([one for group in windows for one in group])
+        needed = passes([window for group in windows for window in group])
         pairs = pairs_of(ids, needed)
         scores = _kept_scores(endpoint, target, pairs, stage("perplexity", len(pairs)))
         named = zip(specs, windows, strict=True)
-        found += [perplexity_of(spec, sha256_of(text), group, needed, scores) for spec, group in named]
+        perplexities += [perplexity_of(spec, sha256_of(text), group, needed, scores) for spec, group in named]
         shared += sum(shares_a_run(pair, target.calibration) for pair in pairs)
         requests += len(pairs)
-    return found, [apart_from_calibration(shared, requests)] if target.calibration and requests else []
+    return perplexities, [apart_from_calibration(shared, requests)] if target.calibration and requests else []
 
 
 def _closeness(
     endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage, *, repeat: bool = False
 ) -> tuple[Closeness, ...]:
-    tokenizer, found = load_tokenizer(folder), []
+    tokenizer, readings = load_tokenizer(folder), []
     for number, spec in enumerate(scoring.closeness):
         if repeat and not spec.repeat:
             continue
         prompts = prompts_of(spec, tokenizer, scoring.data_root)
         file = target.beside.with_name(f"{target.beside.name}.{number}{'.repeat' if repeat else ''}.npz")
-        found.append(measure_closeness(endpoint, spec, prompts, file, stage, repeat=repeat))
-    return tuple(found)
+        readings.append(measure_closeness(endpoint, spec, prompts, file, stage, repeat=repeat))
+    return tuple(readings)

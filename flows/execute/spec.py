@@ -18,12 +18,23 @@ from flows.validate.resolved import Sweep
 
 def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = plainly) -> Work:
     plan = sweep.plan
-    perplexities = [PerplexitySpec(one.convention, one.window, one.stride, one.max_tokens) for one in plan.perplexity]
+    perplexities = [
+        PerplexitySpec(
+            perplexity_plan.convention, perplexity_plan.window, perplexity_plan.stride, perplexity_plan.max_tokens
+        )
+        for perplexity_plan in plan.perplexity
+    ]
     closeness = [
         ClosenessSpec(
-            sweep.prompts_file(one), one.count, one.length, one.positions, one.answer_tokens, plan.seed, one.repeat
+            sweep.prompts_file(closeness_plan),
+            closeness_plan.count,
+            closeness_plan.length,
+            closeness_plan.positions,
+            closeness_plan.answer_tokens,
+            plan.seed,
+            closeness_plan.repeat,
         )
-        for one in plan.closeness
+        for closeness_plan in plan.closeness
     ]
     budget = None
     if plan.accuracy.budget == "adaptive":

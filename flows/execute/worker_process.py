@@ -153,11 +153,11 @@ class Aside:
             stop(child)
             wire.close()
 
-    def _ask(self, what: str, row: Row, display: Display, step: Step) -> str | None:
+    def _ask(self, kind: str, row: Row, display: Display, step: Step) -> str | None:
         """Have it done, and pass on what is told of it. Raises ProcessFailed where the process dies of it."""
         child, wire = self._running = self._running or self._start()
         try:
-            wire.send(what, row.key)
+            wire.send(kind, row.key)
             return _follow(wire, display, step, {})
         except (BrokenPipeError, EOFError) as error:
             ending = child.ending
@@ -256,11 +256,11 @@ def work(wire: Wire, prepared: Prepared) -> None:
     bench, up = Here(prepared), _Up(wire)
     rows = {row.key: row for row in prepared.rows}
     while (message := wire.receive()) is not None:
-        what, key = message
+        kind, key = message
         try:
             if key not in rows:
                 raise RunChanged("plan, program, packages or data were changed while they were swept; sweep again")
-            made = bench.quantize(rows[key], up) if what == "quantize" else bench.measure(rows[key], up, up.step)
+            made = bench.quantize(rows[key], up) if kind == "quantize" else bench.measure(rows[key], up, up.step)
         except Told as error:
             _tell(wire, error)
         except OSError as error:

@@ -33,11 +33,11 @@ def key(*parts: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", "-".join(parts).lower()).strip("-")
 
 
-def progress(name: str, what: str, total: int) -> Advance:
+def progress(name: str, stage: str, total: int) -> Advance:
     """A bar of `total` in Prefect, moved at most once a second; nothing where nobody can see it."""
     if unwatched.get() or not total:
         return lambda amount: None
-    bar = cast(UUID, create_progress_artifact(0.0, key(name, what), f"{what} of {name}"))
+    bar = cast(UUID, create_progress_artifact(0.0, key(name, stage), f"{stage} of {name}"))
     done, shown_at = 0.0, time.monotonic()
 
     def advance(amount: float) -> None:
@@ -45,7 +45,7 @@ def progress(name: str, what: str, total: int) -> Advance:
         done += amount
         if done >= total or time.monotonic() - shown_at >= UPDATE_SECONDS:
             shown_at = time.monotonic()
-            update_progress_artifact(bar, 100.0 * done / total, f"{done:.0f} of {total} {what} of {name}")
+            update_progress_artifact(bar, 100.0 * done / total, f"{done:.0f} of {total} {stage} of {name}")
 
     return advance
 
@@ -75,7 +75,7 @@ def _picture(svg: Path) -> str:
 
 def _answer(data: dict[str, Any]) -> str:
     chosen, caveats = data["answer"]["cell"], data["answer"]["caveats"]
-    return " ".join([f"**Run {chosen}**" if chosen else "**No answer**", *(f"· but {one}" for one in caveats)])
+    return " ".join([f"**Run {chosen}**" if chosen else "**No answer**", *(f"· but {caveat}" for caveat in caveats)])
 
 
 def _row(cell: dict[str, Any]) -> dict[str, str]:
@@ -93,8 +93,12 @@ def _row(cell: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _interval(one: dict[str, float] | None, scale: float = 1.0) -> str:
-    return "" if one is None else f"{scale * one['value']:.4g} [{scale * one['low']:.4g}, {scale * one['high']:.4g}]"
+def _interval(estimate: dict[str, float] | None, scale: float = 1.0) -> str:
+    return (
+        ""
+        if estimate is None
+        else f"{scale * estimate['value']:.4g} [{scale * estimate['low']:.4g}, {scale * estimate['high']:.4g}]"
+    )
 
 
 def describe(checkpoint: Checkpoint) -> None:
@@ -106,7 +110,7 @@ def describe(checkpoint: Checkpoint) -> None:
         f"- {checkpoint.bytes / 1e6:.1f} MB, {checkpoint.bits_per_weight:.2f} bits per weight",
         f"- {checkpoint.seconds['total']:.0f} seconds",
         f"- `{checkpoint.folder}`",
-        *(f"- warning: {one}" for one in checkpoint.warnings),
+        *(f"- warning: {warning}" for warning in checkpoint.warnings),
     ]
     name = key(checkpoint.model, checkpoint.spec.method, checkpoint.spec.scheme.label)
     create_markdown_artifact("\n".join(lines), name, f"{checkpoint.spec.method} of {checkpoint.model}")

@@ -97,7 +97,7 @@ class Spread:
         sweep = self.prepared.sweep
         given = {"plan": str(sweep.file), "data_root": sweep.data_root, "store": self.url}
         titles = {name(row): f"{verb}{row.cell.quantization.label if verb else row.cell.name}" for row in rows}
-        return [Piece(one, f"{title} · {sweep.plan.name}", given) for one, title in titles.items()]
+        return [Piece(piece_name, f"{title} · {sweep.plan.name}", given) for piece_name, title in titles.items()]
 
     def quantize(self, rows: Sequence[Row]) -> dict[str, str | None]:
         """The reason why there is no checkpoint, or None, by its name in the store."""
@@ -141,7 +141,7 @@ class Spread:
 
 def spread(prepared: Prepared, url: str, display: Display) -> None:
     """Have every cell of a sweep measured on workers, baselines first, and bring the trials here."""
-    one, count = Spread(prepared, open_store(url), url, display), len(prepared.rows)
+    coordinator, count = Spread(prepared, open_store(url), url, display), len(prepared.rows)
     shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
     broken: dict[tuple[str, int], str] = {}
     done = 0
@@ -156,12 +156,12 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
 
     left = []
     for row in prepared.rows:
-        known = unsupported_trial(prepared, row) if row.job is None else fetch_trial(prepared, row, one.store)
+        known = unsupported_trial(prepared, row) if row.job is None else fetch_trial(prepared, row, coordinator.store)
         if known is None:
             left.append(row)
         else:
             ended(row, known)
-    unmade = one.quantize(left)
+    unmade = coordinator.quantize(left)
     for unquantized in (True, False):
         rows = [row for row in left if row.cell.quantization.scheme.unquantized == unquantized]
         reasons = {row.key: unmade[checkpoint_name(row)] or broken.get(row.engine_key) for row in rows}
@@ -169,10 +169,10 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
             reason = reasons[row.key]
             if reason is not None:
                 ended(row, failed_trial(prepared, row, reason))
-        one.measure([row for row in rows if reasons[row.key] is None], ended)
+        coordinator.measure([row for row in rows if reasons[row.key] is None], ended)
 
 
-def _trial(one: Spread, row: Row, reason: str | None) -> Trial:
-    if reason is None and (trial := fetch_trial(one.prepared, row, one.store)) is not None:
+def _trial(coordinator: Spread, row: Row, reason: str | None) -> Trial:
+    if reason is None and (trial := fetch_trial(coordinator.prepared, row, coordinator.store)) is not None:
         return trial
-    return failed_trial(one.prepared, row, reason or "its result is not in the store any more")
+    return failed_trial(coordinator.prepared, row, reason or "its result is not in the store any more")

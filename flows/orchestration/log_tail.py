@@ -31,14 +31,14 @@ class Tail:
 
     def read(self, most: int) -> tuple[list[str], int]:
         """The last `most` lines that are new, and how many were before them."""
-        kept: deque[bytes] = deque(maxlen=most)
-        count = self._collect(kept)
+        lines: deque[bytes] = deque(maxlen=most)
+        count = self._collect(lines)
         if self._replaced():
             self.close()
             self._open()
-            count += self._collect(kept)
-        texts = [line.rsplit(b"\r", 1)[-1].decode("utf-8", "replace")[:LONGEST_LINE] for line in kept]
-        return texts, count - len(kept)
+            count += self._collect(lines)
+        texts = [line.rsplit(b"\r", 1)[-1].decode("utf-8", "replace")[:LONGEST_LINE] for line in lines]
+        return texts, count - len(lines)
 
     def close(self) -> None:
         if self._file:
@@ -49,13 +49,13 @@ class Tail:
         with contextlib.suppress(FileNotFoundError):
             self._file, self._rest = self.log.open("rb"), b""
 
-    def _collect(self, kept: deque[bytes]) -> int:
+    def _collect(self, lines: deque[bytes]) -> int:
         count = 0
         for line in self._file or ():
             self._rest += line
             if line.endswith(b"\n"):
-                if whole := self._rest.strip():
-                    kept.append(whole)
+                if last := self._rest.strip():
+                    lines.append(last)
                     count += 1
                 self._rest = b""
         return count

@@ -78,7 +78,7 @@ def quantize(
 def _quantize(parsed: PlanFile) -> list[str]:
     display = shown()
     facts, wanted = check_quantizations(parsed)
-    names = {REFERENCE_ENVIRONMENT, *(one.method.environment for one in wanted)}
+    names = {REFERENCE_ENVIRONMENT, *(quantization.method.environment for quantization in wanted)}
     environments = [resolve(name) for name in sorted(names)]
     missing = build_all(environments, display)
     if missing:
@@ -95,7 +95,7 @@ def _quantize(parsed: PlanFile) -> list[str]:
 def _measure_name() -> str:
     given = flow_run.parameters
     tasks = forms.plain(given["tasks"])
-    names = [forms.named(one, "task") for one in tasks] if isinstance(tasks, list) else []
+    names = [forms.named(entry, "task") for entry in tasks] if isinstance(tasks, list) else []
     return " · ".join([forms.label(given["method"]), forms.named(given["engine"], "engine"), ", ".join(names)])
 
 

@@ -97,7 +97,7 @@ def run_plan(file: Path, data_root: str | None, runs: Path, store: str | None = 
     with alone(runs / checked.plan.name):
         register(runs / checked.plan.name)
         environments = environments_of(checked)
-        here = [one for one in environments if not store or one.name == REFERENCE_ENVIRONMENT]
+        here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]
         missing = build_all(here, display)
         prepared = prepare(checked.plan.name, unseen(checked), environments, runs, unseen(display))
         rows.note_missing(prepared, missing)

@@ -38,8 +38,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         value = value.model_dump(exclude_unset=True)
     if isinstance(value, Mapping):
-        return {name: plain(one) for name, one in value.items() if one is not None}
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: plain(item) for name, item in value.items() if item is not None}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def plan_file(plan: object, runs: Path) -> Path:

@@ -153,8 +153,10 @@ class TracePlan(Part):
             raise ValueError("`trace_speedup` belongs to a load with `trace`")
         others = [name for name in LoadPlan.model_fields if name in given and name not in cls.model_fields]
         if others:
-            said = ", ".join(f"`{name}`" for name in others)
-            raise ValueError(f"{said} cannot stand beside `trace`, which says when requests come and how long they are")
+            names = ", ".join(f"`{name}`" for name in others)
+            raise ValueError(
+                f"{names} cannot stand beside `trace`, which says when requests come and how long they are"
+            )
         return given
 
     @model_validator(mode="after")
@@ -169,8 +171,8 @@ class TracePlan(Part):
         return LoadPoint(
             concurrency=None,
             requests=len(trace),
-            prompt_tokens=max(one.prompt_tokens for one in trace),
-            output_tokens=max(one.output_tokens for one in trace),
+            prompt_tokens=max(request.prompt_tokens for request in trace),
+            output_tokens=max(request.output_tokens for request in trace),
             rate_per_second=(len(trace) - 1) / seconds,
             arrivals="trace",
             spread=self.spread,
@@ -192,8 +194,8 @@ AnyLoad = Annotated[Annotated[LoadPlan, Tag("LoadPlan")] | Annotated[TracePlan, 
 @cache
 def presets() -> dict[str, dict[str, Any]]:
     """Limits that others promise, by name."""
-    found: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "service.yaml").read_text(encoding="utf-8"))
-    return found
+    services: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "service.yaml").read_text(encoding="utf-8"))
+    return services
 
 
 class ServicePlan(Part):

@@ -30,7 +30,7 @@ class Problem:
     """One thing wrong with a plan."""
 
     line: int
-    what: str
+    message: str
     fix: str
 
 
@@ -41,7 +41,7 @@ class PlanError(Told):
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
         self.problems = sorted(problems, key=lambda problem: problem.line)
-        super().__init__("\n".join(f"{file}:{p.line}: {p.what}\n  fix: {p.fix}" for p in self.problems))
+        super().__init__("\n".join(f"{file}:{p.line}: {p.message}\n  fix: {p.fix}" for p in self.problems))
 
     @property
     def shown(self) -> str:
@@ -56,8 +56,8 @@ class PlanFile:
     plan: Plan
     lines: Mapping[Path_, int]
 
-    def problem(self, where: Path_, what: str, fix: str) -> Problem:
-        return Problem(_line(self.lines, where), what, fix)
+    def problem(self, where: Path_, message: str, fix: str) -> Problem:
+        return Problem(_line(self.lines, where), message, fix)
 
 
 def load_plan(file: Path) -> PlanFile:
@@ -81,7 +81,7 @@ def load_plan(file: Path) -> PlanFile:
     try:
         return PlanFile(file, Plan.model_validate(raw), lines)
     except ValidationError as error:
-        raise PlanError(file, [_problem(one, lines) for one in error.errors()]) from error
+        raise PlanError(file, [_problem(detail, lines) for detail in error.errors()]) from error
 
 
 def _read(file: Path) -> str:
@@ -171,7 +171,7 @@ def _allowed(path: Path_) -> list[str]:
     """The keys that are allowed where `path` ends, found by walking the models' fields."""
     parts: list[type[Part]] = [Plan]
     for name in path[:-1]:
-        inner = [one for part in parts if name in part.model_fields for one in _parts_of(part.model_fields[name])]
+        inner = [child for part in parts if name in part.model_fields for child in _parts_of(part.model_fields[name])]
         parts = inner or parts
     return list(dict.fromkeys(name for part in parts for name in part.model_fields))
 
@@ -180,4 +180,4 @@ def _parts_of(annotation: Any) -> list[type[Part]]:
     annotation = getattr(annotation, "annotation", annotation)
     if isinstance(annotation, type) and issubclass(annotation, Part):
         return [annotation]
-    return [found for argument in getattr(annotation, "__args__", ()) for found in _parts_of(argument)]
+    return [part for argument in getattr(annotation, "__args__", ()) for part in _parts_of(argument)]

@@ -63,4 +63,7 @@ def fetch_stored(stored: StoredCheckpoint) -> None:
 
 def contents(stored: Mapping[str, StoredCheckpoint]) -> dict[str, str]:
     """The digest of each parameter's checkpoint."""
-    return {name: content_sha256(one.folder, regular_files(one.folder, STORED_FILES)) for name, one in stored.items()}
+    return {
+        name: content_sha256(checkpoint.folder, regular_files(checkpoint.folder, STORED_FILES))
+        for name, checkpoint in stored.items()
+    }

@@ -113,8 +113,8 @@ def _hub_model(text: str) -> ModelFacts:
     name, _, revision = text.partition("@")
     snapshot = _cached_snapshot(name, revision or None)
     if snapshot is not None:
-        found = _folder_model(snapshot)
-        return ModelFacts(**{**found.__dict__, "name": name.split("/")[-1], "location": text})
+        facts = _folder_model(snapshot)
+        return ModelFacts(**{**facts.__dict__, "name": name.split("/")[-1], "location": text})
     return _remote_model(name, revision or None, text)
 
 
@@ -143,7 +143,7 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
         raise SourceError(
             f"hub model '{name}' is not in the local cache and the hub gave no answer", unreachable
         ) from error
-    size = sum(one.size or 0 for one in info.siblings or [] if one.rfilename.endswith(".safetensors"))
+    size = sum(sibling.size or 0 for sibling in info.siblings or [] if sibling.rfilename.endswith(".safetensors"))
     if not size:
         raise SourceError(
             f"hub model '{name}' has no safetensors files", "pickled weights are never loaded; choose another"
@@ -219,5 +219,5 @@ def _reference(name: str, folder: Path, content: str, environment: Environment, 
         say(f"reference log-probabilities of {name}")
         arguments = ["-m", REFERENCE_OUTPUTS, str(folder), str(out)]
         run_in(environment, arguments, cache_folder() / "logs" / f"reference-{content[:16]}.log")
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return found
+    document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return document

@@ -26,9 +26,9 @@ Say = Callable[[str], None]
 class SourceError(Told):
     """A model, data set or text is not there; the message says what to do."""
 
-    def __init__(self, what: str, fix: str) -> None:
-        super().__init__(f"{what} ({fix})")
-        self.what, self.fix = what, fix
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(f"{message} ({fix})")
+        self.message, self.fix = message, fix
 
 
 @cache
@@ -38,8 +38,8 @@ def sample(name: str) -> Mapping[str, Any]:
     if not file.exists():
         known = ", ".join(sorted(path.stem for path in SAMPLES.glob("*.yaml")))
         raise SourceError(f"no sample 'pypi:{name}'", f"known samples: {known}")
-    found: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return found
+    settings: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return settings
 
 
 def run_in(environment: Environment, arguments: list[str], log: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engines.runtime.environments import cache_folder, create_cache, is_marked, known_environments, mark_cache, resolve
 from engines.telemetry.device import machine_slots
-from flows.state.kept_checkpoints import kept
+from flows.state.kept_checkpoints import list_kept
 from flows.state.locks import RunBusy, cache_alone, is_held, slot_lock
 from flows.state.ownership import RecordUnreadable, made_here, read_record
 from quant.canonical_json import write_json
@@ -54,7 +54,7 @@ def adopt_cache() -> Path:
 def known_runs() -> list[Path]:
     """The folders of all runs that are still there. Raises RecordUnreadable."""
     folders = [_folder(file) for file in sorted((cache_folder() / "runs").glob("*.json"))]
-    return [one for one in folders if one.is_dir()]
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def _folder(file: Path) -> Path:
@@ -74,7 +74,7 @@ def unneeded(runs: Sequence[Path]) -> list[Unneeded]:
         return []
     _check(runs)
     with cache_alone():
-        return sorted((Unneeded(one, _bytes(one)) for one in _unneeded(runs)), key=lambda one: -one.bytes)
+        return sorted((Unneeded(path, _bytes(path)) for path in _unneeded(runs)), key=lambda entry: -entry.bytes)
 
 
 def _check(runs: Sequence[Path]) -> None:
@@ -91,8 +91,12 @@ def _check(runs: Sequence[Path]) -> None:
 
 
 def _unneeded(runs: Sequence[Path]) -> list[Path]:
-    needed = {path for run in runs for path in _needs(run)} | _present_environments() | {one.path for one in kept()}
-    return [one for one in made_here() if one.relative_to(cache_folder()).as_posix() not in needed]
+    needed = (
+        {path for run in runs for path in _needs(run)}
+        | _present_environments()
+        | {checkpoint.path for checkpoint in list_kept()}
+    )
+    return [path for path in made_here() if path.relative_to(cache_folder()).as_posix() not in needed]
 
 
 def _needs(run: Path) -> list[str]:
@@ -105,20 +109,20 @@ def _needs(run: Path) -> list[str]:
 
 def _present_environments() -> set[str]:
     folders = [resolve(name).folder for name in known_environments()]
-    return {one.relative_to(cache_folder()).as_posix() for one in folders if one}
+    return {folder.relative_to(cache_folder()).as_posix() for folder in folders if folder}
 
 
 def _bytes(path: Path) -> int:
     files = path.rglob("*") if path.is_dir() else [path]
-    return sum(one.lstat().st_blocks * 512 for one in files)
+    return sum(file.lstat().st_blocks * 512 for file in files)
 
 
-def free(found: Sequence[Unneeded]) -> None:
+def free(entries: Sequence[Unneeded]) -> None:
     """Delete them, but for what a run needs by now. Raises what `unneeded` raises."""
-    if not found:
+    if not entries:
         return
     _check(known_runs())
     with cache_alone():
         still = set(_unneeded(known_runs()))
-        for path in (one.path for one in found if one.path in still):
+        for path in (entry.path for entry in entries if entry.path in still):
             shutil.rmtree(path) if path.is_dir() else path.unlink()

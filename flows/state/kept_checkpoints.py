@@ -39,22 +39,21 @@ def keep(made: Checkpoint) -> None:
     write_json(_records() / f"{name}.json", Kept(name, made.spec.label, made.model))
 
 
-def kept() -> list[Kept]:
+def list_kept() -> list[Kept]:
     """All that are kept and still there. Raises RecordUnreadable."""
     records = [read_record(file) for file in sorted(_records().glob("*.json"))]
-    found = [Kept(*(str(one.get(name)) for name in ("name", "label", "model"))) for one in records]
-    return [one for one in found if (cache_folder() / one.path).is_dir()]
+    kept = [Kept(*(str(record.get(name)) for name in ("name", "label", "model"))) for record in records]
+    return [checkpoint for checkpoint in kept if (cache_folder() / checkpoint.path).is_dir()]
 
 
 def release(name: str) -> Kept:
     """Let it go, by its folder or the folder's name. Raises NotKept."""
-    found = kept()
-    one = next((one for one in found if one.name == Path(name).name), None)
-    if one is None:
-        names = ", ".join(one.name for one in found) or "none"
-        raise NotKept(f"no checkpoint is kept under '{name}' (kept: {names})")
-    (_records() / f"{one.name}.json").unlink()
-    return one
+    kept = {checkpoint.name: checkpoint for checkpoint in list_kept()}
+    if Path(name).name not in kept:
+        raise NotKept(f"no checkpoint is kept under '{name}' (kept: {', '.join(kept) or 'none'})")
+    checkpoint = kept[Path(name).name]
+    (_records() / f"{checkpoint.name}.json").unlink()
+    return checkpoint
 
 
 def _records() -> Path:

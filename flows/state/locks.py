@@ -106,8 +106,8 @@ def alone(folder: Path) -> Iterator[None]:
         with hold(file, wait=False):
             yield
     except Timeout as error:
-        found = holder(file)
+        owner = holder(file)
         raise RunBusy(
-            f"{folder} is being swept by process {found.pid if found else 'that just ended'}; "
+            f"{folder} is being swept by process {owner.pid if owner else 'that just ended'}; "
             f"`bitfrontier status {folder}` shows how far it is"
         ) from error

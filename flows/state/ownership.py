@@ -88,11 +88,11 @@ def _holds_answers(path: Path) -> bool:
 def read_record(file: Path) -> Mapping[str, Any]:
     """A record of ours. Raises RecordUnreadable, which names the file."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError(f"it holds a {type(found).__name__}")
+        document = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(document, dict):
+            raise ValueError(f"it holds a {type(document).__name__}")
     except (OSError, ValueError) as error:
         raise RecordUnreadable(
             f"{file} cannot be read ({error}); nothing is freed. Restore it, or delete it if what it tells of may go"
         ) from error
-    return found
+    return document

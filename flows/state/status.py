@@ -44,10 +44,10 @@ class CellState:
 def read_sweep(folder: Path) -> dict[str, Any]:
     """What a run says of itself. Raises NoRun."""
     try:
-        found: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NoRun(f"{folder} has no sweep.json; give a run's folder, such as runs/quickstart") from error
-    return found
+    return record
 
 
 def cell_states(folder: Path) -> list[CellState]:
@@ -55,7 +55,7 @@ def cell_states(folder: Path) -> list[CellState]:
     cells = read_sweep(folder).get("cells")
     if cells is None:
         raise NoRun(f"{folder} was made by an earlier version, which did not note its cells; sweep its plan again")
-    return [_state(folder, one) for one in cells]
+    return [_state(folder, cell) for cell in cells]
 
 
 def _state(folder: Path, cell: dict[str, Any]) -> CellState:
@@ -67,9 +67,9 @@ def _state(folder: Path, cell: dict[str, Any]) -> CellState:
     if cell["checkpoint"]:
         locks["quantizing"] = cache_folder() / "checkpoints" / f"{cell['checkpoint']}.lock"
     for state, lock in locks.items():
-        found = holder(lock)
-        if found is not None:
-            return CellState(cell["name"], cell["model"], state, time.time() - found.since_seconds, "")
+        owner = holder(lock)
+        if owner is not None:
+            return CellState(cell["name"], cell["model"], state, time.time() - owner.since_seconds, "")
     return CellState(cell["name"], cell["model"], "to do", None, "")
 
 
@@ -80,16 +80,16 @@ def running_lock(trial: Path) -> Path:
 
 def remaining_seconds(cells: Sequence[CellState]) -> float | None:
     """A guess from the mean of the cells that were measured in this run; None where none was."""
-    took = [one.seconds for one in cells if one.state == "ok" and one.seconds is not None]
+    took = [cell.seconds for cell in cells if cell.state == "ok" and cell.seconds is not None]
     if not took:
         return None
     mean = sum(took) / len(took)
-    waiting = sum(mean for one in cells if one.state in ("to do", "quantizing"))
-    return waiting + sum(max(0.0, mean - (one.seconds or 0.0)) for one in cells if one.state == "measuring")
+    waiting = sum(mean for cell in cells if cell.state in ("to do", "quantizing"))
+    return waiting + sum(max(0.0, mean - (cell.seconds or 0.0)) for cell in cells if cell.state == "measuring")
 
 
 def counts(cells: Sequence[CellState]) -> dict[str, int]:
     """How many cells are in each state, in the order in which a person wants to know."""
-    found = Counter(one.state for one in cells)
+    tally = Counter(cell.state for cell in cells)
     order: tuple[State, ...] = ("ok", "measuring", "quantizing", "to do", "failed", "unsupported")
-    return {state: found[state] for state in order if found[state]}
+    return {state: tally[state] for state in order if tally[state]}

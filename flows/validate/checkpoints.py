@@ -14,19 +14,21 @@ def stored_problems(
     parsed: PlanFile, models: Sequence[ModelFacts], quantizations: Sequence[Quantization]
 ) -> Iterator[Problem]:
     """Those that are no quantized form of the plan's one model. Their other sizes are compared when they are copied."""
-    for one in quantizations:
-        where = ("methods", one.position, "parameters")
-        for name, stored in one.stored.items():
-            if one.format == "safetensors":
-                what = f"{stored.folder} is not quantized"
-                yield parsed.problem((*where, name), what, "name it under `models:`, where every method can take it")
+    for quantization in quantizations:
+        where = ("methods", quantization.position, "parameters")
+        for name, stored in quantization.stored.items():
+            if quantization.format == "safetensors":
+                message = f"{stored.folder} is not quantized"
+                yield parsed.problem((*where, name), message, "name it under `models:`, where every method can take it")
             if len(parsed.plan.models) > 1:
-                what = f"'{one.label}' is a checkpoint of one model, and the plan has {len(parsed.plan.models)}"
-                yield parsed.problem((*where, name), what, "leave the one model that it was made from")
+                message = (
+                    f"'{quantization.label}' is a checkpoint of one model, and the plan has {len(parsed.plan.models)}"
+                )
+                yield parsed.problem((*where, name), message, "leave the one model that it was made from")
             if not (stored.folder / "config.json").exists():
                 continue
             words = read_config(stored.folder).get("vocab_size")
             for model in models:
                 if None not in (words, model.vocabulary) and words != model.vocabulary:
-                    what = f"{stored.folder} has {words} words, {model.name} has {model.vocabulary}"
-                    yield parsed.problem((*where, name), what, "give a checkpoint that was made from this model")
+                    message = f"{stored.folder} has {words} words, {model.name} has {model.vocabulary}"
+                    yield parsed.problem((*where, name), message, "give a checkpoint that was made from this model")

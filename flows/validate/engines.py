@@ -25,7 +25,7 @@ def choose_engines(
     """The plan's engines in its order, once for each set of options, without those that are not known; adds what is
     wrong to `problems`.
     """
-    found: list[EngineChoice] = []
+    choices: list[EngineChoice] = []
     for index, entry in enumerate(parsed.plan.engines):
         where: tuple[str | int, ...] = ("engines", index)
         engine = engines_by_name().get(entry.engine)
@@ -36,22 +36,22 @@ def choose_engines(
         wrong: list[Problem] = [*_list_problems(parsed, entry, where)]
         for options in option_sets(entry.options):
             choice = _choice(parsed, device, engine, index, options, wrong)
-            if choice is not None and choice in found:
-                what = f"engine '{entry.engine}' appears twice with equal options"
-                wrong.append(parsed.problem(where, what, "remove one, or change an option"))
-            found += [choice] if choice is not None else []
+            if choice is not None and choice in choices:
+                message = f"engine '{entry.engine}' appears twice with equal options"
+                wrong.append(parsed.problem(where, message, "remove one, or change an option"))
+            choices += [choice] if choice is not None else []
         problems += dict.fromkeys(wrong)  # what is wrong in every set is told once
         problems += _attach_problems(parsed, entry, engine, where, quantizations)
         problems += _restriction_problems(parsed, entry, where, quantizations)
-    problems += dict.fromkeys(_left_out_problems(parsed, found, quantizations))
-    labels = option_labels([(one.engine.name, one.options) for one in found])
-    return [replace(one, label=label) for one, label in zip(found, labels, strict=True)]
+    problems += dict.fromkeys(_left_out_problems(parsed, choices, quantizations))
+    labels = option_labels([(choice.engine.name, choice.options) for choice in choices])
+    return [replace(choice, label=label) for choice, label in zip(choices, labels, strict=True)]
 
 
 def option_sets(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every combination of the values of those options that have a list of them."""
     values = [value if isinstance(value, list) else [value] for value in given.values()]
-    return [dict(zip(given, one, strict=True)) for one in itertools.product(*values)]
+    return [dict(zip(given, combination, strict=True)) for combination in itertools.product(*values)]
 
 
 def _list_problems(parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, ...]) -> Iterator[Problem]:
@@ -60,8 +60,8 @@ def _list_problems(parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, 
         if not entry.options[name]:
             yield parsed.problem(place, f"option '{name}' has an empty list of values", "give at least one value")
         if entry.attach is not None:
-            what = f"an attached server runs with one '{name}', and this entry has a list"
-            yield parsed.problem(place, what, "attach one server for each value, in an entry of its own")
+            message = f"an attached server runs with one '{name}', and this entry has a list"
+            yield parsed.problem(place, message, "attach one server for each value, in an entry of its own")
 
 
 def _choice(
@@ -109,50 +109,58 @@ def _attach_problems(
 ) -> Iterator[Problem]:
     if entry.attach is None:
         if not engine.environments:
-            what = f"engine '{entry.engine}' starts no server"
-            yield parsed.problem((*where, "engine"), what, "add `attach: {url: …}`: the address of one that runs")
+            message = f"engine '{entry.engine}' starts no server"
+            yield parsed.problem((*where, "engine"), message, "add `attach: {url: …}`: the address of one that runs")
         return
     key = entry.attach.key_variable
     if key and not os.environ.get(key):
-        what = f"the environment variable {key} is not set"
-        yield parsed.problem((*where, "attach", "key_variable"), what, f"export {key}=… (the server's key)")
-    served = [one for one in quantized if takes(one, entry)]
+        message = f"the environment variable {key} is not set"
+        yield parsed.problem((*where, "attach", "key_variable"), message, f"export {key}=… (the server's key)")
+    served = [quantization for quantization in quantized if takes(quantization, entry)]
     if len(served) != 1 or len(parsed.plan.models) != 1:
-        what = f"an attached server serves one checkpoint, and this entry has {len(served) * len(parsed.plan.models)}"
+        message = (
+            f"an attached server serves one checkpoint, and this entry has {len(served) * len(parsed.plan.models)}"
+        )
         fix = "name the one that it serves: `methods: [label]`, in a plan with one model"
-        yield parsed.problem((*where, "attach"), what, fix)
+        yield parsed.problem((*where, "attach"), message, fix)
 
 
 def _restriction_problems(
     parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, ...], quantizations: Sequence[Quantization]
 ) -> Iterator[Problem]:
-    names = {one.method.name for one in quantizations} | {one.label for one in quantizations}
+    names = {quantization.method.name for quantization in quantizations} | {
+        quantization.label for quantization in quantizations
+    }
     for position, name in enumerate(entry.methods or []):
         if name not in names:
-            what = f"engine '{entry.engine}' is restricted to '{name}', which is not among the methods"
-            yield parsed.problem((*where, "methods", position), what, suggestion(name, sorted(names)))
+            message = f"engine '{entry.engine}' is restricted to '{name}', which is not among the methods"
+            yield parsed.problem((*where, "methods", position), message, suggestion(name, sorted(names)))
 
 
 def _left_out_problems(
     parsed: PlanFile, choices: Sequence[EngineChoice], quantizations: Sequence[Quantization]
 ) -> Iterator[Problem]:
     """Restrictions that leave an engine with its options without any baseline."""
-    baselines = [one for one in quantizations if one.scheme.unquantized]
+    baselines = [quantization for quantization in quantizations if quantization.scheme.unquantized]
     for choice in choices:
         entries = [parsed.plan.engines[other.entry] for other in _alike(choice, choices)]
-        if baselines and not any(takes(one, entry) for one in baselines for entry in entries):
-            what = f"engine '{choice.engine.name}' leaves out the baseline"
+        if baselines and not any(takes(baseline, entry) for baseline in baselines for entry in entries):
+            message = f"engine '{choice.engine.name}' leaves out the baseline"
             fix = f"add '{baselines[0].method.name}': its golden prompt must agree first"
-            yield parsed.problem(("engines", choice.entry, "methods"), what, fix)
+            yield parsed.problem(("engines", choice.entry, "methods"), message, fix)
 
 
 def _alike(choice: EngineChoice, choices: Sequence[EngineChoice]) -> list[EngineChoice]:
-    return [one for one in choices if one.engine is choice.engine and one.options == choice.options]
+    return [
+        engine_choice
+        for engine_choice in choices
+        if engine_choice.engine is choice.engine and engine_choice.options == choice.options
+    ]
 
 
-def takes(one: Quantization, entry: EnginePlan) -> bool:
+def takes(quantization: Quantization, entry: EnginePlan) -> bool:
     """Whether the engine's entry in the plan takes this quantization, by method or by label."""
-    return not entry.methods or bool({one.method.name, one.label} & set(entry.methods))
+    return not entry.methods or bool({quantization.method.name, quantization.label} & set(entry.methods))
 
 
 def baseline_problems(
@@ -161,20 +169,20 @@ def baseline_problems(
     """An engine that loads none of the plan's baselines can be compared with nothing."""
     for choice in choices:
         entries = [parsed.plan.engines[other.entry] for other in _alike(choice, choices)]
-        taken = [one for one in quantizations if any(takes(one, entry) for entry in entries)]
-        works = [one for one in taken if not unsupported(one, choice, device)]
-        if works and not any(one.scheme.unquantized for one in works):
-            what = f"engine '{choice.engine.name}' loads no baseline of this plan"
+        taken = [quantization for quantization in quantizations if any(takes(quantization, entry) for entry in entries)]
+        works = [quantization for quantization in taken if not unsupported(quantization, choice, device)]
+        if works and not any(quantization.scheme.unquantized for quantization in works):
+            message = f"engine '{choice.engine.name}' loads no baseline of this plan"
             fix = f"add an unquantized method in the format '{works[0].format}', which it loads"
-            yield parsed.problem(("engines", choice.entry, "engine"), what, fix)
+            yield parsed.problem(("engines", choice.entry, "engine"), message, fix)
 
 
-def unsupported(one: Quantization, choice: EngineChoice, device: Device) -> str | None:
+def unsupported(quantization: Quantization, choice: EngineChoice, device: Device) -> str | None:
     """Why this pair cannot work on this device, or None. What an attached server loads is its own affair."""
-    if reason := one.method.unsupported(device.kind):
+    if reason := quantization.method.unsupported(device.kind):
         return reason
     if choice.attached:
         return None
     if not choice.environment:
         return f"{choice.engine.name} has no environment for the device kind '{device.kind}'"
-    return choice.missing or choice.engine.unsupported(one.scheme, one.format, device, choice.options)
+    return choice.missing or choice.engine.unsupported(quantization.scheme, quantization.format, device, choice.options)

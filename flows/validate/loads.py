@@ -17,10 +17,14 @@ TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: README
 
 
 def prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
-    closeness = [("closeness", i, one.prompts) for i, one in enumerate(parsed.plan.closeness)]
+    closeness = [("closeness", i, closeness_plan.prompts) for i, closeness_plan in enumerate(parsed.plan.closeness)]
     given = enumerate(parsed.plan.load)
-    loads = [("load", i, one.prompts) for i, one in given if isinstance(one, LoadPlan) and one.prompts]
-    for part, index, name in (*(one for one in closeness if one[2] != WIKITEXT), *loads):
+    loads = [
+        ("load", i, load_plan.prompts)
+        for i, load_plan in given
+        if isinstance(load_plan, LoadPlan) and load_plan.prompts
+    ]
+    for part, index, name in (*(entry for entry in closeness if entry[2] != WIKITEXT), *loads):
         try:
             read_prompts((base / name).resolve())
         except DataError as error:
@@ -31,35 +35,37 @@ def prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
 
 def read_traces(parsed: PlanFile, base: Path, problems: list[Problem]) -> dict[str, Sequence[TraceRequest]]:
     """What the loads' traces hold, as much of each as the longest load wants; what is wrong is added to `problems`."""
-    found: dict[str, Sequence[TraceRequest]] = {}
-    for index, one in enumerate(parsed.plan.load):
-        if not isinstance(one, TracePlan):
+    traces: dict[str, Sequence[TraceRequest]] = {}
+    for index, entry in enumerate(parsed.plan.load):
+        if not isinstance(entry, TracePlan):
             continue
-        file, where = (base / one.trace).resolve(), ("load", index, "trace")
+        file, where = (base / entry.trace).resolve(), ("load", index, "trace")
         try:
-            trace = read_trace(file, one.requests)
+            trace = read_trace(file, entry.requests)
         except DataError as error:
             problems.append(parsed.problem(where, str(error), TRACE_FORMS))
             continue
-        least = one.requests or LEAST_OPEN_REQUESTS
+        least = entry.requests or LEAST_OPEN_REQUESTS
         if len(trace) < least:
-            what = f"{file} has {len(trace)} requests, fewer than {least}"
-            problems.append(parsed.problem(where, what, f"give a longer trace, or `requests` of {len(trace)} at most"))
+            message = f"{file} has {len(trace)} requests, fewer than {least}"
+            problems.append(
+                parsed.problem(where, message, f"give a longer trace, or `requests` of {len(trace)} at most")
+            )
         elif trace[-1].at_seconds == trace[0].at_seconds:
-            what = f"the {len(trace)} requests of {file} all came at once: they have no rate"
-            problems.append(parsed.problem(where, what, "take more of its requests"))
-        found[one.trace] = max(found.get(one.trace, ()), trace, key=len)
-    return found
+            message = f"the {len(trace)} requests of {file} all came at once: they have no rate"
+            problems.append(parsed.problem(where, message, "take more of its requests"))
+        traces[entry.trace] = max(traces.get(entry.trace, ()), trace, key=len)
+    return traces
 
 
 def request_tokens(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]]) -> Iterator[tuple[Path_, str, int]]:
     """Tokens, prompt and answer, of the longest request of each load and search, with its place."""
-    for index, one in enumerate(plan.load):
-        if isinstance(one, LoadPlan):
-            yield ("load", index), "", one.point.longest_tokens
-        elif one.trace in traces:
-            longest = max(traces[one.trace][: one.requests], key=lambda request: request.tokens)
-            yield ("load", index, "trace"), f"{one.trace}:{longest.line}: ", longest.tokens
+    for index, entry in enumerate(plan.load):
+        if isinstance(entry, LoadPlan):
+            yield ("load", index), "", entry.point.longest_tokens
+        elif entry.trace in traces:
+            longest = max(traces[entry.trace][: entry.requests], key=lambda request: request.tokens)
+            yield ("load", index, "trace"), f"{entry.trace}:{longest.line}: ", longest.tokens
     for index, search in enumerate(plan.search):
         yield ("search", index), "", search.prompt_tokens + search.output_tokens
 
@@ -69,16 +75,19 @@ def window_problems(
 ) -> Iterator[Problem]:
     plan = parsed.plan
     windows: list[tuple[Path_, int]] = [(("window_tokens",), plan.window_tokens)]
-    windows += [(("perplexity", i, "window_tokens"), one.window) for i, one in enumerate(plan.perplexity)]
+    windows += [
+        (("perplexity", i, "window_tokens"), perplexity_plan.window)
+        for i, perplexity_plan in enumerate(plan.perplexity)
+    ]
     for where, tokens in windows:
         for model in models:
             if model.max_positions is not None and tokens + 2 > model.max_positions:
-                what = (
+                message = (
                     f"a window of {tokens} tokens does not fit {model.name}, which has {model.max_positions} positions"
                 )
-                yield parsed.problem(where, what, f"use at most {model.max_positions - 2}")
+                yield parsed.problem(where, message, f"use at most {model.max_positions - 2}")
     for place, line, tokens in request_tokens(plan, traces):
         for model in models:
             if model.max_positions is not None and tokens > model.max_positions:
-                what = f"{line}{tokens} tokens do not fit {model.name}, which has {model.max_positions} positions"
-                yield parsed.problem(place, what, f"use at most {model.max_positions} together")
+                message = f"{line}{tokens} tokens do not fit {model.name}, which has {model.max_positions} positions"
+                yield parsed.problem(place, message, f"use at most {model.max_positions} together")

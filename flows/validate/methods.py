@@ -22,46 +22,49 @@ UNREADABLE = "give a whole folder of safetensors, GGUF or OpenVINO, with its con
 
 
 def resolve_quantizations(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[Quantization]:
-    found: list[Quantization] = []
+    quantizations: list[Quantization] = []
     seen: set[str] = set()
     for index, entry in enumerate(parsed.plan.methods):
         where: tuple[str | int, ...] = ("methods", index)
         chosen = methods().get(entry.method)
         if chosen is None:
-            what = f"unknown method '{entry.method}'"
-            problems.append(parsed.problem((*where, "method"), what, suggestion(entry.method, list(methods()))))
+            message = f"unknown method '{entry.method}'"
+            problems.append(parsed.problem((*where, "method"), message, suggestion(entry.method, list(methods()))))
             continue
         parameters = fill(parsed, chosen.parameters, entry.parameters, (*where, "parameters"), entry.method, problems)
         if parameters is None:
             continue
         for seed in entry.seeds or (None,):
-            one = _quantization(parsed, base, index, chosen, parameters, seed, problems)
-            if one is not None:
-                problems += _entry_problems(parsed, one, seen)
-                found.append(one)
-    if found and not any(one.scheme.unquantized for one in found):
+            quantization = _quantization(parsed, base, index, chosen, parameters, seed, problems)
+            if quantization is not None:
+                problems += _entry_problems(parsed, quantization, seen)
+                quantizations.append(quantization)
+    if quantizations and not any(quantization.scheme.unquantized for quantization in quantizations):
         fix = "add `- method: none`: every comparison is with the unquantized model"
         problems.append(parsed.problem(("methods",), "no baseline among the methods", fix))
-    return found
+    return quantizations
 
 
-def _entry_problems(parsed: PlanFile, one: Quantization, seen: set[str]) -> Iterator[Problem]:
+def _entry_problems(parsed: PlanFile, quantization: Quantization, seen: set[str]) -> Iterator[Problem]:
     """What is wrong with an entry beside those before it, whose contents and labels are `seen`, and with its
     calibration.
     """
-    entry, where = parsed.plan.methods[one.position], ("methods", one.position)
-    content, label = digest([one.method.name, one.parameters, one.calibration]), f"called {one.label}"
+    entry, where = parsed.plan.methods[quantization.position], ("methods", quantization.position)
+    content, label = (
+        digest([quantization.method.name, quantization.parameters, quantization.calibration]),
+        f"called {quantization.label}",
+    )
     if content in seen:
-        if not (entry.seeds and one.calibration is None):
-            what = f"method '{entry.method}' appears twice with equal parameters"
-            yield parsed.problem(where, what, "remove one, or change a parameter")
+        if not (entry.seeds and quantization.calibration is None):
+            message = f"method '{entry.method}' appears twice with equal parameters"
+            yield parsed.problem(where, message, "remove one, or change a parameter")
     elif label in seen:
-        yield parsed.problem(where, f"two methods are both called '{one.label}'", "give one of them a `name:`")
+        yield parsed.problem(where, f"two methods are both called '{quantization.label}'", "give one of them a `name:`")
     seen |= {content, label}
     given = "seeds" if entry.seeds else "calibration"
-    if (entry.seeds or entry.calibration) and one.calibration is None:
-        what = f"method '{entry.method}' uses no calibration with these parameters"
-        yield parsed.problem((*where, given), what, f"remove `{given}:` here")
+    if (entry.seeds or entry.calibration) and quantization.calibration is None:
+        message = f"method '{entry.method}' uses no calibration with these parameters"
+        yield parsed.problem((*where, given), message, f"remove `{given}:` here")
 
 
 def _quantization(
@@ -72,11 +75,11 @@ def _quantization(
     plan, entry = parsed.plan, parsed.plan.methods[position]
     try:
         stored = {p.name: find_stored(parameters[p.name], base) for p in method.parameters if p.stored}
-        found = {**parameters, **{name: str(one.folder) for name, one in stored.items()}}
-        scheme, format = method.scheme(found), method.format(found)
+        filled = {**parameters, **{name: str(checkpoint.folder) for name, checkpoint in stored.items()}}
+        scheme, format = method.scheme(filled), method.format(filled)
     except (SourceError, CheckpointError) as error:
-        what, fix = (error.what, error.fix) if isinstance(error, SourceError) else (str(error), UNREADABLE)
-        problems.append(parsed.problem(("methods", position, "parameters"), what, fix))
+        message, fix = (error.message, error.fix) if isinstance(error, SourceError) else (str(error), UNREADABLE)
+        problems.append(parsed.problem(("methods", position, "parameters"), message, fix))
         return None
     calibration = None
     if method.needs_calibration(parameters):
@@ -90,11 +93,11 @@ def _quantization(
 def group_problems(
     parsed: PlanFile, models: Sequence[ModelFacts], quantizations: Sequence[Quantization]
 ) -> Iterator[Problem]:
-    for one in quantizations:
-        size = one.scheme.group_size
-        if size is None or one.stored:
+    for quantization in quantizations:
+        size = quantization.scheme.group_size
+        if size is None or quantization.stored:
             continue
-        where = ("methods", one.position, "parameters", "group_size")
+        where = ("methods", quantization.position, "parameters", "group_size")
         if size < 0:
             yield parsed.problem(where, f"group_size {size} is negative", "use 64, or 0 for one scale per channel")
             continue
@@ -102,16 +105,16 @@ def group_problems(
             wrong = [width for width in model.widths if width % size]
             if wrong:
                 fits = [g for g in (128, 64, 32, 16) if all(width % g == 0 for width in model.widths)]
-                what = f"group_size {size} does not divide the layer width {wrong[0]} of {model.name}"
+                message = f"group_size {size} does not divide the layer width {wrong[0]} of {model.name}"
                 yield parsed.problem(
-                    where, what, f"use {fits[0] if fits else 0}" + ("" if fits else " (one scale per channel)")
+                    where, message, f"use {fits[0] if fits else 0}" + ("" if fits else " (one scale per channel)")
                 )
 
 
 def calibration_problems(parsed: PlanFile, base: Path, quantizations: Sequence[Quantization]) -> Iterator[Problem]:
     text = parsed.plan.calibration.text
-    if text != SAMPLE_DATA and any(one.calibration for one in quantizations):
+    if text != SAMPLE_DATA and any(quantization.calibration for quantization in quantizations):
         try:
             calibration_file(text, base)
         except SourceError as error:
-            yield parsed.problem(("calibration", "text"), error.what, error.fix)
+            yield parsed.problem(("calibration", "text"), error.message, error.fix)

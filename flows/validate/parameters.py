@@ -23,9 +23,9 @@ def _schema(parameters: tuple[Parameter, ...]) -> type[BaseModel]:
         if get_origin(annotation) is Annotated:
             base, *extra = get_args(annotation)
             annotation = base
-            for one in extra:
-                if isinstance(one, Range):
-                    limits = {"ge": one.minimum, "le": one.maximum}
+            for limit in extra:
+                if isinstance(limit, Range):
+                    limits = {"ge": limit.minimum, "le": limit.maximum}
         fields[parameter.name] = (annotation, Field(... if parameter.required else parameter.default, **limits))
     return create_model("Parameters", __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
@@ -38,15 +38,15 @@ def fill(
     try:
         return _schema(tuple(parameters)).model_validate(dict(given)).model_dump()
     except ValidationError as error:
-        for one in error.errors():
-            path = (*where, *one["loc"])
-            name = str(one["loc"][0]) if one["loc"] else ""
-            if one["type"] == "extra_forbidden":
-                what, fix = f"'{owner}' has no parameter '{name}'", suggestion(name, [p.name for p in parameters])
-            elif one["type"] == "missing":
-                what, fix = f"'{owner}' needs the parameter '{name}'", f"add `{name}:` under parameters"
+        for problem in error.errors():
+            path = (*where, *problem["loc"])
+            name = str(problem["loc"][0]) if problem["loc"] else ""
+            if problem["type"] == "extra_forbidden":
+                message, fix = f"'{owner}' has no parameter '{name}'", suggestion(name, [p.name for p in parameters])
+            elif problem["type"] == "missing":
+                message, fix = f"'{owner}' needs the parameter '{name}'", f"add `{name}:` under parameters"
             else:
-                what = f"{dotted(path)}: {one['msg'].lower()}, but it is {one['input']!r}"
+                message = f"{dotted(path)}: {problem['msg'].lower()}, but it is {problem['input']!r}"
                 fix = f"see `bitfrontier {where[0]} {owner}` for what '{name}' may be"
-            problems.append(parsed.problem(path, what, fix))
+            problems.append(parsed.problem(path, message, fix))
         return None

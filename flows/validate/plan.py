@@ -56,7 +56,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
     if problems or device is None:
         raise PlanError(parsed.file, problems)
     cells = tuple(_cells(plan, models, quantizations, choices, device))
-    tasks = tuple(TaskSpec(one.task, one.limit, one.shots) for one in plan.tasks)
+    tasks = tuple(TaskSpec(task.task, task.limit, task.shots) for task in plan.tasks)
     return Sweep(plan, parsed.file, base, device, cells, tasks, data_root, traces)
 
 
@@ -71,7 +71,7 @@ def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization
         *calibration_problems(parsed, base, quantizations),
         *_environment_problems(parsed, quantizations, ()),
     ]
-    wanted = [one for one in quantizations if one.position == last]
+    wanted = [quantization for quantization in quantizations if quantization.position == last]
     if device is not None and wanted and (reason := wanted[0].method.unsupported(device.kind)):
         problems.append(parsed.problem(("methods", last), reason, "choose another method, or another machine"))
     if problems:
@@ -83,23 +83,23 @@ def _device(parsed: PlanFile, problems: list[Problem]) -> Device | None:
     try:
         return find_device(parsed.plan.device)
     except ValueError as error:
-        what, _, fix = str(error).partition("; ")
-        problems.append(parsed.problem(("device",), what, fix))
+        message, _, fix = str(error).partition("; ")
+        problems.append(parsed.problem(("device",), message, fix))
         return None
 
 
 def _models(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[ModelFacts]:
-    found: list[ModelFacts] = []
+    models: list[ModelFacts] = []
     for index, text in enumerate(parsed.plan.models):
         try:
             facts = look_up_model(text, base)
         except SourceError as error:
-            problems.append(parsed.problem(("models", index), error.what, error.fix))
+            problems.append(parsed.problem(("models", index), error.message, error.fix))
             continue
-        if any(one.location == facts.location for one in found):
+        if any(model_facts.location == facts.location for model_facts in models):
             problems.append(parsed.problem(("models", index), f"model '{text}' appears twice", "keep one of them"))
-        found.append(facts)
-    return found
+        models.append(facts)
+    return models
 
 
 def _environment_problems(
@@ -115,8 +115,10 @@ def _environment_problems(
             resolve(name, given.model_dump(exclude_none=True))
         except EnvironmentFailed as error:
             yield parsed.problem(where, str(error), "give a path that runs, or remove the entry to build one")
-    needed = {one.method.environment for one in quantizations}
-    needed |= {choice.environment_for(one.format) for choice in choices for one in quantizations} - {""}
+    needed = {quantization.method.environment for quantization in quantizations}
+    needed |= {choice.environment_for(quantization.format) for choice in choices for quantization in quantizations} - {
+        ""
+    }
     for name in sorted(needed - set(known)):
         yield parsed.problem((), f"environment '{name}' has no file", f"add configs/environments/{name}.txt")
 
@@ -126,10 +128,10 @@ def _cells(
     choices: Sequence[EngineChoice], device: Device,
 ) -> Iterator[Cell]:  # fmt: skip
     """Baselines first, so that each engine proves itself on the unquantized model before anything else."""
-    ordered = sorted(quantizations, key=lambda one: not one.scheme.unquantized)
+    ordered = sorted(quantizations, key=lambda quantization: not quantization.scheme.unquantized)
     for model in models:
         for choice in choices:
-            for one in ordered:
-                if not takes(one, plan.engines[choice.entry]):
+            for quantization in ordered:
+                if not takes(quantization, plan.engines[choice.entry]):
                     continue
-                yield Cell(model, one, choice, unsupported(one, choice, device))
+                yield Cell(model, quantization, choice, unsupported(quantization, choice, device))

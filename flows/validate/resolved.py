@@ -37,25 +37,27 @@ class Sweep:
     @cached_property
     def loads(self) -> tuple[LoadPoint, ...]:
         """The load points, with what the files of traces say of theirs."""
-        found = self.plan.load
-        return tuple(one.point(self.traces[one.trace]) if isinstance(one, TracePlan) else one.point for one in found)
+        entries = self.plan.load
+        return tuple(
+            entry.point(self.traces[entry.trace]) if isinstance(entry, TracePlan) else entry.point for entry in entries
+        )
 
     @property
     def max_model_len(self) -> int:
         """Positions that every engine is started with: the window, the token that is predicted, one generated."""
         longest = max(tokens for *_, tokens in request_tokens(self.plan, self.traces))
-        windows = [self.plan.window_tokens, *(one.window for one in self.plan.perplexity)]
-        windows += [one.length + one.answer_tokens for one in self.plan.closeness]
+        windows = [self.plan.window_tokens, *(perplexity_plan.window for perplexity_plan in self.plan.perplexity)]
+        windows += [closeness_plan.length + closeness_plan.answer_tokens for closeness_plan in self.plan.closeness]
         return max(*windows, longest) + 2
 
-    def prompts_file(self, one: ClosenessPlan) -> Path | None:
+    def prompts_file(self, closeness_plan: ClosenessPlan) -> Path | None:
         """The JSONL file of the user's own prompts; None for WikiText-2."""
-        return None if one.prompts == WIKITEXT else (self.base / one.prompts).resolve()
+        return None if closeness_plan.prompts == WIKITEXT else (self.base / closeness_plan.prompts).resolve()
 
     @property
     def load_prompts(self) -> dict[str, Path]:
         """The JSONL files of loads' own prompts by their names in the plan."""
-        return {one.prompts: (self.base / one.prompts).resolve() for one in self.loads if one.prompts}
+        return {load.prompts: (self.base / load.prompts).resolve() for load in self.loads if load.prompts}
 
     @property
     def load_files(self) -> list[Path]:

@@ -27,7 +27,7 @@ def task_problems(parsed: PlanFile) -> Iterator[Problem]:
 
 
 def _near(name: str, known: Mapping[str, Definition]) -> str:
-    short = suggestion(name, [one for one in known if one[:1] == name[:1]])
+    short = suggestion(name, [candidate for candidate in known if candidate[:1] == name[:1]])
     return (
         short.split("? ")[0] + "?" if short.startswith("did") else "`lm_eval --tasks list` names all tasks and groups"
     )
@@ -40,13 +40,13 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
     if plan.data == SAMPLE_DATA:
         for index, entry in enumerate(plan.tasks):
             if entry.task not in SAMPLE_TASKS and entry.task in definitions():
-                what = f"task '{entry.task}' is not in {SAMPLE_DATA}"
+                message = f"task '{entry.task}' is not in {SAMPLE_DATA}"
                 yield parsed.problem(
-                    ("tasks", index, "task"), what, f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`"
+                    ("tasks", index, "task"), message, f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`"
                 )
         for where in _wants_wikitext(plan):
-            what = f"WikiText-2 is not in {SAMPLE_DATA}"
-            yield parsed.problem((where,), what, f"remove it from `{where}:`, or use `data: hub` or a local root")
+            message = f"WikiText-2 is not in {SAMPLE_DATA}"
+            yield parsed.problem((where,), message, f"remove it from `{where}:`, or use `data: hub` or a local root")
         return
     root = (base / plan.data).resolve()
     if not root.is_dir():
@@ -61,5 +61,5 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
 
 def _wants_wikitext(plan: Plan) -> list[str]:
     """The parts of a plan that read WikiText-2."""
-    close = any(one.prompts == WIKITEXT for one in plan.closeness)
+    close = any(closeness_plan.prompts == WIKITEXT for closeness_plan in plan.closeness)
     return ["perplexity"] * bool(plan.perplexity) + ["closeness"] * close

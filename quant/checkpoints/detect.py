@@ -68,11 +68,11 @@ def check_declared(folder: Path, format: str, scheme: Scheme) -> None:
     """
     if format not in (*READERS, "safetensors", "gguf", "openvino"):
         return
-    found = recognise(folder)
-    if found.format != format:
-        raise CheckpointError(f"{folder}: the method says {format}, its files say {found.format}")
-    if scheme.weights != "unknown" and found.scheme != scheme:
-        raise CheckpointError(f"{folder}: the method says {scheme}, its files say {found.scheme}")
+    detected = recognise(folder)
+    if detected.format != format:
+        raise CheckpointError(f"{folder}: the method says {format}, its files say {detected.format}")
+    if scheme.weights != "unknown" and detected.scheme != scheme:
+        raise CheckpointError(f"{folder}: the method says {scheme}, its files say {detected.scheme}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -82,10 +82,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def _read_json(file: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: cannot be read ({error})") from error
-    return found
+    return document
 
 
 def quantization_settings(folder: Path, config: Settings) -> Settings:
@@ -106,8 +106,8 @@ def _modelopt_file(folder: Path) -> Settings:
 
 
 def _compressed_tensors(settings: Settings) -> Scheme:
-    groups = [one for one in settings.get("config_groups", {}).values() if one.get("weights")]
-    schemes = {_compressed_group(one, str(settings.get("format", "")), _kv(settings)) for one in groups}
+    groups = [group for group in settings.get("config_groups", {}).values() if group.get("weights")]
+    schemes = {_compressed_group(group, str(settings.get("format", "")), _kv(settings)) for group in groups}
     return schemes.pop() if len(schemes) == 1 else Scheme("mixed")
 
 
@@ -164,8 +164,8 @@ def _modelopt(settings: Settings) -> Scheme:
 def _torchao(settings: Settings) -> Scheme:
     """Transformers writes {"default": {"_type": the configuration's class, "_data": its fields}}."""
     kind = settings.get("quant_type", {})
-    told = kind.get("default", {}) if isinstance(kind, Mapping) else {}
-    name, data = str(told.get("_type", kind)), told.get("_data", {})
+    default = kind.get("default", {}) if isinstance(kind, Mapping) else {}
+    name, data = str(default.get("_type", kind)), default.get("_data", {})
     if name == "IntxWeightOnlyConfig":
         size = data.get("granularity", {}).get("_data", {}).get("group_size")
         bits = str(data.get("weight_dtype", {}).get("_data", "int8")).removeprefix("torch.")
@@ -219,5 +219,5 @@ def _openvino(file: Path) -> Scheme:
 
 
 def _noted(parent: ElementTree.Element | None, name: str) -> str | None:
-    found = parent.find(name) if parent is not None else None
-    return found.get("value") if found is not None else None
+    element = parent.find(name) if parent is not None else None
+    return element.get("value") if element is not None else None

@@ -34,8 +34,8 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
         elif kind in self.gguf_scalar_to_np:
             offset += count * self.gguf_scalar_to_np[kind](0).nbytes
         else:  # no list, or one of lists
-            found: tuple[int, list[Any], list[int], list[Any]] = super()._get_field_parts(orig_offs, raw_type)
-            return found
+            parts: tuple[int, list[Any], list[int], list[Any]] = super()._get_field_parts(orig_offs, raw_type)
+            return parts
         return offset - orig_offs, [], [], [GGUFValueType.ARRAY]
 
 
@@ -47,7 +47,9 @@ def read_gguf_file(file: Path) -> GgufFile:
     except (ValueError, IndexError, KeyError, struct.error) as error:
         raise CheckpointError(f"{file}: is no GGUF file ({error})") from error
     tensors = {
-        one.name: Tensor(one.name, one.tensor_type.name, tuple(int(size) for size in one.shape), int(one.n_bytes))
-        for one in reader.tensors
+        tensor.name: Tensor(
+            tensor.name, tensor.tensor_type.name, tuple(int(size) for size in tensor.shape), int(tensor.n_bytes)
+        )
+        for tensor in reader.tensors
     }
     return GgufFile(tensors, None if named is None else int(named.contents()))

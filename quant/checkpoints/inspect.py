@@ -51,7 +51,7 @@ def decode_bytes(format: str, folder: Path) -> int | None:
         return None
     untied = any(name.startswith(HEADS) or ".lm_head" in name for name in tensors)
     looked_up = [name for name in tensors if untied and any(word in f".{name}" for word in EMBEDDINGS)]
-    return sum(one.bytes for name, one in tensors.items() if name not in looked_up)
+    return sum(tensor.bytes for name, tensor in tensors.items() if name not in looked_up)
 
 
 def read_gguf(folder: Path) -> Mapping[str, Tensor]:
@@ -71,15 +71,15 @@ def read_openvino(folder: Path) -> dict[str, Tensor]:
         layers = ElementTree.parse(file).getroot().iter("layer")
     except (OSError, ElementTree.ParseError) as error:
         raise CheckpointError(f"{file}: is no OpenVINO model ({error})") from error
-    found = {}
+    tensors = {}
     for layer in layers:
         data = layer.find("data")
         if layer.get("type") != "Const" or data is None or data.get("element_type") in OPENVINO_INDEXES:
             continue
         name, shape = str(layer.get("name")), str(data.get("shape"))
         sizes = tuple(int(size) for size in shape.split(",") if size.strip())
-        found[name] = Tensor(name, str(data.get("element_type")), sizes, int(str(data.get("size"))))
-    return found
+        tensors[name] = Tensor(name, str(data.get("element_type")), sizes, int(str(data.get("size"))))
+    return tensors
 
 
 def _bits(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> float:
@@ -88,15 +88,15 @@ def _bits(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> flo
 
 def _openvino_linear_bits(source: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> float | None:
     """Over the constants of the blocks' linear layers, with their scales and zero points."""
-    layers = [one for name, one in constants.items() if ".layers." in name and "_proj" in name]
-    if all(one.dtype in ("f32", "f16", "bf16") for one in layers):
+    layers = [constant for name, constant in constants.items() if ".layers." in name and "_proj" in name]
+    if all(layer.dtype in ("f32", "f16", "bf16") for layer in layers):
         return None
-    return 8 * sum(one.bytes for one in layers) / sum(source[name].elements for name in linear_widths(source))
+    return 8 * sum(layer.bytes for layer in layers) / sum(source[name].elements for name in linear_widths(source))
 
 
 def _gguf_linear_bits(tensors: Mapping[str, Tensor]) -> float | None:
     """Over the matrices of the blocks (`blk.N.*`); None where none of them is quantized."""
-    matrices = [one for name, one in tensors.items() if name.startswith("blk.") and len(one.shape) == 2]
-    if all(one.dtype in ("F32", "F16", "BF16") for one in matrices):
+    matrices = [tensor for name, tensor in tensors.items() if name.startswith("blk.") and len(tensor.shape) == 2]
+    if all(matrix.dtype in ("F32", "F16", "BF16") for matrix in matrices):
         return None
-    return 8 * sum(one.bytes for one in matrices) / sum(one.elements for one in matrices)
+    return 8 * sum(matrix.bytes for matrix in matrices) / sum(matrix.elements for matrix in matrices)

@@ -101,8 +101,8 @@ def bits_per_weight(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tenso
 
 def _layer(name: str) -> str:
     """The layer that a tensor belongs to: `a.b.weight_packed`, `a.b.weight.absmax` and `a.b.SCB` to `a.b`."""
-    before, found, _ = name.partition(".weight")
-    return before if found else name.rsplit(".", 1)[0]
+    before, separator, _ = name.partition(".weight")
+    return before if separator else name.rsplit(".", 1)[0]
 
 
 def hash_files(folder: Path) -> dict[str, str]:

@@ -43,8 +43,8 @@ def existing(model: Path, out: Path, *, checkpoint: Annotated[str, Stored()]) ->
         config = read_config(source)
         _same_shape(source, config, read_config(model))
         settings = quantization_settings(source, config)
-        whole = config | ({"quantization_config": settings} if settings else {})
-        (out / "config.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+        merged = config | ({"quantization_config": settings} if settings else {})
+        (out / "config.json").write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
     copy_tokenizer(model, out)
 
 

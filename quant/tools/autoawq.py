@@ -55,14 +55,14 @@ def _quantizer() -> Any:
 
     class Quantizer(AwqQuantizer):  # type: ignore[misc]
         def _get_input_feat(self, layer: Any, named_linears: Any) -> Any:
-            done = next(index for index, one in enumerate(self.modules) if one is layer)
+            done = next(index for index, module in enumerate(self.modules) if module is layer)
             report("calibrate layers", done, len(self.modules))
             return super()._get_input_feat(layer, named_linears)
 
         def _compute_best_scale(self, x: Any, w_mean: Any, x_mean: Any, inspected: Any, *rest: Any, **more: Any) -> Any:
             """Its backup of the weights is `v.cpu()`, which is no copy on a CPU: the search would scale it too."""
             plain = inspected.state_dict
-            inspected.state_dict = lambda: {name: one.clone() for name, one in plain().items()}
+            inspected.state_dict = lambda: {name: tensor.clone() for name, tensor in plain().items()}
             try:
                 return super()._compute_best_scale(x, w_mean, x_mean, inspected, *rest, **more)
             finally:

@@ -37,9 +37,9 @@ def quantize(model: Path, out: Path, calibration: Calibration, numbers: str, gro
     report("load", 1, 1)
     rows = torch.from_numpy(np.load(calibration.token_ids, allow_pickle=False).astype("int64")).to(loaded.device)
 
-    def calibrate(one: Any) -> None:
+    def calibrate(network: Any) -> None:
         for index, row in enumerate(rows):
-            one(row[None])
+            network(row[None])
             report("calibrate rows", index + 1, len(rows))
 
     config = _in_groups(getattr(mtq, NAMES[numbers]), group_size)
@@ -59,7 +59,7 @@ def _in_groups(config: Any, size: int) -> Any:
     config = copy.deepcopy(config)
     for rule in config["quant_cfg"]:
         inner = rule.get("cfg") or []
-        for one in inner if isinstance(inner, list) else [inner]:
-            if (one.get("block_sizes") or {}).get(-1) == ITS_GROUP_SIZE:
-                one["block_sizes"] = {-1: size, "type": "static"}
+        for quantizer in inner if isinstance(inner, list) else [inner]:
+            if (quantizer.get("block_sizes") or {}).get(-1) == ITS_GROUP_SIZE:
+                quantizer["block_sizes"] = {-1: size, "type": "static"}
     return config

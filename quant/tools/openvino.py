@@ -54,11 +54,12 @@ def _rows(calibration: Calibration) -> list[dict[str, Any]]:
     import numpy as np
 
     ids = np.load(calibration.token_ids, allow_pickle=False).astype(np.int64)
-    ones = np.ones((1, ids.shape[1]), dtype=np.int64)
+    attention_mask = np.ones((1, ids.shape[1]), dtype=np.int64)
     positions = np.arange(ids.shape[1], dtype=np.int64)[None]
     batch = np.zeros((1,), dtype=np.int32)
     return [
-        {"input_ids": row[None], "attention_mask": ones, "position_ids": positions, "beam_idx": batch} for row in ids
+        {"input_ids": row[None], "attention_mask": attention_mask, "position_ids": positions, "beam_idx": batch}
+        for row in ids
     ]
 
 

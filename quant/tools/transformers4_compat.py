@@ -17,9 +17,11 @@ def legacy_copy(model: Path, out: Path) -> Path:
     out.mkdir()
     _write(out / "config.json", _config(_read(model / "config.json")))
     _write(out / "tokenizer.json", _tokenizer(_read(model / "tokenizer.json")))
-    told = _read(model / "tokenizer_config.json")
-    kept = {name: told[name] for name in ("bos_token", "eos_token", "pad_token", "unk_token") if told.get(name)}
-    _write(out / "tokenizer_config.json", {**kept, "tokenizer_class": "PreTrainedTokenizerFast"})
+    config = _read(model / "tokenizer_config.json")
+    special_tokens = {
+        name: config[name] for name in ("bos_token", "eos_token", "pad_token", "unk_token") if config.get(name)
+    }
+    _write(out / "tokenizer_config.json", {**special_tokens, "tokenizer_class": "PreTrainedTokenizerFast"})
     for file in model.glob("*.safetensors*"):
         (out / file.name).symlink_to(file.resolve())
     return out
@@ -50,8 +52,8 @@ def _tokenizer(tokenizer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return document
 
 
 def _write(file: Path, value: dict[str, Any]) -> None:

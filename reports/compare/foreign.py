@@ -49,27 +49,27 @@ READERS: Mapping[str, Callable[[Mapping[str, Any]], Foreign]] = {  # by a key th
 
 def compare_foreign(before: Path, after: Results, cell: str | None, *, speed_margin: float) -> Comparison:
     """One cell, by its name in tables, against what another tool measured. Raises NotComparable, Unreadable."""
-    told, one = read_foreign(before), _cell(after, cell)
+    foreign, matching = read_foreign(before), _cell(after, cell)
     margin = after.limits.equivalence_margin
-    checks = [check for load in told.loads for check in _loads(told.tool, load, one, speed_margin)]
-    checks += [_score(score, one.tasks, margin) for score in told.scores]
-    changes = (f"by {told.tool}: {told.model or 'no model named'} → {one.trial.model}",)
-    compared = CellComparison(one.trial.name, one.trial.model, worst(checks), tuple(checks), ())
-    return Comparison(f"{told.tool} ({before.name})", after.about["name"], changes, (compared,), (), ())
+    checks = [check for load in foreign.loads for check in _loads(foreign.tool, load, matching, speed_margin)]
+    checks += [_score(score, matching.tasks, margin) for score in foreign.scores]
+    changes = (f"by {foreign.tool}: {foreign.model or 'no model named'} → {matching.trial.model}",)
+    compared = CellComparison(matching.trial.name, matching.trial.model, worst(checks), tuple(checks), ())
+    return Comparison(f"{foreign.tool} ({before.name})", after.about["name"], changes, (compared,), (), ())
 
 
 def _cell(after: Results, name: str | None) -> CellMetrics:
-    names = [one.trial.name for one in after.cells]
+    names = [cell.trial.name for cell in after.cells]
     wanted = name if name is not None else names[0] if len(names) == 1 else None
-    found = next((one for one in after.cells if one.trial.name == wanted), None)
-    if found is None:
+    match = next((cell for cell in after.cells if cell.trial.name == wanted), None)
+    if match is None:
         asked = "say which cell it is of, with --cell" if name is None else f"there is no measured cell '{name}'"
         raise NotComparable(f"{asked}: {'; '.join(names) or 'none was measured'}")
-    return found
+    return match
 
 
 def _loads(tool: str, theirs: ForeignLoad, cell: CellMetrics, margin: float) -> Iterator[Check]:
-    ours = next((one for one in cell.loads if _alike(theirs, one)), None)
+    ours = next((load for load in cell.loads if _alike(theirs, load)), None)
     if ours is None:
         yield Check(f"speed at {theirs.label}", "NOT COMPARED", "the run has no such load")
         return
@@ -77,10 +77,13 @@ def _loads(tool: str, theirs: ForeignLoad, cell: CellMetrics, margin: float) -> 
     note = f"times the {theirs.output_rate:.4g} of one run of {tool}"
     yield Check(f"output tokens/s at {theirs.label}", side(ratio, 1 - margin), f"{shown(ratio)} {note}")
     waits = (("TTFT", theirs.ttft_seconds, ours.latency.ttft), ("TPOT", theirs.tpot_seconds, ours.latency.tpot))
-    for name, seconds, found in waits:
-        if seconds and found:
+    for name, seconds, estimates in waits:
+        if seconds and estimates:
             wait = replace(
-                found[0], value=found[0].value / seconds, low=found[0].low / seconds, high=found[0].high / seconds
+                estimates[0],
+                value=estimates[0].value / seconds,
+                low=estimates[0].low / seconds,
+                high=estimates[0].high / seconds,
             )
             text = f"{shown(wait)} times the {1000 * seconds:.4g} ms of one run of {tool}"
             yield Check(f"median {name} at {theirs.label}", _slower(wait, 1 + margin), text)
@@ -95,8 +98,8 @@ def _alike(theirs: ForeignLoad, ours: LoadMetrics) -> bool:
     return same and _near(load.prompt_tokens, theirs.prompt_tokens) and _near(load.output_tokens, theirs.output_tokens)
 
 
-def _near(one: float, other: float) -> bool:
-    return abs(one - other) <= NEAR * one
+def _near(first: float, other: float) -> bool:
+    return abs(first - other) <= NEAR * first
 
 
 def _slower(ratio: Estimate, most: float) -> State:
@@ -105,15 +108,15 @@ def _slower(ratio: Estimate, most: float) -> State:
 
 def _score(theirs: ForeignScore, tasks: Sequence[TaskMetrics], margin: float) -> Check:
     """By the difference of two shares, as of other items: of the same ones it is known better than this says."""
-    what = f"{theirs.task}, {theirs.metric}"
-    ours = next((one for one in tasks if one.task == theirs.task and one.is_accuracy), None)
+    title = f"{theirs.task}, {theirs.metric}"
+    ours = next((task for task in tasks if task.task == theirs.task and task.is_accuracy), None)
     if ours is None:
-        return Check(what, "NOT COMPARED", "the run has no such task")
+        return Check(title, "NOT COMPARED", "the run has no such task")
     if theirs.items is not None and theirs.items != ours.estimate.count:
         text = f"of {theirs.items} items, and here of {ours.estimate.count}: other questions"
-        return Check(what, "NOT COMPARED", text)
+        return Check(title, "NOT COMPARED", text)
     own = (ours.estimate.high - ours.estimate.low) / (2 * Z)
     half = Z * math.hypot(own, theirs.error or 0.0)
     gap = ours.estimate.value - theirs.value
     difference = Estimate(100 * gap, 100 * (gap - half), 100 * (gap + half), ours.estimate.count)
-    return Check(what, side(difference, -100 * margin * theirs.value), f"{shown(difference)} points more")
+    return Check(title, side(difference, -100 * margin * theirs.value), f"{shown(difference)} points more")

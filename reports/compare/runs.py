@@ -38,7 +38,7 @@ class NotComparable(Told):
 class Check:
     """One number of a cell, after against before."""
 
-    what: str
+    figure: str
     state: State
     text: str
 
@@ -66,7 +66,7 @@ class Comparison:
     only_after: tuple[str, ...]
 
     def count(self, state: State) -> int:
-        return sum(one.state == state for one in self.cells)
+        return sum(cell.state == state for cell in self.cells)
 
 
 def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARGIN) -> Comparison:
@@ -77,13 +77,13 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     the tests of a report, with the later run's margin and error rate and Holm's correction over all cells; *worse* is a
     REGRESSION, *better* and *equivalent* pass. A cell that was measured and fails now is a REGRESSION.
     """
-    ours, theirs = {_key(one): one for one in after.trials}, {_key(one): one for one in before.trials}
+    ours, theirs = {_key(trial): trial for trial in after.trials}, {_key(trial): trial for trial in before.trials}
     both = [key for key in theirs if key in ours]
     if not both:
         raise NotComparable(f"{before.about['name']} and {after.about['name']} have no cell in common")
     pairs = [(theirs[key], ours[key]) for key in both]
     answers = _answers(pairs, after.limits.equivalence_margin, after.about["accuracy"]["error_rate"])
-    was, now = ({one.trial.key: one for one in run.cells} for run in (before, after))
+    was, now = ({cell.trial.key: cell for cell in run.cells} for run in (before, after))
     cells = [
         _cell(old, new, was.get(old.key), now.get(new.key), answers.get(new.key, []), speed_margin)
         for old, new in pairs
@@ -98,8 +98,13 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     )
 
 
-def _key(one: Trial) -> tuple[str, str, str, str]:
-    return one.model, one.method_label, one.engine, json.dumps(one.provenance.get("engine_options"), sort_keys=True)
+def _key(trial: Trial) -> tuple[str, str, str, str]:
+    return (
+        trial.model,
+        trial.method_label,
+        trial.engine,
+        json.dumps(trial.provenance.get("engine_options"), sort_keys=True),
+    )
 
 
 def _answers(pairs: Sequence[tuple[Trial, Trial]], margin: float, error_rate: float) -> dict[str, list[Check]]:
@@ -109,18 +114,20 @@ def _answers(pairs: Sequence[tuple[Trial, Trial]], margin: float, error_rate: fl
     for old, new in pairs:
         if old.status == new.status == "ok":
             if _whole(old) and _whole(new):
-                flips += [(new.key, one, _same(old, new, one.task)) for one in flips_between(new, old, margin)]
+                flips += [(new.key, flip, _same(old, new, flip.task)) for flip in flips_between(new, old, margin)]
             same = _same(old, new, None) and _tokens(old) == _tokens(new)
-            likelihoods += [(new.key, one, same) for one in likelihoods_between(new, old, margin)]
-    of_flips = [one.paired for _, one, _ in flips]
-    said = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in of_flips], error_rate)
-    told = verdicts([(p.p_different, p.p_equivalent, p.ratio.value < 1) for _, p, _ in likelihoods], error_rate)
-    found: dict[str, list[Check]] = {}
-    for (key, flip, same), verdict in zip(flips, said, strict=True):
-        found.setdefault(key, []).append(_of_flips(flip, verdict, same))
-    for (key, one, same), verdict in zip(likelihoods, told, strict=True):
-        found.setdefault(key, []).append(_of_likelihood(one, verdict, same))
-    return found
+            likelihoods += [(new.key, likelihood, same) for likelihood in likelihoods_between(new, old, margin)]
+    of_flips = [flip.paired for _, flip, _ in flips]
+    flip_verdicts = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in of_flips], error_rate)
+    likelihood_verdicts = verdicts(
+        [(p.p_different, p.p_equivalent, p.ratio.value < 1) for _, p, _ in likelihoods], error_rate
+    )
+    checks: dict[str, list[Check]] = {}
+    for (key, flip, same), verdict in zip(flips, flip_verdicts, strict=True):
+        checks.setdefault(key, []).append(_of_flips(flip, verdict, same))
+    for (key, likelihood, same), verdict in zip(likelihoods, likelihood_verdicts, strict=True):
+        checks.setdefault(key, []).append(_of_likelihood(likelihood, verdict, same))
+    return checks
 
 
 def _same(old: Trial, new: Trial, task: str | None) -> bool:
@@ -128,32 +135,34 @@ def _same(old: Trial, new: Trial, task: str | None) -> bool:
     told.
     """
     before, after = (
-        [one.loglikelihoods for one in trial.scores if task is None or one.group == task] for trial in (old, new)
+        [score.loglikelihoods for score in trial.scores if task is None or score.group == task] for trial in (old, new)
     )
     return before == after
 
 
-def _whole(one: Trial) -> bool:
+def _whole(trial: Trial) -> bool:
     """Whether it was asked all that its plan asks for; an adaptive budget stops elsewhere in each run."""
-    return all(len(items.values) == items.drawn for items in trial_items(one).values())
+    return all(len(items.values) == items.drawn for items in trial_items(trial).values())
 
 
-def _tokens(one: Trial) -> list[Any]:
-    return [text.tokens for text in one.perplexities]
+def _tokens(trial: Trial) -> list[Any]:
+    return [text.tokens for text in trial.perplexities]
 
 
-def _of_likelihood(one: Likelihood, verdict: Verdict, same: bool) -> Check:
+def _of_likelihood(likelihood: Likelihood, verdict: Verdict, same: bool) -> Check:
     if same:
-        return Check(one.text, "PASS", "the same log-likelihoods, to the last digit")
-    return Check(one.text, OF_VERDICT[verdict], f"perplexity {shown(one.ratio)} times what it was: {verdict}")
+        return Check(likelihood.text, "PASS", "the same log-likelihoods, to the last digit")
+    return Check(
+        likelihood.text, OF_VERDICT[verdict], f"perplexity {shown(likelihood.ratio)} times what it was: {verdict}"
+    )
 
 
-def _of_flips(one: Flips, verdict: Verdict, same: bool) -> Check:
-    pair, points = one.paired, one.paired.difference.map(lambda value: 100 * value)
+def _of_flips(flips: Flips, verdict: Verdict, same: bool) -> Check:
+    pair, points = flips.paired, flips.paired.difference.map(lambda value: 100 * value)
     if same:
-        return Check(one.task, "PASS", f"the same {pair.items} answers, to the last digit of their log-likelihoods")
+        return Check(flips.task, "PASS", f"the same {pair.items} answers, to the last digit of their log-likelihoods")
     text = f"{shown(points)} points on {pair.items} questions, {pair.lost} lost and {pair.gained} gained: {verdict}"
-    return Check(one.task, OF_VERDICT[verdict], text)
+    return Check(flips.task, OF_VERDICT[verdict], text)
 
 
 def _cell(
@@ -174,22 +183,22 @@ def _cell(
 def worst(checks: Sequence[Check]) -> State:
     """Of all of them."""
     order: tuple[State, ...] = ("REGRESSION", "INCONCLUSIVE", "PASS")
-    return next((state for state in order if any(one.state == state for one in checks)), "NOT COMPARED")
+    return next((state for state in order if any(check.state == state for check in checks)), "NOT COMPARED")
 
 
 def _rates(was: CellMetrics, now: CellMetrics, margin: float) -> Iterator[Check]:
     """Of each load that both ran under."""
-    before = {one.load: one for one in was.loads}
+    before = {load.load: load for load in was.loads}
     for load in now.loads:
-        what = f"output tokens/s at {load.load.label}"
+        title = f"output tokens/s at {load.load.label}"
         if was.trial.device != now.trial.device:
-            yield Check(what, "NOT COMPARED", f"on {was.trial.device} before, on {now.trial.device} now")
+            yield Check(title, "NOT COMPARED", f"on {was.trial.device} before, on {now.trial.device} now")
         elif load.load in before:
             ratio = ratio_of_means(load.output_rate, before[load.load].output_rate)
             text = f"{shown(ratio)} times what they were"
-            yield Check(what, side(ratio, 1 - margin), text)
+            yield Check(title, side(ratio, 1 - margin), text)
         else:
-            yield Check(what, "NOT COMPARED", "the other run has no such load")
+            yield Check(title, "NOT COMPARED", "the other run has no such load")
 
 
 def side(ratio: Estimate, least: float) -> State:
@@ -197,9 +206,9 @@ def side(ratio: Estimate, least: float) -> State:
     return "PASS" if ratio.low >= least else "REGRESSION" if ratio.high < least else "INCONCLUSIVE"
 
 
-def shown(one: Estimate) -> str:
+def shown(estimate: Estimate) -> str:
     """`value [low, high]` in three digits."""
-    return f"{one.value:.3g} [{one.low:.3g}, {one.high:.3g}]"
+    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 
 
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
@@ -219,6 +228,6 @@ def _cell_changes(old: Trial, new: Trial) -> Iterator[str]:
     for name in FACTS:
         if old.facts.get(name) != new.facts.get(name):
             yield f"{name}: {old.facts.get(name, 'not told')} → {new.facts.get(name, 'not told')}"
-    contents = [(one.checkpoint or {}).get("content_sha256") for one in (old, new)]
+    contents = [(trial.checkpoint or {}).get("content_sha256") for trial in (old, new)]
     if contents[0] != contents[1]:
         yield "another checkpoint"

@@ -13,6 +13,6 @@ def told_apart(trials: Sequence[Trial]) -> list[Trial]:
     """The trials with the options in their names that differ among these: others may have been there when one of them
     was measured.
     """
-    labels = option_labels([(one.engine, one.engine_options) for one in trials])
+    labels = option_labels([(trial.engine, trial.engine_options) for trial in trials])
     pairs = zip(trials, labels, strict=True)
-    return [one if one.engine_label == label else replace(one, engine_label=label) for one, label in pairs]
+    return [pair if pair.engine_label == label else replace(pair, engine_label=label) for pair, label in pairs]

@@ -52,15 +52,15 @@ def _undominated(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
     # where the highest y so far was reached first, with the best x of those that have it
     first_x = np.take_along_axis(xs, np.maximum.accumulate(places, axis=-1), -1)
     on = (ys > before) | ((ys == before) & (first_x == xs))
-    found: npt.NDArray[np.bool_] = np.empty_like(on)
-    np.put_along_axis(found, order, on, -1)
-    return found
+    result: npt.NDArray[np.bool_] = np.empty_like(on)
+    np.put_along_axis(result, order, on, -1)
+    return result
 
 
 def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:
     """Of the median end-to-end latency (seconds) at the calmest load."""
-    speed = next(one for one in cell.trial.speed if one.load == cell.calmest.load)
-    values = np.asarray([one.end_seconds - one.start_seconds for one in steady(speed).whole])
+    speed = next(candidate for candidate in cell.trial.speed if candidate.load == cell.calmest.load)
+    values = np.asarray([request.end_seconds - request.start_seconds for request in steady(speed).ended])
     if len(values) < 2:
         return np.full(draws, np.nan)
     return _median_draws(np.sort(values), generator, draws)
@@ -74,9 +74,9 @@ def _median_draws(ordered: Floats, generator: Generator, draws: int) -> Floats:
     lower = (count + 1) // 2
     first = generator.beta(lower, count + 1 - lower, draws)
     second = first if count % 2 else 1 - (1 - first) * generator.random(draws) ** (1 / (count - lower))
-    places = [np.minimum((count * one).astype(np.int64), count - 1) for one in (first, second)]
-    found: Floats = (ordered[places[0]] + ordered[places[1]]) / 2
-    return found
+    places = [np.minimum((count * fraction).astype(np.int64), count - 1) for fraction in (first, second)]
+    medians: Floats = (ordered[places[0]] + ordered[places[1]]) / 2
+    return medians
 
 
 def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: int = DRAWS) -> Floats:
@@ -84,8 +84,8 @@ def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: in
     items = {cell.trial.key: _accuracy_items(cell.trial) for cell in cells}
     bases = {cell.baseline.key: _accuracy_items(cell.baseline) for cell in cells if cell.baseline}
     sums, counts = np.zeros((len(cells), draws)), np.zeros(len(cells))
-    for task in dict.fromkeys(task for one in items.values() for task in one):
-        units = _units([one[task] for one in (*items.values(), *bases.values()) if task in one])
+    for task in dict.fromkeys(task for by_task in items.values() for task in by_task):
+        units = _units([by_task[task] for by_task in (*items.values(), *bases.values()) if task in by_task])
         weights = generator.poisson(1.0, (draws, len({*units.values()}))).astype(np.float64)
         for row, cell in enumerate(cells):
             if task in items[cell.trial.key]:
@@ -96,26 +96,26 @@ def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: in
 
 
 def _accuracy_items(trial: Trial) -> dict[str, Items]:
-    return {task: one for task, one in trial_items(trial).items() if one.metric in ACCURACY_METRICS}
+    return {task: items for task, items in trial_items(trial).items() if items.metric in ACCURACY_METRICS}
 
 
 def _units(items: Sequence[Items]) -> dict[str, int]:
     """The number of what is drawn as one by item: its passage where it has one, else the item alone."""
-    names = {key: cluster or key for one in items for key, cluster in zip(one.keys, one.clusters, strict=True)}
+    names = {key: cluster or key for item in items for key, cluster in zip(item.keys, item.clusters, strict=True)}
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
     return {key: numbers[name] for key, name in names.items()}
 
 
-def _drawn(one: Items, base: Items | None, units: Mapping[str, int], weights: Floats) -> Floats:
+def _drawn(items: Items, base: Items | None, units: Mapping[str, int], weights: Floats) -> Floats:
     """A task's accuracy in each draw; where a budget stopped, the baseline's of all items and the difference on some
     (`reports.metrics.task_accuracy.difference_estimate`).
     """
-    pairs = matched(one, base) if base is not None and len(one.values) < one.drawn else None
+    pairs = matched(items, base) if base is not None and len(items.values) < items.drawn else None
     if pairs is None or base is None:
-        return _weighted(one.values, np.ones(len(one.values)), one.keys, units, weights)
-    whole = _weighted(base.values, np.ones(len(base.values)), base.keys, units, weights)
+        return _weighted(items.values, np.ones(len(items.values)), items.keys, units, weights)
+    base_mean = _weighted(base.values, np.ones(len(base.values)), base.keys, units, weights)
     differences = [ours - theirs for ours, theirs in zip(pairs.candidate, pairs.baseline, strict=True)]
-    return whole + _weighted(differences, np.asarray(pairs.weights), pairs.keys, units, weights)
+    return base_mean + _weighted(differences, np.asarray(pairs.weights), pairs.keys, units, weights)
 
 
 def _weighted(
@@ -125,5 +125,5 @@ def _weighted(
     places = np.asarray([units[key] for key in keys])
     top = np.bincount(places, np.asarray(values, dtype=np.float64) * shares, weights.shape[1])
     bottom = np.bincount(places, shares, weights.shape[1])
-    found: Floats = (weights @ top) / np.maximum(weights @ bottom, 1e-12)
-    return found
+    means: Floats = (weights @ top) / np.maximum(weights @ bottom, 1e-12)
+    return means

@@ -80,8 +80,10 @@ def _negative(rate_of: Read) -> Read:
 
 def _means(read: Read) -> Callable[[Sequence[CellMetrics], Generator], Floats]:
     def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
-        found = [read(cell) for cell in cells]
-        return np.stack([mean_draws(one, generator) if one else np.full(DRAWS, np.nan) for one in found])
+        estimates = [read(cell) for cell in cells]
+        return np.stack(
+            [mean_draws(estimate, generator) if estimate else np.full(DRAWS, np.nan) for estimate in estimates]
+        )
 
     return draw
 
@@ -103,7 +105,7 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
     size = Axis("bits", bits_per_weight, "bits per weight", True, _means(bits_per_weight))
     against = "perplexity ÷ the unquantized model's"
     perplexity = Axis("perplexity", lambda cell: cell.perplexity_ratio, against, True, _means(_log_ratio))
-    found = [
+    charts = [
         Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
         Plot("memory-throughput", "Memory against throughput", rate, memory),
         Plot("accuracy-latency", f"Accuracy against latency at {calmest}", latency, accuracy),
@@ -112,18 +114,18 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
     if price is not None:
         label = f"{price.currency} per million output tokens"
         cost = Axis("cost", _cost_of(price, rate_of), label, True, _means(_negative(rate_of)), busiest)
-        found.append(Plot("accuracy-cost", "Accuracy against cost", cost, accuracy))
-    return tuple(found)
+        charts.append(Plot("accuracy-cost", "Accuracy against cost", cost, accuracy))
+    return tuple(charts)
 
 
 def oriented(cells: Sequence[CellMetrics], plot: Plot) -> list[Point]:
     """The cells that have both values, with axes turned so that more is better."""
-    found = []
+    points = []
     for cell in cells:
         x, y = plot.x.read(cell), plot.y.read(cell)
         if x is not None and y is not None:
-            found.append(Point(cell.trial.key, cell.trial.name, _turn(x, plot.x.less), _turn(y, plot.y.less)))
-    return found
+            points.append(Point(cell.trial.key, cell.trial.name, _turn(x, plot.x.less), _turn(y, plot.y.less)))
+    return points
 
 
 def _turn(estimate: Estimate, less_is_better: bool) -> Estimate:
@@ -154,12 +156,12 @@ class Frontier:
     @property
     def on(self) -> list[str]:
         """By values."""
-        return [one.name for one in self.standings if one.on]
+        return [standing.name for standing in self.standings if standing.on]
 
     @property
     def open(self) -> list[str]:
         """Off it, but not surely."""
-        return [one.name for one in self.standings if not one.on and not one.dominated]
+        return [standing.name for standing in self.standings if not standing.on and not standing.dominated]
 
 
 def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: Mix | None = None) -> list[Frontier]:
@@ -168,22 +170,22 @@ def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: M
         return []
     busiest = mix_label(mix) if mix else allowed[0].busiest.load.label
     wanted, drawn = plots(busiest, allowed[0].calmest.load.label, price, mix or {}), _Drawn({})
-    return [one for one in (_frontier(allowed, plot, drawn) for plot in wanted) if one.standings]
+    return [front for front in (_frontier(allowed, plot, drawn) for plot in wanted) if front.standings]
 
 
 @dataclass(frozen=True)
 class _Drawn:
     """Each axis is drawn once of the same cells, independently of the others."""
 
-    kept: dict[tuple[str, ...], Floats]
+    cache: dict[tuple[str, ...], Floats]
 
     def of(self, axis: Axis, cells: Sequence[CellMetrics]) -> Floats:
         """More is better."""
         key = (axis.name, *(cell.trial.key for cell in cells))
-        if key not in self.kept:
+        if key not in self.cache:
             drawn = axis.draw(cells, np.random.default_rng(zlib.crc32(axis.name.encode())))
-            self.kept[key] = -drawn if axis.less else drawn
-        return self.kept[key]
+            self.cache[key] = -drawn if axis.less else drawn
+        return self.cache[key]
 
 
 def _frontier(allowed: Sequence[CellMetrics], plot: Plot, drawn: _Drawn) -> Frontier:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from evals.metrics.slo import Kept, kept, worst
+from evals.metrics.slo import Kept, slo_verdict, worst
 from evals.schema.load import Speed
 from evals.schema.slo import ServiceLimits
 from evals.stats.intervals import Estimate
@@ -72,7 +72,7 @@ class Aim:
     def asks(self) -> str:
         """What must be kept under a load; empty where nothing must."""
         parts = ((self.service is not None, "what users were promised"), (self.is_bounded, "what tokens may cost"))
-        return " and ".join(what for asked, what in parts if asked)
+        return " and ".join(text for asked, text in parts if asked)
 
     @property
     def is_bounded(self) -> bool:
@@ -98,37 +98,41 @@ class Candidate:
 
     @property
     def at(self) -> str:
-        return mix_label([one.load for one in self.loads])
+        return mix_label([load.load for load in self.loads])
 
 
 def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
     """All that fail no limit, are trusted, and have what the aim is about. A quantized cell of which nothing tells how
     good its answers are is none.
     """
-    allowed = [one for one in judged if one.verdict not in BARRED and one.cell.loads and _is_scored(one)]
-    return [found for one in allowed if (found := _candidate(one, aim)) is not None]
+    allowed = [
+        judgement
+        for judgement in judged
+        if judgement.verdict not in BARRED and judgement.cell.loads and _is_scored(judgement)
+    ]
+    return [candidate for judgement in allowed if (candidate := _candidate(judgement, aim)) is not None]
 
 
-def ranked(found: Sequence[Candidate], aim: Aim) -> list[Candidate]:
+def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
     """The best first: those that surely keep what the aim asks for before those that may; others are left out."""
     sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
-    serving = [one for one in found if one.serves != "broken"]
-    return sorted(serving, key=lambda one: (one.serves != "kept", sign * one.figure.value))
+    serving = [candidate for candidate in shortlist if candidate.serves != "broken"]
+    return sorted(serving, key=lambda candidate: (candidate.serves != "kept", sign * candidate.figure.value))
 
 
-def _is_scored(one: Judged) -> bool:
-    return one.cell.is_baseline or one.cell.accuracy is not None or one.cell.perplexity_ratio is not None
+def _is_scored(judged: Judged) -> bool:
+    return judged.cell.is_baseline or judged.cell.accuracy is not None or judged.cell.perplexity_ratio is not None
 
 
-def _candidate(one: Judged, aim: Aim) -> Candidate | None:
-    found = _mixed(one.cell, aim) if aim.mix else _at_one_load(one.cell, aim)
-    if found is None:
+def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
+    result = _mixed(judged.cell, aim) if aim.mix else _at_one_load(judged.cell, aim)
+    if result is None:
         return None
-    loads, rate, serves = found
-    figure = OBJECTIVES[aim.objective].figure(one.cell, rate)
+    loads, rate, serves = result
+    figure = OBJECTIVES[aim.objective].figure(judged.cell, rate)
     if figure is None or not math.isfinite(figure.value):
         return None
-    return Candidate(one, loads, rate, serves, figure)
+    return Candidate(judged, loads, rate, serves, figure)
 
 
 def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept]:
@@ -136,7 +140,7 @@ def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], 
         return (cell.busiest,), cell.busiest.output_rate, "kept"
     sides = [_serves(cell, pair, aim) for pair in zip(cell.trial.speed, cell.loads, strict=True)]
     side: Kept = "kept" if "kept" in sides else "unclear" if "unclear" in sides else "broken"
-    loads = [load for load, found in zip(cell.loads, sides, strict=True) if found == side]
+    loads = [load for load, verdict in zip(cell.loads, sides, strict=True) if verdict == side]
     best = max(loads, key=lambda load: load.output_rate.value)
     return (best,), best.output_rate, side
 
@@ -144,7 +148,7 @@ def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], 
 def _serves(cell: CellMetrics, pair: tuple[Speed, LoadMetrics], aim: Aim) -> Kept:
     """Whether one load keeps what users were promised, at a cost that it may have."""
     speed, load = pair
-    promised: Kept = kept(speed, aim.service) if aim.service else "kept"
+    promised: Kept = slo_verdict(speed, aim.service) if aim.service else "kept"
     return worst([promised, affordable(load.output_rate, cell.trial.devices, aim.price)])
 
 
@@ -156,6 +160,6 @@ def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estima
     if rate is None:
         return None
     pairs = [pair for pair in zip(cell.trial.speed, cell.loads, strict=True) if pair[1].load in aim.mix]
-    promised = [kept(speed, aim.service) for speed, _ in pairs] if aim.service else []
+    promised = [slo_verdict(speed, aim.service) for speed, _ in pairs] if aim.service else []
     side = worst([*promised, affordable(rate, cell.trial.devices, aim.price)])
     return tuple(load for _, load in pairs), rate, side

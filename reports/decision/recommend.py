@@ -47,7 +47,7 @@ class Answer:
     @property
     def runner_up(self) -> Other | None:
         """What to run if the chosen one is wrong."""
-        return next((one for one in self.others if one.figure is not None), None)
+        return next((other for other in self.others if other.figure is not None), None)
 
     @cached_property
     def ratio(self) -> Estimate | None:
@@ -73,40 +73,44 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None) -> Answer:
     accuracy was not measured, unless it is unquantized. Where no cell surely keeps the service, one that may is chosen.
     """
     aim = aim or Aim()
-    found = candidates(judged, aim)
-    best = ranked(found, aim)
+    shortlist = candidates(judged, aim)
+    best = ranked(shortlist, aim)
     if not best:
-        what = f"keeps {aim.asks}" if found else "was measured that keeps the limits"
-        return Answer(None, (f"no cell {what}",), (), aim, others=_others(judged, found, [], aim))
-    others = _others(judged, found, best, aim)
+        reason = f"keeps {aim.asks}" if shortlist else "was measured that keeps the limits"
+        return Answer(None, (f"no cell {reason}",), (), aim, others=_others(judged, shortlist, [], aim))
+    others = _others(judged, shortlist, best, aim)
     return Answer(best[0].judged, tuple(_caveats(best, aim)), tuple(_best(best)), aim, best[0], others)
 
 
-def _others(judged: Sequence[Judged], found: Sequence[Candidate], best: Sequence[Candidate], aim: Aim) -> list[Other]:
-    others = [_other(one, best[0], aim) for one in best[1:]]
-    broken = [one.judged for one in found if one.serves == "broken"]
-    others += [_barred(one, "fails", f"it keeps {aim.asks} under {_loads_of(aim)}") for one in broken]
-    known = {id(one.judged) for one in found}
-    return others + [_barred(one, one.verdict, one.why) for one in judged if id(one) not in known]
+def _others(
+    judged: Sequence[Judged], shortlist: Sequence[Candidate], best: Sequence[Candidate], aim: Aim
+) -> list[Other]:
+    others = [_other(candidate, best[0], aim) for candidate in best[1:]]
+    broken = [candidate.judged for candidate in shortlist if candidate.serves == "broken"]
+    others += [_barred(judgement, "fails", f"it keeps {aim.asks} under {_loads_of(aim)}") for judgement in broken]
+    known = {id(candidate.judged) for candidate in shortlist}
+    return others + [
+        _barred(judgement, judgement.verdict, judgement.why) for judgement in judged if id(judgement) not in known
+    ]
 
 
 def _loads_of(aim: Aim) -> str:
     return "no such mix of loads" if aim.mix else "no load"
 
 
-def _barred(one: Judged, verdict: str, why: str) -> Other:
-    return Other(one.cell.trial.name, one.cell.trial.model, verdict, why)
+def _barred(judged: Judged, verdict: str, why: str) -> Other:
+    return Other(judged.cell.trial.name, judged.cell.trial.model, verdict, why)
 
 
-def _other(one: Candidate, chosen: Candidate, aim: Aim) -> Other:
+def _other(candidate: Candidate, chosen: Candidate, aim: Aim) -> Other:
     objective = OBJECTIVES[aim.objective]
-    why = f"{quotient(one.figure.value, chosen.figure.value):.2f} times the chosen one's {objective.unit}"
+    why = f"{quotient(candidate.figure.value, chosen.figure.value):.2f} times the chosen one's {objective.unit}"
     if not objective.less:
-        why += f", at {one.at}"
-    if one.serves == "unclear":
+        why += f", at {candidate.at}"
+    if candidate.serves == "unclear":
         why += f"; whether it keeps {aim.asks} is not told"
-    trial = one.judged.cell.trial
-    return Other(trial.name, trial.model, one.judged.verdict, f"{why}; {one.judged.why}", one.figure)
+    trial = candidate.judged.cell.trial
+    return Other(trial.name, trial.model, candidate.judged.verdict, f"{why}; {candidate.judged.why}", candidate.figure)
 
 
 def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
@@ -116,8 +120,8 @@ def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
         notes.append(f"whether {chosen.name} keeps the limits is undecided: {chosen.judged.why}; score more items")
     if chosen.serves == "unclear":
         notes.append(f"whether {chosen.name} keeps {aim.asks} is not told; {_missing(chosen, aim)}")
-    notes += [f"of {chosen.name} at {load.load.label}: {one}" for load in chosen.loads for one in load.warnings]
-    notes += [f"{chosen.name} ran on a slow path: {one}" for one in warnings_of(chosen.judged.cell.trial)]
+    notes += [f"of {chosen.name} at {load.load.label}: {warning}" for load in chosen.loads for warning in load.warnings]
+    notes += [f"{chosen.name} ran on a slow path: {warning}" for warning in warnings_of(chosen.judged.cell.trial)]
     if aim.objective == "throughput":
         notes += _on_more_devices(best)
     close = [other for other in best[1:] if _overlap(other.figure, chosen.figure, objective.less)]
@@ -148,9 +152,11 @@ def figure_text(value: float, objective: Objective) -> str:
 
 def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
     """Where cells ran on different numbers of devices, and the chosen one does not make the most of its own."""
-    trials = {one.judged.cell.trial.key: one.judged.cell.trial for one in best}
+    trials = {candidate.judged.cell.trial.key: candidate.judged.cell.trial for candidate in best}
     rates = {
-        one.judged.cell.trial.key: one.rate.value / count for one in best if (count := one.judged.cell.trial.devices)
+        candidate.judged.cell.trial.key: candidate.rate.value / count
+        for candidate in best
+        if (count := candidate.judged.cell.trial.devices)
     }
     chosen = best[0].judged.cell.trial
     most = trials[max(trials, key=lambda key: rates.get(key, 0.0))]
@@ -162,35 +168,40 @@ def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
     ]
 
 
-def _best(found: Sequence[Candidate]) -> list[tuple[str, str, str]]:
-    fastest = max(found, key=lambda one: (one.serves == "kept", one.rate.value))
+def _best(shortlist: Sequence[Candidate]) -> list[tuple[str, str, str]]:
+    fastest = max(shortlist, key=lambda candidate: (candidate.serves == "kept", candidate.rate.value))
     rows = [("best throughput", fastest.judged, f"{fastest.rate.value:.1f} output tokens/s")]
-    judged = [one.judged for one in found]
-    with_memory = [one for one in judged if one.cell.peak_bytes]
+    judged = [candidate.judged for candidate in shortlist]
+    with_memory = [judgement for judgement in judged if judgement.cell.peak_bytes]
     if with_memory:
-        least = min(with_memory, key=lambda one: one.cell.peak_bytes or 0)
+        least = min(with_memory, key=lambda judgement: judgement.cell.peak_bytes or 0)
         rows.append(("best memory", least, f"{(least.cell.peak_bytes or 0) / GIB:.2f} GiB peak"))
     rows += _most_served(judged)
-    scored = [one for one in with_memory if one.cell.accuracy]
+    scored = [judgement for judgement in with_memory if judgement.cell.accuracy]
     if scored:
         balanced = max(scored, key=balance)
         rows.append(("best balance", balanced, f"{balance(balanced):.1f} tokens/s × accuracy ÷ GiB"))
-    return [(title, one.cell.trial.name, text) for title, one, text in rows]
+    return [(title, judgement.cell.trial.name, text) for title, judgement, text in rows]
 
 
 def _most_served(ranked: Sequence[Judged]) -> list[tuple[str, Judged, str]]:
     """By what the searches ran over: the cell that keeps the service's limits under the highest load."""
-    found = [(capacity, one) for one in ranked for capacity in capacities([one.cell]) if capacity.kept is not None]
+    pairs = [
+        (capacity, judgement)
+        for judgement in ranked
+        for capacity in capacities([judgement.cell])
+        if capacity.met is not None
+    ]
     rows = []
-    for within in dict.fromkeys(capacity.within for capacity, _ in found):
-        most, one = max((pair for pair in found if pair[0].within == within), key=lambda pair: pair[0].kept or 0.0)
-        rows.append(("best service", one, most.text))
+    for within in dict.fromkeys(capacity.within for capacity, _ in pairs):
+        most, judgement = max((pair for pair in pairs if pair[0].within == within), key=lambda pair: pair[0].met or 0.0)
+        rows.append(("best service", judgement, most.text))
     return rows
 
 
-def balance(one: Judged) -> float:
+def balance(judged: Judged) -> float:
     """The field's balance score: throughput × mean accuracy ÷ peak memory in GiB. A column, never the decider."""
-    accuracy, peak = one.cell.accuracy, one.cell.peak_bytes
+    accuracy, peak = judged.cell.accuracy, judged.cell.peak_bytes
     if accuracy is None or not peak:
         return 0.0
-    return one.cell.busiest.output_rate.value * accuracy.value / (peak / GIB)
+    return judged.cell.busiest.output_rate.value * accuracy.value / (peak / GIB)

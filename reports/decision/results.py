@@ -46,7 +46,7 @@ class Conclusion:
     @property
     def allowed(self) -> list[CellMetrics]:
         """Cells that may win something."""
-        return [one.cell for one in self.judged if one.verdict not in BARRED]
+        return [judgement.cell for judgement in self.judged if judgement.verdict not in BARRED]
 
     @cached_property
     def frontiers(self) -> list[Frontier]:
@@ -70,7 +70,7 @@ class Results:
         """Judge and decide once more."""
         kl = largest_kl(self.distances)
         cells = [cell for cell in self.cells if cell.trial.key not in setting.without]
-        judged = [judge(one, setting.limits, self.doubts[one.trial.key], kl.get(one.trial.key)) for one in cells]
+        judged = [judge(cell, setting.limits, self.doubts[cell.trial.key], kl.get(cell.trial.key)) for cell in cells]
         pointed = point_to_scored(judged)
         return Conclusion(setting, pointed, decide(pointed, setting.aim))
 
@@ -133,7 +133,7 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
 
     `beside` is the folder of the trials' files of distributions.
     """
-    trials = [usable(one) for one in told_apart(trials)]
+    trials = [usable(trial) for trial in told_apart(trials)]
     good = [trial for trial in trials if trial.status == "ok"]
     baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)

@@ -28,8 +28,8 @@ def usable(trial: Trial) -> Trial:
 
 def _failed_requests(trial: Trial) -> Iterator[str]:
     for speed in (*trial.speed, *(probe for search in trial.searches for probe in search.probes)):
-        requests = [one for repeat in speed.repeats for one in repeat]
-        bad = [one for one in requests if one.error is not None or not one.chunks]
+        requests = [request for repeat in speed.repeats for request in repeat]
+        bad = [request for request in requests if request.error is not None or not request.chunks]
         if bad:
             cause = bad[0].error or "no token came"
             yield f"{len(bad)} of {len(requests)} requests failed at {speed.load.label}: {cause}"
@@ -39,9 +39,9 @@ def _no_numbers(trial: Trial) -> Iterator[str]:
     for score in trial.scores:
         if not math.isfinite(sum(map(sum, (*score.values, *score.loglikelihoods)))):
             yield f"what was read for {score.task} holds what is no number"
-    for one in trial.perplexities:
-        if not math.isfinite(sum(map(sum, one.tokens))):
-            yield f"the log-probabilities of wikitext2 ({one.convention}) hold what is no number"
+    for perplexity in trial.perplexities:
+        if not math.isfinite(sum(map(sum, perplexity.tokens))):
+            yield f"the log-probabilities of wikitext2 ({perplexity.convention}) hold what is no number"
 
 
 def distrust(trial: Trial, baseline: Trial | None, distances: Sequence[Distance] = ()) -> list[str]:
@@ -51,10 +51,10 @@ def distrust(trial: Trial, baseline: Trial | None, distances: Sequence[Distance]
     if baseline is not None and baseline is not trial:
         reasons += [*_other_items(trial, baseline), *_at_chance(trial, baseline)]
     reasons += [
-        f"it predicts the baseline's token at {one.same_top:.0%} of the positions of {one.text} alone "
+        f"it predicts the baseline's token at {distance.same_top:.0%} of the positions of {distance.text} alone "
         f"(at least {SAME_TOP_AT_LEAST:.0%} are wanted)"
-        for one in distances
-        if one.key == trial.key and one.kind == "quantization" and _is_below(one.same_top)
+        for distance in distances
+        if distance.key == trial.key and distance.kind == "quantization" and _is_below(distance.same_top)
     ]
     return reasons
 
@@ -107,6 +107,6 @@ def above_chance(values: Sequence[float], weights: Sequence[float], chance: floa
     """Whether more items are right than guessing explains, at 5 % one-sided; items that stand for more than others
     are worth fewer (Kish, Survey Sampling, 1965: the squared sum of weights ÷ the sum of their squares).
     """
-    worth = round(sum(weights) ** 2 / sum(one * one for one in weights))
+    worth = round(sum(weights) ** 2 / sum(weight * weight for weight in weights))
     right = round(worth * float(np.average(values, weights=weights)))
     return bool(special.bdtrc(right - 1, worth, chance) <= ALPHA) if right else False  # P(at least so many)

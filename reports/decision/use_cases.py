@@ -53,5 +53,5 @@ def _setting(planned: Setting, use: Use) -> Setting:
 
 
 def recommended(results: Results) -> list[Recommended]:
-    found = uses(results.service)
-    return [Recommended(use, results.under(_setting(results.planned, use)).answer) for use in found]
+    use_cases = uses(results.service)
+    return [Recommended(use, results.under(_setting(results.planned, use)).answer) for use in use_cases]

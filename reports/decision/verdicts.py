@@ -54,10 +54,10 @@ def judge(cell: CellMetrics, limits: Limits, doubts: Sequence[str] = (), kl: Est
         _check("perplexity ratio", cell.perplexity_ratio, limits.perplexity_ratio, at_least=False),
         _check("KL divergence", kl, limits.kl_nats, at_least=False),
     ]
-    known = [one for one in checks if one is not None]
+    known = [check for check in checks if check is not None]
     if cell.accuracy is None and cell.perplexity_ratio is None:
         return Judged(cell, "undecided", "its accuracy was not measured: the engine gives no log-probabilities")
-    if not [one for one in checks[1:] if one is not None]:
+    if not [check for check in checks[1:] if check is not None]:
         return Judged(cell, "undecided", "no baseline was measured in this engine to compare with")
     verdicts: tuple[Verdict, ...] = ("fails", "undecided")
     for verdict in verdicts:
@@ -69,17 +69,21 @@ def judge(cell: CellMetrics, limits: Limits, doubts: Sequence[str] = (), kl: Est
 
 def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
     """A cell whose engine could not score it names one in which the very same checkpoint was scored."""
-    scored = {_checkpoint(one): one.cell.trial.name for one in judged if one.cell.accuracy or one.cell.perplexity_ratio}
+    scored = {
+        _checkpoint(judgement): judgement.cell.trial.name
+        for judgement in judged
+        if judgement.cell.accuracy or judgement.cell.perplexity_ratio
+    }
 
-    def pointed(one: Judged) -> Judged:
-        there = scored.get(_checkpoint(one)) if one.cell.trial.scores == () else None
-        return replace(one, why=f"{one.why}; the same checkpoint was scored in '{there}'") if there else one
+    def pointed(judged: Judged) -> Judged:
+        there = scored.get(_checkpoint(judged)) if judged.cell.trial.scores == () else None
+        return replace(judged, why=f"{judged.why}; the same checkpoint was scored in '{there}'") if there else judged
 
-    return tuple(pointed(one) for one in judged)
+    return tuple(pointed(judgement) for judgement in judged)
 
 
-def _checkpoint(one: Judged) -> object:
-    return (one.cell.trial.checkpoint or {}).get("key", one.cell.trial.key)
+def _checkpoint(judged: Judged) -> object:
+    return (judged.cell.trial.checkpoint or {}).get("key", judged.cell.trial.key)
 
 
 def _check(name: str, estimate: Estimate | None, limit: float, *, at_least: bool) -> tuple[Verdict, str] | None:

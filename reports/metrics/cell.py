@@ -64,7 +64,7 @@ class CellMetrics:
     @property
     def calmest(self) -> LoadMetrics:
         """The lowest concurrency, or rate where all loads are open."""
-        return min([one for one in self.loads if one.load.concurrency] or self.loads, key=_busy)
+        return min([load for load in self.loads if load.load.concurrency] or self.loads, key=_busy)
 
     @property
     def peak_bytes(self) -> int | None:
@@ -72,9 +72,9 @@ class CellMetrics:
         return (self.trial.memory.peak_bytes or None) if self.trial.memory else None
 
 
-def _busy(one: LoadMetrics) -> tuple[bool, float]:
+def _busy(load: LoadMetrics) -> tuple[bool, float]:
     """Closed loops after open ones: a server's throughput is that of a closed loop, where there is one."""
-    return one.load.concurrency is not None, one.load.concurrency or one.load.rate_per_second or 0.0
+    return load.load.concurrency is not None, load.load.concurrency or load.load.rate_per_second or 0.0
 
 
 def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
@@ -83,7 +83,7 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
     references = trial_items(baseline) if baseline else {}
     return CellMetrics(
         trial=trial,
-        loads=tuple(load_metrics(one) for one in trial.speed),
+        loads=tuple(load_metrics(speed) for speed in trial.speed),
         tasks=(
             *_accuracies(items, references),
             *_task_perplexities(trial.scores),
@@ -98,32 +98,39 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
 
 def _accuracies(items: Mapping[str, Items], references: Mapping[str, Items]) -> list[TaskMetrics]:
     return [
-        TaskMetrics(task, _metric_name(one), accuracy_of(one, references.get(task)), one.metric in ACCURACY_METRICS)
-        for task, one in items.items()
+        TaskMetrics(
+            task,
+            _metric_name(task_items),
+            accuracy_of(task_items, references.get(task)),
+            task_items.metric in ACCURACY_METRICS,
+        )
+        for task, task_items in items.items()
     ]
 
 
-def _metric_name(one: Items) -> str:
-    return "accuracy" if one.metric in ACCURACY_METRICS else one.metric
+def _metric_name(items: Items) -> str:
+    return "accuracy" if items.metric in ACCURACY_METRICS else items.metric
 
 
 def _task_perplexities(scores: Sequence[Score]) -> list[TaskMetrics]:
-    found = []
+    task_metrics = []
     for score in scores:
         if len(score.values) < score.drawn:
             continue  # an adaptive budget stopped: a perplexity of other items cannot stand beside the baseline's
         if LOGLIKELIHOOD_TASK_METRIC in score.metrics:  # lm-eval's LAMBADA: exp(−mean log-likelihood of the last word)
             estimate = mean_t(_loglikelihoods(score)).map(lambda mean: math.exp(-mean))
-            found.append(TaskMetrics(score.task, "perplexity of the last word", estimate, False))
+            task_metrics.append(TaskMetrics(score.task, "perplexity of the last word", estimate, False))
         if "word_perplexity" in score.metrics:
             words = [item[score.metrics.index("word_perplexity")] for item in score.values]
             estimate = ratio_of_sums(_loglikelihoods(score), words).map(_exp_minus)
-            found.append(TaskMetrics(score.task, "word perplexity", estimate, False))
+            task_metrics.append(TaskMetrics(score.task, "word perplexity", estimate, False))
         if "byte_perplexity" in score.metrics:
             size = [item[score.metrics.index("byte_perplexity")] for item in score.values]
             per_byte = ratio_of_sums(_loglikelihoods(score), size)
-            found.append(TaskMetrics(score.task, "bits per byte", per_byte.map(lambda x: -x / math.log(2)), False))
-    return found
+            task_metrics.append(
+                TaskMetrics(score.task, "bits per byte", per_byte.map(lambda x: -x / math.log(2)), False)
+            )
+    return task_metrics
 
 
 def _exp_minus(value: float) -> float:
@@ -131,32 +138,34 @@ def _exp_minus(value: float) -> float:
 
 
 def _loglikelihoods(score: Score) -> list[float]:
-    return [one[0] for one in score.loglikelihoods]
+    return [loglikelihood[0] for loglikelihood in score.loglikelihoods]
 
 
-def _text_perplexity(one: Perplexity) -> TaskMetrics:
+def _text_perplexity(perplexity: Perplexity) -> TaskMetrics:
     """exp(−mean log-likelihood of a token): windows of the papers' convention are of one size, so that their mean of
     means is this too. The interval takes blocks of consecutive tokens for independent.
     """
-    estimate = mean_t(_block_means(token_logprobs(one))).map(_exp_minus)
-    value = _exp_minus(float(np.mean(token_logprobs(one))))  # a short last block weighs as much as it has tokens
-    return TaskMetrics("wikitext2", f"perplexity ({convention_name(one)})", replace(estimate, value=value), False)
+    estimate = mean_t(_block_means(token_logprobs(perplexity))).map(_exp_minus)
+    value = _exp_minus(float(np.mean(token_logprobs(perplexity))))  # a short last block weighs as much as it has tokens
+    return TaskMetrics(
+        "wikitext2", f"perplexity ({convention_name(perplexity)})", replace(estimate, value=value), False
+    )
 
 
-def token_logprobs(one: Perplexity) -> list[float]:
+def token_logprobs(perplexity: Perplexity) -> list[float]:
     """Of all tokens that the convention scores, in the text's order."""
-    return [value for window in one.tokens for value in window]
+    return [value for window in perplexity.tokens for value in window]
 
 
-def token_differences(one: Perplexity, other: Perplexity) -> list[float]:
+def token_differences(perplexity: Perplexity, other: Perplexity) -> list[float]:
     """One's log-likelihood of each token less the other's, of the same text."""
-    windows = zip(one.tokens, other.tokens, strict=True)
+    windows = zip(perplexity.tokens, other.tokens, strict=True)
     return [a - b for ours, theirs in windows for a, b in zip(ours, theirs, strict=True)]
 
 
-def convention_name(one: Perplexity) -> str:
-    stride = f"/{one.stride_tokens}" if one.convention == "strided" else ""
-    return f"{one.convention}, {one.window_tokens}{stride}"
+def convention_name(perplexity: Perplexity) -> str:
+    stride = f"/{perplexity.stride_tokens}" if perplexity.convention == "strided" else ""
+    return f"{perplexity.convention}, {perplexity.window_tokens}{stride}"
 
 
 def _block_means(values: Sequence[float]) -> list[float]:
@@ -170,17 +179,17 @@ def _recovery(trial: Trial, baseline: Trial) -> Estimate | None:
     Where a budget looked several times, the interval is wide enough for all looks.
     """
     theirs = trial_items(baseline)
-    ours = [one for one in trial_items(trial).values() if one.metric in ACCURACY_METRICS]
-    pairs = [matched(one, theirs[one.task]) for one in ours if one.task in theirs]
-    same = [(one.candidate, one.baseline, one.weights) for one in pairs if one is not None]
+    ours = [items for items in trial_items(trial).values() if items.metric in ACCURACY_METRICS]
+    pairs = [matched(items, theirs[items.task]) for items in ours if items.task in theirs]
+    same = [(pair.candidate, pair.baseline, pair.weights) for pair in pairs if pair is not None]
     if not same or len(same) < len(ours):
         return None
-    found = macro_recovery(same)
+    estimate = macro_recovery(same)
     if not is_adaptive(trial):
-        return found
-    factor = max(widening(len(one.values), one.drawn) for one in ours)
-    low, high = (found.value + factor * (end - found.value) for end in (found.low, found.high))
-    return replace(found, low=low, high=high)
+        return estimate
+    factor = max(widening(len(items.values), items.drawn) for items in ours)
+    low, high = (estimate.value + factor * (end - estimate.value) for end in (estimate.low, estimate.high))
+    return replace(estimate, low=low, high=high)
 
 
 def is_adaptive(trial: Trial) -> bool:
@@ -210,9 +219,9 @@ def _perplexity_ratio(trial: Trial, baseline: Trial) -> Estimate | None:
     return None
 
 
-def same_text(one: Perplexity, other: Perplexity) -> bool:
+def same_text(perplexity: Perplexity, other: Perplexity) -> bool:
     """True if the same tokens of the same text were scored in the same windows."""
-    described = [(p.text_sha256, convention_name(p), [len(window) for window in p.tokens]) for p in (one, other)]
+    described = [(p.text_sha256, convention_name(p), [len(window) for window in p.tokens]) for p in (perplexity, other)]
     return described[0] == described[1]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.metrics.slo import Kept, kept, within
+from evals.metrics.slo import Kept, slo_verdict, within
 from evals.schema.load import LoadPoint
 from evals.schema.slo import ServiceLimits
 from evals.stats.intervals import Estimate
@@ -63,9 +63,11 @@ class CellCosts:
         """In one line."""
         if self.cheapest is None:
             return "no load surely keeps the limits"
-        one, within = self.cheapest, ", within the limits" if self.within_limits else ""
-        value, low, high = (f"{end:.3g}" for end in (one.per_million.value, one.per_million.low, one.per_million.high))
-        return f"{value} [{low}, {high}] {self.currency} per million output tokens at {one.load.label}{within}"
+        cost, within = self.cheapest, ", within the limits" if self.within_limits else ""
+        value, low, high = (
+            f"{end:.3g}" for end in (cost.per_million.value, cost.per_million.low, cost.per_million.high)
+        )
+        return f"{value} [{low}, {high}] {self.currency} per million output tokens at {cost.load.label}{within}"
 
 
 def costs(
@@ -75,22 +77,22 @@ def costs(
     if not price:
         return []
     paid = Price(**price)
-    found = [(cell, cell.trial.devices) for cell in cells]
-    return [_costs(cell, devices, paid, limits) for cell, devices in found if devices is not None]
+    pairs = [(cell, cell.trial.devices) for cell in cells]
+    return [_costs(cell, devices, paid, limits) for cell, devices in pairs if devices is not None]
 
 
 def _costs(cell: CellMetrics, devices: int, price: Price, limits: ServiceLimits | None) -> CellCosts:
-    def cost(one: LoadMetrics) -> Cost:
-        return Cost(one.load, per_million(one.output_rate, devices, price))
+    def cost(load: LoadMetrics) -> Cost:
+        return Cost(load.load, per_million(load.output_rate, devices, price))
 
-    candidates = [cost(one) for one in (cell.loads if limits is None else _within(cell, limits))]
+    candidates = [cost(load) for load in (cell.loads if limits is None else _within(cell, limits))]
     return CellCosts(
         name=cell.trial.name,
         model=cell.trial.model,
         devices=devices,
         currency=price.currency,
         loads=tuple(map(cost, cell.loads)),
-        cheapest=min(candidates, key=lambda one: one.per_million.value, default=None),
+        cheapest=min(candidates, key=lambda cost: cost.per_million.value, default=None),
         within_limits=limits is not None,
     )
 
@@ -98,8 +100,8 @@ def _costs(cell: CellMetrics, devices: int, price: Price, limits: ServiceLimits 
 def _within(cell: CellMetrics, limits: ServiceLimits) -> list[LoadMetrics]:
     """The load points that surely keep the limits, and the highest such load of each search."""
     points = zip(cell.trial.speed, cell.loads, strict=True)
-    searched = [one.at.load for one in capacities([cell]) if one.at]
-    return [load for speed, load in points if kept(speed, limits) == "kept"] + searched
+    searched = [capacity.at.load for capacity in capacities([cell]) if capacity.at]
+    return [load for speed, load in points if slo_verdict(speed, limits) == "kept"] + searched
 
 
 def affordable(output_rate: Estimate, devices: int | None, price: Price | None) -> Kept:

@@ -61,14 +61,20 @@ def distances(cells: Sequence[CellMetrics], folder: Path) -> list[Distance]:
     """Noise first: each baseline against itself in another run, then against the model's first baseline; then every
     quantized cell against its own baseline. `folder` holds the files of distributions.
     """
-    found = [one for cell in cells for one in _of_cell(cell, cells, folder)]
-    return sorted(found, key=lambda one: ("another run", "another engine", "quantization").index(one.kind))
+    divergences = [distance for cell in cells for distance in _of_cell(cell, cells, folder)]
+    return sorted(
+        divergences, key=lambda distance: ("another run", "another engine", "quantization").index(distance.kind)
+    )
 
 
-def largest_kl(found: Sequence[Distance]) -> dict[str, Estimate]:
+def largest_kl(divergences: Sequence[Distance]) -> dict[str, Estimate]:
     """By a quantized cell's key, its divergence on the text on which it is farthest from its baseline."""
-    told = [(one.key, one.kl_nats) for one in found if one.kind == "quantization" and one.kl_nats is not None]
-    return dict(sorted(told, key=lambda one: one[1].value))
+    estimates = [
+        (distance.key, distance.kl_nats)
+        for distance in divergences
+        if distance.kind == "quantization" and distance.kl_nats is not None
+    ]
+    return dict(sorted(estimates, key=lambda pair: pair[1].value))
 
 
 def _of_cell(cell: CellMetrics, cells: Sequence[CellMetrics], folder: Path) -> Iterator[Distance]:
@@ -77,7 +83,7 @@ def _of_cell(cell: CellMetrics, cells: Sequence[CellMetrics], folder: Path) -> I
         yield from _all("quantization", trial, _first(trial), reference, _first(reference), folder)
     if not cell.is_baseline:
         return
-    again = [one for one in trial.closeness if one.repeat]
+    again = [closeness for closeness in trial.closeness if closeness.repeat]
     yield from _all("another run", trial, again, trial, _first(trial), folder)
     first = first_baseline(cell, cells)
     if first is not trial:
@@ -85,26 +91,26 @@ def _of_cell(cell: CellMetrics, cells: Sequence[CellMetrics], folder: Path) -> I
 
 
 def _first(trial: Trial) -> list[Closeness]:
-    return [one for one in trial.closeness if not one.repeat]
+    return [closeness for closeness in trial.closeness if not closeness.repeat]
 
 
 def _all(
     kind: Kind, trial: Trial, ours: Sequence[Closeness], reference: Trial, theirs: Sequence[Closeness], folder: Path
 ) -> Iterator[Distance]:
-    known = {one.text_sha256: one for one in theirs}
-    for one in ours:
-        if one.text_sha256 in known:
-            yield _distance(kind, trial, one, reference.name, known[one.text_sha256], folder)
+    known = {closeness.text_sha256: closeness for closeness in theirs}
+    for closeness in ours:
+        if closeness.text_sha256 in known:
+            yield _distance(kind, trial, closeness, reference.name, known[closeness.text_sha256], folder)
 
 
 def _distance(kind: Kind, trial: Trial, ours: Closeness, reference: str, theirs: Closeness, folder: Path) -> Distance:
-    one, other = read_distributions(ours, folder), read_distributions(theirs, folder)
+    first, other = read_distributions(ours, folder), read_distributions(theirs, folder)
     kl, support, same_top = None, "not told", None
     by_position: tuple[float, ...] = ()
-    if one is not None and other is not None and len(one.logprobs) == len(other.logprobs):
-        divergences, same = kl_per_position(other, one)
+    if first is not None and other is not None and len(first.logprobs) == len(other.logprobs):
+        divergences, same = kl_per_position(other, first)
         kl, same_top = mean_t(_by_prompt(divergences, ours)), float(np.mean(same))
-        support, by_position = _support(one, other), _by_position(divergences, ours)
+        support, by_position = _support(first, other), _by_position(divergences, ours)
     shifts = [
         abs(a - b) for p, q in zip(ours.logprobs, theirs.logprobs, strict=False) for a, b in zip(p, q, strict=True)
     ]
@@ -118,16 +124,16 @@ def _distance(kind: Kind, trial: Trial, ours: Closeness, reference: str, theirs:
     )  # fmt: skip
 
 
-def _common_words(one: str, other: str) -> int:
-    pairs = zip(one.split(), other.split(), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(one.split()), len(other.split())))
+def _common_words(first: str, other: str) -> int:
+    pairs = zip(first.split(), other.split(), strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(first.split()), len(other.split())))
 
 
-def read_distributions(one: Closeness, folder: Path) -> Distributions | None:
+def read_distributions(closeness: Closeness, folder: Path) -> Distributions | None:
     """The file of a reading; None where there is none (any more)."""
-    if one.file is None or not (folder / one.file).exists():
+    if closeness.file is None or not (folder / closeness.file).exists():
         return None
-    with np.load(folder / one.file, allow_pickle=False) as arrays:
+    with np.load(folder / closeness.file, allow_pickle=False) as arrays:
         ids = arrays["ids"].astype(np.int64) if "ids" in arrays else None
         return Distributions(arrays["logprobs"].astype(np.float64), ids)
 
@@ -157,15 +163,15 @@ def _row(side: Distributions, position: int) -> Row:
 def _coarse(reference: Row, other: Row) -> tuple[float, bool]:
     _, first, second = np.intersect1d(reference[0], other[0], assume_unique=True, return_indices=True)
     p, q = reference[1][first], other[1][second]
-    rest_p, rest_q = (max(1.0 - float(np.exp(told).sum()), LEAST_MASS) for told in (p, q))
+    rest_p, rest_q = (max(1.0 - float(np.exp(logprobs).sum()), LEAST_MASS) for logprobs in (p, q))
     divergence = float((np.exp(p) * (p - q)).sum()) + rest_p * float(np.log(rest_p / rest_q))
     same = bool(reference[0][reference[1].argmax()] == other[0][other[1].argmax()])
     return divergence, same
 
 
-def _support(one: Distributions, other: Distributions) -> str:
-    told = [side.logprobs.shape[1] for side in (one, other) if side.ids is not None]
-    return f"top {min(told)} and the rest" if told else "whole vocabulary"
+def _support(distributions: Distributions, other: Distributions) -> str:
+    widths = [side.logprobs.shape[1] for side in (distributions, other) if side.ids is not None]
+    return f"top {min(widths)} and the rest" if widths else "whole vocabulary"
 
 
 def _by_prompt(values: Floats, ours: Closeness) -> list[float]:
@@ -181,4 +187,4 @@ def _by_position(values: Floats, ours: Closeness) -> tuple[float, ...]:
 
 
 def _parts(values: Floats, ours: Closeness) -> list[Floats]:
-    return np.split(values, np.cumsum([len(one) for one in ours.logprobs])[:-1])
+    return np.split(values, np.cumsum([len(logprob) for logprob in ours.logprobs])[:-1])

@@ -36,18 +36,22 @@ class Drift:
 
 def drifts(cells: Sequence[CellMetrics]) -> list[Drift]:
     """Baselines against the model's first baseline (engines), then every other cell against its own baseline."""
-    found = []
+    results = []
     for cell in cells:
         reference = first_baseline(cell, cells) if cell.is_baseline else cell.baseline
         if reference is not None and reference is not cell.trial:
-            one = compare(cell.trial, reference)
-            found += [one] if one.items else []
-    return sorted(found, key=lambda one: one.kind != "engine")
+            drift = compare(cell.trial, reference)
+            results += [drift] if drift.items else []
+    return sorted(results, key=lambda drift: drift.kind != "engine")
 
 
 def first_baseline(cell: CellMetrics, cells: Sequence[CellMetrics]) -> Trial:
     """Of a baseline's model, the one in the first engine: the others' own arithmetic is told by it."""
-    return next(one.trial for one in cells if one.trial.model == cell.trial.model and one.is_baseline)
+    return next(
+        cell_metrics.trial
+        for cell_metrics in cells
+        if cell_metrics.trial.model == cell.trial.model and cell_metrics.is_baseline
+    )
 
 
 def compare(trial: Trial, reference: Trial) -> Drift:

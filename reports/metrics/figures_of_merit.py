@@ -20,7 +20,7 @@ def throughput(cell: CellMetrics, mix: Mix) -> Estimate | None:
     """Output tokens/s at the highest concurrency or, with a mix, over its loads; None where one was not measured."""
     if not mix:
         return cell.busiest.output_rate if cell.loads else None
-    rates = {one.load: one.output_rate for one in cell.loads}
+    rates = {load.load: load.output_rate for load in cell.loads}
     if not mix.keys() <= rates.keys():
         return None
     return mixed_rate([rates[load] for load in mix], [*mix.values()])
@@ -52,15 +52,15 @@ def mixed_rate(rates: Sequence[Estimate], shares: Sequence[float]) -> Estimate:
     Its interval recovers the variances from those of the rates (MOVER: Zou and Donner, Construction of confidence
     limits about effect measures, Statistics in Medicine 27, 2008).
     """
-    values = [max(one.value, 0.0) for one in rates]
+    values = [max(rate.value, 0.0) for rate in rates]
     middle = _harmonic(values, shares)
 
     def reach(ends: Sequence[float]) -> float:
         moved = [_harmonic([*values[:i], max(end, 0.0), *values[i + 1 :]], shares) for i, end in enumerate(ends)]
-        return math.sqrt(sum((one - middle) ** 2 for one in moved))
+        return math.sqrt(sum((end - middle) ** 2 for end in moved))
 
-    low, high = middle - reach([one.low for one in rates]), middle + reach([one.high for one in rates])
-    return Estimate(middle, low, high, min(one.count for one in rates))
+    low, high = middle - reach([rate.low for rate in rates]), middle + reach([rate.high for rate in rates])
+    return Estimate(middle, low, high, min(rate.count for rate in rates))
 
 
 def _harmonic(rates: Sequence[float], shares: Sequence[float]) -> float:

@@ -67,10 +67,10 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     requests, counted = [request for repeat in speed.repeats for request in repeat], steady(speed)
     rates = [steady_rates(repeat) for repeat in speed.repeats]
     latency = Latency(
-        ttft=_percentiles([one.ttft_seconds for one in counted.started]),
-        tpot=_percentiles([seconds for one in counted.whole if (seconds := one.tpot_seconds) is not None]),
-        itl=_percentiles([gap for one in counted.whole for gap in _gaps(one)]),
-        e2e=_percentiles([one.end_seconds - one.start_seconds for one in counted.whole]),
+        ttft=_percentiles([request.ttft_seconds for request in counted.started]),
+        tpot=_percentiles([seconds for request in counted.ended if (seconds := request.tpot_seconds) is not None]),
+        itl=_percentiles([gap for request in counted.ended for gap in _gaps(request)]),
+        e2e=_percentiles([request.end_seconds - request.start_seconds for request in counted.ended]),
     )
     return LoadMetrics(
         load=speed.load,
@@ -118,34 +118,36 @@ def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:
 def _wide(speed: Speed) -> list[str]:
     """The plan asked for a narrower interval than its repeats gave."""
     wanted = speed.load.spread
-    if wanted is None or (found := relative_half_width(speed.repeats)) <= wanted:
+    if wanted is None or (width := relative_half_width(speed.repeats)) <= wanted:
         return []
-    return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{found:.0%}, not to ±{wanted:.0%}"]
+    return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{width:.0%}, not to ±{wanted:.0%}"]
 
 
 def _cached(requests: Sequence[Request], load: LoadPoint) -> list[str]:
     """Prompts are distinct but for what the load says is shared, so that no more should be known already."""
-    share = sum(one.cached_tokens or 0 for one in requests) / max(sum(one.prompt_tokens for one in requests), 1)
+    share = sum(request.cached_tokens or 0 for request in requests) / max(
+        sum(request.prompt_tokens for request in requests), 1
+    )
     if share <= load.known_share + CACHED_SHARE:
         return []
     return [f"{share:.0%} of the prompts' tokens came from a prefix cache: its TTFT is not that of a new prompt"]
 
 
 def _cores(clients: Sequence[ClientLoad]) -> float | None:
-    return max((one.cpu_seconds / one.seconds for one in clients), default=None)
+    return max((client.cpu_seconds / client.seconds for client in clients), default=None)
 
 
 def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]:
     """Whether the client, and not the server, set the pace."""
-    found = []
+    limits = []
     busy = _cores(clients) or 0.0
     if busy > BUSY_SHARE:
-        found.append(f"the load client was the bottleneck: it used {busy:.0%} of the one core that it can use")
-    late = max((one.lags_seconds[1] for one in clients), default=0.0)
+        limits.append(f"the load client was the bottleneck: it used {busy:.0%} of the one core that it can use")
+    late = max((client.lags_seconds[1] for client in clients), default=0.0)
     allowed = max(LATE_SECONDS, LATE_SHARE * (latency.tpot_p50_seconds or 0.0))
     if late > allowed:
-        found.append(
+        limits.append(
             f"the load client woke up {1000 * late:.0f} ms late or more 1 time in 100 "
             f"(allowed: {1000 * allowed:.0f} ms): arrivals may be noted that late"
         )
-    return found
+    return limits

@@ -64,12 +64,15 @@ def compared(cells: Sequence[CellMetrics], relative_margin: float, error_rate: f
         if cell.reference is not None:
             flips += flips_between(cell.trial, cell.reference, relative_margin)
             likelihoods += likelihoods_between(cell.trial, cell.reference, relative_margin)
-    pairs = [one.paired for one in flips]
+    pairs = [flip.paired for flip in flips]
     answers = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in pairs], error_rate)
-    texts = verdicts([(one.p_different, one.p_equivalent, one.ratio.value < 1) for one in likelihoods], error_rate)
+    texts = verdicts(
+        [(likelihood.p_different, likelihood.p_equivalent, likelihood.ratio.value < 1) for likelihood in likelihoods],
+        error_rate,
+    )
     return Compared(
-        tuple(replace(one, paired=replace(one.paired, verdict=v)) for one, v in zip(flips, answers, strict=True)),
-        tuple(replace(one, verdict=v) for one, v in zip(likelihoods, texts, strict=True)),
+        tuple(replace(flip, paired=replace(flip.paired, verdict=v)) for flip, v in zip(flips, answers, strict=True)),
+        tuple(replace(likelihood, verdict=v) for likelihood, v in zip(likelihoods, texts, strict=True)),
     )
 
 
@@ -80,17 +83,23 @@ def flips_between(trial: Trial, reference: Trial, relative_margin: float) -> Ite
         pairs = matched(ours, theirs[task]) if task in theirs else None
         if pairs is not None:
             margin = margin_of(theirs[task].values, relative_margin)
-            one = follow(pairs, margin) if adaptive else compare_asked(pairs, margin)
-            yield Flips(trial.name, reference.name, task, adaptive, one)
+            comparison = follow(pairs, margin) if adaptive else compare_asked(pairs, margin)
+            yield Flips(trial.name, reference.name, task, adaptive, comparison)
 
 
 def likelihoods_between(trial: Trial, reference: Trial, relative_margin: float) -> Iterator[Likelihood]:
     """On each text that both have read, before any correction for their number."""
     for text, sums, sizes in (*_texts(trial, reference), *_documents(trial, reference)):
-        one = compare_clusters(sums, sizes, margin=math.log1p(relative_margin))
-        ratio = one.difference.map(lambda difference: math.exp(min(-difference, 700.0)))
+        difference = compare_clusters(sums, sizes, margin=math.log1p(relative_margin))
+        ratio = difference.difference.map(lambda difference: math.exp(min(-difference, 700.0)))
         yield Likelihood(
-            trial.name, reference.name, text, ratio, one.difference.count, one.p_different, one.p_equivalent
+            trial.name,
+            reference.name,
+            text,
+            ratio,
+            difference.difference.count,
+            difference.p_different,
+            difference.p_equivalent,
         )
 
 
@@ -100,7 +109,7 @@ Differences = tuple[str, list[float], list[float]]  # name, summed differences o
 def _texts(trial: Trial, reference: Trial) -> Iterator[Differences]:
     """WikiText-2 in each convention, in blocks of consecutive tokens."""
     for ours in trial.perplexities:
-        theirs = next((one for one in reference.perplexities if same_text(one, ours)), None)
+        theirs = next((perplexity for perplexity in reference.perplexities if same_text(perplexity, ours)), None)
         if theirs is not None:
             yield f"wikitext2 ({convention_name(ours)})", *blocks(token_differences(ours, theirs), BLOCK_TOKENS)
 

@@ -15,20 +15,20 @@ DRAWS = 2000
 Generator = np.random.Generator
 
 
-def mean_draws(one: Estimate, generator: Generator, draws: int = DRAWS) -> Floats:
+def mean_draws(estimate: Estimate, generator: Generator, draws: int = DRAWS) -> Floats:
     """Of a mean with a t interval of `one.count` values; itself where it was read, NaN where it has no interval."""
-    return _means(one, generator.standard_t(max(one.count - 1, 1), draws))
+    return _means(estimate, generator.standard_t(max(estimate.count - 1, 1), draws))
 
 
-def _means(one: Estimate, drawn: Floats) -> Floats:
+def _means(estimate: Estimate, drawn: Floats) -> Floats:
     """From draws of Student's t."""
-    if one.low == one.high:
-        return np.full(len(drawn), one.value)
-    if not math.isfinite(one.high - one.low):
+    if estimate.low == estimate.high:
+        return np.full(len(drawn), estimate.value)
+    if not math.isfinite(estimate.high - estimate.low):
         return np.full(len(drawn), np.nan)
-    error = (one.high - one.low) / 2 / t_quantile(one.count - 1)
-    found: Floats = one.value + error * drawn
-    return found
+    error = (estimate.high - estimate.low) / 2 / t_quantile(estimate.count - 1)
+    means: Floats = estimate.value + error * drawn
+    return means
 
 
 @functools.cache
@@ -37,15 +37,15 @@ def _standard(seed: int, freedom: int) -> Floats:
     return np.random.default_rng(seed).standard_t(max(freedom, 1), DRAWS)
 
 
-def ratio_of_means(one: Estimate, other: Estimate) -> Estimate:
+def ratio_of_means(estimate: Estimate, other: Estimate) -> Estimate:
     """Of two means with t intervals, by draws of both; unbounded where one has none."""
     tail = (1 - CONFIDENCE) / 2
-    pairs = ((one, _standard(0, one.count - 1)), (other, _standard(1, other.count - 1)))
+    pairs = ((estimate, _standard(0, estimate.count - 1)), (other, _standard(1, other.count - 1)))
     top, bottom = (np.maximum(_means(mean, drawn), 0.0) for mean, drawn in pairs)  # no rate is below zero
     with np.errstate(divide="ignore", invalid="ignore"):
         drawn = np.where((top == 0) & (bottom == 0), 1.0, top / bottom)
     low, high = (0.0, math.inf) if np.isnan(drawn).any() else _ends(drawn, tail)
-    return Estimate(quotient(one.value, other.value), low, high, min(one.count, other.count))
+    return Estimate(quotient(estimate.value, other.value), low, high, min(estimate.count, other.count))
 
 
 def _ends(drawn: Floats, tail: float) -> tuple[float, float]:
@@ -54,6 +54,6 @@ def _ends(drawn: Floats, tail: float) -> tuple[float, float]:
     return float(ordered[round(tail * last)]), float(ordered[round((1 - tail) * last)])
 
 
-def quotient(one: float, other: float) -> float:
+def quotient(first: float, other: float) -> float:
     """Of two rates; two of nothing are alike."""
-    return one / other if other else math.inf if one else 1.0
+    return first / other if other else math.inf if first else 1.0

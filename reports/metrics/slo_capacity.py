@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.load.slo_search import bracket
-from evals.metrics.slo import is_good, kept
+from evals.metrics.slo import is_good, slo_verdict
 from evals.metrics.steady_state import steady
 from evals.schema.load import Speed
 from evals.schema.slo import Search, SearchRange, ServiceLimits
@@ -31,16 +31,16 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Capacity:
-    """One search of one cell. `kept` is the highest load whose percentile is surely within the limits (None: not even
+    """One search of one cell. `met` is the highest load whose percentile is surely within the limits (None: not even
     the lowest), `broken` the lowest above it that is surely beyond (None: none of those tried), `unclear` those between
-    that so many requests do not tell. `at` is what users wait at `kept`.
+    that so many requests do not tell. `at` is what users wait at `met`.
     """
 
     name: str
     model: str
     within: SearchRange
     limits: ServiceLimits
-    kept: float | None
+    met: float | None
     broken: float | None
     unclear: tuple[float, ...]
     at: Waiting | None
@@ -48,13 +48,11 @@ class Capacity:
     @property
     def text(self) -> str:
         """In one line, with what is not known."""
-        what = "requests/s" if self.within.over == "rate" else "at once"
-        kept = (
-            f"{self.kept:g} {what} keep the limits" if self.kept else f"not even {self.within.lowest:g} {what} surely"
-        )
+        unit = "requests/s" if self.within.over == "rate" else "at once"
+        met = f"{self.met:g} {unit} keep the limits" if self.met else f"not even {self.within.lowest:g} {unit} surely"
         broken = "" if self.broken is None else f", {self.broken:g} are too much"
-        unclear = f", {' and '.join(f'{one:g}' for one in self.unclear)} not told" if self.unclear else ""
-        return kept + unclear + broken
+        unclear = f", {' and '.join(f'{level:g}' for level in self.unclear)} not told" if self.unclear else ""
+        return met + unclear + broken
 
 
 @dataclass(frozen=True)
@@ -70,20 +68,22 @@ def served(cells: Sequence[CellMetrics], limits: ServiceLimits | None) -> list[S
     """Every load point of every cell; nothing where the plan promises nothing."""
     if limits is None:
         return []
-    return [Served(cell.trial.name, limits, waiting(one, limits)) for cell in cells for one in cell.trial.speed]
+    return [Served(cell.trial.name, limits, waiting(speed, limits)) for cell in cells for speed in cell.trial.speed]
 
 
 def capacities(cells: Sequence[CellMetrics]) -> list[Capacity]:
     """Every search of every cell."""
-    return [_capacity(cell, one) for cell in cells for one in cell.trial.searches]
+    return [_capacity(cell, search) for cell in cells for search in cell.trial.searches]
 
 
 def _capacity(cell: CellMetrics, search: Search) -> Capacity:
-    probes = {_level(one): one for one in search.probes}
-    told = {level: kept(one, search.limits) for level, one in sorted(probes.items())}
-    most, _ = bracket(told)
-    broken = min((level for level, said in told.items() if said == "broken"), default=None)
-    unclear = [level for level, said in told.items() if said == "unclear" and (broken is None or level < broken)]
+    probes = {_level(probe): probe for probe in search.probes}
+    verdicts = {level: slo_verdict(speed, search.limits) for level, speed in sorted(probes.items())}
+    most, _ = bracket(verdicts)
+    broken = min((level for level, verdict in verdicts.items() if verdict == "broken"), default=None)
+    unclear = [
+        level for level, verdict in verdicts.items() if verdict == "unclear" and (broken is None or level < broken)
+    ]
     at = None if most is None else waiting(probes[most], search.limits)
     return Capacity(cell.trial.name, cell.trial.model, search.within, search.limits, most, broken, tuple(unclear), at)
 
@@ -95,11 +95,11 @@ def _level(probe: Speed) -> float:
 def waiting(speed: Speed, limits: ServiceLimits) -> Waiting:
     """What the users of a load wait, held against the limits."""
     counted, load = steady(speed), load_metrics(speed)
-    tpot = [seconds for one in counted.whole if (seconds := one.tpot_seconds) is not None]
-    good = proportion(sum(is_good(one, limits) for one in counted.whole), len(counted.whole))
+    tpot = [seconds for request in counted.ended if (seconds := request.tpot_seconds) is not None]
+    good = proportion(sum(is_good(request, limits) for request in counted.ended), len(counted.ended))
     return Waiting(
         load=load,
-        ttft=percentile_interval([one.ttft_seconds for one in counted.started], limits.percentile),
+        ttft=percentile_interval([request.ttft_seconds for request in counted.started], limits.percentile),
         tpot=percentile_interval(tpot, limits.percentile) if tpot else None,
         good=good,
         goodput=good.map(lambda share: share * load.request_rate.value),

@@ -49,37 +49,44 @@ def drawings(cells: Sequence[CellMetrics], frontiers: Sequence[Frontier]) -> lis
     """All cells that have both values of a plot; those without a standing on its frontier may win nothing."""
     engines = tuple(sorted({cell.trial.engine for cell in cells}))
     return [
-        Drawing(one.plot.name, one.plot.title, one.plot.x.full_label, one.plot.y.full_label, engines, _dots(cells, one))
-        for one in frontiers
+        Drawing(
+            frontier.plot.name,
+            frontier.plot.title,
+            frontier.plot.x.full_label,
+            frontier.plot.y.full_label,
+            engines,
+            _dots(cells, frontier),
+        )
+        for frontier in frontiers
     ]
 
 
 def _dots(cells: Sequence[CellMetrics], frontier: Frontier) -> tuple[Dot, ...]:
-    standings = {(one.model, one.name): one for one in frontier.standings}
-    found = []
+    standings = {(standing.model, standing.name): standing for standing in frontier.standings}
+    dots = []
     for cell in cells:
         x, y = frontier.plot.x.read(cell), frontier.plot.y.read(cell)
         if x is not None and y is not None:
-            one = standings.get((cell.trial.model, cell.trial.name))
-            state: State = "failing" if one is None else "faded" if one.dominated else "free"
-            on = one is not None and one.on
-            found.append(Dot(cell.trial.method_label, cell.trial.engine, state, on, x, y))
-    return tuple(found)
+            standing = standings.get((cell.trial.model, cell.trial.name))
+            state: State = "failing" if standing is None else "faded" if standing.dominated else "free"
+            on = standing is not None and standing.on
+            dots.append(Dot(cell.trial.method_label, cell.trial.engine, state, on, x, y))
+    return tuple(dots)
 
 
 @contextmanager
-def drawn_beside(found: Sequence[Drawing], folder: Path) -> Iterator[Callable[[], Pictures]]:
+def drawn_beside(charts: Sequence[Drawing], folder: Path) -> Iterator[Callable[[], Pictures]]:
     """Draw NAME.svg and NAME.png into the folder in another process, which ends with the block at the latest.
 
     What is yielded waits for the pictures. Raises RuntimeError with the process's last words where it fails.
     """
-    if not found:
+    if not charts:
         yield dict
         return
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-P", "-m", RENDER_PLOTS, str(folder)]
     with tempfile.TemporaryFile("w+") as data:
-        json.dump(found, data, default=vars)
+        json.dump(charts, data, default=vars)
         data.seek(0)
         with subprocess.Popen(command, stdin=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             try:

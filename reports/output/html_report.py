@@ -81,7 +81,7 @@ def render(shown: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
 def contents(results: Results) -> dict[str, Any]:
     """All that the page shows, by the templates' names for it."""
     page = page_data(results)
-    verdicts = {one.cell.trial.key: one for one in results.judged}
+    verdicts = {judgement.cell.trial.key: judgement for judgement in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
     return {
         "page": page, "page_json": _json(page), "recommended": recommended(results),
@@ -157,15 +157,15 @@ def _environment() -> Environment:
     return environment
 
 
-def render_comparison(found: Comparison) -> str:
+def render_comparison(comparison: Comparison) -> str:
     """The page of two runs held against each other, escaped and as closed as the report."""
-    return _environment().get_template("compare.html").render(found=found)
+    return _environment().get_template("compare.html").render(comparison=comparison)
 
 
-def by_cell(found: Sequence[Frontier]) -> list[tuple[str, list[Standing | None]]]:
+def by_cell(frontiers: Sequence[Frontier]) -> list[tuple[str, list[Standing | None]]]:
     """Each cell with its standing on every frontier; None where it lacks a number."""
-    names = dict.fromkeys((one.model, one.name) for frontier in found for one in frontier.standings)
-    on = [{(one.model, one.name): one for one in frontier.standings} for frontier in found]
+    names = dict.fromkeys((standing.model, standing.name) for frontier in frontiers for standing in frontier.standings)
+    on = [{(standing.model, standing.name): standing for standing in frontier.standings} for frontier in frontiers]
     several = len({model for model, _ in names}) > 1
     return [(" · ".join(key) if several else key[1], [places.get(key) for places in on]) for key in names]
 
@@ -174,18 +174,18 @@ def task_columns(cells: Sequence[CellMetrics]) -> list[tuple[str, str]]:
     """(task, metric) of every column, in the plan's order, over all cells."""
     seen: dict[tuple[str, str], None] = {}
     for cell in cells:
-        seen |= dict.fromkeys((one.task, one.metric) for one in cell.tasks)
+        seen |= dict.fromkeys((task.task, task.metric) for task in cell.tasks)
     return list(seen)
 
 
 def find_task(cell: CellMetrics, column: tuple[str, str]) -> TaskMetrics | None:
-    return next((one for one in cell.tasks if (one.task, one.metric) == column), None)
+    return next((task for task in cell.tasks if (task.task, task.metric) == column), None)
 
 
-def by_engines(found: Sequence[Move]) -> list[tuple[tuple[str, str], list[Move]]]:
+def by_engines(shifts: Sequence[Move]) -> list[tuple[tuple[str, str], list[Move]]]:
     groups: dict[tuple[str, str], list[Move]] = {}
-    for one in found:
-        groups.setdefault((one.before, one.after), []).append(one)
+    for move in shifts:
+        groups.setdefault((move.before, move.after), []).append(move)
     return list(groups.items())
 
 
@@ -213,24 +213,24 @@ def milliseconds(value: float | None) -> str:
     return f"{1000 * value:.0f}" if value is not None and math.isfinite(value) else "–"
 
 
-def milliseconds_sure(one: Estimate | None) -> str:
+def milliseconds_sure(estimate: Estimate | None) -> str:
     """With a star where its interval has no upper end: so few values say little of rarer ones."""
-    if one is None:
+    if estimate is None:
         return "–"
-    return milliseconds(one.value) + ("*" if math.isinf(one.high) else "")
+    return milliseconds(estimate.value) + ("*" if math.isinf(estimate.high) else "")
 
 
-def milliseconds_interval(one: Estimate | None) -> str:
-    if one is None:
+def milliseconds_interval(estimate: Estimate | None) -> str:
+    if estimate is None:
         return "–"
-    return f"{milliseconds(one.value)} [{milliseconds(one.low)}, {milliseconds(one.high)}]"
+    return f"{milliseconds(estimate.value)} [{milliseconds(estimate.low)}, {milliseconds(estimate.high)}]"
 
 
 def promise(limits: ServiceLimits) -> str:
     """`p99 of TTFT ≤ 500 ms, of TPOT ≤ 30 ms`."""
     pairs = (("TTFT", limits.ttft_seconds), ("TPOT", limits.tpot_seconds))
-    told = [f"{name} ≤ {1000 * seconds:g} ms" for name, seconds in pairs if seconds is not None]
-    return f"p{limits.percentile:g} of " + ", of ".join(told)
+    promises = [f"{name} ≤ {1000 * seconds:g} ms" for name, seconds in pairs if seconds is not None]
+    return f"p{limits.percentile:g} of " + ", of ".join(promises)
 
 
 def nats(value: float | None) -> str:
@@ -245,11 +245,11 @@ def number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
 
 
-def interval(one: Estimate | None, scale: float = 1.0) -> str:
+def interval(estimate: Estimate | None, scale: float = 1.0) -> str:
     """`value [low, high]`, or a dash where there is none."""
-    if one is None:
+    if estimate is None:
         return "–"
-    return f"{number(one.value * scale)} [{number(one.low * scale)}, {number(one.high * scale)}]"
+    return f"{number(estimate.value * scale)} [{number(estimate.low * scale)}, {number(estimate.high * scale)}]"
 
 
 def figure(value: float) -> str:
@@ -257,11 +257,11 @@ def figure(value: float) -> str:
     return f"{value:.4g}"
 
 
-def figures_interval(one: Estimate) -> str:
+def figures_interval(estimate: Estimate) -> str:
     """`value [low, high]` with four significant digits each: money may be tiny."""
-    return f"{figure(one.value)} [{figure(one.low)}, {figure(one.high)}]"
+    return f"{figure(estimate.value)} [{figure(estimate.low)}, {figure(estimate.high)}]"
 
 
-def spread(one: Estimate | None) -> str:
+def spread(estimate: Estimate | None) -> str:
     """`value [low, high]` of what may be tiny, two significant digits each."""
-    return "–" if one is None else f"{nats(one.value)} [{nats(one.low)}, {nats(one.high)}]"
+    return "–" if estimate is None else f"{nats(estimate.value)} [{nats(estimate.low)}, {nats(estimate.high)}]"

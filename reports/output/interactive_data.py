@@ -49,34 +49,35 @@ def page_data(results: Results) -> dict[str, Any]:
     price = results.planned.aim.price
     return {
         "percentiles": columns.percentiles,
-        "loads": [{"label": one.label, "sizes": one.sizes} for one in loads],
-        "cells": [_cell(one, columns) for one in results.cells],
-        "plots": [_plot(one) for one in _plots(results)],
+        "loads": [{"label": load.label, "sizes": load.sizes} for load in loads],
+        "cells": [_cell(cell, columns) for cell in results.cells],
+        "plots": [_plot(plot) for plot in _plots(results)],
         "objectives": {
-            name: {"title": one.title, "unit": one.unit, "less": one.less} for name, one in OBJECTIVES.items()
+            name: {"title": objective.title, "unit": objective.unit, "less": objective.less}
+            for name, objective in OBJECTIVES.items()
         },
         "planned": _setting(results.planned),
-        "uses": [{"name": one.name, "asks": one.asks, **_aim(one.aim)} for one in uses(results.service)],
+        "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results.service)],
         "currency": price.currency if price else "",
     }
 
 
-def _setting(one: Setting) -> dict[str, Any]:
+def _setting(setting: Setting) -> dict[str, Any]:
     limits = {
-        "recovery": one.limits.accuracy_recovery, "perplexity": one.limits.perplexity_ratio,
-        "kl": one.limits.kl_nats, "memory": one.limits.memory_gib,
+        "recovery": setting.limits.accuracy_recovery, "perplexity": setting.limits.perplexity_ratio,
+        "kl": setting.limits.kl_nats, "memory": setting.limits.memory_gib,
     }  # fmt: skip
-    return {**limits, **_aim(one.aim), **_price(one.aim.price)}
+    return {**limits, **_aim(setting.aim), **_price(setting.aim.price)}
 
 
-def _price(one: Price | None) -> dict[str, Any]:
-    return {"price": one.per_device_hour if one else None, "cost": one.most_per_million if one else None}
+def _price(price: Price | None) -> dict[str, Any]:
+    return {"price": price.per_device_hour if price else None, "cost": price.most_per_million if price else None}
 
 
-def _aim(one: Aim) -> dict[str, Any]:
-    service = one.service or ServiceLimits(None, None, 95.0)
+def _aim(aim: Aim) -> dict[str, Any]:
+    service = aim.service or ServiceLimits(None, None, 95.0)
     return {
-        "objective": one.objective, "ttft": service.ttft_seconds, "tpot": service.tpot_seconds,
+        "objective": aim.objective, "ttft": service.ttft_seconds, "tpot": service.tpot_seconds,
         "percentile": service.percentile,
     }  # fmt: skip
 
@@ -92,39 +93,39 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "accuracy": interval(accuracy_percent(cell)), "memory": interval(peak_gib(cell)),
         "bits": interval(bits_per_weight(cell)), "latency": interval(latency_seconds(cell)),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
-        "loads": [_load(speed, found, columns) for speed, found in pairs],
+        "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),
     }  # fmt: skip
 
 
-def _load(speed: Speed, found: LoadMetrics, columns: _Columns) -> dict[str, Any]:
+def _load(speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, Any]:
     counted = steady(speed)
     return {
         "load": columns.loads.index(speed.load),
-        "rate": interval(found.output_rate),
+        "rate": interval(metrics.output_rate),
         "keepsUp": keeps_up(speed),
-        "ttft": _waits([one.ttft_seconds for one in counted.started], columns),
-        "tpot": _waits([one.tpot_seconds for one in counted.whole], columns),
-        "warnings": list(found.warnings),
+        "ttft": _waits([request.ttft_seconds for request in counted.started], columns),
+        "tpot": _waits([request.tpot_seconds for request in counted.ended], columns),
+        "warnings": list(metrics.warnings),
     }
 
 
 def _waits(seconds: Sequence[float | None], columns: _Columns) -> list[Interval] | None:
     """At each percentile; None where one is not known, as then nothing is."""
-    known = [one for one in seconds if one is not None]
+    known = [value for value in seconds if value is not None]
     if len(known) < len(seconds) or not known:
         return None
     return [_plain(percentile_interval(known, percent)) for percent in columns.percentiles]
 
 
-def interval(one: Estimate | None) -> Interval | None:
+def interval(estimate: Estimate | None) -> Interval | None:
     """None for what is no number either: nothing can be said of it."""
-    return _plain(one) if one and math.isfinite(one.value) else None
+    return _plain(estimate) if estimate and math.isfinite(estimate.value) else None
 
 
-def _plain(one: Estimate) -> Interval:
+def _plain(estimate: Estimate) -> Interval:
     """Nine digits: more than any measurement has, fewer bytes."""
-    ends = (one.value, one.low, one.high)
+    ends = (estimate.value, estimate.low, estimate.high)
     return [float(f"{value:.9g}") if math.isfinite(value) else None for value in ends]
 
 
@@ -134,13 +135,13 @@ def _plots(results: Results) -> Sequence[Plot]:
     if not allowed:
         return []
     price = results.planned.aim.price or Price(1.0, "price's currency")
-    found = plots(allowed[0].busiest.load.label, allowed[0].calmest.load.label, price, {})
-    return [one for one in found if any(one.x.read(cell) and one.y.read(cell) for cell in allowed)]
+    charts = plots(allowed[0].busiest.load.label, allowed[0].calmest.load.label, price, {})
+    return [plot for plot in charts if any(plot.x.read(cell) and plot.y.read(cell) for cell in allowed)]
 
 
-def _plot(one: Plot) -> dict[str, Any]:
-    return {"name": one.name, "title": one.title, "x": _axis(one.x), "y": _axis(one.y)}
+def _plot(plot: Plot) -> dict[str, Any]:
+    return {"name": plot.name, "title": plot.title, "x": _axis(plot.x), "y": _axis(plot.y)}
 
 
-def _axis(one: Axis) -> dict[str, Any]:
-    return {"name": one.name, "label": one.label, "at": one.at, "less": one.less}
+def _axis(axis: Axis) -> dict[str, Any]:
+    return {"name": axis.name, "label": axis.label, "at": axis.at, "less": axis.less}

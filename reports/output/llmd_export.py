@@ -87,17 +87,17 @@ def _load(about: Mapping[str, Any], load: LoadPoint) -> dict[str, Any]:
 
 
 def _aggregate(speed: Speed) -> dict[str, Any]:
-    requests, counted = [one for repeat in speed.repeats for one in repeat], steady(speed)
+    requests, counted = [request for repeat in speed.repeats for request in repeat], steady(speed)
     output, prompt, finished = zip(*(steady_rates(repeat) for repeat in speed.repeats), strict=True)
     totals = [a + b for a, b in zip(output, prompt, strict=True)]
     return {
         "requests": {
             "total": len(requests),
             "failures": 0,
-            "input_length": _statistics("count", [one.prompt_tokens for one in requests]),
-            "output_length": _statistics("count", [one.output_tokens for one in requests]),
+            "input_length": _statistics("count", [request.prompt_tokens for request in requests]),
+            "output_length": _statistics("count", [request.output_tokens for request in requests]),
         },
-        "latency": dict(_latencies(counted.started, counted.whole)),
+        "latency": dict(_latencies(counted.started, counted.ended)),
         "throughput": {
             "input_token_rate": _statistics("tokens/s", prompt),
             "output_token_rate": _statistics("tokens/s", output),
@@ -107,12 +107,12 @@ def _aggregate(speed: Speed) -> dict[str, Any]:
     }
 
 
-def _latencies(started: Sequence[Any], whole: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield "time_to_first_token", _statistics("s", [one.ttft_seconds for one in started])
-    tpot = [seconds for one in whole if (seconds := one.tpot_seconds) is not None]
+def _latencies(started: Sequence[Any], ended: Sequence[Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "time_to_first_token", _statistics("s", [request.ttft_seconds for request in started])
+    tpot = [seconds for request in ended if (seconds := request.tpot_seconds) is not None]
     if tpot:
         yield "time_per_output_token", _statistics("s/token", tpot)
-    yield "request_latency", _statistics("s", [one.end_seconds - one.start_seconds for one in whole])
+    yield "request_latency", _statistics("s", [request.end_seconds - request.start_seconds for request in ended])
 
 
 def _statistics(units: str, values: Sequence[float]) -> dict[str, Any]:

@@ -50,12 +50,12 @@ def draw(drawing: Drawing) -> Figure:
         figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
         for (engine, state), group in _groups(drawing.dots).items():
             _draw_group(axes, group, _mark(engine_mark(drawing.engines.index(engine)), state))
-        _name(axes, [one for one in drawing.dots if one.state == "free"])
-        _draw_frontier(axes, [one for one in drawing.dots if one.on])
+        _name(axes, [dot for dot in drawing.dots if dot.state == "free"])
+        _draw_frontier(axes, [dot for dot in drawing.dots if dot.on])
         for number, engine in enumerate(drawing.engines):
             mark = engine_mark(number)
             axes.plot([], [], mark.shape, color=mark.colour, label=_short(engine))
-        if any(one.state == "failing" for one in drawing.dots):
+        if any(dot.state == "failing" for dot in drawing.dots):
             axes.plot([], [], "x", color="#888888", label="fails a limit")
         figure.legend(loc="outside right upper", frameon=False)
         axes.set_xlabel(drawing.x_label)
@@ -81,10 +81,10 @@ def engine_mark(number: int) -> Mark:
 
 def _groups(dots: Sequence[Dot]) -> dict[tuple[str, State], list[Dot]]:
     """By engine and how they are drawn: one call draws a thousand as fast as one."""
-    found: dict[tuple[str, State], list[Dot]] = {}
-    for one in dots:
-        found.setdefault((one.engine, one.state), []).append(one)
-    return found
+    groups: dict[tuple[str, State], list[Dot]] = {}
+    for dot in dots:
+        groups.setdefault((dot.engine, dot.state), []).append(dot)
+    return groups
 
 
 def _mark(mark: Mark, state: State) -> Mark:
@@ -95,17 +95,17 @@ def _mark(mark: Mark, state: State) -> Mark:
 
 def _draw_group(axes: Axes, dots: Sequence[Dot], mark: Mark) -> None:
     axes.errorbar(
-        [one.x.value for one in dots], [one.y.value for one in dots], xerr=_errors([one.x for one in dots]),
-        yerr=_errors([one.y for one in dots]), fmt=mark.shape, color=mark.colour, alpha=mark.alpha, capsize=2,
+        [dot.x.value for dot in dots], [dot.y.value for dot in dots], xerr=_errors([dot.x for dot in dots]),
+        yerr=_errors([dot.y for dot in dots]), fmt=mark.shape, color=mark.colour, alpha=mark.alpha, capsize=2,
         linewidth=0.8,
     )  # fmt: skip
 
 
 def _name(axes: Axes, dots: Sequence[Dot]) -> None:
     """Faded and failing ones lie on each other; the tables name them all. So do too many."""
-    for one in dots[:MOST_NAMES]:
-        place = (one.x.value, one.y.value)
-        axes.annotate(_short(one.method), place, xytext=(5, 5), textcoords="offset points", fontsize=8)
+    for dot in dots[:MOST_NAMES]:
+        place = (dot.x.value, dot.y.value)
+        axes.annotate(_short(dot.method), place, xytext=(5, 5), textcoords="offset points", fontsize=8)
 
 
 def _short(text: str) -> str:
@@ -114,20 +114,20 @@ def _short(text: str) -> str:
     return plain if len(plain) <= LONGEST_NAME else f"{plain[: LONGEST_NAME - 1]}…"
 
 
-def _errors(found: Sequence[Estimate]) -> list[list[float]]:
+def _errors(estimates: Sequence[Estimate]) -> list[list[float]]:
     """Below and above; NaN draws nothing where an end has no bound or there is no interval."""
-    pairs = [_error(one) for one in found]
+    pairs = [_error(estimate) for estimate in estimates]
     return [[below for below, _ in pairs], [above for _, above in pairs]]
 
 
-def _error(one: Estimate) -> tuple[float, float]:
-    if not (math.isfinite(one.low) and math.isfinite(one.high)) or one.low == one.high:
+def _error(estimate: Estimate) -> tuple[float, float]:
+    if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:
         return math.nan, math.nan
-    return max(one.value - one.low, 0.0), max(one.high - one.value, 0.0)
+    return max(estimate.value - estimate.low, 0.0), max(estimate.high - estimate.value, 0.0)
 
 
 def _draw_frontier(axes: Axes, best: Sequence[Dot]) -> None:
-    places = sorted((one.x.value, one.y.value) for one in best)
+    places = sorted((dot.x.value, dot.y.value) for dot in best)
     label = "frontier, by values"
     axes.plot([x for x, _ in places], [y for _, y in places], "--", color="#888888", linewidth=1, zorder=0, label=label)
 
@@ -148,8 +148,10 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
 
 
 def main() -> None:
-    folder, found = Path(sys.argv[1]), TypeAdapter(list[Drawing]).validate_json(sys.stdin.buffer.read())
-    pictures = {one.name: base64.b64encode(save(draw(one), folder, one.name)).decode() for one in found}
+    folder, drawings = Path(sys.argv[1]), TypeAdapter(list[Drawing]).validate_json(sys.stdin.buffer.read())
+    pictures = {
+        drawing.name: base64.b64encode(save(draw(drawing), folder, drawing.name)).decode() for drawing in drawings
+    }
     json.dump(pictures, sys.stdout)
 
 

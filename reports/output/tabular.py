@@ -27,29 +27,29 @@ def rows(results: Results) -> list[Row]:
     """Values with the ends of their 95 % intervals (`_low`, `_high`); None is what was not measured. All have all
     columns.
     """
-    found = [row for trial in results.trials for row in _rows(results, trial)]
-    columns = dict.fromkeys([*CELL, *(name for row in found for name in row)])
-    return [{name: row.get(name) for name in columns} for row in found]
+    records = [row for trial in results.trials for row in _rows(results, trial)]
+    columns = dict.fromkeys([*CELL, *(name for row in records for name in row)])
+    return [{name: row.get(name) for name in columns} for row in records]
 
 
-def write_csv(found: Sequence[Row], file: Path) -> None:
+def write_csv(records: Sequence[Row], file: Path) -> None:
     """Text that a spreadsheet would take for a formula is kept from it."""
     with file.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, list(found[0]) if found else CELL, lineterminator="\n")
+        writer = csv.DictWriter(out, list(records[0]) if records else CELL, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in found)
+        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in records)
 
 
-def write_parquet(found: Sequence[Row], file: Path) -> None:
+def write_parquet(records: Sequence[Row], file: Path) -> None:
     """The same rows; columns of text, whole numbers and doubles."""
     import pyarrow as pa  # takes longer to import than a small report to write
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.Table.from_pylist(list(found)), file)
+    pq.write_table(pa.Table.from_pylist(list(records)), file)
 
 
 def _rows(results: Results, trial: Trial) -> Iterator[dict[str, Any]]:
-    judged = next((one for one in results.judged if one.cell.trial is trial), None)
+    judged = next((judgement for judgement in results.judged if judgement.cell.trial is trial), None)
     about = {"cell": trial.name, **{name: getattr(trial, name) for name in TRIAL}}
     about |= {"verdict": judged.verdict if judged else "", "why": judged.why if judged else trial.reason}
     if judged is None:
@@ -60,40 +60,40 @@ def _rows(results: Results, trial: Trial) -> Iterator[dict[str, Any]]:
         yield about | _load(load) | cell
 
 
-def _cell(one: CellMetrics) -> dict[str, Any]:
-    checkpoint = one.trial.checkpoint or {}
-    found = {
-        "peak_memory_bytes": one.peak_bytes,
+def _cell(cell: CellMetrics) -> dict[str, Any]:
+    checkpoint = cell.trial.checkpoint or {}
+    columns = {
+        "peak_memory_bytes": cell.peak_bytes,
         "bits_per_weight": checkpoint.get("bits_per_weight"),
         "checkpoint_bytes": checkpoint.get("bytes"),
-        **_estimate("mean_accuracy", one.accuracy),
-        **_estimate("accuracy_recovered", one.recovery),
-        **_estimate("perplexity_ratio", one.perplexity_ratio),
+        **_estimate("mean_accuracy", cell.accuracy),
+        **_estimate("accuracy_recovered", cell.recovery),
+        **_estimate("perplexity_ratio", cell.perplexity_ratio),
     }
-    for task in one.tasks:
-        found |= _estimate(f"{task.task} {task.metric}", task.estimate)
-    return found
+    for task in cell.tasks:
+        columns |= _estimate(f"{task.task} {task.metric}", task.estimate)
+    return columns
 
 
-def _load(one: LoadMetrics) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "load": one.load.label,
-        "concurrency": one.load.concurrency,
-        "rate_per_second": one.load.rate_per_second,
-        "prompt_tokens": one.load.prompt_tokens,
-        "output_tokens": one.load.output_tokens,
-        **_estimate("output_tokens_per_second", one.output_rate),
-        **_estimate("requests_per_second", one.request_rate),
+def _load(load: LoadMetrics) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "load": load.load.label,
+        "concurrency": load.load.concurrency,
+        "rate_per_second": load.load.rate_per_second,
+        "prompt_tokens": load.load.prompt_tokens,
+        "output_tokens": load.load.output_tokens,
+        **_estimate("output_tokens_per_second", load.output_rate),
+        **_estimate("requests_per_second", load.request_rate),
     }
     for name in LATENCIES:
-        values = getattr(one.latency, name)
+        values = getattr(load.latency, name)
         for percent, value in zip(PERCENTS, values or [None] * len(PERCENTS), strict=True):
-            found |= _estimate(f"{name}_p{percent}_seconds", value)
-    return found | {"warnings": "; ".join(one.warnings)}
+            columns |= _estimate(f"{name}_p{percent}_seconds", value)
+    return columns | {"warnings": "; ".join(load.warnings)}
 
 
-def _estimate(name: str, one: Estimate | None) -> Mapping[str, float | None]:
-    ends = (one.value, one.low, one.high) if one else (None, None, None)
+def _estimate(name: str, estimate: Estimate | None) -> Mapping[str, float | None]:
+    ends = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
 
 

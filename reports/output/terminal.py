@@ -38,7 +38,7 @@ def print_results(results: Results, console: Console) -> None:
     columns = ("status", "tok/s", "TTFT ms", "TPOT ms", "peak GiB", "bits", "mean accuracy %", "ppl ratio")
     table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE)
     cells = {cell.trial.key: cell for cell in results.cells}
-    verdicts = {one.cell.trial.key: one.verdict for one in results.judged}
+    verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
     for trial in results.trials:
         cell = cells.get(trial.key)
         if cell is None:
@@ -69,24 +69,24 @@ def print_results(results: Results, console: Console) -> None:
         )
     for title, name, text in answer.best:
         console.print(f"{title}: {name}, {text}", markup=False, highlight=False)
-    for one in capacities(results.cells):
-        console.print(f"{one.name}: {one.text}", markup=False, highlight=False)
+    for capacity in capacities(results.cells):
+        console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
     for cost in costs(results.cells, results.about.get("price"), results.service):
         console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
 
 
-def print_comparison(found: Comparison, console: Console) -> None:
+def print_comparison(comparison: Comparison, console: Console) -> None:
     """What changed, then each cell with its checks."""
-    for change in found.changes:
+    for change in comparison.changes:
         console.print(f"changed: {change}", markup=False, highlight=False)
     table = Table(Column("cell", no_wrap=True), "of", "verdict", "after against before", box=box.SIMPLE)
-    for cell in found.cells:
+    for cell in comparison.cells:
         table.add_row(escape(cell.name), escape("; ".join(cell.changes)), cell.state, style="bold")
         for check in cell.checks:
             style = {"REGRESSION": "red", "PASS": "green"}.get(check.state, "")
-            table.add_row("", escape(check.what), check.state, escape(check.text), style=style)
+            table.add_row("", escape(check.figure), check.state, escape(check.text), style=style)
     console.print(table)
-    for run, names in ((found.before, found.only_before), (found.after, found.only_after)):
+    for run, names in ((comparison.before, comparison.only_before), (comparison.after, comparison.only_after)):
         if names:
             console.print(f"only in {run}: {', '.join(names)}", markup=False, highlight=False)
 
@@ -94,7 +94,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
 def as_data(results: Results) -> dict[str, Any]:
     """Plain data: what was run, each cell's status, headline figures and provenance, drift, the answer."""
     cells = {cell.trial.key: cell for cell in results.cells}
-    verdicts = {one.cell.trial.key: one.verdict for one in results.judged}
+    verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
     rows = []
     for trial in results.trials:
         row: dict[str, Any] = {"cell": trial.name, "model": trial.model, "status": trial.status, "reason": trial.reason}
@@ -108,32 +108,33 @@ def as_data(results: Results) -> dict[str, Any]:
         "sweep": {name: results.about[name] for name in ABOUT},
         "columns": task_columns(results.cells),
         "cells": rows,
-        "served": [_served(one) for one in served(results.cells, results.service)],
-        "capacities": [_capacity(one) for one in capacities(results.cells)],
-        "costs": [asdict(one) for one in costs(results.cells, results.about.get("price"), results.service)],
-        "scaling": [asdict(one) for one in scalings(results.cells)],
-        "energy": [asdict(one) for one in energies(results.cells)],
-        "footprints": [asdict(one) for one in footprints(results.cells, results.about.get("memory"))],
+        "served": [_served(load) for load in served(results.cells, results.service)],
+        "capacities": [_capacity(capacity) for capacity in capacities(results.cells)],
+        "costs": [asdict(cost) for cost in costs(results.cells, results.about.get("price"), results.service)],
+        "scaling": [asdict(scaling) for scaling in scalings(results.cells)],
+        "energy": [asdict(energy) for energy in energies(results.cells)],
+        "footprints": [asdict(footprint) for footprint in footprints(results.cells, results.about.get("memory"))],
         "frontiers": [
-            {"plot": one.plot.title, "cells": [asdict(cell) for cell in one.standings]} for one in results.frontiers
+            {"plot": frontier.plot.title, "cells": [asdict(cell) for cell in frontier.standings]}
+            for frontier in results.frontiers
         ],
-        "fastest": [asdict(one) for one in fastest(results.allowed)],
-        "crossings": [asdict(one) for one in crossings(results.allowed)],
+        "fastest": [asdict(winner) for winner in fastest(results.allowed)],
+        "crossings": [asdict(crossing) for crossing in crossings(results.allowed)],
         "bandwidth": bandwidths(results.cells),
-        "roofline": [asdict(one) for one in rooflines(results.cells)],
-        "moves": [asdict(one) for one in moves(results.cells)],
-        "drift": [asdict(one) for one in drifts(results.cells)],
-        "flips": [asdict(one) for one in results.compared.flips],
-        "likelihoods": [asdict(one) for one in results.compared.likelihoods],
-        "anchors": [asdict(one) | {"agrees": one.agrees} for one in anchored(results.cells)],
-        "seeds": [asdict(one) for one in spreads(results.cells, results.distances)],
-        "closeness": [asdict(one) for one in results.distances],
+        "roofline": [asdict(roofline) for roofline in rooflines(results.cells)],
+        "moves": [asdict(move) for move in moves(results.cells)],
+        "drift": [asdict(drift) for drift in drifts(results.cells)],
+        "flips": [asdict(flip) for flip in results.compared.flips],
+        "likelihoods": [asdict(likelihood) for likelihood in results.compared.likelihoods],
+        "anchors": [asdict(anchor) | {"agrees": anchor.agrees} for anchor in anchored(results.cells)],
+        "seeds": [asdict(spread) for spread in spreads(results.cells, results.distances)],
+        "closeness": [asdict(distance) for distance in results.distances],
         "answer": {
             "cell": chosen.cell.trial.name if chosen else None,
             "load": asdict(won.loads[0].load) if won else None,
             "caveats": list(results.answer.caveats),
             "runner_up_ratio": _estimate(results.answer.ratio),
-            "others": [asdict(one) for one in results.answer.others],
+            "others": [asdict(other) for other in results.answer.others],
         },
     }
 
@@ -145,52 +146,56 @@ def _figures(cell: CellMetrics) -> dict[str, Any]:
         "single_output_tokens_per_second": _estimate(cell.calmest.output_rate),
         "ttft_p50_seconds": latency.ttft[0].value,
         "tpot_p50_seconds": latency.tpot_p50_seconds,
-        "loads": [_load(one) for one in cell.loads],
+        "loads": [_load(load) for load in cell.loads],
         "peak_memory_bytes": cell.peak_bytes,
         "mean_accuracy": _estimate(cell.accuracy),
         "accuracy_recovery": _estimate(cell.recovery),
         "perplexity_ratio": _estimate(cell.perplexity_ratio),
-        "tasks": [{"task": one.task, "metric": one.metric, **asdict(one.estimate)} for one in cell.tasks],
+        "tasks": [{"task": task.task, "metric": task.metric, **asdict(task.estimate)} for task in cell.tasks],
     }
 
 
-def _load(one: LoadMetrics) -> dict[str, Any]:
+def _load(load: LoadMetrics) -> dict[str, Any]:
     """One load point: rates per second with intervals, percentiles 50, 95 and 99 in seconds with theirs."""
     return {
-        "load": asdict(one.load),
-        "output_tokens_per_second": _estimate(one.output_rate),
-        "total_tokens_per_second": _estimate(one.total_rate),
-        "requests_per_second": _estimate(one.request_rate),
-        "latency_seconds": asdict(one.latency),
-        "warnings": list(one.warnings),
-        "client_cores": one.client_cores,
+        "load": asdict(load.load),
+        "output_tokens_per_second": _estimate(load.output_rate),
+        "total_tokens_per_second": _estimate(load.total_rate),
+        "requests_per_second": _estimate(load.request_rate),
+        "latency_seconds": asdict(load.latency),
+        "warnings": list(load.warnings),
+        "client_cores": load.client_cores,
     }
 
 
-def _served(one: Served) -> dict[str, Any]:
-    return {"name": one.name, "limits": asdict(one.limits), **_waiting(one.waiting)}
+def _served(load: Served) -> dict[str, Any]:
+    return {"name": load.name, "limits": asdict(load.limits), **_waiting(load.waiting)}
 
 
-def _capacity(one: Capacity) -> dict[str, Any]:
-    plain = {"within": asdict(one.within), "limits": asdict(one.limits), "at": _waiting(one.at) if one.at else None}
+def _capacity(capacity: Capacity) -> dict[str, Any]:
+    plain = {
+        "within": asdict(capacity.within),
+        "limits": asdict(capacity.limits),
+        "at": _waiting(capacity.at) if capacity.at else None,
+    }
     return {
-        "name": one.name,
-        "model": one.model,
-        "kept": one.kept,
-        "broken": one.broken,
-        "unclear": list(one.unclear),
+        "name": capacity.name,
+        "model": capacity.model,
+        "kept": capacity.met,
+        "broken": capacity.broken,
+        "unclear": list(capacity.unclear),
     } | plain
 
 
-def _waiting(one: Waiting) -> dict[str, Any]:
+def _waiting(waiting: Waiting) -> dict[str, Any]:
     """Seconds at the limits' percentile, the share of good requests, good requests per second."""
     figures = {
-        "ttft_seconds": one.ttft,
-        "tpot_seconds": one.tpot,
-        "good_share": one.good,
-        "goodput_per_second": one.goodput,
+        "ttft_seconds": waiting.ttft,
+        "tpot_seconds": waiting.tpot,
+        "good_share": waiting.good,
+        "goodput_per_second": waiting.goodput,
     }
-    return {**_load(one.load), **{name: _estimate(value) for name, value in figures.items()}}
+    return {**_load(waiting.load), **{name: _estimate(value) for name, value in figures.items()}}
 
 
 def _provenance(trial: Trial) -> dict[str, Any]:
@@ -204,5 +209,5 @@ def _provenance(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _estimate(one: Estimate | None) -> dict[str, Any] | None:
-    return asdict(one) if one else None
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    return asdict(estimate) if estimate else None

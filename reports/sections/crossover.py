@@ -46,30 +46,30 @@ class Crossing:
 
 def fastest(cells: Sequence[CellMetrics]) -> list[Fastest]:
     """Of each model at each closed load that several cells ran; nothing where one concurrency was all."""
-    found = []
+    winners = []
     for (model, workload, shape), curves in _curves(cells).items():
         for concurrency in sorted({at for curve in curves.values() for at in curve}):
             rates = {name: curve[concurrency] for name, curve in curves.items() if concurrency in curve}
             best = max(rates, key=lambda name: rates[name].value)
             near = tuple(name for name, rate in rates.items() if name != best and rate.high >= rates[best].low)
-            found.append(Fastest(model, workload, shape, concurrency, best, rates[best], near))
-    return found
+            winners.append(Fastest(model, workload, shape, concurrency, best, rates[best], near))
+    return winners
 
 
 def crossings(cells: Sequence[CellMetrics]) -> list[Crossing]:
     """Every pair of cells whose rates, by value, change places once between two concurrencies; of many cells, those
     that are the fastest somewhere.
     """
-    found = []
-    best = {name for one in fastest(cells) for name in (one.name, *one.near)}
+    crossovers = []
+    best = {name for winner in fastest(cells) for name in (winner.name, *winner.near)}
     for (model, workload, shape), curves in _curves(cells).items():
         compared = [name for name in curves if len(curves) <= MANY or name in best]
-        for one, other in combinations(compared, 2):
-            crossing = _crossing(curves[one], curves[other])
+        for first, other in combinations(compared, 2):
+            crossing = _crossing(curves[first], curves[other])
             if crossing is not None:
-                names = (one, other) if crossing[0] else (other, one)
-                found.append(Crossing(model, workload, shape, *names, crossing[1]))
-    return found
+                names = (first, other) if crossing[0] else (other, first)
+                crossovers.append(Crossing(model, workload, shape, *names, crossing[1]))
+    return crossovers
 
 
 Curve = dict[int, Estimate]
@@ -77,45 +77,45 @@ Curve = dict[int, Estimate]
 
 def _curves(cells: Sequence[CellMetrics]) -> dict[tuple[str, str, Shape], dict[str, Curve]]:
     """By model, workload and token counts: each cell's rate at each concurrency, where there are several of both."""
-    found: dict[tuple[str, str, Shape], dict[str, Curve]] = {}
+    by_group: dict[tuple[str, str, Shape], dict[str, Curve]] = {}
     for cell in cells:
         for load in cell.loads:
             if load.load.concurrency is not None:
                 shape = (load.load.prompt_tokens, load.load.output_tokens)
-                curves = found.setdefault((cell.trial.model, load.load.source, shape), {})
+                curves = by_group.setdefault((cell.trial.model, load.load.source, shape), {})
                 curves.setdefault(cell.trial.name, {})[load.load.concurrency] = load.output_rate
     return {
         key: curves
-        for key, curves in found.items()
+        for key, curves in by_group.items()
         if len(curves) > 1 and len({at for curve in curves.values() for at in curve}) > 1
     }
 
 
-def _crossing(one: Curve, other: Curve) -> tuple[bool, Estimate] | None:
+def _crossing(first: Curve, other: Curve) -> tuple[bool, Estimate] | None:
     """(whether the first one is the faster at low concurrency, where that ends); None where they do not change places
     exactly once. Between two concurrencies the logarithm of the ratio of rates is taken to be linear in that of the
     concurrency.
     """
-    at = sorted(one.keys() & other.keys())
+    at = sorted(first.keys() & other.keys())
     if len(at) < 2:
         return None
-    ratios = np.array([math.log(one[c].value / other[c].value) for c in at])
+    ratios = np.array([math.log(first[c].value / other[c].value) for c in at])
     (changes,) = np.nonzero(np.sign(ratios[1:]) != np.sign(ratios[:-1]))
     if len(changes) != 1 or 0.0 in ratios:
         return None
     places = np.log(np.array(at, dtype=np.float64))
-    drawn = _first_crossings(places, _draws(one, other, at), falling=ratios[0] > 0)
+    drawn = _first_crossings(places, _draws(first, other, at), falling=ratios[0] > 0)
     low, high = np.percentile(drawn, [100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2], method="inverted_cdf")
     value = _first_crossings(places, ratios[None], falling=ratios[0] > 0)[0]
     return bool(ratios[0] > 0), Estimate(math.exp(value), math.exp(low), math.exp(high), len(at))
 
 
-def _draws(one: Curve, other: Curve, at: Sequence[int]) -> Floats:
+def _draws(first: Curve, other: Curve, at: Sequence[int]) -> Floats:
     """(draws, concurrencies) possible logarithms of the ratio, as the rates' t intervals over repeats have it."""
     generator = np.random.default_rng(0)
     columns = []
     for concurrency in at:
-        sides = [_rates(curve[concurrency], generator) for curve in (one, other)]
+        sides = [_rates(curve[concurrency], generator) for curve in (first, other)]
         columns.append(np.log(sides[0] / sides[1]))
     return np.stack(columns, axis=1)
 
@@ -131,10 +131,10 @@ def _rates(rate: Estimate, generator: np.random.Generator) -> Floats:
 def _first_crossings(places: Floats, ratios: Floats, *, falling: bool) -> Floats:
     """Of each row, where the ratio first passes zero; −∞ where it has from the start, ∞ where it never does."""
     signed = ratios if falling else -ratios
-    found = np.full(len(signed), np.inf)
+    crossed = np.full(len(signed), np.inf)
     for left in range(len(places) - 2, -1, -1):
         before, after = signed[:, left], signed[:, left + 1]
         passes = (before > 0) & (after <= 0)
         share = np.divide(before, before - after, out=np.zeros_like(before), where=passes)
-        found = np.where(passes, places[left] + share * (places[left + 1] - places[left]), found)
-    return np.where(signed[:, 0] <= 0, -np.inf, found)
+        crossed = np.where(passes, places[left] + share * (places[left + 1] - places[left]), crossed)
+    return np.where(signed[:, 0] <= 0, -np.inf, crossed)

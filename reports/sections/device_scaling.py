@@ -39,13 +39,13 @@ def scalings(cells: Sequence[CellMetrics]) -> list[Scaling]:
     for cell in cells:
         if (devices := cell.trial.devices) is not None:
             groups.setdefault(_all_else(cell.trial), []).append((devices, cell))
-    found = []
+    results = []
     for group in groups.values():
-        fewest, base = min(group, key=lambda one: one[0])
-        for devices, cell in sorted(group, key=lambda one: one[0]):
+        fewest, base = min(group, key=lambda pair: pair[0])
+        for devices, cell in sorted(group, key=lambda pair: pair[0]):
             if devices > fewest:
-                found += _scaling(cell, devices, base, fewest)
-    return found
+                results += _scaling(cell, devices, base, fewest)
+    return results
 
 
 def _all_else(trial: Trial) -> str:
@@ -54,15 +54,15 @@ def _all_else(trial: Trial) -> str:
 
 
 def _scaling(cell: CellMetrics, devices: int, base: CellMetrics, fewest: int) -> list[Scaling]:
-    rates = {one.load: one.output_rate for one in base.loads}
-    found = []
-    for one in cell.loads:
-        if one.load in rates:
-            ratio = ratio_of_means(one.output_rate, rates[one.load])
+    rates = {load.load: load.output_rate for load in base.loads}
+    results = []
+    for load in cell.loads:
+        if load.load in rates:
+            ratio = ratio_of_means(load.output_rate, rates[load.load])
             efficiency = ratio.map(lambda times: times * fewest / devices)
             names = cell.trial.name, cell.trial.model, base.trial.name
-            found.append(Scaling(*names, one.load, devices, fewest, ratio, efficiency))
-    return found
+            results.append(Scaling(*names, load.load, devices, fewest, ratio, efficiency))
+    return results
 
 
 def ratio_of_means(top: Estimate, bottom: Estimate) -> Estimate:
@@ -72,14 +72,16 @@ def ratio_of_means(top: Estimate, bottom: Estimate) -> Estimate:
     ratio, count = top.value / bottom.value, min(top.count, bottom.count)
     if count < 2:
         return Estimate(ratio, 0.0, math.inf, count)
-    shares = [_relative_error(one) ** 2 for one in (top, bottom)]
+    shares = [_relative_error(estimate) ** 2 for estimate in (top, bottom)]
     if sum(shares) == 0:
         return Estimate(ratio, ratio, ratio, count)
-    parts = [share**2 / (one.count - 1) for share, one in zip(shares, (top, bottom), strict=True)]
+    parts = [share**2 / (estimate.count - 1) for share, estimate in zip(shares, (top, bottom), strict=True)]
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, sum(shares) ** 2 / sum(parts))) * math.sqrt(sum(shares))
     return Estimate(ratio, ratio * math.exp(-half), ratio * math.exp(half), count)
 
 
-def _relative_error(one: Estimate) -> float:
+def _relative_error(estimate: Estimate) -> float:
     """Standard error ÷ value, read back from a t interval."""
-    return (one.high - one.value) / float(stats.t.ppf((1 + CONFIDENCE) / 2, one.count - 1)) / one.value
+    return (
+        (estimate.high - estimate.value) / float(stats.t.ppf((1 + CONFIDENCE) / 2, estimate.count - 1)) / estimate.value
+    )

@@ -37,39 +37,39 @@ class EnergyUse:
 
 def energies(cells: Sequence[CellMetrics]) -> list[EnergyUse]:
     """Every load point of every cell that ran on a GPU."""
-    found = []
+    usages = []
     for cell in cells:
         memory = cell.trial.memory
-        for one in cell.trial.speed:
-            if one.gpus or (memory is not None and memory.source == NVML):
-                found.append(_use(cell.trial.name, cell.trial.model, one))
-    return found
+        for speed in cell.trial.speed:
+            if speed.gpus or (memory is not None and memory.source == NVML):
+                usages.append(_use(cell.trial.name, cell.trial.model, speed))
+    return usages
 
 
 def _use(name: str, model: str, speed: Speed) -> EnergyUse:
     gpus: Sequence[tuple[GpuSamples, ...]] = speed.gpus or [()] * len(speed.repeats)
-    found = [energy(*pair) for pair in zip(speed.repeats, gpus, strict=True)]
-    known = [(one, one.joules) for one in found if one.joules is not None]
-    told = [(repeat, one) for repeat, some in zip(speed.repeats, gpus, strict=True) for one in some]
-    clocks = [value for repeat, one in told for value in during(repeat, one, one.sm_megahertz)]
-    heat = [value for repeat, one in told for value in during(repeat, one, one.celsius)]
+    usages = [energy(*pair) for pair in zip(speed.repeats, gpus, strict=True)]
+    known = [(usage, usage.joules) for usage in usages if usage.joules is not None]
+    pairs = [(repeat, samples) for repeat, group in zip(speed.repeats, gpus, strict=True) for samples in group]
+    clocks = [value for repeat, samples in pairs for value in during(repeat, samples, samples.sm_megahertz)]
+    heat = [value for repeat, samples in pairs for value in during(repeat, samples, samples.celsius)]
     return EnergyUse(
         name=name,
         model=model,
         load=speed.load,
-        gpus=tuple(sorted({one.gpu for some in speed.gpus for one in some})),
-        joules_per_token=mean_t([joules / one.output_tokens for one, joules in known]) if known else None,
-        watts=mean_t([joules / one.seconds for one, joules in known]) if known else None,
+        gpus=tuple(sorted({samples.gpu for group in speed.gpus for samples in group})),
+        joules_per_token=mean_t([joules / usage.output_tokens for usage, joules in known]) if known else None,
+        watts=mean_t([joules / usage.seconds for usage, joules in known]) if known else None,
         sm_megahertz=(float(np.median(clocks)), min(clocks)) if clocks else None,
         celsius=max(heat, default=None),
         slowed=tuple(slow_downs(speed)),
-        why=_reasons([one.why for one in found]),
+        why=_reasons([usage.why for usage in usages]),
     )
 
 
 def _reasons(why: Sequence[str]) -> tuple[str, ...]:
     """Each reason once, with the repeats that it holds for."""
-    told = {text: [str(number) for number, one in enumerate(why, 1) if one == text] for text in why if text}
+    numbers = {text: [str(number) for number, reason in enumerate(why, 1) if reason == text] for text in why if text}
     return tuple(
-        f"repeat{'s' if len(repeats) > 1 else ''} {', '.join(repeats)}: {text}" for text, repeats in told.items()
+        f"repeat{'s' if len(repeats) > 1 else ''} {', '.join(repeats)}: {text}" for text, repeats in numbers.items()
     )

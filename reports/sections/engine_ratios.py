@@ -43,8 +43,8 @@ def moves(cells: Sequence[CellMetrics]) -> list[Move]:
     for cell in cells:
         groups.setdefault((cell.trial.model, cell.trial.method_label), []).append(cell)
     pairs = [pair for group in groups.values() for pair in itertools.combinations(group, 2)]
-    found = [one for before, after in pairs if (one := _move(before, after)) is not None]
-    return sorted(found, key=lambda one: (one.before, one.after))
+    shifts = [move for before, after in pairs if (move := _move(before, after)) is not None]
+    return sorted(shifts, key=lambda move: (move.before, move.after))
 
 
 def _answers(was: Trial, now: Trial) -> Iterator[tuple[float, float]]:
@@ -64,8 +64,8 @@ def _answers(was: Trial, now: Trial) -> Iterator[tuple[float, float]]:
 def _move(before: CellMetrics, after: CellMetrics) -> Move | None:
     if before.trial.served_by == after.trial.served_by:
         return None
-    theirs = {one.load: one for one in after.loads}
-    common = [(one, theirs[one.load]) for one in before.loads if one.load in theirs and one.load.concurrency]
+    theirs = {load.load: load for load in after.loads}
+    common = [(load, theirs[load.load]) for load in before.loads if load.load in theirs and load.load.concurrency]
     if not common:
         return None
     answers = list(_answers(before.trial, after.trial))
@@ -78,7 +78,7 @@ def _move(before: CellMetrics, after: CellMetrics) -> Move | None:
         busiest=busiest[0].load,
         rate=ratio_of_means(busiest[1].output_rate, busiest[0].output_rate),
         calmest=calmest[0].load,
-        ttft=_ratio(*(one.latency.ttft[0].value for one in calmest)),
+        ttft=_ratio(*(load.latency.ttft[0].value for load in calmest)),
         tpot=_ratio(*map(_tpot, calmest)),
         memory=_ratio(before.peak_bytes, after.peak_bytes),
         items=len(answers),
@@ -86,8 +86,8 @@ def _move(before: CellMetrics, after: CellMetrics) -> Move | None:
     )
 
 
-def _tpot(one: LoadMetrics) -> float | None:
-    return one.latency.tpot_p50_seconds
+def _tpot(load: LoadMetrics) -> float | None:
+    return load.latency.tpot_p50_seconds
 
 
 def _ratio(before: float | None, after: float | None) -> float | None:

@@ -36,13 +36,13 @@ class Flipped:
 def flipped(trial: Trial, reference: Trial | None) -> list[Flipped]:
     """The first few of each direction, in the random order of their task; only the baseline's texts are kept."""
     known = {score.task: score for score in reference.scores} if reference else {}
-    found = [one for ours in trial.scores if ours.task in known for one in _flips(ours, known[ours.task])]
-    found.sort(key=lambda pair: pair[0])
-    kept: list[Flipped] = []
-    for _, one in found:
-        if sum(other.direction == one.direction for other in kept) < MOST[one.direction]:
-            kept.append(one)
-    return kept
+    ranked = [flip for ours in trial.scores if ours.task in known for flip in _flips(ours, known[ours.task])]
+    ranked.sort(key=lambda pair: pair[0])
+    selected: list[Flipped] = []
+    for _, flip in ranked:
+        if sum(other.direction == flip.direction for other in selected) < MOST[flip.direction]:
+            selected.append(flip)
+    return selected
 
 
 def _flips(ours: Score, theirs: Score) -> Iterator[tuple[int, Flipped]]:

@@ -46,17 +46,17 @@ class Footprint:
 
 def footprints(cells: Sequence[CellMetrics], asked: Mapping[str, Any] | None) -> list[Footprint]:
     """Of every cell whose peak and KV bytes per token are known. `asked`: `budgets_bytes` and `context_tokens`."""
-    found = [_footprint(cell.trial, asked or {}) for cell in cells]
-    return [one for one in found if one is not None]
+    results = [_footprint(cell.trial, asked or {}) for cell in cells]
+    return [footprint for footprint in results if footprint is not None]
 
 
 def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
     memory = trial.memory
     if memory is None or memory.kv_bytes_per_token is None or not memory.peak_bytes:
         return None
-    told = memory.weights_bytes is not None
+    reported = memory.weights_bytes is not None
     weights = memory.weights_bytes if memory.weights_bytes is not None else int((trial.checkpoint or {})["bytes"])
-    tokens = max((in_flight_tokens(one) for one in trial.speed), default=0)
+    tokens = max((in_flight_tokens(speed) for speed in trial.speed), default=0)
     in_flight = round(tokens * memory.kv_bytes_per_token)
     aside = memory.kv_cache_bytes if memory.kv_source == SET_ASIDE else None
     counted = aside if aside is not None and memory.source == NVML else in_flight
@@ -68,7 +68,7 @@ def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
     ]
     return Footprint(
         trial.name, trial.model, memory.peak_bytes, weights,
-        "told by the engine" if told else "size of the checkpoint's tensors",
+        "told by the engine" if reported else "size of the checkpoint's tensors",
         memory.kv_bytes_per_token, memory.kv_token_source or "", tokens, other,
         None if aside is None else max(aside - in_flight, 0), tuple(fits),
     )  # fmt: skip
@@ -85,9 +85,10 @@ def in_flight_tokens(speed: Speed) -> int:
 
 def _most_at_once(requests: Sequence[Request]) -> int:
     """A request that begins when another ends takes its place."""
-    sized = [(one, one.prompt_tokens + one.output_tokens) for one in requests]
+    sized = [(request, request.prompt_tokens + request.output_tokens) for request in requests]
     changes = sorted(
-        [(one.end_seconds, -size) for one, size in sized] + [(one.sent_seconds, size) for one, size in sized]
+        [(request.end_seconds, -size) for request, size in sized]
+        + [(request.sent_seconds, size) for request, size in sized]
     )
     most = now = 0
     for _, change in changes:

@@ -38,9 +38,9 @@ def anchored(cells: Sequence[CellMetrics], anchors: tuple[Anchor, ...] | None = 
 
 
 def _of(trial: Trial, anchors: tuple[Anchor, ...]) -> Iterator[Anchored]:
-    for one in trial.perplexities:
-        if one.max_tokens is not None:
+    for perplexity in trial.perplexities:
+        if perplexity.max_tokens is not None:
             continue
-        measured = float(np.exp(-np.mean(token_logprobs(one))))
-        for anchor in anchors_for(anchors, trial.model, one.convention, one.window_tokens):
-            yield Anchored(trial.name, trial.model, convention_name(one), measured, anchor.value, anchor.source)
+        measured = float(np.exp(-np.mean(token_logprobs(perplexity))))
+        for anchor in anchors_for(anchors, trial.model, perplexity.convention, perplexity.window_tokens):
+            yield Anchored(trial.name, trial.model, convention_name(perplexity), measured, anchor.value, anchor.source)

@@ -53,23 +53,23 @@ class Roofline:
 def rooflines(cells: Sequence[CellMetrics]) -> list[Roofline]:
     """Every cell that ran a closed load of one request at a time, the shortest one."""
     by_key = {cell.trial.key: cell for cell in cells}
-    found = []
+    results = []
     for cell in cells:
         load = _single(cell)
         if load is not None:
             baseline = by_key.get(cell.baseline.key) if cell.baseline and not cell.is_baseline else None
-            found.append(_roofline(cell, load, baseline))
-    return found
+            results.append(_roofline(cell, load, baseline))
+    return results
 
 
 def bandwidths(cells: Sequence[CellMetrics]) -> list[Mapping[str, Any]]:
     """How fast the memory was read where these cells ran; one, unless they ran on several machines."""
-    found: list[Mapping[str, Any]] = []
+    records: list[Mapping[str, Any]] = []
     for cell in cells:
-        one = cell.trial.provenance.get("bandwidth")
-        if one and one not in found and _single(cell):
-            found.append(one)
-    return found
+        bandwidth = cell.trial.provenance.get("bandwidth")
+        if bandwidth and bandwidth not in records and _single(cell):
+            records.append(bandwidth)
+    return records
 
 
 def warnings_of(trial: Trial) -> tuple[str, ...]:
@@ -79,13 +79,13 @@ def warnings_of(trial: Trial) -> tuple[str, ...]:
 
 def _single(cell: CellMetrics, shape: Shape | None = None) -> LoadMetrics | None:
     """The closed load of one request with the fewest tokens, or of that shape."""
-    single = [one for one in cell.loads if one.load.concurrency == 1 and one.latency.tpot]
-    fitting = [one for one in single if shape is None or _shape(one) == shape]
+    single = [load for load in cell.loads if load.load.concurrency == 1 and load.latency.tpot]
+    fitting = [load for load in single if shape is None or _shape(load) == shape]
     return min(fitting, key=_shape) if fitting else None
 
 
-def _shape(one: LoadMetrics) -> Shape:
-    return one.load.prompt_tokens, one.load.output_tokens
+def _shape(load: LoadMetrics) -> Shape:
+    return load.load.prompt_tokens, load.load.output_tokens
 
 
 def _roofline(cell: CellMetrics, load: LoadMetrics, baseline: CellMetrics | None) -> Roofline:
@@ -100,7 +100,7 @@ def _roofline(cell: CellMetrics, load: LoadMetrics, baseline: CellMetrics | None
     if slower and baseline is not None and theirs is not None:
         their_floor = _floor(baseline.trial)
         their_share = None if their_floor is None else _ratio(their_floor, theirs.latency.tpot[0].value)
-        disturbed = tuple(f"its load was disturbed: {one}" for one in load.warnings)
+        disturbed = tuple(f"its load was disturbed: {warning}" for warning in load.warnings)
         causes = disturbed + _causes(trial, baseline.trial, share.value if share else None, their_share)
         causes = causes or ("no cause known from its log",)
     return Roofline(
@@ -117,7 +117,7 @@ def _size(trial: Trial) -> int | None:
 
 
 def _smaller(trial: Trial, baseline: Trial) -> bool:
-    ours, theirs = ((one.checkpoint or {}).get("bits_per_weight", 0.0) for one in (trial, baseline))
+    ours, theirs = ((measured.checkpoint or {}).get("bits_per_weight", 0.0) for measured in (trial, baseline))
     return bool(ours < theirs)
 
 
@@ -146,11 +146,11 @@ def _speedup(baseline: Estimate, own: Estimate) -> Estimate:
 
 def _causes(trial: Trial, baseline: Trial, share: float | None, their_share: float | None) -> tuple[str, ...]:
     """What the log says; else what follows from the record. None of it was tried: they are likely causes."""
-    told = warnings_of(trial)
-    if told:
-        return told
+    warnings = warnings_of(trial)
+    if warnings:
+        return warnings
     causes = [_dequantized(trial, baseline), _on_the_fly(trial), _not_memory(share, their_share)]
-    return tuple(one for one in causes if one)
+    return tuple(cause for cause in causes if cause)
 
 
 def _dequantized(trial: Trial, baseline: Trial) -> str:

@@ -76,21 +76,24 @@ class Panel:
 def _ticks(most: float) -> tuple[float, ...]:
     raw = most / 4
     power = 10.0 ** math.floor(math.log10(raw))
-    step = next(one * power for one in (1, 2, 2.5, 5, 10) if one * power >= raw)
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= raw)
     return tuple(float(f"{step * number:.6g}") for number in range(int(most / step) + 1))
 
 
 def panels(trial: Trial, distances: Sequence[Distance]) -> list[Panel]:
     """All that there are samples for."""
-    found = [*_waits(trial.speed), *_gaps_over_time(trial.speed), *_memory(trial), *_divergence(trial, distances)]
-    return [one for one in found if one.curves]
+    charts = [*_waits(trial.speed), *_gaps_over_time(trial.speed), *_memory(trial), *_divergence(trial, distances)]
+    return [panel for panel in charts if panel.curves]
 
 
 def _waits(speeds: Sequence[Speed]) -> Iterator[Panel]:
     """Percentile curves over the requests that count, a line for each load."""
     counted = [(speed.load.label, steady(speed)) for speed in speeds[:MOST_CURVES]]
-    ttft = [(name, [one.ttft_seconds for one in found.started]) for name, found in counted]
-    tpot = [(name, [s for one in found.whole if (s := one.tpot_seconds) is not None]) for name, found in counted]
+    ttft = [(name, [request.ttft_seconds for request in steady_state.started]) for name, steady_state in counted]
+    tpot = [
+        (name, [s for request in steady_state.ended if (s := request.tpot_seconds) is not None])
+        for name, steady_state in counted
+    ]
     for title, pairs in (("TTFT", ttft), ("TPOT", tpot)):
         curves = tuple(Curve(name, _percentiles(values)) for name, values in pairs if values)
         yield Panel(f"{title} by percentile", "percent of requests", "ms", curves)
@@ -102,17 +105,17 @@ def _percentiles(seconds: Sequence[float]) -> tuple[tuple[float, float], ...]:
 
 def _gaps_over_time(speeds: Sequence[Speed]) -> Iterator[Panel]:
     """Of the load with the most requests at once, a line for each repeat: whether it drifts, stalls or warms up."""
-    closed = [one for one in speeds if one.load.concurrency]
+    closed = [speed for speed in speeds if speed.load.concurrency]
     if closed:
-        speed = max(closed, key=lambda one: one.load.concurrency or 0)
-        curves = tuple(Curve(f"repeat {n + 1}", _gaps(one)) for n, one in enumerate(speed.repeats[:MOST_CURVES]))
+        speed = max(closed, key=lambda speed: speed.load.concurrency or 0)
+        curves = tuple(Curve(f"repeat {n + 1}", _gaps(repeat)) for n, repeat in enumerate(speed.repeats[:MOST_CURVES]))
         title = f"ITL over time at {speed.load.label}"
-        yield Panel(title, "s since the load began", "ms, median", tuple(one for one in curves if one.points))
+        yield Panel(title, "s since the load began", "ms, median", tuple(curve for curve in curves if curve.points))
 
 
 def _gaps(requests: Sequence[Request]) -> tuple[tuple[float, float], ...]:
     """Medians of the gaps between chunks per token that end in each of so many equal spans of time."""
-    chunks = [pair for one in requests for pair in itertools.pairwise(one.chunks)]
+    chunks = [pair for request in requests for pair in itertools.pairwise(request.chunks)]
     if not chunks:
         return ()
     at = np.asarray([then for _, (then, _) in chunks])
@@ -136,9 +139,9 @@ def _memory(trial: Trial) -> Iterator[Panel]:
 
 def _divergence(trial: Trial, distances: Sequence[Distance]) -> Iterator[Panel]:
     """Beside what is only noise: the baseline's engine read again, where it was."""
-    mine = [one for one in distances if one.key == trial.key and one.kl_by_position]
+    mine = [distance for distance in distances if distance.key == trial.key and distance.kl_by_position]
     curves = tuple(
-        Curve(f"{one.text}: {one.kind}", tuple((n + 1.0, kl) for n, kl in enumerate(one.kl_by_position)))
-        for one in mine[:MOST_CURVES]
+        Curve(f"{distance.text}: {distance.kind}", tuple((n + 1.0, kl) for n, kl in enumerate(distance.kl_by_position)))
+        for distance in mine[:MOST_CURVES]
     )
     yield Panel("KL divergence by position", "position, of those read", "nats", curves)

@@ -33,11 +33,11 @@ def spreads(cells: Sequence[CellMetrics], distances: Sequence[Distance]) -> list
         if spec.get("calibration"):
             described = {**spec, "calibration": {**spec["calibration"], "seed": None}}
             groups.setdefault(json.dumps([cell.trial.server, described], sort_keys=True), []).append(cell)
-    return [one for group in groups.values() if len(group) > 1 for one in _of(group, distances)]
+    return [spread for group in groups.values() if len(group) > 1 for spread in _of(group, distances)]
 
 
 def _of(group: Sequence[CellMetrics], distances: Sequence[Distance]) -> list[Spread]:
-    kl = {one.key: one.kl_nats for one in distances if one.kind == "quantization"}
+    kl = {distance.key: distance.kl_nats for distance in distances if distance.kind == "quantization"}
     figures = {
         "mean accuracy": [cell.accuracy for cell in group],
         "perplexity ratio": [cell.perplexity_ratio for cell in group],
@@ -46,9 +46,9 @@ def _of(group: Sequence[CellMetrics], distances: Sequence[Distance]) -> list[Spr
     trial = group[0].trial
     seeds = tuple(int((cell.trial.checkpoint or {})["spec"]["calibration"]["seed"]) for cell in group)
     name = trial.method_label.removesuffix(f" seed {seeds[0]}")
-    found = []
+    results = []
     for figure, estimates in figures.items():
-        values = tuple(one.value for one in estimates if one is not None)
+        values = tuple(estimate.value for estimate in estimates if estimate is not None)
         if len(values) == len(group):
-            found.append(Spread(name, trial.served_by, figure, seeds, values))
-    return found
+            results.append(Spread(name, trial.served_by, figure, seeds, values))
+    return results

@@ -38,8 +38,8 @@ def dialect(request: pytest.FixtureRequest) -> Dialect:
 
 
 @pytest.fixture(
-    params=[one for one in DIALECTS.values() if one.prompt_logprobs != "none"],
-    ids=[n for n, one in DIALECTS.items() if one.prompt_logprobs != "none"],
+    params=[variant for variant in DIALECTS.values() if variant.prompt_logprobs != "none"],
+    ids=[n for n, variant in DIALECTS.items() if variant.prompt_logprobs != "none"],
 )
 def scoring(request: pytest.FixtureRequest) -> Dialect:
     return request.param  # type: ignore[no-any-return]
@@ -63,13 +63,13 @@ def endpoint(url: str, dialect: Dialect, key: str = "key", limits: TimeLimits = 
 def load(behaviour: str, dialect: Dialect, key: str = "key", limits: TimeLimits = LIMITS) -> list[Request]:
     """The requests of one repeat against an emulator that behaves so."""
     with emulate(behaviour) as url:
-        one = measure_speed(endpoint(url, dialect, key, limits), [LOAD], Prompts(range(10, 40)), repeats=1, seed=0)
-    return list(one[0].repeats[0])
+        measured = measure_speed(endpoint(url, dialect, key, limits), [LOAD], Prompts(range(10, 40)), repeats=1, seed=0)
+    return list(measured[0].repeats[0])
 
 
 def scores(behaviour: str, dialect: Dialect, limits: TimeLimits = LIMITS) -> list[tuple[float, ...]]:
     with emulate(behaviour) as url:
-        return [one.logprobs for one in score(endpoint(url, dialect, limits=limits), PAIRS)]
+        return [scored.logprobs for scored in score(endpoint(url, dialect, limits=limits), PAIRS)]
 
 
 def expected() -> list[Any]:
@@ -195,7 +195,9 @@ def test_the_golden_prompt_catches_a_shift_by_one(scoring: Dialect, behaviour: s
         assert golden_prompt(endpoint(url, scoring), reference, "float32").passed == passes
 
 
-@pytest.mark.parametrize("name", sorted(name for name, one in DIALECTS.items() if one.prompt_logprobs == "none"))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, variant in DIALECTS.items() if variant.prompt_logprobs == "none")
+)
 def test_a_server_without_log_probabilities_says_so(name: str) -> None:
     with pytest.raises(ScoringFailed, match="gives no log-probabilities of a prompt"):
         scores("good", DIALECTS[name])
@@ -213,7 +215,7 @@ def test_the_emulator_is_no_engine() -> None:
     assert "fake" not in DIALECTS
 
 
-TELLING = {name: one for name, one in DIALECTS.items() if one.top_tokens}
+TELLING = {name: variant for name, variant in DIALECTS.items() if variant.top_tokens}
 FEWER = 6  # the emulator's vocabulary is smaller than what engines are asked for
 
 
@@ -222,13 +224,13 @@ def test_distributions_are_told_as_the_dialect_says(telling: Dialect) -> None:
     """A token that ends inside a character too: a server that keeps it back is asked in another way."""
     fewer = replace(telling, top_tokens=min(telling.top_tokens, FEWER))
     with emulate("good") as url:
-        found = tell(endpoint(url, fewer), PAIRS, lambda _: None, alone=False)
-    for pair, told in zip(PAIRS, found, strict=True):
+        distributions = tell(endpoint(url, fewer), PAIRS, lambda _: None, alone=False)
+    for pair, distribution in zip(PAIRS, distributions, strict=True):
         before = [pair.context[-1], *pair.continuation[:-1]]
         width = VOCABULARY if telling.top_tokens == WHOLE_VOCABULARY else FEWER
-        assert told.logprobs.shape == (len(pair.continuation), width)
-        for position, row in enumerate(told.logprobs):
-            ids = range(VOCABULARY) if told.ids is None else told.ids[position]
+        assert distribution.logprobs.shape == (len(pair.continuation), width)
+        for position, row in enumerate(distribution.logprobs):
+            ids = range(VOCABULARY) if distribution.ids is None else distribution.ids[position]
             assert row.tolist() == pytest.approx([logprob(before[position], int(token)) for token in ids], abs=1e-6)
 
 

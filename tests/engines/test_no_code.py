@@ -22,25 +22,25 @@ DEVICES = [Device("cpu", "new", frozenset({"avx2", "avx512f"}), 1), Device("cuda
 def test_no_engine_is_told_to_trust_code(
     name: str, device: Device, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one: Engine = engines_by_name()[name]
-    if not one.environments:
+    item: Engine = engines_by_name()[name]
+    if not item.environments:
         return  # it starts nothing
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     mark = plant_code(tiny_model)
-    launch = one.launch(
-        Serving(tiny_model, device, 2, 2050, 4321, "key"), **{option.name: option.default for option in one.options}
+    launch = item.launch(
+        Serving(tiny_model, device, 2, 2050, 4321, "key"), **{option.name: option.default for option in item.options}
     )
     written = [file.read_text() for file in (tmp_path / "cache").rglob("*") if file.is_file()]
-    told = json.dumps([*launch.command, *launch.environment.items(), *written]).replace("_", "-").lower()
-    assert set(re.findall(r"trust-remote-code\W*(\w*)", told)) <= {"false"}
-    assert "evil" not in told
+    result = json.dumps([*launch.command, *launch.environment.items(), *written]).replace("_", "-").lower()
+    assert set(re.findall(r"trust-remote-code\W*(\w*)", result)) <= {"false"}
+    assert "evil" not in result
     assert not foreign(tmp_path / "cache")
     assert not mark.exists()
 
 
 def test_no_program_of_ours_trusts_code() -> None:
     files = [*(ROOT / "engines").rglob("*.py"), *(ROOT / "quant").rglob("*.py")]
-    calls = [one for file in files for one in ast.walk(ast.parse(file.read_text())) if isinstance(one, ast.keyword)]
-    given = [one.value for one in calls if one.arg == "trust_remote_code"]
+    calls = [item for file in files for item in ast.walk(ast.parse(file.read_text())) if isinstance(item, ast.keyword)]
+    given = [call.value for call in calls if call.arg == "trust_remote_code"]
     assert given
-    assert all(isinstance(one, ast.Constant) and one.value is False for one in given)
+    assert all(isinstance(item, ast.Constant) and item.value is False for item in given)

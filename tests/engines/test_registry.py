@@ -20,29 +20,29 @@ H100 = Device("cuda", "H100", frozenset({"sm90"}), 1)
 
 
 @pytest.fixture(params=sorted(engines_by_name()))
-def one(request: pytest.FixtureRequest) -> Engine:
+def spec(request: pytest.FixtureRequest) -> Engine:
     return engines_by_name()[request.param]
 
 
-def _defaults(one: Engine) -> dict[str, Any]:
-    return {option.name: option.default for option in one.options}
+def _defaults(target: Engine) -> dict[str, Any]:
+    return {option.name: option.default for option in target.options}
 
 
-def test_its_environments_exist(one: Engine) -> None:
-    assert set(one.environments.values()) <= {*known_environments(), *PROGRAMS}
+def test_its_environments_exist(spec: Engine) -> None:
+    assert set(spec.environments.values()) <= {*known_environments(), *PROGRAMS}
 
 
 @pytest.mark.parametrize("device", [AVX2, H100])
 def test_it_listens_on_loopback_with_the_key(
-    one: Engine, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spec: Engine, device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not one.environments:
+    if not spec.environments:
         return  # it starts nothing
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path))
-    launch = one.launch(Serving(tmp_path, device, 2, 2050, 4321, "the-key"), **_defaults(one))
+    launch = spec.launch(Serving(tmp_path, device, 2, 2050, 4321, "the-key"), **_defaults(spec))
     text = " ".join([*launch.command, launch.environment.get("OLLAMA_HOST", "")])
     assert "4321" in text
-    assert str(tmp_path) in text or one.name == "ollama"  # it is given its file over HTTP
+    assert str(tmp_path) in text or spec.name == "ollama"  # it is given its file over HTTP
     assert "0.0.0.0" not in text
     ours = (
         "engines.launchers.deepspeed_server",
@@ -56,30 +56,30 @@ def test_it_listens_on_loopback_with_the_key(
         for word in ("--host 127.0.0.1", "--hostname 127.0.0.1", "--http-address 127.0.0.1", " 127.0.0.1:4321", *ours)
     )
     assert "the-key" not in text  # a command line can be read by every user of the machine
-    if one.name not in ("tensorrt_llm", "ollama", "triton_vllm"):  # they know no key, or by their command line alone
+    if spec.name not in ("tensorrt_llm", "ollama", "triton_vllm"):  # they know no key, or by their command line alone
         assert "the-key" in launch.environment.values()
     written = [file.read_text() for file in tmp_path.rglob("model.json")]
-    told = [text, launch.environment.get("OLLAMA_CONTEXT_LENGTH", ""), *written]
-    assert any("2050" in one or "2057" in one for one in told)  # SGLang keeps 7 tokens of its context free
+    texts = [text, launch.environment.get("OLLAMA_CONTEXT_LENGTH", ""), *written]
+    assert any("2050" in part or "2057" in part for part in texts)  # SGLang keeps 7 tokens of its context free
 
 
-def test_some_method_makes_a_baseline_that_it_loads(one: Engine) -> None:
+def test_some_method_makes_a_baseline_that_it_loads(spec: Engine) -> None:
     """An engine without an unquantized model to be compared with could not be in any plan."""
     formats = set(known_formats())
-    devices = [device for device in (AVX2, AVX512, H100) if one.probe or device.kind in one.environments]
+    devices = [device for device in (AVX2, AVX512, H100) if spec.probe or device.kind in spec.environments]
     assert devices
     for device in devices:
         assert any(
-            one.unsupported(Scheme("float16", "float16"), name, device, _defaults(one)) is None for name in formats
+            spec.unsupported(Scheme("float16", "float16"), name, device, _defaults(spec)) is None for name in formats
         )
 
 
-def test_a_strange_format_is_refused(one: Engine) -> None:
-    if not one.environments:
+def test_a_strange_format_is_refused(spec: Engine) -> None:
+    if not spec.environments:
         return  # what an attached server loads is its own affair
-    said = str(one.unsupported(Scheme("int4"), "strange", AVX2, _defaults(one)))
-    assert "strange" in said
-    assert one.name in said
+    refusal = str(spec.unsupported(Scheme("int4"), "strange", AVX2, _defaults(spec)))
+    assert "strange" in refusal
+    assert spec.name in refusal
 
 
 @pytest.mark.parametrize(
@@ -99,41 +99,43 @@ def test_a_strange_format_is_refused(one: Engine) -> None:
     ],
 )
 def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None) -> None:
-    one = engines_by_name()["vllm"]
-    said = one.unsupported(scheme, "compressed-tensors", device, _defaults(one))
-    assert (said is None) if reason is None else (reason in str(said))
+    vllm = engines_by_name()["vllm"]
+    refusal = vllm.unsupported(scheme, "compressed-tensors", device, _defaults(vllm))
+    assert (refusal is None) if reason is None else (reason in str(refusal))
 
 
 def test_vllm_computes_w4a16_on_a_cpu_in_sixteen_bits(tmp_path: Path) -> None:
-    one, w4a16 = engines_by_name()["vllm"], Scheme("int4", group_size=64)
-    said = one.unsupported(w4a16, "compressed-tensors", AVX512, {**_defaults(one), "dtype": "float32"})
-    assert said == "vllm on CPU has no float32 kernel for W4A16; leave `dtype` out, or choose bfloat16 or float16"
-    found = {}
+    vllm, w4a16 = engines_by_name()["vllm"], Scheme("int4", group_size=64)
+    refusal = vllm.unsupported(w4a16, "compressed-tensors", AVX512, {**_defaults(vllm), "dtype": "float32"})
+    assert refusal == "vllm on CPU has no float32 kernel for W4A16; leave `dtype` out, or choose bfloat16 or float16"
+    dtypes = {}
     for scheme in (w4a16, Scheme("int8", "int8"), Scheme("float16")):
-        command = one.launch(Serving(tmp_path, AVX512, 2, 64, scheme=scheme), **_defaults(one)).command
-        found[scheme.weights] = command[command.index("--dtype") + 1]
-    assert found == {"int4": "auto", "int8": "float32", "float16": "float32"}
+        command = vllm.launch(Serving(tmp_path, AVX512, 2, 64, scheme=scheme), **_defaults(vllm)).command
+        dtypes[scheme.weights] = command[command.index("--dtype") + 1]
+    assert dtypes == {"int4": "auto", "int8": "float32", "float16": "float32"}
 
 
 def test_a_llama_server_of_the_users_own(tmp_path: Path) -> None:
-    one, given = engines_by_name()["llama_cpp"], tmp_path / "llama-server"
-    assert one.refused({"parallel": 8, "executable": str(given)}, AVX2) == f"no executable llama-server at '{given}'"
+    llama_cpp, given = engines_by_name()["llama_cpp"], tmp_path / "llama-server"
+    assert (
+        llama_cpp.refused({"parallel": 8, "executable": str(given)}, AVX2) == f"no executable llama-server at '{given}'"
+    )
     given.write_text("#!/bin/sh\n")
     given.chmod(0o755)
     options = {"parallel": 8, "executable": str(given)}
-    assert one.refused(options, AVX2) is None
-    command = one.launch(Serving(tmp_path, AVX2, 2, 2050, 4321, "the-key"), **options).command
+    assert llama_cpp.refused(options, AVX2) is None
+    command = llama_cpp.launch(Serving(tmp_path, AVX2, 2, 2050, 4321, "the-key"), **options).command
     assert command[-2:] == ("--executable", str(given))
 
 
 @pytest.mark.parametrize("name", ["vllm", "sglang"])
 def test_one_vocabulary_for_many_gpus(name: str, tmp_path: Path) -> None:
-    one = engines_by_name()[name]
-    options = {option.name: option.default for option in one.options} | {"tensor_parallel": 2, "data_parallel": 4}
-    said = str(one.refused(options, AVX2))
-    assert said == "tensor_parallel 2 needs as many GPUs, and this device is a CPU"
-    assert one.refused(options, H100) is None
-    text = " ".join(one.launch(Serving(tmp_path, H100, 2, 2050, 4321, "the-key"), **options).command)
+    target = engines_by_name()[name]
+    options = {option.name: option.default for option in target.options} | {"tensor_parallel": 2, "data_parallel": 4}
+    refusal = str(target.refused(options, AVX2))
+    assert refusal == "tensor_parallel 2 needs as many GPUs, and this device is a CPU"
+    assert target.refused(options, H100) is None
+    text = " ".join(target.launch(Serving(tmp_path, H100, 2, 2050, 4321, "the-key"), **options).command)
     words = {"vllm": "--tensor-parallel-size 2", "sglang": "--tp-size 2"}
     assert words[name] in text
 
@@ -148,11 +150,11 @@ def test_one_vocabulary_for_many_gpus(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_what_tgi_is_not_asked_for(changed: dict[str, str], words: str | None, tmp_path: Path) -> None:
-    one = engines_by_name()["tgi"]
-    options = {option.name: option.default for option in one.options} | changed
-    said = one.refused(options, H100)
-    assert (said is None) if words is None else (words in str(said))
-    command = " ".join(one.launch(Serving(tmp_path, H100, 2, 2050, 4321, "k"), **options).command)
+    tgi = engines_by_name()["tgi"]
+    options = {option.name: option.default for option in tgi.options} | changed
+    refusal = tgi.refused(options, H100)
+    assert (refusal is None) if words is None else (words in str(refusal))
+    command = " ".join(tgi.launch(Serving(tmp_path, H100, 2, 2050, 4321, "k"), **options).command)
     assert ("--quantize" in command) == ("quantize" in changed)
 
 
@@ -168,13 +170,13 @@ def test_what_tgi_is_not_asked_for(changed: dict[str, str], words: str | None, t
     ],
 )
 def test_what_tensorrt_llm_reads(scheme: Scheme, format: str, device: Device, words: str | None) -> None:
-    said = engines_by_name()["tensorrt_llm"].unsupported(scheme, format, device, {})
-    assert (said is None) if words is None else (words in str(said))
+    refusal = engines_by_name()["tensorrt_llm"].unsupported(scheme, format, device, {})
+    assert (refusal is None) if words is None else (words in str(refusal))
 
 
 def test_vllm_on_cpu_has_no_fp8_kv_cache() -> None:
-    said = engines_by_name()["vllm"].refused({"kv_cache_dtype": "fp8"}, AVX2)
-    assert said == "vllm on CPU has no fp8 KV cache"
+    refusal = engines_by_name()["vllm"].refused({"kv_cache_dtype": "fp8"}, AVX2)
+    assert refusal == "vllm on CPU has no fp8 KV cache"
 
 
 def test_llama_servers_log_is_read() -> None:
@@ -216,8 +218,8 @@ def test_tritons_log_is_read() -> None:
     ],
 )
 def test_what_deepspeed_would_not_do(options: dict[str, bool], device: Device, words: str | None) -> None:
-    said = engines_by_name()["deepspeed"].refused({"quant": False, "kernel_inject": False, **options}, device)
-    assert (said is None) if words is None else (words in str(said))
+    refusal = engines_by_name()["deepspeed"].refused({"quant": False, "kernel_inject": False, **options}, device)
+    assert (refusal is None) if words is None else (words in str(refusal))
 
 
 def test_vllms_log_is_read() -> None:

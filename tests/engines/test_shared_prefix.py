@@ -20,7 +20,7 @@ def test_every_member_keeps_a_token_of_its_own() -> None:
 
 
 def test_two_families_are_told_apart() -> None:
-    other = [one + 1000 for one in START]
+    other = [token + 1000 for token in START]
     contexts = [[*other, 1], [*START, 1], [*START, 2], [*other, 2]]
     assert families(contexts) == [(MIN_SHARED_TOKENS, [1, 2]), (MIN_SHARED_TOKENS, [0, 3])]
 

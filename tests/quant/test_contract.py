@@ -18,55 +18,55 @@ HEAVY = {"torch", "transformers", "llmcompressor", "compressed_tensors", "datase
 
 
 @pytest.fixture(params=sorted(methods()))
-def one(request: pytest.FixtureRequest) -> Method:
+def method(request: pytest.FixtureRequest) -> Method:
     return methods()[request.param]
 
 
-def _defaults(one: Method, folder: Path) -> dict[str, object]:
+def _defaults(target: Method, folder: Path) -> dict[str, object]:
     """Defaults, and a checkpoint in GPTQ's format where one must be named."""
     settings = {"quant_method": "gptq", "bits": 4, "group_size": 64, "sym": True}
     (folder / "config.json").write_text(json.dumps({"quantization_config": settings}))
-    assert all(parameter.stored for parameter in one.parameters if parameter.required)
-    return {p.name: str(folder) if p.required else p.default for p in one.parameters}
+    assert all(parameter.stored for parameter in target.parameters if parameter.required)
+    return {p.name: str(folder) if p.required else p.default for p in target.parameters}
 
 
-def test_its_environment_exists(one: Method) -> None:
-    assert one.environment in known_environments()
+def test_its_environment_exists(method: Method) -> None:
+    assert method.environment in known_environments()
 
 
-def test_its_summary_is_one_sentence(one: Method) -> None:
-    assert one.summary.endswith(".")
-    assert len(one.summary) < 120
+def test_its_summary_is_one_sentence(method: Method) -> None:
+    assert method.summary.endswith(".")
+    assert len(method.summary) < 120
 
 
-def test_its_defaults_make_a_scheme_with_a_label_and_a_format(one: Method, tmp_path: Path) -> None:
-    scheme = one.scheme(_defaults(one, tmp_path))
+def test_its_defaults_make_a_scheme_with_a_label_and_a_format(method: Method, tmp_path: Path) -> None:
+    scheme = method.scheme(_defaults(method, tmp_path))
     assert isinstance(scheme, Scheme)
     assert scheme.label
-    assert one.format(_defaults(one, tmp_path))
+    assert method.format(_defaults(method, tmp_path))
 
 
-def test_calibration_is_taken_if_it_is_ever_needed(one: Method, tmp_path: Path) -> None:
-    takes = "calibration" in inspect.signature(one.function).parameters
-    assert takes or not one.needs_calibration(_defaults(one, tmp_path))
+def test_calibration_is_taken_if_it_is_ever_needed(method: Method, tmp_path: Path) -> None:
+    takes = "calibration" in inspect.signature(method.function).parameters
+    assert takes or not method.needs_calibration(_defaults(method, tmp_path))
 
 
-def test_its_file_imports_nothing_heavy_at_the_top(one: Method) -> None:
-    tree = ast.parse(Path(one.file).read_text())
+def test_its_file_imports_nothing_heavy_at_the_top(method: Method) -> None:
+    tree = ast.parse(Path(method.file).read_text())
     modules = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
     assert not {name.split(".")[0] for name in modules} & HEAVY
 
 
-def test_the_worker_finds_it_by_module_and_by_file(one: Method) -> None:
-    module = one.function.__module__
-    assert load_method(module, one.file, one.name).name == one.name
-    assert load_method(f"elsewhere_{one.name}", one.file, one.name).name == one.name
+def test_the_worker_finds_it_by_module_and_by_file(method: Method) -> None:
+    module = method.function.__module__
+    assert load_method(module, method.file, method.name).name == method.name
+    assert load_method(f"elsewhere_{method.name}", method.file, method.name).name == method.name
 
 
-def test_the_worker_says_what_it_does_not_find(one: Method) -> None:
+def test_the_worker_says_what_it_does_not_find(method: Method) -> None:
     with pytest.raises(ImportError, match="has no method named 'nothing'"):
-        load_method(one.function.__module__, one.file, "nothing")
+        load_method(method.function.__module__, method.file, "nothing")
 
 
 def test_a_file_that_is_no_module_is_said(tmp_path: Path) -> None:

@@ -58,10 +58,10 @@ def loader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         (package / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(package.parent)
     monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    for name in [one for one in sys.modules if one.split(".")[0] == "transformers"]:
+    for name in [module for module in sys.modules if module.split(".")[0] == "transformers"]:
         monkeypatch.delitem(sys.modules, name)
     yield
-    for name in [one for one in sys.modules if one.split(".")[0] == "transformers"]:
+    for name in [module for module in sys.modules if module.split(".")[0] == "transformers"]:
         del sys.modules[name]
 
 
@@ -98,7 +98,9 @@ def test_no_method_is_given_code(name: str, tiny_model: Path, tmp_path: Path, mo
     mark, out, given = plant_code(tiny_model), tmp_path / "job" / "out", []
 
     def tool(model: Path, out: Path, *rest: object, **parameters: Any) -> None:
-        given.extend([model, *(Path(parameters[one.name]) for one in method.parameters if one.stored)])
+        given.extend(
+            [model, *(Path(parameters[parameter.name]) for parameter in method.parameters if parameter.stored)]
+        )
         assert model != tiny_model
         copy_tokenizer(model, out)
         for folder in (model, tiny_model):  # the real one too, as if it had been found
@@ -108,7 +110,7 @@ def test_no_method_is_given_code(name: str, tiny_model: Path, tmp_path: Path, mo
     method = methods()[name]
     monkeypatch.setattr(quant.worker, "load_method", lambda *_: replace(method, function=tool))
     out.mkdir(parents=True)
-    parameters = {one.name: str(tiny_model) for one in method.parameters if one.stored}
+    parameters = {parameter.name: str(tiny_model) for parameter in method.parameters if parameter.stored}
     job = {
         "module": "", "file": "", "method": name, "threads": 1, "seed": 0, "model": str(tiny_model), "out": str(out),
         "takes_calibration": False, "calibration": None, "parameters": parameters, "versions_of": [],

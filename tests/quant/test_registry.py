@@ -12,7 +12,7 @@ def test_the_six_methods_are_found() -> None:
 
 
 def test_parameters_come_from_the_signature() -> None:
-    by_name = {one.name: one for one in methods()["gptq"].parameters}
+    by_name = {parameter.name: parameter for parameter in methods()["gptq"].parameters}
     assert by_name["bits"].default == 4
     assert by_name["group_size"].annotation is int
     assert not by_name["bits"].required

@@ -59,7 +59,7 @@ def test_a_method_that_works(tmp_path: Path) -> None:
     assert result["status"] == "ok"
     assert set(result["versions"]) == {"pytest"}
     assert result["peak_memory_bytes"] > 1_000_000
-    assert [one["stage"] for one in progress] == ["quantize", "half", "quantize"]
+    assert [event["stage"] for event in progress] == ["quantize", "half", "quantize"]
 
 
 def test_a_method_that_raises_says_why(tmp_path: Path) -> None:

@@ -27,5 +27,5 @@ def endpoint(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     log = tmp_path_factory.mktemp("server") / "log"
     engine = engines_by_name()["transformers"]
     options = {option.name: option.default for option in engine.options}
-    with serve(engine, resolve("transformers"), Serving(model.folder, cpu(), 2, 2050), options, log=log) as (one, _):
-        yield one
+    with serve(engine, resolve("transformers"), Serving(model.folder, cpu(), 2, 2050), options, log=log) as (server, _):
+        yield server

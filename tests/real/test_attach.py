@@ -45,4 +45,4 @@ def test_it_measures_the_same(attached: Endpoint, endpoint: Endpoint, model: Mod
         assert ours.greedy == theirs.greedy
     load = LoadPoint(concurrency=2, requests=3, prompt_tokens=20, output_tokens=5)
     (speed,) = measure_speed(attached, [load], Prompts(ordinary_ids(load_tokenizer(model.folder))), repeats=2, seed=0)
-    assert [(one.prompt_tokens, one.output_tokens) for one in speed.repeats[0]] == [(20, 5)] * 3
+    assert [(request.prompt_tokens, request.output_tokens) for request in speed.repeats[0]] == [(20, 5)] * 3

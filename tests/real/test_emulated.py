@@ -115,21 +115,21 @@ def ollama(gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[End
 
 @pytest.fixture(params=["tgi", "trtllm", "ollama", "triton_vllm"])
 def any_server(request: pytest.FixtureRequest) -> Endpoint:
-    found: Endpoint = request.getfixturevalue(request.param)
-    return found
+    endpoint: Endpoint = request.getfixturevalue(request.param)
+    return endpoint
 
 
 def test_the_load_client_counts_what_it_asked_for(any_server: Endpoint, model: Model) -> None:
     vocabulary = prompt_vocabulary(any_server, model.folder)
     (speed,) = measure_speed(any_server, [LOAD], Prompts(vocabulary), repeats=1, seed=0)
-    for one in speed.repeats[0]:
-        assert (one.prompt_tokens, one.output_tokens, len(one.chunks)) == (20, 5, 5)
+    for request in speed.repeats[0]:
+        assert (request.prompt_tokens, request.output_tokens, len(request.chunks)) == (20, 5, 5)
 
 
 @pytest.fixture(params=["tgi", "trtllm"])
 def scoring(request: pytest.FixtureRequest) -> Endpoint:
-    found: Endpoint = request.getfixturevalue(request.param)
-    return found
+    endpoint: Endpoint = request.getfixturevalue(request.param)
+    return endpoint
 
 
 def test_the_gates_pass(scoring: Endpoint, model: Model) -> None:
@@ -195,8 +195,8 @@ def test_text_goes_on_as_the_model_does(name: str, model: Model, request: pytest
 
 def test_ollama_is_attached_to_by_the_name_of_a_model(ollama: Endpoint, gguf: Path, tmp_path: Path) -> None:
     engine = engines_by_name()["ollama"]
-    one = attach(engine, Attached(ollama.url, None, "served"), gguf, tmp_path / "log")
-    assert "134.52M; OLLAMA_NUM_PARALLEL is its own affair" in str(one.facts["can"])
+    endpoint = attach(engine, Attached(ollama.url, None, "served"), gguf, tmp_path / "log")
+    assert "134.52M; OLLAMA_NUM_PARALLEL is its own affair" in str(endpoint.facts["can"])
     with pytest.raises(ProcessFailed, match="has no model 'other'"):
         attach(engine, Attached(ollama.url, None, "other"), gguf, tmp_path / "log")
 

@@ -33,8 +33,8 @@ def other(request: pytest.FixtureRequest, model: Model, tmp_path_factory: pytest
     environment = resolve(engine.environments["cpu"])
     build(environment)
     options = {option.name: option.default for option in engine.options}
-    with serve(engine, environment, Serving(model.folder, cpu(), 2, 514), options, log=log) as (one, _):
-        yield one
+    with serve(engine, environment, Serving(model.folder, cpu(), 2, 514), options, log=log) as (endpoint, _):
+        yield endpoint
 
 
 def test_the_gates_pass(other: Endpoint, model: Model) -> None:
@@ -74,11 +74,13 @@ def test_the_load_client_counts_what_it_asked_for(other: Endpoint, model: Model)
     load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
     (speed,) = measure_speed(other, [load], Prompts(vocabulary), repeats=2, seed=0)
     for requests in speed.repeats:
-        assert [(one.prompt_tokens, one.output_tokens, len(one.chunks)) for one in requests] == [(20, 5, 5)] * 5
+        assert [(request.prompt_tokens, request.output_tokens, len(request.chunks)) for request in requests] == [
+            (20, 5, 5)
+        ] * 5
     if other.dialect.statistics:
-        told = read_statistics(other.url + other.dialect.statistics, other.headers)
-        assert told["server_requests"] >= 13  # 2 × 5 and the warm-up of 3
-        assert 0 <= told["server_queue_seconds"] < 60
+        statistics = read_statistics(other.url + other.dialect.statistics, other.headers)
+        assert statistics["server_requests"] >= 13  # 2 × 5 and the warm-up of 3
+        assert 0 <= statistics["server_queue_seconds"] < 60
     gauge = other.dialect.kv_peak_gauge
     if gauge and other.metrics_url:
         assert read_gauges(other.metrics_url, other.headers)[gauge] > 0

@@ -33,10 +33,10 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     engine = engines_by_name()["llama_cpp"]
     options = {option.name: option.default for option in engine.options}
     with serve(engine, environment, Serving(folder, cpu(), 1, 514), options, log=folder / "log") as (
-        one,
+        endpoint,
         _,
     ):
-        yield one
+        yield endpoint
 
 
 def test_its_facts_are_read_from_its_log(llama: Endpoint) -> None:
@@ -56,5 +56,5 @@ def test_the_load_client_counts_what_it_asked_for(llama: Endpoint, model: Model)
     vocabulary = ordinary_ids(load_tokenizer(model.folder))
     load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
     (speed,) = measure_speed(llama, [load], Prompts(vocabulary), repeats=1, seed=0)
-    for one in speed.repeats[0]:
-        assert (one.prompt_tokens, one.output_tokens, one.chunks[-1][1]) == (20, 5, 5)
+    for request in speed.repeats[0]:
+        assert (request.prompt_tokens, request.output_tokens, request.chunks[-1][1]) == (20, 5, 5)

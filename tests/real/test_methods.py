@@ -64,7 +64,7 @@ def test_it_is_what_it_says_and_answers_like_the_model(
 def _quantized(model: Model, name: str, changed: dict[str, Any]) -> Checkpoint:
     """Made with very little calibration: what is tested is that the parts fit together."""
     method = methods()[name]
-    parameters = {one.name: one.default for one in method.parameters} | changed
+    parameters = {parameter.name: parameter.default for parameter in method.parameters} | changed
     environment = resolve(method.environment)
     build(environment)
     calibration = (2, 64, 0) if method.needs_calibration(parameters) else None
@@ -77,9 +77,9 @@ def _quantized(model: Model, name: str, changed: dict[str, Any]) -> Checkpoint:
 def test_an_existing_checkpoint_is_served_as_the_method_that_made_it(model: Model, tmp_path: Path) -> None:
     """The folder of one method, named in a plan as a checkpoint from elsewhere."""
     made = _quantized(model, "bitsandbytes", {"weights": "nf4"})
-    method, found = methods()["existing"], {"checkpoint": made.folder}
+    method, parameters = methods()["existing"], {"checkpoint": made.folder}
     wanted = Quantization(
-        0, method, "x", {"checkpoint": "there"}, method.scheme(found), method.format(found), None,
+        0, method, "x", {"checkpoint": "there"}, method.scheme(parameters), method.format(parameters), None,
         {"checkpoint": find_stored(made.folder, tmp_path)},
     )  # fmt: skip
     again = quantize(make_job(model, wanted, resolve("transformers"), text="", base=tmp_path, threads=1))

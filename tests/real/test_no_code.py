@@ -24,9 +24,9 @@ WIDTH, LAYERS = 32, 1
 
 @pytest.fixture(scope="module")
 def environment() -> Environment:
-    found = resolve("gguf")
-    build(found)
-    return found
+    result = resolve("gguf")
+    build(result)
+    return result
 
 
 @pytest.fixture
@@ -48,13 +48,15 @@ def llama(tmp_path: Path) -> Path:
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     square, layer = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"], "model.layers.0."
-    names = [f"{layer}{one}.weight" for one in [*square, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]]
+    names = [f"{layer}{endpoint}.weight" for endpoint in [*square, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]]
     tensors = {name: np.zeros((WIDTH, WIDTH), np.float16) for name in names}
     tensors |= {
-        f"{layer}{one}.weight": np.ones(WIDTH, np.float16) for one in ("input_layernorm", "post_attention_layernorm")
+        f"{layer}{endpoint}.weight": np.ones(WIDTH, np.float16)
+        for endpoint in ("input_layernorm", "post_attention_layernorm")
     }
     tensors |= {
-        one: np.zeros((len(words) + 2, WIDTH), np.float16) for one in ("model.embed_tokens.weight", "lm_head.weight")
+        endpoint: np.zeros((len(words) + 2, WIDTH), np.float16)
+        for endpoint in ("model.embed_tokens.weight", "lm_head.weight")
     }
     save_file({**tensors, "model.norm.weight": np.ones(WIDTH, np.float16)}, folder / "model.safetensors")
     return folder

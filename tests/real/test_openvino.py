@@ -35,7 +35,7 @@ def checkpoint(model: Model) -> Checkpoint:
     environment = resolve("openvino")
     build(environment)
     method = methods()["openvino"]
-    parameters = {one.name: one.default for one in method.parameters} | {"weights": "fp16"}
+    parameters = {parameter.name: parameter.default for parameter in method.parameters} | {"weights": "fp16"}
     wanted = Quantization(
         0, method, "openvino float16", parameters, method.scheme(parameters), method.format(parameters), None
     )
@@ -47,8 +47,8 @@ def openvino(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -
     engine, log = engines_by_name()["openvino"], tmp_path_factory.mktemp("openvino") / "log"
     options = {option.name: option.default for option in engine.options}
     folder, environment = Path(checkpoint.folder), resolve("openvino")
-    with serve(engine, environment, Serving(folder, cpu(), 2, 514), options, log=log) as (one, _):
-        yield one
+    with serve(engine, environment, Serving(folder, cpu(), 2, 514), options, log=log) as (endpoint, _):
+        yield endpoint
 
 
 def test_its_bits_are_read_from_its_graph(checkpoint: Checkpoint) -> None:
@@ -88,6 +88,8 @@ def test_the_load_client_counts_what_it_asked_for(openvino: Endpoint, model: Mod
     vocabulary = ordinary_ids(load_tokenizer(model.folder))
     load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
     (speed,) = measure_speed(openvino, [load], Prompts(vocabulary), repeats=1, seed=0)
-    assert [(one.prompt_tokens, one.output_tokens, len(one.chunks)) for one in speed.repeats[0]] == [(20, 5, 5)] * 5
+    assert [(request.prompt_tokens, request.output_tokens, len(request.chunks)) for request in speed.repeats[0]] == [
+        (20, 5, 5)
+    ] * 5
     answer = httpx.get(openvino.url + "/metrics", headers=openvino.headers)
     assert int(answer.text.split()[-1]) > 0

@@ -31,7 +31,7 @@ def test_the_first_8192_tokens_of_wikitext2(
     text = TEXTS[specs[0].convention](ROOT)
     ids = load_tokenizer(model.folder).encode(text).ids
     windows = {spec: windows_of(spec, ids, None) for spec in specs}
-    needed = passes([one for group in windows.values() for one in group])
+    needed = passes([window for group in windows.values() for window in group])
     assert len(needed) < sum(map(len, windows.values())) or len(specs) == 1
     scores = score(endpoint, pairs_of(ids, needed))
     for spec, group in windows.items():

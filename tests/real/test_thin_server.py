@@ -59,15 +59,15 @@ def test_the_whole_vocabulary_is_a_distribution_and_holds_the_scores(endpoint: E
         Pair(tuple(ids[:3]), tuple(ids[3:8])),
         Pair((ids[0],), (ids[1],)),
     ]
-    together, alone = (tell(endpoint, pairs, lambda _: None, alone=one) for one in (False, True))
-    for pair, told, other, scored in zip(pairs, together, alone, score(endpoint, pairs), strict=True):
-        assert told.ids is None
-        assert np.exp(told.logprobs.astype(float)).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
-        picked = told.logprobs[np.arange(len(pair.continuation)), pair.continuation]
+    together, alone = (tell(endpoint, pairs, lambda _: None, alone=single) for single in (False, True))
+    for pair, distribution, other, scored in zip(pairs, together, alone, score(endpoint, pairs), strict=True):
+        assert distribution.ids is None
+        assert np.exp(distribution.logprobs.astype(float)).sum(axis=1) == pytest.approx(1.0, abs=1e-5)
+        picked = distribution.logprobs[np.arange(len(pair.continuation)), pair.continuation]
         assert picked.tolist() == pytest.approx(scored.logprobs, abs=1e-4)
-        assert told.chosen == pytest.approx(scored.logprobs, abs=1e-4)
-        assert (told.logprobs.argmax(axis=1) == pair.continuation).tolist() == list(scored.greedy)
-        np.testing.assert_allclose(told.logprobs, other.logprobs, atol=1e-3)
+        assert distribution.chosen == pytest.approx(scored.logprobs, abs=1e-4)
+        assert (distribution.logprobs.argmax(axis=1) == pair.continuation).tolist() == list(scored.greedy)
+        np.testing.assert_allclose(distribution.logprobs, other.logprobs, atol=1e-3)
 
 
 def test_a_shared_context_changes_nothing(endpoint: Endpoint) -> None:
@@ -78,29 +78,29 @@ def test_a_shared_context_changes_nothing(endpoint: Endpoint) -> None:
         lengths = generator.choices([1, 2, 5, 17], k=4)
         pairs += [Pair(context, tuple(generator.choices(range(100, 40000), k=length))) for length in lengths]
     together = score(endpoint, pairs)
-    for pair, one in zip(pairs, together, strict=True):
+    for pair, scored in zip(pairs, together, strict=True):
         (alone,) = score(endpoint, [pair])
-        assert one.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
-        assert one.greedy == alone.greedy
+        assert scored.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
+        assert scored.greedy == alone.greedy
 
 
 def test_a_shared_beginning_changes_nothing(endpoint: Endpoint) -> None:
     """As few-shot examples are: run once for all, against each prompt alone."""
     generator = random.Random(1)
 
-    def some(count: int) -> tuple[int, ...]:
+    def tokens(count: int) -> tuple[int, ...]:
         return tuple(generator.choices(range(100, 40000), k=count))
 
     pairs = []
-    for beginning in (some(150), some(90)):
+    for beginning in (tokens(150), tokens(90)):
         for _ in range(5):
-            context = (*beginning, *some(generator.randint(1, 40)))
-            pairs += [Pair(context, some(length)) for length in (1, 1, 6)]
-    pairs.append(Pair(pairs[0].context[:150], some(3)))  # the beginning itself, which is no other's end
-    for pair, one in zip(pairs, score(endpoint, pairs), strict=True):
+            context = (*beginning, *tokens(generator.randint(1, 40)))
+            pairs += [Pair(context, tokens(length)) for length in (1, 1, 6)]
+    pairs.append(Pair(pairs[0].context[:150], tokens(3)))  # the beginning itself, which is no other's end
+    for pair, scored in zip(pairs, score(endpoint, pairs), strict=True):
         (alone,) = score(endpoint, [pair])
-        assert one.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
-        assert one.greedy == alone.greedy
+        assert scored.logprobs == pytest.approx(alone.logprobs, abs=2e-4)
+        assert scored.greedy == alone.greedy
 
 
 def test_batched_generation_equals_single(endpoint: Endpoint, model: Model) -> None:
@@ -153,4 +153,6 @@ def test_the_load_client_counts_what_it_asked_for(endpoint: Endpoint, model: Mod
     vocabulary = ordinary_ids(load_tokenizer(model.folder))
     load = LoadPoint(concurrency=3, requests=5, prompt_tokens=20, output_tokens=5)
     (speed,) = measure_speed(endpoint, [load], Prompts(vocabulary), repeats=1, seed=0)
-    assert [(one.prompt_tokens, one.output_tokens, len(one.chunks)) for one in speed.repeats[0]] == [(20, 5, 5)] * 5
+    assert [(request.prompt_tokens, request.output_tokens, len(request.chunks)) for request in speed.repeats[0]] == [
+        (20, 5, 5)
+    ] * 5

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+CHROMIUM = next((program for name in ("chromium", "google-chrome") if (program := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (apt-get install chromium)")
 
 
@@ -29,8 +29,8 @@ class Opened:
     def __init__(self, browser: Browser, file: Path, address: str = "", **options: Any) -> None:
         self.page: Page = browser.new_page(**options)
         self.faults: list[str] = []
-        self.page.on("console", lambda one: self.faults.append(f"{one.type}: {one.text}"))
-        self.page.on("pageerror", lambda one: self.faults.append(f"error: {one}"))
+        self.page.on("console", lambda message: self.faults.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.faults.append(f"error: {error}"))
         self.page.on("request", self._asked)
         self.file = file.resolve().as_uri()
         self.page.goto(self.file + address)

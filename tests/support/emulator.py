@@ -173,24 +173,24 @@ class Handler(BaseHTTPRequestHandler):
         return [-9.5, *values[:-1]] if self.behaviour == "shifted" else values
 
     def _scores(self, item: dict[str, Any]) -> list[dict[str, Any]]:
-        found = []
+        scores = []
         for tokens in item["continuations"]:
             line = [item["context"][-1], *tokens]
             greedy = [token == best(before, [token]) for before, token in zip(line, line[1:], strict=False)]
-            told: dict[str, Any] = {"logprobs": self._line(line), "greedy": greedy}
+            document: dict[str, Any] = {"logprobs": self._line(line), "greedy": greedy}
             if item.get("whole"):
                 rows = [[logprob(before, token) for token in range(VOCABULARY)] for before in line[:-1]]
                 values = [value for row in rows for value in row]
-                told["whole"] = base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
-            found.append(told)
-        return [] if self.behaviour == "ignored" else found
+                document["whole"] = base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
+            scores.append(document)
+        return [] if self.behaviour == "ignored" else scores
 
     def _tensors(self, body: dict[str, Any]) -> dict[str, Any]:
         """KServe's generate extension with the tensors of our model repository."""
         if "items" in body:
             return {
                 "model_name": "served",
-                "scores": json.dumps([self._scores(one) for one in json.loads(body["items"])]),
+                "scores": json.dumps([self._scores(item) for item in json.loads(body["items"])]),
             }
         if "text_input" in body:
             return {"model_name": "served", "text_output": "the capital is", **self._counts(body, body["max_tokens"])}
@@ -244,8 +244,8 @@ class Handler(BaseHTTPRequestHandler):
         for value, before, token in zip(self._line(prompt), prompt, prompt[1:], strict=False):
             rank = 1 if token == best(before, [token]) else VOCABULARY
             tops = enumerate(most_likely(before, count), 1)
-            told = {str(other): {"logprob": logprob(before, other), "rank": place} for place, other in tops}
-            entries.append({str(token): {"logprob": value, "rank": rank}} | told)
+            candidates = {str(other): {"logprob": logprob(before, other), "rank": place} for place, other in tops}
+            entries.append({str(token): {"logprob": value, "rank": rank}} | candidates)
         return entries
 
     def _context_logits(self, prompt: list[int]) -> list[list[float]] | None:
@@ -309,7 +309,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.path.startswith("/v2/")
 
     def _events(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        count, told = body["max_tokens"] - (self.behaviour == "wrong-counts"), 0
+        count, sent = body["max_tokens"] - (self.behaviour == "wrong-counts"), 0
         continuous = body.get("stream_options", {}).get("continuous_usage_stats")
         for number in range(1, count + 1):
             if number == 3 and self.behaviour == "error-in-stream":
@@ -328,8 +328,8 @@ class Handler(BaseHTTPRequestHandler):
                 return
             text = TEXTS[number % len(TEXTS)]
             if "text_input" in body:
-                yield {"text_output": text, **self._counts(body, number - told)}
-                told = number
+                yield {"text_output": text, **self._counts(body, number - sent)}
+                sent = number
                 continue
             if self._kserve:
                 yield {"text": text, **self._usage(body, number)}
@@ -362,9 +362,9 @@ class Handler(BaseHTTPRequestHandler):
         return event
 
     def _usage(self, body: dict[str, Any], count: int) -> dict[str, Any]:
-        told = {"prompt_tokens": len(body["prompt"]), "completion_tokens": count}
+        usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": count}
         known = {"prompt_tokens_details": {"cached_tokens": 4}} if self.behaviour == "cached" else {}
-        return {**told, **known}
+        return {**usage, **known}
 
     def _write(self, data: bytes) -> None:
         size = int(self.behaviour.removeprefix("cut-")) if self.behaviour.startswith("cut-") else len(data)

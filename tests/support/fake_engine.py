@@ -36,5 +36,5 @@ def fake_engine(
         """A fake."""
         return Launch(("-m", SERVER, str(serving.port), serving.api_key, behaviour), {}, ready_seconds)
 
-    found: Engine = fake.__engine__  # type: ignore[attr-defined]
-    return found
+    spec: Engine = fake.__engine__  # type: ignore[attr-defined]
+    return spec

@@ -52,13 +52,21 @@ def _unsupported(scheme: Scheme, format: str, device: Device, options: Any) -> s
 
 
 def fake_methods() -> dict[str, Method]:
-    return {one.name: one for one in methods_in(tests.support.fake_methods)}
+    return {method.name: method for method in methods_in(tests.support.fake_methods)}
 
 
 def fake_engines(behaviour: str = "good") -> dict[str, Engine]:
-    one = fake_engine(behaviour)
+    engine = fake_engine(behaviour)
     return {
-        "fake": Engine(one.name, one.environments, one.dialect, one.launch, _unsupported, one.read_facts, one.options)
+        "fake": Engine(
+            engine.name,
+            engine.environments,
+            engine.dialect,
+            engine.launch,
+            _unsupported,
+            engine.read_facts,
+            engine.options,
+        )
     }
 
 

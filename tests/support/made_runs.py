@@ -12,8 +12,8 @@ from tests.support.made_trials import ABOUT
 def write_run(tmp_path: Path, *trials: Trial) -> Path:
     (tmp_path / "trials").mkdir(parents=True)
     names = []
-    for number_, one in enumerate(trials):
+    for number_, result in enumerate(trials):
         names.append(f"{number_}.json")
-        write_json(tmp_path / "trials" / names[-1], one)
+        write_json(tmp_path / "trials" / names[-1], result)
     write_json(tmp_path / "sweep.json", {**ABOUT, "trials": names})
     return tmp_path

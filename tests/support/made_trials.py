@@ -26,8 +26,8 @@ def speed(rate: float, concurrency: int = 1, wobble: float = 0.01) -> Speed:
     repeats = []
     for factor in (1 - wobble, 1 + wobble):
         step = 1 / (rate * factor)
-        one = request(0.0, step, step, 11)
-        repeats.append((one, request(one.end_seconds, one.end_seconds + step, step, 11)))
+        record = request(0.0, step, step, 11)
+        repeats.append((record, request(record.end_seconds, record.end_seconds + step, step, 11)))
     return Speed(LoadPoint(concurrency, 2, 10, 11), tuple(repeats))
 
 

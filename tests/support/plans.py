@@ -68,7 +68,7 @@ ARRIVALS = [{"timestamp": 100 * n, "input_length": 8, "output_length": 4} for n 
 TRACES: dict[str, list[dict[str, Any]]] = {
     "good.jsonl": ARRIVALS,
     "short.jsonl": ARRIVALS[:9],
-    "at-once.jsonl": [{**one, "timestamp": 5} for one in ARRIVALS],
+    "at-once.jsonl": [{**arrival, "timestamp": 5} for arrival in ARRIVALS],
     "unsorted.jsonl": [*ARRIVALS[10:], *ARRIVALS[:10]],
     "long.jsonl": [*ARRIVALS[:12], {**ARRIVALS[12], "input_length": 5000}],
 }

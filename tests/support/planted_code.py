@@ -23,10 +23,10 @@ def plant_code(folder: Path) -> Path:
         "tokenizer_config.json": {"AutoTokenizer": ["evil.Evil", None]},
     }.items():
         file = folder / name
-        told = json.loads(file.read_text()) | {"auto_map": classes}
+        result = json.loads(file.read_text()) | {"auto_map": classes}
         if name == "tokenizer_config.json":
-            told["tokenizer_class"] = "HybridDNATokenizer"
-        file.write_text(json.dumps(told))
+            result["tokenizer_class"] = "HybridDNATokenizer"
+        file.write_text(json.dumps(result))
     return mark
 
 

@@ -41,7 +41,7 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[bytes] |
 
 
 def alive(tree: list[psutil.Process]) -> list[psutil.Process]:
-    return [one for one in tree if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in tree if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 def kill(process: subprocess.Popen[bytes], workplace: Path) -> None:

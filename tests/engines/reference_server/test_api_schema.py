@@ -24,16 +24,16 @@ def _encode(text: str) -> list[int]:
 
 
 def test_a_completion_is_read() -> None:
-    one = read_completion(
+    completion = read_completion(
         {**GOOD, "stream": True, "ignore_eos": True, "stream_options": {"continuous_usage_stats": True}},
         _encode,
         LIMITS,
     )
-    assert one.prompt == [1, 2, 3]
-    assert one.stream
-    assert one.ignore_eos
-    assert one.chunk_usage
-    assert not one.prompt_logprobs
+    assert completion.prompt == [1, 2, 3]
+    assert completion.stream
+    assert completion.ignore_eos
+    assert completion.chunk_usage
+    assert not completion.prompt_logprobs
 
 
 def test_text_is_encoded() -> None:

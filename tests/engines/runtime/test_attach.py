@@ -37,21 +37,21 @@ def test_a_server_is_asked_what_it_can_do(
     behaviour: str, by: PromptLogprobs, labels: bool, ignore_eos: bool, chunks: ChunkTokens
 ) -> None:
     with emulate(behaviour) as url:
-        found = _attach(url)
-    assert found.dialect.prompt_logprobs == by
-    assert found.dialect.label_logprobs == labels
-    assert found.dialect.ignore_eos == ignore_eos
-    assert found.dialect.chunk_tokens == chunks
-    assert found.facts["attached"] == url
-    assert f"prompt log-probabilities: {by}" in str(found.facts["can"])
-    assert found.pid is None
+        endpoint = _attach(url)
+    assert endpoint.dialect.prompt_logprobs == by
+    assert endpoint.dialect.label_logprobs == labels
+    assert endpoint.dialect.ignore_eos == ignore_eos
+    assert endpoint.dialect.chunk_tokens == chunks
+    assert endpoint.facts["attached"] == url
+    assert f"prompt log-probabilities: {by}" in str(endpoint.facts["can"])
+    assert endpoint.pid is None
 
 
 def test_a_server_that_takes_text_alone_is_loaded_and_not_scored() -> None:
     with emulate("text-only") as url:
-        found = _attach(url)
-    assert (found.dialect.prompts, found.dialect.prompt_logprobs) == ("text", "none")
-    assert "prompts of text alone" in str(found.facts["can"])
+        endpoint = _attach(url)
+    assert (endpoint.dialect.prompts, endpoint.dialect.prompt_logprobs) == ("text", "none")
+    assert "prompts of text alone" in str(endpoint.facts["can"])
 
 
 def test_a_server_that_counts_nothing_is_refused() -> None:
@@ -71,11 +71,14 @@ def test_a_server_that_completes_nothing_is_refused() -> None:
 def test_what_was_found_works(behaviour: str) -> None:
     pairs = [Pair((1, 2), (3, 5)), Pair((7,), (8,))]
     with emulate(behaviour) as url:
-        found = _attach(url)
-        assert [one.logprobs for one in score(found, pairs)] == [(logprob(2, 3), logprob(3, 5)), (logprob(7, 8),)]
+        endpoint = _attach(url)
+        assert [scored.logprobs for scored in score(endpoint, pairs)] == [
+            (logprob(2, 3), logprob(3, 5)),
+            (logprob(7, 8),),
+        ]
         load = LoadPoint(concurrency=2, requests=3, prompt_tokens=5, output_tokens=6)
-        (speed,) = measure_speed(found, [load], Prompts(range(10, 40)), repeats=2, seed=0)
-    assert [one.output_tokens for one in speed.repeats[1]] == [6, 6, 6]
+        (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 40)), repeats=2, seed=0)
+    assert [request.output_tokens for request in speed.repeats[1]] == [6, 6, 6]
 
 
 def test_its_key_comes_from_the_variable_that_the_plan_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,20 +106,20 @@ def test_a_model_that_ollama_does_not_have() -> None:
     ):
         attach(ollama, Attached(url, None, "mine"), Path("checkpoint"), Path("log"))
     with emulate("good") as url:
-        found = attach(ollama, Attached(url, None, "mine"), Path("checkpoint"), Path("log"))
-    assert "OLLAMA_NUM_PARALLEL" in str(found.facts["can"])
+        endpoint = attach(ollama, Attached(url, None, "mine"), Path("checkpoint"), Path("log"))
+    assert "OLLAMA_NUM_PARALLEL" in str(endpoint.facts["can"])
 
 
 def test_metrics_that_are_elsewhere_are_done_without() -> None:
     with emulate("no-metrics") as url:
-        found = attach(engines_by_name()["sglang"], Attached(url, None, "theirs"), Path("checkpoint"), Path("log"))
-    assert found.metrics_url is None
+        endpoint = attach(engines_by_name()["sglang"], Attached(url, None, "theirs"), Path("checkpoint"), Path("log"))
+    assert endpoint.metrics_url is None
 
 
 def test_any_engine_can_be_attached_to() -> None:
     with emulate("good") as url:
-        found = attach(engines_by_name()["sglang"], Attached(url, None, "theirs"), Path("checkpoint"), Path("log"))
-    assert found.dialect == replace(engines_by_name()["sglang"].dialect, model="theirs")
+        endpoint = attach(engines_by_name()["sglang"], Attached(url, None, "theirs"), Path("checkpoint"), Path("log"))
+    assert endpoint.dialect == replace(engines_by_name()["sglang"].dialect, model="theirs")
 
 
 @pytest.mark.parametrize("name", ["openai"])

@@ -42,19 +42,19 @@ def test_every_environment_is_pinned_without_addresses() -> None:
 
 
 def test_an_environment_is_built_once_and_works(own_cache: Path, small_pins: Path) -> None:
-    one = resolve("small")
-    assert not is_built(one)
-    said: list[str] = []
-    threads = [threading.Thread(target=build, args=(one, said.append)) for _ in range(3)]
+    environment = resolve("small")
+    assert not is_built(environment)
+    lines: list[str] = []
+    threads = [threading.Thread(target=build, args=(environment, lines.append)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert said == ["building environment small"]
-    assert is_built(one)
-    found = probe(one)
-    assert found["packages"]["packaging"] == "26.3"
-    assert missing_pins(small_pins / "small.txt", found["packages"]) == []
+    assert lines == ["building environment small"]
+    assert is_built(environment)
+    facts = probe(environment)
+    assert facts["packages"]["packaging"] == "26.3"
+    assert missing_pins(small_pins / "small.txt", facts["packages"]) == []
 
 
 def test_an_environment_is_compiled_when_it_is_built(own_cache: Path, small_pins: Path) -> None:
@@ -83,12 +83,12 @@ def test_packages_left_out_and_versions_overridden_belong_to_an_environment(own_
 
 
 def test_a_build_that_was_cut_off_starts_again(own_cache: Path, small_pins: Path) -> None:
-    one = resolve("small")
-    assert one.folder is not None
-    (one.folder / "bin").mkdir(parents=True)
-    (one.folder / "bin" / "python").write_text("half")
-    build(one)
-    assert probe(one)["packages"]["packaging"] == "26.3"
+    environment = resolve("small")
+    assert environment.folder is not None
+    (environment.folder / "bin").mkdir(parents=True)
+    (environment.folder / "bin" / "python").write_text("half")
+    build(environment)
+    assert probe(environment)["packages"]["packaging"] == "26.3"
 
 
 def test_pins_that_do_not_exist_fail_with_uvs_words(own_cache: Path, small_pins: Path) -> None:
@@ -104,10 +104,10 @@ def test_an_unknown_environment_names_the_known() -> None:
 
 
 def test_a_given_interpreter_stands_in() -> None:
-    one = resolve("vllm-cpu", {"python": sys.executable})
-    assert is_built(one)
-    assert one.argv(["-m", "x"], {"A": "1"}) == [sys.executable, "-m", "x"]
-    assert probe(one)["python"] == sys.version.split()[0]
+    environment = resolve("vllm-cpu", {"python": sys.executable})
+    assert is_built(environment)
+    assert environment.argv(["-m", "x"], {"A": "1"}) == [sys.executable, "-m", "x"]
+    assert probe(environment)["python"] == sys.version.split()[0]
 
 
 def test_an_interpreter_that_is_none() -> None:
@@ -153,10 +153,10 @@ def test_a_container_gets_the_gpus_and_mounts_that_are_named(
     (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     plain = resolve("ollama", {"image": "ollama/ollama:1"})
-    found = resolve("ollama", {"image": "ollama/ollama:1", **given})
-    assert sorted(set(found.command) - set(plain.command)) == sorted(wanted)
-    assert (found.identity == plain.identity) == (not wanted)
-    assert "--entrypoint=ollama" in found.command
+    environment = resolve("ollama", {"image": "ollama/ollama:1", **given})
+    assert sorted(set(environment.command) - set(plain.command)) == sorted(wanted)
+    assert (environment.identity == plain.identity) == (not wanted)
+    assert "--entrypoint=ollama" in environment.command
 
 
 def test_settings_of_pip_are_honoured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -183,8 +183,8 @@ def test_pins_that_are_not_met_are_named(tmp_path: Path) -> None:
     (tmp_path / "p.txt").write_text(
         "# c\ntorch==2.13.0\nnumpy==1.0\nPy_Yaml==6\nzope-event==6.2\nx==1 ; sys_platform == 'win32'\n"
     )
-    found = {"torch": "2.13.0+cpu", "numpy": "2.0", "py-yaml": "6", "zope.event": "6.2"}
-    assert missing_pins(tmp_path / "p.txt", found) == ["numpy==1.0 (found 2.0)"]
+    installed = {"torch": "2.13.0+cpu", "numpy": "2.0", "py-yaml": "6", "zope.event": "6.2"}
+    assert missing_pins(tmp_path / "p.txt", installed) == ["numpy==1.0 (found 2.0)"]
 
 
 def test_a_wheel_with_another_digest_is_refused(own_cache: Path) -> None:

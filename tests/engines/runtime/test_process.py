@@ -60,18 +60,18 @@ def test_kill_9_of_the_guard_ends_the_command(tmp_path: Path) -> None:
     stop(child)
 
 
-@pytest.mark.parametrize(("guard", "said"), [("os.getppid()", "lives\n"), ("os.getppid() + 1", "")])
-def test_a_command_whose_guard_died_before_it_could_ask_ends(guard: str, said: str) -> None:
+@pytest.mark.parametrize(("guard", "output"), [("os.getppid()", "lives\n"), ("os.getppid() + 1", "")])
+def test_a_command_whose_guard_died_before_it_could_ask_ends(guard: str, output: str) -> None:
     code = f"import os; from engines.runtime.supervisor import _die_with; _die_with({guard}); print('lives')"
     ended = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert (ended.returncode, ended.stdout) == (0 if said else 1, said)
+    assert (ended.returncode, ended.stdout) == (0 if output else 1, output)
 
 
 def test_wait_gives_exit_code_and_progress(tmp_path: Path) -> None:
     code = "from quant.progress import report; report('a', 1, 4); report('a', 4, 4); raise SystemExit(3)"
     seen: list[tuple[str, float, float]] = []
     with running([sys.executable, "-c", code], {}, tmp_path / "log") as child:
-        assert wait(child, lambda *one: seen.append(one)) == 3
+        assert wait(child, lambda *progress: seen.append(progress)) == 3
     assert seen == [("a", 1, 4), ("a", 4, 4)]
 
 

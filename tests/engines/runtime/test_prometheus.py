@@ -11,10 +11,12 @@ from engines.runtime.prometheus import read_statistics
 
 @pytest.mark.parametrize(("queue", "seconds"), [({"count": 4, "ns": 2_000_000}, 0.0005), ({"count": 0, "ns": 0}, 0.0)])
 def test_kserves_statistics_are_read(queue: dict[str, int], seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = {"model_stats": [{"name": "served", "inference_stats": {"success": {"count": 4, "ns": 9}, "queue": queue}}]}
+    statistics = {
+        "model_stats": [{"name": "served", "inference_stats": {"success": {"count": 4, "ns": 9}, "queue": queue}}]
+    }
 
     def get(url: str, **_: object) -> httpx.Response:
-        return httpx.Response(200, content=json.dumps(told), request=httpx.Request("GET", url))
+        return httpx.Response(200, content=json.dumps(statistics), request=httpx.Request("GET", url))
 
     monkeypatch.setattr(engines.runtime.prometheus.httpx, "get", get)
     assert read_statistics("http://x/v2/models/served/stats", {}) == {

@@ -38,8 +38,8 @@ def test_facts_are_read_from_gauges(tmp_path: Path) -> None:
     gauges = {"kv_cache_bytes": ("bitfrontier_kv_cache_peak_bytes", 2.0), "weights_bytes": ("absent", 1.0)}
     engine = replace(made, dialect=replace(made.dialect, fact_gauges=gauges))
     with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
-        told = {name: value for name, value in endpoint.facts.items() if name != "command"}
-        assert told == {"fact": 42, "dtype": "float32", "kv_cache_bytes": 154.0}
+        facts = {name: value for name, value in endpoint.facts.items() if name != "command"}
+        assert facts == {"fact": 42, "dtype": "float32", "kv_cache_bytes": 154.0}
         assert endpoint.metrics_url == endpoint.url + "/metrics"
 
 

@@ -26,8 +26,8 @@ def _recorded(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def schemas() -> dict[str, Any]:
-    found: dict[str, Any] = _recorded("openapi")["components"]["schemas"]
-    return found
+    definitions: dict[str, Any] = _recorded("openapi")["components"]["schemas"]
+    return definitions
 
 
 def test_we_send_what_it_knows(schemas: dict[str, Any], tiny_model: Path) -> None:

@@ -8,10 +8,10 @@ from engines.telemetry.device import cpu, find_device, machine_slots, nvml, visi
 
 
 def test_the_cpu_is_described() -> None:
-    one = cpu()
-    assert one.kind == "cpu"
-    assert "cores" in one.name
-    assert one.memory_bytes > 10**9
+    device = cpu()
+    assert device.kind == "cpu"
+    assert "cores" in device.name
+    assert device.memory_bytes > 10**9
 
 
 def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,15 +22,15 @@ def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "found"),
+    ("asked", "expected"),
     [(None, [0, 1, 2]), ("2,0", [2, 0]), ("GPU-1", [1]), ("1,7,0", [1]), ("", []), (" GPU-2 , 1", [2, 1]), ("-1", [])],
 )
-def test_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch, asked: str | None, found: list[int]) -> None:
+def test_gpus_that_may_be_used(monkeypatch: pytest.MonkeyPatch, asked: str | None, expected: list[int]) -> None:
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda handle: f"GPU-{handle}-uuid")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if asked is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
-    assert visible([0, 1, 2]) == found
+    assert visible([0, 1, 2]) == expected
 
 
 def test_without_nvml_the_processor_is_the_only_slot(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ def test_a_gpu_tells_all_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.joules == pytest.approx(100 * first.seconds, rel=1e-3)
     assert (second.gpu, second.watts, second.celsius) == (1, 300.0, 61)
     assert second.joules is None
-    slowed = [what for bit, what in SLOW_DOWNS.items() if (second.reasons or 0) & bit]
+    slowed = [name for bit, name in SLOW_DOWNS.items() if (second.reasons or 0) & bit]
     assert slowed == ["its power limit"]
 
 
@@ -42,10 +42,10 @@ def test_a_gpu_tells_all_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_what_a_gpu_does_not_support_is_not_known(monkeypatch: pytest.MonkeyPatch, function: str, field: str) -> None:
     plant(monkeypatch, **{function: _raises(pynvml.NVML_ERROR_NOT_SUPPORTED)})
-    found = read(0, 0)
-    assert getattr(found, field) is None
+    reading = read(0, 0)
+    assert getattr(reading, field) is None
     others = {"watts", "sm_megahertz", "celsius", "joules", "reasons"} - {field}
-    assert all(getattr(found, other) is not None for other in others)
+    assert all(getattr(reading, other) is not None for other in others)
 
 
 def test_an_older_driver_knows_the_reasons_by_their_older_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,5 +83,5 @@ def test_the_gpus_of_a_machine_are_counted(monkeypatch: pytest.MonkeyPatch) -> N
         nvmlDeviceGetMemoryInfo=lambda _: type("Info", (), {"total": 80})(),
         nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}",
     )  # fmt: skip
-    found = find_device("cuda")
-    assert (found.name, found.features, found.memory_bytes, found.count) == ("made up", {"sm90"}, 80, 2)
+    device = find_device("cuda")
+    assert (device.name, device.features, device.memory_bytes, device.count) == ("made up", {"sm90"}, 80, 2)

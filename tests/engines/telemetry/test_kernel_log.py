@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.telemetry.kernel_log import SLOW, TOLD, kernel_facts, slow_paths, told
+from engines.telemetry.kernel_log import SLOW, TOLD, kernel_facts, reported_lines, slow_paths
 
 SLOW_LINES = {
     "WARNING 08-09 13:57:44 config.py:254] gptq quantization is not fully optimized yet. The speed can be slower than "
@@ -105,10 +105,10 @@ TOLD_LINES = {
 
 @pytest.mark.parametrize("line", SLOW_LINES)
 def test_a_line_that_means_a_slow_path(line: str) -> None:
-    (found,) = slow_paths(f"before\n{line}\nafter\n")
-    assert SLOW_LINES[line] in found
-    assert "{" not in found.split(" (its log:")[0]
-    assert line.strip()[-20:] in found or "…" in found
+    (slow_path,) = slow_paths(f"before\n{line}\nafter\n")
+    assert SLOW_LINES[line] in slow_path
+    assert "{" not in slow_path.split(" (its log:")[0]
+    assert line.strip()[-20:] in slow_path or "…" in slow_path
 
 
 @pytest.mark.parametrize("line", QUIET_LINES)
@@ -125,7 +125,7 @@ def test_every_sign_has_a_line() -> None:
 
 @pytest.mark.parametrize("line", TOLD_LINES)
 def test_a_line_that_names_a_kernel(line: str) -> None:
-    assert told(f"before\n{line}\n{line}\nafter\n") == [TOLD_LINES[line]]
+    assert reported_lines(f"before\n{line}\n{line}\nafter\n") == [TOLD_LINES[line]]
 
 
 def test_a_planted_log_becomes_facts(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_what_is_quoted_of_a_log_is_short_and_printable(tmp_path: Path) -> None:
     log = tmp_path / "log"
     long = "x" * 5000
     log.write_text(f"\x1b[31m{long}\x07 offloaded 3/33 layers to GPU \u2028{long}\x1b[0m\n")
-    (found,) = kernel_facts(log)["kernel_warnings"].splitlines()
-    assert len(found) < 400
-    assert "offloaded 3/33 layers to GPU" in found
-    assert found.isprintable()
+    (warning,) = kernel_facts(log)["kernel_warnings"].splitlines()
+    assert len(warning) < 400
+    assert "offloaded 3/33 layers to GPU" in warning
+    assert warning.isprintable()

@@ -26,15 +26,15 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _speaking(tmp_path: Path, rates: list[float], name: str = "transformers") -> Environment:
     """An interpreter that says that the memory is this fast, and counts how often it was asked."""
-    said, asked = json.dumps({"bytes_per_second": rates, "how": "planted"}), tmp_path / "asked"
-    program = f"open({str(asked)!r}, 'a').write('x'); print('a banner'); print({said!r})"
+    output, asked = json.dumps({"bytes_per_second": rates, "how": "planted"}), tmp_path / "asked"
+    program = f"open({str(asked)!r}, 'a').write('x'); print('a banner'); print({output!r})"
     return Environment(name, name, (sys.executable, "-c", program))
 
 
 def test_every_thread_reads_and_every_repeat_counts() -> None:
-    found = bandwidth_cpu.rates(2, 1 << 16, 3)
-    assert len(found) == 3
-    assert all(one > 0 for one in found)
+    rates = bandwidth_cpu.rates(2, 1 << 16, 3)
+    assert len(rates) == 3
+    assert all(rate > 0 for rate in rates)
 
 
 def test_a_cpu_is_measured_by_a_program_of_its_own(
@@ -43,25 +43,25 @@ def test_a_cpu_is_measured_by_a_program_of_its_own(
     monkeypatch.setattr(bandwidth_cpu, "BYTES_PER_THREAD", 1 << 16)
     monkeypatch.setattr(sys, "argv", ["cpu_reads", "1"])
     bandwidth_cpu.main()
-    said = json.loads(capsys.readouterr().out)
-    assert len(said["bytes_per_second"]) == bandwidth_cpu.REPEATS
-    assert said["how"].endswith("in 1 thread")
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["bytes_per_second"]) == bandwidth_cpu.REPEATS
+    assert document["how"].endswith("in 1 thread")
 
 
 def test_the_real_program_runs() -> None:
-    found = memory_bandwidth(CPU, 1, [])
-    assert found is not None
-    assert found.lowest_bytes_per_second <= found.median_bytes_per_second <= found.bytes_per_second
-    assert memory_bandwidth(CPU, 1, []) == found
+    bandwidth = memory_bandwidth(CPU, 1, [])
+    assert bandwidth is not None
+    assert bandwidth.lowest_bytes_per_second <= bandwidth.median_bytes_per_second <= bandwidth.bytes_per_second
+    assert memory_bandwidth(CPU, 1, []) == bandwidth
 
 
 def test_it_is_measured_once_for_a_device(tmp_path: Path) -> None:
-    one = _speaking(tmp_path, [1e12, 3e12, 2e12])
+    environment = _speaking(tmp_path, [1e12, 3e12, 2e12])
     wanted = Bandwidth(3e12, 2e12, 1e12, 3, "planted")
-    assert memory_bandwidth(GPU, 2, [one]) == wanted
-    assert memory_bandwidth(GPU, 4, [one]) == wanted  # a GPU's does not depend on our threads
+    assert memory_bandwidth(GPU, 2, [environment]) == wanted
+    assert memory_bandwidth(GPU, 4, [environment]) == wanted  # a GPU's does not depend on our threads
     assert (tmp_path / "asked").read_text() == "x"
-    assert memory_bandwidth(replace(GPU, name="another"), 2, [one]) == wanted
+    assert memory_bandwidth(replace(GPU, name="another"), 2, [environment]) == wanted
     assert (tmp_path / "asked").read_text() == "xx"
 
 
@@ -71,8 +71,8 @@ def test_the_first_environment_with_torch_measures_a_gpu(tmp_path: Path) -> None
     silent = Environment("silent", "silent", (sys.executable, "-c", ""))
     gone = Environment("gone", "gone", (str(tmp_path / "gone"),))
     assert memory_bandwidth(GPU, 1, [program, without, silent, gone]) is None
-    found = memory_bandwidth(GPU, 1, [program, without, silent, gone, _speaking(tmp_path, [1e12])])
-    assert found == Bandwidth(1e12, 1e12, 1e12, 1, "planted")
+    bandwidth = memory_bandwidth(GPU, 1, [program, without, silent, gone, _speaking(tmp_path, [1e12])])
+    assert bandwidth == Bandwidth(1e12, 1e12, 1e12, 1, "planted")
 
 
 def test_a_program_that_hangs_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,10 @@ CODE = "import time; b = bytearray(150_000_000); print('ready', flush=True); tim
 
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[Child]:
-    with running([sys.executable, "-c", CODE], {}, tmp_path / "log") as one:
+    with running([sys.executable, "-c", CODE], {}, tmp_path / "log") as process:
         while "ready" not in (tmp_path / "log").read_text():
             time.sleep(0.01)
-        yield one
+        yield process
 
 
 def test_memory_of_a_tree_is_seen(child: Child) -> None:
@@ -47,9 +47,9 @@ def test_gpus_are_read_by_a_process_of_its_own(child: Child, tmp_path: Path, mon
     after = time.perf_counter()
     assert seen.used == {0, 1}
     assert seen.peak_bytes == 2 * 1_000_000 * len(child.tree())
-    assert {one.gpu for one in seen.readings} == {0, 1}
-    assert all(before < one.seconds < after for one in seen.readings)
-    assert {one.watts for one in seen.readings} == {100.0, 300.0}
+    assert {reading.gpu for reading in seen.readings} == {0, 1}
+    assert all(before < reading.seconds < after for reading in seen.readings)
+    assert {reading.watts for reading in seen.readings} == {100.0, 300.0}
     assert len(seen.readings) >= 4
 
 
@@ -98,7 +98,7 @@ def test_a_sampler_that_ends_early_is_told(child: Child) -> None:
 
 def _kill_the_sampler() -> None:
     children = psutil.Process().children(recursive=True)
-    alive = [one for one in children if one.status() != psutil.STATUS_ZOMBIE]  # other tests' may lie about
-    (sampler,) = [one for one in alive if one.cmdline()[1:3] == ["-m", "engines.telemetry.sampler"]]
+    alive = [process for process in children if process.status() != psutil.STATUS_ZOMBIE]  # other tests' may lie about
+    (sampler,) = [process for process in alive if process.cmdline()[1:3] == ["-m", "engines.telemetry.sampler"]]
     sampler.kill()
     sampler.wait(20)

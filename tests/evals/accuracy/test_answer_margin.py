@@ -16,20 +16,20 @@ def _sample(*answers: tuple[float, bool], texts: tuple[str, ...] = ()) -> dict[s
 
 
 def test_the_best_choice_is_ahead_of_the_next() -> None:
-    one = _sample((-4.0, False), (-1.0, True), (-1.5, False))
-    assert leads_of([one, _sample((-1.0, True), (-1.0, False))], ["acc"]) == pytest.approx((0.5, 0.0))
+    sample = _sample((-4.0, False), (-1.0, True), (-1.5, False))
+    assert leads_of([sample, _sample((-1.0, True), (-1.0, False))], ["acc"]) == pytest.approx((0.5, 0.0))
 
 
 def test_by_character_where_the_metric_is() -> None:
-    one = _sample((-4.0, False), (-3.0, False), texts=(" abcd", " ab"))
-    assert leads_of([one], ["acc", "acc_norm"]) == pytest.approx((0.5,))  # −1 and −1.5 a character
-    assert leads_of([one], ["acc"]) == pytest.approx((1.0,))
+    sample = _sample((-4.0, False), (-3.0, False), texts=(" abcd", " ab"))
+    assert leads_of([sample], ["acc", "acc_norm"]) == pytest.approx((0.5,))  # −1 and −1.5 a character
+    assert leads_of([sample], ["acc"]) == pytest.approx((1.0,))
 
 
 def test_a_single_answer_is_ahead_by_its_odds() -> None:
     likely, unlikely = math.log(0.8), math.log(0.2)
-    found = leads_of([_sample((likely, True)), _sample((unlikely, False)), _sample((unlikely, True))], ["acc"])
-    assert found == pytest.approx((math.log(4), math.log(4), -math.log(4)))
+    leads = leads_of([_sample((likely, True)), _sample((unlikely, False)), _sample((unlikely, True))], ["acc"])
+    assert leads == pytest.approx((math.log(4), math.log(4), -math.log(4)))
     assert math.isfinite(leads_of([_sample((0.0, True))], ["acc"])[0])
     assert math.isfinite(leads_of([_sample((-1000.0, False))], ["acc"])[0])
 

@@ -87,7 +87,7 @@ def test_the_history_is_left_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "history", "said"),
+    ("template", "history", "message"),
     [
         (CHATML, [], "there is no message to render"),
         (CHATML, [{"role": "assistant"}], "the final message has no content to continue"),
@@ -96,13 +96,13 @@ def test_the_history_is_left_as_it_was() -> None:
         ("{{ messages[1].content|upper }}", OPEN, "drops or changes the final message"),
     ],
 )
-def test_what_cannot_be_continued_is_refused(template: str, history: list[dict[str, str]], said: str) -> None:
-    with pytest.raises(ChatTemplateError, match=said):
+def test_what_cannot_be_continued_is_refused(template: str, history: list[dict[str, str]], message: str) -> None:
+    with pytest.raises(ChatTemplateError, match=message):
         render(template, {}, history, add_generation_prompt=False)
 
 
 @pytest.mark.parametrize(
-    ("template", "said"),
+    ("template", "message"),
     [
         ("{{ raise_exception('Roles must alternate!') }}", "fails with TemplateError: Roles must alternate!"),
         ("{% for message in messages %}", "fails with TemplateSyntaxError: Unexpected end of template"),
@@ -111,13 +111,13 @@ def test_what_cannot_be_continued_is_refused(template: str, history: list[dict[s
         ("{% include '/etc/hostname' %}", "fails with TypeError: no loader"),
     ],
 )
-def test_a_template_that_fails_says_why(template: str, said: str) -> None:
-    with pytest.raises(ChatTemplateError, match=said):
+def test_a_template_that_fails_says_why(template: str, message: str) -> None:
+    with pytest.raises(ChatTemplateError, match=message):
         _told(template)
 
 
 @pytest.mark.parametrize(
-    ("template", "said"),
+    ("template", "message"),
     [
         ("{{ ''.__class__.__mro__ }}", "access to attribute '__class__' of 'str' object is unsafe"),
         ("{{ (''|attr('__class__')).mro() }}", "access to attribute '__class__' of 'str' object is unsafe"),
@@ -130,8 +130,8 @@ def test_a_template_that_fails_says_why(template: str, said: str) -> None:
         ("{% set n = namespace() %}{% set n._a = 1 %}", "SecurityError: a chat template may not set '_a'"),
     ],
 )
-def test_the_sandbox_refuses_a_way_out(template: str, said: str) -> None:
-    with pytest.raises(ChatTemplateError, match=said):
+def test_the_sandbox_refuses_a_way_out(template: str, message: str) -> None:
+    with pytest.raises(ChatTemplateError, match=message):
         _told(template)
 
 

@@ -33,10 +33,10 @@ def test_a_root_without_the_text_is_refused(tmp_path: Path) -> None:
 def test_stretches_of_a_text_do_not_overlap_and_depend_on_the_seed(tiny_model: Path) -> None:
     tokenizer, text = load_tokenizer(tiny_model), "a b c d e f " * 20
     ids = tokenizer.encode(text).ids
-    one, again, other = (wikitext_prompts(tokenizer, text, 3, 7, seed) for seed in (0, 0, 4))
-    assert one == again != other
-    starts = [n for n in range(0, len(ids), 7) if tuple(ids[n : n + 7]) in one.ids]
-    assert {len(ids) for ids in one.ids} == {7}
+    prompts, again, other = (wikitext_prompts(tokenizer, text, 3, 7, seed) for seed in (0, 0, 4))
+    assert prompts == again != other
+    starts = [n for n in range(0, len(ids), 7) if tuple(ids[n : n + 7]) in prompts.ids]
+    assert {len(ids) for ids in prompts.ids} == {7}
     assert len(starts) >= 3
     with pytest.raises(DataError, match="too few for 100 prompts of 7"):
         wikitext_prompts(tokenizer, text, 100, 7, 0)
@@ -45,10 +45,10 @@ def test_stretches_of_a_text_do_not_overlap_and_depend_on_the_seed(tiny_model: P
 def test_own_prompts_are_drawn_and_cut_on_the_left(tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.jsonl"
     file.write_text('{"prompt": "a b c d"}\n\n{"prompt": "e f", "other": 1}\n')
-    found = own_prompts(load_tokenizer(tiny_model), file, 5, 3, 0)
+    prompts = own_prompts(load_tokenizer(tiny_model), file, 5, 3, 0)
     encode = load_tokenizer(tiny_model).encode
-    assert found.ids == (tuple(encode("a b c d").ids[-3:]), tuple(encode("e f").ids[-3:]))
-    assert found.name == "mine.jsonl"
+    assert prompts.ids == (tuple(encode("a b c d").ids[-3:]), tuple(encode("e f").ids[-3:]))
+    assert prompts.name == "mine.jsonl"
     assert len(own_prompts(load_tokenizer(tiny_model), file, 1, 3, 0).ids) == 1
 
 

@@ -16,8 +16,8 @@ from tests.support.fake_engine import CPU, HERE, fake_engine
 
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
-    with serve(fake_engine(), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (one, _):
-        yield one
+    with serve(fake_engine(), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (server, _):
+        yield server
 
 
 def _reference(endpoint: Endpoint) -> dict[str, Any]:

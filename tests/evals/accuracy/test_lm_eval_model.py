@@ -106,12 +106,12 @@ def test_some_items_first_and_the_others_later_are_all_items(tiny_model: Path, t
     first = evaluate(model, tasks, specs, tasks.ranked({"arc_easy": (0, 1)}))
     rest = evaluate(model, tasks, specs, tasks.ranked({"arc_easy": (2, 3, 4)}))
     assert sorted(first[0].ranks) == [0, 1]
-    (both,), (whole,) = joined([*first, *rest]), evaluate(model, tasks, specs)
-    assert set(zip(both.ranks, both.item_keys, strict=True)) == set(zip(whole.ranks, whole.item_keys, strict=True))
-    assert both.drawn == whole.drawn == 5
-    assert sorted(both.leads) == sorted(whole.leads)
+    (both,), (full,) = joined([*first, *rest]), evaluate(model, tasks, specs)
+    assert set(zip(both.ranks, both.item_keys, strict=True)) == set(zip(full.ranks, full.item_keys, strict=True))
+    assert both.drawn == full.drawn == 5
+    assert sorted(both.leads) == sorted(full.leads)
     assert joined([first[0], replace(rest[0], leads=())])[0].leads == ()
-    assert sorted(both.texts) == sorted(whole.texts)
+    assert sorted(both.texts) == sorted(full.texts)
 
 
 def test_texts_are_kept_of_the_first_items_and_cut(
@@ -123,8 +123,8 @@ def test_texts_are_kept_of_the_first_items_and_cut(
     (score,) = evaluate(
         _model(tiny_model, 64), load_tasks(specs, write_data_root(tmp_path), tmp_path / "work", seed=0), specs
     )
-    kept = [texts for rank, texts in zip(score.ranks, score.texts, strict=True) if rank < 2]
-    assert [texts[0] for texts in kept] == ["…Answer:"] * 2
+    recorded = [texts for rank, texts in zip(score.ranks, score.texts, strict=True) if rank < 2]
+    assert [texts[0] for texts in recorded] == ["…Answer:"] * 2
     assert sum(bool(texts) for texts in score.texts) == 2
 
 
@@ -168,9 +168,9 @@ def test_questions_in_the_chat_template_are_other_questions(tiny_model: Path, tm
 
 def test_items_that_begin_alike_share_a_passage() -> None:
     passage = "It is told of a river " * 12
-    one, other = (_passage({"article": passage + end, "question": "short"}) for end in ("x", "y"))
-    assert one == other != ""
-    assert _passage({"article": "A" + passage, "question": "short"}) != one
+    first, other = (_passage({"article": passage + end, "question": "short"}) for end in ("x", "y"))
+    assert first == other != ""
+    assert _passage({"article": "A" + passage, "question": "short"}) != first
     assert _passage({"question": "short"}) == ""
 
 

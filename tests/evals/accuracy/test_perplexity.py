@@ -19,7 +19,7 @@ def _scored(spec: PerplexitySpec, ids: list[int], bos: int | None = None) -> lis
     """The token ids that each window scores, by a scorer whose log-probability of a token is its id."""
     windows = windows_of(spec, ids, bos)
     needed = passes(windows)
-    scores = [Scored(tuple(map(float, one.continuation)), ()) for one in pairs_of(ids, needed)]
+    scores = [Scored(tuple(map(float, pair.continuation)), ()) for pair in pairs_of(ids, needed)]
     return [tuple(map(int, tokens)) for tokens in perplexity_of(spec, "t", windows, needed, scores).tokens]
 
 

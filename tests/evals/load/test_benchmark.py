@@ -54,8 +54,8 @@ def test_no_garbage_is_collected_while_the_load_runs(tmp_path: Path) -> None:
 def test_no_more_in_flight_than_asked(tmp_path: Path) -> None:
     (speed,) = _measure(tmp_path, "good")
     for repeat in speed.repeats:
-        for one in repeat:
-            overlapping = [o for o in repeat if o.sent_seconds <= one.sent_seconds < o.end_seconds]
+        for request in repeat:
+            overlapping = [o for o in repeat if o.sent_seconds <= request.sent_seconds < o.end_seconds]
             assert len(overlapping) <= LOAD.concurrency
 
 
@@ -71,11 +71,11 @@ def test_a_failed_request_is_no_result(tmp_path: Path) -> None:
 
 def test_what_came_from_a_prefix_cache_is_noted(tmp_path: Path) -> None:
     (speed,) = _measure(tmp_path, "cached")
-    assert {one.cached_tokens for repeat in speed.repeats for one in repeat} == {4}
-    (warning,) = [one for one in load_metrics(speed).warnings if "prefix cache" in one]
+    assert {request.cached_tokens for repeat in speed.repeats for request in repeat} == {4}
+    (warning,) = [warning for warning in load_metrics(speed).warnings if "prefix cache" in warning]
     assert warning == "80% of the prompts' tokens came from a prefix cache: its TTFT is not that of a new prompt"
     (cold,) = _measure(tmp_path, "good")
-    assert not [one for one in load_metrics(cold).warnings if "prefix cache" in one]
+    assert not [warning for warning in load_metrics(cold).warnings if "prefix cache" in warning]
 
 
 def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
@@ -86,12 +86,14 @@ def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
     ):
         (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
     for repeat, client in zip(speed.repeats, speed.clients, strict=True):
-        due = [one.due_seconds for one in repeat]
+        due = [request.due_seconds for request in repeat]
         assert due[0] == 0.0
         assert None not in due
-        assert all(one.due_seconds is not None and one.sent_seconds >= one.due_seconds for one in repeat)
-        assert all(one.output_tokens == 6 for one in repeat)
-        assert client.seconds >= max(one.end_seconds for one in repeat) - 0.01
+        assert all(
+            request.due_seconds is not None and request.sent_seconds >= request.due_seconds for request in repeat
+        )
+        assert all(request.output_tokens == 6 for request in repeat)
+        assert client.seconds >= max(request.end_seconds for request in repeat) - 0.01
         assert 0 < client.cpu_seconds < client.seconds
         assert 0 <= client.lags_seconds[0] < client.seconds
 
@@ -99,7 +101,7 @@ def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
 def test_a_trace_is_replayed_request_by_request(tmp_path: Path) -> None:
     """Three come at once, one of them wants a single token; both repeats are due at the same times."""
     counts = [(5, 6), (9, 1), (7, 3), *[(4, 2)] * 9]
-    trace = [TraceRequest(n, max(n - 2, 0) / 50, *one) for n, one in enumerate(counts)]
+    trace = [TraceRequest(n, max(n - 2, 0) / 50, *sizes) for n, sizes in enumerate(counts)]
     load = LoadPoint(None, 12, 9, 6, 50.0, "trace", trace="t.jsonl", trace_speedup=2.0)
     prompts = Prompts(range(10, 60), traces={"t.jsonl": trace})
     with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
@@ -108,14 +110,14 @@ def test_a_trace_is_replayed_request_by_request(tmp_path: Path) -> None:
     ):
         (speed,) = measure_speed(endpoint, [load], prompts, repeats=2, seed=0)
     for repeat in speed.repeats:
-        due = [one.due_seconds for one in repeat]
+        due = [request.due_seconds for request in repeat]
         assert due == pytest.approx([0, 0, 0, *(n / 100 for n in range(1, 10))])
-        assert sorted((one.prompt_tokens, one.output_tokens) for one in repeat) == sorted(counts)
-        assert all(one.sent_seconds >= (one.due_seconds or 0) for one in repeat)
-    found = load_metrics(speed)
-    assert found.latency.ttft[0].count == 24
-    assert found.latency.tpot[0].count == 22  # a single token has none
-    assert found.load.label == "t.jsonl: replayed at 2 × its speed, 50 requests/s"
+        assert sorted((request.prompt_tokens, request.output_tokens) for request in repeat) == sorted(counts)
+        assert all(request.sent_seconds >= (request.due_seconds or 0) for request in repeat)
+    metrics = load_metrics(speed)
+    assert metrics.latency.ttft[0].count == 24
+    assert metrics.latency.tpot[0].count == 22  # a single token has none
+    assert metrics.load.label == "t.jsonl: replayed at 2 × its speed, 50 requests/s"
 
 
 def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
@@ -126,10 +128,10 @@ def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
     ):
         (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=1, seed=0)
     (requests,) = speed.repeats
-    assert sorted(one.prompt_tokens for one in requests) == [5, 5, 16, 16, 27, 27, 38, 38]
+    assert sorted(request.prompt_tokens for request in requests) == [5, 5, 16, 16, 27, 27, 38, 38]
     for turn, following in ((5, 16), (16, 27), (27, 38)):
-        ends = sorted(one.end_seconds for one in requests if one.prompt_tokens == turn)
-        assert min(one.sent_seconds for one in requests if one.prompt_tokens == following) >= ends[0]
+        ends = sorted(request.end_seconds for request in requests if request.prompt_tokens == turn)
+        assert min(request.sent_seconds for request in requests if request.prompt_tokens == following) >= ends[0]
 
 
 def test_a_load_is_repeated_until_its_interval_is_narrow(tmp_path: Path) -> None:

@@ -58,12 +58,12 @@ def _exchange(
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
         url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/base/"
         async with Client(url, {"Authorization": "Bearer k"}, timeout_seconds) as client:
-            found = [await client.post(client.request("/path", b"{}")) for _ in range(times)]
+            answers = [await client.post(client.request("/path", b"{}")) for _ in range(times)]
         server.close()
         for writer in writers:
             writer.transport.abort()
         await asyncio.sleep(0.01)  # so that nothing of them is left for the garbage collector
-        return found
+        return answers
 
     return asyncio.run(run()), len(writers)
 
@@ -83,8 +83,8 @@ def test_a_chunked_answer_is_kept_read_by_read_and_the_connection_used_again() -
     assert connections == 1
     for answer in answers:
         assert (answer.status, answer.error, answer.body) == (200, None, b"onetwo")
-        (first, one), (second, two) = answer.reads
-        assert (one, two) == (b"one", b"two")
+        (first, piece), (second, two) = answer.reads
+        assert (piece, two) == (b"one", b"two")
         assert second > first
     assert seen[0].startswith(b"POST /base/path HTTP/1.1\r\n")
     assert b"Authorization: Bearer k\r\n" in seen[0]
@@ -94,7 +94,7 @@ def test_a_chunked_answer_is_kept_read_by_read_and_the_connection_used_again() -
 def test_a_server_that_closes_gets_a_new_connection() -> None:
     closing = _reply(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", close=True)
     answers, connections = _exchange(closing, times=2)
-    assert [(one.body, one.error) for one in answers] == [(b"ok", None)] * 2
+    assert [(answer.body, answer.error) for answer in answers] == [(b"ok", None)] * 2
     assert connections == 2
 
 
@@ -108,7 +108,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_replaced() -> None:
         writer.close()
 
     answers, connections = _exchange(respond, times=3)
-    assert [(one.body, one.error) for one in answers] == [(b"ok", None)] * 3
+    assert [(answer.body, answer.error) for answer in answers] == [(b"ok", None)] * 3
     assert connections == 3
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_does_not_keep_what_it_says_is_asked_over_new_connections(
         writer.close()
 
     answers, connections = _exchange(respond, times=5)
-    assert [one.body for one in answers] == [b"ok"] * 5
+    assert [answer.body for answer in answers] == [b"ok"] * 5
     assert connections == 5
     assert asked.count(b"P") == 1
 
@@ -180,7 +180,7 @@ def test_servers_with_a_certificate_that_is_trusted_are_asked_by_tls(
     assert strange.error.startswith("SSLCertVerificationError")
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     answers, connections = _exchange(reply, times=2, tls=context)
-    assert [(one.status, one.body, one.error) for one in answers] == [(200, b"one", None)] * 2
+    assert [(answer.status, answer.body, answer.error) for answer in answers] == [(200, b"one", None)] * 2
     assert connections == 1
 
 

@@ -22,10 +22,10 @@ def test_prompts_are_distinct_and_repeatable() -> None:
 
 def test_a_system_prompt_is_the_same_in_all_requests_and_repeats() -> None:
     load = LoadPoint(4, 20, 16, 8, shared_tokens=12)
-    found = [ask.prompt for repeat in (0, 1) for (ask,) in PROMPTS.draw(load, seed=0, repeat=repeat)]
-    assert len({tuple(prompt[:12]) for prompt in found}) == 1
-    assert len({tuple(prompt[12:]) for prompt in found}) == 40
-    assert {len(prompt) for prompt in found} == {16}
+    prompts = [ask.prompt for repeat in (0, 1) for (ask,) in PROMPTS.draw(load, seed=0, repeat=repeat)]
+    assert len({tuple(prompt[:12]) for prompt in prompts}) == 1
+    assert len({tuple(prompt[12:]) for prompt in prompts}) == 40
+    assert {len(prompt) for prompt in prompts} == {16}
     assert load.known_share == pytest.approx(12 / 16)
 
 
@@ -52,7 +52,7 @@ def test_own_prompts_are_taken_in_turn_and_cut() -> None:
     own = [[1, 2, 3], [4, 5], [6, 7, 8, 9, 10]]
     prompts = Prompts(range(100, 5000), own={"mine.jsonl": own})
     load = LoadPoint(1, 7, 4, 6, prompts="mine.jsonl")
-    found = [ask.prompt for (ask,) in prompts.draw(load, seed=0, repeat=0)]
-    assert {tuple(one) for one in found} == {(1, 2, 3), (4, 5), (6, 7, 8, 9)}
-    assert found[:3] == found[3:6]
+    drawn = [ask.prompt for (ask,) in prompts.draw(load, seed=0, repeat=0)]
+    assert {tuple(prompt) for prompt in drawn} == {(1, 2, 3), (4, 5), (6, 7, 8, 9)}
+    assert drawn[:3] == drawn[3:6]
     assert load.label == "mine.jsonl: concurrency 1"

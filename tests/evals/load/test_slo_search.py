@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 
 from engines.runtime.server import serve
 from engines.types import Serving
 from evals.load.prompts import Prompts
 from evals.load.slo_search import NARROW, load_at, next_level, search, search_capacity
-from evals.metrics.slo import Kept, is_good, keeps_up, kept
+from evals.metrics.slo import Kept, is_good, keeps_up, slo_verdict
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import SearchRange, ServiceLimits
 from tests.support.fake_engine import CPU, HERE, fake_engine
@@ -36,18 +36,18 @@ def _speed(*requests: Request, load: LoadPoint | None = None) -> Speed:
 
 def test_a_load_keeps_its_limits_where_the_percentile_surely_does() -> None:
     fast, slow = _request(0.1, 0.05), _request(0.9, 0.05)
-    assert kept(_speed(*[fast] * 40), LIMITS) == "kept"
-    assert kept(_speed(*[fast] * 30), LIMITS) == "unclear"  # a p90 of 30 requests has no upper end
-    assert kept(_speed(*[fast] * 37, *[slow] * 3), LIMITS) == "unclear"
-    assert kept(_speed(*[fast] * 30, *[slow] * 10), LIMITS) == "broken"
-    assert kept(_speed(*[_request(0.1, 0.2)] * 40), LIMITS) == "broken"
-    assert kept(_speed(*[slow] * 40), ServiceLimits(None, 0.1, 90)) == "kept"
+    assert slo_verdict(_speed(*[fast] * 40), LIMITS) == "kept"
+    assert slo_verdict(_speed(*[fast] * 30), LIMITS) == "unclear"  # a p90 of 30 requests has no upper end
+    assert slo_verdict(_speed(*[fast] * 37, *[slow] * 3), LIMITS) == "unclear"
+    assert slo_verdict(_speed(*[fast] * 30, *[slow] * 10), LIMITS) == "broken"
+    assert slo_verdict(_speed(*[_request(0.1, 0.2)] * 40), LIMITS) == "broken"
+    assert slo_verdict(_speed(*[slow] * 40), ServiceLimits(None, 0.1, 90)) == "kept"
 
 
 def test_answers_that_came_at_once_are_not_told_to_be_fast() -> None:
     at_once = Request(0.0, ((0.1, 8),), 0.1, 16, 8)
-    assert kept(_speed(*[at_once] * 40), LIMITS) == "unclear"
-    assert kept(_speed(*[at_once] * 40), ServiceLimits(0.5, None, 90)) == "kept"
+    assert slo_verdict(_speed(*[at_once] * 40), LIMITS) == "unclear"
+    assert slo_verdict(_speed(*[at_once] * 40), ServiceLimits(0.5, None, 90)) == "kept"
     assert not is_good(at_once, LIMITS)
 
 
@@ -63,7 +63,7 @@ def test_a_growing_backlog_breaks_a_load_whatever_its_latencies_are() -> None:
     load = LoadPoint(None, 40, 16, 8, 10.0, "constant")
     slow = [_request(0.1, 1.0, 0.1 * n) for n in range(40)]
     assert not keeps_up(_speed(*slow, load=load))
-    assert kept(_speed(*slow, load=load), ServiceLimits(0.5, None, 90)) == "broken"
+    assert slo_verdict(_speed(*slow, load=load), ServiceLimits(0.5, None, 90)) == "broken"
 
 
 def test_chance_is_no_backlog() -> None:
@@ -96,25 +96,28 @@ def _server(capacity: float, seed: int = 0):  # type: ignore[no-untyped-def]
 
 
 def _told(found_limits: ServiceLimits, within: SearchRange, capacity: float) -> dict[float, Kept]:
-    found = search(within, found_limits, _server(capacity), repeats=3)
-    return {one.load.concurrency or one.load.rate_per_second or 0.0: kept(one, found_limits) for one in found.probes}
+    result = search(within, found_limits, _server(capacity), repeats=3)
+    return {
+        probe.load.concurrency or probe.load.rate_per_second or 0.0: slo_verdict(probe, found_limits)
+        for probe in result.probes
+    }
 
 
 @pytest.mark.parametrize("capacity", [1.6, 5.4, 13.5, 40.5])
 def test_the_capacity_of_closed_loops_is_found(capacity: float) -> None:
-    told = _told(LIMITS, USERS, capacity)
-    most = max(level for level, said in told.items() if said == "kept")
-    beyond = min(level for level, said in told.items() if said != "kept")
+    verdicts = _told(LIMITS, USERS, capacity)
+    most = max(level for level, verdict in verdicts.items() if verdict == "kept")
+    beyond = min(level for level, verdict in verdicts.items() if verdict != "kept")
     assert most < capacity
     assert beyond > 0.97 * capacity
     assert beyond <= max(NARROW * most, most + 1)
-    assert all(said != "kept" for level, said in told.items() if level >= capacity)
+    assert all(verdict != "kept" for level, verdict in verdicts.items() if level >= capacity)
 
 
 def test_the_capacity_of_a_rate_is_found() -> None:
-    told = _told(LIMITS, RATES, 7.3)
-    most = max(level for level, said in told.items() if said == "kept")
-    beyond = min(level for level, said in told.items() if said != "kept")
+    verdicts = _told(LIMITS, RATES, 7.3)
+    most = max(level for level, verdict in verdicts.items() if verdict == "kept")
+    beyond = min(level for level, verdict in verdicts.items() if verdict != "kept")
     assert most < 7.3 < beyond * 1.03
     assert beyond <= NARROW * most
 
@@ -133,22 +136,22 @@ def test_an_unclear_load_is_repeated_as_often_as_the_plan_says() -> None:
         return _speed(*[_request(0.1, 0.05)] * load.requests, load=load)
 
     within = SearchRange("concurrency", 1, 2, 15, 16, 8)
-    found = search(within, LIMITS, run, repeats=3)
+    result = search(within, LIMITS, run, repeats=3)
     assert runs == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
-    assert [kept(one, LIMITS) for one in found.probes] == ["kept", "kept"]
-    assert [len(one.repeats) for one in found.probes] == [3, 3]
+    assert [slo_verdict(probe, LIMITS) for probe in result.probes] == ["kept", "kept"]
+    assert [len(probe.repeats) for probe in result.probes] == [3, 3]
 
 
-@given(some.floats(0.3, 200.0), some.sampled_from([USERS, RATES]), some.sampled_from(["broken", "unclear"]))
+@given(st.floats(0.3, 200.0), st.sampled_from([USERS, RATES]), st.sampled_from(["broken", "unclear"]))
 def test_every_search_ends_with_a_narrow_bracket(capacity: float, within: SearchRange, beyond: Kept) -> None:
-    told: dict[float, Kept] = {}
-    while (level := next_level(within, told)) is not None:
+    verdicts: dict[float, Kept] = {}
+    while (level := next_level(within, verdicts)) is not None:
         assert within.lowest <= level <= within.highest
-        assert level not in told
-        assert len(told) < 20
-        told[level] = "kept" if level <= capacity else beyond
-    most = max((level for level, said in told.items() if said == "kept"), default=0.0)
-    least = min((level for level, said in told.items() if said != "kept"), default=math.inf)
+        assert level not in verdicts
+        assert len(verdicts) < 20
+        verdicts[level] = "kept" if level <= capacity else beyond
+    most = max((level for level, verdict in verdicts.items() if verdict == "kept"), default=0.0)
+    least = min((level for level, verdict in verdicts.items() if verdict != "kept"), default=math.inf)
     assert most >= within.highest or least == within.lowest or least <= max(NARROW * most, most + 1) + 1e-9
 
 
@@ -172,7 +175,9 @@ def test_real_requests_are_searched_through(tmp_path: Path) -> None:
     limits = ServiceLimits(60.0, 60.0, 90)
     engine = fake_engine("good")
     with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
-        (found,) = search_capacity(endpoint, [(within, limits)], Prompts(range(10, 60)), repeats=2, seed=0, stage=stage)
-    assert [one.load.concurrency for one in found.probes] == [1, 2]
-    assert [len(one.repeats[0]) for one in found.probes] == [40, 43]
+        (result,) = search_capacity(
+            endpoint, [(within, limits)], Prompts(range(10, 60)), repeats=2, seed=0, stage=stage
+        )
+    assert [probe.load.concurrency for probe in result.probes] == [1, 2]
+    assert [len(probe.repeats[0]) for probe in result.probes] == [40, 43]
     assert stages == ["capacity, concurrency 1", "capacity, concurrency 2"]

@@ -40,8 +40,11 @@ def test_an_event_has_the_time_at_which_the_end_of_its_line_came(end: bytes) -> 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_lines_of_json_are_read_wherever_they_are_cut(end: bytes) -> None:
-    said = [{"response": "é", "done": False}, {"response": "", "done": True, "eval_count": 1, "prompt_eval_count": 5}]
-    data = b"".join(json.dumps(one).encode() + end for one in said) + end
+    documents = [
+        {"response": "é", "done": False},
+        {"response": "", "done": True, "eval_count": 1, "prompt_eval_count": 5},
+    ]
+    data = b"".join(json.dumps(document).encode() + end for document in documents) + end
     for size in range(1, len(data)):
         stream = Stream(engines_by_name()["ollama"].dialect)
         read_stream([(1.0, data[at : at + size]) for at in range(0, len(data), size)], stream)
@@ -63,10 +66,10 @@ def test_lines_of_json_are_read_wherever_they_are_cut(end: bytes) -> None:
     ],
 )
 def test_an_event_says_so_much_and_no_more(dialect: Dialect, payload: dict[str, Any], piece: Piece) -> None:
-    found = read_event(dialect, payload)
-    assert found == piece
-    assert len(found) == len(Piece._fields)
-    assert isinstance(found, Piece)
+    event = read_event(dialect, payload)
+    assert event == piece
+    assert len(event) == len(Piece._fields)
+    assert isinstance(event, Piece)
 
 
 @pytest.mark.parametrize(

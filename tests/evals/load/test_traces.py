@@ -68,12 +68,12 @@ WRONG: dict[str, tuple[object, str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_bad_line_is_named(tmp_path: Path, name: str) -> None:
-    row, what = WRONG[name]
+    row, message = WRONG[name]
     file = _write(tmp_path, ROW, row)
     with pytest.raises(DataError) as caught:
         read_trace(file)
     assert str(caught.value).startswith(f"{file}:2: ")
-    assert what in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("row", ["yesterday,1,2", "2023-11-16 18:17:03,x,2", "2023-11-16 18:17:03,1"])
@@ -108,8 +108,8 @@ def test_what_a_server_puts_before_a_recorded_prompt_is_counted() -> None:
     prompts = Prompts(range(100, 5000), before=[1, 2], traces={"t.jsonl": TRACE})
     first, second, third = (ask.prompt for (ask,) in prompts.draw(LOAD, seed=0, repeat=0))
     assert first == second[:600]
-    assert [len(one) for one in (first, second, third)] == [600, 1100, 40]
-    assert {tuple(one[:2]) for one in (first, second, third)} == {(1, 2)}
+    assert [len(prompt) for prompt in (first, second, third)] == [600, 1100, 40]
+    assert {tuple(prompt[:2]) for prompt in (first, second, third)} == {(1, 2)}
 
 
 def test_the_times_are_the_traces_own_in_every_repeat() -> None:

@@ -30,26 +30,29 @@ def test_a_repeat_lasts_from_its_first_start_to_its_last_end() -> None:
 
 def test_energy_is_the_area_under_the_power_of_all_gpus() -> None:
     """∫ 100 t dt from 1 to 5 s is 1200 J."""
-    found = energy(REQUESTS, [_samples(0), _samples(1)])
-    assert found.joules == pytest.approx(2 * 1200)
-    assert (found.seconds, found.output_tokens, found.why) == (4.0, 20, "")
+    usage = energy(REQUESTS, [_samples(0), _samples(1)])
+    assert usage.joules == pytest.approx(2 * 1200)
+    assert (usage.seconds, usage.output_tokens, usage.why) == (4.0, 20, "")
 
 
 def test_a_gpu_without_counter_is_believed() -> None:
-    one = _samples()
-    assert energy(REQUESTS, [replace(one, joules=(None,) * len(one.seconds))]).joules == pytest.approx(1200)
+    samples = _samples()
+    assert energy(REQUESTS, [replace(samples, joules=(None,) * len(samples.seconds))]).joules == pytest.approx(1200)
 
 
 def test_a_counter_that_does_not_cover_the_load_says_nothing() -> None:
-    one = _samples()
-    assert energy(REQUESTS, [replace(one, joules=(None, *[1e6] * (len(one.seconds) - 1)))]).joules == pytest.approx(
-        1200
+    samples = _samples()
+    assert energy(
+        REQUESTS, [replace(samples, joules=(None, *[1e6] * (len(samples.seconds) - 1)))]
+    ).joules == pytest.approx(1200)
+
+
+def _without(samples: GpuSamples, low: float, high: float) -> GpuSamples:
+    indexes = [n for n, at in enumerate(samples.seconds) if not low < at < high]
+    return replace(
+        samples,
+        **{name: tuple(getattr(samples, name)[n] for n in indexes) for name in samples.__dict__ if name != "gpu"},
     )
-
-
-def _without(one: GpuSamples, low: float, high: float) -> GpuSamples:
-    kept = [n for n, at in enumerate(one.seconds) if not low < at < high]
-    return replace(one, **{name: tuple(getattr(one, name)[n] for n in kept) for name in one.__dict__ if name != "gpu"})
 
 
 @pytest.mark.parametrize(
@@ -66,14 +69,14 @@ def _without(one: GpuSamples, low: float, high: float) -> GpuSamples:
     ],
 )  # fmt: skip
 def test_energy_that_cannot_be_told_says_why(gpus: list[GpuSamples], why: str) -> None:
-    found = energy(REQUESTS, gpus)
-    assert found.joules is None
-    assert re.search(why, found.why), found.why
+    usage = energy(REQUESTS, gpus)
+    assert usage.joules is None
+    assert re.search(why, usage.why), usage.why
 
 
 def test_a_little_disagreement_is_allowed() -> None:
-    one = _samples()
-    assert energy(REQUESTS, [replace(one, joules=tuple(54 * at**2 for at in one.seconds))]).joules is not None
+    samples = _samples()
+    assert energy(REQUESTS, [replace(samples, joules=tuple(54 * at**2 for at in samples.seconds))]).joules is not None
 
 
 def _speed(repeats: int = 1) -> Speed:
@@ -84,10 +87,10 @@ def _speed(repeats: int = 1) -> Speed:
 
 def test_readings_are_cut_to_their_repeats() -> None:
     readings = [Reading(gpu, 1000.0 + n, 100.0 + n, 1500, 60, 0, None) for n in range(120) for gpu in (0, 1)]
-    found = with_gpus(_speed(2), readings)
+    speed = with_gpus(_speed(2), readings)
     start, end = (1.0 - AROUND_SECONDS, 5.0 + AROUND_SECONDS)
-    assert [[one.gpu for one in gpus] for gpus in found.gpus] == [[0, 1], [0, 1]]
-    first, second = found.gpus[0][0], found.gpus[1][1]
+    assert [[gpu.gpu for gpu in gpus] for gpus in speed.gpus] == [[0, 1], [0, 1]]
+    first, second = speed.gpus[0][0], speed.gpus[1][1]
     assert first.seconds == second.seconds == tuple(float(n) for n in range(int(start), int(end) + 1))
     assert (first.watts[0], second.watts[0]) == (100.0, 200.0)
     assert (first.sm_megahertz[0], first.celsius[0], first.reasons[0], first.joules[0]) == (1500, 60, 0, None)
@@ -105,8 +108,8 @@ def test_a_load_whose_start_is_not_known_has_no_samples() -> None:
 def _slowed(*bits: tuple[int, ...]) -> Speed:
     """Repeats of four seconds, each with these reasons at its first samples, after one before it began."""
     gpus = []
-    for some in bits:
-        reasons = (POWER_CAP, *some, *[0] * (4 - len(some)))
+    for masks in bits:
+        reasons = (POWER_CAP, *masks, *[0] * (4 - len(masks)))
         columns = ((None,) * 5,) * 3
         gpus.append((GpuSamples(0, (0.5, 1.5, 2.5, 3.5, 4.5), *columns, reasons, (None,) * 5),))
     return replace(_speed(len(bits)), gpus=tuple(gpus))

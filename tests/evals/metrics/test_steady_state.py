@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from evals.metrics.slo import is_good, kept
+from evals.metrics.slo import is_good, slo_verdict
 from evals.metrics.steady_state import Steady, steady
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import ServiceLimits
@@ -22,14 +22,14 @@ def _loop(users: int, waves: int) -> tuple[Request, ...]:
     """Users who each wait a second for the first token, of the first wave 4 s, and one more for the rest, a moment one
     after the other: in the drain, half of it.
     """
-    found = []
+    requests = []
     for user in range(users):
         at = 0.01 * user
         for wave in range(waves):
             ttft, rest = 4.0 if wave == 0 else 1.0, 0.5 if wave == waves - 1 and user else 1.0
-            found.append(_request(at, ttft, at + ttft + rest))
+            requests.append(_request(at, ttft, at + ttft + rest))
             at += ttft + rest
-    return tuple(found)
+    return tuple(requests)
 
 
 def _of(load: LoadPoint, *repeats: Sequence[Request]) -> Steady:
@@ -39,13 +39,13 @@ def _of(load: LoadPoint, *repeats: Sequence[Request]) -> Steady:
 def test_the_burst_and_the_drain_are_left_out() -> None:
     """Four users, five waves. Those of the last wave end first where they drain: three of them before the first user."""
     repeat = _loop(4, 5)
-    found = _of(LoadPoint(4, 20, 10, 10), repeat, repeat)
-    assert (len(found.started), found.one_wave) == (2 * 16, False)
-    assert all(one.ttft_seconds == pytest.approx(1.0) for one in found.started)
-    assert len(found.whole) == 2 * 13
-    assert all(one.sent_seconds > 1 for one in found.whole)
-    last = min(one.end_seconds for one in repeat if one.sent_seconds > 10.5)
-    assert all(one.end_seconds <= last for one in found.whole)
+    steady_state = _of(LoadPoint(4, 20, 10, 10), repeat, repeat)
+    assert (len(steady_state.started), steady_state.one_wave) == (2 * 16, False)
+    assert all(request.ttft_seconds == pytest.approx(1.0) for request in steady_state.started)
+    assert len(steady_state.ended) == 2 * 13
+    assert all(request.sent_seconds > 1 for request in steady_state.ended)
+    last = min(request.end_seconds for request in repeat if request.sent_seconds > 10.5)
+    assert all(request.end_seconds <= last for request in steady_state.ended)
     latency = load_metrics(Speed(LoadPoint(4, 20, 10, 10), (repeat, repeat))).latency
     assert latency.ttft[2].value == pytest.approx(1.0)
     assert (latency.ttft[0].count, latency.e2e[0].count, latency.tpot[0].count) == (32, 26, 26)
@@ -53,28 +53,28 @@ def test_the_burst_and_the_drain_are_left_out() -> None:
 
 def test_where_too_few_would_remain_the_drain_stays() -> None:
     repeat = _loop(4, 2)
-    found = _of(LoadPoint(4, 8, 10, 10), repeat)
-    assert (len(found.started), len(found.whole), found.one_wave) == (4, 4, False)
+    steady_state = _of(LoadPoint(4, 8, 10, 10), repeat)
+    assert (len(steady_state.started), len(steady_state.ended), steady_state.one_wave) == (4, 4, False)
 
 
 def test_one_wave_has_no_steady_state_and_says_so() -> None:
     load, repeat = LoadPoint(4, 7, 10, 10), _loop(4, 2)[:7]
-    found = _of(load, repeat)
-    assert (len(found.started), len(found.whole), found.one_wave) == (7, 7, True)
+    steady_state = _of(load, repeat)
+    assert (len(steady_state.started), len(steady_state.ended), steady_state.one_wave) == (7, 7, True)
     (warning,) = load_metrics(Speed(load, (repeat, repeat))).warnings
     assert warning == ("one wave: no steady state, its latencies are those of 4 that start at once (use 8 requests)")
 
 
 def test_one_user_has_neither() -> None:
     repeat = _loop(1, 3)
-    found = _of(LoadPoint(1, 3, 10, 10), repeat)
-    assert (found.started, found.whole, found.one_wave) == (repeat, repeat, False)
+    steady_state = _of(LoadPoint(1, 3, 10, 10), repeat)
+    assert (steady_state.started, steady_state.ended, steady_state.one_wave) == (repeat, repeat, False)
 
 
 def test_arrivals_are_the_load_itself() -> None:
     repeat = _loop(4, 2)
-    found = _of(LoadPoint(None, 8, 10, 10, 2.0, "poisson"), repeat)
-    assert (found.started, found.whole, found.one_wave) == (repeat, repeat, False)
+    steady_state = _of(LoadPoint(None, 8, 10, 10, 2.0, "poisson"), repeat)
+    assert (steady_state.started, steady_state.ended, steady_state.one_wave) == (repeat, repeat, False)
 
 
 def test_a_turn_takes_the_place_of_the_one_before() -> None:
@@ -83,23 +83,23 @@ def test_a_turn_takes_the_place_of_the_one_before() -> None:
     """
     starts = [0.0, 0.0, 1.0, 1.0, 2.0, 3.0]
     repeat = [_request(at, 0.5, at + 1.0) for at in starts]
-    found = _of(LoadPoint(2, 6, 10, 10, turns=2), repeat)
-    assert [one.sent_seconds for one in found.started] == [1.0, 1.0, 2.0]
-    assert [one.sent_seconds for one in found.whole] == [1.0, 1.0]
+    steady_state = _of(LoadPoint(2, 6, 10, 10, turns=2), repeat)
+    assert [request.sent_seconds for request in steady_state.started] == [1.0, 1.0, 2.0]
+    assert [request.sent_seconds for request in steady_state.ended] == [1.0, 1.0]
 
 
 def test_a_service_is_kept_by_what_counts() -> None:
     """The burst alone is slow: 5 of 45 requests in each repeat."""
     speed = Speed(LoadPoint(5, 45, 10, 10), (_loop(5, 9), _loop(5, 9)))
     limits = ServiceLimits(2.0, 0.2, 90)
-    assert kept(speed, limits) == "kept"
-    found = waiting(speed, limits)
-    assert (found.good.value, found.good.count) == (1.0, 2 * 36)
-    assert (found.ttft.count, found.tpot and found.tpot.count) == (2 * 40, 2 * 36)
-    assert kept(Speed(LoadPoint(1, 45, 10, 10), speed.repeats), limits) == "unclear"  # all of them, as they are
+    assert slo_verdict(speed, limits) == "kept"
+    waits = waiting(speed, limits)
+    assert (waits.good.value, waits.good.count) == (1.0, 2 * 36)
+    assert (waits.ttft.count, waits.tpot and waits.tpot.count) == (2 * 40, 2 * 36)
+    assert slo_verdict(Speed(LoadPoint(1, 45, 10, 10), speed.repeats), limits) == "unclear"  # all of them, as they are
 
 
 def test_an_answer_of_one_token_has_no_time_between_tokens() -> None:
-    one = Request(0.0, ((0.4, 1),), 0.4, 10, 1)
-    assert is_good(one, ServiceLimits(0.5, 0.1, 90))
-    assert not is_good(one, ServiceLimits(0.3, 0.1, 90))
+    request = Request(0.0, ((0.4, 1),), 0.4, 10, 1)
+    assert is_good(request, ServiceLimits(0.5, 0.1, 90))
+    assert not is_good(request, ServiceLimits(0.3, 0.1, 90))

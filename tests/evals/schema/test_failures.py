@@ -65,7 +65,7 @@ def test_no_words_at_all() -> None:
     assert (explain("").kind, explain("").cause) == ("other", "")
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda one: one.kind)
+@pytest.mark.parametrize("known", KNOWN, ids=lambda failure: failure.kind)
 def test_every_remedy_is_a_line(known: object) -> None:
     assert known.remedy.strip()  # type: ignore[attr-defined]
     assert "\n" not in known.remedy  # type: ignore[attr-defined]

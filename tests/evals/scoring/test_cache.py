@@ -86,7 +86,7 @@ def test_answers_are_kept_by_all_that_limits_them(tmp_path: Path) -> None:
         return answers
 
     short, long, stopped = Prompt((1,), 4, ()), Prompt((1,), 8, ()), Prompt((1,), 4, ("\n",))
-    first = [keep_answers(tmp_path / "a", [one], ask) for one in (short, long, stopped)]
-    again = [keep_answers(tmp_path / "a", [one], ask) for one in (short, long, stopped)]
+    first = [keep_answers(tmp_path / "a", [prompt], ask) for prompt in (short, long, stopped)]
+    again = [keep_answers(tmp_path / "a", [prompt], ask) for prompt in (short, long, stopped)]
     assert first == again == [["answer 1"], ["answer 2"], ["answer 3"]]
     assert asked == [short, long, stopped]

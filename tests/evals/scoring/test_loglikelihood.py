@@ -41,11 +41,11 @@ def _pairs() -> list[Pair]:
 def test_scores_come_back_in_order(tmp_path: Path, kind: PromptLogprobs) -> None:
     done: list[int] = []
     with _endpoint(tmp_path, kind) as endpoint:
-        for one, pair in zip(
+        for scored, pair in zip(
             score(endpoint, _pairs(), lambda filled: done.extend(index for index, _ in filled)), _pairs(), strict=True
         ):
-            assert one.logprobs == pytest.approx(_expected(pair).logprobs, abs=1e-12)
-            assert one.greedy == _expected(pair).greedy
+            assert scored.logprobs == pytest.approx(_expected(pair).logprobs, abs=1e-12)
+            assert scored.greedy == _expected(pair).greedy
     assert sorted(done) == list(range(len(_pairs())))
 
 
@@ -53,7 +53,7 @@ def test_one_letter_answers_by_labels_are_the_same(tmp_path: Path) -> None:
     letters = [Pair((5, context), (letter,)) for context in range(6) for letter in (1, 2, 3, 4)]
     with _endpoint(tmp_path, "prompt_logprobs", labels=True) as endpoint:
         mixed = [*letters, *_pairs()]
-        assert [one.logprobs for one in score(endpoint, mixed)] == [_expected(pair).logprobs for pair in mixed]
+        assert [scored.logprobs for scored in score(endpoint, mixed)] == [_expected(pair).logprobs for pair in mixed]
 
 
 def test_labels_that_are_ignored_are_caught(tmp_path: Path) -> None:

@@ -41,32 +41,32 @@ def _before(pair: Pair) -> list[int]:
 def test_the_whole_vocabulary_is_told_in_order(tmp_path: Path, kind: PromptLogprobs, alone: bool) -> None:
     done: list[int] = []
     with _endpoint(tmp_path, kind, -1) as endpoint:
-        found = tell(endpoint, PAIRS, done.append, alone=alone)
+        distributions = tell(endpoint, PAIRS, done.append, alone=alone)
     assert sum(done) == len(PAIRS)
-    for pair, told in zip(PAIRS, found, strict=True):
+    for pair, distribution in zip(PAIRS, distributions, strict=True):
         expected = [[logprob(before, token) for token in range(VOCABULARY)] for before in _before(pair)]
-        assert told.ids is None
-        np.testing.assert_allclose(told.logprobs, expected, atol=1e-6)
-        _check_chosen(pair, told)
+        assert distribution.ids is None
+        np.testing.assert_allclose(distribution.logprobs, expected, atol=1e-6)
+        _check_chosen(pair, distribution)
 
 
 @pytest.mark.parametrize("kind", TOP)
 def test_the_most_likely_tokens_are_told_first(tmp_path: Path, kind: PromptLogprobs) -> None:
     with _endpoint(tmp_path, kind, 6) as endpoint:
-        found = tell(endpoint, PAIRS, lambda _: None, alone=False)
-    for pair, told in zip(PAIRS, found, strict=True):
-        assert told.ids is not None
-        assert told.ids.shape == told.logprobs.shape == (len(pair.continuation), 6)
-        for before, ids, values in zip(_before(pair), told.ids, told.logprobs, strict=True):
+        distributions = tell(endpoint, PAIRS, lambda _: None, alone=False)
+    for pair, distribution in zip(PAIRS, distributions, strict=True):
+        assert distribution.ids is not None
+        assert distribution.ids.shape == distribution.logprobs.shape == (len(pair.continuation), 6)
+        for before, ids, values in zip(_before(pair), distribution.ids, distribution.logprobs, strict=True):
             assert values.tolist() == pytest.approx([logprob(before, int(token)) for token in ids], abs=1e-6)
             if kind != "forcing":  # the emulator's order there is that of the ids
-                assert values.tolist() == pytest.approx([logprob(before, one) for one in most_likely(before, 6)])
-        _check_chosen(pair, told)
+                assert values.tolist() == pytest.approx([logprob(before, token) for token in most_likely(before, 6)])
+        _check_chosen(pair, distribution)
 
 
-def _check_chosen(pair: Pair, told: Told) -> None:
+def _check_chosen(pair: Pair, distribution: Told) -> None:
     expected = [logprob(before, token) for before, token in zip(_before(pair), pair.continuation, strict=True)]
-    assert told.chosen == pytest.approx(expected, abs=1e-6)
+    assert distribution.chosen == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -111,28 +111,28 @@ def _stage(name: str, total: int) -> object:
 def test_what_is_kept_of_a_reading(tmp_path: Path) -> None:
     file = tmp_path / "trial.0.npz"
     with _endpoint(tmp_path, "score", -1) as endpoint:
-        found = measure_closeness(endpoint, SPEC, PROMPTS, file, _stage)  # type: ignore[arg-type]
+        closeness = measure_closeness(endpoint, SPEC, PROMPTS, file, _stage)  # type: ignore[arg-type]
         again = measure_closeness(endpoint, SPEC, PROMPTS, file, _stage, repeat=True)  # type: ignore[arg-type]
-    assert [len(one) for one in found.logprobs] == [3, 1]  # a prompt of two tokens has one position
-    assert (found.file, found.top_tokens, found.greedy) == ("trial.0.npz", -1, ("the capital is",) * 2)
+    assert [len(values) for values in closeness.logprobs] == [3, 1]  # a prompt of two tokens has one position
+    assert (closeness.file, closeness.top_tokens, closeness.greedy) == ("trial.0.npz", -1, ("the capital is",) * 2)
     with np.load(file, allow_pickle=False) as arrays:
         assert arrays["logprobs"].shape == (4, VOCABULARY)
         assert "ids" not in arrays
-    assert replace(again, repeat=False) == found
+    assert replace(again, repeat=False) == closeness
 
 
 def test_a_server_that_tells_of_the_text_alone_has_no_file(tmp_path: Path) -> None:
     file = tmp_path / "trial.0.npz"
     with _endpoint(tmp_path, "echo", 0) as endpoint:
-        found = measure_closeness(endpoint, SPEC, PROMPTS, file, _stage)  # type: ignore[arg-type]
-    assert [len(one) for one in found.logprobs] == [3, 1]
-    assert found.file is None
+        closeness = measure_closeness(endpoint, SPEC, PROMPTS, file, _stage)  # type: ignore[arg-type]
+    assert [len(values) for values in closeness.logprobs] == [3, 1]
+    assert closeness.file is None
     assert not file.exists()
 
 
 def test_a_server_without_log_probabilities_gives_its_answers_alone(tmp_path: Path) -> None:
     with _endpoint(tmp_path, "none", 0) as endpoint:
-        found = measure_closeness(endpoint, SPEC, PROMPTS, tmp_path / "x.npz", _stage)  # type: ignore[arg-type]
+        closeness = measure_closeness(endpoint, SPEC, PROMPTS, tmp_path / "x.npz", _stage)  # type: ignore[arg-type]
         silent = measure_closeness(
             endpoint,
             replace(SPEC, answer_tokens=0),
@@ -140,5 +140,5 @@ def test_a_server_without_log_probabilities_gives_its_answers_alone(tmp_path: Pa
             tmp_path / "x.npz",
             _stage,  # type: ignore[arg-type]
         )
-    assert (found.logprobs, found.greedy) == ((), ("the capital is",) * 2)
+    assert (closeness.logprobs, closeness.greedy) == ((), ("the capital is",) * 2)
     assert silent.greedy == ()

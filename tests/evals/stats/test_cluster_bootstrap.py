@@ -46,23 +46,25 @@ def _flips(up: float, down: float, clusters: int = 150) -> Generate:
 def _compared(
     generate: Generate, trials: int, margin: float, seed: int, shift: float = 0.0
 ) -> list[ClusteredDifference]:
-    generator, found = np.random.default_rng(seed), []
+    generator, differences = np.random.default_rng(seed), []
     for _ in range(trials):
         sums, sizes = generate(generator)
-        found.append(compare_clusters((sums + shift * sizes).tolist(), sizes.tolist(), margin=margin))
-    return found
+        differences.append(compare_clusters((sums + shift * sizes).tolist(), sizes.tolist(), margin=margin))
+    return differences
 
 
-def _coverage(found: list[ClusteredDifference], truth: float) -> float:
-    return sum(one.difference.low <= truth <= one.difference.high for one in found) / len(found)
+def _coverage(differences: list[ClusteredDifference], truth: float) -> float:
+    return sum(difference.difference.low <= truth <= difference.difference.high for difference in differences) / len(
+        differences
+    )
 
 
-def _called_different(found: list[ClusteredDifference]) -> float:
-    return sum(one.p_different < 0.05 for one in found) / len(found)
+def _called_different(differences: list[ClusteredDifference]) -> float:
+    return sum(difference.p_different < 0.05 for difference in differences) / len(differences)
 
 
-def _called_equivalent(found: list[ClusteredDifference]) -> float:
-    return sum(one.p_equivalent < 0.05 for one in found) / len(found)
+def _called_equivalent(differences: list[ClusteredDifference]) -> float:
+    return sum(difference.p_equivalent < 0.05 for difference in differences) / len(differences)
 
 
 @pytest.mark.parametrize(("sign", "error"), [(1, 0.063), (-1, 0.05)])
@@ -72,42 +74,45 @@ def test_skewed_differences(sign: int, error: float) -> None:
     At the edge towards which the tail points, that error is 6.3 % (10,000 trials apart from these): a sample without
     the tail has both too small a mean and too small a variance, and 40 clusters are few for such a skewness.
     """
-    found = _compared(_skewed, TRIALS, 0.5, seed=1, shift=sign * 0.5)
-    assert abs(_coverage(found, sign * 0.5) - 0.95) <= _allowed(TRIALS)
-    assert _called_equivalent(found) <= error + _allowed(TRIALS, error)
+    differences = _compared(_skewed, TRIALS, 0.5, seed=1, shift=sign * 0.5)
+    assert abs(_coverage(differences, sign * 0.5) - 0.95) <= _allowed(TRIALS)
+    assert _called_equivalent(differences) <= error + _allowed(TRIALS, error)
 
 
 def test_flips_in_clusters_of_unequal_size() -> None:
-    generator, found, ignoring = np.random.default_rng(2), [], 0
+    generator, differences, ignoring = np.random.default_rng(2), [], 0
     for _ in range(TRIALS):
         sums, sizes = _flips(0.1, 0.1)(generator)
-        found.append(compare_clusters(sums.tolist(), sizes.tolist(), margin=0.02))
+        differences.append(compare_clusters(sums.tolist(), sizes.tolist(), margin=0.02))
         flips, units = int(np.abs(sums).sum()), int(sizes.sum())
         alone = np.zeros(units)
         alone[:flips] = -1.0
         alone[: (flips + int(sums.sum())) // 2] = 1.0
-        one = mean_t(alone.tolist())
-        ignoring += one.low <= 0 <= one.high
-        assert one.value == pytest.approx(found[-1].difference.value, abs=1e-12)
-    assert abs(_coverage(found, 0.0) - 0.95) <= _allowed(TRIALS)
-    assert _called_different(found) <= 0.05 + _allowed(TRIALS)
+        estimate = mean_t(alone.tolist())
+        ignoring += estimate.low <= 0 <= estimate.high
+        assert estimate.value == pytest.approx(differences[-1].difference.value, abs=1e-12)
+    assert abs(_coverage(differences, 0.0) - 0.95) <= _allowed(TRIALS)
+    assert _called_different(differences) <= 0.05 + _allowed(TRIALS)
     assert ignoring / TRIALS <= 0.6  # 95 % promised
 
 
 def test_flips_at_the_margin_are_rarely_called_equivalent() -> None:
     trials, truth = 300, 0.8 * (0.25 - 0.05)
-    found = _compared(_flips(0.25, 0.05), trials, truth, seed=3)
-    assert abs(_coverage(found, truth) - 0.95) <= _allowed(trials)
-    assert _called_equivalent(found) <= 0.05 + _allowed(trials)
+    differences = _compared(_flips(0.25, 0.05), trials, truth, seed=3)
+    assert abs(_coverage(differences, truth) - 0.95) <= _allowed(trials)
+    assert _called_equivalent(differences) <= 0.05 + _allowed(trials)
 
 
 @pytest.mark.parametrize("expected", [3, 5])
 def test_few_flips_either_way_are_rarely_called_different(expected: int) -> None:
     """Where the bootstrap alone takes those that were seen for a law. Conservative, as tests of few flips are."""
     trials, share = 200, expected / 150
-    found = _compared(_flips(share, share), trials, 0.02, seed=4)
-    assert _called_different(found) <= 0.05 + _allowed(trials)
-    assert all(math.isfinite(one.difference.low) and math.isfinite(one.difference.high) for one in found)
+    differences = _compared(_flips(share, share), trials, 0.02, seed=4)
+    assert _called_different(differences) <= 0.05 + _allowed(trials)
+    assert all(
+        math.isfinite(difference.difference.low) and math.isfinite(difference.difference.high)
+        for difference in differences
+    )
 
 
 def test_dependent_tokens_in_blocks() -> None:
@@ -118,25 +123,25 @@ def test_dependent_tokens_in_blocks() -> None:
     for before, now in zip(tokens, tokens[1:], strict=False):
         now += 0.3 * before
     edge = 0.05
-    found = [compare_clusters(*blocks((series + edge).tolist(), 128), margin=edge) for series in tokens.T]
-    assert all(one.difference.count == 60 for one in found)
-    assert abs(_coverage(found, edge) - 0.95) <= _allowed(TRIALS)
-    assert _called_equivalent(found) <= 0.05 + _allowed(TRIALS)
+    differences = [compare_clusters(*blocks((series + edge).tolist(), 128), margin=edge) for series in tokens.T]
+    assert all(difference.difference.count == 60 for difference in differences)
+    assert abs(_coverage(differences, edge) - 0.95) <= _allowed(TRIALS)
+    assert _called_equivalent(differences) <= 0.05 + _allowed(TRIALS)
 
 
 @pytest.mark.parametrize("clusters", [2, 3, 5])
 def test_few_clusters_have_students_interval(clusters: int) -> None:
     """Of one size, the linearised statistic is that of the mean."""
     values = np.random.default_rng(6).normal(0.3, 1, clusters).tolist()
-    one, by_t = compare_clusters([4 * value for value in values], [4.0] * clusters, margin=0.1), mean_t(values)
-    assert (one.difference.low, one.difference.high) == pytest.approx((by_t.low, by_t.high))
-    assert one.p_different == pytest.approx(float(stats.ttest_1samp(values, 0).pvalue))
+    difference, by_t = compare_clusters([4 * value for value in values], [4.0] * clusters, margin=0.1), mean_t(values)
+    assert (difference.difference.low, difference.difference.high) == pytest.approx((by_t.low, by_t.high))
+    assert difference.p_different == pytest.approx(float(stats.ttest_1samp(values, 0).pvalue))
 
 
 def test_a_real_difference_is_found_and_so_is_equivalence() -> None:
     worse = _compared(_skewed, 50, 0.1, seed=7, shift=-1.0)
     assert _called_different(worse) >= 0.9
-    assert all(one.p_equivalent > 0.05 for one in worse)
+    assert all(difference.p_equivalent > 0.05 for difference in worse)
     same = _compared(_skewed, 50, 0.8, seed=8)
     assert _called_equivalent(same) >= 0.9
     lost = _compared(_flips(0.01, 0.15), 50, 0.01, seed=9)
@@ -144,50 +149,56 @@ def test_a_real_difference_is_found_and_so_is_equivalence() -> None:
 
 
 def test_the_interval_and_the_test_for_a_difference_agree() -> None:
-    for one in _compared(_skewed, 150, 0.1, seed=10, shift=0.36):
-        outside = not one.difference.low <= 0 <= one.difference.high
-        assert outside == (one.p_different < 0.05)
+    for difference in _compared(_skewed, 150, 0.1, seed=10, shift=0.36):
+        outside = not difference.difference.low <= 0 <= difference.difference.high
+        assert outside == (difference.p_different < 0.05)
 
 
 def test_the_estimate_is_a_ratio_of_sums() -> None:
     sums, sizes = [1.0, -3.0, 2.0, 0.5, 4.0, -1.0, 2.0], [2.0, 3.0, 5.0, 1.0, 9.0, 4.0, 6.0]
-    one = compare_clusters(sums, sizes, margin=0.1)
-    assert one.difference.value == pytest.approx(5.5 / 30)
-    assert one.difference.count == 7
-    assert one.difference.low < 5.5 / 30 < one.difference.high
-    assert compare_clusters(sums, sizes, margin=0.1, confidence=0.8).difference.low > one.difference.low
+    difference = compare_clusters(sums, sizes, margin=0.1)
+    assert difference.difference.value == pytest.approx(5.5 / 30)
+    assert difference.difference.count == 7
+    assert difference.difference.low < 5.5 / 30 < difference.difference.high
+    assert compare_clusters(sums, sizes, margin=0.1, confidence=0.8).difference.low > difference.difference.low
 
 
 def test_the_seed_decides_the_result() -> None:
     sums, sizes = _skewed(np.random.default_rng(11))
-    one, again, other = (compare_clusters(sums.tolist(), sizes.tolist(), margin=0.1, seed=seed) for seed in (3, 3, 4))
-    assert one == again
-    assert one != other
-    assert one.difference.low == pytest.approx(other.difference.low, abs=0.1)
+    difference, again, other = (
+        compare_clusters(sums.tolist(), sizes.tolist(), margin=0.1, seed=seed) for seed in (3, 3, 4)
+    )
+    assert difference == again
+    assert difference != other
+    assert difference.difference.low == pytest.approx(other.difference.low, abs=0.1)
 
 
 def test_other_units_of_measurement_change_nothing_else() -> None:
     """Squares of such small or large residuals would leave the range of floats."""
     sums, sizes = _skewed(np.random.default_rng(12))
-    one = compare_clusters(sums.tolist(), sizes.tolist(), margin=0.1)
+    difference = compare_clusters(sums.tolist(), sizes.tolist(), margin=0.1)
     for factor in (2.0**-600, 2.0**600):
         other = compare_clusters((sums * factor).tolist(), sizes.tolist(), margin=0.1 * factor)
-        assert other.difference.high == pytest.approx(one.difference.high * factor, rel=1e-9)
-        assert other.p_equivalent == one.p_equivalent
+        assert other.difference.high == pytest.approx(difference.difference.high * factor, rel=1e-9)
+        assert other.p_equivalent == difference.p_equivalent
 
 
 def test_p_values_are_never_zero() -> None:
     generator = np.random.default_rng(13)
     sums = (100 + generator.normal(0, 1, 40)).tolist()
-    one = compare_clusters(sums, [1.0] * 40, margin=1e6)
-    assert one.p_different == pytest.approx(2 / 4001)
-    assert one.p_equivalent == pytest.approx(1 / 4001)
+    difference = compare_clusters(sums, [1.0] * 40, margin=1e6)
+    assert difference.p_different == pytest.approx(2 / 4001)
+    assert difference.p_equivalent == pytest.approx(1 / 4001)
 
 
 def test_one_cluster_shows_nothing() -> None:
-    one = compare_clusters([3.0], [4.0], margin=0.5)
-    assert (one.difference.value, one.difference.low, one.difference.high) == (0.75, -math.inf, math.inf)
-    assert (one.difference.count, one.p_different, one.p_equivalent) == (1, 1.0, 1.0)
+    difference = compare_clusters([3.0], [4.0], margin=0.5)
+    assert (difference.difference.value, difference.difference.low, difference.difference.high) == (
+        0.75,
+        -math.inf,
+        math.inf,
+    )
+    assert (difference.difference.count, difference.p_different, difference.p_equivalent) == (1, 1.0, 1.0)
 
 
 def test_no_flip_in_few_clusters_is_no_proof_and_in_many_it_is_one() -> None:
@@ -203,40 +214,40 @@ def test_no_flip_in_few_clusters_is_no_proof_and_in_many_it_is_one() -> None:
 
 def test_a_flip_could_have_been_in_the_largest_cluster() -> None:
     sizes = [1.0] * 50 + [3.0] * 50
-    one = compare_clusters([0.0] * 100, sizes, margin=0.03)
-    assert one.p_equivalent == pytest.approx((1 - 0.03 * 2 / 3) ** 100)
+    difference = compare_clusters([0.0] * 100, sizes, margin=0.03)
+    assert difference.p_equivalent == pytest.approx((1 - 0.03 * 2 / 3) ** 100)
 
 
 @pytest.mark.parametrize("clusters", [3, 8])
 def test_flips_that_all_go_one_way_have_the_sign_tests_p(clusters: int) -> None:
-    one = compare_clusters([-1.0] * clusters, [1.0] * clusters, margin=0.01)
-    assert one.p_different == pytest.approx(float(stats.binomtest(0, clusters).pvalue))
-    assert one.p_equivalent == 1.0
-    assert one.difference.low < -1.0 < one.difference.high
+    difference = compare_clusters([-1.0] * clusters, [1.0] * clusters, margin=0.01)
+    assert difference.p_different == pytest.approx(float(stats.binomtest(0, clusters).pvalue))
+    assert difference.p_equivalent == 1.0
+    assert difference.difference.low < -1.0 < difference.difference.high
 
 
 def test_equal_ratios_have_no_variance_whatever_their_rounding() -> None:
     sizes = [float(size) for size in range(1, 31)]
-    one = compare_clusters([0.1 * size for size in sizes], sizes, margin=0.05)
-    assert one.difference.value == pytest.approx(0.1)
-    assert one.difference.high - one.difference.low > 0.1
-    assert one.p_equivalent == 1.0
+    difference = compare_clusters([0.1 * size for size in sizes], sizes, margin=0.05)
+    assert difference.difference.value == pytest.approx(0.1)
+    assert difference.difference.high - difference.difference.low > 0.1
+    assert difference.p_equivalent == 1.0
 
 
 @pytest.mark.parametrize("flips", [1, 2, 3, 5, 6, 7])
 def test_few_flips_have_bounds_and_are_significant_from_six_one_way_on(flips: int) -> None:
     """As by the sign test; three flips are missed by 5 % of the resamples, which then have no variance."""
-    one = compare_clusters([1.0] * flips + [0.0] * (400 - flips), [1.0] * 400, margin=0.01)
-    assert all(math.isfinite(end) for end in (one.difference.low, one.difference.high))
-    assert one.difference.high < 17 / 400
-    assert (one.p_different < 0.05) == (flips >= 6)
+    difference = compare_clusters([1.0] * flips + [0.0] * (400 - flips), [1.0] * 400, margin=0.01)
+    assert all(math.isfinite(end) for end in (difference.difference.low, difference.difference.high))
+    assert difference.difference.high < 17 / 400
+    assert (difference.p_different < 0.05) == (flips >= 6)
 
 
 def test_noise_does_not_hide_that_only_two_clusters_differ() -> None:
     noise = np.random.default_rng(14).normal(0, 1e-6, 100)
     noise[:2] += 1.0
-    one = compare_clusters(noise.tolist(), [1.0] * 100, margin=0.1)
-    assert -0.1 < one.difference.low < 0.0 < one.difference.high < 0.1
+    difference = compare_clusters(noise.tolist(), [1.0] * 100, margin=0.1)
+    assert -0.1 < difference.difference.low < 0.0 < difference.difference.high < 0.1
 
 
 def test_a_resample_without_variance_has_an_extreme_score_that_is_a_number() -> None:

@@ -49,27 +49,29 @@ def _drawn(generator: np.random.Generator, items: int, lost: float, gained: floa
 
 def test_p_values_pay_for_the_looks_and_never_rise_again() -> None:
     base, cell = _drawn(np.random.default_rng(0), 800, 0.15, 0.02)
-    whole = _matched(base, cell)
-    seen = [follow(whole.first(n), 0.006) for n in (25, 100, 400, 800)]
-    assert [one.items for one in seen] == [25, 100, 400, 800]
-    assert [one.p_different for one in seen] == sorted((one.p_different for one in seen), reverse=True)
+    pairs = _matched(base, cell)
+    seen = [follow(pairs.first(n), 0.006) for n in (25, 100, 400, 800)]
+    assert [comparison.items for comparison in seen] == [25, 100, 400, 800]
+    assert [comparison.p_different for comparison in seen] == sorted(
+        (comparison.p_different for comparison in seen), reverse=True
+    )
     alone = compare(base[:25], cell[:25], margin=0.006)
     assert seen[0].p_different == pytest.approx(min(1.0, alone.p_different / shares(looks(800))[0]))
     assert seen[0].difference.high - seen[0].difference.low > alone.difference.high - alone.difference.low
     with pytest.raises(ValueError, match="24 items are fewer than the first look, 25"):
-        follow(whole.first(24), 0.006)
+        follow(pairs.first(24), 0.006)
 
 
-def _run(whole: Matched, margin: float, level: float = 0.05) -> Paired:
+def _run(pairs: Matched, margin: float, level: float = 0.05) -> Paired:
     """What an adaptive budget finds: look by look until it is settled."""
-    for count in looks(whole.drawn):
-        if settled(whole.first(count), margin, level):
-            return follow(whole.first(count), margin)
+    for count in looks(pairs.drawn):
+        if settled(pairs.first(count), margin, level):
+            return follow(pairs.first(count), margin)
     raise AssertionError("the last look settles everything")
 
 
-def _verdict(one: Paired, level: float = 0.05) -> str:
-    return verdicts([(one.p_different, one.p_equivalent, one.difference.value > 0)], level)[0]
+def _verdict(comparison: Paired, level: float = 0.05) -> str:
+    return verdicts([(comparison.p_different, comparison.p_equivalent, comparison.difference.value > 0)], level)[0]
 
 
 def test_intervals_are_wider_at_early_looks() -> None:
@@ -95,23 +97,23 @@ def test_a_loss_of_the_margin_is_rarely_called_equivalent() -> None:
 
 
 def test_a_great_loss_needs_few_items_and_is_found_as_often_as_by_all() -> None:
-    generator, found, whole, items = np.random.default_rng(3), 0, 0, 0
+    generator, detected, by_all, items = np.random.default_rng(3), 0, 0, 0
     for _ in range(60):
         pairs = pair(generator, 1600, 0.2, loss=0.3)
-        one = _run(pairs, 0.006)
-        found += _verdict(one) == "worse"
-        whole += _verdict(compare(pairs.baseline, pairs.candidate, margin=0.006)) == "worse"
-        items += one.items
-    assert whole == found == 60
+        comparison = _run(pairs, 0.006)
+        detected += _verdict(comparison) == "worse"
+        by_all += _verdict(compare(pairs.baseline, pairs.candidate, margin=0.006)) == "worse"
+        items += comparison.items
+    assert by_all == detected == 60
     assert items / 60 < 0.2 * 1600
 
 
 def test_what_cannot_be_decided_is_given_up_early() -> None:
     generator = np.random.default_rng(4)
-    found = [_run(pair(generator, 1600, 0.1), 0.006, 0.005) for _ in range(20)]
-    assert [_verdict(one, 0.005) for one in found].count("inconclusive") >= 18
-    assert np.mean([one.items for one in found]) <= 0.3 * 1600
-    assert all(one.more_items for one in found if _verdict(one, 0.005) == "inconclusive")
+    comparisons = [_run(pair(generator, 1600, 0.1), 0.006, 0.005) for _ in range(20)]
+    assert [_verdict(comparison, 0.005) for comparison in comparisons].count("inconclusive") >= 18
+    assert np.mean([comparison.items for comparison in comparisons]) <= 0.3 * 1600
+    assert all(comparison.more_items for comparison in comparisons if _verdict(comparison, 0.005) == "inconclusive")
 
 
 def test_the_chance_to_decide_later() -> None:
@@ -155,22 +157,22 @@ def test_each_task_stops_by_itself() -> None:
     base["bad"], cell["bad"] = _drawn(generator, 800, 0.3, 0.01)
     base["close"], cell["close"] = _drawn(generator, 800, 0.002, 0.0)
     tasks = _tasks({"bad": 800, "close": 800})
-    whole = _Model(base)(tasks.samples)
+    scores = _Model(base)(tasks.samples)
     model = _Model(cell)
-    found = {one.task: one for one in spend(model, tasks, whole, Budget(0.05, 0.05, 2))}
-    assert len(found["bad"].values) == 50
-    assert 70 <= len(found["close"].values) <= 800
-    assert found["bad"].drawn == 800
+    spent = {score.task: score for score in spend(model, tasks, scores, Budget(0.05, 0.05, 2))}
+    assert len(spent["bad"].values) == 50
+    assert 70 <= len(spent["close"].values) <= 800
+    assert spent["bad"].drawn == 800
     assert ["bad" in asked for asked in model.asked[:4]] == [True, True, True, False]
-    assert found["close"].item_keys == tuple(f"{n}:d:p" for n in range(len(found["close"].values)))
+    assert spent["close"].item_keys == tuple(f"{n}:d:p" for n in range(len(spent["close"].values)))
 
 
 def test_tasks_without_right_and_wrong_and_other_items_are_scored_whole() -> None:
     tasks = _tasks({"a": 100, "b": 100})
     model = _Model({"a": [1.0] * 100, "b": [0.0] * 100})
     other = replace(_Model({"b": [1.0] * 99})._score("b", range(99)), drawn=99)
-    found = {one.task: one for one in spend(model, tasks, [other], Budget(0.05, 0.01, 2))}
-    assert {task: len(one.values) for task, one in found.items()} == {"a": 100, "b": 100}
+    scores = {score.task: score for score in spend(model, tasks, [other], Budget(0.05, 0.01, 2))}
+    assert {task: len(score.values) for task, score in scores.items()} == {"a": 100, "b": 100}
     assert model.asked == [{"a": list(range(100)), "b": list(range(100))}]
 
 
@@ -178,12 +180,12 @@ def test_undecided_items_are_asked_first() -> None:
     generator = np.random.default_rng(6)
     base, cell = _drawn(generator, 800, 0.3, 0.01)
     tasks, leads = _tasks({"bad": 800}), {"bad": generator.random(800).tolist()}
-    whole = _Model({"bad": base}, leads)(tasks.samples)
+    scores = _Model({"bad": base}, leads)(tasks.samples)
     model = _Model({"bad": cell})
-    (found,) = spend(model, tasks, whole, Budget(0.05, 0.05, 1))
+    (score,) = spend(model, tasks, scores, Budget(0.05, 0.05, 1))
     first = [leads["bad"][item] for item in model.asked[0]["bad"]]
     assert len(first) == 25
     assert np.mean(first) < 0.4
     assert max(first) > 0.875  # one of the most decided ones too
-    assert task_items([found])["bad"].drawn == 800
-    assert len(found.values) < 200
+    assert task_items([score])["bad"].drawn == 800
+    assert len(score.values) < 200

@@ -28,9 +28,9 @@ def _coverage(hits: int) -> float:
 
 
 def test_t_interval_by_hand() -> None:
-    one = mean_t([1.0, 2.0, 3.0])
-    assert one.value == 2.0
-    assert one.high - one.value == pytest.approx(4.302653 * 1.0 / math.sqrt(3), rel=1e-6)
+    estimate = mean_t([1.0, 2.0, 3.0])
+    assert estimate.value == 2.0
+    assert estimate.high - estimate.value == pytest.approx(4.302653 * 1.0 / math.sqrt(3), rel=1e-6)
 
 
 def test_one_value_has_no_interval() -> None:
@@ -41,14 +41,14 @@ def test_t_interval_covers() -> None:
     generator = np.random.default_rng(1)
     hits = 0
     for _ in range(TRIALS):
-        one = mean_t(generator.normal(10, 2, 5).tolist())
-        hits += one.low <= 10 <= one.high
+        estimate = mean_t(generator.normal(10, 2, 5).tolist())
+        hits += estimate.low <= 10 <= estimate.high
     assert 0.92 <= _coverage(hits) <= 0.98
 
 
 def test_wilson_by_hand() -> None:
-    one = proportion(8, 10)  # Wilson (1927): 0.4901625, 0.9433178
-    assert (one.low, one.high) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+    estimate = proportion(8, 10)  # Wilson (1927): 0.4901625, 0.9433178
+    assert (estimate.low, estimate.high) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
 
 
 @pytest.mark.parametrize("truth", [0.05, 0.25, 0.5, 0.9])
@@ -56,8 +56,8 @@ def test_wilson_covers(truth: float) -> None:
     generator = np.random.default_rng(2)
     hits = 0
     for _ in range(TRIALS):
-        one = proportion(int(generator.binomial(60, truth)), 60)
-        hits += one.low <= truth <= one.high
+        estimate = proportion(int(generator.binomial(60, truth)), 60)
+        hits += estimate.low <= truth <= estimate.high
     assert 0.91 <= _coverage(hits) <= 0.99
 
 
@@ -67,8 +67,8 @@ def test_macro_mean_counts_every_task_the_same() -> None:
 
 def test_recovery_of_the_same_answers_is_exactly_one() -> None:
     items = [1.0, 0.0, 1.0, 1.0, 0.0]
-    one = macro_recovery([(items, items, [1.0] * 5), (items, items, [1.0, 2.0, 3.0, 1.0, 1.0])])
-    assert (one.value, one.low, one.high) == (1.0, 1.0, 1.0)
+    estimate = macro_recovery([(items, items, [1.0] * 5), (items, items, [1.0, 2.0, 3.0, 1.0, 1.0])])
+    assert (estimate.value, estimate.low, estimate.high) == (1.0, 1.0, 1.0)
 
 
 def test_recovery_is_paired_and_covers() -> None:
@@ -80,16 +80,16 @@ def test_recovery_is_paired_and_covers() -> None:
         flips = generator.random(200) < 0.05
         cell = np.where(flips, ~base, base)
         truth = (0.6 * 0.95 + 0.4 * 0.05) / 0.6
-        one = macro_recovery([(cell.astype(float).tolist(), base.astype(float).tolist(), [1.0] * 200)])
-        hits += one.low <= truth <= one.high
-        widths.append(one.high - one.low)
+        estimate = macro_recovery([(cell.astype(float).tolist(), base.astype(float).tolist(), [1.0] * 200)])
+        hits += estimate.low <= truth <= estimate.high
+        widths.append(estimate.high - estimate.low)
     assert 0.90 <= _coverage(hits) <= 0.99
     assert np.mean(widths) < 0.16  # two independent samples of this size would need about 0.22
 
 
 def test_recovery_weighs_items_by_what_they_stand_for() -> None:
-    one = macro_recovery([([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 8.0])])
-    assert one.value == pytest.approx(0.9)
+    estimate = macro_recovery([([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 8.0])])
+    assert estimate.value == pytest.approx(0.9)
 
 
 def test_ratio_of_sums_covers() -> None:
@@ -98,8 +98,8 @@ def test_ratio_of_sums_covers() -> None:
     for _ in range(TRIALS):
         words = generator.integers(50, 500, 60).astype(float)
         loglikelihood = -3.0 * words + generator.normal(0, 20, 60)
-        one = ratio_of_sums(loglikelihood.tolist(), words.tolist())
-        hits += one.low <= -3.0 <= one.high
+        estimate = ratio_of_sums(loglikelihood.tolist(), words.tolist())
+        hits += estimate.low <= -3.0 <= estimate.high
     assert 0.90 <= _coverage(hits) <= 0.98
 
 
@@ -108,23 +108,23 @@ def test_percentile_interpolates_between_order_statistics() -> None:
 
 
 def test_a_decreasing_function_swaps_the_ends() -> None:
-    one = exact(2.0).map(lambda x: -x)
-    assert (one.low, one.value, one.high) == (-2.0, -2.0, -2.0)
+    estimate = exact(2.0).map(lambda x: -x)
+    assert (estimate.low, estimate.value, estimate.high) == (-2.0, -2.0, -2.0)
     wide = mean_t([1.0, 3.0]).map(lambda x: -x)
     assert wide.low < wide.value < wide.high
 
 
 def test_wilsons_interval_is_scipys() -> None:
     for successes, count in ((0, 5), (5, 5), (1, 3), (38, 100), (500, 1000)):
-        found = proportion(successes, count)
+        estimate = proportion(successes, count)
         theirs = stats.binomtest(successes, count).proportion_ci(0.95, method="wilson")
-        assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+        assert (estimate.low, estimate.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
 
 
 def test_resamples_of_all_groups_are_of_their_size_and_the_same_for_all() -> None:
     first, second = _resampled(0, (5, 700)), _resampled(0, (5, 700))
     assert first is second
-    assert [one.sum(axis=1).tolist() for one in first] == [[5] * 2000, [700] * 2000]
+    assert [resample.sum(axis=1).tolist() for resample in first] == [[5] * 2000, [700] * 2000]
     assert not np.array_equal(first[1][0], first[1][1])
 
 

@@ -28,38 +28,38 @@ def test_passages_belong_to_their_leaf() -> None:
 
 
 def test_a_candidate_is_matched_on_the_items_it_has() -> None:
-    whole = task_items([_score("a", (0, 1, 2, 3))])["group"]
+    full = task_items([_score("a", (0, 1, 2, 3))])["group"]
     first = task_items([_score("a", (0, 1), drawn=4)])["group"]
     keys = ("a:0:d:p", "a:1:d:p")
-    assert matched(first, whole) == Matched((0.0, 1.0), (0.0, 1.0), ("", ""), (0, 0), (4,), keys)
-    assert matched(replace(first, drawn=3), whole) is None
-    assert matched(replace(first, keys=("a:9:d:p", "a:1:d:p")), whole) is None
-    assert matched(replace(first, metric="acc_norm"), whole) is None
+    assert matched(first, full) == Matched((0.0, 1.0), (0.0, 1.0), ("", ""), (0, 0), (4,), keys)
+    assert matched(replace(first, drawn=3), full) is None
+    assert matched(replace(first, keys=("a:9:d:p", "a:1:d:p")), full) is None
+    assert matched(replace(first, metric="acc_norm"), full) is None
 
 
 def test_the_headline_metric() -> None:
-    one = _score("a", (0,))
-    assert headline(replace(one, metrics=("acc", "acc_norm"))) == "acc_norm"
-    assert headline(replace(one, metrics=("rouge1", "rouge2"))) == "rouge1"
-    assert headline(replace(one, metrics=("word_perplexity", "byte_perplexity"))) is None
-    assert task_items([replace(one, metrics=("word_perplexity", "bits_per_byte"))]) == {}
+    score = _score("a", (0,))
+    assert headline(replace(score, metrics=("acc", "acc_norm"))) == "acc_norm"
+    assert headline(replace(score, metrics=("rouge1", "rouge2"))) == "rouge1"
+    assert headline(replace(score, metrics=("word_perplexity", "byte_perplexity"))) is None
+    assert task_items([replace(score, metrics=("word_perplexity", "bits_per_byte"))]) == {}
 
 
 def _many(values: list[float], first: int = 200) -> Score:
     """Two hundred items in two hundred places, the last ones least decided; of the first so many alone."""
     ranks = tuple(range(first))
-    one = _score("a", ranks, 200)
+    score = _score("a", ranks, 200)
     leads = tuple(1.0 - rank / 200 for rank in ranks)
-    return replace(one, values=tuple((value, 0.0) for value in values[:first]), leads=leads)
+    return replace(score, values=tuple((value, 0.0) for value in values[:first]), leads=leads)
 
 
 def test_undecided_items_come_first_and_stand_for_fewer() -> None:
-    whole = task_items([_many([1.0] * 200)])["group"]
-    assert whole.strata == (3,) * 50 + (2,) * 50 + (1,) * 50 + (0,) * 50
-    order = asking_order(whole)
+    full = task_items([_many([1.0] * 200)])["group"]
+    assert full.strata == (3,) * 50 + (2,) * 50 + (1,) * 50 + (0,) * 50
+    order = asking_order(full)
     assert order[0] == 150
-    asked = replace(whole, keys=tuple(f"a:{rank}:d:p" for rank in order[:60]), values=(1.0,) * 60)
-    pairs = matched(asked, whole)
+    asked = replace(full, keys=tuple(f"a:{rank}:d:p" for rank in order[:60]), values=(1.0,) * 60)
+    pairs = matched(asked, full)
     assert pairs is not None
     assert (pairs.sizes, pairs.drawn) == ((50, 50, 50, 50), 200)
     assert pairs.strata[0] == 0
@@ -71,9 +71,9 @@ def test_undecided_items_come_first_and_stand_for_fewer() -> None:
 
 
 def test_many_passages_and_unknown_leads_make_one_stratum() -> None:
-    one = _many([1.0] * 200)
-    assert {*task_items([replace(one, leads=())])["group"].strata} == {0}
-    assert {*task_items([replace(one, clusters=("p",) * 20 + ("",) * 180)])["group"].strata} == {0}
-    few = task_items([replace(one, clusters=("p",) * 2 + ("",) * 198)])["group"]
+    score = _many([1.0] * 200)
+    assert {*task_items([replace(score, leads=())])["group"].strata} == {0}
+    assert {*task_items([replace(score, clusters=("p",) * 20 + ("",) * 180)])["group"].strata} == {0}
+    few = task_items([replace(score, clusters=("p",) * 2 + ("",) * 198)])["group"]
     assert {*few.strata} == {0, 1, 2, 3}
-    assert {*task_items([replace(one, values=((0.5, 0.0),) * 200)])["group"].strata} == {0}
+    assert {*task_items([replace(score, values=((0.5, 0.0),) * 200)])["group"].strata} == {0}

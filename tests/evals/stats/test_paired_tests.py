@@ -26,11 +26,11 @@ def _items(both: int, lost: int, gained: int, neither: int) -> tuple[list[float]
 
 
 def test_flips_are_counted_both_ways() -> None:
-    found = compare(*_items(60, 12, 3, 25), margin=0.0072)
-    assert (found.items, found.lost, found.gained) == (100, 12, 3)
-    assert found.difference.value == -0.09
-    assert found.margin == pytest.approx(0.0072)
-    assert found.p_different == pytest.approx(float(stats.binomtest(3, 15).pvalue))
+    comparison = compare(*_items(60, 12, 3, 25), margin=0.0072)
+    assert (comparison.items, comparison.lost, comparison.gained) == (100, 12, 3)
+    assert comparison.difference.value == -0.09
+    assert comparison.margin == pytest.approx(0.0072)
+    assert comparison.p_different == pytest.approx(float(stats.binomtest(3, 15).pvalue))
 
 
 def _score_by_search(delta: float, items: int, lost: int, gained: int) -> float:
@@ -47,20 +47,20 @@ def _score_by_search(delta: float, items: int, lost: int, gained: int) -> float:
 
 @pytest.mark.parametrize(("items", "lost", "gained"), [(50, 2, 12), (44, 0, 1), (1600, 150, 86), (300, 4, 9)])
 def test_at_both_ends_the_score_is_the_normal_quantile(items: int, lost: int, gained: int) -> None:
-    found, z = difference_interval(items, lost, gained), float(stats.norm.ppf(0.975))
-    assert _score_by_search(found.low, items, lost, gained) == pytest.approx(z, abs=2e-3)
-    assert _score_by_search(found.high, items, lost, gained) == pytest.approx(-z, abs=2e-3)
+    estimate, z = difference_interval(items, lost, gained), float(stats.norm.ppf(0.975))
+    assert _score_by_search(estimate.low, items, lost, gained) == pytest.approx(z, abs=2e-3)
+    assert _score_by_search(estimate.high, items, lost, gained) == pytest.approx(-z, abs=2e-3)
 
 
 def test_without_flips_the_interval_has_a_closed_form() -> None:
-    found, z = difference_interval(30, 0, 0), float(stats.norm.ppf(0.975))
-    assert found.high == pytest.approx(z * z / (30 + z * z), abs=1e-9)
-    assert found.low == pytest.approx(-found.high, abs=1e-9)
+    estimate, z = difference_interval(30, 0, 0), float(stats.norm.ppf(0.975))
+    assert estimate.high == pytest.approx(z * z / (30 + z * z), abs=1e-9)
+    assert estimate.low == pytest.approx(-estimate.high, abs=1e-9)
 
 
 def test_the_interval_is_symmetric_and_stays_in_range() -> None:
-    one, other = difference_interval(40, 7, 2), difference_interval(40, 2, 7)
-    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-9)
+    estimate, other = difference_interval(40, 7, 2), difference_interval(40, 2, 7)
+    assert (estimate.low, estimate.high) == pytest.approx((-other.high, -other.low), abs=1e-9)
     assert difference_interval(5, 5, 0).low == -1.0
     assert difference_interval(5, 0, 5).high == 1.0
 
@@ -84,15 +84,15 @@ def test_intervals_cover_the_truth_in_95_of_100(items: int, lost: float, gained:
         for b in range(most - a):
             weight = float(stats.multinomial.pmf([a, b, items - a - b], items, [lost, gained, 1 - lost - gained]))
             if weight > 1e-7:
-                found = difference_interval(items, a, b)
-                covered += weight * (found.low <= gained - lost <= found.high)
+                estimate = difference_interval(items, a, b)
+                covered += weight * (estimate.low <= gained - lost <= estimate.high)
     assert 0.938 <= covered <= 0.99  # conservative where flips are few, as such intervals are
 
 
 def test_intervals_cover_the_truth_where_flips_are_many() -> None:
     drawn = _simulated(np.random.default_rng(0), 400, 0.2, 0.15, 1500)
-    found = [difference_interval(400, a, b) for a, b in drawn]
-    covered = sum(one.low <= -0.05 <= one.high for one in found) / 1500
+    estimates = [difference_interval(400, a, b) for a, b in drawn]
+    covered = sum(estimate.low <= -0.05 <= estimate.high for estimate in estimates) / 1500
     assert abs(covered - 0.95) < 3 * math.sqrt(0.05 * 0.95 / 1500)
 
 
@@ -108,7 +108,7 @@ def test_a_family_of_equal_checkpoints_names_a_winner_or_a_loser_in_5_of_100() -
     generator, wrong = np.random.default_rng(2), 0
     for _ in range(300):
         family = [_paired(300, a, b) for a, b in _simulated(generator, 300, 0.05, 0.05, 6)]
-        wrong += any(one in ("better", "worse") for one in _decide(*family))
+        wrong += any(verdict in ("better", "worse") for verdict in _decide(*family))
     assert wrong / 300 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
 
 
@@ -118,7 +118,14 @@ def _paired(items: int, lost: int, gained: int, margin: float = 0.01) -> Paired:
 
 
 def _decide(*family: Paired) -> list[str]:
-    return [*verdicts([(one.p_different, one.p_equivalent, one.difference.value > 0) for one in family])]
+    return [
+        *verdicts(
+            [
+                (comparison.p_different, comparison.p_equivalent, comparison.difference.value > 0)
+                for comparison in family
+            ]
+        )
+    ]
 
 
 def test_checkpoints_at_the_margin_are_rarely_called_equivalent() -> None:
@@ -127,9 +134,9 @@ def test_checkpoints_at_the_margin_are_rarely_called_equivalent() -> None:
     drawn = _simulated(np.random.default_rng(3), items, 0.05 + margin, 0.05, 1500)
     called = 0
     for lost, gained in drawn:
-        one = compare(*_items(items - lost - gained, lost, gained, 0), margin=margin)
-        called += _decide(one) == ["equivalent"]
-        assert one.items == items
+        comparison = compare(*_items(items - lost - gained, lost, gained, 0), margin=margin)
+        called += _decide(comparison) == ["equivalent"]
+        assert comparison.items == items
     assert called / 1500 <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / 1500)
 
 
@@ -137,8 +144,8 @@ def test_the_detectable_difference_is_detected_in_80_of_100() -> None:
     items, share = 800, 0.1
     delta = detectable_difference(items, round(share * items))
     drawn = _simulated(np.random.default_rng(4), items, (share + delta) / 2, (share - delta) / 2, 1500)
-    found = sum(stats.binomtest(a, a + b).pvalue < 0.05 for a, b in drawn if a + b)
-    assert 0.74 <= found / 1500 <= 0.84  # the exact test is a little weaker than the formula
+    detected = sum(stats.binomtest(a, a + b).pvalue < 0.05 for a, b in drawn if a + b)
+    assert 0.74 <= detected / 1500 <= 0.84  # the exact test is a little weaker than the formula
 
 
 def test_so_many_more_items_decide_it() -> None:
@@ -158,8 +165,8 @@ def test_so_many_more_items_decide_it() -> None:
 
 
 def test_verdicts() -> None:
-    found = _decide(_paired(1000, 80, 10), _paired(1000, 10, 80), _paired(1000, 0, 0), _paired(100, 5, 4))
-    assert found == ["worse", "better", "equivalent", "inconclusive"]
+    decisions = _decide(_paired(1000, 80, 10), _paired(1000, 10, 80), _paired(1000, 0, 0), _paired(100, 5, 4))
+    assert decisions == ["worse", "better", "equivalent", "inconclusive"]
     small = _paired(100_000, 400, 250, margin=0.02)
     assert small.p_different < 1e-6
     assert _decide(small) == ["equivalent"]  # a difference, but not one that matters
@@ -185,10 +192,10 @@ def test_other_items_are_refused() -> None:
 def test_values_between_right_and_wrong_are_compared_by_their_differences() -> None:
     baseline = [0.2 + 0.01 * (i % 7) for i in range(60)]
     worse = [value - 0.1 - 0.01 * (i % 5) for i, value in enumerate(baseline)]
-    found = compare(baseline, worse, margin=0.01)
-    assert found.difference.value == pytest.approx(-0.12)
-    assert (found.lost, found.gained, found.clusters) == (60, 0, 60)
-    assert _decide(found) == ["worse"]
+    comparison = compare(baseline, worse, margin=0.01)
+    assert comparison.difference.value == pytest.approx(-0.12)
+    assert (comparison.lost, comparison.gained, comparison.clusters) == (60, 0, 60)
+    assert _decide(comparison) == ["worse"]
 
 
 def test_questions_that_share_a_passage_count_as_fewer() -> None:

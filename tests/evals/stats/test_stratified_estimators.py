@@ -14,18 +14,18 @@ from tests.support.made_requests import matched_of, pair
 
 
 def _flips(sizes: list[int], asked: list[int], lost: list[int], gained: list[int]) -> Flips:
-    return Flips(*(np.asarray(one) for one in (sizes, asked, lost, gained)))
+    return Flips(*(np.asarray(column) for column in (sizes, asked, lost, gained)))
 
 
 def test_a_complete_sample_is_worth_what_it_is() -> None:
-    whole = pair(np.random.default_rng(0), 600, 0.3)
-    flips = flips_of(whole)
+    pairs = pair(np.random.default_rng(0), 600, 0.3)
+    flips = flips_of(pairs)
     lost, gained = int(flips.lost.sum()), int(flips.gained.sum())
     assert effective(flips) == pytest.approx((600, lost, gained))
-    found, known = compare_sample(whole, 0.006), compare(whole.baseline, whole.candidate, margin=0.006)
-    assert (found.lost, found.gained, found.items) == (known.lost, known.gained, known.items)
-    assert found.p_different == pytest.approx(known.p_different)
-    assert found.p_equivalent == pytest.approx(known.p_equivalent)
+    comparison, known = compare_sample(pairs, 0.006), compare(pairs.baseline, pairs.candidate, margin=0.006)
+    assert (comparison.lost, comparison.gained, comparison.items) == (known.lost, known.gained, known.items)
+    assert comparison.p_different == pytest.approx(known.p_different)
+    assert comparison.p_equivalent == pytest.approx(known.p_equivalent)
 
 
 def test_each_stratum_counts_by_its_size() -> None:
@@ -37,8 +37,8 @@ def test_each_stratum_counts_by_its_size() -> None:
     # by hand: rates (0.1, 0.04) do not rise, so the second stratum's is (1 + ½) ÷ (25 + 1)
     added = 0.5**2 * 0.75 * (1.5 / 26) / 25
     assert added_variance(flips) == pytest.approx(added)
-    whole = (14 / 200 - (6 / 200) ** 2) / 200
-    assert items == pytest.approx(200 * whole / (whole + added))
+    variance = (14 / 200 - (6 / 200) ** 2) / 200
+    assert items == pytest.approx(200 * variance / (variance + added))
 
 
 def test_strata_whose_flips_grow_with_the_lead_are_pooled_or_count_their_own() -> None:
@@ -48,8 +48,8 @@ def test_strata_whose_flips_grow_with_the_lead_are_pooled_or_count_their_own() -
 
 
 def test_a_sample_that_lacks_a_stratum_is_refused() -> None:
-    whole = pair(np.random.default_rng(0), 600, 0.3)
-    only = replace(whole, baseline=(1.0,) * 20, candidate=(1.0,) * 20, clusters=("",) * 20, strata=(0,) * 20)
+    pairs = pair(np.random.default_rng(0), 600, 0.3)
+    only = replace(pairs, baseline=(1.0,) * 20, candidate=(1.0,) * 20, clusters=("",) * 20, strata=(0,) * 20)
     with pytest.raises(ValueError, match="no item was asked of one of the strata"):
         compare_sample(only, 0.006)
 
@@ -76,9 +76,9 @@ def test_a_loss_of_the_margin_is_called_equivalent_no_more_often_than_stated(whe
         right = np.where(lost, True, base)  # a lost one was right, a gained one was wrong
         right = np.where(flips & ~lost, False, right)
         pairs = matched_of(right, np.where(flips, ~right, right), leads)
-        found = compare_sample(pairs.first(300), 0.03)
-        wrong += found.p_equivalent <= 0.05
-        covered += found.difference.low <= -0.03 <= found.difference.high
+        comparison = compare_sample(pairs.first(300), 0.03)
+        wrong += comparison.p_equivalent <= 0.05
+        covered += comparison.difference.low <= -0.03 <= comparison.difference.high
     assert wrong / 400 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 400)
     assert covered / 400 >= 0.95 - 2 * math.sqrt(0.05 * 0.95 / 400)
 
@@ -96,13 +96,13 @@ def test_futures_begin_with_what_was_seen_and_end_at_the_whole_set() -> None:
     assert gained.min() >= 10
     # 200 more at 30.5 ÷ 201, and 350 more at 0.5 ÷ 51
     assert np.mean(lost + gained) == pytest.approx(30 + 200 * 30.5 / 201 + 350 * 0.5 / 51, rel=0.02)
-    whole = _flips([50], [50], [3], [1])
-    assert {*futures(whole, 5)[0].tolist()} == {3}
+    full = _flips([50], [50], [3], [1])
+    assert {*futures(full, 5)[0].tolist()} == {3}
 
 
 def test_items_that_share_passages_are_worth_fewer() -> None:
-    some = pair(np.random.default_rng(5), 600, 0.3).first(300)
-    shared = replace(some, clusters=("a", "a", "b", "b", *("",) * 296))
-    one, other = compare_sample(some, 0.006), compare_sample(shared, 0.006)
-    assert other.difference.value == pytest.approx(one.difference.value)
-    assert other.difference.high - other.difference.low > one.difference.high - one.difference.low
+    pairs = pair(np.random.default_rng(5), 600, 0.3).first(300)
+    shared = replace(pairs, clusters=("a", "a", "b", "b", *("",) * 296))
+    comparison, other = compare_sample(pairs, 0.006), compare_sample(shared, 0.006)
+    assert other.difference.value == pytest.approx(comparison.difference.value)
+    assert other.difference.high - other.difference.low > comparison.difference.high - comparison.difference.low

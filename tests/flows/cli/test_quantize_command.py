@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from flows.cli import commands
 from flows.cli.quantize_command import UnknownCheckpoint, quantize_one
 from flows.state.cache_gc import known_runs, unneeded
-from flows.state.kept_checkpoints import kept
+from flows.state.kept_checkpoints import list_kept
 from flows.state.progress_display import LogDisplay
 from quant.types import CHECKPOINT_RECORD
 from tests.support.fake_sweep import install, write_plan
@@ -30,8 +30,8 @@ def test_it_is_made_once_and_then_found(plan: Path) -> None:
     written = record.stat().st_mtime_ns
     (again,) = quantize_one(plan, "none float16", None, display)
     assert again == first
-    assert [one.path for one in kept()] == [f"checkpoints/{Path(first.folder).name}"]
-    assert not [one for one in unneeded(known_runs()) if one.path == Path(first.folder)]
+    assert [checkpoint.path for checkpoint in list_kept()] == [f"checkpoints/{Path(first.folder).name}"]
+    assert not [entry for entry in unneeded(known_runs()) if entry.path == Path(first.folder)]
     assert record.stat().st_mtime_ns == written
 
 
@@ -41,7 +41,7 @@ def test_a_label_that_is_not_there_is_refused_with_those_that_are(plan: Path) ->
 
 
 def test_the_command_prints_its_folder(plan: Path) -> None:
-    said = CliRunner().invoke(commands.app, ["quantize", str(plan), "none float16", "--json"])
-    assert said.exit_code == 0, said.output
-    (one,) = json.loads(said.stdout)
-    assert (Path(one["folder"]) / "model.safetensors").exists()
+    result = CliRunner().invoke(commands.app, ["quantize", str(plan), "none float16", "--json"])
+    assert result.exit_code == 0, result.output
+    (checkpoint,) = json.loads(result.stdout)
+    assert (Path(checkpoint["folder"]) / "model.safetensors").exists()

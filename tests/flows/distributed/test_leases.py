@@ -61,9 +61,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def _run(store: Store, script: Script) -> tuple[Planned, dict[str, str | None], list[str]]:
-    workers, results, said = Planned(store, script), {}, []
-    hand_out([WORK], store, workers, lambda piece, why: results.update({piece.name: why}), said.append)
-    return workers, results, said
+    workers, results, messages = Planned(store, script), {}, []
+    hand_out([WORK], store, workers, lambda piece, why: results.update({piece.name: why}), messages.append)
+    return workers, results, messages
 
 
 def test_what_is_done_is_not_handed_out(store: Store) -> None:
@@ -74,18 +74,18 @@ def test_what_is_done_is_not_handed_out(store: Store) -> None:
 
 def test_one_attempt_is_enough_where_nothing_is_lost(store: Store) -> None:
     states: Mapping[int, RunState] = {1: "waiting", 2: "running", 3: "running"}
-    workers, results, said = _run(store, lambda w, run, n: states.get(n) or w.finish(run))
+    workers, results, messages = _run(store, lambda w, run, n: states.get(n) or w.finish(run))
     assert len(workers.attempts) == 1
-    assert (results, said) == ({WORK.name: None}, [])
+    assert (results, messages) == ({WORK.name: None}, [])
 
 
 def test_a_run_that_crashed_is_handed_out_again(store: Store) -> None:
-    workers, results, said = _run(
+    workers, results, messages = _run(
         store, lambda w, run, n: Ended("exit code -9") if run == w.attempts[0] else w.finish(run)
     )
     assert len(workers.attempts) == 2
     assert results == {WORK.name: None}
-    assert said == ["rtn · vllm is handed out again: exit code -9"]
+    assert messages == ["rtn · vllm is handed out again: exit code -9"]
 
 
 def test_a_silent_worker_is_given_up_and_cannot_publish(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

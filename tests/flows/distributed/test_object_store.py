@@ -22,7 +22,7 @@ def test_a_bundle_comes_back_whole(tmp_path: Path) -> None:
     assert store.has("checkpoints/k")
     fetch_folder(store, "checkpoints/k", tmp_path / "there")
     assert (tmp_path / "there" / "weights" / "a.bin").read_bytes() == b"a" * 100
-    assert sorted(one.name for one in (tmp_path / "there").iterdir()) == ["record.json", "weights"]
+    assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["record.json", "weights"]
     assert not list((tmp_path / "store" / "incoming").iterdir())
 
 
@@ -42,7 +42,7 @@ def test_damage_is_noticed_and_nothing_is_left(tmp_path: Path) -> None:
         blob.write_bytes(b"other")
     with pytest.raises(StoreError, match=r"a.bin in the store .* is damaged; delete blobs/"):
         store.fetch("trials/k", tmp_path / "there")
-    assert not [one for one in (tmp_path / "there").rglob("*") if one.is_file()]
+    assert not [path for path in (tmp_path / "there").rglob("*") if path.is_file()]
 
 
 def test_a_bundle_that_is_not_there(tmp_path: Path) -> None:

@@ -93,20 +93,20 @@ def test_a_worker_makes_a_checkpoint_and_another_measures_with_it(
     monkeypatch.setenv("BITFRONTIER_CACHE", str(workplace / "another cache"))
     prepared = _do(sweep, store, trial_name(row))
     assert not list((workplace / "another cache" / "checkpoints").rglob("*.partial"))
-    assert [one.status for one in map(read_trial, (prepared.folder / "trials").glob("*.json"))] == ["ok"]
+    assert [trial.status for trial in map(read_trial, (prepared.folder / "trials").glob("*.json"))] == ["ok"]
     home = prepare_sweep(sweep, environments_of(sweep), workplace / "runs", QUIET)
-    trial = fetch_trial(home, next(one for one in home.rows if one.key == row.key), store)
+    trial = fetch_trial(home, next(candidate for candidate in home.rows if candidate.key == row.key), store)
     assert trial is not None
     assert trial.status == "ok"
-    assert [one.suffix for one in sorted((home.folder / "logs").iterdir())] == [".log"]
+    assert [path.suffix for path in sorted((home.folder / "logs").iterdir())] == [".log"]
 
 
 def test_a_worker_that_was_given_up_publishes_nothing(sweep: Sweep, workplace: Path) -> None:
     store, row = open_store(str(workplace / "store")), _rows(sweep)["none"]
     _lease(store, checkpoint_name(row), "another")
-    prepared, found = find(sweep, checkpoint_name(row), QUIET)
+    prepared, own_row = find(sweep, checkpoint_name(row), QUIET)
     with pytest.raises(LeaseLost, match="was given to another worker"):
-        make_checkpoint(prepared, found, store, "a", QUIET)
+        make_checkpoint(prepared, own_row, store, "a", QUIET)
     assert not store.has(checkpoint_name(row))
 
 
@@ -138,8 +138,8 @@ def test_a_sweep_over_workers_ends_like_any_other(
     monkeypatch.setattr(Here, "attempts", 0)
     given = {"plan": str(sweep.file), "runs": str(workplace / "runs"), "store": str(workplace / "store")}
     report = Path(flow(**given))  # type: ignore[arg-type]
-    trials = {one.method: one for one in map(read_trial, (report.parent / "trials").glob("*.json"))}
-    assert {name: one.status for name, one in trials.items()} == {
+    trials = {trial.method: trial for trial in map(read_trial, (report.parent / "trials").glob("*.json"))}
+    assert {name: trial.status for name, trial in trials.items()} == {
         "none": "ok", "raises": "failed", "other": "unsupported",
     }  # fmt: skip
     assert "this method has no luck" in trials["raises"].reason
@@ -172,14 +172,14 @@ def test_while_a_worker_measures_status_and_prefect_tell(
         def state(self, run: str) -> RunState:
             if run not in self.pieces or seen:
                 return Ended("done")
-            if any(one.state == "measuring" for one in cell_states(workplace / "runs" / "fake")):
-                seen.append({one.cell: one.state for one in cell_states(workplace / "runs" / "fake")})
+            if any(cell.state == "measuring" for cell in cell_states(workplace / "runs" / "fake")):
+                seen.append({cell.cell: cell.state for cell in cell_states(workplace / "runs" / "fake")})
                 super().submit(self.pieces[run], run)
                 return Ended("done")
             return "running"
 
-    def progress(name: str, what: str, total: int) -> Callable[[float], None]:
-        bars.append((name, what, total))
+    def progress(name: str, stage: str, total: int) -> Callable[[float], None]:
+        bars.append((name, stage, total))
         return moved.append
 
     monkeypatch.setattr(flows.orchestration.distributed, "DeploymentRuns", Slow)
@@ -188,7 +188,7 @@ def test_while_a_worker_measures_status_and_prefect_tell(
     monkeypatch.setattr("flows.distributed.leases.POLL_SECONDS", 0.0)
     flow(plan=str(sweep.file), runs=str(workplace / "runs"), store=str(workplace / "store"))
     assert [*seen[0].values()] == ["measuring", "to do", "unsupported"]
-    assert [one.state for one in cell_states(workplace / "runs" / "fake")] == ["ok", "failed", "unsupported"]
+    assert [cell.state for cell in cell_states(workplace / "runs" / "fake")] == ["ok", "failed", "unsupported"]
     assert bars == [("fake", "cells", 3)]
     assert moved == [1, 1, 1]
 

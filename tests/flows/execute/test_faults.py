@@ -81,19 +81,19 @@ def _plan(workplace: Path) -> Path:
 def _cut_short(workplace: Path) -> None:
     """What a disk may do to a checkpoint after it was finished."""
     records = workplace.glob("cache/checkpoints/*/bitfrontier-checkpoint.json")
-    (folder,) = [one.parent for one in records if json.loads(one.read_text())["spec"]["method"] == "torn"]
+    (folder,) = [record.parent for record in records if json.loads(record.read_text())["spec"]["method"] == "torn"]
     os.truncate(folder / "model.safetensors", 100)
 
 
 def _trials(report: Path) -> dict[str, Trial]:
     names = json.loads((report.parent / "sweep.json").read_text())["trials"]
     trials = [read_trial(report.parent / "trials" / name) for name in names]
-    return {one.engine if one.engine != "fake" else one.method: one for one in trials}
+    return {trial.engine if trial.engine != "fake" else trial.method: trial for trial in trials}
 
 
 def _left(before: set[int]) -> list[psutil.Process]:
-    found = psutil.Process().children(recursive=True)
-    return [one for one in found if one.pid not in before and one.status() != psutil.STATUS_ZOMBIE]
+    processes = psutil.Process().children(recursive=True)
+    return [process for process in processes if process.pid not in before and process.status() != psutil.STATUS_ZOMBIE]
 
 
 @pytest.mark.usefixtures("prefect")
@@ -106,7 +106,7 @@ def test_every_failure_is_a_row_and_the_sweep_goes_on(workplace: Path, monkeypat
     monkeypatch.setenv("UV_CACHE_DIR", str(workplace / "nothing"))
     load_tasks, before = (
         flows.execute.spec.load_sweep_tasks,
-        {one.pid for one in psutil.Process().children(recursive=True)},
+        {child.pid for child in psutil.Process().children(recursive=True)},
     )
 
     def torn_meanwhile(checked: Any) -> Any:
@@ -170,8 +170,8 @@ def test_a_quantization_that_hangs_ends(workplace: Path, monkeypatch: pytest.Mon
     with write_plan(workplace, ["none", "slow"]).open("a") as plan:
         plan.write("time_limits: {quantize_seconds: 1}\n")
     prepared = _prepared(workplace)
-    said = flows.execute.rows.quantize_row(prepared, prepared.rows[1], QUIET)
-    assert "the worker was not done after 1 s" in str(said)
+    outcome = flows.execute.rows.quantize_row(prepared, prepared.rows[1], QUIET)
+    assert "the worker was not done after 1 s" in str(outcome)
     assert not list((workplace / "cache" / "checkpoints").glob("*/bitfrontier-checkpoint.json"))
 
 
@@ -211,17 +211,17 @@ def test_a_trial_that_cannot_be_written_stops_the_sweep_which_goes_on_later(
     with pytest.raises(SystemExit) as ended:
         commands.main()
     assert ended.value.code == 1
-    told = capsys.readouterr().err.replace("\n", "")
-    assert f"No space left on device: '{full}'" in told
-    assert "Free space on this disk and run the same command again" in told
-    (kept,) = (workplace / "runs/fake/trials").glob("*.json")
-    before = kept.stat().st_mtime_ns
+    output = capsys.readouterr().err.replace("\n", "")
+    assert f"No space left on device: '{full}'" in output
+    assert "Free space on this disk and run the same command again" in output
+    (path,) = (workplace / "runs/fake/trials").glob("*.json")
+    before = path.stat().st_mtime_ns
     full.unlink()
     with pytest.raises(SystemExit) as ended:
         commands.main()
     assert not ended.value.code
     assert [read_trial(row.file).status for row in _prepared(workplace).rows] == ["ok", "unsupported"]
-    assert kept.stat().st_mtime_ns == before
+    assert path.stat().st_mtime_ns == before
 
 
 def test_a_sweep_goes_on_without_prefects_server(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +230,7 @@ def test_a_sweep_goes_on_without_prefects_server(workplace: Path, monkeypatch: p
     sweep = start_sweep(workplace)
     wait_for(lambda: has_child(sweep, "tests.support.emulator"), sweep, workplace)
     family = psutil.Process(sweep.pid).children(recursive=True)
-    (server,) = [one for one in family if one.cmdline()[1:3] == ["-m", "uvicorn"]]
+    (server,) = [process for process in family if process.cmdline()[1:3] == ["-m", "uvicorn"]]
     server.kill()
     wait_for(lambda: sweep.poll() is not None, None, workplace)
     shown = (workplace / "out.log").read_text()
@@ -238,10 +238,10 @@ def test_a_sweep_goes_on_without_prefects_server(workplace: Path, monkeypatch: p
     assert "was lost" in shown
     assert "the sweep went on without it" in shown
     assert "Traceback" not in shown
-    statuses = sorted(read_trial(one).status for one in (workplace / "runs/fake/trials").iterdir())
+    statuses = sorted(read_trial(path).status for path in (workplace / "runs/fake/trials").iterdir())
     assert statuses == ["failed", "ok"]
     assert (workplace / "runs/fake/report.html").exists()
-    assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert not [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_sweep_that_cannot_go_on_without_prefect_says_so(
@@ -257,5 +257,5 @@ def test_a_sweep_that_cannot_go_on_without_prefect_says_so(
     with pytest.raises(SystemExit) as ended:
         commands.sweep(plan, runs=workplace / "runs")
     assert ended.value.code == 1
-    told = capsys.readouterr().err.replace("\n", " ")
-    assert "Prefect's server was lost; what is finished is kept. Run the same command again to go on." in told
+    output = capsys.readouterr().err.replace("\n", " ")
+    assert "Prefect's server was lost; what is finished is kept. Run the same command again to go on." in output

@@ -44,11 +44,11 @@ def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
         LoadPlan(rate_per_second=2, **counts),
         LoadPlan(rate_per_second=0.5, arrivals="gamma", gap_variation=2.0, **counts),
     ]
-    closed, poisson, bursts = (one.point for one in plans)
+    closed, poisson, bursts = (plan.point for plan in plans)
     assert closed == LoadPoint(4, 20, 8, 4)
     assert poisson == LoadPoint(None, 20, 8, 4, 2.0, "poisson", 1.0)
     assert (bursts.arrivals, bursts.gap_variation) == ("gamma", 2.0)
-    assert [one.label for one in (closed, poisson)] == ["concurrency 4", "2 requests/s, poisson"]
+    assert [load.label for load in (closed, poisson)] == ["concurrency 4", "2 requests/s, poisson"]
     assert _steps(closed) == 20
     assert _steps(poisson) == 4
 
@@ -96,10 +96,10 @@ def test_a_load_is_measured_with_the_energy_of_its_gpus(tmp_path: Path, monkeypa
     assert memory is not None
     assert (memory.source, memory.peak_bytes, memory.loaded_bytes) == (NVML, 2_000_000 * count, 2_000_000 * count)
     for repeat, gpus in zip(speed.repeats, speed.gpus, strict=True):
-        assert [one.gpu for one in gpus] == [0, 1]
+        assert [gpu.gpu for gpu in gpus] == [0, 1]
         start, end = window(repeat)
-        assert all(one.seconds[0] < start < end < one.seconds[-1] for one in gpus)
-        assert {watts for one in gpus for watts in one.watts} == {100.0, 300.0}
+        assert all(gpu.seconds[0] < start < end < gpu.seconds[-1] for gpu in gpus)
+        assert {watts for gpu in gpus for watts in gpu.watts} == {100.0, 300.0}
         assert {bits for bits in gpus[1].reasons if bits is not None and bits & pynvml.nvmlClocksEventReasonSwPowerCap}
         assert set(gpus[1].joules) == {None}
 

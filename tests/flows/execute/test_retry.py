@@ -24,12 +24,14 @@ def run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {one: one.stat().st_mtime_ns for one in (run / "trials").glob("*.json") if read_trial(one).status == "ok"}
-    assert {one.state for one in cell_states(run)} == {"ok", "failed"}
+    before = {
+        path: path.stat().st_mtime_ns for path in (run / "trials").glob("*.json") if read_trial(path).status == "ok"
+    }
+    assert {cell.state for cell in cell_states(run)} == {"ok", "failed"}
     drop_failed(run)
     assert check_unchanged(run) == (run.parent.parent / "plan.yaml", None)
-    assert [one.state for one in cell_states(run)] == ["ok", "to do"]
-    assert {one: one.stat().st_mtime_ns for one in (run / "trials").glob("*.json")} == before
+    assert [cell.state for cell in cell_states(run)] == ["ok", "to do"]
+    assert {path: path.stat().st_mtime_ns for path in (run / "trials").glob("*.json")} == before
     monkeypatch.setattr(flows.execute.keys, "_measuring_code", lambda: ["another instrument"])
     with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured anew.*`bitfrontier sweep .*plan.yaml` does"):
         check_unchanged(run)

@@ -36,9 +36,9 @@ def _score(tmp_path: Path, folder: Path, scoring: Scoring, target: Target, strat
         return score_cell(endpoint, folder, scoring, target, lambda name, total: lambda count: None)
 
     with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
-        found = at(endpoint)
+        scored = at(endpoint)
         assert repeat_closeness(endpoint, folder, scoring, target, lambda name, total: lambda count: None) == ()
-    return found
+    return scored
 
 
 def _target(tmp_path: Path, folder: Path) -> Target:
@@ -67,9 +67,9 @@ def test_what_calibrated_it_is_found(tmp_path: Path, tiny_model: Path, monkeypat
 
 def test_a_server_without_log_probabilities_is_asked_for_answers_alone(tmp_path: Path, tiny_model: Path) -> None:
     scoring = replace(_scoring(tmp_path), perplexities=(PerplexitySpec("papers", 4, 4),))
-    found = _score(tmp_path, tiny_model, scoring, _target(tmp_path, tiny_model), "none")
-    assert (found.scores, found.perplexities, found.gates) == ((), (), ())
-    assert found.closeness[0].greedy == ("the capital is",)
+    scored = _score(tmp_path, tiny_model, scoring, _target(tmp_path, tiny_model), "none")
+    assert (scored.scores, scored.perplexities, scored.gates) == ((), (), ())
+    assert scored.closeness[0].greedy == ("the capital is",)
 
 
 @pytest.mark.parametrize("first", ["papers", "llama.cpp"])
@@ -83,7 +83,7 @@ def test_all_conventions_come_from_one_text(tmp_path: Path, tiny_model: Path, fi
     pq.write_table(pa.table({"text": ["a b c d e f " * 4]}), folder / "test-00000-of-00001.parquet")
     specs = (PerplexitySpec(first, 8, 8), PerplexitySpec("strided", 8, 4))  # type: ignore[arg-type]
     scoring = replace(scoring, perplexities=specs, data_root=tmp_path / "root")
-    found = _score(tmp_path, tiny_model, scoring, _target(tmp_path, tiny_model)).perplexities
-    assert [one.convention for one in found] == [first, "strided"]
+    perplexities = _score(tmp_path, tiny_model, scoring, _target(tmp_path, tiny_model)).perplexities
+    assert [perplexity.convention for perplexity in perplexities] == [first, "strided"]
     total = len(load_tokenizer(tiny_model).encode("a b c d e f " * 4).ids)
-    assert sum(map(len, found[1].tokens)) == total - 1
+    assert sum(map(len, perplexities[1].tokens)) == total - 1

@@ -59,7 +59,7 @@ def prepared(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
 
 
 def _row(prepared: Prepared, method: str) -> Row:
-    return next(one for one in prepared.rows if one.cell.quantization.method.name == method)
+    return next(row for row in prepared.rows if row.cell.quantization.method.name == method)
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def _other_end(prepared: Prepared) -> Iterator[Wire]:
         theirs.close()
 
 
-def _ask(wire: Wire, what: str, row: Row, display: Any = QUIET, step: Any = plainly) -> str | None:
-    wire.send(what, row.key)
+def _ask(wire: Wire, kind: str, row: Row, display: Any = QUIET, step: Any = plainly) -> str | None:
+    wire.send(kind, row.key)
     return _follow(wire, display, step, {})
 
 
@@ -139,16 +139,18 @@ def test_what_ends_a_sweep_is_said_in_the_same_words(prepared: Prepared, monkeyp
     with _other_end(prepared) as wire:
         with monkeypatch.context() as once:
             once.setattr(spec, "load_sweep_tasks", no_data)
-            with pytest.raises(Relayed, match=r"^data/arc is not there; fetch it$") as told:
+            with pytest.raises(Relayed, match=r"^data/arc is not there; fetch it$") as raised:
                 _ask(wire, "measure", row)
-        assert (told.value.shown, told.value.exit_code) == ("error: data/arc is not there; fetch it", 1)
+        assert (raised.value.shown, raised.value.exit_code) == ("error: data/arc is not there; fetch it", 1)
         monkeypatch.setattr(rows, "save_trial", full)
         with pytest.raises(OSError, match=r"\[Errno 28\] No space left on device: 'trials/x.json'"):
             _ask(wire, "measure", row)
         wire.send("measure", "a key of yesterday")
-        with pytest.raises(Relayed, match="plan, program, packages or data were changed while they were swept") as told:
+        with pytest.raises(
+            Relayed, match="plan, program, packages or data were changed while they were swept"
+        ) as raised:
             _follow(wire, QUIET, plainly, {})
-        assert told.value.exit_code == 2
+        assert raised.value.exit_code == 2
 
 
 def test_why_there_is_no_checkpoint(prepared: Prepared) -> None:
@@ -174,11 +176,11 @@ def test_its_death_is_a_row_and_the_next_cell_has_another(prepared: Prepared, mo
     dies = "print('last words', flush=True)\nwire.receive()\nos.kill(os.getpid(), signal.SIGKILL)"
     row = _row(prepared, "none")
     with closing(_aside(prepared, monkeypatch, dies)) as bench:
-        said = r"the process that measures ended with signal SIGKILL.*aside.log:\nlast words"
+        message = r"the process that measures ended with signal SIGKILL.*aside.log:\nlast words"
         for _ in range(2):
             trial = bench.measure(row, QUIET, plainly)
             assert trial.status == "failed"
-            assert re.search(said, trial.reason)
+            assert re.search(message, trial.reason)
         reason = bench.quantize(row, QUIET)
         assert str(reason).startswith("quantization failed: the process that measures ended with signal SIGKILL")
     assert read_trial(row.file).reason == trial.reason
@@ -215,14 +217,14 @@ def test_it_ends_with_the_sweep(prepared: Prepared, monkeypatch: pytest.MonkeyPa
 
 
 def _children() -> set[int]:
-    return {one.pid for one in psutil.Process().children(recursive=True)}
+    return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
 def test_a_real_process_reads_the_plan_itself(prepared: Prepared) -> None:
     """The plan's engine is planted in this process alone, so the other one refuses it, in the plan's own words."""
-    with aside(prepared) as bench, pytest.raises(Relayed, match=r"plan.yaml:\d+: unknown engine 'fake'") as told:
+    with aside(prepared) as bench, pytest.raises(Relayed, match=r"plan.yaml:\d+: unknown engine 'fake'") as raised:
         bench.measure(_row(prepared, "none"), QUIET, plainly)
-    assert told.value.exit_code == 2
+    assert raised.value.exit_code == 2
 
 
 def test_it_holds_no_prefect() -> None:

@@ -55,8 +55,8 @@ def _task_runs(flow_name: str) -> list[str]:
     from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
     with get_client(sync_client=True) as client:
-        found = client.read_task_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name])))
-    return [one.name for one in found]
+        task_runs = client.read_task_runs(flow_filter=FlowFilter(name=FlowFilterName(any_=[flow_name])))
+    return [task_run.name for task_run in task_runs]
 
 
 def _artifacts(name: str) -> dict[str, Any]:
@@ -64,9 +64,9 @@ def _artifacts(name: str) -> dict[str, Any]:
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
     with get_client(sync_client=True) as client:
-        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_=f"{name}-")))
-    latest = sorted(found, key=lambda one: str(one.updated))  # they come in the order of random ids
-    return {str(one.key).removeprefix(f"{name}-"): one for one in latest}
+        artifacts = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(like_=f"{name}-")))
+    latest = sorted(artifacts, key=lambda artifact: str(artifact.updated))  # they come in the order of random ids
+    return {str(artifact.key).removeprefix(f"{name}-"): artifact for artifact in latest}
 
 
 def test_one_cell_is_measured_shown_and_reported_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,10 @@ def test_a_method_that_does_not_run_here_is_refused(here: Path, monkeypatch: pyt
     from flows.orchestration.single import quantize
     from tests.support.fake_sweep import fake_methods
 
-    never = {name: replace(one, unsupported=lambda kind: f"not on {kind}") for name, one in fake_methods().items()}
+    never = {
+        name: replace(fake_method, unsupported=lambda kind: f"not on {kind}")
+        for name, fake_method in fake_methods().items()
+    }
     monkeypatch.setattr(flows.validate.methods, "methods", lambda: never)
     with pytest.raises(PlanError, match=r"plan.yaml:\d+: not on cpu\n  fix: choose another method"):
         quantize(model=str(here / "tiny"), method={"method": "none"}, runs=str(here / "runs"))

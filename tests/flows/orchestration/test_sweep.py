@@ -80,7 +80,7 @@ def test_own_prompts_are_read_twice_and_answers_kept(workplace: Path, monkeypatc
     report = Path(sweep(plan=str(file), runs=str(workplace / "runs")))
     trial = read_trial(next((report.parent / "trials").glob("*.json")))
     assert (trial.status, trial.reason) == ("ok", "")
-    assert [(one.text, one.repeat, len(one.logprobs)) for one in trial.closeness] == [
+    assert [(closeness.text, closeness.repeat, len(closeness.logprobs)) for closeness in trial.closeness] == [
         ("mine.jsonl", False, 2), ("mine.jsonl", True, 2),
     ]  # fmt: skip
     assert trial.provenance["accuracy"]["budget"] == "adaptive"
@@ -106,13 +106,13 @@ def test_a_trace_is_replayed_and_its_content_is_part_of_the_measurement(
         return Path(sweep(plan=str(file), runs=str(workplace / "runs")))
 
     report = write_and_sweep()
-    (trial,) = [read_trial(one) for one in (report.parent / "trials").glob("*.json")]
+    (trial,) = [read_trial(path) for path in (report.parent / "trials").glob("*.json")]
     assert (trial.status, trial.reason) == ("ok", "")
     (speed,) = trial.speed
     assert (speed.load.trace, speed.load.requests, speed.load.sizes) == ("trace.jsonl", 12, "≤ 6 / ≤ 4")
     for repeat in speed.repeats:
-        assert [one.output_tokens for one in repeat] == [1 + n % 4 for n in range(12)]
-        assert [one.due_seconds for one in repeat] == pytest.approx([0.01 * n for n in range(12)])
+        assert [request.output_tokens for request in repeat] == [1 + n % 4 for n in range(12)]
+        assert [request.due_seconds for request in repeat] == pytest.approx([0.01 * n for n in range(12)])
     page = report.read_text()
     assert "trace.jsonl: replayed at 2 × its speed, 100 requests/s" in page
     assert "≤ 6 / ≤ 4" in page
@@ -147,7 +147,7 @@ def test_an_attached_server_is_measured_and_left_alone(workplace: Path, monkeypa
         file.write_text(yaml.safe_dump(plan))
         report = Path(sweep(plan=str(file), runs=str(workplace / "runs")))
         assert httpx.get(url + "/health").status_code == 200
-    (trial,) = [read_trial(one) for one in (report.parent / "trials").iterdir()]
+    (trial,) = [read_trial(path) for path in (report.parent / "trials").iterdir()]
     assert (trial.status, trial.reason) == ("ok", "")
     assert trial.memory is None
     assert trial.provenance["attached"] == url

@@ -32,9 +32,9 @@ def test_a_form_becomes_the_same_plan(given: object, tmp_path: Path) -> None:
 
 def test_a_run_is_named_after_its_plan(tmp_path: Path) -> None:
     file = forms.plan_file(GOOD, tmp_path)
-    assert [forms.title(one) for one in (GOOD, Plan.model_validate(GOOD), str(file))] == ["good"] * 3
+    assert [forms.title(form) for form in (GOOD, Plan.model_validate(GOOD), str(file))] == ["good"] * 3
     (tmp_path / "mine.yaml").write_text("name: [")
-    named = [forms.title(str(tmp_path / one)) for one in ("mine.yaml", "gone.yaml")]
+    named = [forms.title(str(tmp_path / name)) for name in ("mine.yaml", "gone.yaml")]
     assert named == ["mine", "gone"]  # these are refused, with the line, when the run has begun
     assert forms.title(7) == ""
 
@@ -91,7 +91,11 @@ def test_parts_are_taken_as_parts_or_as_their_fields() -> None:
 def test_a_quantization_is_a_plan_too(tmp_path: Path) -> None:
     file = forms.plan_file(forms.quantization("tiny", GPTQ, {"samples": 4}, 3), tmp_path)
     plan = load_plan(file).plan
-    assert (plan.threads, plan.calibration.samples, [one.method for one in plan.methods]) == (3, 4, ["none", "gptq"])
+    assert (plan.threads, plan.calibration.samples, [method.method for method in plan.methods]) == (
+        3,
+        4,
+        ["none", "gptq"],
+    )
     assert yaml.safe_load(file.read_text())["models"] == ["tiny"]
 
 

@@ -30,9 +30,9 @@ def _content(folder: Path) -> dict[str, str]:
 
 
 def test_a_folder_is_relative_to_the_plan(checkpoint: Path) -> None:
-    found = find_stored("there", checkpoint.parent)
-    assert (found.text, found.folder) == ("there", checkpoint)
-    fetch_stored(found)  # nothing to fetch
+    stored_checkpoint = find_stored("there", checkpoint.parent)
+    assert (stored_checkpoint.text, stored_checkpoint.folder) == ("there", checkpoint)
+    fetch_stored(stored_checkpoint)  # nothing to fetch
 
 
 def test_a_folder_that_is_not_there_is_refused(checkpoint: Path) -> None:
@@ -61,11 +61,13 @@ def test_the_key_goes_by_what_is_in_the_folder_not_by_its_name(checkpoint: Path)
     method = methods()["existing"]
 
     def key(folder: Path) -> str:
-        found = {"checkpoint": str(folder)}
-        one = Quantization(0, method, "x", {"checkpoint": "same"}, method.scheme(found), method.format(found), None)
-        one = replace(one, stored={"checkpoint": find_stored(str(folder), Path())})
+        parameters = {"checkpoint": str(folder)}
+        quantization = Quantization(
+            0, method, "x", {"checkpoint": "same"}, method.scheme(parameters), method.format(parameters), None
+        )
+        quantization = replace(quantization, stored={"checkpoint": find_stored(str(folder), Path())})
         model = Model("m", checkpoint, "content", {}, "")
-        return make_job(model, one, resolve("transformers"), text="", base=Path(), threads=1).key
+        return make_job(model, quantization, resolve("transformers"), text="", base=Path(), threads=1).key
 
     copy = checkpoint.parent / "copy"
     copy.mkdir()

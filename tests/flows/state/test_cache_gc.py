@@ -45,7 +45,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _everything(folder: Path) -> set[str]:
-    return {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.name != "cache.lock"}
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name != "cache.lock"}
 
 
 def _run(folder: Path, needs: list[str]) -> Path:
@@ -57,10 +57,10 @@ def _run(folder: Path, needs: list[str]) -> Path:
 
 def test_what_a_run_needs_is_kept(cache: Path, tmp_path: Path) -> None:
     run = _run(tmp_path / "runs" / "a", [f"checkpoints/{NEW}"])
-    found = unneeded(known_runs())
-    assert [one.path.name for one in found] == [f"{OLD}.sqlite", OLD, f"{HALF}.partial", "gguf-000000000000"]
-    assert all(one.bytes >= 10_000 for one in found)
-    free(found)
+    entries = unneeded(known_runs())
+    assert [entry.path.name for entry in entries] == [f"{OLD}.sqlite", OLD, f"{HALF}.partial", "gguf-000000000000"]
+    assert all(entry.bytes >= 10_000 for entry in entries)
+    free(entries)
     assert (cache / "checkpoints" / NEW / "file").exists()
     assert not (cache / "checkpoints" / OLD).exists()
     assert unneeded([run]) == []
@@ -71,7 +71,7 @@ def test_a_run_that_was_deleted_needs_nothing(cache: Path, tmp_path: Path) -> No
     (run / "sweep.json").unlink()
     run.rmdir()
     assert known_runs() == []
-    assert NEW in {one.path.name for one in unneeded(known_runs())}
+    assert NEW in {entry.path.name for entry in unneeded(known_runs())}
 
 
 def test_environments_of_the_present_pins_stay(cache: Path) -> None:
@@ -79,7 +79,7 @@ def test_environments_of_the_present_pins_stay(cache: Path) -> None:
     assert present is not None
     present.mkdir()
     write_json(present / "bitfrontier-ready.json", {"pins": f"{known_environments()[0]}.txt"})
-    assert present not in {one.path for one in unneeded([])}
+    assert present not in {entry.path for entry in unneeded([])}
 
 
 def test_nothing_is_freed_under_a_sweep(cache: Path, tmp_path: Path) -> None:
@@ -94,12 +94,12 @@ def test_nothing_is_freed_while_a_device_is_worked_on(cache: Path) -> None:
 
 
 def test_what_is_needed_since_it_was_shown_is_not_freed(cache: Path, tmp_path: Path) -> None:
-    found = unneeded(known_runs())
+    entries = unneeded(known_runs())
     run = _run(tmp_path / "runs" / "meanwhile", [f"checkpoints/{OLD}"])
     with alone(run), pytest.raises(RunBusy, match=r"runs/meanwhile is being swept; free the cache when it has ended"):
-        free(found)
+        free(entries)
     assert (cache / "checkpoints" / NEW).exists()
-    free(found)
+    free(entries)
     assert (cache / "checkpoints" / OLD / "file").exists()
     assert not (cache / "checkpoints" / NEW).exists()
 
@@ -118,13 +118,13 @@ def test_what_others_keep_under_the_same_names_stays(cache: Path) -> None:
     with closing(sqlite3.connect(cache / "answers" / f"{'d' * 32}.sqlite")) as database:
         database.execute("CREATE TABLE notes (text TEXT)")
     (cache / "checkpoints" / ("a" * 32) / "bitfrontier-checkpoint.json").write_text('{"key": "of another folder"}')
-    found = unneeded([])
-    ours = {one.path.relative_to(cache).as_posix() for one in found}
+    result = unneeded([])
+    ours = {item.path.relative_to(cache).as_posix() for item in result}
     assert ours == {*RECORDS, f"answers/{OLD}.sqlite"}
     before = _everything(cache)
-    free(found)
+    free(result)
     gone = before - _everything(cache)
-    assert {"/".join(one.split("/")[:2]) for one in gone} == ours
+    assert {"/".join(item.split("/")[:2]) for item in gone} == ours
 
 
 @pytest.mark.parametrize("partial", ["", ".partial"])
@@ -135,7 +135,7 @@ def test_models_and_data_of_ours_are_known_by_their_records(cache: Path, partial
         folder = cache / kind / f"{name}-{sample(name)['wheel_sha256'][:12]}{partial}"
         folder.mkdir(parents=True)
         write_json(folder / record, dict(sample(name)))
-        assert folder in {one.path for one in unneeded([])}
+        assert folder in {entry.path for entry in unneeded([])}
 
 
 def test_nothing_is_freed_through_a_link(cache: Path, tmp_path: Path) -> None:
@@ -146,9 +146,9 @@ def test_nothing_is_freed_through_a_link(cache: Path, tmp_path: Path) -> None:
     environment = cache / "environments" / "gguf-000000000000"
     environment.rename(tmp_path / "environment")
     environment.symlink_to(tmp_path / "environment")
-    found = unneeded([])
-    assert [one.path.name for one in found] == [f"{OLD}.sqlite"]
-    free(found)
+    result = unneeded([])
+    assert [item.path.name for item in result] == [f"{OLD}.sqlite"]
+    free(result)
     assert (elsewhere / OLD / "file").exists()
     assert (tmp_path / "environment" / "file").exists()
 
@@ -179,7 +179,7 @@ def test_a_cache_that_was_never_made_holds_nothing(tmp_path: Path, monkeypatch: 
 def test_a_record_that_cannot_be_read_frees_nothing(cache: Path, tmp_path: Path, content: str | None) -> None:
     run = _run(tmp_path / "runs" / "a", [f"checkpoints/{NEW}"])
     record = next((cache / "runs").glob("*.json"))
-    found, before = unneeded([run]), _everything(cache)
+    result, before = unneeded([run]), _everything(cache)
 
     def spoil(file: Path) -> None:
         file.unlink()
@@ -192,34 +192,34 @@ def test_a_record_that_cannot_be_read_frees_nothing(cache: Path, tmp_path: Path,
     with pytest.raises(RecordUnreadable, match=r"runs/a/sweep\.json .*nothing is freed"):
         unneeded([run])
     with pytest.raises(RecordUnreadable, match=r"runs/a/sweep\.json .*nothing is freed"):
-        free(found)
+        free(result)
     spoil(record)
     with pytest.raises(RecordUnreadable, match=rf"{record.name} .*nothing is freed"):
         known_runs()
     with pytest.raises(RecordUnreadable, match=rf"{record.name} .*nothing is freed"):
-        free(found)
+        free(result)
     assert _everything(cache) == before
 
 
 def test_a_checkpoints_record_that_cannot_be_read_frees_nothing(cache: Path) -> None:
-    found = unneeded([])
+    result = unneeded([])
     (cache / "checkpoints" / NEW / "bitfrontier-checkpoint.json").write_text('{"key"')
     with pytest.raises(
         RecordUnreadable, match=rf"{NEW}/bitfrontier-checkpoint\.json cannot be read .*nothing is freed"
     ):
-        free(found)
+        free(result)
     assert (cache / "checkpoints" / OLD).exists()
 
 
 def test_nothing_is_freed_while_others_use_the_cache_and_they_share_it(cache: Path) -> None:
-    found = unneeded([])
-    said = "cache is in use by a sweep or a quantization; free the cache when they have ended"
+    result = unneeded([])
+    item = "cache is in use by a sweep or a quantization; free the cache when they have ended"
     with cache_in_use(), cache_in_use():
-        with pytest.raises(RunBusy, match=said):
+        with pytest.raises(RunBusy, match=item):
             unneeded([])
-        with pytest.raises(RunBusy, match=said):
-            free(found)
-    free(found)
+        with pytest.raises(RunBusy, match=item):
+            free(result)
+    free(result)
     assert not (cache / "checkpoints" / OLD).exists()
 
 
@@ -241,7 +241,9 @@ def test_what_was_made_to_be_served_is_kept_until_it_is_released(cache: Path) ->
     free(unneeded([]))
     assert (cache / "checkpoints" / OLD / "file").exists()
     assert not (cache / "checkpoints" / NEW).exists()
-    assert [(one.name, one.label, one.model) for one in kept_checkpoints.kept()] == [(OLD, "gptq W4A16-g64", "tiny")]
+    assert [(item.name, item.label, item.model) for item in kept_checkpoints.list_kept()] == [
+        (OLD, "gptq W4A16-g64", "tiny")
+    ]
     with pytest.raises(kept_checkpoints.NotKept, match=rf"no checkpoint is kept under 'x' \(kept: {OLD}\)"):
         kept_checkpoints.release("x")
     kept_checkpoints.release(folder)

@@ -23,9 +23,9 @@ def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
     file = tmp_path / "a" / "b.lock"
     assert not is_held(file)
     with hold(file):
-        found = holder(file)
-        assert found is not None
-        assert found.pid == os.getpid()
+        owner = holder(file)
+        assert owner is not None
+        assert owner.pid == os.getpid()
         assert is_held(file)
     assert not is_held(file)
     assert holder(file) is None
@@ -34,9 +34,9 @@ def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
 def test_the_dead_hold_nothing(tmp_path: Path) -> None:
     file = tmp_path / "sweep.lock"
     with _other(file) as process:
-        found = holder(file)
-        assert found is not None
-        assert found.pid == process.pid
+        owner = holder(file)
+        assert owner is not None
+        assert owner.pid == process.pid
         with (
             pytest.raises(RunBusy, match=rf"being swept by process {process.pid}; `bitfrontier status"),
             alone(tmp_path),
@@ -52,9 +52,9 @@ def test_a_lock_that_says_nothing_yet(tmp_path: Path) -> None:
     file = tmp_path / "x.lock"
     with hold(file):
         file.write_text("")
-        found = holder(file)
-        assert found is not None
-        assert found.pid == 0
+        owner = holder(file)
+        assert owner is not None
+        assert owner.pid == 0
 
 
 def test_slots_are_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,12 +30,12 @@ def test_every_cell_has_a_state(run: Path, tmp_path: Path) -> None:
     quantizing = tmp_path / "cache" / "checkpoints" / "key-next.lock"
     with hold(running_lock(run / "trials" / "now.json")), hold(quantizing):
         cells = cell_states(run)
-    assert [one.state for one in cells] == ["ok", "failed", "measuring", "quantizing", "to do"]
+    assert [cell.state for cell in cells] == ["ok", "failed", "measuring", "quantizing", "to do"]
     assert cells[0].seconds == 100.0
     assert cells[1].reason
     assert cells[2].seconds is not None
     assert 0 <= cells[2].seconds < 60
-    assert [one.state for one in cell_states(run)][2:] == ["to do", "to do", "to do"]
+    assert [cell.state for cell in cell_states(run)][2:] == ["to do", "to do", "to do"]
     assert counts(cells) == {"ok": 1, "measuring": 1, "quantizing": 1, "to do": 1, "failed": 1}
 
 

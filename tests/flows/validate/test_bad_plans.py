@@ -45,9 +45,9 @@ def test_the_good_plan_is_good(folder: Path) -> None:
 def test_a_method_is_made_once_for_each_seed(folder: Path) -> None:
     plan = copy.deepcopy(GOOD)
     plan["methods"][2]["seeds"] = [3, 5]
-    one, other = [cell.quantization for cell in check(load_plan(_write(folder, plan))).cells[2:]]
-    assert (one.label, other.label) == ("gptq W4A16-g32 seed 3", "gptq W4A16-g32 seed 5")
-    assert (one.calibration, other.calibration) == ((16, 256, 3), (16, 256, 5))
+    quantization, other = [cell.quantization for cell in check(load_plan(_write(folder, plan))).cells[2:]]
+    assert (quantization.label, other.label) == ("gptq W4A16-g32 seed 3", "gptq W4A16-g32 seed 5")
+    assert (quantization.calibration, other.calibration) == ((16, 256, 3), (16, 256, 5))
 
 
 def test_the_longest_window_or_prompt_decides_the_positions(folder: Path) -> None:
@@ -67,13 +67,13 @@ def test_a_trace_is_a_load_of_its_own(folder: Path) -> None:
         {"trace": "good.jsonl"},
     ]
     sweep = check(load_plan(_write(folder, plan)))
-    _, fast, whole = sweep.loads
-    assert [one.requests for one in sweep.loads] == [12, 11, 20]
+    _, fast, full = sweep.loads
+    assert [load.requests for load in sweep.loads] == [12, 11, 20]
     assert (fast.prompt_tokens, fast.output_tokens, fast.concurrency, fast.arrivals) == (8, 4, None, "trace")
     assert fast.rate_per_second == pytest.approx(4 * 10.0)
     assert fast.label == "good.jsonl: replayed at 4 × its speed, 40 requests/s"
-    assert whole.label == "good.jsonl: replayed, 10 requests/s"
-    assert (fast.sizes, fast.most_repeats, whole.most_repeats) == ("≤ 8 / ≤ 4", 10, 0)
+    assert full.label == "good.jsonl: replayed, 10 requests/s"
+    assert (fast.sizes, fast.most_repeats, full.most_repeats) == ("≤ 8 / ≤ 4", 10, 0)
     assert len(sweep.traces["good.jsonl"]) == 20
     assert sweep.load_files == [folder / "long.jsonl", folder / "good.jsonl"]
     assert sweep.max_model_len == 2050
@@ -94,7 +94,11 @@ def test_windows_and_strides_by_convention(folder: Path) -> None:
     plan = copy.deepcopy(GOOD)
     plan["perplexity"] = [{"convention": name} for name in ("papers", "strided", "llama.cpp")]
     parsed = load_plan(_write(folder, plan)).plan.perplexity
-    assert [(one.window, one.stride) for one in parsed] == [(2048, 2048), (2048, 1024), (512, 512)]
+    assert [(perplexity_plan.window, perplexity_plan.stride) for perplexity_plan in parsed] == [
+        (2048, 2048),
+        (2048, 1024),
+        (512, 512),
+    ]
 
 
 def test_an_existing_checkpoint_is_recognised(folder: Path) -> None:
@@ -106,7 +110,7 @@ def test_an_existing_checkpoint_is_recognised(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", BAD)
 def test_bad_plan_names_place_and_fix(folder: Path, name: str) -> None:
-    change, what, fix = BAD[name]
+    change, text, fix = BAD[name]
     plan = copy.deepcopy(GOOD)
     change(plan)
     if name == "no such GPU" and _has_gpu():
@@ -115,7 +119,7 @@ def test_bad_plan_names_place_and_fix(folder: Path, name: str) -> None:
     with pytest.raises(PlanError) as caught:
         check(load_plan(file))
     message = str(caught.value)
-    assert what in message
+    assert text in message
     assert fix in message
     assert f"{file}:" in message
     assert all(problem.line >= 1 for problem in caught.value.problems)
@@ -150,13 +154,13 @@ UNREADABLE: dict[str, tuple[bytes | None, str]] = {
 
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_unreadable_plan(tmp_path: Path, name: str) -> None:
-    content, what = UNREADABLE[name]
+    content, message = UNREADABLE[name]
     file = tmp_path / "plan.yaml"
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(PlanError) as caught:
         load_plan(file)
-    assert what in str(caught.value)
+    assert message in str(caught.value)
     assert "fix:" in str(caught.value)
 
 

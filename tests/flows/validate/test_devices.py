@@ -108,8 +108,8 @@ def test_a_price_and_other_sizes_change_no_key_and_no_file(folder: Path) -> None
         cells = [cell for cell in sweep.cells if cell.choice.options["tensor_parallel"] == 1]
         return [(trial_key(sweep, cell, None, {}, "data"), slug(cell)) for cell in cells]
 
-    one = {"engine": "vllm", "options": {"tensor_parallel": 1}}
-    plain = keys(_check(folder, one))
-    assert keys(_check(folder, one, price={"per_device_hour": 2.5, "currency": "USD"})) == plain
+    entry = {"engine": "vllm", "options": {"tensor_parallel": 1}}
+    plain = keys(_check(folder, entry))
+    assert keys(_check(folder, entry, price={"per_device_hour": 2.5, "currency": "USD"})) == plain
     assert keys(_check(folder, SIZES)) == plain
-    assert keys(_check(folder, one, repeats=4)) != plain
+    assert keys(_check(folder, entry, repeats=4)) != plain

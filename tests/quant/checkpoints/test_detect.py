@@ -55,17 +55,17 @@ KNOWN: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def _write(folder: Path, settings: dict[str, Any] | None = None, **config: Any) -> Path:
-    whole = {**config, **({"quantization_config": settings} if settings else {})}
-    (folder / "config.json").write_text(json.dumps(whole))
+    merged = {**config, **({"quantization_config": settings} if settings else {})}
+    (folder / "config.json").write_text(json.dumps(merged))
     return folder
 
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
 def test_a_configuration_tells_format_and_numbers(tmp_path: Path, name: str) -> None:
     settings, label = KNOWN[name]
-    found = recognise(_write(tmp_path, settings))
-    assert found.format == settings["quant_method"]
-    assert found.scheme.label == label
+    detected = recognise(_write(tmp_path, settings))
+    assert detected.format == settings["quant_method"]
+    assert detected.scheme.label == label
 
 
 def test_layers_that_differ_are_mixed(tmp_path: Path) -> None:
@@ -113,8 +113,8 @@ def _write_gguf(file: Path, kind: LlamaFileType | None) -> None:
 )
 def test_a_gguf_names_its_type(tmp_path: Path, kind: LlamaFileType | None, label: str) -> None:
     _write_gguf(tmp_path / "some.gguf", kind)
-    found = recognise(tmp_path)
-    assert (found.format, found.scheme.label) == ("gguf", label)
+    detected = recognise(tmp_path)
+    assert (detected.format, detected.scheme.label) == ("gguf", label)
 
 
 def test_a_gguf_in_parts_and_one_that_is_none_are_refused(tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_a_gguf_in_parts_and_one_that_is_none_are_refused(tmp_path: Path) -> Non
 )  # fmt: skip
 def test_an_openvino_model_notes_its_compression(tmp_path: Path, noted: str, label: str) -> None:
     (tmp_path / "openvino_model.xml").write_text(f"<net><rt_info>{noted}</rt_info></net>")
-    found = recognise(tmp_path)
-    assert (found.format, found.scheme.label) == ("openvino", label)
+    detected = recognise(tmp_path)
+    assert (detected.format, detected.scheme.label) == ("openvino", label)
 
 
 def test_an_openvino_model_that_is_no_xml_is_refused(tmp_path: Path) -> None:

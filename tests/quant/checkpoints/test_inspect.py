@@ -40,7 +40,7 @@ def _write_gguf(file: Path, more: Callable[[GGUFWriter], None] = lambda _: None)
 
 def test_a_gguf_tells_its_real_types(tmp_path: Path, source: Path) -> None:
     _write_gguf(tmp_path / "model.gguf")
-    assert {name: (one.dtype, one.elements) for name, one in read_gguf(tmp_path).items()} == {
+    assert {name: (tensor.dtype, tensor.elements) for name, tensor in read_gguf(tmp_path).items()} == {
         "blk.0.attn_q.weight": ("Q8_0", 4096),
         "output_norm.weight": ("F32", 64),
     }
@@ -66,8 +66,8 @@ def test_a_tokenizer_in_a_gguf_is_stepped_over(tmp_path: Path) -> None:
     _write_gguf(tmp_path / "model.gguf", tokenizer)
     ours, theirs = read_gguf_file(tmp_path / "model.gguf"), GGUFReader(tmp_path / "model.gguf")
     assert ours.file_type == 7
-    assert [(one.name, one.dtype, one.shape, one.bytes) for one in ours.tensors.values()] == [
-        (one.name, one.tensor_type.name, tuple(one.shape), one.n_bytes) for one in theirs.tensors
+    assert [(tensor.name, tensor.dtype, tensor.shape, tensor.bytes) for tensor in ours.tensors.values()] == [
+        (tensor.name, tensor.tensor_type.name, tuple(tensor.shape), tensor.n_bytes) for tensor in theirs.tensors
     ]
 
 

@@ -14,8 +14,8 @@ def _model(folder: Path, rope: dict[str, Any], merges: list[Any]) -> Path:
     config = {"hidden_size": 64, "dtype": "float16", "transformers_version": "5.17.0", "rope_parameters": rope}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE", "merges": merges}}))
-    told = {"tokenizer_class": "TokenizersBackend", "eos_token": "</s>", "pad_token": None}
-    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    tokenizer_config = {"tokenizer_class": "TokenizersBackend", "eos_token": "</s>", "pad_token": None}
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
     (folder / "model.safetensors").write_bytes(b"weights")
     return folder
 
@@ -26,8 +26,8 @@ def test_a_configuration_gets_its_old_names(tmp_path: Path) -> None:
     config = json.loads((old / "config.json").read_text())
     assert config == {"hidden_size": 64, "torch_dtype": "float16", "rope_theta": 100000.0, "rope_scaling": None}
     assert json.loads((old / "tokenizer.json").read_text())["model"]["merges"] == ["a b", "ab c"]
-    told = json.loads((old / "tokenizer_config.json").read_text())
-    assert told == {"eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast"}
+    tokenizer_config = json.loads((old / "tokenizer_config.json").read_text())
+    assert tokenizer_config == {"eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast"}
     assert (old / "model.safetensors").read_bytes() == b"weights"
     assert (old / "model.safetensors").is_symlink()
 

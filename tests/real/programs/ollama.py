@@ -85,11 +85,11 @@ class Ollama(Pages):
         if self.path == "/api/version":
             return self.say(200, {"version": "0.0.0-emulator"})
         if self.path == "/api/ps":
-            found = [
-                {"name": name, "model": name, "size": one.blob.stat().st_size + 1000, "size_vram": 0}
-                for name, one in self.running.items()
+            models = [
+                {"name": name, "model": name, "size": runner.blob.stat().st_size + 1000, "size_vram": 0}
+                for name, runner in self.running.items()
             ]
-            return self.say(200, {"models": found})
+            return self.say(200, {"models": models})
         return self.say(404)
 
     def do_POST(self) -> None:
@@ -132,7 +132,7 @@ class Ollama(Pages):
     def _create(self, body: dict[str, Any]) -> None:
         """`files` names blobs by their digests."""
         digests = list(body.get("files", {}).values())
-        blobs = [STORE / "blobs" / one.replace(":", "-") for one in digests]
+        blobs = [STORE / "blobs" / digest.replace(":", "-") for digest in digests]
         if len(blobs) != 1 or not re.fullmatch(r"sha256:[0-9a-f]{64}", digests[0]) or not blobs[0].exists():
             return self.say(400, {"error": "neither 'from' or 'files' was specified"})
         self.models[body["model"]] = blobs[0]

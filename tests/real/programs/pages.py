@@ -17,8 +17,8 @@ class Pages(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None: ...
 
     def body(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        return found
+        document: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        return document
 
     def allowed(self) -> bool:
         return not self.key or self.headers.get("authorization") == f"Bearer {self.key}"

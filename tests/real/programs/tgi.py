@@ -94,26 +94,26 @@ class Tgi(Pages):
         prefill = []
         if parameters.get("decoder_input_details") and self.given.enable_prefill_logprobs:
             values = zip(ids, self.model.prompt_logprobs(ids), strict=True)
-            prefill = [{"id": one, "text": self.model.text([one]), "logprob": value} for one, value in values]
+            prefill = [{"id": token, "text": self.model.text([token]), "logprob": value} for token, value in values]
         details = {
             "finish_reason": self._reason(made[-1][0]), "generated_tokens": len(made), "seed": None,
-            "prefill": prefill, "tokens": [self._token(*one) for one in made],
+            "prefill": prefill, "tokens": [self._token(*entry) for entry in made],
         }  # fmt: skip
         text = "".join(piece for token, piece, _ in made if token != self.model.end)
         self.say(200, {"generated_text": text, "details": details if parameters.get("details") else None})
 
     def _stream(self, ids: list[int], parameters: dict[str, Any]) -> None:
         self.open_stream("text/event-stream")
-        whole, count = "", parameters["max_new_tokens"]
+        text, count = "", parameters["max_new_tokens"]
         for index, (token, piece, logprob) in enumerate(self.model.greedy(ids, count), start=1):
             last = index == count or token == self.model.end
-            whole += "" if token == self.model.end else piece
+            text += "" if token == self.model.end else piece
             details = {
                 "finish_reason": self._reason(token), "generated_tokens": index, "seed": None, "input_length": len(ids),
             }  # fmt: skip
             event = {
                 "index": index, "token": self._token(token, piece, logprob),
-                "generated_text": whole if last else None, "details": details if last else None,
+                "generated_text": text if last else None, "details": details if last else None,
             }  # fmt: skip
             self.write_chunk(b"data:" + json.dumps(event).encode() + b"\n\n")
         self.close_stream()

@@ -59,8 +59,8 @@ class Triton(Pages):
 
     def _counts(self, body: dict[str, Any], ids: list[int], added: int) -> dict[str, int]:
         """Each is told where it is asked for; of the output, the tokens of this response."""
-        told = {"num_input_tokens": len(ids), "num_output_tokens": added}
-        return {name: value for name, value in told.items() if body.get(f"return_{name}")}
+        counts = {"num_input_tokens": len(ids), "num_output_tokens": added}
+        return {name: value for name, value in counts.items() if body.get(f"return_{name}")}
 
     def _answer(self, body: dict[str, Any], ids: list[int], made: list[tuple[int, str, float]]) -> None:
         text = "".join(piece for _, piece, _ in made)

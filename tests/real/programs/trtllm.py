@@ -45,9 +45,9 @@ class TrtLlm(Pages):
 
     def do_GET(self) -> None:
         if self.path == "/metrics":  # statistics of the steps since it was read last, if they are kept
-            kept = yaml.safe_load(self.given.extra_llm_api_options.read_text())["enable_iter_perf_stats"]
+            enabled = yaml.safe_load(self.given.extra_llm_api_options.read_text())["enable_iter_perf_stats"]
             blocks = {"maxNumBlocks": 1000, "tokensPerBlock": 32, "usedNumBlocks": 3}
-            return self.say(200, [{"iter": 1, "kvCacheStats": blocks}] if kept else [])
+            return self.say(200, [{"iter": 1, "kvCacheStats": blocks}] if enabled else [])
         return self.say(200 if self.path == "/health" else 404)
 
     def do_POST(self) -> None:

@@ -55,15 +55,15 @@ def _guidellm(strategy: dict[str, Any], rate: float = 20.0) -> dict[str, Any]:
 
 
 def _many(rate: float, users: int) -> Speed:
-    one = speed(rate, users)
-    return replace(one, repeats=tuple(repeat * 20 for repeat in one.repeats))
+    measurement = speed(rate, users)
+    return replace(measurement, repeats=tuple(repeat * 20 for repeat in measurement.repeats))
 
 
 def _run(rate: float = 20.0, right: int = 80) -> Results:
     opened = replace(_many(20, 1), load=LoadPoint(None, 2, 10, 11, 2.0, "poisson"))
-    one = trial("none", rate, 1.0, 80)
+    result = trial("none", rate, 1.0, 80)
     values = [1.0] * right + [0.0] * (100 - right)
-    return conclude(ABOUT, [replace(one, speed=(_many(rate, 4), opened), scores=(score("arc", values),))])
+    return conclude(ABOUT, [replace(result, speed=(_many(rate, 4), opened), scores=(score("arc", values),))])
 
 
 def _file(folder: Path, raw: Any) -> Path:
@@ -74,7 +74,7 @@ def _file(folder: Path, raw: Any) -> Path:
 
 def _states(folder: Path, raw: Any, run: Results) -> dict[str, str]:
     (cell,) = compare_foreign(_file(folder, raw), run, None, speed_margin=0.05).cells
-    return {check.what: check.state for check in cell.checks}
+    return {check.figure: check.state for check in cell.checks}
 
 
 def test_a_load_of_vllm_bench_is_found_and_held_against_ours(tmp_path: Path) -> None:
@@ -108,21 +108,21 @@ def test_without_a_most_all_requests_are_at_once_or_come_at_a_rate(tmp_path: Pat
 
 def test_guidellms_strategies(tmp_path: Path) -> None:
     def load(**strategy: Any) -> tuple[int | None, float | None]:
-        (one,) = read_foreign(_file(tmp_path, _guidellm(strategy))).loads
-        assert (one.tpot_seconds, one.output_rate) == (0.05, 20.0)
-        return one.concurrency, one.rate_per_second
+        (load,) = read_foreign(_file(tmp_path, _guidellm(strategy))).loads
+        assert (load.tpot_seconds, load.output_rate) == (0.05, 20.0)
+        return load.concurrency, load.rate_per_second
 
     assert load(type_="synchronous") == (1, None)
     assert load(type_="concurrent", streams=4) == (4, None)
     assert load(type_="poisson", rate=3.0) == (None, 3.0)
     assert load(type_="throughput") == (None, 2.0)
-    told = _states(tmp_path, _guidellm({"type_": "constant", "rate": 2.0}), _run())
-    assert set(told) == {f"{what} at 2 requests/s, about 10 / 11 tokens" for what in ("output tokens/s", "median TTFT", "median TPOT")}  # fmt: skip
+    states = _states(tmp_path, _guidellm({"type_": "constant", "rate": 2.0}), _run())
+    assert set(states) == {f"{figure} at 2 requests/s, about 10 / 11 tokens" for figure in ("output tokens/s", "median TTFT", "median TPOT")}  # fmt: skip
 
 
 def test_accuracy_of_the_same_number_of_questions_is_held_against_ours(tmp_path: Path) -> None:
-    told = read_foreign(_file(tmp_path, LM_EVAL))
-    assert [(one.task, one.metric, one.error) for one in told.scores] == [("arc", "acc", 0.04), ("generated", "exact_match", None)]  # fmt: skip
+    foreign = read_foreign(_file(tmp_path, LM_EVAL))
+    assert [(foreign_score.task, foreign_score.metric, foreign_score.error) for foreign_score in foreign.scores] == [("arc", "acc", 0.04), ("generated", "exact_match", None)]  # fmt: skip
     assert _states(tmp_path, LM_EVAL, _run(right=80)) == {
         "arc, acc": "INCONCLUSIVE",
         "generated, exact_match": "NOT COMPARED",
@@ -158,13 +158,13 @@ def test_a_file_that_lm_eval_itself_wrote(tmp_path: Path) -> None:
         "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{q}}", "doc_to_target": 0,
         "doc_to_choice": ["yes", "no"], "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
     }  # fmt: skip
-    found = simple_evaluate(model="dummy", tasks=[task], task_manager=TaskManager(include_defaults=False))
-    EvaluationTracker(output_path=str(tmp_path / "out")).save_results_aggregated(found, None)
+    result = simple_evaluate(model="dummy", tasks=[task], task_manager=TaskManager(include_defaults=False))
+    EvaluationTracker(output_path=str(tmp_path / "out")).save_results_aggregated(result, None)
     (file,) = (tmp_path / "out").rglob("results_*.json")
     (score,) = read_foreign(file).scores
-    told = found["results"]["made"]
+    scores = result["results"]["made"]
     assert (score.task, score.metric, score.items) == ("made", "acc_norm", 20)
-    assert (score.value, score.error) == (told["acc_norm,none"], told["acc_norm_stderr,none"])
+    assert (score.value, score.error) == (scores["acc_norm,none"], scores["acc_norm_stderr,none"])
 
 
 @pytest.mark.parametrize(
@@ -185,8 +185,8 @@ def test_what_is_no_result_is_refused(tmp_path: Path, raw: Any, words: str) -> N
 
 
 def test_which_cell_must_be_clear(tmp_path: Path) -> None:
-    one = trial("none", 10, 1.0, 80)
-    run = conclude(ABOUT, [one, replace(one, key="b", method_label="b")])
+    result = trial("none", 10, 1.0, 80)
+    run = conclude(ABOUT, [result, replace(result, key="b", method_label="b")])
     with pytest.raises(NotComparable, match="say which cell it is of, with --cell: none · e; b · e"):
         compare_foreign(_file(tmp_path, VLLM), run, None, speed_margin=0.05)
     with pytest.raises(NotComparable, match="there is no measured cell 'c'"):
@@ -201,7 +201,7 @@ def test_the_command_holds_a_file_against_a_run(tmp_path: Path) -> None:
     write_json(run / "sweep.json", {**ABOUT, "trials": ["0.json"]})
     slow = _file(tmp_path, {**VLLM, "output_throughput": 1e6})
     page = tmp_path / "page.html"
-    said = CliRunner().invoke(commands.app, ["compare", str(slow), str(run), "--json", "--html", str(page)])
-    assert said.exit_code == 1, said.output
-    assert json.loads(said.stdout)["before"] == "vllm bench serve (theirs.json)"
+    result = CliRunner().invoke(commands.app, ["compare", str(slow), str(run), "--json", "--html", str(page)])
+    assert result.exit_code == 1, result.output
+    assert json.loads(result.stdout)["before"] == "vllm bench serve (theirs.json)"
     assert "vllm bench serve" in page.read_text(encoding="utf-8")

@@ -19,34 +19,34 @@ def _run(*trials: Trial, **about: Any) -> Results:
     return conclude({**ABOUT, "accuracy": {"error_rate": 0.05}, **about}, trials)
 
 
-def _states(found: Comparison) -> dict[str, str]:
-    (cell,) = found.cells
-    return {one.what: one.state for one in cell.checks}
+def _states(comparison: Comparison) -> dict[str, str]:
+    (cell,) = comparison.cells
+    return {check.figure: check.state for check in cell.checks}
 
 
 def _answers(right: int, of: int = 2000, shift: float = 0.0) -> Score:
     values = [1.0] * right + [0.0] * (of - right)
     made = score("arc", values)
-    return replace(made, loglikelihoods=tuple((one[0] + shift,) for one in made.loglikelihoods))
+    return replace(made, loglikelihoods=tuple((loglikelihood[0] + shift,) for loglikelihood in made.loglikelihoods))
 
 
 def _cell(
     right: int = 1200, rate: float = 10, *, shift: float = 0.0, wobble: float = 0.001, loss: float = 2.0
 ) -> Trial:
-    one = trial("none", rate, 1.0, 50, loss)
-    return replace(one, scores=(_answers(right, shift=shift),), speed=(speed(rate, wobble=wobble),))
+    result = trial("none", rate, 1.0, 50, loss)
+    return replace(result, scores=(_answers(right, shift=shift),), speed=(speed(rate, wobble=wobble),))
 
 
 def test_a_run_passes_against_itself() -> None:
-    found = compare(_run(_cell()), _run(_cell()))
-    assert _states(found) == {
+    comparison = compare(_run(_cell()), _run(_cell()))
+    assert _states(comparison) == {
         "output tokens/s at concurrency 1": "PASS",
         "arc": "PASS",
         "wikitext2 (papers, 129)": "PASS",
     }
-    assert found.cells[0].state == "PASS"
-    assert found.cells[0].checks[1].text == "the same 2000 answers, to the last digit of their log-likelihoods"
-    assert (found.changes, found.cells[0].changes) == ((), ())
+    assert comparison.cells[0].state == "PASS"
+    assert comparison.cells[0].checks[1].text == "the same 2000 answers, to the last digit of their log-likelihoods"
+    assert (comparison.changes, comparison.cells[0].changes) == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_a_run_passes_against_itself() -> None:
     ],
 )  # fmt: skip
 def test_rates_by_their_margin(rate: float, wobble: float, state: str) -> None:
-    found = compare(_run(_cell()), _run(_cell(rate=rate, wobble=wobble)))
-    assert _states(found)["output tokens/s at concurrency 1"] == state
-    assert found.cells[0].state == state
+    comparison = compare(_run(_cell()), _run(_cell(rate=rate, wobble=wobble)))
+    assert _states(comparison)["output tokens/s at concurrency 1"] == state
+    assert comparison.cells[0].state == state
 
 
 def test_answers_by_paired_tests() -> None:
@@ -68,37 +68,37 @@ def test_answers_by_paired_tests() -> None:
     assert _states(compare(_run(_cell()), _run(_cell(1300))))["arc"] == "PASS"
     assert _states(compare(_run(_cell()), _run(_cell(1199, shift=1e-6))))["arc"] == "PASS"
     few = [replace(_cell(), scores=(_answers(right, 20),)) for right in (12, 11)]
-    found = compare(_run(few[0]), _run(few[1]))
-    assert _states(found)["arc"] == "INCONCLUSIVE"
-    assert "on 20 questions, 1 lost and 0 gained: inconclusive" in found.cells[0].checks[1].text
+    comparison = compare(_run(few[0]), _run(few[1]))
+    assert _states(comparison)["arc"] == "INCONCLUSIVE"
+    assert "on 20 questions, 1 lost and 0 gained: inconclusive" in comparison.cells[0].checks[1].text
 
 
 def test_texts_by_paired_tests() -> None:
-    found = compare(_run(_cell()), _run(_cell(loss=2.2)))
-    assert _states(found)["wikitext2 (papers, 129)"] == "REGRESSION"
-    assert found.cells[0].state == "REGRESSION"
+    comparison = compare(_run(_cell()), _run(_cell(loss=2.2)))
+    assert _states(comparison)["wikitext2 (papers, 129)"] == "REGRESSION"
+    assert comparison.cells[0].state == "REGRESSION"
 
 
 def test_what_fails_now_is_worse() -> None:
-    found = compare(_run(_cell()), _run(failed("none", "the kernel is gone")))
-    assert _states(found) == {"status": "REGRESSION"}
-    assert found.cells[0].checks[0].text == "was measured, and now: the kernel is gone"
+    comparison = compare(_run(_cell()), _run(failed("none", "the kernel is gone")))
+    assert _states(comparison) == {"status": "REGRESSION"}
+    assert comparison.cells[0].checks[0].text == "was measured, and now: the kernel is gone"
     mended = compare(_run(failed("none", "the kernel is gone")), _run(_cell()))
     assert mended.cells[0].state == "NOT COMPARED"
 
 
 def test_what_cannot_be_compared_is_not() -> None:
     other = replace(_cell(), device="another", speed=(speed(3),))
-    found = compare(_run(_cell(), device="a test"), _run(other, device="another"))
-    assert found.changes == ("device: a test → another",)
-    assert _states(found)["output tokens/s at concurrency 1"] == "NOT COMPARED"
-    assert found.cells[0].state == "PASS"  # its answers are the same
+    comparison = compare(_run(_cell(), device="a test"), _run(other, device="another"))
+    assert comparison.changes == ("device: a test → another",)
+    assert _states(comparison)["output tokens/s at concurrency 1"] == "NOT COMPARED"
+    assert comparison.cells[0].state == "PASS"  # its answers are the same
     busier = compare(_run(_cell()), _run(replace(_cell(), speed=(speed(10, 4),))))
     assert busier.cells[0].checks[0].text == "the other run has no such load"
     adaptive = replace(_cell(), scores=(replace(_answers(1000, 1500), drawn=2000),))
-    told = {one.what: one.text for one in compare(_run(_cell()), _run(adaptive)).cells[0].checks}
-    assert "arc" not in told
-    assert told["questions"] == "an adaptive budget stopped, which asks each run other questions"
+    texts = {check.figure: check.text for check in compare(_run(_cell()), _run(adaptive)).cells[0].checks}
+    assert "arc" not in texts
+    assert texts["questions"] == "an adaptive budget stopped, which asks each run other questions"
     with pytest.raises(NotComparable, match=r"made and later have no cell in common"):
         compare(_run(_cell()), _run(trial("rtn", 10, 1.0, 50), name="later"))
 
@@ -109,16 +109,17 @@ def test_what_changed_is_named() -> None:
     )
     before = _run(_cell(), trial("rtn", 9, 1.0, 50), plan="a", versions={"python": "3", "driver": "1"})
     after = _run(faster, trial("awq", 9, 1.0, 50), plan="b", versions={"python": "3", "driver": "2"}, threads=2)
-    found = compare(before, after)
-    assert found.changes == ("threads: 1 → 2", "driver: 1 → 2", "the plan was changed")
-    assert found.cells[0].changes == ("version: not told → 2", "kernel: not told → K", "another checkpoint")
-    assert (found.only_before, found.only_after) == (("rtn · e",), ("awq · e",))
+    comparison = compare(before, after)
+    assert comparison.changes == ("threads: 1 → 2", "driver: 1 → 2", "the plan was changed")
+    assert comparison.cells[0].changes == ("version: not told → 2", "kernel: not told → K", "another checkpoint")
+    assert (comparison.only_before, comparison.only_after) == (("rtn · e",), ("awq · e",))
 
 
 def test_nothing_becomes_markup() -> None:
     evil = "<script>alert(1)</script>"
     runs = [
-        _run(replace(_cell(), method_label=evil, model=evil, facts={"version": one}), name=evil) for one in ("a", evil)
+        _run(replace(_cell(), method_label=evil, model=evil, facts={"version": version}), name=evil)
+        for version in ("a", evil)
     ]
     page = render_comparison(compare(*runs))
     assert "<script" not in page

@@ -27,11 +27,11 @@ VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 3.5, -1.0, math.nan, math.inf])
 def test_of_one_draw_it_is_the_frontier(pairs: list[tuple[float, float]]) -> None:
     points = [Point(str(i), str(i), exact(x), exact(y)) for i, (x, y) in enumerate(pairs)]
     best = {point.key for point in frontier(points)}
-    found = frontier_odds(np.asarray([[x] for x, _ in pairs]), np.asarray([[y] for _, y in pairs]))
+    odds = frontier_odds(np.asarray([[x] for x, _ in pairs]), np.asarray([[y] for _, y in pairs]))
     known = [math.isfinite(x) and math.isfinite(y) for x, y in pairs]
-    assert [math.isnan(one) for one in found] == [not one for one in known]
-    assert {str(i) for i, one in enumerate(found) if one == 1.0} == best
-    assert set(found[known].tolist()) <= {0.0, 1.0}
+    assert [math.isnan(value) for value in odds] == [not expected for expected in known]
+    assert {str(i) for i, value in enumerate(odds) if value == 1.0} == best
+    assert set(odds[known].tolist()) <= {0.0, 1.0}
 
 
 def test_there_may_be_no_cells() -> None:
@@ -41,18 +41,18 @@ def test_there_may_be_no_cells() -> None:
 
 def test_it_is_as_often_true_as_it_says() -> None:
     """Cells whose true rates and accuracies are known, measured in three repeats and on 60 shared questions."""
-    generator, said, true = np.random.default_rng(3), [], []
+    generator, stated, true = np.random.default_rng(3), [], []
     for _ in range(150):
         rates, hard = generator.normal(10, 1, 4), generator.random((4, 60))
         shares = generator.uniform(0.4, 0.8, 4)
         draws = np.random.default_rng(0)
         x = np.stack([mean_draws(mean_t(rate + generator.normal(0, 0.6, 3)), draws) for rate in rates])
         cells = [_cell(f"m{i}", (hard[i] < shares[i]).astype(float).tolist()) for i in range(4)]
-        said += frontier_odds(x, accuracy_draws(cells, draws)).tolist()
+        stated += frontier_odds(x, accuracy_draws(cells, draws)).tolist()
         points = [Point(str(i), "", exact(rates[i]), exact(shares[i])) for i in range(4)]
         best = {point.key for point in frontier(points)}
         true += [str(i) in best for i in range(4)]
-    said_, true_ = np.asarray(said), np.asarray(true)
+    said_, true_ = np.asarray(stated), np.asarray(true)
     for low, high in ((0.0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
         of = (said_ >= low) & (said_ < high)
         error = math.sqrt(0.25 / of.sum())
@@ -61,18 +61,18 @@ def test_it_is_as_often_true_as_it_says() -> None:
 
 
 def _cell(method: str, right: list[float], clusters: tuple[str, ...] = ()) -> CellMetrics:
-    one = dataclasses.replace(score("arc", right), clusters=clusters)
-    return cell_metrics(dataclasses.replace(trial(method, 10, 1, 50), scores=(one,)), None)
+    task_score = dataclasses.replace(score("arc", right), clusters=clusters)
+    return cell_metrics(dataclasses.replace(trial(method, 10, 1, 50), scores=(task_score,)), None)
 
 
 def test_shared_questions_tell_cells_apart_that_differ_in_few() -> None:
     """Alone each accuracy is uncertain by 10 points; that one answers three questions more is not."""
     first = [1.0] * 50 + [0.0] * 50
     more = [1.0] * 53 + [0.0] * 47
-    one, other = accuracy_draws([_cell("a", first), _cell("b", more)], np.random.default_rng(0))
-    assert one.std() == pytest.approx(0.05, rel=0.1)
-    assert (other > one).mean() == pytest.approx(1 - math.exp(-3), abs=0.03)  # none of the three was drawn
-    assert one.mean() == pytest.approx(0.5, abs=0.005)
+    draws, other = accuracy_draws([_cell("a", first), _cell("b", more)], np.random.default_rng(0))
+    assert draws.std() == pytest.approx(0.05, rel=0.1)
+    assert (other > draws).mean() == pytest.approx(1 - math.exp(-3), abs=0.03)  # none of the three was drawn
+    assert draws.mean() == pytest.approx(0.5, abs=0.005)
 
 
 def test_questions_of_one_passage_are_drawn_together() -> None:
@@ -86,8 +86,8 @@ def test_questions_of_one_passage_are_drawn_together() -> None:
 def test_where_a_budget_stopped_the_baseline_is_moved() -> None:
     """The cell was asked the 40 hard ones, of which it answers as the baseline does."""
     base = trial("none", 10, 1, 60)
-    some = dataclasses.replace(score("arc", [1.0] * 40), drawn=100)
-    cell = cell_metrics(dataclasses.replace(trial("rtn", 10, 1, 60), scores=(some,)), base)
+    task_score = dataclasses.replace(score("arc", [1.0] * 40), drawn=100)
+    cell = cell_metrics(dataclasses.replace(trial("rtn", 10, 1, 60), scores=(task_score,)), base)
     (drawn,) = accuracy_draws([cell], np.random.default_rng(0))
     assert drawn.mean() == pytest.approx(0.6, abs=0.005)
     assert drawn.std() == pytest.approx(math.sqrt(0.6 * 0.4 / 100), rel=0.1)
@@ -99,9 +99,9 @@ def test_a_cell_without_accuracy_has_none() -> None:
 
 
 def test_means_are_drawn_as_their_interval_says() -> None:
-    one, generator = mean_t([9.0, 10.0, 11.0]), np.random.default_rng(0)
-    drawn = mean_draws(one, generator, 200_000)
-    assert np.percentile(drawn, [2.5, 50, 97.5]) == pytest.approx([one.low, 10.0, one.high], rel=0.02)
+    estimate, generator = mean_t([9.0, 10.0, 11.0]), np.random.default_rng(0)
+    drawn = mean_draws(estimate, generator, 200_000)
+    assert np.percentile(drawn, [2.5, 50, 97.5]) == pytest.approx([estimate.low, 10.0, estimate.high], rel=0.02)
     assert mean_draws(exact(3.0), generator, 4).tolist() == [3.0] * 4
     assert np.isnan(mean_draws(mean_t([9.0]), generator, 4)).all()
     assert np.isnan(mean_draws(Estimate(1.0, -math.inf, 2.0, 3), generator, 4)).all()
@@ -110,7 +110,9 @@ def test_means_are_drawn_as_their_interval_says() -> None:
 def test_medians_are_drawn_of_requests() -> None:
     cell = cell_metrics(trial("none", 10, 1, 60), None)
     drawn = latency_draws(cell, np.random.default_rng(0))
-    seconds = [one.end_seconds - one.start_seconds for repeat in cell.trial.speed[0].repeats for one in repeat]
+    seconds = [
+        request.end_seconds - request.start_seconds for repeat in cell.trial.speed[0].repeats for request in repeat
+    ]
     assert min(seconds) <= drawn.min() < drawn.max() <= max(seconds)
     assert np.median(drawn) == pytest.approx(np.median(seconds), rel=0.01)
 
@@ -118,16 +120,16 @@ def test_medians_are_drawn_of_requests() -> None:
 def test_cells_on_frontiers() -> None:
     """Equal in accuracy: the fast one is on it, the slow one sure not to be; memory is taken as it was read."""
     base, slow = trial("none", 10, 2, 60), trial("rtn", 2, 1, 60)
-    cells = [cell_metrics(one, base) for one in (base, slow)]
+    cells = [cell_metrics(result, base) for result in (base, slow)]
     rate, memory, latency, size = frontiers(cells)
-    assert [(one.name, one.on, one.odds) for one in rate.standings] == [
+    assert [(standing.name, standing.on, standing.odds) for standing in rate.standings] == [
         ("none · e", True, pytest.approx(1.0, abs=0.01)), ("rtn · e", False, pytest.approx(0.0, abs=0.01)),
     ]  # fmt: skip
     assert rate.on == ["none · e"]
     assert rate.open == []
-    assert [one.on for one in memory.standings] == [True, True]
-    assert [one.odds for one in latency.standings] == [1.0, 0.0]
-    assert [(one.on, one.odds) for one in size.standings] == [
+    assert [standing.on for standing in memory.standings] == [True, True]
+    assert [standing.odds for standing in latency.standings] == [1.0, 0.0]
+    assert [(standing.on, standing.odds) for standing in size.standings] == [
         (True, pytest.approx(0.5, abs=0.05))
     ] * 2  # alike by value
 
@@ -136,25 +138,25 @@ def test_a_price_makes_a_frontier_of_cost() -> None:
     """Twice as fast on four devices is dearer."""
     base, four = trial("none", 10, 2, 60), trial("none", 20, 2, 60, label="four")
     base, four = (
-        dataclasses.replace(one, checkpoint={}, provenance={"engine_options": {"tensor_parallel": count}})
-        for one, count in ((base, 1), (four, 4))
+        dataclasses.replace(result, checkpoint={}, provenance={"engine_options": {"tensor_parallel": count}})
+        for result, count in ((base, 1), (four, 4))
     )
-    cells = [cell_metrics(one, base) for one in (base, four)]
+    cells = [cell_metrics(result, base) for result in (base, four)]
     *_, cost = frontiers(cells, Price(2.0, "EUR"))
     assert cost.plot.x.full_label == "EUR per million output tokens at concurrency 1 (less is better)"
     assert [round(value.value, 1) for cell in cells if (value := cost.plot.x.read(cell))] == [55.6, 111.1]
-    assert [(one.on, one.odds) for one in cost.standings] == [
+    assert [(standing.on, standing.odds) for standing in cost.standings] == [
         (True, pytest.approx(1.0, abs=0.03)), (False, pytest.approx(0.0, abs=0.03)),
     ]  # fmt: skip
-    assert "perplexity-size" not in {one.plot.name for one in frontiers(cells)}  # no sizes, no such plot
+    assert "perplexity-size" not in {front.plot.name for front in frontiers(cells)}  # no sizes, no such plot
 
 
 def test_a_ratio_of_rates_is_never_negative() -> None:
     """Two repeats that lie far apart: the rate may be anything, but not below zero."""
     wide, sure = mean_t([2.0, 10.0]), mean_t([9.99, 10.01])
-    one = ratio_of_means(wide, sure)
-    assert (one.value, one.low) == (pytest.approx(0.6), 0.0)
-    assert one.high > 1.5
+    estimate = ratio_of_means(wide, sure)
+    assert (estimate.value, estimate.low) == (pytest.approx(0.6), 0.0)
+    assert estimate.high > 1.5
     other = ratio_of_means(sure, wide)
     assert 0 < other.low < 1
     assert other.high == math.inf

@@ -20,12 +20,12 @@ def _point(index: int, x: float, y: float) -> Point:
 def _brute_force(points: list[Point]) -> set[str]:
     """By definition, written another way: drop what some other finite point beats."""
     finite = [p for p in points if math.isfinite(p.x.value + p.y.value)]
-    kept = {p.key for p in finite}
+    remaining = {p.key for p in finite}
     for a, b in itertools.permutations(finite, 2):
         (ax, ay), (bx, by) = (a.x.value, a.y.value), (b.x.value, b.y.value)
         if (ax > bx and ay >= by) or (ax >= bx and ay > by):
-            kept.discard(b.key)
-    return kept
+            remaining.discard(b.key)
+    return remaining
 
 
 @given(st.lists(st.tuples(VALUES, VALUES), max_size=8))
@@ -35,7 +35,7 @@ def test_frontier_equals_brute_force(pairs: list[tuple[float, float]]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pairs", "kept"),
+    ("pairs", "expected"),
     [
         ([], set()),
         ([(1, 1)], {"0"}),
@@ -46,8 +46,8 @@ def test_frontier_equals_brute_force(pairs: list[tuple[float, float]]) -> None:
         ([(1, 2), (1, 3)], {"1"}),
     ],
 )
-def test_special_cases(pairs: list[tuple[float, float]], kept: set[str]) -> None:
-    assert {p.key for p in frontier([_point(i, x, y) for i, (x, y) in enumerate(pairs)])} == kept
+def test_special_cases(pairs: list[tuple[float, float]], expected: set[str]) -> None:
+    assert {p.key for p in frontier([_point(i, x, y) for i, (x, y) in enumerate(pairs)])} == expected
 
 
 def test_dominance_under_uncertainty() -> None:

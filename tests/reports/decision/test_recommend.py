@@ -20,13 +20,13 @@ BASE = trial("none", 10, 2.0, 80)
 
 
 def _judge(*trials: Trial, base: Trial | None = BASE):  # type: ignore[no-untyped-def]
-    return [judge(cell_metrics(one, base), LIMITS) for one in trials]
+    return [judge(cell_metrics(result, base), LIMITS) for result in trials]
 
 
 def test_the_fastest_that_does_not_fail_wins() -> None:
     good, broken = trial("good", 20, 1.0, 80, 2.01), trial("broken", 90, 0.2, 80, 4.0)
     judged = _judge(BASE, good, broken)
-    assert [one.verdict for one in judged] == ["baseline", "meets", "fails"]
+    assert [judgement.verdict for judgement in judged] == ["baseline", "meets", "fails"]
     answer = decide(judged)
     assert answer.chosen is not None
     assert answer.chosen.cell.trial.method == "good"
@@ -64,9 +64,9 @@ def test_overlapping_throughput_is_said() -> None:
 
 
 def test_without_a_baseline_nothing_is_decided() -> None:
-    (one,) = _judge(trial("alone", 20, 1.0, 80), base=None)
-    assert one.verdict == "undecided"
-    assert "no baseline" in one.why
+    (judgement,) = _judge(trial("alone", 20, 1.0, 80), base=None)
+    assert judgement.verdict == "undecided"
+    assert "no baseline" in judgement.why
 
 
 def test_nothing_left_is_said() -> None:
@@ -78,18 +78,18 @@ def test_nothing_left_is_said() -> None:
 def test_what_is_wrong_with_the_winning_load_is_said() -> None:
     fast = trial("fast", 20, 1.0, 80, 2.0)
     slow_client = ClientLoad(1.0, 0.99, (0.0, 0.0, 0.0))
-    watched = tuple(replace(one, clients=(slow_client,)) for one in fast.speed)
+    watched = tuple(replace(measurement, clients=(slow_client,)) for measurement in fast.speed)
     answer = decide(_judge(BASE, replace(fast, speed=watched)))
     assert any(
-        one.startswith("of fast · e at concurrency ") and "the load client was the bottleneck" in one
-        for one in answer.caveats
+        caveat.startswith("of fast · e at concurrency ") and "the load client was the bottleneck" in caveat
+        for caveat in answer.caveats
     )
 
 
 def _at(rate: float, concurrency: int) -> Speed:
     """Waits of all requests are alike, so many of them that a percentile has an interval."""
-    one = speed(rate, concurrency)
-    return replace(one, repeats=tuple(repeat * 40 for repeat in one.repeats))
+    measurement = speed(rate, concurrency)
+    return replace(measurement, repeats=tuple(repeat * 40 for repeat in measurement.repeats))
 
 
 def test_what_users_were_promised_decides_the_load() -> None:
@@ -103,7 +103,7 @@ def test_what_users_were_promised_decides_the_load() -> None:
     assert answer.chosen is judged[0]
     assert answer.won is not None
     assert answer.won.loads[0].load.concurrency == 1
-    assert [(one.name, one.verdict) for one in answer.others] == [("steady · e", "meets"), ("never · e", "fails")]
+    assert [(other.name, other.verdict) for other in answer.others] == [("steady · e", "meets"), ("never · e", "fails")]
     assert answer.runner_up is answer.others[0]
     assert answer.others[0].why.startswith("0.67 times the chosen one's output tokens/s, at concurrency 4; accuracy")
     assert answer.others[1].why == "it keeps what users were promised under no load"
@@ -138,7 +138,7 @@ def test_what_tokens_may_cost_is_kept_at_the_load_that_is_recommended() -> None:
     assert answer.chosen.cell.trial.method == "cheap"
     assert answer.won is not None
     assert answer.won.loads[0].load.concurrency == 4
-    assert [one.name for one in answer.others] == ["near · e", "none · e"]
+    assert [other.name for other in answer.others] == ["near · e", "none · e"]
     assert "; whether it keeps what tokens may cost is not told" in answer.others[0].why
     assert (answer.others[1].verdict, answer.others[1].why) == ("fails", "it keeps what tokens may cost under no load")
     promised = Aim(price=replace(price, most_per_million=1.0), service=ServiceLimits(10.0, None, 50))
@@ -148,19 +148,21 @@ def test_what_tokens_may_cost_is_kept_at_the_load_that_is_recommended() -> None:
     mix = {cheap.speed[0].load: 9.0, cheap.speed[1].load: 1.0}
     assert decide(_judge(cheap), Aim(price=price, mix=mix)).chosen is None
     somewhere = decide(_judge(replace(cheap, provenance={"attached": True})), Aim(price=price))
-    told = "whether cheap · e keeps what tokens may cost is not told; on how many devices it ran is not known"
-    assert told in somewhere.caveats
+    caveat = "whether cheap · e keeps what tokens may cost is not told; on how many devices it ran is not known"
+    assert caveat in somewhere.caveats
 
 
 def test_memory_is_a_limit_of_baselines_too() -> None:
     limits = replace(LIMITS, memory_gib=1.5)
-    cells = [cell_metrics(one, BASE) for one in (BASE, trial("small", 5, 1.0, 80, 2.01), trial("large", 50, 1.6, 80))]
-    judged = [judge(one, limits) for one in cells]
-    assert [one.verdict for one in judged] == ["fails", "meets", "fails"]
+    cells = [
+        cell_metrics(result, BASE) for result in (BASE, trial("small", 5, 1.0, 80, 2.01), trial("large", 50, 1.6, 80))
+    ]
+    judged = [judge(cell, limits) for cell in cells]
+    assert [judgement.verdict for judgement in judged] == ["fails", "meets", "fails"]
     assert judged[0].why == "peak memory in GiB 2.000 [2.000, 2.000], at most 1.5"
     answer = decide(judged)
     assert answer.chosen is judged[1]
-    assert [one.why for one in answer.others] == [judged[0].why, judged[2].why]
+    assert [other.why for other in answer.others] == [judged[0].why, judged[2].why]
     unseen = judge(cell_metrics(replace(trial("small", 5, 1.0, 80, 2.01), memory=None), BASE), limits)
     assert (unseen.verdict, unseen.why) == ("undecided", "its memory was not seen")
 

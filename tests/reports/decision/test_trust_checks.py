@@ -24,11 +24,11 @@ def _choices(right: list[float], choices: int = 4) -> Score:
 
 
 def _answers(share: float, seed: int, count: int = 400) -> list[float]:
-    return [float(one) for one in np.random.default_rng(seed).random(count) < share]
+    return [float(value) for value in np.random.default_rng(seed).random(count) < share]
 
 
-def _with(one: Trial, **changes: Any) -> Trial:
-    return dataclasses.replace(one, **changes)
+def _with(result: Trial, **changes: Any) -> Trial:
+    return dataclasses.replace(result, **changes)
 
 
 BASE = _with(trial("none", 10, 1, 80), scores=(_choices(_answers(0.5, 1)),))
@@ -86,18 +86,18 @@ def test_items_that_stand_for_many_are_worth_fewer() -> None:
     assert not above_chance(values, [40.0] + [1.0] * 39 + [40.0] + [1.0] * 59, 0.25)
 
 
-def _failing_requests(one: Trial, share: float) -> Trial:
+def _failing_requests(result: Trial, share: float) -> Trial:
     """So many of its requests failed, the others are very fast."""
     speeds = []
-    for some in one.speed:
+    for measurement in result.speed:
         repeats = []
-        for repeat in some.repeats:
+        for repeat in measurement.repeats:
             bad = [dataclasses.replace(request, chunks=(), error="HTTP 503") for request in repeat * 10]
             good = list(repeat) * 10
             count = round(share * len(good))
             repeats.append((*bad[:count], *good[count:]))
-        speeds.append(dataclasses.replace(some, repeats=tuple(repeats)))
-    return dataclasses.replace(one, speed=tuple(speeds))
+        speeds.append(dataclasses.replace(measurement, repeats=tuple(repeats)))
+    return dataclasses.replace(result, speed=tuple(speeds))
 
 
 @pytest.mark.parametrize(
@@ -126,15 +126,18 @@ def test_planted_cells_win_nothing_and_are_shown_with_their_reason(planted: Tria
     assert results.answer.chosen is not None
     assert results.answer.chosen.cell.trial.key == good.key
     assert all(name == good.name for _, name, _ in results.answer.best)
-    assert all(one.name == good.name for plot in results.frontiers for one in plot.standings)
+    assert all(standing.name == good.name for plot in results.frontiers for standing in plot.standings)
     assert escape(reason) in render(contents(results), {})
 
 
 def test_a_cell_at_chance_is_on_no_frontier_and_no_use_recommends_it() -> None:
     guessing = _with(trial("rtn", 1000, 0.1, 80), scores=(_choices(_answers(0.25, 2)),), perplexities=())
     results = conclude(ABOUT, [BASE, guessing])
-    assert all(one.name == BASE.name for plot in results.frontiers for one in plot.standings)
-    assert {one.answer.chosen and one.answer.chosen.cell.trial.name for one in recommended(results)} <= {
+    assert all(standing.name == BASE.name for plot in results.frontiers for standing in plot.standings)
+    assert {
+        recommendation.answer.chosen and recommendation.answer.chosen.cell.trial.name
+        for recommendation in recommended(results)
+    } <= {
         BASE.name,
         None,
     }

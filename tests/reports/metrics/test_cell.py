@@ -15,8 +15,8 @@ from tests.support.made_trials import request, score, speed, trial
 
 
 def test_latencies_by_hand() -> None:
-    one = Request(1.0, ((1.5, 1), (1.7, 3), (2.1, 4)), 2.1, 10, 4)
-    latency = load_metrics(Speed(LoadPoint(1, 1, 10, 4), ((one,), (one,)))).latency
+    record = Request(1.0, ((1.5, 1), (1.7, 3), (2.1, 4)), 2.1, 10, 4)
+    latency = load_metrics(Speed(LoadPoint(1, 1, 10, 4), ((record,), (record,)))).latency
     assert latency.ttft[0].value == pytest.approx(0.5)
     assert latency.tpot[0].value == pytest.approx((2.1 - 1.5) / 3)
     assert latency.e2e[0].value == pytest.approx(1.1)
@@ -26,10 +26,10 @@ def test_latencies_by_hand() -> None:
 def test_rates_leave_out_the_drain() -> None:
     """Two at a time, three requests: when the second has ended, only one is left in flight."""
     a, b, c = request(0.0, 1.0, 1.0, 4), request(0.0, 1.0, 1.0, 4), request(4.0, 5.0, 1.0, 4)
-    one = load_metrics(Speed(LoadPoint(2, 3, 10, 4), ((a, b, c), (a, b, c))))
-    assert one.output_rate.value == pytest.approx(8 / 4)
-    assert one.request_rate.value == pytest.approx(2 / 4)
-    assert one.total_rate.value == pytest.approx((8 + 20) / 4)
+    load = load_metrics(Speed(LoadPoint(2, 3, 10, 4), ((a, b, c), (a, b, c))))
+    assert load.output_rate.value == pytest.approx(8 / 4)
+    assert load.request_rate.value == pytest.approx(2 / 4)
+    assert load.total_rate.value == pytest.approx((8 + 20) / 4)
 
 
 def test_a_single_stream_counts_all() -> None:
@@ -41,7 +41,7 @@ def test_accuracy_pools_a_groups_items() -> None:
     base = trial("none", 10, 1, 50)
     parts = tuple(Score(f"mmlu_{i}", "mmlu", 0, ("acc",), ("0:a:b",), ((float(i == 0),),), ((0.0,),)) for i in range(4))
     cell = cell_metrics(type(base)(**{**base.__dict__, "scores": (*base.scores, *parts)}), None)
-    by_task = {one.task: one.estimate for one in cell.tasks}
+    by_task = {task.task: task.estimate for task in cell.tasks}
     assert by_task["mmlu"].value == 0.25
     assert by_task["mmlu"].count == 4
     assert cell.accuracy is not None
@@ -77,7 +77,7 @@ def test_perplexities_by_hand() -> None:
     )
     text = Perplexity("papers", "t", 5, 5, ((-1.0,) * 4, (-3.0,) * 4))
     changed = {**base.__dict__, "scores": (lambada, words), "perplexities": (text,)}
-    values = {one.metric: one.estimate.value for one in cell_metrics(type(base)(**changed), None).tasks}
+    values = {task.metric: task.estimate.value for task in cell_metrics(type(base)(**changed), None).tasks}
     assert values["perplexity of the last word"] == pytest.approx(math.exp(2))
     assert values["accuracy"] == 0.5
     assert values["word perplexity"] == pytest.approx(math.exp(15 / 5))
@@ -102,11 +102,11 @@ def test_other_items_are_not_compared() -> None:
 
 
 def test_the_calmest_load_is_a_closed_one_where_there_is_one() -> None:
-    one = trial("none", 10, 2.0, 80)
+    result = trial("none", 10, 2.0, 80)
     slow = replace(speed(5), load=LoadPoint(None, 2, 10, 11, 0.5, "poisson"))
-    both = cell_metrics(replace(one, speed=(slow, speed(20, 4), speed(10))), None)
+    both = cell_metrics(replace(result, speed=(slow, speed(20, 4), speed(10))), None)
     assert (both.calmest.load.concurrency, both.busiest.load.concurrency) == (1, 4)
-    alone = cell_metrics(replace(one, speed=(slow,)), None)
+    alone = cell_metrics(replace(result, speed=(slow,)), None)
     assert alone.calmest.load.rate_per_second == alone.busiest.load.rate_per_second == 0.5
 
 

@@ -30,33 +30,33 @@ def _cell(made: Trial) -> CellMetrics:
 
 def test_a_million_tokens_cost_the_time_that_they_take() -> None:
     """3.6 an hour is a thousandth a second: at 100 tokens/s a million takes 10,000 s."""
-    found = per_million(Estimate(100.0, 80.0, 125.0, 3), 1, Price(**PRICE))
-    assert (found.value, found.low, found.high) == pytest.approx((10.0, 8.0, 12.5))
+    estimate = per_million(Estimate(100.0, 80.0, 125.0, 3), 1, Price(**PRICE))
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((10.0, 8.0, 12.5))
     assert per_million(Estimate(100.0, 80.0, 125.0, 3), 4, Price(**PRICE)).value == pytest.approx(40.0)
 
 
 def test_a_rate_that_may_be_nothing_may_cost_anything() -> None:
-    found = per_million(Estimate(100.0, -math.inf, math.inf, 1), 1, Price(**PRICE))
-    assert (found.low, found.high) == (0.0, math.inf)
+    estimate = per_million(Estimate(100.0, -math.inf, math.inf, 1), 1, Price(**PRICE))
+    assert (estimate.low, estimate.high) == (0.0, math.inf)
 
 
 def test_every_load_point_has_its_cost_and_the_cheapest_is_told() -> None:
     made = replace(trial("none", 10, 2.0, 80), speed=(speed(10, 1), speed(50, 4)))
-    (found,) = costs([_cell(made)], PRICE, None)
-    rates = [one.output_rate.value for one in _cell(made).loads]
-    assert [one.per_million.value for one in found.loads] == pytest.approx([1000 / rate for rate in rates])
-    assert found.cheapest == found.loads[1]
-    assert (found.devices, found.within_limits) == (1, False)
-    assert found.text.endswith("EUR per million output tokens at concurrency 4")
+    (cell_costs,) = costs([_cell(made)], PRICE, None)
+    rates = [load.output_rate.value for load in _cell(made).loads]
+    assert [load.per_million.value for load in cell_costs.loads] == pytest.approx([1000 / rate for rate in rates])
+    assert cell_costs.cheapest == cell_costs.loads[1]
+    assert (cell_costs.devices, cell_costs.within_limits) == (1, False)
+    assert cell_costs.text.endswith("EUR per million output tokens at concurrency 4")
 
 
 def test_several_devices_are_all_paid_for() -> None:
     options = {"tensor_parallel": 2, "pipeline_parallel": 1, "data_parallel": 3}
     made = trial("none", 10, 2.0, 80)
-    (one,) = costs([_cell(made)], PRICE, None)
+    (cell_costs,) = costs([_cell(made)], PRICE, None)
     (six,) = costs([_cell(replace(made, provenance={"engine_options": options}))], PRICE, None)
     assert six.devices == 6
-    assert six.loads[0].per_million.value == pytest.approx(6 * one.loads[0].per_million.value)
+    assert six.loads[0].per_million.value == pytest.approx(6 * cell_costs.loads[0].per_million.value)
 
 
 def test_of_a_server_that_was_attached_the_devices_are_not_known() -> None:
@@ -78,16 +78,16 @@ def test_with_limits_only_loads_that_keep_them_are_compared() -> None:
     limits = ServiceLimits(0.05, None, 90.0)
     within = SearchRange("concurrency", 1, 2, 100, 10, 11)
     made = replace(trial("none", 10, 2.0, 80), speed=(_many(10, 1), _many(25, 4)))
-    (found,) = costs([_cell(made)], PRICE, limits)
-    assert found.cheapest is not None
-    assert (found.cheapest.load.concurrency, found.within_limits) == (4, True)
+    (cell_costs,) = costs([_cell(made)], PRICE, limits)
+    assert cell_costs.cheapest is not None
+    assert (cell_costs.cheapest.load.concurrency, cell_costs.within_limits) == (4, True)
     searched = replace(made, searches=(Search(within, limits, (_many(50, 2),)),))
-    (found,) = costs([_cell(searched)], PRICE, limits)
-    assert found.cheapest is not None
-    assert found.cheapest.load.concurrency == 2
-    assert found.text.endswith("at concurrency 2, within the limits")
-    (found,) = costs([_cell(made)], PRICE, ServiceLimits(0.001, None, 90.0))
-    assert (found.cheapest, found.text) == (None, "no load surely keeps the limits")
+    (cell_costs,) = costs([_cell(searched)], PRICE, limits)
+    assert cell_costs.cheapest is not None
+    assert cell_costs.cheapest.load.concurrency == 2
+    assert cell_costs.text.endswith("at concurrency 2, within the limits")
+    (cell_costs,) = costs([_cell(made)], PRICE, ServiceLimits(0.001, None, 90.0))
+    assert (cell_costs.cheapest, cell_costs.text) == (None, "no load surely keeps the limits")
 
 
 def _about(run: Path, **more: Any) -> Path:
@@ -105,7 +105,7 @@ def test_page_console_and_json_show_costs_only_with_a_price(tmp_path: Path) -> N
     assert "EUR per million output tokens, prompts included: 3.6 EUR per device and hour" in text
     results = read_results(run)
     data = as_data(results)["costs"]
-    assert [(one["name"], one["currency"]) for one in data] == [("none · e", "EUR"), ("rtn · e", "EUR")]
+    assert [(cost["name"], cost["currency"]) for cost in data] == [("none · e", "EUR"), ("rtn · e", "EUR")]
     assert data[1]["loads"][0]["per_million"]["value"] == pytest.approx(50, rel=0.01)
     console = Console(record=True, width=200)
     print_results(results, console)

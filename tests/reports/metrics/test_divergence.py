@@ -48,12 +48,12 @@ def test_the_whole_against_the_most_likely_tokens() -> None:
 def test_random_distributions_are_never_closer_than_over_fewer_tokens() -> None:
     generator = np.random.default_rng(0)
     p, q = (np.log(generator.dirichlet(np.full(40, 0.3), 50)) for _ in range(2))
-    whole, _ = kl_per_position(Distributions(p, None), Distributions(q, None))
+    full, _ = kl_per_position(Distributions(p, None), Distributions(q, None))
     ids = [np.argsort(-side, axis=1)[:, :8] for side in (p, q)]
     tops = [Distributions(np.take_along_axis(side, best, axis=1), best) for side, best in zip((p, q), ids, strict=True)]
     fewer, _ = kl_per_position(*tops)
     assert (fewer >= -1e-12).all()
-    assert (fewer <= whole + 1e-12).all()
+    assert (fewer <= full + 1e-12).all()
 
 
 def _reading(folder: Path, name: str, rows: np.ndarray, *, repeat: bool = False) -> Closeness:
@@ -63,8 +63,8 @@ def _reading(folder: Path, name: str, rows: np.ndarray, *, repeat: bool = False)
     return Closeness("wikitext2", "digest", (values[:half], values[half:]), ("a b c", "d e"), -1, name, repeat)
 
 
-def _close(one: Trial, *readings: Closeness) -> Trial:
-    return dataclasses.replace(one, closeness=readings)
+def _close(result: Trial, *readings: Closeness) -> Trial:
+    return dataclasses.replace(result, closeness=readings)
 
 
 @pytest.fixture
@@ -79,14 +79,18 @@ def trials(tmp_path: Path) -> list[Trial]:
 
 
 def test_noise_comes_first_and_then_quantization(tmp_path: Path, trials: list[Trial]) -> None:
-    found = distances(conclude(ABOUT, trials).cells, tmp_path)
-    assert [(one.kind, one.name, one.reference) for one in found] == [
+    divergences = distances(conclude(ABOUT, trials).cells, tmp_path)
+    assert [(distance.kind, distance.name, distance.reference) for distance in divergences] == [
         ("another run", "none · e", "none · e"),
         ("another engine", "none · f", "none · e"),
         ("quantization", "rtn · e", "none · e"),
     ]
-    assert [one.kl_nats is not None and one.kl_nats.value < 1e-5 for one in found] == [True, True, False]
-    quantized = found[2]
+    assert [distance.kl_nats is not None and distance.kl_nats.value < 1e-5 for distance in divergences] == [
+        True,
+        True,
+        False,
+    ]
+    quantized = divergences[2]
     assert quantized.kl_nats is not None
     assert quantized.kl_nats.value == pytest.approx(KL, abs=1e-6)
     assert (quantized.support, quantized.same_top, quantized.prompts) == ("whole vocabulary", 0.0, 2)
@@ -99,7 +103,7 @@ def test_the_page_shows_them_and_a_checkpoint_that_predicts_otherwise_is_not_tru
     tmp_path: Path, trials: list[Trial]
 ) -> None:
     results = conclude(ABOUT, trials, tmp_path)
-    judged = {one.cell.trial.name: one for one in results.judged}
+    judged = {judgement.cell.trial.name: judgement for judgement in results.judged}
     assert judged["rtn · e"].verdict == "untrusted"
     assert "predicts the baseline's token at 0% of the positions" in judged["rtn · e"].why
     assert judged["none · f"].verdict == "baseline"
@@ -113,7 +117,7 @@ def test_a_divergence_wholly_beyond_the_limit_fails(tmp_path: Path, trials: list
     trials[2] = _close(trials[2], _reading(tmp_path, "e.npz", same))
     for limit, verdict in ((0.5, "meets"), (0.01, "fails")):
         about = ABOUT | {"limits": {"accuracy_recovery": 0.9, "perplexity_ratio": 3.0, "kl_nats": limit}}
-        judged = {one.cell.trial.name: one for one in conclude(about, trials, tmp_path).judged}
+        judged = {judgement.cell.trial.name: judgement for judgement in conclude(about, trials, tmp_path).judged}
         assert judged["rtn · e"].verdict == verdict
         assert "KL divergence 0.0" in judged["rtn · e"].why
 
@@ -121,12 +125,18 @@ def test_a_divergence_wholly_beyond_the_limit_fails(tmp_path: Path, trials: list
 def test_without_files_what_is_left_is_told(tmp_path: Path, trials: list[Trial]) -> None:
     for file in tmp_path.glob("*.npz"):
         file.unlink()
-    found = distances(conclude(ABOUT, trials).cells, tmp_path)
-    assert all(one.kl_nats is None and one.same_top is None and one.support == "not told" for one in found)
-    assert found[2].shift_nats == pytest.approx(math.log(2), abs=1e-6)
+    divergences = distances(conclude(ABOUT, trials).cells, tmp_path)
+    assert all(
+        distance.kl_nats is None and distance.same_top is None and distance.support == "not told"
+        for distance in divergences
+    )
+    assert divergences[2].shift_nats == pytest.approx(math.log(2), abs=1e-6)
 
 
 def test_other_prompts_are_not_compared(tmp_path: Path, trials: list[Trial]) -> None:
     other = dataclasses.replace(trials[2].closeness[0], text_sha256="other")
     trials[2] = _close(trials[2], other)
-    assert [one.kind for one in distances(conclude(ABOUT, trials).cells, tmp_path)] == ["another run", "another engine"]
+    assert [distance.kind for distance in distances(conclude(ABOUT, trials).cells, tmp_path)] == [
+        "another run",
+        "another engine",
+    ]

@@ -25,42 +25,42 @@ def _open(seconds: float, late: float = 0.0) -> Speed:
 
 
 def test_latencies_of_an_open_load_count_from_when_a_request_was_due() -> None:
-    found = load_metrics(_open(0.2, late=0.5)).latency
-    assert found.ttft[0].value == pytest.approx(0.6)
-    assert found.e2e[2].value == pytest.approx(0.7)
-    assert found.tpot[0].value == pytest.approx(0.1 / 3)
+    latency = load_metrics(_open(0.2, late=0.5)).latency
+    assert latency.ttft[0].value == pytest.approx(0.6)
+    assert latency.e2e[2].value == pytest.approx(0.7)
+    assert latency.tpot[0].value == pytest.approx(0.1 / 3)
 
 
 def test_an_open_load_counts_until_its_last_request_was_due() -> None:
-    found = load_metrics(_open(0.05))
-    assert found.request_rate.value == pytest.approx(19 / 1.9)
-    assert found.output_rate.value == pytest.approx(19 * 4 / 1.9)
-    assert found.warnings == ()
+    load = load_metrics(_open(0.05))
+    assert load.request_rate.value == pytest.approx(19 / 1.9)
+    assert load.output_rate.value == pytest.approx(19 * 4 / 1.9)
+    assert load.warnings == ()
 
 
 def test_a_chunk_that_is_under_way_at_the_end_counts_by_its_share() -> None:
     """Two at a time, in chunks of five: the second request's last chunk comes a tenth of its time after the end."""
     first = Request(0.0, ((1.0, 5), (2.0, 10)), 2.0, 10, 10)
     other = Request(0.0, ((1.1, 5), (2.1, 10)), 2.1, 10, 10)
-    found = load_metrics(Speed(LoadPoint(2, 2, 10, 10), ((first, other), (first, other))))
-    assert found.output_rate.value == pytest.approx((10 + 5 + 5 * 0.9) / 2.0)
+    load = load_metrics(Speed(LoadPoint(2, 2, 10, 10), ((first, other), (first, other))))
+    assert load.output_rate.value == pytest.approx((10 + 5 + 5 * 0.9) / 2.0)
 
 
 def test_conversations_drain_when_a_user_has_none_left() -> None:
     """Two users, three conversations of two turns of a second: one user ends at 2 s, the other goes on to 4 s."""
     starts = [0.0, 0.0, 1.0, 1.0, 2.0, 3.0]
     requests = tuple(Request(at, ((at + 0.5, 5), (at + 1.0, 10)), at + 1.0, 10, 10) for at in starts)
-    found = load_metrics(Speed(LoadPoint(2, 6, 10, 10, turns=2), (requests, requests)))
-    assert found.output_rate.value == pytest.approx(40 / 2.0)
-    assert found.request_rate.value == pytest.approx(4 / 2.0)
+    load = load_metrics(Speed(LoadPoint(2, 6, 10, 10, turns=2), (requests, requests)))
+    assert load.output_rate.value == pytest.approx(40 / 2.0)
+    assert load.request_rate.value == pytest.approx(4 / 2.0)
 
 
 def test_an_answer_that_came_at_once_has_no_tpot() -> None:
     request = Request(0.0, ((0.5, 10),), 0.5, 10, 10)
     assert request.tpot_seconds is None
-    found = load_metrics(Speed(LoadPoint(1, 1, 10, 10), ((request,), (request,))))
-    assert found.latency.tpot == ()
-    assert found.latency.ttft[0].value == 0.5
+    load = load_metrics(Speed(LoadPoint(1, 1, 10, 10), ((request,), (request,))))
+    assert load.latency.tpot == ()
+    assert load.latency.ttft[0].value == 0.5
 
 
 def test_a_server_that_does_not_keep_up_is_told() -> None:
@@ -94,9 +94,9 @@ def test_a_load_without_a_token_in_its_window_has_no_narrow_rate() -> None:
     """Twenty requests within two seconds, of which the first token comes in the third."""
     wanted = dataclasses.replace(OPEN, spread=0.05, most_repeats=2)
     late = tuple(_request(0.1 * n, 0.1 * n, 5.0) for n in range(20))
-    found = load_metrics(Speed(wanted, (late, late)))
-    assert found.output_rate.value == 0.0
-    assert "after 2 repeats its output tokens/s are known to ±inf%, not to ±5%" in found.warnings
+    load = load_metrics(Speed(wanted, (late, late)))
+    assert load.output_rate.value == 0.0
+    assert "after 2 repeats its output tokens/s are known to ±inf%, not to ±5%" in load.warnings
 
 
 def test_a_client_at_its_limit_is_told() -> None:
@@ -121,6 +121,6 @@ def test_intervals_of_percentiles_by_hand_and_their_coverage() -> None:
     assert percentile_interval([float(n) for n in range(50)], 99).high == np.inf
     generator, covered = np.random.default_rng(0), 0
     for _ in range(500):
-        one = percentile_interval(generator.exponential(size=200).tolist(), 90)
-        covered += one.low <= np.log(10) <= one.high
+        estimate = percentile_interval(generator.exponential(size=200).tolist(), 90)
+        covered += estimate.low <= np.log(10) <= estimate.high
     assert 0.93 <= covered / 500 <= 0.99

@@ -12,12 +12,12 @@ from tests.support.made_trials import ABOUT, score, trial
 def test_each_quantized_cell_has_a_row_for_each_task() -> None:
     base, other_engine = trial("none", 10, 1.0, 80), trial("none", 12, 1.0, 80, engine="f")
     close, far = trial("rtn", 20, 1.0, 78), trial("rtn", 20, 1.0, 40, engine="f")
-    found = compared(conclude(ABOUT, [base, close, other_engine, far]).cells, 0.01, 0.05).flips
-    assert [(one.name, one.reference, one.task) for one in found] == [
+    flips = compared(conclude(ABOUT, [base, close, other_engine, far]).cells, 0.01, 0.05).flips
+    assert [(flip.name, flip.reference, flip.task) for flip in flips] == [
         ("rtn · e", "none · e", "arc"),
         ("rtn · f", "none · f", "arc"),
     ]
-    assert [(one.paired.lost, one.paired.gained, one.paired.verdict) for one in found] == [
+    assert [(flip.paired.lost, flip.paired.gained, flip.paired.verdict) for flip in flips] == [
         (2, 0, "inconclusive"),
         (40, 0, "worse"),
     ]
@@ -44,12 +44,12 @@ def test_a_budget_that_looked_several_times_says_so_and_has_wider_intervals() ->
     base, cell = trial("none", 10, 1.0, 80), trial("rtn", 20, 1.0, 70)
     ranked = dataclasses.replace(cell.scores[0], drawn=100, ranks=tuple(range(100)))
     base = dataclasses.replace(base, scores=(dataclasses.replace(base.scores[0], drawn=100, ranks=tuple(range(100))),))
-    whole = dataclasses.replace(cell, scores=(ranked,))
-    adaptive = dataclasses.replace(whole, provenance={"accuracy": {"budget": "adaptive"}})
-    plain, looked = (conclude(ABOUT, [base, one]) for one in (whole, adaptive))
-    (one,), (other,) = plain.compared.flips, looked.compared.flips
-    assert (one.adaptive, other.adaptive) == (False, True)
-    assert other.paired.p_different > one.paired.p_different
+    full = dataclasses.replace(cell, scores=(ranked,))
+    adaptive = dataclasses.replace(full, provenance={"accuracy": {"budget": "adaptive"}})
+    plain, looked = (conclude(ABOUT, [base, result]) for result in (full, adaptive))
+    (flip,), (other,) = plain.compared.flips, looked.compared.flips
+    assert (flip.adaptive, other.adaptive) == (False, True)
+    assert other.paired.p_different > flip.paired.p_different
     assert plain.cells[1].recovery is not None
     assert looked.cells[1].recovery is not None
     assert looked.cells[1].recovery.low < plain.cells[1].recovery.low
@@ -59,11 +59,11 @@ def test_a_budget_that_looked_several_times_says_so_and_has_wider_intervals() ->
 
 def test_perplexities_and_pages_are_compared_too() -> None:
     base, close, far = (trial(name, 10, 1.0, 80, loss) for name, loss in (("none", 2.0), ("a", 2.001), ("b", 2.3)))
-    found = compared(conclude(ABOUT, [base, close, far]).cells, 0.01, 0.05).likelihoods
-    assert [(one.name, one.text, one.clusters) for one in found] == [
+    likelihoods = compared(conclude(ABOUT, [base, close, far]).cells, 0.01, 0.05).likelihoods
+    assert [(likelihood.name, likelihood.text, likelihood.clusters) for likelihood in likelihoods] == [
         ("a · e", "wikitext2 (papers, 129)", 8),
         ("b · e", "wikitext2 (papers, 129)", 8),
     ]
-    assert found[0].verdict == "equivalent"
-    assert found[1].verdict == "worse"
-    assert found[1].ratio.value > 1.3
+    assert likelihoods[0].verdict == "equivalent"
+    assert likelihoods[1].verdict == "worse"
+    assert likelihoods[1].ratio.value > 1.3

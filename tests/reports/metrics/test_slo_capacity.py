@@ -36,56 +36,56 @@ def _probe(concurrency: int, slow: int) -> Speed:
 
 
 def _cell(*probes: tuple[int, int]):  # type: ignore[no-untyped-def]
-    found = Search(WITHIN, LIMITS, tuple(_probe(*one) for one in probes))
-    one = replace(trial("none", 10, 2.0, 80), searches=(found,))
-    return cell_metrics(one, one)
+    search = Search(WITHIN, LIMITS, tuple(_probe(*probe) for probe in probes))
+    result = replace(trial("none", 10, 2.0, 80), searches=(search,))
+    return cell_metrics(result, result)
 
 
 def test_the_highest_kept_and_the_lowest_broken_load_are_told() -> None:
-    (found,) = capacities([_cell((1, 0), (2, 0), (4, 20), (3, 4))])
-    assert (found.kept, found.unclear, found.broken) == (2, (3,), 4)
-    assert found.text == "2 at once keep the limits, 3 not told, 4 are too much"
-    assert found.at is not None
-    assert found.at.load.load.concurrency == 2
-    assert found.at.ttft.value == pytest.approx(0.1)
-    assert found.at.good.value == 1.0
-    assert found.at.good.low < 0.96
-    assert found.at.goodput.value == pytest.approx(found.at.load.request_rate.value)
+    (capacity,) = capacities([_cell((1, 0), (2, 0), (4, 20), (3, 4))])
+    assert (capacity.met, capacity.unclear, capacity.broken) == (2, (3,), 4)
+    assert capacity.text == "2 at once keep the limits, 3 not told, 4 are too much"
+    assert capacity.at is not None
+    assert capacity.at.load.load.concurrency == 2
+    assert capacity.at.ttft.value == pytest.approx(0.1)
+    assert capacity.at.good.value == 1.0
+    assert capacity.at.good.low < 0.96
+    assert capacity.at.goodput.value == pytest.approx(capacity.at.load.request_rate.value)
 
 
 def test_a_load_above_one_that_broke_is_not_kept() -> None:
     """Noise may make a higher load look better than a lower one: what counts is below the first that is not kept."""
-    (found,) = capacities([_cell((1, 0), (2, 20), (4, 0))])
-    assert (found.kept, found.broken, found.unclear) == (1, 2, ())
+    (capacity,) = capacities([_cell((1, 0), (2, 20), (4, 0))])
+    assert (capacity.met, capacity.broken, capacity.unclear) == (1, 2, ())
 
 
 def test_the_ends_of_the_range() -> None:
     nothing, all_of_it = capacities([_cell((1, 20)), _cell((1, 0), (64, 0))])
-    assert (nothing.kept, nothing.broken, nothing.at) == (None, 1, None)
-    assert (all_of_it.kept, all_of_it.broken) == (64, None)
+    assert (nothing.met, nothing.broken, nothing.at) == (None, 1, None)
+    assert (all_of_it.met, all_of_it.broken) == (64, None)
     assert nothing.text == "not even 1 at once surely, 1 are too much"
     assert all_of_it.text == "64 at once keep the limits"
     (open_end,) = capacities([_cell((1, 4))])
-    assert (open_end.kept, open_end.broken, open_end.unclear) == (None, None, (1,))
+    assert (open_end.met, open_end.broken, open_end.unclear) == (None, None, (1,))
     assert open_end.text == "not even 1 at once surely, 1 not told"
 
 
 def test_goodput_counts_requests_within_every_limit() -> None:
-    one = replace(trial("none", 10, 2.0, 80), speed=(_probe(1, 20),))
-    (found,) = served([cell_metrics(one, one)], LIMITS)
-    assert found.waiting.good.value == 0.5
-    assert found.waiting.good.low == pytest.approx(0.393, abs=0.001)  # Wilson, 40 of 80
-    assert found.waiting.goodput.value == pytest.approx(0.5 * found.waiting.load.request_rate.value)
-    assert served([cell_metrics(one, one)], None) == []
+    result = replace(trial("none", 10, 2.0, 80), speed=(_probe(1, 20),))
+    (load,) = served([cell_metrics(result, result)], LIMITS)
+    assert load.waiting.good.value == 0.5
+    assert load.waiting.good.low == pytest.approx(0.393, abs=0.001)  # Wilson, 40 of 80
+    assert load.waiting.goodput.value == pytest.approx(0.5 * load.waiting.load.request_rate.value)
+    assert served([cell_metrics(result, result)], None) == []
 
 
 def test_page_and_json_show_it(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     cells = [_cell((1, 0), (2, 0), (4, 20), (3, 4)), _cell((1, 20)), _cell((1, 0), (64, 0))]
     for number, cell in enumerate(cells):
-        one = replace(cell.trial, key=str(number), speed=(_probe(1, 20),))
-        write_json(tmp_path / "trials" / f"{number}.json", one)
-        assert read_trial(tmp_path / "trials" / f"{number}.json") == one
+        result = replace(cell.trial, key=str(number), speed=(_probe(1, 20),))
+        write_json(tmp_path / "trials" / f"{number}.json", result)
+        assert read_trial(tmp_path / "trials" / f"{number}.json") == result
     about = {
         "trials": ["0.json", "1.json", "2.json"],
         "service": {"ttft_seconds": 0.5, "tpot_seconds": None, "percentile": 90},
@@ -98,14 +98,20 @@ def test_page_and_json_show_it(tmp_path: Path) -> None:
     assert "not even 1" in page
     assert "64, the highest tried" in page
     data = json.loads(json.dumps(as_data(read_results(tmp_path))))
-    assert [(one["kept"], one["broken"]) for one in data["capacities"]] == [(2, 4), (None, 1), (64, None)]
+    assert [(capacity["kept"], capacity["broken"]) for capacity in data["capacities"]] == [
+        (2, 4),
+        (None, 1),
+        (64, None),
+    ]
     assert data["served"][0]["good_share"]["value"] == 0.5
 
 
 def test_the_answer_names_the_cell_that_serves_most() -> None:
     cells = [_cell((1, 0), (2, 20)), _cell((1, 0), (2, 0), (3, 4), (4, 20))]
-    cells = [replace(one, trial=replace(one.trial, method_label=name)) for one, name in zip(cells, "ab", strict=True)]
-    answer = decide([Judged(one, "meets", "fine") for one in cells])
+    cells = [
+        replace(cell, trial=replace(cell.trial, method_label=name)) for cell, name in zip(cells, "ab", strict=True)
+    ]
+    answer = decide([Judged(cell, "meets", "fine") for cell in cells])
     (best,) = [(name, text) for title, name, text in answer.best if title == "best service"]
     assert best == ("b · e", "2 at once keep the limits, 3 not told, 4 are too much")
 

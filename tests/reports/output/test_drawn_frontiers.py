@@ -23,20 +23,20 @@ DRAWING = Drawing("one", "One", "x", "y", ("e",), (DOT,))
 def test_a_cell_that_may_win_nothing_is_failing_and_a_dominated_one_faded() -> None:
     trials = [trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 80), trial("bad", 90, 0.5, 20, 4.0)]
     results = conclude(ABOUT, trials)
-    found = {one.name: one for one in drawings(results.cells, results.frontiers)}
-    assert {one.method: one.state for one in found["memory-throughput"].dots} == {
+    by_name = {drawing.name: drawing for drawing in drawings(results.cells, results.frontiers)}
+    assert {dot.method: dot.state for dot in by_name["memory-throughput"].dots} == {
         "none": "faded",
         "rtn": "free",
         "bad": "failing",
     }
-    assert [one.method for one in found["memory-throughput"].dots if one.on] == ["rtn"]
-    assert found["accuracy-throughput"].engines == ("e",)
+    assert [dot.method for dot in by_name["memory-throughput"].dots if dot.on] == ["rtn"]
+    assert by_name["accuracy-throughput"].engines == ("e",)
 
 
 def test_ends_without_bound_are_drawn_too(tmp_path: Path) -> None:
     with drawn_beside([DRAWING], tmp_path / "figures") as pictures:
-        found = pictures()
-    assert base64.b64decode(found["one"])[:4] == b"\x89PNG"
+        images = pictures()
+    assert base64.b64decode(images["one"])[:4] == b"\x89PNG"
     assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["one.png", "one.svg"]
 
 

@@ -29,15 +29,15 @@ def _loads(rate: float) -> tuple[Speed, ...]:
 
 def _scores(right: int, *, texts: bool) -> tuple[Score, ...]:
     made = score("arc", [1.0] * right + [0.0] * (100 - right))
-    told = tuple((f"Question {number}?", "yes", "no") for number in range(100)) if texts else ()
-    return (replace(made, ranks=tuple(range(100)), loglikelihoods=((-1.0, -2.0),) * 100, texts=told),)
+    answers = tuple((f"Question {number}?", "yes", "no") for number in range(100)) if texts else ()
+    return (replace(made, ranks=tuple(range(100)), loglikelihoods=((-1.0, -2.0),) * 100, texts=answers),)
 
 
 def _cell(method: str, rate: float, peak_gib: float, right: int, loss: float = 2.0, *, engine: str = "vllm") -> Trial:
-    one = trial(method, rate, peak_gib, right, loss, engine=engine)
+    result = trial(method, rate, peak_gib, right, loss, engine=engine)
     samples = ((0.0, int(peak_gib * GIB / 2)), (0.5, int(peak_gib * GIB)))
     memory = Memory("PSS", samples[0][1], samples[1][1], None, None, None, samples=samples)
-    return replace(one, speed=_loads(rate), scores=_scores(right, texts=method == "none"), memory=memory)
+    return replace(result, speed=_loads(rate), scores=_scores(right, texts=method == "none"), memory=memory)
 
 
 def _results(rate: float = 20) -> Results:

@@ -91,16 +91,16 @@ def test_percentiles_of_too_few_requests_have_a_star(tmp_path: Path) -> None:
 
 def test_a_trace_of_any_name_is_shown_as_text(tmp_path: Path) -> None:
     load = LoadPoint(None, 2, 10, 11, 3.0, "trace", trace=EVIL)
-    one = replace(trial("none", 10, 2.0, 80), speed=(replace(speed(10), load=load),))
-    page = write_report(write_run(tmp_path, one)).read_text(encoding="utf-8")
+    result = replace(trial("none", 10, 2.0, 80), speed=(replace(speed(10), load=load),))
+    page = write_report(write_run(tmp_path, result)).read_text(encoding="utf-8")
     assert "<script>alert" not in page
     assert "onerror" not in re.sub(r"&lt;.*?&gt;|\\u003c.*?\\u003e", "", page)
     assert "replayed, 3 requests/s" in page
 
 
 def test_who_is_fastest_at_which_concurrency_and_what_fails_is_left_out(tmp_path: Path) -> None:
-    def curve(one: Trial, single: float, many: float) -> Trial:
-        return replace(one, speed=(speed(single, 1), speed(many, 4)))
+    def curve(result: Trial, single: float, many: float) -> Trial:
+        return replace(result, speed=(speed(single, 1), speed(many, 4)))
 
     broken = curve(trial("broken", 20, 1.0, 20, 4.0), 900.0, 900.0)
     run = write_run(
@@ -110,20 +110,20 @@ def test_who_is_fastest_at_which_concurrency_and_what_fails_is_left_out(tmp_path
     section = text[text.index("Which is fastest where") : text.index("The same questions")]
     assert "broken" not in section
     assert re.search(r"rtn · e</td><td>none · e</td><td[^>]*>10 / 11</td><td[^>]*>[12]\.", section)
-    told = as_data(read_results(run))
-    assert [(one["concurrency"], one["name"]) for one in told["fastest"]] == [(1, "rtn · e"), (4, "none · e")]
-    assert [(one["first"], one["then"]) for one in told["crossings"]] == [("rtn · e", "none · e")]
-    assert told["answer"]["others"][0]["name"] == "rtn · e"
-    assert told["answer"]["runner_up_ratio"]["value"] == pytest.approx(0.5, abs=0.01)
+    data = as_data(read_results(run))
+    assert [(winner["concurrency"], winner["name"]) for winner in data["fastest"]] == [(1, "rtn · e"), (4, "none · e")]
+    assert [(crossing["first"], crossing["then"]) for crossing in data["crossings"]] == [("rtn · e", "none · e")]
+    assert data["answer"]["others"][0]["name"] == "rtn · e"
+    assert data["answer"]["runner_up_ratio"]["value"] == pytest.approx(0.5, abs=0.01)
 
 
 def test_an_open_load_and_its_warnings_are_shown(tmp_path: Path) -> None:
     load = LoadPoint(None, 20, 10, 11, 2.0, "poisson")
-    one = replace(
+    result = replace(
         trial("none", 10, 2.0, 80),
         speed=(replace(speed(10), load=load, clients=(ClientLoad(1.0, 0.95, (0.0, 0.0, 0.0)),)),),
     )
-    text = write_report(write_run(tmp_path, one)).read_text(encoding="utf-8")
+    text = write_report(write_run(tmp_path, result)).read_text(encoding="utf-8")
     assert "2 requests/s, poisson<br>" in text
     assert "the load client was the bottleneck: it used 95% of the one core" in text
     assert "Which is fastest where" not in text

@@ -16,19 +16,19 @@ from tests.support.made_trials import ABOUT, failed, speed, trial
 
 
 def test_a_document_for_each_load_of_each_ok_cell(tmp_path: Path) -> None:
-    one = replace(trial("none", 10, 1.0, 80), speed=(speed(10, 1), speed(20, 4)))
-    files = export(conclude(ABOUT, [one, failed("rtn", "it broke")]), tmp_path / "out")
+    result = replace(trial("none", 10, 1.0, 80), speed=(speed(10, 1), speed(20, 4)))
+    files = export(conclude(ABOUT, [result, failed("rtn", "it broke")]), tmp_path / "out")
     assert len(files) == 2
     first, second = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    assert [one["scenario"]["load"]["standardized"]["concurrency"] for one in (first, second)] == [1, 4]
+    assert [benchmark["scenario"]["load"]["standardized"]["concurrency"] for benchmark in (first, second)] == [1, 4]
     assert first["run"]["uid"] != second["run"]["uid"]
     assert first["run"]["eid"] == second["run"]["eid"]
 
 
 def test_the_numbers_are_ours_with_their_units() -> None:
-    found = document(ABOUT, trial("none", 10, 1.0, 80), speed(10, 1))
+    report = document(ABOUT, trial("none", 10, 1.0, 80), speed(10, 1))
     ours = load_metrics(speed(10, 1))
-    aggregate = found["results"]["request_performance"]["aggregate"]
+    aggregate = report["results"]["request_performance"]["aggregate"]
     rate = aggregate["throughput"]["output_token_rate"]
     assert rate["mean"] == pytest.approx(ours.output_rate.value)
     assert rate["units"] == "tokens/s"
@@ -44,9 +44,13 @@ def test_the_numbers_are_ours_with_their_units() -> None:
 
 def test_an_open_load_has_a_rate_and_conversations_their_turns() -> None:
     load = LoadPoint(None, 2, 10, 11, 2.5, "poisson", workload="chat", turns=3)
-    told = document(ABOUT, trial("none", 10, 1.0, 80), replace(speed(10), load=load))["scenario"]["load"][
+    scenario = document(ABOUT, trial("none", 10, 1.0, 80), replace(speed(10), load=load))["scenario"]["load"][
         "standardized"
     ]
-    assert (told["rate_qps"], told["source"], told["input_seq_len"]["distribution"]) == (2.5, "sampled", "other")
-    assert "concurrency" not in told
-    assert told["multi_turn"]["max_turns"]["value"] == 3
+    assert (scenario["rate_qps"], scenario["source"], scenario["input_seq_len"]["distribution"]) == (
+        2.5,
+        "sampled",
+        "other",
+    )
+    assert "concurrency" not in scenario
+    assert scenario["multi_turn"]["max_turns"]["value"] == 3

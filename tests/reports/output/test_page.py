@@ -37,28 +37,33 @@ JS = dict[str, Any]
 
 def _speeds(rates: tuple[float, float], wobble: float = 0.05) -> tuple[Speed, ...]:
     """At concurrency 1 and 4, and under an open load; enough requests for a p90 to have an interval, not a p99."""
-    one, four = (speed(rate, users, wobble) for rate, users in zip(rates, (1, 4), strict=True))
+    measurement, four = (speed(rate, users, wobble) for rate, users in zip(rates, (1, 4), strict=True))
     opened = replace(speed(rates[0] / 2, 1, wobble), load=LoadPoint(None, 2, 10, 11, 1.0, "poisson"))
-    return tuple(replace(some, repeats=tuple(repeat * 40 for repeat in some.repeats)) for some in (one, four, opened))
+    return tuple(
+        replace(load_speed, repeats=tuple(repeat * 40 for repeat in load_speed.repeats))
+        for load_speed in (measurement, four, opened)
+    )
 
 
 def _trials() -> list[Trial]:
-    draw, found = random.Random(3), []
+    draw, trials = random.Random(3), []
     for engine in ("vllm", "llama_cpp"):
         for number, method in enumerate(("none", "rtn", "awq", "gptq", "fp8")):
             rate = draw.uniform(5, 40)
-            one = trial(method, rate, draw.uniform(0.5, 4), 80 - draw.randrange(12), 2 + 0.03 * number, engine=engine)
-            found.append(replace(one, speed=_speeds((rate, rate * draw.uniform(1, 3)))))
-    found.append(replace(found[1], key="short", method_label="short", speed=found[1].speed[:1], memory=None))
+            result = trial(
+                method, rate, draw.uniform(0.5, 4), 80 - draw.randrange(12), 2 + 0.03 * number, engine=engine
+            )
+            trials.append(replace(result, speed=_speeds((rate, rate * draw.uniform(1, 3)))))
+    trials.append(replace(trials[1], key="short", method_label="short", speed=trials[1].speed[:1], memory=None))
     garbage = replace(trial("garbage", 900, 0.1, 5, 6.0, engine="vllm"), key="g", speed=_speeds((900, 900)))
-    return [*found, garbage, replace(found[2], key="silent", method_label="silent", scores=(), perplexities=())]
+    return [*trials, garbage, replace(trials[2], key="silent", method_label="silent", scores=(), perplexities=())]
 
 
 def _run(folder: Path, trials: list[Trial], **about: Any) -> Path:
     (folder / "trials").mkdir(parents=True)
     names = [f"{number}.json" for number in range(len(trials))]
-    for name, one in zip(names, trials, strict=True):
-        write_json(folder / "trials" / name, one)
+    for name, result in zip(names, trials, strict=True):
+        write_json(folder / "trials" / name, result)
     write_json(folder / "sweep.json", {**ABOUT, "trials": names, **about})
     write_report(folder)
     return folder
@@ -66,8 +71,8 @@ def _run(folder: Path, trials: list[Trial], **about: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +86,7 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
     draw, page = random.Random(0), page_data(results)
     for number in range(count):
         mixes: list[dict[str, float]] = [{}, {}, {"0": 1}, {"0": 2, "1": 1}, {"0": 5, "1": 0, "2": 3}]
-        mixes = [one for one in mixes if all(int(load) < len(page["loads"]) for load in one)]
+        mixes = [mix for mix in mixes if all(int(load) < len(page["loads"]) for load in mix)]
         groups = {name: sorted({cell[name] for cell in page["cells"]}) for name in GROUPS}
         yield page["planned"] | {
             "recovery": draw.choice([0.5, 0.9, 0.95, 0.99]),
@@ -100,27 +105,27 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
         }
 
 
-def _reference(results: Results, one: JS) -> JS:
+def _reference(results: Results, values: JS) -> JS:
     """The same by Python, from the trials."""
-    limits = Limits(one["recovery"], one["perplexity"], one["kl"], memory_gib=one["memory"])
-    promised = one["ttft"] is not None or one["tpot"] is not None
-    service = ServiceLimits(one["ttft"], one["tpot"], one["percentile"]) if promised else None
+    limits = Limits(values["recovery"], values["perplexity"], values["kl"], memory_gib=values["memory"])
+    promised = values["ttft"] is not None or values["tpot"] is not None
+    service = ServiceLimits(values["ttft"], values["tpot"], values["percentile"]) if promised else None
     loads = list(dict.fromkeys(load.load for cell in results.cells for load in cell.loads))
-    mix = {loads[int(number)]: share for number, share in one["mix"].items() if share > 0}
-    price = None if one["price"] is None else Price(one["price"], "EUR", one["cost"])
+    mix = {loads[int(number)]: share for number, share in values["mix"].items() if share > 0}
+    price = None if values["price"] is None else Price(values["price"], "EUR", values["cost"])
     hidden = {
         cell.trial.key
         for cell in results.cells
-        for group, names in one["without"].items()
+        for group, names in values["without"].items()
         if getattr(cell.trial, GROUPS[group]) in names
     }
-    setting = Setting(limits, Aim(one["objective"], service, mix, price), frozenset(hidden))
-    found = results.under(setting)
+    setting = Setting(limits, Aim(values["objective"], service, mix, price), frozenset(hidden))
+    conclusion = results.under(setting)
     places = {cell.trial.key: number for number, cell in enumerate(results.cells)}
-    considered = candidates(found.judged, setting.aim)
+    considered = candidates(conclusion.judged, setting.aim)
     best = ranked(considered, setting.aim)
     return {
-        "verdicts": {places[one.cell.trial.key]: one.verdict for one in found.judged},
+        "verdicts": {places[judgement.cell.trial.key]: judgement.verdict for judgement in conclusion.judged},
         "ranked": [(places[a.judged.cell.trial.key], a.figure.value, a.rate.low, a.rate.high, a.serves) for a in best],
         "broken": sorted(places[a.judged.cell.trial.key] for a in considered if a.serves == "broken"),
         "costs": [
@@ -128,20 +133,20 @@ def _reference(results: Results, one: JS) -> JS:
             for a in best
             if price and (count := a.judged.cell.trial.devices) is not None
         ],
-        "chosen": found.answer.chosen.cell.trial.name if found.answer.chosen else None,
-        "frontiers": _frontiers(found.allowed, price, mix, places),
+        "chosen": conclusion.answer.chosen.cell.trial.name if conclusion.answer.chosen else None,
+        "frontiers": _frontiers(conclusion.allowed, price, mix, places),
     }
 
 
 def _frontiers(allowed: Any, price: Price | None, mix: Any, places: dict[str, int]) -> JS:
     if not allowed:
         return {}
-    found = {}
+    expected = {}
     for plot in plots("", "", price, mix):
         points = oriented(allowed, plot)
         on = sorted(places[point.key] for point in frontier(points))
-        found[plot.name] = [on, sorted(places[one.key] for one in points if surely_dominated(one, points))]
-    return found
+        expected[plot.name] = [on, sorted(places[point.key] for point in points if surely_dominated(point, points))]
+    return expected
 
 
 ASK = """(setting) => {
@@ -159,16 +164,16 @@ ASK = """(setting) => {
 }"""
 
 
-def _same(told: JS, expected: JS, setting: JS) -> None:
-    assert told["chosen"] == expected["chosen"], setting
-    assert told["verdicts"] == {str(place): verdict for place, verdict in expected["verdicts"].items()}, setting
-    assert told["broken"] == expected["broken"], setting
-    assert len(told["ranked"]) == len(expected["ranked"]), setting
-    for ours, theirs in zip(told["ranked"], expected["ranked"], strict=True):
+def _same(shown: JS, expected: JS, setting: JS) -> None:
+    assert shown["chosen"] == expected["chosen"], setting
+    assert shown["verdicts"] == {str(place): verdict for place, verdict in expected["verdicts"].items()}, setting
+    assert shown["broken"] == expected["broken"], setting
+    assert len(shown["ranked"]) == len(expected["ranked"]), setting
+    for ours, theirs in zip(shown["ranked"], expected["ranked"], strict=True):
         assert (ours[0], ours[4]) == (theirs[0], theirs[4]), setting
         assert ours[1:4] == pytest.approx(theirs[1:4], rel=1e-7), setting
-    assert told["costs"] == pytest.approx(expected["costs"], rel=1e-7), setting
-    assert {name: told["frontiers"][name] for name in expected["frontiers"]} == expected["frontiers"], setting
+    assert shown["costs"] == pytest.approx(expected["costs"], rel=1e-7), setting
+    assert {name: shown["frontiers"][name] for name in expected["frontiers"]} == expected["frontiers"], setting
 
 
 def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path) -> None:
@@ -251,12 +256,12 @@ def test_all_that_can_be_set_is_in_the_address(browser: Browser, run: Path) -> N
     page.locator("#ttft-field").fill("900")
     page.locator("#percentile").select_option("50")
     opened.settle()
-    told = page.evaluate("setting")
-    assert told["objective"] == "fidelity"
-    assert (told["price"], told["cost"], told["ttft"], told["percentile"]) == (7.5, 120.5, 0.9, 50)
-    assert (told["mix"], told["without"]) == ({"0": 70, "1": 30}, {"engine": ["vllm"]})
+    settings = page.evaluate("setting")
+    assert settings["objective"] == "fidelity"
+    assert (settings["price"], settings["cost"], settings["ttft"], settings["percentile"]) == (7.5, 120.5, 0.9, 50)
+    assert (settings["mix"], settings["without"]) == ({"0": 70, "1": 30}, {"engine": ["vllm"]})
     again = Opened(browser, run / "report.html", page.evaluate("location.hash"))
-    assert again.page.evaluate("setting") == told
+    assert again.page.evaluate("setting") == settings
     assert again.page.locator("#then").inner_text() == page.locator("#then").inner_text()
     assert again.page.locator("#ranked").inner_text() == page.locator("#ranked").inner_text()
     assert opened.faults == again.faults == []
@@ -302,8 +307,12 @@ def four_engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _violations(opened: Opened) -> list[str]:
-    found = Axe().run(opened.page).response["violations"]
-    return [f"{one['id']}: {one['nodes'][0]['html']}" for one in found if one["impact"] in ("serious", "critical")]
+    violations = Axe().run(opened.page).response["violations"]
+    return [
+        f"{violation['id']}: {violation['nodes'][0]['html']}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+    ]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -332,7 +341,7 @@ HOSTILE = (
 
 def test_hostile_text_is_text_everywhere(browser: Browser, tmp_path: Path) -> None:
     """In every text field of trials and of the sweep; nothing runs, nothing is asked for, and the page still works."""
-    trials = [_hostile(one) for one in _trials()[:4]]
+    trials = [_hostile(result) for result in _trials()[:4]]
     broken = replace(failed(HOSTILE, HOSTILE), model=HOSTILE, engine=HOSTILE, device=HOSTILE)
     about = {"name": HOSTILE, "models": [HOSTILE], "notes": [HOSTILE], "device": HOSTILE, "command": HOSTILE}
     about |= {"plan": HOSTILE, "versions": {HOSTILE: HOSTILE}, "memory_source": HOSTILE}
@@ -348,13 +357,13 @@ def test_hostile_text_is_text_everywhere(browser: Browser, tmp_path: Path) -> No
     assert opened.faults == []
 
 
-def _hostile(one: Trial) -> Trial:
-    gates = tuple(replace(gate, name=HOSTILE, detail=HOSTILE) for gate in one.gates)
-    scores = tuple(replace(score, task=HOSTILE, group=HOSTILE) for score in one.scores)
-    checkpoint = {**(one.checkpoint or {}), HOSTILE: HOSTILE}
+def _hostile(result: Trial) -> Trial:
+    gates = tuple(replace(gate, name=HOSTILE, detail=HOSTILE) for gate in result.gates)
+    scores = tuple(replace(score, task=HOSTILE, group=HOSTILE) for score in result.scores)
+    checkpoint = {**(result.checkpoint or {}), HOSTILE: HOSTILE}
     facts = {"command": HOSTILE, "kernel_warnings": HOSTILE, HOSTILE: HOSTILE}
-    texts = {"model": HOSTILE, "method_label": f"{one.method} {HOSTILE}", "engine": HOSTILE, "device": HOSTILE}
-    return replace(one, gates=gates, scores=scores, checkpoint=checkpoint, facts=facts, provenance={HOSTILE: HOSTILE}, **texts)  # fmt: skip
+    texts = {"model": HOSTILE, "method_label": f"{result.method} {HOSTILE}", "engine": HOSTILE, "device": HOSTILE}
+    return replace(result, gates=gates, scores=scores, checkpoint=checkpoint, facts=facts, provenance={HOSTILE: HOSTILE}, **texts)  # fmt: skip
 
 
 def test_the_only_script_that_may_run_is_ours(run: Path) -> None:

@@ -26,18 +26,18 @@ def _read(folder: Path, *trials: Trial) -> list[dict[str, str]]:
 def test_a_line_for_each_load_and_for_what_was_not_measured(tmp_path: Path) -> None:
     base = replace(trial("none", 10, 2.0, 80), speed=(speed(10, 1), speed(30, 4)))
     bad = failed("rtn", 'the kernel said "no", and\nended')
-    one, four, none = _read(tmp_path, base, bad)
-    assert (one["load"], four["load"]) == ("concurrency 1", "concurrency 4")
-    assert float(one["output_tokens_per_second"]) == pytest.approx(10, rel=0.01)
-    low, high = float(one["output_tokens_per_second_low"]), float(one["output_tokens_per_second_high"])
+    single, four, none = _read(tmp_path, base, bad)
+    assert (single["load"], four["load"]) == ("concurrency 1", "concurrency 4")
+    assert float(single["output_tokens_per_second"]) == pytest.approx(10, rel=0.01)
+    low, high = float(single["output_tokens_per_second_low"]), float(single["output_tokens_per_second_high"])
     assert low < 10 < high
-    assert float(one["mean_accuracy"]) == 0.8
+    assert float(single["mean_accuracy"]) == 0.8
     assert float(four["arc accuracy"]) == 0.8
-    assert float(one["peak_memory_bytes"]) == 2 * 1024**3
-    assert float(one["ttft_p95_seconds"]) == pytest.approx(0.1, rel=0.05)
+    assert float(single["peak_memory_bytes"]) == 2 * 1024**3
+    assert float(single["ttft_p95_seconds"]) == pytest.approx(0.1, rel=0.05)
     assert (none["status"], none["why"]) == ("failed", 'the kernel said "no", and\nended')
     assert none["output_tokens_per_second"] == ""
-    assert (one["verdict"], none["verdict"]) == ("baseline", "")
+    assert (single["verdict"], none["verdict"]) == ("baseline", "")
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
@@ -48,11 +48,11 @@ def test_no_text_becomes_a_formula(tmp_path: Path, text: str) -> None:
 
 def test_parquet_holds_the_same_in_columns_of_one_type(tmp_path: Path) -> None:
     base = replace(trial("none", 10, 2.0, 80), speed=(speed(10, 1), speed(30, 4)))
-    found = rows(conclude(ABOUT, [base, failed("=rtn", "it broke")]))
-    write_parquet(found, tmp_path / "results.parquet")
+    results = rows(conclude(ABOUT, [base, failed("=rtn", "it broke")]))
+    write_parquet(results, tmp_path / "results.parquet")
     table = pq.read_table(tmp_path / "results.parquet")
-    assert table.to_pylist() == found
-    assert [row["method"] for row in found] == ["none", "none", "=rtn"]  # nothing here is a formula
+    assert table.to_pylist() == results
+    assert [row["method"] for row in results] == ["none", "none", "=rtn"]  # nothing here is a formula
     assert str(table.schema.field("output_tokens_per_second").type) == "double"
     assert str(table.schema.field("peak_memory_bytes").type) == "int64"
 

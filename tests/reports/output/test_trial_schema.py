@@ -20,8 +20,8 @@ def test_the_file_is_in_step() -> None:
 def test_what_is_written_keeps_it(tmp_path: Path) -> None:
     checks = Draft202012Validator(trial_schema())
     Draft202012Validator.check_schema(trial_schema())
-    for one in (trial("none", 10, 1.0, 60), failed("rtn", "no luck")):
-        write_json(tmp_path / "trial.json", one)
+    for result in (trial("none", 10, 1.0, 60), failed("rtn", "no luck")):
+        write_json(tmp_path / "trial.json", result)
         written = json.loads((tmp_path / "trial.json").read_text())
         checks.validate(written)
         with pytest.raises(ValidationError, match="is not one of"):

@@ -23,25 +23,25 @@ def _rate(cell: CellMetrics, place: int) -> float:
 
 def test_a_crossing_lies_where_the_ratio_is_one() -> None:
     a, b = _cell("a", {1: 20.0, 4: 40.0}), _cell("b", {1: 10.0, 4: 80.0})
-    (found,) = crossings([a, b])
+    (crossing,) = crossings([a, b])
     low, high = (math.log(_rate(a, place) / _rate(b, place)) for place in (0, 1))
-    assert (found.first, found.then, found.shape) == ("a · e", "b · e", (10, 11))
-    assert found.concurrency.value == pytest.approx(4 ** (low / (low - high)))
-    assert 1 < found.concurrency.low < found.concurrency.value < found.concurrency.high < 4
+    assert (crossing.first, crossing.then, crossing.shape) == ("a · e", "b · e", (10, 11))
+    assert crossing.concurrency.value == pytest.approx(4 ** (low / (low - high)))
+    assert 1 < crossing.concurrency.low < crossing.concurrency.value < crossing.concurrency.high < 4
 
 
 def test_the_order_of_cells_does_not_matter() -> None:
     a, b = _cell("a", {1: 20.0, 4: 40.0}), _cell("b", {1: 10.0, 4: 80.0})
-    (one,), (other,) = crossings([a, b]), crossings([b, a])
-    assert (one.first, one.then) == (other.first, other.then)
-    assert one.concurrency.value == pytest.approx(other.concurrency.value)
+    (crossing,), (other,) = crossings([a, b]), crossings([b, a])
+    assert (crossing.first, crossing.then) == (other.first, other.then)
+    assert crossing.concurrency.value == pytest.approx(other.concurrency.value)
 
 
 def test_noise_widens_the_interval_to_beyond_what_was_measured() -> None:
     cells = [_cell("a", {1: 20.0, 4: 40.0}, 0.2), _cell("b", {1: 19.0, 4: 44.0}, 0.2)]
-    (found,) = crossings(cells)
-    assert found.concurrency.low == 0.0
-    assert found.concurrency.high == math.inf
+    (crossing,) = crossings(cells)
+    assert crossing.concurrency.low == 0.0
+    assert crossing.concurrency.high == math.inf
 
 
 def test_cells_that_never_or_always_change_places_have_none() -> None:
@@ -52,7 +52,7 @@ def test_cells_that_never_or_always_change_places_have_none() -> None:
 
 def test_the_fastest_at_each_concurrency_and_who_is_near() -> None:
     cells = [_cell("a", {1: 20.0, 4: 40.0}), _cell("b", {1: 10.0, 4: 80.0}), _cell("c", {4: 79.99}, 0.05)]
-    one, four = fastest(cells)
-    assert (one.concurrency, one.name, one.near) == (1, "a · e", ())
+    winner, four = fastest(cells)
+    assert (winner.concurrency, winner.name, winner.near) == (1, "a · e", ())
     assert (four.concurrency, four.name, four.near) == (4, "b · e", ("c · e",))
     assert fastest(cells[:1]) == []

@@ -23,32 +23,32 @@ from tests.support.made_trials import speed, trial
 def _on(devices: int, rate: float, method: str = "none", **options: object) -> Trial:
     """Made on so many devices, at two concurrencies."""
     made = trial(method, rate, 2.0, 80)
-    told = {"tensor_parallel": devices, "pipeline_parallel": 1, "max_num_seqs": 64, **options}
+    engine_options = {"tensor_parallel": devices, "pipeline_parallel": 1, "max_num_seqs": 64, **options}
     return replace(
-        made, key=f"{made.key}-{sorted(told.items())}", provenance={"engine_options": told},
+        made, key=f"{made.key}-{sorted(engine_options.items())}", provenance={"engine_options": engine_options},
         speed=(speed(rate, 1), speed(4 * rate, 8)),
     )  # fmt: skip
 
 
 def _cells(*trials: Trial) -> list[CellMetrics]:
-    return [cell_metrics(one, None) for one in trials]
+    return [cell_metrics(result, None) for result in trials]
 
 
 def test_efficiency_is_the_ratio_of_rates_by_devices() -> None:
-    found = scalings(_cells(_on(4, 30.0), _on(1, 10.0), _on(2, 18.0)))
-    assert [(one.devices, one.base_devices, one.load.concurrency) for one in found] == [
+    results = scalings(_cells(_on(4, 30.0), _on(1, 10.0), _on(2, 18.0)))
+    assert [(scaling.devices, scaling.base_devices, scaling.load.concurrency) for scaling in results] == [
         (2, 1, 1), (2, 1, 8), (4, 1, 1), (4, 1, 8),
     ]  # fmt: skip
-    assert [one.ratio.value for one in found] == pytest.approx([1.8, 1.8, 3.0, 3.0], rel=1e-3)
-    assert [one.efficiency.value for one in found] == pytest.approx([0.9, 0.9, 0.75, 0.75], rel=1e-3)
-    assert all(one.efficiency.low < one.efficiency.value < one.efficiency.high for one in found)
+    assert [scaling.ratio.value for scaling in results] == pytest.approx([1.8, 1.8, 3.0, 3.0], rel=1e-3)
+    assert [scaling.efficiency.value for scaling in results] == pytest.approx([0.9, 0.9, 0.75, 0.75], rel=1e-3)
+    assert all(scaling.efficiency.low < scaling.efficiency.value < scaling.efficiency.high for scaling in results)
 
 
 def test_without_one_device_the_fewest_are_the_base() -> None:
-    found = scalings(_cells(_on(2, 10.0), _on(4, 15.0), _on(2, 16.0, pipeline_parallel=4)))
-    assert [(one.devices, one.base_devices) for one in found] == [(4, 2), (4, 2), (8, 2), (8, 2)]
-    assert found[0].efficiency.value == pytest.approx(0.75, rel=1e-3)
-    assert found[2].efficiency.value == pytest.approx(0.4, rel=1e-3)
+    results = scalings(_cells(_on(2, 10.0), _on(4, 15.0), _on(2, 16.0, pipeline_parallel=4)))
+    assert [(scaling.devices, scaling.base_devices) for scaling in results] == [(4, 2), (4, 2), (8, 2), (8, 2)]
+    assert results[0].efficiency.value == pytest.approx(0.75, rel=1e-3)
+    assert results[2].efficiency.value == pytest.approx(0.4, rel=1e-3)
 
 
 def test_only_what_differs_in_nothing_else_is_compared() -> None:
@@ -59,9 +59,9 @@ def test_only_what_differs_in_nothing_else_is_compared() -> None:
 
 
 def test_a_load_that_only_one_size_ran_is_left_out() -> None:
-    one = _on(1, 10.0)
-    found = scalings(_cells(replace(one, speed=one.speed[:1]), _on(2, 18.0)))
-    assert [row.load.concurrency for row in found] == [1]
+    result = _on(1, 10.0)
+    results = scalings(_cells(replace(result, speed=result.speed[:1]), _on(2, 18.0)))
+    assert [row.load.concurrency for row in results] == [1]
 
 
 def test_one_size_has_no_scaling(tmp_path: Path) -> None:
@@ -84,8 +84,8 @@ def test_the_ratio_of_two_means_covers_the_true_one() -> None:
     held = 0
     for _ in range(2000):
         top, bottom = mean_t(200 + 12 * generator.standard_normal(3)), mean_t(100 + 2 * generator.standard_normal(3))
-        found = ratio_of_means(top, bottom)
-        held += found.low <= 2 <= found.high
+        estimate = ratio_of_means(top, bottom)
+        held += estimate.low <= 2 <= estimate.high
     assert 0.93 <= held / 2000 <= 0.98
 
 
@@ -96,12 +96,12 @@ def test_a_ratio_of_single_values_is_unbounded_and_of_exact_ones_exact() -> None
 
 
 def test_an_answer_on_more_devices_says_what_each_of_them_gives() -> None:
-    judged = [Judged(one, "baseline", "") for one in _cells(_on(1, 10.0), _on(4, 30.0))]
+    judged = [Judged(cell, "baseline", "") for cell in _cells(_on(1, 10.0), _on(4, 30.0))]
     answer = decide(judged)
     assert answer.chosen is judged[1]
-    said = "it ran on 4 devices and gave 30.0 output tokens/s on each; none · e, on 1, gave 40.0"
-    assert said in answer.caveats
-    better = [Judged(one, "baseline", "") for one in _cells(_on(1, 10.0), _on(4, 41.0))]
-    assert not any("devices" in one for one in decide(better).caveats)
-    same = [Judged(one, "baseline", "") for one in _cells(_on(4, 10.0), _on(4, 30.0, "rtn"))]
-    assert not any("devices" in one for one in decide(same).caveats)
+    caveat = "it ran on 4 devices and gave 30.0 output tokens/s on each; none · e, on 1, gave 40.0"
+    assert caveat in answer.caveats
+    better = [Judged(cell, "baseline", "") for cell in _cells(_on(1, 10.0), _on(4, 41.0))]
+    assert not any("devices" in caveat for caveat in decide(better).caveats)
+    same = [Judged(cell, "baseline", "") for cell in _cells(_on(4, 10.0), _on(4, 30.0, "rtn"))]
+    assert not any("devices" in caveat for caveat in decide(same).caveats)

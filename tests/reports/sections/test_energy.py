@@ -32,34 +32,34 @@ def _trial(*gpus: GpuSamples) -> Trial:
     """Two requests of 11 tokens one after the other at about 10 tokens/s: 2.2 s a repeat."""
     made = trial("none", 10, 2.0, 80)
     memory = replace(made.memory, source=NVML) if made.memory else None
-    return replace(made, memory=memory, speed=(replace(made.speed[0], gpus=tuple((one,) for one in gpus)),))
+    return replace(made, memory=memory, speed=(replace(made.speed[0], gpus=tuple((gpu,) for gpu in gpus)),))
 
 
 def test_joules_per_output_token_are_those_of_the_repeats() -> None:
     made = _trial(_gpu(100.0), _gpu(300.0))
-    (found,) = energies([cell_metrics(made, None)])
-    seconds = [max(one.end_seconds for one in repeat) for repeat in made.speed[0].repeats]
+    (usage,) = energies([cell_metrics(made, None)])
+    seconds = [max(request.end_seconds for request in repeat) for repeat in made.speed[0].repeats]
     per_token = [100 * seconds[0] / 22, 300 * seconds[1] / 22]
-    assert found.joules_per_token is not None
-    assert found.joules_per_token.value == pytest.approx(sum(per_token) / 2)
-    assert found.joules_per_token.count == 2
-    assert found.watts is not None
-    assert found.watts.value == pytest.approx(200)
-    assert (found.gpus, found.sm_megahertz, found.celsius) == ((0,), (1500.0, 1500.0), 61.0)
-    assert (found.slowed, found.why) == ((), ())
+    assert usage.joules_per_token is not None
+    assert usage.joules_per_token.value == pytest.approx(sum(per_token) / 2)
+    assert usage.joules_per_token.count == 2
+    assert usage.watts is not None
+    assert usage.watts.value == pytest.approx(200)
+    assert (usage.gpus, usage.sm_megahertz, usage.celsius) == ((0,), (1500.0, 1500.0), 61.0)
+    assert (usage.slowed, usage.why) == ((), ())
 
 
 def test_a_repeat_without_energy_is_left_out_and_told() -> None:
-    (found,) = energies([cell_metrics(_trial(_gpu(100.0), _gpu(300.0, end=1.0)), None)])
-    assert found.watts is not None
-    assert (found.watts.value, found.watts.count) == (pytest.approx(100), 1)
-    assert found.why == ("repeat 2: the power samples of GPU 0 do not cover the load",)
+    (usage,) = energies([cell_metrics(_trial(_gpu(100.0), _gpu(300.0, end=1.0)), None)])
+    assert usage.watts is not None
+    assert (usage.watts.value, usage.watts.count) == (pytest.approx(100), 1)
+    assert usage.why == ("repeat 2: the power samples of GPU 0 do not cover the load",)
 
 
 def test_a_gpu_that_told_nothing_has_no_figures() -> None:
-    (found,) = energies([cell_metrics(_trial(), None)])
-    assert (found.joules_per_token, found.watts, found.sm_megahertz, found.celsius) == (None, None, None, None)
-    assert found.why[0].startswith("repeats 1, 2: no power was recorded")
+    (usage,) = energies([cell_metrics(_trial(), None)])
+    assert (usage.joules_per_token, usage.watts, usage.sm_megahertz, usage.celsius) == (None, None, None, None)
+    assert usage.why[0].startswith("repeats 1, 2: no power was recorded")
 
 
 def test_without_a_gpu_nothing_is_said(tmp_path: Path) -> None:
@@ -71,14 +71,14 @@ def test_without_a_gpu_nothing_is_said(tmp_path: Path) -> None:
 def test_a_throttled_run_is_marked_on_the_page(tmp_path: Path) -> None:
     run = write_run(tmp_path, _trial(_gpu(100.0), _gpu(300.0, reasons=0x4)))
     text = write_report(run).read_text()
-    said = "its GPUs were slowed down by its power limit: repeat 2, 100% of the samples"
+    message = "its GPUs were slowed down by its power limit: repeat 2, 100% of the samples"
     section = text[text.index("Energy and clocks") :]
-    assert said in section
-    assert f'<span class="bad">{said}' in text[text.index("Load points") : text.index("Energy and clocks")]
-    assert f"But of none · e at concurrency 1: {said}" in text
+    assert message in section
+    assert f'<span class="bad">{message}' in text[text.index("Load points") : text.index("Energy and clocks")]
+    assert f"But of none · e at concurrency 1: {message}" in text
     data = as_data(read_results(run))
     assert data["energy"][0]["watts"]["value"] == pytest.approx(200)
-    assert said in data["cells"][0]["loads"][0]["warnings"]
+    assert message in data["cells"][0]["loads"][0]["warnings"]
 
 
 def test_samples_are_kept_with_the_trial(tmp_path: Path) -> None:

@@ -19,44 +19,44 @@ from tests.support.made_trials import ABOUT, speed, trial
 
 
 def _moves(*trials: Trial) -> list[Move]:
-    return moves([cell_metrics(one, None) for one in trials])
+    return moves([cell_metrics(result, None) for result in trials])
 
 
-def _at(one: Trial, *rates: tuple[float, int]) -> Trial:
-    return replace(one, speed=tuple(speed(rate, users) for rate, users in rates))
+def _at(result: Trial, *rates: tuple[float, int]) -> Trial:
+    return replace(result, speed=tuple(speed(rate, users) for rate, users in rates))
 
 
 def test_ratios_are_after_by_before_at_common_loads() -> None:
     before = _at(trial("rtn", 1, 2.0, 80, engine="a"), (10, 1), (20, 4), (99, 8))
     after = _at(trial("rtn", 1, 1.0, 76, engine="b"), (20, 1), (60, 4))
-    (one,) = _moves(before, after)
-    assert (one.before, one.after, one.method) == ("a", "b", "rtn")
-    assert (one.busiest.concurrency, one.calmest.concurrency) == (4, 1)
-    assert one.rate.value == pytest.approx(3)
-    assert one.rate.low < 3 < one.rate.high
-    assert one.tpot == pytest.approx(0.5, rel=0.05)
-    assert one.memory == 0.5
-    assert (one.changed, one.items) == (4, 100)
+    (move,) = _moves(before, after)
+    assert (move.before, move.after, move.method) == ("a", "b", "rtn")
+    assert (move.busiest.concurrency, move.calmest.concurrency) == (4, 1)
+    assert move.rate.value == pytest.approx(3)
+    assert move.rate.low < 3 < move.rate.high
+    assert move.tpot == pytest.approx(0.5, rel=0.05)
+    assert move.memory == 0.5
+    assert (move.changed, move.items) == (4, 100)
 
 
 def test_other_methods_models_and_loads_are_not_held_together() -> None:
-    one = trial("rtn", 10, 1.0, 80, engine="a")
+    result = trial("rtn", 10, 1.0, 80, engine="a")
     open_load = replace(speed(10), load=LoadPoint(None, 2, 10, 11, 1.0, "poisson"))
     others = [
         trial("awq", 10, 1.0, 80, engine="b"),
         trial("rtn", 10, 1.0, 80, engine="b", model="another"),
         _at(trial("rtn", 10, 1.0, 80, engine="c"), (10, 64)),
         replace(trial("rtn", 10, 1.0, 80, engine="d"), speed=(open_load,)),
-        replace(one, key="again"),
+        replace(result, key="again"),
     ]
-    assert _moves(one, *others) == []
+    assert _moves(result, *others) == []
 
 
 def test_what_was_not_seen_is_a_dash() -> None:
     before = replace(trial("rtn", 10, 1.0, 80, engine="a"), memory=None, scores=())
-    (one,) = _moves(before, trial("rtn", 10, 1.0, 80, engine="b"))
-    assert one.memory is None
-    assert one.items == 0
+    (move,) = _moves(before, trial("rtn", 10, 1.0, 80, engine="b"))
+    assert move.memory is None
+    assert move.items == 0
 
 
 def test_page_and_json_tell_it(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_page_and_json_tell_it(tmp_path: Path) -> None:
     write_json(tmp_path / "sweep.json", {**ABOUT, "trials": ["0.json", "1.json", "2.json"]})
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert all(f"<summary>{pair}</summary>" in page for pair in ("a → b", "a → c", "b → c"))
-    assert [(one["before"], one["after"]) for one in as_data(read_results(tmp_path))["moves"]] == [
+    assert [(move["before"], move["after"]) for move in as_data(read_results(tmp_path))["moves"]] == [
         ("a", "b"),
         ("a", "c"),
         ("b", "c"),

@@ -18,9 +18,9 @@ EVIL = "<script>alert(1)</script>"
 def _score(values: list[float], *, texts: bool = False, shift: float = 0.0) -> Score:
     made = score("arc", values)
     count = len(values)
-    told = tuple((f"question {n} {EVIL}", "yes", "no") for n in range(count)) if texts else ()
+    answers = tuple((f"question {n} {EVIL}", "yes", "no") for n in range(count)) if texts else ()
     likely = tuple((-1.0 - shift, -2.0) for _ in values)
-    return replace(made, texts=told, ranks=tuple(reversed(range(count))), loglikelihoods=likely)
+    return replace(made, texts=answers, ranks=tuple(reversed(range(count))), loglikelihoods=likely)
 
 
 def _pair(before: list[float], after: list[float]) -> tuple[Trial, Trial]:
@@ -30,13 +30,13 @@ def _pair(before: list[float], after: list[float]) -> tuple[Trial, Trial]:
 
 def test_flips_of_either_direction_by_the_random_order() -> None:
     base, cell = _pair([1, 1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1, 1])
-    found = flipped(cell, base)
-    assert [(one.question.split()[1], one.direction) for one in found] == [
+    flips = flipped(cell, base)
+    assert [(flip.question.split()[1], flip.direction) for flip in flips] == [
         ("6", "wrong → right"),
         ("3", "right → wrong"),
         ("2", "right → wrong"),
     ]
-    assert found[0].answers == (Answer("yes", -1.0, -1.5), Answer("no", -2.0, -2.0))
+    assert flips[0].answers == (Answer("yes", -1.0, -1.5), Answer("no", -2.0, -2.0))
 
 
 def test_without_texts_or_other_metrics_there_are_none() -> None:
@@ -51,15 +51,15 @@ def test_without_texts_or_other_metrics_there_are_none() -> None:
 def test_generated_answers_have_no_likelihoods() -> None:
     base, cell = _pair([1.0], [0.0])
     base = replace(base, scores=(replace(base.scores[0], loglikelihoods=((),), texts=(("asked", "42"),)),))
-    (one,) = flipped(cell, base)
-    assert one.answers == (Answer("42", None, None),)
+    (flip,) = flipped(cell, base)
+    assert flip.answers == (Answer("42", None, None),)
 
 
 def test_the_page_shows_them_as_text(tmp_path: Path) -> None:
     base, cell = _pair([1.0, 1.0], [0.0, 1.0])
     (tmp_path / "trials").mkdir()
-    for name, one in (("0.json", base), ("1.json", cell)):
-        write_json(tmp_path / "trials" / name, one)
+    for name, result in (("0.json", base), ("1.json", cell)):
+        write_json(tmp_path / "trials" / name, result)
     write_json(tmp_path / "sweep.json", {**ABOUT, "trials": ["0.json", "1.json"]})
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "arc, right → wrong" in page

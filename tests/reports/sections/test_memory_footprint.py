@@ -23,26 +23,26 @@ LLAMA_8B_TOKEN = 131_072.0
 
 
 def _footprint(memory: Memory, *loads: Speed) -> Footprint:
-    one = replace(trial("none", 10, 2.0, 80), memory=memory, speed=loads or (speed(10),))
-    (found,) = footprints([cell_metrics(one, one)], ASKED)
-    return found
+    result = replace(trial("none", 10, 2.0, 80), memory=memory, speed=loads or (speed(10),))
+    (footprint,) = footprints([cell_metrics(result, result)], ASKED)
+    return footprint
 
 
 def test_users_are_what_is_left_by_what_one_takes() -> None:
     """15 GiB of weights, 1 GiB of workspace: 8 GiB are left of 24, and 4,096 tokens take half a GiB."""
-    found = _footprint(
+    footprint = _footprint(
         Memory(NVML, 22 * GIB, 22 * GIB, 15 * GIB, 6 * GIB, "set aside at start", LLAMA_8B_TOKEN, "told by the engine")
     )
-    assert (found.other_bytes, found.weights_source) == (GIB, "told by the engine")
-    assert found.fits == (Fit(8 * GIB, 4096, None), Fit(24 * GIB, 4096, 16))
+    assert (footprint.other_bytes, footprint.weights_source) == (GIB, "told by the engine")
+    assert footprint.fits == (Fit(8 * GIB, 4096, None), Fit(24 * GIB, 4096, 16))
 
 
 def test_what_was_set_aside_and_not_needed_is_told() -> None:
-    found = _footprint(
+    footprint = _footprint(
         Memory(NVML, 22 * GIB, 22 * GIB, 15 * GIB, 6 * GIB, "set aside at start", LLAMA_8B_TOKEN, "told")
     )
-    assert found.in_flight_tokens == 21
-    assert found.idle_bytes == 6 * GIB - 21 * 131_072
+    assert footprint.in_flight_tokens == 21
+    assert footprint.idle_bytes == 6 * GIB - 21 * 131_072
 
 
 def test_on_a_cpu_only_what_the_load_wrote_counts_as_kv() -> None:
@@ -54,11 +54,11 @@ def test_on_a_cpu_only_what_the_load_wrote_counts_as_kv() -> None:
 
 def test_without_a_word_of_the_engine_the_checkpoint_is_weighed() -> None:
     memory = Memory(PSS, 3 * GIB, 3 * GIB, None, None, None, LLAMA_8B_TOKEN, "by the model's configuration")
-    one = trial("none", 10, 2.0, 80)
-    one = replace(one, memory=memory, checkpoint={**(one.checkpoint or {}), "bytes": GIB})
-    (found,) = footprints([cell_metrics(one, one)], None)
-    assert (found.weights_bytes, found.weights_source) == (GIB, "size of the checkpoint's tensors")
-    assert found.fits == ()
+    result = trial("none", 10, 2.0, 80)
+    result = replace(result, memory=memory, checkpoint={**(result.checkpoint or {}), "bytes": GIB})
+    (footprint,) = footprints([cell_metrics(result, result)], None)
+    assert (footprint.weights_bytes, footprint.weights_source) == (GIB, "size of the checkpoint's tensors")
+    assert footprint.fits == ()
 
 
 def test_tokens_in_flight_are_those_of_the_most_requests_at_once() -> None:
@@ -72,9 +72,9 @@ def test_tokens_in_flight_are_those_of_the_most_requests_at_once() -> None:
 
 
 def test_cells_that_do_not_tell_are_left_out() -> None:
-    one = trial("none", 10, 2.0, 80)
-    attached = replace(one, memory=None)
-    assert footprints([cell_metrics(one, one), cell_metrics(attached, attached)], ASKED) == []
+    result = trial("none", 10, 2.0, 80)
+    attached = replace(result, memory=None)
+    assert footprints([cell_metrics(result, result), cell_metrics(attached, attached)], ASKED) == []
 
 
 def test_page_and_json_show_it(tmp_path: Path) -> None:
@@ -91,4 +91,4 @@ def test_page_and_json_show_it(tmp_path: Path) -> None:
         in page
     )
     (row,) = json.loads(json.dumps(as_data(read_results(tmp_path))))["footprints"]
-    assert [one["users"] for one in row["fits"]] == [None, 16]
+    assert [fit["users"] for fit in row["fits"]] == [None, 16]

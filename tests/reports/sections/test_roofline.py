@@ -34,12 +34,12 @@ def _made(
     method: str, rate: float, megabytes: int | None, activations: str = "float16", repeats: int = 5, **facts: Any
 ) -> Trial:
     """About `rate` tokens per second, one request at a time; each output token reads so many megabytes."""
-    one = trial(method, rate, 1.0, 80)
+    result = trial(method, rate, 1.0, 80)
     weights, bits = ("float16", 16.0) if method == "none" else ("int4", 4.5)
     scheme = {"weights": weights, "activations": activations}
     load = speed(rate)
     return replace(
-        one, speed=(replace(load, repeats=load.repeats * repeats), speed(3 * rate, 4)), facts=facts,
+        result, speed=(replace(load, repeats=load.repeats * repeats), speed(3 * rate, 4)), facts=facts,
         provenance={"bandwidth": BANDWIDTH},
         checkpoint={
             "bits_per_weight": bits, "spec": {"scheme": scheme},
@@ -49,7 +49,7 @@ def _made(
 
 
 def _cells(*trials: Trial) -> list[CellMetrics]:
-    return [cell_metrics(one, trials[0]) for one in trials]
+    return [cell_metrics(result, trials[0]) for result in trials]
 
 
 def _second(*trials: Trial) -> Roofline:
@@ -57,54 +57,58 @@ def _second(*trials: Trial) -> Roofline:
 
 
 def test_the_memory_sets_the_least_time_for_a_token() -> None:
-    base, one = rooflines(_cells(_made("none", 20, 200), _made("rtn", 40, 50, weights_bytes=60 * 10**6)))
+    base, roofline = rooflines(_cells(_made("none", 20, 200), _made("rtn", 40, 50, weights_bytes=60 * 10**6)))
     assert (base.floor_seconds, base.ideal, base.speedup) == (0.02, None, None)
-    assert (one.floor_seconds, one.ideal, one.held_bytes) == (0.005, 4.0, 60 * 10**6)
+    assert (roofline.floor_seconds, roofline.ideal, roofline.held_bytes) == (0.005, 4.0, 60 * 10**6)
     assert base.tpot_seconds.value == pytest.approx(0.05, rel=0.02)
     assert base.share is not None
     assert base.share.value == pytest.approx(0.4, rel=0.02)
     assert base.share.low < base.share.value < base.share.high
-    assert one.speedup is not None
-    assert one.speedup.value == pytest.approx(2.0, rel=0.02)
-    assert one.speedup.low < 2.0 < one.speedup.high
-    assert not one.slower
+    assert roofline.speedup is not None
+    assert roofline.speedup.value == pytest.approx(2.0, rel=0.02)
+    assert roofline.speedup.low < 2.0 < roofline.speedup.high
+    assert not roofline.slower
 
 
 def test_only_a_load_of_one_request_counts() -> None:
     busy = replace(_made("rtn", 40, 50), speed=(speed(40, 4),))
-    assert [one.name for one in rooflines(_cells(_made("none", 20, 200), busy))] == ["none · e"]
+    assert [roofline.name for roofline in rooflines(_cells(_made("none", 20, 200), busy))] == ["none · e"]
     assert bandwidths(_cells(busy)) == []
 
 
 def test_another_shape_is_not_compared() -> None:
-    one = _made("rtn", 10, 50)
-    longer = replace(one.speed[0], load=replace(one.speed[0].load, prompt_tokens=99))
-    assert _second(_made("none", 20, 200), replace(one, speed=(longer,))).speedup is None
+    result = _made("rtn", 10, 50)
+    longer = replace(result.speed[0], load=replace(result.speed[0].load, prompt_tokens=99))
+    assert _second(_made("none", 20, 200), replace(result, speed=(longer,))).speedup is None
 
 
 def test_what_is_not_known_is_not_guessed() -> None:
     old = replace(_made("none", 20, None), provenance={})
-    base, one = rooflines(_cells(old, replace(_made("rtn", 10, 50), provenance={})))
+    base, roofline = rooflines(_cells(old, replace(_made("rtn", 10, 50), provenance={})))
     assert (base.weight_bytes, base.floor_seconds, base.share) == (None, None, None)
-    assert (one.ideal, one.share, one.slower) == (None, None, True)  # that it is slower needs no roofline
+    assert (roofline.ideal, roofline.share, roofline.slower) == (
+        None,
+        None,
+        True,
+    )  # that it is slower needs no roofline
 
 
 def test_a_server_somewhere_else_has_another_memory() -> None:
-    (one,) = rooflines(_cells(_made("none", 20, 200, attached="http://127.0.0.1:8000")))
-    assert (one.weight_bytes, one.floor_seconds) == (200 * 10**6, None)
+    (roofline,) = rooflines(_cells(_made("none", 20, 200, attached="http://127.0.0.1:8000")))
+    assert (roofline.weight_bytes, roofline.floor_seconds) == (200 * 10**6, None)
 
 
 def test_gpus_that_share_layers_read_at_once() -> None:
-    one = _made("none", 20, 200)
+    result = _made("none", 20, 200)
     options = {"bandwidth": BANDWIDTH, "engine_options": {"tensor_parallel": 2}}
-    assert rooflines(_cells(replace(one, provenance=options)))[0].floor_seconds == 0.01
+    assert rooflines(_cells(replace(result, provenance=options)))[0].floor_seconds == 0.01
 
 
 def test_few_requests_mark_nothing() -> None:
-    one = _second(_made("none", 20, 200, repeats=1), _made("rtn", 10, 50, repeats=1))
-    assert one.speedup is not None
-    assert (one.speedup.low, one.speedup.high) == (0.0, math.inf)
-    assert not one.slower
+    roofline = _second(_made("none", 20, 200, repeats=1), _made("rtn", 10, 50, repeats=1))
+    assert roofline.speedup is not None
+    assert (roofline.speedup.low, roofline.speedup.high) == (0.0, math.inf)
+    assert not roofline.slower
 
 
 @pytest.mark.parametrize(
@@ -120,31 +124,31 @@ def test_few_requests_mark_nothing() -> None:
     ],
 )
 def test_the_likely_cause_comes_from_the_record(quantized: Trial, words: str) -> None:
-    one = _second(_made("none", 30, 200, weights_bytes=200 * 10**6), quantized)
-    assert one.slower
-    assert len(one.causes) == 1
-    assert words in one.causes[0]
+    roofline = _second(_made("none", 30, 200, weights_bytes=200 * 10**6), quantized)
+    assert roofline.slower
+    assert len(roofline.causes) == 1
+    assert words in roofline.causes[0]
 
 
 def test_neither_is_limited_by_the_memory() -> None:
-    one = _second(_made("none", 20, 100), _made("rtn", 10, 50))
-    assert one.causes[0].startswith(
+    roofline = _second(_made("none", 20, 100), _made("rtn", 10, 50))
+    assert roofline.causes[0].startswith(
         "neither is limited by the memory (this one at 5% of the roofline, the unquantized at 2"
     )
 
 
 def test_the_unquantized_alone_is_limited_by_the_memory() -> None:
-    one = _second(_made("none", 20, 400), _made("rtn", 10, 100))
-    assert one.causes[0].startswith("the unquantized model comes to 8")
-    assert "this one to 10%: unpacking its weights takes the time" in one.causes[0]
+    roofline = _second(_made("none", 20, 400), _made("rtn", 10, 100))
+    assert roofline.causes[0].startswith("the unquantized model comes to 8")
+    assert "this one to 10%: unpacking its weights takes the time" in roofline.causes[0]
 
 
 def test_a_disturbed_load_comes_first_among_the_causes() -> None:
     slow = _made("rtn", 10, 800)
     late = replace(slow.speed[0], clients=(ClientLoad(1.0, 0.1, (0.0, 0.5, 0.5)),))
-    one = _second(_made("none", 30, 200), replace(slow, speed=(late,)))
-    assert len(one.causes) == 1
-    assert one.causes[0].startswith("its load was disturbed: the load client woke up 500 ms late")
+    roofline = _second(_made("none", 30, 200), replace(slow, speed=(late,)))
+    assert len(roofline.causes) == 1
+    assert roofline.causes[0].startswith("its load was disturbed: the load client woke up 500 ms late")
 
 
 def test_what_is_as_large_or_as_fast_is_not_marked() -> None:
@@ -188,9 +192,9 @@ def test_the_answer_warns_of_a_slow_path() -> None:
     base = _made("none", 5, 200)
     chosen = replace(_made("rtn", 10, 50), facts={"kernel_warnings": "one; its remedy\nanother; its remedy"})
     limits = Limits(accuracy_recovery=0.9, perplexity_ratio=1.1)
-    answer = decide([judge(one, limits) for one in _cells(base, chosen)])
+    answer = decide([judge(cell, limits) for cell in _cells(base, chosen)])
     assert answer.chosen is not None
     assert answer.chosen.cell.trial is chosen
-    assert [one for one in answer.caveats if "slow path" in one] == [
+    assert [caveat for caveat in answer.caveats if "slow path" in caveat] == [
         "rtn · e ran on a slow path: one; its remedy", "rtn · e ran on a slow path: another; its remedy",
     ]  # fmt: skip

@@ -15,21 +15,21 @@ from tests.support.made_trials import request, speed, trial
 GIB = 1024**3
 
 
-def _titled(found: list[Panel], title: str) -> Panel:
-    return next(one for one in found if one.title.startswith(title))
+def _titled(charts: list[Panel], title: str) -> Panel:
+    return next(panel for panel in charts if panel.title.startswith(title))
 
 
 def test_percentiles_of_waits_are_told_for_every_load() -> None:
-    one = replace(trial("none", 10, 1.0, 80), speed=(speed(10, 1), speed(20, 4)))
-    found = panels(one, [])
-    ttft = _titled(found, "TTFT")
+    result = replace(trial("none", 10, 1.0, 80), speed=(speed(10, 1), speed(20, 4)))
+    charts = panels(result, [])
+    ttft = _titled(charts, "TTFT")
     assert [curve.name for curve in ttft.curves] == ["concurrency 1", "concurrency 4"]
     percents, waits = zip(*ttft.curves[0].points, strict=True)
     assert (percents[0], percents[-1]) == (0, 100)
     assert waits == tuple(sorted(waits))
     assert waits[0] == pytest.approx(1000 / 10.1, rel=1e-6)
     assert ttft.y == "ms"
-    assert [one.title for one in found] == [
+    assert [panel.title for panel in charts] == [
         "TTFT by percentile",
         "TPOT by percentile",
         "ITL over time at concurrency 4",
@@ -39,8 +39,8 @@ def test_percentiles_of_waits_are_told_for_every_load() -> None:
 def test_a_stall_is_seen_where_it_was() -> None:
     """Tokens every 10 ms for two seconds, but for half a second from 1.0 on."""
     times = [0.01 * n + (0.5 if n >= 100 else 0.0) for n in range(1, 201)]
-    one = Request(0.0, tuple((at, n + 1) for n, at in enumerate(times)), times[-1], 10, 200)
-    speeds = (Speed(LoadPoint(1, 1, 10, 200), ((one,),)),)
+    record = Request(0.0, tuple((at, n + 1) for n, at in enumerate(times)), times[-1], 10, 200)
+    speeds = (Speed(LoadPoint(1, 1, 10, 200), ((record,),)),)
     (curve,) = _titled(panels(replace(trial("none", 10, 1.0, 80), speed=speeds), []), "ITL").curves
     assert len(curve.points) < BINS  # nothing came during the stall
     assert sorted(gap for _, gap in curve.points)[0] == pytest.approx(10)
@@ -50,11 +50,13 @@ def test_a_stall_is_seen_where_it_was() -> None:
 
 def test_memory_and_divergence_are_drawn_where_they_were_read() -> None:
     memory = Memory("PSS", GIB, 2 * GIB, None, None, None, samples=((0.0, GIB), (0.5, 2 * GIB)))
-    one = replace(trial("rtn", 10, 1.0, 80), memory=memory)
-    distance = Distance("quantization", one.key, one.name, "none", "wiki", 2, None, "", None, None, None, 0, (0.1, 0.3))
-    found = panels(one, [distance, replace(distance, key="another")])
-    assert _titled(found, "Memory").curves[0].points == ((0.0, 1.0), (0.5, 2.0))
-    assert [curve.points for curve in _titled(found, "KL").curves] == [((1.0, 0.1), (2.0, 0.3))]
+    result = replace(trial("rtn", 10, 1.0, 80), memory=memory)
+    distance = Distance(
+        "quantization", result.key, result.name, "none", "wiki", 2, None, "", None, None, None, 0, (0.1, 0.3)
+    )
+    charts = panels(result, [distance, replace(distance, key="another")])
+    assert _titled(charts, "Memory").curves[0].points == ((0.0, 1.0), (0.5, 2.0))
+    assert [curve.points for curve in _titled(charts, "KL").curves] == [((1.0, 0.1), (2.0, 0.3))]
     assert not [panel for panel in panels(trial("rtn", 10, 1.0, 80), []) if panel.title.startswith(("Memory", "KL"))]
 
 
@@ -73,5 +75,5 @@ def test_axes_begin_at_zero_and_hold_every_point() -> None:
 
 def test_one_token_answers_have_no_gaps() -> None:
     short = request(0.0, 0.1, 0.1, 1)
-    one = replace(trial("none", 10, 1.0, 80), speed=(Speed(LoadPoint(1, 1, 10, 1), ((short,),)),))
-    assert [panel.title for panel in panels(one, [])] == ["TTFT by percentile"]
+    result = replace(trial("none", 10, 1.0, 80), speed=(Speed(LoadPoint(1, 1, 10, 1), ((short,),)),))
+    assert [panel.title for panel in panels(result, [])] == ["TTFT by percentile"]

@@ -12,13 +12,13 @@ from tests.support.made_trials import ABOUT, trial
 
 
 def _calibrated(seed: int, right: int, loss: float) -> Trial:
-    one = trial("gptq", 10, 1, right, loss, label=f"gptq W4A16 seed {seed}")
+    result = trial("gptq", 10, 1, right, loss, label=f"gptq W4A16 seed {seed}")
     spec: dict[str, Any] = {
         "method": "gptq",
         "scheme": {"weights": "int4"},
         "calibration": {"seed": seed, "samples": 8},
     }
-    return dataclasses.replace(one, checkpoint={**(one.checkpoint or {}), "spec": spec})
+    return dataclasses.replace(result, checkpoint={**(result.checkpoint or {}), "spec": spec})
 
 
 def test_one_method_over_its_seeds() -> None:
@@ -43,16 +43,16 @@ def test_a_published_value_is_shown_beside_the_baseline() -> None:
     from evals.schema.accuracy import Perplexity
 
     base = trial("none", 10, 1, 80, model="org/known")
-    whole = Perplexity("papers", "t", 129, 129, ((-2.0,) * 128,) * 8)
-    cells = conclude(ABOUT, [dataclasses.replace(base, perplexities=(whole,))]).cells
+    perplexity = Perplexity("papers", "t", 129, 129, ((-2.0,) * 128,) * 8)
+    cells = conclude(ABOUT, [dataclasses.replace(base, perplexities=(perplexity,))]).cells
     near, far, other = (
         Anchor(model, "unquantized", "papers", 129, value, "a paper")
         for model, value in (("org/Known", 7.39), ("org/Known", 9.0), ("org/other", 7.39))
     )
-    found = anchored(cells, (near, far, other))
-    assert [(round(one.measured, 3), one.published, one.agrees) for one in found] == [
+    anchors = anchored(cells, (near, far, other))
+    assert [(round(anchor.measured, 3), anchor.published, anchor.agrees) for anchor in anchors] == [
         (7.389, 7.39, True),
         (7.389, 9.0, False),
     ]
-    cut = dataclasses.replace(whole, max_tokens=1032)
+    cut = dataclasses.replace(perplexity, max_tokens=1032)
     assert anchored(conclude(ABOUT, [dataclasses.replace(base, perplexities=(cut,))]).cells, (near,)) == []
