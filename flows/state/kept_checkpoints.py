@@ -42,16 +42,16 @@ def keep(made: Checkpoint) -> None:
 def list_kept() -> list[Kept]:
     """All that are kept and still there. Raises RecordUnreadable."""
     records = [read_record(file) for file in sorted(_records().glob("*.json"))]
-    kept = [Kept(*(str(record.get(name)) for name in ("name", "label", "model"))) for record in records]
-    return [checkpoint for checkpoint in kept if (cache_folder() / checkpoint.path).is_dir()]
+    checkpoints = [Kept(*(str(record.get(name)) for name in ("name", "label", "model"))) for record in records]
+    return [checkpoint for checkpoint in checkpoints if (cache_folder() / checkpoint.path).is_dir()]
 
 
 def release(name: str) -> Kept:
     """Let it go, by its folder or the folder's name. Raises NotKept."""
-    kept = {checkpoint.name: checkpoint for checkpoint in list_kept()}
+    checkpoints = {checkpoint.name: checkpoint for checkpoint in list_kept()}
     if Path(name).name not in kept:
-        raise NotKept(f"no checkpoint is kept under '{name}' (kept: {', '.join(kept) or 'none'})")
-    checkpoint = kept[Path(name).name]
+        raise NotKept(f"no checkpoint is kept under '{name}' (kept: {', '.join(checkpoints) or 'none'})")
+    checkpoint = checkpoints[Path(name).name]
     (_records() / f"{checkpoint.name}.json").unlink()
     return checkpoint
 
