@@ -49,7 +49,7 @@ def list_kept() -> list[Kept]:
 def release(name: str) -> Kept:
     """Let it go, by its folder or the folder's name. Raises NotKept."""
     checkpoints = {checkpoint.name: checkpoint for checkpoint in list_kept()}
-    if Path(name).name not in kept:
+    if Path(name).name not in checkpoints:
         raise NotKept(f"no checkpoint is kept under '{name}' (kept: {', '.join(checkpoints) or 'none'})")
     checkpoint = checkpoints[Path(name).name]
     (_records() / f"{checkpoint.name}.json").unlink()
