@@ -1,5 +1,7 @@
 """Rows that share one forward pass: left-padded token rows with their key-value cache.
 
+No row has padding between its tokens: sliding and chunked attention measure distances in places of the cache.
+
 Shapes: B rows, T positions, per layer keys and values of (B, heads, T, head size).
 """
 
@@ -28,29 +30,43 @@ class Rows:
 
 
 def prefill(model: Any, prompts: Sequence[Sequence[int]], before: Rows | None = None) -> tuple[Rows, Tensor]:
-    """Run the prompts, left-padded, all of them after the one row `before` if it is given.
+    """Run the prompts, padded on the left alone. `before` is the one row of what all of them begin with, if it was run.
 
     Returns the rows and the logits after each prompt's last token, (B, vocabulary).
     """
     device = model.device
     longest = max(len(prompt) for prompt in prompts)
-    ids = torch.zeros((len(prompts), longest), dtype=torch.long, device=device)
-    mask = torch.zeros_like(ids)
+    width = longest if before is None else longest - before.mask.shape[1]
+    ids = torch.zeros((len(prompts), width), dtype=torch.long, device=device)
+    mask = torch.zeros((len(prompts), longest), dtype=torch.long, device=device)
     for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt, device=device)
+        last = prompt[-width:]
+        ids[row, width - len(last) :] = torch.tensor(last, device=device)
         mask[row, longest - len(prompt) :] = 1
     cache = DynamicCache()
     if before is not None:
-        shared = select(before, [0] * len(prompts))
-        mask = torch.cat([shared.mask, mask], dim=1)
-        for index, (keys, values) in enumerate(shared.layers):
+        for index, (keys, values) in enumerate(_shift(before, [longest - len(prompt) for prompt in prompts])):
             cache.update(keys, values, index)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -longest:]
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -width:]
     output = model(
         input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1,
         past_key_values=cache,
     )  # fmt: skip
     return Rows(_layers(output.past_key_values), mask, mask.sum(-1)), output.logits[:, -1].float()
+
+
+def _shift(before: Rows, gaps: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    """The caches of the one row `before`, once for each of `gaps` and moved so far to the right.
+
+    A window of attention is measured in places of the cache, so padding between two tokens of a row would take a part
+    of it. The padding stands before the row instead, and the tokens pushed out on the right are run once more, where
+    their padding would have been run.
+    """
+    places = torch.arange(before.mask.shape[1], device=before.mask.device)
+    sources = (places - torch.tensor(gaps, device=places.device)[:, None]).clamp(min=0)
+    return [
+        (keys[0][:, sources].transpose(0, 1), values[0][:, sources].transpose(0, 1)) for keys, values in before.layers
+    ]
 
 
 def extend(model: Any, rows: Rows, ids: Tensor, valid: Tensor) -> tuple[Rows, Tensor]:

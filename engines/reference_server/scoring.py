@@ -39,7 +39,7 @@ def _score_after(
 ) -> None:  # fmt: skip
     """Fill in `results` of `members`, whose contexts begin with the `shared` tokens in `before`."""
     for batch in _batches(items, members, shared):
-        rows, logits = prefill(model, [items[index].context[shared:] for index in batch], before)
+        rows, logits = prefill(model, [items[index].context for index in batch], before)
         for position, index in enumerate(batch):
             results[index] = [
                 _first_token(logits[position], tokens, items[index].full_vocabulary)
