@@ -10,7 +10,7 @@ from typing import Any
 
 from engines.runtime.environments import Environment
 from engines.runtime.process import ROOT
-from evals.accuracy.lm_eval_tasks import dataset_folder
+from evals.accuracy.data_root import dataset_folder
 from evals.schema.slo import SearchRange, ServiceLimits
 from flows.execute.quantize_checkpoint import Job
 from flows.plan.schema import Plan

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from evals.accuracy.corpora import WIKITEXT, WIKITEXT_HUB_NAME
-from evals.accuracy.lm_eval_tasks import DataError, Definition, dataset_folder, definitions
+from evals.accuracy.data_root import DataError, dataset_folder
+from evals.accuracy.lm_eval_tasks import Definition, definitions
 from flows.plan.schema import Plan
 from flows.plan.source import PlanFile, Problem, suggestion
 
