@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +25,22 @@ class LocalDataSet:
     folder: Path
     files: Mapping[str, tuple[Path, ...]]
 
-    @cached_property
-    def read(self) -> tuple[Path, ...]:
-        """Everything that decides its rows: the files of all splits, and what names them."""
-        cards = [self.folder / name for name in CARDS if (self.folder / name).is_file()]
-        return (*cards, *sorted({file for files in self.files.values() for file in files}))
+    @property
+    def cards(self) -> list[Path]:
+        """The files that name the others."""
+        return [self.folder / name for name in CARDS if (self.folder / name).is_file()]
 
     @property
     def stamp(self) -> str:
         """`datasets` keys its cache on a folder's name and README alone; this distinguishes two roots."""
-        entries = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in self.read]
+        files = [*self.cards, *(file for split in self.files.values() for file in split)]
+        entries = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         return hashlib.sha256(repr(entries).encode()).hexdigest()
+
+    def content(self, hash_file: Callable[[Path], str]) -> list[object]:
+        """Digests of everything that decides the rows: what names the files, and the files of each split."""
+        splits = [[split, [hash_file(file) for file in files]] for split, files in sorted(self.files.items())]
+        return [[hash_file(card) for card in self.cards], splits]
 
 
 def dataset_folder(root: Path, hub_name: str) -> Path:
