@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from evals.accuracy.lm_eval_tasks import DataError, dataset_folder
+from evals.accuracy.data_root import DataError, dataset_folder
 
 WIKITEXT = "wikitext2"
 WIKITEXT_HUB_NAME = "Salesforce/wikitext"
@@ -45,13 +45,18 @@ def _rows(root: Path | None) -> list[str]:
         import datasets
 
         return list(datasets.load_dataset(WIKITEXT_HUB_NAME, WIKITEXT_CONFIG, split="test")["text"])
-    folder = dataset_folder(root, WIKITEXT_HUB_NAME)
     import pyarrow.parquet as pq  # a third of a second that a plan's check has no use for
 
+    return [row for file in wikitext_files(root) for row in pq.read_table(file)["text"].to_pylist()]
+
+
+def wikitext_files(root: Path) -> list[Path]:
+    """The files of a local root that hold WikiText-2's test rows. Raises DataError."""
+    folder = dataset_folder(root, WIKITEXT_HUB_NAME)
     files = sorted((folder / WIKITEXT_CONFIG).glob("test-*.parquet"))
     if not files:
         raise DataError(f"{folder} has no {WIKITEXT_CONFIG}/test-*.parquet")
-    return [row for file in files for row in pq.read_table(file)["text"].to_pylist()]
+    return files
 
 
 def sha256_of(text: str) -> str:

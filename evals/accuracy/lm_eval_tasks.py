@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -18,18 +18,15 @@ from typing import Any, Literal
 import yaml
 
 from engines.runtime.environments import cache_folder, create_cache
+from evals.accuracy.data_root import DataError, LocalDataSet, dataset_kwargs, local_data_set
 from quant.canonical_json import write_json
-from quant.errors import Told
 
-SPLITS = ("training_split", "validation_split", "test_split")
+# in the order in which lm-eval looks for few-shot examples
+SPLITS = ("fewshot_split", "training_split", "validation_split", "test_split")
 WRAPPER = "bitfrontier_tasks"
 # the first of each key in a definition names it; read without lm-eval's own index, which takes 9 CPU-seconds
 _NAME = re.compile(rb'^["\']?(task|group)["\']?[ \t]*:[ \t]*["\']?([^\s"\'#\[]+)["\']?[ \t]*(?:#.*)?\r?$', re.M)
 _CLASS = re.compile(rb"^class[ \t]*:", re.M)
-
-
-class DataError(Told):
-    """The evaluation data cannot be used; the message names the folder and the fix."""
 
 
 @dataclass(frozen=True)
@@ -119,51 +116,10 @@ def _add_definition(file: Path, by_name: dict[str, Definition]) -> None:
         by_name.setdefault(names["task"], Definition("task", file))
 
 
-def dataset_folder(root: Path, hub_name: str) -> Path:
-    """The folder of a data set in a local root. A small file that holds a relative path counts as a link:
-
-    that is what git and archives leave of a symbolic link where the file system has none.
-    """
-    place = root / hub_name
-    if place.is_file() and place.stat().st_size < 4096:
-        place = (place.parent / place.read_text(encoding="utf-8").strip()).resolve()
-    if not place.is_dir():
-        raise DataError(f"{root} has no folder {hub_name}; a local root holds <organisation>/<name> as on the hub")
-    return place
-
-
-def _splits(folder: Path) -> set[str]:
-    readme = folder / "README.md"
-    parts = readme.read_text(encoding="utf-8").split("---") if readme.exists() else []
-    if len(parts) < 3:
-        raise DataError(f"{folder}: no README.md with a `configs:` block, so its splits are unknown")
-    configs = yaml.safe_load(parts[1])["configs"]
-    return {entry["split"] for config in configs for entry in config["data_files"]}
-
-
-def _override(
-    spec: TaskSpec, kind: str, config: Mapping[str, Any], root: Path | None, cache_dir: Path
-) -> dict[str, Any]:
-    """What differs from the definition: where the data is, and null for splits that it has not."""
-    item: dict[str, Any] = {kind: spec.name, "num_fewshot": spec.shots}
-    if root is None:
-        return item
-    folder = dataset_folder(root, config["dataset_path"])
-    kwargs = {**(config.get("dataset_kwargs") or {}), "cache_dir": str(cache_dir / _folder_digest(folder)[:16])}
-    item |= {"dataset_path": str(folder), "dataset_kwargs": kwargs}
-    missing = [key for key in SPLITS if config.get(key) and config[key] not in _splits(folder)]
-    if missing and spec.shots and not config.get("fewshot_split"):
-        raise DataError(
-            f"task '{spec.name}' with {spec.shots} shots draws examples from the split "
-            f"'{config[missing[0]]}', which {folder} has not; use `shots: 0`"
-        )
-    return item | dict.fromkeys(missing)
-
-
-def _folder_digest(folder: Path) -> str:
-    """`datasets` keys its cache on a folder's name and README alone; this tells two roots apart."""
-    entries = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.rglob("*")) if p.is_file()]
-    return hashlib.sha256(repr(entries).encode()).hexdigest()
+def task_data(specs: Sequence[TaskSpec], root: Path) -> dict[str, LocalDataSet]:
+    """What each leaf of these tasks reads in a local root. Raises DataError."""
+    manager, _ = _index(specs)
+    return {leaf: local_data_set(root, leaf, config) for spec in specs for leaf, config in _asked(manager, spec)}
 
 
 def load_tasks(specs: Sequence[TaskSpec], root: Path | None, work: Path, *, seed: int) -> LoadedTasks:
@@ -172,18 +128,12 @@ def load_tasks(specs: Sequence[TaskSpec], root: Path | None, work: Path, *, seed
     from lm_eval.tasks import TaskManager
 
     datasets.disable_progress_bars()
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    work.mkdir(parents=True, exist_ok=True)
-    known = definitions()
-    folders = sorted({str(known[spec.name].file.parent) for spec in specs})
-    plain = TaskManager(include_defaults=False, include_path=folders)
-    items = [
-        _override(spec, known[spec.name].kind, _config(plain, spec.name), root, work / "datasets") for spec in specs
-    ]
-    wrapper = work / "tasks"
-    wrapper.mkdir(exist_ok=True)
-    (wrapper / "local.yaml").write_text(yaml.safe_dump({"group": WRAPPER, "task": items}), encoding="utf-8")
-    manager = TaskManager(include_defaults=False, include_path=[*folders, str(wrapper)])
+    plain, folders = _index(specs)
+    items = [{definitions()[spec.name].kind: spec.name, "num_fewshot": spec.shots} for spec in specs]
+    written: list[dict[str, Any]] = [{"group": WRAPPER, "task": items}]
+    if root is not None:
+        written += _local_leaves(plain, specs, root, work / "datasets")
+    manager = TaskManager(include_defaults=False, include_path=[*folders, str(_write_folder(written, work))])
     loaded = manager.load([WRAPPER])
     leaves = loaded["tasks"]
     parents = {leaf: _parent(leaf, specs, loaded["group_map"]) for leaf in leaves}
@@ -192,15 +142,85 @@ def load_tasks(specs: Sequence[TaskSpec], root: Path | None, work: Path, *, seed
     return LoadedTasks(manager, leaves, parents, samples, _ranks(samples, parents, seed))
 
 
-def _config(manager: Any, name: str) -> Mapping[str, Any]:
-    """A definition with its includes; the first leaf of a group or tag stands for all of it."""
-    entry = manager.task_index[name]
+def _index(specs: Sequence[TaskSpec]) -> tuple[Any, list[str]]:
+    """lm-eval's manager of the folders that hold these tasks and all members of their groups, and those folders."""
+    from lm_eval.tasks import TaskManager
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    known = definitions()
+    folders = {str(known[spec.name].file.parent) for spec in specs}
+    while True:
+        manager = TaskManager(include_defaults=False, include_path=sorted(folders))
+        groups = [entry.cfg for entry in manager.task_index.values() if entry.kind.name == "GROUP"]
+        names = {name for config in groups for name, _ in _members(config)} - set(manager.task_index)
+        elsewhere = {str(known[name].file.parent) for name in names & set(known)} - folders
+        if not elsewhere:
+            return manager, sorted(folders)
+        folders |= elsewhere
+
+
+def _members(group: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The names of a group's members, with what the group says of each; those of groups defined inside it, too."""
+    members = group.get("task")
+    for member in members if isinstance(members, list) else []:
+        if isinstance(member, str):
+            yield member, {}
+        elif "group" in member and "task" in member:
+            yield from _members(member)
+        else:
+            yield str(member.get("group") or member.get("task")), member
+
+
+def _asked(manager: Any, spec: TaskSpec) -> Iterator[tuple[str, dict[str, Any]]]:
+    return _leaves(manager, spec.name, {"num_fewshot": spec.shots})
+
+
+def _leaves(manager: Any, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The leaves behind a name with their definitions; `given` and the groups below override. Raises DataError."""
+    entry = manager.task_index.get(name)
+    if entry is None:
+        raise DataError(f"task '{name}' is defined by its group alone, so a local root has no data for it")
     if entry.kind.name == "TAG":
-        return _config(manager, min(entry.tags))
-    if entry.kind.name != "GROUP":
-        return dict(entry.cfg)
-    first = entry.cfg["task"][0]
-    return _config(manager, first if isinstance(first, str) else first.get("task") or first["group"])
+        for member in sorted(entry.tags):
+            yield from _leaves(manager, member, given)
+    elif entry.kind.name == "GROUP":
+        for member, instead in _members(entry.cfg):
+            yield from _leaves(manager, member, {**given, **instead})
+    elif changed := sorted(key for key in given if key.startswith("dataset_")):
+        raise DataError(f"task '{name}' gets another {changed[0]} from its group; use `data: hub`")
+    else:
+        yield name, {**entry.cfg, **given, "task": name, "yaml_path": entry.yaml_path}
+
+
+def _local_leaves(manager: Any, specs: Sequence[TaskSpec], root: Path, cache_dir: Path) -> Iterator[dict[str, Any]]:
+    """For each leaf, what differs from its definition: its data, and null for splits that it has not."""
+    for spec in specs:
+        for leaf, config in _asked(manager, spec):
+            data = local_data_set(root, leaf, config)
+            missing = [key for key in SPLITS if config.get(key) and config[key] not in data.files]
+            source = next((key for key in SPLITS if config.get(key)), None)
+            if source in missing and config["num_fewshot"]:
+                raise DataError(
+                    f"task '{leaf}' with {config['num_fewshot']} shots draws examples from the split "
+                    f"'{config[source]}', which {data.folder} has not; use `shots: 0`"
+                )
+            yield {
+                "include": str(config["yaml_path"]),
+                "task": leaf,
+                "dataset_path": str(data.folder),
+                "dataset_kwargs": {**dataset_kwargs(config), "cache_dir": str(cache_dir / data.stamp[:16])},
+                **dict.fromkeys(missing),
+            }
+
+
+def _write_folder(definitions: Sequence[Mapping[str, Any]], work: Path) -> Path:
+    """A folder of these definitions, in a place of their own: what another plan wrote is never read with them."""
+    texts = [yaml.safe_dump(dict(definition)) for definition in definitions]
+    folder = work / "tasks" / hashlib.sha256("\n---\n".join(texts).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, text in enumerate(texts):
+        (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
+    return folder
 
 
 def _parent(leaf: str, specs: Sequence[TaskSpec], group_map: Mapping[str, Sequence[str]]) -> str:

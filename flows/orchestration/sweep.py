@@ -132,7 +132,7 @@ def build_all(environments: list[Environment], display: Display) -> dict[str, st
 
 def _quantize_all(prepared: Prepared, bench: Workbench, display: Display) -> dict[str, Checkpoint | str]:
     """A checkpoint, or the reason why there is none, by the job's key; only for cells that are still to be measured."""
-    jobs = {row.job.key: row for row in prepared.rows if row.job is not None and not row.file.exists()}
+    jobs = {row.job.key: row for row in prepared.rows if row.job is not None and rows.finished(row) is None}
     advance = display.overall("quantize", len(jobs))
     results = {}
     for key, row in jobs.items():

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from quant.canonical_json import write_json
 from quant.checkpoints.model_files import MODEL_FILES, regular_files
 from quant.checkpoints.safetensors import CheckpointError, hash_file, linear_widths, read_tensors
 from quant.hashing import digest
+
+MOST_PARTS = 64  # of a folder's path in a name
 
 SAMPLE_MODELS = ("smollm2-135m-instruct",)
 
@@ -72,6 +74,29 @@ def look_up_model(text: str, base: Path) -> ModelFacts:
             "give a folder, `hub:organisation/name`, or `pypi:smollm2-135m-instruct`",
         )
     return _folder_model(folder)
+
+
+def with_distinct_names(models: Sequence[ModelFacts]) -> list[ModelFacts]:
+    """The models under names that differ: reports pair a cell with its baseline by the model's name.
+
+    Whose short names are equal gets the organisation, the revision, or as many parent folders as it takes.
+    """
+    names, length = [facts.name for facts in models], 1
+    while clashing := {name for name in names if names.count(name) > 1}:
+        length += 1
+        longer = [
+            _longer_name(facts, length) if name in clashing else name for facts, name in zip(models, names, strict=True)
+        ]
+        if longer == names and length > MOST_PARTS:  # the same place twice, which a plan may not say
+            break
+        names = longer
+    return [replace(facts, name=name) for facts, name in zip(models, names, strict=True)]
+
+
+def _longer_name(facts: ModelFacts, length: int) -> str:
+    if facts.kind == "folder":
+        return str(Path(*Path(facts.location).parts[-length:]))
+    return facts.location if facts.kind == "hub" else f"pypi:{facts.location}"
 
 
 def _sample_model(name: str) -> ModelFacts:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evals.accuracy.corpora import WIKITEXT, read_prompts
-from evals.accuracy.lm_eval_tasks import DataError
+from evals.accuracy.data_root import DataError
 from evals.load.traces import TraceRequest, read_trace
 from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan
 from flows.plan.schema import Plan

@@ -15,7 +15,7 @@ from engines.types import Device
 from evals.accuracy.lm_eval_tasks import TaskSpec
 from flows.plan.schema import Plan
 from flows.plan.source import PlanError, PlanFile, Problem, suggestion
-from flows.sources.models import ModelFacts, look_up_model
+from flows.sources.models import ModelFacts, look_up_model, with_distinct_names
 from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
 from flows.validate.engines import baseline_problems, choose_engines, takes, unsupported
@@ -99,7 +99,7 @@ def _models(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[Model
         if any(model_facts.location == facts.location for model_facts in models):
             problems.append(parsed.problem(("models", index), f"model '{text}' appears twice", "keep one of them"))
         models.append(facts)
-    return models
+    return with_distinct_names(models)
 
 
 def _environment_problems(

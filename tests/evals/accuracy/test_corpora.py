@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from evals.accuracy.corpora import own_prompts, read_prompts, wikitext2_test, wikitext2_test_raw, wikitext_prompts
-from evals.accuracy.lm_eval_tasks import DataError
+from evals.accuracy.data_root import DataError
 from evals.api.tokenizers import load_tokenizer
 
 

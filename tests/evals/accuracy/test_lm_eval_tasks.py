@@ -1,11 +1,24 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from evals.accuracy.lm_eval_tasks import DataError, TaskSpec, dataset_folder, definitions, load_tasks
+from evals.accuracy.data_root import DataError, dataset_folder
+from evals.accuracy.lm_eval_tasks import TaskSpec, definitions, load_tasks
 from tests.support.datasets import write_data_root
+
+AGIEVAL_NOUS = (
+    "aqua-rat",
+    "logiqa-en",
+    "lsat-ar",
+    "lsat-lr",
+    "lsat-rc",
+    "sat-en-without-passage",
+    "sat-en",
+    "sat-math",
+)
 
 
 def test_names_are_known_without_importing_lm_eval() -> None:
@@ -57,11 +70,60 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
         dataset_folder(tmp_path, "cais/mmlu")
 
 
-def test_a_folder_without_readme_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_readme_has_no_configuration(tmp_path: Path) -> None:
     root = write_data_root(tmp_path)
     (root / "allenai/ai2_arc/README.md").unlink()
-    with pytest.raises(DataError, match=r"no README\.md with a `configs:` block"):
+    with pytest.raises(DataError, match=r"task 'arc_easy': .*ai2_arc is no data set that it can read: .*ARC-Easy"):
         load_tasks([TaskSpec("arc_easy", 2)], root, tmp_path / "work", seed=0)
+
+
+def _write_questions(folder: Path, name: str, card: str | None = None) -> None:
+    """Nine questions of AGIEval's shape, each with the data set's name in it, in a file of JSON lines."""
+    folder.mkdir(parents=True)
+    rows = [
+        {"query": f"{name} question {number}", "choices": ["(A) x", "(B) y"], "gold": [number % 2]}
+        for number in range(9)
+    ]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if card is not None:
+        (folder / "README.md").write_text(f"---\n{card}---\n")
+
+
+CARDS = [
+    None,
+    "configs:\n- config_name: default\n  data_files:\n  - split: test\n    path: test.jsonl\n",
+    "configs:\n- config_name: default\n  data_files:\n  - split: test\n    path: [test.jsonl]\n",
+    "configs:\n- config_name: default\n  data_dir: .\n",
+    "license: mit\n",
+]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_each_leaf_of_a_group_reads_its_own_data(tmp_path: Path, card: str | None) -> None:
+    names = {f"agieval_{name.replace('-', '_')}": name for name in AGIEVAL_NOUS}
+    for name in names.values():
+        _write_questions(tmp_path / "root" / "hails" / f"agieval-{name}", name, card)
+    loaded = load_tasks([TaskSpec("agieval_nous", 4)], tmp_path / "root", tmp_path / "work", seed=0)
+    assert set(loaded.leaves) == set(names)
+    for leaf, task in loaded.leaves.items():
+        assert {doc["query"].split()[0] for doc in task.eval_docs} == {names[leaf]}
+
+
+def test_a_leaf_without_data_is_named(tmp_path: Path) -> None:
+    _write_questions(tmp_path / "root" / "hails" / "agieval-aqua-rat", "aqua-rat")
+    with pytest.raises(DataError, match=r"task 'agieval_logiqa_en': .* has no folder hails/agieval-logiqa-en"):
+        load_tasks([TaskSpec("agieval_nous", 4)], tmp_path / "root", tmp_path / "work", seed=0)
+
+
+def test_members_in_other_folders_are_looked_up(tmp_path: Path) -> None:
+    """The group openllm names tasks of six other folders."""
+    with pytest.raises(DataError, match=r"task 'arc_challenge': .* has no folder allenai/ai2_arc"):
+        load_tasks([TaskSpec("openllm", 4)], tmp_path, tmp_path / "work", seed=0)
+
+
+def test_a_task_that_is_a_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"task 'squadv2' reads its data by a program of its own"):
+        load_tasks([TaskSpec("squadv2", 4)], tmp_path, tmp_path / "work", seed=0)
 
 
 def test_shots_from_a_split_that_is_not_there_are_refused(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.accuracy.lm_eval_tasks import DataError
+from evals.accuracy.data_root import DataError
 from evals.accuracy.perplexity import PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
 from evals.api.tokenizers import load_tokenizer, ordinary_ids, special_ids
 from evals.scoring.types import Pair, Scored

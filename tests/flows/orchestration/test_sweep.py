@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -173,6 +175,31 @@ def test_only_what_is_missing_is_done(workplace: Path, monkeypatch: pytest.Monke
     trials = _sweep(workplace, ["none", "other", "raises"])
     assert trial.stat().st_mtime_ns == first
     assert set(trials) == {"none", "other", "raises"}
+
+
+def test_models_whose_folders_have_one_name_are_apart(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a baseline of its own; what was measured under the short name is not measured again."""
+    from flows.orchestration.sweep import sweep
+
+    install(monkeypatch.setattr)
+    plan = write_plan(workplace, ["none"])
+    for place in ("a", "b"):
+        shutil.copytree(workplace / "tiny", workplace / place / "tiny")
+    (workplace / "b" / "tiny" / "tokenizer_config.json").write_text(
+        json.dumps({**json.loads((workplace / "b/tiny/tokenizer_config.json").read_text()), "other": 1})
+    )
+    given = yaml.safe_load(plan.read_text())
+    plan.write_text(yaml.safe_dump({**given, "models": ["a/tiny"]}))
+    sweep(plan=str(plan), runs=str(workplace / "runs"))
+    (before,) = (read_trial(file) for file in (workplace / "runs/fake/trials").iterdir())
+    plan.write_text(yaml.safe_dump({**given, "models": ["a/tiny", "b/tiny"]}))
+    sweep(plan=str(plan), runs=str(workplace / "runs"))
+    trials = [read_trial(file) for file in (workplace / "runs/fake/trials").iterdir()]
+    by_model = {trial.model: trial for trial in trials if trial.model != "tiny"}
+    assert before.model == "tiny"
+    assert set(by_model) == {"a/tiny", "b/tiny"}
+    assert by_model["a/tiny"] == replace(before, model="a/tiny")
+    assert by_model["a/tiny"].server != by_model["b/tiny"].server
 
 
 def test_a_half_written_checkpoint_is_not_trusted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

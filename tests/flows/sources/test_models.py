@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from engines.runtime.environments import resolve
 from engines.runtime.process import ProcessFailed
 from flows.sources.calibration import calibration_text, write_calibration
 from flows.sources.datasets import data_root
-from flows.sources.models import Model, look_up_model
+from flows.sources.models import Model, ModelFacts, look_up_model, with_distinct_names
 from flows.sources.samples import SourceError, run_in, sample
 from quant.types import CalibrationSpec
 
@@ -126,3 +127,35 @@ def test_samples_are_declared_whole() -> None:
         raw = sample(file.stem)
         assert len(raw["wheel_sha256"]) == 64
         assert {"package", "version", "licence", "note", "download_bytes", "disk_bytes"} <= set(raw)
+
+
+def _facts(kind: Any, location: str, name: str) -> ModelFacts:
+    return ModelFacts(name, kind, location, 1, (), None, None, 0, "")
+
+
+def test_names_that_clash_are_made_distinct() -> None:
+    models = [
+        _facts("folder", "/models/a/llama", "llama"),
+        _facts("folder", "/models/b/llama", "llama"),
+        _facts("hub", "meta/llama", "llama"),
+        _facts("hub", "meta/llama@v2", "llama"),
+        _facts("folder", "/models/b/opt", "opt"),
+    ]
+    names = [facts.name for facts in with_distinct_names(models)]
+    assert names == ["a/llama", "b/llama", "meta/llama", "meta/llama@v2", "opt"]
+
+
+def test_names_get_as_many_folders_as_it_takes() -> None:
+    models = [
+        _facts("folder", "/x/meta/llama", "llama"),
+        _facts("hub", "meta/llama", "llama"),
+        _facts("folder", "/y/meta/llama", "llama"),
+        _facts("sample", "llama", "llama"),
+    ]
+    names = [facts.name for facts in with_distinct_names(models)]
+    assert names == ["x/meta/llama", "meta/llama", "y/meta/llama", "pypi:llama"]
+
+
+def test_the_same_place_twice_ends() -> None:
+    models = [_facts("hub", "meta/llama", "llama")] * 2
+    assert [facts.name for facts in with_distinct_names(models)] == ["meta/llama"] * 2
