@@ -128,6 +128,13 @@ def percentile_interval(values: Sequence[float] | Floats, percent: float) -> Est
     )
 
 
+def least_count(percent: float) -> int:
+    """How many values it takes for a percentile's interval to have an upper end: all n lie below it with a chance of
+    (percent ÷ 100)ⁿ, which must be at most 2.5 %.
+    """
+    return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(percent / 100))
+
+
 @functools.cache
 def _order_places(count: int, percent: float) -> tuple[int, int]:
     """Which of so many values in order are the ends of a percentile's interval, counted from 1 and from 0."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evals.metrics.energy import slow_downs
-from evals.metrics.slo import keeps_up
+from evals.metrics.saturation import keeps_up
 from evals.metrics.steady_state import Steady, steady
 from evals.metrics.throughput import relative_half_width, steady_rates
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
