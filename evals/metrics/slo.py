@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
+from evals.metrics.saturation import keeps_up
 from evals.metrics.steady_state import steady
 from evals.schema.load import Request, Speed
 from evals.schema.slo import ServiceLimits
 from evals.stats.intervals import Estimate, percentile_interval
 
 Kept = Literal["kept", "broken", "unclear"]
-BACKLOG_SHARE = 0.1
 
 
 def slo_verdict(speed: Speed, limits: ServiceLimits) -> Kept:
@@ -23,17 +22,24 @@ def slo_verdict(speed: Speed, limits: ServiceLimits) -> Kept:
     counted = steady(speed)
     sides = [
         _side([request.ttft_seconds for request in counted.started], limits.ttft_seconds, limits.percentile),
-        _side([request.tpot_seconds for request in counted.ended], limits.tpot_seconds, limits.percentile),
+        _side(tpots(counted.ended), limits.tpot_seconds, limits.percentile),
     ]
     return worst(sides) if keeps_up(speed) else "broken"
 
 
+def tpots(requests: Sequence[Request]) -> list[float | None]:
+    """TPOT of the requests that have one by definition: of one token there is none (MLPerf), and none is judged. None
+    for an answer of several tokens that came at once: its TPOT is not known.
+    """
+    return [request.tpot_seconds for request in requests if request.output_tokens > 1]
+
+
 def _side(seconds: Sequence[float | None], most: float | None, percentile: float) -> Kept:
-    """Where one is not known, nothing is."""
+    """Where some value is not known, or there is none at all, nothing is."""
     if most is None:
         return "kept"
     known = [value for value in seconds if value is not None]
-    if len(known) < len(seconds):
+    if len(known) < len(seconds) or not known:
         return "unclear"
     return within(percentile_interval(known, percentile), most)
 
@@ -55,28 +61,3 @@ def is_good(request: Request, limits: ServiceLimits) -> bool:
     tpot_limit = limits.tpot_seconds if request.output_tokens > 1 else None
     pairs = ((request.ttft_seconds, limits.ttft_seconds), (request.tpot_seconds, tpot_limit))
     return all(most is None or (seconds is not None and seconds <= most) for seconds, most in pairs)
-
-
-def keeps_up(speed: Speed) -> bool:
-    """False for an open load whose backlog grows: over the second half of the arrivals, in all repeats together, the
-    requests in flight grew by more than a tenth of those that were due, and by more than chance lets them: of a server
-    that keeps up their number varies about as a Poisson one does.
-    """
-    if speed.load.concurrency is not None:
-        return True
-    counts = [_in_flight(repeat) for repeat in speed.repeats]
-    before, after, due = (sum(row[place] for row in counts) for place in range(3))
-    return after - before <= BACKLOG_SHARE * due + math.sqrt(2 * before)
-
-
-def _in_flight(repeat: Sequence[Request]) -> tuple[int, int, int]:
-    """Requests in flight at the middle arrival and at the last one, and arrivals between. Of those that arrive at once,
-    as in a trace, one counts: the server had no time for them yet.
-    """
-    starts = sorted(request.start_seconds for request in repeat)
-    middle, last = starts[len(starts) // 2], starts[-1]
-
-    def in_flight(at: float) -> int:
-        return 1 + sum(request.start_seconds < at < request.end_seconds for request in repeat)
-
-    return in_flight(middle), in_flight(last), sum(middle < at <= last for at in starts)

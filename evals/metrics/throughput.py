@@ -6,24 +6,25 @@ import math
 from collections.abc import Sequence
 
 from evals.schema.load import Request
-from evals.stats.intervals import mean_t
+from evals.stats.intervals import mean_t_log
 
 
 def steady_rates(repeat: Sequence[Request]) -> tuple[float, float, float]:
     """(output tokens, prompt tokens, requests) per second from the first start until the load began to drain.
 
     A closed loop drains when a request has ended and none takes its place; an open load drains when the last request
-    was due. What arrives later ran with fewer in flight and does not count. Prompt tokens count when the first token
-    arrives; of a chunk that is under way at the end, its share of the time counts.
+    was due. What arrives later ran with fewer in flight and does not count. All three are sums over the same shares of
+    the requests (`share_by`), so that with equal answers requests/s × tokens of a request are tokens/s.
     """
     start = min(request.start_seconds for request in repeat)
     is_open = repeat[0].due_seconds is not None
     end = max(request.start_seconds for request in repeat) if is_open else drains_at(repeat)
     seconds = end - start
-    output = sum(_tokens_by(request, end) for request in repeat)
-    prompt = sum(request.prompt_tokens for request in repeat if request.chunks[0][0] <= end)
-    finished = sum(request.end_seconds <= end for request in repeat)
-    return output / seconds, prompt / seconds, finished / seconds
+    shares = [share_by(request, end) for request in repeat]
+    pairs = list(zip(shares, repeat, strict=True))
+    output = sum(share * request.output_tokens for share, request in pairs)
+    prompt = sum(share * request.prompt_tokens for share, request in pairs)
+    return output / seconds, prompt / seconds, sum(shares) / seconds
 
 
 def drains_at(repeat: Sequence[Request]) -> float:
@@ -40,6 +41,17 @@ def drains_at(repeat: Sequence[Request]) -> float:
     return left[0]
 
 
+def share_by(request: Request, end: float) -> float:
+    """How much of a request was done by `end`: its output tokens that had come ÷ all of them. An answer that came at
+    once says nothing of the way there: it counts by its share of the time since it was sent.
+    """
+    if request.end_seconds <= end:
+        return 1.0
+    if len(request.chunks) == 1:
+        return max(end - request.sent_seconds, 0.0) / (request.end_seconds - request.sent_seconds)
+    return _tokens_by(request, end) / request.chunks[-1][1]
+
+
 def _tokens_by(request: Request, end: float) -> float:
     """Those of the chunks that came by `end`, and of the next one as much as the time since the one before it."""
     came = [chunk for chunk in request.chunks if chunk[0] <= end]
@@ -50,8 +62,8 @@ def _tokens_by(request: Request, end: float) -> float:
 
 
 def relative_half_width(repeats: Sequence[Sequence[Request]]) -> float:
-    """Of the t interval of the mean output rate, as a share of it; infinite for one repeat, and where no token came in
-    any window.
+    """Of the interval of the mean output rate, its upper side as a share of it; infinite for one repeat, and where no
+    token came in some window.
     """
-    estimate = mean_t([steady_rates(repeat)[0] for repeat in repeats])
+    estimate = mean_t_log([steady_rates(repeat)[0] for repeat in repeats])
     return (estimate.high - estimate.value) / estimate.value if estimate.value else math.inf

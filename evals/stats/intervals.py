@@ -48,6 +48,40 @@ def mean_t(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(data))
 
 
+def mean_t_log(values: Sequence[float]) -> Estimate:
+    """Geometric mean with Student's t interval of the logarithms, for rates and other positive figures. It never
+    reaches zero (Bland and Altman, Transformations, means, and confidence intervals, BMJ 312, 1996, page 1079).
+
+    One value has no upper end. Where some value is zero, so is the mean, and nothing is known of its upper end.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if (data <= 0).any():
+        return Estimate(0.0, 0.0, math.inf, len(data))
+    logs = np.log(data)
+    value = math.exp(float(logs.mean()))
+    if len(data) < 2:
+        return Estimate(value, 0.0, math.inf, len(data))
+    half = t_quantile(len(data) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(data))
+    return Estimate(value, value * math.exp(-half), value * math.exp(half), len(data))
+
+
+def product(share: Estimate, rate: Estimate) -> Estimate:
+    """Of two independent figures that are not negative: variances are recovered from both intervals on the logarithms
+    (MOVER: Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008).
+    """
+    count = min(share.count, rate.count)
+    if share.value <= 0 or rate.value <= 0:
+        return Estimate(0.0, 0.0, share.high * rate.high, count)
+    value = share.value * rate.value
+    down = math.hypot(*(_log_ratio(part.value, part.low) for part in (share, rate)))
+    up = math.hypot(*(_log_ratio(part.high, part.value) for part in (share, rate)))
+    return Estimate(value, value * math.exp(-down), value * math.exp(up), count)
+
+
+def _log_ratio(over: float, under: float) -> float:
+    return math.log(over / under) if under > 0 and math.isfinite(over) else math.inf
+
+
 @functools.cache
 def t_quantile(freedom: int) -> float:
     """Of Student's t distribution, where a two-sided interval ends."""
@@ -92,6 +126,13 @@ def percentile_interval(values: Sequence[float] | Floats, percent: float) -> Est
         float(data[high]) if high < len(data) else math.inf,
         len(data),
     )
+
+
+def least_count(percent: float) -> int:
+    """How many values it takes for a percentile's interval to have an upper end: all n lie below it with a chance of
+    (percent ÷ 100)ⁿ, which must be at most 2.5 %.
+    """
+    return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(percent / 100))
 
 
 @functools.cache

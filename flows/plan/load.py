@@ -232,7 +232,7 @@ class SearchPlan(SizedPlan):
     second). Of each load at least `requests` count (`evals/metrics/steady_state.py`), and it is repeated, at most
     `repeats` times,
     until its percentile is surely within the limits or surely beyond. To be surely within takes at least 368 requests
-    for the 99th percentile, 72 for the 95th, 36 for the 90th.
+    for the 99th percentile, 72 for the 95th, 36 for the 90th: a search with fewer in all its repeats is refused.
     """
 
     over: Literal["concurrency", "rate"]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evals.accuracy.corpora import WIKITEXT, read_prompts
 from evals.accuracy.data_root import DataError
 from evals.load.traces import TraceRequest, read_trace
+from evals.stats.intervals import least_count
 from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan
 from flows.plan.schema import Plan
 from flows.plan.source import Path_, PlanFile, Problem
@@ -68,6 +70,23 @@ def request_tokens(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]]) -> 
             yield ("load", index, "trace"), f"{entry.trace}:{longest.line}: ", longest.tokens
     for index, search in enumerate(plan.search):
         yield ("search", index), "", search.prompt_tokens + search.output_tokens
+
+
+def search_problems(parsed: PlanFile) -> Iterator[Problem]:
+    """Searches that cannot succeed: so few requests that the percentile's interval has no upper end."""
+    plan = parsed.plan
+    if plan.service is None:
+        return
+    percentile, repeats = plan.service.limits.percentile, plan.repeats
+    needed = least_count(percentile)
+    for index, search in enumerate(plan.search):
+        if search.requests * repeats < needed:
+            message = (
+                f"{search.requests} requests × {repeats} repeats cannot show that percentile {percentile:g} is within "
+                f"a limit: this takes {needed} requests"
+            )
+            fix = f"use `requests` of at least {math.ceil(needed / repeats)}, or a lower `percentile`"
+            yield parsed.problem(("search", index, "requests"), message, fix)
 
 
 def window_problems(

@@ -23,9 +23,10 @@ from reports.metrics.figures_of_merit import (
     peak_gib,
     throughput,
 )
-from reports.metrics.ratios import DRAWS, Generator, mean_draws
+from reports.metrics.ratios import DRAWS, Generator, mean_draws, rate_draws
 
 Read = Callable[[CellMetrics], Estimate | None]
+Draw = Callable[[Sequence[CellMetrics], Generator], Floats]
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Axis:
     read: Read
     label: str
     less: bool
-    draw: Callable[[Sequence[CellMetrics], Generator], Floats]
+    draw: Draw
     at: str = ""
 
     @property
@@ -68,17 +69,31 @@ def _cost_of(price: Price, rate_of: Read) -> Read:
     return cost
 
 
-def _negative(rate_of: Read) -> Read:
-    """Of a device's rate. It orders cells as their cost does, and is finite where a drawn rate is not above zero."""
+def _rates(rate_of: Read) -> Draw:
+    """Output rates of all cells."""
 
-    def negative(cell: CellMetrics) -> Estimate | None:
-        rate, devices = rate_of(cell), cell.trial.devices
-        return rate.map(lambda value: -value / devices) if rate and devices else None
+    def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
+        estimates = [rate_of(cell) for cell in cells]
+        return np.stack(
+            [rate_draws(estimate, generator) if estimate else np.full(DRAWS, np.nan) for estimate in estimates]
+        )
 
-    return negative
+    return draw
 
 
-def _means(read: Read) -> Callable[[Sequence[CellMetrics], Generator], Floats]:
+def _negative(rate_of: Read) -> Draw:
+    """Of a device's rate. It orders cells as their cost does, and is finite where a drawn rate is zero."""
+    rates = _rates(rate_of)
+
+    def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
+        devices = np.asarray([cell.trial.devices or np.nan for cell in cells], dtype=np.float64)
+        negative: Floats = -rates(cells, generator) / devices[:, None]
+        return negative
+
+    return draw
+
+
+def _means(read: Read) -> Draw:
     def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
         estimates = [read(cell) for cell in cells]
         return np.stack(
@@ -98,7 +113,7 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
     def rate_of(cell: CellMetrics) -> Estimate | None:
         return throughput(cell, mix)
 
-    rate = Axis("throughput", rate_of, "output tokens per second", False, _means(rate_of), busiest)
+    rate = Axis("throughput", rate_of, "output tokens per second", False, _rates(rate_of), busiest)
     accuracy = Axis("accuracy", accuracy_percent, "mean accuracy, %", False, accuracy_draws)
     memory = Axis("memory", peak_gib, "peak memory, GiB", True, _means(peak_gib))
     latency = Axis("latency", latency_seconds, "median end-to-end latency, s", True, _latencies)
@@ -113,7 +128,7 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
     ]
     if price is not None:
         label = f"{price.currency} per million output tokens"
-        cost = Axis("cost", _cost_of(price, rate_of), label, True, _means(_negative(rate_of)), busiest)
+        cost = Axis("cost", _cost_of(price, rate_of), label, True, _negative(rate_of), busiest)
         charts.append(Plot("accuracy-cost", "Accuracy against cost", cost, accuracy))
     return tuple(charts)
 

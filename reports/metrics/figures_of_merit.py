@@ -49,18 +49,20 @@ def bits_per_weight(cell: CellMetrics) -> Estimate | None:
 def mixed_rate(rates: Sequence[Estimate], shares: Sequence[float]) -> Estimate:
     """Output tokens/s where so large a share of them comes at each rate: 1 ÷ Σ share ÷ rate.
 
-    Its interval recovers the variances from those of the rates (MOVER: Zou and Donner, Construction of confidence
-    limits about effect measures, Statistics in Medicine 27, 2008).
+    Its interval recovers the variances from those of the rates, on the logarithms (MOVER: Zou and Donner, Construction
+    of confidence limits about effect measures, Statistics in Medicine 27, 2008): it never reaches zero.
     """
-    values = [max(rate.value, 0.0) for rate in rates]
-    middle = _harmonic(values, shares)
+    values = [rate.value for rate in rates]
+    middle, count = _harmonic(values, shares), min(rate.count for rate in rates)
+    if not 0 < middle < math.inf:
+        return Estimate(middle, 0.0, math.inf, count)
 
     def reach(ends: Sequence[float]) -> float:
         moved = [_harmonic([*values[:i], max(end, 0.0), *values[i + 1 :]], shares) for i, end in enumerate(ends)]
-        return math.sqrt(sum((end - middle) ** 2 for end in moved))
+        return math.hypot(*(math.log(end / middle) if end > 0 else math.inf for end in moved))
 
-    low, high = middle - reach([rate.low for rate in rates]), middle + reach([rate.high for rate in rates])
-    return Estimate(middle, low, high, min(rate.count for rate in rates))
+    low = middle * math.exp(-reach([rate.low for rate in rates]))
+    return Estimate(middle, low, middle * math.exp(reach([rate.high for rate in rates])), count)
 
 
 def _harmonic(rates: Sequence[float], shares: Sequence[float]) -> float:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from evals.metrics.energy import slow_downs
-from evals.metrics.slo import keeps_up
+from evals.metrics.saturation import keeps_up
 from evals.metrics.steady_state import Steady, steady
 from evals.metrics.throughput import relative_half_width, steady_rates
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
-from evals.stats.intervals import Estimate, mean_t, percentile_interval
+from evals.stats.intervals import Estimate, mean_t_log, percentile_interval
 
 PERCENTS = (50, 95, 99)
 LATE_SECONDS = 0.005
@@ -48,9 +48,9 @@ class Latency:
 
 @dataclass(frozen=True)
 class LoadMetrics:
-    """One load point. Rates are per second, means over repeats with a t interval. `warnings` say why its numbers are
-    not those of the server alone, or not of a steady state. `client_cores`: CPU-seconds of the load client a second of
-    load, at most over repeats; None where it did not watch itself.
+    """One load point. Rates are per second, geometric means over repeats with a t interval of their logarithms.
+    `warnings` say why its numbers are not those of the server alone, or not of a steady state. `client_cores`:
+    CPU-seconds of the load client a second of load, at most over repeats; None where it did not watch itself.
     """
 
     load: LoadPoint
@@ -74,9 +74,9 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     )
     return LoadMetrics(
         load=speed.load,
-        output_rate=mean_t([output for output, _, _ in rates]),
-        total_rate=mean_t([output + prompt for output, prompt, _ in rates]),
-        request_rate=mean_t([finished for _, _, finished in rates]),
+        output_rate=mean_t_log([output for output, _, _ in rates]),
+        total_rate=mean_t_log([output + prompt for output, prompt, _ in rates]),
+        request_rate=mean_t_log([finished for _, _, finished in rates]),
         latency=latency,
         warnings=(
             *_backlogs(speed),

@@ -16,7 +16,7 @@ Generator = np.random.Generator
 
 
 def mean_draws(estimate: Estimate, generator: Generator, draws: int = DRAWS) -> Floats:
-    """Of a mean with a t interval of `one.count` values; itself where it was read, NaN where it has no interval."""
+    """Of a mean with a t interval of `count` values; itself where it was read, NaN where it has no interval."""
     return _means(estimate, generator.standard_t(max(estimate.count - 1, 1), draws))
 
 
@@ -37,13 +37,32 @@ def _standard(seed: int, freedom: int) -> Floats:
     return np.random.default_rng(seed).standard_t(max(freedom, 1), DRAWS)
 
 
+def rate_draws(estimate: Estimate, generator: Generator, draws: int = DRAWS) -> Floats:
+    """Of a geometric mean with a t interval of the logarithms, as rates have: never below zero."""
+    logs = _logs(estimate, generator.standard_t(max(estimate.count - 1, 1), draws))
+    with np.errstate(over="ignore"):
+        rates: Floats = np.exp(logs)
+    return rates
+
+
+def _logs(estimate: Estimate, drawn: Floats) -> Floats:
+    """Logarithms of a positive mean from draws of Student's t; NaN where it has no interval above zero."""
+    if estimate.low == estimate.high > 0:
+        return np.full(len(drawn), math.log(estimate.value))
+    if not 0 < estimate.low < estimate.high < math.inf:
+        return np.full(len(drawn), np.nan)
+    error = math.log(estimate.high / estimate.low) / 2 / t_quantile(max(estimate.count - 1, 1))
+    logs: Floats = math.log(estimate.value) + error * drawn
+    return logs
+
+
 def ratio_of_means(estimate: Estimate, other: Estimate) -> Estimate:
-    """Of two means with t intervals, by draws of both; unbounded where one has none."""
+    """Of two positive means with t intervals of their logarithms, by draws of both; unbounded where one has none."""
     tail = (1 - CONFIDENCE) / 2
     pairs = ((estimate, _standard(0, estimate.count - 1)), (other, _standard(1, other.count - 1)))
-    top, bottom = (np.maximum(_means(mean, drawn), 0.0) for mean, drawn in pairs)  # no rate is below zero
-    with np.errstate(divide="ignore", invalid="ignore"):
-        drawn = np.where((top == 0) & (bottom == 0), 1.0, top / bottom)
+    top, bottom = (_logs(mean, drawn) for mean, drawn in pairs)
+    with np.errstate(over="ignore"):
+        drawn = np.exp(top - bottom)
     low, high = (0.0, math.inf) if np.isnan(drawn).any() else _ends(drawn, tail)
     return Estimate(quotient(estimate.value, other.value), low, high, min(estimate.count, other.count))
 

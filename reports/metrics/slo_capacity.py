@@ -10,7 +10,7 @@ from evals.metrics.slo import is_good, slo_verdict
 from evals.metrics.steady_state import steady
 from evals.schema.load import Speed
 from evals.schema.slo import Search, SearchRange, ServiceLimits
-from evals.stats.intervals import Estimate, percentile_interval, proportion
+from evals.stats.intervals import Estimate, percentile_interval, product, proportion
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import LoadMetrics, load_metrics
 
@@ -18,8 +18,8 @@ from reports.metrics.load import LoadMetrics, load_metrics
 @dataclass(frozen=True)
 class Waiting:
     """At one load: TTFT and TPOT (seconds) at the limits' percentile (None where answers came at once), the share of
-    requests within every limit (with Wilson's interval), and goodput: that share of its requests per second. All over
-    the requests that count (`evals.metrics.steady_state`).
+    requests within every limit (with Wilson's interval), and goodput: that share of its requests per second, with what
+    is not known of either. All over the requests that count (`evals.metrics.steady_state`).
     """
 
     load: LoadMetrics
@@ -102,5 +102,5 @@ def waiting(speed: Speed, limits: ServiceLimits) -> Waiting:
         ttft=percentile_interval([request.ttft_seconds for request in counted.started], limits.percentile),
         tpot=percentile_interval(tpot, limits.percentile) if tpot else None,
         good=good,
-        goodput=good.map(lambda share: share * load.request_rate.value),
+        goodput=product(good, load.request_rate),
     )

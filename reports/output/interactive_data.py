@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.metrics.slo import keeps_up
+from evals.metrics.saturation import keeps_up
+from evals.metrics.slo import tpots
 from evals.metrics.steady_state import steady
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import ServiceLimits
@@ -105,7 +106,7 @@ def _load(speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, An
         "rate": interval(metrics.output_rate),
         "keepsUp": keeps_up(speed),
         "ttft": _waits([request.ttft_seconds for request in counted.started], columns),
-        "tpot": _waits([request.tpot_seconds for request in counted.ended], columns),
+        "tpot": _waits(tpots(counted.ended), columns),
         "warnings": list(metrics.warnings),
     }
 

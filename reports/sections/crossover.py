@@ -115,17 +115,17 @@ def _draws(first: Curve, other: Curve, at: Sequence[int]) -> Floats:
     generator = np.random.default_rng(0)
     columns = []
     for concurrency in at:
-        sides = [_rates(curve[concurrency], generator) for curve in (first, other)]
-        columns.append(np.log(sides[0] / sides[1]))
+        sides = [_log_rates(curve[concurrency], generator) for curve in (first, other)]
+        columns.append(sides[0] - sides[1])
     return np.stack(columns, axis=1)
 
 
-def _rates(rate: Estimate, generator: np.random.Generator) -> Floats:
-    """Draws of a mean rate; those below a hundredth of it are cut. One repeat says nothing about its spread."""
+def _log_rates(rate: Estimate, generator: np.random.Generator) -> Floats:
+    """Draws of the logarithm of a mean rate. One repeat says nothing about its spread: a factor of two is taken."""
     degrees = max(rate.count - 1, 1)
-    half = rate.high - rate.value if math.isfinite(rate.high) else rate.value
-    error = half / t_quantile(degrees)
-    return np.maximum(rate.value + error * generator.standard_t(degrees, DRAWS), rate.value / 100)
+    half = math.log(rate.high / rate.value) if math.isfinite(rate.high) else math.log(2)
+    logs: Floats = math.log(rate.value) + half / t_quantile(degrees) * generator.standard_t(degrees, DRAWS)
+    return logs
 
 
 def _first_crossings(places: Floats, ratios: Floats, *, falling: bool) -> Floats:

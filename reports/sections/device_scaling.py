@@ -66,8 +66,8 @@ def _scaling(cell: CellMetrics, devices: int, base: CellMetrics, fewest: int) ->
 
 
 def ratio_of_means(top: Estimate, bottom: Estimate) -> Estimate:
-    """Of two positive means with t intervals, by the delta method on its logarithm, with Welch's degrees of freedom
-    (Biometrika 34, 1947). Unbounded where one of them is of a single value.
+    """Of two positive means with t intervals of their logarithms, with Welch's degrees of freedom (Biometrika 34,
+    1947). Unbounded where one of them is of a single value.
     """
     ratio, count = top.value / bottom.value, min(top.count, bottom.count)
     if count < 2:
@@ -81,7 +81,7 @@ def ratio_of_means(top: Estimate, bottom: Estimate) -> Estimate:
 
 
 def _relative_error(estimate: Estimate) -> float:
-    """Standard error ÷ value, read back from a t interval."""
-    return (
-        (estimate.high - estimate.value) / float(stats.t.ppf((1 + CONFIDENCE) / 2, estimate.count - 1)) / estimate.value
-    )
+    """Standard error of the logarithm, read back from a t interval of it."""
+    if estimate.low == estimate.high:
+        return 0.0
+    return math.log(estimate.high / estimate.value) / float(stats.t.ppf((1 + CONFIDENCE) / 2, estimate.count - 1))

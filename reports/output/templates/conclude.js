@@ -55,9 +55,10 @@ function mixedRate(rates, shares) {
     const seconds = sum(values.map((rate, i) => shares[i] / rate));
     return seconds ? sum(shares) / seconds : Infinity;
   };
-  const values = rates.map((one) => Math.max(one[0], 0)), middle = harmonic(values);
-  const reach = (ends) => Math.sqrt(sum(ends.map((end, i) => (harmonic(values.with(i, Math.max(end, 0))) - middle) ** 2)));
-  return [middle, middle - reach(rates.map(low)), middle + reach(rates.map(high))];
+  const values = rates.map((one) => one[0]), middle = harmonic(values);
+  if (!(middle > 0 && middle < Infinity)) return [middle, 0, Infinity];
+  const reach = (ends) => Math.sqrt(sum(ends.map((end, i) => Math.log(harmonic(values.with(i, Math.max(end, 0))) / middle) ** 2)));
+  return [middle, middle * Math.exp(-reach(rates.map(low))), middle * Math.exp(reach(rates.map(high)))];
 }
 
 /** reports.metrics.figures_of_merit.throughput, and the loads that it is of; null where one of the mix was not measured. */

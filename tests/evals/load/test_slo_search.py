@@ -15,7 +15,8 @@ from engines.runtime.server import serve
 from engines.types import Serving
 from evals.load.prompts import Prompts
 from evals.load.slo_search import NARROW, load_at, next_level, search, search_capacity
-from evals.metrics.slo import Kept, is_good, keeps_up, slo_verdict
+from evals.metrics.saturation import keeps_up
+from evals.metrics.slo import Kept, is_good, slo_verdict
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import SearchRange, ServiceLimits
 from tests.support.fake_engine import CPU, HERE, fake_engine

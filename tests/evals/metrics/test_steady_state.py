@@ -103,3 +103,15 @@ def test_an_answer_of_one_token_has_no_time_between_tokens() -> None:
     request = Request(0.0, ((0.4, 1),), 0.4, 10, 1)
     assert is_good(request, ServiceLimits(0.5, 0.1, 90))
     assert not is_good(request, ServiceLimits(0.3, 0.1, 90))
+
+
+def test_an_answer_of_one_token_leaves_a_limit_on_tpot_conclusive() -> None:
+    """It has no TPOT, and is not judged by it: neither unclear for ever nor good for nothing."""
+    many = [_request(10.0 * n, 0.4, 10.0 * n + 0.8) for n in range(40)]
+    single = Request(500.0, ((500.4, 1),), 500.4, 10, 1)
+    load = LoadPoint(1, 41, 10, 10)
+    assert slo_verdict(Speed(load, ((*many, single),)), ServiceLimits(None, 0.1, 90)) == "kept"
+    assert slo_verdict(Speed(load, ((*many, single),)), ServiceLimits(None, 0.01, 90)) == "broken"
+    assert slo_verdict(Speed(load, ((single,) * 41,)), ServiceLimits(None, 0.1, 90)) == "unclear"
+    half = Request(500.0, ((500.4, 10),), 500.4, 10, 10)
+    assert slo_verdict(Speed(load, ((*many, half),)), ServiceLimits(None, 0.1, 90)) == "unclear"

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from evals.stats.intervals import Estimate, exact, mean_t
+from evals.stats.intervals import Estimate, exact, mean_t, mean_t_log
 from reports.decision.frontier_probability import _median_draws, accuracy_draws, frontier_odds, latency_draws
 from reports.decision.frontiers import frontiers
 from reports.decision.pareto import Point, frontier
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
-from reports.metrics.ratios import mean_draws, ratio_of_means
+from reports.metrics.ratios import mean_draws, rate_draws, ratio_of_means
 from tests.support.made_trials import score, trial
 
 VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 3.5, -1.0, math.nan, math.inf])
@@ -107,6 +107,15 @@ def test_means_are_drawn_as_their_interval_says() -> None:
     assert np.isnan(mean_draws(Estimate(1.0, -math.inf, 2.0, 3), generator, 4)).all()
 
 
+def test_rates_are_drawn_as_their_interval_says() -> None:
+    estimate, generator = mean_t_log([2.0, 10.0, 5.0]), np.random.default_rng(0)
+    drawn = rate_draws(estimate, generator, 200_000)
+    assert drawn.min() > 0
+    middle = 100 ** (1 / 3)
+    assert np.percentile(drawn, [2.5, 50, 97.5]) == pytest.approx([estimate.low, middle, estimate.high], rel=0.05)
+    assert np.isnan(rate_draws(mean_t_log([9.0]), generator, 4)).all()
+
+
 def test_medians_are_drawn_of_requests() -> None:
     cell = cell_metrics(trial("none", 10, 1, 60), None)
     drawn = latency_draws(cell, np.random.default_rng(0))
@@ -153,14 +162,15 @@ def test_a_price_makes_a_frontier_of_cost() -> None:
 
 def test_a_ratio_of_rates_is_never_negative() -> None:
     """Two repeats that lie far apart: the rate may be anything, but not below zero."""
-    wide, sure = mean_t([2.0, 10.0]), mean_t([9.99, 10.01])
+    wide, sure = mean_t_log([2.0, 10.0]), mean_t_log([9.99, 10.01])
     estimate = ratio_of_means(wide, sure)
-    assert (estimate.value, estimate.low) == (pytest.approx(0.6), 0.0)
+    assert estimate.value == pytest.approx(20**0.5 / 10, rel=1e-4)
+    assert 0 < estimate.low < 0.01
     assert estimate.high > 1.5
     other = ratio_of_means(sure, wide)
     assert 0 < other.low < 1
-    assert other.high == math.inf
-    assert ratio_of_means(sure, mean_t([5.0])).high == math.inf
+    assert 100 < other.high < math.inf
+    assert ratio_of_means(sure, mean_t_log([5.0])).high == math.inf
     close = ratio_of_means(sure, sure)  # widths of Student's t with one degree of freedom add up: 2 × 1.27 %
     assert close.low == pytest.approx(1 - 0.025, abs=0.005)
     assert close.high == pytest.approx(1 + 0.025, abs=0.005)
