@@ -62,6 +62,15 @@ def test_p_values_pay_for_the_looks_and_never_rise_again() -> None:
         follow(pairs.first(24), 0.006)
 
 
+def test_a_long_task_without_right_and_wrong_is_followed() -> None:
+    """TruthfulQA's MC2 has 817 questions: its first look has a confidence of 0.99967."""
+    generator = np.random.default_rng(8)
+    base = generator.random(817)
+    comparison = follow(_matched(base.tolist(), (0.9 * base).tolist()), 0.006)
+    assert math.isfinite(comparison.difference.low)
+    assert _verdict(comparison) == "worse"
+
+
 def _run(pairs: Matched, margin: float, level: float = 0.05) -> Paired:
     """What an adaptive budget finds: look by look until it is settled."""
     for count in looks(pairs.drawn):
