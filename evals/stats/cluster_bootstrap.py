@@ -22,6 +22,7 @@ import numpy as np
 from scipy import special
 
 from evals.stats.intervals import CONFIDENCE, Estimate, Floats
+from evals.stats.studentized_tail import TINY, Tail
 
 RESAMPLES = 4000
 MIN_CLUSTERS = 6
@@ -36,8 +37,8 @@ class ClusteredDifference:
     """`difference` is candidate − baseline per unit (ratio of sums over clusters), with its 95 % interval.
 
     Its count is that of the clusters. `p_different` is two-sided (null: no difference), `p_equivalent` the larger of
-    two one-sided tests against ± the margin (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987). No p is
-    below 1 ÷ (resamples + 1).
+    two one-sided tests against ± the margin (Schuirmann, J. Pharmacokinetics and Biopharmaceutics 15, 1987). How small
+    they can be does not depend on the number of resamples (`evals.stats.studentized_tail`).
     """
 
     difference: Estimate
@@ -55,25 +56,22 @@ class _Pivot:
     degrees: float
     drawn: Floats
 
+    @functools.cached_property
+    def ends(self) -> tuple[Tail, Tail]:
+        """The tails of the resampled scores; the lower one of −score."""
+        return Tail.of(-self.drawn[::-1], self.degrees), Tail.of(self.drawn, self.degrees)
+
     def at_least(self, score: float) -> float:
-        """The larger probability of the two. The sample itself is counted as one more draw, so that p is never 0."""
-        more = len(self.drawn) - int(np.searchsorted(self.drawn, score, side="left"))
-        return max((1 + more) / (RESAMPLES + 1), float(special.stdtr(self.degrees, -score)))
+        """The larger probability of the two."""
+        return max(self.ends[1].beyond(score), float(special.stdtr(self.degrees, -score)))
 
     def at_most(self, score: float) -> float:
-        less = int(np.searchsorted(self.drawn, score, side="right"))
-        return max((1 + less) / (RESAMPLES + 1), float(special.stdtr(self.degrees, score)))
+        return max(self.ends[0].beyond(-score), float(special.stdtr(self.degrees, score)))
 
     def bounds(self, tail: float) -> tuple[float, float]:
-        """What the score leaves with a probability of at most `tail` on either side.
-
-        Of resampled ones, the (B + 1) × tail-th from either end (Davison and Hinkley, 1997, section 2.4).
-        """
+        """What the score leaves with a probability of at most `tail` on either side."""
         high = -float(special.stdtrit(self.degrees, tail))
-        if not len(self.drawn):
-            return -high, high
-        rank = int(tail * (RESAMPLES + 1))
-        return min(-high, float(self.drawn[rank - 1])), max(high, float(self.drawn[-rank]))
+        return -max(high, self.ends[0].quantile(tail)), max(high, self.ends[1].quantile(tail))
 
 
 def compare_clusters(
@@ -90,7 +88,7 @@ def compare_clusters(
     the tail points is wrong in 9 and 8; with 40 clusters, in 5 and in 6.
 
     Raises ValueError where the two do not match, there is none, a sum is not finite, a size or the margin is not
-    positive, or so many resamples cannot give the confidence.
+    positive, or the confidence is not between 0 and 1.
     """
     top, bottom = _columns(sums, sizes, margin, confidence)
     count, value, tail = len(top), float(top.sum() / bottom.sum()), (1 - confidence) / 2
@@ -121,8 +119,8 @@ def _columns(sums: Sequence[float], sizes: Sequence[float], margin: float, confi
         raise ValueError("every size of a cluster must be a positive number of units")
     if not margin > 0:
         raise ValueError(f"the margin must be positive, not {margin}")
-    if not 0 < confidence <= 1 - 2 / (RESAMPLES + 1):
-        raise ValueError(f"{RESAMPLES} resamples give no interval of confidence {confidence}")
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence must lie between 0 and 1, not {confidence}")
     return top, bottom
 
 
@@ -215,7 +213,7 @@ def _without_variance(value: float, sizes: Floats, margin: float, tail: float) -
     count, reach = len(sizes), (1 + abs(value)) * float(sizes.max() / sizes.mean())
 
     def unseen(truth: float) -> float:
-        return float(max((1 - min(abs(truth - value) / reach, 0.5)) ** count, 1 / (RESAMPLES + 1)))
+        return float(max((1 - min(abs(truth - value) / reach, 0.5)) ** count, TINY))
 
     half = reach * (1 - tail ** (1 / count))
     return ClusteredDifference(

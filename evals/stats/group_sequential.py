@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
 
 from evals.stats.intervals import CONFIDENCE
 from evals.stats.paired_items import Matched
@@ -47,11 +46,10 @@ def shares(plan: Sequence[int]) -> tuple[float, ...]:
     return (*(0.5 * count / early for count in plan[:-1]), 0.5 if early else 1.0)
 
 
-def widening(items: int, drawn: int) -> float:
-    """By how much a 95 % interval around what was seen at a look must be wider to hold for all looks together."""
+def confidence_at(items: int, drawn: int) -> float:
+    """Of an interval around what was seen at a look, for it to hold for all looks together with 95 %."""
     plan = looks(drawn)
-    share = dict(zip(plan, shares(plan), strict=True)).get(items, 1.0)
-    return float(stats.norm.ppf(1 - ALPHA * share / 2) / stats.norm.ppf(1 - ALPHA / 2))
+    return 1 - ALPHA * dict(zip(plan, shares(plan), strict=True)).get(items, 1.0)
 
 
 def follow(pairs: Matched, margin: float) -> Paired:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,7 @@ from scipy import special, stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
-FEW_ITEMS = 4000
 Floats = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.float64] | npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,19 @@ def t_quantile(freedom: int) -> float:
 
 
 def proportion(successes: float, count: int) -> Estimate:
-    """Wilson's score interval (Wilson, JASA 22, 1927): it stays inside 0…1 and holds for small counts."""
+    """Wilson's score interval of a share of independent items."""
+    return replace(wilson(round(successes) / count, count), value=successes / count, count=count)
+
+
+def wilson(seen: float, worth: float) -> Estimate:
+    """Wilson's score interval (Wilson, JASA 22, 1927): it stays inside 0…1 and holds for small counts.
+
+    `worth` is the number of independent items, a fraction where items depend on each other.
+    """
     z = float(special.ndtri((1 + CONFIDENCE) / 2))
-    seen = round(successes) / count
-    middle = (seen + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(seen * (1 - seen) / count + z * z / (4 * count * count))
-    low = 0.0 if seen == 0 else middle - half
-    return Estimate(successes / count, low, 1.0 if seen == 1 else middle + half, count)
+    middle = (seen + z * z / (2 * worth)) / (1 + z * z / worth)
+    half = z / (1 + z * z / worth) * math.sqrt(seen * (1 - seen) / worth + z * z / (4 * worth * worth))
+    return Estimate(seen, 0.0 if seen == 0 else middle - half, 1.0 if seen == 1 else middle + half, round(worth))
 
 
 def percentiles(values: Sequence[float] | Floats, percents: Sequence[float]) -> list[float]:
@@ -150,61 +154,6 @@ def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *,
         return Estimate(value, -math.inf, math.inf, len(top))
     picks = np.random.default_rng(seed).integers(0, len(top), (RESAMPLES, len(top)))
     return _bootstrap(value, top[picks].sum(1) / bottom[picks].sum(1), len(top))
-
-
-def macro_mean(groups: Sequence[Sequence[float]], *, seed: int = 0) -> Estimate:
-    """Mean of the groups' means (every task counts the same), bootstrapped over items within each group."""
-    counts = _resampled(seed, tuple(map(len, groups)))
-    samples = np.mean(
-        [_sums(count, _column(group)) / len(group) for count, group in zip(counts, groups, strict=True)], axis=0
-    )
-    value = float(np.mean([np.mean(group) for group in groups]))
-    return _bootstrap(value, samples, sum(len(group) for group in groups))
-
-
-def macro_recovery(
-    tasks: Sequence[tuple[Sequence[float], Sequence[float], Sequence[float]]], *, seed: int = 0
-) -> Estimate:
-    """Macro mean of a cell ÷ that of its baseline; `tasks` are (cell, baseline, weight) of each one's items.
-
-    A paired percentile bootstrap: the same items are drawn for both sides (Efron and Tibshirani, 1993, chapter 8).
-    """
-    drawn, seen = [], []
-    counts = _resampled(seed, tuple(len(cell) for cell, _, _ in tasks))
-    for often, (cell, baseline, weights) in zip(counts, tasks, strict=True):
-        columns = np.stack([_column(cell), _column(baseline), np.ones(len(cell))]) * _column(weights)
-        sums = _sums(often, columns.T).T
-        drawn.append(sums[:2] / sums[2])
-        seen.append(columns[:2].sum(axis=1) / columns[2].sum())
-    (top, bottom), (ours, theirs) = np.mean(drawn, axis=0), np.mean(seen, axis=0)
-    return _bootstrap(float(ours / theirs), top / np.maximum(bottom, 1e-12), sum(len(cell) for cell, _, _ in tasks))
-
-
-@functools.lru_cache(maxsize=2)
-def _resampled(seed: int, sizes: tuple[int, ...]) -> tuple[Counts, ...]:
-    """How often each item of groups of these sizes is drawn: (resamples, items). All cells of a run draw the same.
-
-    In bytes where they are many, since all are kept; of n items one is drawn 256 times in no universe.
-    """
-    generator = np.random.default_rng(seed)
-    kind = np.float64 if sum(sizes) <= FEW_ITEMS else np.uint8
-    draws = []
-    for size in sizes:
-        counts = np.empty((RESAMPLES, size), dtype=kind)
-        for row, picks in zip(counts, generator.integers(0, size, (RESAMPLES, size)), strict=True):
-            row[:] = np.bincount(picks, minlength=size)
-        draws.append(counts)
-    return tuple(draws)
-
-
-def _sums(counts: Counts, values: Floats) -> Floats:
-    """Of each resample: Σ count × value."""
-    totals: Floats = counts.astype(np.float64, copy=False) @ values
-    return totals
-
-
-def _column(values: Sequence[float]) -> Floats:
-    return np.asarray(values, dtype=np.float64)
 
 
 def _bootstrap(value: float, samples: Floats, count: int) -> Estimate:

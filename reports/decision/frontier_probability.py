@@ -6,8 +6,13 @@ three kinds of numbers are drawn as their intervals are made:
 - a mean over repeats from Student's t distribution around it (n − 1 degrees of freedom, standard error of the repeats):
   repeats are too few for a bootstrap, of which three have ten outcomes;
 - a median of requests by a bootstrap over them (Efron and Tibshirani, An Introduction to the Bootstrap, 1993);
-- accuracies by a bootstrap over questions, the same ones for all cells, since they answer the same: weights are
-  Poisson's with mean 1 (Chamandy et al., Estimating uncertainty for massive data streams, 2012), one for a passage.
+- accuracies from what is known of flips: a task's lost, gained and other answers from Dirichlet(lost + ½, gained + ½,
+  same + ½), the posterior under Jeffreys' prior, so that few flips, or none, leave open what they leave open.
+
+A Dirichlet's shares are gamma variables, one unit of shape for each question: one exponential weight for each question
+(the Bayesian bootstrap: Rubin, Annals of Statistics 9, 1981), the same for all cells, since they answer the same, plus
+a weight of shape ½ for each kind of flip, of each cell's own. Questions that share a passage share a weight, and the ½
+is of a passage: that is what deflates their counts.
 """
 
 from __future__ import annotations
@@ -21,8 +26,11 @@ from evals.metrics.steady_state import steady
 from evals.schema.trial import Trial
 from evals.stats.intervals import Floats
 from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
+from evals.stats.stratified_estimators import UNSEEN
 from reports.metrics.cell import CellMetrics
 from reports.metrics.ratios import DRAWS, Generator
+
+FLIPS, ANSWERS = (1.0, -1.0, 0.0), (1.0, 0.0)  # what is added to an accuracy: gained, lost, same; right, wrong
 
 
 def frontier_odds(x: Floats, y: Floats) -> Floats:
@@ -81,16 +89,16 @@ def _median_draws(ordered: Floats, generator: Generator, draws: int) -> Floats:
 
 def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: int = DRAWS) -> Floats:
     """Of the mean accuracy over tasks of all cells: shape (cells, draws); NaN where a cell has no accuracy."""
-    items = {cell.trial.key: _accuracy_items(cell.trial) for cell in cells}
-    bases = {cell.baseline.key: _accuracy_items(cell.baseline) for cell in cells if cell.baseline}
+    trials = {trial.key: trial for cell in cells for trial in (cell.baseline, cell.trial) if trial}
+    items = {key: _accuracy_items(trial) for key, trial in trials.items()}
+    bases = {cell.trial.key: cell.baseline.key for cell in cells if cell.baseline}
     sums, counts = np.zeros((len(cells), draws)), np.zeros(len(cells))
-    for task in dict.fromkeys(task for by_task in items.values() for task in by_task):
-        units = _units([by_task[task] for by_task in (*items.values(), *bases.values()) if task in by_task])
-        weights = generator.poisson(1.0, (draws, len({*units.values()}))).astype(np.float64)
+    for task in dict.fromkeys(task for cell in cells for task in items[cell.trial.key]):
+        asked = {key: by_task[task] for key, by_task in items.items() if task in by_task}
+        drawn = _TaskDraws(asked, bases, generator, draws)
         for row, cell in enumerate(cells):
-            if task in items[cell.trial.key]:
-                base = bases[cell.baseline.key].get(task) if cell.baseline else None
-                sums[row] += _drawn(items[cell.trial.key][task], base, units, weights)
+            if cell.trial.key in asked:
+                sums[row] += drawn.accuracy(cell.trial.key)
                 counts[row] += 1
     return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.nan)
 
@@ -99,31 +107,52 @@ def _accuracy_items(trial: Trial) -> dict[str, Items]:
     return {task: items for task, items in trial_items(trial).items() if items.metric in ACCURACY_METRICS}
 
 
+class _TaskDraws:
+    """One task's accuracy of each trial, drawn once: a cell's from its baseline's, a baseline's from the first's."""
+
+    def __init__(self, items: Mapping[str, Items], bases: Mapping[str, str], generator: Generator, draws: int) -> None:
+        self.items, self.bases, self.generator = items, bases, generator
+        self.units = _units([*items.values()])
+        self.weights = generator.standard_exponential((draws, len({*self.units.values()})))
+        self.first = next(iter(items))
+        self.cache: dict[str, Floats] = {}
+
+    def accuracy(self, key: str) -> Floats:
+        if key not in self.cache:
+            self.cache[key] = self._drawn(key)
+        return self.cache[key]
+
+    def _drawn(self, key: str) -> Floats:
+        base = self.bases.get(key, key)
+        base = self.first if base == key or base not in self.items else base
+        pairs = matched(self.items[key], self.items[base]) if base != key else None
+        if pairs is None:
+            return self._mean(self.items[key])
+        differences = np.subtract(pairs.candidate, pairs.baseline)
+        binary = self.items[key].binary and self.items[base].binary
+        return self.accuracy(base) + self._weighted(differences, pairs.weights, pairs.keys, FLIPS if binary else ())
+
+    def _mean(self, items: Items) -> Floats:
+        return self._weighted(items.values, (1.0,) * len(items.values), items.keys, ANSWERS if items.binary else ())
+
+    def _weighted(
+        self, values: Sequence[float] | Floats, shares: Sequence[float], keys: Sequence[str], kinds: Sequence[float]
+    ) -> Floats:
+        """Σ weight × share × value ÷ Σ weight × share in each draw, with half an unseen unit for each of the values
+        (`kinds`) that an item may have.
+        """
+        places, many = np.asarray([self.units[key] for key in keys]), self.weights.shape[1]
+        sizes = np.bincount(places, shares, many)
+        top = self.weights @ np.bincount(places, np.asarray(values) * np.asarray(shares), many)
+        bottom = self.weights @ sizes
+        typical = float(sizes @ sizes) / float(sizes.sum())  # what a unit holds, by items
+        unseen = typical * self.generator.standard_gamma(UNSEEN, (len(kinds), len(bottom)))
+        means: Floats = (top + np.asarray(kinds, dtype=np.float64) @ unseen) / (bottom + unseen.sum(axis=0))
+        return means
+
+
 def _units(items: Sequence[Items]) -> dict[str, int]:
     """The number of what is drawn as one by item: its passage where it has one, else the item alone."""
     names = {key: cluster or key for item in items for key, cluster in zip(item.keys, item.clusters, strict=True)}
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
     return {key: numbers[name] for key, name in names.items()}
-
-
-def _drawn(items: Items, base: Items | None, units: Mapping[str, int], weights: Floats) -> Floats:
-    """A task's accuracy in each draw; where a budget stopped, the baseline's of all items and the difference on some
-    (`reports.metrics.task_accuracy.difference_estimate`).
-    """
-    pairs = matched(items, base) if base is not None and len(items.values) < items.drawn else None
-    if pairs is None or base is None:
-        return _weighted(items.values, np.ones(len(items.values)), items.keys, units, weights)
-    base_mean = _weighted(base.values, np.ones(len(base.values)), base.keys, units, weights)
-    differences = [ours - theirs for ours, theirs in zip(pairs.candidate, pairs.baseline, strict=True)]
-    return base_mean + _weighted(differences, np.asarray(pairs.weights), pairs.keys, units, weights)
-
-
-def _weighted(
-    values: Sequence[float], shares: Floats, keys: Sequence[str], units: Mapping[str, int], weights: Floats
-) -> Floats:
-    """Σ weight × share × value ÷ Σ weight × share, in each draw."""
-    places = np.asarray([units[key] for key in keys])
-    top = np.bincount(places, np.asarray(values, dtype=np.float64) * shares, weights.shape[1])
-    bottom = np.bincount(places, shares, weights.shape[1])
-    means: Floats = (weights @ top) / np.maximum(weights @ bottom, 1e-12)
-    return means

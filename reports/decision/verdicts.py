@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -89,7 +90,8 @@ def _checkpoint(judged: Judged) -> object:
 def _check(name: str, estimate: Estimate | None, limit: float, *, at_least: bool) -> tuple[Verdict, str] | None:
     if estimate is None:
         return None
-    text = f"{name} {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    high = f"{estimate.high:.3f}]" if math.isfinite(estimate.high) else "no upper bound]"
+    text = f"{name} {estimate.value:.3f} [{estimate.low:.3f}, {high}"
     text += f", {'at least' if at_least else 'at most'} {limit:g}"
     good = estimate.low >= limit if at_least else estimate.high <= limit
     bad = estimate.high < limit if at_least else estimate.low > limit

@@ -11,11 +11,10 @@ import numpy as np
 from evals.schema.accuracy import Perplexity, Score
 from evals.schema.trial import Trial
 from evals.stats.cluster_bootstrap import blocks, compare_clusters
-from evals.stats.group_sequential import widening
-from evals.stats.intervals import Estimate, exact, macro_recovery, mean_t, ratio_of_sums
-from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
+from evals.stats.intervals import Estimate, exact, mean_t, ratio_of_sums
+from evals.stats.paired_items import ACCURACY_METRICS, Items, trial_items
 from reports.metrics.load import LoadMetrics, load_metrics
-from reports.metrics.task_accuracy import accuracy_of, mean_accuracy
+from reports.metrics.task_accuracy import accuracy_of, mean_accuracy, recovery
 
 GIB = 1024**3
 LOGLIKELIHOOD_TASK_METRIC = "perplexity"
@@ -90,7 +89,7 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
             *map(_text_perplexity, trial.perplexities),
         ),
         accuracy=mean_accuracy(items, references),
-        recovery=_recovery(trial, baseline) if baseline else None,
+        recovery=recovery(trial, baseline) if baseline else None,
         perplexity_ratio=_ratio_to(baseline, trial),
         baseline=baseline,
     )
@@ -171,31 +170,6 @@ def convention_name(perplexity: Perplexity) -> str:
 def _block_means(values: Sequence[float]) -> list[float]:
     sums, sizes = blocks(values, BLOCK_TOKENS)
     return [total / size for total, size in zip(sums, sizes, strict=True)]
-
-
-def _recovery(trial: Trial, baseline: Trial) -> Estimate | None:
-    """Mean accuracy ÷ the baseline's on the same items; None where one task has others than the baseline.
-
-    Where a budget looked several times, the interval is wide enough for all looks.
-    """
-    theirs = trial_items(baseline)
-    ours = [items for items in trial_items(trial).values() if items.metric in ACCURACY_METRICS]
-    pairs = [matched(items, theirs[items.task]) for items in ours if items.task in theirs]
-    same = [(pair.candidate, pair.baseline, pair.weights) for pair in pairs if pair is not None]
-    if not same or len(same) < len(ours):
-        return None
-    estimate = macro_recovery(same)
-    if not is_adaptive(trial):
-        return estimate
-    factor = max(widening(len(items.values), items.drawn) for items in ours)
-    low, high = (estimate.value + factor * (end - estimate.value) for end in (estimate.low, estimate.high))
-    return replace(estimate, low=low, high=high)
-
-
-def is_adaptive(trial: Trial) -> bool:
-    """True where the cell's budget could stop before all items."""
-    settings: Mapping[str, object] = trial.provenance.get("accuracy") or {}
-    return settings.get("budget") == "adaptive"
 
 
 def _ratio_to(baseline: Trial | None, trial: Trial) -> Estimate | None:

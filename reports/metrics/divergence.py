@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,8 @@ import numpy.typing as npt
 
 from evals.schema.accuracy import Closeness
 from evals.schema.trial import Trial
-from evals.stats.intervals import Estimate, mean_t
+from evals.stats.intervals import Estimate
+from evals.stats.skewed_mean import skewed_mean
 from reports.metrics.cell import CellMetrics
 from reports.metrics.engine_drift import first_baseline
 
@@ -35,7 +37,8 @@ class Distance:
 
     `kl_nats`: mean Kullback–Leibler divergence of the next-token distributions, reference ‖ name, over prompts; its
     interval takes prompts for independent. `support` says over what: the whole vocabulary, or the most likely tokens
-    that both tell with all others as one (which can only make it smaller). `same_top`: share of positions with the same
+    that both tell with all others as one. That can only make it smaller: it is a lower bound, and its interval has no
+    upper end. `same_top`: share of positions with the same
     most likely token. `shift_nats`: mean |Δ log-probability| of the text's own tokens. `first_difference`: median
     number of leading words of the greedy answers that are the same, `same_answers` how many are the same to the end.
     None: one of the two does not tell. `kl_by_position`: the divergence at the first, second, … position that was read
@@ -109,7 +112,9 @@ def _distance(kind: Kind, trial: Trial, ours: Closeness, reference: str, theirs:
     by_position: tuple[float, ...] = ()
     if first is not None and other is not None and len(first.logprobs) == len(other.logprobs):
         divergences, same = kl_per_position(other, first)
-        kl, same_top = mean_t(_by_prompt(divergences, ours)), float(np.mean(same))
+        kl, same_top = skewed_mean(_by_prompt(divergences, ours)), float(np.mean(same))
+        if first.ids is not None or other.ids is not None:
+            kl = replace(kl, high=math.inf)
         support, by_position = _support(first, other), _by_position(divergences, ours)
     shifts = [
         abs(a - b) for p, q in zip(ours.logprobs, theirs.logprobs, strict=False) for a, b in zip(p, q, strict=True)
@@ -176,7 +181,7 @@ def _support(distributions: Distributions, other: Distributions) -> str:
 
 def _by_prompt(values: Floats, ours: Closeness) -> list[float]:
     """Means over each prompt's positions."""
-    return [float(part.mean()) for part in _parts(values, ours)]
+    return [max(float(part.mean()), 0.0) for part in _parts(values, ours)]  # rounding may leave less than nothing
 
 
 def _by_position(values: Floats, ours: Closeness) -> tuple[float, ...]:

@@ -13,7 +13,8 @@ from evals.stats.group_sequential import compare_asked, follow
 from evals.stats.intervals import Estimate
 from evals.stats.paired_items import matched, trial_items
 from evals.stats.paired_tests import Paired, Verdict, margin_of, verdicts
-from reports.metrics.cell import BLOCK_TOKENS, CellMetrics, convention_name, is_adaptive, same_text, token_differences
+from reports.metrics.cell import BLOCK_TOKENS, CellMetrics, convention_name, same_text, token_differences
+from reports.metrics.task_accuracy import is_adaptive
 
 
 @dataclass(frozen=True)

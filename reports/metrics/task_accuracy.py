@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
 
-from evals.stats.intervals import CONFIDENCE, Estimate, Floats, macro_mean, mean_t, proportion
-from evals.stats.paired_items import ACCURACY_METRICS, Items, Matched, matched
-from evals.stats.stratified_estimators import added_variance, flips_of
+from evals.schema.trial import Trial
+from evals.stats.combined_intervals import mean_of, recovery_of
+from evals.stats.group_sequential import compare_asked, confidence_at
+from evals.stats.intervals import CONFIDENCE, Estimate, Floats, exact
+from evals.stats.paired_items import ACCURACY_METRICS, Items, Matched, matched, trial_items
+from evals.stats.paired_tests import margin_of
+from evals.stats.passages import mean_estimate, variance_of_mean
+from evals.stats.stratified_estimators import UNSEEN, added_variance, flips_of
 
 Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
 
@@ -19,19 +25,19 @@ def accuracy_of(items: Items, reference: Items | None) -> Estimate:
     """Mean of the headline metric, of all items that the plan asks for."""
     pairs = matched(items, reference) if reference is not None and len(items.values) < items.drawn else None
     if pairs is not None and reference is not None:
-        return difference_estimate(reference.values, pairs)
-    return proportion(sum(items.values), len(items.values)) if items.binary else mean_t(items.values)
+        return difference_estimate(reference, pairs)
+    return mean_estimate(items.values, items.clusters)
 
 
-def difference_estimate(values: Sequence[float], pairs: Matched) -> Estimate:
+def difference_estimate(baseline: Items, pairs: Matched) -> Estimate:
     """The baseline's mean of all items, moved by the mean difference on those that both have.
 
     The plain mean of some items would be compared with another set's. Double sampling with a difference estimator
     (Cochran, Sampling Techniques, 1977, section 12.9), each stratum by its size; normal interval, cut to 0…1.
     """
     differences = np.subtract(pairs.candidate, pairs.baseline)
-    value = float(np.mean(values) + np.average(differences, weights=pairs.weights))
-    variance = _added(pairs, differences) + float(np.var(values, ddof=1)) / len(values)
+    value = float(np.mean(baseline.values) + np.average(differences, weights=pairs.weights))
+    variance = _added(pairs, differences) + variance_of_mean(baseline.values, baseline.clusters)
     half = Z * math.sqrt(max(variance, 0.0))
     return Estimate(value, max(value - half, 0.0), min(value + half, 1.0), len(differences))
 
@@ -40,7 +46,9 @@ def _added(pairs: Matched, differences: Floats) -> float:
     """The variance that comes from the items that were not asked."""
     if len(pairs.sizes) > 1:
         return added_variance(flips_of(pairs))
-    return float(np.var(differences, ddof=1)) * (1 / len(differences) - 1 / pairs.drawn)
+    asked = len(differences)
+    least = UNSEEN / (asked + 1) / asked if {*differences.tolist()} <= {0.0} else 0.0
+    return max(variance_of_mean(differences, pairs.clusters), least) * (1 - asked / pairs.drawn)
 
 
 def mean_accuracy(items: Mapping[str, Items], references: Mapping[str, Items]) -> Estimate | None:
@@ -48,11 +56,48 @@ def mean_accuracy(items: Mapping[str, Items], references: Mapping[str, Items]) -
     tasks = [task for task in items.values() if task.metric in ACCURACY_METRICS]
     if not tasks:
         return None
-    if all(len(task.values) == task.drawn for task in tasks):
-        return macro_mean([task.values for task in tasks])
-    estimates = [accuracy_of(task, references.get(task.task)) for task in tasks]
-    value = float(np.mean([estimate.value for estimate in estimates]))
-    half = math.sqrt(sum(((estimate.high - estimate.low) / 2) ** 2 for estimate in estimates)) / len(estimates)
-    return Estimate(
-        value, max(value - half, 0.0), min(value + half, 1.0), sum(estimate.count for estimate in estimates)
-    )
+    mean = mean_of([accuracy_of(task, references.get(task.task)) for task in tasks])
+    return replace(mean, low=max(mean.low, 0.0), high=min(mean.high, 1.0))
+
+
+def recovery(trial: Trial, baseline: Trial) -> Estimate | None:
+    """Mean accuracy ÷ the baseline's on the same items; None where one task has others than the baseline.
+
+    Each task's paired difference has Tango's score interval, or that of whole passages or sampled strata
+    (`evals.stats.group_sequential.compare_asked`), so that no flip among few items leaves as much open as it does.
+    Where a budget looked several times, the intervals are wide enough for all looks.
+    """
+    ours = [items for items in trial_items(trial).values() if items.metric in ACCURACY_METRICS]
+    theirs = trial_items(baseline)
+    pairs = [(theirs[items.task], matched(items, theirs[items.task])) for items in ours if items.task in theirs]
+    known = [(base, pair) for base, pair in pairs if pair is not None]
+    if not known or len(known) < len(ours):
+        return None
+    if trial is baseline:
+        return exact(1.0, sum(len(pair.candidate) for _, pair in known))
+    adaptive = is_adaptive(trial)
+    differences = mean_of([_difference(base, pair, adaptive) for base, pair in known])
+    bases = mean_of([mean_estimate(base.values, base.clusters) for base, _ in known])
+    return recovery_of(differences, bases, _correlation([pair for _, pair in known]))
+
+
+def _difference(base: Items, pairs: Matched, adaptive: bool) -> Estimate:
+    asked = len(pairs.candidate)
+    confidence = confidence_at(asked, pairs.drawn) if adaptive else CONFIDENCE
+    return replace(compare_asked(pairs, margin_of(base.values, 0.01), confidence).difference, count=asked)
+
+
+def _correlation(tasks: Sequence[Matched]) -> float:
+    """Of the macro means of difference and baseline, from the items; 0 where nothing flipped."""
+    moments = np.zeros((2, 2))
+    for pairs in tasks:
+        columns = np.stack([np.subtract(pairs.candidate, pairs.baseline), np.asarray(pairs.baseline)])
+        moments += np.cov(columns, aweights=np.asarray(pairs.weights), ddof=0) / columns.shape[1]
+    scale = math.sqrt(moments[0, 0] * moments[1, 1])
+    return float(moments[0, 1]) / scale if scale else 0.0
+
+
+def is_adaptive(trial: Trial) -> bool:
+    """True where the cell's budget could stop before all items."""
+    settings: Mapping[str, object] = trial.provenance.get("accuracy") or {}
+    return settings.get("budget") == "adaptive"

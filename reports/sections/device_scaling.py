@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from scipy import stats
 
 from engines.parallelism import NAMES
 from evals.schema.load import LoadPoint
 from evals.schema.trial import Trial
-from evals.stats.intervals import CONFIDENCE, Estimate
+from evals.stats.intervals import Estimate
 from reports.metrics.cell import CellMetrics
+from reports.metrics.ratios import ratio_of_means
 
 
 @dataclass(frozen=True)
@@ -63,25 +61,3 @@ def _scaling(cell: CellMetrics, devices: int, base: CellMetrics, fewest: int) ->
             names = cell.trial.name, cell.trial.model, base.trial.name
             results.append(Scaling(*names, load.load, devices, fewest, ratio, efficiency))
     return results
-
-
-def ratio_of_means(top: Estimate, bottom: Estimate) -> Estimate:
-    """Of two positive means with t intervals of their logarithms, with Welch's degrees of freedom (Biometrika 34,
-    1947). Unbounded where one of them is of a single value.
-    """
-    ratio, count = top.value / bottom.value, min(top.count, bottom.count)
-    if count < 2:
-        return Estimate(ratio, 0.0, math.inf, count)
-    shares = [_relative_error(estimate) ** 2 for estimate in (top, bottom)]
-    if sum(shares) == 0:
-        return Estimate(ratio, ratio, ratio, count)
-    parts = [share**2 / (estimate.count - 1) for share, estimate in zip(shares, (top, bottom), strict=True)]
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, sum(shares) ** 2 / sum(parts))) * math.sqrt(sum(shares))
-    return Estimate(ratio, ratio * math.exp(-half), ratio * math.exp(half), count)
-
-
-def _relative_error(estimate: Estimate) -> float:
-    """Standard error of the logarithm, read back from a t interval of it."""
-    if estimate.low == estimate.high:
-        return 0.0
-    return math.log(estimate.high / estimate.value) / float(stats.t.ppf((1 + CONFIDENCE) / 2, estimate.count - 1))

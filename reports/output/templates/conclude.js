@@ -30,7 +30,8 @@ function check(name, one, limit, atLeast) {
   if (!one) return null;
   const good = atLeast ? low(one) >= limit : high(one) <= limit;
   const bad = atLeast ? high(one) < limit : low(one) > limit;
-  const text = `${name} ${one[0].toFixed(3)} [${low(one).toFixed(3)}, ${high(one).toFixed(3)}], ${atLeast ? "at least" : "at most"} ${limit}`;
+  const end = one[2] === null ? "no upper bound" : one[2].toFixed(3);
+  const text = `${name} ${one[0].toFixed(3)} [${low(one).toFixed(3)}, ${end}], ${atLeast ? "at least" : "at most"} ${limit}`;
   return [good ? "meets" : bad ? "fails" : "undecided", text];
 }
 

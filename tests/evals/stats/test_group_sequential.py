@@ -14,7 +14,7 @@ import pytest
 from evals.accuracy.adaptive_budget import Budget, spend
 from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.accuracy import Score
-from evals.stats.group_sequential import decides_later, follow, looks, settled, shares, widening
+from evals.stats.group_sequential import confidence_at, decides_later, follow, looks, settled, shares
 from evals.stats.paired_items import Matched, task_items
 from evals.stats.paired_tests import Paired, compare, verdicts
 from tests.support.made_requests import pair
@@ -62,6 +62,15 @@ def test_p_values_pay_for_the_looks_and_never_rise_again() -> None:
         follow(pairs.first(24), 0.006)
 
 
+def test_a_long_task_without_right_and_wrong_is_followed() -> None:
+    """TruthfulQA's MC2 has 817 questions: its first look has a confidence of 0.99967."""
+    generator = np.random.default_rng(8)
+    base = generator.random(817)
+    comparison = follow(_matched(base.tolist(), (0.9 * base).tolist()), 0.006)
+    assert math.isfinite(comparison.difference.low)
+    assert _verdict(comparison) == "worse"
+
+
 def _run(pairs: Matched, margin: float, level: float = 0.05) -> Paired:
     """What an adaptive budget finds: look by look until it is settled."""
     for count in looks(pairs.drawn):
@@ -74,10 +83,10 @@ def _verdict(comparison: Paired, level: float = 0.05) -> str:
     return verdicts([(comparison.p_different, comparison.p_equivalent, comparison.difference.value > 0)], level)[0]
 
 
-def test_intervals_are_wider_at_early_looks() -> None:
-    assert widening(2376, 2376) == pytest.approx(2.2414 / 1.95996, rel=1e-4)  # half of the error rate
-    assert widening(74, 2376) > widening(297, 2376) > widening(2376, 2376)
-    assert widening(99, 99) == 1.0
+def test_intervals_are_surer_at_early_looks() -> None:
+    assert confidence_at(2376, 2376) == pytest.approx(0.975)  # half of the error rate
+    assert confidence_at(74, 2376) > confidence_at(297, 2376) > confidence_at(2376, 2376)
+    assert confidence_at(99, 99) == pytest.approx(0.95)
 
 
 @pytest.mark.parametrize("noise", [0.05, 0.3])

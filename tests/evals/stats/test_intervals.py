@@ -11,10 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evals.stats.intervals import (
-    _resampled,
     exact,
-    macro_mean,
-    macro_recovery,
     mean_t,
     mean_t_log,
     percentile_interval,
@@ -65,37 +62,6 @@ def test_wilson_covers(truth: float) -> None:
     assert 0.91 <= _coverage(hits) <= 0.99
 
 
-def test_macro_mean_counts_every_task_the_same() -> None:
-    assert macro_mean([[1.0] * 100, [0.0] * 10]).value == 0.5
-
-
-def test_recovery_of_the_same_answers_is_exactly_one() -> None:
-    items = [1.0, 0.0, 1.0, 1.0, 0.0]
-    estimate = macro_recovery([(items, items, [1.0] * 5), (items, items, [1.0, 2.0, 3.0, 1.0, 1.0])])
-    assert (estimate.value, estimate.low, estimate.high) == (1.0, 1.0, 1.0)
-
-
-def test_recovery_is_paired_and_covers() -> None:
-    """Two systems that agree on most items: the paired interval is narrow and covers the true ratio."""
-    generator = np.random.default_rng(3)
-    hits, widths = 0, []
-    for _ in range(TRIALS):
-        base = generator.random(200) < 0.6
-        flips = generator.random(200) < 0.05
-        cell = np.where(flips, ~base, base)
-        truth = (0.6 * 0.95 + 0.4 * 0.05) / 0.6
-        estimate = macro_recovery([(cell.astype(float).tolist(), base.astype(float).tolist(), [1.0] * 200)])
-        hits += estimate.low <= truth <= estimate.high
-        widths.append(estimate.high - estimate.low)
-    assert 0.90 <= _coverage(hits) <= 0.99
-    assert np.mean(widths) < 0.16  # two independent samples of this size would need about 0.22
-
-
-def test_recovery_weighs_items_by_what_they_stand_for() -> None:
-    estimate = macro_recovery([([1.0, 0.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 8.0])])
-    assert estimate.value == pytest.approx(0.9)
-
-
 def test_ratio_of_sums_covers() -> None:
     generator = np.random.default_rng(4)
     hits = 0
@@ -123,13 +89,6 @@ def test_wilsons_interval_is_scipys() -> None:
         estimate = proportion(successes, count)
         theirs = stats.binomtest(successes, count).proportion_ci(0.95, method="wilson")
         assert (estimate.low, estimate.high) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
-
-
-def test_resamples_of_all_groups_are_of_their_size_and_the_same_for_all() -> None:
-    first, second = _resampled(0, (5, 700)), _resampled(0, (5, 700))
-    assert first is second
-    assert [resample.sum(axis=1).tolist() for resample in first] == [[5] * 2000, [700] * 2000]
-    assert not np.array_equal(first[1][0], first[1][1])
 
 
 def test_the_middle_of_a_percentiles_interval_is_the_percentile() -> None:

@@ -122,6 +122,21 @@ def test_a_divergence_wholly_beyond_the_limit_fails(tmp_path: Path, trials: list
         assert "KL divergence 0.0" in judged["rtn · e"].why
 
 
+def test_a_divergence_over_the_most_likely_tokens_may_fail_a_limit_and_never_meets_it(
+    tmp_path: Path, trials: list[Trial]
+) -> None:
+    """The same four tokens' file, of which the cell tells the three most likely ones."""
+    same = np.log(np.repeat([[0.4, 0.2, 0.2, 0.2]], 4, 0))
+    reading = _reading(tmp_path, "e.npz", same)
+    np.savez(tmp_path / "e.npz", logprobs=same[:, :3].astype(np.float32), ids=np.repeat([[0, 1, 2]], 4, 0))
+    trials[2] = _close(trials[2], dataclasses.replace(reading, top_tokens=3))
+    for limit, verdict in ((0.5, "undecided"), (0.001, "fails")):
+        about = ABOUT | {"limits": {"accuracy_recovery": 0.5, "perplexity_ratio": 3.0, "kl_nats": limit}}
+        judged = {judgement.cell.trial.name: judgement for judgement in conclude(about, trials, tmp_path).judged}
+        assert judged["rtn · e"].verdict == verdict
+        assert "no upper bound]" in judged["rtn · e"].why
+
+
 def test_without_files_what_is_left_is_told(tmp_path: Path, trials: list[Trial]) -> None:
     for file in tmp_path.glob("*.npz"):
         file.unlink()

@@ -1,21 +1,18 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from evals.schema.trial import Trial
-from evals.stats.intervals import Estimate, mean_t
 from reports.decision.recommend import decide
 from reports.decision.results import read_results
 from reports.decision.verdicts import Judged
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.output.html_report import write_report
 from reports.output.terminal import as_data
-from reports.sections.device_scaling import ratio_of_means, scalings
+from reports.sections.device_scaling import scalings
 from tests.support.made_runs import write_run
 from tests.support.made_trials import speed, trial
 
@@ -76,23 +73,6 @@ def test_the_page_tells_the_sizes_apart(tmp_path: Path) -> None:
     data = as_data(read_results(run))
     assert [row["cell"] for row in data["cells"]] == ["none · e tensor_parallel 1", "none · e tensor_parallel 2"]
     assert data["scaling"][0]["efficiency"]["value"] == pytest.approx(0.9, rel=1e-3)
-
-
-def test_the_ratio_of_two_means_covers_the_true_one() -> None:
-    """Three repeats each, spreads of 2 and 6 %: 95 % intervals hold 2 about 95 times in 100."""
-    generator = np.random.default_rng(0)
-    held = 0
-    for _ in range(2000):
-        top, bottom = mean_t(200 + 12 * generator.standard_normal(3)), mean_t(100 + 2 * generator.standard_normal(3))
-        estimate = ratio_of_means(top, bottom)
-        held += estimate.low <= 2 <= estimate.high
-    assert 0.93 <= held / 2000 <= 0.98
-
-
-def test_a_ratio_of_single_values_is_unbounded_and_of_exact_ones_exact() -> None:
-    single, exact = Estimate(10.0, -math.inf, math.inf, 1), Estimate(5.0, 5.0, 5.0, 3)
-    assert ratio_of_means(single, exact) == Estimate(2.0, 0.0, math.inf, 1)
-    assert ratio_of_means(exact, exact) == Estimate(1.0, 1.0, 1.0, 3)
 
 
 def test_an_answer_on_more_devices_says_what_each_of_them_gives() -> None:
