@@ -50,11 +50,11 @@ def write_plan(folder: Path, cells: int) -> Path:
     (folder / "text.txt").write_text("a b c d e f " * 2000)
     methods: list[dict[str, Any]] = [{"method": "none"}]
     methods += [
-        {"method": "smoothquant", "name": f"smoothquant {n}", "parameters": {"strength": n / cells}}
+        {"method": "smoothquant", "name": f"smoothquant {n}", "parameters": {"smoothing_strength": n / cells}}
         for n in range(1, cells // ENGINES)
     ]
     plan = {
-        "name": "nothing", "device": "cpu", "window_tokens": 64, "models": ["tiny"], "data": "root",
+        "name": "nothing", "device": "cpu", "max_length": 64, "models": ["tiny"], "data": "root",
         "calibration": {"text": "text.txt", "samples": 16, "length": 256}, "methods": methods,
         "engines": [{"engine": "transformers", "options": {"max_batch": n}} for n in range(1, ENGINES + 1)],
         "load": [{"concurrency": 2, "requests": 4, "prompt_tokens": 4, "output_tokens": 4}],

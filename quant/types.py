@@ -78,8 +78,8 @@ class Scheme:
 
 
 def weight_only(parameters: Mapping[str, Any]) -> Scheme:
-    """W{bits}A16 of a method's `bits`, `group_size` (0: one scale per channel) and `symmetric`."""
-    return Scheme(f"int{parameters['bits']}", "float16", parameters["group_size"] or None, parameters["symmetric"])
+    """W4A16 or W8A16 of a method's `scheme`, `group_size` (0: one scale per channel) and `symmetric`."""
+    return Scheme(f"int{parameters['scheme'][1]}", "float16", parameters["group_size"] or None, parameters["symmetric"])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.reference_server.crash import THREAD_ENDED
+from engines.crash import THREAD_ENDED
 from engines.runtime.process import split_log, tail
 from evals.schema.trial import Failure
 

@@ -73,8 +73,8 @@ def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
         for perplexity_plan in plan.perplexity
     )
     tokens += sum(
-        closeness_plan.count * (closeness_plan.length + closeness_plan.answer_tokens)
-        for closeness_plan in plan.closeness
+        divergence_plan.count * (divergence_plan.length + divergence_plan.answer_tokens)
+        for divergence_plan in plan.kl_divergence
     )
     start = 0.0 if cell.choice.attached else START_SECONDS.get(cell.choice.engine.name, 30.0)
     decoding += scale * DECODE_SECONDS_PER_STEP * sum(map(_search_steps, plan.search))

@@ -52,8 +52,8 @@ def trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[s
     plan, choice = sweep.plan, cell.choice
     subject = job.key if job else [cell.model.location, cell.quantization.label, cell.unsupported]
     attached = [asdict(choice.attached)] if choice.attached else []
-    measured: list[Any] = [plan.load, plan.repeats, plan.seed, plan.threads, plan.window_tokens, plan.tasks]
-    measured += [plan.perplexity, plan.accuracy, plan.closeness, *_prompt_files(sweep)]
+    measured: list[Any] = [plan.load, plan.repeats, plan.seed, plan.threads, plan.max_length, plan.tasks]
+    measured += [plan.perplexity, plan.accuracy, plan.kl_divergence, *_prompt_files(sweep)]
     measured += [digest([asdict(part) for pair in searches(plan) for part in pair])]
     if plan.accuracy.budget == "adaptive":
         measured += [plan.limits.equivalence_margin, comparisons(sweep)]
@@ -90,7 +90,9 @@ def _flat(values: list[Any]) -> Iterator[Any]:
 def _prompt_files(sweep: Sweep) -> list[str]:
     """Digests of the user's own prompts and traces."""
     files = [
-        file for closeness_plan in sweep.plan.closeness if (file := sweep.prompts_file(closeness_plan)) is not None
+        file
+        for divergence_plan in sweep.plan.kl_divergence
+        if (file := sweep.prompts_file(divergence_plan)) is not None
     ]
     files += sweep.load_files
     return [hash_file(file) for file in files]
@@ -103,4 +105,4 @@ def comparisons(sweep: Sweep) -> int:
 
 
 def searches(plan: Plan) -> tuple[tuple[SearchRange, ServiceLimits], ...]:
-    return tuple((search_plan.range, plan.service.limits) for search_plan in plan.search) if plan.service else ()
+    return tuple((search_plan.range, plan.slo.limits) for search_plan in plan.search) if plan.slo else ()

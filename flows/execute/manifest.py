@@ -40,7 +40,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "repeats": sweep.plan.repeats,
         "limits": sweep.plan.limits.model_dump(),
         "accuracy": sweep.plan.accuracy.model_dump(),
-        "service": asdict(sweep.plan.service.limits) if sweep.plan.service else None,
+        "service": asdict(sweep.plan.slo.limits) if sweep.plan.slo else None,
         "price": sweep.plan.price.model_dump() if sweep.plan.price else None,
         "memory": _asked_memory(sweep),
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
@@ -75,8 +75,8 @@ def _needs(prepared: Prepared) -> list[str]:
 
 def _asked_memory(sweep: Sweep) -> dict[str, list[int]]:
     plan = sweep.plan.memory
-    budgets = [round(gib * 1024**3) for gib in plan.device_gib] or [sweep.device.memory_bytes]
-    return {"budgets_bytes": budgets, "context_tokens": plan.context_tokens or [sweep.plan.window_tokens]}
+    budgets = [round(gib * 1024**3) for gib in plan.gib] or [sweep.device.memory_bytes]
+    return {"budgets_bytes": budgets, "context_tokens": plan.context_tokens or [sweep.plan.max_length]}
 
 
 @cache

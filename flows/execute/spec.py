@@ -26,21 +26,21 @@ def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = pla
     ]
     closeness = [
         ClosenessSpec(
-            sweep.prompts_file(closeness_plan),
-            closeness_plan.count,
-            closeness_plan.length,
-            closeness_plan.positions,
-            closeness_plan.answer_tokens,
+            sweep.prompts_file(divergence_plan),
+            divergence_plan.count,
+            divergence_plan.length,
+            divergence_plan.positions,
+            divergence_plan.answer_tokens,
             plan.seed,
-            closeness_plan.repeat,
+            divergence_plan.repeat,
         )
-        for closeness_plan in plan.closeness
+        for divergence_plan in plan.kl_divergence
     ]
     budget = None
     if plan.accuracy.budget == "adaptive":
         budget = Budget(plan.accuracy.error_rate, plan.limits.equivalence_margin, comparisons(sweep))
     scoring = Scoring(
-        window_tokens=plan.window_tokens, task_specs=sweep.tasks, tasks=tasks,
+        window_tokens=plan.max_length, task_specs=sweep.tasks, tasks=tasks,
         chat_template=plan.accuracy.chat_template, perplexities=tuple(perplexities), closeness=tuple(closeness),
         data_root=data_root(plan.data, sweep.base), budget=budget,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field
 
 from flows.plan.base import Part
-from flows.plan.schema import CalibrationPlan, ClosenessPlan, PerplexityPlan
+from flows.plan.schema import CalibrationPlan, KLDivergencePlan, PerplexityPlan
 from flows.plan.source import PlanError, load_plan
 from quant.hashing import digest
 
@@ -26,11 +26,11 @@ class Conditions(Part):
     threads: int = 2
     seed: int = 0
     repeats: int = 3
-    window_tokens: int = 2048
+    max_length: int = 2048
     data: str = "hub"
     calibration: CalibrationPlan = CalibrationPlan()
     perplexity: list[PerplexityPlan] = Field(default_factory=list)
-    closeness: list[ClosenessPlan] = Field(default_factory=list)
+    kl_divergence: list[KLDivergencePlan] = Field(default_factory=list)
 
 
 def plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ class LimitsPlan(Part):
     """What a cell must keep of its model's baseline to be recommended.
 
     `accuracy_recovery`: mean accuracy ÷ the baseline's. `perplexity_ratio`: perplexity ÷ the baseline's.
-    `kl_nats`: mean KL divergence of its predictions from the baseline's, where `closeness` reads them.
+    `kl_nats`: mean KL divergence of its predictions from the baseline's, where `kl_divergence` reads them.
     `memory_gib`: its server's peak memory, which a baseline must keep too.
     `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
     """
@@ -33,7 +33,7 @@ class MemoryPlan(Part):
     default) the report says how many users fit.
     """
 
-    device_gib: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
+    gib: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
     context_tokens: list[Positive] = Field(default_factory=list)
 
 
@@ -41,12 +41,12 @@ class PricePlan(Part):
     """What one device costs for an hour: then the report tells what a million output tokens cost. It changes no
     measurement.
 
-    `most_per_million`: what a million output tokens may cost at the load for which a cell is recommended.
+    `max_cost_per_million_tokens`: what a million output tokens may cost at the load for which a cell is recommended.
     """
 
     per_device_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-    most_per_million: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_cost_per_million_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
 
 class TimeLimitsPlan(Part):

@@ -36,34 +36,35 @@ def workloads() -> dict[str, dict[str, Any]]:
 
 
 def _check_repeats(load: LoadPlan | TracePlan) -> None:
-    if load.most_repeats is not None and load.spread is None:
-        raise ValueError("`most_repeats` belongs to a load with `spread`: how narrow its interval is to be")
+    if load.max_repeats is not None and load.target_relative_ci is None:
+        raise ValueError("`max_repeats` belongs to a load with `target_relative_ci`: how narrow its interval is to be")
 
 
 class LoadPlan(SizedPlan):
     """Requests with exact token counts: a closed loop, or an open load where users come whatever the server does.
 
     `concurrency` keeps so many in flight. `rate_per_second` sends them at their own times: `arrivals` are "poisson"
-    (independent users, the default), "constant", or "gamma" with a coefficient of variation of `gap_variation` (above
+    (independent users, the default), "constant", or "gamma" with a coefficient of variation of `arrival_cv` (above
     1: bursts). Latencies of an open load count from when a request was due.
 
-    `workload` takes what is not given here from configs/workloads/NAME.yaml. The first `shared_tokens` of all prompts
-    are the same (a system prompt). `turns`: requests are turns of conversations, each with all before it in its prompt.
-    `prompts`: a JSONL file with a "prompt" on each line, of which at most `prompt_tokens` are sent. `spread: 0.05`
-    repeats the load, at most `most_repeats` (10) times, until its output rate is known to ±5 %. Recorded arrivals are
-    a TracePlan.
+    `workload` takes what is not given here from configs/workloads/NAME.yaml. The first `shared_prefix_tokens` of all
+    prompts are the same (a system prompt). `turns`: requests are turns of conversations, each with all before it in its
+    prompt.
+    `prompts`: a JSONL file with a "prompt" on each line, of which at most `prompt_tokens` are sent.
+    `target_relative_ci: 0.05` repeats the load, at most `max_repeats` (10) times, until its output rate is known to
+    ±5 %. Recorded arrivals are a TracePlan.
     """
 
     workload: str | None = None
-    shared_tokens: Annotated[int, Field(ge=0)] = 0
+    shared_prefix_tokens: Annotated[int, Field(ge=0)] = 0
     turns: Positive = 1
     prompts: str | None = None
-    spread: Annotated[float, Field(gt=0, lt=1)] | None = None
-    most_repeats: Annotated[int, Field(ge=2, le=100)] | None = None
+    target_relative_ci: Annotated[float, Field(gt=0, lt=1)] | None = None
+    max_repeats: Annotated[int, Field(ge=2, le=100)] | None = None
     concurrency: Annotated[int, Field(ge=1, le=1024)] | None = None
     rate_per_second: Annotated[float, Field(gt=0, le=1000)] | None = None
     arrivals: Literal["constant", "poisson", "gamma"] | None = None
-    gap_variation: Annotated[float, Field(gt=0, le=10)] | None = None
+    arrival_cv: Annotated[float, Field(gt=0, le=10)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -80,24 +81,24 @@ class LoadPlan(SizedPlan):
     @model_validator(mode="after")
     def _same_requests(self) -> LoadPlan:
         _check_repeats(self)
-        if self.shared_tokens >= self.prompt_tokens:
-            raise ValueError(f"shared_tokens ({self.shared_tokens}) must be fewer than prompt_tokens")
+        if self.shared_prefix_tokens >= self.prompt_tokens:
+            raise ValueError(f"shared_prefix_tokens ({self.shared_prefix_tokens}) must be fewer than prompt_tokens")
         if self.requests % self.turns:
             raise ValueError(f"requests ({self.requests}) are no whole conversations of {self.turns} turns")
         if self.turns > 1 and self.rate_per_second is not None:
             raise ValueError("conversations are closed loops: a turn waits for the answer before it")
-        if self.prompts and (self.turns > 1 or self.shared_tokens):
-            raise ValueError("`prompts` are taken as they are: they have no `turns` and no `shared_tokens`")
+        if self.prompts and (self.turns > 1 or self.shared_prefix_tokens):
+            raise ValueError("`prompts` are taken as they are: they have no `turns` and no `shared_prefix_tokens`")
         return self
 
     @model_validator(mode="after")
     def _one_kind(self) -> LoadPlan:
         if (self.concurrency is None) == (self.rate_per_second is None):
             raise ValueError("a load needs `concurrency` (a closed loop) or `rate_per_second` (an open one), not both")
-        if self.rate_per_second is None and (self.arrivals or self.gap_variation):
-            raise ValueError("`arrivals` and `gap_variation` belong to a load with `rate_per_second`")
-        if (self.gap_variation is not None) != (self.arrivals == "gamma"):
-            raise ValueError("`arrivals: gamma` and `gap_variation` belong together")
+        if self.rate_per_second is None and (self.arrivals or self.arrival_cv):
+            raise ValueError("`arrivals` and `arrival_cv` belong to a load with `rate_per_second`")
+        if (self.arrival_cv is not None) != (self.arrivals == "gamma"):
+            raise ValueError("`arrivals: gamma` and `arrival_cv` belong together")
         if self.rate_per_second is not None and self.requests < LEAST_OPEN_REQUESTS:
             raise ValueError(
                 f"requests ({self.requests}) are too few for an open load; use at least {LEAST_OPEN_REQUESTS}"
@@ -120,13 +121,13 @@ class LoadPlan(SizedPlan):
             output_tokens=self.output_tokens,
             rate_per_second=self.rate_per_second,
             arrivals=arrivals,
-            gap_variation=self.gap_variation or 1.0,
+            gap_variation=self.arrival_cv or 1.0,
             workload=self.workload or "",
-            shared_tokens=self.shared_tokens,
+            shared_tokens=self.shared_prefix_tokens,
             turns=self.turns,
             prompts=self.prompts or "",
-            spread=self.spread,
-            most_repeats=(self.most_repeats or MOST_REPEATS) if self.spread else 0,
+            spread=self.target_relative_ci,
+            most_repeats=(self.max_repeats or MOST_REPEATS) if self.target_relative_ci else 0,
         )
 
 
@@ -137,14 +138,14 @@ class TracePlan(Part):
     takes
     the first so many. `trace_speedup: 2` sends them in half of the time. Where the file has `hash_ids`, prompts share
     the tokens of equal ones; every repeat has the same arrivals and other tokens. Latencies count from when a request
-    was due. `spread` and `most_repeats` are those of other loads.
+    was due. `target_relative_ci` and `max_repeats` are those of other loads.
     """
 
     trace: Annotated[str, Field(min_length=1)]
     trace_speedup: Annotated[float, Field(gt=0, le=1000)] = 1.0
     requests: Annotated[int, Field(ge=LEAST_OPEN_REQUESTS)] | None = None
-    spread: Annotated[float, Field(gt=0, lt=1)] | None = None
-    most_repeats: Annotated[int, Field(ge=2, le=100)] | None = None
+    target_relative_ci: Annotated[float, Field(gt=0, lt=1)] | None = None
+    max_repeats: Annotated[int, Field(ge=2, le=100)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -175,8 +176,8 @@ class TracePlan(Part):
             output_tokens=max(request.output_tokens for request in trace),
             rate_per_second=(len(trace) - 1) / seconds,
             arrivals="trace",
-            spread=self.spread,
-            most_repeats=(self.most_repeats or MOST_REPEATS) if self.spread else 0,
+            spread=self.target_relative_ci,
+            most_repeats=(self.max_repeats or MOST_REPEATS) if self.target_relative_ci else 0,
             trace=self.trace,
             trace_speedup=self.trace_speedup,
             trace_known_share=known_share(trace),
@@ -194,14 +195,14 @@ AnyLoad = Annotated[Annotated[LoadPlan, Tag("LoadPlan")] | Annotated[TracePlan, 
 @cache
 def presets() -> dict[str, dict[str, Any]]:
     """Limits that others promise, by name."""
-    services: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "service.yaml").read_text(encoding="utf-8"))
-    return services
+    known: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "slo.yaml").read_text(encoding="utf-8"))
+    return known
 
 
-class ServicePlan(Part):
-    """What users may be made to wait: TTFT and TPOT in milliseconds, at a percentile of the requests.
+class SLOPlan(Part):
+    """The SLO: TTFT and TPOT in milliseconds, at a percentile of the requests.
 
-    `preset` takes them from configs/service.yaml (MLPerf's); what is given beside it counts instead.
+    `preset` takes them from configs/slo.yaml (MLPerf's); what is given beside it counts instead.
     """
 
     preset: str | None = None
@@ -210,11 +211,11 @@ class ServicePlan(Part):
     percentile: Annotated[float, Field(ge=50, lt=100)] | None = None
 
     @model_validator(mode="after")
-    def _some_limit(self) -> ServicePlan:
+    def _some_limit(self) -> SLOPlan:
         if self.preset is not None and self.preset not in presets():
             raise ValueError(f"no preset is called '{self.preset}'; there are {', '.join(presets())}")
         if self.preset is None and self.ttft_ms is None and self.tpot_ms is None:
-            raise ValueError("a service needs `ttft_ms`, `tpot_ms` or a `preset`")
+            raise ValueError("an SLO needs `ttft_ms`, `tpot_ms` or a `preset`")
         return self
 
     @property
@@ -226,7 +227,7 @@ class ServicePlan(Part):
 
 
 class SearchPlan(SizedPlan):
-    """Looks for the highest load between `lowest` and `highest` at which the plan's `service` is kept.
+    """Looks for the highest load between `lowest` and `highest` at which the plan's `slo` is met.
 
     `over: concurrency` (users who each wait for their answer) or `over: rate` (independent users, requests per
     second). Of each load at least `requests` count (`evals/metrics/steady_state.py`), and it is repeated, at most

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from flows.plan.base import Part, Positive
 from flows.plan.limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
-from flows.plan.load import AnyLoad, SearchPlan, ServicePlan
+from flows.plan.load import AnyLoad, SearchPlan, SLOPlan
 
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
 
@@ -81,18 +81,18 @@ class TaskPlan(Part):
 
     task: str
     limit: Positive | None = None
-    shots: Annotated[int, Field(ge=0, le=64)] = 0
+    num_fewshot: Annotated[int, Field(ge=0, le=64)] = 0
 
 
 class PerplexityPlan(Part):
     """WikiText-2 in a named convention; `max_tokens` cuts the text.
 
-    `window_tokens`: 2048 by default, 512 for llama.cpp. `stride_tokens` is for "strided": half a window by default.
+    `max_length`: 2048 by default, 512 for llama.cpp. `stride_tokens` is for "strided": half a window by default.
     lm-eval's word and byte perplexities are its task `wikitext`.
     """
 
     convention: Literal["papers", "strided", "llama.cpp"] = "papers"
-    window_tokens: Annotated[int, Field(ge=4)] | None = None
+    max_length: Annotated[int, Field(ge=4)] | None = None
     stride_tokens: Positive | None = None
     max_tokens: Positive | None = None
 
@@ -101,14 +101,12 @@ class PerplexityPlan(Part):
         if self.stride_tokens is not None and self.convention != "strided":
             raise ValueError(f"stride_tokens belongs to `convention: strided`, not to {self.convention}")
         if self.stride > self.window:
-            raise ValueError(
-                f"stride_tokens ({self.stride}) is over window_tokens ({self.window}): tokens would be left"
-            )
+            raise ValueError(f"stride_tokens ({self.stride}) is over max_length ({self.window}): tokens would be left")
         return self
 
     @property
     def window(self) -> int:
-        return self.window_tokens or (512 if self.convention == "llama.cpp" else 2048)
+        return self.max_length or (512 if self.convention == "llama.cpp" else 2048)
 
     @property
     def stride(self) -> int:
@@ -128,7 +126,7 @@ class AccuracyPlan(Part):
     chat_template: bool = False
 
 
-class ClosenessPlan(Part):
+class KLDivergencePlan(Part):
     """Next-token distributions on prompts, compared with the baseline's: no labels are needed.
 
     `prompts`: `wikitext2`, or a JSONL file with a "prompt" on each line. `count` of them, `length` tokens of each,
@@ -173,19 +171,19 @@ class Plan(Part):
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
     seed: Annotated[int, Field(ge=0)] = 0
     repeats: Annotated[int, Field(ge=2, le=100)] = 3
-    window_tokens: Annotated[int, Field(ge=16)] = 2048
+    max_length: Annotated[int, Field(ge=16)] = 2048
     models: list[str] = Field(min_length=1)
     data: str = "hub"
     calibration: CalibrationPlan = CalibrationPlan()
     methods: list[MethodPlan] = Field(min_length=1)
     engines: list[EnginePlan] = Field(min_length=1)
     load: list[AnyLoad] = Field(min_length=1)
-    service: ServicePlan | None = None
+    slo: SLOPlan | None = None
     search: list[SearchPlan] = Field(default_factory=list)
     tasks: list[TaskPlan] = Field(min_length=1)
     accuracy: AccuracyPlan = AccuracyPlan()
     perplexity: list[PerplexityPlan] = Field(default_factory=list)
-    closeness: list[ClosenessPlan] = Field(default_factory=list)
+    kl_divergence: list[KLDivergencePlan] = Field(default_factory=list)
     limits: LimitsPlan = LimitsPlan()
     memory: MemoryPlan = MemoryPlan()
     price: PricePlan | None = None
@@ -195,8 +193,6 @@ class Plan(Part):
 
     @model_validator(mode="after")
     def _searched(self) -> Plan:
-        if self.search and self.service is None:
-            raise ValueError(
-                "`search` looks for the load at which `service` is just kept; add `service:` with its limits"
-            )
+        if self.search and self.slo is None:
+            raise ValueError("`search` looks for the load at which `slo` is just met; add `slo:` with its limits")
         return self

@@ -20,6 +20,23 @@ from flows.plan.schema import Plan
 from quant.errors import Told
 
 Path_ = tuple[str | int, ...]
+# keys of plans before 0.2, and what they are called now, in a plan or among a method's parameters
+RENAMED = {
+    "service": ("slo",),
+    "closeness": ("kl_divergence",),
+    "spread": ("target_relative_ci",),
+    "most_repeats": ("max_repeats",),
+    "gap_variation": ("arrival_cv",),
+    "shared_tokens": ("shared_prefix_tokens",),
+    "window_tokens": ("max_length",),
+    "shots": ("num_fewshot",),
+    "most_per_million": ("max_cost_per_million_tokens",),
+    "device_gib": ("gib",),
+    "strength": ("smoothing_strength",),
+    "dampening_fraction": ("dampening_frac",),
+    "activation_order": ("actorder",),
+    **dict.fromkeys(("bits", "format", "type", "weights", "numbers", "activations"), ("scheme",)),
+}
 
 
 KINDS = (LoadPlan.__name__, TracePlan.__name__)  # pydantic names them in the place of an error
@@ -161,7 +178,9 @@ def _problem(error: Any, lines: Mapping[Path_, int]) -> Problem:
 
 
 def suggestion(given: str, allowed: Sequence[str]) -> str:
-    """A fix for a name that is not known."""
+    """A fix for a name that is not known: the new name of an old key, the nearest name, or all that are allowed."""
+    if (now := next((name for name in RENAMED.get(given, ()) if name in allowed), None)) is not None:
+        return f"`{given}` is called `{now}` now"
     close = difflib.get_close_matches(given, allowed, n=1)
     listing = ", ".join(sorted(allowed)) or "nothing"
     return f"did you mean '{close[0]}'? (allowed: {listing})" if close else f"allowed here: {listing}"

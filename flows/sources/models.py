@@ -159,6 +159,7 @@ def _cached_snapshot(name: str, revision: str | None) -> Path | None:
 
 
 def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
+    import httpx2  # the hub client's own: its errors are neither OSErrors nor RuntimeErrors
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -167,7 +168,7 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
         raise SourceError(f"hub model '{name}' is not in the local cache and HF_HUB_OFFLINE is set", unreachable)
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=2)
-    except (HfHubHTTPError, OSError, RuntimeError) as error:  # httpx's errors are wrapped or are OSErrors
+    except (HfHubHTTPError, httpx2.HTTPError, OSError, RuntimeError) as error:
         raise SourceError(
             f"hub model '{name}' is not in the local cache and the hub gave no answer", unreachable
         ) from error

@@ -19,7 +19,9 @@ TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: README
 
 
 def prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
-    closeness = [("closeness", i, closeness_plan.prompts) for i, closeness_plan in enumerate(parsed.plan.closeness)]
+    closeness = [
+        ("kl_divergence", i, divergence_plan.prompts) for i, divergence_plan in enumerate(parsed.plan.kl_divergence)
+    ]
     given = enumerate(parsed.plan.load)
     loads = [
         ("load", i, load_plan.prompts)
@@ -75,9 +77,9 @@ def request_tokens(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]]) -> 
 def search_problems(parsed: PlanFile) -> Iterator[Problem]:
     """Searches that cannot succeed: so few requests that the percentile's interval has no upper end."""
     plan = parsed.plan
-    if plan.service is None:
+    if plan.slo is None:
         return
-    percentile, repeats = plan.service.limits.percentile, plan.repeats
+    percentile, repeats = plan.slo.limits.percentile, plan.repeats
     needed = least_count(percentile)
     for index, search in enumerate(plan.search):
         if search.requests * repeats < needed:
@@ -93,10 +95,9 @@ def window_problems(
     parsed: PlanFile, models: Sequence[ModelFacts], traces: Mapping[str, Sequence[TraceRequest]]
 ) -> Iterator[Problem]:
     plan = parsed.plan
-    windows: list[tuple[Path_, int]] = [(("window_tokens",), plan.window_tokens)]
+    windows: list[tuple[Path_, int]] = [(("max_length",), plan.max_length)]
     windows += [
-        (("perplexity", i, "window_tokens"), perplexity_plan.window)
-        for i, perplexity_plan in enumerate(plan.perplexity)
+        (("perplexity", i, "max_length"), perplexity_plan.window) for i, perplexity_plan in enumerate(plan.perplexity)
     ]
     for where, tokens in windows:
         for model in models:

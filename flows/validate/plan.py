@@ -57,7 +57,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
     if problems or device is None:
         raise PlanError(parsed.file, problems)
     cells = tuple(_cells(plan, models, quantizations, choices, device))
-    tasks = tuple(TaskSpec(task.task, task.limit, task.shots) for task in plan.tasks)
+    tasks = tuple(TaskSpec(task.task, task.limit, task.num_fewshot) for task in plan.tasks)
     return Sweep(plan, parsed.file, base, device, cells, tasks, data_root, traces)
 
 

@@ -14,7 +14,7 @@ from evals.accuracy.lm_eval_tasks import TaskSpec
 from evals.load.traces import TraceRequest
 from evals.schema.load import LoadPoint
 from flows.plan.load import TracePlan
-from flows.plan.schema import ClosenessPlan, Plan
+from flows.plan.schema import KLDivergencePlan, Plan
 from flows.validate.loads import request_tokens
 from flows.validate.matrix import Cell
 
@@ -46,13 +46,15 @@ class Sweep:
     def max_model_len(self) -> int:
         """Positions that every engine is started with: the window, the token that is predicted, one generated."""
         longest = max(tokens for *_, tokens in request_tokens(self.plan, self.traces))
-        windows = [self.plan.window_tokens, *(perplexity_plan.window for perplexity_plan in self.plan.perplexity)]
-        windows += [closeness_plan.length + closeness_plan.answer_tokens for closeness_plan in self.plan.closeness]
+        windows = [self.plan.max_length, *(perplexity_plan.window for perplexity_plan in self.plan.perplexity)]
+        windows += [
+            divergence_plan.length + divergence_plan.answer_tokens for divergence_plan in self.plan.kl_divergence
+        ]
         return max(*windows, longest) + 2
 
-    def prompts_file(self, closeness_plan: ClosenessPlan) -> Path | None:
+    def prompts_file(self, divergence_plan: KLDivergencePlan) -> Path | None:
         """The JSONL file of the user's own prompts; None for WikiText-2."""
-        return None if closeness_plan.prompts == WIKITEXT else (self.base / closeness_plan.prompts).resolve()
+        return None if divergence_plan.prompts == WIKITEXT else (self.base / divergence_plan.prompts).resolve()
 
     @property
     def load_prompts(self) -> dict[str, Path]:

@@ -62,5 +62,5 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
 
 def reads_wikitext(plan: Plan) -> list[str]:
     """The parts of a plan that read WikiText-2."""
-    close = any(closeness_plan.prompts == WIKITEXT for closeness_plan in plan.closeness)
-    return ["perplexity"] * bool(plan.perplexity) + ["closeness"] * close
+    close = any(divergence_plan.prompts == WIKITEXT for divergence_plan in plan.kl_divergence)
+    return ["perplexity"] * bool(plan.perplexity) + ["kl_divergence"] * close

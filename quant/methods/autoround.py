@@ -13,7 +13,7 @@ def autoround(
     out: Path,
     calibration: Calibration,
     *,
-    bits: Literal[4, 8] = 4,
+    scheme: Literal["W4A16", "W8A16"] = "W4A16",
     group_size: Annotated[int, Range(16, 1024)] = 64,
     symmetric: bool = True,
     iterations: Annotated[int, Range(0, 2000)] = 200,
@@ -24,6 +24,6 @@ def autoround(
 
     # the tool's own rate is 1 / iterations: ruin for few of them (perplexity 105 instead of 28.6 at 4 and at 2)
     quantize(
-        model, out, calibration, bits=bits, group_size=group_size, symmetric=symmetric, iterations=iterations,
+        model, out, calibration, bits=int(scheme[1]), group_size=group_size, symmetric=symmetric, iterations=iterations,
         rate=learning_rate,
     )  # fmt: skip

@@ -8,11 +8,11 @@ from quant.types import Scheme
 
 
 def scheme(parameters: Any) -> Scheme:
-    return Scheme("NF4") if parameters["weights"] == "nf4" else Scheme("int8", "int8")
+    return Scheme("NF4") if parameters["scheme"] == "NF4" else Scheme("int8", "int8")
 
 
 @method("bitsandbytes", format="bitsandbytes", environment="transformers", scheme=scheme)
-def bitsandbytes(model: Path, out: Path, *, weights: Literal["nf4", "int8"] = "nf4") -> None:
+def bitsandbytes(model: Path, out: Path, *, scheme: Literal["NF4", "LLM_INT8"] = "NF4") -> None:
     """NF4 in blocks of 64, or LLM.int8 (weights per row, activations per token, outliers in float16)."""
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -20,8 +20,8 @@ def bitsandbytes(model: Path, out: Path, *, weights: Literal["nf4", "int8"] = "n
     from quant.tools.tokenizer import copy_tokenizer
 
     settings = BitsAndBytesConfig(
-        load_in_4bit=weights == "nf4",
-        load_in_8bit=weights == "int8",
+        load_in_4bit=scheme == "NF4",
+        load_in_8bit=scheme == "LLM_INT8",
         bnb_4bit_quant_type="nf4",
         bnb_4bit_compute_dtype=torch.float32,
     )

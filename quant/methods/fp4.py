@@ -8,17 +8,17 @@ from typing import Any, Literal
 from quant.registry import method
 from quant.types import Calibration, Scheme
 
-BLOCKS = {"nvfp4": 16, "mxfp4": 32}
+BLOCKS = {"NVFP4": 16, "MXFP4": 32}
 
 
 def scheme(parameters: Any) -> Scheme:
-    name = parameters["type"].upper() + ("" if parameters["activations"] == "same" else "A16")
-    activations = parameters["type"] if parameters["activations"] == "same" else "float16"
-    return Scheme(name, activations, BLOCKS[parameters["type"]])
+    name = parameters["scheme"]
+    kind = name.removesuffix("A16")
+    return Scheme(name, "float16" if name.endswith("A16") else kind.lower(), BLOCKS[kind])
 
 
 def calibrated(parameters: Any) -> bool:
-    return bool(parameters["type"] == "nvfp4" and parameters["activations"] == "same")
+    return bool(parameters["scheme"] == "NVFP4")
 
 
 @method("fp4", format="compressed-tensors", environment="llmcompressor", scheme=scheme, calibrated=calibrated)
@@ -27,13 +27,11 @@ def fp4(
     out: Path,
     calibration: Calibration | None,
     *,
-    type: Literal["nvfp4", "mxfp4"] = "nvfp4",
-    activations: Literal["same", "float16"] = "float16",
+    scheme: Literal["NVFP4", "NVFP4A16", "MXFP4", "MXFP4A16"] = "NVFP4A16",
 ) -> None:
-    """NVFP4 or MXFP4 weights, rounded to nearest; with `activations: same` those are four-bit floats too."""
+    """NVFP4 or MXFP4 weights, rounded to nearest; without A16 activations are four-bit floats too."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
     from quant.tools.llmcompressor import compress
 
-    preset = type.upper() + ("" if activations == "same" else "A16")
-    compress(model, out, [QuantizationModifier(targets=["Linear"], scheme=preset, ignore=["lm_head"])], calibration)
+    compress(model, out, [QuantizationModifier(targets=["Linear"], scheme=scheme, ignore=["lm_head"])], calibration)

@@ -8,12 +8,12 @@ from quant.types import Calibration, Scheme
 
 
 def scheme(parameters: Any) -> Scheme:
-    static = parameters["activations"] == "static"
+    static = parameters["scheme"] == "FP8"
     return Scheme("fp8", "fp8", static_activations=static, kv_cache="fp8" if parameters["kv_cache_fp8"] else None)
 
 
 def calibrated(parameters: Any) -> bool:
-    return parameters["activations"] == "static" or bool(parameters["kv_cache_fp8"])
+    return parameters["scheme"] == "FP8" or bool(parameters["kv_cache_fp8"])
 
 
 @method("fp8", format="compressed-tensors", environment="llmcompressor", scheme=scheme, calibrated=calibrated)
@@ -22,7 +22,7 @@ def fp8(
     out: Path,
     calibration: Calibration | None,
     *,
-    activations: Literal["dynamic", "static"] = "dynamic",
+    scheme: Literal["FP8_DYNAMIC", "FP8"] = "FP8_DYNAMIC",
     kv_cache_fp8: bool = False,
 ) -> None:
     """FP8: per-channel weights with per-token activations, or static per-tensor scales from calibration."""
@@ -33,7 +33,7 @@ def fp8(
     kv_cache = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
     modifier = QuantizationModifier(
         targets=["Linear"],
-        scheme="FP8_DYNAMIC" if activations == "dynamic" else "FP8",
+        scheme=scheme,
         ignore=["lm_head"],
         kv_cache_scheme=kv_cache if kv_cache_fp8 else None,
     )

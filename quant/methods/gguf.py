@@ -22,7 +22,7 @@ FILE_TYPES = {
 
 
 def scheme(parameters: Any) -> Scheme:
-    name = parameters["type"]
+    name = parameters["scheme"]
     return Scheme("float16", "float16") if name == "F16" else Scheme(name, "float16")
 
 
@@ -31,17 +31,17 @@ def gguf(
     model: Path,
     out: Path,
     *,
-    type: Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"] = "Q4_K_M",
+    scheme: Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"] = "Q4_K_M",
 ) -> None:
     """llama.cpp's own types, without calibration; F16 is its unquantized baseline."""
     from quant.tools.gguf import convert, quantize
     from quant.tools.tokenizer import copy_tokenizer
 
-    if type == "F16":
+    if scheme == "F16":
         convert(model, out / "model.gguf")
     else:
         source = out / "f16.gguf"
         convert(model, source)
-        quantize(source, out / "model.gguf", FILE_TYPES[type])
+        quantize(source, out / "model.gguf", FILE_TYPES[scheme])
         source.unlink()
     copy_tokenizer(model, out)

@@ -13,16 +13,16 @@ def gptq(
     out: Path,
     calibration: Calibration,
     *,
-    bits: Literal[4, 8] = 4,
+    scheme: Literal["W4A16", "W8A16"] = "W4A16",
     group_size: int = 64,
     symmetric: bool = True,
-    dampening_fraction: Annotated[float, Range(0.0, 1.0)] = 0.01,
+    dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.01,
 ) -> None:
     """W4A16 or W8A16 whose rounding errors are made up for by the weights not yet rounded."""
     from llmcompressor.modifiers.gptq import GPTQModifier
 
     from quant.tools.llmcompressor import compress, weight_only
 
-    group = weight_only(bits, group_size, symmetric=symmetric)
-    modifier = GPTQModifier(config_groups={"group_0": group}, ignore=["lm_head"], dampening_frac=dampening_fraction)
+    group = weight_only(int(scheme[1]), group_size, symmetric=symmetric)
+    modifier = GPTQModifier(config_groups={"group_0": group}, ignore=["lm_head"], dampening_frac=dampening_frac)
     compress(model, out, [modifier], calibration)

@@ -13,20 +13,20 @@ def gptqmodel(
     out: Path,
     calibration: Calibration,
     *,
-    bits: Literal[4, 8] = 4,
+    scheme: Literal["W4A16", "W8A16"] = "W4A16",
     group_size: int = 64,
     symmetric: bool = True,
-    activation_order: bool = False,
-    dampening_fraction: Annotated[float, Range(0.0, 1.0)] = 0.05,
+    actorder: bool = False,
+    dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.05,
 ) -> None:
     """GPTQ by GPTQModel, with that tool's defaults: W4A16 or W8A16 in the format gptq."""
     from quant.tools.gptqmodel import quantize
 
     settings = {
-        "bits": bits,
+        "bits": int(scheme[1]),
         "group_size": group_size or -1,
         "sym": symmetric,
-        "desc_act": activation_order,
-        "damp_percent": dampening_fraction,
+        "desc_act": actorder,
+        "damp_percent": dampening_frac,
     }
     quantize(model, out, calibration, settings)

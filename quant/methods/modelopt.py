@@ -6,16 +6,19 @@ from typing import Annotated, Any, Literal
 from quant.registry import method
 from quant.types import Calibration, Range, Scheme
 
+# what the tool calls them
+CONFIGURATIONS = {"FP8": "fp8", "W8A8": "int8_sq", "W4A16": "int4_awq", "W4A8": "w4a8_awq", "NVFP4": "nvfp4"}
+
 
 def scheme(parameters: Any) -> Scheme:
     size = parameters["group_size"]
     return {
-        "fp8": Scheme("fp8", "fp8", static_activations=True),
-        "int8_sq": Scheme("int8", "int8", static_activations=True),
-        "int4_awq": Scheme("int4", "float16", size),
-        "w4a8_awq": Scheme("int4", "fp8", size, static_activations=True),
-        "nvfp4": Scheme("NVFP4", "nvfp4", 16),
-    }[parameters["numbers"]]
+        "FP8": Scheme("fp8", "fp8", static_activations=True),
+        "W8A8": Scheme("int8", "int8", static_activations=True),
+        "W4A16": Scheme("int4", "float16", size),
+        "W4A8": Scheme("int4", "fp8", size, static_activations=True),
+        "NVFP4": Scheme("NVFP4", "nvfp4", 16),
+    }[parameters["scheme"]]
 
 
 @method("modelopt", format="modelopt", environment="modelopt", scheme=scheme)
@@ -24,11 +27,11 @@ def modelopt(
     out: Path,
     calibration: Calibration,
     *,
-    numbers: Literal["fp8", "int8_sq", "int4_awq", "w4a8_awq", "nvfp4"] = "fp8",
+    scheme: Literal["FP8", "W8A8", "W4A16", "W4A8", "NVFP4"] = "FP8",
     group_size: int = 64,
-    strength: Annotated[float, Range(0.0, 1.0)] = 0.5,
+    smoothing_strength: Annotated[float, Range(0.0, 1.0)] = 0.5,
 ) -> None:
-    """FP8, INT8 SmoothQuant (of a `strength`), INT4 AWQ, W4A8 (both in groups), or NVFP4 by NVIDIA ModelOpt."""
+    """FP8, W8A8 by SmoothQuant, W4A16 and W4A8 by AWQ in groups, or NVFP4 by NVIDIA ModelOpt."""
     from quant.tools.modelopt import quantize
 
-    quantize(model, out, calibration, numbers, group_size, strength)
+    quantize(model, out, calibration, CONFIGURATIONS[scheme], group_size, smoothing_strength)

@@ -8,14 +8,16 @@ from quant.types import Calibration, Scheme
 
 
 def scheme(parameters: Any) -> Scheme:
-    if parameters["weights"] == "fp16":
+    if parameters["scheme"] == "F16":
         return Scheme("float16", "float16")
-    group = parameters["group_size"] or None if parameters["weights"] == "int4" else None
-    return Scheme(parameters["weights"], "float16", group, parameters["symmetric"])
+    bits = 4 if parameters["scheme"] == "W4A16" else 8
+    return Scheme(
+        f"int{bits}", "float16", parameters["group_size"] or None if bits == 4 else None, parameters["symmetric"]
+    )
 
 
 def calibrated(parameters: Any) -> bool:
-    return bool(parameters["weights"] == "int4" and parameters["algorithm"] != "rtn")
+    return bool(parameters["scheme"] == "W4A16" and parameters["algorithm"] != "rtn")
 
 
 @method("openvino", format="openvino", environment="openvino", scheme=scheme, calibrated=calibrated)
@@ -24,7 +26,7 @@ def openvino(
     out: Path,
     calibration: Calibration | None,
     *,
-    weights: Literal["fp16", "int8", "int4"] = "int4",
+    scheme: Literal["F16", "W8A16", "W4A16"] = "W4A16",
     group_size: int = 64,
     symmetric: bool = False,
     algorithm: Literal["rtn", "awq", "gptq"] = "rtn",
@@ -33,7 +35,6 @@ def openvino(
     from quant.tools.openvino import compress, export, save
 
     exported = export(model)
-    if weights != "fp16":
-        bits = 8 if weights == "int8" else 4
-        exported = compress(exported, bits, group_size, symmetric, algorithm, calibration)
+    if scheme != "F16":
+        exported = compress(exported, int(scheme[1]), group_size, symmetric, algorithm, calibration)
     save(exported, model, out)

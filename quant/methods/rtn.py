@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quant.registry import method
-from quant.types import Scheme
+from quant.types import Scheme, weight_only
 
 
 def scheme(parameters: Any) -> Scheme:
-    if parameters["format"] == "w8a8":
+    if parameters["scheme"] == "W8A8":
         return Scheme("int8", "int8")
-    bits = parameters["format"].removeprefix("w").removesuffix("a16")
-    return Scheme(f"int{bits}", "float16", parameters["group_size"] or None, parameters["symmetric"])
+    return weight_only(parameters)
 
 
 @method("rtn", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
@@ -19,7 +18,7 @@ def rtn(
     model: Path,
     out: Path,
     *,
-    format: Literal["w4a16", "w8a16", "w8a8"] = "w4a16",
+    scheme: Literal["W4A16", "W8A16", "W8A8"] = "W4A16",
     group_size: int = 64,
     symmetric: bool = True,
 ) -> None:
@@ -28,9 +27,9 @@ def rtn(
 
     from quant.tools.llmcompressor import compress, weight_only
 
-    if format == "w8a8":
+    if scheme == "W8A8":
         modifier = QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=["lm_head"])
     else:
-        group = weight_only(4 if format == "w4a16" else 8, group_size, symmetric=symmetric)
+        group = weight_only(int(scheme[1]), group_size, symmetric=symmetric)
         modifier = QuantizationModifier(config_groups={"group_0": group}, ignore=["lm_head"])
     compress(model, out, [modifier], None)

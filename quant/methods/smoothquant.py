@@ -13,7 +13,7 @@ def scheme(parameters: Any) -> Scheme:
 
 @method("smoothquant", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
 def smoothquant(
-    model: Path, out: Path, calibration: Calibration, *, strength: Annotated[float, Range(0.0, 1.0)] = 0.8
+    model: Path, out: Path, calibration: Calibration, *, smoothing_strength: Annotated[float, Range(0.0, 1.0)] = 0.8
 ) -> None:
     """INT8 W8A8 after moving activation outliers into the weights: per-channel weights, per-token activations."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
@@ -22,7 +22,7 @@ def smoothquant(
     from quant.tools.llmcompressor import compress
 
     modifiers = [
-        SmoothQuantModifier(smoothing_strength=strength),
+        SmoothQuantModifier(smoothing_strength=smoothing_strength),
         QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=["lm_head"]),
     ]
     compress(model, out, modifiers, calibration)

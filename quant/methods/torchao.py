@@ -6,14 +6,17 @@ from typing import Annotated, Any, Literal
 from quant.registry import method
 from quant.types import Range, Scheme
 
+# what `quant.tools.torchao` calls them
+CONFIGURATIONS = {"W8A16": "int8", "W8A8": "int8_dynamic", "W4A16": "int4", "FP8_WEIGHT_ONLY": "fp8"}
+
 
 def scheme(parameters: Any) -> Scheme:
     return {
-        "int8": Scheme("int8", "float16"),
-        "int8_dynamic": Scheme("int8", "int8"),
-        "int4": Scheme("int4", "float16", parameters["group_size"], parameters["symmetric"]),
-        "fp8": Scheme("fp8", "float16"),
-    }[parameters["numbers"]]
+        "W8A16": Scheme("int8", "float16"),
+        "W8A8": Scheme("int8", "int8"),
+        "W4A16": Scheme("int4", "float16", parameters["group_size"], parameters["symmetric"]),
+        "FP8_WEIGHT_ONLY": Scheme("fp8", "float16"),
+    }[parameters["scheme"]]
 
 
 @method("torchao", format="torchao", environment="transformers", scheme=scheme)
@@ -21,11 +24,11 @@ def torchao(
     model: Path,
     out: Path,
     *,
-    numbers: Literal["int8", "int8_dynamic", "int4", "fp8"] = "int8",
+    scheme: Literal["W8A16", "W8A8", "W4A16", "FP8_WEIGHT_ONLY"] = "W8A16",
     group_size: Annotated[int, Range(16, 1024)] = 64,
     symmetric: bool = False,
 ) -> None:
     """W8A16, W8A8, FP8 weights, or W4A16 kept a byte each (`group_size` and `symmetric`: of that one)."""
     from quant.tools.torchao import quantize
 
-    quantize(model, out, numbers, group_size, symmetric=symmetric)
+    quantize(model, out, CONFIGURATIONS[scheme], group_size, symmetric=symmetric)

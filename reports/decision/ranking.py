@@ -77,7 +77,7 @@ class Aim:
     @property
     def is_bounded(self) -> bool:
         """Whether there is a highest cost."""
-        return self.price is not None and self.price.most_per_million is not None
+        return self.price is not None and self.price.max_cost_per_million_tokens is not None
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,14 @@ HOUR_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Price:
-    """Of one device for an hour, in a currency's three letters; `most_per_million`: what a million output tokens may
-    cost.
+    """Of one device for an hour, in a currency's three letters.
+
+    `max_cost_per_million_tokens`: what a million output tokens may cost.
     """
 
     per_device_hour: float
     currency: str
-    most_per_million: float | None = None
+    max_cost_per_million_tokens: float | None = None
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,11 @@ def _within(cell: CellMetrics, limits: ServiceLimits) -> list[LoadMetrics]:
 
 def affordable(output_rate: Estimate, devices: int | None, price: Price | None) -> Kept:
     """Whether a million output tokens surely cost no more than they may."""
-    if price is None or price.most_per_million is None:
+    if price is None or price.max_cost_per_million_tokens is None:
         return "kept"
     if not devices:
         return "unclear"
-    return within(per_million(output_rate, devices, price), price.most_per_million)
+    return within(per_million(output_rate, devices, price), price.max_cost_per_million_tokens)
 
 
 def per_million(output_rate: Estimate, devices: int, price: Price) -> Estimate:

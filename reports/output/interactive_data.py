@@ -72,7 +72,10 @@ def _setting(setting: Setting) -> dict[str, Any]:
 
 
 def _price(price: Price | None) -> dict[str, Any]:
-    return {"price": price.per_device_hour if price else None, "cost": price.most_per_million if price else None}
+    return {
+        "price": price.per_device_hour if price else None,
+        "cost": price.max_cost_per_million_tokens if price else None,
+    }
 
 
 def _aim(aim: Aim) -> dict[str, Any]:

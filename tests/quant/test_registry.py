@@ -13,9 +13,9 @@ def test_the_six_methods_are_found() -> None:
 
 def test_parameters_come_from_the_signature() -> None:
     by_name = {parameter.name: parameter for parameter in methods()["gptq"].parameters}
-    assert by_name["bits"].default == 4
+    assert by_name["scheme"].default == "W4A16"
     assert by_name["group_size"].annotation is int
-    assert not by_name["bits"].required
+    assert not by_name["scheme"].required
 
 
 def test_a_method_without_docstring_is_refused() -> None:

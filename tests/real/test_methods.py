@@ -32,12 +32,12 @@ pytestmark = pytest.mark.real
 @pytest.mark.parametrize(
     ("name", "changed", "bits", "most"),
     [
-        ("bitsandbytes", {"weights": "nf4"}, 4.5, 2.0),
-        ("fp4", {"type": "mxfp4"}, 4.25, 2.0),
+        ("bitsandbytes", {"scheme": "NF4"}, 4.5, 2.0),
+        ("fp4", {"scheme": "MXFP4A16"}, 4.25, 2.0),
         ("gptqmodel", {}, 4.36, 2.0),  # 32 bits of order for each input besides
         ("autoawq", {}, 4.31, 2.0),
         ("autoround", {"iterations": 2}, 4.25, 2.0),
-        ("torchao", {"numbers": "int8"}, 8.06, 1.05),
+        ("torchao", {"scheme": "W8A16"}, 8.06, 1.05),
     ],
 )
 def test_it_is_what_it_says_and_answers_like_the_model(
@@ -76,7 +76,7 @@ def _quantized(model: Model, name: str, changed: dict[str, Any]) -> Checkpoint:
 
 def test_an_existing_checkpoint_is_served_as_the_method_that_made_it(model: Model, tmp_path: Path) -> None:
     """The folder of one method, named in a plan as a checkpoint from elsewhere."""
-    made = _quantized(model, "bitsandbytes", {"weights": "nf4"})
+    made = _quantized(model, "bitsandbytes", {"scheme": "NF4"})
     method, parameters = methods()["existing"], {"checkpoint": made.folder}
     wanted = Quantization(
         0, method, "x", {"checkpoint": "there"}, method.scheme(parameters), method.format(parameters), None,
@@ -101,7 +101,7 @@ def test_our_search_of_awqs_clips_finds_autoawqs_own() -> None:
 
 def test_modelopts_codes_are_the_models_weights(model: Model) -> None:
     """No engine here reads them, so they are held against the source: FP8 has 3 bits of mantissa."""
-    made = _quantized(model, "modelopt", {"numbers": "fp8"})
+    made = _quantized(model, "modelopt", {"scheme": "FP8"})
     assert made.linear_bits_per_weight == pytest.approx(8.0, abs=0.01)
     script = str(Path(__file__).parent / "programs" / "modelopt_error.py")
     command = [resolve("modelopt").command[0], script, str(model.folder), made.folder]

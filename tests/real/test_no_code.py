@@ -68,7 +68,7 @@ def _converted(environment: Environment, model: Path) -> tuple[dict[str, Any], P
     job = {
         "module": "quant.methods.gguf", "file": str(ROOT / "quant/methods/gguf.py"), "method": "gguf", "threads": 1,
         "seed": 0, "model": str(model), "out": str(out), "takes_calibration": False, "calibration": None,
-        "parameters": {"type": "F16"}, "versions_of": [],
+        "parameters": {"scheme": "F16"}, "versions_of": [],
     }  # fmt: skip
     (out.parent / "job.json").write_text(json.dumps(job))
     variables = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": str(model.parent / "hub")}

@@ -35,7 +35,7 @@ def checkpoint(model: Model) -> Checkpoint:
     environment = resolve("openvino")
     build(environment)
     method = methods()["openvino"]
-    parameters = {parameter.name: parameter.default for parameter in method.parameters} | {"weights": "fp16"}
+    parameters = {parameter.name: parameter.default for parameter in method.parameters} | {"scheme": "F16"}
     wanted = Quantization(
         0, method, "openvino float16", parameters, method.scheme(parameters), method.format(parameters), None
     )

@@ -84,7 +84,7 @@ def write_plan(folder: Path, method_names: list[str]) -> Path:
     """A plan in `folder`, which holds the model `tiny` and the data `root`."""
     here = {"python": sys.executable}
     plan = {
-        "name": "fake", "device": "cpu", "repeats": 2, "window_tokens": 64, "models": ["tiny"], "data": "root",
+        "name": "fake", "device": "cpu", "repeats": 2, "max_length": 64, "models": ["tiny"], "data": "root",
         "methods": [{"method": name} for name in method_names], "engines": [{"engine": "fake"}],
         "load": [{"concurrency": 1, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}],
         "tasks": [{"task": "arc_easy", "limit": 4}],

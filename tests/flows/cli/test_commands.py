@@ -55,7 +55,7 @@ def test_a_data_root_that_is_not_there() -> None:
 
 def test_one_method_is_explained() -> None:
     shown = _bitfrontier("methods", "gptq").stdout
-    assert "dampening_fraction" in shown
+    assert "dampening_frac" in shown
     assert "did you mean 'gptq'?" in _bitfrontier("methods", "gpqt", code=2).stderr
 
 

@@ -42,7 +42,7 @@ def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
     plans = [
         LoadPlan(concurrency=4, **counts),
         LoadPlan(rate_per_second=2, **counts),
-        LoadPlan(rate_per_second=0.5, arrivals="gamma", gap_variation=2.0, **counts),
+        LoadPlan(rate_per_second=0.5, arrivals="gamma", arrival_cv=2.0, **counts),
     ]
     closed, poisson, bursts = (plan.point for plan in plans)
     assert closed == LoadPoint(4, 20, 8, 4)

@@ -37,7 +37,7 @@ def here(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _conditions(folder: Path) -> dict[str, Any]:
-    return {"device": "cpu", "repeats": 2, "window_tokens": 64, "data": str(folder / "root")}
+    return {"device": "cpu", "repeats": 2, "max_length": 64, "data": str(folder / "root")}
 
 
 def _measure(folder: Path, **other: Any) -> Path:

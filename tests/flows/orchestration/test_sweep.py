@@ -76,7 +76,7 @@ def test_own_prompts_are_read_twice_and_answers_kept(workplace: Path, monkeypatc
     file = write_plan(workplace, ["none"])
     (workplace / "mine.jsonl").write_text('{"prompt": "a b c d"}\n{"prompt": "e f a"}\n')
     plan = yaml.safe_load(file.read_text())
-    plan["closeness"] = [{"prompts": "mine.jsonl", "positions": 2}]
+    plan["kl_divergence"] = [{"prompts": "mine.jsonl", "positions": 2}]
     plan["accuracy"] = {"budget": "adaptive"}
     file.write_text(yaml.safe_dump(plan))
     report = Path(sweep(plan=str(file), runs=str(workplace / "runs")))

@@ -12,7 +12,7 @@ from flows.plan.source import PlanError, load_plan
 from tests.support.plans import GOOD
 
 LOAD = {"concurrency": 1, "requests": 2, "prompt_tokens": 8, "output_tokens": 4}
-GPTQ = {"method": "gptq", "parameters": {"bits": 4, "group_size": 64}}
+GPTQ = {"method": "gptq", "parameters": {"scheme": "W4A16", "group_size": 64}}
 
 
 def _one_cell(method: object = GPTQ, baseline: object = None, engine: str = "transformers") -> dict[str, object]:
@@ -47,7 +47,7 @@ def test_a_workload_keeps_its_name_and_counts(tmp_path: Path) -> None:
 
 def test_an_empty_field_of_a_form_is_not_given(tmp_path: Path) -> None:
     load = {**LOAD, "workload": None, "rate_per_second": None}
-    file = forms.plan_file(GOOD | {"service": None, "load": [load]}, tmp_path)
+    file = forms.plan_file(GOOD | {"slo": None, "load": [load]}, tmp_path)
     assert load_plan(file).plan == Plan.model_validate(GOOD | {"load": [LOAD]})
 
 
@@ -67,7 +67,7 @@ def test_what_is_no_plan_is_refused_as_one(nonsense: object, tmp_path: Path) -> 
 
 def test_one_cell_has_its_baseline_beside_it() -> None:
     assert _one_cell()["methods"] == [{"method": "none"}, GPTQ]
-    f16 = {"method": "gguf", "parameters": {"type": "F16"}}
+    f16 = {"method": "gguf", "parameters": {"scheme": "F16"}}
     assert _one_cell(baseline=f16)["methods"] == [f16, GPTQ]
     assert _one_cell({"method": "none"})["methods"] == [{"method": "none"}]
 
@@ -101,7 +101,12 @@ def test_a_quantization_is_a_plan_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("method", "label"),
-    [(GPTQ, "gptq bits=4 group_size=64"), ({**GPTQ, "name": "mine"}, "mine"), ({"parameters": 3}, ""), (None, "")],
+    [
+        (GPTQ, "gptq scheme=W4A16 group_size=64"),
+        ({**GPTQ, "name": "mine"}, "mine"),
+        ({"parameters": 3}, ""),
+        (None, ""),
+    ],
 )
 def test_runs_are_named_after_methods_that_nobody_checked(method: object, label: str) -> None:
     assert forms.label(method) == label

@@ -14,7 +14,7 @@ import yaml
 from flows.plan.source import PlanError, load_plan
 from flows.validate.plan import check
 from tests.support.checkpoints import write_tiny_model
-from tests.support.plans import ARRIVALS, BAD, CHECKPOINTS, GOOD, TRACES, Plan, existing
+from tests.support.plans import ARRIVALS, BAD, CHECKPOINTS, GOOD, TRACES, Plan, existing, set_key
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_method_is_made_once_for_each_seed(folder: Path) -> None:
 def test_the_longest_window_or_prompt_decides_the_positions(folder: Path) -> None:
     plan = copy.deepcopy(GOOD)
     (folder / "mine.jsonl").write_text('{"prompt": "a b"}')
-    plan["closeness"] = [{"prompts": "mine.jsonl", "length": 3000, "answer_tokens": 50}]
+    plan["kl_divergence"] = [{"prompts": "mine.jsonl", "length": 3000, "answer_tokens": 50}]
     sweep = check(load_plan(_write(folder, plan)))
     assert sweep.max_model_len == 3052
     assert sweep.prompts_file(sweep.plan.closeness[0]) == folder / "mine.jsonl"
@@ -63,7 +63,7 @@ def test_a_trace_is_a_load_of_its_own(folder: Path) -> None:
     plan = copy.deepcopy(GOOD)
     plan["load"] = [
         {"trace": "long.jsonl", "requests": 12},
-        {"trace": "good.jsonl", "trace_speedup": 4, "requests": 11, "spread": 0.1},
+        {"trace": "good.jsonl", "trace_speedup": 4, "requests": 11, "target_relative_ci": 0.1},
         {"trace": "good.jsonl"},
     ]
     sweep = check(load_plan(_write(folder, plan)))
@@ -180,3 +180,28 @@ def test_the_command_exits_2_without_a_traceback(folder: Path) -> None:
     assert f"{file}:" in done.stderr
     assert "use 32" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+OLD_KEYS = {
+    "service": ((), {"ttft_ms": 500}, "slo"),
+    "closeness": ((), [{}], "kl_divergence"),
+    "window_tokens": ((), 64, "max_length"),
+    "spread": (("load", 0), 0.1, "target_relative_ci"),
+    "most_repeats": (("load", 0), 3, "max_repeats"),
+    "gap_variation": (("load", 0), 2.0, "arrival_cv"),
+    "shared_tokens": (("load", 0), 2, "shared_prefix_tokens"),
+    "shots": (("tasks", 0), 0, "num_fewshot"),
+    "bits": (("methods", 2, "parameters"), 4, "scheme"),
+    "format": (("methods", 1, "parameters"), "w4a16", "scheme"),
+    "dampening_fraction": (("methods", 2, "parameters"), 0.1, "dampening_frac"),
+}
+
+
+@pytest.mark.parametrize("old", OLD_KEYS)
+def test_an_old_key_names_the_new_one(folder: Path, old: str) -> None:
+    where, value, new = OLD_KEYS[old]
+    plan = copy.deepcopy(GOOD)
+    set_key(*where, old, value=value)(plan)
+    file = _write(folder, plan)
+    with pytest.raises(PlanError, match=rf"fix: `{old}` is called `{new}` now"):
+        check(load_plan(file))

@@ -130,7 +130,7 @@ def test_a_promise_that_so_few_requests_do_not_tell_is_said() -> None:
 
 def test_what_tokens_may_cost_is_kept_at_the_load_that_is_recommended() -> None:
     """At 14.4 an hour a million tokens cost 4,000 ÷ their rate, of which forty at once have forty times as much."""
-    price = Price(14.4, "EUR", most_per_million=8.0)
+    price = Price(14.4, "EUR", max_cost_per_million_tokens=8.0)
     cheap = replace(trial("cheap", 20, 1.0, 80), speed=(_at(5, 1), _at(20, 4)))
     near = replace(trial("near", 20, 1.0, 80), speed=(_at(12.5, 4),))
     answer = decide(_judge(BASE, cheap, near), Aim(price=price))
@@ -141,7 +141,7 @@ def test_what_tokens_may_cost_is_kept_at_the_load_that_is_recommended() -> None:
     assert [other.name for other in answer.others] == ["near · e", "none · e"]
     assert "; whether it keeps what tokens may cost is not told" in answer.others[0].why
     assert (answer.others[1].verdict, answer.others[1].why) == ("fails", "it keeps what tokens may cost under no load")
-    promised = Aim(price=replace(price, most_per_million=1.0), service=ServiceLimits(10.0, None, 50))
+    promised = Aim(price=replace(price, max_cost_per_million_tokens=1.0), service=ServiceLimits(10.0, None, 50))
     assert decide(_judge(cheap), promised).caveats == (
         "no cell keeps what users were promised and what tokens may cost",
     )
