@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from engines.telemetry.device import machine_slots
+from engines.telemetry.host import cpu_model, host_id
 from engines.telemetry.memory_bandwidth import memory_bandwidth
 from evals.accuracy.contamination import Runs, runs
 from evals.accuracy.lm_eval_tasks import LoadedTasks
@@ -144,10 +146,20 @@ def measure_row(
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     environment = prepared.environments.get(row.cell.environment)
     with slots(sweep.device.slots), hold(running_lock(row.file)):
-        blank = replace(blank, provenance={**blank.provenance, "bandwidth": _bandwidth(prepared)})
+        blank = replace(
+            blank,
+            provenance={**blank.provenance, "measured": _origin(prepared), "bandwidth": _bandwidth(prepared)},
+        )
         work, target = work_of(sweep, tasks, display, step), _target(prepared, row)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
+
+
+def _origin(prepared: Prepared) -> dict[str, Any]:
+    """When, after how many other cells of the run, and on which host a cell is measured."""
+    done = sum(row.job is not None and row.file.exists() for row in prepared.rows)
+    started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {"started": started, "place": done, "host": host_id(), "cpu": cpu_model()}
 
 
 def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from reports.decision.cell_names import told_apart
 from reports.decision.frontiers import Frontier, frontiers
+from reports.decision.origins import mixed_origins
 from reports.decision.ranking import Aim
 from reports.decision.recommend import Answer, decide
 from reports.decision.trust_checks import distrust, usable
@@ -104,6 +105,11 @@ class Results:
     def compared(self) -> Compared:
         """Every quantized cell against its baseline, in one family of comparisons."""
         return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What doubts all comparisons of the run."""
+        return mixed_origins(self.trials)
 
     @property
     def limits(self) -> Limits:

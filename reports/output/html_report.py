@@ -92,7 +92,7 @@ def contents(results: Results) -> dict[str, Any]:
         "scalings": scalings(results.cells), "energies": energies(results.cells),
         "fastest": fastest(results.allowed), "crossings": crossings(results.allowed),
         "about": results.about, "trials": results.trials, "cells": cells, "verdicts": verdicts,
-        "answer": results.answer, "frontiers": results.frontiers, "draws": DRAWS,
+        "answer": results.answer, "warnings": results.warnings, "frontiers": results.frontiers, "draws": DRAWS,
         "quantize_command": quantize_command(results),
         "panels": {trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},

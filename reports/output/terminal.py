@@ -55,6 +55,8 @@ def print_results(results: Results, console: Console) -> None:
         if trial.failure:
             text = f"{trial.name} failed, {trial.failure.kind}: {trial.failure.cause}; {trial.failure.remedy}"
             console.print(text, markup=False, highlight=False)
+    for warning in results.warnings:
+        console.print(f"Warning: {warning}.", markup=False, highlight=False)
     answer = results.answer
     if answer.chosen is None:
         console.print("no answer", highlight=False)
@@ -129,6 +131,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "anchors": [asdict(anchor) | {"agrees": anchor.agrees} for anchor in anchored(results.cells)],
         "seeds": [asdict(spread) for spread in spreads(results.cells, results.distances)],
         "closeness": [asdict(distance) for distance in results.distances],
+        "warnings": list(results.warnings),
         "answer": {
             "cell": chosen.cell.trial.name if chosen else None,
             "load": asdict(won.loads[0].load) if won else None,
@@ -205,6 +208,7 @@ def _provenance(trial: Trial) -> dict[str, Any]:
         "gates": [asdict(gate) for gate in trial.gates],
         "engine_facts": dict(trial.facts),
         "engine_options": trial.provenance.get("engine_options"),
+        "measured": trial.provenance.get("measured"),
         "checkpoint": {name: checkpoint[name] for name in CHECKPOINT if name in checkpoint},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,10 @@ def test_a_slow_kernel_is_flagged_from_the_log_to_the_page(workplace: Path, monk
         "the engine itself calls its x kernels slower than no quantization"
     )
     assert trial.provenance["bandwidth"]["bytes_per_second"] == 1e10
+    measured = trial.provenance["measured"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", measured["started"])
+    assert re.fullmatch(r"[0-9a-f]{12}", measured["host"])
+    assert measured["cpu"]
     page = (workplace / "runs" / "fake" / "report.html").read_text()
     assert "Slow path: the engine itself calls its x kernels" in page
     assert "ran on a slow path: the engine itself calls its x kernels" in page

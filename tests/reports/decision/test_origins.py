@@ -1,0 +1,46 @@
+"""A report that mixes hosts or days says so, on the page and in the terminal in the same words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from evals.schema.trial import Trial
+from reports.decision.origins import mixed_origins
+from reports.decision.results import read_results
+from reports.output.html_report import contents, render
+from reports.output.terminal import as_data, print_results
+from tests.support.made_runs import write_run
+from tests.support.made_trials import failed, trial
+
+
+def _at(made: Trial, started: str, host: str) -> Trial:
+    return replace(made, provenance={"measured": {"started": started, "place": 0, "host": host, "cpu": "a CPU"}})
+
+
+BASE, OTHER = trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 79)
+
+
+def test_a_run_of_one_host_and_day_says_nothing() -> None:
+    cells = _at(BASE, "2026-11-21T08:00:00Z", "aa"), _at(OTHER, "2026-11-21T23:59:59Z", "aa")
+    assert mixed_origins(cells) == ()
+    assert mixed_origins((BASE, OTHER)) == ()  # of older programs: not known
+    assert mixed_origins((BASE, cells[1], _at(failed("awq", "no"), "2026-11-25T08:00:00Z", "bb"))) == ()
+
+
+def test_hosts_and_days_are_named_on_page_and_terminal(tmp_path: Path) -> None:
+    cells = _at(BASE, "2026-11-21T08:00:00Z", "aa"), _at(OTHER, "2026-11-22T08:00:00Z", "bb")
+    results = read_results(write_run(tmp_path, *cells))
+    hosts, days = results.warnings
+    assert hosts == ("the cells were measured on 2 hosts, aa (a CPU), bb (a CPU): speeds may differ by the machine")
+    assert days.startswith("the cells were measured on 2 days (UTC), 2026-11-21, 2026-11-22: ")
+    page, console = render(contents(results), {}), Console(record=True, width=300)
+    print_results(results, console)
+    text = console.export_text()
+    for warning in (hosts, days):
+        assert f"Warning: {warning}." in page
+        assert f"Warning: {warning}." in text
+    assert as_data(results)["warnings"] == [hosts, days]
+    assert as_data(results)["cells"][0]["measured"]["host"] == "aa"
