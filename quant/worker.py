@@ -52,9 +52,8 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         warnings.simplefilter("always")
         try:
             _call(job)
-        except Exception as error:  # a method's failure becomes a row of the report, with its words
-            failure = f"{type(error).__name__}: {error}"
-            return {"status": "failed", "reason": failure, "traceback": traceback.format_exc()}
+        except (Exception, SystemExit) as error:  # a method's failure becomes a row of the report, with its words
+            return {"status": "failed", "reason": _reason(error), "traceback": traceback.format_exc()}
     return {
         "status": "ok",
         "seconds": {"total": time.perf_counter() - started},
@@ -63,6 +62,13 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         "versions": {name: version(name) for name in job["versions_of"] if _installed(name)},
         "warnings": sorted({str(warning.message)[:300] for warning in caught})[:20],
     }
+
+
+def _reason(error: BaseException) -> str:
+    """The tool's own message. One that ends itself by a number alone has said the rest on stderr, which is its log."""
+    if isinstance(error, SystemExit) and not isinstance(error.code, str):
+        return f"the tool ended itself with exit code {error.code or 0}; its log says why"
+    return f"{type(error).__name__}: {error}"
 
 
 def _call(job: dict[str, Any]) -> None:

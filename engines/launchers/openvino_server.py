@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import openvino_genai
 from tokenizers import Tokenizer
 
+from engines.reference_server.crash import end_process
 from engines.reference_server.http_api import serve
 from engines.reference_server.openvino_runner import OpenVinoRunner
 from engines.reference_server.requests import Served
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--kv-cache-dtype", required=True)
     given = parser.parse_args()
     folder = Path(given.model)
-    runner = OpenVinoRunner(pipeline(given), on_crash=lambda error: os._exit(1))
+    runner = OpenVinoRunner(pipeline(given), on_crash=end_process)
     facts = {
         "version": openvino_genai.__version__,
         "dtype": "float32",

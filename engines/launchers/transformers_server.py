@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
+from engines.reference_server.crash import end_process
 from engines.reference_server.http_api import serve
 from engines.reference_server.model_loading import load, stop_ids
 from engines.reference_server.requests import Served
@@ -38,7 +38,7 @@ def read_arguments(description: str | None) -> argparse.Namespace:
 def run(given: argparse.Namespace, model: Any, facts: Mapping[str, Any]) -> None:
     """Say `facts`, then serve `model` (called as a causal language model of Transformers) until the process ends."""
     print("bitfrontier-facts " + json.dumps(facts), flush=True)
-    loop = Loop(model, given.max_batch, on_crash=lambda error: os._exit(1))
+    loop = Loop(model, given.max_batch, on_crash=end_process)
     loop.start()
     versions = {"version": str(facts["version"]), "torch": torch.__version__}
     tokenizer = Tokenizer.from_file(f"{given.model}/tokenizer.json")

@@ -7,7 +7,6 @@ are those of `engines.launchers.triton_server`. Interface: https://github.com/tr
 from __future__ import annotations
 
 import json
-import os
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -20,6 +19,7 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from engines.reference_server.api_schema import BadRequest, Limits, Scored, read_completion, read_items
+from engines.reference_server.crash import end_process
 from engines.reference_server.model_loading import load, stop_ids
 from engines.reference_server.requests import Generation, ScoreJob
 from engines.reference_server.scheduler import Loop
@@ -40,7 +40,7 @@ class TritonPythonModel:
         self._tokenizer = Tokenizer.from_file(f"{given['model']}/tokenizer.json")
         self._stop_ids = stop_ids(given["model"])
         self._limits = Limits(model.config.vocab_size, given["max_model_len"])
-        self._loop = Loop(model, given["max_batch"], on_crash=lambda error: os._exit(1))
+        self._loop = Loop(model, given["max_batch"], on_crash=end_process)
         family = triton.MetricFamily(name=PEAK, description="Highest use of KV cache", kind=triton.MetricFamily.GAUGE)
         self._family, self._peak, self._lock = family, family.Metric(labels={}), threading.Lock()
         self._loop.start()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.runtime.process import split_log, tail
+from engines.types import THREAD_ENDED
 from evals.schema.trial import Failure
 
 CAUSE_LENGTH = 300
@@ -73,6 +74,13 @@ KNOWN = (
         f"find out who ended it (a person, a batch system's limit), {AGAIN}",
     ),
     Known("hang", r"was not done after", f"raise `time_limits: quantize_seconds` if it is only slow, {AGAIN}"),
+    Known(
+        "crash of our server",
+        THREAD_ENDED,
+        "the traceback in the log names the layer: Transformers or our server cannot run this model so; choose another "
+        f"engine, `dtype` or method for it, {AGAIN}",
+        in_log=True,
+    ),
     Known(
         "crash in mid-stream",
         r"the server ended with .* while it was used",

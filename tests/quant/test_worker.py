@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from quant.progress import VARIABLE, report
 from quant.worker import probe
 
@@ -19,24 +21,26 @@ from quant.registry import method
 from quant.progress import report
 
 @method("copy", format="safetensors", environment="transformers")
-def copy(model: Path, out: Path, *, fail: bool = False) -> None:
+def copy(model: Path, out: Path, *, fail: bool = False, leave: str = "") -> None:
     """Copies."""
     report("half", 1, 2)
     print("noise on stdout")
     if fail:
         raise RuntimeError("no luck today")
+    if leave:
+        raise SystemExit(int(leave) if leave.isdigit() else leave)
     (out / "copied").write_bytes((model / "model.safetensors").read_bytes())
 '''
 
 
-def _run(tmp_path: Path, *, fail: bool) -> tuple[subprocess.CompletedProcess[str], dict[str, Any], list[Any]]:
+def _run(tmp_path: Path, **parameters: Any) -> tuple[subprocess.CompletedProcess[str], dict[str, Any], list[Any]]:
     (tmp_path / "copying.py").write_text(METHOD)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_text("w")
     (tmp_path / "out").mkdir()
     job = {
         "model": str(tmp_path / "model"), "out": str(tmp_path / "out"), "method": "copy", "module": "copying",
-        "file": str(tmp_path / "copying.py"), "parameters": {"fail": fail}, "takes_calibration": False,
+        "file": str(tmp_path / "copying.py"), "parameters": parameters, "takes_calibration": False,
         "calibration": None, "threads": 1, "seed": 0, "versions_of": ["pytest", "no-such-package"],
     }  # fmt: skip
     (tmp_path / "job.json").write_text(json.dumps(job))
@@ -68,6 +72,18 @@ def test_a_method_that_raises_says_why(tmp_path: Path) -> None:
     assert result["status"] == "failed"
     assert result["reason"] == "RuntimeError: no luck today"
     assert "no luck today" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("leave", "reason"),
+    [
+        ("no rope_theta in config.json", "SystemExit: no rope_theta in config.json"),
+        ("3", "the tool ended itself with exit code 3; its log says why"),
+    ],
+)
+def test_a_tool_that_ends_the_process_says_why(tmp_path: Path, leave: str, reason: str) -> None:
+    done, result, _ = _run(tmp_path, leave=leave)
+    assert (done.returncode, result["status"], result["reason"]) == (1, "failed", reason)
 
 
 def test_probe_tells_packages() -> None:
