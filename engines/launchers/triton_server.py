@@ -29,7 +29,7 @@ OUTPUTS = {"text": "STRING", "prompt_tokens": "INT32", "completion_tokens": "INT
 SOURCE = """import sys
 
 sys.path.insert(0, {root!r})
-from engines.thin.triton_model import TritonPythonModel  # noqa: E402, F401
+from engines.launchers.triton_model import TritonPythonModel  # noqa: E402, F401
 """
 
 
