@@ -17,6 +17,8 @@ from quant.no_remote_code import forbid_remote_code
 
 GOLDEN_TEXT = "The capital of France is"
 GREEDY_TOKENS = 16
+LONG_TOKENS = 4  # scored after each long context: some engines need a request for each
+LONG_CUTS = (40, LONG_TOKENS)  # tokens before the end of the sanity text where the two contexts end that begin alike
 # the opening of "Alice's Adventures in Wonderland" (Lewis Carroll, 1865; public domain)
 SANITY_TEXT = (
     "Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do: once "
@@ -49,6 +51,19 @@ def greedy(model: Any, ids: list[int], count: int) -> list[int]:
     return ids[-count:]
 
 
+def long_items(model: Any, ids: list[int]) -> list[dict[str, list[int] | list[float]]]:
+    """Two contexts that begin alike and end at different places, so that a server may share what it computes of them,
+    and a long one that shares nothing; each with the tokens that follow it in the text and their log-probabilities.
+    """
+    ends = [len(ids) - cut for cut in LONG_CUTS]
+    pairs = [(ids[:end], ids[end : end + LONG_TOKENS]) for end in ends]
+    pairs.append((ids[1 : ends[-1]], ids[ends[-1] :]))
+    return [
+        {"context": context, "continuation": rest, "logprobs": token_logprobs(model, context + rest)[-len(rest) :]}
+        for context, rest in pairs
+    ]
+
+
 def main() -> None:
     out = Path(sys.argv[2])
     forbid_remote_code()
@@ -73,6 +88,7 @@ def _reference(folder: Path) -> dict[str, Any]:
         "golden_logprobs": token_logprobs(model, golden),
         "sanity_ids": sanity,
         "sanity_logprobs": token_logprobs(model, sanity),
+        "long_items": long_items(model, sanity),
         "greedy_ids": greedy(model, golden, GREEDY_TOKENS),
     }
 

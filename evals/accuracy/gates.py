@@ -31,10 +31,16 @@ class GateFailed(ServerFailed):
 def golden_prompt(endpoint: Endpoint, reference: Mapping[str, Any], dtype: str) -> Gate:
     """The engine's log-probabilities of the unquantized model against plain Transformers in float32.
 
+    A short text, two long contexts that begin alike and a long one alone: what an engine shares between requests, and
+    attention that sees a window alone, show in the long ones. All are asked for together.
+
     The tolerance, in nats, belongs to the type that the engine computes in, unless its dialect states one.
     """
-    measured = _logprobs(endpoint, reference["golden_ids"])
-    worst = _worst(measured, reference["golden_logprobs"])
+    ids, items = reference["golden_ids"], reference["long_items"]
+    pairs = [Pair(tuple(ids[:1]), tuple(ids[1:]))]
+    pairs += [Pair(tuple(item["context"]), tuple(item["continuation"])) for item in items]
+    expected = [reference["golden_logprobs"], *(item["logprobs"] for item in items)]
+    worst = max(_worst(scored.logprobs, line) for scored, line in zip(score(endpoint, pairs), expected, strict=True))
     tolerance = endpoint.dialect.golden_tolerance or GOLDEN_TOLERANCE.get(dtype, max(GOLDEN_TOLERANCE.values()))
     detail = f"log-probabilities differ from the float32 reference by at most {worst:.1e} nats (allowed {tolerance:g})"
     return Gate("golden prompt", worst <= tolerance, detail)

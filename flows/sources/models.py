@@ -27,6 +27,9 @@ SAMPLE_MODELS = ("smollm2-135m-instruct",)
 MODEL_RECORD = "bitfrontier-model.json"
 
 
+REFERENCE_VERSION = 2  # of what `quant.reference_outputs` writes: 2 has long contexts
+
+
 DATA_RECORD = "bitfrontier-data.json"
 
 
@@ -214,7 +217,7 @@ def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
 
 
 def _reference(name: str, folder: Path, content: str, environment: Environment, say: Say) -> Mapping[str, Any]:
-    out = cache_folder() / "models" / f"reference-{content[:16]}.json"
+    out = cache_folder() / "models" / f"reference-{REFERENCE_VERSION}-{content[:16]}.json"
     if not out.exists():
         say(f"reference log-probabilities of {name}")
         arguments = ["-m", REFERENCE_OUTPUTS, str(folder), str(out)]

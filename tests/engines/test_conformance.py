@@ -191,7 +191,10 @@ def test_the_golden_prompt_catches_a_shift_by_one(scoring: Dialect, behaviour: s
     ids = [1, 2, 3, 4, 5]
     values = [logprob(a, b) for a, b in zip(ids, ids[1:], strict=False)]
     with emulate(behaviour) as url:
-        reference = {"golden_ids": ids, "golden_logprobs": values}
+        long_items = [
+            {"context": ids[:end], "continuation": ids[end:], "logprobs": values[end - 1 :]} for end in (2, 3)
+        ]
+        reference = {"golden_ids": ids, "golden_logprobs": values, "long_items": long_items}
         assert golden_prompt(endpoint(url, scoring), reference, "float32").passed == passes
 
 

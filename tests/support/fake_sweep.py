@@ -41,6 +41,7 @@ def reference(golden_offset: float = 0.0) -> dict[str, Any]:
     return {
         "golden_ids": ids,
         "golden_logprobs": golden,
+        "long_items": [{"context": ids[:2], "continuation": ids[2:], "logprobs": golden[1:]}],
         "sanity_ids": ids,
         "sanity_logprobs": logprobs(ids),
         "greedy_ids": [1, 2],

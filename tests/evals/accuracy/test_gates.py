@@ -26,6 +26,10 @@ def _reference(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "golden_ids": ids,
         "golden_logprobs": values,
+        "long_items": [
+            {"context": ids[:2], "continuation": ids[2:], "logprobs": values[1:]},
+            {"context": ids[:3], "continuation": ids[3:], "logprobs": values[2:]},
+        ],
         "sanity_ids": ids,
         "sanity_logprobs": values,
         "greedy_ids": [1, 2],
@@ -43,6 +47,14 @@ def test_log_probabilities_shifted_by_one_fail(endpoint: Endpoint) -> None:
     values = reference["golden_logprobs"]
     reference["golden_logprobs"] = [*values[1:], values[0]]
     with pytest.raises(GateFailed, match="gate 'golden prompt' failed"):
+        require(golden_prompt(endpoint, reference, "float32"))
+
+
+def test_a_long_context_that_differs_alone_fails(endpoint: Endpoint) -> None:
+    """As a hole in a window of attention did: the short text is right all the same."""
+    reference = _reference(endpoint)
+    reference["long_items"][1]["logprobs"] = [value + 0.2 for value in reference["long_items"][1]["logprobs"]]
+    with pytest.raises(GateFailed, match=r"differ from the float32 reference by at most 2\.0e-01 nats"):
         require(golden_prompt(endpoint, reference, "float32"))
 
 
