@@ -128,6 +128,9 @@ class Launch:
     metrics_port: int | None = None
 
 
+THREAD_ENDED = "bitfrontier: the thread of the model ended by"  # the last line in the log of our server that crashed
+
+
 class ServerFailed(Exception):
     """A server did not do what was asked of it."""
 

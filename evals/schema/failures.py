@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.crash import THREAD_ENDED
 from engines.runtime.process import split_log, tail
+from engines.types import THREAD_ENDED
 from evals.schema.trial import Failure
 
 CAUSE_LENGTH = 300

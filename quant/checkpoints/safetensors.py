@@ -71,11 +71,49 @@ def _tensor(path: Path, name: str, entry: Mapping[str, Any]) -> Tensor:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint folder. Raises CheckpointError if there are no safetensors files."""
+    """The tensors of a checkpoint folder that a loaded model uses. Raises CheckpointError where a file is missing.
+
+    A head that is the embedding again (`tie_word_embeddings`) is not counted, though some folders hold it twice.
+    """
+    tensors = {name: tensor for file in weight_files(folder) for name, tensor in read_header(file).items()}
+    config = folder / "config.json"
+    tied = config.exists() and _is_tied(config)
+    if tied and any(name.endswith("embed_tokens.weight") for name in tensors):
+        tensors = {name: tensor for name, tensor in tensors.items() if name != "lm_head.weight"}
+    return tensors
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files that Transformers loads: one by its standard name, else those of the index, else all.
+
+    What lies beside them is not of this checkpoint: Mistral's repositories hold the same weights again under other
+    names in `consolidated.safetensors`. Raises CheckpointError.
+    """
+    single_file, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single_file.exists():
+        return [single_file]
     files = sorted(folder.glob("*.safetensors"))
+    if index.exists():
+        try:
+            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{index}: is no index of safetensors files ({error})") from error
+        missing = sorted(names - {file.name for file in files})
+        if missing:
+            raise CheckpointError(f"{index}: names {missing[0]}, which is not in the folder")
+        files = [file for file in files if file.name in names]
     if not files:
         raise CheckpointError(f"{folder}: no *.safetensors file (pickled weights are never loaded)")
-    return {name: tensor for file in files for name, tensor in read_header(file).items()}
+    return files
+
+
+def _is_tied(config: Path) -> bool:
+    """Whether config.json says so itself; what an architecture does by default is not known here."""
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return isinstance(content, dict) and content.get("tie_word_embeddings") is True
 
 
 def linear_widths(tensors: Mapping[str, Tensor]) -> dict[str, int]:
@@ -89,14 +127,15 @@ def linear_widths(tensors: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def bits_per_weight(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> tuple[float, float | None]:
-    """(all tensors, quantized linear layers only): 8 × bytes in the checkpoint ÷ parameters in the source."""
+    """(all tensors, quantized linear layers of the source): 8 × bytes in the checkpoint ÷ parameters in the source."""
     total = 8 * sum(t.bytes for t in checkpoint.values()) / sum(t.elements for t in source.values())
-    layers = {_layer(name) for name in checkpoint if name.endswith(QUANTIZED_SUFFIXES)}
-    weights = [f"{layer}.weight" for layer in layers if f"{layer}.weight" in source]
-    if not weights:
+    quantized = {_layer(name) for name in checkpoint if name.endswith(QUANTIZED_SUFFIXES)}
+    # experts that the source holds fused have no weight of their own there: above and below stand the same layers
+    layers = {layer for layer in quantized if f"{layer}.weight" in source}
+    if not layers:
         return total, None
     size = sum(t.bytes for t in checkpoint.values() if _layer(t.name) in layers)
-    return total, 8 * size / sum(source[name].elements for name in weights)
+    return total, 8 * size / sum(source[f"{layer}.weight"].elements for layer in layers)
 
 
 def _layer(name: str) -> str:

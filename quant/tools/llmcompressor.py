@@ -10,9 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from quant.errors import Told
 from quant.progress import report
 from quant.tools.tokenizer import copy_tokenizer
 from quant.types import Calibration
+
+TRANSFORMS = "llmcompressor.modifiers.transform."
+NO_MAPPING = ("resolving mappings", "Found a final incomplete set")  # the tool's own words, version 0.14
+CHECKED_TOKENS = 256
+# Of the largest logit. In float32, one that cancels out leaves 1e-6; Gemma 3 with the default mapping is off by 1.
+LOGIT_TOLERANCE = 1e-3
+
+
+class TransformFailed(Told):
+    """A transform before rounding that changed what the model computes, or that changed nothing."""
 
 
 def load_source(model: Path) -> Any:
@@ -30,7 +41,7 @@ def load_source(model: Path) -> Any:
 def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Calibration | None) -> None:
     """Run `modifiers` on `model` and write a compressed-tensors checkpoint to `out`.
 
-    Calibration rows are used in their order, unshuffled: the tool's own shuffle has no seed.
+    Calibration rows are used in their order, unshuffled: the tool's own shuffle has no seed. Raises TransformFailed.
     """
     import torch
     from llmcompressor import oneshot
@@ -46,7 +57,18 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
             "max_seq_length": calibration.length,
             "shuffle_calibration_samples": False,
         }
-    oneshot(model=loaded, recipe=list(modifiers), log_dir=None, **arguments)
+    transforms = " and ".join(
+        type(modifier).__name__ for modifier in modifiers if type(modifier).__module__.startswith(TRANSFORMS)
+    )
+    before = Untransformed(loaded, calibration) if transforms and calibration else None
+    try:
+        oneshot(model=loaded, recipe=list(modifiers), log_dir=None, **arguments)
+    except (RuntimeError, ValueError) as error:
+        if transforms and any(words in str(error) for words in NO_MAPPING):
+            raise TransformFailed(f"{transforms} has no mapping for {type(loaded).__name__}: {error}") from error
+        raise
+    if before is not None:
+        before.check(loaded, transforms)
     report("save", 0, 1)
     loaded.to(torch.float16)
     loaded.save_pretrained(out, save_compressed=True)
@@ -54,6 +76,54 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
     _state_dtype(out)
     copy_tokenizer(model, out)
     report("save", 1, 1)
+
+
+class Untransformed:
+    """What a model computed, and sums of its weights, before it was transformed.
+
+    Rounding leaves the float weights of a layer in place until they are saved, so that the transformed model without
+    rounding is the same one with quantization switched off.
+    """
+
+    def __init__(self, model: Any, calibration: Calibration) -> None:
+        import numpy as np
+
+        row = np.load(calibration.token_ids, allow_pickle=False)[0][:CHECKED_TOKENS]
+        self._ids = [int(token) for token in row]
+        self._logits, self._sums = _logits(model, self._ids), _sums(model)
+
+    def check(self, model: Any, transforms: str) -> None:
+        """Raises TransformFailed unless weights changed and logits did not."""
+        name = type(model).__name__
+        sums = _sums(model)
+        if all(sums[weight] == value for weight, value in self._sums.items() if weight in sums):
+            raise TransformFailed(
+                f"{transforms} changed no weight of {name}: the tool's mappings match none of its layers, and what it "
+                "would write is plain rounding. Use rtn or gptq for this model."
+            )
+        off = float((_logits(model, self._ids) - self._logits).abs().max() / self._logits.abs().max())
+        if not off <= LOGIT_TOLERANCE:
+            raise TransformFailed(
+                f"{transforms} does not preserve {name}: before rounding, logits differ by {off:.1e} of the largest "
+                f"(allowed {LOGIT_TOLERANCE:g}). The tool's mappings are wrong for this model; use rtn or gptq."
+            )
+
+
+def _logits(model: Any, ids: list[int]) -> Any:
+    """Logits at each of the tokens in float32, without rounding."""
+    import torch
+    from compressed_tensors.quantization import disable_quantization, enable_quantization
+
+    model.apply(disable_quantization)
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0].float().cpu()
+    model.apply(enable_quantization)
+    return logits
+
+
+def _sums(model: Any) -> dict[str, float]:
+    """Of each parameter the sum of its magnitudes: a change of scale always shows in it."""
+    return {name: float(weight.detach().double().abs().sum()) for name, weight in model.named_parameters()}
 
 
 def _state_dtype(out: Path) -> None:

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
 import pytest
 
-from quant.checkpoints.safetensors import CheckpointError, bits_per_weight, linear_widths, read_header, read_tensors
+from quant.checkpoints.safetensors import (
+    CheckpointError,
+    Tensor,
+    bits_per_weight,
+    linear_widths,
+    read_header,
+    read_tensors,
+)
 from tests.support.checkpoints import write_safetensors
 
 
@@ -20,6 +28,54 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(CheckpointError, match="pickled weights are never loaded"):
         read_tensors(tmp_path)
+
+
+def _index(folder: Path, *files: str) -> None:
+    weight_map = {f"x{number}.weight": file for number, file in enumerate(files)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+def test_what_lies_beside_the_index_is_not_counted(tmp_path: Path) -> None:
+    """Mistral's layout: the same weights again under other names."""
+    names = ["model-1-of-2.safetensors", "model-2-of-2.safetensors"]
+    for number, name in enumerate([*names, "consolidated.safetensors"]):
+        write_safetensors(tmp_path / name, {f"x{number}.weight": ("F16", (2, 3), 12)})
+    assert len(read_tensors(tmp_path)) == 3
+    _index(tmp_path, *names)
+    assert set(read_tensors(tmp_path)) == {"x0.weight", "x1.weight"}
+    write_safetensors(tmp_path / "model.safetensors", {"whole.weight": ("F16", (2, 3), 12)})
+    assert set(read_tensors(tmp_path)) == {"whole.weight"}
+
+
+def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model-1-of-2.safetensors", {"x0.weight": ("F16", (2, 3), 12)})
+    _index(tmp_path, "model-1-of-2.safetensors", "model-2-of-2.safetensors")
+    with pytest.raises(CheckpointError, match=r"names model-2-of-2\.safetensors, which is not in the folder"):
+        read_tensors(tmp_path)
+
+
+def test_an_index_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="is no index of safetensors files"):
+        read_tensors(tmp_path)
+
+
+@pytest.mark.parametrize(("config", "count"), [('{"tie_word_embeddings": true}', 1), ("{}", 2), ("[]", 2), ("x", 2)])
+def test_a_tied_head_that_is_saved_twice_counts_once(tmp_path: Path, config: str, count: int) -> None:
+    (tmp_path / "config.json").write_text(config)
+    tensors = {"model.embed_tokens.weight": ("F16", (2, 3), 12), "lm_head.weight": ("F16", (2, 3), 12)}
+    write_safetensors(tmp_path / "model.safetensors", tensors)
+    assert len(read_tensors(tmp_path)) == count
+
+
+def test_linear_bits_are_those_of_layers_in_the_source(tmp_path: Path) -> None:
+    """Fused experts that a method took apart are in the checkpoint only."""
+    source = {"a.weight": Tensor("a.weight", "F16", (8, 8), 128), "experts": Tensor("experts", "F16", (4, 8, 8), 512)}
+    checkpoint = {
+        name: Tensor(name, "I32", (size // 4,), size)
+        for name, size in (("a.weight_packed", 32), ("experts.0.weight_packed", 32), ("experts.1.weight_packed", 32))
+    }
+    assert bits_per_weight(source, checkpoint)[1] == 4.0
 
 
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:

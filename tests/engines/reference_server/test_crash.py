@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from engines.crash import THREAD_ENDED
 from engines.runtime.process import ROOT
+from engines.types import THREAD_ENDED
 from evals.schema.failures import explain
 
 PROGRAM = """
 import threading
-from engines.crash import end_process
+from engines.reference_server.crash import end_process
 
 def run():
     try:

@@ -1,4 +1,4 @@
-"""How our server ends when the thread that owns the model fails. Standard library only."""
+"""How our server ends when the thread that owns the model fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import traceback
 from typing import NoReturn
 
-THREAD_ENDED = "bitfrontier: the thread of the model ended by"
+from engines.types import THREAD_ENDED
 
 
 def end_process(error: BaseException) -> NoReturn:
