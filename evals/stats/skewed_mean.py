@@ -25,8 +25,8 @@ def skewed_mean(values: Sequence[float]) -> Estimate:
     The studentized bootstrap (Efron and Tibshirani, 1993, section 12.5) of the mean's logarithm, which keeps the
     interval above 0, no narrower than Student's t; and the generalized confidence interval of a log-normal mean
     (Krishnamoorthy and Mathew, Journal of Statistical Planning and Inference 115, 2003), which is exact where values
-    are log-normal and knows of a tail that a few values do not show. A single value has no upper end. Where some
-    value is 0, the bootstrap stands alone; where all are, they are read as exactly nothing.
+    are log-normal and knows of a tail that a few values do not show. A single value has no upper end. Where some value
+    is 0, the bootstrap stands alone; where all are, they are read as exactly nothing.
     """
     data = np.asarray(values, dtype=np.float64)
     mean, count = math.fsum(values) / len(data), len(data)

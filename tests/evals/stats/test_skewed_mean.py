@@ -34,6 +34,6 @@ def test_edges() -> None:
     nothing, equal = skewed_mean([0.0, 0.0]), skewed_mean([0.2, 0.2, 0.2])
     assert (nothing.low, nothing.high) == (0.0, 0.0)
     assert (equal.low, equal.high) == pytest.approx((0.2, 0.2))
-    one_value = skewed_mean([0.0, 0.0, 0.0, 0.4])
-    assert 0.0 < one_value.low < 0.1 < one_value.high
+    few = skewed_mean([0.0, 0.0, 0.0, 0.4])
+    assert 0.0 < few.low < 0.1 < few.high
     assert skewed_mean([1e-12, 1.0]).high == math.inf

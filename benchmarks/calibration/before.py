@@ -1,0 +1,48 @@
+"""The estimators of 2026-11-26, kept to be compared with: nothing else may use them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from evals.stats.intervals import Estimate, Floats, proportion
+
+RESAMPLES = 2000
+TAILS = (0.025, 0.975)
+
+
+def recovery(ours: Floats, theirs: Floats, generator: np.random.Generator) -> Estimate:
+    """A paired percentile bootstrap over questions, (tasks, questions) each: no flip has no width."""
+    top, bottom = (np.zeros(RESAMPLES) for _ in range(2))
+    for cell, base in zip(ours, theirs, strict=True):
+        weights = _counts(len(cell), generator)
+        top, bottom = top + weights @ cell, bottom + weights @ base
+    low, high = np.quantile(top / np.maximum(bottom, 1e-12), TAILS)
+    return Estimate(float(ours.sum() / theirs.sum()), float(low), float(high), ours.size)
+
+
+def macro_mean(tasks: Floats, generator: np.random.Generator) -> Estimate:
+    """A percentile bootstrap over questions that leaves passages out; of a single task Wilson's interval."""
+    if len(tasks) == 1:
+        return proportion(tasks.sum(), tasks.size)
+    drawn = np.mean([_counts(len(task), generator) @ task / len(task) for task in tasks], axis=0)
+    low, high = np.quantile(drawn, TAILS)
+    return Estimate(float(tasks.mean()), float(low), float(high), tasks.size)
+
+
+def _counts(size: int, generator: np.random.Generator) -> Floats:
+    """How often each question is drawn in each resample."""
+    picks = generator.integers(0, size, (RESAMPLES, size)) + np.arange(0, RESAMPLES * size, size)[:, None]
+    return np.bincount(picks.ravel(), minlength=RESAMPLES * size).reshape(RESAMPLES, size).astype(np.float64)
+
+
+def accuracy_draws(cells: Sequence[Floats], generator: np.random.Generator, draws: int) -> Floats:
+    """Poisson's weights of questions, the same for all cells: answers that are the same are never drawn apart."""
+    weights = generator.poisson(1.0, (draws, len(cells[0]))).astype(np.float64)
+    return np.stack([weights @ cell / np.maximum(weights.sum(axis=1), 1e-12) for cell in cells])
+
+
+def smallest_p(resamples: int) -> float:
+    """Of a two-sided clustered test."""
+    return 2 / (resamples + 1)
