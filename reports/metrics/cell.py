@@ -13,12 +13,13 @@ from evals.schema.trial import Trial
 from evals.stats.cluster_bootstrap import blocks, compare_clusters
 from evals.stats.group_sequential import widening
 from evals.stats.intervals import Estimate, exact, macro_recovery, mean_t, ratio_of_sums
-from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
+from evals.stats.paired_items import ACCURACY_METRICS, Items, Matched, matched, trial_items
 from reports.metrics.load import LoadMetrics, load_metrics
 from reports.metrics.task_accuracy import accuracy_of, mean_accuracy
 
 GIB = 1024**3
 LOGLIKELIHOOD_TASK_METRIC = "perplexity"
+UPPER_TAIL = 0.025  # of resamples lie above a 95 % interval
 BLOCK_TOKENS = 128  # consecutive tokens that count as one observation: what a passage is about carries that far
 
 
@@ -36,7 +37,8 @@ class TaskMetrics:
 class CellMetrics:
     """A cell's headline figures. `accuracy` is the mean over accuracy tasks, each counting the same.
 
-    `baseline` is the unquantized trial with its model, engine and options, which may be its own.
+    `baseline` is the unquantized trial with its model, engine and options, which may be its own. `nothing_recovered`:
+    it has next to nothing right, so there is no `recovery`.
     """
 
     trial: Trial
@@ -46,6 +48,7 @@ class CellMetrics:
     recovery: Estimate | None
     perplexity_ratio: Estimate | None
     baseline: Trial | None
+    nothing_recovered: bool = False
 
     @property
     def is_baseline(self) -> bool:
@@ -93,6 +96,7 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
         recovery=_recovery(trial, baseline) if baseline else None,
         perplexity_ratio=_ratio_to(baseline, trial),
         baseline=baseline,
+        nothing_recovered=baseline is not None and _nothing_right(_same_items(trial, baseline)),
     )
 
 
@@ -174,22 +178,40 @@ def _block_means(values: Sequence[float]) -> list[float]:
 
 
 def _recovery(trial: Trial, baseline: Trial) -> Estimate | None:
-    """Mean accuracy ÷ the baseline's on the same items; None where one task has others than the baseline.
+    """Mean accuracy ÷ the baseline's on the same items; None where one task has others than the baseline, and where the
+
+    baseline has next to nothing right: there is nothing to divide by.
 
     Where a budget looked several times, the interval is wide enough for all looks.
     """
-    theirs = trial_items(baseline)
-    ours = [items for items in trial_items(trial).values() if items.metric in ACCURACY_METRICS]
-    pairs = [matched(items, theirs[items.task]) for items in ours if items.task in theirs]
-    same = [(pair.candidate, pair.baseline, pair.weights) for pair in pairs if pair is not None]
-    if not same or len(same) < len(ours):
+    same = _same_items(trial, baseline)
+    if not same or _nothing_right(same):
         return None
-    estimate = macro_recovery(same)
+    estimate = macro_recovery([(pair.candidate, pair.baseline, pair.weights) for pair in same])
     if not is_adaptive(trial):
         return estimate
+    ours = _accuracy_items(trial)
     factor = max(widening(len(items.values), items.drawn) for items in ours)
     low, high = (estimate.value + factor * (end - estimate.value) for end in (estimate.low, estimate.high))
     return replace(estimate, low=low, high=high)
+
+
+def _accuracy_items(trial: Trial) -> list[Items]:
+    return [items for items in trial_items(trial).values() if items.metric in ACCURACY_METRICS]
+
+
+def _same_items(trial: Trial, baseline: Trial) -> list[Matched]:
+    """The pairs of items of each accuracy task; none where one task has others than the baseline."""
+    theirs, ours = trial_items(baseline), _accuracy_items(trial)
+    pairs = [matched(items, theirs[items.task]) for items in ours if items.task in theirs]
+    same = [pair for pair in pairs if pair is not None]
+    return same if len(same) == len(ours) else []
+
+
+def _nothing_right(same: Sequence[Matched]) -> bool:
+    """True where so many resamples hold nothing that the baseline has right that a ratio has no upper end."""
+    without = [(sum(value <= 0 for value in pair.baseline) / len(pair.baseline)) ** len(pair.baseline) for pair in same]
+    return bool(same) and math.prod(without) > UPPER_TAIL
 
 
 def is_adaptive(trial: Trial) -> bool:
