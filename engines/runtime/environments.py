@@ -21,6 +21,7 @@ import platformdirs
 from filelock import FileLock
 from uv import find_uv_bin
 
+from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import QUANT_WORKER
 from engines.runtime.pip_config import (
     PINS_FOLDER,
@@ -226,18 +227,18 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
 def run_uv(*arguments: str) -> None:
     # run beside our checkout: the constraints in its pyproject.toml are the orchestrator's, not an environment's
     place = cache_folder()
-    done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, text=True, cwd=place)
+    variables = child_environment({}, fetches=True)
+    done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, text=True, cwd=place, env=variables)
     if done.returncode != 0:
         raise EnvironmentFailed(f"uv {' '.join(arguments[:2])} failed:\n{done.stderr.strip()[-3000:]}")
 
 
 def probe(environment: Environment) -> dict[str, Any]:
     """What the environment really holds. Raises EnvironmentFailed where its interpreter does not run."""
-    command = environment.argv(["-m", QUANT_WORKER, "--probe"], {"PYTHONPATH": str(ROOT)})
+    variables = {"PYTHONPATH": str(ROOT)}
+    command = environment.argv(["-m", QUANT_WORKER, "--probe"], variables)
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=child_environment(variables))
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EnvironmentFailed(f"environment '{environment.name}' does not run: {error}") from error
     if done.returncode != 0:

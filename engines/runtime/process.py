@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import SUPERVISOR
 from quant.errors import Told
 from quant.progress import VARIABLE as PROGRESS_VARIABLE
@@ -89,19 +90,15 @@ def oom_kills() -> int:
     return int(counts.get("oom_kill", 0))
 
 
-def start(command: Sequence[str], variables: Mapping[str, str], log: Path) -> Child:
-    """Run `command` under a guard with the repository root on PYTHONPATH; output goes to `log`."""
+def start(command: Sequence[str], variables: Mapping[str, str], log: Path, *, fetches: bool = False) -> Child:
+    """Run `command` under a guard with the repository root on PYTHONPATH; output goes to `log`.
+
+    Of the user's variables it gets those of `engines.runtime.child_environment`, and with `fetches` proxies and tokens.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
-    # GPUs are numbered as NVML numbers them: by where they are plugged in, not the fastest first
-    environment = {
-        **os.environ,
-        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
-        **variables,
-        "PYTHONPATH": str(ROOT),
-        PROGRESS_VARIABLE: str(writing),
-    }
-    environment.pop("VIRTUAL_ENV", None)
+    ours = {"PYTHONPATH": str(ROOT), PROGRESS_VARIABLE: str(writing)}
+    environment = child_environment({**variables, **ours}, fetches=fetches)
     kills = oom_kills()
     with log.open("ab") as output:
         guard = subprocess.Popen(

@@ -7,7 +7,6 @@ and Patterson, Roofline, Communications of the ACM 52, 2009). A child process me
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.runtime.child_environment import child_environment
 from engines.runtime.environments import PROGRAMS, Environment, cache_folder, create_cache
 from engines.runtime.process import ROOT
 from engines.types import Device
@@ -81,7 +81,7 @@ def _measure(argv: Sequence[str]) -> Bandwidth | None:
     variables = {"PYTHONPATH": str(ROOT)} | {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "OMP", "BLIS")}
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env={**os.environ, **variables}
+            argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=child_environment(variables)
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

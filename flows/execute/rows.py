@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from engines.runtime.child_environment import passed_variables
 from engines.telemetry.device import machine_slots
 from engines.telemetry.host import cpu_model, host_id
 from engines.telemetry.memory_bandwidth import memory_bandwidth
@@ -81,6 +82,7 @@ def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
         "accuracy": sweep.plan.accuracy.model_dump(),
         "engine_options": dict(row.cell.choice.options),
         "environment": row.cell.environment,
+        "passed_variables": passed_variables(),
         "attached": row.cell.choice.attached.url if row.cell.choice.attached else None,
         "program": versions(),
         "python": sys.version.split()[0],

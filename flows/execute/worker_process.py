@@ -175,7 +175,7 @@ class Aside:
             listener.settimeout(0.2)
             where = [address, str(sweep.file), str(self._prepared.folder.parent)]
             where += [sweep.data_root] if sweep.data_root else []
-            child = start([sys.executable, *COMMAND, *where], {}, self._log)
+            child = start([sys.executable, *COMMAND, *where], sweep.key_variables, self._log, fetches=True)
             try:
                 return child, Wire(_accept(listener, child, self._log))
             except BaseException:  # a Ctrl-C must not leave it behind either

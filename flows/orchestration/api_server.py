@@ -55,6 +55,8 @@ def prefect_api(log: Path) -> Iterator[None]:
     port, password = free_port(), secrets.token_hex(16)
     variables = {
         "PREFECT_HOME": str(home),
+        # said here, or a file of settings in the working directory could name the user's own
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
         "PREFECT_UI_ENABLED": "0",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",

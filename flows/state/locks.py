@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +17,7 @@ from engines.runtime.environments import cache_folder, create_cache
 from quant.errors import Told
 
 CACHE_LOCK = "cache.lock"
+SHARED_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # of all processes of a machine, in this order
 
 
 class RunBusy(Told):
@@ -93,9 +93,13 @@ def slots(names: Iterable[str]) -> Iterator[None]:
 
 
 def slot_lock(name: str) -> Path:
-    """What whoever works on a device holds: in one place for all of a user's caches, or in $BITFRONTIER_LOCKS."""
-    own = Path(tempfile.gettempdir()) / f"bitfrontier-{os.getuid()}"
-    return Path(os.environ.get("BITFRONTIER_LOCKS") or own) / f"{name}.lock"
+    """What whoever works on a device holds: in one place for all of a user's caches, or in $BITFRONTIER_LOCKS.
+
+    Not in $TMPDIR: two shells may have two, and their sweeps would measure on one device at the same time.
+    """
+    given = os.environ.get("BITFRONTIER_LOCKS")
+    shared = next((folder for folder in SHARED_FOLDERS if os.access(folder, os.W_OK)), SHARED_FOLDERS[0])
+    return Path(given or f"{shared}/bitfrontier-{os.getuid()}") / f"{name}.lock"
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -65,6 +66,12 @@ class Sweep:
     def load_files(self) -> list[Path]:
         """All files that loads are made of: own prompts and traces."""
         return [*self.load_prompts.values(), *((self.base / name).resolve() for name in self.traces)]
+
+    @property
+    def key_variables(self) -> dict[str, str]:
+        """The variables with the keys of servers that are attached to, as they are set here."""
+        names = {cell.choice.attached.key_variable for cell in self.cells if cell.choice.attached}
+        return {name: os.environ[name] for name in names if name and name in os.environ}
 
     def stand_in(self, environment: str) -> dict[str, Any] | None:
         given = self.plan.environments.get(environment)

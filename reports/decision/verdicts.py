@@ -11,6 +11,7 @@ from evals.stats.intervals import Estimate, exact
 from reports.metrics.cell import GIB, CellMetrics
 
 Verdict = Literal["meets", "fails", "undecided", "baseline", "untrusted"]
+NOT_COMPARABLE = "accuracy is not comparable: the baseline answers next to nothing right"
 BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no frontier
 
 
@@ -49,9 +50,11 @@ def judge(cell: CellMetrics, limits: Limits, doubts: Sequence[str] = (), kl: Est
         if memory is not None and memory[0] != "meets":
             return Judged(cell, *memory)
         return Judged(cell, "baseline", "the unquantized baseline")
-    checks = [
+    checks: list[tuple[Verdict, str] | None] = [
         memory,
-        _check("accuracy recovered", cell.recovery, limits.accuracy_recovery, at_least=True),
+        ("undecided", NOT_COMPARABLE)
+        if cell.nothing_recovered
+        else _check("accuracy recovered", cell.recovery, limits.accuracy_recovery, at_least=True),
         _check("perplexity ratio", cell.perplexity_ratio, limits.perplexity_ratio, at_least=False),
         _check("KL divergence", kl, limits.kl_nats, at_least=False),
     ]

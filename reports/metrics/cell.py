@@ -14,7 +14,7 @@ from evals.stats.cluster_bootstrap import blocks, compare_clusters
 from evals.stats.intervals import Estimate, exact, mean_t, ratio_of_sums
 from evals.stats.paired_items import ACCURACY_METRICS, Items, trial_items
 from reports.metrics.load import LoadMetrics, load_metrics
-from reports.metrics.task_accuracy import accuracy_of, mean_accuracy, recovery
+from reports.metrics.task_accuracy import accuracy_of, mean_accuracy, nothing_right, recovery
 
 GIB = 1024**3
 LOGLIKELIHOOD_TASK_METRIC = "perplexity"
@@ -35,7 +35,8 @@ class TaskMetrics:
 class CellMetrics:
     """A cell's headline figures. `accuracy` is the mean over accuracy tasks, each counting the same.
 
-    `baseline` is the unquantized trial with its model, engine and options, which may be its own.
+    `baseline` is the unquantized trial with its model, engine and options, which may be its own. `nothing_recovered`:
+    it has next to nothing right, so there is no `recovery`.
     """
 
     trial: Trial
@@ -45,6 +46,7 @@ class CellMetrics:
     recovery: Estimate | None
     perplexity_ratio: Estimate | None
     baseline: Trial | None
+    nothing_recovered: bool = False
 
     @property
     def is_baseline(self) -> bool:
@@ -92,6 +94,7 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
         recovery=recovery(trial, baseline) if baseline else None,
         perplexity_ratio=_ratio_to(baseline, trial),
         baseline=baseline,
+        nothing_recovered=baseline is not None and nothing_right(trial, baseline),
     )
 
 

@@ -61,24 +61,40 @@ def mean_accuracy(items: Mapping[str, Items], references: Mapping[str, Items]) -
 
 
 def recovery(trial: Trial, baseline: Trial) -> Estimate | None:
-    """Mean accuracy ÷ the baseline's on the same items; None where one task has others than the baseline.
+    """Mean accuracy ÷ the baseline's on the same items; None where one task has others than the baseline, and where the
+    baseline may have nothing right: there is nothing to divide by.
 
     Each task's paired difference has Tango's score interval, or that of whole passages or sampled strata
     (`evals.stats.group_sequential.compare_asked`), so that no flip among few items leaves as much open as it does.
     Where a budget looked several times, the intervals are wide enough for all looks.
     """
+    pairs = _same_items(trial, baseline)
+    if not pairs:
+        return None
+    if trial is baseline:
+        return exact(1.0, sum(len(pair.candidate) for _, pair in pairs))
+    if nothing_right(trial, baseline):
+        return None
+    adaptive = is_adaptive(trial)
+    differences = mean_of([_difference(base, pair, adaptive) for base, pair in pairs])
+    bases = mean_of([mean_estimate(base.values, base.clusters) for base, _ in pairs])
+    return recovery_of(differences, bases, _correlation([pair for _, pair in pairs]))
+
+
+def nothing_right(trial: Trial, baseline: Trial) -> bool:
+    """True where so many resamples hold nothing that the baseline has right that a ratio has no upper end."""
+    values = [pair.baseline for _, pair in _same_items(trial, baseline)]
+    without = [(sum(value <= 0 for value in task) / len(task)) ** len(task) for task in values]
+    return bool(values) and math.prod(without) > (1 - CONFIDENCE) / 2
+
+
+def _same_items(trial: Trial, baseline: Trial) -> list[tuple[Items, Matched]]:
+    """The baseline's items of each accuracy task beside the pairs; none where one task has others than the baseline."""
     ours = [items for items in trial_items(trial).values() if items.metric in ACCURACY_METRICS]
     theirs = trial_items(baseline)
     pairs = [(theirs[items.task], matched(items, theirs[items.task])) for items in ours if items.task in theirs]
-    known = [(base, pair) for base, pair in pairs if pair is not None]
-    if not known or len(known) < len(ours):
-        return None
-    if trial is baseline:
-        return exact(1.0, sum(len(pair.candidate) for _, pair in known))
-    adaptive = is_adaptive(trial)
-    differences = mean_of([_difference(base, pair, adaptive) for base, pair in known])
-    bases = mean_of([mean_estimate(base.values, base.clusters) for base, _ in known])
-    return recovery_of(differences, bases, _correlation([pair for _, pair in known]))
+    same = [(base, pair) for base, pair in pairs if pair is not None]
+    return same if len(same) == len(ours) else []
 
 
 def _difference(base: Items, pairs: Matched, adaptive: bool) -> Estimate:

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import RENDER_PLOTS
+from engines.runtime.process import ROOT
 from evals.stats.intervals import Estimate
 from reports.decision.frontiers import Frontier
 from reports.metrics.cell import CellMetrics
@@ -88,7 +90,13 @@ def drawn_beside(charts: Sequence[Drawing], folder: Path) -> Iterator[Callable[[
     with tempfile.TemporaryFile("w+") as data:
         json.dump(charts, data, default=vars)
         data.seek(0)
-        with subprocess.Popen(command, stdin=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            command,
+            stdin=data,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=child_environment({"PYTHONPATH": str(ROOT)}),
+        ) as process:
             try:
                 yield lambda: _pictures(process)
             finally:

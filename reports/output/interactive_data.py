@@ -21,6 +21,7 @@ from reports.decision.frontiers import Axis, Plot, plots
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.results import Results, Setting
 from reports.decision.use_cases import uses
+from reports.decision.verdicts import NOT_COMPARABLE
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import largest_kl
@@ -99,6 +100,7 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
         "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),
+        **({"notComparable": NOT_COMPARABLE} if cell.nothing_recovered else {}),
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ function judge(cell, setting) {
     ? check("peak memory in GiB", cell.memory, setting.memory, false) : ["undecided", "its memory was not seen"];
   if (cell.baseline) return memory && memory[0] !== "meets" ? memory : ["baseline", "the unquantized baseline"];
   const against = [
-    check("accuracy recovered", cell.recovery, setting.recovery, true),
+    cell.notComparable ? ["undecided", cell.notComparable] : check("accuracy recovered", cell.recovery, setting.recovery, true),
     check("perplexity ratio", cell.perplexity, setting.perplexity, false),
     check("KL divergence", cell.kl, setting.kl, false),
   ].filter((one) => one);

@@ -26,6 +26,43 @@ def _wait_for(condition: object, seconds: float = 20.0) -> bool:
     return False
 
 
+SHELL = {
+    "VLLM_LOGGING_LEVEL": "ERROR", "LLAMA_ARG_CTX_SIZE": "8", "OMP_NUM_THREADS": "64", "SGLANG_LOG_MS": "1",
+    "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///mine.db", "PYTHONPATH": "/mine", "VIRTUAL_ENV": "/mine",
+    "HF_TOKEN": "secret", "HTTPS_PROXY": "http://127.0.0.1:9", "UV_INDEX_URL": "http://127.0.0.1:9/simple",
+    "LC_ALL": "C.UTF-8", "CUDA_VISIBLE_DEVICES": "1", "OPENBLAS_CORETYPE": "Haswell", "BITFRONTIER_X": "y",
+}  # fmt: skip
+NEVER = {"VLLM_LOGGING_LEVEL", "LLAMA_ARG_CTX_SIZE", "OMP_NUM_THREADS", "SGLANG_LOG_MS", "VIRTUAL_ENV"}
+NEVER |= {"PREFECT_API_DATABASE_CONNECTION_URL"}
+FETCHING = {"HF_TOKEN", "HTTPS_PROXY", "UV_INDEX_URL"}
+
+
+@pytest.mark.parametrize("fetches", [False, True])
+def test_listed_variables_of_the_shell_alone_reach_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fetches: bool
+) -> None:
+    for name, value in SHELL.items():
+        monkeypatch.setenv(name, value)
+    child = start(["env"], {"GIVEN": "1", "LC_ALL": "C"}, tmp_path / "log", fetches=fetches)
+    wait(child)
+    stop(child)
+    seen = dict(line.split("=", 1) for line in (tmp_path / "log").read_text().splitlines() if "=" in line)
+    assert set(seen) & (NEVER | FETCHING) == (FETCHING if fetches else set())
+    expected = {"GIVEN": "1", "LC_ALL": "C", "PYTHONPATH": str(ROOT), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    assert expected.items() <= seen.items()
+    assert {name: seen[name] for name in ("CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "BITFRONTIER_X")} == {
+        "CUDA_VISIBLE_DEVICES": "1", "OPENBLAS_CORETYPE": "Haswell", "BITFRONTIER_X": "y",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["quant", "engines", "evals", "reports", "flows"])
+def test_no_other_place_makes_a_childs_environment(folder: str) -> None:
+    """The launchers hand on what they got themselves."""
+    for file in (ROOT / folder).rglob("*.py"):
+        if file.parent.name != "launchers":
+            assert "**os.environ" not in file.read_text(encoding="utf-8"), file
+
+
 def test_stop_ends_the_whole_tree(tmp_path: Path) -> None:
     child = start(["bash", "-c", "sleep 987 & setsid sleep 986 & sleep 985"], {}, tmp_path / "log")
     assert _wait_for(lambda: len(child.tree()) >= 3)

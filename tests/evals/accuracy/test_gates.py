@@ -8,7 +8,16 @@ import pytest
 
 from engines.runtime.server import serve
 from engines.types import Endpoint, Serving
-from evals.accuracy.gates import GateFailed, apart_from_calibration, golden_prompt, require, sanity, whole_contexts
+from evals.accuracy.gates import (
+    GateFailed,
+    _beginning,
+    _repeats,
+    apart_from_calibration,
+    golden_prompt,
+    require,
+    sanity,
+    whole_contexts,
+)
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair
 from tests.support.fake_engine import CPU, HERE, fake_engine
@@ -70,6 +79,30 @@ def test_garbage_fails_the_sanity_gate(endpoint: Endpoint) -> None:
     reference["sanity_logprobs"] = [value / 10 for value in reference["sanity_logprobs"]]
     with pytest.raises(GateFailed, match="perplexity of a short text"):
         require(sanity(endpoint, reference))
+
+
+@pytest.mark.parametrize(
+    ("answer", "tokens", "repeats"),
+    [
+        ("今天天气很好我们去公园", 11, False), ("東京は日本の首都です", 8, False), ("วันนี้อากาศดี", 6, False),
+        ("the cat sat", 3, False), ("Paris.", 2, False), ("1", 1, False),
+        ("好好好好好好", 6, True), ("你好你好你好", 3, True), ("the the the the", 4, True), ("the the", 4, True),
+        ("!!!!!!!!", 4, True), ("", 4, True), (" \n", 2, True), ("\ufffd" * 7, 16, True), ("foofoofoo", 3, True),
+    ],
+)  # fmt: skip
+def test_an_answer_that_repeats_one_token(answer: str, tokens: int, repeats: bool) -> None:
+    assert _repeats(answer, tokens) == repeats
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "alike"),
+    [
+        ("今天天气很好", "今天下雨了", True), ("明天", "今天", False), ("Paris is big", "Paris was", True),
+        ("The", "There", False), ("", "今", False),
+    ],
+)  # fmt: skip
+def test_how_an_answer_begins(answer: str, expected: str, alike: bool) -> None:
+    assert (_beginning(answer) == _beginning(expected)) == alike
 
 
 def test_one_question_of_a_hundred_may_be_cut_or_known() -> None:

@@ -22,6 +22,21 @@ def test_a_server_of_the_users_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
 
 
+def test_the_users_own_database_is_not_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither a variable nor a file of settings in the working directory leads our server to it."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    theirs = f"sqlite+aiosqlite:///{tmp_path / 'theirs.db'}"
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", theirs)
+    (tmp_path / ".env").write_text(f"PREFECT_API_DATABASE_CONNECTION_URL={theirs}\n")
+    (tmp_path / "prefect.toml").write_text(f'[server.database]\nconnection_url = "{theirs}"\n')
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    with temporary_settings({PREFECT_API_URL: None}), prefect_api(tmp_path / "log"):
+        assert (tmp_path / "cache" / "prefect" / "prefect.db").exists()
+    assert not (tmp_path / "theirs.db").exists()
+
+
 def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with (

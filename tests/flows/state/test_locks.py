@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_a_lock_that_says_nothing_yet(tmp_path: Path) -> None:
         owner = holder(file)
         assert owner is not None
         assert owner.pid == 0
+
+
+def test_a_shell_with_another_folder_for_temporary_files_has_no_other_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BITFRONTIER_LOCKS", raising=False)
+    before = slot_lock("cpu")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert slot_lock("cpu") == before
+    assert tmp_path not in before.parents
 
 
 def test_slots_are_the_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

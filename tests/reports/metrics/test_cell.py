@@ -9,6 +9,7 @@ import pytest
 
 from evals.schema.accuracy import Perplexity, Score
 from evals.schema.load import LoadPoint, Request, Speed
+from reports.decision.verdicts import Limits, judge
 from reports.metrics.cell import cell_metrics
 from reports.metrics.load import load_metrics
 from tests.support.made_trials import request, score, speed, trial
@@ -93,6 +94,24 @@ def test_ratio_and_recovery_are_against_the_same_items() -> None:
     assert metrics.perplexity_ratio is not None
     assert metrics.perplexity_ratio.value == pytest.approx(math.exp(0.1), rel=1e-3)
     assert metrics.perplexity_ratio.high - metrics.perplexity_ratio.low < 1e-3  # nearly the same difference everywhere
+
+
+@pytest.mark.parametrize(("right", "comparable"), [(0, False), (1, False), (3, False), (4, True), (80, True)])
+def test_a_baseline_with_nothing_right_is_nothing_to_divide_by(right: int, comparable: bool) -> None:
+    """Without an answer that is right it was "inf [0, 750000000000]", and the cell was recommended."""
+    base, cell = trial("none", 10, 1, right), trial("rtn", 20, 1, 40, 2.05)
+    metrics = cell_metrics(cell, base)
+    assert (metrics.recovery is not None) == comparable
+    assert metrics.recovery is None or metrics.recovery.high < 1e6
+    assert metrics.nothing_recovered != comparable
+    judged = judge(metrics, Limits(0.3, 1.1))
+    assert ("not comparable: the baseline answers next to nothing right" in judged.why) != comparable
+    assert judged.verdict == ("meets" if right == 80 else "undecided")  # of few right ones a ratio is known badly
+
+
+def test_few_items_that_are_all_right_are_something_to_divide_by() -> None:
+    base, cell = (replace(trial(method, 10, 1, 0), scores=(score("arc", [1.0, 1.0]),)) for method in ("none", "rtn"))
+    assert cell_metrics(cell, base).recovery is not None
 
 
 def test_other_items_are_not_compared() -> None:

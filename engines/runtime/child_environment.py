@@ -1,0 +1,43 @@
+"""The environment of every child process: listed variables of the user's shell, and what the caller gives.
+
+Engines and tools read hundreds of variables. One that is left in a shell (`VLLM_LOGGING_LEVEL`, `LLAMA_ARG_CTX_SIZE`,
+`OMP_NUM_THREADS`) would change what is measured without a word, so none goes through that is not listed here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+# who and where: places, language, time zone, certificates
+_PLACES = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "XDG_*",
+    "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR",
+    "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "SSL_CERT_*", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "BITFRONTIER_*",
+    "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE",
+)  # fmt: skip
+# what this machine needs to work at all: devices, libraries, compilers, containers
+_MACHINE = (
+    "CUDA_*", "NVIDIA_*", "NCCL_*", "LD_LIBRARY_PATH", "CC", "CXX", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
+    "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "CONTAINER_HOST",
+)  # fmt: skip
+# for those alone that fetch something: a server that is measured needs no network and no token
+_FETCHING = (
+    "HF_*", "HUGGING_FACE_HUB_TOKEN", "UV_*", "PIP_*", "NETRC",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+)  # fmt: skip
+
+
+def child_environment(variables: Mapping[str, str], *, fetches: bool = False) -> dict[str, str]:
+    """What a child gets: the listed variables that are set here, then `variables`."""
+    # GPUs are numbered as NVML numbers them: by where they are plugged in, not the fastest first
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return {**{name: os.environ[name] for name in passed_variables(fetches=fetches)}, **order, **variables}
+
+
+def passed_variables(*, fetches: bool = False) -> list[str]:
+    """The names of this process's variables that go through to a child."""
+    listed = (*_PLACES, *_MACHINE, *(_FETCHING if fetches else ()))
+    exact = {name for name in listed if not name.endswith("*")}
+    prefixes = tuple(name.removesuffix("*") for name in listed if name.endswith("*"))
+    return sorted(name for name in os.environ if name in exact or name.startswith(prefixes))
