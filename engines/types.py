@@ -23,6 +23,10 @@ ChunkTokens = Literal["usage", "timings", "index", "added", "one"]
 WHOLE_VOCABULARY = -1  # of `Dialect.top_tokens`
 
 
+# what a model's `generation_config.json` may turn on behind a greedy request, switched off
+NEUTRAL_SAMPLING = {"repetition_penalty": 1.0}
+
+
 @dataclass(frozen=True)
 class Dialect:
     """What a server family can do, as flags that drive the clients; never decided by an engine's name.

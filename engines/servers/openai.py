@@ -11,7 +11,7 @@ import httpx
 
 from engines.registry import engine
 from engines.runtime.process import ProcessFailed
-from engines.types import ChunkTokens, Device, Dialect, Launch, PromptLogprobs, Serving
+from engines.types import NEUTRAL_SAMPLING, ChunkTokens, Device, Dialect, Launch, PromptLogprobs, Serving
 from quant.types import Scheme
 
 PROMPT = [40, 41, 42]  # ids that every vocabulary has
@@ -56,11 +56,12 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
     by, labels = _prompt_logprobs(asking)
     ignore_eos = isinstance(asking.answer(ignore_eos=True, max_tokens=2), dict)
     chunks, fields = _chunk_tokens(asking)
+    neutral = NEUTRAL_SAMPLING if isinstance(asking.answer(**NEUTRAL_SAMPLING), dict) else {}
     several = asking.answer(prompt=[PROMPT, PROMPT])
     lists = isinstance(several, dict) and len(several.get("choices") or []) == 2
     detected = replace(
         dialect, prompt_lists=lists, prompt_logprobs=by, label_logprobs=labels, ignore_eos=ignore_eos,
-        chunk_tokens=chunks, request_fields=fields,
+        chunk_tokens=chunks, request_fields={**fields, **neutral},
     )  # fmt: skip
     words = [
         "prompts of token ids" + (", several a request" if lists else ""),

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from engines.parallelism import Ways, refused
 from engines.registry import engine
 from engines.runtime.entry_points import SGLANG_SERVER
-from engines.types import Device, Dialect, Launch, Serving
+from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving
 from quant.types import Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
@@ -63,6 +63,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
         },
         flush="/flush_cache",
         top_tokens=128,
+        request_fields=NEUTRAL_SAMPLING,
     ),
     unsupported=unsupported,
     refused=refused,
@@ -86,6 +87,7 @@ def sglang(
     command = (
         "-m", SGLANG_SERVER, "--model-path", str(serving.checkpoint), "--served-model-name", "served",
         "--host", "127.0.0.1", "--port", str(serving.port),
+        "--sampling-defaults", "openai",  # greedy is greedy: no defaults of the model's own file
         "--device", serving.device.kind, "--dtype", serving.dtype(dtype),
         "--context-length", str(context), "--max-running-requests", str(max_running_requests),
         "--mem-fraction-static", str(mem_fraction_static), "--enable-metrics",

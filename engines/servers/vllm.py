@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from engines import parallelism
 from engines.parallelism import Ways
 from engines.registry import engine
-from engines.types import Device, Dialect, Launch, Serving
+from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving
 from quant.types import Range, Scheme
 
 FACTS = {
@@ -91,6 +91,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
         metrics="/metrics",
         label_logprobs=True,
         top_tokens=TOP_TOKENS,
+        request_fields=NEUTRAL_SAMPLING,
     ),
     unsupported=unsupported,
     refused=refused,
@@ -115,6 +116,7 @@ def vllm(
     command = (
         "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint),
         "--served-model-name", "served", "--host", "127.0.0.1", "--port", str(serving.port),
+        "--generation-config", "vllm",  # greedy is greedy: no defaults of the model's own file
         "--dtype", computed, "--max-model-len", str(serving.max_model_len),
         "--max-num-seqs", str(max_num_seqs), "--max-logprobs", str(TOP_TOKENS),
         "--kv-cache-dtype", kv_cache_dtype, "--disable-uvicorn-access-log",

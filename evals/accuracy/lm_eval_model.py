@@ -13,6 +13,7 @@ import lm_eval.evaluator
 from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
+from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from evals.accuracy.answer_margin import leads_of
@@ -27,7 +28,6 @@ from evals.scoring.types import Pair, Scored
 Request = tuple[Any, list[int], list[int]]
 Scorer = Callable[[Sequence[Pair]], list[Scored]]
 Generator = Callable[[Sequence[Prompt]], list[str]]
-DEFAULT_MAX_TOKENS = 256  # lm-eval's own default for `max_gen_toks`
 PASSAGE_CHARACTERS = 200
 KEPT_TEXTS = 200  # of each task, the first of its random order: enough to show what flips
 QUESTION_CHARACTERS, ANSWER_CHARACTERS = 400, 160
@@ -139,10 +139,10 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
         return self._generator([self._prompt(*request.args) for request in requests])
 
     def _prompt(self, context: str, options: dict[str, Any]) -> Prompt:
-        if options.get("do_sample") and options.get("temperature", 0) > 0:
+        asked = normalize_gen_kwargs(options)
+        if asked["do_sample"] and asked.get("temperature", 0) > 0:
             raise ValueError("this task samples at a temperature above 0; only greedy answers can be compared")
-        count = int(options.get("max_gen_toks", DEFAULT_MAX_TOKENS))
-        until = options.get("until") or []
+        count = asked["max_gen_toks"]
         if count >= self._max_length:
             raise ValueError(f"an answer of up to {count} tokens leaves no room in a window of {self._max_length}")
         tokens = self.tok_encode(context)
@@ -150,7 +150,7 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
         self.seen.requests += 1
         self.seen.cut += len(ids) < len(tokens)
         self.seen.calibrated += shares_a_run(Pair(ids, ()), self._calibration)
-        return Prompt(ids, count, (until,) if isinstance(until, str) else tuple(until))
+        return Prompt(ids, count, tuple(stop for stop in asked["until"] if stop))
 
     def chat_template(self, chat_template: bool | str = False) -> str | None:
         return template_of(self._template_folder)

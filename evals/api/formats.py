@@ -88,7 +88,7 @@ def completion_body(
     elif dialect.form == "tgi":
         body = {"inputs": prompt, "parameters": {"max_new_tokens": max_tokens, "do_sample": False, "details": True}}
     elif dialect.form == "ollama":  # raw: else it puts the prompt into its chat template
-        options = {"num_predict": max_tokens, "temperature": 0}
+        options = {"num_predict": max_tokens, "temperature": 0, "repeat_penalty": 1.0}
         body = {"model": dialect.model, "prompt": prompt, "raw": True, "stream": stream, "options": options}
     else:
         body = _openai_body(dialect, prompt, max_tokens, ignore_eos=ignore_eos, stream=stream)

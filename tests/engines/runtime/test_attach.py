@@ -67,6 +67,13 @@ def test_a_server_that_completes_nothing_is_refused() -> None:
         _attach(url)
 
 
+@pytest.mark.parametrize(("behaviour", "knows"), [("good", True), ("strict", False)])
+def test_no_penalty_is_asked_for_where_the_server_knows_it(behaviour: str, knows: bool) -> None:
+    """Its starter may have left the sampling defaults of the model's file on."""
+    with emulate(behaviour) as url:
+        assert ("repetition_penalty" in _attach(url).dialect.request_fields) == knows
+
+
 @pytest.mark.parametrize("behaviour", ["good", "plain", "strict", "timed", "one-prompt"])
 def test_what_was_found_works(behaviour: str) -> None:
     pairs = [Pair((1, 2), (3, 5)), Pair((7,), (8,))]

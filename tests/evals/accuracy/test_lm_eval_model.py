@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -71,9 +72,28 @@ def test_a_prompt_leaves_room_for_its_answer(tiny_model: Path) -> None:
     ]
 
 
-def test_sampling_is_refused(tiny_model: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "tokens", "until"),
+    [
+        ({"max_gen_toks": 16}, 16, ()),
+        ({"max_new_tokens": 16}, 16, ()),
+        ({"max_tokens": 16, "until": "x"}, 16, ("x",)),
+        ({"max_completion_tokens": 16, "until": None}, 16, ()),
+        ({"max_tokens": 8, "max_gen_toks": 16, "until": ["", "x"]}, 16, ("x",)),
+        ({"temperature": 0.7, "do_sample": False}, 256, ()),
+    ],
+)
+def test_an_answers_length_is_lm_evals_own_rule(
+    tiny_model: Path, options: dict[str, Any], tokens: int, until: tuple[str, ...]
+) -> None:
+    prompt = _model(tiny_model, 512)._prompt("a b", options)
+    assert (prompt.max_tokens, prompt.until) == (tokens, until)
+
+
+@pytest.mark.parametrize("options", [{"do_sample": True, "temperature": 0.7}, {"temperature": 0.7}])
+def test_sampling_is_refused(tiny_model: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="samples at a temperature above 0"):
-        _model(tiny_model)._prompt("a", {"do_sample": True, "temperature": 0.7})
+        _model(tiny_model)._prompt("a", options)
 
 
 def test_an_answer_ends_before_its_first_stop() -> None:
