@@ -172,9 +172,14 @@ def _problem(error: Any, lines: Mapping[Path_, int]) -> Problem:
     given = error.get("input")
     return Problem(
         line,
-        f"{where}: {error['msg'].lower()}, but it is {given!r}",
+        f"{where}: {lower_first(error['msg'])}, but it is {given!r}",
         f"change the value of `{path[-1] if path else where}`",
     )
+
+
+def lower_first(text: str) -> str:
+    """A sentence of pydantic's as it goes on after a colon; values in it keep their case."""
+    return text[:1].lower() + text[1:]
 
 
 def suggestion(given: str, allowed: Sequence[str]) -> str:

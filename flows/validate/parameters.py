@@ -8,7 +8,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from flows.plan.source import PlanFile, Problem, dotted, suggestion
+from flows.plan.source import PlanFile, Problem, dotted, lower_first, suggestion
 from quant.registry import Parameter
 from quant.types import Range
 
@@ -46,7 +46,7 @@ def fill(
             elif problem["type"] == "missing":
                 message, fix = f"'{owner}' needs the parameter '{name}'", f"add `{name}:` under parameters"
             else:
-                message = f"{dotted(path)}: {problem['msg'].lower()}, but it is {problem['input']!r}"
+                message = f"{dotted(path)}: {lower_first(problem['msg'])}, but it is {problem['input']!r}"
                 fix = f"see `bitfrontier {where[0]} {owner}` for what '{name}' may be"
             problems.append(parsed.problem(path, message, fix))
         return None

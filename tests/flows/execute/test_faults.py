@@ -133,7 +133,7 @@ def test_every_failure_is_a_row_and_the_sweep_goes_on(workplace: Path, monkeypat
 
 def _prepared(workplace: Path) -> Prepared:
     checked = check(load_plan(workplace / "plan.yaml"))
-    return flows.execute.prepare.prepare(
+    return flows.execute.prepare.prepare_sweep(
         checked, flows.execute.prepare.environments_of(checked), workplace / "runs", QUIET
     )
 

@@ -24,7 +24,7 @@ ROWS = [
 
 
 def _sweep(tasks: tuple[TaskSpec, ...] = (TaskSpec("arc_easy"),), **texts: Any) -> Any:
-    plan = SimpleNamespace(data="root", perplexity=[], closeness=[], **texts)
+    plan = SimpleNamespace(data="root", perplexity=[], kl_divergence=[], **texts)
     return SimpleNamespace(plan=plan, tasks=tasks)
 
 

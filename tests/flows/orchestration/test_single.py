@@ -159,7 +159,7 @@ from pathlib import Path
 from shutil import copytree
 
 from quant.registry import method
-from quant.spec import Scheme
+from quant.types import Scheme
 
 
 @method("copies", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("float16", "float16"))

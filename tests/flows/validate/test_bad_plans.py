@@ -56,7 +56,7 @@ def test_the_longest_window_or_prompt_decides_the_positions(folder: Path) -> Non
     plan["kl_divergence"] = [{"prompts": "mine.jsonl", "length": 3000, "answer_tokens": 50}]
     sweep = check(load_plan(_write(folder, plan)))
     assert sweep.max_model_len == 3052
-    assert sweep.prompts_file(sweep.plan.closeness[0]) == folder / "mine.jsonl"
+    assert sweep.prompts_file(sweep.plan.kl_divergence[0]) == folder / "mine.jsonl"
 
 
 def test_a_trace_is_a_load_of_its_own(folder: Path) -> None:
