@@ -285,7 +285,7 @@ def test_details_by_pointer_and_by_keys(browser: Browser, run: Path) -> None:
     figure = page.locator("[data-plot=accuracy-throughput]")
     tip = page.locator(".tip")
     assert not tip.is_visible()
-    figure.locator(".cell.on").first.hover()
+    figure.locator(".cell.on .mark").first.hover()
     assert "output tokens per second: " in tip.inner_text()
     figure.locator(".cell[tabindex='0']").focus()
     first = tip.inner_text()
