@@ -24,7 +24,7 @@ docs:  ## README's generated parts are those of the code
 	uv run cog --check README.md CONTRIBUTING.md
 
 pins:  ## refresh every pin: the orchestrator's constraints and configs/environments/*.txt
-	uv run python -m benchmarks.pins
+	uv run python -m scripts.pins
 
 bench:  ## timings and agreement with other tools, by hand
 	uv run python -m benchmarks.parity

@@ -22,10 +22,10 @@ from engines.runtime.environments import build, cache_folder, resolve
 from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Serving
-from evals.accuracy.corpora import wikitext2_test_raw
 from evals.accuracy.lm_eval_model import evaluate
 from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.api.tokenizers import load_tokenizer
+from evals.data.corpora import wikitext2_test_raw
 from evals.schema.accuracy import Score
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair

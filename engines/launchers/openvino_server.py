@@ -11,8 +11,8 @@ from pathlib import Path
 import openvino_genai
 from tokenizers import Tokenizer
 
-from engines.reference_server.crash import end_process
 from engines.reference_server.http_api import serve
+from engines.reference_server.model_thread import end_process
 from engines.reference_server.openvino_runner import OpenVinoRunner
 from engines.reference_server.requests import Served
 

@@ -13,9 +13,9 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 
-from engines.reference_server.crash import end_process
 from engines.reference_server.http_api import serve
 from engines.reference_server.model_loading import load, stop_ids
+from engines.reference_server.model_thread import end_process
 from engines.reference_server.requests import Served
 from engines.reference_server.scheduler import Loop
 

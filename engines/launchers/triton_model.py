@@ -19,8 +19,8 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from engines.reference_server.api_schema import BadRequest, Limits, Scored, read_completion, read_items
-from engines.reference_server.crash import end_process
 from engines.reference_server.model_loading import load, stop_ids
+from engines.reference_server.model_thread import end_process
 from engines.reference_server.requests import Generation, ScoreJob
 from engines.reference_server.scheduler import Loop
 

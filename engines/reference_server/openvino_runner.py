@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import queue
-import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import openvino
 import openvino_genai
 
 from engines.reference_server.api_schema import Item, Scored
+from engines.reference_server.model_thread import start_model_thread
 from engines.reference_server.requests import Generation, ScoreJob
 
 
@@ -29,18 +29,10 @@ class OpenVinoRunner:
         self.peak_cache_bytes = 0
 
     def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True, name="model").start()
+        start_model_thread(self._turn, self._on_crash)
 
     def submit(self, job: Generation | ScoreJob) -> None:
         self._jobs.put(job)
-
-    def _run(self) -> None:
-        try:
-            while True:
-                self._turn()
-        except BaseException as error:
-            self._on_crash(error)
-            raise
 
     def _turn(self) -> None:
         idle = not self._active and not self._scores

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engines.reference_server.decode import Running
+from engines.reference_server.model_thread import start_model_thread
 from engines.reference_server.requests import Generation, ScoreJob
 from engines.reference_server.scoring import score
 
@@ -29,7 +30,7 @@ class Loop:
         return self.running.peak_cache_bytes
 
     def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True, name="model").start()
+        start_model_thread(self._turn, self._on_crash)
 
     def submit(self, job: Generation | ScoreJob) -> None:
         if isinstance(job, Generation):
@@ -37,14 +38,6 @@ class Loop:
         else:
             self._scores.put(job)
         self._wake.set()
-
-    def _run(self) -> None:
-        try:
-            while True:
-                self._turn()
-        except BaseException as error:
-            self._on_crash(error)
-            raise
 
     def _turn(self) -> None:
         new = self._take_new()

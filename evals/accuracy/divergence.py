@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from engines.types import Endpoint
-from evals.accuracy.corpora import WIKITEXT, Prompts, own_prompts, wikitext2_test, wikitext_prompts
+from evals.data.corpora import WIKITEXT, Prompts, own_prompts, wikitext2_test, wikitext_prompts
 from evals.schema.accuracy import Closeness
 from evals.scoring.generate import Prompt, generate
 from evals.scoring.loglikelihood import score

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 
 from engines.runtime.environments import cache_folder, create_cache
-from evals.accuracy.data_root import DataError, LocalDataSet, dataset_kwargs, local_data_set
+from evals.data.local_root import DataError, LocalDataSet, dataset_kwargs, local_data_set
 from quant.canonical_json import write_json
 
 # in the order in which lm-eval looks for few-shot examples

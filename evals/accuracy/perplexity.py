@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from evals.accuracy.corpora import wikitext2_test, wikitext2_test_raw
-from evals.accuracy.data_root import DataError
+from evals.data.corpora import wikitext2_test, wikitext2_test_raw
+from evals.data.local_root import DataError
 from evals.schema.accuracy import Perplexity
 from evals.scoring.types import Pair, Scored
 

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from evals.accuracy.data_root import DataError
+from evals.data.local_root import DataError
 
 BLOCK_TOKENS = 512
 

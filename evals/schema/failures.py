@@ -39,7 +39,7 @@ KNOWN = (
         "out of memory",
         r"\bMemoryError\b|out of memory|OutOfMemoryError|bad_alloc|for want of memory|"
         r"(can't|cannot|unable to|failed to) allocate|larger than the available KV cache memory",
-        "serving: give the KV cache fewer bytes (the engine's options), lower `concurrency` or `window_tokens`; "
+        "serving: give the KV cache fewer bytes (the engine's options), lower `concurrency` or `max_length`; "
         f"quantizing: calibrate with fewer or shorter samples; else a smaller model or more memory; {AGAIN}",
         in_log=True,
     ),

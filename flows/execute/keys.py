@@ -10,8 +10,8 @@ from typing import Any
 
 from engines.runtime.environments import Environment
 from engines.runtime.process import ROOT
-from evals.accuracy.corpora import wikitext_files
 from evals.accuracy.lm_eval_tasks import task_data
+from evals.data.corpora import wikitext_files
 from evals.schema.slo import SearchRange, ServiceLimits
 from flows.execute.quantize_checkpoint import Job
 from flows.plan.schema import Plan

@@ -19,12 +19,12 @@ from engines.runtime.server import attach, serve
 from engines.telemetry.kernel_log import kernel_facts
 from engines.telemetry.sampler import watch
 from engines.types import Device, Endpoint, ServerFailed, Serving, TimeLimits
-from evals.accuracy.corpora import read_prompts
-from evals.accuracy.data_root import DataError
 from evals.accuracy.divergence import Stage
 from evals.accuracy.gates import golden_prompt, greedy_answer, require, sanity
 from evals.api.formats import prompt_vocabulary
 from evals.api.tokenizers import load_tokenizer
+from evals.data.corpora import read_prompts
+from evals.data.local_root import DataError
 from evals.load.benchmark import measure_speed
 from evals.load.prompts import Prompts
 from evals.load.slo_search import search_capacity

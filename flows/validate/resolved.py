@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from engines.types import Device
-from evals.accuracy.corpora import WIKITEXT
 from evals.accuracy.lm_eval_tasks import TaskSpec
+from evals.data.corpora import WIKITEXT
 from evals.load.traces import TraceRequest
 from evals.schema.load import LoadPoint
 from flows.plan.load import TracePlan

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from evals.accuracy.corpora import WIKITEXT, WIKITEXT_HUB_NAME
-from evals.accuracy.data_root import DataError, dataset_folder
 from evals.accuracy.lm_eval_tasks import Definition, definitions
+from evals.data.corpora import WIKITEXT, WIKITEXT_HUB_NAME
+from evals.data.local_root import DataError, dataset_folder
 from flows.plan.schema import Plan
 from flows.plan.source import PlanFile, Problem, suggestion
 

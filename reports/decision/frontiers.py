@@ -69,36 +69,24 @@ def _cost_of(price: Price, rate_of: Read) -> Read:
     return cost
 
 
-def _rates(rate_of: Read) -> Draw:
-    """Output rates of all cells."""
+def _each(read: Read, drawn: Callable[[Estimate, Generator], Floats]) -> Draw:
+    """A figure of all cells, each drawn by itself; NaN where a cell has none."""
 
     def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
-        estimates = [rate_of(cell) for cell in cells]
-        return np.stack(
-            [rate_draws(estimate, generator) if estimate else np.full(DRAWS, np.nan) for estimate in estimates]
-        )
+        estimates = [read(cell) for cell in cells]
+        return np.stack([drawn(estimate, generator) if estimate else np.full(DRAWS, np.nan) for estimate in estimates])
 
     return draw
 
 
 def _negative(rate_of: Read) -> Draw:
     """Of a device's rate. It orders cells as their cost does, and is finite where a drawn rate is zero."""
-    rates = _rates(rate_of)
+    rates = _each(rate_of, rate_draws)
 
     def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
         devices = np.asarray([cell.trial.devices or np.nan for cell in cells], dtype=np.float64)
         negative: Floats = -rates(cells, generator) / devices[:, None]
         return negative
-
-    return draw
-
-
-def _means(read: Read) -> Draw:
-    def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
-        estimates = [read(cell) for cell in cells]
-        return np.stack(
-            [mean_draws(estimate, generator) if estimate else np.full(DRAWS, np.nan) for estimate in estimates]
-        )
 
     return draw
 
@@ -113,13 +101,13 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
     def rate_of(cell: CellMetrics) -> Estimate | None:
         return throughput(cell, mix)
 
-    rate = Axis("throughput", rate_of, "output tokens per second", False, _rates(rate_of), busiest)
+    rate = Axis("throughput", rate_of, "output tokens per second", False, _each(rate_of, rate_draws), busiest)
     accuracy = Axis("accuracy", accuracy_percent, "mean accuracy, %", False, accuracy_draws)
-    memory = Axis("memory", peak_gib, "peak memory, GiB", True, _means(peak_gib))
+    memory = Axis("memory", peak_gib, "peak memory, GiB", True, _each(peak_gib, mean_draws))
     latency = Axis("latency", latency_seconds, "median end-to-end latency, s", True, _latencies)
-    size = Axis("bits", bits_per_weight, "bits per weight", True, _means(bits_per_weight))
+    size = Axis("bits", bits_per_weight, "bits per weight", True, _each(bits_per_weight, mean_draws))
     against = "perplexity ÷ the unquantized model's"
-    perplexity = Axis("perplexity", lambda cell: cell.perplexity_ratio, against, True, _means(_log_ratio))
+    perplexity = Axis("perplexity", lambda cell: cell.perplexity_ratio, against, True, _each(_log_ratio, mean_draws))
     charts = [
         Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
         Plot("memory-throughput", "Memory against throughput", rate, memory),

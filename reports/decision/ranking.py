@@ -59,7 +59,7 @@ OBJECTIVES = {
 @dataclass(frozen=True)
 class Aim:
     """What is to be best, what users are promised, a price with what tokens may cost, and for which load: the `mix` of
-    loads; without one it is the highest concurrency or, where there is a `service` or a highest cost, the load that
+    loads; without one it is the highest concurrency or, where there is an `slo` or a highest cost, the load that
     surely keeps them and gives the most.
     """
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from engines.types import Endpoint
-from evals.accuracy.corpora import sha256_of
 from evals.accuracy.perplexity import TEXTS, PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
 from evals.api.tokenizers import load_tokenizer
+from evals.data.corpora import sha256_of
 from evals.scoring.loglikelihood import score
 from flows.sources.models import Model
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evals.accuracy.data_root import DataError, dataset_folder
 from evals.accuracy.lm_eval_tasks import TaskSpec, definitions, load_tasks
+from evals.data.local_root import DataError, dataset_folder
 from tests.support.datasets import write_data_root
 
 AGIEVAL_NOUS = (

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from evals.accuracy.data_root import DataError
 from evals.accuracy.perplexity import PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
 from evals.api.tokenizers import load_tokenizer, ordinary_ids, special_ids
+from evals.data.local_root import DataError
 from evals.scoring.types import Pair, Scored
 
 PAPERS = PerplexitySpec("papers", 4, 4)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evals.accuracy.data_root import DataError
+from evals.data.local_root import DataError
 from evals.load.arrivals import due_seconds
 from evals.load.benchmark import warm_up
 from evals.load.prompts import Prompts

@@ -12,9 +12,9 @@ import pytest
 
 from engines.runtime.server import serve
 from engines.types import Endpoint, PromptLogprobs, Serving
-from evals.accuracy.corpora import Prompts
 from evals.accuracy.divergence import ClosenessSpec, measure_closeness
 from evals.api.post import ScoringFailed
+from evals.data.corpora import Prompts
 from evals.scoring.top_logprobs import Told, tell
 from evals.scoring.types import Pair
 from tests.support.fake_engine import CPU, HERE, fake_engine

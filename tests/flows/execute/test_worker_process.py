@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 import flows.execute.worker_process
-from evals.accuracy.data_root import DataError
+from evals.data.local_root import DataError
 from evals.schema.trial_file import read_trial
 from flows.execute import rows, spec
 from flows.execute.prepare import environments_of, prepare_sweep

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from evals.accuracy.data_root import DataError, dataset_folder
+from evals.data.local_root import DataError, dataset_folder
 
 WIKITEXT = "wikitext2"
 WIKITEXT_HUB_NAME = "Salesforce/wikitext"

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from evals.accuracy.corpora import own_prompts, read_prompts, wikitext2_test, wikitext2_test_raw, wikitext_prompts
-from evals.accuracy.data_root import DataError
 from evals.api.tokenizers import load_tokenizer
+from evals.data.corpora import own_prompts, read_prompts, wikitext2_test, wikitext2_test_raw, wikitext_prompts
+from evals.data.local_root import DataError
 
 
 def _root(tmp_path: Path) -> Path:

@@ -1,13 +1,29 @@
-"""How our server ends when the thread that owns the model fails."""
+"""The thread that owns the model, and how our server ends when it fails."""
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
+from collections.abc import Callable
 from typing import NoReturn
 
 from engines.types import THREAD_ENDED
+
+
+def start_model_thread(turn: Callable[[], None], on_crash: Callable[[BaseException], None]) -> None:
+    """Call `turn` for ever in a thread of its own; what it raises goes to `on_crash` first."""
+
+    def run() -> None:
+        try:
+            while True:
+                turn()
+        except BaseException as error:
+            on_crash(error)
+            raise
+
+    threading.Thread(target=run, daemon=True, name="model").start()
 
 
 def end_process(error: BaseException) -> NoReturn:

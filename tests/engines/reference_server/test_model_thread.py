@@ -11,7 +11,7 @@ from evals.schema.failures import explain
 
 PROGRAM = """
 import threading
-from engines.reference_server.crash import end_process
+from engines.reference_server.model_thread import end_process
 
 def run():
     try:

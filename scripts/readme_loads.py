@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from benchmarks.readme import markdown, read, shown
+from scripts.readme import markdown, read, shown
 
 GIB = 1024**3
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.accuracy.sample_data import REQUESTS, arc_row, read_docs, write_folder
+from evals.data.sample_data import REQUESTS, arc_row, read_docs, write_folder
 
 
 def _requests(tmp_path: Path, ids: list[int]) -> Path:
