@@ -81,7 +81,8 @@ class Trial:
     """One cell: a model by a method in an engine on a device. `reason` is empty exactly if the status is ok, `failure`
     is what is known of it where the status is failed (None in files of older programs).
 
-    `engine_label` are the options that tell it from cells with other options of the same engine.
+    `engine_label` are the options that tell it from cells with other options of the same engine, `model_label` the name
+    that tells it from cells of other models; both are empty where nothing needs telling apart.
     """
 
     key: str
@@ -107,10 +108,12 @@ class Trial:
     failure: Failure | None = None
     schema_version: int = TRIAL_SCHEMA_VERSION
     engine_label: str = ""
+    model_label: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.method_label} · {self.served_by}"
+        parts = (self.model_label, self.method_label, self.served_by)
+        return " · ".join(part for part in parts if part)
 
     @property
     def served_by(self) -> str:

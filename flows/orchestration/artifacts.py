@@ -74,8 +74,13 @@ def _picture(svg: Path) -> str:
 
 
 def _answer(data: dict[str, Any]) -> str:
-    chosen, caveats = data["answer"]["cell"], data["answer"]["caveats"]
-    return " ".join([f"**Run {chosen}**" if chosen else "**No answer**", *(f"· but {caveat}" for caveat in caveats)])
+    """One line for each model."""
+    lines = []
+    for answer in data["answers"]:
+        chosen = f"**Run {answer['cell']}**" if answer["cell"] else f"**No answer** {answer['model']}"
+        notes = [*(f"but {caveat}" for caveat in answer["caveats"]), answer["alternative"]]
+        lines.append(" · ".join([chosen, *(note for note in notes if note)]))
+    return "\n\n".join(lines)
 
 
 def _row(cell: dict[str, Any]) -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evals.stats.intervals import Estimate, Floats
+from reports.decision.cell_names import model_labels
 from reports.decision.frontier_probability import accuracy_draws, frontier_odds, latency_draws
-from reports.decision.pareto import Point, frontier, surely_dominated
+from reports.decision.pareto import DOMINATED_BELOW, Point, frontier
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price, per_million
 from reports.metrics.figures_of_merit import (
@@ -20,7 +21,7 @@ from reports.metrics.figures_of_merit import (
     bits_per_weight,
     latency_seconds,
     mix_label,
-    peak_gib,
+    needed_gib,
     throughput,
 )
 from reports.metrics.ratios import DRAWS, Generator, mean_draws, rate_draws
@@ -103,7 +104,7 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
 
     rate = Axis("throughput", rate_of, "output tokens per second", False, _each(rate_of, rate_draws), busiest)
     accuracy = Axis("accuracy", accuracy_percent, "mean accuracy, %", False, accuracy_draws)
-    memory = Axis("memory", peak_gib, "peak memory, GiB", True, _each(peak_gib, mean_draws))
+    memory = Axis("memory", needed_gib, "needed memory, GiB", True, _each(needed_gib, mean_draws))
     latency = Axis("latency", latency_seconds, "median end-to-end latency, s", True, _latencies)
     size = Axis("bits", bits_per_weight, "bits per weight", True, _each(bits_per_weight, mean_draws))
     against = "perplexity ÷ the unquantized model's"
@@ -137,16 +138,19 @@ def _turn(estimate: Estimate, less_is_better: bool) -> Estimate:
 
 @dataclass(frozen=True)
 class Standing:
-    """One cell on one frontier: on it by values; dominated with 95 % confidence on one axis at least; the share of
-    draws in which it is on it (`reports.decision.frontier_probability`), None where an interval of its numbers is not
-    known.
+    """One cell on one frontier: on it by values; `odds`, the share of draws in which it is on it
+    (`reports.decision.frontier_probability`), None where an interval of its numbers is not known; dominated where it is
+    off it by values and that share, as it is printed, is below 5 %.
     """
 
     name: str
     model: str
     on: bool
-    dominated: bool
     odds: float | None
+
+    @property
+    def dominated(self) -> bool:
+        return not self.on and self.odds is not None and self.odds < DOMINATED_BELOW
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,22 @@ class Frontier:
     def open(self) -> list[str]:
         """Off it, but not surely."""
         return [standing.name for standing in self.standings if not standing.on and not standing.dominated]
+
+
+def frontiers_of(
+    model: str, models: Sequence[str], allowed: Sequence[CellMetrics], price: Price | None, mix: Mix
+) -> list[Frontier]:
+    """Of one of the models' cells."""
+    own = frontiers([cell for cell in allowed if cell.trial.model == model], price, mix)
+    return [replace(front, plot=of_model(front.plot, model, models)) for front in own]
+
+
+def of_model(plot: Plot, model: str, models: Sequence[str]) -> Plot:
+    """Named after the model where there are several."""
+    if len(models) < 2:
+        return plot
+    label = model_labels(models)[model]
+    return replace(plot, name=f"{plot.name}-{models.index(model) + 1}", title=f"{plot.title}: {label}")
 
 
 def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: Mix | None = None) -> list[Frontier]:
@@ -206,9 +226,8 @@ def _frontier(allowed: Sequence[CellMetrics], plot: Plot, drawn: _Drawn) -> Fron
                 cell.trial.name,
                 cell.trial.model,
                 cell.trial.key in best,
-                surely_dominated(point, points),
                 None if math.isnan(odds) else odds,
             )
-            for cell, point, odds in zip(cells, points, frontier_odds(x, y).tolist(), strict=True)
+            for cell, odds in zip(cells, frontier_odds(x, y).tolist(), strict=True)
         ),
     )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from evals.stats.intervals import Estimate
 
+DOMINATED_BELOW = 0.05  # a cell less likely than so on a frontier that it is not on by values is called dominated
+
 
 @dataclass(frozen=True)
 class Point:
@@ -31,12 +33,3 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 def _dominates(a: Point, b: Point) -> bool:
     at_least = a.x.value >= b.x.value and a.y.value >= b.y.value
     return at_least and (a.x.value > b.x.value or a.y.value > b.y.value)
-
-
-def surely_dominated(point: Point, points: Sequence[Point]) -> bool:
-    """True if another point dominates this one and an interval shows it on at least one axis."""
-    return any(
-        _dominates(other, point) and (other.x.low > point.x.high or other.y.low > point.y.high)
-        for other in points
-        if other is not point
-    )

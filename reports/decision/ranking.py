@@ -11,20 +11,24 @@ from evals.schema.load import Speed
 from evals.schema.slo import ServiceLimits
 from evals.stats.intervals import Estimate
 from reports.decision.verdicts import BARRED, Judged
+from reports.decision.wording import say
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price, affordable
-from reports.metrics.figures_of_merit import Mix, latency_seconds, mix_label, peak_gib, throughput
+from reports.metrics.figures_of_merit import Mix, latency_seconds, mix_label, needed_gib, throughput
 from reports.metrics.load import LoadMetrics
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is to be best. `figure` reads it from a cell and its rate; None where it is not known."""
+    """What is to be best. `figure` reads it from a cell and its rate; None where it is not known. `gain` says how much
+    better another cell is.
+    """
 
     title: str
     unit: str
     less: bool
     figure: Callable[[CellMetrics, Estimate], Estimate | None]
+    gain: str
 
 
 def _of_a_device(cell: CellMetrics, rate: Estimate) -> Estimate | None:
@@ -37,21 +41,28 @@ def _fidelity(cell: CellMetrics, _: Estimate) -> Estimate | None:
     return None if cell.trial.unquantized else cell.perplexity_ratio
 
 
+FASTER = "is {percent} % faster"
 OBJECTIVES = {
-    "throughput": Objective("most output tokens/s", "output tokens/s", False, lambda _, rate: rate),
-    "per-device": Objective("most output tokens/s of a device", "output tokens/s of a device", False, _of_a_device),
+    "throughput": Objective("most output tokens/s", "output tokens/s", False, lambda _, rate: rate, FASTER),
+    "per-device": Objective(
+        "most output tokens/s of a device", "output tokens/s of a device", False, _of_a_device, f"{FASTER} on a device"
+    ),
     "latency": Objective(
         "least median end-to-end latency at the lowest load",
         "s median end-to-end",
         True,
         lambda cell, _: latency_seconds(cell),
+        "takes {percent} % less time",
     ),
-    "memory": Objective("least peak memory", "GiB peak memory", True, lambda cell, _: peak_gib(cell)),
+    "memory": Objective(
+        "least needed memory", "GiB needed", True, lambda cell, _: needed_gib(cell), "needs {percent} % less memory"
+    ),
     "fidelity": Objective(
         "quantized, with the least perplexity against the unquantized model's",
         "times the unquantized model's perplexity",
         True,
         _fidelity,
+        "has {percent} % less perplexity",
     ),
 }
 
@@ -71,8 +82,8 @@ class Aim:
     @property
     def asks(self) -> str:
         """What must be kept under a load; empty where nothing must."""
-        parts = ((self.service is not None, "what users were promised"), (self.is_bounded, "what tokens may cost"))
-        return " and ".join(text for asked, text in parts if asked)
+        parts = [say(name) for asked, name in ((self.service is not None, "slo"), (self.is_bounded, "cost")) if asked]
+        return say("and", first=parts[0], second=parts[1]) if len(parts) > 1 else "".join(parts)
 
     @property
     def is_bounded(self) -> bool:
@@ -97,6 +108,11 @@ class Candidate:
         return self.judged.cell.trial.name
 
     @property
+    def doubtful(self) -> tuple[bool, bool]:
+        """Whether its quality, and whether what the aim asks for, is undecided: the fewer the better."""
+        return not self.judged.is_good, self.serves != "kept"
+
+    @property
     def at(self) -> str:
         return mix_label([load.load for load in self.loads])
 
@@ -114,10 +130,12 @@ def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
 
 
 def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
-    """The best first: those that surely keep what the aim asks for before those that may; others are left out."""
+    """The best first: those whose quality is known to be good before undecided ones; of these, those that surely keep
+    what the aim asks for before those that may; then by the figure. Those that do not keep it are left out.
+    """
     sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
     serving = [candidate for candidate in shortlist if candidate.serves != "broken"]
-    return sorted(serving, key=lambda candidate: (candidate.serves != "kept", sign * candidate.figure.value))
+    return sorted(serving, key=lambda candidate: (*candidate.doubtful, sign * candidate.figure.value))
 
 
 def _is_scored(judged: Judged) -> bool:

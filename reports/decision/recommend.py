@@ -1,4 +1,4 @@
-"""Which cell to run: the fastest that keeps the plan's limits, how sure that is, and why not another."""
+"""Which cell to run: the fastest that meets the plan's limits, how sure that is, and why not another."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from functools import cached_property
 from evals.stats.intervals import Estimate
 from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked
 from reports.decision.verdicts import Judged
-from reports.metrics.cell import GIB
+from reports.decision.wording import fixed, percent_text, say, significant
+from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import quotient, ratio_of_means
 from reports.metrics.slo_capacity import capacities
 from reports.sections.roofline import warnings_of
+
+MOST_NAMES = 12
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,9 @@ class Other:
 
 @dataclass(frozen=True)
 class Answer:
-    """The recommendation, `won` by that figure at that load. `caveats` say where intervals overlap or a limit is
-    undecided; `others` are all other cells, the best one first.
+    """The recommendation for one `model`, `won` by that figure at that load. `caveats` say where intervals overlap or a
+    limit is undecided; `others` are all other cells, the best one first. `alternative` names a cell whose figure is
+    better and whose quality is undecided, empty where there is none.
     """
 
     chosen: Judged | None
@@ -39,6 +43,8 @@ class Answer:
     aim: Aim
     won: Candidate | None = None
     others: Sequence[Other] = ()
+    model: str = ""
+    alternative: str = ""
 
     @property
     def objective(self) -> Objective:
@@ -59,27 +65,52 @@ class Answer:
 
     @property
     def worst_loss(self) -> float | None:
-        """If the runner-up is better after all: the share of its figure that is lost at most, with 95 % confidence."""
-        if self.ratio is None or not math.isfinite(self.ratio.high):
+        """If the runner-up is better after all: the share of its figure that is lost at most, with 95 % confidence.
+        None where its quality is less sure than the chosen one's: then it is no better for being faster.
+        """
+        if self.ratio is None or not math.isfinite(self.ratio.high) or self.runner_up is None:
+            return None
+        if self.chosen is not None and self.chosen.is_good and self.runner_up.verdict == "undecided":
             return None
         return max(1 - 1 / self.ratio.high, 0.0)
 
 
-def decide(judged: Sequence[Judged], aim: Aim | None = None) -> Answer:
-    """The cell that is best at what the `aim` asks for, among those that do not fail a limit: by default the highest
-    throughput at the highest concurrency.
+def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") -> Answer:
+    """Of one model's cells the one that is best at what the `aim` asks for, among those whose quality is known to keep
+    the limits: by default the highest throughput at the highest concurrency.
 
     A cell that fails or is not trusted can win nothing: not throughput, not memory, not balance. Nor can one whose
-    accuracy was not measured, unless it is unquantized. Where no cell surely keeps the service, one that may is chosen.
+    accuracy was not measured, unless it is unquantized. Where no cell surely keeps the limits or the service, one that
+    may is chosen, and that is said.
     """
     aim = aim or Aim()
     shortlist = candidates(judged, aim)
     best = ranked(shortlist, aim)
-    if not best:
-        reason = f"keeps {aim.asks}" if shortlist else "was measured that keeps the limits"
-        return Answer(None, (f"no cell {reason}",), (), aim, others=_others(judged, shortlist, [], aim))
     others = _others(judged, shortlist, best, aim)
-    return Answer(best[0].judged, tuple(_caveats(best, aim)), tuple(_best(best)), aim, best[0], others)
+    if not best:
+        reason = say("none_serves", asks=aim.asks) if shortlist else say("none_allowed")
+        return Answer(None, (reason,), (), aim, others=others, model=model)
+    caveats, rows = tuple(_caveats(best, aim)), tuple(_best(best))
+    return Answer(best[0].judged, caveats, rows, aim, best[0], others, model, _alternative(best, aim))
+
+
+def _alternative(best: Sequence[Candidate], aim: Aim) -> str:
+    """The best figure among those that are behind for their quality's sake alone."""
+    chosen, objective = best[0], OBJECTIVES[aim.objective]
+    sign = 1 if objective.less else -1
+    behind = [
+        candidate
+        for candidate in best[1:]
+        if chosen.judged.is_good
+        and not candidate.judged.is_good
+        and (candidate.serves == "kept" or chosen.serves != "kept")
+        and sign * candidate.figure.value < sign * chosen.figure.value
+    ]
+    if not behind or chosen.figure.value <= 0:
+        return ""
+    other = min(behind, key=lambda candidate: sign * candidate.figure.value)
+    percent = percent_text(abs(other.figure.value / chosen.figure.value - 1))
+    return say("alternative", name=other.name, gain=objective.gain.format(percent=percent))
 
 
 def _others(
@@ -87,15 +118,12 @@ def _others(
 ) -> list[Other]:
     others = [_other(candidate, best[0], aim) for candidate in best[1:]]
     broken = [candidate.judged for candidate in shortlist if candidate.serves == "broken"]
-    others += [_barred(judgement, "fails", f"it keeps {aim.asks} under {_loads_of(aim)}") for judgement in broken]
+    under = say("no_mix" if aim.mix else "no_load", asks=aim.asks)
+    others += [_barred(judgement, "fails", under) for judgement in broken]
     known = {id(candidate.judged) for candidate in shortlist}
     return others + [
         _barred(judgement, judgement.verdict, judgement.why) for judgement in judged if id(judgement) not in known
     ]
-
-
-def _loads_of(aim: Aim) -> str:
-    return "no such mix of loads" if aim.mix else "no load"
 
 
 def _barred(judged: Judged, verdict: str, why: str) -> Other:
@@ -114,31 +142,43 @@ def _other(candidate: Candidate, chosen: Candidate, aim: Aim) -> Other:
 
 
 def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
-    chosen, objective = best[0], OBJECTIVES[aim.objective]
+    chosen = best[0]
     notes = []
     if chosen.judged.verdict == "undecided":
-        notes.append(f"whether {chosen.name} keeps the limits is undecided: {chosen.judged.why}; score more items")
+        notes.append(say("undecided", name=chosen.name, why=chosen.judged.why))
     if chosen.serves == "unclear":
-        notes.append(f"whether {chosen.name} keeps {aim.asks} is not told; {_missing(chosen, aim)}")
-    notes += [f"of {chosen.name} at {load.load.label}: {warning}" for load in chosen.loads for warning in load.warnings]
-    notes += [f"{chosen.name} ran on a slow path: {warning}" for warning in warnings_of(chosen.judged.cell.trial)]
+        notes.append(say("unclear", name=chosen.name, asks=aim.asks, missing=_missing(chosen, aim)))
+    notes += [
+        say("of_load", name=chosen.name, load=load.load.label, warning=warning)
+        for load in chosen.loads
+        for warning in load.warnings
+    ]
+    notes += [say("slow_path", name=chosen.name, warning=warning) for warning in warnings_of(chosen.judged.cell.trial)]
     if aim.objective == "throughput":
         notes += _on_more_devices(best)
-    close = [other for other in best[1:] if _overlap(other.figure, chosen.figure, objective.less)]
-    if close:
-        names = ", ".join(f"{other.name} ({figure_text(other.figure.value, objective)})" for other in close)
-        notes.append(
-            f"its {figure_text(chosen.figure.value, objective)} {objective.unit} cannot be told from those of {names}: "
-            "intervals overlap"
-        )
-    return notes
+    return notes + _close(best, OBJECTIVES[aim.objective])
+
+
+def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
+    """Cells that may be as good, of those whose quality is as sure: others are no better for being as fast."""
+    chosen = best[0]
+    near = [
+        other
+        for other in best[1:]
+        if other.judged.is_good == chosen.judged.is_good and _overlap(other.figure, chosen.figure, objective.less)
+    ]
+    if not near:
+        return []
+    shown = [say("close_name", name=c.name, figure=figure_text(c.figure.value, objective)) for c in near[:MOST_NAMES]]
+    names = ", ".join(shown)
+    if len(near) > MOST_NAMES:
+        names = say("more_names", names=names, count=len(near) - MOST_NAMES)
+    return [say("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
 
 
 def _missing(chosen: Candidate, aim: Aim) -> str:
     """What would tell it."""
-    if aim.is_bounded and not chosen.judged.cell.trial.devices:
-        return "on how many devices it ran is not known"
-    return "measure more requests and repeats"
+    return say("devices_unknown" if aim.is_bounded and not chosen.judged.cell.trial.devices else "more_requests")
 
 
 def _overlap(other: Estimate, chosen: Estimate, less: bool) -> bool:
@@ -147,7 +187,7 @@ def _overlap(other: Estimate, chosen: Estimate, less: bool) -> bool:
 
 
 def figure_text(value: float, objective: Objective) -> str:
-    return f"{value:.3g}" if objective.less else f"{value:.1f}"
+    return significant(value) if objective.less else fixed(value, 1)
 
 
 def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
@@ -163,23 +203,26 @@ def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
     if chosen.key not in rates or most.devices == chosen.devices:
         return []
     return [
-        f"it ran on {chosen.devices} devices and gave {rates[chosen.key]:.1f} output tokens/s on each; {most.name}, on "
-        f"{most.devices}, gave {rates[most.key]:.1f}"
-    ]
+        say(
+            "devices", count=chosen.devices, rate=fixed(rates[chosen.key], 1), other=most.name, others=most.devices,
+            most=fixed(rates[most.key], 1),
+        )
+    ]  # fmt: skip
 
 
 def _best(shortlist: Sequence[Candidate]) -> list[tuple[str, str, str]]:
-    fastest = max(shortlist, key=lambda candidate: (candidate.serves == "kept", candidate.rate.value))
+    """Of the cells whose quality is most sure."""
+    fastest = min(shortlist, key=lambda candidate: (*candidate.doubtful, -candidate.rate.value))
     rows = [("best throughput", fastest.judged, f"{fastest.rate.value:.1f} output tokens/s")]
     judged = [candidate.judged for candidate in shortlist]
-    with_memory = [judgement for judgement in judged if judgement.cell.peak_bytes]
-    if with_memory:
-        least = min(with_memory, key=lambda judgement: judgement.cell.peak_bytes or 0)
-        rows.append(("best memory", least, f"{(least.cell.peak_bytes or 0) / GIB:.2f} GiB peak"))
+    sized = [(needed.gib.value, judgement) for judgement in judged if (needed := needed_memory(judgement.cell.trial))]
+    if sized:
+        gib, least = min(sized, key=lambda pair: (not pair[1].is_good, pair[0]))
+        rows.append(("best memory", least, f"{gib:.2f} GiB needed"))
     rows += _most_served(judged)
-    scored = [judgement for judgement in with_memory if judgement.cell.accuracy]
+    scored = [judgement for _, judgement in sized if judgement.cell.accuracy]
     if scored:
-        balanced = max(scored, key=balance)
+        balanced = max(scored, key=lambda judgement: (judgement.is_good, balance(judgement)))
         rows.append(("best balance", balanced, f"{balance(balanced):.1f} tokens/s × accuracy ÷ GiB"))
     return [(title, judgement.cell.trial.name, text) for title, judgement, text in rows]
 
@@ -194,14 +237,15 @@ def _most_served(ranked: Sequence[Judged]) -> list[tuple[str, Judged, str]]:
     ]
     rows = []
     for within in dict.fromkeys(capacity.within for capacity, _ in pairs):
-        most, judgement = max((pair for pair in pairs if pair[0].within == within), key=lambda pair: pair[0].met or 0.0)
+        of_range = [pair for pair in pairs if pair[0].within == within]
+        most, judgement = max(of_range, key=lambda pair: (pair[1].is_good, pair[0].met or 0.0))
         rows.append(("best service", judgement, most.text))
     return rows
 
 
 def balance(judged: Judged) -> float:
-    """The field's balance score: throughput × mean accuracy ÷ peak memory in GiB. A column, never the decider."""
-    accuracy, peak = judged.cell.accuracy, judged.cell.peak_bytes
-    if accuracy is None or not peak:
+    """The field's balance score: throughput × mean accuracy ÷ needed memory in GiB. A column, never the decider."""
+    accuracy, needed = judged.cell.accuracy, needed_memory(judged.cell.trial)
+    if accuracy is None or needed is None:
         return 0.0
-    return judged.cell.busiest.output_rate.value * accuracy.value / (peak / GIB)
+    return judged.cell.busiest.output_rate.value * accuracy.value / needed.gib.value

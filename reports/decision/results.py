@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from evals.schema.slo import ServiceLimits
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from reports.decision.cell_names import told_apart
-from reports.decision.frontiers import Frontier, frontiers
+from reports.decision.frontiers import Frontier, frontiers_of
 from reports.decision.origins import mixed_origins
 from reports.decision.ranking import Aim
 from reports.decision.recommend import Answer, decide
@@ -22,6 +22,7 @@ from reports.decision.verdicts import BARRED, Judged, Limits, judge, point_to_sc
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import Distance, distances, largest_kl
+from reports.metrics.engine_loss import EngineLoss, Server, engine_losses
 from reports.metrics.paired_vs_baseline import Compared, compared
 
 
@@ -38,11 +39,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """All that depends on a setting."""
+    """All that depends on a setting. There is one answer for each model: across models no cell wins."""
 
     setting: Setting
     judged: tuple[Judged, ...]
-    answer: Answer
+    answers: tuple[Answer, ...]
+
+    @property
+    def answer(self) -> Answer:
+        """Of a run of one model; ValueError where there are several."""
+        (answer,) = self.answers
+        return answer
 
     @property
     def allowed(self) -> list[CellMetrics]:
@@ -51,14 +58,16 @@ class Conclusion:
 
     @cached_property
     def frontiers(self) -> list[Frontier]:
-        """Of the cells that may win something."""
-        return frontiers(self.allowed, self.setting.aim.price, self.setting.aim.mix)
+        """Of each model, of its cells that may win something."""
+        models = [answer.model for answer in self.answers]
+        aim = self.setting.aim
+        return [front for model in models for front in frontiers_of(model, models, self.allowed, aim.price, aim.mix)]
 
 
 @dataclass(frozen=True)
 class Results:
     """The trials of a sweep with all that was computed from them. `about` is the sweep's own description; `doubts` are
-    reasons not to trust a cell, by its trial's key.
+    reasons not to trust a cell, by its trial's key; `losses` what each engine loses by itself.
     """
 
     about: Mapping[str, Any]
@@ -66,14 +75,30 @@ class Results:
     cells: tuple[CellMetrics, ...]
     doubts: Mapping[str, Sequence[str]]
     distances: tuple[Distance, ...] = ()
+    losses: Mapping[Server, EngineLoss] = field(default_factory=dict)
+
+    @cached_property
+    def models(self) -> list[str]:
+        """In the plan's order; one without a name where nothing was measured yet."""
+        return list(dict.fromkeys(trial.model for trial in self.trials)) or [""]
 
     def under(self, setting: Setting) -> Conclusion:
         """Judge and decide once more."""
         kl = largest_kl(self.distances)
         cells = [cell for cell in self.cells if cell.trial.key not in setting.without]
-        judged = [judge(cell, setting.limits, self.doubts[cell.trial.key], kl.get(cell.trial.key)) for cell in cells]
+        judged = [
+            judge(
+                cell, setting.limits, self.doubts[cell.trial.key], kl.get(cell.trial.key),
+                self.losses.get(cell.trial.server),
+            )
+            for cell in cells
+        ]  # fmt: skip
         pointed = point_to_scored(judged)
-        return Conclusion(setting, pointed, decide(pointed, setting.aim))
+        by_model = [
+            [judgement for judgement in pointed if judgement.cell.trial.model == model] for model in self.models
+        ]
+        answers = [decide(group, setting.aim, model) for group, model in zip(by_model, self.models, strict=True)]
+        return Conclusion(setting, pointed, tuple(answers))
 
     @cached_property
     def planned(self) -> Setting:
@@ -90,7 +115,12 @@ class Results:
         return self.conclusion.judged
 
     @property
+    def answers(self) -> tuple[Answer, ...]:
+        return self.conclusion.answers
+
+    @property
     def answer(self) -> Answer:
+        """Of a run of one model; ValueError where there are several."""
         return self.conclusion.answer
 
     @property
@@ -135,7 +165,8 @@ def read_results(folder: Path) -> Results:
 
 
 def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | None = None) -> Results:
-    """Compute every statistic, compare each cell with its model's baseline in the same engine, decide.
+    """Compute every statistic, compare each cell with its model's baseline in the same engine, each of these with the
+    model's reference, decide.
 
     `beside` is the folder of the trials' files of distributions.
     """
@@ -145,4 +176,4 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
-    return Results(about, tuple(trials), cells, doubts, tuple(far))
+    return Results(about, tuple(trials), cells, doubts, tuple(far), engine_losses(cells, doubts))

@@ -24,7 +24,7 @@ class Use:
 
 @dataclass(frozen=True)
 class Recommended:
-    """The answer for one use."""
+    """The answer for one use and model."""
 
     use: Use
     answer: Answer
@@ -42,7 +42,7 @@ def uses(service: ServiceLimits | None) -> tuple[Use, ...]:
         Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput")),
         Use("chat", "the most output tokens/s while users wait no longer than promised", Aim("throughput", chat)),
         Use("one user", "the least time to a whole answer, nobody else beside", Aim("latency")),
-        Use("little memory", "the least peak memory", Aim("memory")),
+        Use("little memory", "the least needed memory", Aim("memory")),
         Use("research", "of quantized cells the one that predicts as the unquantized model does", Aim("fidelity")),
     )
 
@@ -53,5 +53,9 @@ def _setting(planned: Setting, use: Use) -> Setting:
 
 
 def recommended(results: Results) -> list[Recommended]:
-    use_cases = uses(results.service)
-    return [Recommended(use, results.under(_setting(results.planned, use)).answer) for use in use_cases]
+    """The answer of every model for every use."""
+    return [
+        Recommended(use, answer)
+        for use in uses(results.service)
+        for answer in results.under(_setting(results.planned, use)).answers
+    ]

@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from evals.stats.intervals import Estimate, exact
-from reports.metrics.cell import GIB, CellMetrics
+from evals.stats.intervals import Estimate
+from reports.decision.wording import fixed, say
+from reports.metrics.cell import CellMetrics
+from reports.metrics.engine_loss import EngineLoss
+from reports.metrics.needed_memory import needed_memory
 
 Verdict = Literal["meets", "fails", "undecided", "baseline", "untrusted"]
-NOT_COMPARABLE = "accuracy is not comparable: the baseline answers next to nothing right"
 BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no frontier
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cell must keep of its baseline: mean accuracy at least, perplexity at most, as ratios; `kl_nats`: mean KL
-    divergence of its predictions from the baseline's, at most. `memory_gib`: its peak memory at most, a baseline's too.
+    """What a cell must keep of its baseline, and its engine's baseline of the model's reference: mean accuracy at
+    least, perplexity at most, as ratios; `kl_nats`: mean KL divergence of its predictions from the baseline's, at most.
+    `memory_gib`: the memory that it needs, at most, a baseline's too.
 
     `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
     """
@@ -32,43 +35,81 @@ class Limits:
 
 @dataclass(frozen=True)
 class Judged:
-    """A cell with its verdict under the limits and one sentence why."""
+    """A cell with its verdict under the limits and one sentence why. `cause`: whether that is the cell's own doing, or
+    its engine's, which loses accuracy without any quantization.
+    """
 
     cell: CellMetrics
     verdict: Verdict
     why: str
+    cause: Literal["cell", "engine"] = "cell"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether its quality is known to be good enough: an undecided cell comes after all such ones."""
+        return self.verdict in ("meets", "baseline")
 
 
-def judge(cell: CellMetrics, limits: Limits, doubts: Sequence[str] = (), kl: Estimate | None = None) -> Judged:
+Check = tuple[Verdict, str]
+
+
+def judge(
+    cell: CellMetrics,
+    limits: Limits,
+    doubts: Sequence[str] = (),
+    kl: Estimate | None = None,
+    loss: EngineLoss | None = None,
+) -> Judged:
     """untrusted where there are `doubts`; fails if an interval lies wholly beyond a limit, meets if all lie within;
-    else undecided. `kl` is the cell's divergence from its baseline in nats, where it was read.
+    else undecided. `kl` is the cell's divergence from its baseline in nats, where it was read; `loss` what its engine
+    loses by itself, None for the engine that is the reference. A baseline is held to its memory and its engine's loss.
     """
     if doubts:
         return Judged(cell, "untrusted", "; ".join(doubts))
-    memory = _memory(cell, limits.memory_gib)
-    if cell.is_baseline:
-        if memory is not None and memory[0] != "meets":
-            return Judged(cell, *memory)
-        return Judged(cell, "baseline", "the unquantized baseline")
-    checks: list[tuple[Verdict, str] | None] = [
-        memory,
-        ("undecided", NOT_COMPARABLE)
-        if cell.nothing_recovered
-        else _check("accuracy recovered", cell.recovery, limits.accuracy_recovery, at_least=True),
-        _check("perplexity ratio", cell.perplexity_ratio, limits.perplexity_ratio, at_least=False),
-        _check("KL divergence", kl, limits.kl_nats, at_least=False),
-    ]
-    known = [check for check in checks if check is not None]
-    if cell.accuracy is None and cell.perplexity_ratio is None:
-        return Judged(cell, "undecided", "its accuracy was not measured: the engine gives no log-probabilities")
-    if not [check for check in checks[1:] if check is not None]:
-        return Judged(cell, "undecided", "no baseline was measured in this engine to compare with")
+    engine = engine_check(loss, limits) if loss else None
+    own = [] if cell.is_baseline else _against_baseline(cell, limits, kl)
+    checks = [check for check in (engine, _memory(cell, limits.memory_gib), *own) if check is not None]
     verdicts: tuple[Verdict, ...] = ("fails", "undecided")
     for verdict in verdicts:
-        reasons = [why for state, why in known if state == verdict]
+        reasons = [check for check in checks if check[0] == verdict]
         if reasons:
-            return Judged(cell, verdict, "; ".join(reasons))
-    return Judged(cell, "meets", "; ".join(why for _, why in known))
+            return Judged(cell, verdict, _joined(reasons), "engine" if reasons[0] is engine else "cell")
+    return Judged(cell, "baseline", say("baseline")) if cell.is_baseline else Judged(cell, "meets", _joined(checks))
+
+
+def _joined(checks: Sequence[Check]) -> str:
+    return "; ".join(why for _, why in checks)
+
+
+def _against_baseline(cell: CellMetrics, limits: Limits, kl: Estimate | None) -> list[Check | None]:
+    """What quantization did: the cell against the unquantized model in the same engine."""
+    if cell.accuracy is None and cell.perplexity_ratio is None:
+        return [("undecided", say("not_scored"))]
+    recovered: list[Check | None] = [("undecided", say("nothing_recovered"))] if cell.nothing_recovered else []
+    quality = _quality(cell.recovery, cell.perplexity_ratio, limits)
+    checks = [*recovered, *quality, _check("kl", kl, limits.kl_nats, "at_most")]
+    return checks if any(checks) else [("undecided", say("no_baseline"))]
+
+
+def _quality(recovery: Estimate | None, perplexity_ratio: Estimate | None, limits: Limits) -> list[Check | None]:
+    return [
+        _check("recovery", recovery, limits.accuracy_recovery, "at_least"),
+        _check("perplexity", perplexity_ratio, limits.perplexity_ratio, "at_most"),
+    ]
+
+
+def engine_check(loss: EngineLoss, limits: Limits) -> Check | None:
+    """None where the engine keeps the limits by itself; what is undecided of it no cell in it can better."""
+    names = {"engine": loss.engine, "reference": loss.reference}
+    if not loss.is_known:
+        return "undecided", say("engine_unknown", **names)
+    recovery = None if loss.same_answers else loss.recovery
+    checks = [c for c in _quality(recovery, None if loss.same_tokens else loss.perplexity_ratio, limits) if c]
+    for verdict, sentence in (("fails", "engine_fails"), ("undecided", "engine_undecided")):
+        reasons = [check for check in checks if check[0] == verdict]
+        if reasons:
+            return reasons[0][0], say(sentence, why=_joined(reasons), **names)
+    return None
 
 
 def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
@@ -81,7 +122,7 @@ def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
 
     def pointed(judged: Judged) -> Judged:
         there = scored.get(_checkpoint(judged)) if judged.cell.trial.scores == () else None
-        return replace(judged, why=f"{judged.why}; the same checkpoint was scored in '{there}'") if there else judged
+        return replace(judged, why=say("scored_elsewhere", why=judged.why, name=there)) if there else judged
 
     return tuple(pointed(judgement) for judgement in judged)
 
@@ -90,20 +131,22 @@ def _checkpoint(judged: Judged) -> object:
     return (judged.cell.trial.checkpoint or {}).get("key", judged.cell.trial.key)
 
 
-def _check(name: str, estimate: Estimate | None, limit: float, *, at_least: bool) -> tuple[Verdict, str] | None:
+def _check(name: str, estimate: Estimate | None, limit: float, side: Literal["at_least", "at_most"]) -> Check | None:
     if estimate is None:
         return None
-    high = f"{estimate.high:.3f}]" if math.isfinite(estimate.high) else "no upper bound]"
-    text = f"{name} {estimate.value:.3f} [{estimate.low:.3f}, {high}"
-    text += f", {'at least' if at_least else 'at most'} {limit:g}"
+    value, low = fixed(estimate.value, 3), fixed(estimate.low, 3)
+    high = fixed(estimate.high, 3) if math.isfinite(estimate.high) else say("no_upper_bound")
+    text = say(side, name=say(name), value=value, low=low, high=high, limit=f"{limit:g}")
+    at_least = side == "at_least"
     good = estimate.low >= limit if at_least else estimate.high <= limit
     bad = estimate.high < limit if at_least else estimate.low > limit
     return ("meets" if good else "fails" if bad else "undecided"), text
 
 
-def _memory(cell: CellMetrics, limit_gib: float | None) -> tuple[Verdict, str] | None:
+def _memory(cell: CellMetrics, limit_gib: float | None) -> Check | None:
     if limit_gib is None:
         return None
-    if cell.peak_bytes is None:
-        return "undecided", "its memory was not seen"
-    return _check("peak memory in GiB", exact(cell.peak_bytes / GIB), limit_gib, at_least=False)
+    needed = needed_memory(cell.trial)
+    if needed is None:
+        return "undecided", say("memory_unseen")
+    return _check("memory", needed.gib, limit_gib, "at_most")

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 from evals.schema.load import LoadPoint
 from evals.stats.intervals import Estimate, exact
-from reports.metrics.cell import GIB, CellMetrics
+from reports.metrics.cell import CellMetrics
+from reports.metrics.needed_memory import needed_memory
 
 Mix = Mapping[LoadPoint, float]  # which share of all output tokens each load gives, in any unit
 
@@ -26,8 +27,9 @@ def throughput(cell: CellMetrics, mix: Mix) -> Estimate | None:
     return mixed_rate([rates[load] for load in mix], [*mix.values()])
 
 
-def peak_gib(cell: CellMetrics) -> Estimate | None:
-    return None if cell.peak_bytes is None else exact(cell.peak_bytes / GIB)
+def needed_gib(cell: CellMetrics) -> Estimate | None:
+    needed = needed_memory(cell.trial)
+    return needed.gib if needed else None
 
 
 def accuracy_percent(cell: CellMetrics) -> Estimate | None:

@@ -25,7 +25,9 @@ Pictures = dict[str, str]  # by a plot's name, a small PNG in base64
 
 @dataclass(frozen=True)
 class Dot:
-    """One cell on one plot. `faded`: surely dominated; `failing`: it fails a limit or is not trusted."""
+    """One cell on one plot. `faded`: dominated, by its printed probability; `failing`: it fails a limit or is not
+    trusted.
+    """
 
     method: str
     engine: str
@@ -66,7 +68,10 @@ def drawings(cells: Sequence[CellMetrics], frontiers: Sequence[Frontier]) -> lis
 def _dots(cells: Sequence[CellMetrics], frontier: Frontier) -> tuple[Dot, ...]:
     standings = {(standing.model, standing.name): standing for standing in frontier.standings}
     dots = []
+    models = {standing.model for standing in frontier.standings}
     for cell in cells:
+        if cell.trial.model not in models:
+            continue
         x, y = frontier.plot.x.read(cell), frontier.plot.y.read(cell)
         if x is not None and y is not None:
             standing = standings.get((cell.trial.model, cell.trial.name))

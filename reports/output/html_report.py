@@ -16,15 +16,17 @@ from markupsafe import Markup
 
 from evals.load.gc_paused import no_collection
 from evals.schema.slo import ServiceLimits
+from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.compare.runs import Comparison
 from reports.decision.frontiers import Frontier, Standing
-from reports.decision.recommend import balance
+from reports.decision.recommend import Answer, balance
 from reports.decision.results import Results, read_results
 from reports.decision.use_cases import recommended
 from reports.metrics.cell import GIB, CellMetrics, TaskMetrics
 from reports.metrics.cost import costs
 from reports.metrics.engine_drift import drifts
+from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import DRAWS
 from reports.metrics.slo_capacity import capacities, served
 from reports.output.drawn_frontiers import drawings, drawn_beside
@@ -92,12 +94,12 @@ def contents(results: Results) -> dict[str, Any]:
         "scalings": scalings(results.cells), "energies": energies(results.cells),
         "fastest": fastest(results.allowed), "crossings": crossings(results.allowed),
         "about": results.about, "trials": results.trials, "cells": cells, "verdicts": verdicts,
-        "answer": results.answer, "warnings": results.warnings, "frontiers": results.frontiers, "draws": DRAWS,
-        "quantize_command": quantize_command(results),
+        "answers": results.answers, "warnings": results.warnings, "frontiers": results.frontiers, "draws": DRAWS,
+        "quantize_commands": [quantize_command(results.about, answer) for answer in results.answers],
         "panels": {trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
-        "standings_by_cell": by_cell(results.frontiers), "columns": task_columns(results.cells), "balance": balance,
-        "find": find_task,
+        "standings": by_model(results.frontiers), "columns": task_columns(results.cells), "balance": balance,
+        "find": find_task, "needed": {key: needed_memory(cell.trial) for key, cell in cells.items()},
         "moves": moves(results.cells), "drifts": drifts(results.cells), "anchored": anchored(results.cells),
         "seeds": spreads(results.cells, results.distances), "compared": results.compared,
         "distances": results.distances,
@@ -106,9 +108,9 @@ def contents(results: Results) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def quantize_command(results: Results) -> str:
+def quantize_command(about: Mapping[str, Any], answer: Answer) -> str:
     """What makes the chosen cell's checkpoint once more; empty where none was chosen."""
-    chosen, about = results.answer.chosen, results.about
+    chosen = answer.chosen
     if chosen is None:
         return ""
     root = ["--data-root", about["data_root"]] if about.get("data_root") else []
@@ -139,6 +141,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.filters |= {
         "gib": gib,
+        "needed_gib": needed_gib,
         "kib": kib,
         "interval": interval,
         "ms": milliseconds,
@@ -162,12 +165,18 @@ def render_comparison(comparison: Comparison) -> str:
     return _environment().get_template("compare.html").render(comparison=comparison)
 
 
-def by_cell(frontiers: Sequence[Frontier]) -> list[tuple[str, list[Standing | None]]]:
-    """Each cell with its standing on every frontier; None where it lacks a number."""
-    names = dict.fromkeys((standing.model, standing.name) for frontier in frontiers for standing in frontier.standings)
-    on = [{(standing.model, standing.name): standing for standing in frontier.standings} for frontier in frontiers]
-    several = len({model for model, _ in names}) > 1
-    return [(" · ".join(key) if several else key[1], [places.get(key) for places in on]) for key in names]
+def by_model(frontiers: Sequence[Frontier]) -> list[tuple[list[Frontier], list[tuple[str, list[Standing | None]]]]]:
+    """Each model's frontiers with its cells: each cell's standing on every one; None where it lacks a number."""
+    groups: dict[str, list[Frontier]] = {}
+    for frontier in frontiers:
+        groups.setdefault(frontier.standings[0].model, []).append(frontier)
+    return [(group, _by_cell(group)) for group in groups.values()]
+
+
+def _by_cell(frontiers: Sequence[Frontier]) -> list[tuple[str, list[Standing | None]]]:
+    names = dict.fromkeys(standing.name for frontier in frontiers for standing in frontier.standings)
+    on = [{standing.name: standing for standing in frontier.standings} for frontier in frontiers]
+    return [(name, [places.get(name) for places in on]) for name in names]
 
 
 def task_columns(cells: Sequence[CellMetrics]) -> list[tuple[str, str]]:
@@ -203,6 +212,15 @@ def share(value: float | None) -> str:
 
 def gib(value: float | None) -> str:
     return "–" if value is None else f"{value / GIB:.2f}"
+
+
+def needed_gib(trial: Trial) -> str:
+    """With its bounds where they are not one."""
+    needed = needed_memory(trial)
+    if needed is None:
+        return "–"
+    low, high = needed.gib.low, needed.gib.high
+    return f"{needed.gib.value:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
 
 
 def kib(value: float) -> str:

@@ -17,15 +17,16 @@ from evals.metrics.steady_state import steady
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import ServiceLimits
 from evals.stats.intervals import Estimate, percentile_interval
-from reports.decision.frontiers import Axis, Plot, plots
+from reports.decision.frontiers import Axis, Frontier, Plot, of_model, plots
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.results import Results, Setting
 from reports.decision.use_cases import uses
-from reports.decision.verdicts import NOT_COMPARABLE
+from reports.decision.wording import WORDS
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import largest_kl
-from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, peak_gib
+from reports.metrics.engine_loss import EngineLoss
+from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, needed_gib
 from reports.metrics.load import LoadMetrics
 from reports.sections.roofline import warnings_of
 
@@ -40,22 +41,24 @@ class _Columns:
     loads: list[LoadPoint]
     percentiles: list[float]
     kl: Mapping[str, Estimate]
-    doubts: Mapping[str, Sequence[str]]
+    results: Results
 
 
 def page_data(results: Results) -> dict[str, Any]:
     """Everything that the page's controls work on."""
     loads = list(dict.fromkeys(load.load for cell in results.cells for load in cell.loads))
     promised = [results.service.percentile] if results.service else []
-    columns = _Columns(loads, sorted({*PERCENTILES, *promised}), largest_kl(results.distances), results.doubts)
+    columns = _Columns(loads, sorted({*PERCENTILES, *promised}), largest_kl(results.distances), results)
     price = results.planned.aim.price
     return {
         "percentiles": columns.percentiles,
         "loads": [{"label": load.label, "sizes": load.sizes} for load in loads],
         "cells": [_cell(cell, columns) for cell in results.cells],
-        "plots": [_plot(plot) for plot in _plots(results)],
+        "models": results.models,
+        "plots": _plots(results),
+        "words": WORDS,
         "objectives": {
-            name: {"title": objective.title, "unit": objective.unit, "less": objective.less}
+            name: {"title": objective.title, "unit": objective.unit, "less": objective.less, "gain": objective.gain}
             for name, objective in OBJECTIVES.items()
         },
         "planned": _setting(results.planned),
@@ -92,16 +95,30 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
     pairs = zip(trial.speed, cell.loads, strict=True)
     return {
         "name": trial.name, "model": trial.model, "method": trial.method_label, "engine": trial.engine,
-        "device": trial.device, "devices": trial.devices, "doubts": "; ".join(columns.doubts[trial.key]),
+        "device": trial.device, "devices": trial.devices, "doubts": "; ".join(columns.results.doubts[trial.key]),
         "baseline": cell.is_baseline, "unquantized": trial.unquantized, "recovery": interval(cell.recovery),
         "perplexity": interval(cell.perplexity_ratio), "kl": interval(columns.kl.get(trial.key)),
-        "accuracy": interval(accuracy_percent(cell)), "memory": interval(peak_gib(cell)),
+        "accuracy": interval(accuracy_percent(cell)), "memory": interval(needed_gib(cell)),
         "bits": interval(bits_per_weight(cell)), "latency": interval(latency_seconds(cell)),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
         "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
-        "slow": list(warnings_of(trial)),
-        **({"notComparable": NOT_COMPARABLE} if cell.nothing_recovered else {}),
+        "slow": list(warnings_of(trial)), "engineLoss": _loss(columns.results.losses.get(trial.server)),
+        "checkpoint": (trial.checkpoint or {}).get("key", trial.key), "silent": trial.scores == (),
+        **({"nothingRecovered": True} if cell.nothing_recovered else {}),
     }  # fmt: skip
+
+
+def _loss(loss: EngineLoss | None) -> dict[str, Any] | None:
+    """None for the engine that is the reference."""
+    if loss is None:
+        return None
+    names = {
+        "engine": loss.engine,
+        "reference": loss.reference,
+        "same": loss.same_answers,
+        "sameTokens": loss.same_tokens,
+    }
+    return {**names, "recovery": interval(loss.recovery), "perplexity": interval(loss.perplexity_ratio)}
 
 
 def _load(speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, Any]:
@@ -135,14 +152,29 @@ def _plain(estimate: Estimate) -> Interval:
     return [float(f"{value:.9g}") if math.isfinite(value) else None for value in ends]
 
 
-def _plots(results: Results) -> Sequence[Plot]:
-    """All that some cell has both figures for; those with a price without one too, for the page can be told one."""
-    allowed = [cell for cell in results.cells if cell.loads]
-    if not allowed:
-        return []
+def _plots(results: Results) -> list[dict[str, Any]]:
+    """Of each model, all that some cell has both figures for; those with a price without one too, for the page can be
+    given one. With what the plan's own setting says of them.
+    """
+    planned = {frontier.plot.name: frontier for frontier in results.frontiers}
     price = results.planned.aim.price or Price(1.0, "price's currency")
-    charts = plots(allowed[0].busiest.load.label, allowed[0].calmest.load.label, price, {})
-    return [plot for plot in charts if any(plot.x.read(cell) and plot.y.read(cell) for cell in allowed)]
+    places = {(cell.trial.model, cell.trial.name): number for number, cell in enumerate(results.cells)}
+    shown = []
+    for model in results.models:
+        cells = [cell for cell in results.cells if cell.loads and cell.trial.model == model]
+        charts = plots(cells[0].busiest.load.label, cells[0].calmest.load.label, price, {}) if cells else ()
+        for chart in charts:
+            if any(chart.x.read(cell) and chart.y.read(cell) for cell in cells):
+                plot = of_model(chart, model, results.models)
+                shown.append({**_plot(plot), "model": model, **_planned(planned.get(plot.name), places)})
+    return shown
+
+
+def _planned(frontier: Frontier | None, places: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    """`drawn`: the cells among which probabilities were drawn; `dominated`: those of which the printed one is small."""
+    standings = frontier.standings if frontier else ()
+    numbers = [(places[standing.model, standing.name], standing.dominated) for standing in standings]
+    return {"drawn": [i for i, _ in numbers], "dominated": [i for i, is_dominated in numbers if is_dominated]}
 
 
 def _plot(plot: Plot) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from typing import Any
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.decision.results import Results
-from reports.metrics.cell import CellMetrics
+from reports.metrics.cell import GIB, CellMetrics
 from reports.metrics.load import PERCENTS, LoadMetrics
+from reports.metrics.needed_memory import NeededMemory, needed_memory
 
 TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status")
 CELL = ("cell", *TRIAL, "verdict", "why")
@@ -64,6 +65,7 @@ def _cell(cell: CellMetrics) -> dict[str, Any]:
     checkpoint = cell.trial.checkpoint or {}
     columns = {
         "peak_memory_bytes": cell.peak_bytes,
+        **_needed(needed_memory(cell.trial)),
         "bits_per_weight": checkpoint.get("bits_per_weight"),
         "checkpoint_bytes": checkpoint.get("bytes"),
         **_estimate("mean_accuracy", cell.accuracy),
@@ -73,6 +75,13 @@ def _cell(cell: CellMetrics) -> dict[str, Any]:
     for task in cell.tasks:
         columns |= _estimate(f"{task.task} {task.metric}", task.estimate)
     return columns
+
+
+def _needed(needed: NeededMemory | None) -> dict[str, Any]:
+    return {
+        "needed_memory_bytes": round(needed.gib.value * GIB) if needed else None,
+        "needed_memory_source": needed.source if needed else None,
+    }
 
 
 def _load(load: LoadMetrics) -> dict[str, Any]:

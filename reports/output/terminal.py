@@ -13,13 +13,15 @@ from rich.table import Column, Table
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.compare.runs import Comparison
+from reports.decision.recommend import Answer
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import costs
 from reports.metrics.engine_drift import drifts
 from reports.metrics.load import LoadMetrics
+from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Served, Waiting, capacities, served
-from reports.output.html_report import gib, interval, milliseconds_sure, task_columns
+from reports.output.html_report import interval, milliseconds_sure, needed_gib, task_columns
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
 from reports.sections.energy import energies
@@ -35,7 +37,7 @@ CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_type
 
 def print_results(results: Results, console: Console) -> None:
     """A table of all cells, then the answer."""
-    columns = ("status", "tok/s", "TTFT ms", "TPOT ms", "peak GiB", "bits", "mean accuracy %", "ppl ratio")
+    columns = ("status", "tok/s", "TTFT ms", "TPOT ms", "needed GiB", "bits", "mean accuracy %", "ppl ratio")
     table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE)
     cells = {cell.trial.key: cell for cell in results.cells}
     verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
@@ -47,7 +49,7 @@ def print_results(results: Results, console: Console) -> None:
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
             trial.name, verdicts[trial.key], interval(cell.busiest.output_rate), milliseconds_sure(latency.ttft[0]),
-            milliseconds_sure(latency.tpot_p50), gib(cell.peak_bytes), f"{bits:.2f}", interval(cell.accuracy, 100),
+            milliseconds_sure(latency.tpot_p50), needed_gib(trial), f"{bits:.2f}", interval(cell.accuracy, 100),
             interval(cell.perplexity_ratio),
         )  # fmt: skip
     console.print(table)
@@ -57,24 +59,29 @@ def print_results(results: Results, console: Console) -> None:
             console.print(text, markup=False, highlight=False)
     for warning in results.warnings:
         console.print(f"Warning: {warning}.", markup=False, highlight=False)
-    answer = results.answer
-    if answer.chosen is None:
-        console.print("no answer", highlight=False)
-    else:
-        console.print(f"run [bold]{answer.chosen.cell.trial.name}[/bold]: {answer.chosen.why}", highlight=False)
-    for caveat in answer.caveats:
-        console.print(f"but {caveat}", markup=False, highlight=False)
-    if answer.runner_up and answer.ratio:
-        ratio = interval(answer.ratio)
-        console.print(
-            f"next: {answer.runner_up.name}, {ratio} times its output tokens/s", markup=False, highlight=False
-        )
-    for title, name, text in answer.best:
-        console.print(f"{title}: {name}, {text}", markup=False, highlight=False)
+    for answer in results.answers:
+        _print_answer(answer, console)
     for capacity in capacities(results.cells):
         console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
     for cost in costs(results.cells, results.about.get("price"), results.service):
         console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
+
+
+def _print_answer(answer: Answer, console: Console) -> None:
+    """Of one model, whose name is in its cells' names where there are several."""
+    if answer.chosen is None:
+        console.print(f"no answer {answer.model}".strip(), markup=False, highlight=False)
+    else:
+        name = escape(answer.chosen.cell.trial.name)
+        console.print(f"run [bold]{name}[/bold]: {escape(answer.chosen.why)}", highlight=False)
+    lines = [f"but {caveat}" for caveat in answer.caveats]
+    if answer.alternative:
+        lines.append(answer.alternative)
+    if answer.runner_up and answer.ratio:
+        lines.append(f"next: {answer.runner_up.name}, {interval(answer.ratio)} times its output tokens/s")
+    lines += [f"{title}: {name}, {text}" for title, name, text in answer.best]
+    for line in lines:
+        console.print(line, markup=False, highlight=False)
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -96,16 +103,19 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 def as_data(results: Results) -> dict[str, Any]:
     """Plain data: what was run, each cell's status, headline figures and provenance, drift, the answer."""
     cells = {cell.trial.key: cell for cell in results.cells}
-    verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
+    verdicts = {
+        judgement.cell.trial.key: {"verdict": judgement.verdict, "why": judgement.why, "cause": judgement.cause}
+        for judgement in results.judged
+    }
     rows = []
     for trial in results.trials:
         row: dict[str, Any] = {"cell": trial.name, "model": trial.model, "status": trial.status, "reason": trial.reason}
         if trial.failure:
             row["failure"] = asdict(trial.failure)
         if trial.key in cells:
-            row |= {"verdict": verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
+            row |= {**verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
         rows.append(row)
-    chosen, won = results.answer.chosen, results.answer.won
+    answers = [_answer(answer) for answer in results.answers]
     return {
         "sweep": {name: results.about[name] for name in ABOUT},
         "columns": task_columns(results.cells),
@@ -132,13 +142,21 @@ def as_data(results: Results) -> dict[str, Any]:
         "seeds": [asdict(spread) for spread in spreads(results.cells, results.distances)],
         "closeness": [asdict(distance) for distance in results.distances],
         "warnings": list(results.warnings),
-        "answer": {
-            "cell": chosen.cell.trial.name if chosen else None,
-            "load": asdict(won.loads[0].load) if won else None,
-            "caveats": list(results.answer.caveats),
-            "runner_up_ratio": _estimate(results.answer.ratio),
-            "others": [asdict(other) for other in results.answer.others],
-        },
+        "engines": [asdict(loss) for loss in results.losses.values()],
+        "answers": answers,
+        "answer": answers[0] if len(answers) == 1 else None,  # across models no cell wins
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "model": answer.model,
+        "cell": answer.chosen.cell.trial.name if answer.chosen else None,
+        "load": asdict(answer.won.loads[0].load) if answer.won else None,
+        "caveats": list(answer.caveats),
+        "alternative": answer.alternative,
+        "runner_up_ratio": _estimate(answer.ratio),
+        "others": [asdict(other) for other in answer.others],
     }
 
 
@@ -151,6 +169,7 @@ def _figures(cell: CellMetrics) -> dict[str, Any]:
         "tpot_p50_seconds": latency.tpot_p50_seconds,
         "loads": [_load(load) for load in cell.loads],
         "peak_memory_bytes": cell.peak_bytes,
+        "needed_memory": asdict(needed) if (needed := needed_memory(cell.trial)) else None,
         "mean_accuracy": _estimate(cell.accuracy),
         "accuracy_recovery": _estimate(cell.recovery),
         "perplexity_ratio": _estimate(cell.perplexity_ratio),

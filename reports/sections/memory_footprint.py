@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.schema.load import Request, Speed
 from evals.schema.trial import NVML, SET_ASIDE, Trial
 from reports.metrics.cell import CellMetrics
+from reports.metrics.needed_memory import kv_in_flight_bytes, most_in_flight_tokens, weights_bytes
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,14 @@ class Footprint:
 
     On a CPU what a server set aside for its KV cache takes no memory before it is written: there the KV cache is that
     of the tokens in flight, which leaves `other_bytes` rather too large. NVML counts what was set aside. `idle_bytes`
-    of the KV cache were set aside and never needed: a peak that is only pre-allocation.
+    of the KV cache were set aside and never needed: a peak that is only pre-allocation. `needed_bytes`: weights + other
+    + KV cache of the tokens in flight.
     """
 
     name: str
     model: str
     peak_bytes: int
+    needed_bytes: int
     weights_bytes: int
     weights_source: str
     kv_bytes_per_token: float
@@ -54,10 +56,11 @@ def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
     memory = trial.memory
     if memory is None or memory.kv_bytes_per_token is None or not memory.peak_bytes:
         return None
-    reported = memory.weights_bytes is not None
-    weights = memory.weights_bytes if memory.weights_bytes is not None else int((trial.checkpoint or {})["bytes"])
-    tokens = max((in_flight_tokens(speed) for speed in trial.speed), default=0)
-    in_flight = round(tokens * memory.kv_bytes_per_token)
+    sized = weights_bytes(trial)
+    if sized is None:
+        return None
+    weights, weights_source = sized
+    in_flight = kv_in_flight_bytes(trial)
     aside = memory.kv_cache_bytes if memory.kv_source == SET_ASIDE else None
     counted = aside if aside is not None and memory.source == NVML else in_flight
     other = max(memory.peak_bytes - weights - counted, 0)
@@ -67,31 +70,11 @@ def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
         for context in asked.get("context_tokens", ())
     ]
     return Footprint(
-        trial.name, trial.model, memory.peak_bytes, weights,
-        "told by the engine" if reported else "size of the checkpoint's tensors",
-        memory.kv_bytes_per_token, memory.kv_token_source or "", tokens, other,
+        trial.name, trial.model, memory.peak_bytes, weights + other + in_flight, weights, weights_source,
+        memory.kv_bytes_per_token, memory.kv_token_source or "", most_in_flight_tokens(trial), other,
         None if aside is None else max(aside - in_flight, 0), tuple(fits),
     )  # fmt: skip
 
 
 def _users(left_bytes: float, each_bytes: float) -> int | None:
     return None if left_bytes < 0 else int(left_bytes // each_bytes)
-
-
-def in_flight_tokens(speed: Speed) -> int:
-    """The most in any repeat, prompts and answers of the requests that were in flight at once."""
-    return max(map(_most_at_once, speed.repeats))
-
-
-def _most_at_once(requests: Sequence[Request]) -> int:
-    """A request that begins when another ends takes its place."""
-    sized = [(request, request.prompt_tokens + request.output_tokens) for request in requests]
-    changes = sorted(
-        [(request.end_seconds, -size) for request, size in sized]
-        + [(request.sent_seconds, size) for request, size in sized]
-    )
-    most = now = 0
-    for _, change in changes:
-        now += change
-        most = max(most, now)
-    return most

@@ -5,34 +5,73 @@ const low = (one) => (one[1] === null ? -Infinity : one[1]);
 const high = (one) => (one[2] === null ? Infinity : one[2]);
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 
+/** reports.decision.wording: a sentence of its table, filled in, and numbers as it writes them. */
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
+const say = (sentence, values = {}) => fill(data.words[sentence], values);
+const infinite = (value) => (Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf");
+const fixed = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : infinite(value));
+const significant = (value) => (Number.isFinite(value) ? String(+value.toPrecision(3)) : infinite(value));
+const percentText = (share) => fixed(100 * share, 100 * share < 10 ? 1 : 0);
+
+const BARRED = ["fails", "untrusted"], GOOD = ["meets", "baseline"];
+const joined = (checks) => checks.map((check) => check[1]).join("; ");
+
 /** reports.decision.verdicts.judge: [verdict, why]. */
 function judge(cell, setting) {
   if (cell.doubts) return ["untrusted", cell.doubts];
   const memory = setting.memory === null ? null : cell.memory
-    ? check("peak memory in GiB", cell.memory, setting.memory, false) : ["undecided", "its memory was not seen"];
-  if (cell.baseline) return memory && memory[0] !== "meets" ? memory : ["baseline", "the unquantized baseline"];
-  const against = [
-    cell.notComparable ? ["undecided", cell.notComparable] : check("accuracy recovered", cell.recovery, setting.recovery, true),
-    check("perplexity ratio", cell.perplexity, setting.perplexity, false),
-    check("KL divergence", cell.kl, setting.kl, false),
-  ].filter((one) => one);
-  if (!cell.accuracy && !cell.perplexity) return ["undecided", "its accuracy was not measured"];
-  if (!against.length) return ["undecided", "no baseline was measured in this engine to compare with"];
-  const known = memory ? [memory, ...against] : against;
+    ? check("memory", cell.memory, setting.memory, "at_most") : ["undecided", say("memory_unseen")];
+  const own = cell.baseline ? [] : againstBaseline(cell, setting);
+  const checks = [cell.engineLoss && engineCheck(cell.engineLoss, setting), memory, ...own].filter((one) => one);
   for (const verdict of ["fails", "undecided"]) {
-    const reasons = known.filter((one) => one[0] === verdict);
-    if (reasons.length) return [verdict, reasons.map((one) => one[1]).join("; ")];
+    const reasons = checks.filter((one) => one[0] === verdict);
+    if (reasons.length) return [verdict, joined(reasons)];
   }
-  return ["meets", known.map((one) => one[1]).join("; ")];
+  return cell.baseline ? ["baseline", say("baseline")] : ["meets", joined(checks)];
 }
 
-function check(name, one, limit, atLeast) {
+/** What quantization did. */
+function againstBaseline(cell, setting) {
+  if (!cell.accuracy && !cell.perplexity) return [["undecided", say("not_scored")]];
+  const recovered = cell.nothingRecovered ? [["undecided", say("nothing_recovered")]] : [];
+  const checks = [...recovered, ...quality(cell.recovery, cell.perplexity, setting), check("kl", cell.kl, setting.kl, "at_most")].filter((one) => one);
+  return checks.length ? checks : [["undecided", say("no_baseline")]];
+}
+
+const quality = (recovery, perplexity, setting) =>
+  [check("recovery", recovery, setting.recovery, "at_least"), check("perplexity", perplexity, setting.perplexity, "at_most")];
+
+/** reports.decision.verdicts.engine_check */
+function engineCheck(loss, setting) {
+  const { engine, reference } = loss;
+  if (!loss.same && !loss.recovery && !loss.perplexity) return ["undecided", say("engine_unknown", { engine, reference })];
+  const checks = quality(loss.same ? null : loss.recovery, loss.sameTokens ? null : loss.perplexity, setting).filter((one) => one);
+  for (const [verdict, sentence] of [["fails", "engine_fails"], ["undecided", "engine_undecided"]]) {
+    const reasons = checks.filter((one) => one[0] === verdict);
+    if (reasons.length) return [verdict, say(sentence, { why: joined(reasons), engine, reference })];
+  }
+  return null;
+}
+
+function check(name, one, limit, side) {
   if (!one) return null;
+  const atLeast = side === "at_least";
   const good = atLeast ? low(one) >= limit : high(one) <= limit;
   const bad = atLeast ? high(one) < limit : low(one) > limit;
-  const end = one[2] === null ? "no upper bound" : one[2].toFixed(3);
-  const text = `${name} ${one[0].toFixed(3)} [${low(one).toFixed(3)}, ${end}], ${atLeast ? "at least" : "at most"} ${limit}`;
+  const [value, least] = [one[0], low(one)].map((end) => fixed(end, 3));
+  const most = one[2] === null ? say("no_upper_bound") : fixed(one[2], 3);
+  const text = say(side, { name: say(name), value, low: least, high: most, limit: +limit.toPrecision(6) });
   return [good ? "meets" : bad ? "fails" : "undecided", text];
+}
+
+/** reports.decision.verdicts.point_to_scored */
+function pointToScored(cells, judged) {
+  const scored = Object.fromEntries(
+    cells.filter((cell, i) => judged[i] && (cell.accuracy || cell.perplexity)).map((cell) => [cell.checkpoint, cell.name]));
+  return judged.map((one, i) => {
+    const name = one && cells[i].silent ? scored[cells[i].checkpoint] : undefined;
+    return name === undefined ? one : [one[0], say("scored_elsewhere", { why: one[1], name })];
+  });
 }
 
 /** evals.metrics.slo.kept, of a load's percentiles at `place`. */
@@ -74,8 +113,10 @@ const isPromised = (setting) => setting.ttft !== null || setting.tpot !== null;
 const isBounded = (setting) => setting.price !== null && setting.cost !== null;
 
 /** reports.decision.ranking.Aim.asks: what must be kept under a load. */
-const asks = (setting) =>
-  [...(isPromised(setting) ? ["what users were promised"] : []), ...(isBounded(setting) ? ["what tokens may cost"] : [])].join(" and ");
+const asks = (setting) => {
+  const parts = [...(isPromised(setting) ? [say("slo")] : []), ...(isBounded(setting) ? [say("cost")] : [])];
+  return parts.length > 1 ? say("and", { first: parts[0], second: parts[1] }) : parts.join("");
+};
 
 /** reports.metrics.cost.affordable */
 function affordable(rate, cell, setting) {
@@ -123,42 +164,106 @@ function onAxis(cell, name, setting) {
   return setting.price === null || !cell.devices ? null : perMillion(found.rate, cell.devices, setting.price);
 }
 
-/** reports.decision.pareto: which cells are on the frontier by values, and which are surely dominated. */
+/** reports.decision.pareto: which cells are on the frontier by values. Dominated are those off it whose printed probability
+ * of being on it is small; that was drawn among the plan's cells, and can only be smaller among more of them. */
 function frontier(data, plot, allowed, setting) {
-  const turn = (one, less) => (less ? [-one[0], -high(one), -low(one)] : [one[0], low(one), high(one)]);
-  const points = allowed.flatMap((cell) => {
+  const turn = (one, less) => (less ? [-one[0]] : [one[0]]);
+  const points = allowed.filter((cell) => data.cells[cell].model === plot.model).flatMap((cell) => {
     const x = onAxis(data.cells[cell], plot.x.name, setting), y = onAxis(data.cells[cell], plot.y.name, setting);
     return x && y ? [{ cell, x: turn(x, plot.x.less), y: turn(y, plot.y.less) }] : [];
   });
   const dominates = (a, b) => a.x[0] >= b.x[0] && a.y[0] >= b.y[0] && (a.x[0] > b.x[0] || a.y[0] > b.y[0]);
-  const surely = (a, b) => dominates(a, b) && (a.x[1] > b.x[2] || a.y[1] > b.y[2]);
   const finite = points.filter((one) => Number.isFinite(one.x[0]) && Number.isFinite(one.y[0]));
+  const on = finite.filter((one) => !finite.some((other) => dominates(other, one))).map((one) => one.cell);
+  const shown = new Set(points.map((one) => one.cell)), best = new Set(on);
+  const holds = plot.drawn.every((cell) => shown.has(cell)) && !mixOf(setting).length && setting.price !== 0;
+  return { points: [...shown], on, dominated: holds ? plot.dominated.filter((cell) => shown.has(cell) && !best.has(cell)) : [] };
+}
+
+/** Judge, rank and draw frontiers again, with an answer for each model. `judged` has null for cells that are filtered
+ * out; cells are numbers. */
+function conclude(data, setting) {
+  const hidden = (cell) => Object.entries(setting.without).some(([group, names]) => names.includes(cell[group]));
+  const judged = pointToScored(data.cells, data.cells.map((cell) => (hidden(cell) ? null : judge(cell, setting))));
+  const numbers = data.cells.map((_, i) => i).filter((i) => judged[i]);
+  const allowed = numbers.filter((i) => !BARRED.includes(judged[i][0]));
+  const answers = data.models.map((model) => answerOf(data, setting, model, judged, allowed));
   return {
-    points: points.map((one) => one.cell),
-    on: finite.filter((one) => !finite.some((other) => dominates(other, one))).map((one) => one.cell),
-    dominated: points.filter((one) => points.some((other) => surely(other, one))).map((one) => one.cell),
+    judged, allowed, answers,
+    frontiers: Object.fromEntries(data.plots.map((plot) => [plot.name, frontier(data, plot, allowed, setting)])),
   };
 }
 
-/** Judge, rank and draw frontiers again. `judged` has null for cells that are filtered out; cells are numbers. */
-function conclude(data, setting) {
+/** reports.decision.recommend.decide: one model's cells, the best first. */
+function answerOf(data, setting, model, judged, allowed) {
   const place = data.percentiles.indexOf(setting.percentile), objective = data.objectives[setting.objective];
-  const hidden = (cell) => Object.entries(setting.without).some(([group, names]) => names.includes(cell[group]));
-  const judged = data.cells.map((cell) => (hidden(cell) ? null : judge(cell, setting)));
-  const numbers = data.cells.map((_, i) => i).filter((i) => judged[i]);
-  const allowed = numbers.filter((i) => !["fails", "untrusted"].includes(judged[i][0]));
-  const found = allowed.flatMap((number) => {
+  const shortlist = allowed.filter((number) => data.cells[number].model === model).flatMap((number) => {
     const cell = data.cells[number];
     if (!cell.loads.length || !(cell.baseline || cell.accuracy || cell.perplexity)) return [];
     const one = ranking(cell, setting, place);
     const figure = one && FIGURES[setting.objective](cell, one.rate);
-    return figure ? [{ number, figure, ...one }] : [];
+    return figure ? [{ number, figure, good: GOOD.includes(judged[number][0]), ...one }] : [];
   });
-  const sign = objective.less ? 1 : -1, rank = (one) => [one.serves === "kept" ? 0 : 1, sign * one.figure[0]];
-  const ranked = found.filter((one) => one.serves !== "broken")
-    .sort((a, b) => rank(a)[0] - rank(b)[0] || rank(a)[1] - rank(b)[1]);
-  return {
-    judged, allowed, ranked, broken: found.filter((one) => one.serves === "broken").map((one) => one.number),
-    frontiers: Object.fromEntries(data.plots.map((plot) => [plot.name, frontier(data, plot, allowed, setting)])),
-  };
+  const sign = objective.less ? 1 : -1;
+  const rank = (one) => [one.good ? 0 : 1, one.serves === "kept" ? 0 : 1, sign * one.figure[0]];
+  const ranked = shortlist.filter((one) => one.serves !== "broken")
+    .sort((a, b) => { const [x, y] = [rank(a), rank(b)]; return x[0] - y[0] || x[1] - y[1] || x[2] - y[2]; });
+  const broken = shortlist.filter((one) => one.serves === "broken").map((one) => one.number);
+  const answer = { model, ranked, broken };
+  if (!ranked.length) {
+    const why = broken.length ? say("none_serves", { asks: asks(setting) }) : say("none_allowed");
+    return { ...answer, caveats: [why], alternative: "" };
+  }
+  return { ...answer, caveats: caveats(data, setting, ranked, judged), alternative: alternative(data, setting, ranked) };
+}
+
+/** reports.decision.recommend.figure_text */
+const shownFigure = (value, objective) => (objective.less ? significant(value) : fixed(value, 1));
+
+/** reports.decision.recommend: the best figure among those that are behind for their quality's sake alone. */
+function alternative(data, setting, ranked) {
+  const [best, ...rest] = ranked, objective = data.objectives[setting.objective], sign = objective.less ? 1 : -1;
+  const behind = rest.filter((one) => best.good && !one.good && (one.serves === "kept" || best.serves !== "kept")
+    && sign * one.figure[0] < sign * best.figure[0]);
+  if (!behind.length || best.figure[0] <= 0) return "";
+  const other = behind.reduce((a, b) => (sign * b.figure[0] < sign * a.figure[0] ? b : a));
+  const percent = percentText(Math.abs(other.figure[0] / best.figure[0] - 1));
+  return say("alternative", { name: data.cells[other.number].name, gain: fill(objective.gain, { percent }) });
+}
+
+/** reports.decision.recommend: what speaks against the first of the list. */
+function caveats(data, setting, ranked, judged) {
+  const best = ranked[0], { name, slow, devices } = data.cells[best.number], [verdict, why] = judged[best.number];
+  const missing = say(isBounded(setting) && !devices ? "devices_unknown" : "more_requests");
+  return [
+    ...(verdict === "undecided" ? [say("undecided", { name, why })] : []),
+    ...(best.serves === "unclear" ? [say("unclear", { name, asks: asks(setting), missing })] : []),
+    ...best.loads.flatMap((load) => load.warnings.map((warning) => say("of_load", { name, load: data.loads[load.load].label, warning }))),
+    ...slow.map((warning) => say("slow_path", { name, warning })),
+    ...(setting.objective === "throughput" ? onMoreDevices(data, ranked) : []),
+    ...nearBest(data, setting, ranked),
+  ];
+}
+
+function onMoreDevices(data, ranked) {
+  const perDevice = (one) => (data.cells[one.number].devices ? one.rate[0] / data.cells[one.number].devices : 0);
+  const best = ranked[0], most = ranked.reduce((a, b) => (perDevice(b) > perDevice(a) ? b : a));
+  const [ours, theirs] = [best, most].map((one) => data.cells[one.number]);
+  if (!ours.devices || theirs.devices === ours.devices) return [];
+  return [say("devices", {
+    count: ours.devices, rate: fixed(perDevice(best), 1), other: theirs.name, others: theirs.devices, most: fixed(perDevice(most), 1),
+  })];
+}
+
+const MOST_NAMES_SAID = 12;
+
+function nearBest(data, setting, ranked) {
+  const best = ranked[0], objective = data.objectives[setting.objective], { less, unit } = objective;
+  const near = ranked.slice(1).filter((one) => one.good === best.good
+    && (less ? low(one.figure) <= high(best.figure) : high(one.figure) >= low(best.figure)));
+  if (!near.length) return [];
+  const shown = near.slice(0, MOST_NAMES_SAID)
+    .map((one) => say("close_name", { name: data.cells[one.number].name, figure: shownFigure(one.figure[0], objective) })).join(", ");
+  const names = near.length > MOST_NAMES_SAID ? say("more_names", { names: shown, count: near.length - MOST_NAMES_SAID }) : shown;
+  return [say("close", { figure: shownFigure(best.figure[0], objective), unit, names })];
 }

@@ -130,25 +130,31 @@ function show() {
   for (const figure of figures) figure.update(result, setting);
 }
 
-const shownFigure = (value) => (data.objectives[setting.objective].less ? number(value) : value.toFixed(1));
 const costOf = (one) => {
   const { devices } = data.cells[one.number];
   return setting.price === null || !devices ? null : perMillion(one.rate, devices, setting.price);
 };
 const placeOf = (one) => one.loads.length === 1 ? data.loads[one.loads[0].load].label : `the mix of ${one.loads.length} loads`;
 
-function showAnswer({ ranked, judged, broken }) {
-  const place = document.getElementById("then"), objective = data.objectives[setting.objective], best = ranked[0];
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
+function showAnswer({ answers }) {
+  const place = document.getElementById("then");
   place.replaceChildren();
+  for (const answer of answers) showModel(place, answer);
+}
+
+function showModel(place, { model, ranked, caveats, alternative }) {
+  const objective = data.objectives[setting.objective], best = ranked[0];
   if (!best) {
-    const why = broken.length ? `no cell keeps ${asks(setting)}` : "no cell is left that keeps the limits";
-    element(place, "p", `No answer: ${why}.`);
+    element(place, "p", `No answer${data.models.length > 1 ? ` for ${model}` : ""}: ${caveats[0]}.`);
     return;
   }
   const line = element(place, "p", "Then run ");
   element(line, "strong", data.cells[best.number].name);
   line.append(`: ${interval(best.figure)} ${objective.unit}, the ${objective.title}${objective.less ? "" : `, at ${placeOf(best)}`}.`);
-  for (const text of caveats(best, ranked, judged)) element(place, "p", `But ${text}.`, "bad");
+  for (const text of caveats) element(place, "p", `But ${text}.`, "bad");
+  if (alternative) element(place, "p", sentence(alternative));
   const cost = costOf(best);
   if (cost) element(place, "p", `It costs ${interval(cost)} ${data.currency} per million output tokens at ${placeOf(best)}.`);
   if (ranked[1]) {
@@ -158,27 +164,14 @@ function showAnswer({ ranked, judged, broken }) {
   }
 }
 
-/** reports.decision.recommend: what speaks against the first of the list. */
-function caveats(best, ranked, judged) {
-  const { name, slow, devices } = data.cells[best.number], [verdict, why] = judged[best.number], { less, unit } = data.objectives[setting.objective];
-  const close = ranked.slice(1).filter((one) => (less ? low(one.figure) <= high(best.figure) : high(one.figure) >= low(best.figure)));
-  const named = close.slice(0, MOST_ROWS).map((one) => `${data.cells[one.number].name} (${shownFigure(one.figure[0])})`).join(", ");
-  return [
-    ...(verdict === "undecided" ? [`whether ${name} keeps the limits is undecided: ${why}; score more items`] : []),
-    ...(best.serves === "unclear" ? [`whether ${name} keeps ${asks(setting)} is not told; ${isBounded(setting) && !devices ? "on how many devices it ran is not known" : "measure more requests and repeats"}`] : []),
-    ...best.loads.flatMap((load) => load.warnings.map((text) => `of ${name} at ${data.loads[load.load].label}: ${text}`)),
-    ...slow.map((text) => `${name} ran on a slow path: ${text}`),
-    ...(close.length ? [`its ${shownFigure(best.figure[0])} ${unit} cannot be told from those of ${named}${close.length > MOST_ROWS ? " and others" : ""}: intervals overlap`] : []),
-  ];
-}
-
 /** The ranked cells first, then those that were not chosen for a reason. */
-function showRows({ ranked, judged, broken }) {
+function showRows({ answers, judged }) {
+  const ranked = answers.flatMap((answer) => answer.ranked), broken = answers.flatMap((answer) => answer.broken);
   const body = document.getElementById("ranked"), known = new Set([...ranked.map((one) => one.number), ...broken]);
   const others = judged.flatMap((one, i) => (one && !known.has(i) ? [[i, ...one]] : []));
   const rows = [
     ...ranked.map((one) => [one.number, ...judged[one.number], one]),
-    ...broken.map((i) => [i, "fails", `it keeps ${asks(setting)} under no load`, null]),
+    ...broken.map((i) => [i, "fails", say(mixOf(setting).length ? "no_mix" : "no_load", { asks: asks(setting) }), null]),
     ...others.map((one) => [...one, null]),
   ];
   const all = document.getElementById("all-rows").open, shown = all ? rows : rows.slice(0, MOST_ROWS);
@@ -189,7 +182,7 @@ function showRows({ ranked, judged, broken }) {
   body.replaceChildren(...shown.map(([i, verdict, why, one]) => {
     const row = document.createElement("tr"), cost = one && costOf(one);
     element(row, "th", data.cells[i].name).scope = "row";
-    element(row, "td", verdict, ["fails", "untrusted"].includes(verdict) ? "bad" : verdict === "meets" ? "good" : "");
+    element(row, "td", verdict, BARRED.includes(verdict) ? "bad" : verdict === "meets" ? "good" : "");
     element(row, "td", one ? interval(one.figure) : "–", "n").hidden = isRate;
     element(row, "td", one ? interval(one.rate) : "–", "n");
     element(row, "td", cost ? interval(cost) : "–", "n");

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.stats.intervals import Estimate, exact
-from reports.decision.pareto import Point, frontier, surely_dominated
+from evals.stats.intervals import exact
+from reports.decision.pareto import Point, frontier
 
 VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 3.5, -1.0, math.nan, math.inf])
 
@@ -48,11 +48,3 @@ def test_frontier_equals_brute_force(pairs: list[tuple[float, float]]) -> None:
 )
 def test_special_cases(pairs: list[tuple[float, float]], expected: set[str]) -> None:
     assert {p.key for p in frontier([_point(i, x, y) for i, (x, y) in enumerate(pairs)])} == expected
-
-
-def test_dominance_under_uncertainty() -> None:
-    better = Point("a", "a", Estimate(10, 9, 11, 3), exact(1.0))
-    close = Point("b", "b", Estimate(9.5, 8.5, 10.5, 3), exact(1.0))
-    worse = Point("c", "c", Estimate(5, 4, 6, 3), exact(1.0))
-    points = [better, close, worse]
-    assert [surely_dominated(point, points) for point in points] == [False, False, True]

@@ -52,14 +52,34 @@ def test_a_cell_that_could_not_be_scored_names_where_its_file_was() -> None:
 
 
 def test_an_undecided_limit_is_said() -> None:
-    judged = _judge(BASE, trial("close", 20, 1.0, 72, 2.0))
-    assert judged[1].verdict == "undecided"
-    answer = decide(judged)
+    """Where nothing is known to meet the limits; else that comes first."""
+    base, judged = _judge(BASE, trial("close", 20, 1.0, 72, 2.01))
+    assert judged.verdict == "undecided"
+    answer = decide([judged])
     assert any("undecided" in caveat for caveat in answer.caveats)
+    assert decide([base, judged]).chosen is base
+
+
+def test_a_cell_that_meets_comes_before_a_faster_one_whose_quality_is_undecided() -> None:
+    """101 against 100 tokens/s: the fastest that meets is named, the other one as what it is."""
+    judged = _judge(BASE, trial("meets", 100, 1.0, 80, 2.01), trial("open", 101, 0.5, 72, 2.01))
+    assert [judgement.verdict for judgement in judged] == ["baseline", "meets", "undecided"]
+    answer = decide(judged)
+    assert answer.chosen is judged[1]
+    assert answer.alternative == "or, if the quality of open · e is acceptable, open · e is 1.0 % faster"
+    assert {name for _, name, _ in answer.best} == {"meets · e"}
+    assert answer.caveats == ()
+    memory = decide(judged, Aim("memory"))
+    assert memory.chosen is judged[1]
+    assert memory.alternative.endswith("open · e needs 50 % less memory")
+    slower = decide(_judge(BASE, trial("meets", 100, 1.0, 80, 2.01), trial("open", 99, 0.5, 72, 2.01)))
+    assert slower.alternative == ""
+    assert slower.runner_up is not None
+    assert (slower.runner_up.name, answer.worst_loss is not None) == ("none · e", True)
 
 
 def test_overlapping_throughput_is_said() -> None:
-    answer = decide(_judge(BASE, trial("a", 10.05, 1.0, 80, 2.0)))
+    answer = decide(_judge(BASE, trial("a", 10.05, 1.0, 80, 2.01)))
     assert any("cannot be told from those of none" in caveat for caveat in answer.caveats)
 
 
@@ -76,7 +96,7 @@ def test_nothing_left_is_said() -> None:
 
 
 def test_what_is_wrong_with_the_winning_load_is_said() -> None:
-    fast = trial("fast", 20, 1.0, 80, 2.0)
+    fast = trial("fast", 20, 1.0, 80, 2.01)
     slow_client = ClientLoad(1.0, 0.99, (0.0, 0.0, 0.0))
     watched = tuple(replace(measurement, clients=(slow_client,)) for measurement in fast.speed)
     answer = decide(_judge(BASE, replace(fast, speed=watched)))
@@ -159,7 +179,7 @@ def test_memory_is_a_limit_of_baselines_too() -> None:
     ]
     judged = [judge(cell, limits) for cell in cells]
     assert [judgement.verdict for judgement in judged] == ["fails", "meets", "fails"]
-    assert judged[0].why == "peak memory in GiB 2.000 [2.000, 2.000], at most 1.5"
+    assert judged[0].why == "needed memory in GiB 2.000 [2.000, 2.000], at most 1.5"
     answer = decide(judged)
     assert answer.chosen is judged[1]
     assert [other.why for other in answer.others] == [judged[0].why, judged[2].why]
@@ -168,7 +188,7 @@ def test_memory_is_a_limit_of_baselines_too() -> None:
 
 
 def test_how_much_is_lost_if_the_answer_is_wrong() -> None:
-    answer = decide(_judge(BASE, trial("fast", 20, 1.0, 80), trial("garbage", 900, 0.1, 20)))
+    answer = decide(_judge(BASE, trial("fast", 20, 1.0, 80, 2.01), trial("garbage", 900, 0.1, 20)))
     assert answer.runner_up is not None
     assert (answer.runner_up.name, answer.runner_up.verdict) == ("none · e", "baseline")
     ratio = answer.ratio

@@ -26,7 +26,7 @@ EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> $x^2$ & {{ 7*7
 def _trials() -> list[Trial]:
     return [
         trial("none", 10, 2.0, 80),
-        trial("rtn", 20, 1.0, 78, 2.05),
+        trial("rtn", 20, 1.0, 80, 2.05),
         failed("awq", "the server ended\nlog line"),
         failed("gptq", "no kernel", "unsupported"),
     ]

@@ -190,7 +190,9 @@ def test_without_a_bandwidth_there_are_dashes() -> None:
 
 def test_the_answer_warns_of_a_slow_path() -> None:
     base = _made("none", 5, 200)
-    chosen = replace(_made("rtn", 10, 50), facts={"kernel_warnings": "one; its remedy\nanother; its remedy"})
+    worse = trial("rtn", 10, 1.0, 80, 2.01).perplexities
+    facts = {"kernel_warnings": "one; its remedy\nanother; its remedy"}
+    chosen = replace(_made("rtn", 10, 50), facts=facts, perplexities=worse)
     limits = Limits(accuracy_recovery=0.9, perplexity_ratio=1.1)
     answer = decide([judge(cell, limits) for cell in _cells(base, chosen)])
     assert answer.chosen is not None

@@ -1,0 +1,89 @@
+"""What an engine itself loses: its unquantized model against the model's reference, on the same items and tokens.
+
+The reference is the model's baseline in `transformers` where the run has one that may be trusted, else the baseline
+with the highest accuracy. Where several are in that engine, or as accurate, the plan's first one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate
+from reports.metrics.cell import CellMetrics, cell_metrics, same_text, token_differences
+from reports.metrics.engine_drift import compare
+
+REFERENCE_ENGINE = "transformers"
+SAME_NATS = 0.02  # mean |Δ log-likelihood|: engines' arithmetic differs by less, four bits by fifty times as much
+
+
+@dataclass(frozen=True)
+class EngineLoss:
+    """`engine`'s own baseline against `reference`. `same_answers`: no answer differs and log-likelihoods hardly do, so
+    that no accuracy was lost, however few the items are; `same_tokens`: those of a text's tokens hardly differ.
+    """
+
+    engine: str
+    reference: str
+    recovery: Estimate | None
+    perplexity_ratio: Estimate | None
+    same_answers: bool
+    same_tokens: bool
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there are items or tokens that both scored."""
+        return self.same_answers or self.recovery is not None or self.perplexity_ratio is not None
+
+
+Server = tuple[str, str, str]
+
+
+def references(baselines: Collection[CellMetrics]) -> dict[str, CellMetrics]:
+    """By model, the baseline that all engines are held against; `baselines` in the plan's order."""
+    chosen: dict[str, CellMetrics] = {}
+    for cell in baselines:
+        best = chosen.get(cell.trial.model)
+        if best is None or _rank(cell) > _rank(best):
+            chosen[cell.trial.model] = cell
+    return chosen
+
+
+def _rank(cell: CellMetrics) -> tuple[bool, bool, float]:
+    is_scored = cell.accuracy is not None or bool(cell.trial.perplexities)
+    is_first_choice = is_scored and cell.trial.engine == REFERENCE_ENGINE
+    # of several in the reference engine the first one counts, so that their accuracy is no matter
+    accuracy = cell.accuracy.value if cell.accuracy and not is_first_choice else 0.0
+    return is_first_choice, is_scored, accuracy
+
+
+def engine_losses(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequence[str]]) -> dict[Server, EngineLoss]:
+    """Of every engine with a baseline, but the reference's own; nothing where no baseline of the model was scored."""
+    baselines = [cell for cell in cells if cell.is_baseline]
+    chosen = references([cell for cell in baselines if not doubts[cell.trial.key]])
+    losses = {}
+    for cell in baselines:
+        reference = chosen.get(cell.trial.model)
+        if reference is not None and reference is not cell and _rank(reference)[1]:
+            losses[cell.trial.server] = _loss(cell.trial, reference.trial)
+    return losses
+
+
+def _loss(trial: Trial, reference: Trial) -> EngineLoss:
+    paired = cell_metrics(replace(trial, speed=()), reference)
+    drift = compare(trial, reference)
+    same = drift.items > 0 and drift.changed == 0 and (drift.mean_nats or 0.0) <= SAME_NATS
+    return EngineLoss(
+        trial.served_by, reference.name, paired.recovery, paired.perplexity_ratio, same, _same_tokens(trial, reference)
+    )
+
+
+def _same_tokens(trial: Trial, reference: Trial) -> bool:
+    """Of the first text that both have read in the same windows."""
+    for ours, theirs in zip(trial.perplexities, reference.perplexities, strict=False):
+        if same_text(ours, theirs):
+            return bool(np.mean(np.abs(token_differences(ours, theirs))) <= SAME_NATS)
+    return False

@@ -1,0 +1,129 @@
+"""What an engine itself loses bars its cells; several models have an answer each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reports.decision.results import Results, conclude
+from reports.decision.use_cases import recommended
+from reports.output.html_report import contents, render
+from reports.output.interactive_data import page_data
+from reports.output.terminal import as_data
+from tests.support.made_trials import ABOUT, trial
+
+
+def _verdicts(results: Results) -> dict[str, str]:
+    return {judgement.cell.trial.name: judgement.verdict for judgement in results.judged}
+
+
+def test_an_engine_that_loses_accuracy_by_itself_bars_its_cells() -> None:
+    """A unquantized 60 %, B unquantized 48 %: fp8 in B keeps all of B's 48 %, at five times A's speed."""
+    results = conclude(
+        ABOUT,
+        [
+            trial("none", 10, 2.0, 60, engine="A"),
+            trial("rtn", 20, 1.0, 60, 2.001, engine="A"),
+            trial("none", 50, 2.0, 48, engine="B"),
+            trial("fp8", 100, 1.0, 48, 2.001, engine="B"),
+        ],
+    )
+    assert _verdicts(results) == {"none · A": "baseline", "rtn · A": "meets", "none · B": "fails", "fp8 · B": "fails"}
+    barred = results.judged[3]
+    assert barred.cause == "engine"
+    assert barred.why.startswith("engine B itself loses accuracy: accuracy recovered 0.800 [")
+    assert barred.why.endswith("(unquantized, against none · A)")
+    assert results.answer.chosen is results.judged[1]
+    assert [other.why for other in results.answer.others if other.name == "fp8 · B"] == [barred.why]
+    row = next(row for row in as_data(results)["cells"] if row["cell"] == "fp8 · B")
+    assert (row["cause"], row["why"]) == ("engine", barred.why)
+
+
+def test_what_is_undecided_of_an_engine_no_cell_in_it_can_better() -> None:
+    results = conclude(
+        ABOUT,
+        [
+            trial("none", 10, 2.0, 60, engine="A"),
+            trial("none", 50, 2.0, 59, engine="B"),
+            trial("fp8", 100, 1.0, 59, 2.001, engine="B"),
+        ],
+    )
+    assert _verdicts(results) == {"none · A": "baseline", "none · B": "undecided", "fp8 · B": "undecided"}
+    assert results.judged[1].why.startswith("whether engine B itself loses accuracy is undecided: ")
+    assert results.answer.chosen is results.judged[0]
+    assert "fp8 · B is 900 % faster" in results.answer.alternative
+
+
+def test_the_reference_is_transformers_else_the_most_accurate() -> None:
+    """Two engines that answer alike lose nothing, however few the items."""
+    ours = [trial("none", 10, 2.0, right, engine=name) for right, name in ((60, "A"), (50, "transformers"), (50, "B"))]
+    by_transformers = conclude(ABOUT, ours)
+    assert {loss.reference for loss in by_transformers.losses.values()} == {"none · transformers"}
+    assert _verdicts(by_transformers) == {
+        "none · A": "baseline", "none · transformers": "baseline", "none · B": "baseline",
+    }  # fmt: skip
+    without = conclude(ABOUT, [ours[2], ours[0]])
+    assert {loss.reference for loss in without.losses.values()} == {"none · A"}
+
+
+def test_an_engine_that_was_not_scored_is_not_known_to_lose_nothing() -> None:
+    silent = replace(trial("none", 50, 2.0, 60, engine="B"), scores=(), perplexities=())
+    results = conclude(ABOUT, [trial("none", 10, 2.0, 60, engine="A"), silent])
+    assert _verdicts(results) == {"none · A": "baseline", "none · B": "undecided"}
+    assert "is not known" in results.judged[1].why
+    assert conclude(ABOUT, [silent]).judged[0].verdict == "baseline"  # nothing to be held against
+
+
+def _two_models() -> Results:
+    large = [trial("none", 20, 14.0, 80, model="org/large"), trial("rtn", 45, 4.0, 80, 2.001, model="org/large")]
+    small = [trial("none", 300, 0.3, 30, model="org/small"), trial("rtn", 500, 0.1, 30, 2.001, model="org/small")]
+    return conclude({**ABOUT, "models": ["org/large", "org/small"]}, [*large, *small])
+
+
+def test_several_models_have_an_answer_each_and_no_winner_across() -> None:
+    """7B at 80 % and 45 tokens/s, 0.1B at 30 % and 500 tokens/s: these are two questions."""
+    results = _two_models()
+    chosen = [answer.chosen.cell.trial.name for answer in results.answers if answer.chosen]
+    assert chosen == ["large · rtn · e", "small · rtn · e"]
+    for answer in results.answers:
+        assert {other.model for other in answer.others} == {answer.model}
+        assert answer.runner_up is not None
+        assert answer.runner_up.name.endswith("none · e")
+    for frontier in results.frontiers:
+        assert len({standing.model for standing in frontier.standings}) == 1
+    titles = {frontier.plot.title for frontier in results.frontiers}
+    assert {"Memory against throughput: large", "Memory against throughput: small"} <= titles
+    assert len({frontier.plot.name for frontier in results.frontiers}) == len(results.frontiers)
+    assert [recommendation.answer.model for recommendation in recommended(results)][:2] == ["org/large", "org/small"]
+
+
+def test_page_and_json_hold_both_answers() -> None:
+    results = _two_models()
+    data = as_data(results)
+    assert data["answer"] is None
+    assert [answer["cell"] for answer in data["answers"]] == ["large · rtn · e", "small · rtn · e"]
+    page = render(contents(results), {})
+    assert "Run <strong>large · rtn · e</strong>" in page
+    assert "Run <strong>small · rtn · e</strong>" in page
+    assert {plot["model"] for plot in page_data(results)["plots"]} == {"org/large", "org/small"}
+
+
+def test_two_models_that_end_alike_keep_their_whole_names() -> None:
+    results = conclude(ABOUT, [trial("none", 1, 1.0, 80, model=model) for model in ("a/x", "b/x")])
+    assert [result.name for result in results.trials] == ["a/x · none · e", "b/x · none · e"]
+
+
+def test_a_cell_is_dominated_only_where_its_printed_probability_is_small() -> None:
+    """A little larger and, by value, a little slower: memory is exact, and yet it may well be the faster one."""
+    cells = [
+        trial("none", 10, 2.0, 80),
+        trial("a", 20, 1.0, 80, 2.001),
+        trial("b", 19.9, 1.1, 80, 2.001),
+        trial("c", 15, 1.2, 80, 2.001),
+    ]
+    front = next(front for front in conclude(ABOUT, cells).frontiers if front.plot.name == "memory-throughput")
+    standings = {standing.name: standing for standing in front.standings}
+    assert standings["b · e"].odds is not None
+    assert standings["b · e"].odds > 0.05
+    assert (standings["b · e"].on, standings["b · e"].dominated) == (False, False)
+    assert standings["c · e"].dominated
+    assert front.open == ["b · e"]
