@@ -40,7 +40,7 @@ def test_an_engine_that_loses_accuracy_by_itself_bars_its_cells() -> None:
 
 def test_what_is_undecided_of_an_engine_no_cell_in_it_can_better() -> None:
     results = conclude(
-        ABOUT,
+        ABOUT | {"limits": {"accuracy_recovery": 0.98, "perplexity_ratio": 1.1}},
         [
             trial("none", 10, 2.0, 60, engine="A"),
             trial("none", 50, 2.0, 59, engine="B"),
@@ -75,12 +75,12 @@ def test_an_engine_that_was_not_scored_is_not_known_to_lose_nothing() -> None:
 
 def _two_models() -> Results:
     large = [trial("none", 20, 14.0, 80, model="org/large"), trial("rtn", 45, 4.0, 80, 2.001, model="org/large")]
-    small = [trial("none", 300, 0.3, 30, model="org/small"), trial("rtn", 500, 0.1, 30, 2.001, model="org/small")]
+    small = [trial("none", 300, 0.3, 50, model="org/small"), trial("rtn", 500, 0.1, 50, 2.001, model="org/small")]
     return conclude({**ABOUT, "models": ["org/large", "org/small"]}, [*large, *small])
 
 
 def test_several_models_have_an_answer_each_and_no_winner_across() -> None:
-    """7B at 80 % and 45 tokens/s, 0.1B at 30 % and 500 tokens/s: these are two questions."""
+    """7B at 80 % and 45 tokens/s, 0.1B at 50 % and 500 tokens/s: these are two questions."""
     results = _two_models()
     chosen = [answer.chosen.cell.trial.name for answer in results.answers if answer.chosen]
     assert chosen == ["large · rtn · e", "small · rtn · e"]

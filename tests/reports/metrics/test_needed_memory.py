@@ -27,7 +27,7 @@ def _on_a_gpu(method: str, rate: float, weights_gib: float, loss: float) -> Tria
 
 @pytest.fixture
 def results() -> Results:
-    limits = {"accuracy_recovery": 0.98, "perplexity_ratio": 1.1, "memory_gib": 12.0}
+    limits = {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 12.0}
     trials = [
         _on_a_gpu("none", 10, 14.2, 2.0),
         _on_a_gpu("fp8", 20, 7.6, 2.001),
@@ -76,7 +76,7 @@ def test_without_what_was_set_aside_it_lies_between_weights_and_peak() -> None:
     needed = needed_memory(replace(trial("awq", 10, 72.0, 80), memory=memory))
     assert needed is not None
     assert (needed.gib.value, needed.gib.high) == (pytest.approx(5 + IN_FLIGHT_GIB), 72.0)
-    limits = {"accuracy_recovery": 0.98, "perplexity_ratio": 1.1, "memory_gib": 24.0}
+    limits = {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 24.0}
     cell = replace(trial("awq", 10, 72.0, 80, 2.001), memory=memory)
     judged = conclude({**ABOUT, "limits": limits}, [trial("none", 5, 2.0, 80), cell]).judged[1]
     assert (judged.verdict, judged.why.split(",")[0]) == ("undecided", "needed memory in GiB 5.003 [5.003")
