@@ -22,7 +22,7 @@ PASSAGES = (
 )  # fmt: skip
 
 
-def report(repeats: int) -> None:
+def report_recovery(repeats: int) -> None:
     print(
         f"## Recovery below the limit of {LIMIT}: called 'meets' (want at most 2.5 %) and coverage (want 93 to 98 %)\n"
     )
@@ -33,6 +33,9 @@ def report(repeats: int) -> None:
         met = [float(np.mean([estimate.low >= LIMIT for estimate in way])) for way in pairs]
         held = [_held(way, truth.recovery) for way in pairs]
         print(f"| {_name(truth)} | {truth.recovery:.3f} | {_percents(met)} | {_percents(held)} |", flush=True)
+
+
+def report_passages(repeats: int) -> None:
     print("\n## Intervals where questions share passages: held % (want 93 to 98)\n")
     print("| tasks × questions | passages of | lost, gained % | accuracy before | after | recovery before | after |")
     print("|---|---|---|---|---|---|---|")
