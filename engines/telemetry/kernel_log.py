@@ -161,7 +161,7 @@ SLOW = (
     Sign(
         re.compile(r"Disabling exllama because desc_act=True"),
         "the checkpoint's activation order keeps TGI from its fast GPTQ kernel",
-        "quantize with `activation_order: false`",
+        "quantize with `actorder: false`",
     ),
     # TGI, the same file
     Sign(

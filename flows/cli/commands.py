@@ -214,10 +214,15 @@ def retry(
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False,
     release: Annotated[
-        str | None, typer.Option("--release", help="Keep this checkpoint that `quantize` made no longer; free nothing.")
+        str | None,
+        typer.Option("--release", help="Stop keeping a checkpoint of `quantize`. Deletes nothing."),
     ] = None,
     adopt: Annotated[
-        bool, typer.Option("--adopt", help="Mark a cache folder that is older than its mark as ours; free nothing.")
+        bool,
+        typer.Option(
+            "--adopt",
+            help="Mark this existing folder as bitfrontier's cache. Deletes nothing.",
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -258,8 +263,8 @@ def gc(
     for entry in entries:
         table.add_row(escape(f"{entry.path.parent.name}/{entry.path.name}"), f"{entry.bytes / 1e6:.0f}")
     console.print(table)
-    console.print(f"{total / 1e9:.1f} GB. Kept is what these need:", highlight=False)
-    for text in map(str, runs) if runs else ["no run is known here"]:
+    console.print(f"{total / 1e9:.1f} GB. These runs and checkpoints need what is kept:", highlight=False)
+    for text in map(str, runs) if runs else ["no run is registered in this cache"]:
         console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
     for item in kept_checkpoints.list_kept():
         text = f"{item.path} ({item.label} of {item.model}, made by `quantize`; --release {item.name} lets it go)"

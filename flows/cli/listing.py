@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from rich.table import Table
@@ -24,7 +24,7 @@ def list_methods(
     if name is not None and name not in known:
         errors.print(f"error: unknown method '{name}'; {suggestion(name, list(known))}", highlight=False)
         raise typer.Exit(2)
-    table = Table("method", "numbers", "format", "calibrates", "environment", "read by", "what it does")
+    table = Table("method", "scheme", "format", "needs calibration", "environment", "supported engines", "what it does")
     for method in known.values() if name is None else [known[name]]:
         made = method.defaults
         table.add_row(
@@ -84,13 +84,21 @@ def _state(environment: str) -> str:
 
 
 def _print_parameters(parameters: Any) -> None:
-    table = Table("parameter", "type", "default")
+    table = Table("parameter", "what it may be", "default")
     for parameter in parameters:
-        kind = getattr(parameter.annotation, "__name__", "") or str(parameter.annotation).replace("typing.", "")
-        kind = (
-            kind
-            if not str(parameter.annotation).startswith("typing.")
-            else str(parameter.annotation).replace("typing.", "")
-        )
-        table.add_row(parameter.name, kind, "required" if parameter.required else str(parameter.default))
+        default = "required" if parameter.required else str(parameter.default)
+        table.add_row(parameter.name, _allowed(parameter.annotation), default)
     console.print(table, markup=False) if parameters else console.print("no parameters")
+
+
+def _allowed(annotation: Any) -> str:
+    """A parameter's type in words: `float, 0 to 1`, `W4A16 or W8A16`."""
+    from quant.types import Range
+
+    if get_origin(annotation) is Literal:
+        return " or ".join(map(str, get_args(annotation)))
+    if get_origin(annotation) is Annotated:
+        base, *extra = get_args(annotation)
+        ranges = [f", {limit.minimum:g} to {limit.maximum:g}" for limit in extra if isinstance(limit, Range)]
+        return _allowed(base) + "".join(ranges)
+    return getattr(annotation, "__name__", "") or str(annotation).replace("typing.", "")

@@ -22,21 +22,23 @@ from quant.errors import Told
 Path_ = tuple[str | int, ...]
 # keys of plans before 0.2, and what they are called now, in a plan or among a method's parameters
 RENAMED = {
-    "service": ("slo",),
-    "closeness": ("kl_divergence",),
-    "spread": ("target_relative_ci",),
-    "most_repeats": ("max_repeats",),
-    "gap_variation": ("arrival_cv",),
-    "shared_tokens": ("shared_prefix_tokens",),
-    "window_tokens": ("max_length",),
-    "shots": ("num_fewshot",),
-    "most_per_million": ("max_cost_per_million_tokens",),
-    "device_gib": ("gib",),
-    "strength": ("smoothing_strength",),
-    "dampening_fraction": ("dampening_frac",),
-    "activation_order": ("actorder",),
-    **dict.fromkeys(("bits", "format", "type", "weights", "numbers", "activations"), ("scheme",)),
+    "service": "slo",
+    "closeness": "kl_divergence",
+    "spread": "target_relative_ci",
+    "most_repeats": "max_repeats",
+    "gap_variation": "arrival_cv",
+    "shared_tokens": "shared_prefix_tokens",
+    "window_tokens": "max_length",
+    "shots": "num_fewshot",
+    "most_per_million": "max_cost_per_million_tokens",
+    "device_gib": "gib",
+    "strength": "smoothing_strength",
+    "dampening_fraction": "dampening_frac",
+    "activation_order": "actorder",
+    **dict.fromkeys(("bits", "format", "type", "weights", "numbers", "activations"), "scheme"),
 }
+NEW_VALUES = {"scheme": "its value is a scheme such as W4A16 (`bitfrontier methods NAME` lists them)"}
+MOST_VALUES = 100_000  # a plan of 10,000 cells has fewer; aliases of aliases can stand for billions
 
 
 KINDS = (LoadPlan.__name__, TracePlan.__name__)  # pydantic names them in the place of an error
@@ -79,18 +81,10 @@ class PlanFile:
 
 def load_plan(file: Path) -> PlanFile:
     """Read and validate the shape of `file`. Raises PlanError. What it names is checked by `flows.validate.plan`."""
-    text = _read(file)
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = dict(_walk(node, ())) if node else {}
-        duplicates = list(_duplicates(node)) if node else []
-        raw = yaml.SafeLoader("").construct_document(node) if node else None  # merges change the node
-    except yaml.MarkedYAMLError as error:
-        line = (error.problem_mark.line if error.problem_mark else 0) + 1
-        problem = Problem(line, f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
-        raise PlanError(file, [problem]) from error
-    except yaml.YAMLError as error:
-        raise PlanError(file, [Problem(1, f"not valid YAML: {error}", "save the file as plain UTF-8 text")]) from error
+    node = _compose(file, _read(file))
+    lines = dict(_walk(node, ())) if node else {}
+    duplicates = list(_duplicates(node)) if node else []
+    raw = _construct(file, node) if node else None  # merges change the node
     if not isinstance(raw, dict):
         raise PlanError(file, [Problem(1, "the plan is empty or no mapping", "start from configs/quickstart.yaml")])
     if duplicates:
@@ -99,6 +93,62 @@ def load_plan(file: Path) -> PlanFile:
         return PlanFile(file, Plan.model_validate(raw), lines)
     except ValidationError as error:
         raise PlanError(file, [_problem(detail, lines) for detail in error.errors()]) from error
+
+
+def _compose(file: Path, text: str) -> yaml.Node | None:
+    """The tree of a YAML text, of which no alias leads back to itself or multiplies without end. Raises PlanError."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if node is not None and _size(node, set(), {}) > MOST_VALUES:
+            message = f"its aliases stand for more than {MOST_VALUES} values"
+            raise PlanError(file, [Problem(1, message, "write the plan without aliases of aliases")])
+    except yaml.MarkedYAMLError as error:
+        line = (error.problem_mark.line if error.problem_mark else 0) + 1
+        problem = Problem(line, f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
+        raise PlanError(file, [problem]) from error
+    except yaml.YAMLError as error:
+        raise PlanError(file, [Problem(1, f"not valid YAML: {error}", "save the file as plain UTF-8 text")]) from error
+    except RecursionError as error:
+        raise PlanError(file, [Problem(1, "it is nested too deeply", "no plan needs over 6 levels")]) from error
+    return node
+
+
+def _size(node: yaml.Node, above: set[int], known: dict[int, int]) -> int:
+    """Values below a node with every alias written out. Raises YAMLError where one holds itself."""
+    if id(node) in above:
+        raise yaml.MarkedYAMLError(problem="an alias holds itself", problem_mark=node.start_mark)
+    if id(node) not in known:
+        inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inner = inner if isinstance(node, yaml.CollectionNode) else ()
+        known[id(node)] = 1 + sum(_size(part, above | {id(node)}, known) for part in inner)
+    return known[id(node)]
+
+
+def _construct(file: Path, node: yaml.Node) -> object:
+    """The values of a tree. Raises PlanError: YAML's own dates and numbers can be impossible ones."""
+    try:
+        return yaml.SafeLoader("").construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = (error.problem_mark.line if error.problem_mark else 0) + 1
+        problem = Problem(line, f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
+        raise PlanError(file, [problem]) from error
+    except (ValueError, OverflowError, RecursionError) as error:
+        line, text = _impossible(node)
+        raise PlanError(file, [Problem(line, f"{text!r} is no value: {error}", f'write "{text}" in quotes')]) from error
+
+
+def _impossible(node: yaml.Node) -> tuple[int, str]:
+    """(line, text) of the first scalar that YAML takes for a date or a number and cannot read."""
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.SafeLoader("").construct_document(node)
+        except (ValueError, OverflowError):
+            return node.start_mark.line + 1, str(node.value)[:40]
+    inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+    for part in inner if isinstance(node, yaml.CollectionNode) else ():
+        if (wrong := _impossible(part))[1]:
+            return wrong
+    return 1, ""
 
 
 def _read(file: Path) -> str:
@@ -184,8 +234,8 @@ def lower_first(text: str) -> str:
 
 def suggestion(given: str, allowed: Sequence[str]) -> str:
     """A fix for a name that is not known: the new name of an old key, the nearest name, or all that are allowed."""
-    if (now := next((name for name in RENAMED.get(given, ()) if name in allowed), None)) is not None:
-        return f"`{given}` is called `{now}` now"
+    if RENAMED.get(given) in allowed:
+        return f"`{given}` is called `{RENAMED[given]}` now; {NEW_VALUES.get(RENAMED[given], 'its value stays')}"
     close = difflib.get_close_matches(given, allowed, n=1)
     listing = ", ".join(sorted(allowed)) or "nothing"
     return f"did you mean '{close[0]}'? (allowed: {listing})" if close else f"allowed here: {listing}"

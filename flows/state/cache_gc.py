@@ -81,7 +81,7 @@ def _check(runs: Sequence[Path]) -> None:
     if not is_marked():
         raise NotOurs(
             f"{cache_folder()} is not marked as a cache of bitfrontier: it held other files first, or an older version "
-            "made it. If it is one, mark it once with `bitfrontier gc --adopt`"
+            "made it. If this folder is bitfrontier's cache, run `bitfrontier gc --adopt` once"
         )
     if busy := [name for name in machine_slots() if is_held(slot_lock(name))]:
         raise RunBusy(f"{', '.join(busy)}: somebody measures or quantizes there; free the cache when they have ended")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.runtime.environments import cache_folder
-from flows.state.ownership import read_record
+from flows.state.ownership import RecordUnreadable, read_record
 from quant.canonical_json import write_json
 from quant.errors import Told
 from quant.types import Checkpoint
@@ -19,7 +19,7 @@ class NotKept(Told):
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptCheckpoint:
     """A checkpoint by the name of its folder, and what it is."""
 
     name: str
@@ -36,17 +36,24 @@ def keep(made: Checkpoint) -> None:
     """Keep it until `release`."""
     name = Path(made.folder).name
     _records().mkdir(parents=True, exist_ok=True)
-    write_json(_records() / f"{name}.json", Kept(name, made.spec.label, made.model))
+    write_json(_records() / f"{name}.json", KeptCheckpoint(name, made.spec.label, made.model))
 
 
-def list_kept() -> list[Kept]:
+def list_kept() -> list[KeptCheckpoint]:
     """All that are kept and still there. Raises RecordUnreadable."""
-    records = [read_record(file) for file in sorted(_records().glob("*.json"))]
-    checkpoints = [Kept(*(str(record.get(name)) for name in ("name", "label", "model"))) for record in records]
+    checkpoints = [_kept(file) for file in sorted(_records().glob("*.json"))]
     return [checkpoint for checkpoint in checkpoints if (cache_folder() / checkpoint.path).is_dir()]
 
 
-def release(name: str) -> Kept:
+def _kept(file: Path) -> KeptCheckpoint:
+    record = read_record(file)
+    fields = [record.get(name) for name in ("name", "label", "model")]
+    if fields[0] != file.stem or not all(isinstance(value, str) for value in fields):
+        raise RecordUnreadable(f"{file} is no record of a kept checkpoint; delete it if the checkpoint is not needed")
+    return KeptCheckpoint(*map(str, fields))
+
+
+def release(name: str) -> KeptCheckpoint:
     """Let it go, by its folder or the folder's name. Raises NotKept."""
     checkpoints = {checkpoint.name: checkpoint for checkpoint in list_kept()}
     if Path(name).name not in checkpoints:

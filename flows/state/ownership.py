@@ -93,6 +93,7 @@ def read_record(file: Path) -> Mapping[str, Any]:
             raise ValueError(f"it holds a {type(document).__name__}")
     except (OSError, ValueError) as error:
         raise RecordUnreadable(
-            f"{file} cannot be read ({error}); nothing is freed. Restore it, or delete it if what it tells of may go"
+            f"{file} cannot be read ({error}); nothing is freed. Restore it, or delete it if its run or checkpoint is "
+            "no longer needed"
         ) from error
     return document

@@ -19,7 +19,7 @@ TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: README
 
 
 def prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
-    closeness = [
+    divergences = [
         ("kl_divergence", i, divergence_plan.prompts) for i, divergence_plan in enumerate(parsed.plan.kl_divergence)
     ]
     given = enumerate(parsed.plan.load)
@@ -28,11 +28,11 @@ def prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
         for i, load_plan in given
         if isinstance(load_plan, LoadPlan) and load_plan.prompts
     ]
-    for part, index, name in (*(entry for entry in closeness if entry[2] != WIKITEXT), *loads):
+    for part, index, name in (*(entry for entry in divergences if entry[2] != WIKITEXT), *loads):
         try:
             read_prompts((base / name).resolve())
         except DataError as error:
-            either = "`wikitext2`, or " if part == "closeness" else ""
+            either = "`wikitext2`, or " if part == "kl_divergence" else ""
             fix = f'give {either}a JSONL file with a "prompt" on each line'
             yield parsed.problem((part, index, "prompts"), str(error), fix)
 

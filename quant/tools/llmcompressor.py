@@ -98,8 +98,8 @@ class Untransformed:
         sums = _sums(model)
         if all(sums[weight] == value for weight, value in self._sums.items() if weight in sums):
             raise TransformFailed(
-                f"{transforms} changed no weight of {name}: the tool's mappings match none of its layers, and what it "
-                "would write is plain rounding. Use rtn or gptq for this model."
+                f"{transforms} changed no weight of {name}: the tool's mappings match none of its layers, so the "
+                "result would equal rtn. Use rtn or gptq for this model."
             )
         off = float((_logits(model, self._ids) - self._logits).abs().max() / self._logits.abs().max())
         if not off <= LOGIT_TOLERANCE:

@@ -158,10 +158,19 @@ def promised(about: Mapping[str, Any]) -> ServiceLimits | None:
 
 def read_results(folder: Path) -> Results:
     """Read `sweep.json` and the trials that it names. A trial that is missing is simply not there yet."""
-    about = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
+    about = _with_new_names(json.loads((folder / "sweep.json").read_text(encoding="utf-8")))
     files = [folder / "trials" / name for name in about["trials"]]
     trials = tuple(read_trial(file) for file in files if file.exists())
     return conclude(about, trials, folder / "trials")
+
+
+def _with_new_names(about: dict[str, Any]) -> dict[str, Any]:
+    """What a run of an older version says of itself, in the names of this one."""
+    price = about.get("price")
+    if price and "most_per_million" in price:
+        about["price"] = {**price, "max_cost_per_million_tokens": price["most_per_million"]}
+        del about["price"]["most_per_million"]
+    return about
 
 
 def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | None = None) -> Results:

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from evals.stats.intervals import CONFIDENCE, Estimate, Floats, t_quantile
+from evals.stats.intervals import CONFIDENCE, Estimate, Floats, exact, t_quantile
 
 DRAWS = 2000
 
@@ -58,13 +58,16 @@ def _logs(estimate: Estimate, drawn: Floats) -> Floats:
 
 def ratio_of_means(estimate: Estimate, other: Estimate) -> Estimate:
     """Of two positive means with t intervals of their logarithms, by draws of both; unbounded where one has none."""
+    value, count = quotient(estimate.value, other.value), min(estimate.count, other.count)
+    if estimate.low == estimate.high and other.low == other.high:
+        return exact(value, count)
     tail = (1 - CONFIDENCE) / 2
     pairs = ((estimate, _standard(0, estimate.count - 1)), (other, _standard(1, other.count - 1)))
     top, bottom = (_logs(mean, drawn) for mean, drawn in pairs)
     with np.errstate(over="ignore"):
         drawn = np.exp(top - bottom)
     low, high = (0.0, math.inf) if np.isnan(drawn).any() else _ends(drawn, tail)
-    return Estimate(quotient(estimate.value, other.value), low, high, min(estimate.count, other.count))
+    return Estimate(value, low, high, count)
 
 
 def _ends(drawn: Floats, tail: float) -> tuple[float, float]:

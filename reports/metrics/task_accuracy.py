@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from evals.schema.trial import Trial
 from evals.stats.combined_intervals import mean_of, recovery_of
@@ -18,7 +18,7 @@ from evals.stats.paired_tests import margin_of
 from evals.stats.passages import mean_estimate, variance_of_mean
 from evals.stats.stratified_estimators import UNSEEN, added_variance, flips_of
 
-Z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+Z = float(special.ndtri((1 + CONFIDENCE) / 2))
 
 
 def accuracy_of(items: Items, reference: Items | None) -> Estimate:
@@ -73,7 +73,7 @@ def recovery(trial: Trial, baseline: Trial) -> Estimate | None:
         return None
     if trial is baseline:
         return exact(1.0, sum(len(pair.candidate) for _, pair in pairs))
-    if nothing_right(trial, baseline):
+    if _nothing_right(pairs):
         return None
     adaptive = is_adaptive(trial)
     differences = mean_of([_difference(base, pair, adaptive) for base, pair in pairs])
@@ -83,7 +83,11 @@ def recovery(trial: Trial, baseline: Trial) -> Estimate | None:
 
 def nothing_right(trial: Trial, baseline: Trial) -> bool:
     """True where so many resamples hold nothing that the baseline has right that a ratio has no upper end."""
-    values = [pair.baseline for _, pair in _same_items(trial, baseline)]
+    return _nothing_right(_same_items(trial, baseline))
+
+
+def _nothing_right(pairs: Sequence[tuple[Items, Matched]]) -> bool:
+    values = [pair.baseline for _, pair in pairs]
     without = [(sum(value <= 0 for value in task) / len(task)) ** len(task) for task in values]
     return bool(values) and math.prod(without) > (1 - CONFIDENCE) / 2
 

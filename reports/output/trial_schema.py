@@ -1,5 +1,5 @@
 """The JSON Schema of a trial file, for tools of others: `python -m reports.output.trial_schema` writes
-reports/trial.schema.json.
+reports/output/trial.schema.json.
 """
 
 from __future__ import annotations

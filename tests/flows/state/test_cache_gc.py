@@ -251,3 +251,16 @@ def test_what_was_made_to_be_served_is_kept_until_it_is_released(cache: Path) ->
     assert not (cache / "checkpoints" / OLD).exists()
     with pytest.raises(kept_checkpoints.NotKept, match=r"kept: none"):
         kept_checkpoints.release(OLD)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"name": "another", "label": "x", "model": "y"}', '{"name": 3}'])
+def test_a_damaged_record_of_a_kept_checkpoint_frees_nothing(cache: Path, text: str) -> None:
+    spec = QuantSpec("gptq", {}, Scheme("int4", group_size=64), "gptq")
+    kept_checkpoints.keep(
+        Checkpoint(OLD * 2, "tiny", spec, str(cache / "checkpoints" / OLD), 1, 4.0, None, {}, 1, "", {}, {})
+    )
+    record = cache / "kept" / f"{OLD}.json"
+    record.write_text(text)
+    with pytest.raises(RecordUnreadable, match=rf"{OLD}.json is no record of a kept checkpoint"):
+        unneeded([])
+    assert (cache / "checkpoints" / OLD / "file").exists()

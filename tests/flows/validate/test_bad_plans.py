@@ -203,5 +203,47 @@ def test_an_old_key_names_the_new_one(folder: Path, old: str) -> None:
     plan = copy.deepcopy(GOOD)
     set_key(*where, old, value=value)(plan)
     file = _write(folder, plan)
-    with pytest.raises(PlanError, match=rf"fix: `{old}` is called `{new}` now"):
+    with pytest.raises(PlanError, match=rf"fix: `{old}` is called `{new}` now; "):
         check(load_plan(file))
+
+
+IMPOSSIBLE = {
+    "an impossible date": (
+        "name: 2026-11-31\ndevice: cpu\n",
+        r":1: '2026-11-31' is no value: .*\n  fix: write \"2026-11-31\" in",
+    ),
+    "a number without digits": ("name: a\nseed: 0x_\n", r":2: '0x_' is no value: "),
+    "an alias of itself": ("a: &a [*a]\nname: x\n", r":1: not valid YAML: an alias holds itself"),
+    "aliases of aliases": (
+        "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 1}]\n" for i in range(12)),
+        r"its aliases stand for more than 100000 values",
+    ),
+    "too deep": ("a: " + "[" * 3000 + "]" * 3000, r"it is nested too deeply"),
+    "too many digits": ("name: x\nseed: " + "9" * 5000, r":2: '9+' is no value: "),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_values_that_yaml_itself_stumbles_over_are_errors_of_the_plan(tmp_path: Path, name: str) -> None:
+    text, message = IMPOSSIBLE[name]
+    file = tmp_path / "plan.yaml"
+    file.write_text(text)
+    with pytest.raises(PlanError, match=message):
+        load_plan(file)
+
+
+def test_prompts_that_cannot_be_read_name_wikitext_where_it_may_stand(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan["kl_divergence"] = [{"prompts": "none.jsonl"}]
+    with pytest.raises(PlanError, match=r"give `wikitext2`, or a JSONL file"):
+        check(load_plan(_write(folder, plan)))
+
+
+def test_no_remedy_names_a_key_that_is_called_otherwise_now() -> None:
+    from engines.telemetry import kernel_log
+    from evals.schema import failures
+    from flows.plan.source import RENAMED
+
+    texts = " ".join(Path(str(module.__file__)).read_text(encoding="utf-8") for module in (kernel_log, failures))
+    keys = set(RENAMED) - {"bits", "format", "type", "weights", "numbers", "activations", "spread", "service"}
+    assert not [key for key in keys if f"`{key}`" in texts or f"`{key}:" in texts]
