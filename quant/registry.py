@@ -153,23 +153,25 @@ def methods() -> Mapping[str, Method]:
     modules += [_load_entry_point(point) for point in entry_points(group=ENTRY_POINT_GROUP)]
     by_name: dict[str, Method] = {}
     for module in modules:
-        for spec in methods_in(module):
-            if spec.name in by_name and by_name[spec.name].file != spec.file:
-                raise MethodError(f"method '{spec.name}' is defined in {by_name[spec.name].file} and in {spec.file}")
-            by_name[spec.name] = spec
+        for method in methods_in(module):
+            if method.name in by_name and by_name[method.name].file != method.file:
+                raise MethodError(
+                    f"method '{method.name}' is defined in {by_name[method.name].file} and in {method.file}"
+                )
+            by_name[method.name] = method
     return by_name
 
 
 def known_formats() -> list[str]:
     """The formats that methods write with the parameters that they have by themselves."""
-    return sorted({spec.format(spec.defaults) for spec in methods().values() if spec.defaults is not None})
+    return sorted({method.format(method.defaults) for method in methods().values() if method.defaults is not None})
 
 
 def methods_in(module: object) -> list[Method]:
     """The methods that are defined in a module (not those it imports)."""
-    candidates = [getattr(value, "__method__", None) for value in vars(module).values() if callable(value)]
+    marked = [getattr(value, "__method__", None) for value in vars(module).values() if callable(value)]
     name = getattr(module, "__name__", "")
-    return [candidate for candidate in candidates if candidate is not None and candidate.function.__module__ == name]
+    return [method for method in marked if method is not None and method.function.__module__ == name]
 
 
 def _load_entry_point(point: Any) -> object:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 FORBIDDEN = {"one", "found", "told", "what", "kept", "whole", "said", "some", "it", "thing", "things", "stuff", "whose"}
 FOLDERS = ("quant", "engines", "evals", "reports", "flows", "benchmarks", "scripts", "tests")
+NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.ExceptHandler | ast.MatchAs | ast.MatchStar
 
 
 def bound(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -21,8 +22,12 @@ def bound(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.id
         elif isinstance(node, ast.arg):
             yield node.lineno, node.arg
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        elif isinstance(node, NAMED) and node.name:
             yield node.lineno, node.name
+        elif isinstance(node, ast.MatchMapping) and node.rest:
+            yield node.lineno, node.rest
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from ((alias.lineno, alias.asname) for alias in node.names if alias.asname)
 
 
 def main() -> int:
@@ -31,7 +36,7 @@ def main() -> int:
         f"{file}:{line}: '{name}' says nothing of what it holds; name it after its element"
         for file in files
         for line, name in bound(ast.parse(file.read_text(encoding="utf-8")))
-        if name in FORBIDDEN
+        if name.lower().strip("_") in FORBIDDEN
     ]
     print("\n".join(wrong) or f"{len(files)} files: no forbidden identifier")
     return 1 if wrong else 0

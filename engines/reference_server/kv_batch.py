@@ -102,11 +102,11 @@ def select(rows: Rows, indexes: Sequence[int]) -> Rows:
 def merge(first: Rows, second: Rows) -> Rows:
     """All rows of both, padded on the left to the longer one."""
     width = max(first.mask.shape[1], second.mask.shape[1])
-    base, two = _widen(first, width), _widen(second, width)
+    left, right = _widen(first, width), _widen(second, width)
     layers = [
-        (torch.cat([k1, k2]), torch.cat([v1, v2])) for (k1, v1), (k2, v2) in zip(base.layers, two.layers, strict=True)
+        (torch.cat([k1, k2]), torch.cat([v1, v2])) for (k1, v1), (k2, v2) in zip(left.layers, right.layers, strict=True)
     ]
-    return Rows(layers, torch.cat([base.mask, two.mask]), torch.cat([base.lengths, two.lengths]))
+    return Rows(layers, torch.cat([left.mask, right.mask]), torch.cat([left.lengths, right.lengths]))
 
 
 def _widen(rows: Rows, width: int) -> Rows:

@@ -58,12 +58,12 @@ class OpenVinoRunner:
         metrics = self._pipeline.get_metrics()
         used = metrics.cache_usage / 100 * metrics.kv_cache_size_in_bytes
         self.peak_cache_bytes = max(self.peak_cache_bytes, int(used))
-        for request, handle in self._active:
+        for generation, handle in self._active:
             for token in _new_tokens(handle):
-                request.take(token)
-            if request.cancelled:
+                generation.take(token)
+            if generation.cancelled:
                 handle.cancel()
-        self._active = [(request, handle) for request, handle in self._active if not request.finished]
+        self._active = [(generation, handle) for generation, handle in self._active if not generation.finished]
 
     def score(self, items: Sequence[Item]) -> list[list[Scored]]:
         """Every continuation by a request that echoes its prompt's log-probabilities; results in the order given.

@@ -43,18 +43,18 @@ class Loop:
         new = self._take_new()
         if new:
             self.running.join(self._model, new)
-        if self.running.requests:
+        if self.running.generations:
             self.running.step(self._model)
         elif not self._score_one() and not new:
             self._wake.wait(0.5)
             self._wake.clear()
 
     def _take_new(self) -> list[Generation]:
-        room = self._max_batch - len(self.running.requests)
+        room = self._max_batch - len(self.running.generations)
         new: list[Generation] = []
         while len(new) < room and not self._generations.empty():
             new.append(self._generations.get())
-        return [request for request in new if not request.cancelled]
+        return [generation for generation in new if not generation.cancelled]
 
     def _score_one(self) -> bool:
         if self._scores.empty():

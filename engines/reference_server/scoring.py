@@ -66,10 +66,12 @@ def _batches(items: Sequence[Item], members: Sequence[int], shared: int) -> Iter
 
 def _first_token(logits: torch.Tensor, tokens: Sequence[int], full_vocabulary: bool) -> Scored:
     value = float(logits[tokens[0]] - logits.logsumexp(-1))
-    return Scored([value], [int(logits.argmax(-1)) == tokens[0]], _whole(logits[None]) if full_vocabulary else b"")
+    return Scored(
+        [value], [int(logits.argmax(-1)) == tokens[0]], _encoded_logprobs(logits[None]) if full_vocabulary else b""
+    )
 
 
-def _whole(logits: torch.Tensor) -> bytes:
+def _encoded_logprobs(logits: torch.Tensor) -> bytes:
     """Log-probabilities of the whole vocabulary at each of (tokens, vocabulary)."""
     logprobs = (logits.double() - logits.double().logsumexp(-1, keepdim=True)).float()
     encoded: bytes = logprobs.cpu().numpy().astype("<f4").tobytes()
@@ -116,7 +118,7 @@ def _forced(model: Any, rows: Rows, lines: Sequence[Sequence[int]], full_vocabul
     return [
         Scored(
             chosen[row, : len(line) - 1].tolist(), greedy[row, : len(line) - 1].tolist(),
-            _whole(logits[row, : len(line) - 1]) if full_vocabulary[row] else b"",
+            _encoded_logprobs(logits[row, : len(line) - 1]) if full_vocabulary[row] else b"",
         )
         for row, line in enumerate(lines)
     ]  # fmt: skip

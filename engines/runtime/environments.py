@@ -25,15 +25,15 @@ from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import QUANT_WORKER
 from engines.runtime.pip_config import (
     PINS_FOLDER,
-    _adjustments,
-    _torch_backend,
     adjustment_arguments,
+    adjustments,
     index_arguments,
     pip_settings,
+    torch_backend,
 )
 from engines.runtime.process import ROOT
 from quant.canonical_json import write_json
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.hashing import digest
 
 READY = "bitfrontier-ready.json"
@@ -65,7 +65,7 @@ CONTAINER_TOOLS = ("docker", "podman")
 Say = Callable[[str], None]
 
 
-class EnvironmentFailed(Told):
+class EnvironmentFailed(BitfrontierError):
     """An environment cannot be built or used; the message holds the tool's own last words."""
 
 
@@ -108,8 +108,8 @@ def create_cache() -> Path:
 def mark_cache() -> None:
     """Say in the cache folder's tag that it is ours."""
     tag = cache_folder() / TAG
-    result = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
-    tag.write_text(f"{result}\n{TAG_LINE}\n", encoding="utf-8")
+    text = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
+    tag.write_text(f"{text}\n{TAG_LINE}\n", encoding="utf-8")
 
 
 def is_marked() -> bool:
@@ -144,8 +144,8 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
         known = ", ".join(known_environments())
         raise EnvironmentFailed(f"no environment '{name}': {pins} does not exist (known: {known})")
     # the CPU wheel of torch and the CUDA wheel satisfy the same pin: what the machine's settings choose belongs to it
-    texts = [file.read_text(encoding="utf-8") for file in (pins, *_adjustments(pins))]
-    identity = digest([*texts, _python_version(), _torch_backend(pip_settings())])
+    texts = [file.read_text(encoding="utf-8") for file in (pins, *adjustments(pins))]
+    identity = digest([*texts, _python_version(), torch_backend(pip_settings())])
     folder = cache_folder() / "environments" / f"{name}-{identity[:12]}"
     return Environment(name, identity, (str(folder / "bin" / "python"),), folder, pins)
 
@@ -214,7 +214,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
         write_json(folder / BUILDING, {"pins": environment.pins.name})
         settings = pip_settings()
-        backend = _torch_backend(settings)
+        backend = torch_backend(settings)
         run_uv(
             # compiled now, by both cores: else every start of an engine may compile again, and its time would count
             "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python"),

@@ -15,7 +15,7 @@ from engines.runtime.process import ROOT
 PINS_FOLDER = ROOT / "configs" / "environments"
 
 
-def _adjustments(pins: Path) -> list[Path]:
+def adjustments(pins: Path) -> list[Path]:
     """The files beside `NAME.txt` that change what its packages ask for.
 
     `NAME.excludes` lists packages that must not be installed, `NAME.overrides` versions to take against their word.
@@ -25,7 +25,7 @@ def _adjustments(pins: Path) -> list[Path]:
 
 def adjustment_arguments(pins: Path) -> list[str]:
     """The same as uv's arguments."""
-    return [part for file in _adjustments(pins) for part in (f"--{file.suffix[1:]}", str(file))]
+    return [part for file in adjustments(pins) for part in (f"--{file.suffix[1:]}", str(file))]
 
 
 def pip_settings() -> dict[str, list[str]]:
@@ -59,7 +59,7 @@ def index_arguments(settings: Mapping[str, Sequence[str]]) -> list[str]:
     return arguments + (["--index-strategy", "unsafe-best-match"] if extra else [])
 
 
-def _torch_backend(settings: Mapping[str, Sequence[str]]) -> str | None:
+def torch_backend(settings: Mapping[str, Sequence[str]]) -> str | None:
     """None where find-links holds a torch wheel, which is then used; else uv picks the CUDA or the CPU build."""
     for place in settings.get("find-links", []):
         if list(Path(place.removeprefix("file://")).glob("torch-*.whl")):

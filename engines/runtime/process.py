@@ -19,7 +19,7 @@ import psutil
 
 from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import SUPERVISOR
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.progress import VARIABLE as PROGRESS_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ LOG_END = "; the end of "
 VMSTAT = Path("/proc/vmstat")
 
 
-class ProcessFailed(Told):
+class ProcessFailed(BitfrontierError):
     """A child process ended badly or said nothing in time. With `log`, the message ends with its last lines."""
 
     def __init__(self, message: str, log: Path | None = None) -> None:

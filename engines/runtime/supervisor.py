@@ -1,10 +1,9 @@
 """A process that outlives its parent by a second at most, and takes all its descendants with it.
 
-`python -m engines.runtime.supervisor COMMAND…` runs COMMAND in a process group of its own and ends the whole tree
-when COMMAND
-ends, when it gets SIGTERM, or when its standard input closes: the parent holds the other end of that pipe, so even
-`kill -9` of the parent closes it. Linux only: it becomes the subreaper of all that COMMAND starts (prctl(2)). Its exit
-code is COMMAND's, or 128 + the number of the signal that ended it, as shells tell it.
+`python -m engines.runtime.supervisor COMMAND…` runs COMMAND in a process group of its own and ends the whole tree when
+COMMAND ends, when it gets SIGTERM, or when its standard input closes: the parent holds the other end of that pipe, so
+even `kill -9` of the parent closes it. Linux only: it becomes the subreaper of all that COMMAND starts (prctl(2)). Its
+exit code is COMMAND's, or 128 + the number of the signal that ended it, as shells tell it.
 """
 
 from __future__ import annotations

@@ -48,12 +48,12 @@ def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | 
     settings = {"num_ctx": serving.max_model_len, "num_thread": serving.threads}
     with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS) as client:
         if client.head(f"/api/blobs/{digest}").status_code != 200:
-            _said(client.post(f"/api/blobs/{digest}", content=_parts(file)), "take the GGUF file", 201)
+            _checked_json(client.post(f"/api/blobs/{digest}", content=_parts(file)), "take the GGUF file", 201)
         wanted = {"model": dialect.model, "files": {file.name: digest}, "parameters": settings, "stream": False}
-        _said(client.post("/api/create", json=wanted), "make a model of it")
-        _said(client.post("/api/generate", json={"model": dialect.model, "stream": False}), "load it")
-        version = _said(client.get("/api/version"), "tell its version")["version"]
-        running = _said(client.get("/api/ps"), "tell what runs")["models"]
+        _checked_json(client.post("/api/create", json=wanted), "make a model of it")
+        _checked_json(client.post("/api/generate", json={"model": dialect.model, "stream": False}), "load it")
+        version = _checked_json(client.get("/api/version"), "tell its version")["version"]
+        running = _checked_json(client.get("/api/ps"), "tell what runs")["models"]
     facts: dict[str, str | int | float] = {"version": version, "dtype": "float16"}
     for model in running:
         facts |= {"loaded_bytes": int(model["size"]), "loaded_device_bytes": int(model.get("size_vram", 0))}
@@ -66,7 +66,7 @@ def _parts(file: Path) -> Iterator[bytes]:
             yield part
 
 
-def _said(answer: httpx.Response, action: str, wanted: int = 200) -> Any:
+def _checked_json(answer: httpx.Response, action: str, wanted: int = 200) -> Any:
     if answer.status_code != wanted:
         raise ProcessFailed(f"Ollama did not {action}: HTTP {answer.status_code}: {answer.text[:300]}")
     return answer.json() if answer.content else None

@@ -79,14 +79,14 @@ def visible(handles: list[Any]) -> list[Any]:
         return handles
     chosen = []
     for identifier in map(str.strip, asked.split(",")):
-        match = [
+        matches = [
             gpu
             for number, gpu in enumerate(handles)
             if identifier and (identifier == str(number) or _uuid(gpu).startswith(identifier))
         ]
-        if not match:
+        if not matches:
             break
-        chosen.append(match[0])
+        chosen.append(matches[0])
     return chosen
 
 

@@ -51,15 +51,15 @@ def gpus() -> Iterator[list[Handle]]:
 
 def read(gpu: int, handle: Handle) -> Reading:
     """One GPU now."""
-    milliwatts = _told(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+    milliwatts = _or_none(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
     seconds = time.perf_counter()
-    millijoules = _told(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+    millijoules = _or_none(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
     return Reading(
         gpu=gpu,
         seconds=seconds,
         watts=None if milliwatts is None else milliwatts / 1000,
-        sm_megahertz=_told(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
-        celsius=_told(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
+        sm_megahertz=_or_none(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
+        celsius=_or_none(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
         reasons=_reasons(handle),
         joules=None if millijoules is None else millijoules / 1000,
     )
@@ -67,11 +67,11 @@ def read(gpu: int, handle: Handle) -> Reading:
 
 def _reasons(handle: Handle) -> int | None:
     """Drivers before 535 know these bits by their older name alone."""
-    reasons = _told(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-    return _told(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) if reasons is None else reasons
+    reasons = _or_none(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+    return _or_none(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) if reasons is None else reasons
 
 
-def _told(ask: Callable[[], int]) -> int | None:
+def _or_none(ask: Callable[[], int]) -> int | None:
     """None where the GPU or its driver does not support the question."""
     try:
         return int(ask())

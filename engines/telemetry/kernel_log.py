@@ -24,7 +24,7 @@ class Sign:
     remedy: str
 
 
-TOLD = tuple(
+REPORTED = tuple(
     re.compile(pattern, re.MULTILINE)
     for pattern in (
         # vLLM 0.32, model_executor/kernels/linear/__init__.py; before it layers/quantization/*_marlin.py and others
@@ -219,7 +219,7 @@ def kernel_facts(log: Path) -> dict[str, str]:
 
 def reported_lines(log: str) -> list[str]:
     """Each kernel that the log names, once, in the table's order."""
-    lines = dict.fromkeys(_printable(line) for pattern in TOLD for line in pattern.findall(log))
+    lines = dict.fromkeys(_printable(line) for pattern in REPORTED for line in pattern.findall(log))
     return list(lines)[:MAX_TOLD]
 
 

@@ -46,7 +46,7 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
     A CPU is measured by this interpreter, a GPU by the first of `environments` that has torch; nothing else should run
     on the device meanwhile.
     """
-    file = _kept(device, threads)
+    file = _record_file(device, threads)
     if file.exists():
         return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])
     module = f"engines.telemetry.{PROGRAM[device.kind]}"
@@ -60,7 +60,7 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
     return None
 
 
-def _kept(device: Device, threads: int) -> Path:
+def _record_file(device: Device, threads: int) -> Path:
     program = hash_file(ROOT / "engines" / "telemetry" / f"{PROGRAM[device.kind]}.py")
     described = [device.kind, device.name, threads if device.kind == "cpu" else None, program]
     return cache_folder() / "bandwidth" / f"{digest(described)[:16]}.json"

@@ -1,10 +1,9 @@
 """Memory and GPUs of a server, sampled by a process of its own so that the load client is not disturbed.
 
 `python -m engines.telemetry.sampler PID KIND FILE` samples the tree below PID until SIGTERM, and then once more. Each
-line of
-FILE is a JSON object: `readings` of all GPUs, and now and then `memory_bytes` with `seconds`, when, and `used`, the
-GPUs that the tree uses. Memory is PSS where KIND is "cpu", and NVML's bytes of the tree's processes where it is "cuda".
-Times are on the monotonic clock, which all processes of a machine share.
+line of FILE is a JSON object: `readings` of all GPUs, and now and then `memory_bytes` with `seconds`, when, and `used`,
+the GPUs that the tree uses. Memory is PSS where KIND is "cpu", and NVML's bytes of the tree's processes where it is
+"cuda". Times are on the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ class Watch:
         spans = [
             range(start, min(start + step, len(self.memory_bytes))) for start in range(0, len(self.memory_bytes), step)
         ]
-        highest = [max(span, key=lambda place: self.memory_bytes[place]) for span in spans]
+        highest = [max(span, key=lambda index: self.memory_bytes[index]) for span in spans]
         first = self.memory_seconds[0]
         return tuple((round(self.memory_seconds[index] - first, 3), self.memory_bytes[index]) for index in highest)
 

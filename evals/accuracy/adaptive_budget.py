@@ -70,18 +70,18 @@ def _settled(task: str, scores: Sequence[Score], baseline: Sequence[Score], budg
     return settled(pairs, margin, budget.error_rate / budget.comparisons)
 
 
-def joined(parts: Sequence[Score]) -> list[Score]:
+def joined(scores: Sequence[Score]) -> list[Score]:
     """Scores of the same leaves on other items as one for each leaf."""
     by_leaf: dict[str, list[Score]] = {}
-    for part in parts:
-        by_leaf.setdefault(part.task, []).append(part)
+    for score in scores:
+        by_leaf.setdefault(score.task, []).append(score)
     return [_join(by_leaf[leaf]) for leaf in sorted(by_leaf)]
 
 
-def _join(parts: Sequence[Score]) -> Score:
+def _join(scores: Sequence[Score]) -> Score:
     columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads", "texts")
-    all_items: dict[str, Any] = {name: sum((getattr(part, name) for part in parts), ()) for name in columns}
+    all_items: dict[str, Any] = {name: sum((getattr(score, name) for score in scores), ()) for name in columns}
     for name in ("leads", "texts"):
         if len(all_items[name]) < len(all_items["item_keys"]):
             all_items[name] = ()  # not known of all
-    return replace(parts[0], **all_items, empty_contexts=sum(part.empty_contexts for part in parts))
+    return replace(scores[0], **all_items, empty_contexts=sum(score.empty_contexts for score in scores))

@@ -15,7 +15,7 @@ from evals.data.corpora import WIKITEXT, Prompts, own_prompts, wikitext2_test, w
 from evals.schema.accuracy import Closeness
 from evals.scoring.generate import Prompt, generate
 from evals.scoring.loglikelihood import score
-from evals.scoring.top_logprobs import Told, tell
+from evals.scoring.top_logprobs import Distribution, tell
 from evals.scoring.types import Pair
 
 Stage = Callable[[str, int], Callable[[int], None]]
@@ -73,7 +73,7 @@ def _last(spec: ClosenessSpec, ids: tuple[int, ...]) -> int:
     return min(spec.positions, len(ids) - 1)
 
 
-def save(distributions: list[Told], file: Path) -> None:
+def save(distributions: list[Distribution], file: Path) -> None:
     """All positions of all prompts, one after the other, as plain arrays (no pickle)."""
     arrays: dict[str, Any] = {"logprobs": np.concatenate([distribution.logprobs for distribution in distributions])}
     ids = [distribution.ids for distribution in distributions if distribution.ids is not None]

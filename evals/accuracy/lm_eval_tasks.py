@@ -68,7 +68,9 @@ class LoadedTasks:
         ranks = {task: frozenset(chosen) for task, chosen in wanted.items()}
         return {
             leaf: [
-                item for item, rank in zip(self.samples[leaf], self.ranks[leaf], strict=True) if rank in ranks[parent]
+                number
+                for number, rank in zip(self.samples[leaf], self.ranks[leaf], strict=True)
+                if rank in ranks[parent]
             ]
             for leaf, parent in self.parents.items()
             if parent in ranks

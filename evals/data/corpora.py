@@ -110,5 +110,5 @@ def _prompt(file: Path, number: int, line: str) -> str:
 
 
 def _prompts(name: str, ids: Sequence[Sequence[int]]) -> Prompts:
-    rows = tuple(tuple(row) for row in ids)
+    rows = tuple(tuple(prompt) for prompt in ids)
     return Prompts(name, hashlib.sha256(json.dumps(rows).encode()).hexdigest(), rows)

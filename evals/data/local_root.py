@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 CARDS = ("README.md", ".huggingface.yaml")  # where a data set says which files belong to which configuration
 
 
-class DataError(Told):
+class DataError(BitfrontierError):
     """The evaluation data cannot be used; the message names the folder and the fix."""
 
 
@@ -33,7 +33,7 @@ class LocalDataSet:
     @property
     def stamp(self) -> str:
         """`datasets` keys its cache on a folder's name and README alone; this distinguishes two roots."""
-        files = [*self.cards, *(file for split in self.files.values() for file in split)]
+        files = [*self.cards, *(file for files in self.files.values() for file in files)]
         entries = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         return hashlib.sha256(repr(entries).encode()).hexdigest()
 
@@ -44,9 +44,8 @@ class LocalDataSet:
 
 
 def dataset_folder(root: Path, hub_name: str) -> Path:
-    """The folder of a data set in a local root. A small file that holds a relative path counts as a link:
-
-    that is what git and archives leave of a symbolic link where the file system has none.
+    """The folder of a data set in a local root. A small file that holds a relative path counts as a link: that is what
+    git and archives leave of a symbolic link where the file system has none.
     """
     place = root / hub_name
     if place.is_file() and place.stat().st_size < 4096:

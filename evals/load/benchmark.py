@@ -132,13 +132,13 @@ async def _send(
             body = completion_body(endpoint, ask.prompt, ask.output_tokens, ignore_eos=True, stream=True)
             return client.request(path, json.dumps(body).encode())
 
-        made = [[request(ask) for ask in conversation] for conversation in drawn]
+        bodies = [[request(ask) for ask in conversation] for conversation in drawn]
         origin = time.perf_counter()
         try:
             if due is None:
-                exchanges, watched = await closed_loop(client, made, load.concurrency or 1, advance)
+                exchanges, watched = await closed_loop(client, bodies, load.concurrency or 1, advance)
             else:
-                exchanges, watched = await open_load(client, [body for (body,) in made], due, origin, advance)
+                exchanges, watched = await open_load(client, [body for (body,) in bodies], due, origin, advance)
         except RequestFailed as error:
             raise LoadFailed(f"a request at {load.label} failed: {error}") from error
     dues = [None] * len(exchanges) if due is None else due

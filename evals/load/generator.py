@@ -61,7 +61,7 @@ async def open_load(
         advance(1)
         return exchange
 
-    tasks = [asyncio.create_task(send(*job)) for job in zip(requests, due_seconds, strict=True)]
+    tasks = [asyncio.create_task(send(request, due)) for request, due in zip(requests, due_seconds, strict=True)]
     watched = await _watched(tasks)
     return [task.result() for task in tasks], watched
 

@@ -11,7 +11,7 @@ from engines.types import Endpoint
 from evals.accuracy.divergence import Stage
 from evals.load.benchmark import run_load, warm_up
 from evals.load.prompts import Prompts
-from evals.metrics.slo import Kept, slo_verdict
+from evals.metrics.slo import LimitState, slo_verdict
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import Search, SearchRange, ServiceLimits
 
@@ -40,7 +40,7 @@ def search_capacity(
 
 def search(within: SearchRange, limits: ServiceLimits, run: Run, repeats: int) -> Search:
     """Try loads until the highest one within the limits is bracketed. `run` is one repeat of a load."""
-    verdicts: dict[float, Kept] = {}
+    verdicts: dict[float, LimitState] = {}
     probes = []
     while (level := next_level(within, verdicts)) is not None:
         speed = _told_apart(load_at(within, level), limits, run, repeats)
@@ -60,7 +60,7 @@ def _told_apart(load: LoadPoint, limits: ServiceLimits, run: Run, repeats: int) 
     return speed
 
 
-def next_level(within: SearchRange, verdicts: Mapping[float, Kept]) -> float | None:
+def next_level(within: SearchRange, verdicts: Mapping[float, LimitState]) -> float | None:
     """Twice the highest that was kept, or what lies (geometrically) between it and the lowest that was not; None at the
     end.
     """
@@ -77,7 +77,7 @@ def next_level(within: SearchRange, verdicts: Mapping[float, Kept]) -> float | N
     return middle if below < middle < above else None
 
 
-def bracket(verdicts: Mapping[float, Kept]) -> tuple[float | None, float]:
+def bracket(verdicts: Mapping[float, LimitState]) -> tuple[float | None, float]:
     """The highest load that was kept below any that was not (None: not even the lowest), and the lowest that was not
     (infinite: all were). A higher one that looks better is chance.
     """

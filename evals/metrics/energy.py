@@ -87,7 +87,7 @@ def energy(repeat: Sequence[Request], gpus: Sequence[GpuSamples]) -> Energy:
 
 def _joules(samples: GpuSamples, start: float, end: float) -> float:
     """Of one GPU; its counter, where it has one, must say about the same. Raises NotKnown."""
-    times, watts = _told(samples.seconds, samples.watts)
+    times, watts = _known_values(samples.seconds, samples.watts)
     if not len(times):
         raise NotKnown(f"GPU {samples.gpu} tells no power")
     if times[0] > start or times[-1] < end:
@@ -112,13 +112,13 @@ def _joules(samples: GpuSamples, start: float, end: float) -> float:
 
 def _counted(samples: GpuSamples, start: float, end: float) -> float | None:
     """By the GPU's own counter, between samples in proportion to the time; None where it has none there."""
-    times, joules = _told(samples.seconds, samples.joules)
+    times, joules = _known_values(samples.seconds, samples.joules)
     if not len(times) or times[0] > start or times[-1] < end:
         return None
     return float(np.interp(end, times, joules) - np.interp(start, times, joules))
 
 
-def _told(seconds: Sequence[float], values: Sequence[float | None]) -> tuple[Floats, Floats]:
+def _known_values(seconds: Sequence[float], values: Sequence[float | None]) -> tuple[Floats, Floats]:
     """The times at which there is a value, and the values."""
     pairs = [(at, value) for at, value in zip(seconds, values, strict=True) if value is not None]
     array = np.array(pairs, dtype=np.float64).reshape(-1, 2)

@@ -11,10 +11,10 @@ from evals.schema.load import Request, Speed
 from evals.schema.slo import ServiceLimits
 from evals.stats.intervals import Estimate, percentile_interval
 
-Kept = Literal["kept", "broken", "unclear"]
+LimitState = Literal["kept", "broken", "unclear"]
 
 
-def slo_verdict(speed: Speed, limits: ServiceLimits) -> Kept:
+def slo_verdict(speed: Speed, limits: ServiceLimits) -> LimitState:
     """By the 95 % interval of the percentile over the requests of all repeats that count (order statistics;
     `evals.metrics.steady_state`): "kept" where it lies within every limit, "broken" where it lies beyond one or the
     server does not keep up, else "unclear".
@@ -34,7 +34,7 @@ def tpots(requests: Sequence[Request]) -> list[float | None]:
     return [request.tpot_seconds for request in requests if request.output_tokens > 1]
 
 
-def _side(seconds: Sequence[float | None], most: float | None, percentile: float) -> Kept:
+def _side(seconds: Sequence[float | None], most: float | None, percentile: float) -> LimitState:
     """Where some value is not known, or there is none at all, nothing is."""
     if most is None:
         return "kept"
@@ -44,12 +44,12 @@ def _side(seconds: Sequence[float | None], most: float | None, percentile: float
     return within(percentile_interval(known, percentile), most)
 
 
-def within(estimate: Estimate, most: float) -> Kept:
+def within(estimate: Estimate, most: float) -> LimitState:
     """Whether a figure surely is at most so large."""
     return "kept" if estimate.high <= most else "broken" if estimate.low > most else "unclear"
 
 
-def worst(sides: Sequence[Kept]) -> Kept:
+def worst(sides: Sequence[LimitState]) -> LimitState:
     """Of limits that must all be kept."""
     return "broken" if "broken" in sides else "unclear" if "unclear" in sides else "kept"
 

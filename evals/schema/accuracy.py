@@ -13,11 +13,9 @@ class Score:
     prompt, by which two trials are joined. `ranks` are the items' places in the random order in which their task's
     items are drawn, counted over all leaves of the task; `drawn` is how many items of this leaf the plan asks for: more
     than there are here where an adaptive budget stopped. `clusters` names the passage that an item shares with others;
-    it is empty where it has none. `empty_contexts`
-    counts items that ask about nothing. `leads` are how far the best answer was ahead of the next one
-    (`evals.accuracy.answer_margin`);
-    empty where that is not known. `texts` are, of unquantized cells and of the items of least rank, the end of what is
-    asked and every answer; empty for others.
+    it is empty where it has none. `empty_contexts` counts items that ask about nothing. `leads` are how far the best
+    answer was ahead of the next one (`evals.accuracy.answer_margin`); empty where that is not known. `texts` are, of
+    unquantized cells and of the items of least rank, the end of what is asked and every answer; empty for others.
     """
 
     task: str

@@ -55,8 +55,8 @@ def _keep(
         known = {key: json.loads(value) for key, value in database.execute("SELECT key, value FROM answers")}
         missing = [index for index, key in enumerate(keys) if key not in known]
 
-        def keep(results: Iterable[tuple[int, Any]]) -> None:
-            rows = [(keys[missing[index]], json.dumps(plain(result))) for index, result in results]
+        def keep(answers: Iterable[tuple[int, Any]]) -> None:
+            rows = [(keys[missing[index]], json.dumps(plain(answer))) for index, answer in answers]
             database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?)", rows)
             database.commit()
 

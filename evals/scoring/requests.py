@@ -95,14 +95,14 @@ def _score_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
         yield Job(dialect.scores, score_body(dialect, items), read)
 
 
-def _whole(pairs: Sequence[Pair], chosen: Sequence[int]) -> Iterator[list[int]]:
+def _prompt_groups(pairs: Sequence[Pair], chosen: Sequence[int]) -> Iterator[list[int]]:
     """Indexes in groups whose prompts, each context with its continuation, go into one request."""
     yield from _groups({index: len(pairs[index].context) + len(pairs[index].continuation) for index in chosen})
 
 
 def _start_len_jobs(pairs: Sequence[Pair]) -> Iterator[Job]:
     """SGLang's `/generate`: no token generated, log-probabilities of the prompt from the continuation on."""
-    for group in _whole(pairs, range(len(pairs))):
+    for group in _prompt_groups(pairs, range(len(pairs))):
         body = {
             "input_ids": [[*pairs[i].context, *pairs[i].continuation] for i in group],
             "sampling_params": {"max_new_tokens": 0, "temperature": 0},
@@ -155,7 +155,7 @@ def _from_labels(pair: Pair, choice: Mapping[str, Any]) -> Scored:
 def _completion_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
     """Completions with prompt log-probabilities; prompts of similar length share a request."""
     chosen = [i for i, pair in enumerate(pairs) if len(pair.continuation) > 1 or not dialect.label_logprobs]
-    for group in _whole(pairs, chosen) if dialect.prompt_lists else ([index] for index in chosen):
+    for group in _prompt_groups(pairs, chosen) if dialect.prompt_lists else ([index] for index in chosen):
         prompts = [[*pairs[index].context, *pairs[index].continuation] for index in group]
         body = {
             "model": dialect.model, "prompt": prompts if dialect.prompt_lists else prompts[0], "max_tokens": 1,

@@ -31,7 +31,7 @@ Client = httpx.AsyncClient
 
 
 @dataclass(frozen=True)
-class Told:
+class Distribution:
     """At each continuation token of a pair: `logprobs` of (tokens, k), the k most likely first, with their `ids`; of
     (tokens, vocabulary) in the order of the ids where `ids` is None. `chosen` are those of the continuation itself.
     """
@@ -41,17 +41,19 @@ class Told:
     ids: Ints | None
 
 
-def tell(endpoint: Endpoint, pairs: Sequence[Pair], advance: Callable[[int], None], *, alone: bool) -> list[Told]:
+def tell(
+    endpoint: Endpoint, pairs: Sequence[Pair], advance: Callable[[int], None], *, alone: bool
+) -> list[Distribution]:
     """Distributions at the continuations of all pairs, one pair at a time with `alone`. Raises ScoringFailed."""
     return asyncio.run(_tell(endpoint, pairs, advance, alone=alone))
 
 
 async def _tell(
     endpoint: Endpoint, pairs: Sequence[Pair], advance: Callable[[int], None], *, alone: bool
-) -> list[Told]:
+) -> list[Distribution]:
     dialect = endpoint.dialect
     way, size = WAYS[dialect.prompt_logprobs], PAIRS_PER_REQUEST if dialect.prompt_logprobs == "score" else 1
-    results: dict[int, list[Told]] = {}
+    results: dict[int, list[Distribution]] = {}
     waiting = iter(range(0, len(pairs), 1 if alone else size))
 
     async def worker(client: Client) -> None:
@@ -69,21 +71,21 @@ async def _tell(
     return [distribution for start in sorted(results) for distribution in results[start]]
 
 
-async def _by_score(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> list[Told]:
+async def _by_score(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> list[Distribution]:
     """Our own `/score`."""
     items = [{"context": pair.context, "continuations": [pair.continuation], "whole": True} for pair in pairs]
     answers = score_answer(dialect, await ask(client, dialect.scores, score_body(dialect, items)))
-    return [_whole(pair, answer) for pair, (answer,) in zip(pairs, answers, strict=True)]
+    return [_full_distribution(pair, answer) for pair, (answer,) in zip(pairs, answers, strict=True)]
 
 
-def _whole(pair: Pair, answer: Mapping[str, Any]) -> Told:
+def _full_distribution(pair: Pair, answer: Mapping[str, Any]) -> Distribution:
     if "whole" not in answer:
         raise ScoringFailed("the server ignored `whole`: it tells of the asked tokens alone")
     rows = np.frombuffer(base64.b64decode(answer["whole"]), dtype="<f4").reshape(len(pair.continuation), -1)
-    return Told(tuple(answer["logprobs"]), rows, None)
+    return Distribution(tuple(answer["logprobs"]), rows, None)
 
 
-async def _by_prompt_logprobs(client: Client, dialect: Dialect, pair: Pair) -> Told:
+async def _by_prompt_logprobs(client: Client, dialect: Dialect, pair: Pair) -> Distribution:
     """vLLM's: the k most likely tokens of each position and the prompt's own, {id: {"logprob", "rank"}}."""
     body = {
         "model": dialect.model, "prompt": [*pair.context, *pair.continuation], "max_tokens": 1, "temperature": 0,
@@ -93,12 +95,10 @@ async def _by_prompt_logprobs(client: Client, dialect: Dialect, pair: Pair) -> T
     entries: list[Mapping[str, Any]] = choice["prompt_logprobs"][len(pair.context) :]
     chosen = [entry[str(token)]["logprob"] for entry, token in zip(entries, pair.continuation, strict=True)]
     tops = [sorted(entry.items(), key=lambda item: item[1]["rank"])[: dialect.top_tokens] for entry in entries]
-    return _top(
-        chosen, [[(int(token), candidate["logprob"]) for token, candidate in top] for top in tops], dialect.top_tokens
-    )
+    return _top(chosen, [[(int(token), entry["logprob"]) for token, entry in top] for top in tops], dialect.top_tokens)
 
 
-async def _by_start_len(client: Client, dialect: Dialect, pair: Pair) -> Told:
+async def _by_start_len(client: Client, dialect: Dialect, pair: Pair) -> Distribution:
     """SGLang's: [log-probability, token, text] of the k most likely, nothing for the first position."""
     body = {
         "input_ids": [*pair.context, *pair.continuation],
@@ -113,7 +113,7 @@ async def _by_start_len(client: Client, dialect: Dialect, pair: Pair) -> Told:
     return _top(chosen, tops, dialect.top_tokens)
 
 
-async def _by_context_logits(client: Client, dialect: Dialect, pair: Pair) -> Told:
+async def _by_context_logits(client: Client, dialect: Dialect, pair: Pair) -> Distribution:
     """TensorRT-LLM's: logits of (tokens, vocabulary)."""
     prompt = [*pair.context, *pair.continuation[:-1]]
     body = {
@@ -123,10 +123,12 @@ async def _by_context_logits(client: Client, dialect: Dialect, pair: Pair) -> To
     if not logits or len(logits) != len(prompt):
         raise ScoringFailed("the server ignored return_context_logits: it does not tell of each of the prompt's tokens")
     rows = log_softmax(np.asarray(logits[len(pair.context) - 1 :], dtype=np.float64), axis=1).astype(np.float32)
-    return Told(tuple(float(row[token]) for row, token in zip(rows, pair.continuation, strict=True)), rows, None)
+    return Distribution(
+        tuple(float(row[token]) for row, token in zip(rows, pair.continuation, strict=True)), rows, None
+    )
 
 
-async def _by_forcing(client: Client, dialect: Dialect, pair: Pair) -> Told:
+async def _by_forcing(client: Client, dialect: Dialect, pair: Pair) -> Distribution:
     """llama-server's: a request for each token, with the k most likely before it was forced."""
     prompt, chosen, tops = list(pair.context), [], []
     for token in pair.continuation:
@@ -137,21 +139,21 @@ async def _by_forcing(client: Client, dialect: Dialect, pair: Pair) -> Told:
     return _top(chosen, tops, dialect.top_tokens)
 
 
-def _top(chosen: Sequence[float], tops: Sequence[Sequence[tuple[int, float]]], count: int) -> Told:
+def _top(chosen: Sequence[float], tops: Sequence[Sequence[tuple[int, float]]], count: int) -> Distribution:
     """Raises ScoringFailed where a position does not tell `count` tokens."""
     short = min(map(len, tops), default=0)
     if short < count or len(tops) != len(chosen):
         raise ScoringFailed(f"the server tells {short} of the {count} most likely tokens that were asked for")
     ids = np.asarray([[token for token, _ in top[:count]] for top in tops], dtype=np.int32)
     logprobs = np.asarray([[value for _, value in top[:count]] for top in tops], dtype=np.float32)
-    return Told(tuple(map(float, chosen)), logprobs, ids)
+    return Distribution(tuple(map(float, chosen)), logprobs, ids)
 
 
-Way = Callable[[Client, Dialect, Sequence[Pair]], Awaitable[list[Told]]]
+Way = Callable[[Client, Dialect, Sequence[Pair]], Awaitable[list[Distribution]]]
 
 
-def _one_by_one(way: Callable[[Client, Dialect, Pair], Awaitable[Told]]) -> Way:
-    async def each(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> list[Told]:
+def _one_by_one(way: Callable[[Client, Dialect, Pair], Awaitable[Distribution]]) -> Way:
+    async def each(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> list[Distribution]:
         return [await way(client, dialect, pair) for pair in pairs]
 
     return each

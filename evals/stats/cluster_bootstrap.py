@@ -27,7 +27,7 @@ from evals.stats.studentized_tail import TINY, Tail
 RESAMPLES = 4000
 MIN_CLUSTERS = 6
 CELLS = 1 << 16  # clusters drawn at a time (or one resample): the work space stays in the processor's cache
-KEPT = 1 << 20  # clusters of all resamples, 8 MB, that are drawn once for all cells of a report
+CACHED_CLUSTERS = 1 << 20  # clusters of all resamples, 8 MB, that are drawn once for all cells of a report
 ROUNDING = 1e-12  # residuals below this share of the largest sum are the rounding of equal ratios
 SMALL = 0.01  # a share of the largest that adds only a ten-thousandth of its variance
 
@@ -173,7 +173,7 @@ def _resamples(seed: int, count: int) -> Iterator[Floats]:
     generator = np.random.default_rng(seed)
     for start in range(0, RESAMPLES, rows):
         drawn = min(rows, RESAMPLES - start)
-        cached = RESAMPLES * count <= KEPT
+        cached = RESAMPLES * count <= CACHED_CLUSTERS
         yield _times_of_all(seed, count)[start : start + drawn] if cached else _times(generator, drawn, count)
 
 

@@ -16,9 +16,9 @@ from evals.stats.intervals import Estimate
 
 def mean_of(parts: Sequence[Estimate]) -> Estimate:
     """Of independent parts, each counting the same."""
-    number, value = len(parts), math.fsum(part.value for part in parts) / len(parts)
-    below = math.sqrt(math.fsum((part.value - part.low) ** 2 for part in parts)) / number
-    above = math.sqrt(math.fsum((part.high - part.value) ** 2 for part in parts)) / number
+    count, value = len(parts), math.fsum(part.value for part in parts) / len(parts)
+    below = math.sqrt(math.fsum((part.value - part.low) ** 2 for part in parts)) / count
+    above = math.sqrt(math.fsum((part.high - part.value) ** 2 for part in parts)) / count
     return Estimate(value, value - below, value + above, sum(part.count for part in parts))
 
 

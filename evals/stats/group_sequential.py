@@ -1,11 +1,10 @@
 """Accuracy in looks: a comparison stops at the first one that decides, with the error rate that the plan states.
 
-Items are asked in a fixed order (`evals.stats.stratification`) and looked at after so many, each time √2 times as
-many as before.
-Each look may spend its own share of the error rate, and the shares add up to it, so that all looks together are wrong
-no more often (the union bound; alpha spending: Lan and DeMets, Biometrika 70, 1983). Half of it is left for the last
-look, the whole set: what a single test of all items would find is nearly always found here too. No look's test assumes
-anything of the others, so the tests are those of `evals.stats.paired_tests`, of a sample's worth
+Items are asked in a fixed order (`evals.stats.stratification`) and looked at after so many, each time √2 times as many
+as before. Each look may spend its own share of the error rate, and the shares add up to it, so that all looks together
+are wrong no more often (the union bound; alpha spending: Lan and DeMets, Biometrika 70, 1983). Half of it is left for
+the last look, the whole set: what a single test of all items would find is nearly always found here too. No look's test
+assumes anything of the others, so the tests are those of `evals.stats.paired_tests`, of a sample's worth
 (`evals.stats.stratified_estimators`).
 """
 
@@ -36,7 +35,7 @@ def looks(drawn: int) -> tuple[int, ...]:
     """
     if drawn < SMALLEST_SET:
         return (drawn,)
-    fewer = [int(drawn / math.sqrt(2.0**times)) for times in range(1, LOOKS)]
+    fewer = [int(drawn / math.sqrt(2.0**look)) for look in range(1, LOOKS)]
     return tuple(sorted({drawn, *(count for count in fewer if count >= SMALLEST_LOOK)}))
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import special, stats
 
 CONFIDENCE = 0.95
+UNSEEN = 0.5  # flips or passages that are added to those seen: that none was seen does not mean there are none
 RESAMPLES = 2000
 Floats = npt.NDArray[np.float64]
 

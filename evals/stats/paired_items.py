@@ -122,6 +122,14 @@ def trial_items(trial: Trial) -> Mapping[str, Items]:
 
 def _items(task: str, leaves: Sequence[Score]) -> Items:
     metric = headline(leaves[0]) or ""
+    ranks, keys, values, clusters, choices, leads = zip(*_rows(metric, leaves), strict=True)
+    drawn = sum(leaf.drawn or len(leaf.item_keys) for leaf in leaves)
+    known = () if any(math.isnan(lead) for lead in leads) else leads
+    return Items(task, metric, keys, values, clusters, choices, drawn, ranks, known)
+
+
+def _rows(metric: str, leaves: Sequence[Score]) -> list[tuple[int, str, float, str, int, float]]:
+    """(rank, key, value, cluster, choices, lead) of each item, in the order of their ranks."""
     rows: list[tuple[int, str, float, str, int, float]] = []
     for leaf in leaves:
         column, count = leaf.metrics.index(metric), len(leaf.item_keys)
@@ -134,11 +142,7 @@ def _items(task: str, leaves: Sequence[Score]) -> Items:
             rows.append(
                 (rank, f"{leaf.task}:{key}", value[column], name, len(choices) if len(choices) > 1 else 0, lead)
             )
-    rows.sort(key=lambda row: row[0])
-    ranks_, keys, values, clusters_, choices_, leads_ = zip(*rows, strict=True)
-    drawn = sum(leaf.drawn or len(leaf.item_keys) for leaf in leaves)
-    known = () if any(math.isnan(lead) for lead in leads_) else leads_
-    return Items(task, metric, keys, values, clusters_, choices_, drawn, ranks_, known)
+    return sorted(rows, key=lambda row: row[0])
 
 
 def matched(candidate: Items, baseline: Items) -> Matched | None:

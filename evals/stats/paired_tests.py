@@ -35,8 +35,7 @@ class Paired:
     difference that so many items show with a probability of 80 %; `more_items` how many more would decide an
     inconclusive comparison, if what was seen is true (None where no number of them would). `drawn` items are there in
     all, of which an adaptive budget needed `items`: then `lost` and `gained` are of those, and the difference of all.
-    `clusters` counts the passages that questions share, 0 where they
-    share none.
+    `clusters` counts the passages that questions share, 0 where they share none.
     """
 
     items: int

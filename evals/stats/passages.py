@@ -13,11 +13,10 @@ from dataclasses import replace
 import numpy as np
 from scipy import special
 
-from evals.stats.intervals import CONFIDENCE, Estimate, Floats, mean_t, wilson
+from evals.stats.intervals import CONFIDENCE, UNSEEN, Estimate, Floats, mean_t, wilson
 from evals.stats.stratification import Ints
 
-UNSEEN = 0.5  # passages that are added, wholly right or wrong: that none was seen does not mean there are none
-AWAY = 0.25  # the square by which each of their items is off the mean, as where half of all are right
+AWAY = 0.25  # the square by which each item of an unseen passage, wholly right or wrong, is off a mean of one half
 
 
 def mean_estimate(values: Sequence[float], clusters: Sequence[str]) -> Estimate:

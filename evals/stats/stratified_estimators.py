@@ -8,12 +8,10 @@ from itertools import pairwise
 import numpy as np
 from scipy import optimize
 
-from evals.stats.intervals import CONFIDENCE, Floats
+from evals.stats.intervals import CONFIDENCE, UNSEEN, Floats
 from evals.stats.paired_items import Matched
 from evals.stats.paired_tests import Paired, compare_flips
 from evals.stats.stratification import Ints, crowding
-
-UNSEEN = 0.5  # flips that are added where variance or chance is told: that none was seen does not mean there are none
 
 
 @dataclass(frozen=True)

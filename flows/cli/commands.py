@@ -15,14 +15,14 @@ from rich.table import Table
 
 from flows.cli.app import DataRoot, Json, PlanArgument, RunArgument, app
 from flows.cli.sweep_command import conclude, console, errors, run_whole
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 
 def main() -> None:
     """Entry point: known errors become one message and an exit code, never a traceback."""
     try:
         app()
-    except Told as error:
+    except BitfrontierError as error:
         _end(error.shown, error.exit_code)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -245,13 +245,13 @@ def gc(
     if as_json:
         if yes:
             free(entries)
-        freed = [{"path": str(entry.path), "bytes": entry.bytes} for entry in entries]
+        documents = [{"path": str(entry.path), "bytes": entry.bytes} for entry in entries]
         print(
             json.dumps(
                 {
                     "runs": [str(run) for run in runs],
-                    "kept": [asdict(item) for item in kept_checkpoints.list_kept()],
-                    "unneeded": freed,
+                    "kept": [asdict(checkpoint) for checkpoint in kept_checkpoints.list_kept()],
+                    "unneeded": documents,
                     "bytes": total,
                     "freed": yes,
                 },
@@ -264,11 +264,12 @@ def gc(
         table.add_row(escape(f"{entry.path.parent.name}/{entry.path.name}"), f"{entry.bytes / 1e6:.0f}")
     console.print(table)
     console.print(f"{total / 1e9:.1f} GB. These runs and checkpoints need what is kept:", highlight=False)
-    for text in map(str, runs) if runs else ["no run is registered in this cache"]:
-        console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
-    for item in kept_checkpoints.list_kept():
-        text = f"{item.path} ({item.label} of {item.model}, made by `quantize`; --release {item.name} lets it go)"
-        console.print(f"  {text}", markup=False, highlight=False, soft_wrap=True)
+    for line in map(str, runs) if runs else ["no run is registered in this cache"]:
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    for checkpoint in kept_checkpoints.list_kept():
+        origin = f"{checkpoint.label} of {checkpoint.model}, made by `quantize`"
+        line = f"{checkpoint.path} ({origin}; --release {checkpoint.name} lets it go)"
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if entries and (yes or typer.confirm("free it?")):
         free(entries)
 

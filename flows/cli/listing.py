@@ -26,12 +26,12 @@ def list_methods(
         raise typer.Exit(2)
     table = Table("method", "scheme", "format", "needs calibration", "environment", "supported engines", "what it does")
     for method in known.values() if name is None else [known[name]]:
-        made = method.defaults
+        defaults = method.defaults
         table.add_row(
             method.name,
-            method.scheme(made).label if made is not None else "as found",
-            method.format(made) if made is not None else "as found",
-            "yes" if method.needs_calibration(made or {}) else "no",
+            method.scheme(defaults).label if defaults is not None else "as found",
+            method.format(defaults) if defaults is not None else "as found",
+            "yes" if method.needs_calibration(defaults or {}) else "no",
             method.environment,
             ", ".join(readers(method)),
             method.summary,

@@ -13,11 +13,11 @@ from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display
 from flows.validate.matrix import Cell
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.types import Checkpoint
 
 
-class UnknownCheckpoint(Told):
+class UnknownCheckpoint(BitfrontierError):
     """The plan makes no checkpoint of this name."""
 
     exit_code = 2
@@ -46,7 +46,7 @@ def quantize_one(file: Path, label: str, data_root: str | None, display: Display
         jobs = jobs_of(parsed, cell.model, [cell.quantization], environments, display)
         return [rows.quantize_job(job, parsed.plan, display) for job in jobs]
 
-    result = [checkpoint for cell in wanted for checkpoint in made(cell)]
-    for checkpoint in result:
+    checkpoints = [checkpoint for cell in wanted for checkpoint in made(cell)]
+    for checkpoint in checkpoints:
         keep(checkpoint)
-    return result
+    return checkpoints

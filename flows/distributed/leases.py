@@ -61,7 +61,7 @@ class Workers(Protocol):
 
 
 @dataclass
-class _Handed:
+class _Assignment:
     piece: Piece
     attempt: str
     run: str
@@ -80,38 +80,38 @@ def hand_out(
     A piece whose result is in the store is not run; one that a sweep before this handed out, and that still runs, is
     waited for.
     """
-    open_pieces = [_hand(piece, store, workers, 1, adopt=True) for piece in pieces if not store.has(piece.name)]
+    assignments = [_hand(piece, store, workers, 1, adopt=True) for piece in pieces if not store.has(piece.name)]
     for piece in pieces:
-        if all(assignment.piece is not piece for assignment in open_pieces):
+        if all(assignment.piece is not piece for assignment in assignments):
             ended(piece, None)
-    while open_pieces:
+    while assignments:
         still = []
-        for assignment in open_pieces:
-            result = _look(assignment, store, workers, say, began)
-            if isinstance(result, _Handed):
-                still.append(result)
+        for assignment in assignments:
+            outcome = _look(assignment, store, workers, say, began)
+            if isinstance(outcome, _Assignment):
+                still.append(outcome)
             else:
-                ended(assignment.piece, result or None)
-        open_pieces = still
-        if open_pieces:
+                ended(assignment.piece, outcome or None)
+        assignments = still
+        if assignments:
             time.sleep(POLL_SECONDS)
 
 
-def _hand(piece: Piece, store: Store, workers: Workers, attempts: int, *, adopt: bool = False) -> _Handed:
+def _hand(piece: Piece, store: Store, workers: Workers, attempts: int, *, adopt: bool = False) -> _Assignment:
     lease = store.read(_lease(piece.name)) if adopt else None
     # who was killed before its run was noted has left a lease without one
     if lease is not None and lease["run"] and not isinstance(workers.state(lease["run"]), Ended):
-        return _Handed(piece, lease["attempt"], lease["run"], attempts)
+        return _Assignment(piece, lease["attempt"], lease["run"], attempts)
     attempt = uuid.uuid4().hex
     store.write(_lease(piece.name), {"attempt": attempt, "run": ""})  # now, so that the one before cannot publish
     run = workers.submit(piece, attempt)
     store.write(_lease(piece.name), {"attempt": attempt, "run": run})
-    return _Handed(piece, attempt, run, attempts)
+    return _Assignment(piece, attempt, run, attempts)
 
 
 def _look(
-    assignment: _Handed, store: Store, workers: Workers, say: Callable[[str], None], began: Callable[[Piece], None]
-) -> _Handed | str:
+    assignment: _Assignment, store: Store, workers: Workers, say: Callable[[str], None], began: Callable[[Piece], None]
+) -> _Assignment | str:
     """The piece as it stands; "" where its result is there, else the reason why it has none."""
     if store.has(assignment.piece.name):
         return ""
@@ -138,7 +138,7 @@ def _look(
     return _hand(assignment.piece, store, workers, assignment.attempts + 1)
 
 
-def _silent(assignment: _Handed, store: Store) -> bool:
+def _silent(assignment: _Assignment, store: Store) -> bool:
     """True if its worker's beats have stopped, by our clock alone."""
     beat = store.read(_beat(assignment.piece.name, assignment.attempt))
     if beat != assignment.beat:

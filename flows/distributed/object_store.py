@@ -19,10 +19,10 @@ from typing import Any
 import fsspec
 
 from quant.checkpoints.safetensors import hash_file
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 
-class StoreError(Told):
+class StoreError(BitfrontierError):
     """The store cannot be used, or what is in it is not what its name says."""
 
 

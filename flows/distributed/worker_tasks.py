@@ -19,11 +19,11 @@ from flows.state.cache_gc import register
 from flows.state.progress_display import Display
 from flows.validate.plan import REFERENCE_ENVIRONMENT
 from flows.validate.resolved import Sweep
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.types import CHECKPOINT_RECORD
 
 
-class OtherWork(Told):
+class OtherWork(BitfrontierError):
     """What this machine would do is not what the sweep asks for."""
 
 

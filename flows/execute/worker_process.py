@@ -34,7 +34,7 @@ from flows.plan.source import load_plan
 from flows.state.progress_display import Advance, Display, LogDisplay
 from flows.state.status import RunChanged
 from flows.validate.plan import check
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.types import Checkpoint
 
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class Wire:
         return list(json.loads(line)) if line.endswith("\n") else None
 
 
-class Relayed(Told):
+class Relayed(BitfrontierError):
     """What the other process said, in its words."""
 
     def __init__(self, text: str, shown: str, exit_code: int) -> None:
@@ -261,7 +261,7 @@ def work(wire: Wire, prepared: Prepared) -> None:
             if key not in rows:
                 raise RunChanged("plan, program, packages or data were changed while they were swept; sweep again")
             made = bench.quantize(rows[key], up) if kind == "quantize" else bench.measure(rows[key], up, up.step)
-        except Told as error:
+        except BitfrontierError as error:
             _tell(wire, error)
         except OSError as error:
             wire.send("no-write", error.errno, error.strerror, error.filename)
@@ -269,7 +269,7 @@ def work(wire: Wire, prepared: Prepared) -> None:
             wire.send("done", made if isinstance(made, str) else None)
 
 
-def _tell(wire: Wire, error: Told) -> None:
+def _tell(wire: Wire, error: BitfrontierError) -> None:
     wire.send("told", str(error), error.shown, error.exit_code)
 
 
@@ -282,7 +282,7 @@ def main() -> None:
         try:
             sweep = check(load_plan(Path(plan)), data_root=data_root[0] if data_root else None)
             prepared = prepare_sweep(sweep, environments_of(sweep), Path(runs), LogDisplay(lambda _: None))
-        except Told as error:
+        except BitfrontierError as error:
             _tell(wire, error)
         else:
             work(wire, prepared)

@@ -27,7 +27,7 @@ from flows.state.locks import cache_in_use, hold
 from flows.state.progress_display import Display, LogDisplay, cell_line
 from flows.state.status import running_lock
 from flows.validate.plan import check
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 
 @flow(name="checkpoint")
@@ -51,7 +51,7 @@ def _work(
         try:
             prepared, row = find(check(load_plan(Path(plan)), data_root=data_root), name, display)
             do(prepared, row, store, attempt, display)
-        except Told as error:  # trying again would not help
+        except BitfrontierError as error:  # trying again would not help
             publish_failure(store, name, attempt, str(error))
 
 

@@ -49,8 +49,7 @@ class LoadPlan(SizedPlan):
 
     `workload` takes what is not given here from configs/workloads/NAME.yaml. The first `shared_prefix_tokens` of all
     prompts are the same (a system prompt). `turns`: requests are turns of conversations, each with all before it in its
-    prompt.
-    `prompts`: a JSONL file with a "prompt" on each line, of which at most `prompt_tokens` are sent.
+    prompt. `prompts`: a JSONL file with a "prompt" on each line, of which at most `prompt_tokens` are sent.
     `target_relative_ci: 0.05` repeats the load, at most `max_repeats` (10) times, until its output rate is known to
     ±5 %. Recorded arrivals are a TracePlan.
     """
@@ -135,10 +134,9 @@ class TracePlan(Part):
     """An open load that was recorded: arrivals and token counts of each request are those of a file.
 
     `trace`: a JSONL file of Mooncake's form or a CSV of Azure's (`evals/load/traces.py`), beside the plan; `requests`
-    takes
-    the first so many. `trace_speedup: 2` sends them in half of the time. Where the file has `hash_ids`, prompts share
-    the tokens of equal ones; every repeat has the same arrivals and other tokens. Latencies count from when a request
-    was due. `target_relative_ci` and `max_repeats` are those of other loads.
+    takes the first so many. `trace_speedup: 2` sends them in half of the time. Where the file has `hash_ids`, prompts
+    share the tokens of equal ones; every repeat has the same arrivals and other tokens. Latencies count from when a
+    request was due. `target_relative_ci` and `max_repeats` are those of other loads.
     """
 
     trace: Annotated[str, Field(min_length=1)]
@@ -229,11 +227,11 @@ class SLOPlan(Part):
 class SearchPlan(SizedPlan):
     """Looks for the highest load between `lowest` and `highest` at which the plan's `slo` is met.
 
-    `over: concurrency` (users who each wait for their answer) or `over: rate` (independent users, requests per
-    second). Of each load at least `requests` count (`evals/metrics/steady_state.py`), and it is repeated, at most
-    `repeats` times,
-    until its percentile is surely within the limits or surely beyond. To be surely within takes at least 368 requests
-    for the 99th percentile, 72 for the 95th, 36 for the 90th: a search with fewer in all its repeats is refused.
+    `over: concurrency` (users who each wait for their answer) or `over: rate` (independent users, requests per second).
+    Of each load at least `requests` count (`evals/metrics/steady_state.py`), and it is repeated, at most `repeats`
+    times, until its percentile is surely within the limits or surely beyond. To be surely within takes at least 368
+    requests for the 99th percentile, 72 for the 95th, 36 for the 90th: a search with fewer in all its repeats is
+    refused.
     """
 
     over: Literal["concurrency", "rate"]

@@ -155,7 +155,7 @@ class StandIn(Part):
     gpus: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
-    def _one(self) -> StandIn:
+    def _check_kind(self) -> StandIn:
         if (self.python is None) == (self.image is None):
             raise ValueError("give exactly one of `python` and `image`")
         if self.image is None and (self.mounts or self.gpus is not None):

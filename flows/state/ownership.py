@@ -17,11 +17,11 @@ from typing import Any
 
 from engines.runtime.environments import BUILDING, READY, cache_folder
 from flows.sources.models import DATA_RECORD, MODEL_RECORD
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.types import CHECKPOINT_RECORD, PARTIAL_RECORD
 
 
-class RecordUnreadable(Told):
+class RecordUnreadable(BitfrontierError):
     """A record of ours cannot be read, so that nobody knows what is needed."""
 
 

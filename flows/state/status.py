@@ -13,18 +13,18 @@ from typing import Any, Literal
 from engines.runtime.environments import cache_folder
 from evals.schema.trial_file import read_trial
 from flows.state.locks import holder
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 State = Literal["ok", "failed", "unsupported", "measuring", "quantizing", "to do"]
 
 
-class NoRun(Told):
+class NoRun(BitfrontierError):
     """A folder that holds no run."""
 
     exit_code = 2
 
 
-class RunChanged(Told):
+class RunChanged(BitfrontierError):
     """What made the run is not what would go on with it."""
 
     exit_code = 2

@@ -27,8 +27,8 @@ def stored_problems(
                 yield parsed.problem((*where, name), message, "leave the one model that it was made from")
             if not (stored.folder / "config.json").exists():
                 continue
-            words = read_config(stored.folder).get("vocab_size")
+            vocabulary = read_config(stored.folder).get("vocab_size")
             for model in models:
-                if None not in (words, model.vocabulary) and words != model.vocabulary:
-                    message = f"{stored.folder} has {words} words, {model.name} has {model.vocabulary}"
+                if None not in (vocabulary, model.vocabulary) and vocabulary != model.vocabulary:
+                    message = f"{stored.folder} has {vocabulary} words, {model.name} has {model.vocabulary}"
                     yield parsed.problem((*where, name), message, "give a checkpoint that was made from this model")

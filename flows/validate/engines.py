@@ -151,11 +151,7 @@ def _left_out_problems(
 
 
 def _alike(choice: EngineChoice, choices: Sequence[EngineChoice]) -> list[EngineChoice]:
-    return [
-        engine_choice
-        for engine_choice in choices
-        if engine_choice.engine is choice.engine and engine_choice.options == choice.options
-    ]
+    return [other for other in choices if other.engine is choice.engine and other.options == choice.options]
 
 
 def takes(quantization: Quantization, entry: EnginePlan) -> bool:

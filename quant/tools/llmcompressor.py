@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from quant.progress import report
 from quant.tools.tokenizer import copy_tokenizer
 from quant.types import Calibration
@@ -22,7 +22,7 @@ CHECKED_TOKENS = 256
 LOGIT_TOLERANCE = 1e-3
 
 
-class TransformFailed(Told):
+class TransformFailed(BitfrontierError):
     """A transform before rounding that changed what the model computes, or that changed nothing."""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quant.errors import Told
+from quant.errors import BitfrontierError
 
 
-class Unreadable(Told):
+class Unreadable(BitfrontierError):
     """Not a result of a tool that is known here."""
 
     exit_code = 2

@@ -11,7 +11,7 @@ from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
 from evals.stats.paired_tests import Verdict, verdicts
-from quant.errors import Told
+from quant.errors import BitfrontierError
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
@@ -28,7 +28,7 @@ OF_VERDICT: Mapping[Verdict, State] = {
 }
 
 
-class NotComparable(Told):
+class NotComparable(BitfrontierError):
     """The two runs have no cell in common."""
 
     exit_code = 2
@@ -113,14 +113,20 @@ def _answers(pairs: Sequence[tuple[Trial, Trial]], margin: float, error_rate: fl
     likelihoods: list[tuple[str, Likelihood, bool]] = []
     for old, new in pairs:
         if old.status == new.status == "ok":
-            if _whole(old) and _whole(new):
+            if _asked_all(old) and _asked_all(new):
                 flips += [(new.key, flip, _same(old, new, flip.task)) for flip in flips_between(new, old, margin)]
             same = _same(old, new, None) and _tokens(old) == _tokens(new)
             likelihoods += [(new.key, likelihood, same) for likelihood in likelihoods_between(new, old, margin)]
     of_flips = [flip.paired for _, flip, _ in flips]
-    flip_verdicts = verdicts([(p.p_different, p.p_equivalent, p.difference.value > 0) for p in of_flips], error_rate)
+    flip_verdicts = verdicts(
+        [(paired.p_different, paired.p_equivalent, paired.difference.value > 0) for paired in of_flips], error_rate
+    )
     likelihood_verdicts = verdicts(
-        [(p.p_different, p.p_equivalent, p.ratio.value < 1) for _, p, _ in likelihoods], error_rate
+        [
+            (likelihood.p_different, likelihood.p_equivalent, likelihood.ratio.value < 1)
+            for _, likelihood, _ in likelihoods
+        ],
+        error_rate,
     )
     checks: dict[str, list[Check]] = {}
     for (key, flip, same), verdict in zip(flips, flip_verdicts, strict=True):
@@ -140,13 +146,13 @@ def _same(old: Trial, new: Trial, task: str | None) -> bool:
     return before == after
 
 
-def _whole(trial: Trial) -> bool:
+def _asked_all(trial: Trial) -> bool:
     """Whether it was asked all that its plan asks for; an adaptive budget stops elsewhere in each run."""
     return all(len(items.values) == items.drawn for items in trial_items(trial).values())
 
 
 def _tokens(trial: Trial) -> list[Any]:
-    return [text.tokens for text in trial.perplexities]
+    return [perplexity.tokens for perplexity in trial.perplexities]
 
 
 def _of_likelihood(likelihood: Likelihood, verdict: Verdict, same: bool) -> Check:
@@ -173,7 +179,7 @@ def _cell(
         checks.append(Check("status", "REGRESSION", f"was measured, and now: {new.reason.splitlines()[0][:200]}"))
     elif was is not None and now is not None:
         checks = [*_rates(was, now, margin), *answers]
-        if not (_whole(old) and _whole(new)):
+        if not (_asked_all(old) and _asked_all(new)):
             checks.append(
                 Check("questions", "NOT COMPARED", "an adaptive budget stopped, which asks each run other questions")
             )

@@ -24,9 +24,8 @@ import numpy.typing as npt
 
 from evals.metrics.steady_state import steady
 from evals.schema.trial import Trial
-from evals.stats.intervals import Floats
+from evals.stats.intervals import UNSEEN, Floats
 from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
-from evals.stats.stratified_estimators import UNSEEN
 from reports.metrics.cell import CellMetrics
 from reports.metrics.ratios import DRAWS, Generator
 
@@ -45,9 +44,7 @@ def frontier_odds(x: Floats, y: Floats) -> Floats:
 
 
 def _undominated(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
-    """Of each row on its own, which of its cells no other dominates (`reports.decision.pareto.frontier`), in n log
-    n.
-    """
+    """In n log n, of each row which of its cells no other dominates (`reports.decision.pareto.frontier`)."""
     order = np.argsort(-x, axis=-1)  # best x first
     xs = np.take_along_axis(x, order, -1)
     if (xs[:, 1:] == xs[:, :-1]).any():
@@ -67,7 +64,7 @@ def _undominated(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
 
 def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:
     """Of the median end-to-end latency (seconds) at the calmest load."""
-    speed = next(candidate for candidate in cell.trial.speed if candidate.load == cell.calmest.load)
+    speed = next(speed for speed in cell.trial.speed if speed.load == cell.calmest.load)
     values = np.asarray([request.end_seconds - request.start_seconds for request in steady(speed).ended])
     if len(values) < 2:
         return np.full(draws, np.nan)

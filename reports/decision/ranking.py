@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from evals.metrics.slo import Kept, slo_verdict, worst
+from evals.metrics.slo import LimitState, slo_verdict, worst
 from evals.schema.load import Speed
 from evals.schema.slo import ServiceLimits
 from evals.stats.intervals import Estimate
@@ -100,7 +100,7 @@ class Candidate:
     judged: Judged
     loads: tuple[LoadMetrics, ...]
     rate: Estimate
-    serves: Kept
+    serves: LimitState
     figure: Estimate
 
     @property
@@ -143,34 +143,34 @@ def _is_scored(judged: Judged) -> bool:
 
 
 def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
-    result = _mixed(judged.cell, aim) if aim.mix else _at_one_load(judged.cell, aim)
-    if result is None:
+    served = _mixed(judged.cell, aim) if aim.mix else _at_one_load(judged.cell, aim)
+    if served is None:
         return None
-    loads, rate, serves = result
+    loads, rate, serves = served
     figure = OBJECTIVES[aim.objective].figure(judged.cell, rate)
     if figure is None or not math.isfinite(figure.value):
         return None
     return Candidate(judged, loads, rate, serves, figure)
 
 
-def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept]:
+def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState]:
     if not aim.asks:
         return (cell.busiest,), cell.busiest.output_rate, "kept"
     sides = [_serves(cell, pair, aim) for pair in zip(cell.trial.speed, cell.loads, strict=True)]
-    side: Kept = "kept" if "kept" in sides else "unclear" if "unclear" in sides else "broken"
+    side: LimitState = "kept" if "kept" in sides else "unclear" if "unclear" in sides else "broken"
     loads = [load for load, verdict in zip(cell.loads, sides, strict=True) if verdict == side]
     best = max(loads, key=lambda load: load.output_rate.value)
     return (best,), best.output_rate, side
 
 
-def _serves(cell: CellMetrics, pair: tuple[Speed, LoadMetrics], aim: Aim) -> Kept:
+def _serves(cell: CellMetrics, pair: tuple[Speed, LoadMetrics], aim: Aim) -> LimitState:
     """Whether one load keeps what users were promised, at a cost that it may have."""
     speed, load = pair
-    promised: Kept = slo_verdict(speed, aim.service) if aim.service else "kept"
+    promised: LimitState = slo_verdict(speed, aim.service) if aim.service else "kept"
     return worst([promised, affordable(load.output_rate, cell.trial.devices, aim.price)])
 
 
-def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
+def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState] | None:
     """None where a load of the mix was not measured. What users were promised must be kept under all of them; the cost
     is that of the mix.
     """

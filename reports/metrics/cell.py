@@ -191,8 +191,8 @@ def _perplexity_ratio(trial: Trial, baseline: Trial) -> Estimate | None:
     for score in trial.scores:
         other = by_task.get(score.task)
         if LOGLIKELIHOOD_TASK_METRIC in score.metrics and other and other.item_keys == score.item_keys:
-            pairs_ = zip(_loglikelihoods(score), _loglikelihoods(other), strict=True)
-            return mean_t([theirs_ - ours_ for ours_, theirs_ in pairs_]).map(_exp)
+            pairs = zip(_loglikelihoods(score), _loglikelihoods(other), strict=True)
+            return mean_t([theirs - ours for ours, theirs in pairs]).map(_exp)
     return None
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evals.metrics.slo import Kept, slo_verdict, within
+from evals.metrics.slo import LimitState, slo_verdict, within
 from evals.schema.load import LoadPoint
 from evals.schema.slo import ServiceLimits
 from evals.stats.intervals import Estimate
@@ -66,7 +66,7 @@ class CellCosts:
             return "no load surely keeps the limits"
         cost, within = self.cheapest, ", within the limits" if self.within_limits else ""
         value, low, high = (
-            f"{end:.3g}" for end in (cost.per_million.value, cost.per_million.low, cost.per_million.high)
+            f"{figure:.3g}" for figure in (cost.per_million.value, cost.per_million.low, cost.per_million.high)
         )
         return f"{value} [{low}, {high}] {self.currency} per million output tokens at {cost.load.label}{within}"
 
@@ -105,7 +105,7 @@ def _within(cell: CellMetrics, limits: ServiceLimits) -> list[LoadMetrics]:
     return [load for speed, load in points if slo_verdict(speed, limits) == "kept"] + searched
 
 
-def affordable(output_rate: Estimate, devices: int | None, price: Price | None) -> Kept:
+def affordable(output_rate: Estimate, devices: int | None, price: Price | None) -> LimitState:
     """Whether a million output tokens surely cost no more than they may."""
     if price is None or price.max_cost_per_million_tokens is None:
         return "kept"

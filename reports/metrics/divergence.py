@@ -38,11 +38,10 @@ class Distance:
     `kl_nats`: mean Kullback–Leibler divergence of the next-token distributions, reference ‖ name, over prompts; its
     interval takes prompts for independent. `support` says over what: the whole vocabulary, or the most likely tokens
     that both tell with all others as one. That can only make it smaller: it is a lower bound, and its interval has no
-    upper end. `same_top`: share of positions with the same
-    most likely token. `shift_nats`: mean |Δ log-probability| of the text's own tokens. `first_difference`: median
-    number of leading words of the greedy answers that are the same, `same_answers` how many are the same to the end.
-    None: one of the two does not tell. `kl_by_position`: the divergence at the first, second, … position that was read
-    of each prompt, mean over prompts.
+    upper end. `same_top`: share of positions with the same most likely token. `shift_nats`: mean |Δ log-probability| of
+    the text's own tokens. `first_difference`: median number of leading words of the greedy answers that are the same,
+    `same_answers` how many are the same to the end. None: one of the two does not tell. `kl_by_position`: the
+    divergence at the first, second, … position that was read of each prompt, mean over prompts.
     """
 
     kind: Kind

@@ -36,13 +36,13 @@ class Drift:
 
 def drifts(cells: Sequence[CellMetrics]) -> list[Drift]:
     """Baselines against the model's first baseline (engines), then every other cell against its own baseline."""
-    results = []
+    measured = []
     for cell in cells:
         reference = first_baseline(cell, cells) if cell.is_baseline else cell.baseline
         if reference is not None and reference is not cell.trial:
             drift = compare(cell.trial, reference)
-            results += [drift] if drift.items else []
-    return sorted(results, key=lambda drift: drift.kind != "engine")
+            measured += [drift] if drift.items else []
+    return sorted(measured, key=lambda drift: drift.kind != "engine")
 
 
 def first_baseline(cell: CellMetrics, cells: Sequence[CellMetrics]) -> Trial:

@@ -12,11 +12,11 @@ from scipy import special
 from evals.schema.trial import Trial
 from evals.stats.combined_intervals import mean_of, recovery_of
 from evals.stats.group_sequential import compare_asked, confidence_at
-from evals.stats.intervals import CONFIDENCE, Estimate, Floats, exact
+from evals.stats.intervals import CONFIDENCE, UNSEEN, Estimate, Floats, exact
 from evals.stats.paired_items import ACCURACY_METRICS, Items, Matched, matched, trial_items
 from evals.stats.paired_tests import margin_of
 from evals.stats.passages import mean_estimate, variance_of_mean
-from evals.stats.stratified_estimators import UNSEEN, added_variance, flips_of
+from evals.stats.stratified_estimators import added_variance, flips_of
 
 Z = float(special.ndtri((1 + CONFIDENCE) / 2))
 

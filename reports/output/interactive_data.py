@@ -148,8 +148,8 @@ def interval(estimate: Estimate | None) -> Interval | None:
 
 def _plain(estimate: Estimate) -> Interval:
     """Nine digits: more than any measurement has, fewer bytes."""
-    ends = (estimate.value, estimate.low, estimate.high)
-    return [float(f"{value:.9g}") if math.isfinite(value) else None for value in ends]
+    figures = (estimate.value, estimate.low, estimate.high)
+    return [float(f"{value:.9g}") if math.isfinite(value) else None for value in figures]
 
 
 def _plots(results: Results) -> list[dict[str, Any]]:

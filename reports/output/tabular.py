@@ -102,8 +102,8 @@ def _load(load: LoadMetrics) -> dict[str, Any]:
 
 
 def _estimate(name: str, estimate: Estimate | None) -> Mapping[str, float | None]:
-    ends = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
-    return dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+    figures = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
+    return dict(zip((name, f"{name}_low", f"{name}_high"), figures, strict=True))
 
 
 def _harmless(value: Any) -> Any:

@@ -67,9 +67,14 @@ def _use(name: str, model: str, speed: Speed) -> EnergyUse:
     )
 
 
-def _reasons(why: Sequence[str]) -> tuple[str, ...]:
+def _reasons(reasons: Sequence[str]) -> tuple[str, ...]:
     """Each reason once, with the repeats that it holds for."""
-    numbers = {text: [str(number) for number, reason in enumerate(why, 1) if reason == text] for text in why if text}
+    repeats_by_reason = {
+        reason: [str(number) for number, other in enumerate(reasons, 1) if other == reason]
+        for reason in reasons
+        if reason
+    }
     return tuple(
-        f"repeat{'s' if len(repeats) > 1 else ''} {', '.join(repeats)}: {text}" for text, repeats in numbers.items()
+        f"repeat{'s' if len(repeats) > 1 else ''} {', '.join(repeats)}: {reason}"
+        for reason, repeats in repeats_by_reason.items()
     )

@@ -48,8 +48,8 @@ class Footprint:
 
 def footprints(cells: Sequence[CellMetrics], asked: Mapping[str, Any] | None) -> list[Footprint]:
     """Of every cell whose peak and KV bytes per token are known. `asked`: `budgets_bytes` and `context_tokens`."""
-    results = [_footprint(cell.trial, asked or {}) for cell in cells]
-    return [footprint for footprint in results if footprint is not None]
+    measured = [_footprint(cell.trial, asked or {}) for cell in cells]
+    return [footprint for footprint in measured if footprint is not None]
 
 
 def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:

@@ -46,9 +46,9 @@ def _of(group: Sequence[CellMetrics], distances: Sequence[Distance]) -> list[Spr
     trial = group[0].trial
     seeds = tuple(int((cell.trial.checkpoint or {})["spec"]["calibration"]["seed"]) for cell in group)
     name = trial.method_label.removesuffix(f" seed {seeds[0]}")
-    results = []
+    group_spreads = []
     for figure, estimates in figures.items():
         values = tuple(estimate.value for estimate in estimates if estimate is not None)
         if len(values) == len(group):
-            results.append(Spread(name, trial.served_by, figure, seeds, values))
-    return results
+            group_spreads.append(Spread(name, trial.served_by, figure, seeds, values))
+    return group_spreads

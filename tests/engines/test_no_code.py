@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.registry import Engine, engines_by_name
+from engines.registry import engines_by_name
 from engines.runtime.process import ROOT
 from engines.types import Device, Serving
 from tests.support.planted_code import foreign, plant_code
@@ -22,25 +22,26 @@ DEVICES = [Device("cpu", "new", frozenset({"avx2", "avx512f"}), 1), Device("cuda
 def test_no_engine_is_told_to_trust_code(
     name: str, device: Device, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    item: Engine = engines_by_name()[name]
-    if not item.environments:
-        return  # it starts nothing
+    engine = engines_by_name()[name]
+    if not engine.environments:
+        pytest.skip(f"{name} starts nothing")
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     mark = plant_code(tiny_model)
-    launch = item.launch(
-        Serving(tiny_model, device, 2, 2050, 4321, "key"), **{option.name: option.default for option in item.options}
+    launch = engine.launch(
+        Serving(tiny_model, device, 2, 2050, 4321, "key"), **{option.name: option.default for option in engine.options}
     )
     written = [file.read_text() for file in (tmp_path / "cache").rglob("*") if file.is_file()]
-    result = json.dumps([*launch.command, *launch.environment.items(), *written]).replace("_", "-").lower()
-    assert set(re.findall(r"trust-remote-code\W*(\w*)", result)) <= {"false"}
-    assert "evil" not in result
+    text = json.dumps([*launch.command, *launch.environment.items(), *written]).replace("_", "-").lower()
+    assert set(re.findall(r"trust-remote-code\W*(\w*)", text)) <= {"false"}
+    assert "evil" not in text
     assert not foreign(tmp_path / "cache")
     assert not mark.exists()
 
 
 def test_no_program_of_ours_trusts_code() -> None:
     files = [*(ROOT / "engines").rglob("*.py"), *(ROOT / "quant").rglob("*.py")]
-    calls = [item for file in files for item in ast.walk(ast.parse(file.read_text())) if isinstance(item, ast.keyword)]
-    given = [call.value for call in calls if call.arg == "trust_remote_code"]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    keywords = [node for node in nodes if isinstance(node, ast.keyword)]
+    given = [keyword.value for keyword in keywords if keyword.arg == "trust_remote_code"]
     assert given
-    assert all(isinstance(item, ast.Constant) and item.value is False for item in given)
+    assert all(isinstance(value, ast.Constant) and value.value is False for value in given)

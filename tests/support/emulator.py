@@ -4,13 +4,13 @@ In a test: `with emulate("good") as endpoint_of`. As a process: emulator.py PORT
 a result.
 
 Behaviours: good, exits, silent; of streams: cut-N (written N bytes at a time), split (a character of two tokens),
-late-usage, no-usage, strange, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first, drop, hang,
-busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out), shifted,
-no-flush, slow-kernel (its log says that a slow one was chosen, with the first request); of what it can do: plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no
-continuous_usage_stats), cached (four tokens of every prompt from a prefix cache),
-text-only (no prompts of token ids), uncounted (no usage in answers),
-one-prompt (no lists of prompts), no-metrics; of failures: starved (ends for want of memory), taken (its port is),
-hang-in-stream, dies-in-stream (by SIGKILL), nan (log-probabilities that are none), page (answers with HTML).
+late-usage, no-usage, strange, error-in-stream, drop-in-stream, no-end, wrong-counts; of answers: error, drop-first,
+drop, hang, busy (once), busy-later (once, with Retry-After), always-busy, ignored (what was asked for is left out),
+shifted, no-flush, slow-kernel (its log says that a slow one was chosen, with the first request); of what it can do:
+plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no continuous_usage_stats),
+cached (four tokens of every prompt from a prefix cache), text-only (no prompts of token ids), uncounted (no usage in
+answers), one-prompt (no lists of prompts), no-metrics; of failures: starved (ends for want of memory), taken (its port
+is), hang-in-stream, dies-in-stream (by SIGKILL), nan (log-probabilities that are none), page (answers with HTML).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
         body = self._known(body)
         if body.get("stream") or self.path == "/generate_stream":
             return self._stream(body)
-        return self._json(self._found(body))
+        return self._json(self._payload(body))
 
     def _read(self, asked: dict[str, Any]) -> dict[str, Any]:
         """The request with `prompt` as token ids and `max_tokens`, whatever its form calls them."""
@@ -109,7 +109,7 @@ class Handler(BaseHTTPRequestHandler):
             body.get("stream_options", {}).pop("continuous_usage_stats", None)
         return body
 
-    def _found(self, body: dict[str, Any]) -> Any:
+    def _payload(self, body: dict[str, Any]) -> Any:
         """The answer, by path and by what is asked for."""
         if self.path == "/score":
             return {"scores": [self._scores(item) for item in body["items"]]}

@@ -10,7 +10,7 @@ import pytest
 import engines.runtime.environments as environment_module
 import engines.runtime.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve
-from engines.runtime.pip_config import missing_pins, pip_settings
+from engines.runtime.pip_config import missing_pins, pip_settings, torch_backend
 from engines.runtime.wheels import fetch_wheel
 
 
@@ -174,9 +174,9 @@ def test_settings_of_pip_are_honoured(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_a_torch_wheel_in_find_links_is_used(tmp_path: Path) -> None:
     (tmp_path / "torch-2.13.0+cpu-cp311.whl").touch()
-    assert environment_module._torch_backend({"find-links": [str(tmp_path)]}) is None
+    assert torch_backend({"find-links": [str(tmp_path)]}) is None
     expected = os.environ.get("UV_TORCH_BACKEND", "auto")
-    assert environment_module._torch_backend({"find-links": ["/nowhere"]}) == expected
+    assert torch_backend({"find-links": ["/nowhere"]}) == expected
 
 
 def test_pins_that_are_not_met_are_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.telemetry.kernel_log import SLOW, TOLD, kernel_facts, reported_lines, slow_paths
+from engines.telemetry.kernel_log import REPORTED, SLOW, kernel_facts, reported_lines, slow_paths
 
 SLOW_LINES = {
     "WARNING 08-09 13:57:44 config.py:254] gptq quantization is not fully optimized yet. The speed can be slower than "
@@ -119,7 +119,7 @@ def test_a_line_that_means_none(line: str) -> None:
 def test_every_sign_has_a_line() -> None:
     for sign in SLOW:
         assert any(sign.pattern.search(line) for line in SLOW_LINES), sign.means
-    for pattern in TOLD:
+    for pattern in REPORTED:
         assert any(pattern.search(line) for line in TOLD_LINES), pattern.pattern
 
 

@@ -46,7 +46,7 @@ ASK = [{"role": "user", "content": "2 + 2?"}]
 OPEN = [*ASK, {"role": "assistant", "content": "The answer is "}]
 
 
-def _told(template: str, history: list[dict[str, str]] = ASK) -> str:
+def _rendered(template: str, history: list[dict[str, str]] = ASK) -> str:
     return render(template, {}, history, add_generation_prompt=True)
 
 
@@ -56,7 +56,7 @@ def _write(folder: Path, config: dict[str, Any]) -> Path:
 
 
 def test_chatml() -> None:
-    assert _told(CHATML) == (
+    assert _rendered(CHATML) == (
         "<|im_start|>system\nHelp.<|im_end|>\n<|im_start|>user\n2 + 2?<|im_end|>\n<|im_start|>assistant\n"
     )
 
@@ -113,7 +113,7 @@ def test_what_cannot_be_continued_is_refused(template: str, history: list[dict[s
 )
 def test_a_template_that_fails_says_why(template: str, message: str) -> None:
     with pytest.raises(ChatTemplateError, match=message):
-        _told(template)
+        _rendered(template)
 
 
 @pytest.mark.parametrize(
@@ -132,19 +132,22 @@ def test_a_template_that_fails_says_why(template: str, message: str) -> None:
 )
 def test_the_sandbox_refuses_a_way_out(template: str, message: str) -> None:
     with pytest.raises(ChatTemplateError, match=message):
-        _told(template)
+        _rendered(template)
 
 
 def test_what_templates_use_beside_plain_jinja() -> None:
     assert (
-        _told("{{ messages[0]|tojson }}", [{"role": "user", "content": "<é>"}]) == '{"role": "user", "content": "<é>"}'
+        _rendered("{{ messages[0]|tojson }}", [{"role": "user", "content": "<é>"}])
+        == '{"role": "user", "content": "<é>"}'
     )
-    assert _told("{{ {'b': 1, 'a': [2]}|tojson(indent=1, sort_keys=true) }}") == '{\n "a": [\n  2\n ],\n "b": 1\n}'
-    assert _told("{{ strftime_now('%Y-%m-%d %H:%M:%S') }}") == "2024-07-26 00:00:00"
-    assert _told("{% for one in range(9) %}{% if one == 2 %}{% break %}{% endif %}{{ one }}{% endfor %}") == "01"
-    assert _told("{% generation %}{{ messages[0].content }}{% endgeneration %}|") == "2 + 2?|"
-    assert _told("{{ dict(a=1).a }}{{ dict.fromkeys(['b'], 2).b }}") == "12"
-    assert _told("{% set n = namespace({'a': 1}, self=2) %}{% set n.b = 3 %}{{ n.a }}{{ n.self }}{{ n.b }}") == "123"
+    assert _rendered("{{ {'b': 1, 'a': [2]}|tojson(indent=1, sort_keys=true) }}") == '{\n "a": [\n  2\n ],\n "b": 1\n}'
+    assert _rendered("{{ strftime_now('%Y-%m-%d %H:%M:%S') }}") == "2024-07-26 00:00:00"
+    assert _rendered("{% for one in range(9) %}{% if one == 2 %}{% break %}{% endif %}{{ one }}{% endfor %}") == "01"
+    assert _rendered("{% generation %}{{ messages[0].content }}{% endgeneration %}|") == "2 + 2?|"
+    assert _rendered("{{ dict(a=1).a }}{{ dict.fromkeys(['b'], 2).b }}") == "12"
+    assert (
+        _rendered("{% set n = namespace({'a': 1}, self=2) %}{% set n.b = 3 %}{{ n.a }}{{ n.self }}{{ n.b }}") == "123"
+    )
 
 
 def test_a_file_of_its_own_comes_before_the_config(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from engines.types import Serving
 from evals.load.prompts import Prompts
 from evals.load.slo_search import NARROW, load_at, next_level, search, search_capacity
 from evals.metrics.saturation import keeps_up
-from evals.metrics.slo import Kept, is_good, slo_verdict
+from evals.metrics.slo import LimitState, is_good, slo_verdict
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import SearchRange, ServiceLimits
 from tests.support.fake_engine import CPU, HERE, fake_engine
@@ -96,17 +96,17 @@ def _server(capacity: float, seed: int = 0):  # type: ignore[no-untyped-def]
     return run
 
 
-def _told(found_limits: ServiceLimits, within: SearchRange, capacity: float) -> dict[float, Kept]:
-    result = search(within, found_limits, _server(capacity), repeats=3)
+def _verdicts(limits: ServiceLimits, within: SearchRange, capacity: float) -> dict[float, LimitState]:
+    result = search(within, limits, _server(capacity), repeats=3)
     return {
-        probe.load.concurrency or probe.load.rate_per_second or 0.0: slo_verdict(probe, found_limits)
+        probe.load.concurrency or probe.load.rate_per_second or 0.0: slo_verdict(probe, limits)
         for probe in result.probes
     }
 
 
 @pytest.mark.parametrize("capacity", [1.6, 5.4, 13.5, 40.5])
 def test_the_capacity_of_closed_loops_is_found(capacity: float) -> None:
-    verdicts = _told(LIMITS, USERS, capacity)
+    verdicts = _verdicts(LIMITS, USERS, capacity)
     most = max(level for level, verdict in verdicts.items() if verdict == "kept")
     beyond = min(level for level, verdict in verdicts.items() if verdict != "kept")
     assert most < capacity
@@ -116,7 +116,7 @@ def test_the_capacity_of_closed_loops_is_found(capacity: float) -> None:
 
 
 def test_the_capacity_of_a_rate_is_found() -> None:
-    verdicts = _told(LIMITS, RATES, 7.3)
+    verdicts = _verdicts(LIMITS, RATES, 7.3)
     most = max(level for level, verdict in verdicts.items() if verdict == "kept")
     beyond = min(level for level, verdict in verdicts.items() if verdict != "kept")
     assert most < 7.3 < beyond * 1.03
@@ -124,8 +124,8 @@ def test_the_capacity_of_a_rate_is_found() -> None:
 
 
 def test_the_search_ends_at_the_ends_of_its_range() -> None:
-    assert list(_told(LIMITS, USERS, 0.5)) == [1.0]
-    assert list(_told(LIMITS, USERS, 1000.0)) == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
+    assert list(_verdicts(LIMITS, USERS, 0.5)) == [1.0]
+    assert list(_verdicts(LIMITS, USERS, 1000.0)) == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
 
 
 def test_an_unclear_load_is_repeated_as_often_as_the_plan_says() -> None:
@@ -144,8 +144,8 @@ def test_an_unclear_load_is_repeated_as_often_as_the_plan_says() -> None:
 
 
 @given(st.floats(0.3, 200.0), st.sampled_from([USERS, RATES]), st.sampled_from(["broken", "unclear"]))
-def test_every_search_ends_with_a_narrow_bracket(capacity: float, within: SearchRange, beyond: Kept) -> None:
-    verdicts: dict[float, Kept] = {}
+def test_every_search_ends_with_a_narrow_bracket(capacity: float, within: SearchRange, beyond: LimitState) -> None:
+    verdicts: dict[float, LimitState] = {}
     while (level := next_level(within, verdicts)) is not None:
         assert within.lowest <= level <= within.highest
         assert level not in verdicts

@@ -14,7 +14,7 @@ from evals.load.sse import Stream, StreamBroken, read_stream
 
 OPENAI = Dialect(prompt_logprobs="none", chunk_tokens="usage", metrics=None)
 TIMINGS = Dialect(prompt_logprobs="none", chunk_tokens="timings", metrics=None)
-ONE = Dialect(prompt_logprobs="none", chunk_tokens="one", metrics=None)
+ONE_A_CHUNK = Dialect(prompt_logprobs="none", chunk_tokens="one", metrics=None)
 CHOICE = {"choices": [{"text": "é\u2028"}]}
 USAGE = {"prompt_tokens": 5, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 4}}
 KNOWN = Piece("é\u2028", counted=2, prompt_tokens=5, cached=4)
@@ -59,7 +59,7 @@ def test_lines_of_json_are_read_wherever_they_are_cut(end: bytes) -> None:
         (OPENAI, {"choices": [{"text": None}]}, Piece()),
         (OPENAI, {"choices": [], "usage": USAGE}, KNOWN._replace(text="", closing=True)),
         (OPENAI, {"usage": {**USAGE, "prompt_tokens_details": None}}, Piece("", None, 2, 5, closing=True)),
-        (ONE, {**CHOICE, "usage": USAGE}, KNOWN),
+        (ONE_A_CHUNK, {**CHOICE, "usage": USAGE}, KNOWN),
         (TIMINGS, {**CHOICE, "timings": {"predicted_n": 7, "cache_n": 3}}, Piece("é\u2028", 7, cached=3)),
         (TIMINGS, {**CHOICE, "usage": USAGE}, KNOWN._replace(cached=None)),
         (OPENAI, {"error": {"message": "no memory"}, **CHOICE}, Piece(error="no memory")),

@@ -11,7 +11,7 @@ from evals.scoring.cache import Keep, keep_answers, keep_scores
 from evals.scoring.generate import Prompt
 from evals.scoring.types import Pair, Scored
 
-ONE, TWO, THREE = Pair((1, 2), (3,)), Pair((1,), (2, 3)), Pair((4,), (5, 6))
+FIRST, SECOND, THIRD = Pair((1, 2), (3,)), Pair((1,), (2, 3)), Pair((4,), (5, 6))
 
 
 class Server:
@@ -34,46 +34,46 @@ class Server:
 
 def test_what_is_known_is_not_asked_again(tmp_path: Path) -> None:
     server, file = Server(), tmp_path / "answers" / "a.sqlite"
-    first = keep_scores(file, [ONE, TWO], server.ask)
-    again = keep_scores(file, [TWO, THREE, ONE, TWO], server.ask)
-    assert server.asked == [ONE, TWO, THREE]
+    first = keep_scores(file, [FIRST, SECOND], server.ask)
+    again = keep_scores(file, [SECOND, THIRD, FIRST, SECOND], server.ask)
+    assert server.asked == [FIRST, SECOND, THIRD]
     assert again == [first[1], Scored((-5.0, -5.0), (True, True)), first[0], first[1]]
 
 
 def test_a_context_that_ends_later_is_another_question(tmp_path: Path) -> None:
     """(1, 2) → 3 and (1) → 2, 3 are the same tokens."""
     server = Server()
-    assert keep_scores(tmp_path / "a", [ONE], server.ask) != keep_scores(tmp_path / "a", [TWO], server.ask)
+    assert keep_scores(tmp_path / "a", [FIRST], server.ask) != keep_scores(tmp_path / "a", [SECOND], server.ask)
 
 
 def test_two_servers_share_nothing(tmp_path: Path) -> None:
     server = Server()
-    keep_scores(tmp_path / "a", [ONE], server.ask)
-    keep_scores(tmp_path / "b", [ONE], server.ask)
-    assert server.asked == [ONE, ONE]
+    keep_scores(tmp_path / "a", [FIRST], server.ask)
+    keep_scores(tmp_path / "b", [FIRST], server.ask)
+    assert server.asked == [FIRST, FIRST]
 
 
 def test_an_interrupted_cell_goes_on_where_it_was(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError):
-        keep_scores(tmp_path / "a", [ONE, TWO, THREE], Server(dies_at=2).ask)
+        keep_scores(tmp_path / "a", [FIRST, SECOND, THIRD], Server(dies_at=2).ask)
     server = Server()
-    keep_scores(tmp_path / "a", [ONE, TWO, THREE], server.ask)
-    assert server.asked == [THREE]
+    keep_scores(tmp_path / "a", [FIRST, SECOND, THIRD], server.ask)
+    assert server.asked == [THIRD]
 
 
 def test_a_file_that_is_none_of_ours_is_begun_anew(tmp_path: Path) -> None:
     server, file = Server(), tmp_path / "a"
     file.write_bytes(b"cut short" * 200)
-    keep_scores(file, [ONE], server.ask)
-    keep_scores(file, [ONE], server.ask)
-    assert server.asked == [ONE]
+    keep_scores(file, [FIRST], server.ask)
+    keep_scores(file, [FIRST], server.ask)
+    assert server.asked == [FIRST]
 
 
 def test_without_a_file_everything_is_asked() -> None:
     server = Server()
-    keep_scores(None, [ONE], server.ask)
-    keep_scores(None, [ONE], server.ask)
-    assert server.asked == [ONE, ONE]
+    keep_scores(None, [FIRST], server.ask)
+    keep_scores(None, [FIRST], server.ask)
+    assert server.asked == [FIRST, FIRST]
 
 
 def test_answers_are_kept_by_all_that_limits_them(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from engines.types import Endpoint, PromptLogprobs, Serving
 from evals.accuracy.divergence import ClosenessSpec, measure_closeness
 from evals.api.post import ScoringFailed
 from evals.data.corpora import Prompts
-from evals.scoring.top_logprobs import Told, tell
+from evals.scoring.top_logprobs import Distribution, tell
 from evals.scoring.types import Pair
 from tests.support.fake_engine import CPU, HERE, fake_engine
 from tests.support.made_up_model import VOCABULARY, logprob, most_likely
 
 PAIRS = [Pair((1, 2), (3, 4)), Pair((9,), (8, 7, 6)), Pair((5, 5), (1,)), Pair((4,), (2, 2)), Pair((7,), (1, 9))]
-WHOLE: list[PromptLogprobs] = ["score", "context_logits"]
+FULL_VOCABULARY: list[PromptLogprobs] = ["score", "context_logits"]
 TOP: list[PromptLogprobs] = ["prompt_logprobs", "logprob_start_len", "forcing"]
 
 
@@ -37,7 +37,7 @@ def _before(pair: Pair) -> list[int]:
 
 
 @pytest.mark.parametrize("alone", [False, True])
-@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize("kind", FULL_VOCABULARY)
 def test_the_whole_vocabulary_is_told_in_order(tmp_path: Path, kind: PromptLogprobs, alone: bool) -> None:
     done: list[int] = []
     with _endpoint(tmp_path, kind, -1) as endpoint:
@@ -64,7 +64,7 @@ def test_the_most_likely_tokens_are_told_first(tmp_path: Path, kind: PromptLogpr
         _check_chosen(pair, distribution)
 
 
-def _check_chosen(pair: Pair, distribution: Told) -> None:
+def _check_chosen(pair: Pair, distribution: Distribution) -> None:
     expected = [logprob(before, token) for before, token in zip(_before(pair), pair.continuation, strict=True)]
     assert distribution.chosen == pytest.approx(expected, abs=1e-6)
 

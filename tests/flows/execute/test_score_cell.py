@@ -15,7 +15,7 @@ from evals.accuracy.divergence import ClosenessSpec
 from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.accuracy.perplexity import PerplexitySpec
 from evals.api.tokenizers import load_tokenizer
-from flows.execute.score_cell import Found, Scoring, Target, repeat_closeness, score_cell
+from flows.execute.score_cell import CellScores, Scoring, Target, repeat_closeness, score_cell
 from flows.sources.models import Model
 from tests.support.datasets import write_data_root
 from tests.support.fake_engine import CPU, HERE, fake_engine
@@ -29,10 +29,10 @@ def _scoring(tmp_path: Path) -> Scoring:
     return Scoring(64, specs, tasks, False, (), (closeness,), None, None)
 
 
-def _score(tmp_path: Path, folder: Path, scoring: Scoring, target: Target, strategy: str = "score") -> Found:
+def _score(tmp_path: Path, folder: Path, scoring: Scoring, target: Target, strategy: str = "score") -> CellScores:
     engine = fake_engine("good", strategy, top_tokens=-1 if strategy == "score" else 0)  # type: ignore[arg-type]
 
-    def at(endpoint: Endpoint) -> Found:
+    def at(endpoint: Endpoint) -> CellScores:
         return score_cell(endpoint, folder, scoring, target, lambda name, total: lambda count: None)
 
     with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):

@@ -84,20 +84,23 @@ def worst(model: Any, draw: Callable[[int], list[int]]) -> float:
 def generates_alike(model: Any, draw: Callable[[int], list[int]]) -> bool:
     """Requests of many lengths that join and leave the batch at different times, against each alone."""
     produced: list[list[int]] = []
-    requests = []
+    generations = []
     for length, count in ((3, 9), (120, 30), (40, 50), (70, 5), (200, 20), (33, 40)):
         tokens: list[int] = []
         produced.append(tokens)
-        requests.append(Generation(draw(length), count, frozenset(), lambda token, _, into=tokens: into.append(token)))
+        generations.append(
+            Generation(draw(length), count, frozenset(), lambda token, _, into=tokens: into.append(token))
+        )
     running = Running()
-    for pair in (requests[:2], requests[2:4], requests[4:]):
+    for pair in (generations[:2], generations[2:4], generations[4:]):
         running.join(model, pair)
         for _ in range(4):
             running.step(model)
-    while running.requests:
+    while running.generations:
         running.step(model)
     return all(
-        tokens == greedy(model, request.prompt, len(tokens)) for request, tokens in zip(requests, produced, strict=True)
+        tokens == greedy(model, generation.prompt, len(tokens))
+        for generation, tokens in zip(generations, produced, strict=True)
     )
 
 

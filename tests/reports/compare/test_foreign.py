@@ -40,15 +40,15 @@ LM_EVAL = {
 }
 
 
-def _told(median: float, mean: float | None = None) -> dict[str, Any]:
+def _statistic(median: float, mean: float | None = None) -> dict[str, Any]:
     return {"successful": {"mean": median if mean is None else mean, "median": median}}
 
 
 def _guidellm(strategy: dict[str, Any], rate: float = 20.0) -> dict[str, Any]:
     metrics = {
-        "requests_per_second": _told(2.0), "prompt_token_count": _told(10), "output_token_count": _told(11),
-        "output_tokens_per_second": _told(1.0, rate), "time_to_first_token_ms": _told(50.0),
-        "inter_token_latency_ms": _told(50.0), "time_per_output_token_ms": _told(999.0),
+        "requests_per_second": _statistic(2.0), "prompt_token_count": _statistic(10), "output_token_count": _statistic(11),
+        "output_tokens_per_second": _statistic(1.0, rate), "time_to_first_token_ms": _statistic(50.0),
+        "inter_token_latency_ms": _statistic(50.0), "time_per_output_token_ms": _statistic(999.0),
     }  # fmt: skip
     config = {"strategy": strategy, "backend": {"model": "m"}}
     return {"metadata": {"version": 2}, "benchmarks": [{"config": config, "metrics": metrics}]}

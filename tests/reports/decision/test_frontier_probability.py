@@ -52,12 +52,12 @@ def test_it_is_as_often_true_as_it_says() -> None:
         points = [Point(str(i), "", exact(rates[i]), exact(shares[i])) for i in range(4)]
         best = {point.key for point in frontier(points)}
         true += [str(i) in best for i in range(4)]
-    said_, true_ = np.asarray(stated), np.asarray(true)
+    odds, outcomes = np.asarray(stated), np.asarray(true)
     for low, high in ((0.0, 0.2), (0.2, 0.5), (0.5, 0.8), (0.8, 0.95), (0.95, 1.01)):
-        of = (said_ >= low) & (said_ < high)
+        of = (odds >= low) & (odds < high)
         error = math.sqrt(0.25 / of.sum())
         assert of.sum() >= 30
-        assert true_[of].mean() == pytest.approx(said_[of].mean(), abs=2 * error + 0.02)
+        assert outcomes[of].mean() == pytest.approx(odds[of].mean(), abs=2 * error + 0.02)
 
 
 def _cell(method: str, right: list[float], clusters: tuple[str, ...] = ()) -> CellMetrics:
@@ -95,11 +95,11 @@ def test_it_is_as_often_true_as_it_says_where_few_answers_flip() -> None:
         points = [Point(str(i), "", exact(rates[i]), exact(flips[1, i] - flips[0, i])) for i in range(4)]
         best = {point.key for point in frontier(points)}
         true += [str(i) in best for i in range(4)]
-    said_, true_ = np.asarray(stated), np.asarray(true)
+    odds, outcomes = np.asarray(stated), np.asarray(true)
     for low, high in ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.01)):
-        of = (said_ >= low) & (said_ < high)
+        of = (odds >= low) & (odds < high)
         assert of.sum() >= 30
-        assert true_[of].mean() == pytest.approx(said_[of].mean(), abs=0.08 + 2 * math.sqrt(0.16 / of.sum()))
+        assert outcomes[of].mean() == pytest.approx(odds[of].mean(), abs=0.08 + 2 * math.sqrt(0.16 / of.sum()))
 
 
 def test_shared_questions_tell_cells_apart_that_differ_in_few() -> None:

@@ -34,10 +34,10 @@ def _scores(right: int, *, texts: bool) -> tuple[Score, ...]:
 
 
 def _cell(method: str, rate: float, peak_gib: float, right: int, loss: float = 2.0, *, engine: str = "vllm") -> Trial:
-    result = trial(method, rate, peak_gib, right, loss, engine=engine)
+    base = trial(method, rate, peak_gib, right, loss, engine=engine)
     samples = ((0.0, int(peak_gib * GIB / 2)), (0.5, int(peak_gib * GIB)))
     memory = Memory("PSS", samples[0][1], samples[1][1], None, None, None, samples=samples)
-    return replace(result, speed=_loads(rate), scores=_scores(right, texts=method == "none"), memory=memory)
+    return replace(base, speed=_loads(rate), scores=_scores(right, texts=method == "none"), memory=memory)
 
 
 def _results(rate: float = 20) -> Results:
