@@ -64,8 +64,9 @@ def main() -> None:
     given = parser.parse_args()
     if given.executable:
         become(given.executable, given)
+    print(f"bitfrontier-version {version('xllamacpp')}", flush=True)  # before it answers: then the log is read
     server = xllamacpp.Server(parameters(given))
-    print(f"bitfrontier-version {version('xllamacpp')} on {server.listening_address}", flush=True)
+    print(f"listening on {server.listening_address}", flush=True)
     signal.pause()
 
 
