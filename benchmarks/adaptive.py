@@ -78,10 +78,19 @@ def draw(generator: np.random.Generator, case: Case) -> Matched:
     base, cell, leads = read(generator, case, case.drawn)
     keys, ranks = tuple(map(str, range(case.drawn))), tuple(range(case.drawn))
     sides = [
-        Items("simulated", "acc", keys, tuple(side.astype(float).tolist()), ("",) * case.drawn, (4,) * case.drawn,
-              case.drawn, ranks, tuple(leads.tolist()))
+        Items(
+            "simulated",
+            "acc",
+            keys,
+            tuple(side.astype(float).tolist()),
+            ("",) * case.drawn,
+            (4,) * case.drawn,
+            case.drawn,
+            ranks,
+            tuple(leads.tolist()),
+        )
         for side in (cell, base)
-    ]  # fmt: skip
+    ]
     pairs = matched(*sides)
     if pairs is None:
         raise SystemExit("both sides have the same items")

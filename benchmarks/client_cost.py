@@ -59,9 +59,11 @@ def main() -> None:
         shown = "".join(
             f"{name} {statistics.median(values):.{digits}f} ({min(values):.{digits}f}, {max(values):.{digits}f})  "
             for name, values, digits in (
-                ("ours", [a for a, _ in pairs], 0), ("vllm bench serve", [b for _, b in pairs], 0), ("ratio", ratios, 2)
+                ("ours", [a for a, _ in pairs], 0),
+                ("vllm bench serve", [b for _, b in pairs], 0),
+                ("ratio", ratios, 2),
             )
-        )  # fmt: skip
+        )
         print(f"concurrency {concurrency}, {1000 * tpot_seconds:g} ms a token: {shown}", flush=True)
 
 

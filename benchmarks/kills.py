@@ -168,9 +168,16 @@ def kill_worker(place: Place, moment_seconds: float) -> str | None:
             for arguments in (
                 ["work-pool", "create", "bitfrontier", "--type", "process", "--overwrite"],
                 ["--no-prompt", "deploy", "--all"],
-                ["deployment", "run", "sweep/quickstart", "--param", f"plan={PLAN}",
-                 "--param", f"runs={place.folder / 'runs'}"],
-            ):  # fmt: skip
+                [
+                    "deployment",
+                    "run",
+                    "sweep/quickstart",
+                    "--param",
+                    f"plan={PLAN}",
+                    "--param",
+                    f"runs={place.folder / 'runs'}",
+                ],
+            ):
                 subprocess.run([*prefect, *arguments], cwd=ROOT, env=variables, stdout=log, stderr=log, check=True)
             command = [*prefect, "worker", "start", "--pool", "bitfrontier"]
             worker = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)

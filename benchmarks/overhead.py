@@ -53,13 +53,18 @@ def write_plan(folder: Path, cells: int) -> Path:
         for n in range(1, cells // ENGINES)
     ]
     plan = {
-        "name": "nothing", "device": "cpu", "max_length": 64, "models": ["tiny"], "data": "root",
-        "calibration": {"text": "text.txt", "samples": 16, "length": 256}, "methods": methods,
+        "name": "nothing",
+        "device": "cpu",
+        "max_length": 64,
+        "models": ["tiny"],
+        "data": "root",
+        "calibration": {"text": "text.txt", "samples": 16, "length": 256},
+        "methods": methods,
         "engines": [{"engine": "transformers", "options": {"max_batch": n}} for n in range(1, ENGINES + 1)],
         "load": [{"concurrency": 2, "requests": 4, "prompt_tokens": 4, "output_tokens": 4}],
         "tasks": [{"task": "arc_easy", "limit": 4}],
         "environments": {name: {"python": sys.executable} for name in ("llmcompressor", "transformers")},
-    }  # fmt: skip
+    }
     file = folder / "plan.yaml"
     file.write_text(yaml.safe_dump(plan, sort_keys=False))
     return file
@@ -119,10 +124,12 @@ def run(file: Path, stages: bool) -> dict[str, float]:
         )
     server = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
-        "planning": planning, "seconds": seconds, "cpu_seconds": cpu_seconds,
+        "planning": planning,
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "children_cpu_seconds": server.ru_utime + server.ru_stime,
         "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }  # fmt: skip
+    }
 
 
 def work_aside(kind: str) -> None:

@@ -92,7 +92,7 @@ def cell(number: int) -> Trial:
         perplexities=(Perplexity("papers", "text", 1024, 1024, windows),),
         checkpoint={"bits_per_weight": bits, "spec": spec},
         facts={"version": "1.2.3", "kernel": "a kernel", "command": "serve --model checkpoint --port 8000"},
-    )  # fmt: skip
+    )
 
 
 def plant(folder: Path, cells: int) -> Path:

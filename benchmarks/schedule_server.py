@@ -49,8 +49,10 @@ def frame(data: bytes) -> bytes:
 
 def event(prompt_tokens: int, tokens: int, text: str, cached_tokens: int = 0) -> bytes:
     usage: dict[str, object] = {
-        "prompt_tokens": prompt_tokens, "completion_tokens": tokens, "total_tokens": prompt_tokens + tokens,
-    }  # fmt: skip
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": tokens,
+        "total_tokens": prompt_tokens + tokens,
+    }
     if cached_tokens:
         usage["prompt_tokens_details"] = {"cached_tokens": cached_tokens}
     choice = {"index": 0, "text": text, "finish_reason": None}

@@ -98,10 +98,7 @@ def main() -> None:
     total = [0.0, 0.0]
     for line in given.lines:
         wanted = Serving(model.folder, cpu(), THREADS, WINDOW + 2)
-        with serve(engine, environment, wanted, options, log=log) as (
-            endpoint,
-            child,
-        ):
+        with serve(engine, environment, wanted, options, log=log) as (endpoint, child):
             mine, seconds = ours(endpoint, child, model.folder, root, line)
         batch = best_batch(model.folder, root, line, given.batches)
         their_seconds, differences = compare(model.folder, root, line, mine, batch)

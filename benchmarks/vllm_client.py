@@ -22,18 +22,27 @@ from vllm.benchmarks.lib.endpoint_request_func import (  # type: ignore[import-n
 async def main() -> None:
     url, requests, concurrency, prompt_tokens, output_tokens = sys.argv[1], *map(int, sys.argv[2:6])
     connector = aiohttp.TCPConnector(
-        limit=concurrency, limit_per_host=concurrency, ttl_dns_cache=300, use_dns_cache=True, keepalive_timeout=60,
-        enable_cleanup_closed=True, force_close=False,
-    )  # fmt: skip
+        limit=concurrency,
+        limit_per_host=concurrency,
+        ttl_dns_cache=300,
+        use_dns_cache=True,
+        keepalive_timeout=60,
+        enable_cleanup_closed=True,
+        force_close=False,
+    )
     async with aiohttp.ClientSession(connector=connector, trust_env=True, timeout=AIOHTTP_TIMEOUT) as session:
         gate = asyncio.Semaphore(concurrency)
 
         async def ask(number: int) -> bool:
             prompt = list(range(number, number + prompt_tokens))
             call = RequestFuncInput(
-                prompt=prompt, api_url=f"{url}/v1/completions", prompt_len=prompt_tokens, output_len=output_tokens,
-                model="served", ignore_eos=True,
-            )  # fmt: skip
+                prompt=prompt,
+                api_url=f"{url}/v1/completions",
+                prompt_len=prompt_tokens,
+                output_len=output_tokens,
+                model="served",
+                ignore_eos=True,
+            )
             async with gate:
                 output = await async_request_openai_completions(call, session)
             return bool(output.success)

@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 DTYPE_BYTES = {
-    "float32": 4, "f32": 4, "float16": 2, "f16": 2, "bfloat16": 2, "bf16": 2,
-    "fp8": 1, "fp8_e4m3": 1, "fp8_e5m2": 1,
-}  # fmt: skip
+    "float32": 4,
+    "f32": 4,
+    "float16": 2,
+    "f16": 2,
+    "bfloat16": 2,
+    "bf16": 2,
+    "fp8": 1,
+    "fp8_e4m3": 1,
+    "fp8_e5m2": 1,
+}
 OTHER_CACHES = ("kv_lora_rank", "num_kv_shared_layers", "ssm_cfg", "mamba_d_state", "linear_num_key_heads")
 
 

@@ -32,7 +32,7 @@ ReadFacts = Callable[[str], Mapping[str, str | int | float]]
 class Engine:
     """A registered engine.
 
-    `unsupported(scheme, format, device, options)` gives the reason why a pair cannot work, or None;
+    `unsupported(scheme, checkpoint_format, device, options)` gives the reason why a pair cannot work, or None;
     `refused(options, device)` why its options cannot, or would have no effect. `probe(url, headers, dialect)` asks
     a server that is attached to what it can do (the dialect, and the same in words); an engine without environments
     starts none. `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about
@@ -95,9 +95,18 @@ def engine(
             for a in arguments[1:]
         )
         made = Engine(
-            name, environments, dialect, function, unsupported, read_facts, options, refused, probe,
-            format_environments or {}, prepare,
-        )  # fmt: skip
+            name,
+            environments,
+            dialect,
+            function,
+            unsupported,
+            read_facts,
+            options,
+            refused,
+            probe,
+            format_environments or {},
+            prepare,
+        )
         function.__engine__ = made  # type: ignore[attr-defined]
         return function
 
@@ -128,23 +137,23 @@ def engines_by_name() -> Mapping[str, Engine]:
     return by_name
 
 
-def reads(registered: Engine, scheme: Scheme, format: str) -> bool:
+def reads(registered: Engine, scheme: Scheme, checkpoint_format: str) -> bool:
     """Whether the engine loads this on any of its devices; what is attached to may run anywhere."""
     kinds = list(registered.environments) or ["cpu"]
     devices = [Device("cuda" if kind == "cuda" else "cpu", kind, frozenset({"avx512f"}), 0) for kind in kinds]
     given = {option.name: option.default for option in registered.options}
-    return any(registered.unsupported(scheme, format, device, given) is None for device in devices)
+    return any(registered.unsupported(scheme, checkpoint_format, device, given) is None for device in devices)
 
 
 def readers(method: Method) -> list[str]:
     """The engines that load what `method` writes with its own parameters. Empty where it depends on them."""
     if method.defaults is None:
         return []
-    scheme, format = method.scheme(method.defaults), method.format(method.defaults)
+    scheme, checkpoint_format = method.scheme(method.defaults), method.format(method.defaults)
     return [
         name
         for name, registered in engines_by_name().items()
-        if registered.environments and reads(registered, scheme, format)
+        if registered.environments and reads(registered, scheme, checkpoint_format)
     ]
 
 

@@ -75,7 +75,7 @@ class Method:
 def method(
     name: str,
     *,
-    format: str | FormatOf,
+    format: str | FormatOf,  # noqa: A002  the decorator reads as a sentence
     environment: str,
     scheme: SchemeOf | None = None,
     calibrated: Callable[[Mapping[str, Any]], bool] | None = None,
@@ -101,7 +101,7 @@ def method(
 def _build(
     function: Callable[..., None],
     name: str,
-    format: str | FormatOf,
+    checkpoint_format: str | FormatOf,
     environment: str,
     scheme: SchemeOf | None,
     calibrated: Callable[[Mapping[str, Any]], bool] | None,
@@ -115,7 +115,7 @@ def _build(
     takes_calibration = len(positional) == 3
     return Method(
         name=name,
-        format=(lambda _: format) if isinstance(format, str) else format,
+        format=(lambda _: checkpoint_format) if isinstance(checkpoint_format, str) else checkpoint_format,
         environment=environment,
         function=function,
         scheme=scheme or (lambda _: Scheme("unknown")),

@@ -53,11 +53,22 @@ def pin_environment(source: Path) -> None:
     """Compile one `.in` as its `.excludes` and `.overrides` say; torch loses its local label (+cpu)."""
     on_cpu = "cuda" not in source.stem
     text = uv(
-        "pip", "compile", str(source), "--quiet", "--python-version", "3.11", "--python-platform",
-        PLATFORMS.get(source.stem, "x86_64-manylinux_2_28"), "--no-header", "--no-annotate",
-        "--no-emit-index-url", "--no-emit-find-links", *(index_arguments(pip_settings()) if on_cpu else []),
-        *adjustment_arguments(source), where=source.parent.parent.parent.parent,
-    )  # fmt: skip
+        "pip",
+        "compile",
+        str(source),
+        "--quiet",
+        "--python-version",
+        "3.11",
+        "--python-platform",
+        PLATFORMS.get(source.stem, "x86_64-manylinux_2_28"),
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        *(index_arguments(pip_settings()) if on_cpu else []),
+        *adjustment_arguments(source),
+        where=source.parent.parent.parent.parent,
+    )
     pins = re.sub(r"\+cpu$", "", text, flags=re.M)
     source.with_suffix(".txt").write_text(f"# compiled from {source.name} by `make pins`\n{pins}", encoding="utf-8")
 

@@ -125,19 +125,28 @@ def drift_table(file: str) -> str:
     """How far engines and quantizations move answers and log-likelihoods, of a run's `--json` output."""
     heads = ["cell", "against", "of", "items", "answers changed", "mean, nats", "largest, nats"]
     rows = [
-        (*(drift[name] for name in ("name", "reference", "kind", "items", "changed")), f"{drift['mean_nats']:.2g}",
-         f"{drift['worst_nats']:.2g}")
+        (
+            *(drift[name] for name in ("name", "reference", "kind", "items", "changed")),
+            f"{drift['mean_nats']:.2g}",
+            f"{drift['worst_nats']:.2g}",
+        )
         for drift in read(file)["drift"]
-    ]  # fmt: skip
+    ]
     return markdown(heads, 3, rows)
 
 
 def flips_table(file: str) -> str:
     """Each quantized cell against its baseline question by question, of a run's `--json` output."""
     heads = [
-        "cell", "task", "verdict", "questions", "right → wrong", "wrong → right", "difference, points",
+        "cell",
+        "task",
+        "verdict",
+        "questions",
+        "right → wrong",
+        "wrong → right",
+        "difference, points",
         "more questions",
-    ]  # fmt: skip
+    ]
     return markdown(heads, 3, [_flips(row, row["paired"]) for row in read(file)["flips"]])
 
 

@@ -94,5 +94,10 @@ def _roofline(row: dict[str, Any]) -> list[object]:
     ]
     ideal = f"{row['ideal']:.2f}" if row["ideal"] else "–"
     return [
-        row["name"], *plain, shown(row["tpot_seconds"], 1000), shown(row["share"], 100), shown(row["speedup"]), ideal,
-    ]  # fmt: skip
+        row["name"],
+        *plain,
+        shown(row["tpot_seconds"], 1000),
+        shown(row["share"], 100),
+        shown(row["speedup"]),
+        ideal,
+    ]

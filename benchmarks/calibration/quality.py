@@ -12,14 +12,24 @@ from reports.metrics.task_accuracy import mean_accuracy, recovery
 
 LIMIT = 0.98
 BELOW = (
-    Truth(1, 20, 0.015, 0.0), Truth(1, 40, 0.015, 0.0), Truth(1, 100, 0.015, 0.0), Truth(1, 400, 0.015, 0.0),
-    Truth(1, 1500, 0.0105, 0.0), Truth(1, 100, 0.035, 0.02), Truth(3, 40, 0.015, 0.0), Truth(3, 400, 0.0305, 0.02),
-    Truth(1, 200, 0.04, 0.02, passage=10), Truth(3, 200, 0.04, 0.02, passage=10),
-)  # fmt: skip
+    Truth(1, 20, 0.015, 0.0),
+    Truth(1, 40, 0.015, 0.0),
+    Truth(1, 100, 0.015, 0.0),
+    Truth(1, 400, 0.015, 0.0),
+    Truth(1, 1500, 0.0105, 0.0),
+    Truth(1, 100, 0.035, 0.02),
+    Truth(3, 40, 0.015, 0.0),
+    Truth(3, 400, 0.0305, 0.02),
+    Truth(1, 200, 0.04, 0.02, passage=10),
+    Truth(3, 200, 0.04, 0.02, passage=10),
+)
 PASSAGES = (
-    Truth(1, 200, 0.05, 0.02, passage=10), Truth(1, 200, 0.15, 0.1, 0.7, 10, 0.5), Truth(3, 200, 0.08, 0.05, 0.6, 10),
-    Truth(1, 400, 0.05, 0.02, 0.6, 4, 0.2), Truth(4, 100, 0.06, 0.05, 0.5),
-)  # fmt: skip
+    Truth(1, 200, 0.05, 0.02, passage=10),
+    Truth(1, 200, 0.15, 0.1, 0.7, 10, 0.5),
+    Truth(3, 200, 0.08, 0.05, 0.6, 10),
+    Truth(1, 400, 0.05, 0.02, 0.6, 4, 0.2),
+    Truth(4, 100, 0.06, 0.05, 0.5),
+)
 
 
 def report_recovery(repeats: int) -> None:

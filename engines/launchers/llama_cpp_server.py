@@ -26,12 +26,33 @@ def become(executable: str, given: argparse.Namespace) -> NoReturn:
     os.execv(
         executable,
         [
-            executable, "--model", given.model, "--host", "127.0.0.1", "--port", str(given.port),
-            "--threads", str(given.threads), "--threads-batch", str(given.threads), "--poll", "0",
-            "--parallel", str(given.parallel), "--ctx-size", str(given.context * given.parallel),
-            "--verbosity", "4", "--threads-http", "4", "--metrics", "--no-webui", "--cache-ram", "0",
+            executable,
+            "--model",
+            given.model,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(given.port),
+            "--threads",
+            str(given.threads),
+            "--threads-batch",
+            str(given.threads),
+            "--poll",
+            "0",
+            "--parallel",
+            str(given.parallel),
+            "--ctx-size",
+            str(given.context * given.parallel),
+            "--verbosity",
+            "4",
+            "--threads-http",
+            "4",
+            "--metrics",
+            "--no-webui",
+            "--cache-ram",
+            "0",
         ],
-    )  # fmt: skip
+    )
 
 
 def parameters(given: argparse.Namespace) -> xllamacpp.CommonParams:

@@ -24,7 +24,13 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "served"
 RESTRICTED = "health,metadata,inference,shared-memory,model-config,model-repository,statistics,trace,logging"
-INPUTS = {"prompt": ("INT64", -1), "max_tokens": ("INT32", 1), "ignore_eos": ("BOOL", 1), "stream": ("BOOL", 1), "items": ("STRING", 1)}  # fmt: skip # noqa: E501
+INPUTS = {
+    "prompt": ("INT64", -1),
+    "max_tokens": ("INT32", 1),
+    "ignore_eos": ("BOOL", 1),
+    "stream": ("BOOL", 1),
+    "items": ("STRING", 1),
+}
 OUTPUTS = {"text": "STRING", "prompt_tokens": "INT32", "completion_tokens": "INT32", "scores": "STRING"}
 SOURCE = """import sys
 
@@ -72,12 +78,29 @@ def write_backends(folder: Path, triton: Path) -> None:
 
 def command(triton: Path, folder: Path, port: int, metrics_port: int, key: str) -> list[str]:
     return [
-        str(triton / "bin" / "tritonserver"), "--model-repository", str(folder / "models"),
-        "--backend-directory", str(folder / "backends"), "--exit-on-error", "true", "--disable-auto-complete-config",
-        "--http-address", "127.0.0.1", "--http-port", str(port), "--allow-grpc", "false",
-        "--http-restricted-api", f"{RESTRICTED}:authorization=Bearer {key}",
-        "--allow-metrics", "true", "--metrics-address", "127.0.0.1", "--metrics-port", str(metrics_port),
-    ]  # fmt: skip
+        str(triton / "bin" / "tritonserver"),
+        "--model-repository",
+        str(folder / "models"),
+        "--backend-directory",
+        str(folder / "backends"),
+        "--exit-on-error",
+        "true",
+        "--disable-auto-complete-config",
+        "--http-address",
+        "127.0.0.1",
+        "--http-port",
+        str(port),
+        "--allow-grpc",
+        "false",
+        "--http-restricted-api",
+        f"{RESTRICTED}:authorization=Bearer {key}",
+        "--allow-metrics",
+        "true",
+        "--metrics-address",
+        "127.0.0.1",
+        "--metrics-port",
+        str(metrics_port),
+    ]
 
 
 def main() -> None:

@@ -49,9 +49,13 @@ def prefill(model: Any, prompts: Sequence[Sequence[int]], before: Rows | None = 
             cache.update(keys, values, index)
     positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -width:]
     output = model(
-        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, logits_to_keep=1,
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions,
+        use_cache=True,
+        logits_to_keep=1,
         past_key_values=cache,
-    )  # fmt: skip
+    )
     return Rows(_layers(output.past_key_values), mask, mask.sum(-1)), output.logits[:, -1].float()
 
 
@@ -80,9 +84,12 @@ def extend(model: Any, rows: Rows, ids: Tensor, valid: Tensor) -> tuple[Rows, Te
     for index, (keys, values) in enumerate(rows.layers):
         cache.update(keys, values, index)
     output = model(
-        input_ids=ids, attention_mask=mask, position_ids=rows.lengths[:, None] + steps, use_cache=True,
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=rows.lengths[:, None] + steps,
+        use_cache=True,
         past_key_values=cache,
-    )  # fmt: skip
+    )
     return Rows(_layers(output.past_key_values), mask, rows.lengths + valid.sum(-1)), output.logits.float()
 
 

@@ -34,9 +34,13 @@ def score(model: Any, items: Sequence[Item]) -> list[list[Scored]]:
 
 
 def _score_after(
-    model: Any, before: Rows | None, shared: int, items: Sequence[Item], members: Sequence[int],
+    model: Any,
+    before: Rows | None,
+    shared: int,
+    items: Sequence[Item],
+    members: Sequence[int],
     results: list[list[Scored]],
-) -> None:  # fmt: skip
+) -> None:
     """Fill in `results` of `members`, whose contexts begin with the `shared` tokens in `before`."""
     for batch in _batches(items, members, shared):
         rows, logits = prefill(model, [items[index].context for index in batch], before)
@@ -117,8 +121,9 @@ def _forced(model: Any, rows: Rows, lines: Sequence[Sequence[int]], full_vocabul
     greedy = logits.argmax(-1) == targets
     return [
         Scored(
-            chosen[row, : len(line) - 1].tolist(), greedy[row, : len(line) - 1].tolist(),
+            chosen[row, : len(line) - 1].tolist(),
+            greedy[row, : len(line) - 1].tolist(),
             _encoded_logprobs(logits[row, : len(line) - 1]) if full_vocabulary[row] else b"",
         )
         for row, line in enumerate(lines)
-    ]  # fmt: skip
+    ]

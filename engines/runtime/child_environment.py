@@ -11,21 +11,65 @@ from collections.abc import Mapping
 
 # who and where: places, language, time zone, certificates
 _PLACES = (
-    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "XDG_*",
-    "HF_HOME", "HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_MODULES_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR",
-    "MPLCONFIGDIR", "NUMBA_CACHE_DIR", "SSL_CERT_*", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "BITFRONTIER_*",
-    "HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE",
-)  # fmt: skip
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "TMPDIR",
+    "XDG_*",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_DATASETS_CACHE",
+    "HF_MODULES_CACHE",
+    "TRITON_CACHE_DIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "MPLCONFIGDIR",
+    "NUMBA_CACHE_DIR",
+    "SSL_CERT_*",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "BITFRONTIER_*",
+    "HF_HUB_OFFLINE",
+    "HF_DATASETS_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+)
 # what this machine needs to work at all: devices, libraries, compilers, containers
 _MACHINE = (
-    "CUDA_*", "NVIDIA_*", "NCCL_*", "LD_LIBRARY_PATH", "CC", "CXX", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE",
-    "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "CONTAINER_HOST",
-)  # fmt: skip
+    "CUDA_*",
+    "NVIDIA_*",
+    "NCCL_*",
+    "LD_LIBRARY_PATH",
+    "CC",
+    "CXX",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
+    "DOCKER_HOST",
+    "DOCKER_CONFIG",
+    "DOCKER_CONTEXT",
+    "CONTAINER_HOST",
+)
 # for those alone that fetch something: a server that is measured needs no network and no token
 _FETCHING = (
-    "HF_*", "HUGGING_FACE_HUB_TOKEN", "UV_*", "PIP_*", "NETRC",
-    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
-)  # fmt: skip
+    "HF_*",
+    "HUGGING_FACE_HUB_TOKEN",
+    "UV_*",
+    "PIP_*",
+    "NETRC",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+)
 
 
 def child_environment(variables: Mapping[str, str], *, fetches: bool = False) -> dict[str, str]:

@@ -172,9 +172,16 @@ def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
         raise EnvironmentFailed(f"environment '{name}': image {image} needs docker or podman, and neither is installed")
     mounts = [f"{ROOT}:{ROOT}:ro", f"{cache_folder()}:{cache_folder()}", *given.get("mounts", [])]
     return (
-        tool, "run", "--rm", "--init", "--network=host", *_gpus(tool, given.get("gpus")),
-        *(f"--volume={mount}" for mount in mounts), f"--entrypoint={PROGRAMS.get(name, 'python3')}", image,
-    )  # fmt: skip
+        tool,
+        "run",
+        "--rm",
+        "--init",
+        "--network=host",
+        *_gpus(tool, given.get("gpus")),
+        *(f"--volume={mount}" for mount in mounts),
+        f"--entrypoint={PROGRAMS.get(name, 'python3')}",
+        image,
+    )
 
 
 def _gpus(tool: str, numbers: Sequence[int] | None) -> list[str]:
@@ -217,10 +224,18 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         backend = torch_backend(settings)
         run_uv(
             # compiled now, by both cores: else every start of an engine may compile again, and its time would count
-            "pip", "install", "--quiet", "--compile-bytecode", "--python", str(folder / "bin" / "python"),
-            "--requirements", str(environment.pins), *index_arguments(settings),
-            *(["--torch-backend", backend] if backend else []), *adjustment_arguments(environment.pins),
-        )  # fmt: skip
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--python",
+            str(folder / "bin" / "python"),
+            "--requirements",
+            str(environment.pins),
+            *index_arguments(settings),
+            *(["--torch-backend", backend] if backend else []),
+            *adjustment_arguments(environment.pins),
+        )
         write_json(folder / READY, {"pins": environment.pins.name, "torch_backend": backend})
 
 

@@ -41,9 +41,14 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def serve(
-    engine: Engine, environment: Environment, wanted: Serving, options: Mapping[str, Any], *, log: Path,
+    engine: Engine,
+    environment: Environment,
+    wanted: Serving,
+    options: Mapping[str, Any],
+    *,
+    log: Path,
     limits: TimeLimits = LIMITS,
-) -> Iterator[tuple[Endpoint, Child]]:  # fmt: skip
+) -> Iterator[tuple[Endpoint, Child]]:
     """Start `engine` as `wanted`, wait until it answers, yield it, stop it. Raises ProcessFailed with the log.
 
     Only a port that another program took meanwhile is tried again, as another one.

@@ -30,8 +30,18 @@ def fetch_wheel(package: str, version: str, sha256: str) -> Path:
         wanted = folder.with_suffix(".txt")
         wanted.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
         run_uv(
-            "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--python", sys.executable,
-            "--target", str(partial), "--requirements", str(wanted), *index_arguments(pip_settings()),
-        )  # fmt: skip
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--require-hashes",
+            "--python",
+            sys.executable,
+            "--target",
+            str(partial),
+            "--requirements",
+            str(wanted),
+            *index_arguments(pip_settings()),
+        )
         partial.replace(folder)
     return folder

@@ -12,11 +12,11 @@ from engines.types import Device, Launch, Serving
 from quant.types import Scheme
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """DeepSpeed-Inference wraps the module that Transformers loads; only unquantized ones make sense in it."""
-    if format == "safetensors":
+    if checkpoint_format == "safetensors":
         return None
-    return f"deepspeed serves unquantized safetensors, not {format}: its layers would be Transformers' own emulation"
+    return f"deepspeed serves unquantized safetensors, not {checkpoint_format}: Transformers would emulate its layers"
 
 
 def refused(options: Mapping[str, Any], device: Device) -> str | None:

@@ -18,9 +18,11 @@ KV = re.compile(r"llama_kv_cache: size =\s+([\d.]+) MiB \(\s*(\d+) cells,\s+\d+ 
 MIB = 1024**2
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """llama.cpp loads GGUF alone."""
-    return None if format == "gguf" else f"llama_cpp loads GGUF, not {format} (the method gguf makes it)"
+    if checkpoint_format == "gguf":
+        return None
+    return f"llama_cpp loads GGUF, not {checkpoint_format} (the method gguf makes it)"
 
 
 def read_facts(log: str) -> dict[str, str | int | float]:
@@ -63,8 +65,18 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
 def llama_cpp(serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8, executable: str = "") -> Launch:
     """llama.cpp's own llama-server on GGUF files, prompt cache off; more requests than slots (`parallel`) wait."""
     command = (
-        "-m", LLAMA_CPP_SERVER, "--model", str(serving.checkpoint / "model.gguf"), "--port", str(serving.port),
-        "--threads", str(serving.threads), "--context", str(serving.max_model_len), "--parallel", str(parallel),
+        "-m",
+        LLAMA_CPP_SERVER,
+        "--model",
+        str(serving.checkpoint / "model.gguf"),
+        "--port",
+        str(serving.port),
+        "--threads",
+        str(serving.threads),
+        "--context",
+        str(serving.max_model_len),
+        "--parallel",
+        str(parallel),
         *(("--executable", str(shutil.which(executable))) if executable else ()),
-    )  # fmt: skip
+    )
     return Launch(command, {"BITFRONTIER_API_KEY": serving.api_key})

@@ -21,9 +21,11 @@ TIMEOUT_SECONDS = 600.0
 PART_BYTES = 1 << 24
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """Ollama runs llama.cpp's GGUF files."""
-    return None if format == "gguf" else f"ollama loads GGUF, not {format} (the method gguf makes it)"
+    if checkpoint_format == "gguf":
+        return None
+    return f"ollama loads GGUF, not {checkpoint_format} (the method gguf makes it)"
 
 
 def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Dialect, str]:

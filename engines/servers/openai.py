@@ -19,7 +19,7 @@ TEXT = "The capital of France is"
 TIMEOUT_SECONDS = 120.0
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """What it loads is known to whoever started it."""
     return None
 
@@ -60,9 +60,14 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
     several = asking.answer(prompt=[PROMPT, PROMPT])
     lists = isinstance(several, dict) and len(several.get("choices") or []) == 2
     detected = replace(
-        dialect, prompt_lists=lists, prompt_logprobs=by, label_logprobs=labels, ignore_eos=ignore_eos,
-        chunk_tokens=chunks, request_fields={**fields, **neutral},
-    )  # fmt: skip
+        dialect,
+        prompt_lists=lists,
+        prompt_logprobs=by,
+        label_logprobs=labels,
+        ignore_eos=ignore_eos,
+        chunk_tokens=chunks,
+        request_fields={**fields, **neutral},
+    )
     words = [
         "prompts of token ids" + (", several a request" if lists else ""),
         f"prompt log-probabilities: {by}" + (" and logprob_token_ids" if labels else ""),

@@ -13,9 +13,11 @@ from engines.types import Device, Launch, Serving
 from quant.types import Range, Scheme
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """OpenVINO GenAI loads OpenVINO's own format alone."""
-    return None if format == "openvino" else f"openvino loads its own format, not {format} (the method openvino)"
+    if checkpoint_format == "openvino":
+        return None
+    return f"openvino loads its own format, not {checkpoint_format} (the method openvino)"
 
 
 @engine(
@@ -33,8 +35,19 @@ def openvino(
 ) -> Launch:
     """OpenVINO GenAI with continuous batching on a CPU; its own default for the KV cache, u8, is an option here."""
     command = (
-        "-m", OPENVINO_SERVER, "--model", str(serving.checkpoint), "--port", str(serving.port),
-        "--threads", str(serving.threads), "--max-model-len", str(serving.max_model_len),
-        "--kv-cache-gib", str(kv_cache_gib), "--kv-cache-dtype", kv_cache_dtype,
-    )  # fmt: skip
+        "-m",
+        OPENVINO_SERVER,
+        "--model",
+        str(serving.checkpoint),
+        "--port",
+        str(serving.port),
+        "--threads",
+        str(serving.threads),
+        "--max-model-len",
+        str(serving.max_model_len),
+        "--kv-cache-gib",
+        str(kv_cache_gib),
+        "--kv-cache-dtype",
+        kv_cache_dtype,
+    )
     return Launch(command, {"BITFRONTIER_API_KEY": serving.api_key, "TOKENIZERS_PARALLELISM": "false"})

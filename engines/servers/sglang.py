@@ -19,19 +19,23 @@ ATTENTION = re.compile(r"'attention_backend': '(\w+)'")
 GIB = 1024.0**3
 CPU_KV_TOKENS = 16384
 CPU_ARGUMENTS = (
-    "--attention-backend", "torch_native", "--sampling-backend", "pytorch", "--disable-overlap-schedule",
+    "--attention-backend",
+    "torch_native",
+    "--sampling-backend",
+    "pytorch",
+    "--disable-overlap-schedule",
     "--disable-cuda-graph",
-)  # fmt: skip
+)
 RESERVED_TOKENS = 7  # SGLang refuses prompts that leave fewer of the context free
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """SGLang 0.5.23: the kernels of its quantized layers are in sgl_kernel, which the CPU environment does not have."""
-    if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "modelopt"):
-        return f"sglang does not load the format {format} here"
-    if format == "gptq" and not scheme.symmetric:
+    if checkpoint_format not in ("safetensors", "compressed-tensors", "gptq", "awq", "modelopt"):
+        return f"sglang does not load the format {checkpoint_format} here"
+    if checkpoint_format == "gptq" and not scheme.symmetric:
         return "sglang reads symmetric GPTQ alone"
-    if format == "modelopt" and scheme.weights not in ("fp8", "NVFP4"):
+    if checkpoint_format == "modelopt" and scheme.weights not in ("fp8", "NVFP4"):
         return f"sglang does not read ModelOpt's {scheme.label}"
     if device.kind == "cpu" and not scheme.unquantized:
         return (
@@ -85,18 +89,42 @@ def sglang(
     on_cpu, context = serving.device.kind == "cpu", serving.max_model_len + RESERVED_TOKENS
     tokens = kv_cache_tokens or (CPU_KV_TOKENS if on_cpu else None)
     command = (
-        "-m", SGLANG_SERVER, "--model-path", str(serving.checkpoint), "--served-model-name", "served",
-        "--host", "127.0.0.1", "--port", str(serving.port),
-        "--sampling-defaults", "openai",  # greedy is greedy: no defaults of the model's own file
-        "--device", serving.device.kind, "--dtype", serving.dtype(dtype),
-        "--context-length", str(context), "--max-running-requests", str(max_running_requests),
-        "--mem-fraction-static", str(mem_fraction_static), "--enable-metrics",
-        "--skip-server-warmup", "--grammar-backend", "none",
-        "--tp-size", str(tensor_parallel), "--pp-size", str(pipeline_parallel), "--dp-size", str(data_parallel),
+        "-m",
+        SGLANG_SERVER,
+        "--model-path",
+        str(serving.checkpoint),
+        "--served-model-name",
+        "served",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(serving.port),
+        "--sampling-defaults",
+        "openai",  # greedy is greedy: no defaults of the model's own file
+        "--device",
+        serving.device.kind,
+        "--dtype",
+        serving.dtype(dtype),
+        "--context-length",
+        str(context),
+        "--max-running-requests",
+        str(max_running_requests),
+        "--mem-fraction-static",
+        str(mem_fraction_static),
+        "--enable-metrics",
+        "--skip-server-warmup",
+        "--grammar-backend",
+        "none",
+        "--tp-size",
+        str(tensor_parallel),
+        "--pp-size",
+        str(pipeline_parallel),
+        "--dp-size",
+        str(data_parallel),
         *(("--max-total-tokens", str(max(tokens, context))) if tokens else ()),
         *(() if radix_cache else ("--disable-radix-cache",)),
         *(CPU_ARGUMENTS if on_cpu else ()),
-    )  # fmt: skip
+    )
     variables = {
         "BITFRONTIER_API_KEY": serving.api_key,
         "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN": "1",  # what is reserved may lie behind the model's last position

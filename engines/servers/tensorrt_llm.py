@@ -23,13 +23,13 @@ TIMEOUT_SECONDS = 60.0
 MODELOPT = ("fp8", "NVFP4", "int4")  # W4A16_AWQ and W4A8_AWQ are int4
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """Its PyTorch backend (1.x): unquantized, FP8 with per-token scales, ModelOpt's own; INT8 it would take for FP8."""
-    if format not in ("safetensors", "compressed-tensors", "modelopt"):
-        return f"tensorrt_llm does not load the format {format} here"
+    if checkpoint_format not in ("safetensors", "compressed-tensors", "modelopt"):
+        return f"tensorrt_llm does not load the format {checkpoint_format} here"
     if device.kind == "cpu":
         return "tensorrt_llm needs an NVIDIA GPU"
-    if format == "modelopt":
+    if checkpoint_format == "modelopt":
         return None if scheme.weights in MODELOPT else f"tensorrt_llm does not read ModelOpt's {scheme.label}"
     if scheme.unquantized or (scheme.weights == "fp8" and not scheme.static_activations and not scheme.kv_cache):
         return None
@@ -76,11 +76,24 @@ def tensorrt_llm(
         "enable_iter_perf_stats": iteration_statistics,
     }
     command = (
-        str(serving.checkpoint), "--host", "127.0.0.1", "--port", str(serving.port), "--backend", "pytorch",
-        "--max_seq_len", str(serving.max_model_len), "--max_batch_size", str(max_batch_size),
-        "--tp_size", str(tensor_parallel), "--pp_size", str(pipeline_parallel),
-        "--extra_llm_api_options", str(_written(settings)),
-    )  # fmt: skip
+        str(serving.checkpoint),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(serving.port),
+        "--backend",
+        "pytorch",
+        "--max_seq_len",
+        str(serving.max_model_len),
+        "--max_batch_size",
+        str(max_batch_size),
+        "--tp_size",
+        str(tensor_parallel),
+        "--pp_size",
+        str(pipeline_parallel),
+        "--extra_llm_api_options",
+        str(_written(settings)),
+    )
     return Launch(command, {"HF_HUB_OFFLINE": "1"}, ready_timeout_seconds=1800)
 
 

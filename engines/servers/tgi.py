@@ -17,15 +17,24 @@ from quant.types import Range, Scheme
 
 WHILE_LOADING = ("eetq", "bitsandbytes", "bitsandbytes-nf4", "bitsandbytes-fp4", "fp8")
 Quantize = Literal[
-    "", "awq", "gptq", "marlin", "exl2", "compressed-tensors",
-    "eetq", "bitsandbytes", "bitsandbytes-nf4", "bitsandbytes-fp4", "fp8",
-]  # fmt: skip
+    "",
+    "awq",
+    "gptq",
+    "marlin",
+    "exl2",
+    "compressed-tensors",
+    "eetq",
+    "bitsandbytes",
+    "bitsandbytes-nf4",
+    "bitsandbytes-fp4",
+    "fp8",
+]
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """What its launcher recognises by the checkpoint's own configuration (its docs/source/conceptual/quantization)."""
-    if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "bitsandbytes"):
-        return f"tgi does not load the format {format} here"
+    if checkpoint_format not in ("safetensors", "compressed-tensors", "gptq", "awq", "bitsandbytes"):
+        return f"tgi does not load the format {checkpoint_format} here"
     if scheme.weights.startswith(("NVFP4", "MXFP4")):
         return f"tgi has no kernel for {scheme.weights}"
     return None
@@ -68,14 +77,28 @@ def tgi(
 ) -> Launch:
     """Text Generation Inference by its launcher (on the PATH, in a container, or attached); prompts are text."""
     command = (
-        "--model-id", str(serving.checkpoint), "--hostname", "127.0.0.1", "--port", str(serving.port),
-        "--max-input-tokens", str(serving.max_model_len - 1), "--max-total-tokens", str(serving.max_model_len),
-        "--max-concurrent-requests", str(max_concurrent_requests), "--num-shard", str(tensor_parallel),
-        "--cuda-memory-fraction", str(cuda_memory_fraction), "--enable-prefill-logprobs", "--disable-grammar-support",
+        "--model-id",
+        str(serving.checkpoint),
+        "--hostname",
+        "127.0.0.1",
+        "--port",
+        str(serving.port),
+        "--max-input-tokens",
+        str(serving.max_model_len - 1),
+        "--max-total-tokens",
+        str(serving.max_model_len),
+        "--max-concurrent-requests",
+        str(max_concurrent_requests),
+        "--num-shard",
+        str(tensor_parallel),
+        "--cuda-memory-fraction",
+        str(cuda_memory_fraction),
+        "--enable-prefill-logprobs",
+        "--disable-grammar-support",
         *(("--dtype", dtype) if dtype != "auto" else ()),
         *(("--quantize", quantize) if quantize else ()),
         *(("--kv-cache-dtype", kv_cache_dtype) if kv_cache_dtype != "auto" else ()),
-    )  # fmt: skip
+    )
     variables = {
         "API_KEY": serving.api_key,
         "PREFIX_CACHING": "0",  # repeats would come from the cache

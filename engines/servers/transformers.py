@@ -22,12 +22,12 @@ FACTS_PREFIX = "bitfrontier-facts "
 FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes", "torchao", "gptq", "awq")
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """Transformers reads all that compressed-tensors writes, and with GPTQModel gptq and awq; an FP8 KV cache is
     emulated and saves no memory. ModelOpt's codes it would take for weights.
     """
-    if format not in FORMATS:
-        return f"transformers does not load the format {format} here (it loads {', '.join(FORMATS)})"
+    if checkpoint_format not in FORMATS:
+        return f"transformers does not load the format {checkpoint_format} here (it loads {', '.join(FORMATS)})"
     return None
 
 
@@ -39,10 +39,23 @@ def read_facts(log: str) -> dict[str, str | int | float]:
 def thin_command(module: str, serving: Serving, dtype: str, max_batch: int) -> tuple[str, ...]:
     """The command line of one of our servers around a torch module."""
     return (
-        "-m", module, "--model", str(serving.checkpoint), "--port", str(serving.port),
-        "--device", serving.device.kind, "--dtype", serving.dtype(dtype), "--threads", str(serving.threads),
-        "--max-batch", str(max_batch), "--max-model-len", str(serving.max_model_len),
-    )  # fmt: skip
+        "-m",
+        module,
+        "--model",
+        str(serving.checkpoint),
+        "--port",
+        str(serving.port),
+        "--device",
+        serving.device.kind,
+        "--dtype",
+        serving.dtype(dtype),
+        "--threads",
+        str(serving.threads),
+        "--max-batch",
+        str(max_batch),
+        "--max-model-len",
+        str(serving.max_model_len),
+    )
 
 
 def thin_variables(serving: Serving) -> dict[str, str]:
@@ -63,12 +76,9 @@ def thin_variables(serving: Serving) -> dict[str, str]:
     dialect=THIN,
     unsupported=unsupported,
     read_facts=read_facts,
-)  # fmt: skip
+)
 def transformers(
-    serving: Serving,
-    *,
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
-    max_batch: int = 64,
+    serving: Serving, *, dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto", max_batch: int = 64
 ) -> Launch:
     """Hugging Face Transformers with continuous batching; quantized layers are emulated in torch."""
     variables = thin_variables(serving)

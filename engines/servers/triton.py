@@ -19,11 +19,11 @@ from quant.types import Scheme
 VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """Its Python backend runs Transformers, so it reads what Transformers reads without further packages."""
-    if format in ("bitsandbytes", "torchao", "gptq", "awq"):
-        return f"triton (Python backend) has no reader of the format {format} in its environment"
-    reason = transformers_unsupported(scheme, format, device, options)
+    if checkpoint_format in ("bitsandbytes", "torchao", "gptq", "awq"):
+        return f"triton (Python backend) has no reader of the format {checkpoint_format} in its environment"
+    reason = transformers_unsupported(scheme, checkpoint_format, device, options)
     return reason and reason.replace("transformers", "triton (Python backend)", 1)
 
 
@@ -51,17 +51,28 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     read_facts=read_facts,
 )
 def triton(
-    serving: Serving,
-    *,
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
-    max_batch: int = 64,
+    serving: Serving, *, dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto", max_batch: int = 64
 ) -> Launch:
     """NVIDIA Triton's own server; its Python backend runs Transformers with our continuous batching."""
     metrics_port = free_port()
     command = (
-        "-m", TRITON_SERVER, "--model", str(serving.checkpoint), "--port", str(serving.port),
-        "--metrics-port", str(metrics_port), "--device", serving.device.kind, "--dtype", serving.dtype(dtype),
-        "--threads", str(serving.threads), "--max-batch", str(max_batch),
-        "--max-model-len", str(serving.max_model_len),
-    )  # fmt: skip
+        "-m",
+        TRITON_SERVER,
+        "--model",
+        str(serving.checkpoint),
+        "--port",
+        str(serving.port),
+        "--metrics-port",
+        str(metrics_port),
+        "--device",
+        serving.device.kind,
+        "--dtype",
+        serving.dtype(dtype),
+        "--threads",
+        str(serving.threads),
+        "--max-batch",
+        str(max_batch),
+        "--max-model-len",
+        str(serving.max_model_len),
+    )
     return Launch(command, thin_variables(serving), metrics_port=metrics_port)

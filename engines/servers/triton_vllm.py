@@ -27,9 +27,9 @@ parameters { key: "REPORT_CUSTOM_METRICS" value: { string_value: "true" } }
 """
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """What vLLM reads."""
-    reason = vllm_unsupported(scheme, format, device, options)
+    reason = vllm_unsupported(scheme, checkpoint_format, device, options)
     return reason and reason.replace("vllm", "triton_vllm", 1)
 
 
@@ -72,10 +72,23 @@ def triton_vllm(
         "pipeline_parallel_size": pipeline_parallel,
     }
     command = (
-        "--model-repository", str(_repository(settings)), "--exit-on-error", "true",
-        "--http-address", "127.0.0.1", "--http-port", str(serving.port), "--allow-grpc", "false",
-        "--allow-metrics", "true", "--metrics-address", "127.0.0.1", "--metrics-port", str(metrics_port),
-    )  # fmt: skip
+        "--model-repository",
+        str(_repository(settings)),
+        "--exit-on-error",
+        "true",
+        "--http-address",
+        "127.0.0.1",
+        "--http-port",
+        str(serving.port),
+        "--allow-grpc",
+        "false",
+        "--allow-metrics",
+        "true",
+        "--metrics-address",
+        "127.0.0.1",
+        "--metrics-port",
+        str(metrics_port),
+    )
     variables = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     return Launch(command, variables, ready_timeout_seconds=900, metrics_port=metrics_port)
 

@@ -24,13 +24,13 @@ CPU_KV_GIB = 1
 TOP_TOKENS = 128
 
 
-def unsupported(scheme: Scheme, format: str, device: Device, options: Mapping[str, Any]) -> str | None:
+def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
     """What vLLM 0.32 has no kernel for; most such pairs start, say they are healthy, and die at the first request."""
-    if format not in ("safetensors", "compressed-tensors", "gptq", "awq", "modelopt"):
-        return f"vllm does not load the format {format} here"
-    if format == "gptq" and not scheme.symmetric:
+    if checkpoint_format not in ("safetensors", "compressed-tensors", "gptq", "awq", "modelopt"):
+        return f"vllm does not load the format {checkpoint_format} here"
+    if checkpoint_format == "gptq" and not scheme.symmetric:
         return "vllm reads symmetric GPTQ alone"
-    if format == "modelopt" and scheme.weights not in ("fp8", "NVFP4"):
+    if checkpoint_format == "modelopt" and scheme.weights not in ("fp8", "NVFP4"):
         return f"vllm does not read ModelOpt's {scheme.label}"
     if device.kind == "cuda":
         return None
@@ -114,17 +114,38 @@ def vllm(
     # no kernel for these in float32, which "auto" else is on a CPU: here it is vLLM's own, the checkpoint's type
     computed = dtype if _weights_alone(serving.scheme) else serving.dtype(dtype)
     command = (
-        "-m", "vllm.entrypoints.openai.api_server", "--model", str(serving.checkpoint),
-        "--served-model-name", "served", "--host", "127.0.0.1", "--port", str(serving.port),
-        "--generation-config", "vllm",  # greedy is greedy: no defaults of the model's own file
-        "--dtype", computed, "--max-model-len", str(serving.max_model_len),
-        "--max-num-seqs", str(max_num_seqs), "--max-logprobs", str(TOP_TOKENS),
-        "--kv-cache-dtype", kv_cache_dtype, "--disable-uvicorn-access-log",
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(serving.checkpoint),
+        "--served-model-name",
+        "served",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(serving.port),
+        "--generation-config",
+        "vllm",  # greedy is greedy: no defaults of the model's own file
+        "--dtype",
+        computed,
+        "--max-model-len",
+        str(serving.max_model_len),
+        "--max-num-seqs",
+        str(max_num_seqs),
+        "--max-logprobs",
+        str(TOP_TOKENS),
+        "--kv-cache-dtype",
+        kv_cache_dtype,
+        "--disable-uvicorn-access-log",
         "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching",
-        "--tensor-parallel-size", str(tensor_parallel), "--pipeline-parallel-size", str(pipeline_parallel),
-        "--data-parallel-size", str(data_parallel),
+        "--tensor-parallel-size",
+        str(tensor_parallel),
+        "--pipeline-parallel-size",
+        str(pipeline_parallel),
+        "--data-parallel-size",
+        str(data_parallel),
         *(("--enforce-eager",) if on_cpu else ("--gpu-memory-utilization", str(gpu_memory_utilization))),
-    )  # fmt: skip
+    )
     variables = {
         "VLLM_API_KEY": serving.api_key,
         "VLLM_NO_USAGE_STATS": "1",

@@ -64,9 +64,14 @@ def measure_closeness(
     asked = [Prompt(ids, spec.answer_tokens, ()) for ids in prompts.ids]
     greedy = generate(endpoint, asked) if spec.answer_tokens else []
     return Closeness(
-        text=WIKITEXT if spec.file is None else prompts.name, text_sha256=prompts.sha256, logprobs=logprobs,
-        greedy=tuple(greedy), top_tokens=top, file=file.name if top else None, repeat=repeat,
-    )  # fmt: skip
+        text=WIKITEXT if spec.file is None else prompts.name,
+        text_sha256=prompts.sha256,
+        logprobs=logprobs,
+        greedy=tuple(greedy),
+        top_tokens=top,
+        file=file.name if top else None,
+        repeat=repeat,
+    )
 
 
 def _last(spec: ClosenessSpec, ids: tuple[int, ...]) -> int:

@@ -56,9 +56,14 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
     backend = "causal"
 
     def __init__(
-        self, folder: Path, scorer: Scorer, generator: Generator, max_length: int, calibration: Runs = frozenset(),
+        self,
+        folder: Path,
+        scorer: Scorer,
+        generator: Generator,
+        max_length: int,
+        calibration: Runs = frozenset(),
         template_folder: Path | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self._template_folder = template_folder or folder
         self._text_to_ids = load_tokenizer(folder)

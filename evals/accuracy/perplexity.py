@@ -22,8 +22,10 @@ Convention = Literal["papers", "strided", "llama.cpp"]
 
 Reader = Callable[[Path | None], str]
 TEXTS: Mapping[Convention, Reader] = {
-    "papers": wikitext2_test, "strided": wikitext2_test, "llama.cpp": wikitext2_test_raw,
-}  # fmt: skip
+    "papers": wikitext2_test,
+    "strided": wikitext2_test,
+    "llama.cpp": wikitext2_test_raw,
+}
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,10 @@ def perplexity_of(
         return by_pass[key].logprobs[window.first - skipped : window.end - skipped]
 
     return Perplexity(
-        convention=spec.convention, text_sha256=text_sha256, window_tokens=spec.window_tokens,
-        stride_tokens=spec.stride_tokens, tokens=tuple(map(tokens, windows)), max_tokens=spec.max_tokens,
-    )  # fmt: skip
+        convention=spec.convention,
+        text_sha256=text_sha256,
+        window_tokens=spec.window_tokens,
+        stride_tokens=spec.stride_tokens,
+        tokens=tuple(map(tokens, windows)),
+        max_tokens=spec.max_tokens,
+    )

@@ -61,10 +61,7 @@ def arc_tables(files: Path) -> Tables:
     for config, name in ARC.items():
         validation = read_arrow(files, f"ai2_arc/{config}/validation")
         rows = [arc_row(doc) for doc in read_docs(files, f"{name}/test_rc_5shot")]
-        tables[config] = {
-            "validation": validation,
-            "test": pa.Table.from_pylist(rows, schema=validation.schema),
-        }
+        tables[config] = {"validation": validation, "test": pa.Table.from_pylist(rows, schema=validation.schema)}
     return tables
 
 

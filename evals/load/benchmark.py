@@ -31,9 +31,14 @@ class LoadFailed(ServerFailed):
 
 
 def measure_speed(
-    endpoint: Endpoint, loads: Sequence[LoadPoint], prompts: Prompts, *, repeats: int, seed: int,
+    endpoint: Endpoint,
+    loads: Sequence[LoadPoint],
+    prompts: Prompts,
+    *,
+    repeats: int,
+    seed: int,
     advance: Advance = lambda _: None,
-) -> list[Speed]:  # fmt: skip
+) -> list[Speed]:
     """Run every load point `repeats` times, or more where it wants a narrow interval, after a warm-up with prompts of
     its own.
 
@@ -69,9 +74,8 @@ def warm_up(load: LoadPoint) -> LoadPoint:
 
 
 def run_load(
-    endpoint: Endpoint, load: LoadPoint, prompts: Prompts, *, seed: int, repeat: int,
-    advance: Advance = lambda _: None,
-) -> tuple[tuple[Request, ...], ClientLoad]:  # fmt: skip
+    endpoint: Endpoint, load: LoadPoint, prompts: Prompts, *, seed: int, repeat: int, advance: Advance = lambda _: None
+) -> tuple[tuple[Request, ...], ClientLoad]:
     """One repeat of a load: its requests as they went, and what the client saw of itself.
 
     `seed` and `repeat` choose the prompts and arrivals. Raises LoadFailed as `measure_speed` does.

@@ -22,9 +22,14 @@ Run = Callable[[LoadPoint, int], Speed]
 
 
 def search_capacity(
-    endpoint: Endpoint, searches: Sequence[tuple[SearchRange, ServiceLimits]], prompts: Prompts, *,
-    repeats: int, seed: int, stage: Stage,
-) -> list[Search]:  # fmt: skip
+    endpoint: Endpoint,
+    searches: Sequence[tuple[SearchRange, ServiceLimits]],
+    prompts: Prompts,
+    *,
+    repeats: int,
+    seed: int,
+    stage: Stage,
+) -> list[Search]:
     """Every search on one server. Raises LoadFailed as `measure_speed` does."""
     drawn = iter(range(FIRST_DRAW, 2 * FIRST_DRAW))
 

@@ -46,9 +46,12 @@ def _digest(described: object) -> str:
 
 
 def _keep(
-    file: Path | None, keys: Sequence[str], questions: Sequence[Any],
-    ask: Callable[[Sequence[Any], Keep], Sequence[Any]], plain: Callable[[Any], Any],
-) -> list[Any]:  # fmt: skip
+    file: Path | None,
+    keys: Sequence[str],
+    questions: Sequence[Any],
+    ask: Callable[[Sequence[Any], Keep], Sequence[Any]],
+    plain: Callable[[Any], Any],
+) -> list[Any]:
     if file is None:
         return list(ask(questions, lambda _: None))
     with _open(file) as database:

@@ -69,9 +69,13 @@ def _most_likely(entry: dict[str, Any], count: int) -> list[tuple[int, float]]:
 async def _generate(client: httpx.AsyncClient, prompt: list[int], forced: int, count: int) -> dict[str, Any] | None:
     """The forced token's entry with the `count` most likely tokens, all before the bias; None where none was given."""
     body = {
-        "prompt": prompt, "n_predict": 1, "temperature": 0, "n_probs": count, "cache_prompt": True,
+        "prompt": prompt,
+        "n_predict": 1,
+        "temperature": 0,
+        "n_probs": count,
+        "cache_prompt": True,
         "logit_bias": [[forced, BIAS]],
-    }  # fmt: skip
+    }
     answer = await ask(client, COMPLETION, body)
     entries: list[dict[str, Any]] = answer.get("completion_probabilities") or []
     if entries and not (entries[0].keys() >= {"id", "logprob", "top_logprobs"} and entries[0]["top_logprobs"]):

@@ -132,10 +132,14 @@ def _label_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
     single = [i for i, pair in enumerate(pairs) if len(pair.continuation) == 1] if dialect.label_logprobs else []
     for context, indexes in _by_context(pairs, single).items():
         body = {
-            "model": dialect.model, "prompt": list(context), "max_tokens": 1, "temperature": 0, "logprobs": 0,
+            "model": dialect.model,
+            "prompt": list(context),
+            "max_tokens": 1,
+            "temperature": 0,
+            "logprobs": 0,
             "logprob_token_ids": sorted({pairs[index].continuation[0] for index in indexes}),
             "return_tokens_as_token_ids": True,
-        }  # fmt: skip
+        }
 
         def read(answer: Answer, indexes: list[int] = indexes) -> Filled:
             return [(index, _from_labels(pairs[index], answer["choices"][0])) for index in indexes]
@@ -158,9 +162,12 @@ def _completion_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
     for group in _prompt_groups(pairs, chosen) if dialect.prompt_lists else ([index] for index in chosen):
         prompts = [[*pairs[index].context, *pairs[index].continuation] for index in group]
         body = {
-            "model": dialect.model, "prompt": prompts if dialect.prompt_lists else prompts[0], "max_tokens": 1,
-            "temperature": 0, "prompt_logprobs": 0,
-        }  # fmt: skip
+            "model": dialect.model,
+            "prompt": prompts if dialect.prompt_lists else prompts[0],
+            "max_tokens": 1,
+            "temperature": 0,
+            "prompt_logprobs": 0,
+        }
 
         def read(answer: Answer, group: list[int] = group) -> Filled:
             choices = sorted(answer["choices"], key=lambda choice: choice["index"])
@@ -185,9 +192,14 @@ def _echo_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Job]:
     for index in sorted(range(len(pairs)), key=lambda i: len(pairs[i].context) + len(pairs[i].continuation)):
         prompt = [*pairs[index].context, *pairs[index].continuation]
         body = {
-            "model": dialect.model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1,
+            "model": dialect.model,
+            "prompt": prompt,
+            "max_tokens": 1,
+            "temperature": 0,
+            "echo": True,
+            "logprobs": 1,
             **dialect.request_fields,
-        }  # fmt: skip
+        }
 
         def read(answer: Answer, index: int = index) -> Filled:
             return [(index, _from_echo(pairs[index], answer["choices"][0]))]
@@ -213,9 +225,12 @@ def _context_logits_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Jo
         prompts.setdefault((*pair.context, *pair.continuation[:-1]), []).append(index)
     for prompt in sorted(prompts, key=len):
         body = {
-            "model": dialect.model, "prompt": list(prompt), "max_tokens": 1, "temperature": 0,
+            "model": dialect.model,
+            "prompt": list(prompt),
+            "max_tokens": 1,
+            "temperature": 0,
             "return_context_logits": True,
-        }  # fmt: skip
+        }
 
         def read(answer: Answer, same: list[int] = prompts[prompt]) -> Filled:
             logits = answer["choices"][0].get("context_logits")

@@ -88,9 +88,12 @@ def _full_distribution(pair: Pair, answer: Mapping[str, Any]) -> Distribution:
 async def _by_prompt_logprobs(client: Client, dialect: Dialect, pair: Pair) -> Distribution:
     """vLLM's: the k most likely tokens of each position and the prompt's own, {id: {"logprob", "rank"}}."""
     body = {
-        "model": dialect.model, "prompt": [*pair.context, *pair.continuation], "max_tokens": 1, "temperature": 0,
+        "model": dialect.model,
+        "prompt": [*pair.context, *pair.continuation],
+        "max_tokens": 1,
+        "temperature": 0,
         "prompt_logprobs": dialect.top_tokens,
-    }  # fmt: skip
+    }
     choice = (await ask(client, dialect.completions, body))["choices"][0]
     entries: list[Mapping[str, Any]] = choice["prompt_logprobs"][len(pair.context) :]
     chosen = [entry[str(token)]["logprob"] for entry, token in zip(entries, pair.continuation, strict=True)]
@@ -116,9 +119,7 @@ async def _by_start_len(client: Client, dialect: Dialect, pair: Pair) -> Distrib
 async def _by_context_logits(client: Client, dialect: Dialect, pair: Pair) -> Distribution:
     """TensorRT-LLM's: logits of (tokens, vocabulary)."""
     prompt = [*pair.context, *pair.continuation[:-1]]
-    body = {
-        "model": dialect.model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "return_context_logits": True,
-    }  # fmt: skip
+    body = {"model": dialect.model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "return_context_logits": True}
     logits = (await ask(client, dialect.completions, body))["choices"][0]["context_logits"]
     if not logits or len(logits) != len(prompt):
         raise ScoringFailed("the server ignored return_context_logits: it does not tell of each of the prompt's tokens")

@@ -58,9 +58,13 @@ def margin_of(baseline: Sequence[float], relative_margin: float) -> float:
 
 
 def compare(
-    baseline: Sequence[float], candidate: Sequence[float], *, margin: float, clusters: Sequence[str] = (),
+    baseline: Sequence[float],
+    candidate: Sequence[float],
+    *,
+    margin: float,
+    clusters: Sequence[str] = (),
     confidence: float = CONFIDENCE,
-) -> Paired:  # fmt: skip
+) -> Paired:
     """Items in one order. Those that are right (1) or wrong (0) and share no passage are compared by their flips, all
     others by their differences, resampled by passage (`clusters` names each item's; empty for its own).
 

@@ -73,8 +73,9 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
     console.print(table)
     console.print(
         f"about {guess.seconds / 60:.0f} minutes and {guess.bytes / 1e9:.1f} GB of disk, not counting environments and "
-        f"downloads; scaled from {guess.basis}", highlight=False,
-    )  # fmt: skip
+        f"downloads; scaled from {guess.basis}",
+        highlight=False,
+    )
 
 
 @app.command(short_help="Run a whole sweep; it goes on where it stopped.")
@@ -120,10 +121,7 @@ def quantize(
 
 
 @app.command(short_help="Write a run's loads for other tools.")
-def export(
-    folder: RunArgument,
-    to: Annotated[Path, typer.Argument(help="Folder for the files.")],
-) -> None:
+def export(folder: RunArgument, to: Annotated[Path, typer.Argument(help="Folder for the files.")]) -> None:
     """Write each load of each cell as a benchmark report of llm-d, version 0.2, into a folder."""
     from flows.state.status import read_sweep
     from reports.decision.results import read_results
@@ -214,15 +212,10 @@ def retry(
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False,
     release: Annotated[
-        str | None,
-        typer.Option("--release", help="Stop keeping a checkpoint of `quantize`. Deletes nothing."),
+        str | None, typer.Option("--release", help="Stop keeping a checkpoint of `quantize`. Deletes nothing.")
     ] = None,
     adopt: Annotated[
-        bool,
-        typer.Option(
-            "--adopt",
-            help="Mark this existing folder as bitfrontier's cache. Deletes nothing.",
-        ),
+        bool, typer.Option("--adopt", help="Mark this existing folder as bitfrontier's cache. Deletes nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -71,9 +71,13 @@ class _Assignment:
 
 
 def hand_out(
-    pieces: Sequence[Piece], store: Store, workers: Workers, ended: Callable[[Piece, str | None], None],
-    say: Callable[[str], None], began: Callable[[Piece], None] = lambda piece: None,
-) -> None:  # fmt: skip
+    pieces: Sequence[Piece],
+    store: Store,
+    workers: Workers,
+    ended: Callable[[Piece, str | None], None],
+    say: Callable[[str], None],
+    began: Callable[[Piece], None] = lambda piece: None,
+) -> None:
     """Have every piece done, however many workers are lost; `ended` gets each, with the reason where it has no result,
     `began` each that a worker was seen at.
 

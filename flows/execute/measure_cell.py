@@ -84,9 +84,14 @@ def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, pro
 
 
 def measure(
-    blank: Trial, cell: Cell, checkpoint: Checkpoint, environment: Environment | None, device: Device, work: Work,
+    blank: Trial,
+    cell: Cell,
+    checkpoint: Checkpoint,
+    environment: Environment | None,
+    device: Device,
+    work: Work,
     target: Target,
-) -> Trial:  # fmt: skip
+) -> Trial:
     """Measure one cell. A failure of the cell becomes a trial with status failed and the reason."""
     started = time.monotonic()
     known = replace(blank, checkpoint=_summary(checkpoint))
@@ -110,9 +115,8 @@ def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _measure(
-    blank: Trial, cell: Cell, folder: Path, environment: Environment | None, device: Device, work: Work,
-    target: Target,
-) -> Trial:  # fmt: skip
+    blank: Trial, cell: Cell, folder: Path, environment: Environment | None, device: Device, work: Work, target: Target
+) -> Trial:
     work.stage("start", 1)
     with contextlib.ExitStack() as life:
         reach = _reach(cell, environment, folder, device, work, target.log)

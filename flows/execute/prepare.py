@@ -76,9 +76,12 @@ def _job(
 
 
 def jobs_of(
-    parsed: PlanFile, facts: ModelFacts, wanted: Sequence[Quantization], environments: Sequence[Environment],
+    parsed: PlanFile,
+    facts: ModelFacts,
+    wanted: Sequence[Quantization],
+    environments: Sequence[Environment],
     display: Display,
-) -> list[Job]:  # fmt: skip
+) -> list[Job]:
     """What makes these checkpoints of a model, for nobody in particular to serve."""
     by_name, base = {environment.name: environment for environment in environments}, parsed.file.resolve().parent
     model = prepare_model(facts, by_name[REFERENCE_ENVIRONMENT], display.say)

@@ -147,9 +147,13 @@ def _run(job: Job, partial: Path, on_progress: OnProgress, limit_seconds: float)
     job_file, log = partial / "job.json", job.log
     write_json(job_file, _describe(job, partial))
     variables = {
-        "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(job.threads), "OMP_WAIT_POLICY": "PASSIVE",
-    }  # fmt: skip
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": str(job.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     with running(job.environment.argv(["-m", QUANT_WORKER, str(job_file)], variables), variables, log) as child:
         try:
             code, ending = wait(child, on_progress, limit_seconds), f"ended with {child.ending}"

@@ -149,8 +149,7 @@ def measure_row(
     environment = prepared.environments.get(row.cell.environment)
     with slots(sweep.device.slots), hold(running_lock(row.file)):
         blank = replace(
-            blank,
-            provenance={**blank.provenance, "measured": _origin(prepared), "bandwidth": _bandwidth(prepared)},
+            blank, provenance={**blank.provenance, "measured": _origin(prepared), "bandwidth": _bandwidth(prepared)}
         )
         work, target = work_of(sweep, tasks, display, step), _target(prepared, row)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)

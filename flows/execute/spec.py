@@ -40,15 +40,29 @@ def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = pla
     if plan.accuracy.budget == "adaptive":
         budget = Budget(plan.accuracy.error_rate, plan.limits.equivalence_margin, comparisons(sweep))
     scoring = Scoring(
-        window_tokens=plan.max_length, task_specs=sweep.tasks, tasks=tasks,
-        chat_template=plan.accuracy.chat_template, perplexities=tuple(perplexities), closeness=tuple(closeness),
-        data_root=data_root(plan.data, sweep.base), budget=budget,
-    )  # fmt: skip
+        window_tokens=plan.max_length,
+        task_specs=sweep.tasks,
+        tasks=tasks,
+        chat_template=plan.accuracy.chat_template,
+        perplexities=tuple(perplexities),
+        closeness=tuple(closeness),
+        data_root=data_root(plan.data, sweep.base),
+        budget=budget,
+    )
     return Work(
-        loads=sweep.loads, searches=searches(plan), repeats=plan.repeats, seed=plan.seed,
-        threads=plan.threads, max_model_len=sweep.max_model_len, scoring=scoring, stage=display.stage,
-        own_prompts=sweep.load_prompts, traces=sweep.traces, time_limits=plan.time_limits.of_server, step=step,
-    )  # fmt: skip
+        loads=sweep.loads,
+        searches=searches(plan),
+        repeats=plan.repeats,
+        seed=plan.seed,
+        threads=plan.threads,
+        max_model_len=sweep.max_model_len,
+        scoring=scoring,
+        stage=display.stage,
+        own_prompts=sweep.load_prompts,
+        traces=sweep.traces,
+        time_limits=plan.time_limits.of_server,
+        step=step,
+    )
 
 
 def load_sweep_tasks(sweep: Sweep) -> LoadedTasks:

@@ -65,9 +65,20 @@ def prefect_api(log: Path) -> Iterator[None]:
     }
     log.unlink(missing_ok=True)
     command = [
-        sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app",
-        "--host", HOST, "--port", str(port), "--log-level", "error", "--lifespan", "on",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "prefect.server.api.server:create_app",
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--log-level",
+        "error",
+        "--lifespan",
+        "on",
+    ]
     with running(command, variables, log) as child:
         url = f"http://{HOST}:{port}/api"
         import_module("flows.orchestration.sweep")  # while the server starts: either takes seconds

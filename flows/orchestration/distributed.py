@@ -43,9 +43,13 @@ def cell(plan: str, data_root: str | None, store: str, name: str, attempt: str) 
 
 
 def _work(
-    plan: str, data_root: str | None, store: Store, name: str, attempt: str,
+    plan: str,
+    data_root: str | None,
+    store: Store,
+    name: str,
+    attempt: str,
     do: Callable[[Prepared, Row, Store, str, Display], None],
-) -> None:  # fmt: skip
+) -> None:
     display = LogDisplay(get_run_logger().info)
     with at_work(store, name, attempt), cache_in_use():
         try:

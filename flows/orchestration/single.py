@@ -33,9 +33,13 @@ from quant.types import Checkpoint
 
 @task(task_run_name="prepare {name}", cache_policy=NO_CACHE, persist_result=False)
 def prepare(
-    name: str, parsed: PlanFile, facts: ModelFacts, wanted: list[Quantization], environments: list[Environment],
+    name: str,
+    parsed: PlanFile,
+    facts: ModelFacts,
+    wanted: list[Quantization],
+    environments: list[Environment],
     display: Display,
-) -> list[Job]:  # fmt: skip
+) -> list[Job]:
     return jobs_of(parsed, facts, wanted, environments, display)
 
 

@@ -70,9 +70,11 @@ def _run_name() -> str:
 # what a plan may be is checked where its lines are known: Prefect would say no more than that it fits no schema
 @flow(name="sweep", flow_run_name=_run_name, validate_parameters=False, persist_result=False)
 def sweep(
-    plan: str | Plan = "configs/quickstart.yaml", data_root: str | None = None, runs: str = "runs",
+    plan: str | Plan = "configs/quickstart.yaml",
+    data_root: str | None = None,
+    runs: str = "runs",
     store: str | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Run a whole sweep and write its report; what is finished already is not done again.
 
     Args:

@@ -67,9 +67,13 @@ def one_cell(
     wanted = plain(method)
     methods = [wanted] if named(wanted) == "none" and not baseline else [plain(baseline) or BASELINE, wanted]
     body = {
-        "models": [model], **plain(conditions), "methods": methods, "engines": [plain(engine)],
-        "load": plain(load), "tasks": plain(tasks),
-    }  # fmt: skip
+        "models": [model],
+        **plain(conditions),
+        "methods": methods,
+        "engines": [plain(engine)],
+        "load": plain(load),
+        "tasks": plain(tasks),
+    }
     words = [named(wanted), named(plain(engine), "engine"), digest(body)[:8]]
     return {"name": "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word)[:24] for word in words), **body}
 

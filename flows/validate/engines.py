@@ -65,9 +65,13 @@ def _list_problems(parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, 
 
 
 def _choice(
-    parsed: PlanFile, device: Device | None, engine: Engine, index: int, given: Mapping[str, Any],
+    parsed: PlanFile,
+    device: Device | None,
+    engine: Engine,
+    index: int,
+    given: Mapping[str, Any],
     problems: list[Problem],
-) -> EngineChoice | None:  # fmt: skip
+) -> EngineChoice | None:
     """One entry with one set of its options; None after adding what is wrong with them to `problems`."""
     entry, where = parsed.plan.engines[index], ("engines", index, "options")
     options = fill(parsed, engine.options, given, where, entry.engine, problems)

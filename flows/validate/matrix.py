@@ -47,9 +47,9 @@ class EngineChoice:
     entry: int = field(default=0, compare=False)
     label: str = field(default="", compare=False)
 
-    def environment_for(self, format: str) -> str:
-        """The environment in which the engine reads `format`; empty if there is none."""
-        return self.environment and self.engine.format_environments.get(format, self.environment)
+    def environment_for(self, checkpoint_format: str) -> str:
+        """The environment in which the engine reads `checkpoint_format`; empty if there is none."""
+        return self.environment and self.engine.format_environments.get(checkpoint_format, self.environment)
 
 
 @dataclass(frozen=True)

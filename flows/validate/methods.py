@@ -68,15 +68,20 @@ def _entry_problems(parsed: PlanFile, quantization: Quantization, seen: set[str]
 
 
 def _quantization(
-    parsed: PlanFile, base: Path, position: int, method: Method, parameters: Mapping[str, Any], seed: int | None,
+    parsed: PlanFile,
+    base: Path,
+    position: int,
+    method: Method,
+    parameters: Mapping[str, Any],
+    seed: int | None,
     problems: list[Problem],
-) -> Quantization | None:  # fmt: skip
+) -> Quantization | None:
     """The plan's entry at `position` with one of its seeds; None after adding what is wrong with a checkpoint of it."""
     plan, entry = parsed.plan, parsed.plan.methods[position]
     try:
         stored = {p.name: find_stored(parameters[p.name], base) for p in method.parameters if p.stored}
         filled = {**parameters, **{name: str(checkpoint.folder) for name, checkpoint in stored.items()}}
-        scheme, format = method.scheme(filled), method.format(filled)
+        scheme, checkpoint_format = method.scheme(filled), method.format(filled)
     except (SourceError, CheckpointError) as error:
         message, fix = (error.message, error.fix) if isinstance(error, SourceError) else (str(error), UNREADABLE)
         problems.append(parsed.problem(("methods", position, "parameters"), message, fix))
@@ -87,7 +92,7 @@ def _quantization(
         settings = plan.calibration.model_copy(update=change | ({} if seed is None else {"seed": seed}))
         calibration = (settings.samples, settings.length, settings.seed)
     label = (entry.name or f"{method.name} {scheme.label}") + ("" if seed is None else f" seed {seed}")
-    return Quantization(position, method, label, parameters, scheme, format, calibration, stored)
+    return Quantization(position, method, label, parameters, scheme, checkpoint_format, calibration, stored)
 
 
 def group_problems(

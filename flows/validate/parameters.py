@@ -31,9 +31,13 @@ def _schema(parameters: tuple[Parameter, ...]) -> type[BaseModel]:
 
 
 def fill(
-    parsed: PlanFile, parameters: Sequence[Parameter], given: Mapping[str, Any], where: tuple[str | int, ...],
-    owner: str, problems: list[Problem],
-) -> dict[str, Any] | None:  # fmt: skip
+    parsed: PlanFile,
+    parameters: Sequence[Parameter],
+    given: Mapping[str, Any],
+    where: tuple[str | int, ...],
+    owner: str,
+    problems: list[Problem],
+) -> dict[str, Any] | None:
     """All parameters with defaults, or None after adding what is wrong to `problems`."""
     try:
         return _schema(tuple(parameters)).model_validate(dict(given)).model_dump()

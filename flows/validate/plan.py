@@ -68,10 +68,7 @@ def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization
     device, models = _device(parsed, problems), _models(parsed, base, problems)
     quantizations = resolve_quantizations(parsed, base, problems)
     problems += [*group_problems(parsed, models, quantizations), *stored_problems(parsed, models, quantizations)]
-    problems += [
-        *calibration_problems(parsed, base, quantizations),
-        *_environment_problems(parsed, quantizations, ()),
-    ]
+    problems += [*calibration_problems(parsed, base, quantizations), *_environment_problems(parsed, quantizations, ())]
     wanted = [quantization for quantization in quantizations if quantization.position == last]
     if device is not None and wanted and (reason := wanted[0].method.unsupported(device.kind)):
         problems.append(parsed.problem(("methods", last), reason, "choose another method, or another machine"))
@@ -125,9 +122,12 @@ def _environment_problems(
 
 
 def _cells(
-    plan: Plan, models: Sequence[ModelFacts], quantizations: Sequence[Quantization],
-    choices: Sequence[EngineChoice], device: Device,
-) -> Iterator[Cell]:  # fmt: skip
+    plan: Plan,
+    models: Sequence[ModelFacts],
+    quantizations: Sequence[Quantization],
+    choices: Sequence[EngineChoice],
+    device: Device,
+) -> Iterator[Cell]:
     """Baselines first, so that each engine proves itself on the unquantized model before anything else."""
     ordered = sorted(quantizations, key=lambda quantization: not quantization.scheme.unquantized)
     for model in models:

@@ -61,16 +61,16 @@ def recognise(folder: Path) -> Recognised:
     return Recognised(name, READERS[name](settings))
 
 
-def check_declared(folder: Path, format: str, scheme: Scheme) -> None:
+def check_declared(folder: Path, checkpoint_format: str, scheme: Scheme) -> None:
     """Whether the files say what the method says of them. Raises CheckpointError.
 
     Formats that only a third party's method and engine know are theirs to check.
     """
-    if format not in (*READERS, "safetensors", "gguf", "openvino"):
+    if checkpoint_format not in (*READERS, "safetensors", "gguf", "openvino"):
         return
     detected = recognise(folder)
-    if detected.format != format:
-        raise CheckpointError(f"{folder}: the method says {format}, its files say {detected.format}")
+    if detected.format != checkpoint_format:
+        raise CheckpointError(f"{folder}: the method says {checkpoint_format}, its files say {detected.format}")
     if scheme.weights != "unknown" and detected.scheme != scheme:
         raise CheckpointError(f"{folder}: the method says {scheme}, its files say {detected.scheme}")
 

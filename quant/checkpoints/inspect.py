@@ -26,13 +26,13 @@ class Contents:
     tensor_types: Mapping[str, int]
 
 
-def inspect_weights(format: str, source: Path, folder: Path) -> Contents:
+def inspect_weights(checkpoint_format: str, source: Path, folder: Path) -> Contents:
     """Look into the checkpoint `folder`, made from the safetensors in `source`. Raises CheckpointError."""
     original = read_tensors(source)
-    if format == "gguf":
+    if checkpoint_format == "gguf":
         tensors = read_gguf(folder)
         total, linear = _bits(original, tensors), _gguf_linear_bits(tensors)
-    elif format == "openvino":
+    elif checkpoint_format == "openvino":
         tensors = read_openvino(folder)
         total, linear = _bits(original, tensors), _openvino_linear_bits(original, tensors)
     else:
@@ -41,12 +41,12 @@ def inspect_weights(format: str, source: Path, folder: Path) -> Contents:
     return Contents(total, linear, dict(Counter(tensor.dtype for tensor in tensors.values())))
 
 
-def decode_bytes(format: str, folder: Path) -> int | None:
+def decode_bytes(checkpoint_format: str, folder: Path) -> int | None:
     """Bytes of weights that are read for one decoded token: all tensors but an input embedding that is not the output
     matrix too, since of that one row is looked up. None for a mixture of experts, of which only some are read.
     """
     readers = {"gguf": read_gguf, "openvino": read_openvino}
-    tensors = readers.get(format, read_tensors)(folder)
+    tensors = readers.get(checkpoint_format, read_tensors)(folder)
     if any(word in name for name in tensors for word in EXPERTS):
         return None
     untied = any(name.startswith(HEADS) or ".lm_head" in name for name in tensors)

@@ -34,13 +34,31 @@ WEIGHTS = ("*.safetensors", "*.gguf", "openvino_model.bin")  # under any name: t
 INDEX = "*.safetensors.index.json"
 MODEL_FILES = ("config.json", *TOKENIZER_FILES, "*.safetensors", INDEX)
 STORED_FILES = (
-    "config.json", "generation_config.json", "hf_quant_config.json", "quant_config.json", "quantize_config.json",
-    *WEIGHTS, INDEX, "openvino_model.xml",
-)  # fmt: skip
+    "config.json",
+    "generation_config.json",
+    "hf_quant_config.json",
+    "quant_config.json",
+    "quantize_config.json",
+    *WEIGHTS,
+    INDEX,
+    "openvino_model.xml",
+)
 CODE = (
-    "*.py", "*.pyc", "*.pyd", "*.so", "*.so.*", "*.dll", "*.dylib", "*.sh", "*.pkl", "*.pickle", "*.pt", "*.pth",
-    "*.ckpt", "*.bin",
-)  # fmt: skip
+    "*.py",
+    "*.pyc",
+    "*.pyd",
+    "*.so",
+    "*.so.*",
+    "*.dll",
+    "*.dylib",
+    "*.sh",
+    "*.pkl",
+    "*.pickle",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+    "*.bin",
+)
 OPENVINO = "openvino_*.bin"  # plain numbers, beside a graph in XML
 
 

@@ -24,6 +24,12 @@ def autoround(
 
     # the tool's own rate is 1 / iterations: ruin for few of them (perplexity 105 instead of 28.6 at 4 and at 2)
     quantize(
-        model, out, calibration, bits=int(scheme[1]), group_size=group_size, symmetric=symmetric, iterations=iterations,
+        model,
+        out,
+        calibration,
+        bits=int(scheme[1]),
+        group_size=group_size,
+        symmetric=symmetric,
+        iterations=iterations,
         rate=learning_rate,
-    )  # fmt: skip
+    )

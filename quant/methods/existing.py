@@ -13,9 +13,13 @@ from quant.types import Scheme, Stored
 
 # no pickle (*.bin but OpenVINO's, *.pt) and no code (*.py) is ever taken along
 COPIED = (
-    "hf_quant_config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json",
-    "openvino_model.xml", "openvino_model.bin",
-)  # fmt: skip
+    "hf_quant_config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "openvino_model.xml",
+    "openvino_model.bin",
+)
 SHAPE = ("vocab_size", "hidden_size", "num_hidden_layers", "intermediate_size", "num_attention_heads")
 
 
@@ -23,11 +27,11 @@ def scheme(parameters: Any) -> Scheme:
     return recognise(Path(parameters["checkpoint"])).scheme
 
 
-def format(parameters: Any) -> str:
+def checkpoint_format(parameters: Any) -> str:
     return recognise(Path(parameters["checkpoint"])).format
 
 
-@method("existing", format=format, environment="transformers", scheme=scheme)
+@method("existing", format=checkpoint_format, environment="transformers", scheme=scheme)
 def existing(model: Path, out: Path, *, checkpoint: Annotated[str, Stored()]) -> None:
     """A checkpoint quantized elsewhere: a folder or `hub:organisation/name`, known by its configuration."""
     source = Path(checkpoint)

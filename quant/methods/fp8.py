@@ -32,9 +32,6 @@ def fp8(
 
     kv_cache = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
     modifier = QuantizationModifier(
-        targets=["Linear"],
-        scheme=scheme,
-        ignore=["lm_head"],
-        kv_cache_scheme=kv_cache if kv_cache_fp8 else None,
+        targets=["Linear"], scheme=scheme, ignore=["lm_head"], kv_cache_scheme=kv_cache if kv_cache_fp8 else None
     )
     compress(model, out, [modifier], calibration)

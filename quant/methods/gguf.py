@@ -10,15 +10,7 @@ from quant.registry import method
 from quant.types import Scheme
 
 # enum llama_ftype; a mixed type such as Q4_K_M names the type of most tensors, others get more bits
-FILE_TYPES = {
-    "Q4_0": 2,
-    "Q8_0": 7,
-    "Q2_K": 10,
-    "Q3_K_M": 12,
-    "Q4_K_M": 15,
-    "Q5_K_M": 17,
-    "Q6_K": 18,
-}
+FILE_TYPES = {"Q4_0": 2, "Q8_0": 7, "Q2_K": 10, "Q3_K_M": 12, "Q4_K_M": 15, "Q5_K_M": 17, "Q6_K": 18}
 
 
 def scheme(parameters: Any) -> Scheme:

@@ -222,12 +222,7 @@ def _frontier(allowed: Sequence[CellMetrics], plot: Plot, drawn: _Drawn) -> Fron
     return Frontier(
         plot,
         tuple(
-            Standing(
-                cell.trial.name,
-                cell.trial.model,
-                cell.trial.key in best,
-                None if math.isnan(odds) else odds,
-            )
+            Standing(cell.trial.name, cell.trial.model, cell.trial.key in best, None if math.isnan(odds) else odds)
             for cell, odds in zip(cells, frontier_odds(x, y).tolist(), strict=True)
         ),
     )

@@ -204,10 +204,14 @@ def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
         return []
     return [
         say(
-            "devices", count=chosen.devices, rate=fixed(rates[chosen.key], 1), other=most.name, others=most.devices,
+            "devices",
+            count=chosen.devices,
+            rate=fixed(rates[chosen.key], 1),
+            other=most.name,
+            others=most.devices,
             most=fixed(rates[most.key], 1),
         )
-    ]  # fmt: skip
+    ]
 
 
 def _best(shortlist: Sequence[Candidate]) -> list[tuple[str, str, str]]:

@@ -88,11 +88,14 @@ class Results:
         cells = [cell for cell in self.cells if cell.trial.key not in setting.without]
         judged = [
             judge(
-                cell, setting.limits, self.doubts[cell.trial.key], kl.get(cell.trial.key),
+                cell,
+                setting.limits,
+                self.doubts[cell.trial.key],
+                kl.get(cell.trial.key),
                 self.losses.get(cell.trial.server),
             )
             for cell in cells
-        ]  # fmt: skip
+        ]
         pointed = point_to_scored(judged)
         by_model = [
             [judgement for judgement in pointed if judgement.cell.trial.model == model] for model in self.models

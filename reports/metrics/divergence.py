@@ -120,12 +120,20 @@ def _distance(kind: Kind, trial: Trial, ours: Closeness, reference: str, theirs:
     ]
     pairs = list(zip(ours.greedy, theirs.greedy, strict=False))
     return Distance(
-        kind=kind, key=trial.key, name=trial.name, reference=reference, text=ours.text,
-        prompts=max(len(ours.logprobs), len(ours.greedy)), kl_nats=kl, support=support, same_top=same_top,
+        kind=kind,
+        key=trial.key,
+        name=trial.name,
+        reference=reference,
+        text=ours.text,
+        prompts=max(len(ours.logprobs), len(ours.greedy)),
+        kl_nats=kl,
+        support=support,
+        same_top=same_top,
         shift_nats=float(np.mean(shifts)) if shifts else None,
         first_difference=float(np.median([_common_words(a, b) for a, b in pairs])) if pairs else None,
-        same_answers=sum(a == b for a, b in pairs), kl_by_position=by_position,
-    )  # fmt: skip
+        same_answers=sum(a == b for a, b in pairs),
+        kl_by_position=by_position,
+    )
 
 
 def _common_words(first: str, other: str) -> int:

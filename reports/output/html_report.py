@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import math
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,21 +14,19 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from evals.load.gc_paused import no_collection
-from evals.schema.slo import ServiceLimits
-from evals.schema.trial import Trial
-from evals.stats.intervals import Estimate
 from reports.compare.runs import Comparison
 from reports.decision.frontiers import Frontier, Standing
 from reports.decision.recommend import Answer, balance
 from reports.decision.results import Results, read_results
 from reports.decision.use_cases import recommended
-from reports.metrics.cell import GIB, CellMetrics, TaskMetrics
+from reports.metrics.cell import CellMetrics, TaskMetrics
 from reports.metrics.cost import costs
 from reports.metrics.engine_drift import drifts
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import DRAWS
 from reports.metrics.slo_capacity import capacities, served
 from reports.output.drawn_frontiers import drawings, drawn_beside
+from reports.output.formatting import FILTERS
 from reports.output.interactive_data import page_data
 from reports.output.tabular import rows, write_csv, write_parquet
 from reports.sections.crossover import crossings, fastest
@@ -86,26 +83,46 @@ def contents(results: Results) -> dict[str, Any]:
     verdicts = {judgement.cell.trial.key: judgement for judgement in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
     return {
-        "page": page, "page_json": _json(page), "recommended": recommended(results),
+        "page": page,
+        "page_json": _json(page),
+        "recommended": recommended(results),
         "footprints": footprints(results.cells, results.about.get("memory")),
-        "limits": results.limits, "service": results.service,
-        "served": served(results.cells, results.service), "capacities": capacities(results.cells),
+        "limits": results.limits,
+        "service": results.service,
+        "served": served(results.cells, results.service),
+        "capacities": capacities(results.cells),
         "costs": costs(results.cells, results.about.get("price"), results.service),
-        "scalings": scalings(results.cells), "energies": energies(results.cells),
-        "fastest": fastest(results.allowed), "crossings": crossings(results.allowed),
-        "about": results.about, "trials": results.trials, "cells": cells, "verdicts": verdicts,
-        "answers": results.answers, "warnings": results.warnings, "frontiers": results.frontiers, "draws": DRAWS,
+        "scalings": scalings(results.cells),
+        "energies": energies(results.cells),
+        "fastest": fastest(results.allowed),
+        "crossings": crossings(results.allowed),
+        "about": results.about,
+        "trials": results.trials,
+        "cells": cells,
+        "verdicts": verdicts,
+        "answers": results.answers,
+        "warnings": results.warnings,
+        "frontiers": results.frontiers,
+        "draws": DRAWS,
         "quantize_commands": [quantize_command(results.about, answer) for answer in results.answers],
         "panels": {trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
-        "standings": by_model(results.frontiers), "columns": task_columns(results.cells), "balance": balance,
-        "find": find_task, "needed": {key: needed_memory(cell.trial) for key, cell in cells.items()},
-        "moves": moves(results.cells), "drifts": drifts(results.cells), "anchored": anchored(results.cells),
-        "seeds": spreads(results.cells, results.distances), "compared": results.compared,
+        "standings": by_model(results.frontiers),
+        "columns": task_columns(results.cells),
+        "balance": balance,
+        "find": find_task,
+        "needed": {key: needed_memory(cell.trial) for key, cell in cells.items()},
+        "moves": moves(results.cells),
+        "drifts": drifts(results.cells),
+        "anchored": anchored(results.cells),
+        "seeds": spreads(results.cells, results.distances),
+        "compared": results.compared,
         "distances": results.distances,
-        "rooflines": rooflines(results.cells), "bandwidths": bandwidths(results.cells),
-        "margin": results.limits.equivalence_margin, "error_rate": results.about["accuracy"]["error_rate"],
-    }  # fmt: skip
+        "rooflines": rooflines(results.cells),
+        "bandwidths": bandwidths(results.cells),
+        "margin": results.limits.equivalence_margin,
+        "error_rate": results.about["accuracy"]["error_rate"],
+    }
 
 
 def quantize_command(about: Mapping[str, Any], answer: Answer) -> str:
@@ -136,27 +153,13 @@ def _json(page: Mapping[str, Any]) -> Markup:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("reports.output"), autoescape=select_autoescape(default=True), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {
-        "gib": gib,
-        "needed_gib": needed_gib,
-        "kib": kib,
-        "interval": interval,
-        "ms": milliseconds,
-        "ms_sure": milliseconds_sure,
-        "nats": nats,
-        "number": number,
-        "spread": spread,
-        "share": share,
-        "figure": figure,
-        "figures": figures_interval,
-        "promise": promise,
-        "times": times,
-        "by_engines": by_engines,
-        "ms_interval": milliseconds_interval,
-    }
+        loader=PackageLoader("reports.output"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {**FILTERS, "by_engines": by_engines}
     return environment
 
 
@@ -196,90 +199,3 @@ def by_engines(shifts: Sequence[Move]) -> list[tuple[tuple[str, str], list[Move]
     for move in shifts:
         groups.setdefault((move.before, move.after), []).append(move)
     return list(groups.items())
-
-
-def times(value: float | None) -> str:
-    """A ratio."""
-    return "–" if value is None else number(value)
-
-
-def share(value: float | None) -> str:
-    """Of draws, in percent, no finer than they tell."""
-    if value is None:
-        return "–"
-    return f"{100 * value:.0f} %" if 0.01 <= value <= 0.99 or value in (0, 1) else f"{100 * value:.1f} %"
-
-
-def gib(value: float | None) -> str:
-    return "–" if value is None else f"{value / GIB:.2f}"
-
-
-def needed_gib(trial: Trial) -> str:
-    """With its bounds where they are not one."""
-    needed = needed_memory(trial)
-    if needed is None:
-        return "–"
-    low, high = needed.gib.low, needed.gib.high
-    return f"{needed.gib.value:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
-
-
-def kib(value: float) -> str:
-    return f"{value / 1024:.1f}"
-
-
-def milliseconds(value: float | None) -> str:
-    return f"{1000 * value:.0f}" if value is not None and math.isfinite(value) else "–"
-
-
-def milliseconds_sure(estimate: Estimate | None) -> str:
-    """With a star where its interval has no upper end: so few values say little of rarer ones."""
-    if estimate is None:
-        return "–"
-    return milliseconds(estimate.value) + ("*" if math.isinf(estimate.high) else "")
-
-
-def milliseconds_interval(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "–"
-    return f"{milliseconds(estimate.value)} [{milliseconds(estimate.low)}, {milliseconds(estimate.high)}]"
-
-
-def promise(limits: ServiceLimits) -> str:
-    """`p99 of TTFT ≤ 500 ms, of TPOT ≤ 30 ms`."""
-    pairs = (("TTFT", limits.ttft_seconds), ("TPOT", limits.tpot_seconds))
-    promises = [f"{name} ≤ {1000 * seconds:g} ms" for name, seconds in pairs if seconds is not None]
-    return f"p{limits.percentile:g} of " + ", of ".join(promises)
-
-
-def nats(value: float | None) -> str:
-    """Two significant digits, with an exponent where they are tiny."""
-    return "–" if value is None else f"{value:.2g}"
-
-
-def number(value: float) -> str:
-    """Four significant digits at most, without an exponent."""
-    if not math.isfinite(value):
-        return "∞" if value > 0 else "−∞"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
-
-
-def interval(estimate: Estimate | None, scale: float = 1.0) -> str:
-    """`value [low, high]`, or a dash where there is none."""
-    if estimate is None:
-        return "–"
-    return f"{number(estimate.value * scale)} [{number(estimate.low * scale)}, {number(estimate.high * scale)}]"
-
-
-def figure(value: float) -> str:
-    """Four significant digits."""
-    return f"{value:.4g}"
-
-
-def figures_interval(estimate: Estimate) -> str:
-    """`value [low, high]` with four significant digits each: money may be tiny."""
-    return f"{figure(estimate.value)} [{figure(estimate.low)}, {figure(estimate.high)}]"
-
-
-def spread(estimate: Estimate | None) -> str:
-    """`value [low, high]` of what may be tiny, two significant digits each."""
-    return "–" if estimate is None else f"{nats(estimate.value)} [{nats(estimate.low)}, {nats(estimate.high)}]"

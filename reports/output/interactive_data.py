@@ -69,9 +69,11 @@ def page_data(results: Results) -> dict[str, Any]:
 
 def _setting(setting: Setting) -> dict[str, Any]:
     limits = {
-        "recovery": setting.limits.accuracy_recovery, "perplexity": setting.limits.perplexity_ratio,
-        "kl": setting.limits.kl_nats, "memory": setting.limits.memory_gib,
-    }  # fmt: skip
+        "recovery": setting.limits.accuracy_recovery,
+        "perplexity": setting.limits.perplexity_ratio,
+        "kl": setting.limits.kl_nats,
+        "memory": setting.limits.memory_gib,
+    }
     return {**limits, **_aim(setting.aim), **_price(setting.aim.price)}
 
 
@@ -85,27 +87,41 @@ def _price(price: Price | None) -> dict[str, Any]:
 def _aim(aim: Aim) -> dict[str, Any]:
     service = aim.service or ServiceLimits(None, None, 95.0)
     return {
-        "objective": aim.objective, "ttft": service.ttft_seconds, "tpot": service.tpot_seconds,
+        "objective": aim.objective,
+        "ttft": service.ttft_seconds,
+        "tpot": service.tpot_seconds,
         "percentile": service.percentile,
-    }  # fmt: skip
+    }
 
 
 def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
     trial = cell.trial
     pairs = zip(trial.speed, cell.loads, strict=True)
     return {
-        "name": trial.name, "model": trial.model, "method": trial.method_label, "engine": trial.engine,
-        "device": trial.device, "devices": trial.devices, "doubts": "; ".join(columns.results.doubts[trial.key]),
-        "baseline": cell.is_baseline, "unquantized": trial.unquantized, "recovery": interval(cell.recovery),
-        "perplexity": interval(cell.perplexity_ratio), "kl": interval(columns.kl.get(trial.key)),
-        "accuracy": interval(accuracy_percent(cell)), "memory": interval(needed_gib(cell)),
-        "bits": interval(bits_per_weight(cell)), "latency": interval(latency_seconds(cell)),
+        "name": trial.name,
+        "model": trial.model,
+        "method": trial.method_label,
+        "engine": trial.engine,
+        "device": trial.device,
+        "devices": trial.devices,
+        "doubts": "; ".join(columns.results.doubts[trial.key]),
+        "baseline": cell.is_baseline,
+        "unquantized": trial.unquantized,
+        "recovery": interval(cell.recovery),
+        "perplexity": interval(cell.perplexity_ratio),
+        "kl": interval(columns.kl.get(trial.key)),
+        "accuracy": interval(accuracy_percent(cell)),
+        "memory": interval(needed_gib(cell)),
+        "bits": interval(bits_per_weight(cell)),
+        "latency": interval(latency_seconds(cell)),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
         "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
-        "slow": list(warnings_of(trial)), "engineLoss": _loss(columns.results.losses.get(trial.server)),
-        "checkpoint": (trial.checkpoint or {}).get("key", trial.key), "silent": trial.scores == (),
+        "slow": list(warnings_of(trial)),
+        "engineLoss": _loss(columns.results.losses.get(trial.server)),
+        "checkpoint": (trial.checkpoint or {}).get("key", trial.key),
+        "silent": trial.scores == (),
         **({"nothingRecovered": True} if cell.nothing_recovered else {}),
-    }  # fmt: skip
+    }
 
 
 def _loss(loss: EngineLoss | None) -> dict[str, Any] | None:

@@ -95,10 +95,16 @@ def _mark(mark: Mark, state: State) -> Mark:
 
 def _draw_group(axes: Axes, dots: Sequence[Dot], mark: Mark) -> None:
     axes.errorbar(
-        [dot.x.value for dot in dots], [dot.y.value for dot in dots], xerr=_errors([dot.x for dot in dots]),
-        yerr=_errors([dot.y for dot in dots]), fmt=mark.shape, color=mark.colour, alpha=mark.alpha, capsize=2,
+        [dot.x.value for dot in dots],
+        [dot.y.value for dot in dots],
+        xerr=_errors([dot.x for dot in dots]),
+        yerr=_errors([dot.y for dot in dots]),
+        fmt=mark.shape,
+        color=mark.colour,
+        alpha=mark.alpha,
+        capsize=2,
         linewidth=0.8,
-    )  # fmt: skip
+    )
 
 
 def _name(axes: Axes, dots: Sequence[Dot]) -> None:

@@ -21,7 +21,8 @@ from reports.metrics.engine_drift import drifts
 from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Served, Waiting, capacities, served
-from reports.output.html_report import interval, milliseconds_sure, needed_gib, task_columns
+from reports.output.formatting import interval, milliseconds_sure, needed_gib
+from reports.output.html_report import task_columns
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
 from reports.sections.energy import energies
@@ -48,10 +49,16 @@ def print_results(results: Results, console: Console) -> None:
             continue
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
-            trial.name, verdicts[trial.key], interval(cell.busiest.output_rate), milliseconds_sure(latency.ttft[0]),
-            milliseconds_sure(latency.tpot_p50), needed_gib(trial), f"{bits:.2f}", interval(cell.accuracy, 100),
+            trial.name,
+            verdicts[trial.key],
+            interval(cell.busiest.output_rate),
+            milliseconds_sure(latency.ttft[0]),
+            milliseconds_sure(latency.tpot_p50),
+            needed_gib(trial),
+            f"{bits:.2f}",
+            interval(cell.accuracy, 100),
             interval(cell.perplexity_ratio),
-        )  # fmt: skip
+        )
     console.print(table)
     for trial in results.trials:
         if trial.failure:

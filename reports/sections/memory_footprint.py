@@ -70,10 +70,19 @@ def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
         for context in asked.get("context_tokens", ())
     ]
     return Footprint(
-        trial.name, trial.model, memory.peak_bytes, weights + other + in_flight, weights, weights_source,
-        memory.kv_bytes_per_token, memory.kv_token_source or "", most_in_flight_tokens(trial), other,
-        None if aside is None else max(aside - in_flight, 0), tuple(fits),
-    )  # fmt: skip
+        trial.name,
+        trial.model,
+        memory.peak_bytes,
+        weights + other + in_flight,
+        weights,
+        weights_source,
+        memory.kv_bytes_per_token,
+        memory.kv_token_source or "",
+        most_in_flight_tokens(trial),
+        other,
+        None if aside is None else max(aside - in_flight, 0),
+        tuple(fits),
+    )
 
 
 def _users(left_bytes: float, each_bytes: float) -> int | None:

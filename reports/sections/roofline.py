@@ -104,11 +104,21 @@ def _roofline(cell: CellMetrics, load: LoadMetrics, baseline: CellMetrics | None
         causes = disturbed + _causes(trial, baseline.trial, share.value if share else None, their_share)
         causes = causes or ("no cause known from its log",)
     return Roofline(
-        name=trial.name, model=trial.model, shape=_shape(load), weight_bytes=size,
-        held_bytes=int(held) if held is not None else None, floor_seconds=floor, tpot_seconds=tpot, share=share,
-        speedup=speedup, ideal=base_size / size if base_size and size else None, slower=slower, causes=causes,
-        kernels=str(trial.facts.get("kernels_told") or trial.facts.get("kernel", "")), warnings=warnings_of(trial),
-    )  # fmt: skip
+        name=trial.name,
+        model=trial.model,
+        shape=_shape(load),
+        weight_bytes=size,
+        held_bytes=int(held) if held is not None else None,
+        floor_seconds=floor,
+        tpot_seconds=tpot,
+        share=share,
+        speedup=speedup,
+        ideal=base_size / size if base_size and size else None,
+        slower=slower,
+        causes=causes,
+        kernels=str(trial.facts.get("kernels_told") or trial.facts.get("kernel", "")),
+        warnings=warnings_of(trial),
+    )
 
 
 def _size(trial: Trial) -> int | None:

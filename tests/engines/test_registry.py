@@ -159,7 +159,7 @@ def test_what_tgi_is_not_asked_for(changed: dict[str, str], words: str | None, t
 
 
 @pytest.mark.parametrize(
-    ("scheme", "format", "device", "words"),
+    ("scheme", "checkpoint_format", "device", "words"),
     [
         (Scheme("fp8", "fp8", static_activations=True), "modelopt", H100, None),
         (Scheme("NVFP4", "nvfp4", 16), "modelopt", H100, None),
@@ -169,8 +169,8 @@ def test_what_tgi_is_not_asked_for(changed: dict[str, str], words: str | None, t
         (Scheme("fp8", "fp8"), "compressed-tensors", AVX512, "needs an NVIDIA GPU"),
     ],
 )
-def test_what_tensorrt_llm_reads(scheme: Scheme, format: str, device: Device, words: str | None) -> None:
-    refusal = engines_by_name()["tensorrt_llm"].unsupported(scheme, format, device, {})
+def test_what_tensorrt_llm_reads(scheme: Scheme, checkpoint_format: str, device: Device, words: str | None) -> None:
+    refusal = engines_by_name()["tensorrt_llm"].unsupported(scheme, checkpoint_format, device, {})
     assert (refusal is None) if words is None else (words in str(refusal))
 
 
@@ -199,8 +199,11 @@ def test_sglangs_log_is_read() -> None:
         "[2026-11-21 11:42:26] KV Cache is allocated. dtype: torch.float32, #tokens: 4096, K size: 0.09 GB\n"
     )
     assert engines_by_name()["sglang"].read_facts(log) == {
-        "version": "0.5.23", "dtype": "float32", "kv_cache_dtype": "float32", "kernel": "torch_native attention",
-    }  # fmt: skip
+        "version": "0.5.23",
+        "dtype": "float32",
+        "kv_cache_dtype": "float32",
+        "kernel": "torch_native attention",
+    }
 
 
 def test_tritons_log_is_read() -> None:
@@ -229,9 +232,12 @@ def test_vllms_log_is_read() -> None:
         "INFO CPU KV cache size: 23,296 tokens\n"
     )
     assert read_facts(log) == {
-        "version": "0.32.0", "kernel": "CPUInt8ScaledMMLinearKernel", "dtype": "float32", "kv_cache_tokens": 23296,
+        "version": "0.32.0",
+        "kernel": "CPUInt8ScaledMMLinearKernel",
+        "dtype": "float32",
+        "kv_cache_tokens": 23296,
         "kv_cache_bytes": 1024**3,
-    }  # fmt: skip
+    }
 
 
 def test_an_engine_with_other_arguments_is_refused() -> None:

@@ -112,9 +112,18 @@ def test_no_method_is_given_code(name: str, tiny_model: Path, tmp_path: Path, mo
     out.mkdir(parents=True)
     parameters = {parameter.name: str(tiny_model) for parameter in method.parameters if parameter.stored}
     job = {
-        "module": "", "file": "", "method": name, "threads": 1, "seed": 0, "model": str(tiny_model), "out": str(out),
-        "takes_calibration": False, "calibration": None, "parameters": parameters, "versions_of": [],
-    }  # fmt: skip
+        "module": "",
+        "file": "",
+        "method": name,
+        "threads": 1,
+        "seed": 0,
+        "model": str(tiny_model),
+        "out": str(out),
+        "takes_calibration": False,
+        "calibration": None,
+        "parameters": parameters,
+        "versions_of": [],
+    }
     assert quant.worker.run(job)["status"] == "ok"
     assert len(given) == 1 + len(parameters)
     assert not [file for folder in (*given, out) for file in foreign(folder)]

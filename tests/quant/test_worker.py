@@ -39,17 +39,28 @@ def _run(tmp_path: Path, **parameters: Any) -> tuple[subprocess.CompletedProcess
     (tmp_path / "model" / "model.safetensors").write_text("w")
     (tmp_path / "out").mkdir()
     job = {
-        "model": str(tmp_path / "model"), "out": str(tmp_path / "out"), "method": "copy", "module": "copying",
-        "file": str(tmp_path / "copying.py"), "parameters": parameters, "takes_calibration": False,
-        "calibration": None, "threads": 1, "seed": 0, "versions_of": ["pytest", "no-such-package"],
-    }  # fmt: skip
+        "model": str(tmp_path / "model"),
+        "out": str(tmp_path / "out"),
+        "method": "copy",
+        "module": "copying",
+        "file": str(tmp_path / "copying.py"),
+        "parameters": parameters,
+        "takes_calibration": False,
+        "calibration": None,
+        "threads": 1,
+        "seed": 0,
+        "versions_of": ["pytest", "no-such-package"],
+    }
     (tmp_path / "job.json").write_text(json.dumps(job))
     reading, writing = os.pipe()
     done = subprocess.run(
         [sys.executable, "-m", "quant.worker", str(tmp_path / "job.json")],
-        capture_output=True, text=True, check=False, pass_fds=[writing],
+        capture_output=True,
+        text=True,
+        check=False,
+        pass_fds=[writing],
         env={**os.environ, "PYTHONPATH": str(ROOT), VARIABLE: str(writing)},
-    )  # fmt: skip
+    )
     os.close(writing)
     with os.fdopen(reading) as lines:
         progress = [json.loads(line) for line in lines]

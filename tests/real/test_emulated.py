@@ -55,10 +55,7 @@ def _interpreter(name: str) -> str:
 def _served(name: str, environment: Environment, checkpoint: Path, folder: Path, **changed: Any) -> Iterator[Endpoint]:
     engine = engines_by_name()[name]
     options = {option.name: option.default for option in engine.options} | changed
-    with serve(engine, environment, Serving(checkpoint, cpu(), 2, 514), options, log=folder / "log") as (
-        endpoint,
-        _,
-    ):
+    with serve(engine, environment, Serving(checkpoint, cpu(), 2, 514), options, log=folder / "log") as (endpoint, _):
         yield endpoint
 
 

@@ -32,10 +32,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
     build(environment)
     engine = engines_by_name()["llama_cpp"]
     options = {option.name: option.default for option in engine.options}
-    with serve(engine, environment, Serving(folder, cpu(), 1, 514), options, log=folder / "log") as (
-        endpoint,
-        _,
-    ):
+    with serve(engine, environment, Serving(folder, cpu(), 1, 514), options, log=folder / "log") as (endpoint, _):
         yield endpoint
 
 

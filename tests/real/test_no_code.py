@@ -42,11 +42,22 @@ def llama(tmp_path: Path) -> Path:
     ends = {"bos_token": "<s>", "eos_token": "</s>", "tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(ends))
     config = {
-        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": len(words) + 2, "hidden_size": WIDTH,
-        "intermediate_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "num_key_value_heads": 2,
-        "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 1e4, "hidden_act": "silu",
-        "torch_dtype": "float16", "bos_token_id": len(words), "eos_token_id": len(words) + 1,
-    }  # fmt: skip
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "vocab_size": len(words) + 2,
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 1e4,
+        "hidden_act": "silu",
+        "torch_dtype": "float16",
+        "bos_token_id": len(words),
+        "eos_token_id": len(words) + 1,
+    }
     (folder / "config.json").write_text(json.dumps(config))
     square, layer = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj"], "model.layers.0."
     names = [f"{layer}{endpoint}.weight" for endpoint in [*square, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]]
@@ -67,10 +78,18 @@ def _converted(environment: Environment, model: Path) -> tuple[dict[str, Any], P
     out = model.parent / "job" / "weights"
     out.mkdir(parents=True)
     job = {
-        "module": "quant.methods.gguf", "file": str(ROOT / "quant/methods/gguf.py"), "method": "gguf", "threads": 1,
-        "seed": 0, "model": str(model), "out": str(out), "takes_calibration": False, "calibration": None,
-        "parameters": {"scheme": "F16"}, "versions_of": [],
-    }  # fmt: skip
+        "module": "quant.methods.gguf",
+        "file": str(ROOT / "quant/methods/gguf.py"),
+        "method": "gguf",
+        "threads": 1,
+        "seed": 0,
+        "model": str(model),
+        "out": str(out),
+        "takes_calibration": False,
+        "calibration": None,
+        "parameters": {"scheme": "F16"},
+        "versions_of": [],
+    }
     (out.parent / "job.json").write_text(json.dumps(job))
     variables = {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": str(model.parent / "hub")}
     subprocess.run(

@@ -20,8 +20,13 @@ def results() -> dict[str, dict[str, str | None]]:
     build(environment)
     done = subprocess.run(
         environment.argv(["-m", "tests.real.programs.transformed_models"], {}),
-        capture_output=True, text=True, check=False, cwd=ROOT, timeout=600, env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=600,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("results ")]
     return dict(json.loads(line.removeprefix("results ")))

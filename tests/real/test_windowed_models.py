@@ -20,8 +20,12 @@ def test_a_shared_beginning_and_batches_change_nothing_where_attention_has_a_win
     build(environment)
     done = subprocess.run(
         environment.argv(["-m", "tests.real.programs.windowed_models"], {}),
-        capture_output=True, text=True, check=False, cwd=ROOT, timeout=600,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout.splitlines()[-1])
     assert {"Llama", "Mistral", "Gemma 3"} <= set(results)

@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
     requests = 0
     flushes = 0
 
-    def log_message(self, format: str, *args: Any) -> None: ...
+    def log_message(self, *_: Any) -> None: ...
 
     def do_GET(self) -> None:
         content = b"ok" if self.path == "/health" else b"bitfrontier_kv_cache_peak_bytes 77\n"

@@ -23,15 +23,21 @@ def fake_engine(
 ) -> Engine:
     """An engine over the emulator with the given behaviour and dialect."""
     dialect = Dialect(
-        prompt_logprobs=prompt_logprobs, chunk_tokens="usage", metrics="/metrics",
-        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes", label_logprobs=label_logprobs,
+        prompt_logprobs=prompt_logprobs,
+        chunk_tokens="usage",
+        metrics="/metrics",
+        kv_peak_gauge="bitfrontier_kv_cache_peak_bytes",
+        label_logprobs=label_logprobs,
         top_tokens=top_tokens,
-    )  # fmt: skip
+    )
 
     @engine(
-        "fake", environments={"cpu": "transformers"}, dialect=dialect, unsupported=lambda *_: None,
+        "fake",
+        environments={"cpu": "transformers"},
+        dialect=dialect,
+        unsupported=lambda *_: None,
         read_facts=lambda log: {"fact": int(log.split()[1]), "dtype": "float32"},
-    )  # fmt: skip
+    )
     def fake(serving: Serving) -> Launch:
         """A fake."""
         return Launch(("-m", SERVER, str(serving.port), serving.api_key, behaviour), {}, ready_seconds)

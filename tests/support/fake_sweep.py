@@ -48,8 +48,8 @@ def reference(golden_offset: float = 0.0) -> dict[str, Any]:
     }
 
 
-def _unsupported(scheme: Scheme, format: str, device: Device, options: Any) -> str | None:
-    return "the fake engine reads no other format" if format == "other" else None
+def _unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Any) -> str | None:
+    return "the fake engine reads no other format" if checkpoint_format == "other" else None
 
 
 def fake_methods() -> dict[str, Method]:
@@ -84,12 +84,18 @@ def write_plan(folder: Path, method_names: list[str]) -> Path:
     """A plan in `folder`, which holds the model `tiny` and the data `root`."""
     here = {"python": sys.executable}
     plan = {
-        "name": "fake", "device": "cpu", "repeats": 2, "max_length": 64, "models": ["tiny"], "data": "root",
-        "methods": [{"method": name} for name in method_names], "engines": [{"engine": "fake"}],
+        "name": "fake",
+        "device": "cpu",
+        "repeats": 2,
+        "max_length": 64,
+        "models": ["tiny"],
+        "data": "root",
+        "methods": [{"method": name} for name in method_names],
+        "engines": [{"engine": "fake"}],
         "load": [{"concurrency": 1, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}],
         "tasks": [{"task": "arc_easy", "limit": 4}],
         "environments": {"llmcompressor": here, "transformers": here},
-    }  # fmt: skip
+    }
     file = folder / "plan.yaml"
     file.write_text(yaml.safe_dump(plan, sort_keys=False))
     return file

@@ -10,10 +10,20 @@ from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.trial import Gate, Memory, Trial
 
 ABOUT: dict[str, Any] = {
-    "name": "made", "models": ["m"], "notes": [], "device": "a test", "threads": 1, "repeats": 2,
-    "limits": {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1}, "accuracy": {"error_rate": 0.05}, "memory_source": "PSS", "command": "none",
-    "plan": "name: made", "versions": {"python": "3"}, "trials": [],
-}  # fmt: skip
+    "name": "made",
+    "models": ["m"],
+    "notes": [],
+    "device": "a test",
+    "threads": 1,
+    "repeats": 2,
+    "limits": {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1},
+    "accuracy": {"error_rate": 0.05},
+    "memory_source": "PSS",
+    "command": "none",
+    "plan": "name: made",
+    "versions": {"python": "3"},
+    "trials": [],
+}
 
 
 def request(sent: float, first: float, step: float, tokens: int, prompt: int = 10) -> Request:
@@ -37,21 +47,38 @@ def score(task: str, values: Sequence[float], metric: str = "acc") -> Score:
 
 
 def trial(
-    method: str, rate: float, peak_gib: float, right: int, loss: float = 2.0, *, engine: str = "e", model: str = "m",
+    method: str,
+    rate: float,
+    peak_gib: float,
+    right: int,
+    loss: float = 2.0,
+    *,
+    engine: str = "e",
+    model: str = "m",
     label: str | None = None,
-) -> Trial:  # fmt: skip
+) -> Trial:
     """An ok trial: `right` of 100 answers right, the first ones; `loss` nats per token."""
     windows = tuple((-loss * (1 + 0.001 * i),) * 128 for i in range(8))
     size = int(peak_gib * 1024**3)
     weights = "float16" if method == "none" else "int4"
     checkpoint = {"bits_per_weight": 4.5, "spec": {"scheme": {"weights": weights}}}
     return Trial(
-        key=f"{model}-{method}-{label}-{engine}", status="ok", reason="", model=model, method=method,
-        method_label=label or method, engine=engine, device="a test", checkpoint=checkpoint,
-        gates=(Gate("sanity", True, "fine"),), speed=(speed(rate),), memory=Memory("PSS", size, size, None, None, None),
+        key=f"{model}-{method}-{label}-{engine}",
+        status="ok",
+        reason="",
+        model=model,
+        method=method,
+        method_label=label or method,
+        engine=engine,
+        device="a test",
+        checkpoint=checkpoint,
+        gates=(Gate("sanity", True, "fine"),),
+        speed=(speed(rate),),
+        memory=Memory("PSS", size, size, None, None, None),
         scores=(score("arc", [1.0] * right + [0.0] * (100 - right)),),
-        perplexities=(Perplexity("papers", "t", 129, 129, windows),), seconds={"total": 1.0},
-    )  # fmt: skip
+        perplexities=(Perplexity("papers", "t", 129, 129, windows),),
+        seconds={"total": 1.0},
+    )
 
 
 def failed(method: str, reason: str, status: Any = "failed") -> Trial:

@@ -27,11 +27,21 @@ def _wait_for(condition: object, seconds: float = 20.0) -> bool:
 
 
 SHELL = {
-    "VLLM_LOGGING_LEVEL": "ERROR", "LLAMA_ARG_CTX_SIZE": "8", "OMP_NUM_THREADS": "64", "SGLANG_LOG_MS": "1",
-    "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///mine.db", "PYTHONPATH": "/mine", "VIRTUAL_ENV": "/mine",
-    "HF_TOKEN": "secret", "HTTPS_PROXY": "http://127.0.0.1:9", "UV_INDEX_URL": "http://127.0.0.1:9/simple",
-    "LC_ALL": "C.UTF-8", "CUDA_VISIBLE_DEVICES": "1", "OPENBLAS_CORETYPE": "Haswell", "BITFRONTIER_X": "y",
-}  # fmt: skip
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "LLAMA_ARG_CTX_SIZE": "8",
+    "OMP_NUM_THREADS": "64",
+    "SGLANG_LOG_MS": "1",
+    "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///mine.db",
+    "PYTHONPATH": "/mine",
+    "VIRTUAL_ENV": "/mine",
+    "HF_TOKEN": "secret",
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "UV_INDEX_URL": "http://127.0.0.1:9/simple",
+    "LC_ALL": "C.UTF-8",
+    "CUDA_VISIBLE_DEVICES": "1",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "BITFRONTIER_X": "y",
+}
 NEVER = {"VLLM_LOGGING_LEVEL", "LLAMA_ARG_CTX_SIZE", "OMP_NUM_THREADS", "SGLANG_LOG_MS", "VIRTUAL_ENV"}
 NEVER |= {"PREFECT_API_DATABASE_CONNECTION_URL"}
 FETCHING = {"HF_TOKEN", "HTTPS_PROXY", "UV_INDEX_URL"}
@@ -51,8 +61,10 @@ def test_listed_variables_of_the_shell_alone_reach_a_child(
     expected = {"GIVEN": "1", "LC_ALL": "C", "PYTHONPATH": str(ROOT), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     assert expected.items() <= seen.items()
     assert {name: seen[name] for name in ("CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "BITFRONTIER_X")} == {
-        "CUDA_VISIBLE_DEVICES": "1", "OPENBLAS_CORETYPE": "Haswell", "BITFRONTIER_X": "y",
-    }  # fmt: skip
+        "CUDA_VISIBLE_DEVICES": "1",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "BITFRONTIER_X": "y",
+    }
 
 
 @pytest.mark.parametrize("folder", ["quant", "engines", "evals", "reports", "flows"])

@@ -20,5 +20,6 @@ def test_kserves_statistics_are_read(queue: dict[str, int], seconds: float, monk
 
     monkeypatch.setattr(engines.runtime.prometheus.httpx, "get", get)
     assert read_statistics("http://x/v2/models/served/stats", {}) == {
-        "server_requests": 4.0, "server_queue_seconds": seconds,
-    }  # fmt: skip
+        "server_requests": 4.0,
+        "server_queue_seconds": seconds,
+    }

@@ -73,7 +73,7 @@ def test_a_plan_may_give_a_server_less_time(tmp_path: Path) -> None:
     with (
         pytest.raises(ProcessFailed, match="not ready after 0 s"),
         serve(fake_engine("silent"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log", limits=limits),
-    ):  # fmt: skip
+    ):
         pass
 
 

@@ -52,14 +52,14 @@ def test_an_older_driver_knows_the_reasons_by_their_older_name(monkeypatch: pyte
     missing = _raises(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
     thermal = pynvml.nvmlClocksEventReasonHwThermalSlowdown
     plant(
-        monkeypatch, nvmlDeviceGetCurrentClocksEventReasons=missing,
+        monkeypatch,
+        nvmlDeviceGetCurrentClocksEventReasons=missing,
         nvmlDeviceGetCurrentClocksThrottleReasons=lambda _: thermal,
-    )  # fmt: skip
+    )
     assert read(0, 0).reasons == thermal
     plant(
-        monkeypatch, nvmlDeviceGetCurrentClocksEventReasons=missing,
-        nvmlDeviceGetCurrentClocksThrottleReasons=missing,
-    )  # fmt: skip
+        monkeypatch, nvmlDeviceGetCurrentClocksEventReasons=missing, nvmlDeviceGetCurrentClocksThrottleReasons=missing
+    )
     assert read(0, 0).reasons is None
 
 
@@ -79,9 +79,11 @@ def test_memory_of_processes_on_one_gpu(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_gpus_of_a_machine_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(
-        monkeypatch, nvmlDeviceGetCudaComputeCapability=lambda _: (9, 0), nvmlDeviceGetName=lambda _: "made up",
+        monkeypatch,
+        nvmlDeviceGetCudaComputeCapability=lambda _: (9, 0),
+        nvmlDeviceGetName=lambda _: "made up",
         nvmlDeviceGetMemoryInfo=lambda _: type("Info", (), {"total": 80})(),
         nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}",
-    )  # fmt: skip
+    )
     device = find_device("cuda")
     assert (device.name, device.features, device.memory_bytes, device.count) == ("made up", {"sm90"}, 80, 2)

@@ -83,10 +83,7 @@ def test_a_sampler_that_does_not_start_is_told(child: Child, tmp_path: Path, mon
 def test_a_sampler_that_hangs_is_told(child: Child, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plant_in_children(tmp_path, monkeypatch, "import time; time.sleep(600)")
     monkeypatch.setattr(engines.telemetry.sampler, "START_SECONDS", 0.3)
-    with (
-        pytest.raises(ProcessFailed, match=r"the sampler of memory said nothing in 0\.3 s"),
-        watch(child, "cuda"),
-    ):
+    with pytest.raises(ProcessFailed, match=r"the sampler of memory said nothing in 0\.3 s"), watch(child, "cuda"):
         pytest.fail("the block must not run")
 
 

@@ -84,12 +84,23 @@ def test_garbage_fails_the_sanity_gate(endpoint: Endpoint) -> None:
 @pytest.mark.parametrize(
     ("answer", "tokens", "repeats"),
     [
-        ("今天天气很好我们去公园", 11, False), ("東京は日本の首都です", 8, False), ("วันนี้อากาศดี", 6, False),
-        ("the cat sat", 3, False), ("Paris.", 2, False), ("1", 1, False),
-        ("好好好好好好", 6, True), ("你好你好你好", 3, True), ("the the the the", 4, True), ("the the", 4, True),
-        ("!!!!!!!!", 4, True), ("", 4, True), (" \n", 2, True), ("\ufffd" * 7, 16, True), ("foofoofoo", 3, True),
+        ("今天天气很好我们去公园", 11, False),
+        ("東京は日本の首都です", 8, False),
+        ("วันนี้อากาศดี", 6, False),
+        ("the cat sat", 3, False),
+        ("Paris.", 2, False),
+        ("1", 1, False),
+        ("好好好好好好", 6, True),
+        ("你好你好你好", 3, True),
+        ("the the the the", 4, True),
+        ("the the", 4, True),
+        ("!!!!!!!!", 4, True),
+        ("", 4, True),
+        (" \n", 2, True),
+        ("\ufffd" * 7, 16, True),
+        ("foofoofoo", 3, True),
     ],
-)  # fmt: skip
+)
 def test_an_answer_that_repeats_one_token(answer: str, tokens: int, repeats: bool) -> None:
     assert _repeats(answer, tokens) == repeats
 
@@ -97,10 +108,13 @@ def test_an_answer_that_repeats_one_token(answer: str, tokens: int, repeats: boo
 @pytest.mark.parametrize(
     ("answer", "expected", "alike"),
     [
-        ("今天天气很好", "今天下雨了", True), ("明天", "今天", False), ("Paris is big", "Paris was", True),
-        ("The", "There", False), ("", "今", False),
+        ("今天天气很好", "今天下雨了", True),
+        ("明天", "今天", False),
+        ("Paris is big", "Paris was", True),
+        ("The", "There", False),
+        ("", "今", False),
     ],
-)  # fmt: skip
+)
 def test_how_an_answer_begins(answer: str, expected: str, alike: bool) -> None:
     assert (_beginning(answer) == _beginning(expected)) == alike
 

@@ -41,8 +41,12 @@ def test_windows_that_begin_together_are_one_pass() -> None:
     long = PerplexitySpec("papers", 8, 8)
     windows = [*windows_of(long, IDS, None), *windows_of(STRIDED, IDS, None), *windows_of(LLAMA_CPP, IDS, None)]
     assert passes(windows) == {
-        (0, None): (1, 8), (2, None): (4, 6), (4, None): (6, 8), (6, None): (8, 10), (8, None): (10, 11),
-    }  # fmt: skip
+        (0, None): (1, 8),
+        (2, None): (4, 6),
+        (4, None): (6, 8),
+        (6, None): (8, 10),
+        (8, None): (10, 11),
+    }
     assert pairs_of(IDS, passes(windows))[1] == Pair((102, 103), (104, 105))  # two tokens are only read
     assert len(passes([*windows, *windows_of(LLAMA_CPP, IDS, 7)])) == 7  # another first token is another pass
 

@@ -41,10 +41,7 @@ def test_raw_requests_are_kept(tmp_path: Path) -> None:
 
 def test_no_garbage_is_collected_while_the_load_runs(tmp_path: Path) -> None:
     collects: list[bool] = []
-    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
-        endpoint,
-        _,
-    ):
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         prompts, note = Prompts(range(10, 60)), lambda _: collects.append(gc.isenabled())
         measure_speed(endpoint, [LOAD], prompts, repeats=1, seed=0, advance=note)
     assert collects == [False] * 7
@@ -80,10 +77,7 @@ def test_what_came_from_a_prefix_cache_is_noted(tmp_path: Path) -> None:
 
 def test_an_open_load_notes_when_each_request_was_due(tmp_path: Path) -> None:
     load = LoadPoint(None, 12, 5, 6, 200.0, "poisson")
-    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
-        endpoint,
-        _,
-    ):
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
     for repeat, client in zip(speed.repeats, speed.clients, strict=True):
         due = [request.due_seconds for request in repeat]
@@ -104,10 +98,7 @@ def test_a_trace_is_replayed_request_by_request(tmp_path: Path) -> None:
     trace = [TraceRequest(n, max(n - 2, 0) / 50, *sizes) for n, sizes in enumerate(counts)]
     load = LoadPoint(None, 12, 9, 6, 50.0, "trace", trace="t.jsonl", trace_speedup=2.0)
     prompts = Prompts(range(10, 60), traces={"t.jsonl": trace})
-    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
-        endpoint,
-        _,
-    ):
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         (speed,) = measure_speed(endpoint, [load], prompts, repeats=2, seed=0)
     for repeat in speed.repeats:
         due = [request.due_seconds for request in repeat]
@@ -122,10 +113,7 @@ def test_a_trace_is_replayed_request_by_request(tmp_path: Path) -> None:
 
 def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
     load = LoadPoint(2, 8, 5, 6, turns=4)
-    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
-        endpoint,
-        _,
-    ):
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=1, seed=0)
     (requests,) = speed.repeats
     assert sorted(request.prompt_tokens for request in requests) == [5, 5, 16, 16, 27, 27, 38, 38]
@@ -137,10 +125,7 @@ def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
 def test_a_load_is_repeated_until_its_interval_is_narrow(tmp_path: Path) -> None:
     """No interval is as narrow as a millionth, any is narrower than a million times the rate."""
     counts = []
-    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
-        endpoint,
-        _,
-    ):
+    with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         for spread in (1e-6, 1e6):
             load = LoadPoint(1, 2, 5, 6, spread=spread, most_repeats=4)
             (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)

@@ -35,8 +35,10 @@ def test_mooncakes_lines_are_read(tmp_path: Path) -> None:
     plain = {"timestamp": 1500.5, "input_length": 3, "output_length": 1}
     file = _write(tmp_path, ROW, "", plain, {**plain, "hash_ids": []})
     assert read_trace(file) == (
-        TraceRequest(1, 0.0, 600, 5, (7, 8)), TraceRequest(3, 1.5005, 3, 1), TraceRequest(4, 1.5005, 3, 1),
-    )  # fmt: skip
+        TraceRequest(1, 0.0, 600, 5, (7, 8)),
+        TraceRequest(3, 1.5005, 3, 1),
+        TraceRequest(4, 1.5005, 3, 1),
+    )
     assert len(read_trace(file, 2)) == 2
 
 

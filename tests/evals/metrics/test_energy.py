@@ -64,10 +64,12 @@ def _without(samples: GpuSamples, low: float, high: float) -> GpuSamples:
         ([_samples(high=4.95)], "the power samples of GPU 0 do not cover the load"),
         ([_samples(low=0.75, high=5.25, step=0.5)], r"8 power samples of GPU 0 are too few \(at least 10\)"),
         ([_without(_samples(), 2.0, 3.5)], r"GPU 0 was not sampled for 1\.6 s \(at most 1\)"),
-        ([replace(_samples(), joules=tuple(60 * at**2 for at in _samples().seconds))],
-         "the power samples of GPU 0 give 1200 J and its energy counter 1440 J: they differ by over 10%"),
+        (
+            [replace(_samples(), joules=tuple(60 * at**2 for at in _samples().seconds))],
+            "the power samples of GPU 0 give 1200 J and its energy counter 1440 J: they differ by over 10%",
+        ),
     ],
-)  # fmt: skip
+)
 def test_energy_that_cannot_be_told_says_why(gpus: list[GpuSamples], why: str) -> None:
     usage = energy(REQUESTS, gpus)
     assert usage.joules is None

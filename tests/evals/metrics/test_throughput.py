@@ -46,9 +46,12 @@ def test_four_users_of_the_quick_start() -> None:
 
 
 @given(
-    users=st.integers(1, 16), waves=st.integers(1, 5), tokens=st.integers(1, 40), chunk=st.integers(1, 50),
+    users=st.integers(1, 16),
+    waves=st.integers(1, 5),
+    tokens=st.integers(1, 40),
+    chunk=st.integers(1, 50),
     seconds=st.lists(st.floats(0.05, 20.0), min_size=1, max_size=5),
-)  # fmt: skip
+)
 def test_equal_answers_have_rates_in_proportion(
     users: int, waves: int, tokens: int, chunk: int, seconds: list[float]
 ) -> None:

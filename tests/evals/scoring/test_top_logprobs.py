@@ -89,10 +89,7 @@ def test_a_server_that_leaves_whole_unread_is_refused(tmp_path: Path, monkeypatc
     monkeypatch.setattr(
         "evals.scoring.top_logprobs.score_body", lambda dialect, items: {"items": [_without(i) for i in items]}
     )
-    with (
-        _endpoint(tmp_path, "score", -1) as endpoint,
-        pytest.raises(ScoringFailed, match="the server ignored `whole`"),
-    ):
+    with _endpoint(tmp_path, "score", -1) as endpoint, pytest.raises(ScoringFailed, match="the server ignored `whole`"):
         tell(endpoint, PAIRS, lambda _: None, alone=False)
 
 

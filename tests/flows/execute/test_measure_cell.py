@@ -85,10 +85,7 @@ def test_a_load_is_measured_with_the_energy_of_its_gpus(tmp_path: Path, monkeypa
     """Of a planted NVML; the server is a fake, its speed no result."""
     load = LoadPoint(1, 2, 5, 6)
     work = SimpleNamespace(loads=(load,), repeats=2, seed=0, stage=lambda *_: lambda _: None)
-    with serve(fake_engine(), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (
-        endpoint,
-        child,
-    ):
+    with serve(fake_engine(), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, child):
         plant_in_children(tmp_path, monkeypatch)
         prompts = Prompts(range(10, 40))
         (speed,), memory = _speed_and_memory(endpoint, child, prompts, ("cuda", 2), cast(Any, work))

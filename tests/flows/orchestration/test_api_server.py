@@ -49,10 +49,7 @@ def test_a_server_that_ends_shows_its_log(tmp_path: Path) -> None:
 def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.orchestration.api_server, "READY_SECONDS", 0.5)
     log = tmp_path / "log"
-    with (
-        running(["sleep", "100"], {}, log) as child,
-        pytest.raises(ProcessFailed, match=r"not ready after (0|1) s"),
-    ):
+    with running(["sleep", "100"], {}, log) as child, pytest.raises(ProcessFailed, match=r"not ready after (0|1) s"):
         _wait_until_ready(child, "http://127.0.0.1:9/api", log)
 
 

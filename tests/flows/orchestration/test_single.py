@@ -44,9 +44,14 @@ def _measure(folder: Path, **other: Any) -> Path:
     from flows.orchestration.single import measure
 
     given = {
-        "model": str(folder / "tiny"), "method": {"method": "none"}, "engine": ENGINE, "load": LOAD,
-        "tasks": [{"task": "arc_easy", "limit": 4}], "conditions": _conditions(folder), "runs": str(folder / "runs"),
-    }  # fmt: skip
+        "model": str(folder / "tiny"),
+        "method": {"method": "none"},
+        "engine": ENGINE,
+        "load": LOAD,
+        "tasks": [{"task": "arc_easy", "limit": 4}],
+        "conditions": _conditions(folder),
+        "runs": str(folder / "runs"),
+    }
     return Path(measure(**{**given, **other}))
 
 

@@ -40,8 +40,11 @@ def test_every_cell_becomes_a_row(workplace: Path, monkeypatch: pytest.MonkeyPat
     install(monkeypatch.setattr)
     trials = _sweep(workplace)
     assert {name: trial.status for name, trial in trials.items()} == {
-        "none": "ok", "raises": "failed", "writes_nothing": "failed", "other": "unsupported",
-    }  # fmt: skip
+        "none": "ok",
+        "raises": "failed",
+        "writes_nothing": "failed",
+        "other": "unsupported",
+    }
     assert "RuntimeError: this method has no luck" in trials["raises"].reason
     assert "no *.safetensors file" in trials["writes_nothing"].reason
     assert trials["other"].reason == "the fake engine reads no other format"
@@ -88,8 +91,9 @@ def test_own_prompts_are_read_twice_and_answers_kept(workplace: Path, monkeypatc
     trial = read_trial(next((report.parent / "trials").glob("*.json")))
     assert (trial.status, trial.reason) == ("ok", "")
     assert [(closeness.text, closeness.repeat, len(closeness.logprobs)) for closeness in trial.closeness] == [
-        ("mine.jsonl", False, 2), ("mine.jsonl", True, 2),
-    ]  # fmt: skip
+        ("mine.jsonl", False, 2),
+        ("mine.jsonl", True, 2),
+    ]
     assert trial.provenance["accuracy"]["budget"] == "adaptive"
     assert len(list((workplace / "cache" / "answers").glob("*.sqlite"))) == 1
     (workplace / "mine.jsonl").write_text('{"prompt": "a b c d"}\n')

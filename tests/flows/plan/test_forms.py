@@ -82,9 +82,14 @@ def test_one_cell_is_named_after_all_that_it_says(tmp_path: Path) -> None:
 
 def test_parts_are_taken_as_parts_or_as_their_fields() -> None:
     parts = forms.one_cell(
-        "tiny", MethodPlan.model_validate(GPTQ), None, EnginePlan(engine="transformers"), [LoadPlan(**LOAD)],
-        [TaskPlan(task="arc_easy")], forms.Conditions(),
-    )  # fmt: skip
+        "tiny",
+        MethodPlan.model_validate(GPTQ),
+        None,
+        EnginePlan(engine="transformers"),
+        [LoadPlan(**LOAD)],
+        [TaskPlan(task="arc_easy")],
+        forms.Conditions(),
+    )
     assert parts == _one_cell()
 
 

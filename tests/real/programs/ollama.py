@@ -25,10 +25,26 @@ from pages import Pages
 
 STORE = Path(os.environ["OLLAMA_MODELS"])
 OPTIONS = {
-    "num_keep", "seed", "num_predict", "top_k", "top_p", "min_p", "typical_p", "repeat_last_n", "temperature",
-    "repeat_penalty", "presence_penalty", "frequency_penalty", "stop", "num_ctx", "num_batch", "num_gpu", "main_gpu",
-    "use_mmap", "num_thread",
-}  # fmt: skip
+    "num_keep",
+    "seed",
+    "num_predict",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "repeat_last_n",
+    "temperature",
+    "repeat_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "stop",
+    "num_ctx",
+    "num_batch",
+    "num_gpu",
+    "main_gpu",
+    "use_mmap",
+    "num_thread",
+}
 
 
 class Runner:
@@ -42,10 +58,23 @@ class Runner:
         slots, context = os.environ.get("OLLAMA_NUM_PARALLEL", "1"), os.environ.get("OLLAMA_CONTEXT_LENGTH", "4096")
         self.blob = blob
         self.process = subprocess.Popen(
-            [sys.argv[1], "-m", "engines.launchers.llama_cpp_server", "--model", str(blob), "--port", str(self.port), "--threads", "2",
-             "--context", context, "--parallel", slots],
+            [
+                sys.argv[1],
+                "-m",
+                "engines.launchers.llama_cpp_server",
+                "--model",
+                str(blob),
+                "--port",
+                str(self.port),
+                "--threads",
+                "2",
+                "--context",
+                context,
+                "--parallel",
+                slots,
+            ],
             env={**os.environ, "BITFRONTIER_API_KEY": self.key},
-        )  # fmt: skip
+        )
         for _ in range(400):
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5)
@@ -55,13 +84,17 @@ class Runner:
 
     def lines(self, prompt: str, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
         body = {
-            "prompt": prompt, "stream": True, "n_predict": options.get("num_predict", -1), "cache_prompt": True,
+            "prompt": prompt,
+            "stream": True,
+            "n_predict": options.get("num_predict", -1),
+            "cache_prompt": True,
             "temperature": options.get("temperature", 0.8),
-        }  # fmt: skip
+        }
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}/completion", json.dumps(body).encode(),
+            f"http://127.0.0.1:{self.port}/completion",
+            json.dumps(body).encode(),
             {"Authorization": f"Bearer {self.key}", "content-type": "application/json"},
-        )  # fmt: skip
+        )
         with urllib.request.urlopen(request, timeout=300) as answer:
             for line in answer:
                 if line.startswith(b"data: "):
@@ -161,12 +194,17 @@ class Ollama(Pages):
                 self._line({"model": name, "response": event["content"], "done": False})
         timings = last["timings"]
         closing = {
-            "model": name, "response": "" if stream else text, "done": True,
+            "model": name,
+            "response": "" if stream else text,
+            "done": True,
             "done_reason": "stop" if last.get("stop_type") == "eos" else "length",
-            "total_duration": time.perf_counter_ns() - began, "load_duration": 0,
-            "prompt_eval_count": last["tokens_evaluated"], "prompt_eval_duration": int(timings["prompt_ms"] * 1e6),
-            "eval_count": timings["predicted_n"], "eval_duration": int(timings["predicted_ms"] * 1e6),
-        }  # fmt: skip
+            "total_duration": time.perf_counter_ns() - began,
+            "load_duration": 0,
+            "prompt_eval_count": last["tokens_evaluated"],
+            "prompt_eval_duration": int(timings["prompt_ms"] * 1e6),
+            "eval_count": timings["predicted_n"],
+            "eval_duration": int(timings["predicted_ms"] * 1e6),
+        }
         if not stream:
             return self.say(200, closing)
         self._line(closing)

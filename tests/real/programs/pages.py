@@ -14,7 +14,7 @@ class Pages(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     key = os.environ.get("API_KEY", "")
 
-    def log_message(self, format: str, *args: Any) -> None: ...
+    def log_message(self, *_: Any) -> None: ...
 
     def body(self) -> dict[str, Any]:
         document: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["content-length"])))

@@ -14,14 +14,38 @@ from pages import Pages
 from small_model import SmallModel
 
 PARAMETERS = {
-    "adapter_id", "best_of", "decoder_input_details", "details", "do_sample", "frequency_penalty", "grammar",
-    "max_new_tokens", "repetition_penalty", "return_full_text", "seed", "stop", "temperature", "top_k",
-    "top_n_tokens", "top_p", "truncate", "typical_p", "watermark",
-}  # fmt: skip
+    "adapter_id",
+    "best_of",
+    "decoder_input_details",
+    "details",
+    "do_sample",
+    "frequency_penalty",
+    "grammar",
+    "max_new_tokens",
+    "repetition_penalty",
+    "return_full_text",
+    "seed",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_n_tokens",
+    "top_p",
+    "truncate",
+    "typical_p",
+    "watermark",
+}
 QUANTIZE = (
-    "awq", "compressed-tensors", "eetq", "exl2", "gptq", "marlin", "bitsandbytes", "bitsandbytes-nf4",
-    "bitsandbytes-fp4", "fp8",
-)  # fmt: skip
+    "awq",
+    "compressed-tensors",
+    "eetq",
+    "exl2",
+    "gptq",
+    "marlin",
+    "bitsandbytes",
+    "bitsandbytes-nf4",
+    "bitsandbytes-fp4",
+    "fp8",
+)
 
 
 def arguments() -> argparse.Namespace:
@@ -96,9 +120,12 @@ class Tgi(Pages):
             values = zip(ids, self.model.prompt_logprobs(ids), strict=True)
             prefill = [{"id": token, "text": self.model.text([token]), "logprob": value} for token, value in values]
         details = {
-            "finish_reason": self._reason(made[-1][0]), "generated_tokens": len(made), "seed": None,
-            "prefill": prefill, "tokens": [self._token(*entry) for entry in made],
-        }  # fmt: skip
+            "finish_reason": self._reason(made[-1][0]),
+            "generated_tokens": len(made),
+            "seed": None,
+            "prefill": prefill,
+            "tokens": [self._token(*entry) for entry in made],
+        }
         text = "".join(piece for token, piece, _ in made if token != self.model.end)
         self.say(200, {"generated_text": text, "details": details if parameters.get("details") else None})
 
@@ -109,12 +136,17 @@ class Tgi(Pages):
             last = index == count or token == self.model.end
             text += "" if token == self.model.end else piece
             details = {
-                "finish_reason": self._reason(token), "generated_tokens": index, "seed": None, "input_length": len(ids),
-            }  # fmt: skip
+                "finish_reason": self._reason(token),
+                "generated_tokens": index,
+                "seed": None,
+                "input_length": len(ids),
+            }
             event = {
-                "index": index, "token": self._token(token, piece, logprob),
-                "generated_text": text if last else None, "details": details if last else None,
-            }  # fmt: skip
+                "index": index,
+                "token": self._token(token, piece, logprob),
+                "generated_text": text if last else None,
+                "details": details if last else None,
+            }
             self.write_chunk(b"data:" + json.dumps(event).encode() + b"\n\n")
         self.close_stream()
 

@@ -26,10 +26,19 @@ from quant.types import Calibration
 
 VOCABULARY = 512
 BASE = {
-    "vocab_size": VOCABULARY, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-    "num_attention_heads": 4, "num_key_value_heads": 4, "head_dim": 16, "max_position_embeddings": 256,
-    "initializer_range": 0.1, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "head_dim": 16,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.1,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
 NEOX = {name: value for name, value in BASE.items() if name not in ("num_key_value_heads", "head_dim")}
 MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "Llama": ("LlamaForCausalLM", "LlamaConfig", BASE),
@@ -37,9 +46,19 @@ MODELS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "GPT-NeoX": ("GPTNeoXForCausalLM", "GPTNeoXConfig", NEOX),
 }
 MAMBA = {
-    "vocab_size": VOCABULARY, "hidden_size": 64, "num_hidden_layers": 2, "num_heads": 8, "head_dim": 16, "expand": 2,
-    "n_groups": 1, "state_size": 16, "chunk_size": 32, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_heads": 8,
+    "head_dim": 16,
+    "expand": 2,
+    "n_groups": 1,
+    "state_size": 16,
+    "chunk_size": 32,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
 MODELS["Mamba 2"] = ("Mamba2ForCausalLM", "Mamba2Config", MAMBA)
 METHODS = {"smoothquant": smoothquant, "awq": awq}
 

@@ -16,9 +16,17 @@ from pages import Pages
 from small_model import SmallModel
 
 TENSORS = {
-    "text_input", "image", "stream", "sampling_parameters", "exclude_input_in_output", "return_finish_reason",
-    "return_cumulative_logprob", "return_logprobs", "return_num_input_tokens", "return_num_output_tokens",
-}  # fmt: skip
+    "text_input",
+    "image",
+    "stream",
+    "sampling_parameters",
+    "exclude_input_in_output",
+    "return_finish_reason",
+    "return_cumulative_logprob",
+    "return_logprobs",
+    "return_num_input_tokens",
+    "return_num_output_tokens",
+}
 
 
 def arguments() -> argparse.Namespace:

@@ -16,14 +16,49 @@ from pages import Pages
 from small_model import SmallModel
 
 FIELDS = {
-    "model", "prompt", "best_of", "echo", "frequency_penalty", "logit_bias", "logprobs", "max_tokens", "n",
-    "presence_penalty", "seed", "stop", "stream", "stream_options", "suffix", "temperature", "top_p", "user",
-    "lora_request", "prompt_ignore_length", "use_beam_search", "top_k", "top_p_min", "min_p", "repetition_penalty",
-    "length_penalty", "early_stopping", "stop_token_ids", "include_stop_str_in_output", "ignore_eos", "min_tokens",
-    "skip_special_tokens", "spaces_between_special_tokens", "truncate_prompt_tokens", "return_context_logits",
-    "detokenize", "thinking_token_budget", "add_special_tokens", "response_format", "disaggregated_params", "priority",
+    "model",
+    "prompt",
+    "best_of",
+    "echo",
+    "frequency_penalty",
+    "logit_bias",
+    "logprobs",
+    "max_tokens",
+    "n",
+    "presence_penalty",
+    "seed",
+    "stop",
+    "stream",
+    "stream_options",
+    "suffix",
+    "temperature",
+    "top_p",
+    "user",
+    "lora_request",
+    "prompt_ignore_length",
+    "use_beam_search",
+    "top_k",
+    "top_p_min",
+    "min_p",
+    "repetition_penalty",
+    "length_penalty",
+    "early_stopping",
+    "stop_token_ids",
+    "include_stop_str_in_output",
+    "ignore_eos",
+    "min_tokens",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "truncate_prompt_tokens",
+    "return_context_logits",
+    "detokenize",
+    "thinking_token_budget",
+    "add_special_tokens",
+    "response_format",
+    "disaggregated_params",
+    "priority",
     "conversation_params",
-}  # fmt: skip
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -70,9 +105,11 @@ class TrtLlm(Pages):
 
     def _usage(self, prompt: list[int], count: int) -> dict[str, Any]:
         return {
-            "prompt_tokens": len(prompt), "completion_tokens": count, "total_tokens": len(prompt) + count,
+            "prompt_tokens": len(prompt),
+            "completion_tokens": count,
+            "total_tokens": len(prompt) + count,
             "prompt_tokens_details": {"cached_tokens": 0},
-        }  # fmt: skip
+        }
 
     def _answer(self, prompt: list[int], body: dict[str, Any]) -> None:
         made = list(self.model.greedy(prompt, body["max_tokens"], ignore_end=body.get("ignore_eos", False)))

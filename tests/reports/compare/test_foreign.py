@@ -24,11 +24,25 @@ from tests.support.made_trials import ABOUT, score, speed, trial
 
 FILES = Path(__file__).parent / "foreign"
 VLLM: dict[str, Any] = {
-    "date": "20261122-101010", "backend": "openai", "model_id": "m", "num_prompts": 40, "request_rate": "inf",
-    "max_concurrency": 4, "duration": 10.0, "completed": 40, "failed": 0, "total_input_tokens": 400,
-    "total_output_tokens": 440, "request_throughput": 4.0, "output_throughput": 20.0, "total_token_throughput": 40.0,
-    "mean_ttft_ms": 51.0, "median_ttft_ms": 50.0, "median_tpot_ms": 50.0, "median_itl_ms": 50.0,
-}  # fmt: skip
+    "date": "20261122-101010",
+    "backend": "openai",
+    "model_id": "m",
+    "num_prompts": 40,
+    "request_rate": "inf",
+    "max_concurrency": 4,
+    "duration": 10.0,
+    "completed": 40,
+    "failed": 0,
+    "total_input_tokens": 400,
+    "total_output_tokens": 440,
+    "request_throughput": 4.0,
+    "output_throughput": 20.0,
+    "total_token_throughput": 40.0,
+    "mean_ttft_ms": 51.0,
+    "median_ttft_ms": 50.0,
+    "median_tpot_ms": 50.0,
+    "median_itl_ms": 50.0,
+}
 LM_EVAL = {
     "results": {
         "arc": {"alias": "arc", "acc,none": 0.8, "acc_stderr,none": 0.04},
@@ -46,10 +60,14 @@ def _statistic(median: float, mean: float | None = None) -> dict[str, Any]:
 
 def _guidellm(strategy: dict[str, Any], rate: float = 20.0) -> dict[str, Any]:
     metrics = {
-        "requests_per_second": _statistic(2.0), "prompt_token_count": _statistic(10), "output_token_count": _statistic(11),
-        "output_tokens_per_second": _statistic(1.0, rate), "time_to_first_token_ms": _statistic(50.0),
-        "inter_token_latency_ms": _statistic(50.0), "time_per_output_token_ms": _statistic(999.0),
-    }  # fmt: skip
+        "requests_per_second": _statistic(2.0),
+        "prompt_token_count": _statistic(10),
+        "output_token_count": _statistic(11),
+        "output_tokens_per_second": _statistic(1.0, rate),
+        "time_to_first_token_ms": _statistic(50.0),
+        "inter_token_latency_ms": _statistic(50.0),
+        "time_per_output_token_ms": _statistic(999.0),
+    }
     config = {"strategy": strategy, "backend": {"model": "m"}}
     return {"metadata": {"version": 2}, "benchmarks": [{"config": config, "metrics": metrics}]}
 
@@ -117,12 +135,18 @@ def test_guidellms_strategies(tmp_path: Path) -> None:
     assert load(type_="poisson", rate=3.0) == (None, 3.0)
     assert load(type_="throughput") == (None, 2.0)
     states = _states(tmp_path, _guidellm({"type_": "constant", "rate": 2.0}), _run())
-    assert set(states) == {f"{figure} at 2 requests/s, about 10 / 11 tokens" for figure in ("output tokens/s", "median TTFT", "median TPOT")}  # fmt: skip
+    assert set(states) == {
+        f"{figure} at 2 requests/s, about 10 / 11 tokens"
+        for figure in ("output tokens/s", "median TTFT", "median TPOT")
+    }
 
 
 def test_accuracy_of_the_same_number_of_questions_is_held_against_ours(tmp_path: Path) -> None:
     foreign = read_foreign(_file(tmp_path, LM_EVAL))
-    assert [(foreign_score.task, foreign_score.metric, foreign_score.error) for foreign_score in foreign.scores] == [("arc", "acc", 0.04), ("generated", "exact_match", None)]  # fmt: skip
+    assert [(foreign_score.task, foreign_score.metric, foreign_score.error) for foreign_score in foreign.scores] == [
+        ("arc", "acc", 0.04),
+        ("generated", "exact_match", None),
+    ]
     assert _states(tmp_path, LM_EVAL, _run(right=80)) == {
         "arc, acc": "INCONCLUSIVE",
         "generated, exact_match": "NOT COMPARED",
@@ -154,10 +178,16 @@ def test_a_file_that_lm_eval_itself_wrote(tmp_path: Path) -> None:
     questions = tmp_path / "questions.jsonl"
     questions.write_text("".join(json.dumps({"q": f"question {number}?"}) + "\n" for number in range(20)))
     task = {
-        "task": "made", "dataset_path": "json", "dataset_kwargs": {"data_files": {"test": str(questions)}},
-        "test_split": "test", "output_type": "multiple_choice", "doc_to_text": "{{q}}", "doc_to_target": 0,
-        "doc_to_choice": ["yes", "no"], "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
-    }  # fmt: skip
+        "task": "made",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(questions)}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{q}}",
+        "doc_to_target": 0,
+        "doc_to_choice": ["yes", "no"],
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    }
     result = simple_evaluate(model="dummy", tasks=[task], task_manager=TaskManager(include_defaults=False))
     EvaluationTracker(output_path=str(tmp_path / "out")).save_results_aggregated(result, None)
     (file,) = (tmp_path / "out").rglob("results_*.json")

@@ -59,8 +59,10 @@ def test_the_reference_is_transformers_else_the_most_accurate() -> None:
     by_transformers = conclude(ABOUT, ours)
     assert {loss.reference for loss in by_transformers.losses.values()} == {"none · transformers"}
     assert _verdicts(by_transformers) == {
-        "none · A": "baseline", "none · transformers": "baseline", "none · B": "baseline",
-    }  # fmt: skip
+        "none · A": "baseline",
+        "none · transformers": "baseline",
+        "none · B": "baseline",
+    }
     without = conclude(ABOUT, [ours[2], ours[0]])
     assert {loss.reference for loss in without.losses.values()} == {"none · A"}
 

@@ -171,8 +171,9 @@ def test_cells_on_frontiers() -> None:
     cells = [cell_metrics(result, base) for result in (base, slow)]
     rate, memory, latency, size = frontiers(cells)
     assert [(standing.name, standing.on, standing.odds) for standing in rate.standings] == [
-        ("none · e", True, pytest.approx(1.0, abs=0.01)), ("rtn · e", False, pytest.approx(0.0, abs=0.01)),
-    ]  # fmt: skip
+        ("none · e", True, pytest.approx(1.0, abs=0.01)),
+        ("rtn · e", False, pytest.approx(0.0, abs=0.01)),
+    ]
     assert rate.on == ["none · e"]
     assert rate.open == []
     assert [standing.on for standing in memory.standings] == [True, True]
@@ -194,8 +195,9 @@ def test_a_price_makes_a_frontier_of_cost() -> None:
     assert cost.plot.x.full_label == "EUR per million output tokens at concurrency 1 (less is better)"
     assert [round(value.value, 1) for cell in cells if (value := cost.plot.x.read(cell))] == [55.6, 111.1]
     assert [(standing.on, standing.odds) for standing in cost.standings] == [
-        (True, pytest.approx(1.0, abs=0.03)), (False, pytest.approx(0.0, abs=0.03)),
-    ]  # fmt: skip
+        (True, pytest.approx(1.0, abs=0.03)),
+        (False, pytest.approx(0.0, abs=0.03)),
+    ]
     assert "perplexity-size" not in {front.plot.name for front in frontiers(cells)}  # no sizes, no such plot
 
 

@@ -137,10 +137,7 @@ def test_a_cell_at_chance_is_on_no_frontier_and_no_use_recommends_it() -> None:
     assert {
         recommendation.answer.chosen and recommendation.answer.chosen.cell.trial.name
         for recommendation in recommended(results)
-    } <= {
-        BASE.name,
-        None,
-    }
+    } <= {BASE.name, None}
     page = render(contents(results), {})
     assert "is that of guessing (25.0%)" in page
 

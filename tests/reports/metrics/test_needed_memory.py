@@ -28,11 +28,7 @@ def _on_a_gpu(method: str, rate: float, weights_gib: float, loss: float) -> Tria
 @pytest.fixture
 def results() -> Results:
     limits = {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 12.0}
-    trials = [
-        _on_a_gpu("none", 10, 14.2, 2.0),
-        _on_a_gpu("fp8", 20, 7.6, 2.001),
-        _on_a_gpu("awq", 15, 5.0, 2.002),
-    ]
+    trials = [_on_a_gpu("none", 10, 14.2, 2.0), _on_a_gpu("fp8", 20, 7.6, 2.001), _on_a_gpu("awq", 15, 5.0, 2.002)]
     return conclude({**ABOUT, "limits": limits}, trials)
 
 

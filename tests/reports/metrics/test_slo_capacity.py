@@ -17,7 +17,8 @@ from reports.decision.results import read_results
 from reports.decision.verdicts import Judged
 from reports.metrics.cell import cell_metrics
 from reports.metrics.slo_capacity import capacities, served
-from reports.output.html_report import promise, write_report
+from reports.output.formatting import promise
+from reports.output.html_report import write_report
 from reports.output.terminal import as_data
 from tests.support.made_trials import ABOUT, trial
 

@@ -52,10 +52,11 @@ def _results(rate: float = 20) -> Results:
         failed("fp8", "no kernel for FP8 here", "unsupported"),
     ]
     about = {
-        **ABOUT, "limits": {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 4.0},
+        **ABOUT,
+        "limits": {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 4.0},
         "price": {"per_device_hour": 2.0, "currency": "EUR"},
         "service": {"ttft_seconds": 0.5, "tpot_seconds": 0.2, "percentile": 50.0},
-    }  # fmt: skip
+    }
     return conclude(about, trials)
 
 

@@ -14,7 +14,8 @@ from evals.schema.load import ClientLoad, LoadPoint
 from evals.schema.trial import Failure, Trial
 from evals.stats.intervals import percentile_interval
 from reports.decision.results import read_results
-from reports.output.html_report import interval, milliseconds_sure, number, write_report
+from reports.output.formatting import interval, milliseconds_sure, number
+from reports.output.html_report import write_report
 from reports.output.render_plots import engine_mark
 from reports.output.terminal import as_data, print_results
 from tests.support.made_runs import write_run

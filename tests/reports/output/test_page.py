@@ -316,9 +316,17 @@ def test_all_that_can_be_set_is_in_the_address(browser: Browser, run: Path) -> N
 
 @pytest.mark.parametrize(
     "address",
-    ["#memory=-1", "#memory=x&ttft=&price=Infinity", "#objective=toString", "#mix=99:1&mix=0:x&mix=__proto__:1",
-     "#without-engine=<script>alert(1)</script>", "#percentile=12", "#recovery=none", "#%E0%A4%A"],
-)  # fmt: skip
+    [
+        "#memory=-1",
+        "#memory=x&ttft=&price=Infinity",
+        "#objective=toString",
+        "#mix=99:1&mix=0:x&mix=__proto__:1",
+        "#without-engine=<script>alert(1)</script>",
+        "#percentile=12",
+        "#recovery=none",
+        "#%E0%A4%A",
+    ],
+)
 def test_an_address_that_makes_no_sense_is_as_planned(browser: Browser, run: Path, address: str) -> None:
     opened = Opened(browser, run / "report.html", address)
     assert opened.page.evaluate("toHash(setting)") == ""
@@ -366,9 +374,13 @@ def _violations(opened: Opened) -> list[str]:
 @pytest.mark.parametrize("width", [390, 1280])
 def test_axe_finds_nothing_serious(browser: Browser, run: Path, scheme: str, width: int) -> None:
     opened = Opened(
-        browser, run / "report.html", "#memory=2", color_scheme=scheme, viewport={"width": width, "height": 900},
+        browser,
+        run / "report.html",
+        "#memory=2",
+        color_scheme=scheme,
+        viewport={"width": width, "height": 900},
         bypass_csp=True,
-    )  # fmt: skip
+    )
     assert _violations(opened) == []
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= width  # nothing hangs over a phone's edge
 
@@ -397,7 +409,9 @@ def test_hostile_text_is_text_everywhere(browser: Browser, tmp_path: Path) -> No
     opened.page.get_by_role("button", name="research").click()
     opened.page.locator(".cell.on .mark").first.hover()  # a lopsided interval has its middle elsewhere
     opened.settle()
-    assert opened.page.evaluate("[document.scripts.length, document.images.length, document.querySelectorAll('b').length]") == [2, 0, 0]  # fmt: skip
+    assert opened.page.evaluate(
+        "[document.scripts.length, document.images.length, document.querySelectorAll('b').length]"
+    ) == [2, 0, 0]
     assert HOSTILE[:40] in opened.page.locator("h1").inner_text()
     assert HOSTILE[:40] in opened.page.locator("#ranked th").first.inner_text()
     assert HOSTILE[:40] in opened.page.locator(".tip strong").inner_text()
@@ -410,7 +424,9 @@ def _hostile(result: Trial) -> Trial:
     checkpoint = {**(result.checkpoint or {}), HOSTILE: HOSTILE}
     facts = {"command": HOSTILE, "kernel_warnings": HOSTILE, HOSTILE: HOSTILE}
     texts = {"model": HOSTILE, "method_label": f"{result.method} {HOSTILE}", "engine": HOSTILE, "device": HOSTILE}
-    return replace(result, gates=gates, scores=scores, checkpoint=checkpoint, facts=facts, provenance={HOSTILE: HOSTILE}, **texts)  # fmt: skip
+    return replace(
+        result, gates=gates, scores=scores, checkpoint=checkpoint, facts=facts, provenance={HOSTILE: HOSTILE}, **texts
+    )
 
 
 def test_the_only_script_that_may_run_is_ours(run: Path) -> None:

@@ -22,9 +22,11 @@ def _on(devices: int, rate: float, method: str = "none", **options: object) -> T
     made = trial(method, rate, 2.0, 80)
     engine_options = {"tensor_parallel": devices, "pipeline_parallel": 1, "max_num_seqs": 64, **options}
     return replace(
-        made, key=f"{made.key}-{sorted(engine_options.items())}", provenance={"engine_options": engine_options},
+        made,
+        key=f"{made.key}-{sorted(engine_options.items())}",
+        provenance={"engine_options": engine_options},
         speed=(speed(rate, 1), speed(4 * rate, 8)),
-    )  # fmt: skip
+    )
 
 
 def _cells(*trials: Trial) -> list[CellMetrics]:
@@ -34,8 +36,11 @@ def _cells(*trials: Trial) -> list[CellMetrics]:
 def test_efficiency_is_the_ratio_of_rates_by_devices() -> None:
     results = scalings(_cells(_on(4, 30.0), _on(1, 10.0), _on(2, 18.0)))
     assert [(scaling.devices, scaling.base_devices, scaling.load.concurrency) for scaling in results] == [
-        (2, 1, 1), (2, 1, 8), (4, 1, 1), (4, 1, 8),
-    ]  # fmt: skip
+        (2, 1, 1),
+        (2, 1, 8),
+        (4, 1, 1),
+        (4, 1, 8),
+    ]
     assert [scaling.ratio.value for scaling in results] == pytest.approx([1.8, 1.8, 3.0, 3.0], rel=1e-3)
     assert [scaling.efficiency.value for scaling in results] == pytest.approx([0.9, 0.9, 0.75, 0.75], rel=1e-3)
     assert all(scaling.efficiency.low < scaling.efficiency.value < scaling.efficiency.high for scaling in results)

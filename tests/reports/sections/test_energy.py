@@ -23,9 +23,14 @@ def _gpu(watts: float, reasons: int = 0, end: float = 3.0) -> GpuSamples:
     seconds = tuple(-0.5 + 0.1 * n for n in range(round((end + 0.5) / 0.1) + 1))
     count = len(seconds)
     return GpuSamples(
-        0, seconds, (watts,) * count, (1500.0,) * (count - 1) + (900.0,), (61.0,) * count, (reasons,) * count,
+        0,
+        seconds,
+        (watts,) * count,
+        (1500.0,) * (count - 1) + (900.0,),
+        (61.0,) * count,
+        (reasons,) * count,
         (None,) * count,
-    )  # fmt: skip
+    )
 
 
 def _trial(*gpus: GpuSamples) -> Trial:

@@ -21,9 +21,12 @@ from reports.sections.roofline import Roofline, bandwidths, rooflines
 from tests.support.made_trials import ABOUT, speed, trial
 
 BANDWIDTH = {
-    "bytes_per_second": 10e9, "median_bytes_per_second": 9e9, "lowest_bytes_per_second": 5e9, "repeats": 40,
+    "bytes_per_second": 10e9,
+    "median_bytes_per_second": 9e9,
+    "lowest_bytes_per_second": 5e9,
+    "repeats": 40,
     "how": "planted",
-}  # fmt: skip
+}
 FORCED = (
     "INFO gptq_marlin.py:112] Detected that the model can run with gptq_marlin, however you specified quantization=gptq "
     "explicitly, so forcing gptq. Use quantization=gptq_marlin for faster inference\n"
@@ -39,13 +42,16 @@ def _made(
     scheme = {"weights": weights, "activations": activations}
     load = speed(rate)
     return replace(
-        result, speed=(replace(load, repeats=load.repeats * repeats), speed(3 * rate, 4)), facts=facts,
+        result,
+        speed=(replace(load, repeats=load.repeats * repeats), speed(3 * rate, 4)),
+        facts=facts,
         provenance={"bandwidth": BANDWIDTH},
         checkpoint={
-            "bits_per_weight": bits, "spec": {"scheme": scheme},
+            "bits_per_weight": bits,
+            "spec": {"scheme": scheme},
             "decode_bytes": None if megabytes is None else megabytes * 10**6,
         },
-    )  # fmt: skip
+    )
 
 
 def _cells(*trials: Trial) -> list[CellMetrics]:
@@ -198,5 +204,6 @@ def test_the_answer_warns_of_a_slow_path() -> None:
     assert answer.chosen is not None
     assert answer.chosen.cell.trial is chosen
     assert [caveat for caveat in answer.caveats if "slow path" in caveat] == [
-        "rtn · e ran on a slow path: one; its remedy", "rtn · e ran on a slow path: another; its remedy",
-    ]  # fmt: skip
+        "rtn · e ran on a slow path: one; its remedy",
+        "rtn · e ran on a slow path: another; its remedy",
+    ]

@@ -1,0 +1,118 @@
+"""Figures as text: what an estimate, a share or a size looks like on the page, in the terminal and in the docs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+from evals.schema.slo import ServiceLimits
+from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate
+from reports.metrics.cell import GIB
+from reports.metrics.needed_memory import needed_memory
+
+
+def times(value: float | None) -> str:
+    """A ratio."""
+    return "–" if value is None else number(value)
+
+
+def share(value: float | None) -> str:
+    """Of draws, in percent, no finer than they tell."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.0f} %" if 0.01 <= value <= 0.99 or value in (0, 1) else f"{100 * value:.1f} %"
+
+
+def gib(value: float | None) -> str:
+    return "–" if value is None else f"{value / GIB:.2f}"
+
+
+def needed_gib(trial: Trial) -> str:
+    """With its bounds where they are not one."""
+    needed = needed_memory(trial)
+    if needed is None:
+        return "–"
+    low, high = needed.gib.low, needed.gib.high
+    return f"{needed.gib.value:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
+
+
+def kib(value: float) -> str:
+    return f"{value / 1024:.1f}"
+
+
+def milliseconds(value: float | None) -> str:
+    return f"{1000 * value:.0f}" if value is not None and math.isfinite(value) else "–"
+
+
+def milliseconds_sure(estimate: Estimate | None) -> str:
+    """With a star where its interval has no upper end: so few values say little of rarer ones."""
+    if estimate is None:
+        return "–"
+    return milliseconds(estimate.value) + ("*" if math.isinf(estimate.high) else "")
+
+
+def milliseconds_interval(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "–"
+    return f"{milliseconds(estimate.value)} [{milliseconds(estimate.low)}, {milliseconds(estimate.high)}]"
+
+
+def promise(limits: ServiceLimits) -> str:
+    """`p99 of TTFT ≤ 500 ms, of TPOT ≤ 30 ms`."""
+    pairs = (("TTFT", limits.ttft_seconds), ("TPOT", limits.tpot_seconds))
+    promises = [f"{name} ≤ {1000 * seconds:g} ms" for name, seconds in pairs if seconds is not None]
+    return f"p{limits.percentile:g} of " + ", of ".join(promises)
+
+
+def nats(value: float | None) -> str:
+    """Two significant digits, with an exponent where they are tiny."""
+    return "–" if value is None else f"{value:.2g}"
+
+
+def number(value: float) -> str:
+    """Four significant digits at most, without an exponent."""
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.{max(0, 3 - len(str(int(abs(value)))))}f}"
+
+
+def interval(estimate: Estimate | None, scale: float = 1.0) -> str:
+    """`value [low, high]`, or a dash where there is none."""
+    if estimate is None:
+        return "–"
+    return f"{number(estimate.value * scale)} [{number(estimate.low * scale)}, {number(estimate.high * scale)}]"
+
+
+def figure(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}"
+
+
+def figures_interval(estimate: Estimate) -> str:
+    """`value [low, high]` with four significant digits each: money may be tiny."""
+    return f"{figure(estimate.value)} [{figure(estimate.low)}, {figure(estimate.high)}]"
+
+
+def spread(estimate: Estimate | None) -> str:
+    """`value [low, high]` of what may be tiny, two significant digits each."""
+    return "–" if estimate is None else f"{nats(estimate.value)} [{nats(estimate.low)}, {nats(estimate.high)}]"
+
+
+FILTERS: Mapping[str, Callable[..., str]] = {
+    "gib": gib,
+    "needed_gib": needed_gib,
+    "kib": kib,
+    "interval": interval,
+    "ms": milliseconds,
+    "ms_sure": milliseconds_sure,
+    "ms_interval": milliseconds_interval,
+    "nats": nats,
+    "number": number,
+    "spread": spread,
+    "share": share,
+    "figure": figure,
+    "figures": figures_interval,
+    "promise": promise,
+    "times": times,
+}
