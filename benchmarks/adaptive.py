@@ -75,7 +75,7 @@ def read(generator: np.random.Generator, case: Case, items: int) -> Answers:
 
 def draw(generator: np.random.Generator, case: Case) -> Matched:
     """One baseline and one candidate, in asking order."""
-    base, cell, leads = read(generator, case, case.drawn)
+    base, cell, margins = read(generator, case, case.drawn)
     keys, ranks = tuple(map(str, range(case.drawn))), tuple(range(case.drawn))
     sides = [
         Items(
@@ -87,7 +87,7 @@ def draw(generator: np.random.Generator, case: Case) -> Matched:
             (4,) * case.drawn,
             case.drawn,
             ranks,
-            tuple(leads.tolist()),
+            tuple(margins.tolist()),
         )
         for side in (cell, base)
     ]
@@ -195,7 +195,7 @@ def stop(sides: Mapping[Key, Sides], results: Results, generator: np.random.Gene
 def shuffled(items: Items, generator: np.random.Generator) -> Items:
     """The same items in another random order."""
     order = generator.permutation(len(items.keys))
-    columns = ("keys", "values", "clusters", "choices", "leads")
+    columns = ("keys", "values", "clusters", "choices", "margins")
     reordered: dict[str, Any] = {
         name: tuple(getattr(items, name)[i] for i in order) for name in columns if getattr(items, name)
     }

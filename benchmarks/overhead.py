@@ -36,7 +36,7 @@ REPEATS = 3
 MEASURES_NOTHING = "measures nothing"
 ASIDE = ("--aside",)
 OWN = ("checkpoints", "answers", "runs", "logs", "cells")  # of a sweep; all else in a cache is made once
-STAGES = ("start", "gates", "speed", "accuracy", "perplexity", "closeness")
+STAGES = ("start", "gates", "speed", "accuracy", "perplexity", "predictions")
 
 
 def write_plan(folder: Path, cells: int) -> Path:

@@ -28,7 +28,7 @@ def kv_bytes_per_token(
     configuration in `folder`, for types that are stored without scales. None where neither tells.
     """
     if "kv_cache_bytes" in facts and "kv_cache_tokens" in facts:
-        return float(facts["kv_cache_bytes"]) / float(facts["kv_cache_tokens"]), "told by the engine"
+        return float(facts["kv_cache_bytes"]) / float(facts["kv_cache_tokens"]), "reported by the engine"
     asked = str(options.get("kv_cache_dtype", "auto"))
     each = DTYPE_BYTES.get(str(facts.get("dtype")) if asked == "auto" else asked)
     file = folder / "config.json"

@@ -79,9 +79,9 @@ def joined(scores: Sequence[Score]) -> list[Score]:
 
 
 def _join(scores: Sequence[Score]) -> Score:
-    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "leads", "texts")
+    columns = ("item_keys", "values", "loglikelihoods", "ranks", "clusters", "margins", "texts")
     all_items: dict[str, Any] = {name: sum((getattr(score, name) for score in scores), ()) for name in columns}
-    for name in ("leads", "texts"):
+    for name in ("margins", "texts"):
         if len(all_items[name]) < len(all_items["item_keys"]):
             all_items[name] = ()  # not known of all
     return replace(scores[0], **all_items, empty_contexts=sum(score.empty_contexts for score in scores))

@@ -9,15 +9,15 @@ from typing import Any
 LEAST = 1e-12  # probabilities are kept this far from 0 and 1
 
 
-def leads_of(samples: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> tuple[float, ...]:
+def answer_margins(samples: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> tuple[float, ...]:
     """Of each of lm-eval's samples, in nats (per character where the metric is `acc_norm`); empty where one has none,
     as generated answers have none.
     """
-    leads = [_lead(sample, by_character="acc_norm" in metrics) for sample in samples]
-    return () if any(math.isnan(lead) for lead in leads) else tuple(leads)
+    margins = [_margin(sample, by_character="acc_norm" in metrics) for sample in samples]
+    return () if any(math.isnan(margin) for margin in margins) else tuple(margins)
 
 
-def _lead(sample: Mapping[str, Any], *, by_character: bool) -> float:
+def _margin(sample: Mapping[str, Any], *, by_character: bool) -> float:
     answers = sample["filtered_resps"]
     if not all(isinstance(answer, (tuple, list)) and len(answer) == 2 for answer in answers):
         return math.nan

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from engines.types import Endpoint
 from evals.data.corpora import WIKITEXT, Prompts, own_prompts, wikitext2_test, wikitext_prompts
-from evals.schema.accuracy import Closeness
+from evals.schema.accuracy import Predictions
 from evals.scoring.generate import Prompt, generate
 from evals.scoring.loglikelihood import score
 from evals.scoring.top_logprobs import Distribution, tell
@@ -22,7 +22,7 @@ Stage = Callable[[str, int], Callable[[int], None]]
 
 
 @dataclass(frozen=True)
-class ClosenessSpec:
+class PredictionSpec:
     """`count` prompts of `length` tokens from WikiText-2 or a JSONL `file`, distributions at their last `positions`
     tokens, and a greedy answer of `answer_tokens`; `repeat` reads a baseline's a second time.
     """
@@ -36,23 +36,23 @@ class ClosenessSpec:
     repeat: bool
 
 
-def prompts_of(spec: ClosenessSpec, tokenizer: Tokenizer, root: Path | None) -> Prompts:
+def prompts_of(spec: PredictionSpec, tokenizer: Tokenizer, root: Path | None) -> Prompts:
     """The prompts in a model's own tokens. Raises DataError."""
     if spec.file is not None:
         return own_prompts(tokenizer, spec.file, spec.count, spec.length, spec.seed)
     return wikitext_prompts(tokenizer, wikitext2_test(root), spec.count, spec.length, spec.seed)
 
 
-def measure_closeness(
-    endpoint: Endpoint, spec: ClosenessSpec, prompts: Prompts, file: Path, stage: Stage, *, repeat: bool = False
-) -> Closeness:
+def read_predictions(
+    endpoint: Endpoint, spec: PredictionSpec, prompts: Prompts, file: Path, stage: Stage, *, repeat: bool = False
+) -> Predictions:
     """What the served checkpoint predicts on the prompts; distributions go to `file` where the server tells them.
 
     `repeat` asks one prompt at a time, so that the server's batches are others than before.
     """
     pairs = [Pair(ids[: -_last(spec, ids)], ids[-_last(spec, ids) :]) for ids in prompts.ids]
     strategy, top = endpoint.dialect.prompt_logprobs, endpoint.dialect.top_tokens
-    advance = stage("closeness", len(pairs))
+    advance = stage("predictions", len(pairs))
     logprobs: tuple[tuple[float, ...], ...] = ()
     if top:
         distributions = tell(endpoint, pairs, advance, alone=repeat)
@@ -63,7 +63,7 @@ def measure_closeness(
         logprobs = tuple(scored.logprobs for scored in scores)
     asked = [Prompt(ids, spec.answer_tokens, ()) for ids in prompts.ids]
     greedy = generate(endpoint, asked) if spec.answer_tokens else []
-    return Closeness(
+    return Predictions(
         text=WIKITEXT if spec.file is None else prompts.name,
         text_sha256=prompts.sha256,
         logprobs=logprobs,
@@ -74,7 +74,7 @@ def measure_closeness(
     )
 
 
-def _last(spec: ClosenessSpec, ids: tuple[int, ...]) -> int:
+def _last(spec: PredictionSpec, ids: tuple[int, ...]) -> int:
     return min(spec.positions, len(ids) - 1)
 
 

@@ -16,7 +16,7 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from evals.accuracy.answer_margin import leads_of
+from evals.accuracy.answer_margin import answer_margins
 from evals.accuracy.chat_template import ChatTemplateError, render, special_tokens, template_of
 from evals.accuracy.contamination import Runs, shares_a_run
 from evals.accuracy.lm_eval_tasks import LoadedTasks, TaskSpec
@@ -197,11 +197,11 @@ def evaluate(
         log_samples=True,
         apply_chat_template=chat_template,
     )
-    shots = {spec.name: spec.shots for spec in specs}
-    return [_score(leaf, tasks, shots[tasks.parents[leaf]], result["samples"][leaf]) for leaf in sorted(asked)]
+    num_fewshot = {spec.name: spec.num_fewshot for spec in specs}
+    return [_score(leaf, tasks, num_fewshot[tasks.parents[leaf]], result["samples"][leaf]) for leaf in sorted(asked)]
 
 
-def _score(leaf: str, tasks: LoadedTasks, shots: int, samples: Sequence[dict[str, Any]]) -> Score:
+def _score(leaf: str, tasks: LoadedTasks, num_fewshot: int, samples: Sequence[dict[str, Any]]) -> Score:
     samples = [
         sample for sample in samples if sample["filter"] == samples[0]["filter"]
     ]  # a task's other filters repeat its items
@@ -212,7 +212,7 @@ def _score(leaf: str, tasks: LoadedTasks, shots: int, samples: Sequence[dict[str
     return Score(
         task=leaf,
         group=tasks.parents[leaf],
-        shots=shots,
+        num_fewshot=num_fewshot,
         metrics=metrics,
         item_keys=tuple(
             f"{sample['doc_id']}:{sample['doc_hash'][:12]}:{sample['prompt_hash'][:12]}" for sample in samples
@@ -223,7 +223,7 @@ def _score(leaf: str, tasks: LoadedTasks, shots: int, samples: Sequence[dict[str
         drawn=len(tasks.samples[leaf]),
         clusters=tuple(_passage(sample["doc"]) for sample in samples),
         empty_contexts=sum(not sample["arguments"][0][0].strip() for sample in samples),
-        leads=leads_of(samples, metrics),
+        margins=answer_margins(samples, metrics),
         texts=tuple(_texts(sample) if ranks[sample["doc_id"]] < KEPT_TEXTS else () for sample in samples),
     )
 

@@ -31,11 +31,11 @@ _CLASS = re.compile(rb"^class[ \t]*:", re.M)
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task or group of lm-eval by name: `limit` items per leaf task (None is all), `shots` examples."""
+    """One task or group of lm-eval by name: `limit` items per leaf task (None is all), `num_fewshot` examples."""
 
     name: str
     limit: int | None = None
-    shots: int = 0
+    num_fewshot: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def load_tasks(specs: Sequence[TaskSpec], root: Path | None, work: Path, *, seed
 
     datasets.disable_progress_bars()
     plain, folders = _index(specs)
-    items = [{definitions()[spec.name].kind: spec.name, "num_fewshot": spec.shots} for spec in specs]
+    items = [{definitions()[spec.name].kind: spec.name, "num_fewshot": spec.num_fewshot} for spec in specs]
     written: list[dict[str, Any]] = [{"group": WRAPPER, "task": items}]
     if root is not None:
         written += _local_leaves(plain, specs, root, work / "datasets")
@@ -174,7 +174,7 @@ def _members(group: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 
 def _asked(manager: Any, spec: TaskSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    return _leaves(manager, spec.name, {"num_fewshot": spec.shots})
+    return _leaves(manager, spec.name, {"num_fewshot": spec.num_fewshot})
 
 
 def _leaves(manager: Any, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -203,8 +203,8 @@ def _local_leaves(manager: Any, specs: Sequence[TaskSpec], root: Path, cache_dir
             source = next((key for key in SPLITS if config.get(key)), None)
             if source in missing and config["num_fewshot"]:
                 raise DataError(
-                    f"task '{leaf}' with {config['num_fewshot']} shots draws examples from the split "
-                    f"'{config[source]}', which {data.folder} has not; use `shots: 0`"
+                    f"task '{leaf}' with {config['num_fewshot']}-shot prompts draws examples from the split "
+                    f"'{config[source]}', which {data.folder} has not; use `num_fewshot: 0`"
                 )
             yield {
                 "include": str(config["yaml_path"]),

@@ -15,8 +15,8 @@ def due_seconds(load: LoadPoint, *, seed: int, repeat: int, trace: Sequence[Trac
     of a `trace` they are its own in every repeat.
 
     Gaps have the mean 1 ÷ rate: all alike, exponential (a Poisson process, as independent users make), or of a gamma
-    distribution whose coefficient of variation is `gap_variation` (above 1: bursts). Gamma arrivals are those of
-    `vllm bench serve` with a burstiness of 1 ÷ gap_variation². Raises ValueError for a closed loop.
+    distribution whose coefficient of variation is `arrival_cv` (above 1: bursts). Gamma arrivals are those of
+    `vllm bench serve` with a burstiness of 1 ÷ arrival_cv². Raises ValueError for a closed loop.
     """
     if trace:
         return [(request.at_seconds - trace[0].at_seconds) / load.trace_speedup for request in trace[: load.requests]]
@@ -27,6 +27,6 @@ def due_seconds(load: LoadPoint, *, seed: int, repeat: int, trace: Sequence[Trac
     if load.arrivals == "constant":
         gaps = np.full(count, mean)
     else:
-        shape = 1 / load.gap_variation**2 if load.arrivals == "gamma" else 1.0
+        shape = 1 / load.arrival_cv**2 if load.arrivals == "gamma" else 1.0
         gaps = generator.gamma(shape, mean / shape, count)
     return [0.0, *np.cumsum(gaps).tolist()]

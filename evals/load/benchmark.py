@@ -59,9 +59,9 @@ def measure_speed(
 def _enough(speed: Speed, repeats: int) -> bool:
     """After `repeats`, or where the load wants a narrow interval, when that is had or its most repeats are done."""
     done, load = len(speed.repeats), speed.load
-    if done < repeats or load.spread is None:
+    if done < repeats or load.target_relative_ci is None:
         return done >= repeats
-    return done >= load.most_repeats or relative_half_width(speed.repeats) <= load.spread
+    return done >= load.max_repeats or relative_half_width(speed.repeats) <= load.target_relative_ci
 
 
 def warm_up(load: LoadPoint) -> LoadPoint:

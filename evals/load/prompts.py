@@ -45,7 +45,9 @@ class Prompts:
         if load.trace:
             return self._traced(load, seed=seed, repeat=repeat)
         generator = np.random.default_rng([seed, repeat, load.requests, load.prompt_tokens])
-        system = _ids(np.random.default_rng([seed, load.shared_tokens]), self.vocabulary, load.shared_tokens)
+        system = _ids(
+            np.random.default_rng([seed, load.shared_prefix_tokens]), self.vocabulary, load.shared_prefix_tokens
+        )
         return [list(self._conversation(load, system, generator)) for _ in range(-(-load.requests // load.turns))]
 
     def _conversation(self, load: LoadPoint, system: Sequence[int], generator: np.random.Generator) -> Iterator[Ask]:
@@ -55,7 +57,7 @@ class Prompts:
         history = [*self.before, *system]
         for turn in range(load.turns):
             answer = load.output_tokens if turn else 0
-            own = load.prompt_tokens - load.shared_tokens - len(self.before)
+            own = load.prompt_tokens - load.shared_prefix_tokens - len(self.before)
             history += _ids(generator, self.vocabulary, answer + own)
             yield Ask(list(history), load.output_tokens)
 

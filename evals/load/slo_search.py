@@ -13,7 +13,7 @@ from evals.load.benchmark import run_load, warm_up
 from evals.load.prompts import Prompts
 from evals.metrics.slo import LimitState, slo_verdict
 from evals.schema.load import LoadPoint, Speed
-from evals.schema.slo import Search, SearchRange, ServiceLimits
+from evals.schema.slo import SLO, Search, SearchRange
 
 NARROW = 1.15  # a load that is kept and one that is not, so near to each other, end the search
 LEAST_REQUESTS_A_USER = 3
@@ -23,7 +23,7 @@ Run = Callable[[LoadPoint, int], Speed]
 
 def search_capacity(
     endpoint: Endpoint,
-    searches: Sequence[tuple[SearchRange, ServiceLimits]],
+    searches: Sequence[tuple[SearchRange, SLO]],
     prompts: Prompts,
     *,
     repeats: int,
@@ -43,7 +43,7 @@ def search_capacity(
     return [search(within, limits, run, repeats) for within, limits in searches]
 
 
-def search(within: SearchRange, limits: ServiceLimits, run: Run, repeats: int) -> Search:
+def search(within: SearchRange, limits: SLO, run: Run, repeats: int) -> Search:
     """Try loads until the highest one within the limits is bracketed. `run` is one repeat of a load."""
     verdicts: dict[float, LimitState] = {}
     probes = []
@@ -54,11 +54,11 @@ def search(within: SearchRange, limits: ServiceLimits, run: Run, repeats: int) -
     return Search(within, limits, tuple(probes))
 
 
-def _told_apart(load: LoadPoint, limits: ServiceLimits, run: Run, repeats: int) -> Speed:
+def _told_apart(load: LoadPoint, limits: SLO, run: Run, repeats: int) -> Speed:
     """As many repeats as it takes to tell on which side of the limits the load is."""
     speed = run(load, 0)
     for repeat in range(1, repeats):
-        if slo_verdict(speed, limits) != "unclear":
+        if slo_verdict(speed, limits) != "inconclusive":
             break
         more = run(load, repeat)
         speed = Speed(load, (*speed.repeats, *more.repeats), (*speed.clients, *more.clients))
@@ -86,9 +86,9 @@ def bracket(verdicts: Mapping[float, LimitState]) -> tuple[float | None, float]:
     """The highest load that was kept below any that was not (None: not even the lowest), and the lowest that was not
     (infinite: all were). A higher one that looks better is chance.
     """
-    above = min((level for level, verdict in verdicts.items() if verdict != "kept"), default=math.inf)
+    above = min((level for level, verdict in verdicts.items() if verdict != "met"), default=math.inf)
     return max(
-        (level for level, verdict in verdicts.items() if verdict == "kept" and level < above), default=None
+        (level for level, verdict in verdicts.items() if verdict == "met" and level < above), default=None
     ), above
 
 

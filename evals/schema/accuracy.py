@@ -13,14 +13,14 @@ class Score:
     prompt, by which two trials are joined. `ranks` are the items' places in the random order in which their task's
     items are drawn, counted over all leaves of the task; `drawn` is how many items of this leaf the plan asks for: more
     than there are here where an adaptive budget stopped. `clusters` names the passage that an item shares with others;
-    it is empty where it has none. `empty_contexts` counts items that ask about nothing. `leads` are how far the best
+    it is empty where it has none. `empty_contexts` counts items that ask about nothing. `margins` are how far the best
     answer was ahead of the next one (`evals.accuracy.answer_margin`); empty where that is not known. `texts` are, of
     unquantized cells and of the items of least rank, the end of what is asked and every answer; empty for others.
     """
 
     task: str
     group: str
-    shots: int
+    num_fewshot: int
     metrics: tuple[str, ...]
     item_keys: tuple[str, ...]
     values: tuple[tuple[float, ...], ...]
@@ -29,7 +29,7 @@ class Score:
     drawn: int = 0
     clusters: tuple[str, ...] = ()
     empty_contexts: int = 0
-    leads: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
     texts: tuple[tuple[str, ...], ...] = ()
 
 
@@ -49,7 +49,7 @@ class Perplexity:
 
 
 @dataclass(frozen=True)
-class Closeness:
+class Predictions:
     """What is predicted at the last tokens of some prompts, to be held against another checkpoint's.
 
     Per prompt: `logprobs` of its last tokens (nats) and `greedy`, the text of a greedy answer. `top_tokens` is how many

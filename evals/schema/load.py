@@ -53,17 +53,17 @@ class Request:
 class LoadPoint:
     """`requests` requests with exact token counts.
 
-    `workload` names where they are from. The first `shared_tokens` of every prompt are the same in all requests and
-    repeats, as a system prompt is. With more than one of `turns`, a request is one turn of a conversation, and its
-    prompt holds all before it; `prompt_tokens` are the first turn's. `prompts` names the file of the user's own, of
-    which `prompt_tokens` is the most.
+    `workload` names where they are from. The first `shared_prefix_tokens` of every prompt are the same in all
+    requests and repeats, as a system prompt is. With more than one of `turns`, a request is one turn of a conversation,
+    and its prompt holds all before it; `prompt_tokens` are the first turn's. `prompts` names the file of the user's
+    own, of which `prompt_tokens` is the most.
 
-    With a `spread`, it is repeated, at most `most_repeats` times, until the half-width of the interval of its output
-    rate is at most that share of it.
+    With a `target_relative_ci`, it is repeated, at most `max_repeats` times, until the half-width of the interval
+    of its output rate is at most that share of it.
 
     A closed loop keeps `concurrency` of them in flight. An open load (`concurrency` is None) sends them at
     `rate_per_second` whatever the server does, with gaps that are `arrivals` ("constant", "poisson", or "gamma" with a
-    coefficient of variation of `gap_variation`; 1 is poisson).
+    coefficient of variation of `arrival_cv`; 1 is poisson).
 
     `trace` names a file of recorded arrivals and token counts, replayed `trace_speedup` times as fast ("trace"
     arrivals): then the rate is its mean, the token counts are those of its longest prompt and of its longest answer,
@@ -76,13 +76,13 @@ class LoadPoint:
     output_tokens: int
     rate_per_second: float | None = None
     arrivals: Arrivals = "closed"
-    gap_variation: float = 1.0
+    arrival_cv: float = 1.0
     workload: str = ""
-    shared_tokens: int = 0
+    shared_prefix_tokens: int = 0
     turns: int = 1
     prompts: str = ""
-    spread: float | None = None
-    most_repeats: int = 0
+    target_relative_ci: float | None = None
+    max_repeats: int = 0
     trace: str = ""
     trace_speedup: float = 1.0
     trace_known_share: float = 0.0
@@ -113,7 +113,9 @@ class LoadPoint:
     @property
     def longest_tokens(self) -> int:
         """Prompt and answer of the last turn; of a trace, no request is longer."""
-        return self.shared_tokens + self.turns * (self.prompt_tokens - self.shared_tokens + self.output_tokens)
+        return self.shared_prefix_tokens + self.turns * (
+            self.prompt_tokens - self.shared_prefix_tokens + self.output_tokens
+        )
 
     @property
     def known_share(self) -> float:
@@ -122,9 +124,9 @@ class LoadPoint:
         """
         if self.trace:
             return self.trace_known_share
-        step = self.prompt_tokens - self.shared_tokens + self.output_tokens
+        step = self.prompt_tokens - self.shared_prefix_tokens + self.output_tokens
         asked = [self.prompt_tokens + turn * step for turn in range(self.turns)]
-        return (self.shared_tokens + sum(asked[:-1])) / sum(asked)
+        return (self.shared_prefix_tokens + sum(asked[:-1])) / sum(asked)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from evals.schema.load import Speed
 
 
 @dataclass(frozen=True)
-class ServiceLimits:
+class SLO:
     """What users may be made to wait: TTFT and TPOT, each at this percentile of the requests at most so many seconds
     (None: however long).
     """
@@ -38,5 +38,5 @@ class Search:
     """The loads that were tried, in that order, to find the highest one within the limits."""
 
     within: SearchRange
-    limits: ServiceLimits
+    limits: SLO
     probes: tuple[Speed, ...]

@@ -11,26 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from engines.parallelism import devices
-from evals.schema.accuracy import Closeness, Perplexity, Score
+from evals.schema.accuracy import Perplexity, Predictions, Score
 from evals.schema.load import Speed
+from evals.schema.migrate import SCHEMA_VERSION
 from evals.schema.slo import Search
 from quant.types import FLOATS
 
-TRIAL_SCHEMA_VERSION = 2
-
-
 Status = Literal["ok", "failed", "unsupported"]
 
-
 PSS = "PSS of the server's process tree"
-
-
 NVML = "NVML, bytes of the server's processes"
-
-
 SET_ASIDE = "set aside at start"
-
-
 IN_USE = "highest in use during the load"
 
 
@@ -102,11 +93,11 @@ class Trial:
     memory: Memory | None = None
     scores: tuple[Score, ...] = ()
     perplexities: tuple[Perplexity, ...] = ()
-    closeness: tuple[Closeness, ...] = ()
+    predictions: tuple[Predictions, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     failure: Failure | None = None
-    schema_version: int = TRIAL_SCHEMA_VERSION
+    schema_version: int = SCHEMA_VERSION
     engine_label: str = ""
     model_label: str = ""
 

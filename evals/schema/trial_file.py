@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from evals.schema.trial import TRIAL_SCHEMA_VERSION, Trial
+from evals.schema.migrate import SCHEMA_VERSION, NewerSchema, migrate_trial
+from evals.schema.trial import Trial
+from quant.errors import BitfrontierError
 
 TRIALS = TypeAdapter(Trial)
 
 
+class UnreadableTrial(BitfrontierError, ValueError):
+    """A trial's file is damaged or no trial; the message names it."""
+
+    exit_code = 2
+
+
 def read_trial(path: Path) -> Trial:
-    """Read one trial file. Raises ValueError naming the file where it is not one of this schema version."""
+    """Read one trial file, of this or an older version. Raises UnreadableTrial or NewerSchema, naming the file."""
     text = path.read_bytes()
     try:
         trial = TRIALS.validate_json(text)
-    except ValidationError as error:
-        _check_version(path, json.loads(text).get("schema_version"))
-        raise ValueError(f"{path}: {error}") from error
-    _check_version(path, trial.schema_version)
-    return trial
+    except ValidationError:
+        return _migrated(path, text)
+    return trial if trial.schema_version == SCHEMA_VERSION else _migrated(path, text)
 
 
-def _check_version(path: Path, version: Any) -> None:
-    if version != TRIAL_SCHEMA_VERSION:
-        raise ValueError(f"{path}: schema version {version}, this program reads {TRIAL_SCHEMA_VERSION}")
+def _migrated(path: Path, text: bytes) -> Trial:
+    try:
+        raw = json.loads(text)
+        if not isinstance(raw, dict):
+            raise UnreadableTrial(f"{path}: {type(raw).__name__} in place of a trial. Delete it and sweep again")
+        return TRIALS.validate_python(migrate_trial(raw), strict=False)
+    except NewerSchema as error:
+        raise NewerSchema(f"{path}: {error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, UnreadableTrial):
+            raise
+        raise UnreadableTrial(f"{path}: it is damaged ({_short(error)}). Delete it and sweep again") from error
+
+
+def _short(error: Exception) -> str:
+    """The first thing that is wrong, in a line."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return f"{type(error).__name__}: {error}"

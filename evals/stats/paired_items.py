@@ -24,7 +24,7 @@ class Items:
     """One task of a plan, its leaves together, in drawn order. `values` are the headline `metric`'s.
 
     `ranks` are their places in the random order of the task. `choices` is how many answers an item offers (0 where it
-    is generated or open), `leads` how far the best one was ahead (empty where that is not known); `drawn` how many
+    is generated or open), `margins` how far the best one was ahead (empty where that is not known); `drawn` how many
     items the plan asks for, of which there are fewer here where an adaptive budget stopped.
     """
 
@@ -36,7 +36,7 @@ class Items:
     choices: tuple[int, ...]
     drawn: int
     ranks: tuple[int, ...] = ()
-    leads: tuple[float, ...] = ()
+    margins: tuple[float, ...] = ()
 
     @property
     def binary(self) -> bool:
@@ -44,9 +44,9 @@ class Items:
 
     @cached_property
     def strata(self) -> tuple[int, ...]:
-        """Of each item; all one where the items are not right or wrong, many share passages, or leads are not known."""
-        plain = self.binary and crowding(self.clusters) <= MOST_CROWDED and len(self.leads) == len(self.values)
-        return tuple(strata_of(self.leads).tolist()) if plain else (0,) * len(self.values)
+        """Of each item; all one where items are not right or wrong, many share passages, or margins are unknown."""
+        plain = self.binary and crowding(self.clusters) <= MOST_CROWDED and len(self.margins) == len(self.values)
+        return tuple(strata_of(self.margins).tolist()) if plain else (0,) * len(self.values)
 
     @cached_property
     def in_order(self) -> Matched:
@@ -122,25 +122,25 @@ def trial_items(trial: Trial) -> Mapping[str, Items]:
 
 def _items(task: str, leaves: Sequence[Score]) -> Items:
     metric = headline(leaves[0]) or ""
-    ranks, keys, values, clusters, choices, leads = zip(*_rows(metric, leaves), strict=True)
+    ranks, keys, values, clusters, choices, margins = zip(*_rows(metric, leaves), strict=True)
     drawn = sum(leaf.drawn or len(leaf.item_keys) for leaf in leaves)
-    known = () if any(math.isnan(lead) for lead in leads) else leads
+    known = () if any(math.isnan(margin) for margin in margins) else margins
     return Items(task, metric, keys, values, clusters, choices, drawn, ranks, known)
 
 
 def _rows(metric: str, leaves: Sequence[Score]) -> list[tuple[int, str, float, str, int, float]]:
-    """(rank, key, value, cluster, choices, lead) of each item, in the order of their ranks."""
+    """(rank, key, value, cluster, choices, margin) of each item, in the order of their ranks."""
     rows: list[tuple[int, str, float, str, int, float]] = []
     for leaf in leaves:
         column, count = leaf.metrics.index(metric), len(leaf.item_keys)
-        clusters, leads = leaf.clusters or ("",) * count, leaf.leads or (math.nan,) * count
+        clusters, margins = leaf.clusters or ("",) * count, leaf.margins or (math.nan,) * count
         ranks = leaf.ranks or range(len(rows), len(rows) + count)
-        for rank, key, value, cluster, choices, lead in zip(
-            ranks, leaf.item_keys, leaf.values, clusters, leaf.loglikelihoods, leads, strict=True
+        for rank, key, value, cluster, choices, margin in zip(
+            ranks, leaf.item_keys, leaf.values, clusters, leaf.loglikelihoods, margins, strict=True
         ):
             name = f"{leaf.task}:{cluster}" if cluster else ""
             rows.append(
-                (rank, f"{leaf.task}:{key}", value[column], name, len(choices) if len(choices) > 1 else 0, lead)
+                (rank, f"{leaf.task}:{key}", value[column], name, len(choices) if len(choices) > 1 else 0, margin)
             )
     return sorted(rows, key=lambda row: row[0])
 

@@ -20,11 +20,11 @@ SMALLEST_STRATUM = 50
 HALVED_AFTER = 2.5  # so many strata on, items are drawn half as densely: about the root of how much rarer flips are
 
 
-def strata_of(leads: Sequence[float]) -> Ints:
+def strata_of(margins: Sequence[float]) -> Ints:
     """Each item's stratum, the least decided ones in stratum 0; sets too small for strata of 50 items have fewer."""
-    count = max(1, min(STRATA, len(leads) // SMALLEST_STRATUM))
-    ascending = np.argsort(np.asarray(leads), kind="stable")
-    strata = np.empty(len(leads), dtype=np.int64)
+    count = max(1, min(STRATA, len(margins) // SMALLEST_STRATUM))
+    ascending = np.argsort(np.asarray(margins), kind="stable")
+    strata = np.empty(len(margins), dtype=np.int64)
     for number, members in enumerate(np.array_split(ascending, count)):
         strata[members] = number
     return strata

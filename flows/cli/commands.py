@@ -93,10 +93,10 @@ def sweep(
 @app.command()
 def report(folder: RunArgument) -> None:
     """Write a run's report again from its trial files."""
-    from flows.state.status import read_sweep
+    from evals.schema.run_file import read_run
     from reports.output.html_report import write_report
 
-    read_sweep(folder)
+    read_run(folder)
     conclude(write_report(folder), as_json=False)
 
 
@@ -123,11 +123,11 @@ def quantize(
 @app.command(short_help="Write a run's loads for other tools.")
 def export(folder: RunArgument, to: Annotated[Path, typer.Argument(help="Folder for the files.")]) -> None:
     """Write each load of each cell as a benchmark report of llm-d, version 0.2, into a folder."""
-    from flows.state.status import read_sweep
+    from evals.schema.run_file import read_run
     from reports.decision.results import read_results
     from reports.output.llmd_export import export as write
 
-    read_sweep(folder)
+    read_run(folder)
     files = write(read_results(folder), to)
     console.print(f"{len(files)} files in {to}", markup=False, highlight=False)
 
@@ -146,18 +146,18 @@ def compare(
     BEFORE may be what `vllm bench serve --save-result`, GuideLLM or lm-eval wrote: it is held against one cell.
     Exits 1 if a cell became worse.
     """
-    from flows.state.status import read_sweep
+    from evals.schema.run_file import read_run
     from reports.compare.foreign import compare_foreign
     from reports.compare.runs import compare as hold
     from reports.decision.results import read_results
     from reports.output.html_report import render_comparison
     from reports.output.terminal import print_comparison
 
-    read_sweep(after)
+    read_run(after)
     if before.is_file():
         comparison = compare_foreign(before, read_results(after), cell, speed_margin=speed_margin)
     else:
-        read_sweep(before)
+        read_run(before)
         comparison = hold(read_results(before), read_results(after), speed_margin=speed_margin)
     if html is not None:
         html.write_text(render_comparison(comparison), encoding="utf-8")

@@ -67,7 +67,7 @@ def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
         return 0.0
     plan, scale = sweep.plan, cell.model.parameters / BASE_PARAMETERS
     decoding = plan.repeats * scale * DECODE_SECONDS_PER_STEP * sum(map(_steps, sweep.loads))
-    tokens = sum(_task_tokens(spec.name, spec.limit, spec.shots) for spec in sweep.tasks)
+    tokens = sum(_task_tokens(spec.name, spec.limit, spec.num_fewshot) for spec in sweep.tasks)
     tokens += sum(
         (perplexity_plan.max_tokens or 300_000) * perplexity_plan.window / perplexity_plan.stride
         for perplexity_plan in plan.perplexity
@@ -94,7 +94,7 @@ def _search_steps(search_plan: SearchPlan) -> float:
     return loads * search_plan.requests / at_once * search_plan.output_tokens
 
 
-def _task_tokens(name: str, limit: int | None, shots: int) -> float:
+def _task_tokens(name: str, limit: int | None, num_fewshot: int) -> float:
     per_leaf = ITEMS.get(name, 1000)
     items = LEAVES.get(name, 1) * min(limit or per_leaf, per_leaf)
-    return items * ITEM_TOKENS.get(name, 150) * (1 + shots)
+    return items * ITEM_TOKENS.get(name, 150) * (1 + num_fewshot)

@@ -12,7 +12,7 @@ from engines.runtime.environments import Environment
 from engines.runtime.process import ROOT
 from evals.accuracy.lm_eval_tasks import task_data
 from evals.data.corpora import wikitext_files
-from evals.schema.slo import SearchRange, ServiceLimits
+from evals.schema.slo import SLO, SearchRange
 from flows.execute.quantize_checkpoint import Job
 from flows.plan.schema import Plan
 from flows.sources.samples import sample
@@ -103,5 +103,5 @@ def comparisons(sweep: Sweep) -> int:
     return max(1, len(quantized) * len(sweep.tasks))
 
 
-def searches(plan: Plan) -> tuple[tuple[SearchRange, ServiceLimits], ...]:
+def searches(plan: Plan) -> tuple[tuple[SearchRange, SLO], ...]:
     return tuple((search_plan.range, plan.slo.limits) for search_plan in plan.search) if plan.slo else ()

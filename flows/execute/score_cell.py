@@ -11,13 +11,13 @@ from typing import Any
 from engines.types import Endpoint
 from evals.accuracy.adaptive_budget import Budget, spend
 from evals.accuracy.contamination import Runs, shares_a_run
-from evals.accuracy.divergence import ClosenessSpec, Stage, measure_closeness, prompts_of
+from evals.accuracy.divergence import PredictionSpec, Stage, prompts_of, read_predictions
 from evals.accuracy.gates import apart_from_calibration, whole_contexts
 from evals.accuracy.lm_eval_tasks import LoadedTasks, TaskSpec
 from evals.accuracy.perplexity import TEXTS, PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
 from evals.api.tokenizers import added_ids, load_tokenizer
 from evals.data.corpora import sha256_of
-from evals.schema.accuracy import Closeness, Perplexity, Score
+from evals.schema.accuracy import Perplexity, Predictions, Score
 from evals.schema.trial import Gate
 from evals.scoring.cache import Keep, keep_answers, keep_scores
 from evals.scoring.generate import Prompt, generate
@@ -36,7 +36,7 @@ class Scoring:
     tasks: LoadedTasks
     chat_template: bool
     perplexities: tuple[PerplexitySpec, ...]
-    closeness: tuple[ClosenessSpec, ...]
+    predictions: tuple[PredictionSpec, ...]
     data_root: Path | None
     budget: Budget | None
 
@@ -62,7 +62,7 @@ class CellScores:
 
     scores: tuple[Score, ...] = ()
     perplexities: tuple[Perplexity, ...] = ()
-    closeness: tuple[Closeness, ...] = ()
+    predictions: tuple[Predictions, ...] = ()
     gates: tuple[Gate, ...] = ()
 
 
@@ -71,20 +71,20 @@ def score_cell(
 ) -> CellScores:
     """Score the served checkpoint in `folder`; a server without log-probabilities is asked for greedy answers alone."""
     arguments = (endpoint, folder, scoring, target, stage)
-    close = partial(step, "closeness", lambda: _closeness(*arguments)) if scoring.closeness else tuple
+    predict = partial(step, "predictions", lambda: _read_predictions(*arguments)) if scoring.predictions else tuple
     if endpoint.dialect.prompt_logprobs == "none":
         # the report shows that nothing was measured; such a cell is never recommended
-        return CellScores(closeness=close())
+        return CellScores(predictions=predict())
     scores, gates = step("accuracy", lambda: _tasks(*arguments))
     perplexities, gate = step("perplexity", lambda: _perplexities(*arguments)) if scoring.perplexities else ([], [])
-    return CellScores(tuple(scores), tuple(perplexities), close(), (*gates, *gate))
+    return CellScores(tuple(scores), tuple(perplexities), predict(), (*gates, *gate))
 
 
-def repeat_closeness(
+def repeat_predictions(
     endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage
-) -> tuple[Closeness, ...]:
+) -> tuple[Predictions, ...]:
     """The prompts of those that want it again, one at a time: what differs from the first reading is noise."""
-    return _closeness(endpoint, folder, scoring, target, stage, repeat=True)
+    return _read_predictions(endpoint, folder, scoring, target, stage, repeat=True)
 
 
 def _tasks(
@@ -159,14 +159,14 @@ def _perplexities(
     return perplexities, [apart_from_calibration(shared, requests)] if target.calibration and requests else []
 
 
-def _closeness(
+def _read_predictions(
     endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage, *, repeat: bool = False
-) -> tuple[Closeness, ...]:
+) -> tuple[Predictions, ...]:
     tokenizer, readings = load_tokenizer(folder), []
-    for number, spec in enumerate(scoring.closeness):
+    for number, spec in enumerate(scoring.predictions):
         if repeat and not spec.repeat:
             continue
         prompts = prompts_of(spec, tokenizer, scoring.data_root)
         file = target.beside.with_name(f"{target.beside.name}.{number}{'.repeat' if repeat else ''}.npz")
-        readings.append(measure_closeness(endpoint, spec, prompts, file, stage, repeat=repeat))
+        readings.append(read_predictions(endpoint, spec, prompts, file, stage, repeat=repeat))
     return tuple(readings)

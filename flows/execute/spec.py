@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engines.runtime.environments import cache_folder
 from evals.accuracy.adaptive_budget import Budget
-from evals.accuracy.divergence import ClosenessSpec
+from evals.accuracy.divergence import PredictionSpec
 from evals.accuracy.lm_eval_tasks import LoadedTasks, load_tasks
 from evals.accuracy.perplexity import PerplexitySpec
 from flows.execute.keys import comparisons, searches
@@ -24,8 +24,8 @@ def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = pla
         )
         for perplexity_plan in plan.perplexity
     ]
-    closeness = [
-        ClosenessSpec(
+    predictions = [
+        PredictionSpec(
             sweep.prompts_file(divergence_plan),
             divergence_plan.count,
             divergence_plan.length,
@@ -45,7 +45,7 @@ def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = pla
         tasks=tasks,
         chat_template=plan.accuracy.chat_template,
         perplexities=tuple(perplexities),
-        closeness=tuple(closeness),
+        predictions=tuple(predictions),
         data_root=data_root(plan.data, sweep.base),
         budget=budget,
     )

@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from engines.runtime.environments import Environment, EnvironmentFailed, resolve
+from evals.schema.run_file import read_run
 from flows.execute import rows
 from flows.execute.prepare import jobs_of
 from flows.execute.quantize_checkpoint import Job
@@ -25,7 +26,6 @@ from flows.sources.models import ModelFacts
 from flows.state.kept_checkpoints import keep
 from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display
-from flows.state.status import read_sweep
 from flows.validate.matrix import Quantization
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check_quantizations
 from quant.types import Checkpoint
@@ -143,5 +143,5 @@ def report(folder: str) -> str:
     Returns:
         The path of report.html.
     """
-    read_sweep(Path(folder))
+    read_run(Path(folder))
     return str(report_task(Path(folder)))

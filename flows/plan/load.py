@@ -12,7 +12,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from evals.load.traces import TraceRequest, known_share
 from evals.schema.load import LoadPoint
-from evals.schema.slo import SearchRange, ServiceLimits
+from evals.schema.slo import SLO, SearchRange
 from flows.plan.base import Part, Positive
 
 MOST_REPEATS = 10
@@ -120,13 +120,13 @@ class LoadPlan(SizedPlan):
             output_tokens=self.output_tokens,
             rate_per_second=self.rate_per_second,
             arrivals=arrivals,
-            gap_variation=self.arrival_cv or 1.0,
+            arrival_cv=self.arrival_cv or 1.0,
             workload=self.workload or "",
-            shared_tokens=self.shared_prefix_tokens,
+            shared_prefix_tokens=self.shared_prefix_tokens,
             turns=self.turns,
             prompts=self.prompts or "",
-            spread=self.target_relative_ci,
-            most_repeats=(self.max_repeats or MOST_REPEATS) if self.target_relative_ci else 0,
+            target_relative_ci=self.target_relative_ci,
+            max_repeats=(self.max_repeats or MOST_REPEATS) if self.target_relative_ci else 0,
         )
 
 
@@ -174,8 +174,8 @@ class TracePlan(Part):
             output_tokens=max(request.output_tokens for request in trace),
             rate_per_second=(len(trace) - 1) / seconds,
             arrivals="trace",
-            spread=self.target_relative_ci,
-            most_repeats=(self.max_repeats or MOST_REPEATS) if self.target_relative_ci else 0,
+            target_relative_ci=self.target_relative_ci,
+            max_repeats=(self.max_repeats or MOST_REPEATS) if self.target_relative_ci else 0,
             trace=self.trace,
             trace_speedup=self.trace_speedup,
             trace_known_share=known_share(trace),
@@ -192,7 +192,7 @@ AnyLoad = Annotated[Annotated[LoadPlan, Tag("LoadPlan")] | Annotated[TracePlan, 
 
 @cache
 def presets() -> dict[str, dict[str, Any]]:
-    """Limits that others promise, by name."""
+    """SLOs that others publish, by name."""
     known: dict[str, dict[str, Any]] = yaml.safe_load((CONFIGS / "slo.yaml").read_text(encoding="utf-8"))
     return known
 
@@ -217,11 +217,11 @@ class SLOPlan(Part):
         return self
 
     @property
-    def limits(self) -> ServiceLimits:
+    def limits(self) -> SLO:
         known = presets()[self.preset] if self.preset else {}
         ttft_ms, tpot_ms = self.ttft_ms or known.get("ttft_ms"), self.tpot_ms or known.get("tpot_ms")
         percentile = self.percentile or known.get("percentile", 99.0)
-        return ServiceLimits(ttft_ms and ttft_ms / 1000, tpot_ms and tpot_ms / 1000, float(percentile))
+        return SLO(ttft_ms and ttft_ms / 1000, tpot_ms and tpot_ms / 1000, float(percentile))
 
 
 class SearchPlan(SizedPlan):
@@ -229,7 +229,7 @@ class SearchPlan(SizedPlan):
 
     `over: concurrency` (users who each wait for their answer) or `over: rate` (independent users, requests per second).
     Of each load at least `requests` count (`evals/metrics/steady_state.py`), and it is repeated, at most `repeats`
-    times, until its percentile is surely within the limits or surely beyond. To be surely within takes at least 368
+    times, until its percentile is within the limits or beyond (95 % CI). To be within takes at least 368
     requests for the 99th percentile, 72 for the 95th, 36 for the 90th: a search with fewer in all its repeats is
     refused.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,17 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from engines.runtime.environments import cache_folder
+from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows.state.locks import holder
 from quant.errors import BitfrontierError
 
 State = Literal["ok", "failed", "unsupported", "measuring", "quantizing", "to do"]
-
-
-class NoRun(BitfrontierError):
-    """A folder that holds no run."""
-
-    exit_code = 2
 
 
 class RunChanged(BitfrontierError):
@@ -41,21 +35,23 @@ class CellState:
     reason: str
 
 
-def read_sweep(folder: Path) -> dict[str, Any]:
-    """What a run says of itself. Raises NoRun."""
-    try:
-        record: dict[str, Any] = json.loads((folder / "sweep.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise NoRun(f"{folder} has no sweep.json; give a run's folder, such as runs/quickstart") from error
-    return record
-
-
 def cell_states(folder: Path) -> list[CellState]:
     """Every cell of the run, in its order. Raises NoRun."""
-    cells = read_sweep(folder).get("cells")
-    if cells is None:
-        raise NoRun(f"{folder} was made by an earlier version, which did not note its cells; sweep its plan again")
+    about = read_run(folder)
+    cells = about.get("cells") or [_old_cell(folder, name) for name in about["trials"]]
     return [_state(folder, cell) for cell in cells]
+
+
+def _old_cell(folder: Path, name: str) -> dict[str, Any]:
+    """A cell of a run whose program did not note them: named by its trial, or by the trial's file until it is there."""
+    file = folder / "trials" / name
+    trial = read_trial(file) if file.exists() else None
+    return {
+        "trial": name,
+        "name": trial.name if trial else name,
+        "model": trial.model if trial else "",
+        "checkpoint": None,
+    }
 
 
 def _state(folder: Path, cell: dict[str, Any]) -> CellState:

@@ -1,4 +1,4 @@
-"""Two runs held against each other, cell by cell: what became worse, what did not, what cannot be told."""
+"""Two runs held against each other, cell by cell: what became worse, what did not, what is inconclusive."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[st
 def _cell_changes(old: Trial, new: Trial) -> Iterator[str]:
     for name in FACTS:
         if old.facts.get(name) != new.facts.get(name):
-            yield f"{name}: {old.facts.get(name, 'not told')} → {new.facts.get(name, 'not told')}"
+            yield f"{name}: {old.facts.get(name, 'not reported')} → {new.facts.get(name, 'not reported')}"
     contents = [(trial.checkpoint or {}).get("content_sha256") for trial in (old, new)]
     if contents[0] != contents[1]:
         yield "another checkpoint"

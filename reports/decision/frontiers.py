@@ -59,7 +59,7 @@ class Plot:
 
 
 def _log_ratio(cell: CellMetrics) -> Estimate | None:
-    return cell.perplexity_ratio.map(math.log) if cell.perplexity_ratio else None
+    return cell.perplexity_ratio.map(lambda ratio: math.log(max(ratio, 1e-300))) if cell.perplexity_ratio else None
 
 
 def _cost_of(price: Price, rate_of: Read) -> Read:
@@ -167,7 +167,7 @@ class Frontier:
 
     @property
     def open(self) -> list[str]:
-        """Off it, but not surely."""
+        """Off it, but not certainly."""
         return [standing.name for standing in self.standings if not standing.on and not standing.dominated]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from evals.metrics.slo import LimitState, slo_verdict, worst
 from evals.schema.load import Speed
-from evals.schema.slo import ServiceLimits
+from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate
 from reports.decision.verdicts import BARRED, Judged
 from reports.decision.wording import say
@@ -69,20 +69,20 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class Aim:
-    """What is to be best, what users are promised, a price with what tokens may cost, and for which load: the `mix` of
+    """What is to be best, the SLO, a price with a cost limit, and for which load: the `mix` of
     loads; without one it is the highest concurrency or, where there is an `slo` or a highest cost, the load that
-    surely keeps them and gives the most.
+    meets them and gives the most.
     """
 
     objective: str = "throughput"
-    service: ServiceLimits | None = None
+    slo: SLO | None = None
     mix: Mix = field(default_factory=dict)
     price: Price | None = None
 
     @property
     def asks(self) -> str:
-        """What must be kept under a load; empty where nothing must."""
-        parts = [say(name) for asked, name in ((self.service is not None, "slo"), (self.is_bounded, "cost")) if asked]
+        """What a load must meet; empty where there is nothing."""
+        parts = [say(name) for asked, name in ((self.slo is not None, "slo"), (self.is_bounded, "cost")) if asked]
         return say("and", first=parts[0], second=parts[1]) if len(parts) > 1 else "".join(parts)
 
     @property
@@ -93,8 +93,8 @@ class Aim:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell at the `loads` that it is ranked by, with whether what the aim asks for is kept there. `figure` is what is
-    to be best.
+    """A cell at the `loads` that it is ranked by, and whether it meets there what the aim asks for. `figure` is what
+    is to be best.
     """
 
     judged: Judged
@@ -109,8 +109,8 @@ class Candidate:
 
     @property
     def doubtful(self) -> tuple[bool, bool]:
-        """Whether its quality, and whether what the aim asks for, is undecided: the fewer the better."""
-        return not self.judged.is_good, self.serves != "kept"
+        """Whether its quality, and whether what the aim asks for, is inconclusive: the fewer the better."""
+        return not self.judged.is_good, self.serves != "met"
 
     @property
     def at(self) -> str:
@@ -130,11 +130,11 @@ def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
 
 
 def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
-    """The best first: those whose quality is known to be good before undecided ones; of these, those that surely keep
+    """The best first: those whose quality is known to be good before inconclusive ones; of these, those that meet
     what the aim asks for before those that may; then by the figure. Those that do not keep it are left out.
     """
     sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
-    serving = [candidate for candidate in shortlist if candidate.serves != "broken"]
+    serving = [candidate for candidate in shortlist if candidate.serves != "violated"]
     return sorted(serving, key=lambda candidate: (*candidate.doubtful, sign * candidate.figure.value))
 
 
@@ -155,29 +155,29 @@ def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
 
 def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState]:
     if not aim.asks:
-        return (cell.busiest,), cell.busiest.output_rate, "kept"
+        return (cell.busiest,), cell.busiest.output_rate, "met"
     sides = [_serves(cell, pair, aim) for pair in zip(cell.trial.speed, cell.loads, strict=True)]
-    side: LimitState = "kept" if "kept" in sides else "unclear" if "unclear" in sides else "broken"
+    side: LimitState = "met" if "met" in sides else "inconclusive" if "inconclusive" in sides else "violated"
     loads = [load for load, verdict in zip(cell.loads, sides, strict=True) if verdict == side]
     best = max(loads, key=lambda load: load.output_rate.value)
     return (best,), best.output_rate, side
 
 
 def _serves(cell: CellMetrics, pair: tuple[Speed, LoadMetrics], aim: Aim) -> LimitState:
-    """Whether one load keeps what users were promised, at a cost that it may have."""
+    """whether one load meets the SLO and the cost limit."""
     speed, load = pair
-    promised: LimitState = slo_verdict(speed, aim.service) if aim.service else "kept"
-    return worst([promised, affordable(load.output_rate, cell.trial.devices, aim.price)])
+    slo_state: LimitState = slo_verdict(speed, aim.slo) if aim.slo else "met"
+    return worst([slo_state, affordable(load.output_rate, cell.trial.devices, aim.price)])
 
 
 def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState] | None:
-    """None where a load of the mix was not measured. What users were promised must be kept under all of them; the cost
+    """None where a load of the mix was not measured. The SLO must be met under all of them; the cost
     is that of the mix.
     """
     rate = throughput(cell, aim.mix)
     if rate is None:
         return None
     pairs = [pair for pair in zip(cell.trial.speed, cell.loads, strict=True) if pair[1].load in aim.mix]
-    promised = [slo_verdict(speed, aim.service) for speed, _ in pairs] if aim.service else []
-    side = worst([*promised, affordable(rate, cell.trial.devices, aim.price)])
+    slo_states = [slo_verdict(speed, aim.slo) for speed, _ in pairs] if aim.slo else []
+    side = worst([*slo_states, affordable(rate, cell.trial.devices, aim.price)])
     return tuple(load for _, load in pairs), rate, side

@@ -33,8 +33,8 @@ class Other:
 @dataclass(frozen=True)
 class Answer:
     """The recommendation for one `model`, `won` by that figure at that load. `caveats` say where intervals overlap or a
-    limit is undecided; `others` are all other cells, the best one first. `alternative` names a cell whose figure is
-    better and whose quality is undecided, empty where there is none.
+    limit is inconclusive; `others` are all other cells, the best one first. `alternative` names a cell whose figure is
+    better and whose quality is inconclusive, empty where there is none.
     """
 
     chosen: Judged | None
@@ -70,7 +70,7 @@ class Answer:
         """
         if self.ratio is None or not math.isfinite(self.ratio.high) or self.runner_up is None:
             return None
-        if self.chosen is not None and self.chosen.is_good and self.runner_up.verdict == "undecided":
+        if self.chosen is not None and self.chosen.is_good and self.runner_up.verdict == "inconclusive":
             return None
         return max(1 - 1 / self.ratio.high, 0.0)
 
@@ -80,7 +80,7 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") ->
     the limits: by default the highest throughput at the highest concurrency.
 
     A cell that fails or is not trusted can win nothing: not throughput, not memory, not balance. Nor can one whose
-    accuracy was not measured, unless it is unquantized. Where no cell surely keeps the limits or the service, one that
+    accuracy was not measured, unless it is unquantized. Where no cell meets the limits or the SLO, one that
     may is chosen, and that is said.
     """
     aim = aim or Aim()
@@ -103,7 +103,7 @@ def _alternative(best: Sequence[Candidate], aim: Aim) -> str:
         for candidate in best[1:]
         if chosen.judged.is_good
         and not candidate.judged.is_good
-        and (candidate.serves == "kept" or chosen.serves != "kept")
+        and (candidate.serves == "met" or chosen.serves != "met")
         and sign * candidate.figure.value < sign * chosen.figure.value
     ]
     if not behind or chosen.figure.value <= 0:
@@ -117,9 +117,9 @@ def _others(
     judged: Sequence[Judged], shortlist: Sequence[Candidate], best: Sequence[Candidate], aim: Aim
 ) -> list[Other]:
     others = [_other(candidate, best[0], aim) for candidate in best[1:]]
-    broken = [candidate.judged for candidate in shortlist if candidate.serves == "broken"]
+    violated = [candidate.judged for candidate in shortlist if candidate.serves == "violated"]
     under = say("no_mix" if aim.mix else "no_load", asks=aim.asks)
-    others += [_barred(judgement, "fails", under) for judgement in broken]
+    others += [_barred(judgement, "fails", under) for judgement in violated]
     known = {id(candidate.judged) for candidate in shortlist}
     return others + [
         _barred(judgement, judgement.verdict, judgement.why) for judgement in judged if id(judgement) not in known
@@ -135,8 +135,8 @@ def _other(candidate: Candidate, chosen: Candidate, aim: Aim) -> Other:
     why = f"{quotient(candidate.figure.value, chosen.figure.value):.2f} times the chosen one's {objective.unit}"
     if not objective.less:
         why += f", at {candidate.at}"
-    if candidate.serves == "unclear":
-        why += f"; whether it keeps {aim.asks} is not told"
+    if candidate.serves == "inconclusive":
+        why += f"; whether it meets {aim.asks} is inconclusive"
     trial = candidate.judged.cell.trial
     return Other(trial.name, trial.model, candidate.judged.verdict, f"{why}; {candidate.judged.why}", candidate.figure)
 
@@ -144,10 +144,10 @@ def _other(candidate: Candidate, chosen: Candidate, aim: Aim) -> Other:
 def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
     chosen = best[0]
     notes = []
-    if chosen.judged.verdict == "undecided":
-        notes.append(say("undecided", name=chosen.name, why=chosen.judged.why))
-    if chosen.serves == "unclear":
-        notes.append(say("unclear", name=chosen.name, asks=aim.asks, missing=_missing(chosen, aim)))
+    if chosen.judged.verdict == "inconclusive":
+        notes.append(say("limits_inconclusive", name=chosen.name, why=chosen.judged.why))
+    if chosen.serves == "inconclusive":
+        notes.append(say("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=_missing(chosen, aim)))
     notes += [
         say("of_load", name=chosen.name, load=load.load.label, warning=warning)
         for load in chosen.loads
@@ -232,7 +232,7 @@ def _best(shortlist: Sequence[Candidate]) -> list[tuple[str, str, str]]:
 
 
 def _most_served(ranked: Sequence[Judged]) -> list[tuple[str, Judged, str]]:
-    """By what the searches ran over: the cell that keeps the service's limits under the highest load."""
+    """By what the searches ran over: the cell that meets the SLO under the highest load."""
     pairs = [
         (capacity, judgement)
         for judgement in ranked
@@ -243,7 +243,7 @@ def _most_served(ranked: Sequence[Judged]) -> list[tuple[str, Judged, str]]:
     for within in dict.fromkeys(capacity.within for capacity, _ in pairs):
         of_range = [pair for pair in pairs if pair[0].within == within]
         most, judgement = max(of_range, key=lambda pair: (pair[1].is_good, pair[0].met or 0.0))
-        rows.append(("best service", judgement, most.text))
+        rows.append(("highest load within the SLO", judgement, most.text))
     return rows
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evals.schema.slo import ServiceLimits
+from evals.schema.run_file import read_run
+from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from reports.decision.cell_names import told_apart
@@ -107,7 +107,7 @@ class Results:
     def planned(self) -> Setting:
         """What the plan asked for."""
         price = self.about.get("price")
-        return Setting(self.limits, Aim(service=self.service, price=Price(**price) if price else None))
+        return Setting(self.limits, Aim(slo=self.slo, price=Price(**price) if price else None))
 
     @cached_property
     def conclusion(self) -> Conclusion:
@@ -149,31 +149,24 @@ class Results:
         return Limits(**self.about["limits"])
 
     @property
-    def service(self) -> ServiceLimits | None:
-        """What the plan promises users, if it does."""
-        return promised(self.about)
+    def slo(self) -> SLO | None:
+        """The SLO of the plan, if it has one."""
+        return slo_of(self.about)
 
 
-def promised(about: Mapping[str, Any]) -> ServiceLimits | None:
-    limits = about.get("service")
-    return ServiceLimits(**limits) if limits else None
+def slo_of(about: Mapping[str, Any]) -> SLO | None:
+    limits = about.get("slo")
+    return SLO(**limits) if limits else None
 
 
 def read_results(folder: Path) -> Results:
-    """Read `sweep.json` and the trials that it names. A trial that is missing is simply not there yet."""
-    about = _with_new_names(json.loads((folder / "sweep.json").read_text(encoding="utf-8")))
+    """Read `sweep.json` and the trials that it names; one that is missing is simply not there yet. Raises NoRun,
+    NewerSchema and UnreadableTrial.
+    """
+    about = read_run(folder)
     files = [folder / "trials" / name for name in about["trials"]]
     trials = tuple(read_trial(file) for file in files if file.exists())
     return conclude(about, trials, folder / "trials")
-
-
-def _with_new_names(about: dict[str, Any]) -> dict[str, Any]:
-    """What a run of an older version says of itself, in the names of this one."""
-    price = about.get("price")
-    if price and "most_per_million" in price:
-        about["price"] = {**price, "max_cost_per_million_tokens": price["most_per_million"]}
-        del about["price"]["most_per_million"]
-    return about
 
 
 def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | None = None) -> Results:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from evals.schema.slo import ServiceLimits
+from evals.schema.slo import SLO
 from reports.decision.ranking import Aim
 from reports.decision.recommend import Answer, figure_text
 from reports.decision.results import Results, Setting
 
 # MLPerf Inference, Llama 2 70B in the server scenario, at a percentile that fewer requests tell
-CHAT = ServiceLimits(ttft_seconds=2.0, tpot_seconds=0.2, percentile=95)
+CHAT = SLO(ttft_seconds=2.0, tpot_seconds=0.2, percentile=95)
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class Recommended:
         return f"{figure_text(won.figure.value, objective)} {objective.unit}" if won else ""
 
 
-def uses(service: ServiceLimits | None) -> tuple[Use, ...]:
-    """With what the plan promises users, where it does, for a chat."""
-    chat = service or CHAT
+def uses(slo: SLO | None) -> tuple[Use, ...]:
+    """For a chat, with the SLO of the plan where it has one."""
+    chat = slo or CHAT
     return (
         Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput")),
-        Use("chat", "the most output tokens/s while users wait no longer than promised", Aim("throughput", chat)),
+        Use("chat", "the most output tokens/s within the SLO", Aim("throughput", chat)),
         Use("one user", "the least time to a whole answer, nobody else beside", Aim("latency")),
         Use("little memory", "the least needed memory", Aim("memory")),
         Use("research", "of quantized cells the one that predicts as the unquantized model does", Aim("fidelity")),
@@ -56,6 +56,6 @@ def recommended(results: Results) -> list[Recommended]:
     """The answer of every model for every use."""
     return [
         Recommended(use, answer)
-        for use in uses(results.service)
+        for use in uses(results.slo)
         for answer in results.under(_setting(results.planned, use)).answers
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,7 +12,7 @@ from reports.metrics.cell import CellMetrics
 from reports.metrics.engine_loss import EngineLoss
 from reports.metrics.needed_memory import needed_memory
 
-Verdict = Literal["meets", "fails", "undecided", "baseline", "untrusted"]
+Verdict = Literal["meets", "fails", "inconclusive", "baseline", "untrusted"]
 BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no frontier
 
 
@@ -46,7 +45,7 @@ class Judged:
 
     @property
     def is_good(self) -> bool:
-        """Whether its quality is known to be good enough: an undecided cell comes after all such ones."""
+        """Whether its quality is known to be good enough: an inconclusive cell comes after all such ones."""
         return self.verdict in ("meets", "baseline")
 
 
@@ -61,15 +60,16 @@ def judge(
     loss: EngineLoss | None = None,
 ) -> Judged:
     """untrusted where there are `doubts`; fails if an interval lies wholly beyond a limit, meets if all lie within;
-    else undecided. `kl` is the cell's divergence from its baseline in nats, where it was read; `loss` what its engine
-    loses by itself, None for the engine that is the reference. A baseline is held to its memory and its engine's loss.
+    else inconclusive. `kl` is the cell's divergence from its baseline in nats, where it was read; `loss` what
+    its engine loses by itself, None for the engine that is the reference. A baseline is held to its memory and its
+    engine's loss.
     """
     if doubts:
         return Judged(cell, "untrusted", "; ".join(doubts))
     engine = engine_check(loss, limits) if loss else None
     own = [] if cell.is_baseline else _against_baseline(cell, limits, kl)
     checks = [check for check in (engine, _memory(cell, limits.memory_gib), *own) if check is not None]
-    verdicts: tuple[Verdict, ...] = ("fails", "undecided")
+    verdicts: tuple[Verdict, ...] = ("fails", "inconclusive")
     for verdict in verdicts:
         reasons = [check for check in checks if check[0] == verdict]
         if reasons:
@@ -84,11 +84,11 @@ def _joined(checks: Sequence[Check]) -> str:
 def _against_baseline(cell: CellMetrics, limits: Limits, kl: Estimate | None) -> list[Check | None]:
     """What quantization did: the cell against the unquantized model in the same engine."""
     if cell.accuracy is None and cell.perplexity_ratio is None:
-        return [("undecided", say("not_scored"))]
-    recovered: list[Check | None] = [("undecided", say("nothing_recovered"))] if cell.nothing_recovered else []
+        return [("inconclusive", say("not_scored"))]
+    recovered: list[Check | None] = [("inconclusive", say("nothing_recovered"))] if cell.nothing_recovered else []
     quality = _quality(cell.recovery, cell.perplexity_ratio, limits)
     checks = [*recovered, *quality, _check("kl", kl, limits.kl_nats, "at_most")]
-    return checks if any(checks) else [("undecided", say("no_baseline"))]
+    return checks if any(checks) else [("inconclusive", say("no_baseline"))]
 
 
 def _quality(recovery: Estimate | None, perplexity_ratio: Estimate | None, limits: Limits) -> list[Check | None]:
@@ -99,13 +99,13 @@ def _quality(recovery: Estimate | None, perplexity_ratio: Estimate | None, limit
 
 
 def engine_check(loss: EngineLoss, limits: Limits) -> Check | None:
-    """None where the engine keeps the limits by itself; what is undecided of it no cell in it can better."""
+    """None where the engine keeps the limits by itself; what is inconclusive of it no cell in it can better."""
     names = {"engine": loss.engine, "reference": loss.reference}
     if not loss.is_known:
-        return "undecided", say("engine_unknown", **names)
+        return "inconclusive", say("engine_unknown", **names)
     recovery = None if loss.same_answers else loss.recovery
     checks = [c for c in _quality(recovery, None if loss.same_tokens else loss.perplexity_ratio, limits) if c]
-    for verdict, sentence in (("fails", "engine_fails"), ("undecided", "engine_undecided")):
+    for verdict, sentence in (("fails", "engine_fails"), ("inconclusive", "engine_undecided")):
         reasons = [check for check in checks if check[0] == verdict]
         if reasons:
             return reasons[0][0], say(sentence, why=_joined(reasons), **names)
@@ -127,6 +127,9 @@ def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
     return tuple(pointed(judgement) for judgement in judged)
 
 
+UNBOUNDED = 1e9  # an upper end beyond it, of a ratio, of nats or of GiB, says nothing
+
+
 def _checkpoint(judged: Judged) -> object:
     return (judged.cell.trial.checkpoint or {}).get("key", judged.cell.trial.key)
 
@@ -135,12 +138,12 @@ def _check(name: str, estimate: Estimate | None, limit: float, side: Literal["at
     if estimate is None:
         return None
     value, low = fixed(estimate.value, 3), fixed(estimate.low, 3)
-    high = fixed(estimate.high, 3) if math.isfinite(estimate.high) else say("no_upper_bound")
+    high = fixed(estimate.high, 3) if estimate.high < UNBOUNDED else say("no_upper_bound")
     text = say(side, name=say(name), value=value, low=low, high=high, limit=f"{limit:g}")
     at_least = side == "at_least"
     good = estimate.low >= limit if at_least else estimate.high <= limit
     bad = estimate.high < limit if at_least else estimate.low > limit
-    return ("meets" if good else "fails" if bad else "undecided"), text
+    return ("meets" if good else "fails" if bad else "inconclusive"), text
 
 
 def _memory(cell: CellMetrics, limit_gib: float | None) -> Check | None:
@@ -148,5 +151,5 @@ def _memory(cell: CellMetrics, limit_gib: float | None) -> Check | None:
         return None
     needed = needed_memory(cell.trial)
     if needed is None:
-        return "undecided", say("memory_unseen")
+        return "inconclusive", say("memory_unseen")
     return _check("memory", needed.gib, limit_gib, "at_most")

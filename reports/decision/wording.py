@@ -14,38 +14,38 @@ WORDS = {
     "kl": "KL divergence",
     "at_least": "{name} {value} [{low}, {high}], at least {limit}",
     "at_most": "{name} {value} [{low}, {high}], at most {limit}",
-    "memory_unseen": "its memory was not seen",
+    "memory_unseen": "its memory was not measured",
     "not_scored": "its accuracy was not measured: the engine gives no log-probabilities",
     "no_baseline": "no baseline was measured in this engine to compare with",
     "nothing_recovered": "accuracy is not comparable: the baseline answers next to nothing right",
     "no_upper_bound": "no upper bound",
     "scored_elsewhere": "{why}; the same checkpoint was scored in '{name}'",
     "engine_fails": "engine {engine} itself loses accuracy: {why} (unquantized, against {reference})",
-    "engine_undecided": "whether engine {engine} itself loses accuracy is undecided: {why} (unquantized, against "
+    "engine_undecided": "whether engine {engine} itself loses accuracy is inconclusive: {why} (unquantized, against "
     "{reference})",
     "engine_unknown": "whether engine {engine} itself loses accuracy is not known: unquantized, it has no scored items "
     "in common with {reference}",
     # what an aim asks for
-    "slo": "what users were promised",
-    "cost": "what tokens may cost",
+    "slo": "the SLO",
+    "cost": "the cost limit",
     "and": "{first} and {second}",
-    "no_load": "it keeps {asks} under no load",
-    "no_mix": "it keeps {asks} under no such mix of loads",
+    "no_load": "it meets {asks} under no load",
+    "no_mix": "it meets {asks} under no such mix of loads",
     # no answer
-    "none_serves": "no cell keeps {asks}",
-    "none_allowed": "no cell was measured that keeps the limits",
+    "none_serves": "no cell meets {asks}",
+    "none_allowed": "no measured cell meets the limits",
     # caveats
-    "undecided": "whether {name} keeps the limits is undecided: {why}; score more items",
-    "unclear": "whether {name} keeps {asks} is not told; {missing}",
+    "limits_inconclusive": "whether {name} meets the limits is inconclusive: {why}; score more items",
+    "slo_inconclusive": "whether {name} meets {asks} is inconclusive; {missing}",
     "devices_unknown": "on how many devices it ran is not known",
     "more_requests": "measure more requests and repeats",
     "of_load": "of {name} at {load}: {warning}",
     "slow_path": "{name} ran on a slow path: {warning}",
     "devices": "it ran on {count} devices and gave {rate} output tokens/s on each; {other}, on {others}, gave {most}",
-    "close": "its {figure} {unit} cannot be told from those of {names}: intervals overlap",
+    "close": "its {figure} {unit} is not significantly different from that of {names}: 95 % intervals overlap",
     "close_name": "{name} ({figure})",
     "more_names": "{names} and {count} more",
-    # not a caveat: a better figure at a quality that is undecided
+    # not a caveat: a better figure at a quality that is inconclusive
     "alternative": "or, if the quality of {name} is acceptable, {name} {gain}",
 }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from evals.metrics.slo import LimitState, slo_verdict, within
 from evals.schema.load import LoadPoint
-from evals.schema.slo import ServiceLimits
+from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import LoadMetrics
@@ -47,8 +47,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class CellCosts:
-    """One cell on so many `devices`: each of its load points, and the cheapest load, of those at which the service's
-    limits are surely kept where there are any (None: at none).
+    """One cell on so many `devices`: each of its load points, and the cheapest load, of those at which the SLO
+    is met where there are any (None: at none).
     """
 
     name: str
@@ -63,7 +63,7 @@ class CellCosts:
     def text(self) -> str:
         """In one line."""
         if self.cheapest is None:
-            return "no load surely keeps the limits"
+            return "no load meets the SLO"
         cost, within = self.cheapest, ", within the limits" if self.within_limits else ""
         value, low, high = (
             f"{figure:.3g}" for figure in (cost.per_million.value, cost.per_million.low, cost.per_million.high)
@@ -71,9 +71,7 @@ class CellCosts:
         return f"{value} [{low}, {high}] {self.currency} per million output tokens at {cost.load.label}{within}"
 
 
-def costs(
-    cells: Sequence[CellMetrics], price: Mapping[str, Any] | None, limits: ServiceLimits | None
-) -> list[CellCosts]:
+def costs(cells: Sequence[CellMetrics], price: Mapping[str, Any] | None, limits: SLO | None) -> list[CellCosts]:
     """Every cell whose number of devices is known; nothing where the plan names no price."""
     if not price:
         return []
@@ -82,7 +80,7 @@ def costs(
     return [_costs(cell, devices, paid, limits) for cell, devices in pairs if devices is not None]
 
 
-def _costs(cell: CellMetrics, devices: int, price: Price, limits: ServiceLimits | None) -> CellCosts:
+def _costs(cell: CellMetrics, devices: int, price: Price, limits: SLO | None) -> CellCosts:
     def cost(load: LoadMetrics) -> Cost:
         return Cost(load.load, per_million(load.output_rate, devices, price))
 
@@ -98,19 +96,19 @@ def _costs(cell: CellMetrics, devices: int, price: Price, limits: ServiceLimits 
     )
 
 
-def _within(cell: CellMetrics, limits: ServiceLimits) -> list[LoadMetrics]:
-    """The load points that surely keep the limits, and the highest such load of each search."""
+def _within(cell: CellMetrics, limits: SLO) -> list[LoadMetrics]:
+    """The load points that meet the SLO, and the highest such load of each search."""
     points = zip(cell.trial.speed, cell.loads, strict=True)
     searched = [capacity.at.load for capacity in capacities([cell]) if capacity.at]
-    return [load for speed, load in points if slo_verdict(speed, limits) == "kept"] + searched
+    return [load for speed, load in points if slo_verdict(speed, limits) == "met"] + searched
 
 
 def affordable(output_rate: Estimate, devices: int | None, price: Price | None) -> LimitState:
-    """Whether a million output tokens surely cost no more than they may."""
+    """Whether a million output tokens cost no more than they may."""
     if price is None or price.max_cost_per_million_tokens is None:
-        return "kept"
+        return "met"
     if not devices:
-        return "unclear"
+        return "inconclusive"
     return within(per_million(output_rate, devices, price), price.max_cost_per_million_tokens)
 
 

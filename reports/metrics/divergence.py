@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from evals.schema.accuracy import Closeness
+from evals.schema.accuracy import Predictions
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from evals.stats.skewed_mean import skewed_mean
@@ -85,29 +85,31 @@ def _of_cell(cell: CellMetrics, cells: Sequence[CellMetrics], folder: Path) -> I
         yield from _all("quantization", trial, _first(trial), reference, _first(reference), folder)
     if not cell.is_baseline:
         return
-    again = [closeness for closeness in trial.closeness if closeness.repeat]
+    again = [reading for reading in trial.predictions if reading.repeat]
     yield from _all("another run", trial, again, trial, _first(trial), folder)
     first = first_baseline(cell, cells)
     if first is not trial:
         yield from _all("another engine", trial, _first(trial), first, _first(first), folder)
 
 
-def _first(trial: Trial) -> list[Closeness]:
-    return [closeness for closeness in trial.closeness if not closeness.repeat]
+def _first(trial: Trial) -> list[Predictions]:
+    return [reading for reading in trial.predictions if not reading.repeat]
 
 
 def _all(
-    kind: Kind, trial: Trial, ours: Sequence[Closeness], reference: Trial, theirs: Sequence[Closeness], folder: Path
+    kind: Kind, trial: Trial, ours: Sequence[Predictions], reference: Trial, theirs: Sequence[Predictions], folder: Path
 ) -> Iterator[Distance]:
-    known = {closeness.text_sha256: closeness for closeness in theirs}
-    for closeness in ours:
-        if closeness.text_sha256 in known:
-            yield _distance(kind, trial, closeness, reference.name, known[closeness.text_sha256], folder)
+    known = {reading.text_sha256: reading for reading in theirs}
+    for reading in ours:
+        if reading.text_sha256 in known:
+            yield _distance(kind, trial, reading, reference.name, known[reading.text_sha256], folder)
 
 
-def _distance(kind: Kind, trial: Trial, ours: Closeness, reference: str, theirs: Closeness, folder: Path) -> Distance:
+def _distance(
+    kind: Kind, trial: Trial, ours: Predictions, reference: str, theirs: Predictions, folder: Path
+) -> Distance:
     first, other = read_distributions(ours, folder), read_distributions(theirs, folder)
-    kl, support, same_top = None, "not told", None
+    kl, support, same_top = None, "not reported", None
     by_position: tuple[float, ...] = ()
     if first is not None and other is not None and len(first.logprobs) == len(other.logprobs):
         divergences, same = kl_per_position(other, first)
@@ -141,11 +143,11 @@ def _common_words(first: str, other: str) -> int:
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(first.split()), len(other.split())))
 
 
-def read_distributions(closeness: Closeness, folder: Path) -> Distributions | None:
+def read_distributions(reading: Predictions, folder: Path) -> Distributions | None:
     """The file of a reading; None where there is none (any more)."""
-    if closeness.file is None or not (folder / closeness.file).exists():
+    if reading.file is None or not (folder / reading.file).exists():
         return None
-    with np.load(folder / closeness.file, allow_pickle=False) as arrays:
+    with np.load(folder / reading.file, allow_pickle=False) as arrays:
         ids = arrays["ids"].astype(np.int64) if "ids" in arrays else None
         return Distributions(arrays["logprobs"].astype(np.float64), ids)
 
@@ -186,17 +188,17 @@ def _support(distributions: Distributions, other: Distributions) -> str:
     return f"top {min(widths)} and the rest" if widths else "whole vocabulary"
 
 
-def _by_prompt(values: Floats, ours: Closeness) -> list[float]:
+def _by_prompt(values: Floats, ours: Predictions) -> list[float]:
     """Means over each prompt's positions."""
     return [max(float(part.mean()), 0.0) for part in _parts(values, ours)]  # rounding may leave less than nothing
 
 
-def _by_position(values: Floats, ours: Closeness) -> tuple[float, ...]:
+def _by_position(values: Floats, ours: Predictions) -> tuple[float, ...]:
     """Means over prompts, at each position that all have."""
     parts = _parts(values, ours)
     shared = min(map(len, parts))
     return tuple(np.mean([part[:shared] for part in parts], axis=0).tolist())
 
 
-def _parts(values: Floats, ours: Closeness) -> list[Floats]:
+def _parts(values: Floats, ours: Predictions) -> list[Floats]:
     return np.split(values, np.cumsum([len(logprob) for logprob in ours.logprobs])[:-1])

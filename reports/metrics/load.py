@@ -117,7 +117,7 @@ def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:
 
 def _wide(speed: Speed) -> list[str]:
     """The plan asked for a narrower interval than its repeats gave."""
-    wanted = speed.load.spread
+    wanted = speed.load.target_relative_ci
     if wanted is None or (width := relative_half_width(speed.repeats)) <= wanted:
         return []
     return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{width:.0%}, not to ±{wanted:.0%}"]

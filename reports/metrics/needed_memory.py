@@ -14,7 +14,7 @@ from evals.stats.intervals import Estimate, exact
 from reports.metrics.cell import GIB
 
 ON_A_CPU = "measured peak: on a CPU a page counts once it is written"
-REPORTED = "told by the engine"
+REPORTED = "reported by the engine"
 
 
 @dataclass(frozen=True)

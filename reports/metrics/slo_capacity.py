@@ -1,4 +1,4 @@
-"""The highest load that each cell takes within the service's limits, and how many requests of a load are good."""
+"""The highest load that each cell takes within the SLO, and how many requests of a load are good."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from evals.load.slo_search import bracket
 from evals.metrics.slo import is_good, slo_verdict
 from evals.metrics.steady_state import steady
 from evals.schema.load import Speed
-from evals.schema.slo import Search, SearchRange, ServiceLimits
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.stats.intervals import Estimate, percentile_interval, product, proportion
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import LoadMetrics, load_metrics
@@ -31,28 +31,30 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Capacity:
-    """One search of one cell. `met` is the highest load whose percentile is surely within the limits (None: not even
-    the lowest), `broken` the lowest above it that is surely beyond (None: none of those tried), `unclear` those between
-    that so many requests do not tell. `at` is what users wait at `met`.
+    """One search of one cell. `met` is the highest load whose percentile meets the SLO (95 % CI) (None: not even
+    the lowest), `violated` the lowest above it that violates it (None: none of those tried),
+    `inconclusive` those between that so many requests do not tell. `at` is what users wait at `met`.
     """
 
     name: str
     model: str
     within: SearchRange
-    limits: ServiceLimits
+    limits: SLO
     met: float | None
-    broken: float | None
-    unclear: tuple[float, ...]
+    violated: float | None
+    inconclusive: tuple[float, ...]
     at: Waiting | None
 
     @property
     def text(self) -> str:
         """In one line, with what is not known."""
         unit = "requests/s" if self.within.over == "rate" else "at once"
-        met = f"{self.met:g} {unit} keep the limits" if self.met else f"not even {self.within.lowest:g} {unit} surely"
-        broken = "" if self.broken is None else f", {self.broken:g} are too much"
-        unclear = f", {' and '.join(f'{level:g}' for level in self.unclear)} not told" if self.unclear else ""
-        return met + unclear + broken
+        met = f"{self.met:g} {unit} meet the SLO" if self.met else f"not even {self.within.lowest:g} {unit} for certain"
+        violated = "" if self.violated is None else f", {self.violated:g} are too much"
+        inconclusive = (
+            f", {' and '.join(f'{level:g}' for level in self.inconclusive)} inconclusive" if self.inconclusive else ""
+        )
+        return met + inconclusive + violated
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,12 @@ class Served:
     """One load point of one cell, held against the limits."""
 
     name: str
-    limits: ServiceLimits
+    limits: SLO
     waiting: Waiting
 
 
-def served(cells: Sequence[CellMetrics], limits: ServiceLimits | None) -> list[Served]:
-    """Every load point of every cell; nothing where the plan promises nothing."""
+def served(cells: Sequence[CellMetrics], limits: SLO | None) -> list[Served]:
+    """Every load point of every cell; nothing where the plan has no SLO."""
     if limits is None:
         return []
     return [Served(cell.trial.name, limits, waiting(speed, limits)) for cell in cells for speed in cell.trial.speed]
@@ -80,19 +82,23 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
     probes = {_level(probe): probe for probe in search.probes}
     verdicts = {level: slo_verdict(speed, search.limits) for level, speed in sorted(probes.items())}
     most, _ = bracket(verdicts)
-    broken = min((level for level, verdict in verdicts.items() if verdict == "broken"), default=None)
-    unclear = [
-        level for level, verdict in verdicts.items() if verdict == "unclear" and (broken is None or level < broken)
+    violated = min((level for level, verdict in verdicts.items() if verdict == "violated"), default=None)
+    inconclusive = [
+        level
+        for level, verdict in verdicts.items()
+        if verdict == "inconclusive" and (violated is None or level < violated)
     ]
     at = None if most is None else waiting(probes[most], search.limits)
-    return Capacity(cell.trial.name, cell.trial.model, search.within, search.limits, most, broken, tuple(unclear), at)
+    return Capacity(
+        cell.trial.name, cell.trial.model, search.within, search.limits, most, violated, tuple(inconclusive), at
+    )
 
 
 def _level(probe: Speed) -> float:
     return probe.load.concurrency or probe.load.rate_per_second or 0.0
 
 
-def waiting(speed: Speed, limits: ServiceLimits) -> Waiting:
+def waiting(speed: Speed, limits: SLO) -> Waiting:
     """What the users of a load wait, held against the limits."""
     counted, load = steady(speed), load_metrics(speed)
     tpot = [seconds for request in counted.ended if (seconds := request.tpot_seconds) is not None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from evals.schema.slo import ServiceLimits
+from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.metrics.cell import GIB
@@ -58,11 +58,11 @@ def milliseconds_interval(estimate: Estimate | None) -> str:
     return f"{milliseconds(estimate.value)} [{milliseconds(estimate.low)}, {milliseconds(estimate.high)}]"
 
 
-def promise(limits: ServiceLimits) -> str:
+def slo_text(limits: SLO) -> str:
     """`p99 of TTFT ≤ 500 ms, of TPOT ≤ 30 ms`."""
     pairs = (("TTFT", limits.ttft_seconds), ("TPOT", limits.tpot_seconds))
-    promises = [f"{name} ≤ {1000 * seconds:g} ms" for name, seconds in pairs if seconds is not None]
-    return f"p{limits.percentile:g} of " + ", of ".join(promises)
+    parts = [f"{name} ≤ {1000 * seconds:g} ms" for name, seconds in pairs if seconds is not None]
+    return f"p{limits.percentile:g} of " + ", of ".join(parts)
 
 
 def nats(value: float | None) -> str:
@@ -113,6 +113,6 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "share": share,
     "figure": figure,
     "figures": figures_interval,
-    "promise": promise,
+    "slo": slo_text,
     "times": times,
 }

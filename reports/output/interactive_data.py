@@ -15,7 +15,7 @@ from evals.metrics.saturation import keeps_up
 from evals.metrics.slo import tpots
 from evals.metrics.steady_state import steady
 from evals.schema.load import LoadPoint, Speed
-from evals.schema.slo import ServiceLimits
+from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate, percentile_interval
 from reports.decision.frontiers import Axis, Frontier, Plot, of_model, plots
 from reports.decision.ranking import OBJECTIVES, Aim
@@ -47,8 +47,8 @@ class _Columns:
 def page_data(results: Results) -> dict[str, Any]:
     """Everything that the page's controls work on."""
     loads = list(dict.fromkeys(load.load for cell in results.cells for load in cell.loads))
-    promised = [results.service.percentile] if results.service else []
-    columns = _Columns(loads, sorted({*PERCENTILES, *promised}), largest_kl(results.distances), results)
+    slo_percentile = [results.slo.percentile] if results.slo else []
+    columns = _Columns(loads, sorted({*PERCENTILES, *slo_percentile}), largest_kl(results.distances), results)
     price = results.planned.aim.price
     return {
         "percentiles": columns.percentiles,
@@ -62,7 +62,7 @@ def page_data(results: Results) -> dict[str, Any]:
             for name, objective in OBJECTIVES.items()
         },
         "planned": _setting(results.planned),
-        "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results.service)],
+        "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results.slo)],
         "currency": price.currency if price else "",
     }
 
@@ -85,12 +85,12 @@ def _price(price: Price | None) -> dict[str, Any]:
 
 
 def _aim(aim: Aim) -> dict[str, Any]:
-    service = aim.service or ServiceLimits(None, None, 95.0)
+    slo = aim.slo or SLO(None, None, 95.0)
     return {
         "objective": aim.objective,
-        "ttft": service.ttft_seconds,
-        "tpot": service.tpot_seconds,
-        "percentile": service.percentile,
+        "ttft": slo.ttft_seconds,
+        "tpot": slo.tpot_seconds,
+        "percentile": slo.percentile,
     }
 
 

@@ -70,7 +70,7 @@ def print_results(results: Results, console: Console) -> None:
         _print_answer(answer, console)
     for capacity in capacities(results.cells):
         console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
-    for cost in costs(results.cells, results.about.get("price"), results.service):
+    for cost in costs(results.cells, results.about.get("price"), results.slo):
         console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
 
 
@@ -127,9 +127,9 @@ def as_data(results: Results) -> dict[str, Any]:
         "sweep": {name: results.about[name] for name in ABOUT},
         "columns": task_columns(results.cells),
         "cells": rows,
-        "served": [_served(load) for load in served(results.cells, results.service)],
+        "served": [_served(load) for load in served(results.cells, results.slo)],
         "capacities": [_capacity(capacity) for capacity in capacities(results.cells)],
-        "costs": [asdict(cost) for cost in costs(results.cells, results.about.get("price"), results.service)],
+        "costs": [asdict(cost) for cost in costs(results.cells, results.about.get("price"), results.slo)],
         "scaling": [asdict(scaling) for scaling in scalings(results.cells)],
         "energy": [asdict(energy) for energy in energies(results.cells)],
         "footprints": [asdict(footprint) for footprint in footprints(results.cells, results.about.get("memory"))],
@@ -147,7 +147,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "likelihoods": [asdict(likelihood) for likelihood in results.compared.likelihoods],
         "anchors": [asdict(anchor) | {"agrees": anchor.agrees} for anchor in anchored(results.cells)],
         "seeds": [asdict(spread) for spread in spreads(results.cells, results.distances)],
-        "closeness": [asdict(distance) for distance in results.distances],
+        "kl_divergences": [asdict(distance) for distance in results.distances],
         "warnings": list(results.warnings),
         "engines": [asdict(loss) for loss in results.losses.values()],
         "answers": answers,
@@ -210,9 +210,9 @@ def _capacity(capacity: Capacity) -> dict[str, Any]:
     return {
         "name": capacity.name,
         "model": capacity.model,
-        "kept": capacity.met,
-        "broken": capacity.broken,
-        "unclear": list(capacity.unclear),
+        "met": capacity.met,
+        "violated": capacity.violated,
+        "inconclusive": list(capacity.inconclusive),
     } | plain
 
 

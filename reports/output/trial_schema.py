@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from evals.schema.trial import TRIAL_SCHEMA_VERSION
+from evals.schema.migrate import SCHEMA_VERSION
 from evals.schema.trial_file import TRIALS
 
 FILE = Path(__file__).with_name("trial.schema.json")
@@ -18,7 +18,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def trial_schema() -> dict[str, Any]:
     """Made of the records, whose field names carry the units."""
     made = TRIALS.json_schema()
-    made["properties"]["schema_version"] = {"const": TRIAL_SCHEMA_VERSION}
+    made["properties"]["schema_version"] = {"const": SCHEMA_VERSION}
     return {"$schema": DIALECT, **made, "required": [*made["required"], "schema_version"]}
 
 

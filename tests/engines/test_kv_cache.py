@@ -36,7 +36,7 @@ def test_numbers_of_a_token(config: dict[str, Any], numbers: int | None) -> None
 
 def test_what_the_engine_tells_comes_first(tmp_path: Path) -> None:
     facts = {"kv_cache_bytes": 1024**3, "kv_cache_tokens": 8192, "dtype": "float32"}
-    assert kv_bytes_per_token(facts, {}, tmp_path) == (131_072.0, "told by the engine")
+    assert kv_bytes_per_token(facts, {}, tmp_path) == (131_072.0, "reported by the engine")
 
 
 def test_else_configuration_and_type_do(tmp_path: Path) -> None:

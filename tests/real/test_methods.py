@@ -1,4 +1,4 @@
-"""Formats whose loading is easily got wrong, quantized and served for real: bits, gate, closeness."""
+"""Formats whose loading is easily got wrong, quantized and served for real: bits, gate, predictions."""
 
 from __future__ import annotations
 

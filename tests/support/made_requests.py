@@ -22,15 +22,15 @@ def pair(generator: np.random.Generator, items: int, noise: float, loss: float =
     return matched_of(base.argmax(axis=1) == 0, cell.argmax(axis=1) == 0, best[:, -1] - best[:, -2])
 
 
-def matched_of(base: Floats, cell: Floats, leads: Floats) -> Matched:
-    """Of right answers on both sides and the baseline's leads, in the random order of the task."""
+def matched_of(base: Floats, cell: Floats, margins: Floats) -> Matched:
+    """Of right answers on both sides and the baseline's margins, in the random order of the task."""
     count = len(base)
     keys, none, ranks = tuple(f"leaf:{n}:d:p" for n in range(count)), ("",) * count, tuple(range(count))
 
-    def side(right: Floats, leads: tuple[float, ...]) -> Items:
+    def side(right: Floats, margins: tuple[float, ...]) -> Items:
         values = tuple(right.astype(float).tolist())
-        return Items("task", "acc", keys, values, none, (4,) * count, count, ranks, leads)
+        return Items("task", "acc", keys, values, none, (4,) * count, count, ranks, margins)
 
-    pairs = matched(side(cell, ()), side(base, tuple(leads.tolist())))
+    pairs = matched(side(cell, ()), side(base, tuple(margins.tolist())))
     assert pairs is not None
     return pairs

@@ -20,10 +20,10 @@ const joined = (checks) => checks.map((check) => check[1]).join("; ");
 function judge(cell, setting) {
   if (cell.doubts) return ["untrusted", cell.doubts];
   const memory = setting.memory === null ? null : cell.memory
-    ? check("memory", cell.memory, setting.memory, "at_most") : ["undecided", say("memory_unseen")];
+    ? check("memory", cell.memory, setting.memory, "at_most") : ["inconclusive", say("memory_unseen")];
   const own = cell.baseline ? [] : againstBaseline(cell, setting);
   const checks = [cell.engineLoss && engineCheck(cell.engineLoss, setting), memory, ...own].filter((one) => one);
-  for (const verdict of ["fails", "undecided"]) {
+  for (const verdict of ["fails", "inconclusive"]) {
     const reasons = checks.filter((one) => one[0] === verdict);
     if (reasons.length) return [verdict, joined(reasons)];
   }
@@ -32,10 +32,10 @@ function judge(cell, setting) {
 
 /** What quantization did. */
 function againstBaseline(cell, setting) {
-  if (!cell.accuracy && !cell.perplexity) return [["undecided", say("not_scored")]];
-  const recovered = cell.nothingRecovered ? [["undecided", say("nothing_recovered")]] : [];
+  if (!cell.accuracy && !cell.perplexity) return [["inconclusive", say("not_scored")]];
+  const recovered = cell.nothingRecovered ? [["inconclusive", say("nothing_recovered")]] : [];
   const checks = [...recovered, ...quality(cell.recovery, cell.perplexity, setting), check("kl", cell.kl, setting.kl, "at_most")].filter((one) => one);
-  return checks.length ? checks : [["undecided", say("no_baseline")]];
+  return checks.length ? checks : [["inconclusive", say("no_baseline")]];
 }
 
 const quality = (recovery, perplexity, setting) =>
@@ -44,9 +44,9 @@ const quality = (recovery, perplexity, setting) =>
 /** reports.decision.verdicts.engine_check */
 function engineCheck(loss, setting) {
   const { engine, reference } = loss;
-  if (!loss.same && !loss.recovery && !loss.perplexity) return ["undecided", say("engine_unknown", { engine, reference })];
+  if (!loss.same && !loss.recovery && !loss.perplexity) return ["inconclusive", say("engine_unknown", { engine, reference })];
   const checks = quality(loss.same ? null : loss.recovery, loss.sameTokens ? null : loss.perplexity, setting).filter((one) => one);
-  for (const [verdict, sentence] of [["fails", "engine_fails"], ["undecided", "engine_undecided"]]) {
+  for (const [verdict, sentence] of [["fails", "engine_fails"], ["inconclusive", "engine_undecided"]]) {
     const reasons = checks.filter((one) => one[0] === verdict);
     if (reasons.length) return [verdict, say(sentence, { why: joined(reasons), engine, reference })];
   }
@@ -59,9 +59,9 @@ function check(name, one, limit, side) {
   const good = atLeast ? low(one) >= limit : high(one) <= limit;
   const bad = atLeast ? high(one) < limit : low(one) > limit;
   const [value, least] = [one[0], low(one)].map((end) => fixed(end, 3));
-  const most = one[2] === null ? say("no_upper_bound") : fixed(one[2], 3);
+  const most = one[2] === null || one[2] >= 1e9 ? say("no_upper_bound") : fixed(one[2], 3);
   const text = say(side, { name: say(name), value, low: least, high: most, limit: +limit.toPrecision(6) });
-  return [good ? "meets" : bad ? "fails" : "undecided", text];
+  return [good ? "meets" : bad ? "fails" : "inconclusive", text];
 }
 
 /** reports.decision.verdicts.point_to_scored */
@@ -74,15 +74,15 @@ function pointToScored(cells, judged) {
   });
 }
 
-/** evals.metrics.slo.kept, of a load's percentiles at `place`. */
-function kept(load, setting, place) {
+/** evals.metrics.slo.slo_verdict, of a load's percentiles at `place`. */
+function sloVerdict(load, setting, place) {
   const sides = [[load.ttft, setting.ttft], [load.tpot, setting.tpot]].map(([waits, most]) => {
-    if (most === null) return "kept";
-    if (waits === null) return "unclear";
-    return high(waits[place]) <= most ? "kept" : low(waits[place]) > most ? "broken" : "unclear";
+    if (most === null) return "met";
+    if (waits === null) return "inconclusive";
+    return high(waits[place]) <= most ? "met" : low(waits[place]) > most ? "violated" : "inconclusive";
   });
-  if (sides.includes("broken") || !load.keepsUp) return "broken";
-  return sides.includes("unclear") ? "unclear" : "kept";
+  if (sides.includes("violated") || !load.keepsUp) return "violated";
+  return sides.includes("inconclusive") ? "inconclusive" : "met";
 }
 
 /** The shares of the mix by load, without those of none. */
@@ -109,34 +109,34 @@ function rateUnder(cell, mix) {
   return { loads, rate: mixedRate(loads.map((one) => one.rate), mix.map(([, share]) => share)) };
 }
 
-const isPromised = (setting) => setting.ttft !== null || setting.tpot !== null;
+const hasSlo = (setting) => setting.ttft !== null || setting.tpot !== null;
 const isBounded = (setting) => setting.price !== null && setting.cost !== null;
 
-/** reports.decision.ranking.Aim.asks: what must be kept under a load. */
+/** reports.decision.ranking.Aim.asks: what a load must meet. */
 const asks = (setting) => {
-  const parts = [...(isPromised(setting) ? [say("slo")] : []), ...(isBounded(setting) ? [say("cost")] : [])];
+  const parts = [...(hasSlo(setting) ? [say("slo")] : []), ...(isBounded(setting) ? [say("cost")] : [])];
   return parts.length > 1 ? say("and", { first: parts[0], second: parts[1] }) : parts.join("");
 };
 
 /** reports.metrics.cost.affordable */
 function affordable(rate, cell, setting) {
-  if (!isBounded(setting)) return "kept";
-  if (!cell.devices) return "unclear";
+  if (!isBounded(setting)) return "met";
+  if (!cell.devices) return "inconclusive";
   const [, least, most] = perMillion(rate, cell.devices, setting.price);
-  return most <= setting.cost ? "kept" : least > setting.cost ? "broken" : "unclear";
+  return most <= setting.cost ? "met" : least > setting.cost ? "violated" : "inconclusive";
 }
 
-/** The cell's loads by which it is ranked, its rate there, and whether what is asked for is kept; null where a load of
+/** The cell's loads by which it is ranked, its rate there, and whether it meets what is asked for; null where a load of
  * the mix was not measured. */
 function ranking(cell, setting, place) {
-  const mix = mixOf(setting), promised = (load) => (isPromised(setting) ? kept(load, setting, place) : "kept");
-  const worst = (sides) => ["broken", "unclear", "kept"].find((one) => sides.includes(one));
-  const best = (sides) => ["kept", "unclear", "broken"].find((one) => sides.includes(one));
+  const mix = mixOf(setting), sloState = (load) => (hasSlo(setting) ? sloVerdict(load, setting, place) : "met");
+  const worst = (sides) => ["violated", "inconclusive", "met"].find((one) => sides.includes(one));
+  const best = (sides) => ["met", "inconclusive", "violated"].find((one) => sides.includes(one));
   if (mix.length || !asks(setting)) {
     const found = rateUnder(cell, mix);
-    return found && { ...found, serves: worst([...found.loads.map(promised), affordable(found.rate, cell, setting)]) };
+    return found && { ...found, serves: worst([...found.loads.map(sloState), affordable(found.rate, cell, setting)]) };
   }
-  const sides = cell.loads.map((load) => worst([promised(load), affordable(load.rate, cell, setting)])), serves = best(sides);
+  const sides = cell.loads.map((load) => worst([sloState(load), affordable(load.rate, cell, setting)])), serves = best(sides);
   const most = cell.loads.filter((_, i) => sides[i] === serves).reduce((a, b) => (b.rate[0] > a.rate[0] ? b : a));
   return { loads: [most], rate: most.rate, serves };
 }
@@ -205,13 +205,13 @@ function answerOf(data, setting, model, judged, allowed) {
     return figure ? [{ number, figure, good: GOOD.includes(judged[number][0]), ...one }] : [];
   });
   const sign = objective.less ? 1 : -1;
-  const rank = (one) => [one.good ? 0 : 1, one.serves === "kept" ? 0 : 1, sign * one.figure[0]];
-  const ranked = shortlist.filter((one) => one.serves !== "broken")
+  const rank = (one) => [one.good ? 0 : 1, one.serves === "met" ? 0 : 1, sign * one.figure[0]];
+  const ranked = shortlist.filter((one) => one.serves !== "violated")
     .sort((a, b) => { const [x, y] = [rank(a), rank(b)]; return x[0] - y[0] || x[1] - y[1] || x[2] - y[2]; });
-  const broken = shortlist.filter((one) => one.serves === "broken").map((one) => one.number);
-  const answer = { model, ranked, broken };
+  const violated = shortlist.filter((one) => one.serves === "violated").map((one) => one.number);
+  const answer = { model, ranked, violated };
   if (!ranked.length) {
-    const why = broken.length ? say("none_serves", { asks: asks(setting) }) : say("none_allowed");
+    const why = violated.length ? say("none_serves", { asks: asks(setting) }) : say("none_allowed");
     return { ...answer, caveats: [why], alternative: "" };
   }
   return { ...answer, caveats: caveats(data, setting, ranked, judged), alternative: alternative(data, setting, ranked) };
@@ -223,7 +223,7 @@ const shownFigure = (value, objective) => (objective.less ? significant(value) :
 /** reports.decision.recommend: the best figure among those that are behind for their quality's sake alone. */
 function alternative(data, setting, ranked) {
   const [best, ...rest] = ranked, objective = data.objectives[setting.objective], sign = objective.less ? 1 : -1;
-  const behind = rest.filter((one) => best.good && !one.good && (one.serves === "kept" || best.serves !== "kept")
+  const behind = rest.filter((one) => best.good && !one.good && (one.serves === "met" || best.serves !== "met")
     && sign * one.figure[0] < sign * best.figure[0]);
   if (!behind.length || best.figure[0] <= 0) return "";
   const other = behind.reduce((a, b) => (sign * b.figure[0] < sign * a.figure[0] ? b : a));
@@ -236,8 +236,8 @@ function caveats(data, setting, ranked, judged) {
   const best = ranked[0], { name, slow, devices } = data.cells[best.number], [verdict, why] = judged[best.number];
   const missing = say(isBounded(setting) && !devices ? "devices_unknown" : "more_requests");
   return [
-    ...(verdict === "undecided" ? [say("undecided", { name, why })] : []),
-    ...(best.serves === "unclear" ? [say("unclear", { name, asks: asks(setting), missing })] : []),
+    ...(verdict === "inconclusive" ? [say("limits_inconclusive", { name, why })] : []),
+    ...(best.serves === "inconclusive" ? [say("slo_inconclusive", { name, asks: asks(setting), missing })] : []),
     ...best.loads.flatMap((load) => load.warnings.map((warning) => say("of_load", { name, load: data.loads[load.load].label, warning }))),
     ...slow.map((warning) => say("slow_path", { name, warning })),
     ...(setting.objective === "throughput" ? onMoreDevices(data, ranked) : []),

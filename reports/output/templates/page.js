@@ -166,12 +166,12 @@ function showModel(place, { model, ranked, caveats, alternative }) {
 
 /** The ranked cells first, then those that were not chosen for a reason. */
 function showRows({ answers, judged }) {
-  const ranked = answers.flatMap((answer) => answer.ranked), broken = answers.flatMap((answer) => answer.broken);
-  const body = document.getElementById("ranked"), known = new Set([...ranked.map((one) => one.number), ...broken]);
+  const ranked = answers.flatMap((answer) => answer.ranked), violated = answers.flatMap((answer) => answer.violated);
+  const body = document.getElementById("ranked"), known = new Set([...ranked.map((one) => one.number), ...violated]);
   const others = judged.flatMap((one, i) => (one && !known.has(i) ? [[i, ...one]] : []));
   const rows = [
     ...ranked.map((one) => [one.number, ...judged[one.number], one]),
-    ...broken.map((i) => [i, "fails", say(mixOf(setting).length ? "no_mix" : "no_load", { asks: asks(setting) }), null]),
+    ...violated.map((i) => [i, "fails", say(mixOf(setting).length ? "no_mix" : "no_load", { asks: asks(setting) }), null]),
     ...others.map((one) => [...one, null]),
   ];
   const all = document.getElementById("all-rows").open, shown = all ? rows : rows.slice(0, MOST_ROWS);

@@ -105,7 +105,7 @@ def test_items_keep_their_raw_values(tiny_model: Path, tmp_path: Path) -> None:
     specs = [TaskSpec("arc_easy", 3)]
     tasks = load_tasks(specs, write_data_root(tmp_path), tmp_path / "work", seed=0)
     (score,) = evaluate(_model(tiny_model, 64), tasks, specs)
-    assert (score.task, score.group, score.shots) == ("arc_easy", "arc_easy", 0)
+    assert (score.task, score.group, score.num_fewshot) == ("arc_easy", "arc_easy", 0)
     assert score.metrics == ("acc", "acc_norm")
     assert score.values == ((1.0, 1.0),) * 3  # both choices are one token and equal: the first is taken, and right
     assert score.loglikelihoods == ((-1.0, -1.0),) * 3
@@ -114,7 +114,7 @@ def test_items_keep_their_raw_values(tiny_model: Path, tmp_path: Path) -> None:
     assert score.drawn == 3
     assert score.clusters == ("", "", "")
     assert score.empty_contexts == 0
-    assert score.leads == (0.0,) * 3
+    assert score.margins == (0.0,) * 3
     assert [len(texts) for texts in score.texts] == [3, 3, 3]  # the question and both answers
     assert all(texts[0].startswith("Question: ") for texts in score.texts)
 
@@ -129,8 +129,8 @@ def test_some_items_first_and_the_others_later_are_all_items(tiny_model: Path, t
     (both,), (full,) = joined([*first, *rest]), evaluate(model, tasks, specs)
     assert set(zip(both.ranks, both.item_keys, strict=True)) == set(zip(full.ranks, full.item_keys, strict=True))
     assert both.drawn == full.drawn == 5
-    assert sorted(both.leads) == sorted(full.leads)
-    assert joined([first[0], replace(rest[0], leads=())])[0].leads == ()
+    assert sorted(both.margins) == sorted(full.margins)
+    assert joined([first[0], replace(rest[0], margins=())])[0].margins == ()
     assert sorted(both.texts) == sorted(full.texts)
 
 

@@ -128,7 +128,7 @@ def test_a_task_that_is_a_program_is_named(tmp_path: Path) -> None:
 
 def test_shots_from_a_split_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="draws examples from the split 'train'"):
-        load_tasks([TaskSpec("arc_easy", 2, shots=3)], write_data_root(tmp_path), tmp_path / "work", seed=0)
+        load_tasks([TaskSpec("arc_easy", 2, num_fewshot=3)], write_data_root(tmp_path), tmp_path / "work", seed=0)
 
 
 def test_without_lm_eval_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

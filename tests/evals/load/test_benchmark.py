@@ -127,7 +127,7 @@ def test_a_load_is_repeated_until_its_interval_is_narrow(tmp_path: Path) -> None
     counts = []
     with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         for spread in (1e-6, 1e6):
-            load = LoadPoint(1, 2, 5, 6, spread=spread, most_repeats=4)
+            load = LoadPoint(1, 2, 5, 6, target_relative_ci=spread, max_repeats=4)
             (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
             counts.append(len(speed.repeats))
     assert counts == [4, 2]

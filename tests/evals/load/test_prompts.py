@@ -21,7 +21,7 @@ def test_prompts_are_distinct_and_repeatable() -> None:
 
 
 def test_a_system_prompt_is_the_same_in_all_requests_and_repeats() -> None:
-    load = LoadPoint(4, 20, 16, 8, shared_tokens=12)
+    load = LoadPoint(4, 20, 16, 8, shared_prefix_tokens=12)
     prompts = [ask.prompt for repeat in (0, 1) for (ask,) in PROMPTS.draw(load, seed=0, repeat=repeat)]
     assert len({tuple(prompt[:12]) for prompt in prompts}) == 1
     assert len({tuple(prompt[12:]) for prompt in prompts}) == 40
@@ -30,7 +30,7 @@ def test_a_system_prompt_is_the_same_in_all_requests_and_repeats() -> None:
 
 
 def test_each_turn_holds_all_before_it() -> None:
-    load = LoadPoint(2, 8, 10, 6, shared_tokens=4, turns=4)
+    load = LoadPoint(2, 8, 10, 6, shared_prefix_tokens=4, turns=4)
     first, second = PROMPTS.draw(load, seed=0, repeat=0)
     assert [len(ask.prompt) for ask in first] == [10, 22, 34, 46]
     for before, after in zip(first, first[1:], strict=False):
@@ -42,7 +42,7 @@ def test_each_turn_holds_all_before_it() -> None:
 
 
 def test_what_a_server_puts_before_is_counted() -> None:
-    for load in (LoadPoint(1, 2, 10, 6), LoadPoint(1, 2, 10, 6, shared_tokens=4)):
+    for load in (LoadPoint(1, 2, 10, 6), LoadPoint(1, 2, 10, 6, shared_prefix_tokens=4)):
         for (ask,) in Prompts(range(100, 5000), before=[1, 2]).draw(load, seed=0, repeat=0):
             assert ask.prompt[:2] == [1, 2]
             assert len(ask.prompt) == 10

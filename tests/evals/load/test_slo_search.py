@@ -18,10 +18,10 @@ from evals.load.slo_search import NARROW, load_at, next_level, search, search_ca
 from evals.metrics.saturation import keeps_up
 from evals.metrics.slo import LimitState, is_good, slo_verdict
 from evals.schema.load import LoadPoint, Request, Speed
-from evals.schema.slo import SearchRange, ServiceLimits
+from evals.schema.slo import SLO, SearchRange
 from tests.support.fake_engine import CPU, HERE, fake_engine
 
-LIMITS = ServiceLimits(ttft_seconds=0.5, tpot_seconds=0.1, percentile=90)
+LIMITS = SLO(ttft_seconds=0.5, tpot_seconds=0.1, percentile=90)
 USERS = SearchRange("concurrency", 1, 64, 40, 16, 8)
 RATES = SearchRange("rate", 0.5, 32, 60, 16, 8)
 
@@ -37,18 +37,18 @@ def _speed(*requests: Request, load: LoadPoint | None = None) -> Speed:
 
 def test_a_load_keeps_its_limits_where_the_percentile_surely_does() -> None:
     fast, slow = _request(0.1, 0.05), _request(0.9, 0.05)
-    assert slo_verdict(_speed(*[fast] * 40), LIMITS) == "kept"
-    assert slo_verdict(_speed(*[fast] * 30), LIMITS) == "unclear"  # a p90 of 30 requests has no upper end
-    assert slo_verdict(_speed(*[fast] * 37, *[slow] * 3), LIMITS) == "unclear"
-    assert slo_verdict(_speed(*[fast] * 30, *[slow] * 10), LIMITS) == "broken"
-    assert slo_verdict(_speed(*[_request(0.1, 0.2)] * 40), LIMITS) == "broken"
-    assert slo_verdict(_speed(*[slow] * 40), ServiceLimits(None, 0.1, 90)) == "kept"
+    assert slo_verdict(_speed(*[fast] * 40), LIMITS) == "met"
+    assert slo_verdict(_speed(*[fast] * 30), LIMITS) == "inconclusive"  # a p90 of 30 requests has no upper end
+    assert slo_verdict(_speed(*[fast] * 37, *[slow] * 3), LIMITS) == "inconclusive"
+    assert slo_verdict(_speed(*[fast] * 30, *[slow] * 10), LIMITS) == "violated"
+    assert slo_verdict(_speed(*[_request(0.1, 0.2)] * 40), LIMITS) == "violated"
+    assert slo_verdict(_speed(*[slow] * 40), SLO(None, 0.1, 90)) == "met"
 
 
 def test_answers_that_came_at_once_are_not_told_to_be_fast() -> None:
     at_once = Request(0.0, ((0.1, 8),), 0.1, 16, 8)
-    assert slo_verdict(_speed(*[at_once] * 40), LIMITS) == "unclear"
-    assert slo_verdict(_speed(*[at_once] * 40), ServiceLimits(0.5, None, 90)) == "kept"
+    assert slo_verdict(_speed(*[at_once] * 40), LIMITS) == "inconclusive"
+    assert slo_verdict(_speed(*[at_once] * 40), SLO(0.5, None, 90)) == "met"
     assert not is_good(at_once, LIMITS)
 
 
@@ -56,7 +56,7 @@ def test_a_good_request_is_within_every_limit() -> None:
     assert is_good(_request(0.1, 0.05), LIMITS)
     assert not is_good(_request(0.1, 0.2), LIMITS)
     assert not is_good(_request(0.9, 0.05), LIMITS)
-    assert is_good(_request(0.9, 0.05), ServiceLimits(None, 0.1, 90))
+    assert is_good(_request(0.9, 0.05), SLO(None, 0.1, 90))
 
 
 def test_a_growing_backlog_breaks_a_load_whatever_its_latencies_are() -> None:
@@ -64,7 +64,7 @@ def test_a_growing_backlog_breaks_a_load_whatever_its_latencies_are() -> None:
     load = LoadPoint(None, 40, 16, 8, 10.0, "constant")
     slow = [_request(0.1, 1.0, 0.1 * n) for n in range(40)]
     assert not keeps_up(_speed(*slow, load=load))
-    assert slo_verdict(_speed(*slow, load=load), ServiceLimits(0.5, None, 90)) == "broken"
+    assert slo_verdict(_speed(*slow, load=load), SLO(0.5, None, 90)) == "violated"
 
 
 def test_chance_is_no_backlog() -> None:
@@ -96,7 +96,7 @@ def _server(capacity: float, seed: int = 0):  # type: ignore[no-untyped-def]
     return run
 
 
-def _verdicts(limits: ServiceLimits, within: SearchRange, capacity: float) -> dict[float, LimitState]:
+def _verdicts(limits: SLO, within: SearchRange, capacity: float) -> dict[float, LimitState]:
     result = search(within, limits, _server(capacity), repeats=3)
     return {
         probe.load.concurrency or probe.load.rate_per_second or 0.0: slo_verdict(probe, limits)
@@ -107,18 +107,18 @@ def _verdicts(limits: ServiceLimits, within: SearchRange, capacity: float) -> di
 @pytest.mark.parametrize("capacity", [1.6, 5.4, 13.5, 40.5])
 def test_the_capacity_of_closed_loops_is_found(capacity: float) -> None:
     verdicts = _verdicts(LIMITS, USERS, capacity)
-    most = max(level for level, verdict in verdicts.items() if verdict == "kept")
-    beyond = min(level for level, verdict in verdicts.items() if verdict != "kept")
+    most = max(level for level, verdict in verdicts.items() if verdict == "met")
+    beyond = min(level for level, verdict in verdicts.items() if verdict != "met")
     assert most < capacity
     assert beyond > 0.97 * capacity
     assert beyond <= max(NARROW * most, most + 1)
-    assert all(verdict != "kept" for level, verdict in verdicts.items() if level >= capacity)
+    assert all(verdict != "met" for level, verdict in verdicts.items() if level >= capacity)
 
 
 def test_the_capacity_of_a_rate_is_found() -> None:
     verdicts = _verdicts(LIMITS, RATES, 7.3)
-    most = max(level for level, verdict in verdicts.items() if verdict == "kept")
-    beyond = min(level for level, verdict in verdicts.items() if verdict != "kept")
+    most = max(level for level, verdict in verdicts.items() if verdict == "met")
+    beyond = min(level for level, verdict in verdicts.items() if verdict != "met")
     assert most < 7.3 < beyond * 1.03
     assert beyond <= NARROW * most
 
@@ -139,20 +139,20 @@ def test_an_unclear_load_is_repeated_as_often_as_the_plan_says() -> None:
     within = SearchRange("concurrency", 1, 2, 15, 16, 8)
     result = search(within, LIMITS, run, repeats=3)
     assert runs == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
-    assert [slo_verdict(probe, LIMITS) for probe in result.probes] == ["kept", "kept"]
+    assert [slo_verdict(probe, LIMITS) for probe in result.probes] == ["met", "met"]
     assert [len(probe.repeats) for probe in result.probes] == [3, 3]
 
 
-@given(st.floats(0.3, 200.0), st.sampled_from([USERS, RATES]), st.sampled_from(["broken", "unclear"]))
+@given(st.floats(0.3, 200.0), st.sampled_from([USERS, RATES]), st.sampled_from(["violated", "inconclusive"]))
 def test_every_search_ends_with_a_narrow_bracket(capacity: float, within: SearchRange, beyond: LimitState) -> None:
     verdicts: dict[float, LimitState] = {}
     while (level := next_level(within, verdicts)) is not None:
         assert within.lowest <= level <= within.highest
         assert level not in verdicts
         assert len(verdicts) < 20
-        verdicts[level] = "kept" if level <= capacity else beyond
-    most = max((level for level, verdict in verdicts.items() if verdict == "kept"), default=0.0)
-    least = min((level for level, verdict in verdicts.items() if verdict != "kept"), default=math.inf)
+        verdicts[level] = "met" if level <= capacity else beyond
+    most = max((level for level, verdict in verdicts.items() if verdict == "met"), default=0.0)
+    least = min((level for level, verdict in verdicts.items() if verdict != "met"), default=math.inf)
     assert most >= within.highest or least == within.lowest or least <= max(NARROW * most, most + 1) + 1e-9
 
 
@@ -173,7 +173,7 @@ def test_real_requests_are_searched_through(tmp_path: Path) -> None:
         return lambda _: None
 
     within = SearchRange("concurrency", 1, 2, 40, 5, 6)
-    limits = ServiceLimits(60.0, 60.0, 90)
+    limits = SLO(60.0, 60.0, 90)
     engine = fake_engine("good")
     with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         (result,) = search_capacity(

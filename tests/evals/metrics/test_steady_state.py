@@ -9,7 +9,7 @@ import pytest
 from evals.metrics.slo import is_good, slo_verdict
 from evals.metrics.steady_state import Steady, steady
 from evals.schema.load import LoadPoint, Request, Speed
-from evals.schema.slo import ServiceLimits
+from evals.schema.slo import SLO
 from reports.metrics.load import load_metrics
 from reports.metrics.slo_capacity import waiting
 
@@ -91,18 +91,20 @@ def test_a_turn_takes_the_place_of_the_one_before() -> None:
 def test_a_service_is_kept_by_what_counts() -> None:
     """The burst alone is slow: 5 of 45 requests in each repeat."""
     speed = Speed(LoadPoint(5, 45, 10, 10), (_loop(5, 9), _loop(5, 9)))
-    limits = ServiceLimits(2.0, 0.2, 90)
-    assert slo_verdict(speed, limits) == "kept"
+    limits = SLO(2.0, 0.2, 90)
+    assert slo_verdict(speed, limits) == "met"
     waits = waiting(speed, limits)
     assert (waits.good.value, waits.good.count) == (1.0, 2 * 36)
     assert (waits.ttft.count, waits.tpot and waits.tpot.count) == (2 * 40, 2 * 36)
-    assert slo_verdict(Speed(LoadPoint(1, 45, 10, 10), speed.repeats), limits) == "unclear"  # all of them, as they are
+    assert (
+        slo_verdict(Speed(LoadPoint(1, 45, 10, 10), speed.repeats), limits) == "inconclusive"
+    )  # all of them, as they are
 
 
 def test_an_answer_of_one_token_has_no_time_between_tokens() -> None:
     request = Request(0.0, ((0.4, 1),), 0.4, 10, 1)
-    assert is_good(request, ServiceLimits(0.5, 0.1, 90))
-    assert not is_good(request, ServiceLimits(0.3, 0.1, 90))
+    assert is_good(request, SLO(0.5, 0.1, 90))
+    assert not is_good(request, SLO(0.3, 0.1, 90))
 
 
 def test_an_answer_of_one_token_leaves_a_limit_on_tpot_conclusive() -> None:
@@ -110,8 +112,8 @@ def test_an_answer_of_one_token_leaves_a_limit_on_tpot_conclusive() -> None:
     many = [_request(10.0 * n, 0.4, 10.0 * n + 0.8) for n in range(40)]
     single = Request(500.0, ((500.4, 1),), 500.4, 10, 1)
     load = LoadPoint(1, 41, 10, 10)
-    assert slo_verdict(Speed(load, ((*many, single),)), ServiceLimits(None, 0.1, 90)) == "kept"
-    assert slo_verdict(Speed(load, ((*many, single),)), ServiceLimits(None, 0.01, 90)) == "broken"
-    assert slo_verdict(Speed(load, ((single,) * 41,)), ServiceLimits(None, 0.1, 90)) == "unclear"
+    assert slo_verdict(Speed(load, ((*many, single),)), SLO(None, 0.1, 90)) == "met"
+    assert slo_verdict(Speed(load, ((*many, single),)), SLO(None, 0.01, 90)) == "violated"
+    assert slo_verdict(Speed(load, ((single,) * 41,)), SLO(None, 0.1, 90)) == "inconclusive"
     half = Request(500.0, ((500.4, 10),), 500.4, 10, 10)
-    assert slo_verdict(Speed(load, ((*many, half),)), ServiceLimits(None, 0.1, 90)) == "unclear"
+    assert slo_verdict(Speed(load, ((*many, half),)), SLO(None, 0.1, 90)) == "inconclusive"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evals.metrics.throughput import share_by, steady_rates
 from evals.schema.load import LoadPoint, Request, Speed
-from evals.schema.slo import ServiceLimits
+from evals.schema.slo import SLO
 from reports.metrics.load import load_metrics
 from reports.metrics.slo_capacity import waiting
 
@@ -74,7 +74,7 @@ def test_an_answer_that_came_at_once_counts_by_its_time() -> None:
 def test_goodput_is_as_uncertain_as_the_rate() -> None:
     """All requests are good: goodput is the rate, and its interval holds the rate's."""
     repeats = tuple(_loop(4, 5, (factor,), 16) for factor in (1.0, 1.1, 1.3))
-    waits = waiting(Speed(LoadPoint(4, 20, 32, 16), repeats), ServiceLimits(10.0, 10.0, 90))
+    waits = waiting(Speed(LoadPoint(4, 20, 32, 16), repeats), SLO(10.0, 10.0, 90))
     rate, goodput = waits.load.request_rate, waits.goodput
     assert goodput.value == pytest.approx(rate.value)
     assert goodput.low < rate.low < rate.high

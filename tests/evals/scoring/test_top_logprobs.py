@@ -1,4 +1,4 @@
-"""Distributions by every way of asking, and the closeness that is kept of them."""
+"""Distributions by every way of asking, and the predictions that is kept of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from engines.runtime.server import serve
 from engines.types import Endpoint, PromptLogprobs, Serving
-from evals.accuracy.divergence import ClosenessSpec, measure_closeness
+from evals.accuracy.divergence import PredictionSpec, read_predictions
 from evals.api.post import ScoringFailed
 from evals.data.corpora import Prompts
 from evals.scoring.top_logprobs import Distribution, tell
@@ -98,7 +98,7 @@ def _without(item: dict[str, object]) -> dict[str, object]:
 
 
 PROMPTS = Prompts("wikitext2", "digest", ((1, 2, 3, 4, 5), (6, 7)))
-SPEC = ClosenessSpec(None, 2, 5, 3, 4, 0, repeat=True)
+SPEC = PredictionSpec(None, 2, 5, 3, 4, 0, repeat=True)
 
 
 def _stage(name: str, total: int) -> object:
@@ -108,34 +108,38 @@ def _stage(name: str, total: int) -> object:
 def test_what_is_kept_of_a_reading(tmp_path: Path) -> None:
     file = tmp_path / "trial.0.npz"
     with _endpoint(tmp_path, "score", -1) as endpoint:
-        closeness = measure_closeness(endpoint, SPEC, PROMPTS, file, _stage)  # type: ignore[arg-type]
-        again = measure_closeness(endpoint, SPEC, PROMPTS, file, _stage, repeat=True)  # type: ignore[arg-type]
-    assert [len(values) for values in closeness.logprobs] == [3, 1]  # a prompt of two tokens has one position
-    assert (closeness.file, closeness.top_tokens, closeness.greedy) == ("trial.0.npz", -1, ("the capital is",) * 2)
+        predictions = read_predictions(endpoint, SPEC, PROMPTS, file, _stage)  # type: ignore[arg-type]
+        again = read_predictions(endpoint, SPEC, PROMPTS, file, _stage, repeat=True)  # type: ignore[arg-type]
+    assert [len(values) for values in predictions.logprobs] == [3, 1]  # a prompt of two tokens has one position
+    assert (predictions.file, predictions.top_tokens, predictions.greedy) == (
+        "trial.0.npz",
+        -1,
+        ("the capital is",) * 2,
+    )
     with np.load(file, allow_pickle=False) as arrays:
         assert arrays["logprobs"].shape == (4, VOCABULARY)
         assert "ids" not in arrays
-    assert replace(again, repeat=False) == closeness
+    assert replace(again, repeat=False) == predictions
 
 
 def test_a_server_that_tells_of_the_text_alone_has_no_file(tmp_path: Path) -> None:
     file = tmp_path / "trial.0.npz"
     with _endpoint(tmp_path, "echo", 0) as endpoint:
-        closeness = measure_closeness(endpoint, SPEC, PROMPTS, file, _stage)  # type: ignore[arg-type]
-    assert [len(values) for values in closeness.logprobs] == [3, 1]
-    assert closeness.file is None
+        predictions = read_predictions(endpoint, SPEC, PROMPTS, file, _stage)  # type: ignore[arg-type]
+    assert [len(values) for values in predictions.logprobs] == [3, 1]
+    assert predictions.file is None
     assert not file.exists()
 
 
 def test_a_server_without_log_probabilities_gives_its_answers_alone(tmp_path: Path) -> None:
     with _endpoint(tmp_path, "none", 0) as endpoint:
-        closeness = measure_closeness(endpoint, SPEC, PROMPTS, tmp_path / "x.npz", _stage)  # type: ignore[arg-type]
-        silent = measure_closeness(
+        predictions = read_predictions(endpoint, SPEC, PROMPTS, tmp_path / "x.npz", _stage)  # type: ignore[arg-type]
+        silent = read_predictions(
             endpoint,
             replace(SPEC, answer_tokens=0),
             PROMPTS,
             tmp_path / "x.npz",
             _stage,  # type: ignore[arg-type]
         )
-    assert (closeness.logprobs, closeness.greedy) == ((), ("the capital is",) * 2)
+    assert (predictions.logprobs, predictions.greedy) == ((), ("the capital is",) * 2)
     assert silent.greedy == ()

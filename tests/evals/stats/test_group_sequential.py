@@ -136,10 +136,10 @@ class _Model:
     """Evaluates items of two tasks as given; notes which were asked for."""
 
     def __init__(
-        self, values: Mapping[str, Sequence[float]], leads: Mapping[str, Sequence[float]] | None = None
+        self, values: Mapping[str, Sequence[float]], margins: Mapping[str, Sequence[float]] | None = None
     ) -> None:
         self.values = values
-        self.leads = leads or {}
+        self.margins = margins or {}
         self.asked: list[dict[str, list[int]]] = []
 
     def __call__(self, chosen: Mapping[str, Sequence[int]]) -> list[Score]:
@@ -149,9 +149,9 @@ class _Model:
     def _score(self, leaf: str, items: Sequence[int]) -> Score:
         values = tuple((self.values[leaf][item],) for item in items)
         keys, many = tuple(f"{item}:d:p" for item in items), len(self.values[leaf])
-        leads = tuple(self.leads[leaf][item] for item in items) if leaf in self.leads else ()
+        margins = tuple(self.margins[leaf][item] for item in items) if leaf in self.margins else ()
         two = ((-1.0, -2.0),) * len(items)
-        return Score(leaf, leaf, 0, ("acc",), keys, values, two, tuple(items), many, leads=leads)
+        return Score(leaf, leaf, 0, ("acc",), keys, values, two, tuple(items), many, margins=margins)
 
 
 def _tasks(sizes: Mapping[str, int]) -> LoadedTasks:
@@ -188,11 +188,11 @@ def test_tasks_without_right_and_wrong_and_other_items_are_scored_whole() -> Non
 def test_undecided_items_are_asked_first() -> None:
     generator = np.random.default_rng(6)
     base, cell = _drawn(generator, 800, 0.3, 0.01)
-    tasks, leads = _tasks({"bad": 800}), {"bad": generator.random(800).tolist()}
-    scores = _Model({"bad": base}, leads)(tasks.samples)
+    tasks, margins = _tasks({"bad": 800}), {"bad": generator.random(800).tolist()}
+    scores = _Model({"bad": base}, margins)(tasks.samples)
     model = _Model({"bad": cell})
     (score,) = spend(model, tasks, scores, Budget(0.05, 0.05, 1))
-    first = [leads["bad"][item] for item in model.asked[0]["bad"]]
+    first = [margins["bad"][item] for item in model.asked[0]["bad"]]
     assert len(first) == 25
     assert np.mean(first) < 0.4
     assert max(first) > 0.875  # one of the most decided ones too

@@ -49,8 +49,8 @@ def _many(values: list[float], first: int = 200) -> Score:
     """Two hundred items in two hundred places, the last ones least decided; of the first so many alone."""
     ranks = tuple(range(first))
     score = _score("a", ranks, 200)
-    leads = tuple(1.0 - rank / 200 for rank in ranks)
-    return replace(score, values=tuple((value, 0.0) for value in values[:first]), leads=leads)
+    margins = tuple(1.0 - rank / 200 for rank in ranks)
+    return replace(score, values=tuple((value, 0.0) for value in values[:first]), margins=margins)
 
 
 def test_undecided_items_come_first_and_stand_for_fewer() -> None:
@@ -72,7 +72,7 @@ def test_undecided_items_come_first_and_stand_for_fewer() -> None:
 
 def test_many_passages_and_unknown_leads_make_one_stratum() -> None:
     score = _many([1.0] * 200)
-    assert {*task_items([replace(score, leads=())])["group"].strata} == {0}
+    assert {*task_items([replace(score, margins=())])["group"].strata} == {0}
     assert {*task_items([replace(score, clusters=("p",) * 20 + ("",) * 180)])["group"].strata} == {0}
     few = task_items([replace(score, clusters=("p",) * 2 + ("",) * 198)])["group"]
     assert {*few.strata} == {0, 1, 2, 3}

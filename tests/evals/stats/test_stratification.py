@@ -8,10 +8,10 @@ from evals.stats.stratification import crowding, drawing_order, strata_of
 
 
 def test_strata_are_equal_and_begin_with_the_undecided() -> None:
-    leads = np.random.default_rng(0).permutation(800).astype(float)
-    strata = strata_of(leads.tolist())
+    margins = np.random.default_rng(0).permutation(800).astype(float)
+    strata = strata_of(margins.tolist())
     assert np.bincount(strata).tolist() == [100] * 8
-    assert [leads[strata == number].max() for number in range(8)] == [99.0 + 100 * number for number in range(8)]
+    assert [margins[strata == number].max() for number in range(8)] == [99.0 + 100 * number for number in range(8)]
 
 
 @pytest.mark.parametrize(("items", "strata"), [(1, 1), (99, 1), (100, 2), (250, 5), (400, 8), (14_042, 8)])

@@ -69,13 +69,13 @@ def test_a_loss_of_the_margin_is_called_equivalent_no_more_often_than_stated(whe
     """Losses of 3 % of the items, and as many that flip both ways, by chance, on one half of the items or the other."""
     generator, wrong, covered = np.random.default_rng(2), 0, 0
     for _ in range(400):
-        leads, base = generator.random(800), generator.random(800) < 0.6
-        half = {"anywhere": leads >= 0, "decided": leads > 0.5, "undecided": leads <= 0.5}[where]
+        margins, base = generator.random(800), generator.random(800) < 0.6
+        half = {"anywhere": margins >= 0, "decided": margins > 0.5, "undecided": margins <= 0.5}[where]
         flips = half & (generator.random(800) < (0.1 if where == "anywhere" else 0.2))
         lost = flips & (generator.random(800) < 0.65)
         right = np.where(lost, True, base)  # a lost one was right, a gained one was wrong
         right = np.where(flips & ~lost, False, right)
-        pairs = matched_of(right, np.where(flips, ~right, right), leads)
+        pairs = matched_of(right, np.where(flips, ~right, right), margins)
         comparison = compare_sample(pairs.first(300), 0.03)
         wrong += comparison.p_equivalent <= 0.05
         covered += comparison.difference.low <= -0.03 <= comparison.difference.high

@@ -47,7 +47,7 @@ def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
     closed, poisson, bursts = (plan.point for plan in plans)
     assert closed == LoadPoint(4, 20, 8, 4)
     assert poisson == LoadPoint(None, 20, 8, 4, 2.0, "poisson", 1.0)
-    assert (bursts.arrivals, bursts.gap_variation) == ("gamma", 2.0)
+    assert (bursts.arrivals, bursts.arrival_cv) == ("gamma", 2.0)
     assert [load.label for load in (closed, poisson)] == ["concurrency 4", "2 requests/s, poisson"]
     assert _steps(closed) == 20
     assert _steps(poisson) == 4

@@ -11,11 +11,11 @@ from engines.runtime.server import serve
 from engines.types import Endpoint, Serving
 from evals.accuracy.adaptive_budget import Budget
 from evals.accuracy.contamination import runs
-from evals.accuracy.divergence import ClosenessSpec
+from evals.accuracy.divergence import PredictionSpec
 from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.accuracy.perplexity import PerplexitySpec
 from evals.api.tokenizers import load_tokenizer
-from flows.execute.score_cell import CellScores, Scoring, Target, repeat_closeness, score_cell
+from flows.execute.score_cell import CellScores, Scoring, Target, repeat_predictions, score_cell
 from flows.sources.models import Model
 from tests.support.datasets import write_data_root
 from tests.support.fake_engine import CPU, HERE, fake_engine
@@ -25,7 +25,7 @@ def _scoring(tmp_path: Path) -> Scoring:
     specs = (TaskSpec("arc_easy"),)
     tasks = load_tasks(specs, write_data_root(tmp_path), tmp_path / "work", seed=0)
     (tmp_path / "mine.jsonl").write_text('{"prompt": "a b c d"}')
-    closeness = ClosenessSpec(tmp_path / "mine.jsonl", 1, 8, 2, 4, 0, repeat=False)
+    closeness = PredictionSpec(tmp_path / "mine.jsonl", 1, 8, 2, 4, 0, repeat=False)
     return Scoring(64, specs, tasks, False, (), (closeness,), None, None)
 
 
@@ -37,7 +37,7 @@ def _score(tmp_path: Path, folder: Path, scoring: Scoring, target: Target, strat
 
     with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         scored = at(endpoint)
-        assert repeat_closeness(endpoint, folder, scoring, target, lambda name, total: lambda count: None) == ()
+        assert repeat_predictions(endpoint, folder, scoring, target, lambda name, total: lambda count: None) == ()
     return scored
 
 
@@ -53,7 +53,7 @@ def test_a_candidate_is_scored_against_its_baseline(tmp_path: Path, tiny_model: 
     adaptive = replace(scoring, budget=Budget(0.05, 0.01, 1))
     same = _score(tmp_path, tiny_model, adaptive, replace(target, baseline=base.scores))
     assert {*same.scores[0].item_keys} == {*base.scores[0].item_keys}  # nine questions have one look
-    assert same.closeness[0].file == "trial.0.npz"
+    assert same.predictions[0].file == "trial.0.npz"
     assert (tmp_path / "trial.0.npz").exists()
 
 
@@ -69,7 +69,7 @@ def test_a_server_without_log_probabilities_is_asked_for_answers_alone(tmp_path:
     scoring = replace(_scoring(tmp_path), perplexities=(PerplexitySpec("papers", 4, 4),))
     scored = _score(tmp_path, tiny_model, scoring, _target(tmp_path, tiny_model), "none")
     assert (scored.scores, scored.perplexities, scored.gates) == ((), (), ())
-    assert scored.closeness[0].greedy == ("the capital is",)
+    assert scored.predictions[0].greedy == ("the capital is",)
 
 
 @pytest.mark.parametrize("first", ["papers", "llama.cpp"])

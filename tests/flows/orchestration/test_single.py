@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from evals.schema.run_file import NoRun
 from evals.schema.trial_file import read_trial
 from flows.orchestration.api_server import unwatched
 from flows.plan.source import PlanError
-from flows.state.status import NoRun
 from quant.types import CHECKPOINT_RECORD
 from tests.support.fake_sweep import install, write_plan
 

@@ -90,7 +90,7 @@ def test_own_prompts_are_read_twice_and_answers_kept(workplace: Path, monkeypatc
     report = Path(sweep(plan=str(file), runs=str(workplace / "runs")))
     trial = read_trial(next((report.parent / "trials").glob("*.json")))
     assert (trial.status, trial.reason) == ("ok", "")
-    assert [(closeness.text, closeness.repeat, len(closeness.logprobs)) for closeness in trial.closeness] == [
+    assert [(reading.text, reading.repeat, len(reading.logprobs)) for reading in trial.predictions] == [
         ("mine.jsonl", False, 2),
         ("mine.jsonl", True, 2),
     ]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from evals.schema.run_file import NoRun, read_run
 from flows.state.locks import hold
-from flows.state.status import CellState, NoRun, cell_states, counts, read_sweep, remaining_seconds, running_lock
+from flows.state.status import CellState, cell_states, counts, remaining_seconds, running_lock
 from quant.canonical_json import write_json
 from tests.support.made_trials import failed, trial
 
@@ -20,7 +21,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name in ("done", "broken", "now", "next", "later")
     ]
     (folder / "trials").mkdir(parents=True)
-    write_json(folder / "sweep.json", {"cells": cells})
+    write_json(folder / "sweep.json", {"cells": cells, "trials": [cell["trial"] for cell in cells]})
     write_json(folder / "trials" / "done.json", replace(trial("rtn", 1.0, 1.0, 1), seconds={"total": 100.0}))
     write_json(folder / "trials" / "broken.json", failed("awq", "no such kernel"))
     return folder
@@ -50,10 +51,4 @@ def test_what_is_left_is_guessed_from_what_was_measured() -> None:
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(NoRun, match=r"has no sweep.json; give a run's folder, such as runs/quickstart"):
-        read_sweep(tmp_path)
-
-
-def test_a_run_of_an_earlier_version(tmp_path: Path) -> None:
-    write_json(tmp_path / "sweep.json", {"trials": []})
-    with pytest.raises(NoRun, match=r"was made by an earlier version.*sweep its plan again"):
-        cell_states(tmp_path)
+        read_run(tmp_path)

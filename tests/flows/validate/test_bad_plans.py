@@ -73,7 +73,7 @@ def test_a_trace_is_a_load_of_its_own(folder: Path) -> None:
     assert fast.rate_per_second == pytest.approx(4 * 10.0)
     assert fast.label == "good.jsonl: replayed at 4 × its speed, 40 requests/s"
     assert full.label == "good.jsonl: replayed, 10 requests/s"
-    assert (fast.sizes, fast.most_repeats, full.most_repeats) == ("≤ 8 / ≤ 4", 10, 0)
+    assert (fast.sizes, fast.max_repeats, full.max_repeats) == ("≤ 8 / ≤ 4", 10, 0)
     assert len(sweep.traces["good.jsonl"]) == 20
     assert sweep.load_files == [folder / "long.jsonl", folder / "good.jsonl"]
     assert sweep.max_model_len == 2050

@@ -114,7 +114,11 @@ def test_what_changed_is_named() -> None:
     after = _run(faster, trial("awq", 9, 1.0, 50), plan="b", versions={"python": "3", "driver": "2"}, threads=2)
     comparison = compare(before, after)
     assert comparison.changes == ("threads: 1 → 2", "driver: 1 → 2", "the plan was changed")
-    assert comparison.cells[0].changes == ("version: not told → 2", "kernel: not told → K", "another checkpoint")
+    assert comparison.cells[0].changes == (
+        "version: not reported → 2",
+        "kernel: not reported → K",
+        "another checkpoint",
+    )
     assert (comparison.only_before, comparison.only_after) == (("rtn · e",), ("awq · e",))
 
 

@@ -47,8 +47,8 @@ def test_what_is_undecided_of_an_engine_no_cell_in_it_can_better() -> None:
             trial("fp8", 100, 1.0, 59, 2.001, engine="B"),
         ],
     )
-    assert _verdicts(results) == {"none · A": "baseline", "none · B": "undecided", "fp8 · B": "undecided"}
-    assert results.judged[1].why.startswith("whether engine B itself loses accuracy is undecided: ")
+    assert _verdicts(results) == {"none · A": "baseline", "none · B": "inconclusive", "fp8 · B": "inconclusive"}
+    assert results.judged[1].why.startswith("whether engine B itself loses accuracy is inconclusive: ")
     assert results.answer.chosen is results.judged[0]
     assert "fp8 · B is 900 % faster" in results.answer.alternative
 
@@ -70,7 +70,7 @@ def test_the_reference_is_transformers_else_the_most_accurate() -> None:
 def test_an_engine_that_was_not_scored_is_not_known_to_lose_nothing() -> None:
     silent = replace(trial("none", 50, 2.0, 60, engine="B"), scores=(), perplexities=())
     results = conclude(ABOUT, [trial("none", 10, 2.0, 60, engine="A"), silent])
-    assert _verdicts(results) == {"none · A": "baseline", "none · B": "undecided"}
+    assert _verdicts(results) == {"none · A": "baseline", "none · B": "inconclusive"}
     assert "is not known" in results.judged[1].why
     assert conclude(ABOUT, [silent]).judged[0].verdict == "baseline"  # nothing to be held against
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from evals.schema.load import ClientLoad, Speed
-from evals.schema.slo import ServiceLimits
+from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from reports.decision.ranking import Aim
 from reports.decision.recommend import decide
@@ -54,16 +54,16 @@ def test_a_cell_that_could_not_be_scored_names_where_its_file_was() -> None:
 def test_an_undecided_limit_is_said() -> None:
     """Where nothing is known to meet the limits; else that comes first."""
     base, judged = _judge(BASE, trial("close", 20, 1.0, 72, 2.01))
-    assert judged.verdict == "undecided"
+    assert judged.verdict == "inconclusive"
     answer = decide([judged])
-    assert any("undecided" in caveat for caveat in answer.caveats)
+    assert any("inconclusive" in caveat for caveat in answer.caveats)
     assert decide([base, judged]).chosen is base
 
 
 def test_a_cell_that_meets_comes_before_a_faster_one_whose_quality_is_undecided() -> None:
     """101 against 100 tokens/s: the fastest that meets is named, the other one as what it is."""
     judged = _judge(BASE, trial("meets", 100, 1.0, 80, 2.01), trial("open", 101, 0.5, 72, 2.01))
-    assert [judgement.verdict for judgement in judged] == ["baseline", "meets", "undecided"]
+    assert [judgement.verdict for judgement in judged] == ["baseline", "meets", "inconclusive"]
     answer = decide(judged)
     assert answer.chosen is judged[1]
     assert answer.alternative == "or, if the quality of open · e is acceptable, open · e is 1.0 % faster"
@@ -80,19 +80,19 @@ def test_a_cell_that_meets_comes_before_a_faster_one_whose_quality_is_undecided(
 
 def test_overlapping_throughput_is_said() -> None:
     answer = decide(_judge(BASE, trial("a", 10.05, 1.0, 80, 2.01)))
-    assert any("cannot be told from those of none" in caveat for caveat in answer.caveats)
+    assert any("is not significantly different from that of none" in caveat for caveat in answer.caveats)
 
 
 def test_without_a_baseline_nothing_is_decided() -> None:
     (judgement,) = _judge(trial("alone", 20, 1.0, 80), base=None)
-    assert judgement.verdict == "undecided"
+    assert judgement.verdict == "inconclusive"
     assert "no baseline" in judgement.why
 
 
 def test_nothing_left_is_said() -> None:
     answer = decide([])
     assert answer.chosen is None
-    assert answer.caveats == ("no cell was measured that keeps the limits",)
+    assert answer.caveats == ("no measured cell meets the limits",)
 
 
 def test_what_is_wrong_with_the_winning_load_is_said() -> None:
@@ -118,34 +118,32 @@ def test_what_users_were_promised_decides_the_load() -> None:
     steady_one = replace(trial("steady", 20, 1.0, 80, 2.01), speed=(_at(12, 1), _at(20, 4)))
     never = replace(trial("never", 20, 1.0, 80), speed=(_at(2, 1),))
     judged = _judge(fast, steady_one, never)
-    service = ServiceLimits(None, 0.1, 90)  # 10 tokens a second
-    answer = decide(judged, Aim(service=service))
+    service = SLO(None, 0.1, 90)  # 10 tokens a second
+    answer = decide(judged, Aim(slo=service))
     assert answer.chosen is judged[0]
     assert answer.won is not None
     assert answer.won.loads[0].load.concurrency == 1
     assert [(other.name, other.verdict) for other in answer.others] == [("steady · e", "meets"), ("never · e", "fails")]
     assert answer.runner_up is answer.others[0]
     assert answer.others[0].why.startswith("0.67 times the chosen one's output tokens/s, at concurrency 4; accuracy")
-    assert answer.others[1].why == "it keeps what users were promised under no load"
+    assert answer.others[1].why == "it meets the SLO under no load"
     assert answer.others[1].figure is None
-    nobody = decide(judged, Aim(service=ServiceLimits(None, 0.001, 90)))
-    assert (nobody.chosen, nobody.caveats) == (None, ("no cell keeps what users were promised",))
+    nobody = decide(judged, Aim(slo=SLO(None, 0.001, 90)))
+    assert (nobody.chosen, nobody.caveats) == (None, ("no cell meets the SLO",))
     assert len(nobody.others) == 3
 
 
 def test_a_promise_that_so_few_requests_do_not_tell_is_said() -> None:
     """Of four requests the p90 may be anything: chosen all the same, where none surely keeps it, and said."""
     few, sure = trial("few", 30, 1.0, 80), replace(trial("sure", 20, 1.0, 80), speed=(_at(20, 1),))
-    service = ServiceLimits(None, 0.1, 90)
-    alone = decide(_judge(few), Aim(service=service))
+    service = SLO(None, 0.1, 90)
+    alone = decide(_judge(few), Aim(slo=service))
     assert alone.chosen is not None
-    assert (
-        "whether few · e keeps what users were promised is not told; measure more requests and repeats" in alone.caveats
-    )
-    both = decide(_judge(few, sure), Aim(service=service))
+    assert "whether few · e meets the SLO is inconclusive; measure more requests and repeats" in alone.caveats
+    both = decide(_judge(few, sure), Aim(slo=service))
     assert both.chosen is not None
     assert both.chosen.cell.trial.method == "sure"
-    assert "whether it keeps what users were promised is not told" in both.others[0].why
+    assert "whether it meets the SLO is inconclusive" in both.others[0].why
 
 
 def test_what_tokens_may_cost_is_kept_at_the_load_that_is_recommended() -> None:
@@ -159,16 +157,14 @@ def test_what_tokens_may_cost_is_kept_at_the_load_that_is_recommended() -> None:
     assert answer.won is not None
     assert answer.won.loads[0].load.concurrency == 4
     assert [other.name for other in answer.others] == ["near · e", "none · e"]
-    assert "; whether it keeps what tokens may cost is not told" in answer.others[0].why
-    assert (answer.others[1].verdict, answer.others[1].why) == ("fails", "it keeps what tokens may cost under no load")
-    promised = Aim(price=replace(price, max_cost_per_million_tokens=1.0), service=ServiceLimits(10.0, None, 50))
-    assert decide(_judge(cheap), promised).caveats == (
-        "no cell keeps what users were promised and what tokens may cost",
-    )
+    assert "; whether it meets the cost limit is inconclusive" in answer.others[0].why
+    assert (answer.others[1].verdict, answer.others[1].why) == ("fails", "it meets the cost limit under no load")
+    promised = Aim(price=replace(price, max_cost_per_million_tokens=1.0), slo=SLO(10.0, None, 50))
+    assert decide(_judge(cheap), promised).caveats == ("no cell meets the SLO and the cost limit",)
     mix = {cheap.speed[0].load: 9.0, cheap.speed[1].load: 1.0}
     assert decide(_judge(cheap), Aim(price=price, mix=mix)).chosen is None
     somewhere = decide(_judge(replace(cheap, provenance={"attached": True})), Aim(price=price))
-    caveat = "whether cheap · e keeps what tokens may cost is not told; on how many devices it ran is not known"
+    caveat = "whether cheap · e meets the cost limit is inconclusive; on how many devices it ran is not known"
     assert caveat in somewhere.caveats
 
 
@@ -184,7 +180,7 @@ def test_memory_is_a_limit_of_baselines_too() -> None:
     assert answer.chosen is judged[1]
     assert [other.why for other in answer.others] == [judged[0].why, judged[2].why]
     unseen = judge(cell_metrics(replace(trial("small", 5, 1.0, 80, 2.01), memory=None), BASE), limits)
-    assert (unseen.verdict, unseen.why) == ("undecided", "its memory was not seen")
+    assert (unseen.verdict, unseen.why) == ("inconclusive", "its memory was not measured")
 
 
 def test_how_much_is_lost_if_the_answer_is_wrong() -> None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from evals.schema.load import LoadPoint, Speed
-from evals.schema.slo import Search, SearchRange, ServiceLimits
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.decision.results import read_results
@@ -75,7 +75,7 @@ def _many(rate: float, concurrency: int) -> Speed:
 
 def test_with_limits_only_loads_that_keep_them_are_compared() -> None:
     """TTFT is a step, 0.1 s at 10 tokens/s, 0.02 s at 50: the cheapest within the limits is the search's."""
-    limits = ServiceLimits(0.05, None, 90.0)
+    limits = SLO(0.05, None, 90.0)
     within = SearchRange("concurrency", 1, 2, 100, 10, 11)
     made = replace(trial("none", 10, 2.0, 80), speed=(_many(10, 1), _many(25, 4)))
     (cell_costs,) = costs([_cell(made)], PRICE, limits)
@@ -86,8 +86,8 @@ def test_with_limits_only_loads_that_keep_them_are_compared() -> None:
     assert cell_costs.cheapest is not None
     assert cell_costs.cheapest.load.concurrency == 2
     assert cell_costs.text.endswith("at concurrency 2, within the limits")
-    (cell_costs,) = costs([_cell(made)], PRICE, ServiceLimits(0.001, None, 90.0))
-    assert (cell_costs.cheapest, cell_costs.text) == (None, "no load surely keeps the limits")
+    (cell_costs,) = costs([_cell(made)], PRICE, SLO(0.001, None, 90.0))
+    assert (cell_costs.cheapest, cell_costs.text) == (None, "no load meets the SLO")
 
 
 def _about(run: Path, **more: Any) -> Path:
@@ -115,5 +115,5 @@ def test_page_console_and_json_show_costs_only_with_a_price(tmp_path: Path) -> N
 def test_a_page_says_that_no_load_keeps_the_limits(tmp_path: Path) -> None:
     run = write_run(tmp_path, trial("none", 10, 2.0, 80))
     limits = {"ttft_seconds": 0.001, "tpot_seconds": None, "percentile": 90.0}
-    text = write_report(_about(run, price=PRICE, service=limits)).read_text()
-    assert "<em>cheapest</em>: no load surely keeps the limits" in text
+    text = write_report(_about(run, price=PRICE, slo=limits)).read_text()
+    assert "<em>cheapest</em>: no load meets the SLO" in text

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evals.schema.accuracy import Closeness
+from evals.schema.accuracy import Predictions
 from evals.schema.trial import Trial
 from reports.decision.results import conclude
 from reports.metrics.divergence import Distributions, distances, kl_per_position
@@ -56,15 +56,15 @@ def test_random_distributions_are_never_closer_than_over_fewer_tokens() -> None:
     assert (fewer <= full + 1e-12).all()
 
 
-def _reading(folder: Path, name: str, rows: np.ndarray, *, repeat: bool = False) -> Closeness:
+def _reading(folder: Path, name: str, rows: np.ndarray, *, repeat: bool = False) -> Predictions:
     np.savez(folder / name, logprobs=rows.astype(np.float32))
     values = tuple(float(row[0]) for row in rows)
     half = len(rows) // 2
-    return Closeness("wikitext2", "digest", (values[:half], values[half:]), ("a b c", "d e"), -1, name, repeat)
+    return Predictions("wikitext2", "digest", (values[:half], values[half:]), ("a b c", "d e"), -1, name, repeat)
 
 
-def _close(result: Trial, *readings: Closeness) -> Trial:
-    return dataclasses.replace(result, closeness=readings)
+def _close(result: Trial, *readings: Predictions) -> Trial:
+    return dataclasses.replace(result, predictions=readings)
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_a_divergence_over_the_most_likely_tokens_may_fail_a_limit_and_never_mee
     reading = _reading(tmp_path, "e.npz", same)
     np.savez(tmp_path / "e.npz", logprobs=same[:, :3].astype(np.float32), ids=np.repeat([[0, 1, 2]], 4, 0))
     trials[2] = _close(trials[2], dataclasses.replace(reading, top_tokens=3))
-    for limit, verdict in ((0.5, "undecided"), (0.001, "fails")):
+    for limit, verdict in ((0.5, "inconclusive"), (0.001, "fails")):
         about = ABOUT | {"limits": {"accuracy_recovery": 0.5, "perplexity_ratio": 3.0, "kl_nats": limit}}
         judged = {judgement.cell.trial.name: judgement for judgement in conclude(about, trials, tmp_path).judged}
         assert judged["rtn · e"].verdict == verdict
@@ -142,14 +142,14 @@ def test_without_files_what_is_left_is_told(tmp_path: Path, trials: list[Trial])
         file.unlink()
     divergences = distances(conclude(ABOUT, trials).cells, tmp_path)
     assert all(
-        distance.kl_nats is None and distance.same_top is None and distance.support == "not told"
+        distance.kl_nats is None and distance.same_top is None and distance.support == "not reported"
         for distance in divergences
     )
     assert divergences[2].shift_nats == pytest.approx(math.log(2), abs=1e-6)
 
 
 def test_other_prompts_are_not_compared(tmp_path: Path, trials: list[Trial]) -> None:
-    other = dataclasses.replace(trials[2].closeness[0], text_sha256="other")
+    other = dataclasses.replace(trials[2].predictions[0], text_sha256="other")
     trials[2] = _close(trials[2], other)
     assert [distance.kind for distance in distances(conclude(ABOUT, trials).cells, tmp_path)] == [
         "another run",

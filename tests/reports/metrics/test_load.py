@@ -83,7 +83,7 @@ def test_requests_that_come_at_once_are_no_backlog() -> None:
 
 def test_an_interval_that_is_wider_than_asked_for_is_told() -> None:
     slow, fast = (_open(0.05).repeats[0], _open(0.4).repeats[0])
-    wanted = dataclasses.replace(OPEN, spread=0.05, most_repeats=2)
+    wanted = dataclasses.replace(OPEN, target_relative_ci=0.05, max_repeats=2)
     (warning,) = load_metrics(Speed(wanted, (slow, fast))).warnings
     assert warning.startswith("after 2 repeats its output tokens/s are known to ±")
     assert warning.endswith(", not to ±5%")
@@ -92,7 +92,7 @@ def test_an_interval_that_is_wider_than_asked_for_is_told() -> None:
 
 def test_a_load_without_a_token_in_its_window_has_no_narrow_rate() -> None:
     """Twenty requests within two seconds, of which the first token comes in the third."""
-    wanted = dataclasses.replace(OPEN, spread=0.05, most_repeats=2)
+    wanted = dataclasses.replace(OPEN, target_relative_ci=0.05, max_repeats=2)
     late = tuple(_request(0.1 * n, 0.1 * n, 5.0) for n in range(20))
     load = load_metrics(Speed(wanted, (late, late)))
     assert load.output_rate.value == 0.0

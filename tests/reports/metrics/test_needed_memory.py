@@ -21,7 +21,7 @@ IN_FLIGHT_GIB = 21 * KV_TOKEN / GIB  # one request of 10 + 11 tokens at a time
 def _on_a_gpu(method: str, rate: float, weights_gib: float, loss: float) -> Trial:
     weights = round(weights_gib * GIB)
     aside = 72 * GIB - weights - GIB  # a workspace of 1 GiB
-    memory = Memory(NVML, 72 * GIB, 72 * GIB, weights, aside, SET_ASIDE, KV_TOKEN, "told by the engine")
+    memory = Memory(NVML, 72 * GIB, 72 * GIB, weights, aside, SET_ASIDE, KV_TOKEN, "reported by the engine")
     return replace(trial(method, rate, 72.0, 80, loss), memory=memory)
 
 
@@ -75,4 +75,4 @@ def test_without_what_was_set_aside_it_lies_between_weights_and_peak() -> None:
     limits = {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 24.0}
     cell = replace(trial("awq", 10, 72.0, 80, 2.001), memory=memory)
     judged = conclude({**ABOUT, "limits": limits}, [trial("none", 5, 2.0, 80), cell]).judged[1]
-    assert (judged.verdict, judged.why.split(",")[0]) == ("undecided", "needed memory in GiB 5.003 [5.003")
+    assert (judged.verdict, judged.why.split(",")[0]) == ("inconclusive", "needed memory in GiB 5.003 [5.003")

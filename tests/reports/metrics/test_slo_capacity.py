@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evals.schema.load import LoadPoint, Request, Speed
-from evals.schema.slo import Search, SearchRange, ServiceLimits
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial_file import read_trial
 from quant.canonical_json import write_json
 from reports.decision.recommend import decide
@@ -17,12 +17,12 @@ from reports.decision.results import read_results
 from reports.decision.verdicts import Judged
 from reports.metrics.cell import cell_metrics
 from reports.metrics.slo_capacity import capacities, served
-from reports.output.formatting import promise
+from reports.output.formatting import slo_text
 from reports.output.html_report import write_report
 from reports.output.terminal import as_data
 from tests.support.made_trials import ABOUT, trial
 
-LIMITS = ServiceLimits(0.5, None, 90)
+LIMITS = SLO(0.5, None, 90)
 WITHIN = SearchRange("concurrency", 1, 64, 40, 16, 8)
 
 
@@ -44,8 +44,8 @@ def _cell(*probes: tuple[int, int]):  # type: ignore[no-untyped-def]
 
 def test_the_highest_kept_and_the_lowest_broken_load_are_told() -> None:
     (capacity,) = capacities([_cell((1, 0), (2, 0), (4, 20), (3, 4))])
-    assert (capacity.met, capacity.unclear, capacity.broken) == (2, (3,), 4)
-    assert capacity.text == "2 at once keep the limits, 3 not told, 4 are too much"
+    assert (capacity.met, capacity.inconclusive, capacity.violated) == (2, (3,), 4)
+    assert capacity.text == "2 at once meet the SLO, 3 inconclusive, 4 are too much"
     assert capacity.at is not None
     assert capacity.at.load.load.concurrency == 2
     assert capacity.at.ttft.value == pytest.approx(0.1)
@@ -57,18 +57,18 @@ def test_the_highest_kept_and_the_lowest_broken_load_are_told() -> None:
 def test_a_load_above_one_that_broke_is_not_kept() -> None:
     """Noise may make a higher load look better than a lower one: what counts is below the first that is not kept."""
     (capacity,) = capacities([_cell((1, 0), (2, 20), (4, 0))])
-    assert (capacity.met, capacity.broken, capacity.unclear) == (1, 2, ())
+    assert (capacity.met, capacity.violated, capacity.inconclusive) == (1, 2, ())
 
 
 def test_the_ends_of_the_range() -> None:
     nothing, all_of_it = capacities([_cell((1, 20)), _cell((1, 0), (64, 0))])
-    assert (nothing.met, nothing.broken, nothing.at) == (None, 1, None)
-    assert (all_of_it.met, all_of_it.broken) == (64, None)
-    assert nothing.text == "not even 1 at once surely, 1 are too much"
-    assert all_of_it.text == "64 at once keep the limits"
+    assert (nothing.met, nothing.violated, nothing.at) == (None, 1, None)
+    assert (all_of_it.met, all_of_it.violated) == (64, None)
+    assert nothing.text == "not even 1 at once for certain, 1 are too much"
+    assert all_of_it.text == "64 at once meet the SLO"
     (open_end,) = capacities([_cell((1, 4))])
-    assert (open_end.met, open_end.broken, open_end.unclear) == (None, None, (1,))
-    assert open_end.text == "not even 1 at once surely, 1 not told"
+    assert (open_end.met, open_end.violated, open_end.inconclusive) == (None, None, (1,))
+    assert open_end.text == "not even 1 at once for certain, 1 inconclusive"
 
 
 def test_goodput_counts_requests_within_every_limit() -> None:
@@ -89,17 +89,17 @@ def test_page_and_json_show_it(tmp_path: Path) -> None:
         assert read_trial(tmp_path / "trials" / f"{number}.json") == result
     about = {
         "trials": ["0.json", "1.json", "2.json"],
-        "service": {"ttft_seconds": 0.5, "tpot_seconds": None, "percentile": 90},
+        "slo": {"ttft_seconds": 0.5, "tpot_seconds": None, "percentile": 90},
     }
     write_json(tmp_path / "sweep.json", {**ABOUT, **about})
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "p90 of TTFT ≤ 500 ms" in page
     assert "How much load it takes" in page
-    assert "Served as promised" in page
+    assert "Within the SLO" in page
     assert "not even 1" in page
     assert "64, the highest tried" in page
     data = json.loads(json.dumps(as_data(read_results(tmp_path))))
-    assert [(capacity["kept"], capacity["broken"]) for capacity in data["capacities"]] == [
+    assert [(capacity["met"], capacity["violated"]) for capacity in data["capacities"]] == [
         (2, 4),
         (None, 1),
         (64, None),
@@ -113,10 +113,10 @@ def test_the_answer_names_the_cell_that_serves_most() -> None:
         replace(cell, trial=replace(cell.trial, method_label=name)) for cell, name in zip(cells, "ab", strict=True)
     ]
     answer = decide([Judged(cell, "meets", "fine") for cell in cells])
-    (best,) = [(name, text) for title, name, text in answer.best if title == "best service"]
-    assert best == ("b · e", "2 at once keep the limits, 3 not told, 4 are too much")
+    (best,) = [(name, text) for title, name, text in answer.best if title == "highest load within the SLO"]
+    assert best == ("b · e", "2 at once meet the SLO, 3 inconclusive, 4 are too much")
 
 
 def test_a_promise_in_words() -> None:
-    assert promise(ServiceLimits(2.0, 0.1, 99)) == "p99 of TTFT ≤ 2000 ms, of TPOT ≤ 100 ms"
-    assert promise(ServiceLimits(None, 0.03, 95)) == "p95 of TPOT ≤ 30 ms"
+    assert slo_text(SLO(2.0, 0.1, 99)) == "p99 of TTFT ≤ 2000 ms, of TPOT ≤ 100 ms"
+    assert slo_text(SLO(None, 0.03, 95)) == "p95 of TPOT ≤ 30 ms"

@@ -50,11 +50,11 @@ def test_the_interval_covers_where_undecided_items_were_asked_first() -> None:
     """Three of four flips of undecided items are losses: asked more often, they would seem to be a greater loss."""
     generator, covered, values = np.random.default_rng(1), 0, []
     for _ in range(400):
-        leads, base = generator.random(500), generator.random(500) < 0.6
-        lost = (leads < 0.4) & base & (generator.random(500) < 0.25)
+        margins, base = generator.random(500), generator.random(500) < 0.6
+        lost = (margins < 0.4) & base & (generator.random(500) < 0.25)
         every_item = base.astype(float)
         estimate = difference_estimate(
-            _items(every_item.tolist(), 500), matched_of(base, base & ~lost, leads).first(100)
+            _items(every_item.tolist(), 500), matched_of(base, base & ~lost, margins).first(100)
         )
         covered += estimate.low <= 0.6 * (1 - 0.4 * 0.25) <= estimate.high
         values.append(estimate.value)
@@ -103,7 +103,7 @@ def test_no_flip_among_ten_questions_shows_no_recovery() -> None:
     assert estimate.high > 1.4
     judged = conclude(ABOUT, [_answered("none", same), _answered("rtn", same)]).judged
     assert "accuracy recovered 1.000" in judged[1].why
-    assert judged[1].verdict == "undecided"
+    assert judged[1].verdict == "inconclusive"
 
 
 @pytest.mark.parametrize("questions", [20, 40, 400])

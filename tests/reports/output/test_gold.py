@@ -55,7 +55,7 @@ def _results(rate: float = 20) -> Results:
         **ABOUT,
         "limits": {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 4.0},
         "price": {"per_device_hour": 2.0, "currency": "EUR"},
-        "service": {"ttft_seconds": 0.5, "tpot_seconds": 0.2, "percentile": 50.0},
+        "slo": {"ttft_seconds": 0.5, "tpot_seconds": 0.2, "percentile": 50.0},
     }
     return conclude(about, trials)
 

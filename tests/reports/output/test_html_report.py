@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from evals.schema.load import ClientLoad, LoadPoint
+from evals.schema.migrate import NewerSchema
 from evals.schema.trial import Failure, Trial
 from evals.stats.intervals import percentile_interval
 from reports.decision.results import read_results
@@ -189,8 +190,8 @@ def test_a_baseline_is_that_of_its_own_model_and_engine(tmp_path: Path) -> None:
 def test_a_trial_of_another_schema_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path, trial("none", 10, 2, 80))
     file = run / "trials" / "0.json"
-    file.write_text(file.read_text().replace('"schema_version": 2', '"schema_version": 99'))
-    with pytest.raises(ValueError, match=r"0\.json: schema version 99"):
+    file.write_text(file.read_text().replace('"schema_version": 3', '"schema_version": 99'))
+    with pytest.raises(NewerSchema, match=r"0\.json: schema version 99 is newer than this program's \(3\)"):
         read_results(run)
 
 

@@ -32,9 +32,11 @@ def _footprint(memory: Memory, *loads: Speed) -> Footprint:
 def test_users_are_what_is_left_by_what_one_takes() -> None:
     """15 GiB of weights, 1 GiB of workspace: 8 GiB are left of 24, and 4,096 tokens take half a GiB."""
     footprint = _footprint(
-        Memory(NVML, 22 * GIB, 22 * GIB, 15 * GIB, 6 * GIB, "set aside at start", LLAMA_8B_TOKEN, "told by the engine")
+        Memory(
+            NVML, 22 * GIB, 22 * GIB, 15 * GIB, 6 * GIB, "set aside at start", LLAMA_8B_TOKEN, "reported by the engine"
+        )
     )
-    assert (footprint.other_bytes, footprint.weights_source) == (GIB, "told by the engine")
+    assert (footprint.other_bytes, footprint.weights_source) == (GIB, "reported by the engine")
     assert footprint.fits == (Fit(8 * GIB, 4096, None), Fit(24 * GIB, 4096, 16))
 
 
@@ -80,7 +82,7 @@ def test_cells_that_do_not_tell_are_left_out() -> None:
 
 def test_page_and_json_show_it(tmp_path: Path) -> None:
     memory = Memory(
-        NVML, 22 * GIB, 22 * GIB, 15 * GIB, 6 * GIB, "set aside at start", LLAMA_8B_TOKEN, "told by the engine"
+        NVML, 22 * GIB, 22 * GIB, 15 * GIB, 6 * GIB, "set aside at start", LLAMA_8B_TOKEN, "reported by the engine"
     )
     (tmp_path / "trials").mkdir()
     write_json(tmp_path / "trials" / "0.json", replace(trial("none", 10, 2.0, 80), memory=memory))
@@ -88,7 +90,7 @@ def test_page_and_json_show_it(tmp_path: Path) -> None:
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "users of 4096<br>tokens in 24.00 GiB" in page
     assert (
-        '<td class="n">128.0</td><td>told by the engine</td><td class="n">6.00</td><td class="n">–</td><td class="n">16</td>'
+        '<td class="n">128.0</td><td>reported by the engine</td><td class="n">6.00</td><td class="n">–</td><td class="n">16</td>'
         in page
     )
     (row,) = json.loads(json.dumps(as_data(read_results(tmp_path))))["footprints"]
