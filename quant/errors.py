@@ -1,6 +1,39 @@
 """Errors that are for people: their words say what is wrong and what to do, and no traceback is needed.
 
-TREE
+    BitfrontierError                quant.errors
+        BadRequest                  engines.reference_server.api_schema
+        CellFailure                 quant.errors
+            ChatTemplateError       evals.accuracy.chat_template
+            CheckpointError         quant.checkpoints.safetensors
+            DataError               evals.data.local_root
+            EnvironmentFailed       engines.runtime.environments
+            OtherWork               flows.distributed.worker_tasks
+            ProcessFailed           engines.runtime.process
+            ServerFailed            engines.types
+                GateFailed          evals.accuracy.gates
+                LoadFailed          evals.load.benchmark
+                RequestFailed       evals.load.generator
+                ScoringFailed       evals.api.post
+                StreamBroken        evals.load.sse
+        LeaseLost                   flows.distributed.leases
+        MethodError                 quant.registry
+        NoRun                       flows.state.status
+        NotComparable               reports.compare.runs
+        NotKept                     flows.state.kept_checkpoints
+        NotKnown                    evals.metrics.energy
+        NotOurs                     flows.state.cache_gc
+        PlanError                   flows.plan.source
+        PrefectLost                 flows.orchestration.api_server
+        RecordUnreadable            flows.state.ownership
+        Relayed                     flows.execute.worker_process
+        RemoteCodeRefused           quant.no_remote_code
+        RunBusy                     flows.state.locks
+        RunChanged                  flows.state.status
+        SourceError                 flows.sources.samples
+        StoreError                  flows.distributed.object_store
+        TransformFailed             quant.tools.llmcompressor
+        UnknownCheckpoint           flows.cli.quantize_command
+        Unreadable                  reports.compare.foreign_types
 
 A cell's failure has a kind besides its words: it is set where the fact is known, and nothing reads it back from the
 words. `docs/reference/failures.md` describes each kind. Standard library only: workers and servers import this too.
