@@ -61,7 +61,7 @@ METHODS = {
     ),
 }
 QUIET = LogDisplay(lambda text: None)
-SILENT = {"elsewhere", "torn"}  # nothing ran, so there is no log
+SILENT = {"torn"}  # nothing ran, so there is no log
 
 
 def _engines() -> dict[str, Engine]:

@@ -104,11 +104,12 @@ def test_stages_and_progress_come_up_the_wire(prepared: Prepared) -> None:
     assert seen.bars["speed"] == [4, 4]
 
 
+@pytest.mark.parametrize("error", [ValueError("no luck in the gates"), SystemExit("a tool ended itself")])
 def test_a_failed_stage_is_shown_as_failed_and_its_cell_is_a_row(
-    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     def broken(*_: Any) -> None:
-        raise ValueError("no luck in the gates")
+        raise error
 
     monkeypatch.setattr("flows.execute.measure_cell._gates", broken)
     row, ended = _row(prepared, "none"), dict[str, str]()
@@ -124,7 +125,7 @@ def test_a_failed_stage_is_shown_as_failed_and_its_cell_is_a_row(
 
     with _other_end(prepared) as wire:
         assert _ask(wire, "measure", row, step=step) is None
-    assert read_trial(row.file).reason == "ValueError: no luck in the gates"
+    assert read_trial(row.file).reason == f"{type(error).__name__}: {error}"
     assert ended == {"load evaluation tasks": "well", "start": "well", "gates": "_StageFailed"}
 
 
