@@ -45,6 +45,7 @@ def test_a_failure_is_shown_with_cause_remedy_and_log(tmp_path: Path) -> None:
     assert data == {"kind": "timeout", "cause": failure.cause, "remedy": failure.remedy, "log_tail": failure.log_tail}
     console = Console(record=True, width=400, file=io.StringIO())
     print_results(read_results(run), console)
+    assert "failed: timeout" in console.export_text(clear=False).splitlines()[4]
     assert f"awq · e failed: timeout: no answer {EVIL}\n  raise it {EVIL}" in console.export_text()
 
 
