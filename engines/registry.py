@@ -4,18 +4,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
-import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
 from engines.types import Device, Dialect, Launch, Serving
+from quant.plugins import Unloaded, load_all
 from quant.registry import Method, MethodError, Parameter
 from quant.types import Scheme
 
@@ -113,28 +110,22 @@ def engine(
     return register
 
 
-@cache
 def engines_by_name() -> Mapping[str, Engine]:
-    """Every known engine by name. An import that fails is raised, never skipped."""
-    package = importlib.import_module(ENGINES_PACKAGE)
-    modules = [
-        importlib.import_module(f"{ENGINES_PACKAGE}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
-    ]
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        target = point.load()
-        modules.append(target if inspect.ismodule(target) else sys.modules[target.__module__])
-    by_name: dict[str, Engine] = {}
-    for module in modules:
-        for value in vars(module).values():
-            registered = getattr(value, "__engine__", None)
-            if registered is None or registered.launch.__module__ != module.__name__:
-                continue
-            if registered.name in by_name and by_name[registered.name].file != registered.file:
-                raise MethodError(
-                    f"engine '{registered.name}' is defined in {by_name[registered.name].file} and in {registered.file}"
-                )
-            by_name[registered.name] = registered
-    return by_name
+    """Every known engine by name."""
+    return registered_engines()[0]
+
+
+@cache
+def registered_engines() -> tuple[Mapping[str, Engine], tuple[Unloaded, ...]]:
+    """Every known engine by name, and the plug-ins that cannot be loaded."""
+    return load_all(ENGINES_PACKAGE, ENTRY_POINT_GROUP, engines_in)
+
+
+def engines_in(module: object) -> list[Engine]:
+    """The engines that are defined in a module (not those it imports)."""
+    marked = [getattr(value, "__engine__", None) for value in vars(module).values()]
+    name = getattr(module, "__name__", "")
+    return [engine for engine in marked if engine is not None and engine.launch.__module__ == name]
 
 
 def reads(registered: Engine, scheme: Scheme, checkpoint_format: str) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.errors import CellFailure
 from quant.types import Scheme
 
 PromptLogprobs = Literal[
@@ -132,10 +133,10 @@ class Launch:
     metrics_port: int | None = None
 
 
-THREAD_ENDED = "bitfrontier: the thread of the model ended by"  # the last line in the log of our server that crashed
+CRASH_PREFIX = "bitfrontier-crash "  # begins the last line in the log of our server that crashed; the exception follows
 
 
-class ServerFailed(Exception):
+class ServerFailed(CellFailure):
     """A server did not do what was asked of it."""
 
 

@@ -1,6 +1,112 @@
-"""Errors that are for people: their words say what is wrong and what to do, and no traceback is needed."""
+"""Errors that are for people: their words say what is wrong and what to do, and no traceback is needed.
+
+    BitfrontierError                quant.errors
+        BadRequest                  engines.reference_server.api_schema
+        CellFailure                 quant.errors
+            ChatTemplateError       evals.accuracy.chat_template
+            CheckpointError         quant.checkpoints.safetensors
+            DataError               evals.data.local_root
+            EnvironmentFailed       engines.runtime.environments
+            OtherWork               flows.distributed.worker_tasks
+            ProcessFailed           engines.runtime.process
+            ServerFailed            engines.types
+                GateFailed          evals.accuracy.gates
+                LoadFailed          evals.load.benchmark
+                RequestFailed       evals.load.generator
+                ScoringFailed       evals.api.post
+                StreamBroken        evals.load.sse
+        LeaseLost                   flows.distributed.leases
+        MethodError                 quant.registry
+        NewerSchema                 evals.schema.migrate
+        NoRun                       evals.schema.run_file
+        NotComparable               reports.compare.runs
+        NotKept                     flows.state.kept_checkpoints
+        NotKnown                    evals.metrics.energy
+        NotOurs                     flows.state.cache_gc
+        PlanError                   flows.plan.source
+        PrefectLost                 flows.orchestration.api_server
+        RecordUnreadable            flows.state.ownership
+        Relayed                     flows.execute.worker_process
+        RemoteCodeRefused           quant.no_remote_code
+        RunBusy                     flows.state.locks
+        RunChanged                  flows.state.status
+        SourceError                 flows.sources.samples
+        StoreError                  flows.distributed.object_store
+        TransformFailed             quant.tools.llmcompressor
+        UnknownCheckpoint           flows.cli.quantize_command
+        Unreadable                  reports.compare.foreign_types
+        UnreadableTrial             evals.schema.trial_file
+
+A cell's failure has a kind besides its words: it is set where the fact is known, and nothing reads it back from the
+words. `docs/reference/failures.md` describes each kind. Standard library only: workers and servers import this too.
+"""
 
 from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from typing import Literal
+
+FailureKind = Literal[
+    "full-disk",
+    "out-of-memory",
+    "missing-environment",
+    "broken-environment",
+    "port-taken",
+    "unreachable-server",
+    "unreadable-checkpoint",
+    "unusable-data",
+    "worker-lost",
+    "worker-mismatch",
+    "timeout",
+    "reference-server-crash",
+    "crash-in-use",
+    "crash-at-start",
+    "request-failed",
+    "no-logprobs",
+    "wrong-token-counts",
+    "garbage-output",
+    "method-failed",
+    "other",
+]
+# these tell how a failure showed: what a log says of its cause is better known
+SYMPTOMS: tuple[FailureKind, ...] = ("crash-at-start", "crash-in-use", "method-failed", "other")
+AGAIN = "then sweep with --retry-failed"
+REMEDIES: Mapping[FailureKind, str] = {
+    "full-disk": "free space on the disks of the cache folder and of the runs (`bitfrontier doctor` shows how much), "
+    + AGAIN,
+    "out-of-memory": "serving: give the KV cache fewer bytes (the engine's options), lower `concurrency` or "
+    "`max_length`; quantizing: calibrate with fewer or shorter samples; else a smaller model or more memory; " + AGAIN,
+    "missing-environment": "check the network, the package index and the pins in configs/environments, or name an "
+    "interpreter or an image under `environments`; the next sweep builds it and measures these cells",
+    "broken-environment": "delete the environment's folder (`bitfrontier doctor` names it), "
+    + AGAIN
+    + ": it is built again",
+    "port-taken": "find the program that takes ports of the loopback address so fast, " + AGAIN,
+    "unreachable-server": "start the server, or correct its address, key or model under `attach`, " + AGAIN,
+    "unreadable-checkpoint": "see the log for what the method wrote, and whether the disk is sound; with "
+    "--retry-failed a checkpoint that is not whole is made again",
+    "unusable-data": "mend the data set, the chat template or the task that the cause names, " + AGAIN,
+    "worker-lost": "find out who ended it (a person, a batch system's limit), " + AGAIN,
+    "worker-mismatch": "bring the workers' plan, program, packages and data to the sweep's state, " + AGAIN,
+    "timeout": "see in the log how far it came; if it is only slow, raise the limit of `time_limits` that the cause "
+    "names, else leave this method or engine out; " + AGAIN,
+    "reference-server-crash": "the traceback in the log names the layer: Transformers or our server cannot run this "
+    "model so; choose another engine, `dtype` or method for it, " + AGAIN,
+    "crash-in-use": "see the end of the log; lower `concurrency` if the load was too much for it, " + AGAIN,
+    "crash-at-start": "see the end of the log for what it lacks; change the engine's options, or name under its "
+    "`methods` those that it can serve, " + AGAIN,
+    "request-failed": "see the engine's log for why it refused or dropped the request; change the engine's options or "
+    "its version, " + AGAIN,
+    "no-logprobs": "take an engine, a version or options with exact log-probabilities of a prompt "
+    "(`bitfrontier engines` lists them), " + AGAIN,
+    "wrong-token-counts": "an engine that cuts prompts or answers cannot be timed: take another version of it, or "
+    "leave it out",
+    "garbage-output": "the engine does not compute this model: another version, `dtype` or kernel of it, or a milder "
+    "quantization",
+    "method-failed": "see what the method says; change its parameters, " + AGAIN,
+    "other": "see the log and the traceback beside it, " + AGAIN,
+}
 
 
 class BitfrontierError(Exception):
@@ -13,3 +119,43 @@ class BitfrontierError(Exception):
     @property
     def shown(self) -> str:
         return f"error: {self}"
+
+
+class CellFailure(BitfrontierError):
+    """A cell cannot be measured: its row in the report has the kind, the cause in a line, the remedy, the log's end.
+
+    Subclasses set `kind`; a `raise` that knows better gives its own. `log_tail` are the last lines of a log.
+    """
+
+    kind: FailureKind = "other"
+
+    def __init__(self, cause: str, *, kind: FailureKind | None = None, log_tail: str = "") -> None:
+        super().__init__(cause)
+        self.kind, self.log_tail = kind or self.kind, log_tail
+
+    @property
+    def cause(self) -> str:
+        return str(self)
+
+    @property
+    def remedy(self) -> str:
+        return REMEDIES[self.kind]
+
+    @property
+    def shown(self) -> str:
+        return f"error: {self}" + (f"\nend of the log:\n{self.log_tail}" if self.log_tail else "")
+
+
+def one_line(error: BaseException) -> str:
+    """An error in one line: our own by its words, others with their type. Where those say nothing (an assertion without
+    a text, a missing key), also the line of code that raised.
+    """
+    words = " ".join(str(error).split())
+    if isinstance(error, BitfrontierError):
+        return words
+    name = type(error).__name__
+    text = f"{name}: {words}" if words else name
+    frames = traceback.extract_tb(error.__traceback__)
+    if frames and (not words or isinstance(error, KeyError)):
+        text += f" at {frames[-1].filename}:{frames[-1].lineno}: `{frames[-1].line}`"
+    return text

@@ -12,10 +12,12 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any, NoReturn
 
+from quant.errors import BitfrontierError
+
 MODULE = "transformers.dynamic_module_utils"  # where all of Transformers' loaders get such code from
 
 
-class RemoteCodeRefused(Exception):
+class RemoteCodeRefused(BitfrontierError):
     """A model wants code of its own to be run."""
 
 

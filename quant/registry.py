@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
-import sys
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import entry_points
 from typing import Any
 
+from quant.errors import BitfrontierError
+from quant.plugins import Unloaded, load_all
 from quant.types import Scheme, Stored
 
 ENTRY_POINT_GROUP = "bitfrontier.methods"
@@ -24,7 +22,7 @@ Unsupported = Callable[[str], str | None]
 FormatOf = Callable[[Mapping[str, Any]], str]
 
 
-class MethodError(Exception):
+class MethodError(BitfrontierError):
     """A method file breaks the contract; the message names the file and the fix."""
 
 
@@ -143,23 +141,15 @@ def _parameters(function: Callable[..., None], where: str) -> tuple[Parameter, .
     return tuple(parameters)
 
 
-@cache
 def methods() -> Mapping[str, Method]:
-    """Every known method by name. An import that fails is raised, never skipped."""
-    package = importlib.import_module(METHODS_PACKAGE)
-    modules: list[object] = [
-        importlib.import_module(f"{METHODS_PACKAGE}.{info.name}") for info in pkgutil.iter_modules(package.__path__)
-    ]
-    modules += [_load_entry_point(point) for point in entry_points(group=ENTRY_POINT_GROUP)]
-    by_name: dict[str, Method] = {}
-    for module in modules:
-        for method in methods_in(module):
-            if method.name in by_name and by_name[method.name].file != method.file:
-                raise MethodError(
-                    f"method '{method.name}' is defined in {by_name[method.name].file} and in {method.file}"
-                )
-            by_name[method.name] = method
-    return by_name
+    """Every known method by name."""
+    return registered_methods()[0]
+
+
+@cache
+def registered_methods() -> tuple[Mapping[str, Method], tuple[Unloaded, ...]]:
+    """Every known method by name, and the plug-ins that cannot be loaded."""
+    return load_all(METHODS_PACKAGE, ENTRY_POINT_GROUP, methods_in)
 
 
 def known_formats() -> list[str]:
@@ -172,8 +162,3 @@ def methods_in(module: object) -> list[Method]:
     marked = [getattr(value, "__method__", None) for value in vars(module).values() if callable(value)]
     name = getattr(module, "__name__", "")
     return [method for method in marked if method is not None and method.function.__module__ == name]
-
-
-def _load_entry_point(point: Any) -> object:
-    target = point.load()
-    return target if inspect.ismodule(target) else sys.modules[target.__module__]

@@ -22,6 +22,8 @@ from typing import Any
 
 from quant.canonical_json import write_json
 from quant.checkpoints.model_files import STORED_FILES, stage
+from quant.errors import one_line
+from quant.foreign_failures import kind_of
 from quant.no_remote_code import forbid_remote_code
 from quant.progress import report
 from quant.registry import Method, methods_in
@@ -53,7 +55,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         try:
             _call(job)
         except (Exception, SystemExit) as error:  # a method's failure becomes a row of the report, with its words
-            return {"status": "failed", "reason": _reason(error), "traceback": traceback.format_exc()}
+            return _failed(error)
     return {
         "status": "ok",
         "seconds": {"total": time.perf_counter() - started},
@@ -64,11 +66,15 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _reason(error: BaseException) -> str:
-    """The tool's own message. One that ends itself by a number alone has said the rest on stderr, which is its log."""
+def _failed(error: BaseException) -> dict[str, Any]:
+    """The failure's kind where it is known, and the tool's own message. A tool that ends itself by a number alone has
+    said why on stderr, which is its log: there the `log_explains`, and no traceback comes after it.
+    """
     if isinstance(error, SystemExit) and not isinstance(error.code, str):
-        return f"the tool ended itself with exit code {error.code or 0}; its log says why"
-    return f"{type(error).__name__}: {error}"
+        reason = f"the tool ended itself with exit code {error.code or 0}"
+        return {"status": "failed", "kind": None, "reason": reason, "log_explains": True, "traceback": ""}
+    kind, trace = kind_of(error), "".join(traceback.format_exception(error))
+    return {"status": "failed", "kind": kind, "reason": one_line(error), "log_explains": False, "traceback": trace}
 
 
 def _call(job: dict[str, Any]) -> None:

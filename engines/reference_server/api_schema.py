@@ -8,11 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from quant.errors import BitfrontierError
+
 MAX_ITEMS = 4096
 
 
-class BadRequest(Exception):
-    """The request cannot be served; the message says which field and what it must be."""
+class BadRequest(BitfrontierError):
+    """The request cannot be served; the message says which field and what it must be. `status` is HTTP's."""
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)

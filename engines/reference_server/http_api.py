@@ -142,7 +142,7 @@ class Server:
     def _check_key(self, request: Request) -> None:
         given = request.headers.get("authorization", "")
         if not hmac.compare_digest(given.encode(), f"Bearer {self._api_key}".encode()):
-            raise BadRequest("the Authorization header does not hold this server's key")
+            raise BadRequest("the Authorization header does not hold this server's key", 401)
 
     async def _body(self, request: Request) -> dict[str, Any]:
         self._check_key(request)
@@ -156,7 +156,7 @@ class Server:
 
 
 async def _bad_request(request: Request, error: Exception) -> Response:
-    status = 401 if "Authorization" in str(error) else 400
+    status = error.status if isinstance(error, BadRequest) else 400
     return JSONResponse({"error": {"message": str(error), "code": status}}, status_code=status)
 
 

@@ -9,7 +9,8 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from engines.types import THREAD_ENDED
+from engines.types import CRASH_PREFIX
+from quant.errors import one_line
 
 
 def start_model_thread(turn: Callable[[], None], on_crash: Callable[[BaseException], None]) -> None:
@@ -29,9 +30,11 @@ def start_model_thread(turn: Callable[[], None], on_crash: Callable[[BaseExcepti
 def end_process(error: BaseException) -> NoReturn:
     """Print the traceback, then end the server: its model's thread is gone, and no request would be answered.
 
-    `os._exit` runs no handler and flushes nothing, so both are done here. The last line is one that
-    `evals.schema.failures` knows.
+    `os._exit` runs no handler and flushes nothing, so both are done here. The last line is for
+    `engines.runtime.process.ProcessFailed`.
     """
-    traceback.print_exception(error, file=sys.stderr)
-    print(f"{THREAD_ENDED}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-    os._exit(1)
+    try:
+        traceback.print_exception(error, file=sys.stderr)
+        print(f"{CRASH_PREFIX}{one_line(error)}", file=sys.stderr, flush=True)
+    finally:  # memory may be too short even for that, and a server that hangs is worse
+        os._exit(1)

@@ -33,7 +33,8 @@ from engines.runtime.pip_config import (
 )
 from engines.runtime.process import ROOT
 from quant.canonical_json import write_json
-from quant.errors import BitfrontierError
+from quant.errors import CellFailure
+from quant.foreign_failures import decisive_line
 from quant.hashing import digest
 
 READY = "bitfrontier-ready.json"
@@ -65,8 +66,10 @@ CONTAINER_TOOLS = ("docker", "podman")
 Say = Callable[[str], None]
 
 
-class EnvironmentFailed(BitfrontierError):
-    """An environment cannot be built or used; the message holds the tool's own last words."""
+class EnvironmentFailed(CellFailure):
+    """An environment cannot be built or used; the cause holds the tool's own last words."""
+
+    kind = "missing-environment"
 
 
 @dataclass(frozen=True)
@@ -245,7 +248,8 @@ def run_uv(*arguments: str) -> None:
     variables = child_environment({}, fetches=True)
     done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, text=True, cwd=place, env=variables)
     if done.returncode != 0:
-        raise EnvironmentFailed(f"uv {' '.join(arguments[:2])} failed:\n{done.stderr.strip()[-3000:]}")
+        message = f"uv {' '.join(arguments[:2])} failed: {decisive_line(done.stderr)}"
+        raise EnvironmentFailed(message, log_tail=done.stderr.strip()[-3000:])
 
 
 def probe(environment: Environment) -> dict[str, Any]:
@@ -255,8 +259,10 @@ def probe(environment: Environment) -> dict[str, Any]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=child_environment(variables))
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise EnvironmentFailed(f"environment '{environment.name}' does not run: {error}") from error
+        message = f"environment '{environment.name}' does not run: {error}"
+        raise EnvironmentFailed(message, kind="broken-environment") from error
     if done.returncode != 0:
-        raise EnvironmentFailed(f"environment '{environment.name}' does not run: {done.stderr.strip()[-1500:]}")
+        message = f"environment '{environment.name}' does not run: {decisive_line(done.stderr)}"
+        raise EnvironmentFailed(message, kind="broken-environment", log_tail=done.stderr.strip()[-1500:])
     report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return report

@@ -19,27 +19,37 @@ import psutil
 
 from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import SUPERVISOR
-from quant.errors import BitfrontierError
+from engines.types import CRASH_PREFIX
+from quant.errors import SYMPTOMS, CellFailure, FailureKind
+from quant.foreign_failures import decisive_line, kind_in
 from quant.progress import VARIABLE as PROGRESS_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 30.0
 LOG_TAIL_LINES = 25
-LOG_END = "; the end of "
+READ_BYTES = 65536  # of a log, from its end
 VMSTAT = Path("/proc/vmstat")
 
 
-class ProcessFailed(BitfrontierError):
-    """A child process ended badly or said nothing in time. With `log`, the message ends with its last lines."""
+class ProcessFailed(CellFailure):
+    """A child process ended badly or said nothing in time.
 
-    def __init__(self, message: str, log: Path | None = None) -> None:
-        super().__init__(message if log is None else f"{message}{LOG_END}{log}:\n{tail(log)}")
+    With `log`, the cause ends with the line there that decides (not where the message `explains` itself), and a kind
+    that is only a symptom gives way to what the log tells.
+    """
 
-
-def split_log(text: str) -> tuple[str, str]:
-    """What a message says by itself, and the last lines of the log that follow (empty where there are none)."""
-    message, _, rest = text.partition(LOG_END)
-    return message, rest.partition(":\n")[2]
+    def __init__(
+        self, message: str, log: Path | None = None, *, kind: FailureKind = "other", explains: bool = False
+    ) -> None:
+        if log is None:
+            super().__init__(message, kind=kind)
+            return
+        text, last = _end(log), tail(log)
+        crash = next((line for line in last.splitlines() if line.startswith(CRASH_PREFIX)), None)
+        line = crash.removeprefix(CRASH_PREFIX) if crash else decisive_line(text)
+        if kind in SYMPTOMS:
+            kind = kind_in(line) or kind_in(last) or ("reference-server-crash" if crash else kind)
+        super().__init__(message if explains or not line else f"{message}: {line}", kind=kind, log_tail=last)
 
 
 @dataclass
@@ -59,10 +69,22 @@ class Child:
 
     @property
     def ending(self) -> str:
-        """How it ended, in words; a SIGKILL is the kernel's where its count of such kills has risen."""
-        words = _ending(self.guard.wait())
-        starved = words == "signal SIGKILL" and oom_kills() > self.oom_kills
-        return f"{words}, by the kernel for want of memory" if starved else words
+        """How it ended, in words."""
+        signalled = _signal(self.guard.wait())
+        words = f"signal {signalled.name}" if signalled else f"exit code {self.guard.wait()}"
+        return f"{words}, by the kernel for want of memory" if self.starved else words
+
+    @property
+    def starved(self) -> bool:
+        """Whether the kernel killed it: it got SIGKILL, and the kernel's count of such kills has risen."""
+        return _signal(self.guard.wait()) is signal.SIGKILL and oom_kills() > self.oom_kills
+
+    def loss(self, otherwise: FailureKind) -> FailureKind:
+        """The kind of failure that its ending is: starved, ended from outside, or `otherwise`."""
+        if self.starved:
+            return "out-of-memory"
+        ended = _signal(self.guard.wait()) in (signal.SIGKILL, signal.SIGTERM)
+        return "worker-lost" if ended else otherwise
 
     def tree(self) -> list[psutil.Process]:
         """The command and all that it started, without the guard."""
@@ -77,11 +99,12 @@ def descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _ending(code: int) -> str:
+def _signal(code: int) -> signal.Signals | None:
+    """The signal of an exit code, as shells tell it and as `subprocess` does; None where it is none."""
     try:
-        return f"signal {signal.Signals(code - 128 if code > 128 else -code).name}"
+        return signal.Signals(code - 128 if code > 128 else -code)
     except ValueError:
-        return f"exit code {code}"
+        return None
 
 
 def oom_kills() -> int:
@@ -150,8 +173,15 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
     """The last lines of a log, for an error message."""
     if not log.exists():
         return f"(no log at {log})"
-    text = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(text[-lines:]) or "(the log is empty)"
+    return "\n".join(_end(log).splitlines()[-lines:]) or "(the log is empty)"
+
+
+def _end(log: Path) -> str:
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - READ_BYTES))
+        return file.read().decode(errors="replace")
 
 
 def wait(

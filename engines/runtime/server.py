@@ -18,15 +18,16 @@ import httpx
 
 from engines.registry import Engine
 from engines.runtime.environments import Environment
-from engines.runtime.process import Child, ProcessFailed, running, split_log
+from engines.runtime.process import Child, ProcessFailed, running
 from engines.runtime.prometheus import read_gauges
 from engines.types import LIMITS, Attached, Dialect, Endpoint, Launch, ServerFailed, Serving, TimeLimits
+from quant.errors import one_line
+from quant.foreign_failures import kind_in
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.25
 PORT_ATTEMPTS = 3
 SHOWN_PORT = 8000
-PORT_TAKEN = ("address already in use", "couldn't bind")  # the latter is llama-server's
 END_SECONDS = 5.0
 ATTACH_SECONDS = 30.0
 
@@ -62,7 +63,7 @@ def serve(
             try:
                 _wait_until_ready(child, serving, engine.dialect, limits.ready_seconds or launch.ready_timeout_seconds)
             except ProcessFailed as error:
-                if any(words in str(error).lower() for words in PORT_TAKEN) and attempt < PORT_ATTEMPTS:
+                if error.kind == "port-taken" and attempt < PORT_ATTEMPTS:
                     continue
                 raise
             try:
@@ -72,8 +73,10 @@ def serve(
                 yield replace(endpoint, facts=facts, limits=limits), child
             except (ServerFailed, ProcessFailed, httpx.HTTPError) as error:
                 if _ends(child, serving, engine.dialect):
-                    message = f"the server ended with {child.ending} while it was used ({split_log(str(error))[0]})"
-                    raise ProcessFailed(message, log) from error
+                    problem = one_line(error)
+                    message = f"the server ended with {child.ending} while it was used ({problem})"
+                    kind = "out-of-memory" if child.starved else kind_in(problem) or "crash-in-use"
+                    raise ProcessFailed(message, log, kind=kind) from error
                 raise
             return
 
@@ -108,8 +111,8 @@ def _prepare(engine: Engine, serving: Serving, log: Path) -> Mapping[str, str | 
     try:
         return engine.prepare(f"http://{HOST}:{serving.port}", serving, engine.dialect)
     except (ProcessFailed, httpx.HTTPError) as error:
-        message = str(error) if isinstance(error, ProcessFailed) else f"{type(error).__name__}: {error}"
-        raise ProcessFailed(f"{engine.name} could not be made ready: {message}", log) from error
+        message = f"{engine.name} could not be made ready: {one_line(error)}"
+        raise ProcessFailed(message, log, kind="crash-at-start", explains=True) from error
 
 
 def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoint:
@@ -125,11 +128,12 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
     try:
         answer = httpx.get(url + dialect.health, headers=headers, timeout=ATTACH_SECONDS)
         if answer.status_code != 200:
-            raise ProcessFailed(f"{url}{dialect.health} answered {answer.status_code}: {answer.text[:300]}")
+            message = f"{url}{dialect.health} answered {answer.status_code}: {answer.text[:300]}"
+            raise ProcessFailed(message, kind="unreachable-server")
         if engine.probe:
             dialect, facts["can"] = engine.probe(url, headers, dialect)
     except httpx.HTTPError as error:
-        raise ProcessFailed(f"no server answers at {url}: {type(error).__name__}: {error}") from error
+        raise ProcessFailed(f"no server answers at {url}: {one_line(error)}", kind="unreachable-server") from error
     seconds = time.monotonic() - started
     metrics_url = _metrics(url, dialect)
     try:
@@ -177,9 +181,11 @@ def _wait_until_ready(child: Child, serving: Serving, dialect: Dialect, limit_se
     with httpx.Client(timeout=5.0, headers={"Authorization": f"Bearer {serving.api_key}"}) as client:
         while time.monotonic() < deadline:
             if child.returncode is not None:
-                raise ProcessFailed(f"the server ended with {child.ending} before it was ready", child.log)
+                message = f"the server ended with {child.ending} before it was ready"
+                raise ProcessFailed(message, child.log, kind="out-of-memory" if child.starved else "crash-at-start")
             with contextlib.suppress(httpx.TransportError):
                 if client.get(url).status_code == 200:
                     return
             time.sleep(POLL_SECONDS)
-    raise ProcessFailed(f"the server was not ready after {limit_seconds:.0f} s", child.log)
+    message = f"the server was not ready after {limit_seconds:.0f} s (`time_limits: ready_seconds`)"
+    raise ProcessFailed(message, child.log, kind="timeout")

@@ -35,7 +35,8 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
     )
     if answer.status_code != 200:
         make = f"ollama create {dialect.model} -f Modelfile, with `FROM <checkpoint folder>/model.gguf` in it"
-        raise ProcessFailed(f"{url} has no model '{dialect.model}' ({answer.text[:200]}); make it by: {make}")
+        message = f"{url} has no model '{dialect.model}' ({answer.text[:200]}); make it by: {make}"
+        raise ProcessFailed(message, kind="unreachable-server")
     details = answer.json().get("details", {})
     summary = ", ".join(
         str(details[name]) for name in ("family", "parameter_size", "quantization_level") if name in details

@@ -86,9 +86,10 @@ def _text_alone(url: str, asking: Asking, dialect: Dialect) -> tuple[Dialect, st
     """A server that takes no token ids: its speed can be measured, by texts whose tokens it counts as we do."""
     answer = asking.answer(prompt=TEXT)
     if isinstance(answer, str):
-        raise ProcessFailed(f"{url} completes nothing ({answer})")
+        raise ProcessFailed(f"{url} completes nothing ({answer})", kind="unreachable-server")
     if not _counted(answer):
-        raise ProcessFailed(f"{url} takes no token ids and does not count the tokens of a text")
+        message = f"{url} takes no token ids and does not count the tokens of a text"
+        raise ProcessFailed(message, kind="wrong-token-counts")
     ignore_eos = isinstance(asking.answer(prompt=TEXT, ignore_eos=True, max_tokens=2), dict)
     text_only = replace(dialect, prompts="text", prompt_logprobs="none", ignore_eos=ignore_eos, chunk_tokens="one")
     return text_only, f"prompts of text alone; no prompt log-probabilities; {'' if ignore_eos else 'no '}ignore_eos"
@@ -131,4 +132,5 @@ def _choice(answer: Any) -> dict[str, Any]:
 )
 def openai(serving: Serving) -> Launch:
     """Any OpenAI-compatible server that runs already (`attach:`), asked first what it can do."""
-    raise ProcessFailed(f"a server for {serving.checkpoint} must run already: give its address by `attach:`")
+    message = f"a server for {serving.checkpoint} must run already: give its address by `attach:`"
+    raise ProcessFailed(message, kind="unreachable-server")

@@ -24,7 +24,7 @@ def find_device(kind: str = "auto") -> Device:
     """
     gpu = _first_gpu() if kind in ("auto", "cuda") else None
     if gpu is None and kind == "cuda":
-        raise ValueError("device 'cuda': no NVIDIA GPU found by NVML; use `device: cpu` or install the driver")
+        raise ValueError("device 'cuda': no NVIDIA GPU found by NVML")
     return gpu or cpu()
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from engines.runtime.entry_points import SAMPLER
-from engines.runtime.process import Child, ProcessFailed, descendants, running, tail
+from engines.runtime.process import Child, ProcessFailed, descendants, running
 from engines.telemetry import gpu
 from engines.telemetry.gpu import Handle, Reading
 from engines.telemetry.process_memory import gpu_process_bytes, tree_pss_bytes
@@ -86,7 +86,7 @@ def watch(child: Child, kind: str) -> Iterator[Watch]:
             _wait_for_a_sample(sampler, file)
             yield seen
         if sampler.returncode:
-            raise ProcessFailed(f"the sampler of memory ended with exit code {sampler.returncode}:\n{tail(log)}")
+            raise ProcessFailed(f"the sampler of memory ended with exit code {sampler.returncode}", log)
         for line in file.read_text(encoding="utf-8").splitlines():
             _add(seen, json.loads(line))
 
@@ -98,7 +98,7 @@ def _wait_for_a_sample(sampler: Child, file: Path) -> None:
             return
         time.sleep(POLL_SECONDS)
     outcome = "ended" if sampler.returncode is not None else f"said nothing in {START_SECONDS:g} s"
-    raise ProcessFailed(f"the sampler of memory {outcome}:\n{tail(sampler.log)}")
+    raise ProcessFailed(f"the sampler of memory {outcome}", sampler.log)
 
 
 def _add(seen: Watch, line: dict[str, Any]) -> None:

@@ -21,6 +21,8 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
+from quant.errors import CellFailure
+
 # what the templates of Llama 3.x take where nobody tells them the day
 TODAY = datetime(2024, 7, 26)
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
@@ -28,8 +30,10 @@ SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
 
 
-class ChatTemplateError(Exception):
+class ChatTemplateError(CellFailure):
     """The chat template does not render these messages; the message says what is wrong."""
+
+    kind = "unusable-data"
 
 
 def template_of(folder: Path) -> str | None:

@@ -28,6 +28,8 @@ TOLERATED_SHARE = 0.01
 class GateFailed(ServerFailed):
     """A gate did not pass; the message is the reason that the report shows."""
 
+    kind = "garbage-output"
+
 
 def golden_prompt(endpoint: Endpoint, reference: Mapping[str, Any], dtype: str) -> Gate:
     """The engine's log-probabilities of the unquantized model against plain Transformers in float32.

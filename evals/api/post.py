@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from engines.types import Endpoint, ServerFailed
+from quant.foreign_failures import kind_in
 
 ATTEMPTS = 4
 BUSY = (429, 503)
@@ -17,6 +18,8 @@ LONGEST_WAIT_SECONDS = 30.0
 
 class ScoringFailed(ServerFailed):
     """The server's answer does not hold what was asked for, or there was none."""
+
+    kind = "no-logprobs"
 
 
 def connect(endpoint: Endpoint) -> httpx.AsyncClient:
@@ -36,7 +39,8 @@ async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any
         try:
             answer = await client.post(path, json=body)
         except httpx.TimeoutException as error:
-            raise ScoringFailed(f"{path} gave no answer for {client.timeout.read:g} s") from error
+            message = f"{path} gave no answer for {client.timeout.read:g} s (`time_limits: scoring_seconds`)"
+            raise ScoringFailed(message, kind="timeout") from error
         except httpx.TransportError as error:
             problem = f"{type(error).__name__}: {error}"
         else:
@@ -44,20 +48,26 @@ async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any
                 return _json(path, answer)
             problem = f"{answer.status_code}: {answer.text[:300]}"
             if answer.status_code not in BUSY:
-                raise ScoringFailed(f"{path} answered {problem}")
+                raise _refused(f"{path} answered {problem}")
             wait = _retry_after(answer, wait)
         if attempt + 1 < ATTEMPTS:
             await asyncio.sleep(min(wait, LONGEST_WAIT_SECONDS))
-    raise ScoringFailed(f"{path} failed {ATTEMPTS} times, at last with {problem}")
+    raise _refused(f"{path} failed {ATTEMPTS} times, at last with {problem}")
+
+
+def _refused(message: str) -> ScoringFailed:
+    """The server's own words may tell why."""
+    return ScoringFailed(message, kind=kind_in(message) or "request-failed")
 
 
 def _json(path: str, answer: httpx.Response) -> Any:
     try:
         body = answer.json()
     except ValueError as error:
-        raise ScoringFailed(f"{path} answered with what is not JSON: {answer.text[:100]!r}") from error
+        message = f"{path} answered with what is not JSON: {answer.text[:100]!r}"
+        raise ScoringFailed(message, kind="garbage-output") from error
     if not isinstance(body, dict | list) or "error" in body:
-        raise ScoringFailed(f"{path} answered {str(body)[:300]}")
+        raise _refused(f"{path} answered {str(body)[:300]}")
     return body
 
 

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quant.errors import BitfrontierError
+from quant.errors import CellFailure
 
 CARDS = ("README.md", ".huggingface.yaml")  # where a data set says which files belong to which configuration
 
 
-class DataError(BitfrontierError):
+class DataError(CellFailure):
     """The evaluation data cannot be used; the message names the folder and the fix."""
+
+    kind = "unusable-data"
 
 
 @dataclass(frozen=True)

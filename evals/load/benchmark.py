@@ -21,6 +21,7 @@ from evals.load.prompts import Ask, Conversation, Prompts
 from evals.load.sse import Stream, StreamBroken, read_stream
 from evals.metrics.throughput import relative_half_width
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
+from quant.errors import one_line
 
 WARM_UP_TOKENS = 4
 WARM_UP_REQUESTS = 4  # of an open load
@@ -28,6 +29,8 @@ WARM_UP_REQUESTS = 4  # of an open load
 
 class LoadFailed(ServerFailed):
     """The server did not do what was asked (no answer, wrong token counts): its speed means nothing."""
+
+    kind = "request-failed"
 
 
 def measure_speed(
@@ -101,7 +104,7 @@ def _flush(endpoint: Endpoint) -> None:
     try:
         answer = httpx.post(endpoint.url + endpoint.dialect.flush, headers=endpoint.headers, timeout=60)
     except httpx.HTTPError as error:
-        raise LoadFailed(f"the prefix cache could not be emptied: {type(error).__name__}: {error}") from error
+        raise LoadFailed(f"the prefix cache could not be emptied: {one_line(error)}") from error
     if answer.status_code != 200:
         message = f"HTTP {answer.status_code}: {answer.text[:300]}"
         raise LoadFailed(f"the prefix cache could not be emptied: {message}")
@@ -109,21 +112,21 @@ def _flush(endpoint: Endpoint) -> None:
 
 def _check(request: Request, ask: Ask, load: LoadPoint, *, may_end: bool) -> None:
     """An answer that the model ends (`may_end`: the server has no way to go on) is another load, and no result."""
-    if request.error:
-        raise LoadFailed(f"a request at {load.label} failed: {request.error}")
     counts, wanted = (request.prompt_tokens, request.output_tokens), (len(ask.prompt), ask.output_tokens)
     if counts != wanted:
         fix = "; it cannot be told to go on after the end of a text: ask for shorter answers" if may_end else ""
-        raise LoadFailed(
+        message = (
             f"the server counted {counts[0]} prompt and {counts[1]} output tokens where {wanted[0]} and "
             f"{wanted[1]} were asked for{fix if counts[1] < wanted[1] else ''}"
         )
+        raise LoadFailed(message, kind="wrong-token-counts")
     if not request.chunks or request.chunks[-1][1] != request.output_tokens:
         seen = request.chunks[-1][1] if request.chunks else 0
-        raise LoadFailed(
+        message = (
             f"the stream brought {seen} tokens where the server counted {request.output_tokens}: "
             "it does not tell how many tokens a chunk holds"
         )
+        raise LoadFailed(message, kind="wrong-token-counts")
 
 
 async def _send(
@@ -143,21 +146,18 @@ async def _send(
                 exchanges, watched = await closed_loop(client, bodies, load.concurrency or 1, advance)
             else:
                 exchanges, watched = await open_load(client, [body for (body,) in bodies], due, origin, advance)
-        except RequestFailed as error:
-            raise LoadFailed(f"a request at {load.label} failed: {error}") from error
-    dues = [None] * len(exchanges) if due is None else due
-    requests = [_read(endpoint, exchange, at, origin) for exchange, at in zip(exchanges, dues, strict=True)]
+            dues = [None] * len(exchanges) if due is None else due
+            requests = [_read(endpoint, exchange, at, origin) for exchange, at in zip(exchanges, dues, strict=True)]
+        except (RequestFailed, StreamBroken) as error:
+            raise LoadFailed(f"a request at {load.label} failed: {error}", kind=error.kind) from error
     return requests, replace(watched, origin_seconds=origin)
 
 
 def _read(endpoint: Endpoint, exchange: Exchange, due: float | None, origin: float) -> Request:
-    """What an exchange says, with times from `origin`. What goes wrong is its error."""
-    stream, error = Stream(endpoint.dialect, origin), None
-    try:
-        read_stream(exchange.answer.reads, stream)
-    except StreamBroken as problem:
-        error = f"{type(problem).__name__}: {problem}"
-    end = stream.chunks[-1][0] if stream.chunks and not error else exchange.end_seconds - origin
+    """What an exchange says, with times from `origin`. Raises StreamBroken."""
+    stream = Stream(endpoint.dialect, origin)
+    read_stream(exchange.answer.reads, stream)
+    end = stream.chunks[-1][0] if stream.chunks else exchange.end_seconds - origin
     sent = exchange.sent_seconds - origin
     chunks, counts = tuple(stream.chunks), (stream.prompt_tokens, stream.tokens)
-    return Request(sent, chunks, end, *counts, error, due, stream.cached_tokens)
+    return Request(sent, chunks, end, *counts, None, due, stream.cached_tokens)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engines.types import ServerFailed
 from evals.load.http_client import Answer, Client
 from evals.schema.load import ClientLoad
+from quant.foreign_failures import kind_in
 
 TICK_SECONDS = 0.01
 Advance = Callable[[int], None]
@@ -25,7 +27,7 @@ class Exchange:
     answer: Answer
 
 
-class RequestFailed(Exception):
+class RequestFailed(ServerFailed):
     """A request got no whole answer: the rest of its load would measure nothing, and is not sent."""
 
 
@@ -70,9 +72,10 @@ async def _ask(client: Client, request: bytes) -> Exchange:
     sent = time.perf_counter()
     answer = await client.post(request)
     if answer.status not in (0, 200):
-        raise RequestFailed(f"HTTP {answer.status}: {answer.body.decode(errors='replace')[:300]}")
+        message = f"HTTP {answer.status}: {answer.body.decode(errors='replace')[:300]}"
+        raise RequestFailed(message, kind=kind_in(message) or "request-failed")
     if answer.error:
-        raise RequestFailed(answer.error)
+        raise RequestFailed(answer.error, kind=answer.kind)
     return Exchange(sent, time.perf_counter(), answer)
 
 

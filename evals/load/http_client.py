@@ -17,16 +17,21 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from quant.errors import FailureKind, one_line
+
 REST_SECONDS = 0.0005
 
 
 @dataclass
 class Answer:
-    """`reads` are (perf_counter seconds, bytes of the body) as they arrived; `error` is None where all of it came."""
+    """`reads` are (perf_counter seconds, bytes of the body) as they arrived; `error` is None where all of it came, else
+    `kind` is the kind of failure that it is.
+    """
 
     status: int = 0
     reads: list[tuple[float, bytes]] = field(default_factory=list)
     error: str | None = None
+    kind: FailureKind = "request-failed"
 
     @property
     def body(self) -> bytes:
@@ -86,6 +91,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
+            self._answer.kind = "garbage-output"
             self._finish(f"the answer is not HTTP: {error}")
             self.close()
 
@@ -167,9 +173,10 @@ class Client:
                     self._keeps = False
                 return await self._ask(await self._connect(), request)
         except TimeoutError:
-            return Answer(error=f"no answer for {self._timeout_seconds:g} s")
+            limit = f"{self._timeout_seconds:g} s (`time_limits: request_seconds`)"
+            return Answer(error=f"no answer for {limit}", kind="timeout")
         except OSError as error:
-            return Answer(error=f"{type(error).__name__}: {error}")
+            return Answer(error=one_line(error))
 
     async def _ask(self, connection: _Connection, request: bytes) -> Answer:
         try:

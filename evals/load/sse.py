@@ -12,14 +12,17 @@ from typing import Any
 
 import orjson
 
-from engines.types import Dialect
+from engines.types import Dialect, ServerFailed
 from evals.api.formats import read_event
+from quant.foreign_failures import kind_in
 
 END_MARKER = b"[DONE]"
 
 
-class StreamBroken(Exception):
+class StreamBroken(ServerFailed):
     """The server said that it failed, ended without its end marker, or sent what cannot be read."""
+
+    kind = "garbage-output"
 
 
 @dataclass(slots=True)
@@ -48,7 +51,7 @@ class Stream:
             ) from problem
         text, so_far, counted, prompt_tokens, closing, last, error, added, cached = piece
         if error is not None:
-            raise StreamBroken(error)
+            raise StreamBroken(error, kind=kind_in(error) or "request-failed")
         if prompt_tokens is not None:
             self.prompt_tokens = prompt_tokens
         if cached is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from engines.telemetry.gpu import SLOW_DOWNS, Reading
 from evals.schema.load import GpuSamples, Request, Speed
 from evals.stats.intervals import Floats
+from quant.errors import BitfrontierError
 
 AROUND_SECONDS = 1.0  # samples that are kept before and after a repeat
 MOST_GAP_SECONDS = 1.0
@@ -17,7 +18,7 @@ LEAST_SAMPLES = 10
 MOST_DISAGREEMENT = 0.1
 
 
-class NotKnown(Exception):
+class NotKnown(BitfrontierError):
     """The energy of a repeat cannot be told from its samples; the message says why."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, FailureKind
 
 SCHEMA_VERSION = 3
 
@@ -25,6 +25,24 @@ RUN_DEFAULTS: Record = {
     "accuracy": {"budget": "full", "error_rate": 0.05, "chat_template": False},  # what the first programs did
     "price": None,
     "slo": None,
+}
+# what kinds were called in trial files of schema versions 1 and 2
+OLD_KINDS: Mapping[str, FailureKind] = {
+    "full disk": "full-disk",
+    "out of memory": "out-of-memory",
+    "missing environment": "missing-environment",
+    "broken environment": "broken-environment",
+    "port taken": "port-taken",
+    "unreadable checkpoint": "unreadable-checkpoint",
+    "worker lost": "worker-lost",
+    "hang": "timeout",
+    "crash of our server": "reference-server-crash",
+    "crash in mid-stream": "crash-in-use",
+    "crash at start": "crash-at-start",
+    "wrong token counts": "wrong-token-counts",
+    "garbage output": "garbage-output",
+    "method failed": "method-failed",
+    "other": "other",
 }
 NO_TOKENS = "perplexities of schema 1 were sums over windows, without the tokens' own: they are left out"
 
@@ -73,6 +91,8 @@ def _trial_2(raw: Record) -> Record:
 def _trial_3(raw: Record) -> Record:
     """Loads, scores, predictions and searches have the plan's words."""
     migrated = {name: value for name, value in raw.items() if name != "closeness"}
+    if failure := raw.get("failure"):
+        migrated["failure"] = {**failure, "kind": OLD_KINDS.get(failure["kind"], failure["kind"])}
     searches = [{**search, "probes": [_speed_3(p) for p in search["probes"]]} for search in raw.get("searches", [])]
     return migrated | {
         "speed": [_speed_3(speed) for speed in raw.get("speed", [])],

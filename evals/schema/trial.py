@@ -57,8 +57,8 @@ class Gate:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a cell failed: the kind (see `evals.schema.failures`), the cause in a line, what to do about it, the last
-    lines of the log of its server or worker (empty where there is none).
+    """Why a cell failed: the kind (`quant.errors.FailureKind`; `docs/reference/failures.md` describes each), the cause
+    in a line, what to do about it, the last lines of the log of its server or worker (empty where there is none).
     """
 
     kind: str
@@ -105,6 +105,13 @@ class Trial:
     def name(self) -> str:
         parts = (self.model_label, self.method_label, self.served_by)
         return " · ".join(part for part in parts if part)
+
+    @property
+    def why(self) -> str:
+        """Why it was not measured, in a line: its failure's kind and cause, or the reason; empty where it was."""
+        if self.failure:
+            return f"{self.failure.kind}: {self.failure.cause}"
+        return next(iter(self.reason.splitlines()), "")
 
     @property
     def served_by(self) -> str:

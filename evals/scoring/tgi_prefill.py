@@ -69,7 +69,8 @@ def prompt_logprobs(pair: Pair, details: Mapping[str, Any]) -> tuple[float, ...]
     if not entries:
         raise ScoringFailed(f"the server tells nothing of the prompt's tokens (details.prefill is empty): {HINT}")
     if [entry["id"] for entry in entries] != [*pair.context, *pair.continuation]:
-        raise ScoringFailed("the server made other tokens of the prompt's text than were counted here")
+        message = "the server made other tokens of the prompt's text than were counted here"
+        raise ScoringFailed(message, kind="wrong-token-counts")
     return tuple(float(entry["logprob"]) for entry in entries[len(pair.context) :])
 
 

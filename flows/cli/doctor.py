@@ -58,9 +58,7 @@ def _environments() -> Iterator[Finding]:
         try:
             facts = probe(environment)
         except EnvironmentFailed as error:
-            yield Finding(
-                subject, "broken", str(error).splitlines()[-1][:200], f"delete {environment.folder} and sweep again"
-            )
+            yield Finding(subject, "broken", str(error)[:200], f"delete {environment.folder} and sweep again")
             continue
         wrong = missing_pins(PINS_FOLDER / f"{name}.txt", facts["packages"])
         if wrong:

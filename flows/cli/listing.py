@@ -18,11 +18,15 @@ def list_methods(
     """List the quantization methods, or one with its parameters."""
     from engines.registry import readers
     from flows.plan.source import suggestion
-    from quant.registry import methods
+    from quant.plugins import reason_for
+    from quant.registry import methods, registered_methods
 
     known = methods()
     if name is not None and name not in known:
-        errors.print(f"error: unknown method '{name}'; {suggestion(name, list(known))}", highlight=False)
+        reason = reason_for(name, registered_methods()[1])
+        errors.print(
+            f"error: unknown method '{name}'{reason}; {suggestion(name, list(known))}", markup=False, highlight=False
+        )
         raise typer.Exit(2)
     table = Table("method", "scheme", "format", "needs calibration", "environment", "supported engines", "what it does")
     for method in known.values() if name is None else [known[name]]:
@@ -46,13 +50,17 @@ def list_engines(
     name: Annotated[str | None, typer.Argument(help="Show this engine alone, with its options.")] = None,
 ) -> None:
     """List the engines and what each can do, or one with its options."""
-    from engines.registry import engines_by_name, formats_of
+    from engines.registry import engines_by_name, formats_of, registered_engines
     from flows.plan.source import suggestion
+    from quant.plugins import reason_for
     from quant.registry import known_formats
 
     known = engines_by_name()
     if name is not None and name not in known:
-        errors.print(f"error: unknown engine '{name}'; {suggestion(name, list(known))}", highlight=False)
+        reason = reason_for(name, registered_engines()[1])
+        errors.print(
+            f"error: unknown engine '{name}'{reason}; {suggestion(name, list(known))}", markup=False, highlight=False
+        )
         raise typer.Exit(2)
     formats = known_formats()
     table = Table("engine", "what it is", "loads", "environments", "log-probabilities by", "tokens so far by")

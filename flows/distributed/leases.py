@@ -13,10 +13,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
+from evals.schema.failures import failure_of
+from evals.schema.trial import Failure
 from flows.distributed.object_store import Store
+from quant.errors import BitfrontierError, CellFailure
 
 BEAT_SECONDS = 5.0
 LOST_SECONDS = 90.0  # importing and starting may take a minute on a busy machine
@@ -24,7 +27,7 @@ POLL_SECONDS = 1.0
 ATTEMPTS = 3
 
 
-class LeaseLost(Exception):
+class LeaseLost(BitfrontierError):
     """The work was given to another worker, since nothing was heard of this one."""
 
 
@@ -74,11 +77,11 @@ def hand_out(
     pieces: Sequence[Piece],
     store: Store,
     workers: Workers,
-    ended: Callable[[Piece, str | None], None],
+    ended: Callable[[Piece, Failure | None], None],
     say: Callable[[str], None],
     began: Callable[[Piece], None] = lambda piece: None,
 ) -> None:
-    """Have every piece done, however many workers are lost; `ended` gets each, with the reason where it has no result,
+    """Have every piece done, however many workers are lost; `ended` gets each, with its failure where it has no result,
     `began` each that a worker was seen at.
 
     A piece whose result is in the store is not run; one that a sweep before this handed out, and that still runs, is
@@ -95,7 +98,7 @@ def hand_out(
             if isinstance(outcome, _Assignment):
                 still.append(outcome)
             else:
-                ended(assignment.piece, outcome or None)
+                ended(assignment.piece, outcome)
         assignments = still
         if assignments:
             time.sleep(POLL_SECONDS)
@@ -115,18 +118,18 @@ def _hand(piece: Piece, store: Store, workers: Workers, attempts: int, *, adopt:
 
 def _look(
     assignment: _Assignment, store: Store, workers: Workers, say: Callable[[str], None], began: Callable[[Piece], None]
-) -> _Assignment | str:
-    """The piece as it stands; "" where its result is there, else the reason why it has none."""
+) -> _Assignment | Failure | None:
+    """The piece as it stands; None where its result is there, else why it has none."""
     if store.has(assignment.piece.name):
-        return ""
+        return None
     failed = store.read(_failed(assignment.piece.name, assignment.attempt))
     if failed is not None:
-        return str(failed["reason"])
+        return Failure(**failed)
     state = workers.state(assignment.run)
     if isinstance(state, Ended):
         why = state.message
         if store.has(assignment.piece.name):  # it ended well since we looked
-            return ""
+            return None
     elif state == "running" and _silent(assignment, store):
         why = f"nothing was heard of its worker for {LOST_SECONDS:.0f} s"
         workers.give_up(assignment.run, why)
@@ -137,7 +140,7 @@ def _look(
             began(assignment.piece)
         return assignment
     if assignment.attempts == ATTEMPTS:
-        return f"given up after {ATTEMPTS} attempts on workers: {why}"
+        return failure_of(CellFailure(f"given up after {ATTEMPTS} attempts on workers: {why}", kind="worker-lost"))
     say(f"{assignment.piece.title} is handed out again: {why}")
     return _hand(assignment.piece, store, workers, assignment.attempts + 1)
 
@@ -180,10 +183,10 @@ def require_lease(store: Store, name: str, attempt: str) -> None:
         raise LeaseLost(f"{name} was given to another worker, since nothing was heard of this one")
 
 
-def publish_failure(store: Store, name: str, attempt: str, reason: str) -> None:
+def publish_failure(store: Store, name: str, attempt: str, failure: Failure) -> None:
     """Say why the work has no result; another attempt may have one."""
     require_lease(store, name, attempt)
-    store.write(_failed(name, attempt), {"reason": reason})
+    store.write(_failed(name, attempt), asdict(failure))
 
 
 def _lease(name: str) -> str:

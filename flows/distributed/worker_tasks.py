@@ -7,7 +7,8 @@ from pathlib import Path
 from filelock import FileLock
 
 from engines.runtime.environments import build, cache_folder
-from evals.schema.trial import Trial
+from evals.schema.failures import failure_of
+from evals.schema.trial import Failure, Trial
 from flows.distributed.leases import publish_failure, require_lease
 from flows.distributed.object_store import Store, fetch_folder
 from flows.execute import rows
@@ -19,12 +20,14 @@ from flows.state.cache_gc import register
 from flows.state.progress_display import Display
 from flows.validate.plan import REFERENCE_ENVIRONMENT
 from flows.validate.resolved import Sweep
-from quant.errors import BitfrontierError
+from quant.errors import CellFailure
 from quant.types import CHECKPOINT_RECORD
 
 
-class OtherWork(BitfrontierError):
+class OtherWork(CellFailure):
     """What this machine would do is not what the sweep asks for."""
+
+    kind = "worker-mismatch"
 
 
 def checkpoint_name(row: Row) -> str:
@@ -60,7 +63,7 @@ def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
 def make_checkpoint(prepared: Prepared, row: Row, store: Store, attempt: str, display: Display) -> None:
     """Quantize, and put the checkpoint into the store, or the reason why there is none."""
     made = rows.quantize_row(prepared, row, display)
-    if isinstance(made, str):
+    if isinstance(made, Failure):
         publish_failure(store, checkpoint_name(row), attempt, made)
         return
     folder = Path(made.folder)
@@ -77,7 +80,7 @@ def measure_cell(prepared: Prepared, row: Row, store: Store, attempt: str, displ
     trial = rows.finished(row) or _measure(prepared, row, store, display)
     if trial.status != "ok":
         row.file.unlink()
-        publish_failure(store, trial_name(row), attempt, trial.reason)
+        publish_failure(store, trial_name(row), attempt, trial.failure or failure_of(CellFailure(trial.reason)))
         return
     require_lease(store, trial_name(row), attempt)
     store.publish(trial_name(row), prepared.folder, _files(prepared, row))

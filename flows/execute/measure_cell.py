@@ -18,20 +18,19 @@ from engines.runtime.prometheus import read_gauges, read_statistics
 from engines.runtime.server import attach, serve
 from engines.telemetry.kernel_log import kernel_facts
 from engines.telemetry.sampler import watch
-from engines.types import Device, Endpoint, ServerFailed, Serving, TimeLimits
+from engines.types import Device, Endpoint, Serving, TimeLimits
 from evals.accuracy.divergence import Stage
 from evals.accuracy.gates import golden_prompt, greedy_answer, require, sanity
 from evals.api.formats import prompt_vocabulary
 from evals.api.tokenizers import load_tokenizer
 from evals.data.corpora import read_prompts
-from evals.data.local_root import DataError
 from evals.load.benchmark import measure_speed
 from evals.load.prompts import Prompts
 from evals.load.slo_search import search_capacity
 from evals.load.traces import TraceRequest
 from evals.metrics.energy import with_gpus
 from evals.schema.accuracy import Predictions, Score
-from evals.schema.failures import explain
+from evals.schema.failures import failure_of
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import IN_USE, NVML, PSS, SET_ASIDE, Gate, Memory, Trial
@@ -79,7 +78,6 @@ def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, pro
         engine_label=cell.choice.label,
         checkpoint=None,
         provenance=provenance,
-        failure=explain(reason) if status == "failed" else None,
     )
 
 
@@ -98,13 +96,11 @@ def measure(
     try:
         check_whole(checkpoint)
         done = _measure(known, cell, Path(checkpoint.folder), environment, device, work, target)
-    except Exception as error:  # whatever one cell does becomes its row; the sweep goes on
+    except (Exception, SystemExit) as error:  # whatever one cell does becomes its row; the sweep goes on
         with contextlib.suppress(OSError):  # a full disk must not hide what happened before
             target.log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
-        expected = isinstance(error, (ProcessFailed, ServerFailed, DataError))
-        reason = str(error) if expected else f"{type(error).__name__}: {error}"
-        seconds = {"total": time.monotonic() - started}
-        return replace(known, status="failed", reason=reason, failure=explain(reason, target.log), seconds=seconds)
+        failure, seconds = failure_of(error, log=target.log), {"total": time.monotonic() - started}
+        return replace(known, status="failed", reason=failure.cause, failure=failure, seconds=seconds)
     return replace(done, seconds={**done.seconds, "total": time.monotonic() - started})
 
 

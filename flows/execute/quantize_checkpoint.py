@@ -25,6 +25,7 @@ from quant.checkpoints.detect import check_declared
 from quant.checkpoints.inspect import WEIGHT_FILES, decode_bytes, inspect_weights
 from quant.checkpoints.model_files import check_no_code
 from quant.checkpoints.safetensors import CheckpointError, hash_file, hash_files
+from quant.errors import FailureKind
 from quant.hashing import digest
 from quant.types import (
     CHECKPOINT_RECORD,
@@ -156,13 +157,19 @@ def _run(job: Job, partial: Path, on_progress: OnProgress, limit_seconds: float)
     }
     with running(job.environment.argv(["-m", QUANT_WORKER, str(job_file)], variables), variables, log) as child:
         try:
-            code, ending = wait(child, on_progress, limit_seconds), f"ended with {child.ending}"
+            code = wait(child, on_progress, limit_seconds)
         except TimeoutError as late:
-            code, ending = 1, str(late)
+            message = f"the worker {late} (`time_limits: quantize_seconds`)"
+            raise ProcessFailed(message, _keep_log(log, job), kind="timeout") from late
     result_file = partial / "result.json"
     result: dict[str, Any] = json.loads(result_file.read_text(encoding="utf-8")) if result_file.exists() else {}
-    if code != 0 or result.get("status") != "ok":
-        raise ProcessFailed(result.get("reason", f"the worker {ending}"), _keep_log(log, job))
+    if result.get("status") == "failed":
+        kind: FailureKind = result["kind"] or "method-failed"
+        raise ProcessFailed(result["reason"], _keep_log(log, job), kind=kind, explains=not result["log_explains"])
+    if code != 0 or not result:
+        raise ProcessFailed(
+            f"the worker ended with {child.ending}", _keep_log(log, job), kind=child.loss("method-failed")
+        )
     return result
 
 

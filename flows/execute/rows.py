@@ -23,8 +23,8 @@ from engines.telemetry.host import cpu_model, host_id
 from engines.telemetry.memory_bandwidth import memory_bandwidth
 from evals.accuracy.contamination import Runs, runs
 from evals.accuracy.lm_eval_tasks import LoadedTasks
-from evals.schema.failures import NO_ENVIRONMENT
-from evals.schema.trial import Trial
+from evals.schema.failures import because, failure_of
+from evals.schema.trial import Failure, Trial
 from evals.schema.trial_file import read_trial
 from flows.execute.manifest import versions
 from flows.execute.measure_cell import blank_trial, measure, repeat_log
@@ -41,6 +41,7 @@ from flows.state.progress_display import Display
 from flows.state.status import running_lock
 from flows.validate.matrix import Cell
 from quant.canonical_json import write_json
+from quant.errors import REMEDIES
 from quant.types import CalibrationSpec, Checkpoint
 
 
@@ -69,8 +70,14 @@ def unsupported_trial(prepared: Prepared, row: Row) -> Trial:
     return save_trial(row, _blank(prepared, row, "unsupported", row.cell.unsupported or ""))
 
 
-def failed_trial(prepared: Prepared, row: Row, reason: str) -> Trial:
-    return save_trial(row, _blank(prepared, row, "failed", reason))
+def failed_trial(prepared: Prepared, row: Row, failure: Failure) -> Trial:
+    return save_trial(row, replace(_blank(prepared, row, "failed", failure.cause), failure=failure))
+
+
+def baseline_failure(trial: Trial) -> Failure:
+    """Why cells beside a baseline that failed are not measured."""
+    failure = trial.failure or Failure("other", trial.reason, REMEDIES["other"])
+    return because("the baseline failed in this engine, so nothing can be compared", failure)
 
 
 def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
@@ -95,30 +102,30 @@ def has_checkpoint(row: Row) -> bool:
     return row.job is not None and finished_checkpoint(row.job) is not None
 
 
-def note_missing(prepared: Prepared, missing: Mapping[str, str]) -> None:
-    """Failed rows for the cells whose environment could not be built (`missing`: the reason by its name). Cells that
-    failed so before, and have all that they need now, are measured again.
+def note_missing(prepared: Prepared, missing: Mapping[str, Failure]) -> None:
+    """Failed rows for the cells whose environment could not be built (`missing`: why, by its name). Cells that failed
+    so before, and have all that they need now, are measured again.
     """
     for row in prepared.rows:
         needed = (row.cell.quantization.method.environment, row.cell.environment)
-        reason = next((missing[name] for name in needed if name in missing), None)
+        failure = next((missing[name] for name in needed if name in missing), None)
         trial = finished(row)
-        if trial is None and reason is not None and row.job is not None:
-            failed_trial(prepared, row, reason)
-        elif reason is None and trial and trial.failure and trial.failure.kind == NO_ENVIRONMENT:
+        if trial is None and failure is not None and row.job is not None:
+            failed_trial(prepared, row, failure)
+        elif failure is None and trial and trial.failure and trial.failure.kind == "missing-environment":
             row.file.unlink()
 
 
-def quantize_row(prepared: Prepared, row: Row, display: Display) -> Checkpoint | str:
-    """The row's checkpoint, or the reason why there is none."""
+def quantize_row(prepared: Prepared, row: Row, display: Display) -> Checkpoint | Failure:
+    """The checkpoint of a row that is supported, or why there is none."""
     if row.job is None:
-        return row.cell.unsupported or "unsupported"
+        raise ValueError(f"{row.cell.name} is unsupported: {row.cell.unsupported}")
     if (done := finished_checkpoint(row.job)) is not None:
         return done
     try:
         return quantize_job(row.job, prepared.sweep.plan, display)
-    except Exception as error:  # whatever a method does, its cells become rows and the sweep goes on
-        return f"quantization failed: {type(error).__name__}: {error}"
+    except (Exception, SystemExit) as error:  # whatever a method does, its cells become rows and the sweep goes on
+        return because("quantization failed", failure_of(error, otherwise="method-failed"))
 
 
 def quantize_job(job: Job, plan: Plan, display: Display) -> Checkpoint:

@@ -17,14 +17,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from engines.runtime.entry_points import WORKER_PROCESS
 from engines.runtime.process import Child, ProcessFailed, start, stop
 from evals.accuracy.lm_eval_tasks import LoadedTasks
-from evals.schema.trial import Trial
+from evals.schema.failures import because, failure_of
+from evals.schema.trial import Failure, Trial
 from flows.execute import rows, spec
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
@@ -34,7 +35,8 @@ from flows.plan.source import load_plan
 from flows.state.progress_display import Advance, Display, LogDisplay
 from flows.state.status import RunChanged
 from flows.validate.plan import check
-from quant.errors import BitfrontierError
+from quant.checkpoints.safetensors import CheckpointError
+from quant.errors import BitfrontierError, CellFailure
 from quant.types import Checkpoint
 
 T = TypeVar("T")
@@ -45,8 +47,8 @@ READY_SECONDS = 180.0
 class Workbench(Protocol):
     """Where a sweep's checkpoints are made and its cells measured."""
 
-    def quantize(self, row: Row, display: Display) -> Checkpoint | str:
-        """The row's checkpoint, or the reason why there is none."""
+    def quantize(self, row: Row, display: Display) -> Checkpoint | Failure:
+        """The checkpoint of a row that is supported, or why there is none."""
 
     def measure(self, row: Row, display: Display, step: Step) -> Trial:
         """The row's trial, saved."""
@@ -60,7 +62,7 @@ class Here:
     _tasks: LoadedTasks | None = None
     _made: dict[str, Checkpoint] = field(default_factory=dict)
 
-    def quantize(self, row: Row, display: Display) -> Checkpoint | str:
+    def quantize(self, row: Row, display: Display) -> Checkpoint | Failure:
         made = rows.quantize_row(self.prepared, row, display)
         if row.job is not None and isinstance(made, Checkpoint):
             self._made[row.job.key] = made
@@ -68,7 +70,7 @@ class Here:
 
     def measure(self, row: Row, display: Display, step: Step = plainly) -> Trial:
         made = self._made.get(row.job.key if row.job else "") or self.quantize(row, display)
-        if isinstance(made, str):
+        if isinstance(made, Failure):
             return rows.failed_trial(self.prepared, row, made)
         if self._tasks is None:
             self._tasks = step("load evaluation tasks", lambda: spec.load_sweep_tasks(self.prepared.sweep))
@@ -128,22 +130,26 @@ class Aside:
         self._log = prepared.folder / "logs" / "aside.log"
         self._running: tuple[Child, Wire] | None = None
 
-    def quantize(self, row: Row, display: Display) -> Checkpoint | str:
+    def quantize(self, row: Row, display: Display) -> Checkpoint | Failure:
         if row.job is not None and (done := finished_checkpoint(row.job)) is not None:
             return done
         try:
-            reason = self._ask("quantize", row, display, plainly)
-        except ProcessFailed as error:
-            return f"quantization failed: {error}"
-        made = finished_checkpoint(row.job) if row.job else None
-        return made or reason or "quantization failed: its checkpoint is gone again"
+            if failure := self._ask("quantize", row, display, plainly):
+                return failure
+            if row.job is not None and (made := finished_checkpoint(row.job)) is not None:
+                return made
+            raise CheckpointError("its checkpoint is gone again")
+        except CellFailure as error:
+            return because("quantization failed", failure_of(error))
 
     def measure(self, row: Row, display: Display, step: Step) -> Trial:
         try:
             self._ask("measure", row, display, step)
-        except ProcessFailed as error:
-            return rows.failed_trial(self._prepared, row, str(error))
-        return rows.finished(row) or rows.failed_trial(self._prepared, row, f"{row.file} is gone again")
+            if (trial := rows.finished(row)) is not None:
+                return trial
+            raise CellFailure(f"{row.file} is gone again")
+        except CellFailure as error:
+            return rows.failed_trial(self._prepared, row, failure_of(error))
 
     def close(self) -> None:
         """End the process, and all that it started."""
@@ -153,16 +159,16 @@ class Aside:
             stop(child)
             wire.close()
 
-    def _ask(self, kind: str, row: Row, display: Display, step: Step) -> str | None:
+    def _ask(self, kind: str, row: Row, display: Display, step: Step) -> Failure | None:
         """Have it done, and pass on what is told of it. Raises ProcessFailed where the process dies of it."""
         child, wire = self._running = self._running or self._start()
         try:
             wire.send(kind, row.key)
             return _follow(wire, display, step, {})
         except (BrokenPipeError, EOFError) as error:
-            ending = child.ending
+            ending, kind = child.ending, child.loss("other")
             self.close()
-            raise ProcessFailed(f"the process that measures ended with {ending}", self._log) from error
+            raise ProcessFailed(f"the process that measures ended with {ending}", self._log, kind=kind) from error
 
     def _start(self) -> tuple[Child, Wire]:
         sweep = self._prepared.sweep
@@ -197,7 +203,7 @@ class _StageFailed(Exception):
     """A stage failed in the other process, which goes on to make a row of it."""
 
 
-def _follow(wire: Wire, display: Display, step: Step, bars: dict[int, Advance]) -> str | None:
+def _follow(wire: Wire, display: Display, step: Step, bars: dict[int, Advance]) -> Failure | None:
     """Until the work, or the stage that was begun, has ended. Raises EOFError where the other end is gone."""
     while (message := wire.receive()) is not None:
         kind, *values = message
@@ -219,8 +225,7 @@ def _follow(wire: Wire, display: Display, step: Step, bars: dict[int, Advance]) 
         elif kind == "no-write":
             raise OSError(*values)
         else:  # done
-            reason: str | None = values[0]
-            return reason
+            return Failure(**values[0]) if values[0] else None
     raise EOFError
 
 
@@ -266,7 +271,7 @@ def work(wire: Wire, prepared: Prepared) -> None:
         except OSError as error:
             wire.send("no-write", error.errno, error.strerror, error.filename)
         else:
-            wire.send("done", made if isinstance(made, str) else None)
+            wire.send("done", asdict(made) if isinstance(made, Failure) else None)
 
 
 def _tell(wire: Wire, error: BitfrontierError) -> None:

@@ -20,12 +20,13 @@ import httpx
 from engines.runtime.environments import create_cache
 from engines.runtime.process import Child, ProcessFailed, running
 from engines.runtime.server import HOST, free_port
+from quant.errors import BitfrontierError
 
 READY_SECONDS = 180.0
 unwatched: ContextVar[bool] = ContextVar("unwatched", default=False)  # the server is ours, and nobody looks at it
 
 
-class PrefectLost(Exception):
+class PrefectLost(BitfrontierError):
     """Prefect's server ended, or answers no more, while a sweep ran."""
 
 

@@ -85,7 +85,8 @@ def _answer(data: dict[str, Any]) -> str:
 
 def _row(cell: dict[str, Any]) -> dict[str, str]:
     """One cell for people; what was not measured is empty."""
-    ttft, peak, reason = cell.get("ttft_p50_seconds"), cell.get("peak_memory_bytes"), cell["reason"].splitlines()
+    ttft, peak, failure = cell.get("ttft_p50_seconds"), cell.get("peak_memory_bytes"), cell.get("failure")
+    reason = f"{failure['kind']}: {failure['cause']}" if failure else cell["reason"]
     return {
         "cell": cell["cell"],
         "status": cell.get("verdict") or cell["status"],
@@ -94,7 +95,7 @@ def _row(cell: dict[str, Any]) -> dict[str, str]:
         "peak GiB": "" if peak is None else f"{peak / 1024**3:.2f}",
         "accuracy, %": _interval(cell.get("mean_accuracy"), 100.0),
         "perplexity ratio": _interval(cell.get("perplexity_ratio")),
-        "reason": reason[0][:200] if reason else "",
+        "reason": reason[:200],
     }
 
 

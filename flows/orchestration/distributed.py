@@ -15,12 +15,13 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 from prefect.states import Crashed
 
-from evals.schema.trial import Trial
+from evals.schema.failures import failure_of
+from evals.schema.trial import Failure, Trial
 from flows.distributed.leases import Ended, Piece, RunState, at_work, hand_out, publish_failure
-from flows.distributed.object_store import Store, open_store
+from flows.distributed.object_store import Store, StoreError, open_store
 from flows.distributed.worker_tasks import checkpoint_name, fetch_trial, find, make_checkpoint, measure_cell, trial_name
 from flows.execute.prepared import Prepared, Row
-from flows.execute.rows import failed_trial, unsupported_trial
+from flows.execute.rows import baseline_failure, failed_trial, unsupported_trial
 from flows.orchestration import artifacts
 from flows.plan.source import load_plan
 from flows.state.locks import cache_in_use, hold
@@ -56,7 +57,7 @@ def _work(
             prepared, row = find(check(load_plan(Path(plan)), data_root=data_root), name, display)
             do(prepared, row, store, attempt, display)
         except BitfrontierError as error:  # trying again would not help
-            publish_failure(store, name, attempt, str(error))
+            publish_failure(store, name, attempt, failure_of(error))
 
 
 @dataclass(frozen=True)
@@ -103,16 +104,16 @@ class Spread:
         titles = {name(row): f"{verb}{row.cell.quantization.label if verb else row.cell.name}" for row in rows}
         return [Piece(piece_name, f"{title} · {sweep.plan.name}", given) for piece_name, title in titles.items()]
 
-    def quantize(self, rows: Sequence[Row]) -> dict[str, str | None]:
-        """The reason why there is no checkpoint, or None, by its name in the store."""
-        results: dict[str, str | None] = {}
+    def quantize(self, rows: Sequence[Row]) -> dict[str, Failure | None]:
+        """Why there is no checkpoint, or None, by its name in the store."""
+        results: dict[str, Failure | None] = {}
         pieces = self.pieces(rows, checkpoint_name, "quantize ")
         advance = self.display.overall("quantize", len(pieces))
 
-        def ended(piece: Piece, why: str | None) -> None:
-            results[piece.name] = why
+        def ended(piece: Piece, failure: Failure | None) -> None:
+            results[piece.name] = failure
             advance(1)
-            self.display.say(f"  {piece.title}: {why.splitlines()[0][:160] if why else 'there'}")
+            self.display.say(f"  {piece.title}: {failure.cause[:160] if failure else 'there'}")
 
         hand_out(pieces, self.store, self.runs, ended, self.display.say)
         return results
@@ -129,12 +130,12 @@ class Spread:
                     seen[piece.name] = everything.enter_context(ExitStack())
                     seen[piece.name].enter_context(hold(running_lock(by_name[piece.name].file)))
 
-            def over(piece: Piece, why: str | None) -> None:
+            def over(piece: Piece, failure: Failure | None) -> None:
                 if piece.name in seen:
                     seen[piece.name].close()
                 advance(1)
                 row = by_name[piece.name]
-                ended(row, _trial(self, row, why))
+                ended(row, _trial(self, row, failure))
 
             hand_out(self.pieces(rows, trial_name, ""), self.store, self.runs, over, self.display.say, began)
 
@@ -147,7 +148,7 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
     """Have every cell of a sweep measured on workers, baselines first, and bring the trials here."""
     coordinator, count = Spread(prepared, open_store(url), url, display), len(prepared.rows)
     shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
-    broken: dict[tuple[str, int], str] = {}
+    broken: dict[tuple[str, int], Failure] = {}
     done = 0
 
     def ended(row: Row, trial: Trial) -> None:
@@ -155,7 +156,7 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
         done += 1
         shown(1)
         if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
-            broken[row.engine_key] = f"the baseline failed in this engine, so nothing can be compared: {trial.reason}"
+            broken[row.engine_key] = baseline_failure(trial)
         display.say(cell_line(trial, done, count))
 
     left = []
@@ -168,15 +169,16 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
     unmade = coordinator.quantize(left)
     for unquantized in (True, False):
         rows = [row for row in left if row.cell.quantization.scheme.unquantized == unquantized]
-        reasons = {row.key: unmade[checkpoint_name(row)] or broken.get(row.engine_key) for row in rows}
+        failures = {row.key: unmade[checkpoint_name(row)] or broken.get(row.engine_key) for row in rows}
         for row in rows:
-            reason = reasons[row.key]
-            if reason is not None:
-                ended(row, failed_trial(prepared, row, reason))
-        coordinator.measure([row for row in rows if reasons[row.key] is None], ended)
+            failure = failures[row.key]
+            if failure is not None:
+                ended(row, failed_trial(prepared, row, failure))
+        coordinator.measure([row for row in rows if failures[row.key] is None], ended)
 
 
-def _trial(coordinator: Spread, row: Row, reason: str | None) -> Trial:
-    if reason is None and (trial := fetch_trial(coordinator.prepared, row, coordinator.store)) is not None:
+def _trial(coordinator: Spread, row: Row, failure: Failure | None) -> Trial:
+    if failure is None and (trial := fetch_trial(coordinator.prepared, row, coordinator.store)) is not None:
         return trial
-    return failed_trial(coordinator.prepared, row, reason or "its result is not in the store any more")
+    gone = failure_of(StoreError("its result is not in the store any more"))
+    return failed_trial(coordinator.prepared, row, failure or gone)

@@ -86,7 +86,7 @@ def _quantize(parsed: PlanFile) -> list[str]:
     environments = [resolve(name) for name in sorted(names)]
     missing = build_all(environments, display)
     if missing:
-        raise EnvironmentFailed("\n".join(missing.values()))
+        raise EnvironmentFailed("; ".join(failure.cause for failure in missing.values()))
     folders = []
     for job in prepare(facts.name, unseen(parsed), unseen(facts), unseen(wanted), environments, unseen(display)):
         made = make(f"{job.quantization.label} · {facts.name}", unseen(job), unseen(parsed.plan), unseen(display))

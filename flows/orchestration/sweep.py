@@ -11,7 +11,8 @@ from prefect.runtime import flow_run
 
 import flows.execute.worker_process
 from engines.runtime.environments import Environment, EnvironmentFailed, build
-from evals.schema.trial import Trial
+from evals.schema.failures import because, failure_of
+from evals.schema.trial import Failure, Trial
 from flows.execute import rows
 from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
@@ -45,7 +46,7 @@ def prepare(name: str, sweep: Sweep, environments: list[Environment], runs: Path
 
 
 @task(task_run_name="quantize {name}", cache_policy=NO_CACHE, persist_result=False)
-def quantize(name: str, bench: Workbench, row: Row, display: Display) -> Checkpoint | str:
+def quantize(name: str, bench: Workbench, row: Row, display: Display) -> Checkpoint | Failure:
     with watched(*rows.worker_logs(row)):
         return bench.quantize(row, display)
 
@@ -116,24 +117,25 @@ def shown() -> Display:
     return current.get() or LogDisplay(get_run_logger().info)
 
 
-def build_all(environments: list[Environment], display: Display) -> dict[str, str]:
-    """The reasons why some could not be built. Raises EnvironmentFailed where no sweep can do without it."""
+def build_all(environments: list[Environment], display: Display) -> dict[str, Failure]:
+    """Why some could not be built. Raises EnvironmentFailed where no sweep can do without it."""
     advance = display.overall("environments", len(environments))
-    missing: dict[str, str] = {}
+    missing: dict[str, Failure] = {}
     for environment in environments:
         try:
             build_environment(environment, unseen(display))
         except EnvironmentFailed as error:
-            missing[environment.name] = f"environment '{environment.name}' could not be built: {error}"
-            display.say(f"  {missing[environment.name].splitlines()[0]}")
+            failure = because(f"environment '{environment.name}' could not be built", failure_of(error))
+            missing[environment.name] = failure
+            display.say(f"  {failure.cause}")
         advance(1)
-    if REFERENCE_ENVIRONMENT in missing:
-        raise EnvironmentFailed(missing[REFERENCE_ENVIRONMENT])
+    if (needed := missing.get(REFERENCE_ENVIRONMENT)) is not None:
+        raise EnvironmentFailed(needed.cause, log_tail=needed.log_tail)
     return missing
 
 
-def _quantize_all(prepared: Prepared, bench: Workbench, display: Display) -> dict[str, Checkpoint | str]:
-    """A checkpoint, or the reason why there is none, by the job's key; only for cells that are still to be measured."""
+def _quantize_all(prepared: Prepared, bench: Workbench, display: Display) -> dict[str, Checkpoint | Failure]:
+    """A checkpoint, or why there is none, by the job's key; only for cells that are still to be measured."""
     jobs = {row.job.key: row for row in prepared.rows if row.job is not None and rows.finished(row) is None}
     advance = display.overall("quantize", len(jobs))
     results = {}
@@ -143,31 +145,32 @@ def _quantize_all(prepared: Prepared, bench: Workbench, display: Display) -> dic
         results[key] = quantize(names, unseen(bench), unseen(row), unseen(display))
         advance(1)
         made = results[key]
-        text = made if isinstance(made, str) else f"{made.bits_per_weight:.2f} bits per weight"
-        display.say(f"  {verb} {label}: {text.splitlines()[0][:160]}")
+        text = made.cause if isinstance(made, Failure) else f"{made.bits_per_weight:.2f} bits per weight"
+        display.say(f"  {verb} {label}: {text[:160]}")
     return results
 
 
 def _measure_all(
-    prepared: Prepared, bench: Workbench, checkpoints: dict[str, Checkpoint | str], display: Display
+    prepared: Prepared, bench: Workbench, checkpoints: dict[str, Checkpoint | Failure], display: Display
 ) -> None:
     count = len(prepared.rows)
     advance = display.overall("measure", count)
     advance_shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
-    broken: dict[tuple[str, int], str] = {}
+    broken: dict[tuple[str, int], Failure] = {}
     for number, row in enumerate(prepared.rows, 1):
         trial = rows.finished(row)
+        made = checkpoints.get(row.job.key) if row.job else None
         if trial is None and row.job is None:
             trial = rows.unsupported_trial(prepared, row)
-        elif trial is None and isinstance(checkpoints[row.job.key], str):  # type: ignore[union-attr]
-            trial = rows.failed_trial(prepared, row, str(checkpoints[row.job.key]))  # type: ignore[union-attr]
+        elif trial is None and isinstance(made, Failure):
+            trial = rows.failed_trial(prepared, row, made)
         elif trial is None and row.engine_key in broken:
             trial = rows.failed_trial(prepared, row, broken[row.engine_key])
         elif trial is None:
             arguments = unseen(bench), unseen(prepared), unseen(row), unseen(display)
             trial = measure(rows.row_name(prepared, row), *arguments)
         if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
-            broken[row.engine_key] = f"the baseline failed in this engine, so nothing can be compared: {trial.reason}"
+            broken[row.engine_key] = rows.baseline_failure(trial)
         advance(1)
         advance_shown(1)
         display.say(cell_line(trial, number, count))

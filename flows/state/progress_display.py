@@ -112,6 +112,5 @@ def cell_line(trial: Trial, number: int, count: int) -> str:
     mark = {"ok": "✓", "failed": "✗", "unsupported": "–"}[trial.status]
     seconds = trial.seconds.get("total")
     took = f"{seconds:.0f} s" if seconds else ""
-    reason = trial.reason.splitlines()[0][:160] if trial.reason else ""
-    line = f"{mark} [{number}/{count}] {trial.name:<36} {took or reason}" + (f"  {reason}" if took and reason else "")
-    return f"{line}\n    {trial.failure.kind}: {trial.failure.remedy}" if trial.failure else line
+    line = f"{mark} [{number}/{count}] {trial.name:<36} " + "  ".join(filter(None, (took, trial.why)))
+    return f"{line}\n    {trial.failure.remedy}" if trial.failure else line

@@ -58,7 +58,7 @@ def _state(folder: Path, cell: dict[str, Any]) -> CellState:
     file = folder / "trials" / cell["trial"]
     if file.exists():
         trial = read_trial(file)
-        return CellState(cell["name"], cell["model"], trial.status, trial.seconds.get("total"), trial.reason)
+        return CellState(cell["name"], cell["model"], trial.status, trial.seconds.get("total"), trial.why)
     locks: dict[State, Path] = {"measuring": running_lock(file)}
     if cell["checkpoint"]:
         locks["quantizing"] = cache_folder() / "checkpoints" / f"{cell['checkpoint']}.lock"

@@ -10,13 +10,14 @@ from typing import Any
 
 from engines.option_labels import option_labels
 from engines.parallelism import too_many
-from engines.registry import Engine, engines_by_name
+from engines.registry import Engine, engines_by_name, registered_engines
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, resolve
 from engines.types import Attached, Device
 from flows.plan.schema import EnginePlan
 from flows.plan.source import PlanFile, Problem, suggestion
 from flows.validate.matrix import EngineChoice, Quantization
 from flows.validate.parameters import fill
+from quant.plugins import reason_for
 
 
 def choose_engines(
@@ -31,7 +32,8 @@ def choose_engines(
         engine = engines_by_name().get(entry.engine)
         if engine is None:
             fix = suggestion(entry.engine, list(engines_by_name()))
-            problems.append(parsed.problem((*where, "engine"), f"unknown engine '{entry.engine}'", fix))
+            message = f"unknown engine '{entry.engine}'{reason_for(entry.engine, registered_engines()[1])}"
+            problems.append(parsed.problem((*where, "engine"), message, fix))
             continue
         wrong: list[Problem] = [*_list_problems(parsed, entry, where)]
         for options in option_sets(entry.options):

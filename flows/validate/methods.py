@@ -16,7 +16,8 @@ from flows.validate.parameters import fill
 from flows.validate.tasks import SAMPLE_DATA
 from quant.checkpoints.safetensors import CheckpointError
 from quant.hashing import digest
-from quant.registry import Method, methods
+from quant.plugins import reason_for
+from quant.registry import Method, methods, registered_methods
 
 UNREADABLE = "give a whole folder of safetensors, GGUF or OpenVINO, with its config.json"
 
@@ -28,7 +29,7 @@ def resolve_quantizations(parsed: PlanFile, base: Path, problems: list[Problem])
         where: tuple[str | int, ...] = ("methods", index)
         chosen = methods().get(entry.method)
         if chosen is None:
-            message = f"unknown method '{entry.method}'"
+            message = f"unknown method '{entry.method}'{reason_for(entry.method, registered_methods()[1])}"
             problems.append(parsed.problem((*where, "method"), message, suggestion(entry.method, list(methods()))))
             continue
         parameters = fill(parsed, chosen.parameters, entry.parameters, (*where, "parameters"), entry.method, problems)

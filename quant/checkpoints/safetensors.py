@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from quant.errors import CellFailure
+
 BITS = {
     "BOOL": 8,
     "U8": 8,
@@ -33,8 +35,10 @@ QUANTIZED_SUFFIXES = (".weight_scale", ".weight_packed", ".qweight", ".weight.ab
 MAX_HEADER_BYTES = 100_000_000
 
 
-class CheckpointError(Exception):
+class CheckpointError(CellFailure):
     """A folder that is not a readable checkpoint; the message names the file."""
+
+    kind = "unreadable-checkpoint"
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def _cell(
 ) -> CellComparison:
     checks: list[Check] = []
     if was is not None and now is None:
-        checks.append(Check("status", "REGRESSION", f"was measured, and now: {new.reason.splitlines()[0][:200]}"))
+        checks.append(Check("status", "REGRESSION", f"was measured, and now: {new.why}"))
     elif was is not None and now is not None:
         checks = [*_rates(was, now, margin), *answers]
         if not (_asked_all(old) and _asked_all(new)):

@@ -52,7 +52,8 @@ def write_parquet(records: Sequence[Row], file: Path) -> None:
 def _rows(results: Results, trial: Trial) -> Iterator[dict[str, Any]]:
     judged = next((judgement for judgement in results.judged if judgement.cell.trial is trial), None)
     about = {"cell": trial.name, **{name: getattr(trial, name) for name in TRIAL}}
-    about |= {"verdict": judged.verdict if judged else "", "why": judged.why if judged else trial.reason}
+    unmeasured = trial.why if trial.failure else trial.reason
+    about |= {"verdict": judged.verdict if judged else "", "why": judged.why if judged else unmeasured}
     if judged is None:
         yield about
         return

@@ -45,7 +45,8 @@ def print_results(results: Results, console: Console) -> None:
     for trial in results.trials:
         cell = cells.get(trial.key)
         if cell is None:
-            table.add_row(trial.name, trial.status, *[""] * 7)
+            status = f"{trial.status}: {trial.failure.kind}" if trial.failure else trial.status
+            table.add_row(trial.name, status, *[""] * 7)
             continue
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
@@ -62,7 +63,7 @@ def print_results(results: Results, console: Console) -> None:
     console.print(table)
     for trial in results.trials:
         if trial.failure:
-            text = f"{trial.name} failed, {trial.failure.kind}: {trial.failure.cause}; {trial.failure.remedy}"
+            text = f"{trial.name} {trial.status}: {trial.why}\n  {trial.failure.remedy}"
             console.print(text, markup=False, highlight=False)
     for warning in results.warnings:
         console.print(f"Warning: {warning}.", markup=False, highlight=False)

@@ -269,24 +269,3 @@ def test_an_option_without_type_is_refused() -> None:
 def _register(function: object) -> None:
     dialect = Dialect(prompt_logprobs="none", chunk_tokens="one", metrics=None)
     engine(function.__name__, environments={}, dialect=dialect, unsupported=lambda *_: None)(function)  # type: ignore[attr-defined, arg-type]
-
-
-def test_one_name_in_two_files_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import sys
-    from types import SimpleNamespace
-
-    import engines.registry
-
-    source = Path(engines_by_name()["vllm"].file).read_text()
-    (tmp_path / "a_second_vllm.py").write_text(source)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    import a_second_vllm  # type: ignore[import-not-found]
-
-    monkeypatch.setattr(engines.registry, "entry_points", lambda group: [SimpleNamespace(load=lambda: a_second_vllm)])
-    engines_by_name.cache_clear()
-    try:
-        with pytest.raises(MethodError, match="engine 'vllm' is defined in"):
-            engines_by_name()
-    finally:
-        engines_by_name.cache_clear()
-        sys.modules.pop("a_second_vllm")

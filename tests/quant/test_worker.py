@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def copy(model: Path, out: Path, *, fail: bool = False, leave: str = "") -> None
     print("noise on stdout")
     if fail:
         raise RuntimeError("no luck today")
+    assert leave != "silently"
     if leave:
         raise SystemExit(int(leave) if leave.isdigit() else leave)
     (out / "copied").write_bytes((model / "model.safetensors").read_bytes())
@@ -81,7 +83,7 @@ def test_a_method_that_raises_says_why(tmp_path: Path) -> None:
     done, result, _ = _run(tmp_path, fail=True)
     assert done.returncode == 1
     assert result["status"] == "failed"
-    assert result["reason"] == "RuntimeError: no luck today"
+    assert (result["reason"], result["kind"]) == ("RuntimeError: no luck today", None)
     assert "no luck today" in done.stderr
 
 
@@ -89,12 +91,19 @@ def test_a_method_that_raises_says_why(tmp_path: Path) -> None:
     ("leave", "reason"),
     [
         ("no rope_theta in config.json", "SystemExit: no rope_theta in config.json"),
-        ("3", "the tool ended itself with exit code 3; its log says why"),
+        ("3", "the tool ended itself with exit code 3"),
     ],
 )
 def test_a_tool_that_ends_the_process_says_why(tmp_path: Path, leave: str, reason: str) -> None:
     done, result, _ = _run(tmp_path, leave=leave)
     assert (done.returncode, result["status"], result["reason"]) == (1, "failed", reason)
+    assert result["log_explains"] == leave.isdigit()
+    assert ("Traceback" in done.stderr) != leave.isdigit()  # the log's last line is then the tool's own
+
+
+def test_an_assertion_without_words_shows_its_line(tmp_path: Path) -> None:
+    _, result, _ = _run(tmp_path, leave="silently")
+    assert re.fullmatch(r'AssertionError at .*copying\.py:\d+: `assert leave != "silently"`', result["reason"])
 
 
 def test_probe_tells_packages() -> None:

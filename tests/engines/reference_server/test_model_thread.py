@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
-from engines.runtime.process import ROOT
-from engines.types import THREAD_ENDED
-from evals.schema.failures import explain
+from engines.runtime.process import ROOT, ProcessFailed
+from engines.types import CRASH_PREFIX
 
 PROGRAM = """
 import threading
@@ -24,14 +24,17 @@ threading.Event().wait(30)
 """
 
 
-def test_the_traceback_is_in_the_log_and_the_row_does_not_blame_the_load() -> None:
+def test_the_traceback_is_in_the_log_and_the_row_does_not_blame_the_load(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 1
     assert "Traceback (most recent call last)" in done.stderr
     assert "in run" in done.stderr
-    assert done.stderr.splitlines()[-1] == f"{THREAD_ENDED}: IndexError: layer 3 has no cache"
-    reason = f"the server ended with exit code 1 while it was used (x); the end of /x/log:\n{done.stderr}"
-    failure = explain(reason)
-    assert failure.kind == "crash of our server"
-    assert "IndexError: layer 3 has no cache" in failure.cause
+    assert done.stderr.splitlines()[-1] == f"{CRASH_PREFIX}IndexError: layer 3 has no cache"
+    (tmp_path / "log").write_text(done.stderr)
+    failure = ProcessFailed(
+        "the server ended with exit code 1 while it was used", tmp_path / "log", kind="crash-in-use"
+    )
+    assert failure.kind == "reference-server-crash"
+    assert failure.cause.endswith("while it was used: IndexError: layer 3 has no cache")
+    assert "Traceback (most recent call last)" in failure.log_tail
     assert "concurrency" not in failure.remedy

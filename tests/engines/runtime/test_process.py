@@ -11,7 +11,9 @@ import psutil
 import pytest
 
 import engines.runtime.process
-from engines.runtime.process import ProcessFailed, oom_kills, running, split_log, start, stop, tail, wait
+from engines.runtime.process import ProcessFailed, oom_kills, running, start, stop, tail, wait
+from engines.types import CRASH_PREFIX
+from quant.errors import FailureKind
 
 ROOT = Path(__file__).resolve().parents[3]
 FAMILY = "sleep 987 & setsid sleep 986 & trap '' TERM; sleep 985"
@@ -157,10 +159,57 @@ def test_the_kernel_tells_how_often_it_killed_for_want_of_memory() -> None:
     assert "oom_kill " in engines.runtime.process.VMSTAT.read_text()
 
 
-def test_a_message_and_the_log_that_follows_it(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("one\ntwo: 2\n")
-    assert split_log(str(ProcessFailed("it broke", tmp_path / "log"))) == ("it broke", "one\ntwo: 2")
-    assert split_log(str(ProcessFailed("it broke"))) == ("it broke", "")
+@pytest.mark.parametrize(
+    ("text", "kind", "known", "cause"),
+    [
+        ("one\ntwo: 2\n", "crash-at-start", "crash-at-start", "it broke: two: 2"),
+        ("", "crash-at-start", "crash-at-start", "it broke"),
+        ("OSError: [Errno 28] No space left on device\nbye", "method-failed", "full-disk", "it broke: bye"),
+        ("torch.OutOfMemoryError: CUDA out of memory\n", "timeout", "timeout", "it broke: torch.OutOfMemoryError: "),
+        (f"{CRASH_PREFIX}IndexError: no cache\nbye", "crash-in-use", "reference-server-crash", "it broke: IndexError"),
+        (f"{CRASH_PREFIX}MemoryError\n", "crash-in-use", "out-of-memory", "it broke: MemoryError"),
+    ],
+)
+def test_a_log_tells_the_cause_and_of_mere_symptoms_the_kind(
+    tmp_path: Path, text: str, kind: FailureKind, known: FailureKind, cause: str
+) -> None:
+    (tmp_path / "log").write_text(text)
+    failure = ProcessFailed("it broke", tmp_path / "log", kind=kind)
+    assert failure.kind == known
+    assert failure.cause.startswith(cause)
+    assert failure.log_tail == (text.strip() or "(the log is empty)")
+    explained = ProcessFailed("it broke so", tmp_path / "log", kind=kind, explains=True)
+    assert (explained.cause, explained.kind) == ("it broke so", known)
+
+
+def test_without_a_log_the_message_is_all() -> None:
+    failure = ProcessFailed("it broke")
+    assert (failure.cause, failure.kind, failure.log_tail) == ("it broke", "other", "")
+
+
+def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("x" * 70000 + "\nlast")
+    assert ProcessFailed("it broke", tmp_path / "log").cause == "it broke: last"
+
+
+@pytest.mark.parametrize(
+    ("command", "kills_after", "kind"),
+    [
+        ("kill -KILL $$", 7, "worker-lost"),
+        ("kill -KILL $$", 8, "out-of-memory"),
+        ("kill -TERM $$", 7, "worker-lost"),
+        ("kill -SEGV $$", 7, "method-failed"),
+        ("exit 3", 8, "method-failed"),
+    ],
+)
+def test_what_kind_of_failure_an_ending_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, kills_after: int, kind: FailureKind
+) -> None:
+    monkeypatch.setattr(engines.runtime.process, "VMSTAT", tmp_path / "vmstat")
+    (tmp_path / "vmstat").write_text("oom_kill 7\n")
+    with running(["bash", "-c", command], {}, tmp_path / "log") as child:
+        (tmp_path / "vmstat").write_text(f"oom_kill {kills_after}\n")
+        assert child.loss("method-failed") == kind
 
 
 def test_output_goes_to_the_log(tmp_path: Path) -> None:

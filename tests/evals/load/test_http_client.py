@@ -190,7 +190,7 @@ def test_silence_is_given_up() -> None:
         await reader.read()
 
     ((answer,), _) = _exchange(respond, timeout_seconds=0.1)
-    assert answer.error == "no answer for 0.1 s"
+    assert (answer.error, answer.kind) == ("no answer for 0.1 s (`time_limits: request_seconds`)", "timeout")
 
 
 def test_nobody_there_is_an_error() -> None:

@@ -1,107 +1,91 @@
 from __future__ import annotations
 
+import errno
+import re
 from pathlib import Path
+from typing import get_args
 
+import httpx
 import pytest
 
-from evals.schema.failures import KNOWN, explain
+from engines.runtime.environments import EnvironmentFailed
+from engines.runtime.process import ProcessFailed
+from engines.types import ServerFailed
+from evals.accuracy.gates import GateFailed
+from evals.data.local_root import DataError
+from evals.schema.failures import CAUSE_LENGTH, because, failure_of
+from evals.schema.migrate import OLD_KINDS
+from quant.checkpoints.safetensors import CheckpointError
+from quant.errors import REMEDIES, CellFailure, FailureKind
 
-LOG = "; the end of /somewhere/log:\n"
+KINDS = get_args(FailureKind)
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "reference" / "failures.md"
 
 
 @pytest.mark.parametrize(
-    ("reason", "kind", "cause", "remedy"),
+    ("error", "kind", "cause"),
     [
-        ("OSError: [Errno 28] No space left on device", "full disk", "No space left", "free space"),
-        ("OperationalError: database or disk is full", "full disk", "disk is full", "free space"),
-        (
-            f"the worker ended with exit code 1{LOG}OSError: [Errno 28] No space left on device",
-            "full disk",
-            "exit code 1: OSError: ",
-            "free space",
-        ),
-        ("quantization failed: ProcessFailed: MemoryError: ", "out of memory", "MemoryError", "fewer or shorter"),
-        (
-            f"the server ended with exit code 1 before it was ready{LOG}x\ntorch.OutOfMemoryError: CUDA out of memory.",
-            "out of memory",
-            "before it was ready: torch.OutOfMemoryError",
-            "KV cache",
-        ),
-        (
-            "the server ended with signal SIGKILL, by the kernel for want of memory while it was used (x)",
-            "out of memory",
-            "by the kernel",
-            "KV cache",
-        ),
-        (
-            "environment 'gguf' could not be built: uv pip failed:\nno network",
-            "missing environment",
-            "'gguf'",
-            "the next sweep builds it",
-        ),
-        (
-            f"the server ended with exit code 1 before it was ready{LOG}ModuleNotFoundError: No module named 'vllm'",
-            "broken environment",
-            "No module named 'vllm'",
-            "delete the environment's folder",
-        ),
-        (
-            f"the server ended with exit code 1 before it was ready{LOG}OSError: [Errno 98] Address already in use",
-            "port taken",
-            "Errno 98",
-            "takes ports",
-        ),
-        (
-            "CheckpointError: /x/model.safetensors: was written, and is gone",
-            "unreadable checkpoint",
-            "is gone",
-            "made again",
-        ),
-        (
-            "quantization failed: ProcessFailed: the worker ended with signal SIGKILL",
-            "worker lost",
-            "SIGKILL",
-            "who ended it",
-        ),
-        ("quantization failed: ProcessFailed: the worker was not done after 5 s", "hang", "5 s", "quantize_seconds"),
-        ("the server ended with exit code 9 while it was used (x)", "crash in mid-stream", "exit code 9", "log"),
-        ("the server ended with exit code 7 before it was ready", "crash at start", "exit code 7", "what it lacks"),
-        ("the server was not ready after 600 s", "hang", "600 s", "ready_seconds"),
-        ("a request at concurrency 1 failed: no answer for 600 s", "hang", "600 s", "request_seconds"),
-        ("/score gave no answer for 3600 s", "hang", "3600 s", "scoring_seconds"),
-        ("the server counted 5 prompt and 3 output tokens where", "wrong token counts", "5 prompt", "another version"),
-        ("gate 'golden prompt' failed: differ by at most inf nats", "garbage output", "inf nats", "does not compute"),
-        ("/score answered with what is not JSON: '<html>'", "garbage output", "<html>", "does not compute"),
-        ("quantization failed: ProcessFailed: RuntimeError: no luck", "method failed", "no luck", "its parameters"),
-        ("ZeroDivisionError: division by zero", "other", "division by zero", "the traceback"),
-        (
-            "the baseline failed in this engine, so nothing can be compared: environment 'x' could not be built: y",
-            "missing environment",
-            "the baseline failed",
-            "the next sweep builds it",
-        ),
+        (OSError(errno.ENOSPC, "No space left on device"), "full-disk", "OSError: [Errno 28] No space left on device"),
+        (MemoryError(), "out-of-memory", "MemoryError"),
+        (ModuleNotFoundError("No module named 'vllm'"), "broken-environment", "ModuleNotFoundError: No module named"),
+        (CheckpointError("a.safetensors: it was cut off"), "unreadable-checkpoint", "a.safetensors: it was cut off"),
+        (EnvironmentFailed("uv pip failed"), "missing-environment", "uv pip failed"),
+        (GateFailed("gate 'sanity' failed"), "garbage-output", "gate 'sanity' failed"),
+        (DataError("no folder"), "unusable-data", "no folder"),
+        (ServerFailed("x", kind="timeout"), "timeout", "x"),
+        (ProcessFailed("x", kind="crash-in-use"), "crash-in-use", "x"),
+        (httpx.ReadTimeout("late"), "timeout", "ReadTimeout: late"),
+        (httpx.RemoteProtocolError("gone"), "request-failed", "RemoteProtocolError: gone"),
+        (ZeroDivisionError("division by zero"), "other", "ZeroDivisionError: division by zero"),
+        (ValueError("one:\n  two"), "other", "ValueError: one: two"),
     ],
 )
-def test_words_tell_kind_cause_and_remedy(reason: str, kind: str, cause: str, remedy: str) -> None:
-    failure = explain(reason)
+def test_what_an_error_means_for_a_cell(error: Exception, kind: FailureKind, cause: str) -> None:
+    failure = failure_of(error)
     assert failure.kind == kind
-    assert cause in failure.cause
+    assert failure.cause.startswith(cause)
     assert "\n" not in failure.cause
-    assert remedy in failure.remedy
-    assert failure.log_tail == reason.partition(LOG)[2]
+    assert failure.remedy == REMEDIES[kind]
+    assert failure.log_tail == ""
 
 
-def test_a_log_is_shown_but_not_searched_where_the_words_bring_none(tmp_path: Path) -> None:
+def test_the_cause_is_short() -> None:
+    assert len(failure_of(ValueError("x" * 1000)).cause) == CAUSE_LENGTH
+
+
+def test_nothing_known() -> None:
+    assert failure_of(ValueError(), otherwise="method-failed").kind == "method-failed"
+    assert failure_of(OSError(errno.ENOSPC, "full"), otherwise="method-failed").kind == "full-disk"
+
+
+def test_what_raised_an_error_counts() -> None:
+    error = RuntimeError("the layer failed")
+    error.__cause__ = MemoryError()
+    assert failure_of(error).kind == "out-of-memory"
+
+
+def test_a_log_is_shown_but_not_searched_where_the_error_brings_none(tmp_path: Path) -> None:
     (tmp_path / "log").write_text("a warning: CUDA out of memory, tried less\n")
-    failure = explain("the server counted 5", tmp_path / "log")
-    assert (failure.kind, failure.log_tail) == ("wrong token counts", "a warning: CUDA out of memory, tried less")
+    failure = failure_of(CellFailure("the server counted 5", kind="wrong-token-counts"), log=tmp_path / "log")
+    assert (failure.kind, failure.log_tail) == ("wrong-token-counts", "a warning: CUDA out of memory, tried less")
+    assert failure_of(CellFailure("x", log_tail="own"), log=tmp_path / "log").log_tail == "own"
+    assert failure_of(CellFailure("x"), log=tmp_path / "none").log_tail == ""
 
 
-def test_no_words_at_all() -> None:
-    assert (explain("").kind, explain("").cause) == ("other", "")
+def test_what_follows_from_a_failure_has_its_kind() -> None:
+    failure = because("quantization failed", failure_of(MemoryError("no room")))
+    assert (failure.kind, failure.cause) == ("out-of-memory", "quantization failed: MemoryError: no room")
 
 
-@pytest.mark.parametrize("known", KNOWN, ids=lambda failure: failure.kind)
-def test_every_remedy_is_a_line(known: object) -> None:
-    assert known.remedy.strip()  # type: ignore[attr-defined]
-    assert "\n" not in known.remedy  # type: ignore[attr-defined]
+def test_every_kind_has_a_remedy_and_an_entry_in_the_docs() -> None:
+    page = PAGE.read_text()
+    entries = dict(re.findall(r"^## (\S+)\n((?:(?!^## ).*\n)+)", page, re.MULTILINE))
+    assert tuple(entries) == KINDS
+    assert tuple(REMEDIES) == KINDS
+    for kind, entry in entries.items():
+        assert [part for part in ("**Means:**", "**See:**", "**Do:**") if part not in entry] == [], kind
+
+
+def test_old_words_for_kinds_lead_to_slugs() -> None:
+    assert set(OLD_KINDS.values()) <= set(KINDS)
+    assert (OLD_KINDS["hang"], OLD_KINDS["crash at start"]) == ("timeout", "crash-at-start")

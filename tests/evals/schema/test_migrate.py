@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.schema.migrate import LOAD_NAMES, NO_TOKENS, SCHEMA_VERSION, NewerSchema
+from evals.schema.migrate import LOAD_NAMES, NO_TOKENS, SCHEMA_VERSION, NewerSchema, migrate_trial
 from evals.schema.run_file import NoRun, read_run
 from evals.schema.trial_file import UnreadableTrial, read_trial
 from flows.state.status import cell_states
@@ -98,3 +98,8 @@ def test_a_damaged_run_is_named(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "sweep.json").write_text(text, encoding="utf-8")
     with pytest.raises(NoRun, match=rf"sweep\.json: it {words}|sweep\.json: {words}"):
         read_run(tmp_path)
+
+
+def test_an_old_kind_of_failure_is_todays_slug() -> None:
+    failure = {"kind": "hang", "cause": "c", "remedy": "r", "log_tail": ""}
+    assert migrate_trial({"schema_version": 2, "failure": failure})["failure"] == {**failure, "kind": "timeout"}

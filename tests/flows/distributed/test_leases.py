@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 import flows.distributed.leases
+from evals.schema.trial import Failure
 from flows.distributed.leases import (
     ATTEMPTS,
     Ended,
@@ -60,7 +61,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return open_store(str(tmp_path / "store"))
 
 
-def _run(store: Store, script: Script) -> tuple[Planned, dict[str, str | None], list[str]]:
+def _run(store: Store, script: Script) -> tuple[Planned, dict[str, Failure | None], list[str]]:
     workers, results, messages = Planned(store, script), {}, []
     hand_out([WORK], store, workers, lambda piece, why: results.update({piece.name: why}), messages.append)
     return workers, results, messages
@@ -119,17 +120,21 @@ def test_beats_keep_an_attempt_alive(store: Store, monkeypatch: pytest.MonkeyPat
 def test_it_is_given_up_in_the_end(store: Store) -> None:
     workers, results, _ = _run(store, lambda *_: Ended("exit code -9"))
     assert len(workers.attempts) == ATTEMPTS
-    assert results == {WORK.name: "given up after 3 attempts on workers: exit code -9"}
+    failure = results[WORK.name]
+    assert failure is not None
+    assert (failure.kind, failure.cause) == ("worker-lost", "given up after 3 attempts on workers: exit code -9")
 
 
 def test_a_failure_is_no_reason_to_try_again(store: Store) -> None:
+    failure = Failure("method-failed", "the method raised", "change its parameters", "last words")
+
     def script(workers: Planned, run: str, looks: int) -> RunState:
-        publish_failure(store, WORK.name, run, "the method raised")
+        publish_failure(store, WORK.name, run, failure)
         return "running"
 
     workers, results, _ = _run(store, script)
     assert len(workers.attempts) == 1
-    assert results == {WORK.name: "the method raised"}
+    assert results == {WORK.name: failure}
 
 
 def test_a_sweep_that_was_killed_finds_what_it_handed_out(store: Store) -> None:

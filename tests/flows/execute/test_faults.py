@@ -18,7 +18,8 @@ import flows.execute.spec
 import flows.validate.engines
 from engines.registry import Engine
 from engines.runtime.environments import Environment, EnvironmentFailed
-from evals.schema.trial import Trial
+from evals.schema.failures import failure_of
+from evals.schema.trial import Failure, Trial
 from evals.schema.trial_file import read_trial
 from flows.cli import commands, sweep_command
 from flows.execute.quantize_checkpoint import check_whole
@@ -29,38 +30,38 @@ from flows.state.locks import is_held, slot_lock
 from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
 from quant.checkpoints.safetensors import CheckpointError
-from quant.types import read_checkpoint
+from quant.types import Checkpoint, read_checkpoint
 from tests.support.fake_sweep import fake_engines, install, write_plan
 from tests.support.sweep_process import has_child, start_sweep, wait_for
 
 ENGINES = {
-    "exits": ("crash at start", "ended with exit code 7 before it was ready", "what it lacks"),
-    "starved": ("out of memory", "before it was ready: torch.OutOfMemoryError: CUDA out of memory", "KV cache"),
-    "taken": ("port taken", "Address already in use", "takes ports"),
-    "dies-in-stream": (
-        "crash in mid-stream",
-        "ended with signal SIGKILL while it was used (a request",
-        "end of the log",
-    ),
-    "hang-in-stream": ("hang", "no answer for 5 s", "request_seconds"),
-    "nan": ("garbage output", "gate 'golden prompt' failed: log-probabilities differ", "does not compute"),
-    "page": ("garbage output", "/score answered with what is not JSON: '<html>'", "does not compute"),
+    "exits": ("crash-at-start", "ended with exit code 7 before it was ready: no such kernel on", "what it lacks"),
+    "starved": ("out-of-memory", "before it was ready: torch.OutOfMemoryError: CUDA out of memory", "KV cache"),
+    "taken": ("port-taken", "Address already in use", "takes ports"),
+    "dies-in-stream": ("crash-in-use", "ended with signal SIGKILL while it was used (a request", "end of the log"),
+    "hang-in-stream": ("timeout", "no answer for 5 s (`time_limits: request_seconds`)", "raise the limit"),
+    "nan": ("garbage-output", "gate 'golden prompt' failed: log-probabilities differ", "does not compute"),
+    "page": ("garbage-output", "/score answered with what is not JSON: '<html>'", "does not compute"),
     "wrong-counts": (
-        "wrong token counts",
+        "wrong-token-counts",
         "4 prompt and 3 output tokens where 4 and 4 were asked for",
         "another version",
     ),
 }
 METHODS = {
-    "raises": ("method failed", "RuntimeError: this method has no luck", "its parameters"),
-    "starves": ("out of memory", "MemoryError", "calibrate with fewer or shorter samples"),
-    "fills": ("full disk", "No space left on device", "free space"),
-    "killed": ("worker lost", "the worker ended with signal SIGKILL", "who ended it"),
-    "torn": ("unreadable checkpoint", "weights have 100 bytes where", "made again"),
-    "elsewhere": ("missing environment", "environment 'openvino' could not be built: uv pip install failed", "network"),
+    "raises": ("method-failed", "quantization failed: RuntimeError: this method has no luck", "its parameters"),
+    "starves": ("out-of-memory", "MemoryError", "calibrate with fewer or shorter samples"),
+    "fills": ("full-disk", "No space left on device", "free space"),
+    "killed": ("worker-lost", "the worker ended with signal SIGKILL", "who ended it"),
+    "torn": ("unreadable-checkpoint", "weights have 100 bytes where", "made again"),
+    "elsewhere": (
+        "missing-environment",
+        "environment 'openvino' could not be built: uv pip install failed: ",
+        "network",
+    ),
 }
 QUIET = LogDisplay(lambda text: None)
-SILENT = {"elsewhere", "torn"}  # nothing ran, so there is no log
+SILENT = {"torn"}  # nothing ran, so there is no log
 
 
 def _engines() -> dict[str, Engine]:
@@ -126,6 +127,7 @@ def test_every_failure_is_a_row_and_the_sweep_goes_on(workplace: Path, monkeypat
         assert remedy in failure.remedy
         assert bool(failure.log_tail) == (name not in SILENT), name
         assert f"{kind}: " in page
+        assert trials[name].reason == failure.cause
     assert not _left(before)
     assert not is_held(slot_lock("cpu"))
     _what_can_be_mended_is(workplace)
@@ -142,12 +144,13 @@ def _what_can_be_mended_is(workplace: Path) -> None:
     """Failed rows stay, but for those whose environment is there now; a checkpoint that is not whole is made again."""
     prepared = _prepared(workplace)
     rows = {row.cell.quantization.method.name: row for row in prepared.rows if row.cell.choice.engine.name == "fake"}
-    flows.execute.rows.note_missing(prepared, {"openvino": "environment 'openvino' could not be built: still"})
+    still = failure_of(EnvironmentFailed("environment 'openvino' could not be built: still"))
+    flows.execute.rows.note_missing(prepared, {"openvino": still})
     assert rows["elsewhere"].file.exists()
     flows.execute.rows.note_missing(prepared, {})
     assert [name for name, row in rows.items() if not row.file.exists()] == ["elsewhere"]
     assert not flows.execute.rows.has_checkpoint(rows["torn"])
-    assert not isinstance(flows.execute.rows.quantize_row(prepared, rows["torn"], QUIET), str)
+    assert isinstance(flows.execute.rows.quantize_row(prepared, rows["torn"], QUIET), Checkpoint)
     assert flows.execute.rows.has_checkpoint(rows["torn"])
 
 
@@ -157,7 +160,7 @@ def test_nothing_can_be_gated_without_the_reference(workplace: Path, monkeypatch
 
     def refused(environment: Environment, say: object) -> None:
         if environment.name == "transformers":
-            raise EnvironmentFailed("uv venv failed:\nno network")
+            raise EnvironmentFailed("uv venv failed: no network")
 
     install(monkeypatch.setattr)
     monkeypatch.setattr("flows.orchestration.sweep.build", refused)
@@ -171,7 +174,9 @@ def test_a_quantization_that_hangs_ends(workplace: Path, monkeypatch: pytest.Mon
         plan.write("time_limits: {quantize_seconds: 1}\n")
     prepared = _prepared(workplace)
     outcome = flows.execute.rows.quantize_row(prepared, prepared.rows[1], QUIET)
-    assert "the worker was not done after 1 s" in str(outcome)
+    assert isinstance(outcome, Failure)
+    assert outcome.kind == "timeout"
+    assert "the worker was not done after 1 s (`time_limits: quantize_seconds`)" in outcome.cause
     assert not list((workplace / "cache" / "checkpoints").glob("*/bitfrontier-checkpoint.json"))
 
 

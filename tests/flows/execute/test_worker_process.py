@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import pytest
 
 import flows.execute.worker_process
 from evals.data.local_root import DataError
+from evals.schema.trial import Failure
 from evals.schema.trial_file import read_trial
 from flows.execute import rows, spec
 from flows.execute.prepare import environments_of, prepare_sweep
@@ -77,7 +77,7 @@ def _other_end(prepared: Prepared) -> Iterator[Wire]:
         theirs.close()
 
 
-def _ask(wire: Wire, kind: str, row: Row, display: Any = QUIET, step: Any = plainly) -> str | None:
+def _ask(wire: Wire, kind: str, row: Row, display: Any = QUIET, step: Any = plainly) -> Failure | None:
     wire.send(kind, row.key)
     return _follow(wire, display, step, {})
 
@@ -104,11 +104,12 @@ def test_stages_and_progress_come_up_the_wire(prepared: Prepared) -> None:
     assert seen.bars["speed"] == [4, 4]
 
 
+@pytest.mark.parametrize("error", [ValueError("no luck in the gates"), SystemExit("a tool ended itself")])
 def test_a_failed_stage_is_shown_as_failed_and_its_cell_is_a_row(
-    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     def broken(*_: Any) -> None:
-        raise ValueError("no luck in the gates")
+        raise error
 
     monkeypatch.setattr("flows.execute.measure_cell._gates", broken)
     row, ended = _row(prepared, "none"), dict[str, str]()
@@ -124,7 +125,7 @@ def test_a_failed_stage_is_shown_as_failed_and_its_cell_is_a_row(
 
     with _other_end(prepared) as wire:
         assert _ask(wire, "measure", row, step=step) is None
-    assert read_trial(row.file).reason == "ValueError: no luck in the gates"
+    assert read_trial(row.file).reason == f"{type(error).__name__}: {error}"
     assert ended == {"load evaluation tasks": "well", "start": "well", "gates": "_StageFailed"}
 
 
@@ -156,7 +157,14 @@ def test_what_ends_a_sweep_is_said_in_the_same_words(prepared: Prepared, monkeyp
 def test_why_there_is_no_checkpoint(prepared: Prepared) -> None:
     row = _row(prepared, "raises")
     with _other_end(prepared) as wire:
-        assert "this method has no luck" in str(_ask(wire, "quantize", row))
+        failure = _ask(wire, "quantize", row)
+    assert failure is not None
+    assert (failure.kind, failure.cause) == (
+        "method-failed",
+        "quantization failed: RuntimeError: this method has no luck",
+    )
+    with pytest.raises(ValueError, match=r"other .* is unsupported: the fake engine reads no other format"):
+        rows.quantize_row(prepared, _row(prepared, "other"), QUIET)
     trial = Here(prepared).measure(row, QUIET)
     assert trial.status == "failed"
     assert "this method has no luck" in trial.reason
@@ -176,13 +184,14 @@ def test_its_death_is_a_row_and_the_next_cell_has_another(prepared: Prepared, mo
     dies = "print('last words', flush=True)\nwire.receive()\nos.kill(os.getpid(), signal.SIGKILL)"
     row = _row(prepared, "none")
     with closing(_aside(prepared, monkeypatch, dies)) as bench:
-        message = r"the process that measures ended with signal SIGKILL.*aside.log:\nlast words"
+        message = "the process that measures ended with signal SIGKILL: last words"
         for _ in range(2):
             trial = bench.measure(row, QUIET, plainly)
             assert trial.status == "failed"
-            assert re.search(message, trial.reason)
-        reason = bench.quantize(row, QUIET)
-        assert str(reason).startswith("quantization failed: the process that measures ended with signal SIGKILL")
+            assert (trial.reason, trial.failure and trial.failure.kind) == (message, "worker-lost")
+        failure = bench.quantize(row, QUIET)
+        assert isinstance(failure, Failure)
+        assert (failure.kind, failure.cause) == ("worker-lost", f"quantization failed: {message}")
     assert read_trial(row.file).reason == trial.reason
 
 
@@ -200,7 +209,12 @@ def test_what_was_told_to_be_done_and_is_not_there_is_a_failure(
 ) -> None:
     row = _row(prepared, "none")
     with closing(_aside(prepared, monkeypatch, "while wire.receive():\n    wire.send('done', None)")) as bench:
-        assert bench.quantize(row, QUIET) == "quantization failed: its checkpoint is gone again"
+        failure = bench.quantize(row, QUIET)
+        assert isinstance(failure, Failure)
+        assert (failure.kind, failure.cause) == (
+            "unreadable-checkpoint",
+            "quantization failed: its checkpoint is gone again",
+        )
         assert bench.measure(row, QUIET, plainly).reason == f"{row.file} is gone again"
 
 

@@ -179,12 +179,12 @@ def test_a_method_in_a_new_file_is_a_task_run_without_another_edit(here: Path, m
     import flows.validate.plan
     import quant.methods
     from flows.orchestration.single import quantize
-    from quant.registry import methods
+    from quant.registry import registered_methods
 
     (here / "more").mkdir()
     (here / "more" / "copies.py").write_text(NEW_METHOD)
     monkeypatch.setattr(quant.methods, "__path__", [*quant.methods.__path__, str(here / "more")])
-    monkeypatch.setattr(flows.validate.methods, "methods", methods.__wrapped__)
+    monkeypatch.setattr(flows.validate.methods, "methods", lambda: registered_methods.__wrapped__()[0])
     (folder,) = quantize(model=str(here / "tiny"), method={"method": "copies"}, runs=str(here / "runs"))
     assert json.loads((Path(folder) / CHECKPOINT_RECORD).read_text())["spec"]["method"] == "copies"
     assert "quantize copies float16 · tiny" in _task_runs("quantize")

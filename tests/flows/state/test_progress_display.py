@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
+from evals.schema.trial import Failure
 from flows.state.progress_display import bars, cell_line
 from tests.support.made_trials import failed, trial
 
@@ -45,4 +47,8 @@ def test_one_line_per_cell() -> None:
     line = cell_line(failed("awq", "it broke\nsecond line"), 2, 3)
     assert line.startswith("✗ [2/3] awq · e")
     assert line.endswith("it broke")
+    failure = Failure("timeout", "the server was not ready after 600 s: loading shard 3", "raise the limit")
+    lines = cell_line(replace(failed("awq", failure.cause), failure=failure), 2, 3).splitlines()
+    assert lines[0].endswith("timeout: the server was not ready after 600 s: loading shard 3")
+    assert lines[1:] == ["    raise the limit"]
     assert cell_line(failed("awq", "no kernel", "unsupported"), 3, 3).startswith("– [3/3]")

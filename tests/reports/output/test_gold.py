@@ -41,7 +41,7 @@ def _cell(method: str, rate: float, peak_gib: float, right: int, loss: float = 2
 
 
 def _results(rate: float = 20) -> Results:
-    failure = Failure("out of memory", "the server was killed", "lower max_batch", "last words")
+    failure = Failure("out-of-memory", "the server was killed", "lower max_batch", "last words")
     trials = [
         _cell("none", 10, 2.0, 80),
         _cell("rtn", rate, 1.0, 79, 2.02),

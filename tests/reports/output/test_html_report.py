@@ -35,18 +35,19 @@ def _trials() -> list[Trial]:
 
 
 def test_a_failure_is_shown_with_cause_remedy_and_log(tmp_path: Path) -> None:
-    failure = Failure("hang", f"no answer {EVIL}", f"raise it {EVIL}", f"its last line {EVIL}")
+    failure = Failure("timeout", f"no answer {EVIL}", f"raise it {EVIL}", f"its last line {EVIL}")
     run = write_run(tmp_path, trial("none", 10, 2.0, 80), replace(failed("awq", "no answer"), failure=failure))
     text = write_report(run).read_text(encoding="utf-8")
     assert all(
-        words in text for words in ("hang: no answer &lt;script&gt;", "raise it &lt;script", "its last line &lt;")
+        words in text for words in ("timeout: no answer &lt;script&gt;", "raise it &lt;script", "its last line &lt;")
     )
     assert "<script>alert(1)" not in text
     data = as_data(read_results(run))["cells"][1]["failure"]
-    assert data == {"kind": "hang", "cause": failure.cause, "remedy": failure.remedy, "log_tail": failure.log_tail}
+    assert data == {"kind": "timeout", "cause": failure.cause, "remedy": failure.remedy, "log_tail": failure.log_tail}
     console = Console(record=True, width=400, file=io.StringIO())
     print_results(read_results(run), console)
-    assert f"awq · e failed, hang: no answer {EVIL}; raise it {EVIL}" in console.export_text()
+    assert "failed: timeout" in console.export_text(clear=False).splitlines()[4]
+    assert f"awq · e failed: timeout: no answer {EVIL}\n  raise it {EVIL}" in console.export_text()
 
 
 class _Reader(HTMLParser):

@@ -1,0 +1,69 @@
+"""What failures of foreign tools and engines say: their exceptions, messages and logs.
+
+The one place where the kind of a failure is read from text, and that text is never ours: what bitfrontier itself knows
+it raises as a `CellFailure` of that kind. Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+
+from quant.errors import CellFailure, FailureKind
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+# the first that matches counts: what broke comes before how it showed
+PATTERNS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
+    # libc, SQLite
+    ("full-disk", re.compile(r"No space left on device|Disk quota exceeded|database or disk is full")),
+    # Python, torch, C++, llama.cpp, vLLM
+    (
+        "out-of-memory",
+        re.compile(
+            r"\bMemoryError\b|out of memory|OutOfMemoryError|bad_alloc|"
+            r"(can't|cannot|unable to|failed to) allocate|larger than the available KV cache memory"
+        ),
+    ),
+    ("broken-environment", re.compile(r"^(ModuleNotFoundError|ImportError): ")),
+    # libc, llama-server
+    ("port-taken", re.compile(r"address already in use|couldn't bind", re.IGNORECASE)),
+    ("unreadable-checkpoint", re.compile(r"SafetensorError")),
+)
+TRACEBACK = "Traceback (most recent call last):"
+ELSEWHERE = re.compile(r"[Rr]oot cause above")  # vLLM's front, of an engine process that told why it died
+
+
+def kind_in(text: str) -> FailureKind | None:
+    """What lines of a tool or an engine tell of the kind of its failure; None where nothing is known of them."""
+    lines = text.splitlines()
+    return next((kind for kind, words in PATTERNS for line in lines if words.search(line)), None)
+
+
+def kind_of(error: BaseException) -> FailureKind | None:
+    """What an exception tells of the kind of a failure, by its type first, then by what raised it, then by its words;
+    None where nothing is known of it.
+    """
+    if isinstance(error, CellFailure):
+        return error.kind
+    if isinstance(error, OSError) and error.errno in FULL:
+        return "full-disk"
+    if isinstance(error, MemoryError):
+        return "out-of-memory"
+    if isinstance(error, ImportError):
+        return "broken-environment"
+    known = kind_of(error.__cause__) if error.__cause__ is not None else None
+    return known or kind_in(f"{type(error).__name__}: {error}")
+
+
+def decisive_line(log: str) -> str:
+    """The line of a log that says why its process ended: the exception of the last traceback that does not point to
+    another one, else the last line that is not empty; "" where there is none.
+    """
+    lines = log.splitlines()
+    for start in (number for number in reversed(range(len(lines))) if TRACEBACK in lines[number]):
+        before = lines[start].partition(TRACEBACK)[0]  # loggers put their own words before each line
+        rest = (line.removeprefix(before) for line in lines[start + 1 :])
+        exception = next((line.strip() for line in rest if line.strip() and not line[0].isspace()), "")
+        if exception and not ELSEWHERE.search(exception):
+            return exception
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

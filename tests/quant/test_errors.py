@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import quant.errors
+from quant.errors import REMEDIES, BitfrontierError, CellFailure, one_line
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("quant", "engines", "evals", "reports", "flows")
+BUILTIN = {"Exception", "BaseException", "RuntimeError", "ValueError", "OSError", "KeyError", "ImportError"}
+
+
+def _error_classes() -> dict[str, tuple[str, str]]:
+    """Of each error class of the five packages that is not private: its base, and its module."""
+    bases = {}
+    for file in (file for package in PACKAGES for file in sorted((ROOT / package).rglob("*.py"))):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef) and node.bases and not node.name.startswith("_"):
+                name = ast.unparse(node.bases[0])
+                bases[node.name] = (name, ".".join(file.relative_to(ROOT).with_suffix("").parts))
+    errors, before = dict.fromkeys(BUILTIN, ("", "")), 0
+    while len(errors) != before:
+        before = len(errors)
+        errors |= {name: place for name, place in bases.items() if place[0] in errors}
+    return {name: place for name, place in errors.items() if place[0]}
+
+
+def _tree() -> str:
+    classes, below = _error_classes(), defaultdict(list)
+    for name, (base, _) in classes.items():
+        below[base].append(name)
+
+    def lines(name: str, indent: str) -> list[str]:
+        module = classes[name][1]
+        return [
+            f"{indent}{name:<{36 - len(indent)}}{module}",
+            *(line for child in sorted(below[name]) for line in lines(child, f"{indent}    ")),
+        ]
+
+    return "\n".join(lines("BitfrontierError", "    "))
+
+
+def test_every_error_is_in_the_tree_of_the_docstring() -> None:
+    strangers = {name for name, (base, _) in _error_classes().items() if base in BUILTIN} - {"BitfrontierError"}
+    assert not strangers, "these are no BitfrontierError"
+    assert _tree() in (quant.errors.__doc__ or ""), f"draw this tree in quant/errors.py:\n{_tree()}"
+
+
+@pytest.mark.parametrize("kind", REMEDIES)
+def test_every_remedy_is_a_line(kind: str) -> None:
+    remedy = REMEDIES[kind]  # type: ignore[index]
+    assert remedy.strip()
+    assert "\n" not in remedy
+
+
+def test_a_failure_is_data() -> None:
+    failure = CellFailure("no answer for 5 s", kind="timeout", log_tail="last words")
+    assert (failure.kind, failure.cause, failure.remedy) == ("timeout", "no answer for 5 s", REMEDIES["timeout"])
+    assert failure.shown == "error: no answer for 5 s\nend of the log:\nlast words"
+    assert CellFailure("x").kind == "other"
+
+
+def _raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+def test_an_error_in_one_line() -> None:
+    assert one_line(BitfrontierError("ours:\n  two lines")) == "ours: two lines"
+    assert one_line(_raised(RuntimeError("theirs"))) == "RuntimeError: theirs"
+    here = rf"at {__file__}:"
+    assert one_line(_raised(KeyError("n_ctx"))).startswith(f"KeyError: 'n_ctx' {here}")
+    try:
+        assert not REMEDIES
+    except AssertionError as error:
+        empty = AssertionError().with_traceback(error.__traceback__)
+    assert one_line(empty).startswith(f"AssertionError {here}")
+    assert one_line(empty).endswith("`assert not REMEDIES`")
+    assert one_line(AssertionError()) == "AssertionError"
