@@ -98,7 +98,7 @@ def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     (tmp_path / "trials").mkdir()
     cells = [{"trial": f"{n}.json", "name": f"rtn [b]{n} · e", "model": "m", "checkpoint": None} for n in (0, 1)]
-    write_json(tmp_path / "sweep.json", {"cells": cells})
+    write_json(tmp_path / "sweep.json", {"cells": cells, "trials": [cell["trial"] for cell in cells]})
     write_json(tmp_path / "trials" / "0.json", failed("rtn", "no [such] kernel"))
     shown = _bitfrontier("status", str(tmp_path)).stdout
     assert "rtn [b]0 · e" in shown
