@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, Field
+from ruamel.yaml import YAML
 
 from flows.plan.base import Part
 from flows.plan.schema import CalibrationPlan, KLDivergencePlan, PerplexityPlan
@@ -52,7 +52,7 @@ def plan_file(plan: object, runs: Path) -> Path:
     file = runs / name / "plan.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    YAML().dump(raw, partial)  # by the library that reads it: each quotes what it would take for something else
     partial.replace(file)
     return file
 

@@ -1,18 +1,22 @@
 """A plan: YAML → validated, frozen data. Errors carry file, line, what is wrong and the fix.
 
-YAML without interpolation, inheritance, environment look-ups or dotted paths: a plan is data.
+YAML 1.2 (yes, no, on and off are words) without interpolation, inheritance, environment look-ups or dotted paths: a plan is data.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, RoundTripConstructor, SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import Node
 
 from flows.plan.base import Part
 from flows.plan.load import LoadPlan, TracePlan
@@ -73,82 +77,82 @@ class PlanFile:
 
     file: Path
     plan: Plan
-    lines: Mapping[Path_, int]
+    tree: CommentedMap
 
     def problem(self, where: Path_, message: str, fix: str) -> Problem:
-        return Problem(_line(self.lines, where), message, fix)
+        return Problem(_line(self.tree, where), message, fix)
+
+
+class PlanConstructor(RoundTripConstructor):
+    """The round-trip constructor, which keeps lines and refuses duplicate keys, with the safe one's plain scalars.
+
+    It also says where a scalar stands that YAML takes for a date or a number and cannot read, and refuses an alias
+    that holds itself, which the round-trip constructor replaces by null.
+    """
+
+    def construct_object(self, node: Node, deep: bool = False) -> object:
+        if node in self.recursive_objects:
+            raise ConstructorError(problem="an alias holds itself", problem_mark=node.start_mark)
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            text, mark = str(node.value)[:40], node.start_mark
+            note = f'write "{text}" in quotes'
+            raise ConstructorError(problem=f"{text!r} is no value: {error}", problem_mark=mark, note=note) from error
+
+
+for _tag in ("null", "bool", "int", "float", "str", "timestamp"):
+    PlanConstructor.add_constructor(f"tag:yaml.org,2002:{_tag}", getattr(SafeConstructor, f"construct_yaml_{_tag}"))
+PlanConstructor.add_constructor(None, SafeConstructor.construct_undefined)
 
 
 def load_plan(file: Path) -> PlanFile:
     """Read and validate the shape of `file`. Raises PlanError. What it names is checked by `flows.validate.plan`."""
-    node = _compose(file, _read(file))
-    lines = dict(_walk(node, ())) if node else {}
-    duplicates = list(_duplicates(node)) if node else []
-    raw = _construct(file, node) if node else None  # merges change the node
-    if not isinstance(raw, dict):
+    tree = _parse(file, _read(file))
+    if not isinstance(tree, CommentedMap):
         raise PlanError(file, [Problem(1, "the plan is empty or no mapping", "start from configs/quickstart.yaml")])
-    if duplicates:
-        raise PlanError(file, duplicates)
     try:
-        return PlanFile(file, Plan.model_validate(raw), lines)
+        return PlanFile(file, Plan.model_validate(_plain(tree)), tree)
     except ValidationError as error:
-        raise PlanError(file, [_problem(detail, lines) for detail in error.errors()]) from error
+        raise PlanError(file, [_problem(detail, tree) for detail in error.errors()]) from error
 
 
-def _compose(file: Path, text: str) -> yaml.Node | None:
-    """The tree of a YAML text, of which no alias leads back to itself or multiplies without end. Raises PlanError."""
+def _parse(file: Path, text: str) -> object:
+    """The values of a YAML 1.2 text with their lines; its aliases multiply nothing without end. Raises PlanError."""
+    reader = YAML()
+    reader.Constructor = PlanConstructor
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if node is not None and _size(node, set(), {}) > MOST_VALUES:
+        tree = reader.load(text)
+        if _size(tree, {}) > MOST_VALUES:
             message = f"its aliases stand for more than {MOST_VALUES} values"
             raise PlanError(file, [Problem(1, message, "write the plan without aliases of aliases")])
-    except yaml.MarkedYAMLError as error:
+    except MarkedYAMLError as error:
         line = (error.problem_mark.line if error.problem_mark else 0) + 1
-        problem = Problem(line, f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
-        raise PlanError(file, [problem]) from error
-    except yaml.YAMLError as error:
+        problem = str(error.problem).partition(" with value ")[0]  # of a duplicate key the name, not both values
+        fix = error.note or "check indentation, colons and quotes on this line"
+        fix = "keep one of them" if isinstance(error, DuplicateKeyError) else fix
+        raise PlanError(file, [Problem(line, f"not valid YAML: {problem}", fix)]) from error
+    except YAMLError as error:
         raise PlanError(file, [Problem(1, f"not valid YAML: {error}", "save the file as plain UTF-8 text")]) from error
     except RecursionError as error:
         raise PlanError(file, [Problem(1, "it is nested too deeply", "no plan needs over 6 levels")]) from error
-    return node
+    return tree
 
 
-def _size(node: yaml.Node, above: set[int], known: dict[int, int]) -> int:
-    """Values below a node with every alias written out. Raises YAMLError where one holds itself."""
-    if id(node) in above:
-        raise yaml.MarkedYAMLError(problem="an alias holds itself", problem_mark=node.start_mark)
-    if id(node) not in known:
-        inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-        inner = inner if isinstance(node, yaml.CollectionNode) else ()
-        known[id(node)] = 1 + sum(_size(part, above | {id(node)}, known) for part in inner)
-    return known[id(node)]
+def _size(value: object, known: dict[int, int]) -> int:
+    """Values below a value with every alias written out."""
+    if id(value) not in known:
+        known[id(value)] = MOST_VALUES + 1  # until it is counted: what holds itself has no end
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        known[id(value)] = 1 + sum(_size(item, known) for item in inner)
+    return known[id(value)]
 
 
-def _construct(file: Path, node: yaml.Node) -> object:
-    """The values of a tree. Raises PlanError: YAML's own dates and numbers can be impossible ones."""
-    try:
-        return yaml.SafeLoader("").construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        line = (error.problem_mark.line if error.problem_mark else 0) + 1
-        problem = Problem(line, f"not valid YAML: {error.problem}", "check indentation, colons and quotes on this line")
-        raise PlanError(file, [problem]) from error
-    except (ValueError, OverflowError, RecursionError) as error:
-        line, text = _impossible(node)
-        raise PlanError(file, [Problem(line, f"{text!r} is no value: {error}", f'write "{text}" in quotes')]) from error
-
-
-def _impossible(node: yaml.Node) -> tuple[int, str]:
-    """(line, text) of the first scalar that YAML takes for a date or a number and cannot read."""
-    if isinstance(node, yaml.ScalarNode):
-        try:
-            yaml.SafeLoader("").construct_document(node)
-        except (ValueError, OverflowError):
-            return node.start_mark.line + 1, str(node.value)[:40]
-    inner = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
-    for part in inner if isinstance(node, yaml.CollectionNode) else ():
-        if (wrong := _impossible(part))[1]:
-            return wrong
-    return 1, ""
+def _plain(value: Any) -> Any:
+    """A tree of dicts and lists without the lines."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def _read(file: Path) -> str:
@@ -166,41 +170,14 @@ def _read(file: Path) -> str:
         ) from error
 
 
-def _walk(node: yaml.Node, path: Path_) -> Iterator[tuple[Path_, int]]:
-    """(path, line) of every value; a key's own line is that of its name."""
-    yield path, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*path, _key(key))
-            yield from _walk(value, inner)
-            yield inner, key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _walk(value, (*path, index))
-
-
-def _key(node: yaml.Node) -> str:
-    """A key's name; one that is no scalar, which YAML itself refuses later, has no other."""
-    return str(node.value)
-
-
-def _duplicates(node: yaml.Node) -> Iterator[Problem]:
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if _key(key) in seen:
-                yield Problem(key.start_mark.line + 1, f"key '{key.value}' appears twice", "keep one of them")
-            seen.add(_key(key))
-            yield from _duplicates(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _duplicates(value)
-
-
-def _line(lines: Mapping[Path_, int], where: Path_) -> int:
-    while where and where not in lines:
-        where = where[:-1]
-    return lines.get(where, 1)
+def _line(tree: CommentedMap | CommentedSeq, where: Path_) -> int:
+    """The line of the key or item that `where` leads to, or of the last on the way that is written out."""
+    line, value = 0, tree
+    for part in where:
+        if not isinstance(value, CommentedMap | CommentedSeq) or part not in (value.lc.data or {}):
+            break
+        line, value = value.lc.data[part][0], value[part]
+    return int(line) + 1
 
 
 def dotted(path: Path_) -> str:
@@ -209,10 +186,10 @@ def dotted(path: Path_) -> str:
     return text.lstrip(".") or "the plan"
 
 
-def _problem(error: Any, lines: Mapping[Path_, int]) -> Problem:
+def _problem(error: Any, tree: CommentedMap) -> Problem:
     path: Path_ = tuple(part for part in error["loc"] if part not in KINDS)
     kind, where = error["type"], dotted(path)
-    line = _line(lines, path)
+    line = _line(tree, path)
     if kind == "extra_forbidden":
         return Problem(line, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
     if kind == "missing":

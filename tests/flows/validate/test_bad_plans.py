@@ -145,9 +145,9 @@ UNREADABLE: dict[str, tuple[bytes | None, str]] = {
     "empty": (b"", "the plan is empty"),
     "a list": (b"- a\n- b\n", "the plan is empty or no mapping"),
     "broken YAML": (b"name: [a\nmodels: b\n", "not valid YAML"),
-    "a key twice": (b"name: a\nname: b\n", "key 'name' appears twice"),
+    "a key twice": (b"name: a\nname: b\n", ':2: not valid YAML: found duplicate key "name"\n  fix: keep one of them'),
     "not text": (b"\xff\xfe\x00\x80", "cannot be read"),
-    "a key that is a list": (b"? [name]\n: a\n", "not valid YAML"),
+    "a key that is a list": (b"? [name]\n: a\n", "keys should be strings"),
     "a tag": (b"name: !!python/object:os.system {}\n", "not valid YAML"),
 }
 
@@ -210,16 +210,20 @@ def test_an_old_key_names_the_new_one(folder: Path, old: str) -> None:
 IMPOSSIBLE = {
     "an impossible date": (
         "name: 2026-11-31\ndevice: cpu\n",
-        r":1: '2026-11-31' is no value: .*\n  fix: write \"2026-11-31\" in",
+        r":1: not valid YAML: '2026-11-31' is no value: .*\n  fix: write \"2026-11-31\" in",
     ),
-    "a number without digits": ("name: a\nseed: 0x_\n", r":2: '0x_' is no value: "),
+    "a number without digits": ("name: a\nseed: 0x_\n", r":2: not valid YAML: '0x_' is no value: "),
     "an alias of itself": ("a: &a [*a]\nname: x\n", r":1: not valid YAML: an alias holds itself"),
+    "a plan that holds itself": ("&a {name: *a}", r":1: its aliases stand for more than 100000 values"),
+    "an alias of nothing": ("name: x\nseed: *a\n", r":2: not valid YAML: found undefined alias 'a'"),
+    "two plans": ("name: x\n---\nname: y\n", r":2: not valid YAML: but found another document"),
+    "a NUL": ("name: \0\n", r":1: not valid YAML: unacceptable character #x0000"),
     "aliases of aliases": (
         "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 1}]\n" for i in range(12)),
         r"its aliases stand for more than 100000 values",
     ),
     "too deep": ("a: " + "[" * 3000 + "]" * 3000, r"it is nested too deeply"),
-    "too many digits": ("name: x\nseed: " + "9" * 5000, r":2: '9+' is no value: "),
+    "too many digits": ("name: x\nseed: " + "9" * 5000, r":2: not valid YAML: '9+' is no value: "),
 }
 
 
