@@ -1,6 +1,7 @@
 """A plan: YAML → validated, frozen data. Errors carry file, line, what is wrong and the fix.
 
-YAML 1.2 (yes, no, on and off are words) without interpolation, inheritance, environment look-ups or dotted paths: a plan is data.
+YAML 1.2 (`yes` and `off` are words), without interpolation, inheritance, environment look-ups or dotted paths: a plan
+is data.
 """
 
 from __future__ import annotations
