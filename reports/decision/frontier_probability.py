@@ -20,12 +20,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from evals.metrics.steady_state import steady
-from evals.schema.trial import Trial
 from evals.stats.intervals import UNSEEN, Floats
 from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
+from reports.decision.pareto import undominated
 from reports.metrics.cell import CellMetrics
 from reports.metrics.ratios import DRAWS, Generator
 
@@ -39,27 +38,8 @@ def frontier_odds(x: Floats, y: Floats) -> Floats:
     if not len(x):
         return np.empty(0)
     known = np.isfinite(x) & np.isfinite(y)
-    on = _undominated(np.where(known, x, -np.inf).T, np.where(known, y, -np.inf).T).T & known
+    on = undominated(np.where(known, x, -np.inf).T, np.where(known, y, -np.inf).T).T & known
     return np.where(known.all(axis=1), on.mean(axis=1), np.nan)
-
-
-def _undominated(x: Floats, y: Floats) -> npt.NDArray[np.bool_]:
-    """In n log n, of each row which of its cells no other dominates (`reports.decision.pareto.frontier`)."""
-    order = np.argsort(-x, axis=-1)  # best x first
-    xs = np.take_along_axis(x, order, -1)
-    if (xs[:, 1:] == xs[:, :-1]).any():
-        order = np.lexsort((-y, -x), axis=-1)  # of equal ones best y; takes five times as long
-        xs = np.take_along_axis(x, order, -1)
-    ys = np.take_along_axis(y, order, -1)
-    highest = np.maximum.accumulate(ys, axis=-1)
-    before = np.concatenate([np.full((len(ys), 1), -np.inf), highest[:, :-1]], axis=-1)
-    places = np.where(ys > before, np.arange(ys.shape[1]), 0)
-    # where the highest y so far was reached first, with the best x of those that have it
-    first_x = np.take_along_axis(xs, np.maximum.accumulate(places, axis=-1), -1)
-    on = (ys > before) | ((ys == before) & (first_x == xs))
-    result: npt.NDArray[np.bool_] = np.empty_like(on)
-    np.put_along_axis(result, order, on, -1)
-    return result
 
 
 def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:
@@ -87,7 +67,10 @@ def _median_draws(ordered: Floats, generator: Generator, draws: int) -> Floats:
 def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: int = DRAWS) -> Floats:
     """Of the mean accuracy over tasks of all cells: shape (cells, draws); NaN where a cell has no accuracy."""
     trials = {trial.key: trial for cell in cells for trial in (cell.baseline, cell.trial) if trial}
-    items = {key: _accuracy_items(trial) for key, trial in trials.items()}
+    items = {
+        key: {task: given for task, given in trial_items(trial).items() if given.metric in ACCURACY_METRICS}
+        for key, trial in trials.items()
+    }
     bases = {cell.trial.key: cell.baseline.key for cell in cells if cell.baseline}
     sums, counts = np.zeros((len(cells), draws)), np.zeros(len(cells))
     for task in dict.fromkeys(task for cell in cells for task in items[cell.trial.key]):
@@ -100,16 +83,19 @@ def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: in
     return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], np.nan)
 
 
-def _accuracy_items(trial: Trial) -> dict[str, Items]:
-    return {task: items for task, items in trial_items(trial).items() if items.metric in ACCURACY_METRICS}
-
-
 class _TaskDraws:
     """One task's accuracy of each trial, drawn once: a cell's from its baseline's, a baseline's from the first's."""
 
     def __init__(self, items: Mapping[str, Items], bases: Mapping[str, str], generator: Generator, draws: int) -> None:
         self.items, self.bases, self.generator = items, bases, generator
-        self.units = _units([*items.values()])
+        # an item's passage is drawn as one where it has one, else the item alone
+        names = {
+            key: cluster or key
+            for given in items.values()
+            for key, cluster in zip(given.keys, given.clusters, strict=True)
+        }
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
+        self.units = {key: numbers[name] for key, name in names.items()}
         self.weights = generator.standard_exponential((draws, len({*self.units.values()})))
         self.first = next(iter(items))
         self.cache: dict[str, Floats] = {}
@@ -124,13 +110,11 @@ class _TaskDraws:
         base = self.first if base == key or base not in self.items else base
         pairs = matched(self.items[key], self.items[base]) if base != key else None
         if pairs is None:
-            return self._mean(self.items[key])
+            items = self.items[key]
+            return self._weighted(items.values, (1.0,) * len(items.values), items.keys, ANSWERS if items.binary else ())
         differences = np.subtract(pairs.candidate, pairs.baseline)
         binary = self.items[key].binary and self.items[base].binary
         return self.accuracy(base) + self._weighted(differences, pairs.weights, pairs.keys, FLIPS if binary else ())
-
-    def _mean(self, items: Items) -> Floats:
-        return self._weighted(items.values, (1.0,) * len(items.values), items.keys, ANSWERS if items.binary else ())
 
     def _weighted(
         self, values: Sequence[float] | Floats, shares: Sequence[float], keys: Sequence[str], kinds: Sequence[float]
@@ -146,10 +130,3 @@ class _TaskDraws:
         unseen = typical * self.generator.standard_gamma(UNSEEN, (len(kinds), len(bottom)))
         means: Floats = (top + np.asarray(kinds, dtype=np.float64) @ unseen) / (bottom + unseen.sum(axis=0))
         return means
-
-
-def _units(items: Sequence[Items]) -> dict[str, int]:
-    """The number of what is drawn as one by item: its passage where it has one, else the item alone."""
-    names = {key: cluster or key for item in items for key, cluster in zip(item.keys, item.clusters, strict=True)}
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names.values()))}
-    return {key: numbers[name] for key, name in names.items()}
