@@ -20,15 +20,11 @@ def families(contexts: Sequence[Sequence[int]]) -> list[tuple[int, list[int]]]:
     for index in order:
         if groups:
             length, members = groups[-1]
-            same = _common(contexts[members[0]], contexts[index])
+            first, other = contexts[members[0]], contexts[index]
+            most = min(len(first), len(other)) - 1  # the last of the shorter one is left out
+            same = next((n for n in range(most) if first[n] != other[n]), most)
             if same >= MIN_SHARED_TOKENS:
                 groups[-1] = (same if len(members) == 1 else min(length, same), [*members, index])
                 continue
         groups.append((0, [index]))
     return groups
-
-
-def _common(first: Sequence[int], other: Sequence[int]) -> int:
-    """How many first tokens are the same, the last of the shorter one left out."""
-    most = min(len(first), len(other)) - 1
-    return next((n for n in range(most) if first[n] != other[n]), most)

@@ -55,7 +55,7 @@ class TritonPythonModel:
                 else:
                     self._generate(sender, inputs)
             except (BadRequest, ValueError) as error:
-                _fail(sender, str(error))
+                sender.send(triton.InferenceResponse(error=triton.TritonError(str(error))), flags=FINAL)
 
     def _score(self, sender: Any, items: Any) -> None:
         future: Future[list[list[Scored]]] = Future()
@@ -79,7 +79,8 @@ class TritonPythonModel:
                 sender.send(flags=FINAL)
                 return
             if reason:
-                self._note_peak()
+                with self._lock:
+                    self._peak.set(self._loop.peak_cache_bytes)
             if wanted.stream or reason:
                 text = piece if wanted.stream else self._tokenizer.decode(produced)
                 counts = [_count("prompt_tokens", len(wanted.prompt)), _count("completion_tokens", len(produced))]
@@ -88,10 +89,6 @@ class TritonPythonModel:
         stops = frozenset[int]() if wanted.ignore_eos else self._stop_ids
         generation = Generation(wanted.prompt, wanted.max_tokens, stops, emit)
         self._loop.submit(generation)
-
-    def _note_peak(self) -> None:
-        with self._lock:
-            self._peak.set(self._loop.peak_cache_bytes)
 
 
 def _inputs(request: Any) -> dict[str, Any]:
@@ -109,7 +106,3 @@ def _text(name: str, value: str) -> Any:
 
 def _count(name: str, value: int) -> Any:
     return triton.Tensor(name, np.array([value], dtype=np.int32))
-
-
-def _fail(sender: Any, message: str) -> None:
-    sender.send(triton.InferenceResponse(error=triton.TritonError(message)), flags=FINAL)

@@ -28,33 +28,22 @@ def load(folder: str, device: str, dtype: str) -> tuple[Any, dict[str, str | int
     problems = {key: sorted(map(str, names))[:5] for key, names in report.items() if names}
     if problems:
         raise ValueError(f"{folder} does not fit its own configuration: {problems}")
-    _unpack(model)
+    compressor, computes_in = getattr(getattr(model, "hf_quantizer", None), "compressor", None), model.dtype
+    if compressor is not None:  # dequantize compressed-tensors layers now, else their first pass would
+        compressor.decompress_model(model=model)  # what quantizes their activations stays
+        model.to(computes_in)  # FP4 comes out as bfloat16
     model.eval().to(device)
     with torch.inference_mode():
         model(torch.zeros((1, 1), dtype=torch.long, device=device))
+    plain = [part for parameter in [*model.parameters(), *model.buffers()] for part in _parts(parameter)]
     facts = {
         "version": transformers.__version__,
         "torch": torch.__version__,
         "dtype": str(model.dtype).removeprefix("torch."),
-        "weights_bytes": _weights_bytes(model),
+        "weights_bytes": sum({t.data_ptr(): t.nbytes for t in plain}.values()),
         "kernel": _kernel(model),
     }
     return model, facts
-
-
-def _unpack(model: Any) -> None:
-    """Dequantize compressed-tensors layers now; else their first pass would. FP4 comes out as bfloat16, whatever the
-    model computes in. What quantizes their activations stays.
-    """
-    compressor, dtype = getattr(getattr(model, "hf_quantizer", None), "compressor", None), model.dtype
-    if compressor is not None:
-        compressor.decompress_model(model=model)
-        model.to(dtype)
-
-
-def _weights_bytes(model: Any) -> int:
-    plain = [part for parameter in [*model.parameters(), *model.buffers()] for part in _parts(parameter)]
-    return sum({t.data_ptr(): t.nbytes for t in plain}.values())
 
 
 def _parts(tensor: Any) -> list[Any]:

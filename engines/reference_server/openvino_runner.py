@@ -80,12 +80,11 @@ class OpenVinoRunner:
         for item, handles, best in zip(items, asked, greedy, strict=True):
             start = len(item.context)
             lines = [handle.read_all()[0].generated_log_probs for handle in handles]  # the first entry means nothing
-            results.append(
-                [
-                    Scored([float(value) for value in line[start : start + len(tokens)]], _agreement(tokens, best))
-                    for tokens, line in zip(item.continuations, lines, strict=True)
-                ]
-            )
+            scored = []
+            for tokens, line in zip(item.continuations, lines, strict=True):
+                agrees = [list(tokens[: n + 1]) == list(best[: n + 1]) for n in range(len(tokens))]
+                scored.append(Scored([float(value) for value in line[start : start + len(tokens)]], agrees))
+            results.append(scored)
         return results
 
     def _go_on(self, items: Sequence[Item]) -> list[list[int]]:
@@ -121,8 +120,3 @@ def _new_tokens(handle: Any) -> list[int]:
         for output in handle.read().values():
             tokens += output.generated_ids
     return tokens
-
-
-def _agreement(tokens: Sequence[int], greedy: Sequence[int]) -> list[bool]:
-    """For each token, whether it and all before it are the greedy ones."""
-    return [list(tokens[: n + 1]) == list(greedy[: n + 1]) for n in range(len(tokens))]

@@ -44,10 +44,11 @@ def _score_after(
     """Fill in `results` of `members`, whose contexts begin with the `shared` tokens in `before`."""
     for batch in _batches(items, members, shared):
         rows, logits = prefill(model, [items[index].context for index in batch], before)
-        for position, index in enumerate(batch):
+        for last, index in zip(logits, batch, strict=True):
+            everything = _encoded_logprobs(last[None]) if items[index].full_vocabulary else b""
             results[index] = [
-                _first_token(logits[position], tokens, items[index].full_vocabulary)
-                for tokens in items[index].continuations
+                Scored([float(last[token] - last.logsumexp(-1))], [int(last.argmax(-1)) == token], everything)
+                for token, *_ in items[index].continuations
             ]
         _score_rest(model, rows, [items[index] for index in batch], [results[index] for index in batch])
 
@@ -66,13 +67,6 @@ def _batches(items: Sequence[Item], members: Sequence[int], shared: int) -> Iter
         batch.append(index)
     if batch:
         yield batch
-
-
-def _first_token(logits: torch.Tensor, tokens: Sequence[int], full_vocabulary: bool) -> Scored:
-    value = float(logits[tokens[0]] - logits.logsumexp(-1))
-    return Scored(
-        [value], [int(logits.argmax(-1)) == tokens[0]], _encoded_logprobs(logits[None]) if full_vocabulary else b""
-    )
 
 
 def _encoded_logprobs(logits: torch.Tensor) -> bytes:

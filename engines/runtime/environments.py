@@ -148,7 +148,7 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
         raise EnvironmentFailed(f"no environment '{name}': {pins} does not exist (known: {known})")
     # the CPU wheel of torch and the CUDA wheel satisfy the same pin: what the machine's settings choose belongs to it
     texts = [file.read_text(encoding="utf-8") for file in (pins, *adjustments(pins))]
-    identity = digest([*texts, _python_version(), torch_backend(pip_settings())])
+    identity = digest([*texts, f"{sys.version_info.major}.{sys.version_info.minor}", torch_backend(pip_settings())])
     folder = cache_folder() / "environments" / f"{name}-{identity[:12]}"
     return Environment(name, identity, (str(folder / "bin" / "python"),), folder, pins)
 
@@ -162,10 +162,6 @@ def _program(name: str) -> Environment:
             f"(`environments: {{{name}: {{image: …}}}}`), or attach a server that runs"
         )
     return Environment(name, f"program:{path}", (path,))
-
-
-def _python_version() -> str:
-    return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,8 +4,7 @@ of a prompt. Found on the PATH, in a container, or attached to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import httpx
@@ -18,7 +17,6 @@ from quant.checkpoints.safetensors import hash_file
 from quant.types import Range, Scheme
 
 TIMEOUT_SECONDS = 600.0
-PART_BYTES = 1 << 24
 
 
 def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
@@ -51,7 +49,8 @@ def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | 
     settings = {"num_ctx": serving.max_model_len, "num_thread": serving.threads}
     with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS) as client:
         if client.head(f"/api/blobs/{digest}").status_code != 200:
-            _checked_json(client.post(f"/api/blobs/{digest}", content=_parts(file)), "take the GGUF file", 201)
+            with file.open("rb") as content:
+                _checked_json(client.post(f"/api/blobs/{digest}", content=content), "take the GGUF file", 201)
         wanted = {"model": dialect.model, "files": {file.name: digest}, "parameters": settings, "stream": False}
         _checked_json(client.post("/api/create", json=wanted), "make a model of it")
         _checked_json(client.post("/api/generate", json={"model": dialect.model, "stream": False}), "load it")
@@ -61,12 +60,6 @@ def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | 
     for model in running:
         facts |= {"loaded_bytes": int(model["size"]), "loaded_device_bytes": int(model.get("size_vram", 0))}
     return facts
-
-
-def _parts(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as content:
-        while part := content.read(PART_BYTES):
-            yield part
 
 
 def _checked_json(answer: httpx.Response, action: str, wanted: int = 200) -> Any:

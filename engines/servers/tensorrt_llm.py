@@ -6,7 +6,6 @@ Sources: its docs/source/commands/trtllm-serve, tensorrt_llm/serve/openai_protoc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
@@ -75,6 +74,10 @@ def tensorrt_llm(
         "kv_cache_config": {"enable_block_reuse": block_reuse, "free_gpu_memory_fraction": free_gpu_memory_fraction},
         "enable_iter_perf_stats": iteration_statistics,
     }
+    # these have no argument of their own: block reuse is on by default, and repeats and context logits would use it
+    file = cache_folder() / "tensorrt-llm" / f"{digest(settings)[:16]}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
     command = (
         str(serving.checkpoint),
         "--host",
@@ -92,16 +95,6 @@ def tensorrt_llm(
         "--pp_size",
         str(pipeline_parallel),
         "--extra_llm_api_options",
-        str(_written(settings)),
+        str(file),
     )
     return Launch(command, {"HF_HUB_OFFLINE": "1"}, ready_timeout_seconds=1800)
-
-
-def _written(settings: dict[str, Any]) -> Path:
-    """The settings that have no argument of their own, as a file: block reuse is on by default, and repeats and context
-    logits would come from it.
-    """
-    file = cache_folder() / "tensorrt-llm" / f"{digest(settings)[:16]}.yaml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return file

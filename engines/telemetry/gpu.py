@@ -54,21 +54,18 @@ def read(gpu: int, handle: Handle) -> Reading:
     milliwatts = _or_none(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
     seconds = time.perf_counter()
     millijoules = _or_none(lambda: pynvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+    reasons = _or_none(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+    if reasons is None:  # drivers before 535 know these bits by their older name alone
+        reasons = _or_none(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
     return Reading(
         gpu=gpu,
         seconds=seconds,
         watts=None if milliwatts is None else milliwatts / 1000,
         sm_megahertz=_or_none(lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM)),
         celsius=_or_none(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
-        reasons=_reasons(handle),
+        reasons=reasons,
         joules=None if millijoules is None else millijoules / 1000,
     )
-
-
-def _reasons(handle: Handle) -> int | None:
-    """Drivers before 535 know these bits by their older name alone."""
-    reasons = _or_none(lambda: pynvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
-    return _or_none(lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle)) if reasons is None else reasons
 
 
 def _or_none(ask: Callable[[], int]) -> int | None:

@@ -230,15 +230,11 @@ def slow_paths(log: str) -> list[str]:
         match = sign.pattern.search(log)
         if match:
             groups = match.groups()
-            line = _line(log, match.start())
+            at = match.start()
+            start, end = max(log.rfind("\n", 0, at) + 1, at - MAX_QUOTE_CHARACTERS // 2), log.find("\n", at)
+            line = _printable(log[start : end if end >= 0 else len(log)])
             paths.append(f"{sign.means.format(*groups)}; {sign.remedy.format(*groups)} (its log: “{line}”)")
     return paths
-
-
-def _line(log: str, at: int) -> str:
-    start, end = log.rfind("\n", 0, at) + 1, log.find("\n", at)
-    start = max(start, at - MAX_QUOTE_CHARACTERS // 2)
-    return _printable(log[start : end if end >= 0 else len(log)])
 
 
 def _printable(text: str) -> str:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from engines.runtime.child_environment import child_environment
 from engines.runtime.environments import PROGRAMS, Environment, cache_folder, create_cache
@@ -46,7 +45,9 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
     A CPU is measured by this interpreter, a GPU by the first of `environments` that has torch; nothing else should run
     on the device meanwhile.
     """
-    file = _record_file(device, threads)
+    program = hash_file(ROOT / "engines" / "telemetry" / f"{PROGRAM[device.kind]}.py")
+    described = [device.kind, device.name, threads if device.kind == "cpu" else None, program]
+    file = cache_folder() / "bandwidth" / f"{digest(described)[:16]}.json"
     if file.exists():
         return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])
     module = f"engines.telemetry.{PROGRAM[device.kind]}"
@@ -58,12 +59,6 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
             write_json(file, {"device": device.name, "threads": threads, "bandwidth": measured})
             return measured
     return None
-
-
-def _record_file(device: Device, threads: int) -> Path:
-    program = hash_file(ROOT / "engines" / "telemetry" / f"{PROGRAM[device.kind]}.py")
-    described = [device.kind, device.name, threads if device.kind == "cpu" else None, program]
-    return cache_folder() / "bandwidth" / f"{digest(described)[:16]}.json"
 
 
 def _commands(device: Device, arguments: Sequence[str], environments: Sequence[Environment]) -> list[list[str]]:

@@ -137,14 +137,11 @@ def main() -> None:
     pid, kind, file = sys.argv[1:]
     done = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: done.set())
-    with Path(file).open("w", encoding="utf-8") as out, _gpus(kind) as handles:
+    with Path(file).open("w", encoding="utf-8") as out, contextlib.ExitStack() as stack:
+        handles = stack.enter_context(gpu.gpus()) if kind == "cuda" else []
         for line in samples(int(pid), kind, handles, done):
             out.write(json.dumps(line) + "\n")
             out.flush()
-
-
-def _gpus(kind: str) -> contextlib.AbstractContextManager[list[Handle]]:
-    return gpu.gpus() if kind == "cuda" else contextlib.nullcontext([])
 
 
 if __name__ == "__main__":

@@ -22,16 +22,12 @@ def _margin(sample: Mapping[str, Any], *, by_character: bool) -> float:
     if not all(isinstance(answer, (tuple, list)) and len(answer) == 2 for answer in answers):
         return math.nan
     if len(answers) == 1:
-        return _odds(*answers[0])
+        # right where the model would give it: the log-odds of what the model does. Its other answers are not known;
+        # all of them together are the next best one
+        nats, greedy = answers[0]
+        probability = min(max(math.exp(min(nats, 0.0)), LEAST), 1 - LEAST)
+        odds = math.log(probability / (1 - probability))
+        return odds if greedy else -odds
     sizes = [max(len(continuation.strip()), 1) if by_character else 1 for _, continuation in sample["arguments"]]
     best = sorted(float(nats) / size for (nats, _), size in zip(answers, sizes, strict=False))
     return best[-1] - best[-2]
-
-
-def _odds(nats: float, greedy: bool) -> float:
-    """Of a single answer that is right where the model would give it: the log-odds of what the model does. Its other
-    answers are not known; all of them together are the next best one.
-    """
-    probability = min(max(math.exp(min(nats, 0.0)), LEAST), 1 - LEAST)
-    odds = math.log(probability / (1 - probability))
-    return odds if greedy else -odds

@@ -43,7 +43,12 @@ def golden_prompt(endpoint: Endpoint, reference: Mapping[str, Any], dtype: str) 
     pairs = [Pair(tuple(ids[:1]), tuple(ids[1:]))]
     pairs += [Pair(tuple(item["context"]), tuple(item["continuation"])) for item in items]
     expected = [reference["golden_logprobs"], *(item["logprobs"] for item in items)]
-    worst = max(_worst(scored.logprobs, line) for scored, line in zip(score(endpoint, pairs), expected, strict=True))
+    differences = [
+        abs(measured - wanted)
+        for scored, line in zip(score(endpoint, pairs), expected, strict=True)
+        for measured, wanted in zip(scored.logprobs, line, strict=True)
+    ]
+    worst = max(difference if math.isfinite(difference) else math.inf for difference in differences)
     tolerance = endpoint.dialect.golden_tolerance or GOLDEN_TOLERANCE.get(dtype, max(GOLDEN_TOLERANCE.values()))
     detail = f"log-probabilities differ from the float32 reference by at most {worst:.1e} nats (allowed {tolerance:g})"
     return Gate("golden prompt", worst <= tolerance, detail)
@@ -51,7 +56,8 @@ def golden_prompt(endpoint: Endpoint, reference: Mapping[str, Any], dtype: str) 
 
 def sanity(endpoint: Endpoint, reference: Mapping[str, Any]) -> Gate:
     """Perplexity of a short text within SANITY_FACTOR of the unquantized model's, and a greedy answer that varies."""
-    measured = _logprobs(endpoint, reference["sanity_ids"])
+    ids = reference["sanity_ids"]
+    measured = list(score(endpoint, [Pair(tuple(ids[:1]), tuple(ids[1:]))])[0].logprobs)
     perplexity = math.exp(-sum(measured) / len(measured)) if all(map(math.isfinite, measured)) else math.inf
     expected = math.exp(-sum(reference["sanity_logprobs"]) / len(reference["sanity_logprobs"]))
     answer = _greedy(endpoint, reference["golden_ids"], len(reference["greedy_ids"]))
@@ -93,15 +99,6 @@ def require(gate: Gate) -> Gate:
     if not gate.passed:
         raise GateFailed(f"gate '{gate.name}' failed: {gate.detail}")
     return gate
-
-
-def _worst(measured: Sequence[float], expected: Sequence[float]) -> float:
-    differences = [abs(a - b) for a, b in zip(measured, expected, strict=True)]
-    return max(d if math.isfinite(d) else math.inf for d in differences)
-
-
-def _logprobs(endpoint: Endpoint, ids: Sequence[int]) -> list[float]:
-    return list(score(endpoint, [Pair(tuple(ids[:1]), tuple(ids[1:]))])[0].logprobs)
 
 
 def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> str:

@@ -205,7 +205,7 @@ def _score(leaf: str, tasks: LoadedTasks, num_fewshot: int, samples: Sequence[di
     samples = [
         sample for sample in samples if sample["filter"] == samples[0]["filter"]
     ]  # a task's other filters repeat its items
-    metrics = tuple(metric for metric in samples[0]["metrics"] if _is_number(samples[0][metric]))
+    metrics = tuple(metric for metric in samples[0]["metrics"] if isinstance(_plain(samples[0][metric]), int | float))
     if not metrics:
         raise ValueError(f"task '{leaf}' has no metric of single items ({', '.join(samples[0]['metrics'])})")
     ranks = dict(zip(tasks.samples[leaf], tasks.ranks[leaf], strict=True))
@@ -217,7 +217,7 @@ def _score(leaf: str, tasks: LoadedTasks, num_fewshot: int, samples: Sequence[di
         item_keys=tuple(
             f"{sample['doc_id']}:{sample['doc_hash'][:12]}:{sample['prompt_hash'][:12]}" for sample in samples
         ),
-        values=tuple(tuple(_value(sample[metric]) for metric in metrics) for sample in samples),
+        values=tuple(tuple(float(_plain(sample[metric])) for metric in metrics) for sample in samples),
         loglikelihoods=tuple(_loglikelihoods(sample["filtered_resps"]) for sample in samples),
         ranks=tuple(ranks[sample["doc_id"]] for sample in samples),
         drawn=len(tasks.samples[leaf]),
@@ -255,14 +255,11 @@ def _passage(doc: Any) -> str:
     return hashlib.sha256(longest[:PASSAGE_CHARACTERS].encode()).hexdigest()[:12]
 
 
-def _is_number(value: Any) -> bool:
-    """False for metrics of a whole set (BLEU), whose items are texts."""
-    return isinstance(value[1] if isinstance(value, (tuple, list)) else value, (int, float))
-
-
-def _value(value: Any) -> float:
-    """A metric's value of one item; of the (log-likelihood, units) pairs of rolling tasks, the units."""
-    return float(value[1] if isinstance(value, (tuple, list)) else value)
+def _plain(value: Any) -> Any:
+    """A metric's value of one item; of the (log-likelihood, units) pairs of rolling tasks, the units. Metrics of a
+    whole set (BLEU) have texts.
+    """
+    return value[1] if isinstance(value, (tuple, list)) else value
 
 
 def _loglikelihoods(responses: Sequence[Any]) -> tuple[float, ...]:

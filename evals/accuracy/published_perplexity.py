@@ -43,11 +43,7 @@ def anchors_for(anchors: tuple[Anchor, ...], model: str, convention: str, window
     return [
         anchor
         for anchor in anchors
-        if (anchor.method, anchor.convention, anchor.window_tokens) == wanted and _is(anchor, model)
+        if (anchor.method, anchor.convention, anchor.window_tokens) == wanted
+        # the hub id, or a folder that is called as the last part of it
+        and model.lower() in (anchor.model.lower(), anchor.model.lower().rsplit("/", maxsplit=1)[-1])
     ]
-
-
-def _is(anchor: Anchor, model: str) -> bool:
-    """The hub id, or a folder that is called as the last part of it."""
-    name, known = model.lower(), anchor.model.lower()
-    return name == known or name == known.rsplit("/", maxsplit=1)[-1]

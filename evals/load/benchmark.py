@@ -51,20 +51,16 @@ def measure_speed(
     for number, load in enumerate(loads):
         run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=1_000_000 + number)
         speed = Speed(load, ())
-        while not _enough(speed, repeats):
-            repeat = 1000 * number + len(speed.repeats)
+        target = load.target_relative_ci
+        most = repeats if target is None else max(repeats, load.max_repeats)
+        while (done := len(speed.repeats)) < most:
+            if done >= repeats and target is not None and relative_half_width(speed.repeats) <= target:
+                break  # the interval is as narrow as the load wants it
+            repeat = 1000 * number + done
             requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=repeat, advance=advance)
             speed = Speed(load, (*speed.repeats, requests), (*speed.clients, client))
         results.append(speed)
     return results
-
-
-def _enough(speed: Speed, repeats: int) -> bool:
-    """After `repeats`, or where the load wants a narrow interval, when that is had or its most repeats are done."""
-    done, load = len(speed.repeats), speed.load
-    if done < repeats or load.target_relative_ci is None:
-        return done >= repeats
-    return done >= load.max_repeats or relative_half_width(speed.repeats) <= load.target_relative_ci
 
 
 def warm_up(load: LoadPoint) -> LoadPoint:

@@ -41,7 +41,11 @@ class Prompts:
         others, so that none is served from a prefix cache, but for what the load says is shared.
         """
         if load.prompts:
-            return self._own(load, seed=seed, repeat=repeat)
+            # in a random order, each as often as the others, at most `prompt_tokens` of each
+            given = self.own[load.prompts]
+            order = np.random.default_rng([seed, repeat]).permutation(len(given))
+            chosen = [given[order[number % len(given)]] for number in range(load.requests)]
+            return [[Ask([*self.before, *prompt][: load.prompt_tokens], load.output_tokens)] for prompt in chosen]
         if load.trace:
             return self._traced(load, seed=seed, repeat=repeat)
         generator = np.random.default_rng([seed, repeat, load.requests, load.prompt_tokens])
@@ -60,13 +64,6 @@ class Prompts:
             own = load.prompt_tokens - load.shared_prefix_tokens - len(self.before)
             history += _ids(generator, self.vocabulary, answer + own)
             yield Ask(list(history), load.output_tokens)
-
-    def _own(self, load: LoadPoint, *, seed: int, repeat: int) -> list[Conversation]:
-        """In a random order, each as often as the others, at most `prompt_tokens` of each."""
-        given = self.own[load.prompts]
-        order = np.random.default_rng([seed, repeat]).permutation(len(given))
-        chosen = [given[order[number % len(given)]] for number in range(load.requests)]
-        return [[Ask([*self.before, *prompt][: load.prompt_tokens], load.output_tokens)] for prompt in chosen]
 
     def _traced(self, load: LoadPoint, *, seed: int, repeat: int) -> list[Conversation]:
         """A block's tokens are drawn from its id, so that prompts share what they shared when they were recorded, in

@@ -78,7 +78,8 @@ def next_level(within: SearchRange, verdicts: Mapping[float, LimitState]) -> flo
         return min(2 * below, within.highest)
     if above <= NARROW * below:
         return None
-    middle = _rounded(within, math.sqrt(below * above))
+    level = math.sqrt(below * above)
+    middle = float(round(level)) if within.over == "concurrency" else float(f"{level:.3g}")
     return middle if below < middle < above else None
 
 
@@ -90,10 +91,6 @@ def bracket(verdicts: Mapping[float, LimitState]) -> tuple[float | None, float]:
     return max(
         (level for level, verdict in verdicts.items() if verdict == "met" and level < above), default=None
     ), above
-
-
-def _rounded(within: SearchRange, level: float) -> float:
-    return float(round(level)) if within.over == "concurrency" else float(f"{level:.3g}")
 
 
 def load_at(within: SearchRange, level: float) -> LoadPoint:

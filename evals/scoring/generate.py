@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import httpx
-
 from engines.types import Endpoint
 from evals.api.formats import completion_body, completion_path, completion_text
 from evals.api.post import ask, connect
@@ -37,17 +35,13 @@ async def _run(endpoint: Endpoint, prompts: Sequence[Prompt], done: Done) -> lis
 
         async def worker() -> None:
             for index, prompt in waiting:
-                answers[index] = cut(await _answer(client, endpoint, prompt), prompt.until)
+                body = completion_body(endpoint, prompt.token_ids, prompt.max_tokens, ignore_eos=False, stream=False)
+                answer = await ask(client, completion_path(endpoint.dialect, stream=False), body)
+                answers[index] = cut(completion_text(endpoint.dialect, answer), prompt.until)
                 done([(index, answers[index])])
 
         await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
     return answers
-
-
-async def _answer(client: httpx.AsyncClient, endpoint: Endpoint, prompt: Prompt) -> str:
-    body = completion_body(endpoint, prompt.token_ids, prompt.max_tokens, ignore_eos=False, stream=False)
-    answer = await ask(client, completion_path(endpoint.dialect, stream=False), body)
-    return completion_text(endpoint.dialect, answer)
 
 
 def cut(text: str, until: Sequence[str]) -> str:

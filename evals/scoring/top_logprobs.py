@@ -75,14 +75,13 @@ async def _by_score(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> 
     """Our own `/score`."""
     items = [{"context": pair.context, "continuations": [pair.continuation], "whole": True} for pair in pairs]
     answers = score_answer(dialect, await ask(client, dialect.scores, score_body(dialect, items)))
-    return [_full_distribution(pair, answer) for pair, (answer,) in zip(pairs, answers, strict=True)]
-
-
-def _full_distribution(pair: Pair, answer: Mapping[str, Any]) -> Distribution:
-    if "whole" not in answer:
-        raise ScoringFailed("the server ignored `whole`: it tells of the asked tokens alone")
-    rows = np.frombuffer(base64.b64decode(answer["whole"]), dtype="<f4").reshape(len(pair.continuation), -1)
-    return Distribution(tuple(answer["logprobs"]), rows, None)
+    distributions = []
+    for pair, (answer,) in zip(pairs, answers, strict=True):
+        if "whole" not in answer:
+            raise ScoringFailed("the server ignored `whole`: it tells of the asked tokens alone")
+        rows = np.frombuffer(base64.b64decode(answer["whole"]), dtype="<f4").reshape(len(pair.continuation), -1)
+        distributions.append(Distribution(tuple(answer["logprobs"]), rows, None))
+    return distributions
 
 
 async def _by_prompt_logprobs(client: Client, dialect: Dialect, pair: Pair) -> Distribution:

@@ -154,10 +154,6 @@ def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *,
     if len(top) < 2:
         return Estimate(value, -math.inf, math.inf, len(top))
     picks = np.random.default_rng(seed).integers(0, len(top), (RESAMPLES, len(top)))
-    return _bootstrap(value, top[picks].sum(1) / bottom[picks].sum(1), len(top))
-
-
-def _bootstrap(value: float, samples: Floats, count: int) -> Estimate:
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = percentiles(samples, (tail, 100 - tail))
-    return Estimate(value, low, high, count)
+    low, high = percentiles(top[picks].sum(1) / bottom[picks].sum(1), (tail, 100 - tail))
+    return Estimate(value, low, high, len(top))

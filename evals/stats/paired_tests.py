@@ -74,7 +74,9 @@ def compare(
         raise ValueError(f"{len(baseline)} items cannot be compared with {len(candidate)}")
     named = [cluster for cluster in clusters if cluster]
     if len(set(named)) == len(named) and {*baseline, *candidate} <= {0.0, 1.0}:
-        return _by_flips(baseline, candidate, margin, confidence)
+        items, (lost, gained) = len(baseline), _flips(baseline, candidate)
+        comparison = compare_flips(items, lost, gained, margin, confidence)
+        return replace(comparison, items=items, lost=lost, gained=gained, drawn=items)
     return _by_clusters(baseline, candidate, clusters or [""] * len(baseline), margin, confidence)
 
 
@@ -82,12 +84,6 @@ def _flips(baseline: Sequence[float], candidate: Sequence[float]) -> tuple[int, 
     lost = sum(a > b for a, b in zip(baseline, candidate, strict=True))
     gained = sum(a < b for a, b in zip(baseline, candidate, strict=True))
     return lost, gained
-
-
-def _by_flips(baseline: Sequence[float], candidate: Sequence[float], margin: float, confidence: float) -> Paired:
-    items, (lost, gained) = len(baseline), _flips(baseline, candidate)
-    comparison = compare_flips(items, lost, gained, margin, confidence)
-    return replace(comparison, items=items, lost=lost, gained=gained, drawn=items)
 
 
 def compare_flips(items: float, lost: float, gained: float, margin: float, confidence: float) -> Paired:

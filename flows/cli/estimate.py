@@ -67,7 +67,11 @@ def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
         return 0.0
     plan, scale = sweep.plan, cell.model.parameters / BASE_PARAMETERS
     decoding = plan.repeats * scale * DECODE_SECONDS_PER_STEP * sum(map(_steps, sweep.loads))
-    tokens = sum(_task_tokens(spec.name, spec.limit, spec.num_fewshot) for spec in sweep.tasks)
+    tokens = 0.0
+    for spec in sweep.tasks:
+        per_leaf = ITEMS.get(spec.name, 1000)
+        items = LEAVES.get(spec.name, 1) * min(spec.limit or per_leaf, per_leaf)
+        tokens += items * ITEM_TOKENS.get(spec.name, 150) * (1 + spec.num_fewshot)
     tokens += sum(
         (perplexity_plan.max_tokens or 300_000) * perplexity_plan.window / perplexity_plan.stride
         for perplexity_plan in plan.perplexity
@@ -92,9 +96,3 @@ def _search_steps(search_plan: SearchPlan) -> float:
     loads = math.ceil(math.log2(search_plan.highest / search_plan.lowest)) + 3
     at_once = math.sqrt(search_plan.lowest * search_plan.highest) if search_plan.over == "concurrency" else 1.0
     return loads * search_plan.requests / at_once * search_plan.output_tokens
-
-
-def _task_tokens(name: str, limit: int | None, num_fewshot: int) -> float:
-    per_leaf = ITEMS.get(name, 1000)
-    items = LEAVES.get(name, 1) * min(limit or per_leaf, per_leaf)
-    return items * ITEM_TOKENS.get(name, 150) * (1 + num_fewshot)

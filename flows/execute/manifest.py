@@ -11,10 +11,9 @@ from typing import Any
 from engines.runtime.environments import cache_folder
 from engines.telemetry.device import driver_version
 from evals.schema.migrate import SCHEMA_VERSION
-from flows.execute.prepared import Prepared, Row
+from flows.execute.prepared import Prepared
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
-from flows.validate.resolved import Sweep
 from quant.canonical_json import write_json
 
 PROGRAM = ("bitfrontier", "lm-eval", "prefect", "numpy", "scipy", "tokenizers")
@@ -44,7 +43,10 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "accuracy": sweep.plan.accuracy.model_dump(),
         "slo": asdict(sweep.plan.slo.limits) if sweep.plan.slo else None,
         "price": sweep.plan.price.model_dump() if sweep.plan.price else None,
-        "memory": _asked_memory(sweep),
+        "memory": {
+            "budgets_bytes": [round(gib * 1024**3) for gib in sweep.plan.memory.gib] or [sweep.device.memory_bytes],
+            "context_tokens": sweep.plan.memory.context_tokens or [sweep.plan.max_length],
+        },
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
         "command": f"bitfrontier sweep {sweep.file}",
         "file": str(sweep.file),
@@ -52,14 +54,17 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "plan": sweep.file.read_text(encoding="utf-8"),
         "versions": versions(),
         "trials": [row.file.name for row in prepared.rows],
-        "cells": [_cell(row) for row in prepared.rows],
+        "cells": [
+            {
+                "trial": row.file.name,
+                "name": row.cell.name,
+                "model": row.cell.model.name,
+                "checkpoint": row.job.folder.name if row.job else None,
+            }
+            for row in prepared.rows
+        ],
         "needs": _needs(prepared),
     }
-
-
-def _cell(row: Row) -> dict[str, str | None]:
-    checkpoint = row.job.folder.name if row.job else None
-    return {"trial": row.file.name, "name": row.cell.name, "model": row.cell.model.name, "checkpoint": checkpoint}
 
 
 def _needs(prepared: Prepared) -> list[str]:
@@ -73,12 +78,6 @@ def _needs(prepared: Prepared) -> list[str]:
     return sorted(
         {folder.relative_to(cache).as_posix() for folder in folders if folder and folder.is_relative_to(cache)}
     )
-
-
-def _asked_memory(sweep: Sweep) -> dict[str, list[int]]:
-    plan = sweep.plan.memory
-    budgets = [round(gib * 1024**3) for gib in plan.gib] or [sweep.device.memory_bytes]
-    return {"budgets_bytes": budgets, "context_tokens": plan.context_tokens or [sweep.plan.max_length]}
 
 
 @cache

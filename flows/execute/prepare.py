@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import engines.runtime.environments
@@ -40,7 +40,10 @@ def prepare_sweep(sweep: Sweep, environments: list[Environment], runs: Path, dis
         location: prepare_model(fact, by_name[REFERENCE_ENVIRONMENT], display.say) for location, fact in facts.items()
     }
     if sweep.plan.accuracy.chat_template:
-        _require_templates(models.values())
+        for model in models.values():
+            if template_of(model.folder) is None:
+                fix = "use `chat_template: false`, or an instruct model"
+                raise SourceError(f"{model.name} has no chat template", fix)
     for stored in {checkpoint for cell in sweep.cells for checkpoint in cell.quantization.stored.values()}:
         fetch_stored(stored)
     data = data_identity(sweep, data_root(sweep.plan.data, sweep.base, display.say))
@@ -55,13 +58,6 @@ def prepare_sweep(sweep: Sweep, environments: list[Environment], runs: Path, dis
         server = server_key(sweep, cell, job, by_name)
         rows.append(Row(cell, key, server, job, folder / "trials" / f"{slug(cell)}-{key[:12]}.json"))
     return Prepared(sweep, folder, by_name, models, tuple(rows))
-
-
-def _require_templates(models: Iterable[Model]) -> None:
-    """Raises SourceError where a model has no chat template to put questions into."""
-    for model in models:
-        if template_of(model.folder) is None:
-            raise SourceError(f"{model.name} has no chat template", "use `chat_template: false`, or an instruct model")
 
 
 def _job(

@@ -56,21 +56,17 @@ def publish(folder: Path) -> None:
         return
     data = as_data(read_results(folder))
     name, report = data["sweep"]["name"], (folder / "report.html").resolve()
-    create_link_artifact(_address(report), str(report), key(name, "report"), f"The whole report of {name}.")
+    # browsers open no file from a page that came over HTTP: where the folder of the runs is served, that address
+    served = os.environ.get("BITFRONTIER_REPORTS_URL")
+    address = f"{served.rstrip('/')}/{quote(report.parent.name)}/{report.name}" if served else report.as_uri()
+    create_link_artifact(address, str(report), key(name, "report"), f"The whole report of {name}.")
     create_table_artifact([_row(cell) for cell in data["cells"]], key(name, "results"), _answer(data))
-    pictures = [_picture(file) for file in sorted((folder / "figures").glob("*.svg"))]
+    pictures = [
+        f"![{svg.stem}](data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()})"
+        for svg in sorted((folder / "figures").glob("*.svg"))
+    ]
     if pictures:  # not as image artifacts: those write the whole address of the image below it
         create_markdown_artifact("\n\n".join(pictures), key(name, "figures"), f"The figures of {name}.")
-
-
-def _address(report: Path) -> str:
-    """Browsers open no file from a page that came over HTTP: where the folder of the runs is served, that address."""
-    served = os.environ.get("BITFRONTIER_REPORTS_URL")
-    return f"{served.rstrip('/')}/{quote(report.parent.name)}/{report.name}" if served else report.as_uri()
-
-
-def _picture(svg: Path) -> str:
-    return f"![{svg.stem}](data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()})"
 
 
 def _answer(data: dict[str, Any]) -> str:

@@ -107,8 +107,5 @@ def label(method: object) -> str:
     if not isinstance(raw, dict):
         return ""
     given = raw.get("parameters")
-    return str(raw.get("name") or " ".join([named(raw), *(f"{k}={v}" for k, v in _items(given))]))
-
-
-def _items(value: object) -> list[tuple[str, Any]]:
-    return list(value.items()) if isinstance(value, dict) else []
+    parameters = given if isinstance(given, dict) else {}
+    return str(raw.get("name") or " ".join([named(raw), *(f"{k}={v}" for k, v in parameters.items())]))

@@ -91,9 +91,10 @@ def _check(runs: Sequence[Path]) -> None:
 
 
 def _unneeded(runs: Sequence[Path]) -> list[Path]:
+    present = [resolve(name).folder for name in known_environments()]
     needed = (
         {name for run in runs for name in _needs(run)}
-        | _present_environments()
+        | {folder.relative_to(cache_folder()).as_posix() for folder in present if folder}
         | {checkpoint.path for checkpoint in list_kept()}
     )
     return [path for path in made_here() if path.relative_to(cache_folder()).as_posix() not in needed]
@@ -105,11 +106,6 @@ def _needs(run: Path) -> list[str]:
     if not isinstance(needs, list):
         raise RecordUnreadable(f"{file} does not tell what the run needs; nothing is freed")
     return needs
-
-
-def _present_environments() -> set[str]:
-    folders = [resolve(name).folder for name in known_environments()]
-    return {folder.relative_to(cache_folder()).as_posix() for folder in folders if folder}
 
 
 def _bytes(path: Path) -> int:

@@ -85,14 +85,11 @@ def _choice(
     environment = engine.environments.get(device.kind, "") if device and not entry.attach else ""
     missing = _missing(parsed, environment)
     if device is not None and device.kind == "cuda" and not entry.attach:
-        missing = missing or too_many(options, _gpus(parsed, environment, device))
-    return EngineChoice(engine, options, environment, _attached(entry), missing, index)
-
-
-def _gpus(parsed: PlanFile, environment: str, device: Device) -> int:
-    """How many GPUs a server in this environment has: a container may be given some of them."""
-    given = parsed.plan.environments.get(environment)
-    return device.count if given is None or given.gpus is None else min(len(set(given.gpus)), device.count)
+        stand_in = parsed.plan.environments.get(environment)  # a container may be given some of the GPUs
+        gpus = min(len(set(stand_in.gpus)), device.count) if stand_in and stand_in.gpus is not None else device.count
+        missing = missing or too_many(options, gpus)
+    attached = Attached(entry.attach.url, entry.attach.key_variable, entry.attach.model) if entry.attach else None
+    return EngineChoice(engine, options, environment, attached, missing, index)
 
 
 def _missing(parsed: PlanFile, environment: str) -> str | None:
@@ -104,10 +101,6 @@ def _missing(parsed: PlanFile, environment: str) -> str | None:
     except EnvironmentFailed as error:
         return str(error)
     return None
-
-
-def _attached(entry: EnginePlan) -> Attached | None:
-    return Attached(entry.attach.url, entry.attach.key_variable, entry.attach.model) if entry.attach else None
 
 
 def _attach_problems(

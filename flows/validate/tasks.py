@@ -22,15 +22,13 @@ def task_problems(parsed: PlanFile) -> Iterator[Problem]:
     for index, entry in enumerate(parsed.plan.tasks):
         where = ("tasks", index, "task")
         if entry.task not in known:
-            yield parsed.problem(where, f"unknown task '{entry.task}'", _near(entry.task, known))
+            alike = [name for name in known if name[:1] == entry.task[:1]]
+            close = difflib.get_close_matches(entry.task, alike, n=1)
+            fix = f"did you mean '{close[0]}'?" if close else "`lm_eval --tasks list` names all tasks and groups"
+            yield parsed.problem(where, f"unknown task '{entry.task}'", fix)
         if entry.task in seen:
             yield parsed.problem(where, f"task '{entry.task}' appears twice", "keep one of them")
         seen.add(entry.task)
-
-
-def _near(name: str, known: Mapping[str, Definition]) -> str:
-    close = difflib.get_close_matches(name, [candidate for candidate in known if candidate[:1] == name[:1]], n=1)
-    return f"did you mean '{close[0]}'?" if close else "`lm_eval --tasks list` names all tasks and groups"
 
 
 def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:

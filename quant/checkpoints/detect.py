@@ -107,13 +107,10 @@ def _modelopt_file(folder: Path) -> Settings:
 
 def _compressed_tensors(settings: Settings) -> Scheme:
     groups = [group for group in settings.get("config_groups", {}).values() if group.get("weights")]
-    schemes = {_compressed_group(group, str(settings.get("format", "")), _kv(settings)) for group in groups}
-    return schemes.pop() if len(schemes) == 1 else Scheme("mixed")
-
-
-def _kv(settings: Settings) -> str | None:
     kv = settings.get("kv_cache_scheme")
-    return None if not kv else "fp8" if kv.get("type") == "float" else f"int{kv['num_bits']}"
+    kv_cache = None if not kv else "fp8" if kv.get("type") == "float" else f"int{kv['num_bits']}"
+    schemes = {_compressed_group(group, str(settings.get("format", "")), kv_cache) for group in groups}
+    return schemes.pop() if len(schemes) == 1 else Scheme("mixed")
 
 
 def _compressed_group(group: Settings, file_format: str, kv_cache: str | None) -> Scheme:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -31,10 +31,14 @@ def inspect_weights(checkpoint_format: str, source: Path, folder: Path) -> Conte
     original = read_tensors(source)
     if checkpoint_format == "gguf":
         tensors = read_gguf(folder)
-        total, linear = _bits(original, tensors), _gguf_linear_bits(tensors)
+        matrices = [t for name, t in tensors.items() if name.startswith("blk.") and len(t.shape) == 2]
+        total, linear = _bits(original, tensors), _linear_bits(matrices, sum(matrix.elements for matrix in matrices))
     elif checkpoint_format == "openvino":
         tensors = read_openvino(folder)
-        total, linear = _bits(original, tensors), _openvino_linear_bits(original, tensors)
+        # the constants of the blocks' linear layers, with their scales and zero points
+        layers = [t for name, t in tensors.items() if ".layers." in name and "_proj" in name]
+        elements = sum(original[name].elements for name in linear_widths(original))
+        total, linear = _bits(original, tensors), _linear_bits(layers, elements)
     else:
         tensors = read_tensors(folder)
         total, linear = bits_per_weight(original, tensors)
@@ -86,17 +90,8 @@ def _bits(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> flo
     return 8 * sum(t.bytes for t in checkpoint.values()) / sum(t.elements for t in source.values())
 
 
-def _openvino_linear_bits(source: Mapping[str, Tensor], constants: Mapping[str, Tensor]) -> float | None:
-    """Over the constants of the blocks' linear layers, with their scales and zero points."""
-    layers = [constant for name, constant in constants.items() if ".layers." in name and "_proj" in name]
-    if all(layer.dtype in ("f32", "f16", "bf16") for layer in layers):
+def _linear_bits(layers: Sequence[Tensor], elements: int) -> float | None:
+    """Of the blocks' linear layers; None where none of them is quantized."""
+    if all(layer.dtype.upper() in ("F32", "F16", "BF16") for layer in layers):
         return None
-    return 8 * sum(layer.bytes for layer in layers) / sum(source[name].elements for name in linear_widths(source))
-
-
-def _gguf_linear_bits(tensors: Mapping[str, Tensor]) -> float | None:
-    """Over the matrices of the blocks (`blk.N.*`); None where none of them is quantized."""
-    matrices = [tensor for name, tensor in tensors.items() if name.startswith("blk.") and len(tensor.shape) == 2]
-    if all(matrix.dtype in ("F32", "F16", "BF16") for matrix in matrices):
-        return None
-    return 8 * sum(matrix.bytes for matrix in matrices) / sum(matrix.elements for matrix in matrices)
+    return 8 * sum(layer.bytes for layer in layers) / elements

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,15 +45,12 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """
     try:
         with safe_open(path, framework="np") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            return {name: _tensor(name, part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+            entries = [(name, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()]
     except SafetensorError as error:
         raise CheckpointError(f"{path}: is no whole safetensors file ({error}); it was cut off or damaged") from error
-
-
-def _tensor(name: str, dtype: str, shape: Sequence[int]) -> Tensor:
-    bits = 8 if dtype == "BOOL" else int(re.findall(r"\d+", dtype)[0])  # F8_E4M3: 8
-    return Tensor(name, dtype, tuple(shape), math.prod(shape) * bits // 8)
+    bits = {dtype: int((re.findall(r"\d+", dtype) or [8])[0]) for _, dtype, _ in entries}  # F8_E4M3: 8, BOOL: 8
+    return {name: Tensor(name, dtype, shape, math.prod(shape) * bits[dtype] // 8) for name, dtype, shape in entries}
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:

@@ -17,7 +17,9 @@ def convert(model: Path, out: Path) -> None:
     from conversion.base import TextModel
 
     report("convert", 0, 1)
-    if _plain_byte_level(model):
+    tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
+    splitter = tokenizer["pre_tokenizer"] or {}
+    if splitter.get("type") == "ByteLevel" and splitter.get("use_regex"):  # GPT-2's pattern alone splits words
         TextModel._set_vocab_llama_hf = _no_sentencepiece
         TextModel.get_vocab_base_pre = _gpt2_where_unknown(TextModel.get_vocab_base_pre)
     before, sys.argv = sys.argv, ["convert", str(model), "--outtype", "f16", "--outfile", str(out)]
@@ -26,13 +28,6 @@ def convert(model: Path, out: Path) -> None:
     finally:
         sys.argv = before
     report("convert", 1, 1)
-
-
-def _plain_byte_level(model: Path) -> bool:
-    """True if words are split by GPT-2's pattern alone (tokenizer.json's pre-tokenizer is one ByteLevel)."""
-    tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
-    splitter = tokenizer["pre_tokenizer"] or {}
-    return splitter.get("type") == "ByteLevel" and bool(splitter.get("use_regex"))
 
 
 def _no_sentencepiece(self: Any) -> None:

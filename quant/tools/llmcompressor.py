@@ -73,7 +73,9 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
     loaded.to(torch.float16)
     loaded.save_pretrained(out, save_compressed=True)
     (out / "recipe.yaml").unlink(missing_ok=True)  # holds Python tags, which no reader should ever follow
-    _state_dtype(out)
+    # llm-compressor copies the source's config.json; what is not quantized was saved in float16
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
+    (out / "config.json").write_text(json.dumps({**config, "dtype": "float16"}, indent=2) + "\n", encoding="utf-8")
     copy_tokenizer(model, out)
     report("save", 1, 1)
 
@@ -124,12 +126,6 @@ def _logits(model: Any, ids: list[int]) -> Any:
 def _sums(model: Any) -> dict[str, float]:
     """Of each parameter the sum of its magnitudes: a change of scale always shows in it."""
     return {name: float(weight.detach().double().abs().sum()) for name, weight in model.named_parameters()}
-
-
-def _state_dtype(out: Path) -> None:
-    """llm-compressor copies the source's config.json; what is not quantized was saved in float16."""
-    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
-    (out / "config.json").write_text(json.dumps({**config, "dtype": "float16"}, indent=2) + "\n", encoding="utf-8")
 
 
 def _dataset(calibration: Calibration) -> Any:

@@ -86,7 +86,9 @@ def _loads(tool: str, theirs: ForeignLoad, cell: CellMetrics, margin: float) -> 
                 high=estimates[0].high / seconds,
             )
             text = f"{shown(wait)} times the {1000 * seconds:.4g} ms of one run of {tool}"
-            yield Check(f"median {name} at {theirs.label}", _slower(wait, 1 + margin), text)
+            most = 1 + margin
+            state: State = "PASS" if wait.high <= most else "REGRESSION" if wait.low > most else "INCONCLUSIVE"
+            yield Check(f"median {name} at {theirs.label}", state, text)
 
 
 def _alike(theirs: ForeignLoad, ours: LoadMetrics) -> bool:
@@ -100,10 +102,6 @@ def _alike(theirs: ForeignLoad, ours: LoadMetrics) -> bool:
 
 def _near(first: float, other: float) -> bool:
     return abs(first - other) <= NEAR * first
-
-
-def _slower(ratio: Estimate, most: float) -> State:
-    return "PASS" if ratio.high <= most else "REGRESSION" if ratio.low > most else "INCONCLUSIVE"
 
 
 def _score(theirs: ForeignScore, tasks: Sequence[TaskMetrics], margin: float) -> Check:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from evals.schema.trial import Trial
 
 
 def mixed_origins(trials: Sequence[Trial]) -> tuple[str, ...]:
     """A sentence for several hosts, and one for several days. Trials of older programs record neither."""
-    origins = [_origin(trial) for trial in trials if trial.status == "ok"]
+    origins = [trial.provenance.get("measured") or {} for trial in trials if trial.status == "ok"]
     hosts = {origin["host"]: origin.get("cpu", "") for origin in origins if origin.get("host")}
     days = sorted({origin["started"][:10] for origin in origins if origin.get("started")})
     return tuple(_sentences(hosts, days))
@@ -26,8 +25,3 @@ def _sentences(hosts: Mapping[str, str], days: Sequence[str]) -> list[str]:
             f"the cells were measured on {len(days)} days (UTC), {', '.join(days)}: the machine may have changed"
         )
     return sentences
-
-
-def _origin(trial: Trial) -> Mapping[str, Any]:
-    measured: Mapping[str, Any] = trial.provenance.get("measured") or {}
-    return measured

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from evals.metrics.slo import LimitState, slo_verdict, worst
-from evals.schema.load import Speed
 from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate
 from reports.decision.verdicts import BARRED, Judged
@@ -121,11 +120,14 @@ def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
     """All that fail no limit, are trusted, and have what the aim is about. A quantized cell of which nothing tells how
     good its answers are is none.
     """
-    allowed = [
+    scored = [
         judgement
         for judgement in judged
-        if judgement.verdict not in BARRED and judgement.cell.loads and _is_scored(judgement)
+        if judgement.cell.is_baseline
+        or judgement.cell.accuracy is not None
+        or judgement.cell.perplexity_ratio is not None
     ]
+    allowed = [judgement for judgement in scored if judgement.verdict not in BARRED and judgement.cell.loads]
     return [candidate for judgement in allowed if (candidate := _candidate(judgement, aim)) is not None]
 
 
@@ -136,10 +138,6 @@ def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
     sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
     serving = [candidate for candidate in shortlist if candidate.serves != "violated"]
     return sorted(serving, key=lambda candidate: (*candidate.doubtful, sign * candidate.figure.value))
-
-
-def _is_scored(judged: Judged) -> bool:
-    return judged.cell.is_baseline or judged.cell.accuracy is not None or judged.cell.perplexity_ratio is not None
 
 
 def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
@@ -156,18 +154,14 @@ def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
 def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState]:
     if not aim.asks:
         return (cell.busiest,), cell.busiest.output_rate, "met"
-    sides = [_serves(cell, pair, aim) for pair in zip(cell.trial.speed, cell.loads, strict=True)]
+    sides: list[LimitState] = []  # whether each load meets the SLO and the cost limit
+    for speed, load in zip(cell.trial.speed, cell.loads, strict=True):
+        slo_state: LimitState = slo_verdict(speed, aim.slo) if aim.slo else "met"
+        sides.append(worst([slo_state, affordable(load.output_rate, cell.trial.devices, aim.price)]))
     side: LimitState = "met" if "met" in sides else "inconclusive" if "inconclusive" in sides else "violated"
     loads = [load for load, verdict in zip(cell.loads, sides, strict=True) if verdict == side]
     best = max(loads, key=lambda load: load.output_rate.value)
     return (best,), best.output_rate, side
-
-
-def _serves(cell: CellMetrics, pair: tuple[Speed, LoadMetrics], aim: Aim) -> LimitState:
-    """whether one load meets the SLO and the cost limit."""
-    speed, load = pair
-    slo_state: LimitState = slo_verdict(speed, aim.slo) if aim.slo else "met"
-    return worst([slo_state, affordable(load.output_rate, cell.trial.devices, aim.price)])
 
 
 def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState] | None:

@@ -147,7 +147,9 @@ def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
     if chosen.judged.verdict == "inconclusive":
         notes.append(say("limits_inconclusive", name=chosen.name, why=chosen.judged.why))
     if chosen.serves == "inconclusive":
-        notes.append(say("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=_missing(chosen, aim)))
+        unknown = aim.is_bounded and not chosen.judged.cell.trial.devices
+        missing = say("devices_unknown" if unknown else "more_requests")
+        notes.append(say("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=missing))
     notes += [
         say("of_load", name=chosen.name, load=load.load.label, warning=warning)
         for load in chosen.loads
@@ -165,7 +167,8 @@ def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
     near = [
         other
         for other in best[1:]
-        if other.judged.is_good == chosen.judged.is_good and _overlap(other.figure, chosen.figure, objective.less)
+        if other.judged.is_good == chosen.judged.is_good
+        and (other.figure.low <= chosen.figure.high if objective.less else other.figure.high >= chosen.figure.low)
     ]
     if not near:
         return []
@@ -174,16 +177,6 @@ def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
     if len(near) > MOST_NAMES:
         names = say("more_names", names=names, count=len(near) - MOST_NAMES)
     return [say("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
-
-
-def _missing(chosen: Candidate, aim: Aim) -> str:
-    """What would tell it."""
-    return say("devices_unknown" if aim.is_bounded and not chosen.judged.cell.trial.devices else "more_requests")
-
-
-def _overlap(other: Estimate, chosen: Estimate, less: bool) -> bool:
-    """Whether the other one may be as good."""
-    return other.low <= chosen.high if less else other.high >= chosen.low
 
 
 def figure_text(value: float, objective: Objective) -> str:

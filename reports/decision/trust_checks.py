@@ -47,33 +47,29 @@ def _no_numbers(trial: Trial) -> Iterator[str]:
 def distrust(trial: Trial, baseline: Trial | None, distances: Sequence[Distance] = ()) -> list[str]:
     """All reasons, each a sentence; none for a cell that may be believed."""
     reasons = [f"gate '{gate.name}': {gate.detail}" for gate in trial.gates if not gate.passed]
-    reasons += _empty(trial)
+    reasons += [
+        f"{score.empty_contexts} of {len(score.item_keys)} items of {score.task} ask about nothing"
+        for score in trial.scores
+        if 0 < score.empty_contexts < len(score.item_keys)
+    ]
     if baseline is not None and baseline is not trial:
-        reasons += [*_other_items(trial, baseline), *_at_chance(trial, baseline)]
+        ours, theirs = trial_items(trial), trial_items(baseline)
+        reasons += [
+            f"its items of {task} are not those of its baseline"
+            for task in sorted(ours.keys() | theirs.keys())
+            if task not in ours or task not in theirs or matched(ours[task], theirs[task]) is None
+        ]
+        reasons += _at_chance(trial, baseline)
     reasons += [
         f"it predicts the baseline's token at {distance.same_top:.0%} of the positions of {distance.text} alone "
         f"(at least {SAME_TOP_AT_LEAST:.0%} are wanted)"
         for distance in distances
-        if distance.key == trial.key and distance.kind == "quantization" and _is_below(distance.same_top)
+        if distance.key == trial.key
+        and distance.kind == "quantization"
+        and distance.same_top is not None
+        and distance.same_top < SAME_TOP_AT_LEAST
     ]
     return reasons
-
-
-def _is_below(same_top: float | None) -> bool:
-    return same_top is not None and same_top < SAME_TOP_AT_LEAST
-
-
-def _empty(trial: Trial) -> Iterator[str]:
-    for score in trial.scores:
-        if 0 < score.empty_contexts < len(score.item_keys):
-            yield f"{score.empty_contexts} of {len(score.item_keys)} items of {score.task} ask about nothing"
-
-
-def _other_items(trial: Trial, baseline: Trial) -> Iterator[str]:
-    ours, theirs = trial_items(trial), trial_items(baseline)
-    for task in sorted(ours.keys() | theirs.keys()):
-        if task not in ours or task not in theirs or matched(ours[task], theirs[task]) is None:
-            yield f"its items of {task} are not those of its baseline"
 
 
 def _at_chance(trial: Trial, baseline: Trial) -> Iterator[str]:

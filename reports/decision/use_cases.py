@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from evals.schema.slo import SLO
 from reports.decision.ranking import Aim
 from reports.decision.recommend import Answer, figure_text
-from reports.decision.results import Results, Setting
+from reports.decision.results import Results
 
 # MLPerf Inference, Llama 2 70B in the server scenario, at a percentile that fewer requests tell
 CHAT = SLO(ttft_seconds=2.0, tpot_seconds=0.2, percentile=95)
@@ -47,15 +47,10 @@ def uses(slo: SLO | None) -> tuple[Use, ...]:
     )
 
 
-def _setting(planned: Setting, use: Use) -> Setting:
-    """What tokens may cost holds for every use."""
-    return replace(planned, aim=replace(use.aim, price=planned.aim.price))
-
-
 def recommended(results: Results) -> list[Recommended]:
     """The answer of every model for every use."""
-    return [
-        Recommended(use, answer)
-        for use in uses(results.slo)
-        for answer in results.under(_setting(results.planned, use)).answers
+    planned = results.planned
+    settings = [  # what tokens may cost holds for every use
+        (use, replace(planned, aim=replace(use.aim, price=planned.aim.price))) for use in uses(results.slo)
     ]
+    return [Recommended(use, answer) for use, setting in settings for answer in results.under(setting).answers]

@@ -82,6 +82,8 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
     """All figures of an ok trial, against its model's baseline in the same engine where there is one."""
     items = trial_items(trial)
     references = trial_items(baseline) if baseline else {}
+    ratio = _perplexity_ratio(trial, baseline) if baseline else None
+    ratio = exact(1.0) if baseline is trial else ratio
     return CellMetrics(
         trial=trial,
         loads=tuple(load_metrics(speed) for speed in trial.speed),
@@ -92,7 +94,7 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
         ),
         accuracy=mean_accuracy(items, references),
         recovery=recovery(trial, baseline) if baseline else None,
-        perplexity_ratio=_ratio_to(baseline, trial),
+        perplexity_ratio=ratio,
         baseline=baseline,
         nothing_recovered=baseline is not None and nothing_right(trial, baseline),
     )
@@ -102,16 +104,12 @@ def _accuracies(items: Mapping[str, Items], references: Mapping[str, Items]) -> 
     return [
         TaskMetrics(
             task,
-            _metric_name(task_items),
+            "accuracy" if task_items.metric in ACCURACY_METRICS else task_items.metric,
             accuracy_of(task_items, references.get(task)),
             task_items.metric in ACCURACY_METRICS,
         )
         for task, task_items in items.items()
     ]
-
-
-def _metric_name(items: Items) -> str:
-    return "accuracy" if items.metric in ACCURACY_METRICS else items.metric
 
 
 def _task_perplexities(scores: Sequence[Score]) -> list[TaskMetrics]:
@@ -147,7 +145,8 @@ def _text_perplexity(perplexity: Perplexity) -> TaskMetrics:
     """exp(−mean log-likelihood of a token): windows of the papers' convention are of one size, so that their mean of
     means is this too. The interval takes blocks of consecutive tokens for independent.
     """
-    estimate = mean_t(_block_means(token_logprobs(perplexity))).map(_exp_minus)
+    sums, sizes = blocks(token_logprobs(perplexity), BLOCK_TOKENS)
+    estimate = mean_t([total / size for total, size in zip(sums, sizes, strict=True)]).map(_exp_minus)
     value = _exp_minus(float(np.mean(token_logprobs(perplexity))))  # a short last block weighs as much as it has tokens
     return TaskMetrics(
         "wikitext2", f"perplexity ({convention_name(perplexity)})", replace(estimate, value=value), False
@@ -168,17 +167,6 @@ def token_differences(perplexity: Perplexity, other: Perplexity) -> list[float]:
 def convention_name(perplexity: Perplexity) -> str:
     stride = f"/{perplexity.stride_tokens}" if perplexity.convention == "strided" else ""
     return f"{perplexity.convention}, {perplexity.window_tokens}{stride}"
-
-
-def _block_means(values: Sequence[float]) -> list[float]:
-    sums, sizes = blocks(values, BLOCK_TOKENS)
-    return [total / size for total, size in zip(sums, sizes, strict=True)]
-
-
-def _ratio_to(baseline: Trial | None, trial: Trial) -> Estimate | None:
-    if baseline is trial:
-        return exact(1.0)
-    return _perplexity_ratio(trial, baseline) if baseline else None
 
 
 def _perplexity_ratio(trial: Trial, baseline: Trial) -> Estimate | None:

@@ -84,23 +84,20 @@ def _costs(cell: CellMetrics, devices: int, price: Price, limits: SLO | None) ->
     def cost(load: LoadMetrics) -> Cost:
         return Cost(load.load, per_million(load.output_rate, devices, price))
 
-    candidates = [cost(load) for load in (cell.loads if limits is None else _within(cell, limits))]
+    candidates = list(cell.loads)
+    if limits is not None:  # those that meet the SLO, and the highest such load of each search
+        points = zip(cell.trial.speed, cell.loads, strict=True)
+        candidates = [load for speed, load in points if slo_verdict(speed, limits) == "met"]
+        candidates += [capacity.at.load for capacity in capacities([cell]) if capacity.at]
     return CellCosts(
         name=cell.trial.name,
         model=cell.trial.model,
         devices=devices,
         currency=price.currency,
         loads=tuple(map(cost, cell.loads)),
-        cheapest=min(candidates, key=lambda cost: cost.per_million.value, default=None),
+        cheapest=min(map(cost, candidates), key=lambda cost: cost.per_million.value, default=None),
         within_limits=limits is not None,
     )
-
-
-def _within(cell: CellMetrics, limits: SLO) -> list[LoadMetrics]:
-    """The load points that meet the SLO, and the highest such load of each search."""
-    points = zip(cell.trial.speed, cell.loads, strict=True)
-    searched = [capacity.at.load for capacity in capacities([cell]) if capacity.at]
-    return [load for speed, load in points if slo_verdict(speed, limits) == "met"] + searched
 
 
 def affordable(output_rate: Estimate, devices: int | None, price: Price | None) -> LimitState:

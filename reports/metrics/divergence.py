@@ -113,14 +113,22 @@ def _distance(
     by_position: tuple[float, ...] = ()
     if first is not None and other is not None and len(first.logprobs) == len(other.logprobs):
         divergences, same = kl_per_position(other, first)
-        kl, same_top = skewed_mean(_by_prompt(divergences, ours)), float(np.mean(same))
+        parts = np.split(divergences, np.cumsum([len(logprob) for logprob in ours.logprobs])[:-1])  # one a prompt
+        kl = skewed_mean([max(float(part.mean()), 0.0) for part in parts])  # rounding may leave less than nothing
+        same_top = float(np.mean(same))
         if first.ids is not None or other.ids is not None:
             kl = replace(kl, high=math.inf)
-        support, by_position = _support(first, other), _by_position(divergences, ours)
+        widths = [side.logprobs.shape[1] for side in (first, other) if side.ids is not None]
+        support = f"top {min(widths)} and the rest" if widths else "whole vocabulary"
+        shared = min(map(len, parts))
+        by_position = tuple(np.mean([part[:shared] for part in parts], axis=0).tolist())
     shifts = [
         abs(a - b) for p, q in zip(ours.logprobs, theirs.logprobs, strict=False) for a, b in zip(p, q, strict=True)
     ]
     pairs = list(zip(ours.greedy, theirs.greedy, strict=False))
+    agreed = []  # how many first words are the same
+    for a, b in ((first_text.split(), other_text.split()) for first_text, other_text in pairs):
+        agreed.append(next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))))
     return Distance(
         kind=kind,
         key=trial.key,
@@ -132,15 +140,10 @@ def _distance(
         support=support,
         same_top=same_top,
         shift_nats=float(np.mean(shifts)) if shifts else None,
-        first_difference=float(np.median([_common_words(a, b) for a, b in pairs])) if pairs else None,
+        first_difference=float(np.median(agreed)) if pairs else None,
         same_answers=sum(a == b for a, b in pairs),
         kl_by_position=by_position,
     )
-
-
-def _common_words(first: str, other: str) -> int:
-    pairs = zip(first.split(), other.split(), strict=False)
-    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(first.split()), len(other.split())))
 
 
 def read_distributions(reading: Predictions, folder: Path) -> Distributions | None:
@@ -181,24 +184,3 @@ def _coarse(reference: Row, other: Row) -> tuple[float, bool]:
     divergence = float((np.exp(p) * (p - q)).sum()) + rest_p * float(np.log(rest_p / rest_q))
     same = bool(reference[0][reference[1].argmax()] == other[0][other[1].argmax()])
     return divergence, same
-
-
-def _support(distributions: Distributions, other: Distributions) -> str:
-    widths = [side.logprobs.shape[1] for side in (distributions, other) if side.ids is not None]
-    return f"top {min(widths)} and the rest" if widths else "whole vocabulary"
-
-
-def _by_prompt(values: Floats, ours: Predictions) -> list[float]:
-    """Means over each prompt's positions."""
-    return [max(float(part.mean()), 0.0) for part in _parts(values, ours)]  # rounding may leave less than nothing
-
-
-def _by_position(values: Floats, ours: Predictions) -> tuple[float, ...]:
-    """Means over prompts, at each position that all have."""
-    parts = _parts(values, ours)
-    shared = min(map(len, parts))
-    return tuple(np.mean([part[:shared] for part in parts], axis=0).tolist())
-
-
-def _parts(values: Floats, ours: Predictions) -> list[Floats]:
-    return np.split(values, np.cumsum([len(logprob) for logprob in ours.logprobs])[:-1])

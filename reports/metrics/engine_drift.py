@@ -58,7 +58,8 @@ def compare(trial: Trial, reference: Trial) -> Drift:
     """All items of the tasks that both have (documents and prompts)."""
     items, changed, nats = 0, 0, []
     for ours, theirs in _common(trial, reference):
-        column = _column(ours, theirs)
+        metric = headline(ours)
+        column = ours.metrics.index(metric) if metric is not None and metric == headline(theirs) else None
         rows = {key: number for number, key in enumerate(theirs.item_keys)}
         for number, key in enumerate(ours.item_keys):
             other = rows.get(key)
@@ -72,11 +73,6 @@ def compare(trial: Trial, reference: Trial) -> Drift:
     kind: Literal["engine", "quantization"] = "quantization" if trial.server == reference.server else "engine"
     mean, worst = (float(np.mean(nats)), max(nats)) if nats else (None, None)
     return Drift(kind, trial.name, reference.name, items, changed, mean, worst)
-
-
-def _column(ours: Score, theirs: Score) -> int | None:
-    metric = headline(ours)
-    return ours.metrics.index(metric) if metric is not None and metric == headline(theirs) else None
 
 
 def _common(trial: Trial, reference: Trial) -> Iterator[tuple[Score, Score]]:

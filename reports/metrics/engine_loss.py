@@ -76,14 +76,6 @@ def _loss(trial: Trial, reference: Trial) -> EngineLoss:
     paired = cell_metrics(replace(trial, speed=()), reference)
     drift = compare(trial, reference)
     same = drift.items > 0 and drift.changed == 0 and (drift.mean_nats or 0.0) <= SAME_NATS
-    return EngineLoss(
-        trial.served_by, reference.name, paired.recovery, paired.perplexity_ratio, same, _same_tokens(trial, reference)
-    )
-
-
-def _same_tokens(trial: Trial, reference: Trial) -> bool:
-    """Of the first text that both have read in the same windows."""
-    for ours, theirs in zip(trial.perplexities, reference.perplexities, strict=False):
-        if same_text(ours, theirs):
-            return bool(np.mean(np.abs(token_differences(ours, theirs))) <= SAME_NATS)
-    return False
+    texts = [pair for pair in zip(trial.perplexities, reference.perplexities, strict=False) if same_text(*pair)]
+    same_tokens = bool(texts) and bool(np.mean(np.abs(token_differences(*texts[0]))) <= SAME_NATS)
+    return EngineLoss(trial.served_by, reference.name, paired.recovery, paired.perplexity_ratio, same, same_tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ PERCENTS = (50, 95, 99)
 LATE_SECONDS = 0.005
 LATE_SHARE = 0.1
 BUSY_SHARE = 0.9
+# latencies tell how long the load was then, not how fast the server is
+BACKLOG = "the server does not keep up with this rate: its backlog grows, and latencies with it"
 CACHED_SHARE = 0.01  # what a server puts before every prompt may be known
 
 
@@ -69,7 +72,13 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     latency = Latency(
         ttft=_percentiles([request.ttft_seconds for request in counted.started]),
         tpot=_percentiles([seconds for request in counted.ended if (seconds := request.tpot_seconds) is not None]),
-        itl=_percentiles([gap for request in counted.ended for gap in _gaps(request)]),
+        itl=_percentiles(
+            [
+                (later - earlier) / (after - before)
+                for request in counted.ended
+                for (earlier, before), (later, after) in itertools.pairwise(request.chunks)
+            ]
+        ),
         e2e=_percentiles([request.end_seconds - request.start_seconds for request in counted.ended]),
     )
     return LoadMetrics(
@@ -79,7 +88,7 @@ def load_metrics(speed: Speed) -> LoadMetrics:
         request_rate=mean_t_log([finished for _, _, finished in rates]),
         latency=latency,
         warnings=(
-            *_backlogs(speed),
+            *(() if keeps_up(speed) else (BACKLOG,)),
             *_one_wave(speed.load, counted),
             *_wide(speed),
             *_cached(requests, speed.load),
@@ -90,21 +99,9 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     )
 
 
-def _gaps(request: Request) -> list[float]:
-    pairs = zip(request.chunks, request.chunks[1:], strict=False)
-    return [(later - earlier) / (after - before) for (earlier, before), (later, after) in pairs]
-
-
 def _percentiles(values: Sequence[float]) -> tuple[Estimate, ...]:
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     return tuple(percentile_interval(ordered, percent) for percent in PERCENTS) if values else ()
-
-
-def _backlogs(speed: Speed) -> list[str]:
-    """An open load that the server cannot serve: latencies tell how long the load was, not how fast the server is."""
-    if keeps_up(speed):
-        return []
-    return ["the server does not keep up with this rate: its backlog grows, and latencies with it"]
 
 
 def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from evals.schema.accuracy import Score
 from evals.schema.trial import Trial
 from evals.stats.cluster_bootstrap import blocks, compare_clusters
 from evals.stats.group_sequential import compare_asked, follow
@@ -124,10 +123,7 @@ def _documents(trial: Trial, reference: Trial) -> Iterator[Differences]:
             continue
         for metric in {"perplexity", "word_perplexity"} & {*ours.metrics}:
             sums = [a[0] - b[0] for a, b in zip(ours.loglikelihoods, theirs.loglikelihoods, strict=True)]
-            yield f"{ours.task} (by {'words' if metric == 'word_perplexity' else 'items'})", sums, _units(ours, metric)
-
-
-def _units(score: Score, metric: str) -> list[float]:
-    if metric != "word_perplexity":
-        return [1.0] * len(score.values)
-    return [values[score.metrics.index(metric)] for values in score.values]
+            if metric == "word_perplexity":
+                yield f"{ours.task} (by words)", sums, [row[ours.metrics.index(metric)] for row in ours.values]
+            else:
+                yield f"{ours.task} (by items)", sums, [1.0] * len(ours.values)

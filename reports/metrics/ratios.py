@@ -66,14 +66,11 @@ def ratio_of_means(estimate: Estimate, other: Estimate) -> Estimate:
     top, bottom = (_logs(mean, drawn) for mean, drawn in pairs)
     with np.errstate(over="ignore"):
         drawn = np.exp(top - bottom)
-    low, high = (0.0, math.inf) if np.isnan(drawn).any() else _ends(drawn, tail)
-    return Estimate(value, low, high, count)
-
-
-def _ends(drawn: Floats, tail: float) -> tuple[float, float]:
-    """The draws nearest to both quantiles: none between two, of which one may have no bound."""
+    if np.isnan(drawn).any():
+        return Estimate(value, 0.0, math.inf, count)
+    # the draws nearest to both quantiles: none between two, of which one may have no bound
     ordered, last = np.sort(drawn), len(drawn) - 1
-    return float(ordered[round(tail * last)]), float(ordered[round((1 - tail) * last)])
+    return Estimate(value, float(ordered[round(tail * last)]), float(ordered[round((1 - tail) * last)]), count)
 
 
 def quotient(first: float, other: float) -> float:

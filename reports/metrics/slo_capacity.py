@@ -79,7 +79,7 @@ def capacities(cells: Sequence[CellMetrics]) -> list[Capacity]:
 
 
 def _capacity(cell: CellMetrics, search: Search) -> Capacity:
-    probes = {_level(probe): probe for probe in search.probes}
+    probes = {(probe.load.concurrency or probe.load.rate_per_second or 0.0): probe for probe in search.probes}
     verdicts = {level: slo_verdict(speed, search.limits) for level, speed in sorted(probes.items())}
     most, _ = bracket(verdicts)
     violated = min((level for level, verdict in verdicts.items() if verdict == "violated"), default=None)
@@ -92,10 +92,6 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
     return Capacity(
         cell.trial.name, cell.trial.model, search.within, search.limits, most, violated, tuple(inconclusive), at
     )
-
-
-def _level(probe: Speed) -> float:
-    return probe.load.concurrency or probe.load.rate_per_second or 0.0
 
 
 def waiting(speed: Speed, limits: SLO) -> Waiting:

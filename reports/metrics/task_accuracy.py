@@ -76,7 +76,13 @@ def recovery(trial: Trial, baseline: Trial) -> Estimate | None:
     if _nothing_right(pairs):
         return None
     adaptive = is_adaptive(trial)
-    differences = mean_of([_difference(base, pair, adaptive) for base, pair in pairs])
+    compared = []
+    for base, pair in pairs:
+        asked = len(pair.candidate)
+        confidence = confidence_at(asked, pair.drawn) if adaptive else CONFIDENCE
+        difference = compare_asked(pair, margin_of(base.values, 0.01), confidence).difference
+        compared.append(replace(difference, count=asked))
+    differences = mean_of(compared)
     bases = mean_of([mean_estimate(base.values, base.clusters) for base, _ in pairs])
     return recovery_of(differences, bases, _correlation([pair for _, pair in pairs]))
 
@@ -99,12 +105,6 @@ def _same_items(trial: Trial, baseline: Trial) -> list[tuple[Items, Matched]]:
     pairs = [(theirs[items.task], matched(items, theirs[items.task])) for items in ours if items.task in theirs]
     same = [(base, pair) for base, pair in pairs if pair is not None]
     return same if len(same) == len(ours) else []
-
-
-def _difference(base: Items, pairs: Matched, adaptive: bool) -> Estimate:
-    asked = len(pairs.candidate)
-    confidence = confidence_at(asked, pairs.drawn) if adaptive else CONFIDENCE
-    return replace(compare_asked(pairs, margin_of(base.values, 0.01), confidence).difference, count=asked)
 
 
 def _correlation(tasks: Sequence[Matched]) -> float:

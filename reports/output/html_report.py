@@ -72,9 +72,13 @@ def render(shown: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
     `pictures`: a PNG in base64 for each plot, by its name, for readers without scripts.
     """
     environment = _environment()
-    script = _script(environment)
+    assert environment.loader is not None
+    # the page's own: no text of a trial is in it
+    script = Markup("\n".join(environment.loader.get_source(environment, name)[0] for name in SCRIPTS))
     template = environment.get_template("report.html")
-    return template.render(shown, script=script, script_hash=_hash(script), pictures=pictures)
+    # by which the Content-Security-Policy knows the one script that may run (W3C CSP level 3, section 2.3.1)
+    script_hash = "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return template.render(shown, script=script, script_hash=script_hash, pictures=pictures)
 
 
 def contents(results: Results) -> dict[str, Any]:
@@ -84,7 +88,8 @@ def contents(results: Results) -> dict[str, Any]:
     cells = {cell.trial.key: cell for cell in results.cells}
     return {
         "page": page,
-        "page_json": _json(page),
+        # data for the script, in which nothing can end its element
+        "page_json": htmlsafe_json_dumps(page, separators=(",", ":"), sort_keys=True, ensure_ascii=False),
         "recommended": recommended(results),
         "footprints": footprints(results.cells, results.about.get("memory")),
         "limits": results.limits,
@@ -135,22 +140,6 @@ def quantize_command(about: Mapping[str, Any], answer: Answer) -> str:
     return shlex.join(words)
 
 
-def _script(environment: Environment) -> Markup:
-    """The page's own: no text of a trial is in it."""
-    assert environment.loader is not None
-    return Markup("\n".join(environment.loader.get_source(environment, name)[0] for name in SCRIPTS))
-
-
-def _hash(script: str) -> str:
-    """By which the Content-Security-Policy knows the one script that may run (W3C CSP level 3, section 2.3.1)."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _json(page: Mapping[str, Any]) -> Markup:
-    """Data for the script, in which nothing can end its element."""
-    return htmlsafe_json_dumps(page, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
-
-
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("reports.output"),
@@ -173,13 +162,12 @@ def by_model(frontiers: Sequence[Frontier]) -> list[tuple[list[Frontier], list[t
     groups: dict[str, list[Frontier]] = {}
     for frontier in frontiers:
         groups.setdefault(frontier.standings[0].model, []).append(frontier)
-    return [(group, _by_cell(group)) for group in groups.values()]
-
-
-def _by_cell(frontiers: Sequence[Frontier]) -> list[tuple[str, list[Standing | None]]]:
-    names = dict.fromkeys(standing.name for frontier in frontiers for standing in frontier.standings)
-    on = [{standing.name: standing for standing in frontier.standings} for frontier in frontiers]
-    return [(name, [places.get(name) for places in on]) for name in names]
+    tables = []
+    for group in groups.values():
+        names = dict.fromkeys(standing.name for frontier in group for standing in frontier.standings)
+        places = [{standing.name: standing for standing in frontier.standings} for frontier in group]
+        tables.append((group, [(name, [standings.get(name) for standings in places]) for name in names]))
+    return tables
 
 
 def task_columns(cells: Sequence[CellMetrics]) -> list[tuple[str, str]]:

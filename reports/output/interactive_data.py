@@ -17,7 +17,7 @@ from evals.metrics.steady_state import steady
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate, percentile_interval
-from reports.decision.frontiers import Axis, Frontier, Plot, of_model, plots
+from reports.decision.frontiers import Axis, of_model, plots
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.results import Results, Setting
 from reports.decision.use_cases import uses
@@ -74,13 +74,11 @@ def _setting(setting: Setting) -> dict[str, Any]:
         "kl": setting.limits.kl_nats,
         "memory": setting.limits.memory_gib,
     }
-    return {**limits, **_aim(setting.aim), **_price(setting.aim.price)}
-
-
-def _price(price: Price | None) -> dict[str, Any]:
     return {
-        "price": price.per_device_hour if price else None,
-        "cost": price.max_cost_per_million_tokens if price else None,
+        **limits,
+        **_aim(setting.aim),
+        "price": setting.aim.price.per_device_hour if setting.aim.price else None,
+        "cost": setting.aim.price.max_cost_per_million_tokens if setting.aim.price else None,
     }
 
 
@@ -170,7 +168,8 @@ def _plain(estimate: Estimate) -> Interval:
 
 def _plots(results: Results) -> list[dict[str, Any]]:
     """Of each model, all that some cell has both figures for; those with a price without one too, for the page can be
-    given one. With what the plan's own setting says of them.
+    given one. With what the plan's own setting says of them: `drawn`, the cells among which probabilities were drawn;
+    `dominated`, those of which the printed one is small.
     """
     planned = {frontier.plot.name: frontier for frontier in results.frontiers}
     price = results.planned.aim.price or Price(1.0, "price's currency")
@@ -182,19 +181,12 @@ def _plots(results: Results) -> list[dict[str, Any]]:
         for chart in charts:
             if any(chart.x.read(cell) and chart.y.read(cell) for cell in cells):
                 plot = of_model(chart, model, results.models)
-                shown.append({**_plot(plot), "model": model, **_planned(planned.get(plot.name), places)})
+                standings = planned[plot.name].standings if plot.name in planned else ()
+                axes = {"name": plot.name, "title": plot.title, "x": _axis(plot.x), "y": _axis(plot.y)}
+                drawn = [places[standing.model, standing.name] for standing in standings]
+                dominated = [number for number, standing in zip(drawn, standings, strict=True) if standing.dominated]
+                shown.append({**axes, "model": model, "drawn": drawn, "dominated": dominated})
     return shown
-
-
-def _planned(frontier: Frontier | None, places: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    """`drawn`: the cells among which probabilities were drawn; `dominated`: those of which the printed one is small."""
-    standings = frontier.standings if frontier else ()
-    numbers = [(places[standing.model, standing.name], standing.dominated) for standing in standings]
-    return {"drawn": [i for i, _ in numbers], "dominated": [i for i, is_dominated in numbers if is_dominated]}
-
-
-def _plot(plot: Plot) -> dict[str, Any]:
-    return {"name": plot.name, "title": plot.title, "x": _axis(plot.x), "y": _axis(plot.y)}
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

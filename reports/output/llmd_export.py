@@ -57,16 +57,13 @@ def _engine(trial: Trial) -> dict[str, Any]:
     version = str(trial.facts.get("version") or trial.provenance.get("engine_version") or "unknown")
     standard: dict[str, Any] = {"kind": "generic", "tool": trial.engine, "tool_version": version}
     standard |= {"model": {"name": trial.model}, "method": trial.method_label, "device": trial.device}
+    known = trial.checkpoint or {}
+    checkpoint = {name: known[name] for name in ("key", "spec", "bits_per_weight", "bytes") if name in known}
     return {
         "metadata": {"label": trial.name, "cfg_id": digest([trial.server, trial.method_label])[:32]},
         "standardized": standard,
-        "native": {"args": dict(trial.engine_options), "config": {"checkpoint": _checkpoint(trial)}},
+        "native": {"args": dict(trial.engine_options), "config": {"checkpoint": checkpoint}},
     }
-
-
-def _checkpoint(trial: Trial) -> dict[str, Any]:
-    known = trial.checkpoint or {}
-    return {name: known[name] for name in ("key", "spec", "bits_per_weight", "bytes") if name in known}
 
 
 def _load(about: Mapping[str, Any], load: LoadPoint) -> dict[str, Any]:

@@ -48,10 +48,20 @@ def draw(drawing: Drawing) -> Figure:
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
-        for (engine, state), group in _groups(drawing.dots).items():
-            _draw_group(axes, group, _mark(engine_mark(drawing.engines.index(engine)), state))
-        _name(axes, [dot for dot in drawing.dots if dot.state == "free"])
-        _draw_frontier(axes, [dot for dot in drawing.dots if dot.on])
+        groups: dict[tuple[str, State], list[Dot]] = {}  # one call draws a thousand as fast as one
+        for dot in drawing.dots:
+            groups.setdefault((dot.engine, dot.state), []).append(dot)
+        for (engine, state), group in groups.items():
+            mark = engine_mark(drawing.engines.index(engine))
+            if state == "failing":
+                mark = replace(mark, shape="x" if mark.shape == SHAPES[0] else "+")
+            _draw_group(axes, group, replace(mark, alpha=0.4) if state == "faded" else mark)
+        for dot in [dot for dot in drawing.dots if dot.state == "free"][:MOST_NAMES]:  # the tables name them all
+            place = (dot.x.value, dot.y.value)
+            axes.annotate(_short(dot.method), place, xytext=(5, 5), textcoords="offset points", fontsize=8)
+        on = sorted((dot.x.value, dot.y.value) for dot in drawing.dots if dot.on)
+        label = "frontier, by values"
+        axes.plot([x for x, _ in on], [y for _, y in on], "--", color="#888888", linewidth=1, zorder=0, label=label)
         for number, engine in enumerate(drawing.engines):
             mark = engine_mark(number)
             axes.plot([], [], mark.shape, color=mark.colour, label=_short(engine))
@@ -79,20 +89,6 @@ def engine_mark(number: int) -> Mark:
     return Mark(SHAPES[number // len(COLOURS) % len(SHAPES)], COLOURS[number % len(COLOURS)])
 
 
-def _groups(dots: Sequence[Dot]) -> dict[tuple[str, State], list[Dot]]:
-    """By engine and how they are drawn: one call draws a thousand as fast as one."""
-    groups: dict[tuple[str, State], list[Dot]] = {}
-    for dot in dots:
-        groups.setdefault((dot.engine, dot.state), []).append(dot)
-    return groups
-
-
-def _mark(mark: Mark, state: State) -> Mark:
-    if state == "failing":
-        return replace(mark, shape="x" if mark.shape == SHAPES[0] else "+")
-    return replace(mark, alpha=0.4) if state == "faded" else mark
-
-
 def _draw_group(axes: Axes, dots: Sequence[Dot], mark: Mark) -> None:
     axes.errorbar(
         [dot.x.value for dot in dots],
@@ -105,13 +101,6 @@ def _draw_group(axes: Axes, dots: Sequence[Dot], mark: Mark) -> None:
         capsize=2,
         linewidth=0.8,
     )
-
-
-def _name(axes: Axes, dots: Sequence[Dot]) -> None:
-    """Faded and failing ones lie on each other; the tables name them all. So do too many."""
-    for dot in dots[:MOST_NAMES]:
-        place = (dot.x.value, dot.y.value)
-        axes.annotate(_short(dot.method), place, xytext=(5, 5), textcoords="offset points", fontsize=8)
 
 
 def _short(text: str) -> str:
@@ -130,12 +119,6 @@ def _error(estimate: Estimate) -> tuple[float, float]:
     if not (math.isfinite(estimate.low) and math.isfinite(estimate.high)) or estimate.low == estimate.high:
         return math.nan, math.nan
     return max(estimate.value - estimate.low, 0.0), max(estimate.high - estimate.value, 0.0)
-
-
-def _draw_frontier(axes: Axes, best: Sequence[Dot]) -> None:
-    places = sorted((dot.x.value, dot.y.value) for dot in best)
-    label = "frontier, by values"
-    axes.plot([x for x, _ in places], [y for _, y in places], "--", color="#888888", linewidth=1, zorder=0, label=label)
 
 
 def save(figure: Figure, folder: Path, name: str) -> bytes:

@@ -14,7 +14,7 @@ from evals.stats.intervals import Estimate
 from reports.decision.results import Results
 from reports.metrics.cell import GIB, CellMetrics
 from reports.metrics.load import PERCENTS, LoadMetrics
-from reports.metrics.needed_memory import NeededMemory, needed_memory
+from reports.metrics.needed_memory import needed_memory
 
 TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status")
 CELL = ("cell", *TRIAL, "verdict", "why")
@@ -64,9 +64,11 @@ def _rows(results: Results, trial: Trial) -> Iterator[dict[str, Any]]:
 
 def _cell(cell: CellMetrics) -> dict[str, Any]:
     checkpoint = cell.trial.checkpoint or {}
+    needed = needed_memory(cell.trial)
     columns = {
         "peak_memory_bytes": cell.peak_bytes,
-        **_needed(needed_memory(cell.trial)),
+        "needed_memory_bytes": round(needed.gib.value * GIB) if needed else None,
+        "needed_memory_source": needed.source if needed else None,
         "bits_per_weight": checkpoint.get("bits_per_weight"),
         "checkpoint_bytes": checkpoint.get("bytes"),
         **_estimate("mean_accuracy", cell.accuracy),
@@ -76,13 +78,6 @@ def _cell(cell: CellMetrics) -> dict[str, Any]:
     for task in cell.tasks:
         columns |= _estimate(f"{task.task} {task.metric}", task.estimate)
     return columns
-
-
-def _needed(needed: NeededMemory | None) -> dict[str, Any]:
-    return {
-        "needed_memory_bytes": round(needed.gib.value * GIB) if needed else None,
-        "needed_memory_source": needed.source if needed else None,
-    }
 
 
 def _load(load: LoadMetrics) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from reports.metrics.cost import costs
 from reports.metrics.engine_drift import drifts
 from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
-from reports.metrics.slo_capacity import Capacity, Served, Waiting, capacities, served
+from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
 from reports.output.formatting import interval, milliseconds_sure, needed_gib
 from reports.output.html_report import task_columns
 from reports.sections.crossover import crossings, fastest
@@ -128,7 +128,10 @@ def as_data(results: Results) -> dict[str, Any]:
         "sweep": {name: results.about[name] for name in ABOUT},
         "columns": task_columns(results.cells),
         "cells": rows,
-        "served": [_served(load) for load in served(results.cells, results.slo)],
+        "served": [
+            {"name": load.name, "limits": asdict(load.limits), **_waiting(load.waiting)}
+            for load in served(results.cells, results.slo)
+        ],
         "capacities": [_capacity(capacity) for capacity in capacities(results.cells)],
         "costs": [asdict(cost) for cost in costs(results.cells, results.about.get("price"), results.slo)],
         "scaling": [asdict(scaling) for scaling in scalings(results.cells)],
@@ -196,10 +199,6 @@ def _load(load: LoadMetrics) -> dict[str, Any]:
         "warnings": list(load.warnings),
         "client_cores": load.client_cores,
     }
-
-
-def _served(load: Served) -> dict[str, Any]:
-    return {"name": load.name, "limits": asdict(load.limits), **_waiting(load.waiting)}
 
 
 def _capacity(capacity: Capacity) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from engines.parallelism import NAMES
 from evals.schema.load import LoadPoint
-from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.metrics.cell import CellMetrics
 from reports.metrics.ratios import ratio_of_means
@@ -36,7 +35,10 @@ def scalings(cells: Sequence[CellMetrics]) -> list[Scaling]:
     groups: dict[str, list[tuple[int, CellMetrics]]] = {}
     for cell in cells:
         if (devices := cell.trial.devices) is not None:
-            groups.setdefault(_all_else(cell.trial), []).append((devices, cell))
+            options = {name: value for name, value in cell.trial.engine_options.items() if name not in NAMES}
+            all_else = [cell.trial.model, cell.trial.method_label, cell.trial.engine, options]
+            key = json.dumps(all_else, sort_keys=True, default=str)
+            groups.setdefault(key, []).append((devices, cell))
     results = []
     for group in groups.values():
         fewest, base = min(group, key=lambda pair: pair[0])
@@ -44,11 +46,6 @@ def scalings(cells: Sequence[CellMetrics]) -> list[Scaling]:
             if devices > fewest:
                 results += _scaling(cell, devices, base, fewest)
     return results
-
-
-def _all_else(trial: Trial) -> str:
-    options = {name: value for name, value in trial.engine_options.items() if name not in NAMES}
-    return json.dumps([trial.model, trial.method_label, trial.engine, options], sort_keys=True, default=str)
 
 
 def _scaling(cell: CellMetrics, devices: int, base: CellMetrics, fewest: int) -> list[Scaling]:

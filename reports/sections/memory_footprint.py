@@ -65,8 +65,10 @@ def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
     counted = aside if aside is not None and memory.source == NVML else in_flight
     other = max(memory.peak_bytes - weights - counted, 0)
     fits = [
-        Fit(budget, context, _users(budget - weights - other, memory.kv_bytes_per_token * context))
+        # below zero no user fits, nor do the weights
+        Fit(budget, context, None if left < 0 else int(left // (memory.kv_bytes_per_token * context)))
         for budget in asked.get("budgets_bytes", ())
+        for left in [budget - weights - other]
         for context in asked.get("context_tokens", ())
     ]
     return Footprint(
@@ -83,7 +85,3 @@ def _footprint(trial: Trial, asked: Mapping[str, Any]) -> Footprint | None:
         None if aside is None else max(aside - in_flight, 0),
         tuple(fits),
     )
-
-
-def _users(left_bytes: float, each_bytes: float) -> int | None:
-    return None if left_bytes < 0 else int(left_bytes // each_bytes)

@@ -95,7 +95,8 @@ def _roofline(cell: CellMetrics, load: LoadMetrics, baseline: CellMetrics | None
     theirs = _single(baseline, _shape(load)) if baseline else None
     base_size = _size(baseline.trial) if baseline else None
     speedup = _speedup(theirs.latency.tpot[0], tpot) if theirs else None
-    slower = baseline is not None and speedup is not None and speedup.high < 1 and _smaller(trial, baseline.trial)
+    slower = baseline is not None and speedup is not None and speedup.high < 1
+    slower = slower and baseline is not None and _bits_per_weight(trial) < _bits_per_weight(baseline.trial)
     causes: tuple[str, ...] = ()
     if slower and baseline is not None and theirs is not None:
         their_floor = _floor(baseline.trial)
@@ -126,9 +127,8 @@ def _size(trial: Trial) -> int | None:
     return size
 
 
-def _smaller(trial: Trial, baseline: Trial) -> bool:
-    ours, theirs = ((measured.checkpoint or {}).get("bits_per_weight", 0.0) for measured in (trial, baseline))
-    return bool(ours < theirs)
+def _bits_per_weight(trial: Trial) -> float:
+    return float((trial.checkpoint or {}).get("bits_per_weight", 0.0))
 
 
 def _floor(trial: Trial) -> float | None:

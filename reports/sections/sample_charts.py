@@ -82,7 +82,12 @@ def _ticks(most: float) -> tuple[float, ...]:
 
 def panels(trial: Trial, distances: Sequence[Distance]) -> list[Panel]:
     """All that there are samples for."""
-    charts = [*_waits(trial.speed), *_gaps_over_time(trial.speed), *_memory(trial), *_divergence(trial, distances)]
+    charts = [*_waits(trial.speed), *_gaps_over_time(trial.speed)]
+    if trial.memory and len(trial.memory.samples) > 1:
+        points = tuple((seconds, size / GIB) for seconds, size in trial.memory.samples)
+        curve = Curve(trial.memory.source, points)
+        charts.append(Panel("Memory over time", "s since the first load began", "GiB", (curve,)))
+    charts += _divergence(trial, distances)
     return [panel for panel in charts if panel.curves]
 
 
@@ -95,12 +100,12 @@ def _waits(speeds: Sequence[Speed]) -> Iterator[Panel]:
         for name, steady_state in counted
     ]
     for title, pairs in (("TTFT", ttft), ("TPOT", tpot)):
-        curves = tuple(Curve(name, _percentiles(values)) for name, values in pairs if values)
+        by_percent = [(name, percentiles(values, PERCENTS)) for name, values in pairs if values]
+        curves = tuple(
+            Curve(name, tuple((float(p), 1000 * seconds) for p, seconds in zip(PERCENTS, line, strict=True)))
+            for name, line in by_percent
+        )
         yield Panel(f"{title} by percentile", "percent of requests", "ms", curves)
-
-
-def _percentiles(seconds: Sequence[float]) -> tuple[tuple[float, float], ...]:
-    return tuple((float(p), 1000 * value) for p, value in zip(PERCENTS, percentiles(seconds, PERCENTS), strict=True))
 
 
 def _gaps_over_time(speeds: Sequence[Speed]) -> Iterator[Panel]:
@@ -129,12 +134,6 @@ def _gaps(requests: Sequence[Request]) -> tuple[tuple[float, float], ...]:
         ((span + 0.5) / BINS * end, statistics.median(part.tolist()))
         for span, part in zip(spans.tolist(), parts, strict=True)
     )
-
-
-def _memory(trial: Trial) -> Iterator[Panel]:
-    if trial.memory and len(trial.memory.samples) > 1:
-        points = tuple((seconds, size / GIB) for seconds, size in trial.memory.samples)
-        yield Panel("Memory over time", "s since the first load began", "GiB", (Curve(trial.memory.source, points),))
 
 
 def _divergence(trial: Trial, distances: Sequence[Distance]) -> Iterator[Panel]:
