@@ -21,6 +21,7 @@ MEASUREMENT_COVERS = (
     "engines/kv_cache.py",
     "engines/runtime/prometheus.py",
     "flows/execute/measure_cell.py",
+    "flows/execute/served_parts.py",
 )
 
 SCORING_VERSION = 1
@@ -52,11 +53,14 @@ CALIBRATION_COVERS = (
     "evals/data/sample_data.py",
     "evals/api/tokenizers.py",
     "quant/worker.py",
-    "quant/reference_outputs.py",
     "quant/types.py",
     "quant/no_remote_code.py",
     "quant/checkpoints/*.py",
 )
+
+REFERENCE_VERSION = 2
+"""What the unquantized model says in plain Transformers: the yardstick of the gates."""
+REFERENCE_COVERS = ("quant/reference_outputs.py",)
 
 SERVER_VERSION = 1
 """How servers are started and what ours compute: the reference server, launchers, variables of child processes."""
@@ -78,6 +82,7 @@ COVERS = {
     "SCORING_VERSION": SCORING_COVERS,
     "READER_VERSION": READER_COVERS,
     "CALIBRATION_VERSION": CALIBRATION_COVERS,
+    "REFERENCE_VERSION": REFERENCE_COVERS,
     "SERVER_VERSION": SERVER_COVERS,
 }
 
@@ -113,7 +118,7 @@ DECIDES_NO_RESULT = (
     "flows/execute/manifest.py",
     "flows/execute/prepare.py",
     "flows/execute/prepared.py",
-    "flows/execute/retry.py",
+    "flows/cli/retry.py",
     "flows/execute/rows.py",
     "flows/execute/stages.py",
     "flows/execute/worker_process.py",

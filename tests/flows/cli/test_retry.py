@@ -8,7 +8,7 @@ import pytest
 
 import flows.execute.keys
 from evals.schema.trial_file import read_trial
-from flows.execute.retry import check_unchanged, drop_failed
+from flows.cli.retry import check_unchanged, drop_failed
 from flows.state.status import RunChanged, cell_states
 from tests.support.fake_sweep import install, write_plan
 
