@@ -10,6 +10,7 @@ lint:
 	uv run ruff format --check .
 	uv run ruff check .
 	uv run python scripts/forbidden_identifiers.py
+	uv run python -m scripts.check_versions
 
 types:
 	uv run mypy
