@@ -9,7 +9,7 @@ from evals.schema.trial import Trial
 
 
 def mixed_origins(trials: Sequence[Trial]) -> tuple[str, ...]:
-    """A sentence for several hosts, for several machines, and for several days. Trials of older programs record none."""
+    """A sentence for several hosts, machines, and days. Trials of older programs record none."""
     measured = [trial for trial in trials if trial.status == "ok"]
     origins = [origin for trial in measured for origin in _origins(trial)]
     hosts = {origin["host"]: origin.get("cpu", "") for origin in origins if origin.get("host")}
