@@ -26,7 +26,7 @@ print(json.dumps([sys.version.split()[0], names]))
 def interpreter_identity(python: str) -> str:
     """Its Python version and a digest of its installed packages; the path alone where it does not run."""
     answer = _output(python, "-c", PACKAGES)
-    if answer is None:
+    if answer is None or not answer.strip():
         return f"python:{python} (its packages are not known)"
     version, packages = json.loads(answer.splitlines()[-1])
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:16]
@@ -37,7 +37,7 @@ def interpreter_identity(python: str) -> str:
 def image_identity(tool: str, image: str) -> str:
     """The digest that the registry gave it, else its id; the name where the image is not here yet, which is said."""
     answer = _output(tool, "image", "inspect", "--format", "{{json .RepoDigests}}\n{{.Id}}", image)
-    if answer is None:
+    if answer is None or not answer.strip():
         return f"image:{image} (its digest is not known)"
     digests, identity = answer.splitlines()[:2]
     return f"image:{next(iter(sorted(json.loads(digests) or [])), identity)}"

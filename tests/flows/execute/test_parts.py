@@ -12,7 +12,7 @@ import yaml
 from evals.schema.part import find_part
 from evals.schema.trial import Trial
 from flows import versions
-from flows.execute import rows, served_parts
+from flows.execute import measure_cell, rows, served_parts
 from flows.execute.manifest import describe
 from flows.execute.prepared import Prepared
 from flows.execute.worker_process import Here
@@ -134,3 +134,11 @@ def test_a_result_without_inputs_is_stale_for_that(first: Trial, workplace: Path
         part.unlink()
     (result,) = rows.stale_rows(prepared).values()
     assert result.reasons == ("it was measured by a program that did not note what decides a result",)
+
+
+def test_a_part_that_is_gone_before_the_trial_is_written_fails_the_cell(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    monkeypatch.setattr(measure_cell, "assembled", lambda *_: None)
+    assert "a part of the cell is gone from" in measured(prepared_run(workplace)).reason
