@@ -11,6 +11,7 @@ lint:
 	uv run ruff check .
 	uv run python scripts/forbidden_identifiers.py
 	uv run python scripts/single_use_helpers.py
+	uv run python -m scripts.check_versions
 
 types:
 	uv run mypy

@@ -47,6 +47,7 @@ class Engine:
     probe: Probe | None = None
     format_environments: Mapping[str, str] = field(default_factory=dict)
     prepare: Prepare | None = None
+    version: int = 1
 
     @property
     def summary(self) -> str:
@@ -68,12 +69,14 @@ def engine(
     probe: Probe | None = None,
     format_environments: Mapping[str, str] | None = None,
     prepare: Prepare | None = None,
+    version: int = 1,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
     `environments` names the environment per kind of device; a kind that is missing is not supported.
     `format_environments` names another one for formats whose readers do not fit in there.
     `read_facts` reads what the engine says of itself from its log; `refused` says why options cannot work together.
+    `version` is part of the key of all that is measured in it: raise it when the same options start another server.
     """
 
     def register(function: Callable[..., Launch]) -> Callable[..., Launch]:
@@ -103,6 +106,7 @@ def engine(
             probe,
             format_environments or {},
             prepare,
+            version,
         )
         function.__engine__ = made  # type: ignore[attr-defined]
         return function

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,11 +18,18 @@ def plain(value: object) -> object:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write `value` beside `path`, then rename: a reader sees all of it or nothing. Raises OSError with the file."""
-    partial = path.with_name(path.name + ".partial")
+    """Write `value` beside `path`, then rename: a reader sees all of it or nothing, also after a loss of power.
+
+    Raises OSError with the file.
+    """
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")  # two writers never share one
     text = json.dumps(value, indent=1, default=plain, ensure_ascii=False) + "\n"
     try:
-        partial.write_text(text, encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:  # a full disk's error does not name the file
+        partial.unlink(missing_ok=True)
         raise OSError(error.errno, error.strerror, str(partial)) from error
     partial.replace(path)

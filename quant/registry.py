@@ -55,6 +55,7 @@ class Method:
     needs_calibration: Callable[[Mapping[str, Any]], bool]
     parameters: tuple[Parameter, ...]
     unsupported: Unsupported = lambda device: None
+    version: int = 1
 
     @property
     def summary(self) -> str:
@@ -78,6 +79,7 @@ def method(
     scheme: SchemeOf | None = None,
     calibrated: Callable[[Mapping[str, Any]], bool] | None = None,
     unsupported: Unsupported = lambda device: None,
+    version: int = 1,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `function(model: Path, out: Path, [calibration: Calibration,] *, parameters…)` as a method.
 
@@ -85,12 +87,13 @@ def method(
     `environment` names a file in `configs/environments/` (without .txt). `scheme` tells the numeric format from the
     parameters; without it the weights count as `unknown`. `calibrated` tells from the parameters whether the
     calibration set is used; the default is yes exactly if the function takes a third positional argument.
-    `unsupported` says why the tool does not run on a kind of device, or None.
+    `unsupported` says why the tool does not run on a kind of device, or None. `version` is part of the key of every
+    checkpoint: raise it when the same parameters give other weights.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         made = _build(function, name, format, environment, scheme, calibrated)
-        function.__method__ = replace(made, unsupported=unsupported)  # type: ignore[attr-defined]
+        function.__method__ = replace(made, unsupported=unsupported, version=version)  # type: ignore[attr-defined]
         return function
 
     return register

@@ -54,6 +54,8 @@ _MACHINE = (
     "DOCKER_CONTEXT",
     "CONTAINER_HOST",
 )
+# of those, what decides how a server computes, wherever it runs
+_DECIDING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NVIDIA_TF32_OVERRIDE", "CUDA_MODULE_LOADING", "NCCL_*")
 # for those alone that fetch something: a server that is measured needs no network and no token
 _FETCHING = (
     "HF_*",
@@ -81,7 +83,15 @@ def child_environment(variables: Mapping[str, str], *, fetches: bool = False) ->
 
 def passed_variables(*, fetches: bool = False) -> list[str]:
     """The names of this process's variables that go through to a child."""
-    listed = (*_PLACES, *_MACHINE, *(_FETCHING if fetches else ()))
+    return _set_here(*_PLACES, *_MACHINE, *(_FETCHING if fetches else ()))
+
+
+def deciding_variables() -> dict[str, str]:
+    """Those of the variables that go through that would change what is measured; they are in the keys."""
+    return {name: os.environ[name] for name in _set_here(*_DECIDING)}
+
+
+def _set_here(*listed: str) -> list[str]:
     exact = {name for name in listed if not name.endswith("*")}
     prefixes = tuple(name.removesuffix("*") for name in listed if name.endswith("*"))
     return sorted(name for name in os.environ if name in exact or name.startswith(prefixes))

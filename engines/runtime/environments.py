@@ -23,6 +23,7 @@ from uv import find_uv_bin
 
 from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import QUANT_WORKER
+from engines.runtime.identities import image_identity, interpreter_identity, program_identity
 from engines.runtime.pip_config import (
     PINS_FOLDER,
     adjustment_arguments,
@@ -135,11 +136,12 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
         python = stand_in["python"]
         if shutil.which(python) is None:
             raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
-        return Environment(name, f"python:{python}", (python,))
+        return Environment(name, interpreter_identity(python), (python,))
     if stand_in and "image" in stand_in:
         more = {key: stand_in[key] for key in ("mounts", "gpus") if stand_in.get(key)}
-        identity = f"image:{stand_in['image']}" + (f" {digest(more)}" if more else "")
-        return Environment(name, identity, _container(name, stand_in))
+        command = _container(name, stand_in)
+        identity = image_identity(command[0], stand_in["image"]) + (f" {digest(more)}" if more else "")
+        return Environment(name, identity, command)
     if name in PROGRAMS:
         return _program(name)
     pins = PINS_FOLDER / f"{name}.txt"
@@ -161,7 +163,7 @@ def _program(name: str) -> Environment:
             f"environment '{name}': no {PROGRAMS[name]} on the PATH; give a container image for it "
             f"(`environments: {{{name}: {{image: …}}}}`), or attach a server that runs"
         )
-    return Environment(name, f"program:{path}", (path,))
+    return Environment(name, program_identity(path), (path,))
 
 
 def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:

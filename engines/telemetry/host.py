@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import platform
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -32,3 +33,8 @@ def cpu_model() -> str:
             if field.strip() == "model name":
                 return value.strip()
     return platform.machine()
+
+
+def utc_now() -> str:
+    """To the second, as ISO 8601 with a Z."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

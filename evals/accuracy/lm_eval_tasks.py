@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -63,6 +63,13 @@ class LoadedTasks:
         """How many items the plan asks for of one of its tasks."""
         return sum(len(self.samples[leaf]) for leaf, parent in self.parents.items() if parent == task)
 
+    def only(self, task: str) -> LoadedTasks:
+        """One of the plan's tasks alone, with the same items in the same order."""
+        leaves = {leaf for leaf, parent in self.parents.items() if parent == task}
+        return replace(
+            self, **{name: _of(leaves, getattr(self, name)) for name in ("leaves", "parents", "samples", "ranks")}
+        )
+
     def ranked(self, wanted: Mapping[str, Collection[int]]) -> dict[str, list[int]]:
         """By leaf, the items of each task in `wanted` that have its ranks."""
         ranks = {task: frozenset(chosen) for task, chosen in wanted.items()}
@@ -75,6 +82,10 @@ class LoadedTasks:
             for leaf, parent in self.parents.items()
             if parent in ranks
         }
+
+
+def _of(leaves: Collection[str], by_leaf: Mapping[str, Any]) -> dict[str, Any]:
+    return {leaf: value for leaf, value in by_leaf.items() if leaf in leaves}
 
 
 @cache

@@ -22,9 +22,11 @@ from evals.load.sse import Stream, StreamBroken, read_stream
 from evals.metrics.throughput import relative_half_width
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
 from quant.errors import one_line
+from quant.hashing import digest
 
 WARM_UP_TOKENS = 4
 WARM_UP_REQUESTS = 4  # of an open load
+WARM_UP_DRAW = 10_000  # of prompts: far from those of a load's repeats
 
 
 class LoadFailed(ServerFailed):
@@ -48,19 +50,27 @@ def measure_speed(
     Raises LoadFailed where a request failed or had other token counts than asked for.
     """
     results = []
-    for number, load in enumerate(loads):
-        run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=1_000_000 + number)
+    for load in loads:
+        draw = first_draw(replace(load, target_relative_ci=None, max_repeats=0))
+        run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=draw + WARM_UP_DRAW)
         speed = Speed(load, ())
         target = load.target_relative_ci
         most = repeats if target is None else max(repeats, load.max_repeats)
         while (done := len(speed.repeats)) < most:
             if done >= repeats and target is not None and relative_half_width(speed.repeats) <= target:
                 break  # the interval is as narrow as the load wants it
-            repeat = 1000 * number + done
+            repeat = draw + done
             requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=repeat, advance=advance)
             speed = Speed(load, (*speed.repeats, requests), (*speed.clients, client))
         results.append(speed)
     return results
+
+
+def first_draw(load: object) -> int:
+    """Where a load's own numbers of draws begin, whatever other loads there are: their prompts must not depend on it,
+    nor be its.
+    """
+    return int(digest(load)[:12], 16) * WARM_UP_DRAW * 2
 
 
 def warm_up(load: LoadPoint) -> LoadPoint:

@@ -5,11 +5,13 @@ interval.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import count
 
 from engines.types import Endpoint
 from evals.accuracy.divergence import Stage
-from evals.load.benchmark import run_load, warm_up
+from evals.load.benchmark import first_draw, run_load, warm_up
 from evals.load.prompts import Prompts
 from evals.metrics.slo import LimitState, slo_verdict
 from evals.schema.load import LoadPoint, Speed
@@ -17,7 +19,6 @@ from evals.schema.slo import SLO, Search, SearchRange
 
 NARROW = 1.15  # a load that is kept and one that is not, so near to each other, end the search
 LEAST_REQUESTS_A_USER = 3
-FIRST_DRAW = 2_000_000  # of prompts: far from those of the load points
 Run = Callable[[LoadPoint, int], Speed]
 
 
@@ -31,16 +32,18 @@ def search_capacity(
     stage: Stage,
 ) -> list[Search]:
     """Every search on one server. Raises LoadFailed as `measure_speed` does."""
-    drawn = iter(range(FIRST_DRAW, 2 * FIRST_DRAW))
 
-    def run(load: LoadPoint, repeat: int) -> Speed:
+    def run(load: LoadPoint, repeat: int, drawn: Iterator[int]) -> Speed:
         if repeat == 0:
             run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=next(drawn))
         advance = stage(f"capacity, {load.label}", load.requests)
         requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=next(drawn), advance=advance)
         return Speed(load, (requests,), (client,))
 
-    return [search(within, limits, run, repeats) for within, limits in searches]
+    return [
+        search(within, limits, partial(run, drawn=count(first_draw([within, limits]))), repeats)
+        for within, limits in searches
+    ]
 
 
 def search(within: SearchRange, limits: SLO, run: Run, repeats: int) -> Search:

@@ -74,6 +74,9 @@ class Trial:
 
     `engine_label` are the options that tell it from cells with other options of the same engine, `model_label` the name
     that tells it from cells of other models; both are empty where nothing needs telling apart.
+
+    `parts` are the keys of what it was put together from, by their names, and `inputs` are what decided each of them,
+    and, under "server", all of them (both empty in files of older programs).
     """
 
     key: str
@@ -100,6 +103,8 @@ class Trial:
     schema_version: int = SCHEMA_VERSION
     engine_label: str = ""
     model_label: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -28,4 +28,7 @@ DataRoot = Annotated[
 ]
 
 
+Runs = Annotated[Path, typer.Option(help="Folder for results.")]
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

@@ -13,8 +13,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.app import DataRoot, Json, PlanArgument, RunArgument, app
-from flows.cli.sweep_command import conclude, console, errors, run_whole
+from flows.cli.app import DataRoot, Json, PlanArgument, RunArgument, Runs, app
+from flows.cli.sweep_command import conclude, console, errors, run_whole, stale_results
 from quant.errors import BitfrontierError
 
 
@@ -36,8 +36,10 @@ def _end(text: str, code: int) -> NoReturn:
 
 
 @app.command(short_help="Print every cell of a plan; runs nothing.")
-def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) -> None:
+def plan(file: PlanArgument, data_root: DataRoot = None, runs: Runs = Path("runs"), as_json: Json = False) -> None:
     """Print every cell of a plan: environment, supported or why not, estimated time and disk. Runs nothing.
+
+    Says which finished results of its run are stale, and why.
 
     Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
     """
@@ -47,6 +49,7 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
 
     sweep = check(load_plan(file), data_root=data_root)
     guess = estimate(sweep)
+    stale = stale_results(sweep, runs)
     rows: list[dict[str, Any]] = [
         {
             "cell": cell.name,
@@ -60,7 +63,11 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
     ]
     if as_json:
         total = {"estimated_seconds": round(guess.seconds), "estimated_bytes": guess.bytes}
-        print(json.dumps({"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total}, indent=1))
+        print(
+            json.dumps(
+                {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total, "stale": stale}, indent=1
+            )
+        )
         return
     table = Table(
         "cell", "model", "environments", "supported", "≈ s", title=f"{sweep.plan.name} on {sweep.device.name}"
@@ -76,18 +83,23 @@ def plan(file: PlanArgument, data_root: DataRoot = None, as_json: Json = False) 
         f"downloads; scaled from {guess.basis}",
         highlight=False,
     )
+    for line in stale:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(short_help="Run a whole sweep; it goes on where it stopped.")
 def sweep(
     file: PlanArgument,
     data_root: DataRoot = None,
-    runs: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    runs: Runs = Path("runs"),
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")] = False,
+    keep_stale: Annotated[
+        bool, typer.Option("--keep-stale", help="Keep results that are not what would be measured now, and mark them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
-    run_whole(file, data_root, runs, retry_failed=retry_failed, as_json=as_json)
+    run_whole(file, data_root, runs, retry_failed=retry_failed, as_json=as_json, keep_stale=keep_stale)
 
 
 @app.command()
@@ -199,7 +211,7 @@ def retry(
     as_json: Json = False,
 ) -> None:
     """Measure a run's failed cells again, and nothing else."""
-    from flows.execute.retry import check_unchanged
+    from flows.cli.retry import check_unchanged
 
     if not failed:
         errors.print("error: say what to measure again: --failed", highlight=False)

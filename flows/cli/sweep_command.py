@@ -15,9 +15,11 @@ console = Console(width=None if sys.stdout.isatty() else 132)
 errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
 
 
-def run_whole(file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool) -> None:
+def run_whole(
+    file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool, keep_stale: bool = False
+) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
-    from flows.execute.retry import drop_failed
+    from flows.cli.retry import drop_failed
     from flows.orchestration.api_server import PrefectLost
     from flows.plan.source import load_plan
     from flows.validate.plan import check
@@ -26,16 +28,17 @@ def run_whole(file: Path, data_root: str | None, runs: Path, *, retry_failed: bo
     if retry_failed:
         drop_failed(runs / checked.plan.name)
     try:
-        report = already_done(checked, runs) or _run(checked, file, data_root, runs, as_json=as_json)
+        report = already_done(checked, runs, keep_stale=keep_stale)
+        report = report or _run(checked, file, data_root, runs, as_json=as_json, keep_stale=keep_stale)
     except KeyboardInterrupt:
         errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
         raise typer.Exit(130) from None
     except PrefectLost as error:
-        _end_without_prefect(error, checked, runs, as_json=as_json)
+        _end_without_prefect(error, checked, runs, as_json=as_json, keep_stale=keep_stale)
     conclude(report, as_json=as_json)
 
 
-def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool) -> Path:
+def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool, keep_stale: bool) -> Path:
     """Run the Prefect flow in this process, with bars, and return the report's path."""
     from flows.orchestration.api_server import prefect_api
     from flows.state.progress_display import bars, current
@@ -47,16 +50,16 @@ def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json
             advance(1)
             from flows.orchestration.sweep import sweep as flow
 
-            report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs)))
+            report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs), keep_stale=keep_stale))
         current.reset(token)
     return report
 
 
-def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json: bool) -> NoReturn:
+def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json: bool, keep_stale: bool) -> NoReturn:
     """Conclude what is complete: tasks run without Prefect's server too. Then leave at once, since Prefect's client
     would wait for the server with each event that is still to be told.
     """
-    code, report = 1, already_done(checked, runs)
+    code, report = 1, already_done(checked, runs, keep_stale=keep_stale)
     if report is None:
         errors.print(f"error: {error}; what is finished is kept. Run the same command again to go on.", highlight=False)
     else:
@@ -70,7 +73,7 @@ def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json:
     os._exit(code)
 
 
-def already_done(checked: Any, runs: Path) -> Path | None:
+def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path | None:
     """The report of a sweep that is complete, written again if trials are newer; None if there is work to do."""
     from engines.runtime.environments import is_built
     from flows.execute import rows
@@ -86,6 +89,8 @@ def already_done(checked: Any, runs: Path) -> Path | None:
     with cache_in_use():
         prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
         with alone(prepared.folder):
+            rows.assemble_finished(prepared)
+            prepared = rows.keep_stale(prepared) if keep_stale else prepared
             describe(prepared)
     trials = [(row, rows.finished(row)) for row in prepared.rows]
     if any(trial is None for _, trial in trials):
@@ -96,6 +101,27 @@ def already_done(checked: Any, runs: Path) -> Path | None:
     )
     newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
     return report if report.exists() and report.stat().st_mtime >= newest else write_report(prepared.folder)
+
+
+def stale_results(checked: Any, runs: Path) -> list[str]:
+    """A line for each finished result of the plan's run that would be measured again. Nothing is fetched for it: of a
+    plan with models that the run has not, or environments that are not built, nobody knows yet.
+    """
+    from engines.runtime.environments import is_built
+    from evals.schema.run_file import NoRun, read_run
+    from flows.execute import rows
+    from flows.execute.prepare import environments_of, prepare_sweep
+    from flows.state.progress_display import LogDisplay
+
+    environments = environments_of(checked)
+    try:
+        models = read_run(runs / checked.plan.name)["models"]
+    except NoRun:
+        return []
+    if {cell.model.name for cell in checked.cells} - set(models) or not all(map(is_built, environments)):
+        return []
+    prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
+    return [result.line for result in rows.stale_rows(prepared).values()]
 
 
 def conclude(report: Path, *, as_json: bool) -> None:

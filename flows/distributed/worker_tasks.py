@@ -97,8 +97,10 @@ def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Tr
 
 
 def _files(prepared: Prepared, row: Row) -> list[str]:
-    """The trial's own file last."""
-    beside = [*row.file.parent.glob(f"{row.file.stem}.*.npz"), *(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
+    """The trial's own file last; its parts with it, so that whoever has them measures only what is new."""
+    keys = {part.key[:12] for part in row.parts}
+    beside = [file for key in keys for file in prepared.folder.glob(f"*/*[-.]{key}.*")]
+    beside += [*(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
     return [str(path.relative_to(prepared.folder)) for path in [*sorted(beside), row.file]]
 
 

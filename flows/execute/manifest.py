@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
 from typing import Any
 
 from engines.runtime.environments import cache_folder
+from engines.runtime.process import ROOT
 from engines.telemetry.device import driver_version
 from evals.schema.migrate import SCHEMA_VERSION
 from flows.execute.prepared import Prepared
@@ -54,6 +56,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "plan": sweep.file.read_text(encoding="utf-8"),
         "versions": versions(),
         "trials": [row.file.name for row in prepared.rows],
+        "stale": {name: list(reasons) for name, reasons in prepared.stale.items()},
         "cells": [
             {
                 "trial": row.file.name,
@@ -90,3 +93,17 @@ def versions() -> dict[str, str]:
         **programs,
         "driver": driver_version() or "none",
     }
+
+
+@cache
+def commit() -> str:
+    """The commit of this checkout, with a + where files differ from it; empty where it is none."""
+    words = [["rev-parse", "HEAD"], ["status", "--porcelain"]]
+    try:
+        head, changed = (
+            subprocess.run(["git", "-C", ROOT, *line], capture_output=True, text=True, check=True, timeout=10).stdout
+            for line in words
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head.strip()[:12] + "+" * bool(changed.strip())

@@ -5,63 +5,30 @@ from __future__ import annotations
 import contextlib
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from engines.kv_cache import kv_bytes_per_token
-from engines.parallelism import devices
 from engines.runtime.environments import Environment
 from engines.runtime.process import Child, ProcessFailed
-from engines.runtime.prometheus import read_gauges, read_statistics
 from engines.runtime.server import attach, serve
-from engines.telemetry.kernel_log import kernel_facts
-from engines.telemetry.sampler import watch
-from engines.types import Device, Endpoint, Serving, TimeLimits
-from evals.accuracy.divergence import Stage
+from engines.telemetry.host import utc_now
+from engines.types import Device, Endpoint, Serving
 from evals.accuracy.gates import golden_prompt, greedy_answer, require, sanity
-from evals.api.formats import prompt_vocabulary
 from evals.api.tokenizers import load_tokenizer
-from evals.data.corpora import read_prompts
-from evals.load.benchmark import measure_speed
-from evals.load.prompts import Prompts
-from evals.load.slo_search import search_capacity
-from evals.load.traces import TraceRequest
-from evals.metrics.energy import with_gpus
-from evals.schema.accuracy import Predictions, Score
+from evals.data.local_root import DataError
 from evals.schema.failures import failure_of
-from evals.schema.load import LoadPoint, Speed
-from evals.schema.slo import SLO, Search, SearchRange
-from evals.schema.trial import IN_USE, NVML, PSS, SET_ASIDE, Gate, Memory, Trial
+from evals.schema.load import LoadPoint
+from evals.schema.part import GATES, Part, find_part, joined_memory, save_part
+from evals.schema.trial import Gate, Trial
+from flows.execute.keys import PartRequest, SearchSpec
 from flows.execute.quantize_checkpoint import check_whole
-from flows.execute.score_cell import Scoring, Target, repeat_predictions, score_cell
-from flows.execute.stages import Step, plainly
+from flows.execute.score_cell import Target, scoring_gates
+from flows.execute.served_parts import Served, Work, measure_part, server_part
 from flows.sources.models import Model
 from flows.validate.matrix import Cell
-from quant.checkpoints.inspect import decode_bytes
 from quant.types import Checkpoint
-
-
-@dataclass(frozen=True)
-class Work:
-    """What is measured in every cell of a sweep. `stage(name, total)` opens a progress bar and gives its advance;
-    `step` runs each stage; `own_prompts` are the user's files, and `traces` what recorded ones hold, by the names that
-    loads have for them.
-    """
-
-    loads: tuple[LoadPoint, ...]
-    searches: tuple[tuple[SearchRange, SLO], ...]
-    repeats: int
-    seed: int
-    threads: int
-    max_model_len: int
-    scoring: Scoring
-    stage: Stage
-    own_prompts: Mapping[str, Path]
-    traces: Mapping[str, Sequence[TraceRequest]]
-    time_limits: TimeLimits
-    step: Step = plainly
 
 
 def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, provenance: dict[str, Any]) -> Trial:
@@ -90,18 +57,23 @@ def measure(
     work: Work,
     target: Target,
 ) -> Trial:
-    """Measure one cell. A failure of the cell becomes a trial with status failed and the reason."""
+    """Measure what of a cell is not there yet. A failure becomes a trial with status failed and the reason; the parts
+    that were finished before it are kept.
+    """
     started = time.monotonic()
     known = replace(blank, checkpoint=_summary(checkpoint))
     try:
         check_whole(checkpoint)
-        done = _measure(known, cell, Path(checkpoint.folder), environment, device, work, target)
+        _measure(known, cell, Path(checkpoint.folder), environment, device, work, target)
+        done = assembled(known, target, work.scoring.window_tokens)
+        if done is None:
+            raise DataError(f"a part of the cell is gone from {target.folder}. Sweep again, and it is measured anew")
+        return done
     except (Exception, SystemExit) as error:  # whatever one cell does becomes its row; the sweep goes on
         with contextlib.suppress(OSError):  # a full disk must not hide what happened before
             target.log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
         failure, seconds = failure_of(error, log=target.log), {"total": time.monotonic() - started}
         return replace(known, status="failed", reason=failure.cause, failure=failure, seconds=seconds)
-    return replace(done, seconds={**done.seconds, "total": time.monotonic() - started})
 
 
 def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -112,75 +84,80 @@ def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _measure(
     blank: Trial, cell: Cell, folder: Path, environment: Environment | None, device: Device, work: Work, target: Target
-) -> Trial:
-    work.stage("start", 1)
-    with contextlib.ExitStack() as life:
-        reach = _reach(cell, environment, folder, device, work, target.log)
-        endpoint, child = work.step("start", lambda: life.enter_context(reach))
-        gates = work.step("gates", lambda: _gates(endpoint, cell, target.model, work))
-        began = time.monotonic()
-        prompts = _prompts(endpoint, folder, work)
-        on = device.kind, devices(cell.choice.options)
-        speed, memory = work.step("speed", lambda: _speed_and_memory(endpoint, child, prompts, on, work))
-        memory = memory and _with_kv(memory, endpoint, cell, folder)
-        searches = _searched(endpoint, prompts, work)
-        speed_seconds = time.monotonic() - began
-        statistics = _statistics(endpoint)
-        kernels = kernel_facts(target.log)  # now: some kernels are chosen, and told, at the first request
-        scored = score_cell(endpoint, folder, work.scoring, target, work.stage, work.step)
-    repeated: tuple[Predictions, ...] = ()
-    if cell.quantization.scheme.unquantized and any(spec.repeat for spec in work.scoring.predictions):
-        repeated = work.step(
-            "predictions again", lambda: _predictions_again(cell, environment, folder, device, work, target)
-        )
+) -> None:
+    """One server for all parts that are missing, and another for what is read again."""
+    missing = [request for request in target.parts if find_part(target.folder, request.key) is None]
+    again = [request for request in missing if request.again]
+    if len(again) < len(missing):
+        work.stage("start", 1)
+        with contextlib.ExitStack() as life:
+            reach = _reach(cell, environment, folder, device, work, target.log)
+            endpoint, child = work.step("start", lambda: life.enter_context(reach))
+            served = Served(endpoint, child, cell, folder, device, work, target)
+            _measure_parts(blank, served, [request for request in missing if not request.again])
+    if again:
+        with _reach(cell, environment, folder, device, work, repeat_log(target.log)) as (endpoint, child):
+            served = Served(endpoint, child, cell, folder, device, work, target)
+            for request in again:
+                _finish(served, request)
+
+
+def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest]) -> None:
+    """In a server that passes the gates: first what is timed, then what is scored."""
+    gates = served.work.step("gates", lambda: _gates(served.endpoint, served.cell, served.target.model, served.work))
+    timed = [request for request in missing if isinstance(request.subject, LoadPoint | SearchSpec)]
+    for request in timed:
+        _finish(served, request)
+    save_part(served.target.folder, served.target.slug, server_part(blank, served, gates, loaded=bool(timed)))
+    for request in missing:
+        if request.subject is not None and request not in timed:
+            _finish(served, request)
+
+
+def _finish(served: Served, request: PartRequest) -> None:
+    """Measure one part, and keep it."""
+    target, began = served.target, time.monotonic()
+    blank = Part(request.key, request.name, request.inputs, {**target.measured, "started": utc_now()})
+    part = served.work.step(request.name, lambda: measure_part(served, request, blank))
+    save_part(target.folder, target.slug, replace(part, seconds=time.monotonic() - began))
+
+
+def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:
+    """The trial that all parts make together; None where one is missing."""
+    read = [find_part(target.folder, request.key) for request in target.parts]
+    parts = [part for part in read if part is not None]
+    if len(parts) < len(read):
+        return None
+    server = next(part for part in parts if part.name == GATES)
+    timed = sum(part.seconds for part in parts if part.speed or part.searches)
+    start, total = server.startup_seconds or 0.0, sum(part.seconds for part in parts)
     return replace(
         blank,
         status="ok",
-        checkpoint={**(blank.checkpoint or {}), "decode_bytes": decode_bytes(cell.quantization.format, folder)},
-        facts={**endpoint.facts, **statistics, **kernels},
-        startup_seconds=endpoint.startup_seconds,
-        gates=(*gates, *scored.gates),
-        speed=tuple(speed),
-        searches=tuple(searches),
-        memory=memory,
-        scores=scored.scores if cell.quantization.scheme.unquantized else _without_texts(scored.scores),
-        perplexities=scored.perplexities,
-        predictions=(*scored.predictions, *repeated),
-        seconds={
-            "start": endpoint.startup_seconds,
-            "speed": speed_seconds,
-            "accuracy": time.monotonic() - began - speed_seconds,
+        checkpoint=server.checkpoint,
+        facts=server.facts,
+        startup_seconds=server.startup_seconds,
+        gates=(*server.gates, *scoring_gates(parts, window_tokens, calibrated=bool(target.calibration))),
+        speed=tuple(speed for part in parts for speed in part.speed),
+        searches=tuple(search for part in parts for search in part.searches),
+        memory=joined_memory([part.memory for part in parts if part.memory]),
+        scores=tuple(score for part in parts for score in part.scores),
+        perplexities=tuple(perplexity for part in parts for perplexity in part.perplexities),
+        predictions=tuple(predictions for part in parts for predictions in part.predictions),
+        seconds={"start": start, "speed": timed, "accuracy": total - timed, "total": start + total},
+        provenance={
+            **blank.provenance,
+            "measured": server.measured,
+            "parts": {part.name: part.measured for part in parts},
         },
-    )
-
-
-def _without_texts(scores: Sequence[Score]) -> tuple[Score, ...]:
-    """The baseline has those of the same items."""
-    return tuple(replace(score, texts=()) for score in scores)
-
-
-def _searched(endpoint: Endpoint, prompts: Prompts, work: Work) -> list[Search]:
-    if not work.searches:
-        return []
-    return work.step(
-        "search",
-        lambda: search_capacity(
-            endpoint, work.searches, prompts, repeats=work.repeats, seed=work.seed, stage=work.stage
-        ),
+        parts={part.name: part.key for part in parts},
+        inputs={"server": dict(target.parts[0].server), **{r.name: dict(r.own) for r in target.parts}},
     )
 
 
 def repeat_log(log: Path) -> Path:
     """Where a server writes that is started again."""
     return log.with_suffix(".repeat.log")
-
-
-def _predictions_again(
-    cell: Cell, environment: Environment | None, folder: Path, device: Device, work: Work, target: Target
-) -> tuple[Predictions, ...]:
-    """The baseline's own noise: the same prompts in another run of its server."""
-    with _reach(cell, environment, folder, device, work, repeat_log(target.log)) as (again, _):
-        return repeat_predictions(again, folder, work.scoring, target, work.stage)
 
 
 @contextlib.contextmanager
@@ -216,69 +193,3 @@ def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Ga
     gates.append(require(sanity(endpoint, model.reference)))
     advance(1)
     return tuple(gates)
-
-
-def _prompts(endpoint: Endpoint, folder: Path, work: Work) -> Prompts:
-    """What loads are made of, in the ids of the served checkpoint; special ones are for the server to add."""
-    tokenizer = load_tokenizer(folder)
-
-    def ids(file: Path) -> list[list[int]]:
-        return [tokenizer.encode(text, add_special_tokens=False).ids for text in read_prompts(file)]
-
-    own = {name: ids(file) for name, file in work.own_prompts.items()}
-    return Prompts(prompt_vocabulary(endpoint, folder), own=own, traces=work.traces)
-
-
-def _speed_and_memory(
-    endpoint: Endpoint, child: Child | None, prompts: Prompts, on: tuple[str, int], work: Work
-) -> tuple[list[Speed], Memory | None]:
-    """Speed with what the GPUs told meanwhile, and the memory of the server's processes; None for a server that is not
-    ours to look into. `on`: the kind of device, and how many of them the server has.
-    """
-    advance = work.stage("speed", work.repeats * sum(load.requests for load in work.loads))
-
-    def load() -> list[Speed]:
-        return measure_speed(endpoint, work.loads, prompts, repeats=work.repeats, seed=work.seed, advance=advance)
-
-    if child is None:
-        return load(), None
-    kind, count = on
-    with watch(child, kind) as seen:
-        speeds = load()
-    readings = seen.readings_of(count)
-    kv_bytes, kv_source = _kv_cache(endpoint)
-    weights = endpoint.facts.get("weights_bytes")
-    return [with_gpus(speed, readings) for speed in speeds], Memory(
-        source=NVML if kind == "cuda" else PSS,
-        loaded_bytes=seen.loaded_bytes,
-        peak_bytes=seen.peak_bytes,
-        weights_bytes=int(weights) if weights is not None else None,
-        kv_cache_bytes=kv_bytes,
-        kv_source=kv_source,
-        samples=seen.memory_samples(),
-    )
-
-
-def _with_kv(memory: Memory, endpoint: Endpoint, cell: Cell, folder: Path) -> Memory:
-    """What one token takes of the KV cache, where engine or configuration tell."""
-    per_token = kv_bytes_per_token(endpoint.facts, cell.choice.options, folder)
-    return (
-        memory if per_token is None else replace(memory, kv_bytes_per_token=per_token[0], kv_token_source=per_token[1])
-    )
-
-
-def _statistics(endpoint: Endpoint) -> dict[str, float]:
-    """What the server counted of gates and load, where it tells."""
-    path = endpoint.dialect.statistics
-    return read_statistics(endpoint.url + path, endpoint.headers) if path else {}
-
-
-def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:
-    """KV bytes that were really used, where the server tells its peak; else what it set aside."""
-    gauge = endpoint.dialect.kv_peak_gauge
-    if gauge and endpoint.metrics_url:
-        gauges = read_gauges(endpoint.metrics_url, endpoint.headers)
-        if gauge in gauges:
-            return int(gauges[gauge]), IN_USE
-    reserved = endpoint.facts.get("kv_cache_bytes")
-    return (int(reserved), SET_ASIDE) if reserved is not None else (None, None)

@@ -8,7 +8,7 @@ from pathlib import Path
 import engines.runtime.environments
 from engines.runtime.environments import Environment
 from evals.accuracy.chat_template import template_of
-from flows.execute.keys import data_identity, server_key, trial_key
+from flows.execute.keys import cell_parts, data_identities, server_key, unsupported_key
 from flows.execute.prepared import Prepared, Row
 from flows.execute.quantize_checkpoint import Job, make_job
 from flows.execute.rows import slug
@@ -21,6 +21,7 @@ from flows.state.progress_display import Display
 from flows.validate.matrix import Cell, Quantization
 from flows.validate.plan import REFERENCE_ENVIRONMENT
 from flows.validate.resolved import Sweep
+from quant.hashing import digest
 
 
 def environments_of(sweep: Sweep) -> list[Environment]:
@@ -46,18 +47,24 @@ def prepare_sweep(sweep: Sweep, environments: list[Environment], runs: Path, dis
                 raise SourceError(f"{model.name} has no chat template", fix)
     for stored in {checkpoint for cell in sweep.cells for checkpoint in cell.quantization.stored.values()}:
         fetch_stored(stored)
-    data = data_identity(sweep, data_root(sweep.plan.data, sweep.base, display.say))
-    folder = runs / sweep.plan.name
+    data = data_identities(sweep, data_root(sweep.plan.data, sweep.base, display.say))
     jobs: dict[tuple[str, str], Job] = {}
-    rows = []
-    for cell in sweep.cells:
+    baselines: dict[tuple[str, int], dict[str, str]] = {}
+    rows: dict[int, Row] = {}
+    first_baselines = sorted(enumerate(sweep.cells), key=lambda entry: not entry[1].quantization.scheme.unquantized)
+    for number, cell in first_baselines:
         job = None
         if cell.unsupported is None:
             job = _job(sweep, cell, models[cell.model.location], by_name, jobs)
-        key = trial_key(sweep, cell, job, by_name, data)
-        server = server_key(sweep, cell, job, by_name)
-        rows.append(Row(cell, key, server, job, folder / "trials" / f"{slug(cell)}-{key[:12]}.json"))
-    return Prepared(sweep, folder, by_name, models, tuple(rows))
+        unquantized, served = cell.quantization.scheme.unquantized, (cell.model.location, id(cell.choice))
+        baseline = None if unquantized else baselines.get(served, {})
+        parts = () if job is None else cell_parts(sweep, cell, job, by_name, data, baseline)
+        if unquantized and parts:
+            baselines.setdefault(served, {part.name: part.key for part in parts})
+        key = digest([part.key for part in parts]) if parts else unsupported_key(sweep, cell)
+        file = runs / sweep.plan.name / "trials" / f"{slug(cell)}-{key[:12]}.json"
+        rows[number] = Row(cell, key, server_key(sweep, cell, job, by_name), job, file, parts)
+    return Prepared(sweep, runs / sweep.plan.name, by_name, models, tuple(rows[number] for number in sorted(rows)))
 
 
 def _job(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engines.runtime.environments import Environment, cache_folder
+from flows.execute.keys import PartRequest, answers_key
 from flows.execute.quantize_checkpoint import Job
 from flows.sources.models import Model
 from flows.validate.matrix import Cell
@@ -17,7 +18,8 @@ from flows.validate.resolved import Sweep
 class Row:
     """One cell of the run with its key and the job that makes its checkpoint (None where it is unsupported).
 
-    `server_key` stands for all that decides what its server answers; it is empty where that is not known.
+    `server_key` stands for all that decides what its server answers; it is empty where that is not known. `parts` are
+    what is measured of it.
     """
 
     cell: Cell
@@ -25,6 +27,7 @@ class Row:
     server_key: str
     job: Job | None
     file: Path
+    parts: tuple[PartRequest, ...] = ()
 
     @property
     def engine_key(self) -> tuple[str, int]:
@@ -34,15 +37,24 @@ class Row:
     @property
     def answers(self) -> Path | None:
         """Where the answers of its server are kept; None for a server that is not known well enough."""
-        return cache_folder() / "answers" / f"{self.server_key[:32]}.sqlite" if self.server_key else None
+        key = answers_key(self.server_key)
+        return cache_folder() / "answers" / f"{key[:32]}.sqlite" if key else None
+
+    @property
+    def slug(self) -> str:
+        """How the names of the cell's files begin."""
+        return self.file.stem.removesuffix(f"-{self.key[:12]}")
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run whose environments, models and data are there; `rows` are all cells, in order."""
+    """A run whose environments, models and data are there; `rows` are all cells, in order. `stale` says of finished
+    trials that are kept, by the names of their files, why they are not what would be measured now.
+    """
 
     sweep: Sweep
     folder: Path
     environments: Mapping[str, Environment]
     models: Mapping[str, Model]
     rows: tuple[Row, ...]
+    stale: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

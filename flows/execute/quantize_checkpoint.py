@@ -6,25 +6,27 @@ import inspect
 import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from engines.runtime.entry_points import QUANT_WORKER
-from engines.runtime.environments import Environment, asked_for, cache_folder, known_environments
+from engines.runtime.environments import Environment, asked_for, cache_folder
 from engines.runtime.process import ROOT, ProcessFailed, running, wait
+from flows import versions
 from flows.sources.calibration import calibration_text, write_calibration
 from flows.sources.checkpoints import contents
 from flows.sources.models import Model
 from flows.validate.matrix import Quantization
-from quant.canonical_json import write_json
+from quant.canonical_json import plain, write_json
 from quant.checkpoints.detect import check_declared
 from quant.checkpoints.inspect import WEIGHT_FILES, decode_bytes, inspect_weights
 from quant.checkpoints.model_files import check_no_code
-from quant.checkpoints.safetensors import CheckpointError, hash_file, hash_files
+from quant.checkpoints.safetensors import CheckpointError, hash_files
 from quant.errors import FailureKind
 from quant.hashing import digest
 from quant.types import (
@@ -42,7 +44,7 @@ OnProgress = Callable[[str, float, float], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A quantization of one model, ready to run. `key` names its result before it exists."""
+    """A quantization of one model, ready to run. `inputs` decide its result, whose name is their digest, `key`."""
 
     model: Model
     quantization: Quantization
@@ -50,7 +52,11 @@ class Job:
     threads: int
     calibration: CalibrationSpec | None
     calibration_text: str
-    key: str
+    inputs: Mapping[str, str]
+
+    @cached_property
+    def key(self) -> str:
+        return digest(self.inputs)
 
     @property
     def folder(self) -> Path:
@@ -76,24 +82,28 @@ class Job:
 def make_job(
     model: Model, quantization: Quantization, environment: Environment, *, text: str, base: Path, threads: int
 ) -> Job:
-    """Everything that decides the result goes into the key: model, parameters, calibration, tools, the code."""
-    calibration, content = None, ""
+    """Everything that decides the result goes into the key: model, parameters, calibration, tools, versions.
+
+    The machine does not: what it made is known by its contents, and takes minutes to hours to make.
+    """
+    calibration, content, drawn = None, "", "none"
     if quantization.calibration is not None:
         samples, length, seed = quantization.calibration
         content, sha256 = calibration_text(text, base)
         calibration = CalibrationSpec(text, sha256, samples, length, seed)
-    code = [hash_file(file) for file in (Path(quantization.method.file), *_tools(quantization.method.environment))]
+        drawn = f"{samples} × {length} tokens, seed {seed}, of {sha256[:16]}"
     given = {**quantization.parameters, **contents(quantization.stored)}
-    key = digest(
-        [model.content_sha256, quantization.method.name, given, calibration, environment.identity, code, threads]
-    )
-    return Job(model, quantization, environment, threads, calibration, content, key)
-
-
-def _tools(environment: str) -> list[Path]:
-    """The files of `quant/tools` that a method of this environment may call: its own and those of no environment."""
-    others = set(known_environments()) - {environment}
-    return [file for file in sorted((ROOT / "quant" / "tools").glob("*.py")) if file.stem not in others]
+    inputs = {
+        "model": model.content_sha256,
+        "method": quantization.method.name,
+        f"version of {quantization.method.name}": str(quantization.method.version),
+        "CALIBRATION_VERSION": str(versions.CALIBRATION_VERSION),
+        "calibration": drawn,
+        "environment of the method": environment.identity,
+        "threads of the method": str(threads),
+        **{f"parameter {name}": json.dumps(value, default=plain, sort_keys=True) for name, value in given.items()},
+    }
+    return Job(model, quantization, environment, threads, calibration, content, inputs)
 
 
 def finished(job: Job) -> Checkpoint | None:

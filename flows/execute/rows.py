@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,17 @@ import numpy as np
 
 from engines.runtime.child_environment import passed_variables
 from engines.telemetry.device import machine_slots
-from engines.telemetry.host import cpu_model, host_id
+from engines.telemetry.host import cpu_model, host_id, utc_now
+from engines.telemetry.machine import this_machine
 from engines.telemetry.memory_bandwidth import memory_bandwidth
 from evals.accuracy.contamination import Runs, runs
 from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.failures import because, failure_of
+from evals.schema.part import find_part
 from evals.schema.trial import Failure, Trial
 from evals.schema.trial_file import read_trial
-from flows.execute.manifest import versions
-from flows.execute.measure_cell import blank_trial, measure, repeat_log
+from flows.execute.manifest import commit, versions
+from flows.execute.measure_cell import assembled, blank_trial, measure, repeat_log
 from flows.execute.prepared import Prepared, Row
 from flows.execute.quantize_checkpoint import Job, OnProgress, quantize
 from flows.execute.quantize_checkpoint import finished as finished_checkpoint
@@ -38,6 +39,7 @@ from flows.plan.schema import Plan
 from flows.sources.calibration import write_calibration
 from flows.state.locks import hold, slots
 from flows.state.progress_display import Display
+from flows.state.stale import StaleResult, find_stale
 from flows.state.status import running_lock
 from flows.validate.matrix import Cell
 from quant.canonical_json import write_json
@@ -92,6 +94,8 @@ def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
         "passed_variables": passed_variables(),
         "attached": row.cell.choice.attached.url if row.cell.choice.attached else None,
         "program": versions(),
+        "commit": commit(),
+        "machine": asdict(this_machine(sweep.device.kind)),
         "python": sys.version.split()[0],
     }
     return blank_trial(row.cell, row.key, status, reason, sweep.device.name, provenance)
@@ -158,7 +162,8 @@ def measure_row(
         blank = replace(
             blank, provenance={**blank.provenance, "measured": _origin(prepared), "bandwidth": _bandwidth(prepared)}
         )
-        work, target = work_of(sweep, tasks, display, step), _target(prepared, row)
+        measured = blank.provenance["measured"]
+        work, target = work_of(sweep, tasks, display, step), _target(prepared, row, measured)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
 
@@ -166,8 +171,7 @@ def measure_row(
 def _origin(prepared: Prepared) -> dict[str, Any]:
     """When, after how many other cells of the run, and on which host a cell is measured."""
     done = sum(row.job is not None and row.file.exists() for row in prepared.rows)
-    started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return {"started": started, "place": done, "host": host_id(), "cpu": cpu_model()}
+    return {"started": utc_now(), "place": done, "host": host_id(), "cpu": cpu_model()}
 
 
 def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
@@ -179,7 +183,44 @@ def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
     return asdict(bandwidth) if bandwidth else None
 
 
-def _target(prepared: Prepared, row: Row) -> Target:
+def assemble_finished(prepared: Prepared) -> None:
+    """Trials of the cells whose parts are all there, such as after a load was taken out of the plan."""
+    for row in prepared.rows:
+        if row.parts and finished(row) is None and _all_there(prepared, row):
+            target = _target(prepared, row, {})
+            done = assembled(_blank(prepared, row, "ok", ""), target, prepared.sweep.plan.max_length)
+            if done is not None:
+                save_trial(row, done)
+
+
+def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
+    """Of the cells that would be measured, and were before: the results that are stale, by the rows' keys."""
+    current = {row.file.name for row in prepared.rows}
+    stale = {}
+    for row in prepared.rows:
+        if row.parts and finished(row) is None and not _all_there(prepared, row):
+            wanted = {"server": row.parts[0].server, **{part.name: part.own for part in row.parts}}
+            result = find_stale(row.file.parent, row.slug, wanted, current)
+            if result is not None and result.trial.engine_options == dict(row.cell.choice.options):
+                stale[row.key] = result
+    return stale
+
+
+def keep_stale(prepared: Prepared) -> Prepared:
+    """The same run with stale results in place of what would be measured, marked as such."""
+    stale = stale_rows(prepared)
+    rows = tuple(
+        replace(row, key=stale[row.key].trial.key, file=stale[row.key].file) if row.key in stale else row
+        for row in prepared.rows
+    )
+    return replace(prepared, rows=rows, stale={result.file.name: result.reasons for result in stale.values()})
+
+
+def _all_there(prepared: Prepared, row: Row) -> bool:
+    return all(find_part(prepared.folder / "parts", request.key) is not None for request in row.parts)
+
+
+def _target(prepared: Prepared, row: Row, measured: Mapping[str, Any]) -> Target:
     baseline = None
     if not row.cell.quantization.scheme.unquantized:
         alike = (
@@ -192,7 +233,8 @@ def _target(prepared: Prepared, row: Row) -> Target:
     log, *_ = server_logs(prepared, row)
     log.parent.mkdir(exist_ok=True)
     model = prepared.models[row.cell.model.location]
-    return Target(model, baseline, row.answers, _calibration_runs(row), row.file.with_suffix(""), log)
+    calibration = _calibration_runs(row)
+    return Target(model, baseline, row.answers, calibration, prepared.folder, row.slug, row.parts, measured, log)
 
 
 def server_logs(prepared: Prepared, row: Row) -> tuple[Path, Path]:

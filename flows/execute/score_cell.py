@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ from evals.accuracy.lm_eval_tasks import LoadedTasks, TaskSpec
 from evals.accuracy.perplexity import TEXTS, PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
 from evals.api.tokenizers import added_ids, load_tokenizer
 from evals.data.corpora import sha256_of
-from evals.schema.accuracy import Perplexity, Predictions, Score
+from evals.schema.accuracy import Score
+from evals.schema.part import Part
 from evals.schema.trial import Gate
 from evals.scoring.cache import Keep, keep_answers, keep_scores
 from evals.scoring.generate import Prompt, generate
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair, Scored
-from flows.execute.stages import Step, plainly
+from flows.execute.keys import PartRequest
 from flows.sources.models import Model
 
 
@@ -32,11 +32,8 @@ class Scoring:
     """What is scored in every cell of a sweep. Without a `budget` every item of the tasks is."""
 
     window_tokens: int
-    task_specs: tuple[TaskSpec, ...]
     tasks: LoadedTasks
     chat_template: bool
-    perplexities: tuple[PerplexitySpec, ...]
-    predictions: tuple[PredictionSpec, ...]
     data_root: Path | None
     budget: Budget | None
 
@@ -44,52 +41,34 @@ class Scoring:
 @dataclass(frozen=True)
 class Target:
     """What belongs to one cell: the model, its baseline's scores (None for a baseline), where the server's answers are
-    kept (None where nobody knows which server it is), the runs of its calibration text, how its files beside the trial
-    begin, and its server's log.
+    kept (None where nobody knows which server it is), the runs of its calibration text, the run's folder and how the
+    names of the cell's files in it begin, what is measured, when and where, and its server's log.
     """
 
     model: Model
     baseline: Sequence[Score] | None
     answer_cache: Path | None
     calibration: Runs
-    beside: Path
+    run: Path
+    slug: str
+    parts: tuple[PartRequest, ...]
+    measured: Mapping[str, Any]
     log: Path
 
-
-@dataclass(frozen=True)
-class CellScores:
-    """All scores of one cell, and the gates that only scoring can tell."""
-
-    scores: tuple[Score, ...] = ()
-    perplexities: tuple[Perplexity, ...] = ()
-    predictions: tuple[Predictions, ...] = ()
-    gates: tuple[Gate, ...] = ()
+    @property
+    def folder(self) -> Path:
+        """Where finished parts are."""
+        return self.run / "parts"
 
 
-def score_cell(
-    endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage, step: Step = plainly
-) -> CellScores:
-    """Score the served checkpoint in `folder`; a server without log-probabilities is asked for greedy answers alone."""
-    arguments = (endpoint, folder, scoring, target, stage)
-    predict = partial(step, "predictions", lambda: _read_predictions(*arguments)) if scoring.predictions else tuple
+def score_task(
+    endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, spec: TaskSpec, blank: Part, stage: Stage
+) -> Part:
+    """A task of the served checkpoint in `folder`. Nothing of it is known of a server without log-probabilities: the
+    report shows that, and such a cell is never recommended.
+    """
     if endpoint.dialect.prompt_logprobs == "none":
-        # the report shows that nothing was measured; such a cell is never recommended
-        return CellScores(predictions=predict())
-    scores, gates = step("accuracy", lambda: _tasks(*arguments))
-    perplexities, gate = step("perplexity", lambda: _perplexities(*arguments)) if scoring.perplexities else ([], [])
-    return CellScores(tuple(scores), tuple(perplexities), predict(), (*gates, *gate))
-
-
-def repeat_predictions(
-    endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage
-) -> tuple[Predictions, ...]:
-    """The prompts of those that want it again, one at a time: what differs from the first reading is noise."""
-    return _read_predictions(endpoint, folder, scoring, target, stage, repeat=True)
-
-
-def _tasks(
-    endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage
-) -> tuple[list[Score], list[Gate]]:
+        return blank
     from evals.accuracy.lm_eval_model import EndpointLM, evaluate  # lm-eval takes seconds to import
 
     def scorer(pairs: Sequence[Pair]) -> list[Scored]:
@@ -104,19 +83,17 @@ def _tasks(
         return keep_answers(target.answer_cache, prompts, asking)
 
     model = EndpointLM(folder, scorer, generator, scoring.window_tokens, target.calibration, target.model.folder)
+    tasks = scoring.tasks.only(spec.name)
 
     def of(chosen: Mapping[str, Sequence[int]] | None) -> list[Score]:
-        return evaluate(model, scoring.tasks, scoring.task_specs, chosen, chat_template=scoring.chat_template)
+        return evaluate(model, tasks, [spec], chosen, chat_template=scoring.chat_template)
 
     if scoring.budget is None or target.baseline is None:
         scores = of(None)
     else:
-        scores = spend(of, scoring.tasks, target.baseline, scoring.budget)
+        scores = spend(of, tasks, target.baseline, scoring.budget)
     seen = model.seen
-    gates = [whole_contexts(seen.cut, seen.requests, scoring.window_tokens)]
-    if target.calibration:
-        gates.append(apart_from_calibration(seen.calibrated, seen.requests))
-    return scores, gates
+    return replace(blank, scores=tuple(scores), requests=seen.requests, cut=seen.cut, calibrated=seen.calibrated)
 
 
 def _noting(keep: Keep, advance: Callable[[int], None]) -> Callable[[Sequence[tuple[int, Any]]], None]:
@@ -138,35 +115,52 @@ def _kept_scores(
     return keep_scores(target.answer_cache, pairs, asking)
 
 
-def _perplexities(
-    endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage
-) -> tuple[list[Perplexity], list[Gate]]:
-    """All conventions from one set of passes over each text, and whether a text calibrated the checkpoint."""
-    perplexities: list[Perplexity] = []
-    shared = requests = 0
-    for read in dict.fromkeys(TEXTS[spec.convention] for spec in scoring.perplexities):
-        specs = [spec for spec in scoring.perplexities if TEXTS[spec.convention] is read]
-        tokenizer, text = load_tokenizer(folder), read(scoring.data_root)
-        ids, bos = tokenizer.encode(text).ids, next(iter(added_ids(tokenizer)), None)
-        windows = [windows_of(spec, ids, bos) for spec in specs]
-        needed = passes([window for group in windows for window in group])
-        pairs = pairs_of(ids, needed)
-        scores = _kept_scores(endpoint, target, pairs, stage("perplexity", len(pairs)))
-        named = zip(specs, windows, strict=True)
-        perplexities += [perplexity_of(spec, sha256_of(text), group, needed, scores) for spec, group in named]
-        shared += sum(shares_a_run(pair, target.calibration) for pair in pairs)
-        requests += len(pairs)
-    return perplexities, [apart_from_calibration(shared, requests)] if target.calibration and requests else []
+def score_text(
+    endpoint: Endpoint,
+    folder: Path,
+    scoring: Scoring,
+    target: Target,
+    specs: Sequence[PerplexitySpec],
+    blank: Part,
+    stage: Stage,
+) -> Part:
+    """All conventions of one text from one set of passes over it."""
+    if endpoint.dialect.prompt_logprobs == "none":
+        return blank
+    tokenizer, text = load_tokenizer(folder), TEXTS[specs[0].convention](scoring.data_root)
+    ids, bos = tokenizer.encode(text).ids, next(iter(added_ids(tokenizer)), None)
+    windows = [windows_of(spec, ids, bos) for spec in specs]
+    needed = passes([window for group in windows for window in group])
+    pairs = pairs_of(ids, needed)
+    scores = _kept_scores(endpoint, target, pairs, stage("perplexity", len(pairs)))
+    named = zip(specs, windows, strict=True)
+    return replace(
+        blank,
+        perplexities=tuple(perplexity_of(spec, sha256_of(text), group, needed, scores) for spec, group in named),
+        requests=len(pairs),
+        calibrated=sum(shares_a_run(pair, target.calibration) for pair in pairs),
+    )
 
 
-def _read_predictions(
-    endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, stage: Stage, *, repeat: bool = False
-) -> tuple[Predictions, ...]:
-    tokenizer, readings = load_tokenizer(folder), []
-    for number, spec in enumerate(scoring.predictions):
-        if repeat and not spec.repeat:
-            continue
-        prompts = prompts_of(spec, tokenizer, scoring.data_root)
-        file = target.beside.with_name(f"{target.beside.name}.{number}{'.repeat' if repeat else ''}.npz")
-        readings.append(read_predictions(endpoint, spec, prompts, file, stage, repeat=repeat))
-    return tuple(readings)
+def predict(
+    endpoint: Endpoint, folder: Path, scoring: Scoring, target: Target, request: PartRequest, blank: Part, stage: Stage
+) -> Part:
+    """What is predicted on a set of prompts; again one prompt at a time, so that what differs then is noise."""
+    spec = request.subject
+    assert isinstance(spec, PredictionSpec)
+    prompts = prompts_of(spec, load_tokenizer(folder), scoring.data_root)
+    file = target.run / "trials" / f"{target.slug}.{request.key[:12]}.npz"
+    made = read_predictions(endpoint, spec, prompts, file, stage, repeat=request.again)
+    return replace(blank, predictions=(made,))
+
+
+def scoring_gates(parts: Sequence[Part], window_tokens: int, *, calibrated: bool) -> tuple[Gate, ...]:
+    """What only scoring can tell of a cell: whether contexts were whole, and apart from what calibrated it."""
+    gates = []
+    tasks = [part for part in parts if part.scores]
+    if tasks:
+        gates.append(whole_contexts(sum(p.cut for p in tasks), sum(p.requests for p in tasks), window_tokens))
+    for kind in (tasks, [part for part in parts if part.perplexities]):
+        if kind and calibrated:
+            gates.append(apart_from_calibration(sum(p.calibrated for p in kind), sum(p.requests for p in kind)))
+    return tuple(gates)

@@ -39,8 +39,15 @@ def build_environment(environment: Environment, display: Display) -> None:
 
 
 @task(task_run_name="prepare {name}", cache_policy=NO_CACHE, persist_result=False)
-def prepare(name: str, sweep: Sweep, environments: list[Environment], runs: Path, display: Display) -> Prepared:
+def prepare(
+    name: str, sweep: Sweep, environments: list[Environment], runs: Path, display: Display, *, keep_stale: bool
+) -> Prepared:
     prepared = prepare_sweep(sweep, environments, runs, display)
+    rows.assemble_finished(prepared)
+    for result in rows.stale_rows(prepared).values():
+        display.say(result.line)
+    if keep_stale:
+        prepared = rows.keep_stale(prepared)
     describe(prepared)
     return prepared
 
@@ -75,6 +82,7 @@ def sweep(
     data_root: str | None = None,
     runs: str = "runs",
     store: str | None = None,
+    keep_stale: bool = False,
 ) -> str:
     """Run a whole sweep and write its report; what is finished already is not done again.
 
@@ -85,15 +93,18 @@ def sweep(
         runs: folder for results.
         store: a folder that all machines see, or an address of fsspec's (s3://bucket/prefix). With one, every
             checkpoint and cell is a deployment run for the workers of the pool of this kind of device.
+        keep_stale: results that are not what would be measured now are kept, and marked in the report.
 
     Returns:
         The path of report.html.
     """
-    return str(run_plan(forms.plan_file(plan, Path(runs)), data_root, Path(runs), store))
+    return str(run_plan(forms.plan_file(plan, Path(runs)), data_root, Path(runs), store, keep_stale=keep_stale))
 
 
 @cache_in_use()
-def run_plan(file: Path, data_root: str | None, runs: Path, store: str | None = None) -> Path:
+def run_plan(
+    file: Path, data_root: str | None, runs: Path, store: str | None = None, *, keep_stale: bool = False
+) -> Path:
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
     checked = check(load_plan(file), data_root=data_root)
@@ -102,7 +113,8 @@ def run_plan(file: Path, data_root: str | None, runs: Path, store: str | None = 
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]
         missing = build_all(here, display)
-        prepared = prepare(checked.plan.name, unseen(checked), environments, runs, unseen(display))
+        arguments = checked.plan.name, unseen(checked), environments, runs, unseen(display)
+        prepared = prepare(*arguments, keep_stale=keep_stale)
         rows.note_missing(prepared, missing)
         if store:
             spread(prepared, store, display)

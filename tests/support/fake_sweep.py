@@ -23,7 +23,14 @@ import tests.support.fake_methods
 from engines.registry import Engine
 from engines.telemetry.memory_bandwidth import Bandwidth
 from engines.types import Device
+from flows.execute import rows
+from flows.execute.manifest import describe
+from flows.execute.prepare import environments_of, prepare_sweep
+from flows.execute.prepared import Prepared
 from flows.execute.worker_process import Here
+from flows.plan.source import load_plan
+from flows.state.progress_display import LogDisplay
+from flows.validate.plan import check
 from quant.registry import Method, methods_in
 from quant.types import Scheme
 from tests.support.fake_engine import fake_engine
@@ -99,6 +106,18 @@ def write_plan(folder: Path, method_names: list[str]) -> Path:
     file = folder / "plan.yaml"
     file.write_text(yaml.safe_dump(plan, sort_keys=False))
     return file
+
+
+def prepared_run(folder: Path, **changes: Any) -> Prepared:
+    """The fake run of one cell, with other values of the plan's keys."""
+    file = write_plan(folder, ["none"])
+    plan = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**plan, **changes}))
+    checked = check(load_plan(file))
+    prepared = prepare_sweep(checked, environments_of(checked), folder / "runs", LogDisplay(lambda _: None))
+    rows.assemble_finished(prepared)
+    describe(prepared)
+    return prepared
 
 
 def main() -> None:

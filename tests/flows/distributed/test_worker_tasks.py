@@ -11,6 +11,7 @@ import pytest
 
 import flows.orchestration.distributed
 from evals.schema.trial_file import read_trial
+from flows import versions
 from flows.distributed.leases import Ended, LeaseLost, Piece, RunState
 from flows.distributed.object_store import Store, open_store
 from flows.distributed.worker_tasks import (
@@ -22,7 +23,6 @@ from flows.distributed.worker_tasks import (
     measure_cell,
     trial_name,
 )
-from flows.execute import keys
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.orchestration.distributed import DeploymentRuns
@@ -114,7 +114,7 @@ def test_a_machine_that_would_do_something_else_refuses(
     sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = trial_name(_rows(sweep)["none"])
-    monkeypatch.setattr(keys, "_measuring_code", lambda: ["another program"])
+    monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
     with pytest.raises(OtherWork, match=r"its plan, program, packages, data or device differ; bring them to the same"):
         find(sweep, name, QUIET)
 

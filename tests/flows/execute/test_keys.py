@@ -1,16 +1,23 @@
-"""Keys: a measurement is valid as long as what it read is the same, in whatever format that is."""
+"""Keys: which edit of the program, the plan, the data or the machine makes which finished part invalid."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from engines.telemetry.machine import Machine, this_machine
 from evals.accuracy.lm_eval_tasks import TaskSpec
-from flows.execute.keys import data_identity
+from flows import versions
+from flows.execute import keys
+from flows.execute.keys import data_identities
+from flows.execute.prepared import Prepared
+from quant.registry import Method
+from tests.support.fake_sweep import fake_methods, install, prepared_run
 
 ROWS = [
     {
@@ -55,27 +62,27 @@ def _write(folder: Path, kind: str, rows: list[dict[str, Any]]) -> Path:
 def test_rewritten_questions_are_another_key(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "allenai" / "ai2_arc"
     _write(folder, kind, ROWS)
-    before = data_identity(_sweep(), tmp_path)
-    assert data_identity(_sweep(), tmp_path) == before
+    before = data_identities(_sweep(), tmp_path)
+    assert data_identities(_sweep(), tmp_path) == before
     _write(folder, kind, [{**row, "question": f"another {row['question']}"} for row in ROWS])
-    assert data_identity(_sweep(), tmp_path) != before
+    assert data_identities(_sweep(), tmp_path) != before
 
 
 def test_a_card_that_names_other_files_is_another_key(tmp_path: Path) -> None:
     folder = tmp_path / "allenai" / "ai2_arc"
     _write(folder, "csv", ROWS[:1])
     _write(folder, "jsonl", ROWS)
-    before = data_identity(_sweep(), tmp_path)
+    before = data_identities(_sweep(), tmp_path)
     (folder / "README.md").write_text((folder / "README.md").read_text().replace("jsonl", "csv"))
-    assert data_identity(_sweep(), tmp_path) != before
+    assert data_identities(_sweep(), tmp_path) != before
 
 
 def test_data_that_no_task_reads_is_in_no_key(tmp_path: Path) -> None:
     _write(tmp_path / "allenai" / "ai2_arc", "jsonl", ROWS)
-    before = data_identity(_sweep(), tmp_path)
+    before = data_identities(_sweep(), tmp_path)
     _write(tmp_path / "other" / "data", "jsonl", ROWS)
     (tmp_path / "allenai" / "ai2_arc" / "notes.txt").write_text("mine")
-    assert data_identity(_sweep(), tmp_path) == before
+    assert data_identities(_sweep(), tmp_path) == before
 
 
 def test_a_text_is_in_the_key_of_plans_that_read_it(tmp_path: Path) -> None:
@@ -84,7 +91,126 @@ def test_a_text_is_in_the_key_of_plans_that_read_it(tmp_path: Path) -> None:
     text.write_bytes(b"a")
     reading = _sweep(())
     reading.plan.perplexity = [object()]
-    before, without = data_identity(reading, tmp_path), data_identity(_sweep(()), tmp_path)
+    before, without = data_identities(reading, tmp_path), data_identities(_sweep(()), tmp_path)
+    assert (set(before), without) == ({"wikitext2"}, {})
     text.write_bytes(b"b")
-    assert data_identity(reading, tmp_path) != before
-    assert data_identity(_sweep(()), tmp_path) == without
+    assert data_identities(reading, tmp_path) != before
+    assert data_identities(_sweep(()), tmp_path) == without
+
+
+GATES, LOAD, TASK = "gates", "load concurrency 1, 4 / 4 tokens", "task arc_easy"
+ALL = {GATES, LOAD, TASK, "checkpoint", "server", "answers"}
+
+
+def _keys(prepared: Prepared) -> dict[str, str]:
+    (row,) = prepared.rows
+    assert row.job is not None
+    assert row.answers is not None
+    parts = {part.name: part.key for part in row.parts}
+    return {**parts, "checkpoint": row.job.key, "server": row.server_key, "answers": row.answers.stem}
+
+
+def _changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    return {name for name in before | after if before.get(name) != after.get(name)}
+
+
+@pytest.fixture
+def before(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    install(monkeypatch.setattr)
+    return _keys(prepared_run(workplace))
+
+
+def test_nothing_changed_is_nothing_to_measure(before: dict[str, str], workplace: Path) -> None:
+    assert _keys(prepared_run(workplace)) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("MEASUREMENT_VERSION", {LOAD}),
+        ("SCORING_VERSION", {GATES, TASK}),
+        ("READER_VERSION", {GATES, TASK, "answers"}),
+        ("REFERENCE_VERSION", {GATES}),
+        ("SERVER_VERSION", ALL - {"checkpoint"}),
+        ("CALIBRATION_VERSION", ALL),
+    ],
+)
+def test_a_raised_version_changes_what_it_covers(
+    before: dict[str, str], workplace: Path, monkeypatch: pytest.MonkeyPatch, name: str, changed: set[str]
+) -> None:
+    monkeypatch.setattr(versions, name, getattr(versions, name) + 1)
+    assert _changed(before, _keys(prepared_run(workplace))) == changed
+
+
+def test_a_method_s_own_version_is_in_its_checkpoint(
+    before: dict[str, str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def newer() -> dict[str, Method]:
+        return {name: replace(method, version=2) for name, method in fake_methods().items()}
+
+    monkeypatch.setattr("flows.validate.methods.methods", newer)
+    assert _changed(before, _keys(prepared_run(workplace))) == ALL
+
+
+@pytest.mark.parametrize("field", [{"flags": "another"}, {"cores": 64.0}, {"memory_gib": 1.5}, {"cpu": "another"}])
+def test_another_machine_is_in_every_key_of_what_is_measured(
+    before: dict[str, str], workplace: Path, monkeypatch: pytest.MonkeyPatch, field: dict[str, Any]
+) -> None:
+    machine: Machine = replace(this_machine("cpu"), **field)
+    monkeypatch.setattr(keys, "this_machine", lambda _: machine)
+    assert _changed(before, _keys(prepared_run(workplace))) == ALL - {"checkpoint"}
+
+
+def test_variables_that_decide_how_a_server_computes_are_in_its_key(
+    before: dict[str, str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOMETHING_ELSE", "1")
+    assert _keys(prepared_run(workplace)) == before
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert _changed(before, _keys(prepared_run(workplace))) == ALL - {"checkpoint"}
+
+
+def test_a_new_load_or_task_is_a_new_part_alone(
+    before: dict[str, str], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = [
+        {"concurrency": 2, "requests": 2, "prompt_tokens": 4, "output_tokens": 4},
+        {"concurrency": 1, "requests": 2, "prompt_tokens": 4, "output_tokens": 4},
+    ]
+    assert _changed(before, _keys(prepared_run(workplace, load=loads))) == {"load concurrency 2, 4 / 4 tokens"}
+    (row,) = prepared_run(workplace).rows
+    data = {"arc_challenge": "made up", "arc_easy": row.parts[-1].own["data"]}
+    monkeypatch.setattr("flows.execute.prepare.data_identities", lambda *_: data)
+    tasks = [{"task": "arc_challenge", "limit": 2}, {"task": "arc_easy", "limit": 4}]
+    assert _changed(before, _keys(prepared_run(workplace, tasks=tasks))) == {"task arc_challenge"}
+
+
+def test_other_values_of_the_plan_change_what_reads_them(before: dict[str, str], workplace: Path) -> None:
+    def changed(**plan: Any) -> set[str]:
+        return _changed(before, _keys(prepared_run(workplace, **plan)))
+
+    assert changed(repeats=3) == {LOAD}
+    assert changed(seed=1) == {LOAD, TASK}
+    assert changed(tasks=[{"task": "arc_easy", "limit": 3}]) == {TASK}
+    assert changed(limits={"equivalence_margin": 0.02}) == set()
+    assert changed(max_length=32) == ALL - {"checkpoint"}  # the server has other positions
+    assert changed(threads=1) == ALL
+
+
+def test_another_file_in_the_data_root_changes_nothing(before: dict[str, str], workplace: Path) -> None:
+    (workplace / "root" / "notes.txt").write_text("mine")
+    assert _keys(prepared_run(workplace)) == before
+
+
+def test_what_a_baseline_chose_has_its_key(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    plan = {"methods": [{"method": "none"}, {"method": "raises"}]}
+
+    def tasks(**changes: Any) -> list[str]:
+        prepared = prepared_run(workplace, **plan, **changes)
+        return [part.own.get("baseline", "") for row in prepared.rows for part in row.parts if part.name == TASK]
+
+    assert tasks() == ["", ""]
+    baseline, candidate = tasks(accuracy={"budget": "adaptive"})
+    prepared = prepared_run(workplace, **plan, accuracy={"budget": "adaptive"})
+    assert (baseline, candidate) == ("", next(p.key for p in prepared.rows[0].parts if p.name == TASK))

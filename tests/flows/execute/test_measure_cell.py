@@ -13,18 +13,21 @@ from tokenizers.processors import TemplateProcessing
 
 from engines.runtime.process import ProcessFailed
 from engines.runtime.server import serve
-from engines.types import Dialect, Endpoint, Serving
+from engines.types import Device, Dialect, Endpoint, Serving
 from evals.load.prompts import Prompts
 from evals.metrics.energy import window
 from evals.schema.load import LoadPoint
 from evals.schema.trial import NVML
 from flows.cli.estimate import _search_steps, _steps
-from flows.execute.measure_cell import _prompts, _reach, _speed_and_memory
+from flows.execute.measure_cell import _reach
+from flows.execute.served_parts import Served, _prompts, _speed_and_memory
 from flows.plan.load import LoadPlan, SearchPlan, workloads
 from flows.validate.matrix import Cell, EngineChoice
 from quant.types import Scheme
 from tests.support.fake_engine import CPU, HERE, fake_engine
 from tests.support.planted_nvml import plant_in_children
+
+GPUS = Device("cuda", "planted", frozenset(), 1, ("GPU-0", "GPU-1"))
 
 
 def test_an_engine_without_environment_is_not_started(tmp_path: Path) -> None:
@@ -84,11 +87,14 @@ def test_own_prompts_have_no_special_tokens_of_their_own(tmp_path: Path) -> None
 def test_a_load_is_measured_with_the_energy_of_its_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a planted NVML; the server is a fake, its speed no result."""
     load = LoadPoint(1, 2, 5, 6)
-    work = SimpleNamespace(loads=(load,), repeats=2, seed=0, stage=lambda *_: lambda _: None)
+    work = SimpleNamespace(repeats=2, seed=0, stage=lambda *_: lambda _: None)
     with serve(fake_engine(), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, child):
         plant_in_children(tmp_path, monkeypatch)
         prompts = Prompts(range(10, 40))
-        (speed,), memory = _speed_and_memory(endpoint, child, prompts, ("cuda", 2), cast(Any, work))
+        options = {"tensor_parallel": 2}
+        cell = SimpleNamespace(choice=EngineChoice(fake_engine(), options, ""))
+        served = Served(endpoint, child, cast(Any, cell), tmp_path, GPUS, cast(Any, work), cast(Any, None))
+        speed, memory = _speed_and_memory(served, load, prompts)
         count = len(child.tree())
     assert memory is not None
     assert (memory.source, memory.peak_bytes, memory.loaded_bytes) == (NVML, 2_000_000 * count, 2_000_000 * count)

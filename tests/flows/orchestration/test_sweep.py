@@ -15,7 +15,7 @@ import yaml
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from flows.cli import sweep_command
-from flows.execute.retry import drop_failed
+from flows.cli.retry import drop_failed
 from flows.plan.source import load_plan
 from flows.sources.samples import SourceError
 from flows.validate.plan import check

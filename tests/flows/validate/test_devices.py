@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -13,8 +14,10 @@ import yaml
 import flows.validate.plan
 from engines.option_labels import option_labels
 from engines.parallelism import devices, too_many
+from engines.runtime.environments import Environment
 from engines.types import Device
-from flows.execute.keys import trial_key
+from flows.execute.keys import cell_parts
+from flows.execute.quantize_checkpoint import Job
 from flows.execute.rows import slug
 from flows.plan.source import load_plan
 from flows.validate.engines import option_sets
@@ -113,7 +116,13 @@ def test_labels_are_the_options_that_differ() -> None:
 def test_a_price_and_other_sizes_change_no_key_and_no_file(folder: Path) -> None:
     def keys(sweep: Sweep) -> list[tuple[str, str]]:
         cells = [cell for cell in sweep.cells if cell.choice.options["tensor_parallel"] == 1]
-        return [(trial_key(sweep, cell, None, {}, "data"), slug(cell)) for cell in cells]
+        job = cast(Job, SimpleNamespace(inputs={}))
+        here = {cell.environment: Environment(cell.environment, "here", ()) for cell in cells}
+        return [
+            (part.key, slug(cell))
+            for cell in cells
+            for part in cell_parts(sweep, cell, job, here, {"arc_easy": "a", "wikitext2": "b"})
+        ]
 
     entry = {"engine": "vllm", "options": {"tensor_parallel": 1}}
     plain = keys(_check(folder, entry))

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from evals.schema.trial import Trial
-from reports.decision.origins import mixed_origins
+from reports.decision.origins import kept_stale, mixed_origins
 from reports.decision.results import read_results
 from reports.output.html_report import contents, render
 from reports.output.terminal import as_data, print_results
@@ -44,3 +44,28 @@ def test_hosts_and_days_are_named_on_page_and_terminal(tmp_path: Path) -> None:
         assert f"Warning: {warning}." in text
     assert as_data(results)["warnings"] == [hosts, days]
     assert as_data(results)["cells"][0]["measured"]["host"] == "aa"
+
+
+def test_machines_that_differ_are_named_by_what_differs() -> None:
+    cells = [
+        replace(made, provenance={"machine": {"cpu": "a CPU", "cores": cores}})
+        for made, cores in ((BASE, 2), (OTHER, 4))
+    ]
+    assert mixed_origins(cells) == (
+        "the cells were measured on machines that differ in cores 2, 4: their speeds cannot be compared",
+    )
+    assert mixed_origins(cells[:1]) == ()
+
+
+def test_days_of_parts_count() -> None:
+    days = [{"started": f"2026-11-2{day}T08:00:00Z", "host": "aa"} for day in (1, 2)]
+    cell = replace(BASE, provenance={"measured": days[0], "parts": {"load": days[1]}})
+    assert mixed_origins([cell])[0].startswith("the cells were measured on 2 days (UTC), 2026-11-21, 2026-11-22: ")
+
+
+def test_a_stale_result_that_was_kept_is_named() -> None:
+    about = {"cells": [{"trial": "a.json", "name": "gptq · vllm"}], "stale": {"a.json": ["MEASUREMENT_VERSION 3 → 4"]}}
+    assert kept_stale(about) == (
+        "gptq · vllm keeps a stale result; something else would be measured now: MEASUREMENT_VERSION 3 → 4",
+    )
+    assert kept_stale({}) == ()

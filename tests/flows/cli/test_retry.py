@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import flows.execute.keys
 from evals.schema.trial_file import read_trial
-from flows.execute.retry import check_unchanged, drop_failed
+from flows import versions
+from flows.cli.retry import check_unchanged, drop_failed
 from flows.state.status import RunChanged, cell_states
 from tests.support.fake_sweep import install, write_plan
 
@@ -32,7 +32,7 @@ def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPa
     assert check_unchanged(run) == (run.parent.parent / "plan.yaml", None)
     assert [cell.state for cell in cell_states(run)] == ["ok", "to do"]
     assert {path: path.stat().st_mtime_ns for path in (run / "trials").glob("*.json")} == before
-    monkeypatch.setattr(flows.execute.keys, "_measuring_code", lambda: ["another instrument"])
+    monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
     with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured anew.*`bitfrontier sweep .*plan.yaml` does"):
         check_unchanged(run)
     plan = run.parent.parent / "plan.yaml"

@@ -1,0 +1,95 @@
+"""A part of a cell's measurement, finished on its own: one load, one search, one task, one text, one set of prompts.
+
+A cell that is killed goes on with the parts that it has, and a plan with another task measures that task alone. What is
+read by reports is the trial that all parts of a cell make together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from evals.schema.accuracy import Perplexity, Predictions, Score
+from evals.schema.load import Speed
+from evals.schema.migrate import SCHEMA_VERSION
+from evals.schema.slo import Search
+from evals.schema.trial import Gate, Memory
+from quant.canonical_json import write_json
+
+GATES = "gates"  # the name of the part with what is known of the server
+
+
+@dataclass(frozen=True)
+class Part:
+    """`inputs` are all that decided it, as short texts or digests, and `key` is their digest.
+
+    `measured` says when and where, `seconds` how long it took. Of a task or text, `requests` were asked, `cut` of them
+    to the window, and `calibrated` hold a run of the calibration text. Fields that are not its own are empty.
+    """
+
+    key: str
+    name: str
+    inputs: Mapping[str, str]
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    gates: tuple[Gate, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    startup_seconds: float | None = None
+    checkpoint: Mapping[str, Any] | None = None
+    speed: tuple[Speed, ...] = ()
+    memory: Memory | None = None
+    searches: tuple[Search, ...] = ()
+    scores: tuple[Score, ...] = ()
+    perplexities: tuple[Perplexity, ...] = ()
+    predictions: tuple[Predictions, ...] = ()
+    requests: int = 0
+    cut: int = 0
+    calibrated: int = 0
+    schema_version: int = SCHEMA_VERSION
+
+
+PARTS = TypeAdapter(Part)
+
+
+def save_part(folder: Path, cell: str, part: Part) -> Part:
+    """Write it whole, at once; `cell` begins the file's name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / f"{cell}-{part.key[:12]}.json", part)
+    return part
+
+
+def find_part(folder: Path, key: str) -> Part | None:
+    """The finished part of this key, whatever the cell was called; None where it is not there."""
+    for file in sorted(folder.glob(f"*-{key[:12]}.json")):
+        raw = json.loads(file.read_bytes())
+        if raw.get("key") == key and raw.get("schema_version") == SCHEMA_VERSION:
+            return PARTS.validate_json(file.read_bytes())
+    return None
+
+
+def joined_memory(parts: Sequence[Memory]) -> Memory | None:
+    """What a server held over all its loads: after loading and at most; samples of one load after the other."""
+    if not parts:
+        return None
+    samples: list[tuple[float, int]] = []
+    for memory in parts:
+        begin = samples[-1][0] if samples else 0.0
+        samples += [(begin + seconds, size) for seconds, size in memory.samples]
+    last = parts[-1]
+    held = [memory.kv_cache_bytes for memory in parts if memory.kv_cache_bytes is not None]
+    return Memory(
+        source=last.source,
+        loaded_bytes=min(memory.loaded_bytes for memory in parts),
+        peak_bytes=max(memory.peak_bytes for memory in parts),
+        weights_bytes=last.weights_bytes,
+        kv_cache_bytes=max(held, default=None),
+        kv_source=last.kv_source,
+        kv_bytes_per_token=last.kv_bytes_per_token,
+        kv_token_source=last.kv_token_source,
+        samples=tuple(samples),
+    )

@@ -1,0 +1,52 @@
+"""What was given is known by its contents: packages, an image's digest, a program's version."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines.runtime import identities
+from engines.runtime.identities import image_identity, interpreter_identity, program_identity
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    for asked in (image_identity, interpreter_identity, program_identity):
+        asked.cache_clear()
+
+
+def _program(file: Path, text: str) -> str:
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def test_an_interpreter_is_known_by_its_packages(tmp_path: Path) -> None:
+    version = sys.version.split()[0]
+    assert re.fullmatch(rf"python:{version}, \d+ packages [0-9a-f]{{16}}", interpreter_identity(sys.executable))
+    other = _program(tmp_path / "python", 'echo \'["3.11.7", ["torch==2"]]\'')
+    before = interpreter_identity(other)
+    interpreter_identity.cache_clear()
+    _program(tmp_path / "python", 'echo \'["3.11.7", ["torch==3"]]\'')
+    assert interpreter_identity(other) != before
+    broken = _program(tmp_path / "broken", "exit 1")
+    assert interpreter_identity(broken) == f"python:{broken} (its packages are not known)"
+
+
+def test_an_image_is_known_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identities, "_output", lambda *_: '["some/image@sha256:abc"]\nsha256:def\n')
+    assert image_identity("docker", "some/image:1") == "image:some/image@sha256:abc"
+    monkeypatch.setattr(identities, "_output", lambda *_: "null\nsha256:def\n")
+    assert image_identity("docker", "own:1") == "image:sha256:def"
+    monkeypatch.setattr(identities, "_output", lambda *_: None)
+    assert image_identity("docker", "absent:1") == "image:absent:1 (its digest is not known)"
+
+
+def test_a_program_is_known_by_its_version_or_its_bytes(tmp_path: Path) -> None:
+    talking = _program(tmp_path / "server", "echo 12:30:00.125 starting; echo server version is 0.5.1-rc2")
+    assert program_identity(talking) == "program:server 0.5.1-rc2"
+    silent = _program(tmp_path / "silent", "exit 0")
+    assert re.fullmatch(r"program:[0-9a-f]{16}", program_identity(silent))
