@@ -10,9 +10,9 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import CONFIGS
 
-PINS_FOLDER = ROOT / "configs" / "environments"
+PINS_FOLDER = CONFIGS / "environments"
 
 
 def adjustments(pins: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from engines.runtime.environments import cache_folder, create_cache, run_uv
+from engines.runtime.cache import cache_folder, create_cache
+from engines.runtime.environments import run_uv
 from engines.runtime.pip_config import index_arguments, pip_settings
 
 

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.child_environment import child_environment
-from engines.runtime.environments import PROGRAMS, Environment, cache_folder, create_cache
-from engines.runtime.process import ROOT
+from engines.runtime.environments import PROGRAMS, Environment
+from engines.runtime.own_packages import ROOT, import_folder
 from engines.types import Device
 from quant.canonical_json import write_json
 from quant.checkpoints.safetensors import hash_file
@@ -70,7 +71,7 @@ def _commands(device: Device, arguments: Sequence[str], environments: Sequence[E
     if device.kind == "cpu":
         return [[sys.executable, *arguments]]
     return [
-        environment.argv(arguments, {"PYTHONPATH": str(ROOT)})
+        environment.argv(arguments, {"PYTHONPATH": str(import_folder())})
         for environment in environments
         if environment.name not in PROGRAMS
     ]
@@ -78,7 +79,9 @@ def _commands(device: Device, arguments: Sequence[str], environments: Sequence[E
 
 def _measure(argv: Sequence[str]) -> Bandwidth | None:
     # numpy's BLAS must not start threads of its own beside those that are counted
-    variables = {"PYTHONPATH": str(ROOT)} | {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "OMP", "BLIS")}
+    variables = {"PYTHONPATH": str(import_folder())} | {
+        f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "OMP", "BLIS")
+    }
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=child_environment(variables)

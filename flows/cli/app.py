@@ -13,11 +13,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing what draws frames around the help takes longer than all else
     help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
-    epilog="Start with: bitfrontier sweep configs/quickstart.yaml",
+    epilog="Start with: bitfrontier sweep quickstart",
 )
 
 
-PlanArgument = Annotated[Path, typer.Argument(help="The plan, a YAML file such as configs/quickstart.yaml.")]
+PlanArgument = Annotated[
+    Path, typer.Argument(help="The plan: a YAML file, or the name of a sample plan such as quickstart.")
+]
 
 
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as runs/quickstart.")]

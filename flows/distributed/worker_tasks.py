@@ -6,7 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from engines.runtime.environments import build, cache_folder
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import build
 from evals.schema.trial import Trial
 from flows.distributed.leases import publish_failure, require_lease
 from flows.distributed.object_store import Store, fetch_folder

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.runtime.environments import Environment
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from evals.accuracy.lm_eval_tasks import task_data
 from evals.data.corpora import wikitext_files
 from evals.schema.slo import SLO, SearchRange

@@ -8,10 +8,11 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from engines.telemetry.device import driver_version
 from evals.schema.migrate import SCHEMA_VERSION
 from flows.execute.prepared import Prepared, Row
+from flows.plan.samples import plan_argument
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
 from flows.validate.resolved import Sweep
@@ -46,7 +47,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "price": sweep.plan.price.model_dump() if sweep.plan.price else None,
         "memory": _asked_memory(sweep),
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
-        "command": f"bitfrontier sweep {sweep.file}",
+        "command": f"bitfrontier sweep {plan_argument(sweep.file)}",
         "file": str(sweep.file),
         "data_root": sweep.data_root,
         "plan": sweep.file.read_text(encoding="utf-8"),

@@ -13,9 +13,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from engines.runtime.cache import cache_folder
 from engines.runtime.entry_points import QUANT_WORKER
-from engines.runtime.environments import Environment, asked_for, cache_folder, known_environments
-from engines.runtime.process import ROOT, ProcessFailed, running, wait
+from engines.runtime.environments import Environment, asked_for, known_environments
+from engines.runtime.own_packages import ROOT, import_folder
+from engines.runtime.process import ProcessFailed, running, wait
 from flows.sources.calibration import calibration_text, write_calibration
 from flows.sources.checkpoints import contents
 from flows.sources.models import Model
@@ -150,7 +152,7 @@ def _run(job: Job, partial: Path, on_progress: OnProgress, limit_seconds: float)
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(import_folder()),
         "OMP_NUM_THREADS": str(job.threads),
         "OMP_WAIT_POLICY": "PASSIVE",
     }

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from engines.runtime.environments import create_cache
+from engines.runtime.cache import create_cache
 from engines.runtime.process import Child, ProcessFailed, running
 from engines.runtime.server import HOST, free_port
 

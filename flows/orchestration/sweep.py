@@ -70,16 +70,13 @@ def _run_name() -> str:
 # what a plan may be is checked where its lines are known: Prefect would say no more than that it fits no schema
 @flow(name="sweep", flow_run_name=_run_name, validate_parameters=False, persist_result=False)
 def sweep(
-    plan: str | Plan = "configs/quickstart.yaml",
-    data_root: str | None = None,
-    runs: str = "runs",
-    store: str | None = None,
+    plan: str | Plan = "quickstart", data_root: str | None = None, runs: str = "runs", store: str | None = None
 ) -> str:
     """Run a whole sweep and write its report; what is finished already is not done again.
 
     Args:
-        plan: path of the plan, a YAML file; or the plan itself, which is then written to runs/NAME/plan.yaml (paths
-            in it are absolute, or relative to that folder).
+        plan: path of the plan, a YAML file, or the name of a sample plan; or the plan itself, which is then written to
+            runs/NAME/plan.yaml (paths in it are absolute, or relative to that folder).
         data_root: local root of evaluation data that replaces the plan's `data`.
         runs: folder for results.
         store: a folder that all machines see, or an address of fsspec's (s3://bucket/prefix). With one, every

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from flows.plan.base import Part
 from flows.plan.load import LoadPlan, TracePlan
+from flows.plan.samples import find_plan, sample_plans
 from flows.plan.schema import Plan
 from quant.errors import BitfrontierError
 
@@ -80,13 +81,26 @@ class PlanFile:
 
 
 def load_plan(file: Path) -> PlanFile:
-    """Read and validate the shape of `file`. Raises PlanError. What it names is checked by `flows.validate.plan`."""
+    """Read and validate the shape of `file`, or of the sample plan of that name. Raises PlanError.
+
+    What it names is checked by `flows.validate.plan`.
+    """
+    file = find_plan(file)
     node = _compose(file, _read(file))
     lines = dict(_walk(node, ())) if node else {}
     duplicates = list(_duplicates(node)) if node else []
     raw = _construct(file, node) if node else None  # merges change the node
     if not isinstance(raw, dict):
-        raise PlanError(file, [Problem(1, "the plan is empty or no mapping", "start from configs/quickstart.yaml")])
+        raise PlanError(
+            file,
+            [
+                Problem(
+                    1,
+                    "the plan is empty or no mapping",
+                    "start from the sample plan quickstart; `bitfrontier init` copies it",
+                )
+            ],
+        )
     if duplicates:
         raise PlanError(file, duplicates)
     try:
@@ -155,9 +169,8 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise PlanError(
-            file, [Problem(1, "no such file", "give the path of a plan, such as configs/quickstart.yaml")]
-        ) from error
+        fix = f"give the path of a plan, or the name of a sample plan ({', '.join(sample_plans())})"
+        raise PlanError(file, [Problem(1, "no such file", fix)]) from error
     except IsADirectoryError as error:
         raise PlanError(file, [Problem(1, "this is a folder", "give the path of a plan file in it")]) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -216,7 +229,11 @@ def _problem(error: Any, lines: Mapping[Path_, int]) -> Problem:
     if kind == "extra_forbidden":
         return Problem(line, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
     if kind == "missing":
-        return Problem(line, f"'{where}' is missing", f"add `{path[-1]}:`; configs/quickstart.yaml shows every key")
+        return Problem(
+            line,
+            f"'{where}' is missing",
+            f"add `{path[-1]}:`; the sample plan quickstart shows every key; `bitfrontier init` copies it",
+        )
     if kind == "value_error":
         return Problem(line, f"{where}: {error['ctx']['error']}", "change the value as said")
     given = error.get("input")

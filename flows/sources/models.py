@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
-from engines.runtime.environments import Environment, cache_folder, create_cache
+from engines.runtime.environments import Environment
 from engines.runtime.wheels import fetch_wheel
 from flows.sources.samples import Say, SourceError, run_in, sample
 from quant.canonical_json import write_json

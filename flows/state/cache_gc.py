@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.runtime.environments import cache_folder, create_cache, is_marked, known_environments, mark_cache, resolve
+from engines.runtime.cache import cache_folder, create_cache, is_marked, mark_cache
+from engines.runtime.environments import known_environments, resolve
+from engines.runtime.own_packages import import_folder
 from engines.telemetry.device import machine_slots
 from flows.state.kept_checkpoints import list_kept
 from flows.state.locks import RunBusy, cache_alone, is_held, slot_lock
@@ -93,7 +95,7 @@ def _check(runs: Sequence[Path]) -> None:
 def _unneeded(runs: Sequence[Path]) -> list[Path]:
     needed = (
         {name for run in runs for name in _needs(run)}
-        | _present_environments()
+        | _needed_by_this_version()
         | {checkpoint.path for checkpoint in list_kept()}
     )
     return [path for path in made_here() if path.relative_to(cache_folder()).as_posix() not in needed]
@@ -107,9 +109,10 @@ def _needs(run: Path) -> list[str]:
     return needs
 
 
-def _present_environments() -> set[str]:
-    folders = [resolve(name).folder for name in known_environments()]
-    return {folder.relative_to(cache_folder()).as_posix() for folder in folders if folder}
+def _needed_by_this_version() -> set[str]:
+    folders = [import_folder(), *(resolve(name).folder for name in known_environments())]
+    cache = cache_folder()
+    return {folder.relative_to(cache).as_posix() for folder in folders if folder and folder.is_relative_to(cache)}
 
 
 def _bytes(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from engines.types import THREAD_ENDED
 from evals.schema.failures import explain
 
