@@ -7,6 +7,7 @@ under the cache, in a folder named after the hash of its pins. A given interpret
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -34,6 +35,8 @@ from engines.runtime.pip_config import (
 from quant.canonical_json import write_json
 from quant.errors import BitfrontierError
 from quant.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 READY = "bitfrontier-ready.json"
 
@@ -182,6 +185,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
             return
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted build left
         say(f"building environment {environment.name}")
+        logger.info("building environment %s in %s", environment.name, folder)
         run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
         write_json(folder / BUILDING, {"pins": environment.pins.name})
         settings = pip_settings()

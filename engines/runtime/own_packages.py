@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from functools import cache
@@ -11,6 +12,8 @@ from engines.runtime.cache import create_cache
 from quant.canonical_json import write_json
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs"
@@ -48,6 +51,7 @@ def _copy(root: Path, names: list[str], folder: Path) -> None:
     """Write the copy beside its place and rename it: two processes may do so at the same time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.partial-") as partial:
+        logger.info("copying our packages to %s", folder)
         for name in names:
             target = Path(partial, "copy", name)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ and Patterson, Roofline, Communications of the ACM 52, 2009). A child process me
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from engines.types import Device
 from quant.canonical_json import write_json
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 120.0
 PROGRAM = {"cpu": "bandwidth_cpu", "cuda": "bandwidth_cuda"}
@@ -52,6 +55,7 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
         return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])
     module = f"engines.telemetry.{PROGRAM[device.kind]}"
     for argv in _commands(device, ["-m", module, *([str(threads)] if device.kind == "cpu" else [])], environments):
+        logger.info("measuring the memory bandwidth by %s", module)
         measured = _measure(argv)
         if measured is not None:
             create_cache()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from array import array
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from evals.load.prompts import Ask, Conversation, Prompts
 from evals.load.sse import Stream, StreamBroken, read_stream
 from evals.metrics.throughput import relative_half_width
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
+
+logger = logging.getLogger(__name__)
 
 WARM_UP_TOKENS = 4
 WARM_UP_REQUESTS = 4  # of an open load
@@ -52,6 +55,7 @@ def measure_speed(
             repeat = 1000 * number + len(speed.repeats)
             requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=repeat, advance=advance)
             speed = Speed(load, (*speed.repeats, requests), (*speed.clients, client))
+            logger.debug("%s: repeat %d done", load.label, len(speed.repeats))
         results.append(speed)
     return results
 

@@ -17,6 +17,11 @@ app = typer.Typer(
 )
 
 
+NoPrefectServer = Annotated[
+    bool, typer.Option("--no-prefect-server", help="Ignore PREFECT_API_URL: use a server of our own for this sweep.")
+]
+
+
 PlanArgument = Annotated[
     Path, typer.Argument(help="The plan: a YAML file, or the name of a sample plan such as quickstart.")
 ]
@@ -31,3 +36,15 @@ DataRoot = Annotated[
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.callback()
+def configure(
+    verbosity: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv logs everything.")
+    ] = 0,
+) -> None:
+    if verbosity:
+        from flows.state.run_log import log_to_console
+
+        log_to_console(verbosity)

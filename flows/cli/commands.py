@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.app import DataRoot, Json, PlanArgument, RunArgument, app
+from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, app
 from flows.cli.sweep_command import conclude, console, errors, run_whole
 from quant.errors import BitfrontierError
 
@@ -84,10 +84,11 @@ def sweep(
     data_root: DataRoot = None,
     runs: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")] = False,
+    no_server: NoPrefectServer = False,
     as_json: Json = False,
 ) -> None:
     """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
-    run_whole(file, data_root, runs, retry_failed=retry_failed, as_json=as_json)
+    run_whole(file, data_root, runs, retry_failed=retry_failed, as_json=as_json, own_server=no_server)
 
 
 @app.command()
@@ -196,6 +197,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
 def retry(
     folder: RunArgument,
     failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again. Needed.")] = False,
+    no_server: NoPrefectServer = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run's failed cells again, and nothing else."""
@@ -205,7 +207,7 @@ def retry(
         errors.print("error: say what to measure again: --failed", highlight=False)
         raise typer.Exit(2)
     file, data_root = check_unchanged(folder)
-    run_whole(file, data_root, folder.parent, retry_failed=True, as_json=as_json)
+    run_whole(file, data_root, folder.parent, retry_failed=True, as_json=as_json, own_server=no_server)
 
 
 @app.command(short_help="Show and free what of the cache no run needs.")

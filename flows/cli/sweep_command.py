@@ -15,7 +15,9 @@ console = Console(width=None if sys.stdout.isatty() else 132)
 errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
 
 
-def run_whole(file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool) -> None:
+def run_whole(
+    file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool, own_server: bool = False
+) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
     from flows.execute.retry import drop_failed
     from flows.orchestration.api_server import PrefectLost
@@ -26,7 +28,9 @@ def run_whole(file: Path, data_root: str | None, runs: Path, *, retry_failed: bo
     if retry_failed:
         drop_failed(runs / checked.plan.name)
     try:
-        report = already_done(checked, runs) or _run(checked, file, data_root, runs, as_json=as_json)
+        report = already_done(checked, runs) or _run(
+            checked, file, data_root, runs, as_json=as_json, own_server=own_server
+        )
     except KeyboardInterrupt:
         errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
         raise typer.Exit(130) from None
@@ -35,7 +39,7 @@ def run_whole(file: Path, data_root: str | None, runs: Path, *, retry_failed: bo
     conclude(report, as_json=as_json)
 
 
-def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool) -> Path:
+def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool, own_server: bool) -> Path:
     """Run the Prefect flow in this process, with bars, and return the report's path."""
     from flows.orchestration.api_server import prefect_api
     from flows.state.progress_display import bars, current
@@ -43,7 +47,7 @@ def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json
     with bars(errors if as_json else console) as display:
         token = current.set(display)
         advance = display.overall("Prefect", 1)
-        with prefect_api(runs / checked.plan.name / "prefect.log"):
+        with prefect_api(runs / checked.plan.name / "prefect.log", own=own_server):
             advance(1)
             from flows.orchestration.sweep import sweep as flow
 

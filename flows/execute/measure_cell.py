@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ from flows.sources.models import Model
 from flows.validate.matrix import Cell
 from quant.checkpoints.inspect import decode_bytes
 from quant.types import Checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ def measure(
 ) -> Trial:
     """Measure one cell. A failure of the cell becomes a trial with status failed and the reason."""
     started = time.monotonic()
+    logger.info("measuring %s", blank.name)
     known = replace(blank, checkpoint=_summary(checkpoint))
     try:
         check_whole(checkpoint)

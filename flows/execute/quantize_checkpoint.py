@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import math
 import shutil
 from collections.abc import Callable
@@ -37,6 +38,8 @@ from quant.types import (
     QuantSpec,
     read_checkpoint,
 )
+
+logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, float, float], None]
 
@@ -131,6 +134,7 @@ def quantize(job: Job, on_progress: OnProgress = lambda *_: None, limit_seconds:
         done = finished(job)
         if done is not None:
             return done
+        logger.info("quantizing %s by %s: %s", job.model.name, job.quantization.label, job.folder)
         partial = job.folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "weights").mkdir(parents=True)

@@ -19,6 +19,7 @@ from flows.execute.prepared import Prepared, Row
 from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts
 from flows.orchestration.distributed import spread
+from flows.orchestration.sweep_head import head
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
 from flows.plan.schema import Plan
@@ -26,6 +27,7 @@ from flows.plan.source import load_plan
 from flows.state.cache_gc import register
 from flows.state.locks import alone, cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line, current
+from flows.state.run_log import logged
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
 from flows.validate.resolved import Sweep
 from quant.types import Checkpoint
@@ -93,7 +95,9 @@ def run_plan(file: Path, data_root: str | None, runs: Path, store: str | None = 
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
     checked = check(load_plan(file), data_root=data_root)
-    with alone(runs / checked.plan.name):
+    with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
+        for line in head(checked):
+            display.say(line)
         register(runs / checked.plan.name)
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]

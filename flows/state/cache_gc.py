@@ -6,6 +6,7 @@ Checkpoints that were made to be served are needed until they are released (`flo
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from flows.state.ownership import RecordUnreadable, made_here, read_record
 from quant.canonical_json import write_json
 from quant.errors import BitfrontierError
 from quant.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 
 class NotOurs(BitfrontierError):
@@ -128,4 +131,5 @@ def free(entries: Sequence[Unneeded]) -> None:
     with cache_alone():
         still = set(_unneeded(known_runs()))
         for path in (entry.path for entry in entries if entry.path in still):
+            logger.info("freeing %s", path)
             shutil.rmtree(path) if path.is_dir() else path.unlink()
