@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from tests.support.checkpoints import write_tiny_model
 from tests.support.plans import BAD, GOOD
 

@@ -16,7 +16,7 @@ import time
 from benchmarks.load_client import scheduled
 from benchmarks.schedule_server import Schedule
 from engines.runtime.environments import build, resolve
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from engines.types import Endpoint
 from evals.load.benchmark import run_load
 from evals.load.prompts import Prompts

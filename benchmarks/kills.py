@@ -27,8 +27,8 @@ from pathlib import Path
 import httpx
 import psutil
 
-from engines.runtime.environments import cache_folder
-from engines.runtime.process import ROOT
+from engines.runtime.cache import cache_folder
+from engines.runtime.own_packages import ROOT
 from engines.runtime.server import HOST, free_port
 from evals.schema.accuracy import Score
 from evals.schema.trial import Trial

@@ -26,7 +26,7 @@ import psutil
 import yaml
 
 from benchmarks.kills import make_place
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from engines.runtime.process import descendants
 
 SIZES = (50, 200, 500, 2000)

@@ -22,8 +22,9 @@ from typing import Any
 
 from benchmarks.hf_specs import LINES, PARITY, THREADS, WINDOW
 from engines.registry import engines_by_name
-from engines.runtime.environments import build, cache_folder, resolve
-from engines.runtime.process import ROOT
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import build, resolve
+from engines.runtime.own_packages import ROOT
 from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Endpoint, Serving

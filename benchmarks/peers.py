@@ -30,7 +30,8 @@ from benchmarks.load_client import TPOT_SECONDS, TTFT_SECONDS, scheduled
 from benchmarks.peer_tools import ITL, PEERS, RATE, TPOT, TTFT, Figures, Job, Peer, ToolFailed, counted, mean_ms
 from benchmarks.schedule_server import Schedule
 from engines.registry import engines_by_name
-from engines.runtime.environments import build, cache_folder, resolve
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import build, resolve
 from engines.runtime.server import serve
 from engines.runtime.wheels import fetch_wheel
 from engines.telemetry.device import cpu

@@ -18,7 +18,8 @@ from pathlib import Path
 from benchmarks.hf_specs import THREADS, WINDOW
 from benchmarks.parity import served_model
 from engines.registry import engines_by_name
-from engines.runtime.environments import build, cache_folder, resolve
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import build, resolve
 from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Serving

@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import yaml
 
-from engines.runtime.environments import cache_folder
-from engines.runtime.process import ROOT
+from engines.runtime.cache import cache_folder
+from engines.runtime.own_packages import ROOT
 from evals.schema.trial_file import read_trial
 from reports.decision.results import read_results
 from reports.output.formatting import spread

@@ -19,7 +19,8 @@ from typing import Any
 from benchmarks.hf_specs import LINES, PARITY, THREADS, WINDOW
 from benchmarks.parity import TOLERANCE, largest_difference, served_model, theirs
 from engines.registry import engines_by_name
-from engines.runtime.environments import build, cache_folder, resolve
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import build, resolve
 from engines.runtime.process import Child
 from engines.runtime.server import serve
 from engines.telemetry.device import cpu

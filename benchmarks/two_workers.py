@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks.kills import PLAN, Place, is_complete, make_place, server, trials
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from engines.runtime.server import free_port
 from flows.distributed.object_store import open_store
 from flows.state.locks import is_held

@@ -99,6 +99,8 @@ DECIDES_NO_RESULT = (
     "quant/registry.py",
     "engines/option_labels.py",
     "engines/registry.py",
+    "engines/runtime/cache.py",
+    "engines/runtime/own_packages.py",  # which files children import: what they do is covered
     "engines/runtime/entry_points.py",  # names of modules
     "engines/runtime/environments.py",  # an environment's identity is in the keys
     "engines/runtime/identities.py",

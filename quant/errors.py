@@ -15,6 +15,7 @@
                 RequestFailed       evals.load.generator
                 ScoringFailed       evals.api.post
                 StreamBroken        evals.load.sse
+        FileInTheWay                flows.plan.samples
         LeaseLost                   flows.distributed.leases
         MethodError                 quant.registry
         NewerSchema                 evals.schema.migrate

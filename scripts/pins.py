@@ -12,8 +12,8 @@ from pathlib import Path
 
 from uv import find_uv_bin
 
+from engines.runtime.own_packages import ROOT
 from engines.runtime.pip_config import PINS_FOLDER, adjustment_arguments, index_arguments, pip_settings
-from engines.runtime.process import ROOT
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI
 PLATFORMS = {

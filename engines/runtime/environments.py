@@ -7,7 +7,7 @@ under the cache, in a folder named after the hash of its pins. A given interpret
 from __future__ import annotations
 
 import json
-import os
+import logging
 import re
 import shutil
 import subprocess
@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from filelock import FileLock
 from uv import find_uv_bin
 
+from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import QUANT_WORKER
 from engines.runtime.identities import image_identity, interpreter_identity, program_identity
+from engines.runtime.own_packages import import_folder
 from engines.runtime.pip_config import (
     PINS_FOLDER,
     adjustment_arguments,
@@ -32,25 +33,17 @@ from engines.runtime.pip_config import (
     pip_settings,
     torch_backend,
 )
-from engines.runtime.process import ROOT
 from quant.canonical_json import write_json
 from quant.errors import CellFailure
 from quant.foreign_failures import decisive_line
 from quant.hashing import digest
 
+logger = logging.getLogger(__name__)
+
 READY = "bitfrontier-ready.json"
 
 
 BUILDING = "bitfrontier-building.json"
-
-
-TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/: programs that make backups leave such folders out
-
-
-TAG_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
-
-
-TAG_LINE = "# The cache folder of bitfrontier; `bitfrontier gc` frees nothing in a folder that does not say so."
 
 
 PROGRAMS = {
@@ -93,33 +86,6 @@ class Environment:
         *before, image = self.command
         flags = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
         return [*before, *flags, image, *arguments]
-
-
-def cache_folder() -> Path:
-    """Where environments, models, data and checkpoints are kept: $BITFRONTIER_CACHE or the user's cache folder."""
-    return Path(os.environ.get("BITFRONTIER_CACHE") or platformdirs.user_cache_dir("bitfrontier"))
-
-
-def create_cache() -> Path:
-    """The cache folder, made and marked as ours if it was not there; one that held other files first is not marked."""
-    folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.iterdir()):
-        mark_cache()
-    return folder
-
-
-def mark_cache() -> None:
-    """Say in the cache folder's tag that it is ours."""
-    tag = cache_folder() / TAG
-    text = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
-    tag.write_text(f"{text}\n{TAG_LINE}\n", encoding="utf-8")
-
-
-def is_marked() -> bool:
-    """True if the cache folder's tag says that it is ours."""
-    tag = cache_folder() / TAG
-    return tag.exists() and TAG_LINE in tag.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def known_environments() -> list[str]:
@@ -171,7 +137,8 @@ def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
     tool = next((program for program in CONTAINER_TOOLS if shutil.which(program)), None)
     if tool is None:
         raise EnvironmentFailed(f"environment '{name}': image {image} needs docker or podman, and neither is installed")
-    mounts = [f"{ROOT}:{ROOT}:ro", f"{cache_folder()}:{cache_folder()}", *given.get("mounts", [])]
+    ours = import_folder()
+    mounts = [f"{ours}:{ours}:ro", f"{cache_folder()}:{cache_folder()}", *given.get("mounts", [])]
     return (
         tool,
         "run",
@@ -219,6 +186,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
             return
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted build left
         say(f"building environment {environment.name}")
+        logger.info("building environment %s in %s", environment.name, folder)
         run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
         write_json(folder / BUILDING, {"pins": environment.pins.name})
         settings = pip_settings()
@@ -252,7 +220,7 @@ def run_uv(*arguments: str) -> None:
 
 def probe(environment: Environment) -> dict[str, Any]:
     """What the environment really holds. Raises EnvironmentFailed where its interpreter does not run."""
-    variables = {"PYTHONPATH": str(ROOT)}
+    variables = {"PYTHONPATH": str(import_folder())}
     command = environment.argv(["-m", QUANT_WORKER, "--probe"], variables)
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=child_environment(variables))

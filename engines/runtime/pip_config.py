@@ -10,9 +10,9 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import CONFIGS
 
-PINS_FOLDER = ROOT / "configs" / "environments"
+PINS_FOLDER = CONFIGS / "environments"
 
 
 def adjustments(pins: Path) -> list[Path]:
@@ -28,15 +28,20 @@ def adjustment_arguments(pins: Path) -> list[str]:
     return [part for file in adjustments(pins) for part in (f"--{file.suffix[1:]}", str(file))]
 
 
+def pip_files() -> list[Path]:
+    """pip's configuration files that are there; later ones count more."""
+    files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", f"{sys.base_prefix}/pip.conf"]
+    files += [os.environ["PIP_CONFIG_FILE"]] if os.environ.get("PIP_CONFIG_FILE") else []
+    return [file for file in (Path(name).expanduser() for name in files) if file.is_file()]
+
+
 def pip_settings() -> dict[str, list[str]]:
     """Index and find-links settings that pip has on this machine; uv reads its own (UV_*, uv.toml) by itself.
 
     Sources, later ones win: the configuration files in the order of pip's documentation, then PIP_* variables.
     """
-    files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", f"{sys.base_prefix}/pip.conf"]
-    files += [os.environ["PIP_CONFIG_FILE"]] if os.environ.get("PIP_CONFIG_FILE") else []
     parser = configparser.RawConfigParser()
-    parser.read([Path(file).expanduser() for file in files])
+    parser.read(pip_files())
     settings: dict[str, list[str]] = {}
     for key in ("index-url", "extra-index-url", "find-links"):
         for section in ("global", "install"):

@@ -19,12 +19,12 @@ import psutil
 
 from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import SUPERVISOR
+from engines.runtime.own_packages import import_folder
 from engines.types import CRASH_PREFIX
 from quant.errors import SYMPTOMS, CellFailure, FailureKind
 from quant.foreign_failures import decisive_line, kind_in
 from quant.progress import VARIABLE as PROGRESS_VARIABLE
 
-ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 30.0
 LOG_TAIL_LINES = 25
 READ_BYTES = 65536  # of a log, from its end
@@ -114,13 +114,13 @@ def oom_kills() -> int:
 
 
 def start(command: Sequence[str], variables: Mapping[str, str], log: Path, *, fetches: bool = False) -> Child:
-    """Run `command` under a guard with the repository root on PYTHONPATH; output goes to `log`.
+    """Run `command` under a guard with our packages on PYTHONPATH; output goes to `log`.
 
     Of the user's variables it gets those of `engines.runtime.child_environment`, and with `fetches` proxies and tokens.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
-    ours = {"PYTHONPATH": str(ROOT), PROGRESS_VARIABLE: str(writing)}
+    ours = {"PYTHONPATH": str(import_folder()), PROGRESS_VARIABLE: str(writing)}
     environment = child_environment({**variables, **ours}, fetches=fetches)
     kills = oom_kills()
     with log.open("ab") as output:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import secrets
@@ -23,6 +24,8 @@ from engines.runtime.prometheus import read_gauges
 from engines.types import LIMITS, Attached, Dialect, Endpoint, Launch, ServerFailed, Serving, TimeLimits
 from quant.errors import one_line
 from quant.foreign_failures import kind_in
+
+logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.25
@@ -64,12 +67,14 @@ def serve(
                 _wait_until_ready(child, serving, engine.dialect, limits.ready_seconds or launch.ready_timeout_seconds)
             except ProcessFailed as error:
                 if error.kind == "port-taken" and attempt < PORT_ATTEMPTS:
+                    logger.info("%s: port %d was taken meanwhile; another is tried", engine.name, serving.port)
                     continue
                 raise
             try:
                 prepared = _prepare(engine, serving, log)
                 endpoint = _endpoint(engine, serving, launch, child, time.monotonic() - started)
                 facts = {**endpoint.facts, **prepared, "command": _command(environment, launch, serving)}
+                logger.info("%s answers after %.1f s: %s", engine.name, endpoint.startup_seconds, facts["command"])
                 yield replace(endpoint, facts=facts, limits=limits), child
             except (ServerFailed, ProcessFailed, httpx.HTTPError) as error:
                 if _ends(child, serving, engine.dialect):

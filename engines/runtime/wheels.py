@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 from pathlib import Path
 
 from filelock import FileLock
 
-from engines.runtime.environments import cache_folder, create_cache, run_uv
+from engines.runtime.cache import cache_folder, create_cache
+from engines.runtime.environments import run_uv
 from engines.runtime.pip_config import index_arguments, pip_settings
+
+logger = logging.getLogger(__name__)
 
 
 def fetch_wheel(package: str, version: str, sha256: str) -> Path:
@@ -25,6 +29,7 @@ def fetch_wheel(package: str, version: str, sha256: str) -> Path:
     with FileLock(folder.with_suffix(".lock")):
         if folder.exists():
             return folder
+        logger.info("fetching the wheel %s %s", package, version)
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         wanted = folder.with_suffix(".txt")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import httpx
 
 from engines.registry import engine
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from engines.runtime.process import ProcessFailed
 from engines.types import Device, Dialect, Launch, Serving
 from quant.checkpoints.safetensors import hash_file

@@ -13,7 +13,7 @@ import yaml
 
 from engines.parallelism import Ways, refused
 from engines.registry import engine
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
 from quant.hashing import digest
 from quant.types import Range, Scheme

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from engines.parallelism import Ways, refused
 from engines.registry import engine
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from engines.runtime.server import free_port
 from engines.servers.vllm import unsupported as vllm_unsupported
 from engines.types import Device, Dialect, Launch, Serving

@@ -7,19 +7,23 @@ and Patterson, Roofline, Communications of the ACM 52, 2009). A child process me
 from __future__ import annotations
 
 import json
+import logging
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.child_environment import child_environment
-from engines.runtime.environments import PROGRAMS, Environment, cache_folder, create_cache
-from engines.runtime.process import ROOT
+from engines.runtime.environments import PROGRAMS, Environment
+from engines.runtime.own_packages import ROOT, import_folder
 from engines.types import Device
 from quant.canonical_json import write_json
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_SECONDS = 120.0
 PROGRAM = {"cpu": "bandwidth_cpu", "cuda": "bandwidth_cuda"}
@@ -52,6 +56,7 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
         return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])
     module = f"engines.telemetry.{PROGRAM[device.kind]}"
     for argv in _commands(device, ["-m", module, *([str(threads)] if device.kind == "cpu" else [])], environments):
+        logger.info("measuring the memory bandwidth by %s", module)
         measured = _measure(argv)
         if measured is not None:
             create_cache()
@@ -65,7 +70,7 @@ def _commands(device: Device, arguments: Sequence[str], environments: Sequence[E
     if device.kind == "cpu":
         return [[sys.executable, *arguments]]
     return [
-        environment.argv(arguments, {"PYTHONPATH": str(ROOT)})
+        environment.argv(arguments, {"PYTHONPATH": str(import_folder())})
         for environment in environments
         if environment.name not in PROGRAMS
     ]
@@ -73,7 +78,9 @@ def _commands(device: Device, arguments: Sequence[str], environments: Sequence[E
 
 def _measure(argv: Sequence[str]) -> Bandwidth | None:
     # numpy's BLAS must not start threads of its own beside those that are counted
-    variables = {"PYTHONPATH": str(ROOT)} | {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "OMP", "BLIS")}
+    variables = {"PYTHONPATH": str(import_folder())} | {
+        f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "MKL", "OMP", "BLIS")
+    }
     try:
         done = subprocess.run(
             argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=child_environment(variables)

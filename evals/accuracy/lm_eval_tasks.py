@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
-from engines.runtime.environments import cache_folder, create_cache
+from engines.runtime.cache import cache_folder, create_cache
 from evals.data.local_root import DataError, LocalDataSet, dataset_kwargs, local_data_set
 from quant.canonical_json import write_json
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from array import array
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ from evals.metrics.throughput import relative_half_width
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
 from quant.errors import one_line
 from quant.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 WARM_UP_TOKENS = 4
 WARM_UP_REQUESTS = 4  # of an open load
@@ -62,6 +65,7 @@ def measure_speed(
             repeat = draw + done
             requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=repeat, advance=advance)
             speed = Speed(load, (*speed.repeats, requests), (*speed.clients, client))
+            logger.debug("%s: repeat %d done", load.label, len(speed.repeats))
         results.append(speed)
     return results
 

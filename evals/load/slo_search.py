@@ -4,6 +4,7 @@ interval.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -16,6 +17,8 @@ from evals.load.prompts import Prompts
 from evals.metrics.slo import LimitState, slo_verdict
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO, Search, SearchRange
+
+logger = logging.getLogger(__name__)
 
 NARROW = 1.15  # a load that is kept and one that is not, so near to each other, end the search
 LEAST_REQUESTS_A_USER = 3
@@ -54,6 +57,7 @@ def search(within: SearchRange, limits: SLO, run: Run, repeats: int) -> Search:
         speed = _told_apart(load_at(within, level), limits, run, repeats)
         verdicts[level] = slo_verdict(speed, limits)
         probes.append(speed)
+        logger.info("%s %g: the SLO is %s", within.over, level, verdicts[level])
     return Search(within, limits, tuple(probes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flows.cli.init_command
 import flows.cli.listing  # noqa: F401 (registers its commands)
 from flows.cli.commands import main
 

@@ -13,11 +13,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing what draws frames around the help takes longer than all else
     help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
-    epilog="Start with: bitfrontier sweep configs/quickstart.yaml",
+    epilog="Start with: bitfrontier sweep quickstart",
 )
 
 
-PlanArgument = Annotated[Path, typer.Argument(help="The plan, a YAML file such as configs/quickstart.yaml.")]
+NoPrefectServer = Annotated[
+    bool, typer.Option("--no-prefect-server", help="Ignore PREFECT_API_URL: use a server of our own for this sweep.")
+]
+
+
+PlanArgument = Annotated[
+    Path, typer.Argument(help="The plan: a YAML file, or the name of a sample plan such as quickstart.")
+]
 
 
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as runs/quickstart.")]
@@ -32,3 +39,15 @@ Runs = Annotated[Path, typer.Option(help="Folder for results.")]
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+@app.callback()
+def configure(
+    verbosity: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv logs everything.")
+    ] = 0,
+) -> None:
+    if verbosity:
+        from flows.state.run_log import log_to_console
+
+        log_to_console(verbosity)

@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.app import DataRoot, Json, PlanArgument, RunArgument, Runs, app
+from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
 from flows.cli.sweep_command import conclude, console, errors, run_whole, stale_results
 from quant.errors import BitfrontierError
 
@@ -96,10 +96,13 @@ def sweep(
     keep_stale: Annotated[
         bool, typer.Option("--keep-stale", help="Keep results that are not what would be measured now, and mark them.")
     ] = False,
+    no_server: NoPrefectServer = False,
     as_json: Json = False,
 ) -> None:
     """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
-    run_whole(file, data_root, runs, retry_failed=retry_failed, as_json=as_json, keep_stale=keep_stale)
+    run_whole(
+        file, data_root, runs, retry_failed=retry_failed, as_json=as_json, keep_stale=keep_stale, own_server=no_server
+    )
 
 
 @app.command()
@@ -208,6 +211,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
 def retry(
     folder: RunArgument,
     failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again. Needed.")] = False,
+    no_server: NoPrefectServer = False,
     as_json: Json = False,
 ) -> None:
     """Measure a run's failed cells again, and nothing else."""
@@ -217,7 +221,7 @@ def retry(
         errors.print("error: say what to measure again: --failed", highlight=False)
         raise typer.Exit(2)
     file, data_root = check_unchanged(folder)
-    run_whole(file, data_root, folder.parent, retry_failed=True, as_json=as_json)
+    run_whole(file, data_root, folder.parent, retry_failed=True, as_json=as_json, own_server=no_server)
 
 
 @app.command(short_help="Show and free what of the cache no run needs.")

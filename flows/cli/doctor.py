@@ -7,15 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from engines.runtime.environments import (
-    PROGRAMS,
-    EnvironmentFailed,
-    cache_folder,
-    is_built,
-    known_environments,
-    probe,
-    resolve,
-)
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import PROGRAMS, EnvironmentFailed, is_built, known_environments, probe, resolve
 from engines.runtime.pip_config import PINS_FOLDER, missing_pins, pip_settings
 from engines.telemetry.device import driver_version, find_device
 from flows.sources.samples import SAMPLES, sample

@@ -16,7 +16,14 @@ errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
 
 
 def run_whole(
-    file: Path, data_root: str | None, runs: Path, *, retry_failed: bool, as_json: bool, keep_stale: bool = False
+    file: Path,
+    data_root: str | None,
+    runs: Path,
+    *,
+    retry_failed: bool,
+    as_json: bool,
+    keep_stale: bool = False,
+    own_server: bool = False,
 ) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
     from flows.cli.retry import drop_failed
@@ -29,7 +36,9 @@ def run_whole(
         drop_failed(runs / checked.plan.name)
     try:
         report = already_done(checked, runs, keep_stale=keep_stale)
-        report = report or _run(checked, file, data_root, runs, as_json=as_json, keep_stale=keep_stale)
+        report = report or _run(
+            checked, file, data_root, runs, as_json=as_json, keep_stale=keep_stale, own_server=own_server
+        )
     except KeyboardInterrupt:
         errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
         raise typer.Exit(130) from None
@@ -38,7 +47,9 @@ def run_whole(
     conclude(report, as_json=as_json)
 
 
-def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool, keep_stale: bool) -> Path:
+def _run(
+    checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool, keep_stale: bool, own_server: bool
+) -> Path:
     """Run the Prefect flow in this process, with bars, and return the report's path."""
     from flows.orchestration.api_server import prefect_api
     from flows.state.progress_display import bars, current
@@ -46,7 +57,7 @@ def _run(checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json
     with bars(errors if as_json else console) as display:
         token = current.set(display)
         advance = display.overall("Prefect", 1)
-        with prefect_api(runs / checked.plan.name / "prefect.log"):
+        with prefect_api(runs / checked.plan.name / "prefect.log", own=own_server):
             advance(1)
             from flows.orchestration.sweep import sweep as flow
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from engines.runtime.environments import build, cache_folder
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import build
 from evals.schema.failures import failure_of
 from evals.schema.trial import Failure, Trial
 from flows.distributed.leases import publish_failure, require_lease

@@ -9,11 +9,12 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
-from engines.runtime.environments import cache_folder
-from engines.runtime.process import ROOT
+from engines.runtime.cache import cache_folder
+from engines.runtime.own_packages import ROOT
 from engines.telemetry.device import driver_version
 from evals.schema.migrate import SCHEMA_VERSION
 from flows.execute.prepared import Prepared
+from flows.plan.samples import plan_argument
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
 from quant.canonical_json import write_json
@@ -50,7 +51,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
             "context_tokens": sweep.plan.memory.context_tokens or [sweep.plan.max_length],
         },
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
-        "command": f"bitfrontier sweep {sweep.file}",
+        "command": f"bitfrontier sweep {plan_argument(sweep.file)}",
         "file": str(sweep.file),
         "data_root": sweep.data_root,
         "plan": sweep.file.read_text(encoding="utf-8"),

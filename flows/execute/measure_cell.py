@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,8 @@ from flows.execute.served_parts import Served, Work, measure_part, server_part
 from flows.sources.models import Model
 from flows.validate.matrix import Cell
 from quant.types import Checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 def blank_trial(cell: Cell, key: str, status: Any, reason: str, device: str, provenance: dict[str, Any]) -> Trial:
@@ -61,6 +64,7 @@ def measure(
     that were finished before it are kept.
     """
     started = time.monotonic()
+    logger.info("measuring %s", blank.name)
     known = replace(blank, checkpoint=_summary(checkpoint))
     try:
         check_whole(checkpoint)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines.runtime.environments import Environment, cache_folder
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import Environment
 from flows.execute.keys import PartRequest, answers_key
 from flows.execute.quantize_checkpoint import Job
 from flows.sources.models import Model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,9 +15,11 @@ from typing import Any
 
 from filelock import FileLock
 
+from engines.runtime.cache import cache_folder
 from engines.runtime.entry_points import QUANT_WORKER
-from engines.runtime.environments import Environment, asked_for, cache_folder
-from engines.runtime.process import ROOT, ProcessFailed, running, wait
+from engines.runtime.environments import Environment, asked_for
+from engines.runtime.own_packages import import_folder
+from engines.runtime.process import ProcessFailed, running, wait
 from flows import versions
 from flows.sources.calibration import calibration_text, write_calibration
 from flows.sources.checkpoints import contents
@@ -38,6 +41,8 @@ from quant.types import (
     QuantSpec,
     read_checkpoint,
 )
+
+logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, float, float], None]
 
@@ -140,6 +145,7 @@ def quantize(job: Job, on_progress: OnProgress = lambda *_: None, limit_seconds:
         done = finished(job)
         if done is not None:
             return done
+        logger.info("quantizing %s by %s: %s", job.model.name, job.quantization.label, job.folder)
         partial = job.folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         (partial / "weights").mkdir(parents=True)
@@ -161,7 +167,7 @@ def _run(job: Job, partial: Path, on_progress: OnProgress, limit_seconds: float)
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(import_folder()),
         "OMP_NUM_THREADS": str(job.threads),
         "OMP_WAIT_POLICY": "PASSIVE",
     }

@@ -4,6 +4,7 @@ it.
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import tempfile
@@ -46,6 +47,8 @@ from quant.canonical_json import write_json
 from quant.errors import REMEDIES
 from quant.types import CalibrationSpec, Checkpoint
 
+logger = logging.getLogger(__name__)
+
 
 def slug(cell: Cell) -> str:
     """Without the label of the engine's options: what else is in the plan changes it, and the cell stays the same."""
@@ -65,6 +68,7 @@ def finished(row: Row) -> Trial | None:
 
 def save_trial(row: Row, trial: Trial) -> Trial:
     write_json(row.file, trial)
+    logger.info("%s: %s, written to %s", trial.name, trial.status, row.file)
     return trial
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from evals.accuracy.adaptive_budget import Budget
 from evals.accuracy.lm_eval_tasks import LoadedTasks, load_tasks
 from flows.execute.keys import comparisons

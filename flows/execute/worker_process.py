@@ -33,6 +33,7 @@ from flows.execute.quantize_checkpoint import finished as finished_checkpoint
 from flows.execute.stages import Step, plainly
 from flows.plan.source import load_plan
 from flows.state.progress_display import Advance, Display, LogDisplay
+from flows.state.run_log import logged
 from flows.state.status import RunChanged
 from flows.validate.plan import check
 from quant.checkpoints.safetensors import CheckpointError
@@ -290,7 +291,8 @@ def main() -> None:
         except BitfrontierError as error:
             _tell(wire, error)
         else:
-            work(wire, prepared)
+            with logged(prepared.folder):
+                work(wire, prepared)
 
 
 if __name__ == "__main__":

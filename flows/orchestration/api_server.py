@@ -6,6 +6,7 @@ Prefect starts such a server by itself too, but leaves it behind when the sweep 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import sys
@@ -17,10 +18,12 @@ from pathlib import Path
 
 import httpx
 
-from engines.runtime.environments import create_cache
+from engines.runtime.cache import create_cache
 from engines.runtime.process import Child, ProcessFailed, running
 from engines.runtime.server import HOST, free_port
 from quant.errors import BitfrontierError
+
+logger = logging.getLogger(__name__)
 
 READY_SECONDS = 180.0
 unwatched: ContextVar[bool] = ContextVar("unwatched", default=False)  # the server is ours, and nobody looks at it
@@ -31,8 +34,10 @@ class PrefectLost(BitfrontierError):
 
 
 @contextlib.contextmanager
-def prefect_api(log: Path) -> Iterator[None]:
+def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
     """Make an API reachable: the one that PREFECT_API_URL or the profile names, else a server of our own.
+
+    With `own`, it is a server of our own in any case.
 
     Raises PrefectLost instead of what its client raises when there is no server any more.
     """
@@ -47,7 +52,7 @@ def prefect_api(log: Path) -> Iterator[None]:
         temporary_settings,
     )
 
-    if url := PREFECT_API_URL.value():
+    if not own and (url := PREFECT_API_URL.value()):
         with _while_it_answers(url):
             yield
         return
@@ -82,6 +87,7 @@ def prefect_api(log: Path) -> Iterator[None]:
     ]
     with running(command, variables, log) as child:
         url = f"http://{HOST}:{port}/api"
+        logger.info("Prefect's server of our own starts at %s", url)
         import_module("flows.orchestration.sweep")  # while the server starts: either takes seconds
         _wait_until_ready(child, url, log)
         settings = {

@@ -20,6 +20,7 @@ from flows.execute.prepared import Prepared, Row
 from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts
 from flows.orchestration.distributed import spread
+from flows.orchestration.sweep_head import head
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
 from flows.plan.schema import Plan
@@ -27,6 +28,7 @@ from flows.plan.source import load_plan
 from flows.state.cache_gc import register
 from flows.state.locks import alone, cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line, current
+from flows.state.run_log import logged
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
 from flows.validate.resolved import Sweep
 from quant.types import Checkpoint
@@ -78,7 +80,7 @@ def _run_name() -> str:
 # what a plan may be is checked where its lines are known: Prefect would say no more than that it fits no schema
 @flow(name="sweep", flow_run_name=_run_name, validate_parameters=False, persist_result=False)
 def sweep(
-    plan: str | Plan = "configs/quickstart.yaml",
+    plan: str | Plan = "quickstart",
     data_root: str | None = None,
     runs: str = "runs",
     store: str | None = None,
@@ -87,8 +89,8 @@ def sweep(
     """Run a whole sweep and write its report; what is finished already is not done again.
 
     Args:
-        plan: path of the plan, a YAML file; or the plan itself, which is then written to runs/NAME/plan.yaml (paths
-            in it are absolute, or relative to that folder).
+        plan: path of the plan, a YAML file, or the name of a sample plan; or the plan itself, which is then written to
+            runs/NAME/plan.yaml (paths in it are absolute, or relative to that folder).
         data_root: local root of evaluation data that replaces the plan's `data`.
         runs: folder for results.
         store: a folder that all machines see, or an address of fsspec's (s3://bucket/prefix). With one, every
@@ -108,7 +110,9 @@ def run_plan(
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
     checked = check(load_plan(file), data_root=data_root)
-    with alone(runs / checked.plan.name):
+    with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
+        for line in head(checked):
+            display.say(line)
         register(runs / checked.plan.name)
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from engines.runtime.own_packages import CONFIGS
 from evals.load.traces import TraceRequest, known_share
 from evals.schema.load import LoadPoint
 from evals.schema.slo import SLO, SearchRange
@@ -17,7 +17,6 @@ from flows.plan.base import Part, Positive
 
 MOST_REPEATS = 10
 LEAST_OPEN_REQUESTS = 10  # fewer have no rate
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 class SizedPlan(Part):

@@ -21,6 +21,7 @@ from ruamel.yaml.nodes import Node
 
 from flows.plan.base import Part
 from flows.plan.load import LoadPlan, TracePlan
+from flows.plan.samples import find_plan, sample_plans
 from flows.plan.schema import Plan
 from quant.errors import BitfrontierError
 
@@ -108,10 +109,15 @@ PlanConstructor.add_constructor(None, SafeConstructor.construct_undefined)
 
 
 def load_plan(file: Path) -> PlanFile:
-    """Read and validate the shape of `file`. Raises PlanError. What it names is checked by `flows.validate.plan`."""
+    """Read and validate the shape of `file`, or of the sample plan of that name. Raises PlanError.
+
+    What it names is checked by `flows.validate.plan`.
+    """
+    file = find_plan(file)
     tree = _parse(file, _read(file))
     if not isinstance(tree, CommentedMap):
-        raise PlanError(file, [Problem(1, "the plan is empty or no mapping", "start from configs/quickstart.yaml")])
+        fix = "start from the sample plan quickstart; `bitfrontier init` copies it"
+        raise PlanError(file, [Problem(1, "the plan is empty or no mapping", fix)])
     try:
         return PlanFile(file, Plan.model_validate(_plain(tree)), tree)
     except ValidationError as error:
@@ -160,9 +166,8 @@ def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise PlanError(
-            file, [Problem(1, "no such file", "give the path of a plan, such as configs/quickstart.yaml")]
-        ) from error
+        fix = f"give the path of a plan, or the name of a sample plan ({', '.join(sample_plans())})"
+        raise PlanError(file, [Problem(1, "no such file", fix)]) from error
     except IsADirectoryError as error:
         raise PlanError(file, [Problem(1, "this is a folder", "give the path of a plan file in it")]) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -194,7 +199,11 @@ def _problem(error: Any, tree: CommentedMap) -> Problem:
     if kind == "extra_forbidden":
         return Problem(line, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
     if kind == "missing":
-        return Problem(line, f"'{where}' is missing", f"add `{path[-1]}:`; configs/quickstart.yaml shows every key")
+        return Problem(
+            line,
+            f"'{where}' is missing",
+            f"add `{path[-1]}:`; the sample plan quickstart shows every key; `bitfrontier init` copies it",
+        )
     if kind == "value_error":
         return Problem(line, f"{where}: {error['ctx']['error']}", "change the value as said")
     given = error.get("input")

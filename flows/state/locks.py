@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from engines.runtime.environments import cache_folder, create_cache
+from engines.runtime.cache import cache_folder, create_cache
 from quant.errors import BitfrontierError
 
 CACHE_LOCK = "cache.lock"

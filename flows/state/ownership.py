@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.runtime.environments import BUILDING, READY, cache_folder
+from engines.runtime.cache import cache_folder
+from engines.runtime.environments import BUILDING, READY
+from engines.runtime.own_packages import COPY_RECORD
 from flows.sources.models import DATA_RECORD, MODEL_RECORD
 from quant.errors import BitfrontierError
 from quant.types import CHECKPOINT_RECORD, PARTIAL_RECORD
@@ -51,6 +53,7 @@ FORMS = {
     "checkpoints": (Form(KEY, CHECKPOINT_RECORD, _by_key), Form(KEY + r"\.partial", PARTIAL_RECORD, _by_key)),
     "environments": (Form(NAMED, READY, _by_pins), Form(NAMED, BUILDING, _by_pins)),
     "models": (Form(NAMED + r"(\.partial)?", MODEL_RECORD, _by_wheel),),
+    "packages": (Form(KEY, COPY_RECORD, _by_key),),
     "data": (Form(NAMED + r"(\.partial)?", DATA_RECORD, _by_wheel),),
 }
 

@@ -6,6 +6,7 @@ Under a Prefect worker or without a terminal the same lines are logged instead.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Protocol
@@ -15,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from evals.schema.trial import Trial
 
+logger = logging.getLogger(__name__)
 Advance = Callable[[float], None]
 
 
@@ -38,6 +40,7 @@ class LogDisplay:
         self._log = log
 
     def say(self, text: str) -> None:
+        logger.debug(text)
         self._log(text)
 
     def overall(self, name: str, total: float) -> Advance:
@@ -58,6 +61,7 @@ class BarDisplay:
         self._stage: TaskID | None = None
 
     def say(self, text: str) -> None:
+        logger.debug(text)
         self._console.print(text, markup=False, highlight=False)
 
     def overall(self, name: str, total: float) -> Advance:

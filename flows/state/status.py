@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from engines.runtime.environments import cache_folder
+from engines.runtime.cache import cache_folder
 from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows.state.locks import holder

@@ -14,7 +14,7 @@ from typing import Literal
 
 from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import RENDER_PLOTS
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import import_folder
 from evals.stats.intervals import Estimate
 from reports.decision.frontiers import Frontier
 from reports.metrics.cell import CellMetrics
@@ -100,7 +100,7 @@ def drawn_beside(charts: Sequence[Drawing], folder: Path) -> Iterator[Callable[[
             stdin=data,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=child_environment({"PYTHONPATH": str(ROOT)}),
+            env=child_environment({"PYTHONPATH": str(import_folder())}),
         ) as process:
             try:
                 yield lambda: _pictures(process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,8 @@ from reports.sections.roofline import bandwidths, rooflines
 from reports.sections.sample_charts import panels
 from reports.sections.seed_variation import spreads
 
+logger = logging.getLogger(__name__)
+
 SCRIPTS = ("conclude.js", "figures.js", "page.js")
 
 
@@ -53,6 +56,7 @@ def write_report(folder: Path) -> Path:
     partial = out.with_suffix(".partial")
     partial.write_text(page, encoding="utf-8")
     partial.replace(out)
+    logger.info("wrote %s", out)
     return out
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import CONFIGS
 from evals.accuracy.published_perplexity import RELATIVE_TOLERANCE, Anchor, anchors_for, read_anchors
 from evals.schema.trial import Trial
 from reports.metrics.cell import CellMetrics, convention_name, token_logprobs
 
-ANCHORS = ROOT / "configs" / "anchors.yaml"
+ANCHORS = CONFIGS / "anchors.yaml"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engines.registry import engines_by_name
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from engines.types import Device, Serving
 from tests.support.planted_code import foreign, plant_code
 

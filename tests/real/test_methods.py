@@ -12,7 +12,7 @@ import pytest
 
 from engines.registry import engines_by_name
 from engines.runtime.environments import build, resolve
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Serving

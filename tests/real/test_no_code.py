@@ -15,7 +15,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from engines.runtime.environments import Environment, is_built, resolve
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from tests.support.planted_code import foreign, plant_code
 
 pytestmark = pytest.mark.real

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from engines.runtime.environments import build, resolve
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 
 pytestmark = pytest.mark.real
 

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from engines.runtime.environments import build, resolve
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 
 pytestmark = pytest.mark.real
 TOLERANCE = 1e-3  # nats, as in the gate of engines that compute in float32

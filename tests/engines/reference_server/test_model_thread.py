@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engines.runtime.process import ROOT, ProcessFailed
+from engines.runtime.own_packages import ROOT
+from engines.runtime.process import ProcessFailed
 from engines.types import CRASH_PREFIX
 
 PROGRAM = """

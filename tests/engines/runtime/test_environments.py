@@ -10,6 +10,7 @@ import pytest
 import engines.runtime.environments as environment_module
 import engines.runtime.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve
+from engines.runtime.own_packages import ROOT
 from engines.runtime.pip_config import missing_pins, pip_settings, torch_backend
 from engines.runtime.wheels import fetch_wheel
 
@@ -134,7 +135,7 @@ def test_a_container_gets_mounts_and_variables(monkeypatch: pytest.MonkeyPatch, 
     assert command[:3] == ["podman", "run", "--rm"]
     assert command[-3:] == ["some/image:1", "-m", "x"]
     assert command[command.index("--env") + 1] == "KEY=v"
-    assert f"--volume={environment_module.ROOT}:{environment_module.ROOT}:ro" in command
+    assert f"--volume={ROOT}:{ROOT}:ro" in command
 
 
 @pytest.mark.parametrize(

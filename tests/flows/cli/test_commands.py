@@ -25,7 +25,7 @@ def _bitfrontier(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[
 
 def test_help_teaches() -> None:
     shown = _bitfrontier("--help").stdout
-    assert "bitfrontier sweep configs/quickstart.yaml" in shown
+    assert "bitfrontier sweep quickstart" in shown
     for command in ("plan", "sweep", "report", "status", "retry", "gc", "doctor", "methods", "engines"):
         assert re.search(rf"\b{command}\b", shown)
 

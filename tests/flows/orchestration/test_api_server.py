@@ -7,7 +7,7 @@ import pytest
 
 import flows.orchestration.api_server
 from engines.runtime.process import ProcessFailed, running
-from flows.orchestration.api_server import PrefectLost, _wait_until_ready, prefect_api
+from flows.orchestration.api_server import PrefectLost, _wait_until_ready, prefect_api, unwatched
 from tests.support.emulator import emulate
 
 
@@ -20,6 +20,19 @@ def test_a_server_of_the_users_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(flows.orchestration.api_server, "running", no_other)
     with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), prefect_api(tmp_path / "log"):
         assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
+
+
+def test_a_server_of_the_users_is_ignored_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    theirs = "http://127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", theirs)
+    with temporary_settings({PREFECT_API_URL: theirs}), prefect_api(tmp_path / "log", own=True):
+        assert PREFECT_API_URL.value() != theirs
+        assert unwatched.get()
 
 
 def test_the_users_own_database_is_not_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from flows.cli import sweep_command
 from flows.cli.retry import drop_failed
 from flows.plan.source import load_plan
 from flows.sources.samples import SourceError
+from flows.state.run_log import RUN_LOG
 from flows.validate.plan import check
 from tests.support.emulator import emulate
 from tests.support.fake_sweep import install, write_plan
@@ -58,6 +60,24 @@ def test_every_cell_becomes_a_row(workplace: Path, monkeypatch: pytest.MonkeyPat
     assert good.checkpoint["bits_per_weight"] == 16.0
     assert good.checkpoint["decode_bytes"] == 1536 + 18432 + 36864 + 192
     assert "kernel_warnings" not in good.facts
+
+
+def test_the_run_s_log_tells_of_the_whole_sweep_and_of_no_key(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys: list[str] = []
+    new_key = secrets.token_hex
+
+    def remembered(size: int) -> str:
+        keys.append(new_key(size))
+        return keys[-1]
+
+    monkeypatch.setattr("engines.runtime.server.secrets.token_hex", remembered)
+    install(monkeypatch.setattr)
+    _sweep(workplace, ["none"])
+    text = (workplace / "runs" / "fake" / RUN_LOG).read_text()
+    for words in ("Prefect server: http://", "packages from: ", "device: ", "answers after", "written to", "wrote "):
+        assert words in text
+    assert keys
+    assert not [key for key in keys if key in text]
 
 
 def test_a_slow_kernel_is_flagged_from_the_log_to_the_page(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

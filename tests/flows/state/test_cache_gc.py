@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.runtime.environments import TAG, create_cache, known_environments, resolve
+from engines.runtime.cache import TAG, create_cache
+from engines.runtime.environments import known_environments, resolve
 from evals.scoring.cache import _open
 from flows.sources.samples import sample
 from flows.state import kept_checkpoints

@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from engines.runtime.process import ROOT
+from engines.runtime.own_packages import ROOT
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO
 from evals.schema.trial import Trial

@@ -1,0 +1,39 @@
+"""The cache folder: where it is, and the tag in it that says that it is ours."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/: programs that make backups leave such folders out
+TAG_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
+TAG_LINE = "# The cache folder of bitfrontier; `bitfrontier gc` frees nothing in a folder that does not say so."
+
+
+def cache_folder() -> Path:
+    """Where environments, models, data and checkpoints are kept: $BITFRONTIER_CACHE or the user's cache folder."""
+    return Path(os.environ.get("BITFRONTIER_CACHE") or platformdirs.user_cache_dir("bitfrontier"))
+
+
+def create_cache() -> Path:
+    """The cache folder, made and marked as ours if it was not there; one that held other files first is not marked."""
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    if not any(folder.iterdir()):
+        mark_cache()
+    return folder
+
+
+def mark_cache() -> None:
+    """Say in the cache folder's tag that it is ours."""
+    tag = cache_folder() / TAG
+    text = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
+    tag.write_text(f"{text}\n{TAG_LINE}\n", encoding="utf-8")
+
+
+def is_marked() -> bool:
+    """True if the cache folder's tag says that it is ours."""
+    tag = cache_folder() / TAG
+    return tag.exists() and TAG_LINE in tag.read_text(encoding="utf-8", errors="replace").splitlines()

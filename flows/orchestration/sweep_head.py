@@ -1,0 +1,41 @@
+"""What a sweep says first: which Prefect server, which package sources and which devices it uses."""
+
+from __future__ import annotations
+
+import os
+
+from prefect.settings import PREFECT_API_URL
+
+from engines.runtime.pip_config import pip_files, pip_settings
+from engines.telemetry.device import driver_version
+from flows.orchestration.api_server import unwatched
+from flows.state.run_log import without_keys
+from flows.validate.resolved import Sweep
+
+UV_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
+
+
+def head(sweep: Sweep) -> list[str]:
+    """The lines, without credentials."""
+    return [without_keys(line) for line in (_server(), _sources(), _devices(sweep))]
+
+
+def _server() -> str:
+    if unwatched.get():
+        return "Prefect server: our own, for this sweep"
+    return f"Prefect server: {PREFECT_API_URL.value() or 'one that Prefect starts for this run'}"
+
+
+def _sources() -> str:
+    """uv reads its own settings before those of pip."""
+    settings = [f"{name}={os.environ[name]}" for name in UV_VARIABLES if os.environ.get(name)]
+    settings += [f"{name} {' '.join(values)}" for name, values in pip_settings().items()]
+    files = f" (pip configuration: {', '.join(map(str, pip_files()))})" if pip_files() else ""
+    return f"packages from: {'; '.join(settings) or 'PyPI, no other index is configured'}{files}"
+
+
+def _devices(sweep: Sweep) -> str:
+    device = sweep.device
+    slots = f" ({', '.join(device.slots)})" if device.kind == "cuda" else f", {sweep.plan.threads} threads for engines"
+    driver = f", driver {driver_version()}" if device.kind == "cuda" else ""
+    return f"device: {device.name}{slots}{driver}"

@@ -1,0 +1,54 @@
+"""Plans that come with bitfrontier: found by name, or copied to be edited."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from engines.runtime.own_packages import CONFIGS
+from quant.errors import BitfrontierError
+
+PRESETS = ("anchors", "slo")  # files of configs/ that are no plans
+
+
+class FileInTheWay(BitfrontierError):
+    """A file that `copy_samples` would write is there already."""
+
+    exit_code = 2
+
+
+def sample_plans() -> dict[str, Path]:
+    """The plans that come with bitfrontier, by name."""
+    return {file.stem: file for file in sorted(CONFIGS.glob("*.yaml")) if file.stem not in PRESETS}
+
+
+def find_plan(given: Path) -> Path:
+    """The plan's file: `given`, or the sample plan of that name where no such file is there (`quickstart`)."""
+    return given if given.is_file() else sample_plans().get(str(given), given)
+
+
+def plan_argument(file: Path) -> str:
+    """What stands for the file on a command line: its path, or the name of a sample plan."""
+    return file.stem if file.parent == CONFIGS else str(file)
+
+
+def copy_samples(folder: Path) -> list[Path]:
+    """Copy the sample plans with their prompts to FOLDER/configs, and Prefect's deployments of them to FOLDER.
+
+    Raises FileInTheWay, before anything is written.
+    """
+    copies = dict(_copies(folder))
+    if existing := [target for target in copies if target.exists()]:
+        raise FileInTheWay(f"{existing[0]} exists: nothing was copied. Name another folder: `bitfrontier init FOLDER`.")
+    for target, source in copies.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    return list(copies)
+
+
+def _copies(folder: Path) -> Iterator[tuple[Path, Path]]:
+    for source in [*sample_plans().values(), *sorted(CONFIGS.glob("*.jsonl"))]:
+        yield folder / "configs" / source.name, source
+    for source in sorted((CONFIGS / "deployments").glob("*.yaml")):
+        yield folder / source.name, source

@@ -1,0 +1,77 @@
+"""Where our packages' log records go: the console, as far as `-v` asks, and runs/NAME/logs/bitfrontier.log.
+
+No key gets into either: what looks like one is replaced before a line is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from engines.runtime.own_packages import PACKAGES
+
+RUN_LOG = "logs/bitfrontier.log"
+LINE = "%(asctime)s %(levelname)s %(name)s [%(process)d]: %(message)s"
+HIDDEN = "(hidden)"
+SHORTEST_SECRET = 6  # a shorter value of such a variable is a word such as "none"
+SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH|_KEY$|^KEY$|APIKEY", re.IGNORECASE)
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=Bearer )[^\s\"']+|(?<=Basic )[^\s\"']+")
+KEY_OPTION = re.compile(r"(--?[a-z-]*(?:api-key|token|password)[= ])\S+", re.IGNORECASE)
+
+
+class WithoutKeys(logging.Formatter):
+    """A line whose credentials are hidden, of messages and tracebacks alike."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_keys(super().format(record))
+
+
+def without_keys(text: str) -> str:
+    """`text` without credentials in addresses and headers, keys of command lines and secrets of this environment."""
+    text = KEY_OPTION.sub(rf"\1{HIDDEN}", CREDENTIALS.sub(HIDDEN, text))
+    secrets = [value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)]
+    for value in sorted(secrets, key=len, reverse=True):
+        if len(value) >= SHORTEST_SECRET:
+            text = text.replace(value, HIDDEN)
+    return text
+
+
+def log_to_console(verbosity: int) -> None:
+    """Records on stderr: warnings, with `-v` what is done, with `-vv` all."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(WithoutKeys("%(levelname)s %(name)s: %(message)s"))
+    handler.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)])
+    for logger in _loggers():
+        logger.addHandler(handler)
+        logger.setLevel(handler.level)
+        logger.propagate = False  # Prefect gives the root logger a console of its own
+
+
+@contextlib.contextmanager
+def logged(run: Path) -> Iterator[None]:
+    """All records of the block, in the run's log; a run that goes on appends to it, as do its processes."""
+    file = run / RUN_LOG
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(file, encoding="utf-8")
+    handler.setFormatter(WithoutKeys(LINE))
+    before = [(logger, logger.level, logger.propagate) for logger in _loggers()]
+    for logger, _, _ in before:
+        logger.addHandler(handler)
+        logger.setLevel(logging.DEBUG)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, level, propagate in before:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
+            logger.propagate = propagate
+        handler.close()
+
+
+def _loggers() -> list[logging.Logger]:
+    return [logging.getLogger(name) for name in PACKAGES]

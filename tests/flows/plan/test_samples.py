@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.runtime.own_packages import CONFIGS
+from flows.plan.samples import FileInTheWay, copy_samples, find_plan, plan_argument, sample_plans
+from flows.plan.source import PlanError, load_plan
+
+
+def test_every_sample_plan_is_a_plan() -> None:
+    for name, file in sample_plans().items():
+        assert load_plan(Path(name)).file == file
+
+
+def test_a_file_comes_before_a_sample_plan_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_plan(Path("quickstart")) == CONFIGS / "quickstart.yaml"
+    (tmp_path / "quickstart").write_text("name: mine")
+    assert find_plan(Path("quickstart")) == Path("quickstart")
+
+
+def test_a_name_that_is_none_names_the_sample_plans() -> None:
+    with pytest.raises(PlanError, match=r"no such file\n.*or the name of a sample plan \(accuracy-cpu, cpu, "):
+        load_plan(Path("quickstrat"))
+
+
+def test_a_sample_plan_is_called_by_its_name() -> None:
+    assert plan_argument(CONFIGS / "cpu.yaml") == "cpu"
+    assert plan_argument(Path("plans/cpu.yaml")) == "plans/cpu.yaml"
+
+
+def test_copies_overwrite_nothing(tmp_path: Path) -> None:
+    (tmp_path / "prefect.yaml").write_text("mine")
+    with pytest.raises(FileInTheWay, match=r"prefect\.yaml exists: nothing was copied"):
+        copy_samples(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["prefect.yaml"]

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from engines.runtime.own_packages import PACKAGES
+from flows.state.run_log import RUN_LOG, log_to_console, logged, without_keys
+
+logger = logging.getLogger("engines.somewhere")
+
+
+@pytest.fixture
+def loggers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our packages' loggers as they are at first; what a test makes of them is not left to others."""
+    for name in PACKAGES:
+        package = logging.getLogger(name)
+        monkeypatch.setattr(package, "handlers", [])
+        monkeypatch.setattr(package, "propagate", True)
+        monkeypatch.setattr(package, "level", package.level)
+
+
+def test_all_records_of_our_packages_are_in_the_run_s_log(tmp_path: Path) -> None:
+    for text in ("first", "second"):  # a sweep that goes on appends
+        with logged(tmp_path):
+            logger.debug("%s run", text)
+            logging.getLogger("httpx").error("another package's")
+    logger.debug("after the run")
+    lines = (tmp_path / RUN_LOG).read_text().splitlines()
+    assert ["DEBUG engines.somewhere" in line for line in lines] == [True, True]
+    assert [line.rpartition(": ")[2] for line in lines] == ["first run", "second run"]
+
+
+def test_no_key_gets_into_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_planted_token")
+    monkeypatch.setenv("MY_SERVER_API_KEY", "sk-planted")
+    with logged(tmp_path):
+        logger.info("vllm serve --api-key planted-option --port 1")
+        logger.info("https://user:planted-password@host/simple and {'Authorization': 'Bearer planted-bearer'}")
+        try:
+            raise ValueError("refused hf_planted_token and sk-planted")
+        except ValueError:
+            logger.exception("it failed")
+    text = (tmp_path / RUN_LOG).read_text()
+    assert "planted" not in text
+    assert text.count("(hidden)") == 7  # in the traceback's source line too
+    assert "https://(hidden)@host/simple" in text
+    assert "--port 1" in text
+
+
+def test_short_words_are_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "none")
+    assert without_keys("none of these") == "none of these"
+
+
+@pytest.mark.parametrize(("verbosity", "shown"), [(1, ["INFO"]), (2, ["DEBUG", "INFO"]), (3, ["DEBUG", "INFO"])])
+def test_the_console_shows_what_is_asked_for(
+    verbosity: int, shown: list[str], capsys: pytest.CaptureFixture[str], loggers: None
+) -> None:
+    log_to_console(verbosity)
+    logger.debug("all")
+    logger.info("done")
+    assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == shown
