@@ -17,13 +17,9 @@ UV_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_
 
 def head(sweep: Sweep) -> list[str]:
     """The lines, without credentials."""
-    return [without_keys(line) for line in (_server(), _sources(), _devices(sweep))]
-
-
-def _server() -> str:
-    if unwatched.get():
-        return "Prefect server: our own, for this sweep"
-    return f"Prefect server: {PREFECT_API_URL.value() or 'one that Prefect starts for this run'}"
+    address = PREFECT_API_URL.value() or "one that Prefect starts for this run"
+    server = f"Prefect server: {'our own, for this sweep' if unwatched.get() else address}"
+    return [without_keys(line) for line in (server, _sources(), _devices(sweep))]
 
 
 def _sources() -> str:

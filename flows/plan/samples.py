@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 from engines.runtime.own_packages import CONFIGS
@@ -38,17 +37,12 @@ def copy_samples(folder: Path) -> list[Path]:
 
     Raises FileInTheWay, before anything is written.
     """
-    copies = dict(_copies(folder))
+    copied = [*sample_plans().values(), *sorted(CONFIGS.glob("*.jsonl"))]
+    copies = {folder / "configs" / source.name: source for source in copied}
+    copies |= {folder / source.name: source for source in sorted((CONFIGS / "deployments").glob("*.yaml"))}
     if existing := [target for target in copies if target.exists()]:
         raise FileInTheWay(f"{existing[0]} exists: nothing was copied. Name another folder: `bitfrontier init FOLDER`.")
     for target, source in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return list(copies)
-
-
-def _copies(folder: Path) -> Iterator[tuple[Path, Path]]:
-    for source in [*sample_plans().values(), *sorted(CONFIGS.glob("*.jsonl"))]:
-        yield folder / "configs" / source.name, source
-    for source in sorted((CONFIGS / "deployments").glob("*.yaml")):
-        yield folder / source.name, source
