@@ -2,150 +2,102 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import UUID
 
 from prefect import flow
-from prefect.client.orchestration import get_client
-from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Crashed
+from prefect.states import Completed, Failed
 
 from evals.schema.trial import Trial
-from flows.distributed.leases import Ended, Piece, RunState, at_work, hand_out, publish_failure
 from flows.distributed.object_store import Store, open_store
 from flows.distributed.worker_tasks import checkpoint_name, fetch_trial, find, make_checkpoint, measure_cell, trial_name
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import failed_trial, unsupported_trial
 from flows.orchestration import artifacts
+from flows.orchestration.deployment_runs import NO_RESULT, DeploymentRuns, Work, require_newest
 from flows.plan.source import load_plan
-from flows.state.locks import cache_in_use, hold
+from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line
 from flows.state.status import running_lock
 from flows.validate.plan import check
 from quant.errors import BitfrontierError
 
+Make = Callable[[Prepared, Row, Store, Display, Callable[[], None]], str | None]
 
-@flow(name="checkpoint")
-def checkpoint(plan: str, data_root: str | None, store: str, name: str, attempt: str) -> None:
+
+@flow(name="checkpoint", persist_result=False)
+def checkpoint(plan: str, data_root: str | None, store: str, name: str) -> State:
     """Quantize once, for all machines of a sweep, which starts this itself."""
-    _work(plan, data_root, open_store(store), name, attempt, make_checkpoint)
+    return _make(make_checkpoint, plan, data_root, store, name)
 
 
-@flow(name="cell")
-def cell(plan: str, data_root: str | None, store: str, name: str, attempt: str) -> None:
+@flow(name="cell", persist_result=False)
+def cell(plan: str, data_root: str | None, store: str, name: str) -> State:
     """Measure one cell of a sweep, which starts this itself."""
-    _work(plan, data_root, open_store(store), name, attempt, measure_cell)
+    return _make(measure_cell, plan, data_root, store, name)
 
 
-def _work(
-    plan: str,
-    data_root: str | None,
-    store: Store,
-    name: str,
-    attempt: str,
-    do: Callable[[Prepared, Row, Store, str, Display], None],
-) -> None:
-    display = LogDisplay(get_run_logger().info)
-    with at_work(store, name, attempt), cache_in_use():
+def _make(make: Make, plan: str, data_root: str | None, url: str, name: str) -> State:
+    """Failed with the name NO_RESULT where another worker would end alike."""
+    display, store = LogDisplay(get_run_logger().info), open_store(url)
+    with cache_in_use():
         try:
             prepared, row = find(check(load_plan(Path(plan)), data_root=data_root), name, display)
-            do(prepared, row, store, attempt, display)
-        except BitfrontierError as error:  # trying again would not help
-            publish_failure(store, name, attempt, str(error))
-
-
-@dataclass(frozen=True)
-class DeploymentRuns:
-    """Workers of a Prefect work pool, reached by deployments of one kind of device."""
-
-    device: str
-
-    def submit(self, piece: Piece, attempt: str) -> str:
-        kind = "checkpoint" if piece.name.startswith("checkpoints/") else "cell"
-        given = {**piece.parameters, "name": piece.name, "attempt": attempt}
-        started = run_deployment(
-            f"{kind}/{self.device}", parameters=given, flow_run_name=piece.title, timeout=0, as_subflow=False
-        )
-        return str(started.id)  # type: ignore[union-attr]
-
-    def state(self, run: str) -> RunState:
-        try:
-            with get_client(sync_client=True) as client:
-                state = client.read_flow_run(UUID(run)).state
-        except ObjectNotFound:  # handed out through a server whose database is another now
-            return Ended("Prefect's server does not know its run")
-        if state is None or state.is_scheduled():
-            return "waiting"
-        return Ended(str(state.message or state.name)) if state.is_final() else "running"
-
-    def give_up(self, run: str, why: str) -> None:
-        with get_client(sync_client=True) as client:
-            client.set_flow_run_state(UUID(run), Crashed(message=why), force=True)
+            reason = make(prepared, row, store, display, lambda: require_newest(store, name))
+        except BitfrontierError as error:
+            reason = str(error)
+    return Completed() if reason is None else Failed(name=NO_RESULT, message=reason)
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A sweep whose pieces are done by workers: what their runs are given, and where results meet."""
+    """A sweep whose checkpoints and trials workers make, and where they meet."""
 
     prepared: Prepared
     store: Store
-    url: str
     display: Display
-
-    def pieces(self, rows: Sequence[Row], name: Callable[[Row], str], verb: str) -> list[Piece]:
-        sweep = self.prepared.sweep
-        given = {"plan": str(sweep.file), "data_root": sweep.data_root, "store": self.url}
-        titles = {name(row): f"{verb}{row.cell.quantization.label if verb else row.cell.name}" for row in rows}
-        return [Piece(piece_name, f"{title} · {sweep.plan.name}", given) for piece_name, title in titles.items()]
 
     def quantize(self, rows: Sequence[Row]) -> dict[str, str | None]:
         """The reason why there is no checkpoint, or None, by its name in the store."""
-        results: dict[str, str | None] = {}
-        pieces = self.pieces(rows, checkpoint_name, "quantize ")
-        advance = self.display.overall("quantize", len(pieces))
-
-        def ended(piece: Piece, why: str | None) -> None:
-            results[piece.name] = why
+        titles = {checkpoint_name(row): f"quantize {row.cell.quantization.label}" for row in rows}
+        works = [Work("checkpoint", name, self._title(title)) for name, title in titles.items()]
+        advance, reasons = self.display.overall("quantize", len(works)), {}
+        for work, reason in self._runs().results(works):
+            reasons[work.name] = reason
             advance(1)
-            self.display.say(f"  {piece.title}: {why.splitlines()[0][:160] if why else 'there'}")
+            self.display.say(f"  {work.title}: {reason.splitlines()[0][:160] if reason else 'there'}")
+        return reasons
 
-        hand_out(pieces, self.store, self.runs, ended, self.display.say)
-        return results
-
-    def measure(self, rows: Sequence[Row], ended: Callable[[Row, Trial], None]) -> None:
-        """Bring each trial here as it ends; until then, whoever looks into the run's folder sees who is at work."""
+    def measure(self, rows: Sequence[Row]) -> Iterator[tuple[Row, Trial]]:
+        """Yield each trial, brought here, as it ends; until then, whoever looks into the run's folder sees which cells
+        are being measured.
+        """
         by_name = {trial_name(row): row for row in rows}
+        works = [
+            Work("cell", name, self._title(row.cell.name), running_lock(row.file)) for name, row in by_name.items()
+        ]
         advance = self.display.overall("measure", len(rows))
-        with ExitStack() as everything:
-            seen: dict[str, ExitStack] = {}
+        for work, reason in self._runs().results(works):
+            advance(1)
+            row = by_name[work.name]
+            trial = fetch_trial(self.prepared, row, self.store) if reason is None else None
+            yield row, trial or failed_trial(self.prepared, row, reason or "its result is not in the store any more")
 
-            def began(piece: Piece) -> None:
-                if piece.name not in seen:
-                    seen[piece.name] = everything.enter_context(ExitStack())
-                    seen[piece.name].enter_context(hold(running_lock(by_name[piece.name].file)))
+    def _title(self, text: str) -> str:
+        return f"{text} · {self.prepared.sweep.plan.name}"
 
-            def over(piece: Piece, why: str | None) -> None:
-                if piece.name in seen:
-                    seen[piece.name].close()
-                advance(1)
-                row = by_name[piece.name]
-                ended(row, _trial(self, row, why))
-
-            hand_out(self.pieces(rows, trial_name, ""), self.store, self.runs, over, self.display.say, began)
-
-    @property
-    def runs(self) -> DeploymentRuns:
-        return DeploymentRuns(self.prepared.sweep.device.kind)
+    def _runs(self) -> DeploymentRuns:
+        sweep = self.prepared.sweep
+        parameters = {"plan": str(sweep.file), "data_root": sweep.data_root}
+        return DeploymentRuns(sweep.device.kind, self.store, parameters, self.display.say)
 
 
 def spread(prepared: Prepared, url: str, display: Display) -> None:
     """Have every cell of a sweep measured on workers, baselines first, and bring the trials here."""
-    coordinator, count = Spread(prepared, open_store(url), url, display), len(prepared.rows)
+    coordinator, count = Spread(prepared, open_store(url), display), len(prepared.rows)
     shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
     broken: dict[tuple[str, int], str] = {}
     done = 0
@@ -173,10 +125,5 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
             reason = reasons[row.key]
             if reason is not None:
                 ended(row, failed_trial(prepared, row, reason))
-        coordinator.measure([row for row in rows if reasons[row.key] is None], ended)
-
-
-def _trial(coordinator: Spread, row: Row, reason: str | None) -> Trial:
-    if reason is None and (trial := fetch_trial(coordinator.prepared, row, coordinator.store)) is not None:
-        return trial
-    return failed_trial(coordinator.prepared, row, reason or "its result is not in the store any more")
+        for row, trial in coordinator.measure([row for row in rows if reasons[row.key] is None]):
+            ended(row, trial)
