@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,6 +20,8 @@ from flows.validate.plan import REFERENCE_ENVIRONMENT
 from flows.validate.resolved import Sweep
 from quant.errors import BitfrontierError
 from quant.types import CHECKPOINT_RECORD
+
+Made = tuple[Path, list[str]] | str  # a folder and the files in it that are to be published, or why there is no result
 
 
 class OtherWork(BitfrontierError):
@@ -57,28 +58,18 @@ def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
     return prepared, row
 
 
-def make_checkpoint(
-    prepared: Prepared, row: Row, store: Store, display: Display, may_publish: Callable[[], None]
-) -> str | None:
-    """Quantize, and put the checkpoint into the store; returns the reason where there is none. `may_publish` raises
-    where another worker has the work now.
-    """
+def make_checkpoint(prepared: Prepared, row: Row, store: Store, display: Display) -> Made:
+    """Quantize; the record of the checkpoint is the last of its files."""
     made = rows.quantize_row(prepared, row, display)
     if isinstance(made, str):
         return made
     folder = Path(made.folder)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    may_publish()
-    store.publish(checkpoint_name(row), folder, sorted(files, key=lambda file: file == CHECKPOINT_RECORD))
-    return None
+    return folder, sorted(files, key=lambda file: file == CHECKPOINT_RECORD)
 
 
-def measure_cell(
-    prepared: Prepared, row: Row, store: Store, display: Display, may_publish: Callable[[], None]
-) -> str | None:
-    """Measure, and put the trial into the store; returns the reason where it failed. `may_publish` raises where another
-    worker has the work now.
-    """
+def measure_cell(prepared: Prepared, row: Row, store: Store, display: Display) -> Made:
+    """Measure, with the checkpoint and the baseline's trial of the store; the trial's own file is the last one."""
     for other in prepared.rows:
         if other.engine_key == row.engine_key and other.cell.quantization.scheme.unquantized and other is not row:
             fetch_trial(prepared, other, store)
@@ -86,9 +77,8 @@ def measure_cell(
     if trial.status != "ok":
         row.file.unlink()
         return trial.reason
-    may_publish()
-    store.publish(trial_name(row), prepared.folder, _files(prepared, row))
-    return None
+    beside = [*row.file.parent.glob(f"{row.file.stem}.*.npz"), *(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
+    return prepared.folder, [str(path.relative_to(prepared.folder)) for path in [*sorted(beside), row.file]]
 
 
 def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Trial:
@@ -99,12 +89,6 @@ def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Tr
         if not rows.has_checkpoint(row):
             fetch_folder(store, checkpoint_name(row), row.job.folder)
     return Here(prepared).measure(row, display)
-
-
-def _files(prepared: Prepared, row: Row) -> list[str]:
-    """The trial's own file last."""
-    beside = [*row.file.parent.glob(f"{row.file.stem}.*.npz"), *(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
-    return [str(path.relative_to(prepared.folder)) for path in [*sorted(beside), row.file]]
 
 
 def fetch_trial(prepared: Prepared, row: Row, store: Store) -> Trial | None:

@@ -89,8 +89,12 @@ class DeploymentRuns:
         """Have all works done, however many workers are lost. Yields each as it ends, with the reason where it has no
         result in the store. Time in which Prefect's server doesn't answer is no silence of a worker.
         """
-        left = [work for work in works if not self.store.has(work.name)]
-        yield from ((work, None) for work in works if work not in left)
+        left = []
+        for work in works:
+            if self.store.has(work.name):
+                yield work, None
+            else:
+                left.append(work)
         clock, looked = 0.0, time.monotonic()
         with get_client(sync_client=True) as client, ExitStack() as locks:
             assigned = [_Assigned(work, self._submit(client, work), clock) for work in left]

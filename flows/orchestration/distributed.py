@@ -13,7 +13,15 @@ from prefect.states import Completed, Failed
 
 from evals.schema.trial import Trial
 from flows.distributed.object_store import Store, open_store
-from flows.distributed.worker_tasks import checkpoint_name, fetch_trial, find, make_checkpoint, measure_cell, trial_name
+from flows.distributed.worker_tasks import (
+    Made,
+    checkpoint_name,
+    fetch_trial,
+    find,
+    make_checkpoint,
+    measure_cell,
+    trial_name,
+)
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import failed_trial, unsupported_trial
 from flows.orchestration import artifacts
@@ -25,7 +33,7 @@ from flows.state.status import running_lock
 from flows.validate.plan import check
 from quant.errors import BitfrontierError
 
-Make = Callable[[Prepared, Row, Store, Display, Callable[[], None]], str | None]
+Make = Callable[[Prepared, Row, Store, Display], Made]
 
 
 @flow(name="checkpoint", persist_result=False)
@@ -46,10 +54,13 @@ def _make(make: Make, plan: str, data_root: str | None, url: str, name: str) -> 
     with cache_in_use():
         try:
             prepared, row = find(check(load_plan(Path(plan)), data_root=data_root), name, display)
-            reason = make(prepared, row, store, display, lambda: require_newest(store, name))
+            made = make(prepared, row, store, display)
+            if not isinstance(made, str):
+                require_newest(store, name)
+                store.publish(name, *made)
         except BitfrontierError as error:
-            reason = str(error)
-    return Completed() if reason is None else Failed(name=NO_RESULT, message=reason)
+            made = str(error)
+    return Failed(name=NO_RESULT, message=made) if isinstance(made, str) else Completed()
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,9 @@ def _rows(sweep: Sweep) -> dict[str, Row]:
 def _do(sweep: Sweep, store: Store, name: str) -> Prepared:
     prepared, row = find(sweep, name, QUIET)
     make = make_checkpoint if name.startswith("checkpoints/") else measure_cell
-    assert make(prepared, row, store, QUIET, lambda: None) is None
+    made = make(prepared, row, store, QUIET)
+    assert not isinstance(made, str)
+    store.publish(name, *made)
     return prepared
 
 
@@ -92,21 +94,18 @@ def test_a_worker_makes_a_checkpoint_and_another_measures_with_it(
     assert [path.suffix for path in sorted((home.folder / "logs").iterdir())] == [".log"]
 
 
-@pytest.mark.parametrize("make", [make_checkpoint, measure_cell])
 def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
-    sweep: Sweep, workplace: Path, make: flows.orchestration.distributed.Make
+    sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse() -> None:
-        raise Rescheduled("another has it")
+    def refuse(store: Store, name: str) -> None:
+        raise Rescheduled(f"another has {name}")
 
-    store, row = open_store(str(workplace / "store")), _rows(sweep)["none"]
-    _do(sweep, store, checkpoint_name(row))
-    store.files.rm(f"{store.root}/{checkpoint_name(row)}.json")
-    prepared, own_row = find(sweep, trial_name(row), QUIET)
-    with pytest.raises(Rescheduled, match="another has it"):
-        make(prepared, own_row, store, QUIET, refuse)
-    assert not store.has(checkpoint_name(row))
-    assert not store.has(trial_name(row))
+    store, name = open_store(str(workplace / "store")), checkpoint_name(_rows(sweep)["none"])
+    _install(Here, monkeypatch)
+    monkeypatch.setattr(flows.orchestration.distributed, "require_newest", refuse)
+    state = flows.orchestration.distributed._make(make_checkpoint, str(sweep.file), None, store.url, name)
+    assert (state.name, state.message) == (NO_RESULT, f"another has {name}")
+    assert not store.has(name)
 
 
 def test_a_machine_that_would_do_something_else_refuses(
