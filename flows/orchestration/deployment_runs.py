@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun
@@ -101,7 +102,11 @@ class DeploymentRuns:
             for assignment in assigned:
                 locks.enter_context(assignment.lock)
             while assigned:
-                runs = _read(client, [assignment.run for assignment in assigned])
+                try:
+                    runs = _read(client, [assignment.run for assignment in assigned])
+                except httpx.TransportError as error:  # Prefect's client has asked for about a minute
+                    self.say(f"Prefect's server does not answer, workers go on meanwhile: {error}")
+                    continue
                 clock, looked = clock + min(time.monotonic() - looked, LONGEST_LOOK_SECONDS), time.monotonic()
                 for assignment in list(assigned):
                     reason = self._look(client, assignment, runs.get(assignment.run), clock)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
@@ -149,6 +150,21 @@ def test_the_silence_of_the_server_is_no_workers(
         monkeypatch, store, lambda look, _: Running() if look < 15 else _finish(store, tmp_path)
     )
     assert (reason, messages) == (None, [])
+
+
+def test_a_server_that_is_away_is_asked_again(
+    client: SyncPrefectClient, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(look: int, run: FlowRun) -> State | None:
+        if look < 2:
+            raise httpx.ConnectError("Connection refused")
+        return _finish(store, tmp_path)
+
+    reason, messages = _have_done(monkeypatch, store, script)
+    assert (reason, messages) == (
+        None,
+        ["Prefect's server does not answer, workers go on meanwhile: Connection refused"] * 2,
+    )
 
 
 def test_the_last_heartbeat_is_read_from_prefect(client: SyncPrefectClient) -> None:
