@@ -190,11 +190,11 @@ def kill_worker(place: Place, moment_seconds: float) -> str | None:
 
 
 @contextmanager
-def server(place: Place, port: int | None = None) -> Iterator[str]:
+def server(place: Place, port: int | None = None, address: str = HOST) -> Iterator[str]:
     """Prefect's server, as a person starts it."""
     port = port or free_port()
     url = f"http://{HOST}:{port}/api"
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port), "--no-ui"]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", address, "--port", str(port), "--no-ui"]
     with (place.folder / "prefect.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=place.variables, stdout=log, stderr=log)
     try:

@@ -1,27 +1,31 @@
-"""Does a sweep survive a lost worker? `python -m benchmarks.two_workers [STORE]`: two workers, one of them killed.
+"""Does a sweep survive a lost worker? `python -m benchmarks.two_workers [STORE] [--namespaces]`: two, one is killed.
 
 They have work folders of their own and one shared store (a folder, or an address such as `s3://bucket`), and share
 the cells of `configs/kills-cpu.yaml`. One gets SIGKILL, with all below it, while it measures; then Prefect's server is
-away for a while. Prints who did what; exits 1 where the sweep is not complete, nothing was handed out again, or a cell
-was measured to its end by both.
+away for a while. With `--namespaces` (needs root and iproute2) each worker has a network namespace of its own and
+reaches the server over a veth pair alone. Prints who did what; exits 1 where the sweep is not complete, nothing was
+rescheduled, or a cell was measured to its end by both.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import httpx
 import psutil
 
 from benchmarks.kills import PLAN, Place, is_complete, make_place, server, trials
 from engines.runtime.own_packages import ROOT
-from engines.runtime.server import free_port
-from flows.distributed.object_store import open_store
+from engines.runtime.server import HOST, free_port
 from flows.state.locks import is_held
 from flows.state.status import running_lock
 
@@ -29,13 +33,47 @@ PREFECT = [sys.executable, "-m", "prefect"]
 POOL = "bitfrontier-cpu"
 MEANWHILE_SECONDS = 10.0
 AWAY_SECONDS = 20.0
+EVERY_ADDRESS = "0.0.0.0"  # the workers' namespaces reach the server at addresses of their own
 
 
-def start_worker(place: Place, url: str) -> subprocess.Popen[bytes]:
+@contextmanager
+def network_namespace(name: str, number: int) -> Iterator[str]:
+    """A network namespace with nothing but a veth pair to here; gives our address on it. Needs root."""
+    ours, theirs = f"{name}-out", f"{name}-in"
+    _ip("netns", "add", name)
+    try:
+        _ip("link", "add", ours, "type", "veth", "peer", "name", theirs, "netns", name)
+        _ip("address", "add", f"10.213.{number}.1/24", "dev", ours)
+        _ip("link", "set", ours, "up")
+        _ip("-n", name, "address", "add", f"10.213.{number}.2/24", "dev", theirs)
+        _ip("-n", name, "link", "set", theirs, "up")
+        _ip("-n", name, "link", "set", "lo", "up")
+        yield f"10.213.{number}.1"
+    finally:
+        _ip("netns", "delete", name)  # and the pair with it
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
+
+
+def start_worker(place: Place, url: str, inside: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    """`inside` is put before the command."""
     variables = {**place.variables, "PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "2"}
     with (place.folder / "worker.log").open("ab") as log:
-        command = [*PREFECT, "worker", "start", "--pool", POOL, "--limit", "1", "--name", place.folder.name]
+        command = [*inside, *PREFECT, "worker", "start", "--pool", POOL, "--limit", "1", "--name", place.folder.name]
         return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
+
+
+def start_workers(places: Sequence[Place], port: int, namespaces: ExitStack | None) -> list[subprocess.Popen[bytes]]:
+    if namespaces is None:
+        return [start_worker(place, f"http://{HOST}:{port}/api") for place in places]
+    workers = []
+    for number, place in enumerate(places):
+        name = f"bf-{place.folder.name}"
+        address = namespaces.enter_context(network_namespace(name, number))
+        workers.append(start_worker(place, f"http://{address}:{port}/api", ("ip", "netns", "exec", name)))
+    return workers
 
 
 def start_sweep(place: Place, url: str, store: str) -> subprocess.Popen[bytes]:
@@ -68,21 +106,30 @@ def measured(place: Place) -> set[str]:
     return {path.name for path in files if running_lock(path).exists()}
 
 
+def rescheduled(url: str) -> list[str]:
+    """What had more than one run."""
+    wanted = {"flow_runs": {"deployment_id": {"is_null_": False}}, "limit": 200}
+    runs = httpx.post(f"{url}/flow_runs/filter", json=wanted, timeout=30).raise_for_status().json()
+    return [name for name, count in Counter(run["name"] for run in runs).items() if count > 1]
+
+
 def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("store", nargs="?")
+    parser.add_argument("--namespaces", action="store_true")
+    arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="two-workers-"))
+    with ExitStack() as namespaces:
+        return disturb(work, arguments.store or str(work / "store"), namespaces if arguments.namespaces else None)
+
+
+def disturb(work: Path, store: str, namespaces: ExitStack | None) -> int:
     home, places = make_place(work / "home"), [make_place(work / name) for name in ("one", "two")]
-    store = sys.argv[1] if len(sys.argv) > 1 else str(work / "store")
-    started, port = time.monotonic(), free_port()
-    with server(home, port) as url:
-        variables = {**home.variables, "PREFECT_API_URL": url}
-        for arguments in (
-            ["work-pool", "create", POOL, "--type", "process"],
-            ["work-pool", "create", "bitfrontier-cuda", "--type", "process"],
-            ["--no-prompt", "deploy", "--all", "--prefect-file", "prefect-workers.yaml"],
-        ):
-            subprocess.run([*PREFECT, *arguments], cwd=ROOT, env=variables, check=True, capture_output=True)
-        workers = [start_worker(place, url) for place in places]
-        sweep = start_sweep(home, url, store)
+    started, port, address = time.monotonic(), free_port(), EVERY_ADDRESS if namespaces else HOST
+    with server(home, port, address) as url:
+        prepare_server(home, url)
+        workers = start_workers(places, port, namespaces)
+        sweep = start_sweep(home, f"http://{HOST}:{port}/api", store)
         lost = _first(places, sweep)
         if lost is not None:
             time.sleep(MEANWHILE_SECONDS)
@@ -91,13 +138,27 @@ def main() -> int:
             print(f"{seconds:.0f} s: killed worker {places[lost].folder.name} and {count - 1} below it", flush=True)
             time.sleep(MEANWHILE_SECONDS)
     time.sleep(AWAY_SECONDS)
-    with server(home, port):
+    with server(home, port, address) as url:
         print(f"{time.monotonic() - started:.0f} s: Prefect's server is there again", flush=True)
         sweep.wait()
+        twice = rescheduled(url)
         for worker in workers:
             if worker.poll() is None:
                 kill_family(worker)
-    return conclude(home, places, store, sweep.returncode, time.monotonic() - started, work)
+    good = conclude(home, places, sweep.returncode, twice, time.monotonic() - started)
+    if good:
+        shutil.rmtree(work)
+    return 0 if good else 1
+
+
+def prepare_server(home: Place, url: str) -> None:
+    variables = {**home.variables, "PREFECT_API_URL": url}
+    for arguments in (
+        ["work-pool", "create", POOL, "--type", "process"],
+        ["work-pool", "create", "bitfrontier-cuda", "--type", "process"],
+        ["--no-prompt", "deploy", "--all", "--prefect-file", "prefect-workers.yaml"],
+    ):
+        subprocess.run([*PREFECT, *arguments], cwd=ROOT, env=variables, check=True, capture_output=True)
 
 
 def _first(places: list[Place], sweep: subprocess.Popen[bytes]) -> int | None:
@@ -110,21 +171,16 @@ def _first(places: list[Place], sweep: subprocess.Popen[bytes]) -> int | None:
     return None
 
 
-def conclude(home: Place, places: list[Place], store: str, code: int, seconds: float, work: Path) -> int:
-    shared = open_store(store)
-    attempts = Counter(Path(beat).name.split(".")[0] for beat in shared.files.find(f"{shared.root}/beats"))
-    twice = [name for name, count in attempts.items() if count > 1]
+def conclude(home: Place, places: list[Place], code: int, twice: list[str], seconds: float) -> bool:
+    """True where the sweep ended as it should."""
     states = Counter(trial.status for trial in trials(home).values())
-    print(f"{seconds:.0f} s: the sweep ended with exit code {code}; {dict(states)}; handed out again: {len(twice)}")
+    print(f"{seconds:.0f} s: the sweep ended with exit code {code}; {dict(states)}; rescheduled: {len(twice)}")
     done = [measured(place) for place in places]
     both = done[0] & done[1]
     for place, names in zip(places, done, strict=True):
         print(f"worker {place.folder.name}: {len(names)} cells measured to the end")
     print(f"measured to the end by both: {sorted(both) or 'none'}")
-    good = code == 0 and is_complete(home) and not both and twice
-    if good:
-        shutil.rmtree(work)
-    return 0 if good else 1
+    return code == 0 and is_complete(home) and not both and bool(twice)
 
 
 if __name__ == "__main__":

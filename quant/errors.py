@@ -16,7 +16,6 @@
                 ScoringFailed       evals.api.post
                 StreamBroken        evals.load.sse
         FileInTheWay                flows.plan.samples
-        LeaseLost                   flows.distributed.leases
         MethodError                 quant.registry
         NewerSchema                 evals.schema.migrate
         NoRun                       evals.schema.run_file
@@ -29,6 +28,7 @@
         RecordUnreadable            flows.state.ownership
         Relayed                     flows.execute.worker_process
         RemoteCodeRefused           quant.no_remote_code
+        Rescheduled                 flows.orchestration.deployment_runs
         RunBusy                     flows.state.locks
         RunChanged                  flows.state.status
         SourceError                 flows.sources.samples

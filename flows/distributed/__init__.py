@@ -1,3 +1,3 @@
-"""A sweep over several machines: leases, heartbeats, the store of checkpoints and trials, what a worker does.
+"""A sweep over several machines: the store of checkpoints and trials, what a worker does and what it refuses.
 
 Names in the store are keys of contents."""

@@ -2,7 +2,7 @@
 
 Files are kept by their content, `blobs/SHA256`; a bundle, `KIND/KEY.json`, names the files of a checkpoint or a trial
 and appears when all of them are there. Everything is written beside its place and moved, so that nobody sees half of
-it. `leases/` and `beats/` say who works on what (`flows.distributed.leases`).
+it.
 """
 
 from __future__ import annotations
@@ -28,33 +28,19 @@ class StoreError(BitfrontierError):
 
 @dataclass(frozen=True)
 class Store:
-    """A place in a file system of fsspec's."""
+    """A place in a file system of fsspec's, and the address that workers are given of it."""
 
     files: Any
     root: str
+    url: str
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{name}"
 
     def has(self, name: str) -> bool:
-        """True if the record `name` is there, now and not when somebody looked before."""
+        """True if the bundle `name` is there, now and not when somebody looked before."""
         self.files.invalidate_cache()
         return bool(self.files.exists(self._path(f"{name}.json")))
-
-    def write(self, name: str, value: object) -> None:
-        """Put the record `name`."""
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "record.json"
-            file.write_text(json.dumps(value), encoding="utf-8")
-            self._put(file, f"{name}.json")
-
-    def read(self, name: str) -> Any:
-        """The record `name`; None where there is none."""
-        self.files.invalidate_cache()
-        try:
-            return json.loads(self.files.cat_file(self._path(f"{name}.json")))
-        except FileNotFoundError:
-            return None
 
     def publish(self, name: str, folder: Path, files: Iterable[str]) -> None:
         """Put a bundle of `files`, named relative to `folder`. It is there when all of them are."""
@@ -62,18 +48,21 @@ class Store:
         for file, sha256 in digests.items():
             if not self.files.exists(self._path(f"blobs/{sha256}")):
                 self._put(folder / file, f"blobs/{sha256}")
-        self.write(name, {"files": digests})
+        with tempfile.TemporaryDirectory() as scratch:
+            bundle = Path(scratch) / "bundle.json"
+            bundle.write_text(json.dumps({"files": digests}), encoding="utf-8")
+            self._put(bundle, f"{name}.json")
 
     def fetch(self, name: str, folder: Path) -> list[str]:
         """Bring a bundle's files into `folder`, in their order, each whole or not at all. Raises StoreError."""
-        record = self.read(name)
-        if record is None:
+        if not self.has(name):
             raise StoreError(f"{name} is not in the store {self.root}")
-        for file, sha256 in record["files"].items():
+        files = json.loads(self.files.cat_file(self._path(f"{name}.json")))["files"]
+        for file, sha256 in files.items():
             if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
                 raise StoreError(f"{name} in the store {self.root} names a file outside its folder: {file}")
             self._get(sha256, folder / file)
-        return list(record["files"])
+        return list(files)
 
     def _put(self, file: Path, name: str) -> None:
         beside = self._path(f"incoming/{uuid.uuid4().hex}")
@@ -102,7 +91,7 @@ def open_store(url: str) -> Store:
         raise StoreError(
             f"the store {url} cannot be used: {error}; give a folder that all machines see, or install what is missing"
         ) from error
-    return Store(files, str(root).rstrip("/"))
+    return Store(files, str(root).rstrip("/"), url.rstrip("/"))
 
 
 def fetch_folder(store: Store, name: str, folder: Path) -> None:

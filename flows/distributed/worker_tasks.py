@@ -1,4 +1,4 @@
-"""What a worker does with a piece of a sweep: make one checkpoint, or measure one cell, for the shared store."""
+"""What a worker does for a sweep: make one checkpoint, or measure one cell, for the shared store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build
 from evals.schema.failures import failure_of
 from evals.schema.trial import Failure, Trial
-from flows.distributed.leases import publish_failure, require_lease
 from flows.distributed.object_store import Store, fetch_folder
 from flows.execute import rows
 from flows.execute.manifest import describe
@@ -23,6 +22,8 @@ from flows.validate.plan import REFERENCE_ENVIRONMENT
 from flows.validate.resolved import Sweep
 from quant.errors import CellFailure
 from quant.types import CHECKPOINT_RECORD
+
+Made = tuple[Path, list[str]] | Failure  # a folder with what is to be published of it, or why nothing is
 
 
 class OtherWork(CellFailure):
@@ -42,15 +43,15 @@ def trial_name(row: Row) -> str:
 
 
 def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
-    """The row of a piece of work, by the name of its result, with all that its run needs. Raises OtherWork."""
+    """The row whose result has this name, with all that its run needs. Raises OtherWork."""
     environments = {environment.name: environment for environment in environments_of(sweep)}
     build(environments[REFERENCE_ENVIRONMENT], display.say)
     prepared = prepare_sweep(sweep, list(environments.values()), cache_folder() / "cells", display)
     row = next((row for row in prepared.rows if name in (checkpoint_name(row), trial_name(row))), None)
     if row is None:
         raise OtherWork(
-            "this machine would measure something else than the sweep asks for: its plan, program, packages, data or "
-            "device differ; bring them to the same state"
+            f"this worker would measure something else than {name}: its plan, versions, packages, data or machine "
+            "differ from those of the sweep. Bring them to the same state"
         )
     cell = row.cell
     build(
@@ -61,30 +62,26 @@ def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
     return prepared, row
 
 
-def make_checkpoint(prepared: Prepared, row: Row, store: Store, attempt: str, display: Display) -> None:
-    """Quantize, and put the checkpoint into the store, or the reason why there is none."""
+def make_checkpoint(prepared: Prepared, row: Row, store: Store, display: Display) -> Made:
+    """Quantize; the record of the checkpoint is the last of its files."""
     made = rows.quantize_row(prepared, row, display)
     if isinstance(made, Failure):
-        publish_failure(store, checkpoint_name(row), attempt, made)
-        return
+        return made
     folder = Path(made.folder)
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    require_lease(store, checkpoint_name(row), attempt)
-    store.publish(checkpoint_name(row), folder, sorted(files, key=lambda file: file == CHECKPOINT_RECORD))
+    return folder, sorted(files, key=lambda file: file == CHECKPOINT_RECORD)
 
 
-def measure_cell(prepared: Prepared, row: Row, store: Store, attempt: str, display: Display) -> None:
-    """Measure, and put the trial into the store, or the reason why it failed."""
+def measure_cell(prepared: Prepared, row: Row, store: Store, display: Display) -> Made:
+    """Measure, with the checkpoint and the baseline's trial of the store; the trial's own file is the last one."""
     for other in prepared.rows:
         if other.engine_key == row.engine_key and other.cell.quantization.scheme.unquantized and other is not row:
             fetch_trial(prepared, other, store)
     trial = rows.finished(row) or _measure(prepared, row, store, display)
     if trial.status != "ok":
         row.file.unlink()
-        publish_failure(store, trial_name(row), attempt, trial.failure or failure_of(CellFailure(trial.reason)))
-        return
-    require_lease(store, trial_name(row), attempt)
-    store.publish(trial_name(row), prepared.folder, _files(prepared, row))
+        return trial.failure or failure_of(CellFailure(trial.reason))
+    return prepared.folder, _files(prepared, row)
 
 
 def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Trial:

@@ -11,7 +11,8 @@ from evals.schema.trial import Trial
 def mixed_origins(trials: Sequence[Trial]) -> tuple[str, ...]:
     """A sentence for several hosts, machines, and days. Trials of older programs record none."""
     measured = [trial for trial in trials if trial.status == "ok"]
-    origins = [origin for trial in measured for origin in _origins(trial)]
+    origins = [trial.provenance.get("measured") or {} for trial in measured]
+    origins += [origin for trial in measured for origin in (trial.provenance.get("parts") or {}).values()]
     hosts = {origin["host"]: origin.get("cpu", "") for origin in origins if origin.get("host")}
     days = sorted({origin["started"][:10] for origin in origins if origin.get("started")})
     machines = [trial.provenance["machine"] for trial in measured if trial.provenance.get("machine")]
@@ -42,8 +43,3 @@ def _sentences(hosts: Mapping[str, str], days: Sequence[str], machines: Sequence
 
 def _values(name: str, machines: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(sorted({str(machine.get(name)) for machine in machines}))
-
-
-def _origins(trial: Trial) -> list[Mapping[str, Any]]:
-    """Of the cell, and of each of its parts."""
-    return [trial.provenance.get("measured") or {}, *(trial.provenance.get("parts") or {}).values()]

@@ -30,9 +30,6 @@ def test_memory_is_a_file_system_too(tmp_path: Path) -> None:
     store = open_store(f"memory://{tmp_path.name}")
     store.publish("trials/k", tmp_path / "here", _bundle(tmp_path / "here"))
     assert store.fetch("trials/k", tmp_path / "there") == ["weights/a.bin", "record.json"]
-    store.write("leases/trials/k", {"attempt": "x"})
-    assert store.read("leases/trials/k") == {"attempt": "x"}
-    assert store.read("leases/trials/none") is None
 
 
 def test_damage_is_noticed_and_nothing_is_left(tmp_path: Path) -> None:

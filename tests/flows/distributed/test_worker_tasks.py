@@ -1,18 +1,17 @@
-"""What a worker does, and a sweep whose pieces workers do; here they all work in this process, one after another."""
+"""What a worker does, and a sweep that workers measure; here they all work in this process, one after another."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 import flows.orchestration.distributed
+from evals.schema.trial import Failure
 from evals.schema.trial_file import read_trial
 from flows import versions
-from flows.distributed.leases import Ended, LeaseLost, Piece, RunState
 from flows.distributed.object_store import Store, open_store
 from flows.distributed.worker_tasks import (
     OtherWork,
@@ -25,8 +24,9 @@ from flows.distributed.worker_tasks import (
 )
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
-from flows.orchestration.distributed import DeploymentRuns
+from flows.orchestration.deployment_runs import NO_RESULT, DeploymentRuns, Rescheduled, Work
 from flows.plan.source import load_plan
+from flows.state.locks import hold
 from flows.state.progress_display import LogDisplay
 from flows.state.status import cell_states
 from flows.validate.plan import check
@@ -36,30 +36,27 @@ from tests.support.fake_sweep import install, write_plan
 QUIET = LogDisplay(lambda _: None)
 
 
-class Here:
-    """Workers that do each piece at once. `lose` is the number of attempts that end before they begin."""
+class Here(DeploymentRuns):
+    """Workers that do each work at once."""
 
-    lose = 0
-    attempts = 0
+    done = 0
 
-    def __init__(self, device: str) -> None:
-        self.device = device
-
-    def submit(self, piece: Piece, attempt: str) -> str:
-        Here.attempts += 1
-        if Here.attempts > Here.lose:
-            kind = make_checkpoint if piece.name.startswith("checkpoints/") else measure_cell
-            given = piece.parameters
-            flows.orchestration.distributed._work(
-                given["plan"], given["data_root"], open_store(given["store"]), piece.name, attempt, kind
+    def results(self, works: Sequence[Work]) -> Iterator[tuple[Work, Failure | None]]:
+        make = {"checkpoint": make_checkpoint, "cell": measure_cell}
+        for work in (work for work in works if not self.store.has(work.name)):
+            Here.done += 1
+            given = self.parameters
+            state = flows.orchestration.distributed._make(
+                make[work.kind], given["plan"], given["data_root"], self.store.url, work.name
             )
-        return attempt
+            assert state.is_completed() or state.name == NO_RESULT
+            yield work, Failure(**json.loads(state.message or "")) if state.is_failed() else None
 
-    def state(self, run: str) -> RunState:
-        return Ended("lost")
 
-    def give_up(self, run: str, why: str) -> None:
-        raise AssertionError(why)
+def _install(runs: type[DeploymentRuns], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows.orchestration.distributed, "DeploymentRuns", runs)
+    monkeypatch.setattr(flows.orchestration.distributed, "require_newest", lambda *_: None)
+    monkeypatch.setattr(flows.orchestration.distributed, "get_run_logger", lambda: __import__("logging").getLogger())
 
 
 @pytest.fixture
@@ -73,14 +70,12 @@ def _rows(sweep: Sweep) -> dict[str, Row]:
     return {row.cell.quantization.method.name: row for row in rows}
 
 
-def _lease(store: Store, name: str, attempt: str = "a") -> None:
-    store.write(f"leases/{name}", {"attempt": attempt, "run": ""})
-
-
 def _do(sweep: Sweep, store: Store, name: str) -> Prepared:
-    _lease(store, name)
     prepared, row = find(sweep, name, QUIET)
-    (make_checkpoint if name.startswith("checkpoints/") else measure_cell)(prepared, row, store, "a", QUIET)
+    make = make_checkpoint if name.startswith("checkpoints/") else measure_cell
+    made = make(prepared, row, store, QUIET)
+    assert not isinstance(made, Failure)
+    store.publish(name, *made)
     return prepared
 
 
@@ -101,13 +96,18 @@ def test_a_worker_makes_a_checkpoint_and_another_measures_with_it(
     assert [path.suffix for path in sorted((home.folder / "logs").iterdir())] == [".log"]
 
 
-def test_a_worker_that_was_given_up_publishes_nothing(sweep: Sweep, workplace: Path) -> None:
-    store, row = open_store(str(workplace / "store")), _rows(sweep)["none"]
-    _lease(store, checkpoint_name(row), "another")
-    prepared, own_row = find(sweep, checkpoint_name(row), QUIET)
-    with pytest.raises(LeaseLost, match="was given to another worker"):
-        make_checkpoint(prepared, own_row, store, "a", QUIET)
-    assert not store.has(checkpoint_name(row))
+def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
+    sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(store: Store, name: str) -> None:
+        raise Rescheduled(f"another has {name}")
+
+    store, name = open_store(str(workplace / "store")), checkpoint_name(_rows(sweep)["none"])
+    _install(Here, monkeypatch)
+    monkeypatch.setattr(flows.orchestration.distributed, "require_newest", refuse)
+    state = flows.orchestration.distributed._make(make_checkpoint, str(sweep.file), None, store.url, name)
+    assert (state.name, json.loads(state.message or "")["cause"]) == (NO_RESULT, f"another has {name}")
+    assert not store.has(name)
 
 
 def test_a_machine_that_would_do_something_else_refuses(
@@ -115,7 +115,7 @@ def test_a_machine_that_would_do_something_else_refuses(
 ) -> None:
     name = trial_name(_rows(sweep)["none"])
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
-    with pytest.raises(OtherWork, match=r"its plan, program, packages, data or device differ; bring them to the same"):
+    with pytest.raises(OtherWork, match=rf"else than {name}: its plan, versions, .* differ from those of the sweep"):
         find(sweep, name, QUIET)
 
 
@@ -131,11 +131,8 @@ def test_a_sweep_over_workers_ends_like_any_other(
 ) -> None:
     from flows.orchestration.sweep import sweep as flow
 
-    monkeypatch.setattr(flows.orchestration.distributed, "DeploymentRuns", Here)
-    monkeypatch.setattr(flows.orchestration.distributed, "get_run_logger", lambda: __import__("logging").getLogger())
-    monkeypatch.setattr("flows.distributed.leases.POLL_SECONDS", 0.0)
-    monkeypatch.setattr(Here, "lose", 1)
-    monkeypatch.setattr(Here, "attempts", 0)
+    _install(Here, monkeypatch)
+    monkeypatch.setattr(Here, "done", 0)
     given = {"plan": str(sweep.file), "runs": str(workplace / "runs"), "store": str(workplace / "store")}
     report = Path(flow(**given))  # type: ignore[arg-type]
     trials = {trial.method: trial for trial in map(read_trial, (report.parent / "trials").glob("*.json"))}
@@ -145,9 +142,9 @@ def test_a_sweep_over_workers_ends_like_any_other(
         "other": "unsupported",
     }
     assert "this method has no luck" in trials["raises"].reason
-    assert Here.attempts == 4  # a lost one, two checkpoints, one cell: what has no checkpoint is not measured
+    assert Here.done == 3  # two checkpoints, one cell: what has no checkpoint is not measured
     flow(**given)  # type: ignore[arg-type]
-    assert Here.attempts == 4
+    assert Here.done == 3
 
 
 @pytest.mark.usefixtures("prefect")
@@ -161,41 +158,23 @@ def test_while_a_worker_measures_status_and_prefect_tell(
     moved: list[float] = []
 
     class Slow(Here):
-        """The first look at a cell finds it running, the second one what came of it."""
+        """Workers that are seen at each cell."""
 
-        pieces: ClassVar[dict[str, Piece]] = {}
-
-        def submit(self, piece: Piece, attempt: str) -> str:
-            if piece.name.startswith("checkpoints/"):
-                return super().submit(piece, attempt)
-            self.pieces[attempt] = piece
-            return attempt
-
-        def state(self, run: str) -> RunState:
-            if run not in self.pieces or seen:
-                return Ended("done")
-            if any(cell.state == "measuring" for cell in cell_states(workplace / "runs" / "fake")):
-                seen.append({cell.cell: cell.state for cell in cell_states(workplace / "runs" / "fake")})
-                super().submit(self.pieces[run], run)
-                return Ended("done")
-            return "running"
+        def results(self, works: Sequence[Work]) -> Iterator[tuple[Work, Failure | None]]:
+            for work in works:
+                if work.running_lock is not None:
+                    with hold(work.running_lock):
+                        seen.append({cell.cell: cell.state for cell in cell_states(workplace / "runs" / "fake")})
+                yield from super().results([work])
 
     def progress(name: str, stage: str, total: int) -> Callable[[float], None]:
         bars.append((name, stage, total))
         return moved.append
 
-    monkeypatch.setattr(flows.orchestration.distributed, "DeploymentRuns", Slow)
-    monkeypatch.setattr(flows.orchestration.distributed, "get_run_logger", lambda: __import__("logging").getLogger())
+    _install(Slow, monkeypatch)
     monkeypatch.setattr(flows.orchestration.distributed.artifacts, "progress", progress)
-    monkeypatch.setattr("flows.distributed.leases.POLL_SECONDS", 0.0)
     flow(plan=str(sweep.file), runs=str(workplace / "runs"), store=str(workplace / "store"))
     assert [*seen[0].values()] == ["measuring", "to do", "unsupported"]
     assert [cell.state for cell in cell_states(workplace / "runs" / "fake")] == ["ok", "failed", "unsupported"]
     assert bars == [("fake", "cells", 3)]
     assert moved == [1, 1, 1]
-
-
-@pytest.mark.usefixtures("prefect")
-def test_a_run_that_prefects_server_does_not_know_has_ended() -> None:
-    state = DeploymentRuns("cpu").state(str(uuid.uuid4()))
-    assert state == Ended("Prefect's server does not know its run")
