@@ -99,7 +99,7 @@ def test_stages_and_progress_come_up_the_wire(prepared: Prepared) -> None:
         assert _ask(wire, "measure", row, seen, step) is None
     assert read_trial(row.file).status == "ok"
     assert steps[:5] == ["load evaluation tasks", "/load evaluation tasks", "start", "/start", "gates"]
-    assert steps[-2:] == ["accuracy", "/accuracy"]
+    assert steps[-2:] == ["task arc_easy", "/task arc_easy"]
     assert seen.bars["gates"] == [2, 2]
     assert seen.bars["speed"] == [4, 4]
 

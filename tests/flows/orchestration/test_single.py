@@ -90,7 +90,8 @@ def test_one_cell_is_measured_shown_and_reported_again(here: Path, monkeypatch: 
     figures = len(list((page.parent / "figures").glob("*.svg")))
     assert shown["figures"].data.count("](data:image/svg+xml;base64,") == figures > 0
     names = _task_runs("measure")
-    assert {"measure none float16 · fake · arc_easy", "start", "gates", "speed", "accuracy", "report"} <= set(names)
+    assert {"measure none float16 · fake · arc_easy", "start", "gates", "task arc_easy", "report"} <= set(names)
+    assert any(name.startswith("load concurrency") for name in names)
 
     again = _artifacts(page.parent.name)
     page.unlink()

@@ -237,8 +237,9 @@ def test_a_half_written_checkpoint_is_not_trusted(workplace: Path, monkeypatch: 
     (folder,) = [p for p in (workplace / "cache/checkpoints").iterdir() if p.is_dir()]
     record = folder / "bitfrontier-checkpoint.json"
     record.unlink()
-    for file in (workplace / "runs/fake/trials").iterdir():
-        file.unlink()
+    for kind in ("trials", "parts"):
+        for file in (workplace / "runs/fake" / kind).iterdir():
+            file.unlink()
     assert _sweep(workplace, ["none"])["none"].status == "ok"
     assert record.exists()
 
