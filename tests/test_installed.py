@@ -82,6 +82,9 @@ def test_children_see_our_packages_and_none_of_the_orchestrator(installed: Path,
     folder = Path(_run([str(installed / "python"), "-P", "-c", program], empty).strip())
     assert folder.is_relative_to(empty.parent / "cache")
     assert {path.name for path in folder.iterdir()} == {*PACKAGES, COPY_RECORD}
-    child = f"import sys; sys.path.insert(0, {str(folder)!r}); import quant.worker; print(quant.worker.__file__)"
-    shown = _run([sys.executable, "-I", "-S", "-c", child], empty).strip()  # -S: an environment with no package
-    assert shown == str(folder / "quant" / "worker.py")
+    found = "[spec and spec.origin for spec in map(find_spec, ('quant.worker', 'prefect'))]"
+    child = f"import json, sys; from importlib.util import find_spec; sys.path.insert(0, {str(folder)!r}); "
+    shown = _run(
+        [sys.executable, "-I", "-S", "-c", f"{child}print(json.dumps({found}))"], empty
+    )  # -S: no other package
+    assert json.loads(shown) == [str(folder / "quant" / "worker.py"), None]

@@ -281,21 +281,3 @@ def gc(
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if entries and (yes or typer.confirm("free it?")):
         free(entries)
-
-
-@app.command(short_help="Show what is missing on this machine.")
-def doctor(as_json: Json = False) -> None:
-    """Show device, environments, sources and disk, and what to do about each problem."""
-    from flows.cli.doctor import examine
-
-    findings = examine()
-    if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
-    else:
-        table = Table("what", "state", "detail", "what to do")
-        for finding in findings:
-            style = {"ok": "green", "missing": "yellow", "broken": "red"}[finding.state]
-            table.add_row(finding.subject, f"[{style}]{finding.state}[/{style}]", finding.detail, finding.remedy)
-        console.print(table)
-    if any(finding.state == "broken" for finding in findings):
-        raise typer.Exit(1)

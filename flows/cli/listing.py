@@ -1,13 +1,15 @@
-"""`bitfrontier methods` and `bitfrontier engines`."""
+"""What there is: `bitfrontier methods`, `bitfrontier engines`, `bitfrontier doctor`."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from rich.table import Table
 
-from flows.cli.app import app
+from flows.cli.app import Json, app
 from flows.cli.sweep_command import console, errors
 
 
@@ -110,3 +112,21 @@ def _allowed(annotation: Any) -> str:
         ranges = [f", {limit.minimum:g} to {limit.maximum:g}" for limit in extra if isinstance(limit, Range)]
         return _allowed(base) + "".join(ranges)
     return getattr(annotation, "__name__", "") or str(annotation).replace("typing.", "")
+
+
+@app.command(short_help="Show what is missing on this machine.")
+def doctor(as_json: Json = False) -> None:
+    """Show device, environments, sources and disk, and what to do about each problem."""
+    from flows.cli.doctor import examine
+
+    findings = examine()
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        table = Table("what", "state", "detail", "what to do")
+        for finding in findings:
+            style = {"ok": "green", "missing": "yellow", "broken": "red"}[finding.state]
+            table.add_row(finding.subject, f"[{style}]{finding.state}[/{style}]", finding.detail, finding.remedy)
+        console.print(table)
+    if any(finding.state == "broken" for finding in findings):
+        raise typer.Exit(1)

@@ -99,6 +99,8 @@ def versions() -> dict[str, str]:
 @cache
 def commit() -> str:
     """The commit of this checkout, with a + where files differ from it; empty where it is none."""
+    if not (ROOT / ".git").exists():  # installed: git would name the commit of a repository around the environment
+        return ""
     words = [["rev-parse", "HEAD"], ["status", "--porcelain"]]
     try:
         head, changed = (
