@@ -82,9 +82,9 @@ def test_children_see_our_packages_and_none_of_the_orchestrator(installed: Path,
     folder = Path(_run([str(installed / "python"), "-P", "-c", program], empty).strip())
     assert folder.is_relative_to(empty.parent / "cache")
     assert {path.name for path in folder.iterdir()} == {*PACKAGES, COPY_RECORD}
-    found = "[spec and spec.origin for spec in map(find_spec, ('quant.worker', 'prefect'))]"
+    origins = "[spec and spec.origin for spec in map(find_spec, ('quant.worker', 'prefect'))]"
     child = f"import json, sys; from importlib.util import find_spec; sys.path.insert(0, {str(folder)!r}); "
     shown = _run(
-        [sys.executable, "-I", "-S", "-c", f"{child}print(json.dumps({found}))"], empty
+        [sys.executable, "-I", "-S", "-c", f"{child}print(json.dumps({origins}))"], empty
     )  # -S: no other package
     assert json.loads(shown) == [str(folder / "quant" / "worker.py"), None]
