@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextvars import ContextVar
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -58,11 +59,12 @@ def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
         return
     home = create_cache() / "prefect"
     home.mkdir(exist_ok=True)
+    database = home / f"prefect-{version('prefect')}.db"  # no Prefect reads what a newer one has migrated
     port, password = free_port(), secrets.token_hex(16)
     variables = {
         "PREFECT_HOME": str(home),
         # said here, or a file of settings in the working directory could name the user's own
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_UI_ENABLED": "0",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",
