@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
 from quant.errors import CellFailure
 
 QUANTIZED_SUFFIXES = (".weight_scale", ".weight_packed", ".qweight", ".weight.absmax", ".SCB", "._weight_qdata")
@@ -43,6 +41,8 @@ def read_header(path: Path) -> dict[str, Tensor]:
     The library does not say a tensor's bytes: they are its elements times the bits in the name of its type, without
     gaps. No weight is loaded, so that a type which numpy lacks (BF16, F8_E4M3, F4) is no hindrance.
     """
+    from safetensors import SafetensorError, safe_open  # not every engine's environment has it, and all import this
+
     try:
         with safe_open(path, framework="np") as file:
             parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)

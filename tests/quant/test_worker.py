@@ -113,3 +113,9 @@ def test_probe_tells_packages() -> None:
 def test_progress_without_a_parent_is_silent() -> None:
     os.environ.pop(VARIABLE, None)
     assert report("x", 1, 2) is None  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize("module", ["quant.worker", "engines.types"])
+def test_what_every_environment_imports_needs_the_standard_library_alone(module: str) -> None:
+    program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}"
+    subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True)
