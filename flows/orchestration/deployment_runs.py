@@ -4,17 +4,18 @@ Prefect has the queue, the states, the heartbeats of a run and, by `idempotency_
 the same result. A result is known by its address in the store, which is a tag of its runs. The newest run of a tag is
 the one that may publish; so a sweep that was killed finds the run that it started, and a lost one is refused.
 
-Judging that a heartbeat is lost stays here. Tried with Prefect 3.8.8 on SQLite and on PostgreSQL 15, and missed:
+Judging that a heartbeat is lost stays here. What of Prefect 3.8.8 was tried and missed, or read in its source
+(`evidence/two-workers-2026-11-27.txt`):
 
-- The automation "no heartbeat within 90 s: Crashed" counts the time in which the server itself was away: 2 s after the
-  end of an absence of 120 s it called every living run crashed, so each cell would be measured twice at once. A run
-  that was killed before its first heartbeat stayed Running for good.
-- `concurrency(…, strict=True)` around each cell frees the slot of a killed holder (after 56 to 72 s). But leases are
-  kept in the server's memory by default: once it was restarted, a killed holder's slot stayed taken for good. Kept in
-  files they survive, which is the server's setting and not ours. A holder that lost its lease is not interrupted while
-  it waits for a child process.
-- A flow's `retries` concern exceptions: nothing starts the run of a killed process again.
-- A run that is called Crashed may still go to Running, so its state doesn't say whether it may publish.
+- The automation "no heartbeat within 90 s: Crashed" (tried on SQLite and PostgreSQL 15) counts the time in which the
+  server itself was away: 2 s after the end of an absence of 120 s it called living runs crashed, so their cells would
+  be measured twice at once. A run that was killed before its first heartbeat was still Running after 700 s.
+- `concurrency(…, strict=True)` around each cell (tried on SQLite) frees the slot of a killed holder after 56 to 72 s.
+  But leases are kept in the server's memory by default: once it was restarted, a killed holder's slot was not free
+  after 160 s, and nothing there frees it. Kept in files they survive, which is the server's setting and not ours. A
+  holder whose lease was gone was not interrupted while it waited for a child process.
+- A flow's `retries` concern exceptions (source): nothing starts the run of a killed process again.
+- A run that is called Crashed may still go to Running (source), so its state doesn't say whether it may publish.
 """
 
 from __future__ import annotations
