@@ -55,7 +55,19 @@ _MACHINE = (
     "CONTAINER_HOST",
 )
 # of those, what decides how a server computes, wherever it runs
-_DECIDING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "NVIDIA_TF32_OVERRIDE", "CUDA_MODULE_LOADING", "NCCL_*")
+_DECIDING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "CUDA_*", "NVIDIA_*", "NCCL_*", "LD_LIBRARY_PATH")
+# but which devices there are is in the machine's record, and where things lie decides nothing
+_NOT_DECIDING = frozenset(
+    {
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER",
+        "CUDA_HOME",
+        "CUDA_PATH",
+        "CUDA_CACHE_PATH",
+        "NVIDIA_VISIBLE_DEVICES",
+        "NVIDIA_DRIVER_CAPABILITIES",
+    }
+)
 # for those alone that fetch something: a server that is measured needs no network and no token
 _FETCHING = (
     "HF_*",
@@ -88,7 +100,7 @@ def passed_variables(*, fetches: bool = False) -> list[str]:
 
 def deciding_variables() -> dict[str, str]:
     """Those of the variables that go through that would change what is measured; they are in the keys."""
-    return {name: os.environ[name] for name in _set_here(*_DECIDING)}
+    return {name: os.environ[name] for name in _set_here(*_DECIDING) if name not in _NOT_DECIDING}
 
 
 def _set_here(*listed: str) -> list[str]:

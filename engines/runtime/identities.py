@@ -35,12 +35,9 @@ def interpreter_identity(python: str) -> str:
 
 @cache
 def image_identity(tool: str, image: str) -> str:
-    """The digest that the registry gave it, else its id; the name where the image is not here yet, which is said."""
-    answer = _output(tool, "image", "inspect", "--format", "{{json .RepoDigests}}\n{{.Id}}", image)
-    if answer is None or not answer.strip():
-        return f"image:{image} (its digest is not known)"
-    digests, identity = answer.splitlines()[:2]
-    return f"image:{next(iter(sorted(json.loads(digests) or [])), identity)}"
+    """The digest of its content, whatever its names; the name where the image is not here yet, which is said."""
+    answer = _output(tool, "image", "inspect", "--format", "{{.Id}}", image)
+    return f"image:{answer.strip()}" if answer and answer.strip() else f"image:{image} (its digest is not known)"
 
 
 @cache
@@ -55,7 +52,13 @@ def _output(*command: str) -> str | None:
     """What a command prints; None where it fails or does not end."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=ASK_SECONDS, env=child_environment({}), check=True
+            command,
+            capture_output=True,
+            text=True,
+            timeout=ASK_SECONDS,
+            env=child_environment({}),
+            check=True,
+            cwd="/",  # where Python would find what no package of its own is
         )
     except (OSError, subprocess.SubprocessError):
         return None

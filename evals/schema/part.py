@@ -7,6 +7,7 @@ read by reports is the trial that all parts of a cell make together.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from evals.schema.migrate import SCHEMA_VERSION
 from evals.schema.slo import Search
 from evals.schema.trial import Gate, Memory
 from quant.canonical_json import write_json
+
+logger = logging.getLogger(__name__)
 
 GATES = "gates"  # the name of the part with what is known of the server
 
@@ -64,11 +67,14 @@ def save_part(folder: Path, cell: str, part: Part) -> Part:
 
 
 def find_part(folder: Path, key: str) -> Part | None:
-    """The finished part of this key, whatever the cell was called; None where it is not there."""
+    """The finished part of this key, whatever the cell was called; None where it is not there, or damaged."""
     for file in sorted(folder.glob(f"*-{key[:12]}.json")):
-        raw = json.loads(file.read_bytes())
-        if raw.get("key") == key and raw.get("schema_version") == SCHEMA_VERSION:
-            return PARTS.validate_json(file.read_bytes())
+        try:
+            raw = json.loads(file.read_bytes())
+            if raw.get("key") == key and raw.get("schema_version") == SCHEMA_VERSION:
+                return PARTS.validate_python(raw, strict=False)
+        except (ValueError, AttributeError) as error:  # pydantic's errors are ValueErrors
+            logger.warning("%s is damaged and counts as missing: %s", file, error)
     return None
 
 

@@ -173,7 +173,7 @@ def _described(
     for task in sweep.tasks:
         yield f"task {task.name}", {**reading, **_task_inputs(sweep, task, data, baseline)}, task
     for reader, specs in perplexity_texts(plan).items():
-        own = {f"convention {spec.convention}": json.dumps(asdict(spec)) for spec in specs}
+        own = {f"convention {number}": json.dumps(asdict(spec)) for number, spec in enumerate(specs)}
         yield f"perplexity {reader}", {**reading, **own, "data": data[WIKITEXT]}, TextSpec(specs)
     for prompts in prediction_specs(sweep):
         own = _texts(

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -204,10 +204,16 @@ def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
     for row in prepared.rows:
         if row.parts and finished(row) is None and not _all_there(prepared, row):
             wanted = {"server": row.parts[0].server, **{part.name: part.own for part in row.parts}}
-            result = find_stale(row.file.parent, row.slug, wanted, current)
-            if result is not None and result.trial.engine_options == dict(row.cell.choice.options):
+            result = find_stale(row.file.parent, row.slug, wanted, current, partial(_is_of_cell, row.cell))
+            if result is not None:
                 stale[row.key] = result
     return stale
+
+
+def _is_of_cell(cell: Cell, trial: Trial) -> bool:
+    named = (cell.model.name, cell.quantization.label, cell.choice.engine.name)
+    same = named == (trial.model, trial.method_label, trial.engine)
+    return same and dict(cell.choice.options) == trial.engine_options
 
 
 def keep_stale(prepared: Prepared) -> Prepared:

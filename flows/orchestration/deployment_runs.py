@@ -105,18 +105,22 @@ class DeploymentRuns:
             for assignment in assigned:
                 locks.enter_context(assignment.lock)
             while assigned:
+                outcomes: list[tuple[_Assigned, Failure | Literal["made"]]] = []
                 try:
                     runs = _read(client, [assignment.run for assignment in assigned])
-                except httpx.TransportError as error:  # Prefect's client has asked for about a minute
+                    clock, looked = clock + min(time.monotonic() - looked, LONGEST_LOOK_SECONDS), time.monotonic()
+                    for assignment in assigned:
+                        outcome = self._look(client, assignment, runs.get(assignment.run), clock)
+                        if outcome is not None:
+                            outcomes.append((assignment, outcome))
+                except httpx.HTTPError as error:  # Prefect's client has asked for about a minute
+                    if isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error:
+                        raise
                     self.say(f"Prefect's server does not answer, workers go on meanwhile: {error}")
-                    continue
-                clock, looked = clock + min(time.monotonic() - looked, LONGEST_LOOK_SECONDS), time.monotonic()
-                for assignment in list(assigned):
-                    outcome = self._look(client, assignment, runs.get(assignment.run), clock)
-                    if outcome is not None:
-                        assigned.remove(assignment)
-                        assignment.lock.close()
-                        yield assignment.work, outcome if isinstance(outcome, Failure) else None
+                for assignment, outcome in outcomes:
+                    assigned.remove(assignment)
+                    assignment.lock.close()
+                    yield assignment.work, outcome if isinstance(outcome, Failure) else None
                 time.sleep(POLL_SECONDS if assigned else 0)
 
     def _submit(self, client: SyncPrefectClient, work: Work) -> UUID:
@@ -130,7 +134,7 @@ class DeploymentRuns:
             parameters={**self.parameters, "store": self.store.url, "name": work.name},
             flow_run_name=work.title,
             tags=[tag],
-            idempotency_key=f"{tag} {len(runs)}",
+            idempotency_key=f"{tag} after {runs[-1].id if runs else 'none'}",
             job_variables={"env": {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}},
             timeout=0,
             as_subflow=False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +29,18 @@ class StaleResult:
         return f"stale: {self.trial.name}: {'; '.join(self.reasons)} (measures again: {', '.join(self.parts)})"
 
 
-def find_stale(trials: Path, slug: str, wanted: Inputs, current: Collection[str]) -> StaleResult | None:
+def find_stale(
+    trials: Path, slug: str, wanted: Inputs, current: Collection[str], is_of_cell: Callable[[Trial], bool]
+) -> StaleResult | None:
     """The finished trial of a cell that is nearest to what is `wanted` (inputs by part, "server" are those of all) and
-    differs from it; None where there is none. `current` are the names of files that are other cells' present results.
+    differs from it; None where there is none. `current` are the names of files that are other cells' present results;
+    names of files are cut, so `is_of_cell` tells a trial from other cells'.
     """
     results = []
     for file in sorted(trials.glob(f"{slug}-*.json")):
         if file.name not in current and re.fullmatch(rf"{re.escape(slug)}-[0-9a-f]{{12}}", file.stem):
             trial = read_trial(file)
-            if trial.status == "ok":
+            if trial.status == "ok" and is_of_cell(trial):
                 results.append(_compare(file, trial, wanted))
     stale = [result for result in results if result.reasons]
     return min(stale, key=lambda result: len(result.reasons), default=None) if len(stale) == len(results) else None

@@ -36,11 +36,21 @@ def test_an_interpreter_is_known_by_its_packages(tmp_path: Path) -> None:
     assert interpreter_identity(broken) == f"python:{broken} (its packages are not known)"
 
 
+def test_what_lies_in_the_working_directory_is_none_of_its_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = interpreter_identity(sys.executable)
+    (tmp_path / "stray-1.0.dist-info").mkdir()
+    (tmp_path / "stray-1.0.dist-info" / "METADATA").write_text("Name: stray\nVersion: 1.0\n")
+    monkeypatch.chdir(tmp_path)
+    interpreter_identity.cache_clear()
+    assert interpreter_identity(sys.executable) == before
+
+
 def test_an_image_is_known_by_its_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(identities, "_output", lambda *_: '["some/image@sha256:abc"]\nsha256:def\n')
-    assert image_identity("docker", "some/image:1") == "image:some/image@sha256:abc"
-    monkeypatch.setattr(identities, "_output", lambda *_: "null\nsha256:def\n")
-    assert image_identity("docker", "own:1") == "image:sha256:def"
+    """Whatever names it has here."""
+    monkeypatch.setattr(identities, "_output", lambda *_: "sha256:def\n")
+    assert image_identity("docker", "some/image:1") == image_identity("docker", "own:1") == "image:sha256:def"
     monkeypatch.setattr(identities, "_output", lambda *_: None)
     assert image_identity("docker", "absent:1") == "image:absent:1 (its digest is not known)"
 

@@ -12,6 +12,7 @@ import pytest
 
 from engines.telemetry.machine import Machine, this_machine
 from evals.accuracy.lm_eval_tasks import TaskSpec
+from evals.data.corpora import WIKITEXT
 from flows import versions
 from flows.execute import keys
 from flows.execute.keys import data_identities
@@ -166,8 +167,12 @@ def test_variables_that_decide_how_a_server_computes_are_in_its_key(
 ) -> None:
     monkeypatch.setenv("SOMETHING_ELSE", "1")
     assert _keys(prepared_run(workplace)) == before
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert _changed(before, _keys(prepared_run(workplace))) == ALL - {"checkpoint"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")  # which devices: the machine's record says it
+    assert _keys(prepared_run(workplace)) == before
+    for name in ("OPENBLAS_CORETYPE", "CUDA_LAUNCH_BLOCKING"):
+        monkeypatch.setenv(name, "1")
+        assert _changed(before, _keys(prepared_run(workplace))) == ALL - {"checkpoint"}
+        monkeypatch.delenv(name)
 
 
 def test_a_new_load_or_task_is_a_new_part_alone(
@@ -214,3 +219,16 @@ def test_what_a_baseline_chose_has_its_key(workplace: Path, monkeypatch: pytest.
     baseline, candidate = tasks(accuracy={"budget": "adaptive"})
     prepared = prepared_run(workplace, **plan, accuracy={"budget": "adaptive"})
     assert (baseline, candidate) == ("", next(p.key for p in prepared.rows[0].parts if p.name == TASK))
+
+
+def test_every_window_of_a_convention_is_in_the_key(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    monkeypatch.setattr("flows.validate.tasks.reads_wikitext", lambda _: [])
+    data = {"arc_easy": "made up", WIKITEXT: "made up"}
+    monkeypatch.setattr("flows.execute.prepare.data_identities", lambda *_: data)
+    seen = set()
+    for sizes in ((32,), (16, 32), (24, 32)):
+        windows = [{"convention": "papers", "max_length": size} for size in sizes]
+        (row,) = prepared_run(workplace, perplexity=windows).rows
+        seen.add(row.parts[-1].key)
+    assert len(seen) == 3

@@ -142,3 +142,24 @@ def test_a_part_that_is_gone_before_the_trial_is_written_fails_the_cell(
     install(monkeypatch.setattr)
     monkeypatch.setattr(measure_cell, "assembled", lambda *_: None)
     assert "a part of the cell is gone from" in measured(prepared_run(workplace)).reason
+
+
+def test_a_damaged_part_counts_as_missing(first: Trial, workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder, key = workplace / "runs" / "fake" / "parts", first.parts["task arc_easy"]
+    (file,) = folder.glob(f"*-{key[:12]}.json")
+    for text in (file.read_text()[:-40], "[]"):
+        file.write_text(text)
+        assert find_part(folder, key) is None
+    assert "is damaged and counts as missing" in caplog.text
+
+
+def test_another_cells_result_is_never_kept_for_it(
+    first: Trial, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of files are cut: those of two cells may begin alike."""
+    monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
+    prepared = prepared_run(workplace)
+    (file,) = (workplace / "runs" / "fake" / "trials").glob("*.json")
+    for field, value in (("method_label", "other"), ("engine", "other"), ("model", "other")):
+        file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
+        assert rows.stale_rows(prepared) == {}, field

@@ -170,6 +170,30 @@ def test_a_server_that_is_away_is_asked_again(
     )
 
 
+@pytest.mark.parametrize(("code", "is_absence"), [(503, True), (500, True), (403, False)])
+def test_a_gateway_that_answers_for_the_server_is_an_absence_too(
+    code: int,
+    is_absence: bool,
+    client: SyncPrefectClient,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    request = httpx.Request("POST", "http://127.0.0.1:9/api")
+
+    def script(look: int, run: FlowRun) -> State | None:
+        if look < 1:
+            raise httpx.HTTPStatusError("refused", request=request, response=httpx.Response(code, request=request))
+        return _finish(store, tmp_path)
+
+    if is_absence:
+        _, messages = _have_done(monkeypatch, store, script)
+        assert messages == ["Prefect's server does not answer, workers go on meanwhile: refused"]
+    else:
+        with pytest.raises(httpx.HTTPStatusError, match="refused"):
+            _have_done(monkeypatch, store, script)
+
+
 def test_the_last_heartbeat_is_read_from_prefect(client: SyncPrefectClient) -> None:
     run, seen = uuid4(), []
     for _ in range(2):
