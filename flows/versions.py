@@ -32,6 +32,7 @@ SCORING_COVERS = (
     "evals/stats/cluster_bootstrap.py",
     "evals/stats/group_sequential.py",
     "evals/stats/intervals.py",
+    "evals/stats/multiple_testing.py",
     "evals/stats/paired_items.py",
     "evals/stats/paired_tests.py",
     "evals/stats/stratification.py",

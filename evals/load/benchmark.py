@@ -20,6 +20,7 @@ from evals.load.generator import Advance, Exchange, RequestFailed, closed_loop, 
 from evals.load.http_client import Client
 from evals.load.prompts import Ask, Conversation, Prompts
 from evals.load.sse import Stream, StreamBroken, read_stream
+from evals.load.warm_up import warm_up
 from evals.metrics.throughput import relative_half_width
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
 from quant.errors import one_line
@@ -27,8 +28,6 @@ from quant.hashing import digest
 
 logger = logging.getLogger(__name__)
 
-WARM_UP_TOKENS = 4
-WARM_UP_REQUESTS = 4  # of an open load
 WARM_UP_DRAW = 10_000  # of prompts: far from those of a load's repeats
 
 
@@ -75,15 +74,6 @@ def first_draw(load: object) -> int:
     nor be its.
     """
     return int(digest(load)[:12], 16) * WARM_UP_DRAW * 2
-
-
-def warm_up(load: LoadPoint) -> LoadPoint:
-    """A few tokens, at the load's concurrency. No request is longer than the load's longest one: the longest prompt of
-    a trace may have a short answer.
-    """
-    at_once = load.concurrency or min(load.requests, WARM_UP_REQUESTS)
-    prompt_tokens = max(load.prompt_tokens - WARM_UP_TOKENS, 1) if load.trace else load.prompt_tokens
-    return LoadPoint(at_once, at_once, prompt_tokens, min(load.output_tokens, WARM_UP_TOKENS))
 
 
 def run_load(

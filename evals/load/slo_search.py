@@ -12,8 +12,9 @@ from itertools import count
 
 from engines.types import Endpoint
 from evals.accuracy.divergence import Stage
-from evals.load.benchmark import first_draw, run_load, warm_up
+from evals.load.benchmark import first_draw, run_load
 from evals.load.prompts import Prompts
+from evals.load.warm_up import warm_up
 from evals.metrics.slo import LimitState, slo_verdict
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO, Search, SearchRange

@@ -17,6 +17,7 @@ from scipy import optimize, special
 
 from evals.stats.cluster_bootstrap import compare_clusters
 from evals.stats.intervals import CONFIDENCE, Estimate, Floats
+from evals.stats.multiple_testing import holm
 
 Counts = float | npt.NDArray[np.int64]
 ALPHA = 1 - CONFIDENCE
@@ -227,13 +228,3 @@ def verdicts(tests: Sequence[tuple[float, float, bool]], error_rate: float = ALP
         "equivalent" if q <= error_rate else "inconclusive" if p > error_rate else "better" if better else "worse"
         for p, q, (_, _, better) in zip(different, equivalent, tests, strict=True)
     ]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the order given."""
-    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
-    adjusted, worst = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        worst = max(worst, min((len(p_values) - rank) * p_values[index], 1.0))
-        adjusted[index] = worst
-    return adjusted

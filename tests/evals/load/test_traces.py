@@ -10,9 +10,9 @@ import pytest
 
 from evals.data.local_root import DataError
 from evals.load.arrivals import due_seconds
-from evals.load.benchmark import warm_up
 from evals.load.prompts import Prompts
 from evals.load.traces import TraceRequest, known_share, read_trace
+from evals.load.warm_up import warm_up
 from evals.schema.load import LoadPoint
 
 ROW: dict[str, Any] = {"timestamp": 0, "input_length": 600, "output_length": 5, "hash_ids": [7, 8]}

@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from evals.stats.paired_tests import (
-    Paired,
-    compare,
-    detectable_difference,
-    difference_interval,
-    holm,
-    margin_of,
-    verdicts,
-)
+from evals.stats.paired_tests import Paired, compare, detectable_difference, difference_interval, margin_of, verdicts
 
 
 def _items(both: int, lost: int, gained: int, neither: int) -> tuple[list[float], list[float]]:
@@ -176,12 +168,6 @@ def test_one_of_many_must_be_surer_than_one_alone() -> None:
     alone = _paired(400, 22, 8)
     assert _decide(alone) == ["worse"]
     assert _decide(alone, *[_paired(400, 8, 8)] * 7)[0] == "inconclusive"
-
-
-def test_holms_adjustment() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.6, 0.5]) == [1.0, 1.0]
-    assert holm([]) == []
 
 
 def test_other_items_are_refused() -> None:
