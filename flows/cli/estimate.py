@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from evals.schema.load import LoadPoint
 from flows.plan.load import SearchPlan
 from flows.validate.matrix import Cell
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 
 BASIS = "SmolLM2-135M on 2 cores of an x86-64 CPU with AVX2; expect to be off by a factor of two and more"
 BASE_PARAMETERS = 134_515_008
@@ -42,7 +42,7 @@ class Forecast:
     basis: str
 
 
-def estimate(sweep: Sweep) -> Forecast:
+def estimate(sweep: ResolvedPlan) -> Forecast:
     """Forecast the sweep as if nothing of it were finished."""
     cells = tuple(_measure_seconds(sweep, cell) for cell in sweep.cells)
     jobs = {(c.model.location, c.quantization.label): c for c in sweep.cells if c.unsupported is None}
@@ -62,7 +62,7 @@ def _quantize_seconds(cell: Cell) -> float:
     return seconds * max(1.0, cell.model.parameters / BASE_PARAMETERS)
 
 
-def _measure_seconds(sweep: Sweep, cell: Cell) -> float:
+def _measure_seconds(sweep: ResolvedPlan, cell: Cell) -> float:
     if cell.unsupported is not None:
         return 0.0
     plan, scale = sweep.plan, cell.model.parameters / BASE_PARAMETERS

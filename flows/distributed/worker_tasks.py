@@ -19,7 +19,7 @@ from flows.execute.worker_process import Here
 from flows.state.cache_gc import register
 from flows.state.progress_display import Display
 from flows.validate.plan import REFERENCE_ENVIRONMENT
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 from quant.errors import CellFailure
 from quant.types import CHECKPOINT_RECORD
 
@@ -42,7 +42,7 @@ def trial_name(row: Row) -> str:
     return f"trials/{row.key}"
 
 
-def find(sweep: Sweep, name: str, display: Display) -> tuple[Prepared, Row]:
+def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Row]:
     """The row whose result has this name, with all that its run needs. Raises OtherWork."""
     environments = {environment.name: environment for environment in environments_of(sweep)}
     build(environments[REFERENCE_ENVIRONMENT], display.say)

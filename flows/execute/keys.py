@@ -27,7 +27,7 @@ from flows.execute.quantize_checkpoint import Job
 from flows.plan.schema import Plan
 from flows.sources.samples import sample
 from flows.validate.matrix import Cell
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import reads_wikitext
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
@@ -75,7 +75,7 @@ class PartRequest:
         return digest(self.inputs)
 
 
-def data_identities(sweep: Sweep, root: Path | None) -> dict[str, str]:
+def data_identities(sweep: ResolvedPlan, root: Path | None) -> dict[str, str]:
     """What decides the evaluation data, by task and for WikiText-2: the sample's digest, the hub's name alone, or of a
     local root the content of what is read there. Raises DataError where that is not there.
     """
@@ -91,7 +91,7 @@ def data_identities(sweep: Sweep, root: Path | None) -> dict[str, str]:
     return identities
 
 
-def server_inputs(sweep: Sweep, cell: Cell, job: Job, environments: Mapping[str, Environment]) -> dict[str, str]:
+def server_inputs(sweep: ResolvedPlan, cell: Cell, job: Job, environments: Mapping[str, Environment]) -> dict[str, str]:
     """Checkpoint, engine, options, packages and machine: what a server's answers and speed come from."""
     choice = cell.choice
     inputs = {
@@ -110,7 +110,7 @@ def server_inputs(sweep: Sweep, cell: Cell, job: Job, environments: Mapping[str,
     return inputs | {"environment": identity, **_texts("variable", deciding_variables())}
 
 
-def server_key(sweep: Sweep, cell: Cell, job: Job | None, environments: Mapping[str, Environment]) -> str:
+def server_key(sweep: ResolvedPlan, cell: Cell, job: Job | None, environments: Mapping[str, Environment]) -> str:
     """Empty for a server that somebody else runs."""
     return digest(server_inputs(sweep, cell, job, environments)) if job is not None and cell.environment else ""
 
@@ -120,14 +120,14 @@ def answers_key(server: str) -> str:
     return digest([server, versions.READER_VERSION]) if server else ""
 
 
-def unsupported_key(sweep: Sweep, cell: Cell) -> str:
+def unsupported_key(sweep: ResolvedPlan, cell: Cell) -> str:
     """Of a row that nothing is measured for."""
     subject = [cell.model.location, cell.quantization.label, cell.unsupported]
     return digest([subject, cell.choice.engine.name, dict(cell.choice.options), sweep.device.name])
 
 
 def cell_parts(
-    sweep: Sweep,
+    sweep: ResolvedPlan,
     cell: Cell,
     job: Job,
     environments: Mapping[str, Environment],
@@ -152,7 +152,7 @@ def cell_parts(
 
 
 def _described(
-    sweep: Sweep, data: Mapping[str, str], baseline: Mapping[str, str] | None
+    sweep: ResolvedPlan, data: Mapping[str, str], baseline: Mapping[str, str] | None
 ) -> Iterator[tuple[str, dict[str, str], Subject]]:
     """(name, inputs, subject) of every part."""
     plan = sweep.plan
@@ -184,7 +184,7 @@ def _described(
 
 
 def _task_inputs(
-    sweep: Sweep, task: TaskSpec, data: Mapping[str, str], baseline: Mapping[str, str] | None
+    sweep: ResolvedPlan, task: TaskSpec, data: Mapping[str, str], baseline: Mapping[str, str] | None
 ) -> dict[str, str]:
     plan, accuracy = sweep.plan, sweep.plan.accuracy
     inputs = {
@@ -205,7 +205,7 @@ def _texts(kind: str, values: Mapping[str, Any]) -> dict[str, str]:
     return {f"{kind} {name}": json.dumps(value, sort_keys=True) for name, value in values.items()}
 
 
-def comparisons(sweep: Sweep) -> int:
+def comparisons(sweep: ResolvedPlan) -> int:
     """How many comparisons with a baseline the sweep makes at most: quantized cells × tasks."""
     quantized = [c for c in sweep.cells if c.unsupported is None and not c.quantization.scheme.unquantized]
     return max(1, len(quantized) * len(sweep.tasks))
@@ -221,7 +221,7 @@ def perplexity_texts(plan: Plan) -> dict[str, tuple[PerplexitySpec, ...]]:
     return texts
 
 
-def prediction_specs(sweep: Sweep) -> list[PredictionSpec]:
+def prediction_specs(sweep: ResolvedPlan) -> list[PredictionSpec]:
     return [
         PredictionSpec(
             sweep.prompts_file(entry),

@@ -20,11 +20,11 @@ from flows.sources.samples import SourceError
 from flows.state.progress_display import Display
 from flows.validate.matrix import Cell, Quantization
 from flows.validate.plan import REFERENCE_ENVIRONMENT
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 from quant.hashing import digest
 
 
-def environments_of(sweep: Sweep) -> list[Environment]:
+def environments_of(sweep: ResolvedPlan) -> list[Environment]:
     """Every environment that the sweep's supported cells need, resolved but not built."""
     names = {REFERENCE_ENVIRONMENT}
     for cell in sweep.cells:
@@ -33,7 +33,7 @@ def environments_of(sweep: Sweep) -> list[Environment]:
     return [engines.runtime.environments.resolve(name, sweep.stand_in(name)) for name in sorted(names)]
 
 
-def prepare_sweep(sweep: Sweep, environments: list[Environment], runs: Path, display: Display) -> Prepared:
+def prepare_sweep(sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display) -> Prepared:
     """Models and data are fetched, keys computed. Nothing is written into the run, quantized or measured."""
     by_name = {environment.name: environment for environment in environments}
     facts = {cell.model.location: cell.model for cell in sweep.cells}
@@ -68,7 +68,11 @@ def prepare_sweep(sweep: Sweep, environments: list[Environment], runs: Path, dis
 
 
 def _job(
-    sweep: Sweep, cell: Cell, model: Model, environments: Mapping[str, Environment], jobs: dict[tuple[str, str], Job]
+    sweep: ResolvedPlan,
+    cell: Cell,
+    model: Model,
+    environments: Mapping[str, Environment],
+    jobs: dict[tuple[str, str], Job],
 ) -> Job:
     key = (cell.model.location, cell.quantization.label)
     if key not in jobs:

@@ -12,7 +12,7 @@ from flows.execute.keys import PartRequest, answers_key
 from flows.execute.quantize_checkpoint import Job
 from flows.sources.models import Model
 from flows.validate.matrix import Cell
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Prepared:
     trials that are kept, by the names of their files, why they are not what would be measured now.
     """
 
-    sweep: Sweep
+    sweep: ResolvedPlan
     folder: Path
     environments: Mapping[str, Environment]
     models: Mapping[str, Model]

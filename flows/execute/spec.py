@@ -11,10 +11,10 @@ from flows.execute.served_parts import Work
 from flows.execute.stages import Step, plainly
 from flows.sources.datasets import data_root
 from flows.state.progress_display import Display
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 
 
-def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = plainly) -> Work:
+def work_of(sweep: ResolvedPlan, tasks: LoadedTasks, display: Display, step: Step = plainly) -> Work:
     plan = sweep.plan
     budget = None
     if plan.accuracy.budget == "adaptive":
@@ -40,7 +40,7 @@ def work_of(sweep: Sweep, tasks: LoadedTasks, display: Display, step: Step = pla
     )
 
 
-def load_sweep_tasks(sweep: Sweep) -> LoadedTasks:
+def load_sweep_tasks(sweep: ResolvedPlan) -> LoadedTasks:
     """lm-eval's tasks on the sweep's data, read once for all cells."""
     root = data_root(sweep.plan.data, sweep.base)
     return load_tasks(sweep.tasks, root, cache_folder() / "tasks" / sweep.plan.name, seed=sweep.plan.seed)

@@ -30,7 +30,7 @@ from flows.state.locks import alone, cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line, current
 from flows.state.run_log import logged
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 from quant.types import Checkpoint
 from reports.output.html_report import write_report
 
@@ -42,7 +42,7 @@ def build_environment(environment: Environment, display: Display) -> None:
 
 @task(task_run_name="prepare {name}", cache_policy=NO_CACHE, persist_result=False)
 def prepare(
-    name: str, sweep: Sweep, environments: list[Environment], runs: Path, display: Display, *, keep_stale: bool
+    name: str, sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display, *, keep_stale: bool
 ) -> Prepared:
     prepared = prepare_sweep(sweep, environments, runs, display)
     rows.assemble_finished(prepared)

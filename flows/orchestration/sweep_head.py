@@ -10,12 +10,12 @@ from engines.runtime.pip_config import pip_files, pip_settings
 from engines.telemetry.device import driver_version
 from flows.orchestration.api_server import unwatched
 from flows.state.run_log import without_keys
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 
 UV_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
 
 
-def head(sweep: Sweep) -> list[str]:
+def head(sweep: ResolvedPlan) -> list[str]:
     """The lines, without credentials."""
     address = PREFECT_API_URL.value() or "one that Prefect starts for this run"
     server = f"Prefect server: {'our own, for this sweep' if unwatched.get() else address}"
@@ -30,7 +30,7 @@ def _sources() -> str:
     return f"packages from: {'; '.join(settings) or 'PyPI, no other index is configured'}{files}"
 
 
-def _devices(sweep: Sweep) -> str:
+def _devices(sweep: ResolvedPlan) -> str:
     device = sweep.device
     slots = f" ({', '.join(device.slots)})" if device.kind == "cuda" else f", {sweep.plan.threads} threads for engines"
     driver = f", driver {driver_version()}" if device.kind == "cuda" else ""

@@ -22,13 +22,13 @@ from flows.validate.engines import baseline_problems, choose_engines, takes, uns
 from flows.validate.loads import prompts_problems, read_traces, search_problems, window_problems
 from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import data_problems, task_problems
 
 REFERENCE_ENVIRONMENT = "transformers"
 
 
-def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
+def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     """Validate all that the plan names. Raises PlanError with every problem found.
 
     `data_root` replaces the plan's `data`; it is relative to the working directory, the plan's own paths are
@@ -58,7 +58,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> Sweep:
         raise PlanError(parsed.file, problems)
     cells = tuple(_cells(plan, models, quantizations, choices, device))
     tasks = tuple(TaskSpec(task.task, task.limit, task.num_fewshot) for task in plan.tasks)
-    return Sweep(plan, parsed.file, base, device, cells, tasks, data_root, traces)
+    return ResolvedPlan(plan, parsed.file, base, device, cells, tasks, data_root, traces)
 
 
 def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization]]:

@@ -21,7 +21,7 @@ from flows.validate.matrix import Cell
 
 
 @dataclass(frozen=True)
-class Sweep:
+class ResolvedPlan:
     """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
     given in place of the plan's `data`.
     """

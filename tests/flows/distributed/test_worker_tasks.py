@@ -30,7 +30,7 @@ from flows.state.locks import hold
 from flows.state.progress_display import LogDisplay
 from flows.state.status import cell_states
 from flows.validate.plan import check
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 from tests.support.fake_sweep import install, write_plan
 
 QUIET = LogDisplay(lambda _: None)
@@ -60,17 +60,17 @@ def _install(runs: type[DeploymentRuns], monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture
-def sweep(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
+def sweep(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> ResolvedPlan:
     install(monkeypatch.setattr)
     return check(load_plan(write_plan(workplace, ["none", "raises", "other"])))
 
 
-def _rows(sweep: Sweep) -> dict[str, Row]:
+def _rows(sweep: ResolvedPlan) -> dict[str, Row]:
     rows = prepare_sweep(sweep, environments_of(sweep), Path("elsewhere"), QUIET).rows
     return {row.cell.quantization.method.name: row for row in rows}
 
 
-def _do(sweep: Sweep, store: Store, name: str) -> Prepared:
+def _do(sweep: ResolvedPlan, store: Store, name: str) -> Prepared:
     prepared, row = find(sweep, name, QUIET)
     make = make_checkpoint if name.startswith("checkpoints/") else measure_cell
     made = make(prepared, row, store, QUIET)
@@ -80,7 +80,7 @@ def _do(sweep: Sweep, store: Store, name: str) -> Prepared:
 
 
 def test_a_worker_makes_a_checkpoint_and_another_measures_with_it(
-    sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, row = open_store(str(workplace / "store")), _rows(sweep)["none"]
     _do(sweep, store, checkpoint_name(row))
@@ -97,7 +97,7 @@ def test_a_worker_makes_a_checkpoint_and_another_measures_with_it(
 
 
 def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
-    sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(store: Store, name: str) -> None:
         raise Rescheduled(f"another has {name}")
@@ -111,7 +111,7 @@ def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
 
 
 def test_a_machine_that_would_do_something_else_refuses(
-    sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = trial_name(_rows(sweep)["none"])
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
@@ -119,7 +119,7 @@ def test_a_machine_that_would_do_something_else_refuses(
         find(sweep, name, QUIET)
 
 
-def test_what_cannot_be_measured_is_not(sweep: Sweep, workplace: Path) -> None:
+def test_what_cannot_be_measured_is_not(sweep: ResolvedPlan, workplace: Path) -> None:
     store, row = open_store(str(workplace / "store")), _rows(sweep)["other"]
     with pytest.raises(OtherWork, match="cannot be measured: the fake engine reads no other format"):
         _do(sweep, store, trial_name(row))
@@ -127,7 +127,7 @@ def test_what_cannot_be_measured_is_not(sweep: Sweep, workplace: Path) -> None:
 
 @pytest.mark.usefixtures("prefect")
 def test_a_sweep_over_workers_ends_like_any_other(
-    sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.orchestration.sweep import sweep as flow
 
@@ -149,7 +149,7 @@ def test_a_sweep_over_workers_ends_like_any_other(
 
 @pytest.mark.usefixtures("prefect")
 def test_while_a_worker_measures_status_and_prefect_tell(
-    sweep: Sweep, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.orchestration.sweep import sweep as flow
 

@@ -11,7 +11,7 @@ from engines.types import Device
 from flows.orchestration.api_server import unwatched
 from flows.orchestration.sweep_head import head
 from flows.plan.source import load_plan
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 
 
 class _Sweep:
@@ -22,7 +22,7 @@ class _Sweep:
 
 
 def _head() -> list[str]:
-    return head(cast(Sweep, cast(Any, _Sweep())))
+    return head(cast(ResolvedPlan, cast(Any, _Sweep())))
 
 
 def test_the_server_is_named() -> None:

@@ -22,7 +22,7 @@ from flows.execute.rows import slug
 from flows.plan.source import load_plan
 from flows.validate.engines import option_sets
 from flows.validate.plan import check
-from flows.validate.resolved import Sweep
+from flows.validate.resolved import ResolvedPlan
 from tests.support.plans import GOOD
 
 GPUS = Device("cuda", "made up", frozenset({"sm90"}), 80 * 1024**3, ("GPU-0", "GPU-1"))
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path
 
 
-def _check(folder: Path, *engines: Mapping[str, Any], **more: Any) -> Sweep:
+def _check(folder: Path, *engines: Mapping[str, Any], **more: Any) -> ResolvedPlan:
     plan = copy.deepcopy(GOOD) | {"device": "auto", "engines": list(engines), **more}
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False))
     return check(load_plan(folder / "plan.yaml"))
@@ -114,7 +114,7 @@ def test_labels_are_the_options_that_differ() -> None:
 
 
 def test_a_price_and_other_sizes_change_no_key_and_no_file(folder: Path) -> None:
-    def keys(sweep: Sweep) -> list[tuple[str, str]]:
+    def keys(sweep: ResolvedPlan) -> list[tuple[str, str]]:
         cells = [cell for cell in sweep.cells if cell.choice.options["tensor_parallel"] == 1]
         job = cast(Job, SimpleNamespace(inputs={}))
         here = {cell.environment: Environment(cell.environment, "here", ()) for cell in cells}
