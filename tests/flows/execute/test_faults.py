@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +31,7 @@ from flows.plan.source import load_plan
 from flows.state.locks import is_held, slot_lock
 from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
+from quant.canonical_json import write_json
 from quant.checkpoints.safetensors import CheckpointError
 from quant.types import Checkpoint, read_checkpoint
 from tests.support.fake_sweep import fake_engines, install, write_plan
@@ -205,23 +208,28 @@ def test_a_checkpoint_that_is_not_whole_is_refused(workplace: Path, monkeypatch:
 def test_a_trial_that_cannot_be_written_stops_the_sweep_which_goes_on_later(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The kernel says of /dev/full what it says of a full disk."""
+    """As the kernel says it of a full disk."""
     install(monkeypatch.setattr)
     file = write_plan(workplace, ["none", "other"])
     _, other = _prepared(workplace).rows
-    full = other.file.with_name(other.file.name + ".partial")
-    full.parent.mkdir(parents=True)
-    full.symlink_to("/dev/full")
+    is_full = True
+
+    def write(path: Path, value: Any) -> None:
+        if path.name == other.file.name and is_full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        write_json(path, value)
+
+    monkeypatch.setattr(flows.execute.rows, "write_json", write)
     monkeypatch.setattr(sys, "argv", ["bitfrontier", "sweep", str(file), "--runs", str(workplace / "runs")])
     with pytest.raises(SystemExit) as ended:
         commands.main()
     assert ended.value.code == 1
     output = capsys.readouterr().err.replace("\n", "")
-    assert f"No space left on device: '{full}'" in output
+    assert re.search(rf"No space left on device: '\S*{other.file.name}'", output)
     assert "Free space on this disk and run the same command again" in output
     (path,) = (workplace / "runs/fake/trials").glob("*.json")
     before = path.stat().st_mtime_ns
-    full.unlink()
+    is_full = False
     with pytest.raises(SystemExit) as ended:
         commands.main()
     assert not ended.value.code
