@@ -19,8 +19,12 @@ LINE = "%(asctime)s %(levelname)s %(name)s [%(process)d]: %(message)s"
 HIDDEN = "(hidden)"
 SHORTEST_SECRET = 6  # a shorter value of such a variable is a word such as "none"
 SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH|_KEY$|^KEY$|APIKEY", re.IGNORECASE)
-CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)|(?<=Bearer )[^\s\"']+|(?<=Basic )[^\s\"']+")
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)|(?<=Bearer )[^\s\"']+|(?<=Basic )[^\s\"']+")
 KEY_OPTION = re.compile(r"(--?[a-z-]*(?:api-key|token|password)[= ])\S+", re.IGNORECASE)
+# `?token=…`, `HF_TOKEN=…`, `{'api_key': '…'}`
+NAMED_KEY = re.compile(
+    r"([\w-]*(?:token|secret|password|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,}]+", re.IGNORECASE
+)
 
 
 class WithoutKeys(logging.Formatter):
@@ -32,7 +36,7 @@ class WithoutKeys(logging.Formatter):
 
 def without_keys(text: str) -> str:
     """`text` without credentials in addresses and headers, keys of command lines and secrets of this environment."""
-    text = KEY_OPTION.sub(rf"\1{HIDDEN}", CREDENTIALS.sub(HIDDEN, text))
+    text = NAMED_KEY.sub(rf"\1{HIDDEN}", KEY_OPTION.sub(rf"\1{HIDDEN}", CREDENTIALS.sub(HIDDEN, text)))
     secrets = [value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)]
     for value in sorted(secrets, key=len, reverse=True):
         if len(value) >= SHORTEST_SECRET:

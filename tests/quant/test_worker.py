@@ -118,4 +118,5 @@ def test_progress_without_a_parent_is_silent() -> None:
 @pytest.mark.parametrize("module", ["quant.worker", "engines.types"])
 def test_what_every_environment_imports_needs_the_standard_library_alone(module: str) -> None:
     program = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import {module}"
-    subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True)
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
