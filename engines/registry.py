@@ -57,6 +57,10 @@ class Engine:
     def file(self) -> str:
         return inspect.getfile(self.launch)
 
+    def __reduce__(self) -> tuple[Callable[[str], Engine], tuple[str]]:
+        """Pickle the name: another process of ours finds the engine in its own registry."""
+        return named_engine, (self.name,)
+
 
 def engine(
     name: str,
@@ -117,6 +121,13 @@ def engine(
 def engines_by_name() -> Mapping[str, Engine]:
     """Every known engine by name."""
     return registered_engines()[0]
+
+
+def named_engine(name: str) -> Engine:
+    """The engine of a name. Raises MethodError where there is none (any more)."""
+    if name not in engines_by_name():
+        raise MethodError(f"engine '{name}' is not installed here; `bitfrontier engines` lists what is")
+    return engines_by_name()[name]
 
 
 @cache

@@ -65,6 +65,10 @@ class Method:
     def file(self) -> str:
         return inspect.getfile(self.function)
 
+    def __reduce__(self) -> tuple[Callable[[str], Method], tuple[str]]:
+        """Pickle the name: another process of ours finds the method in its own registry."""
+        return named_method, (self.name,)
+
     @property
     def defaults(self) -> dict[str, Any] | None:
         """The parameters without a plan, or None where some must be given."""
@@ -147,6 +151,13 @@ def _parameters(function: Callable[..., None], where: str) -> tuple[Parameter, .
 def methods() -> Mapping[str, Method]:
     """Every known method by name."""
     return registered_methods()[0]
+
+
+def named_method(name: str) -> Method:
+    """The method of a name. Raises MethodError where there is none (any more)."""
+    if name not in methods():
+        raise MethodError(f"method '{name}' is not installed here; `bitfrontier methods` lists what is")
+    return methods()[name]
 
 
 @cache

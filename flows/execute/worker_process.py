@@ -2,22 +2,22 @@
 started by the sweep.
 
 So Prefect, bars and reports do not share an interpreter with the load client, whose event loop would wait for them; the
-orchestrator holds neither lm-eval nor answers; and what breaks this process is a failed row. The two ends talk in lines
-of JSON over a Unix socket: down go keys of rows, up come progress and stages. Results are files, as everywhere.
+orchestrator holds neither lm-eval nor answers; and what breaks this process is a failed row. The two ends talk through
+a `multiprocessing.connection` over a Unix socket in a folder that only this user can enter, for what they send is
+pickled: down go the resolved plan and then keys of rows, up come progress and stages. Results are files, as everywhere.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import socket
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -31,11 +31,9 @@ from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.execute.quantize_checkpoint import finished as finished_checkpoint
 from flows.execute.stages import Step, plainly
-from flows.plan.source import load_plan
 from flows.state.progress_display import Advance, Display, LogDisplay
 from flows.state.run_log import logged
 from flows.state.status import RunChanged
-from flows.validate.plan import check
 from quant.checkpoints.safetensors import CheckpointError
 from quant.errors import BitfrontierError, CellFailure
 from quant.types import Checkpoint
@@ -78,29 +76,6 @@ class Here:
         return rows.measure_row(self.prepared, row, made, self._tasks, display, step)
 
 
-class Wire:
-    """One end of the socket: `send` writes a message, `receive` reads one (None where the other end is gone)."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._lines, self._out = connection.makefile("r", encoding="utf-8"), connection
-        self._lock = threading.Lock()
-
-    def close(self) -> None:
-        self._lines.close()
-        self._out.close()
-
-    def send(self, kind: str, *values: Any) -> None:
-        with self._lock:
-            self._out.sendall((json.dumps([kind, *values]) + "\n").encode())
-
-    def receive(self) -> list[Any] | None:
-        try:
-            line = self._lines.readline()
-        except ConnectionError:  # it died while it had something to read
-            return None
-        return list(json.loads(line)) if line.endswith("\n") else None
-
-
 class Relayed(BitfrontierError):
     """What the other process said, in its words."""
 
@@ -116,20 +91,20 @@ class Relayed(BitfrontierError):
 @contextlib.contextmanager
 def aside(prepared: Prepared) -> Iterator[Workbench]:
     """The workbench of a sweep; its process starts with the first piece of work, and ends with the block."""
-    bench = Aside(prepared)
-    try:
+    with (
+        tempfile.TemporaryDirectory(prefix="bitfrontier-") as folder,
+        contextlib.closing(Aside(prepared, Path(folder) / "socket")) as bench,
+    ):
         yield bench
-    finally:
-        bench.close()
 
 
 class Aside:
     """In a process of its own. Where it dies its piece of work has failed, and the next gets another process."""
 
-    def __init__(self, prepared: Prepared) -> None:
-        self._prepared = prepared
+    def __init__(self, prepared: Prepared, socket: Path) -> None:
+        self._prepared, self._socket = prepared, socket
         self._log = prepared.folder / "logs" / "aside.log"
-        self._running: tuple[Child, Wire] | None = None
+        self._running: tuple[Child, Connection] | None = None
 
     def quantize(self, row: Row, display: Display) -> Checkpoint | Failure:
         if row.job is not None and (done := finished_checkpoint(row.job)) is not None:
@@ -155,48 +130,43 @@ class Aside:
     def close(self) -> None:
         """End the process, and all that it started."""
         if self._running is not None:
-            child, wire = self._running
+            child, connection = self._running
             self._running = None
             stop(child)
-            wire.close()
+            connection.close()
 
     def _ask(self, kind: str, row: Row, display: Display, step: Step) -> Failure | None:
         """Have it done, and pass on what is told of it. Raises ProcessFailed where the process dies of it."""
-        child, wire = self._running = self._running or self._start()
+        child, connection = self._running = self._running or self._start()
         try:
-            wire.send(kind, row.key)
-            return _follow(wire, display, step, {})
-        except (BrokenPipeError, EOFError) as error:
+            connection.send((kind, row.key))
+            return _follow(connection, display, step, {})
+        except (ConnectionError, EOFError) as error:
             ending, kind = child.ending, child.loss("other")
             self.close()
             raise ProcessFailed(f"the process that measures ended with {ending}", self._log, kind=kind) from error
 
-    def _start(self) -> tuple[Child, Wire]:
+    def _start(self) -> tuple[Child, Connection]:
         sweep = self._prepared.sweep
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._log.unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory(prefix="bitfrontier-") as folder, socket.socket(socket.AF_UNIX) as listener:
-            address = f"{folder}/socket"
-            listener.bind(address)
-            listener.listen()
-            listener.settimeout(0.2)
-            where = [address, str(sweep.file), str(self._prepared.folder.parent)]
-            where += [sweep.data_root] if sweep.data_root else []
-            child = start([sys.executable, *COMMAND, *where], sweep.key_variables, self._log, fetches=True)
-            try:
-                return child, Wire(_accept(listener, child, self._log))
-            except BaseException:  # a Ctrl-C must not leave it behind either
-                stop(child)
-                raise
+        for left in (self._log, self._socket):
+            left.unlink(missing_ok=True)
+        child = start([sys.executable, *COMMAND, str(self._socket)], sweep.key_variables, self._log, fetches=True)
+        try:
+            connection = _connect(self._socket, child, self._log)
+            connection.send((sweep, self._prepared.folder.parent))
+        except BaseException:  # a Ctrl-C must not leave it behind either
+            stop(child)
+            raise
+        return child, connection
 
 
-def _accept(listener: socket.socket, child: Child, log: Path) -> socket.socket:
+def _connect(socket: Path, child: Child, log: Path) -> Connection:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and child.returncode is None:
-        with contextlib.suppress(TimeoutError):
-            connection, _ = listener.accept()
-            connection.settimeout(None)
-            return connection
+        with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):  # it imports what it needs before
+            return Client(str(socket), family="AF_UNIX")
+        time.sleep(0.05)
     raise ProcessFailed("the process that measures did not start", log)
 
 
@@ -204,10 +174,10 @@ class _StageFailed(Exception):
     """A stage failed in the other process, which goes on to make a row of it."""
 
 
-def _follow(wire: Wire, display: Display, step: Step, bars: dict[int, Advance]) -> Failure | None:
+def _follow(connection: Connection, display: Display, step: Step, bars: dict[int, Advance]) -> Failure | None:
     """Until the work, or the stage that was begun, has ended. Raises EOFError where the other end is gone."""
-    while (message := wire.receive()) is not None:
-        kind, *values = message
+    while True:
+        kind, *values = connection.recv()
         if kind == "stage":
             number, name, total = values
             bars[number] = display.stage(name, total)
@@ -218,81 +188,86 @@ def _follow(wire: Wire, display: Display, step: Step, bars: dict[int, Advance]) 
             display.say(values[0])
         elif kind == "step":
             with contextlib.suppress(_StageFailed):
-                step(values[0], lambda: _follow(wire, display, step, bars))
+                step(values[0], lambda: _follow(connection, display, step, bars))
         elif kind == "failed":
             raise _StageFailed
-        elif kind == "told":
+        elif kind == "error":
             raise Relayed(*values)
         elif kind == "no-write":
             raise OSError(*values)
         else:  # done
-            return Failure(**values[0]) if values[0] else None
-    raise EOFError
+            failure: Failure | None = values[0]
+            return failure
 
 
 class _Up:
-    """The display of the process aside: all goes up the wire."""
+    """The sweep's end of the connection, and a display: threads of this process may use it at the same time."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire, self._numbers = wire, itertools.count()
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._numbers, self._lock = connection, itertools.count(), threading.Lock()
+
+    def send(self, kind: str, *values: Any) -> None:
+        with self._lock:
+            self._connection.send((kind, *values))
 
     def say(self, text: str) -> None:
-        self._wire.send("say", text)
+        self.send("say", text)
 
     def stage(self, name: str, total: float) -> Advance:
         number = next(self._numbers)
-        self._wire.send("stage", number, name, total)
-        return lambda amount: self._wire.send("advance", number, amount)
+        self.send("stage", number, name, total)
+        return lambda amount: self.send("advance", number, amount)
 
     overall = stage
 
     def step(self, name: str, function: Callable[[], T]) -> T:
-        self._wire.send("step", name)
+        self.send("step", name)
         try:
             made = function()
         except BaseException:
-            self._wire.send("failed")
+            self.send("failed")
             raise
-        self._wire.send("done", None)
+        self.send("done", None)
         return made
 
+    def error(self, error: BitfrontierError) -> None:
+        self.send("error", str(error), error.shown, error.exit_code)
 
-def work(wire: Wire, prepared: Prepared) -> None:
-    """Do what comes down the wire until its other end is closed."""
-    bench, up = Here(prepared), _Up(wire)
+
+def work(connection: Connection, prepared: Prepared) -> None:
+    """Do what comes down the connection until its other end is closed."""
+    bench, up = Here(prepared), _Up(connection)
     rows = {row.key: row for row in prepared.rows}
-    while (message := wire.receive()) is not None:
-        kind, key = message
+    while True:
+        try:
+            kind, key = connection.recv()
+        except (ConnectionError, EOFError):
+            return
         try:
             if key not in rows:
-                raise RunChanged("plan, program, packages or data were changed while they were swept; sweep again")
+                raise RunChanged("program, packages or data were changed while they were swept; sweep again")
             made = bench.quantize(rows[key], up) if kind == "quantize" else bench.measure(rows[key], up, up.step)
         except BitfrontierError as error:
-            _tell(wire, error)
+            up.error(error)
         except OSError as error:
-            wire.send("no-write", error.errno, error.strerror, error.filename)
+            up.send("no-write", error.errno, error.strerror, error.filename)
         else:
-            wire.send("done", asdict(made) if isinstance(made, Failure) else None)
-
-
-def _tell(wire: Wire, error: BitfrontierError) -> None:
-    wire.send("told", str(error), error.shown, error.exit_code)
+            up.send("done", made if isinstance(made, Failure) else None)
 
 
 def main() -> None:
-    """`python -m flows.execute.worker_process SOCKET PLAN RUNS [DATA_ROOT]`."""
-    address, plan, runs, *data_root = sys.argv[1:]
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(address)
-        wire = Wire(connection)
+    """`python -m flows.execute.worker_process SOCKET`."""
+    with Listener(sys.argv[1], family="AF_UNIX") as listener:
+        connection = listener.accept()
+    with connection:
         try:
-            sweep = check(load_plan(Path(plan)), data_root=data_root[0] if data_root else None)
-            prepared = prepare_sweep(sweep, environments_of(sweep), Path(runs), LogDisplay(lambda _: None))
+            sweep, runs = connection.recv()
+            prepared = prepare_sweep(sweep, environments_of(sweep), runs, LogDisplay(lambda _: None))
         except BitfrontierError as error:
-            _tell(wire, error)
+            _Up(connection).error(error)
         else:
             with logged(prepared.folder):
-                work(wire, prepared)
+                work(connection, prepared)
 
 
 if __name__ == "__main__":

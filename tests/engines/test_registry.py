@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import engines.registry
 from engines.registry import Engine, engine, engines_by_name
 from engines.runtime.environments import PROGRAMS, known_environments
 from engines.servers.vllm import read_facts
@@ -269,3 +271,14 @@ def test_an_option_without_type_is_refused() -> None:
 def _register(function: object) -> None:
     dialect = Dialect(prompt_logprobs="none", chunk_tokens="one", metrics=None)
     engine(function.__name__, environments={}, dialect=dialect, unsupported=lambda *_: None)(function)  # type: ignore[attr-defined, arg-type]
+
+
+def test_another_process_finds_it_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, known = next(iter(engines.registry.engines_by_name().items()))
+    crossing = pickle.dumps(known)
+    assert pickle.loads(crossing) is known
+    monkeypatch.setattr(engines.registry, "engines_by_name", dict)
+    with pytest.raises(
+        MethodError, match=f"^engine '{name}' is not installed here; `bitfrontier engines` lists what is$"
+    ):
+        pickle.loads(crossing)

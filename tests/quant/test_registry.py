@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
 
+import quant.registry
 from quant.registry import MethodError, method, methods
 
 
@@ -39,3 +41,14 @@ def test_a_parameter_without_type_is_refused() -> None:
 
     with pytest.raises(MethodError, match="parameter 'bits' needs a type"):
         method("loose", format="safetensors", environment="transformers")(loose)
+
+
+def test_another_process_finds_it_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    name, known = next(iter(quant.registry.methods().items()))
+    crossing = pickle.dumps(known)
+    assert pickle.loads(crossing) is known
+    monkeypatch.setattr(quant.registry, "methods", dict)
+    with pytest.raises(
+        MethodError, match=f"^method '{name}' is not installed here; `bitfrontier methods` lists what is$"
+    ):
+        pickle.loads(crossing)

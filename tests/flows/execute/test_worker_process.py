@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
-import socket
+import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 import pytest
 
+import engines.registry
 import flows.execute.worker_process
+import quant.registry
 from evals.data.local_root import DataError
 from evals.schema.trial import Failure
 from evals.schema.trial_file import read_trial
@@ -23,11 +27,11 @@ from flows.execute import rows, spec
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.execute.stages import plainly
-from flows.execute.worker_process import Aside, Here, Relayed, Wire, _follow, aside, work
+from flows.execute.worker_process import Here, Relayed, Workbench, _follow, aside, work
 from flows.plan.source import load_plan
 from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
-from tests.support.fake_sweep import install, write_plan
+from tests.support.fake_sweep import fake_methods, install, write_plan
 
 T = TypeVar("T")
 QUIET = LogDisplay(lambda _: None)
@@ -63,26 +67,23 @@ def _row(prepared: Prepared, method: str) -> Row:
 
 
 @contextmanager
-def _other_end(prepared: Prepared) -> Iterator[Wire]:
-    """`work` in a thread, and our end of its wire."""
-    ours, theirs = map(Wire, socket.socketpair())
+def _other_end(prepared: Prepared) -> Iterator[Connection]:
+    """`work` in a thread, and our end of its connection."""
+    ours, theirs = Pipe()
     thread = threading.Thread(target=work, args=(theirs, prepared))
     thread.start()
-    try:
+    with ours, theirs:
         yield ours
-    finally:
-        ours._out.shutdown(socket.SHUT_RDWR)
-        thread.join()
         ours.close()
-        theirs.close()
+        thread.join()
 
 
-def _ask(wire: Wire, kind: str, row: Row, display: Any = QUIET, step: Any = plainly) -> Failure | None:
-    wire.send(kind, row.key)
-    return _follow(wire, display, step, {})
+def _ask(connection: Connection, kind: str, row: Row, display: Any = QUIET, step: Any = plainly) -> Failure | None:
+    connection.send((kind, row.key))
+    return _follow(connection, display, step, {})
 
 
-def test_stages_and_progress_come_up_the_wire(prepared: Prepared) -> None:
+def test_stages_and_progress_come_up_the_connection(prepared: Prepared) -> None:
     steps: list[str] = []
     seen = Seen()
 
@@ -94,9 +95,9 @@ def test_stages_and_progress_come_up_the_wire(prepared: Prepared) -> None:
             steps.append(f"/{name}")
 
     row = _row(prepared, "none")
-    with _other_end(prepared) as wire:
-        assert _ask(wire, "quantize", row, seen) is None
-        assert _ask(wire, "measure", row, seen, step) is None
+    with _other_end(prepared) as connection:
+        assert _ask(connection, "quantize", row, seen) is None
+        assert _ask(connection, "measure", row, seen, step) is None
     assert read_trial(row.file).status == "ok"
     assert steps[:5] == ["load evaluation tasks", "/load evaluation tasks", "start", "/start", "gates"]
     assert steps[-2:] == ["task arc_easy", "/task arc_easy"]
@@ -123,8 +124,8 @@ def test_a_failed_stage_is_shown_as_failed_and_its_cell_is_a_row(
         ended[name] = "well"
         return made
 
-    with _other_end(prepared) as wire:
-        assert _ask(wire, "measure", row, step=step) is None
+    with _other_end(prepared) as connection:
+        assert _ask(connection, "measure", row, step=step) is None
     assert read_trial(row.file).reason == f"{type(error).__name__}: {error}"
     assert ended == {"load evaluation tasks": "well", "start": "well", "gates": "_StageFailed"}
 
@@ -137,27 +138,25 @@ def test_what_ends_a_sweep_is_said_in_the_same_words(prepared: Prepared, monkeyp
         raise OSError(errno.ENOSPC, "No space left on device", "trials/x.json")
 
     row = _row(prepared, "none")
-    with _other_end(prepared) as wire:
+    with _other_end(prepared) as connection:
         with monkeypatch.context() as once:
             once.setattr(spec, "load_sweep_tasks", no_data)
             with pytest.raises(Relayed, match=r"^data/arc is not there; fetch it$") as raised:
-                _ask(wire, "measure", row)
+                _ask(connection, "measure", row)
         assert (raised.value.shown, raised.value.exit_code) == ("error: data/arc is not there; fetch it", 1)
         monkeypatch.setattr(rows, "save_trial", full)
         with pytest.raises(OSError, match=r"\[Errno 28\] No space left on device: 'trials/x.json'"):
-            _ask(wire, "measure", row)
-        wire.send("measure", "a key of yesterday")
-        with pytest.raises(
-            Relayed, match="plan, program, packages or data were changed while they were swept"
-        ) as raised:
-            _follow(wire, QUIET, plainly, {})
+            _ask(connection, "measure", row)
+        connection.send(("measure", "a key of yesterday"))
+        with pytest.raises(Relayed, match=r"^program, packages or data were changed while they were swept") as raised:
+            _follow(connection, QUIET, plainly, {})
         assert raised.value.exit_code == 2
 
 
 def test_why_there_is_no_checkpoint(prepared: Prepared) -> None:
     row = _row(prepared, "raises")
-    with _other_end(prepared) as wire:
-        failure = _ask(wire, "quantize", row)
+    with _other_end(prepared) as connection:
+        failure = _ask(connection, "quantize", row)
     assert failure is not None
     assert (failure.kind, failure.cause) == (
         "method-failed",
@@ -170,20 +169,20 @@ def test_why_there_is_no_checkpoint(prepared: Prepared) -> None:
     assert "this method has no luck" in trial.reason
 
 
-def _aside(prepared: Prepared, monkeypatch: pytest.MonkeyPatch, code: str) -> Aside:
-    """One whose process runs `code`, with `wire` at hand."""
+def _aside(prepared: Prepared, monkeypatch: pytest.MonkeyPatch, code: str) -> AbstractContextManager[Workbench]:
+    """One whose process runs `code`, with `connection` at hand; the plan that is sent first stays unread."""
     text = (
-        "import os, signal, socket, sys, time\nfrom flows.execute.worker_process import Wire\n"
-        f"end = socket.socket(socket.AF_UNIX)\nend.connect(sys.argv[1])\nwire = Wire(end)\n{code}"
+        "import os, signal, sys, time\nfrom multiprocessing.connection import Listener\n"
+        f"connection = Listener(sys.argv[1], family='AF_UNIX').accept()\nconnection.recv_bytes()\n{code}"
     )
     monkeypatch.setattr(flows.execute.worker_process, "COMMAND", ("-c", text))
-    return Aside(prepared)
+    return aside(prepared)
 
 
 def test_its_death_is_a_row_and_the_next_cell_has_another(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    dies = "print('last words', flush=True)\nwire.receive()\nos.kill(os.getpid(), signal.SIGKILL)"
+    dies = "print('last words', flush=True)\nconnection.recv()\nos.kill(os.getpid(), signal.SIGKILL)"
     row = _row(prepared, "none")
-    with closing(_aside(prepared, monkeypatch, dies)) as bench:
+    with _aside(prepared, monkeypatch, dies) as bench:
         message = "the process that measures ended with signal SIGKILL: last words"
         for _ in range(2):
             trial = bench.measure(row, QUIET, plainly)
@@ -198,7 +197,7 @@ def test_its_death_is_a_row_and_the_next_cell_has_another(prepared: Prepared, mo
 def test_it_says_why_it_did_not_start(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flows.execute.worker_process, "COMMAND", ("-c", "raise SystemExit('no module of that name')"))
     row = _row(prepared, "none")
-    with closing(Aside(prepared)) as bench:
+    with aside(prepared) as bench:
         trial = bench.measure(row, QUIET, plainly)
     assert "the process that measures did not start" in trial.reason
     assert "no module of that name" in trial.reason
@@ -208,7 +207,8 @@ def test_what_was_told_to_be_done_and_is_not_there_is_a_failure(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = _row(prepared, "none")
-    with closing(_aside(prepared, monkeypatch, "while wire.receive():\n    wire.send('done', None)")) as bench:
+    answers = "while connection.recv():\n    connection.send(('done', None))"
+    with _aside(prepared, monkeypatch, answers) as bench:
         failure = bench.quantize(row, QUIET)
         assert isinstance(failure, Failure)
         assert (failure.kind, failure.cause) == (
@@ -219,11 +219,11 @@ def test_what_was_told_to_be_done_and_is_not_there_is_a_failure(
 
 
 def test_it_ends_with_the_sweep(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: Wire) -> None:
+    def interrupted(_: Connection) -> None:
         raise KeyboardInterrupt
 
-    _aside(prepared, monkeypatch, "wire.receive()\ntime.sleep(600)")
-    monkeypatch.setattr(Wire, "receive", interrupted)
+    _aside(prepared, monkeypatch, "connection.recv()\ntime.sleep(600)")
+    monkeypatch.setattr(Connection, "recv", interrupted)
     before, row = _children(), _row(prepared, "none")
     with pytest.raises(KeyboardInterrupt), aside(prepared) as bench:
         bench.measure(row, QUIET, plainly)
@@ -234,11 +234,21 @@ def _children() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def test_a_real_process_reads_the_plan_itself(prepared: Prepared) -> None:
-    """The plan's engine is planted in this process alone, so the other one refuses it, in the plan's own words."""
-    with aside(prepared) as bench, pytest.raises(Relayed, match=r"plan.yaml:\d+: unknown engine 'fake'") as raised:
+def test_a_real_process_gets_the_plan_and_finds_its_plug_ins_by_name(prepared: Prepared) -> None:
+    """The plan's engine is planted in this process alone, so the other one has none of that name."""
+    with aside(prepared) as bench, pytest.raises(Relayed, match=r"^engine 'fake' is not installed here; `bitfr"):
         bench.measure(_row(prepared, "none"), QUIET, plainly)
-    assert raised.value.exit_code == 2
+
+
+def test_a_resolved_plan_crosses_whole(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = prepared.sweep.cells[0].choice.engine
+    monkeypatch.setattr(engines.registry, "engines_by_name", lambda: {engine.name: engine})
+    monkeypatch.setattr(quant.registry, "methods", fake_methods)
+    crossed = pickle.loads(pickle.dumps(prepared.sweep))
+    assert crossed == prepared.sweep
+    assert [id(cell.choice) for cell in crossed.cells] != [id(cell.choice) for cell in prepared.sweep.cells]
+    shared = [[cell.choice is other.choice for other in crossed.cells] for cell in crossed.cells]
+    assert shared == [[a.choice is b.choice for b in prepared.sweep.cells] for a in prepared.sweep.cells]
 
 
 def test_it_holds_no_prefect() -> None:
