@@ -30,7 +30,8 @@ def import_folder(root: Path = ROOT) -> Path:
     """
     if not is_installed(root):
         return root
-    files = {file.relative_to(root).as_posix(): hash_file(file) for name in PACKAGES for file in _files(root / name)}
+    sources = [file for name in PACKAGES for file in (root / name).rglob("*") if "__pycache__" not in file.parts]
+    files = {file.relative_to(root).as_posix(): hash_file(file) for file in sources if file.is_file()}
     key = digest(files)[:32]
     folder = create_cache() / "packages" / key
     if not (folder / COPY_RECORD).exists():
@@ -41,10 +42,6 @@ def import_folder(root: Path = ROOT) -> Path:
 def is_installed(root: Path = ROOT) -> bool:
     """Whether our packages lie among those of others, as `site-packages` holds them, rather than in a checkout."""
     return any(root.glob("*.dist-info"))
-
-
-def _files(package: Path) -> list[Path]:
-    return [file for file in package.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
 
 
 def _copy(root: Path, names: list[str], folder: Path) -> None:

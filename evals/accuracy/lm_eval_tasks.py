@@ -66,8 +66,10 @@ class LoadedTasks:
     def only(self, task: str) -> LoadedTasks:
         """One of the plan's tasks alone, with the same items in the same order."""
         leaves = {leaf for leaf, parent in self.parents.items() if parent == task}
+        by_leaf = {name: getattr(self, name) for name in ("leaves", "parents", "samples", "ranks")}
         return replace(
-            self, **{name: _of(leaves, getattr(self, name)) for name in ("leaves", "parents", "samples", "ranks")}
+            self,
+            **{name: {leaf: values[leaf] for leaf in values if leaf in leaves} for name, values in by_leaf.items()},
         )
 
     def ranked(self, wanted: Mapping[str, Collection[int]]) -> dict[str, list[int]]:
@@ -82,10 +84,6 @@ class LoadedTasks:
             for leaf, parent in self.parents.items()
             if parent in ranks
         }
-
-
-def _of(leaves: Collection[str], by_leaf: Mapping[str, Any]) -> dict[str, Any]:
-    return {leaf: value for leaf, value in by_leaf.items() if leaf in leaves}
 
 
 @cache

@@ -35,11 +35,8 @@ def _sentences(hosts: Mapping[str, str], days: Sequence[str], machines: Sequence
     fields = dict.fromkeys(name for machine in machines for name in machine)
     differing = [name for name in fields if any(machine.get(name) != machines[0].get(name) for machine in machines)]
     if differing:
-        values = "; ".join(f"{name.replace('_', ' ')} {_values(name, machines)}" for name in differing)
+        by_name = {name: sorted({str(machine.get(name)) for machine in machines}) for name in differing}
+        values = "; ".join(f"{name.replace('_', ' ')} {', '.join(texts)}" for name, texts in by_name.items())
         yield f"the cells were measured on machines that differ in {values}: their speeds cannot be compared"
     if len(days) > 1:
         yield f"the cells were measured on {len(days)} days (UTC), {', '.join(days)}: the machine may have changed"
-
-
-def _values(name: str, machines: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(sorted({str(machine.get(name)) for machine in machines}))
