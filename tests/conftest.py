@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import reports.output.html_report
 from tests.support.checkpoints import write_tiny_model
+from tests.support.drawing import drawn_here
 
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # no test asks a hub, and where there is none it takes long to say so
 
@@ -15,3 +17,8 @@ os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # no test asks a hub, and wher
 @pytest.fixture
 def tiny_model(tmp_path: Path) -> Path:
     return write_tiny_model(tmp_path / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def _pages_are_drawn_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports.output.html_report, "drawn_beside", drawn_here)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,21 +47,24 @@ def _device() -> Iterator[Finding]:
 
 
 def _environments() -> Iterator[Finding]:
-    for name in known_environments():
-        subject, environment = f"environment {name}", resolve(name)
-        if not is_built(environment):
-            yield Finding(subject, "missing", "not built yet", "nothing: a sweep that needs it builds it")
-            continue
-        try:
-            facts = probe(environment)
-        except EnvironmentFailed as error:
-            yield Finding(subject, "broken", str(error)[:200], f"delete {environment.folder} and sweep again")
-            continue
-        wrong = missing_pins(PINS_FOLDER / f"{name}.txt", facts["packages"])
-        if wrong:
-            yield Finding(subject, "broken", "; ".join(wrong[:3]), f"delete {environment.folder} and sweep again")
-        else:
-            yield Finding(subject, "ok", f"Python {facts['python']}, torch {facts['packages'].get('torch', 'none')}")
+    """Each is asked by a process of its own, which imports for seconds: two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(_environment, known_environments())
+
+
+def _environment(name: str) -> Finding:
+    subject, environment = f"environment {name}", resolve(name)
+    if not is_built(environment):
+        return Finding(subject, "missing", "not built yet", "nothing: a sweep that needs it builds it")
+    remedy = f"delete {environment.folder} and sweep again"
+    try:
+        facts = probe(environment)
+    except EnvironmentFailed as error:
+        return Finding(subject, "broken", str(error)[:200], remedy)
+    wrong = missing_pins(PINS_FOLDER / f"{name}.txt", facts["packages"])
+    if wrong:
+        return Finding(subject, "broken", "; ".join(wrong[:3]), remedy)
+    return Finding(subject, "ok", f"Python {facts['python']}, torch {facts['packages'].get('torch', 'none')}")
 
 
 def _programs() -> Iterator[Finding]:

@@ -36,15 +36,22 @@ def find_stored(text: str, base: Path) -> StoredCheckpoint:
 
 def _hub_folder(text: str) -> Path:
     """The hub's folder with at least the configuration in it, from the local cache where it is there."""
-    from huggingface_hub import hf_hub_download
+    import httpx2  # the hub client's own: its errors are neither OSErrors nor RuntimeErrors
+    from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     name, _, revision = text.partition("@")
+    wanted = {"repo_id": name, "filename": "config.json", "revision": revision or None}
     try:
-        return Path(hf_hub_download(name, "config.json", revision=revision or None, etag_timeout=2)).parent
+        return Path(hf_hub_download(**wanted, local_files_only=True)).parent
     except HFValidationError as error:
         raise SourceError(f"'{name}' is not a hub name", "write hub:organisation/name") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except LocalEntryNotFoundError:
+        pass
+    try:
+        HfApi().model_info(name, revision=revision or None, timeout=2)  # a download asks again for 23 s before it fails
+        return Path(hf_hub_download(**wanted)).parent
+    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
         raise SourceError(
             f"hub checkpoint '{name}' is not in the local cache and the hub gave no config.json of it",
             "download it where there is a network, and give its folder",
