@@ -39,21 +39,28 @@ def mean_estimate(values: Sequence[float], clusters: Sequence[str]) -> Estimate:
 def worth(right: Floats, passages: Ints | None) -> float:
     """How many independent items would say as much of the share that is right.
 
-    The design effect (Kish, Survey Sampling, 1965) is the variance of passages' sums ÷ that of independent items; half
-    a passage that is wholly off is added to both, so that a share of 0 or 1 counts passages. Student's t of passages
-    takes the place of the normal distribution (Korn and Graubard, Survey Methodology 24, 1998).
+    Student's t of passages takes the place of the normal distribution (Korn and Graubard, Survey Methodology 24, 1998).
     """
     if passages is None:
         return float(len(right))
-    off, count = right - right.mean(), int(passages.max()) + 1
+    count = int(passages.max()) + 1
     if count < 2:
         return 1.0
+    tail = (1 - CONFIDENCE) / 2
+    t_of_normal = float(special.ndtri(tail) / special.stdtrit(count - 1, tail))
+    return len(right) / design_effect(right, passages) * t_of_normal**2
+
+
+def design_effect(right: Floats, passages: Ints) -> float:
+    """The variance of passages' sums ÷ that of independent items, at least 1 (Kish, Survey Sampling, 1965); half a
+    passage that is wholly off is added to both, so that a share of 0 or 1 counts passages. There are two passages at
+    least.
+    """
+    off, count = right - right.mean(), int(passages.max()) + 1
     sums, sizes = np.bincount(passages, off), np.bincount(passages)
     typical = float(sizes @ sizes) / len(right)
     together = float(sums @ sums) * count / (count - 1) + UNSEEN * AWAY * typical * typical
-    effect = max(together / (float(off @ off) + UNSEEN * AWAY * typical), 1.0)
-    tail = (1 - CONFIDENCE) / 2
-    return len(right) / effect * float(special.ndtri(tail) / special.stdtrit(count - 1, tail)) ** 2
+    return max(together / (float(off @ off) + UNSEEN * AWAY * typical), 1.0)
 
 
 def variance_of_mean(values: Sequence[float] | Floats, clusters: Sequence[str]) -> float:

@@ -6,13 +6,15 @@ three kinds of numbers are drawn as their intervals are made:
 - a mean over repeats from Student's t distribution around it (n − 1 degrees of freedom, standard error of the repeats):
   repeats are too few for a bootstrap, of which three have ten outcomes;
 - a median of requests by a bootstrap over them (Efron and Tibshirani, An Introduction to the Bootstrap, 1993);
-- accuracies from what is known of flips: a task's lost, gained and other answers from Dirichlet(lost + ½, gained + ½,
-  same + ½), the posterior under Jeffreys' prior, so that few flips, or none, leave open what they leave open.
+- accuracies from what is known of flips: a task's lost, gained and other answers from Dirichlet(lost + 1, gained + 1,
+  same + 1), the posterior under a flat prior, so that few flips, or none, leave open what they leave open. Jeffreys'
+  prior (½) was tried too: of 100 questions it says 70 % where 61 are true (`benchmarks/calibration/frontier.py`).
 
 A Dirichlet's shares are gamma variables, one unit of shape for each question: one exponential weight for each question
 (the Bayesian bootstrap: Rubin, Annals of Statistics 9, 1981), the same for all cells, since they answer the same, plus
-a weight of shape ½ for each kind of flip, of each cell's own. Questions that share a passage share a weight, and the ½
-is of a passage: that is what deflates their counts.
+a weight of shape 1 for each kind of flip, of each cell's own. Questions that share a passage share a weight, and the 1
+counts as many questions as say what one says alone (the design effect of the first trial's answers): that is what
+deflates their counts.
 """
 
 from __future__ import annotations
@@ -22,12 +24,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from evals.metrics.steady_state import steady
-from evals.stats.intervals import UNSEEN, Floats
+from evals.stats.intervals import Floats
 from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
+from evals.stats.passages import design_effect
 from reports.decision.pareto import undominated
 from reports.metrics.cell import CellMetrics
 from reports.metrics.ratios import DRAWS, Generator
 
+FLAT = 1.0  # shape of the flat prior of each kind of answer
 FLIPS, ANSWERS = (1.0, -1.0, 0.0), (1.0, 0.0)  # what is added to an accuracy: gained, lost, same; right, wrong
 
 
@@ -98,6 +102,7 @@ class _TaskDraws:
         self.units = {key: numbers[name] for key, name in names.items()}
         self.weights = generator.standard_exponential((draws, len({*self.units.values()})))
         self.first = next(iter(items))
+        self.crowding = self._crowding(items[self.first])
         self.cache: dict[str, Floats] = {}
 
     def accuracy(self, key: str) -> Floats:
@@ -116,17 +121,27 @@ class _TaskDraws:
         binary = self.items[key].binary and self.items[base].binary
         return self.accuracy(base) + self._weighted(differences, pairs.weights, pairs.keys, FLIPS if binary else ())
 
+    def _crowding(self, items: Items) -> float:
+        """How many of these items say what an independent one says."""
+        passages = np.unique([self.units[key] for key in items.keys], return_inverse=True)[1]
+        count = int(passages.max()) + 1
+        if count == len(passages) or not items.binary:
+            return 1.0
+        if count == 1:
+            return float(len(passages))
+        return design_effect(np.asarray(items.values, dtype=np.float64), passages.astype(np.int64))
+
     def _weighted(
         self, values: Sequence[float] | Floats, shares: Sequence[float], keys: Sequence[str], kinds: Sequence[float]
     ) -> Floats:
-        """Σ weight × share × value ÷ Σ weight × share in each draw, with half an unseen unit for each of the values
+        """Σ weight × share × value ÷ Σ weight × share in each draw, with one unseen unit for each of the values
         (`kinds`) that an item may have.
         """
         places, many = np.asarray([self.units[key] for key in keys]), self.weights.shape[1]
         sizes = np.bincount(places, shares, many)
         top = self.weights @ np.bincount(places, np.asarray(values) * np.asarray(shares), many)
         bottom = self.weights @ sizes
-        typical = float(sizes @ sizes) / float(sizes.sum())  # what a unit holds, by items
-        unseen = typical * self.generator.standard_gamma(UNSEEN, (len(kinds), len(bottom)))
+        typical = float(np.square(shares).sum() / np.sum(shares))  # how many items one of them stands for
+        unseen = typical * self.crowding * self.generator.standard_gamma(FLAT, (len(kinds), len(bottom)))
         means: Floats = (top + np.asarray(kinds, dtype=np.float64) @ unseen) / (bottom + unseen.sum(axis=0))
         return means

@@ -73,7 +73,7 @@ def test_flips_are_drawn_from_their_dirichlet_distribution(lost: int, gained: in
     cells = [_cell("none", base.tolist()), _cell("rtn", cell.tolist())]
     cells[1] = cell_metrics(cells[1].trial, cells[0].trial)
     first, other = accuracy_draws(cells, np.random.default_rng(0), 20_000)
-    shares = np.random.default_rng(1).dirichlet([lost + 0.5, gained + 0.5, 100 - lost - gained + 0.5], 20_000)
+    shares = np.random.default_rng(1).dirichlet([lost + 1, gained + 1, 100 - lost - gained + 1], 20_000)
     assert stats.ks_2samp(other - first, shares[:, 1] - shares[:, 0]).statistic < 0.0163
 
 
@@ -108,7 +108,7 @@ def test_shared_questions_tell_cells_apart_that_differ_in_few() -> None:
     more = [1.0] * 53 + [0.0] * 47
     draws, other = accuracy_draws([_cell("a", first), _cell("b", more)], np.random.default_rng(0))
     assert draws.std() == pytest.approx(0.05, rel=0.1)
-    certainty = stats.beta(3.5, 0.5).sf(0.5)  # three gained and none lost, with half an unseen one each
+    certainty = stats.beta(4, 1).sf(0.5)  # three gained and none lost, with an unseen one each
     assert (other > draws).mean() == pytest.approx(certainty, abs=0.015)
     assert draws.mean() == pytest.approx(0.5, abs=0.005)
 
@@ -121,6 +121,18 @@ def test_questions_of_one_passage_are_drawn_together() -> None:
     assert shared.std() > 2.5 * alone.std()
 
 
+@pytest.mark.parametrize(("alike", "counts_as"), [(False, 1.0), (True, 10.0)])
+def test_an_unseen_flip_counts_as_many_questions_as_say_what_one_says(alike: bool, counts_as: float) -> None:
+    """A cell that answers as its baseline does: what is left open are flips unseen so far."""
+    luck = np.random.default_rng(5).random(40 if alike else 400)
+    right = (np.repeat(luck, 10) if alike else luck) < 0.6
+    passages = tuple(f"p{i // 10}" for i in range(400))
+    cells = [_cell(name, right.astype(float).tolist(), passages) for name in ("none", "rtn")]
+    cells[1] = cell_metrics(cells[1].trial, cells[0].trial)
+    first, other = accuracy_draws(cells, np.random.default_rng(0))
+    assert (other - first).std() == pytest.approx(math.sqrt(2) * counts_as / 400, rel=0.15)
+
+
 def test_where_a_budget_stopped_the_baseline_is_moved() -> None:
     """The cell was asked the 40 hard ones, of which it answers as the baseline does."""
     base = trial("none", 10, 1, 60)
@@ -128,7 +140,7 @@ def test_where_a_budget_stopped_the_baseline_is_moved() -> None:
     cell = cell_metrics(dataclasses.replace(trial("rtn", 10, 1, 60), scores=(task_score,)), base)
     (drawn,) = accuracy_draws([cell], np.random.default_rng(0))
     assert drawn.mean() == pytest.approx(0.6, abs=0.005)
-    unseen = 2 * 0.5 * 2.5**2 / 100**2  # half a flip each way among the 40, each of which stands for 2.5 questions
+    unseen = 2 * 2.5**2 / 100**2  # a flip each way among the 40, each of which stands for 2.5 questions
     assert drawn.std() == pytest.approx(math.sqrt(0.6 * 0.4 / 100 + unseen), rel=0.1)
 
 
