@@ -35,9 +35,13 @@ def interpreter_identity(python: str) -> str:
 
 @cache
 def image_identity(tool: str, image: str) -> str:
-    """The digest of its content, whatever its names; the name where the image is not here yet, which is said."""
+    """The digest of its content, whatever its names. Raises LookupError where the image is not on this machine: a name
+    in its place would change all keys when it is pulled, in the middle of a sweep.
+    """
     answer = _output(tool, "image", "inspect", "--format", "{{.Id}}", image)
-    return f"image:{answer.strip()}" if answer and answer.strip() else f"image:{image} (its digest is not known)"
+    if not answer or not answer.strip():
+        raise LookupError(f"image {image} is not on this machine, so its digest is unknown. Run `{tool} pull {image}`")
+    return f"image:{answer.strip()}"
 
 
 @cache
