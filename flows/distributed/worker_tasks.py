@@ -9,9 +9,11 @@ from filelock import FileLock
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build
 from evals.schema.failures import failure_of
+from evals.schema.part import part_file
 from evals.schema.trial import Failure, Trial
 from flows.distributed.object_store import Store, fetch_folder
 from flows.execute import rows
+from flows.execute.keys import PartRequest
 from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
@@ -96,10 +98,15 @@ def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Tr
 
 def _files(prepared: Prepared, row: Row) -> list[str]:
     """The trial's own file last; its parts with it, so that whoever has them measures only what is new."""
-    keys = {part.key[:12] for part in row.parts}
-    beside = [file for key in keys for file in prepared.folder.glob(f"*/*[-.]{key}.*")]
-    beside += [*(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
-    return [str(path.relative_to(prepared.folder)) for path in [*sorted(beside), row.file]]
+    beside = [file for part in row.parts for file in _part_files(prepared, part)]
+    beside += (prepared.folder / "logs").glob(f"{row.file.stem}.*")
+    return [str(path.relative_to(prepared.folder)) for path in [*sorted(set(beside)), row.file]]
+
+
+def _part_files(prepared: Prepared, part: PartRequest) -> list[Path]:
+    """What there is of a finished part: predictions in a file of their own, then its record."""
+    record = prepared.folder / "parts" / part_file(part.key)
+    return [*sorted(prepared.folder.glob(f"trials/*.{part.key[:12]}.npz")), record] if record.exists() else []
 
 
 def fetch_trial(prepared: Prepared, row: Row, store: Store) -> Trial | None:

@@ -112,7 +112,7 @@ def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest])
     timed = [request for request in missing if isinstance(request.subject, LoadPoint | SearchSpec)]
     for request in timed:
         _finish(served, request)
-    save_part(served.target.folder, served.target.slug, server_part(blank, served, gates, loaded=bool(timed)))
+    save_part(served.target.folder, server_part(blank, served, gates, loaded=bool(timed)))
     for request in missing:
         if request.subject is not None and request not in timed:
             _finish(served, request)
@@ -123,7 +123,7 @@ def _finish(served: Served, request: PartRequest) -> None:
     target, began = served.target, time.monotonic()
     blank = Part(request.key, request.name, request.inputs, {**target.measured, "started": utc_now()})
     part = served.work.step(request.name, lambda: measure_part(served, request, blank))
-    save_part(target.folder, target.slug, replace(part, seconds=time.monotonic() - began))
+    save_part(target.folder, replace(part, seconds=time.monotonic() - began))
 
 
 def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:

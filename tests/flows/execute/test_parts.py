@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from evals.schema.part import find_part
+from evals.schema.part import find_part, part_file
 from evals.schema.trial import Trial
 from flows import versions
 from flows.execute import measure_cell, rows, served_parts
@@ -146,7 +146,7 @@ def test_a_part_that_is_gone_before_the_trial_is_written_fails_the_cell(
 
 def test_a_damaged_part_counts_as_missing(first: Trial, workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder, key = workplace / "runs" / "fake" / "parts", first.parts["task arc_easy"]
-    (file,) = folder.glob(f"*-{key[:12]}.json")
+    file = folder / part_file(key)
     for text in (file.read_text()[:-40], "[]"):
         file.write_text(text)
         assert find_part(folder, key) is None
