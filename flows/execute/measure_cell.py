@@ -23,7 +23,7 @@ from evals.schema.failures import failure_of
 from evals.schema.load import LoadPoint
 from evals.schema.part import GATES, Part, find_part, joined_memory, save_part
 from evals.schema.trial import Gate, Trial
-from flows.execute.keys import PartRequest, SearchSpec
+from flows.execute.keys import PartRequest, SearchSpec, decodes_alone
 from flows.execute.quantize_checkpoint import check_whole
 from flows.execute.score_cell import Target, scoring_gates
 from flows.execute.served_parts import Served, Work, measure_part, server_part
@@ -121,7 +121,10 @@ def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest])
 def _finish(served: Served, request: PartRequest) -> None:
     """Measure one part, and keep it."""
     target, began = served.target, time.monotonic()
-    blank = Part(request.key, request.name, request.inputs, {**target.measured, "started": utc_now()})
+    origin = {**target.measured, "started": utc_now()}
+    if decodes_alone(request):
+        origin["bandwidth"] = target.bandwidth
+    blank = Part(request.key, request.name, request.inputs, origin)
     part = served.work.step(request.name, lambda: measure_part(served, request, blank))
     save_part(target.folder, replace(part, seconds=time.monotonic() - began))
 
@@ -135,6 +138,7 @@ def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:
     server = next(part for part in parts if part.name == GATES)
     timed = sum(part.seconds for part in parts if part.speed or part.searches)
     start, total = server.startup_seconds or 0.0, sum(part.seconds for part in parts)
+    origins = [part.measured for part in parts]
     return replace(
         blank,
         status="ok",
@@ -153,6 +157,8 @@ def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:
             **blank.provenance,
             "measured": server.measured,
             "parts": {part.name: part.measured for part in parts},
+            "commit": ", ".join(dict.fromkeys(origin["commit"] for origin in origins if origin.get("commit"))),
+            "bandwidth": next((origin["bandwidth"] for origin in origins if origin.get("bandwidth")), None),
         },
         parts={part.name: part.key for part in parts},
         inputs={"server": dict(target.parts[0].server), **{r.name: dict(r.own) for r in target.parts}},

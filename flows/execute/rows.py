@@ -28,6 +28,7 @@ from evals.schema.failures import because, failure_of
 from evals.schema.part import find_part
 from evals.schema.trial import Failure, Trial
 from evals.schema.trial_file import read_trial
+from flows.execute.keys import decodes_alone
 from flows.execute.manifest import commit, versions
 from flows.execute.measure_cell import assembled, blank_trial, measure, repeat_log
 from flows.execute.prepared import Prepared, Row
@@ -163,25 +164,23 @@ def measure_row(
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     environment = prepared.environments.get(row.cell.environment)
     with slots(sweep.device.slots), hold(running_lock(row.file)):
-        blank = replace(
-            blank, provenance={**blank.provenance, "measured": _origin(prepared), "bandwidth": _bandwidth(prepared)}
-        )
-        measured = blank.provenance["measured"]
-        work, target = work_of(sweep, tasks, display, step), _target(prepared, row, measured)
+        blank = replace(blank, provenance={**blank.provenance, "measured": _origin(prepared)})
+        target = _target(prepared, row, blank.provenance["measured"], _bandwidth(prepared, row))
+        work = work_of(sweep, tasks, display, step)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
 
 
 def _origin(prepared: Prepared) -> dict[str, Any]:
-    """When, after how many other cells of the run, and on which host a cell is measured."""
+    """When, after how many other cells of the run, on which host and by which commit a cell is measured."""
     done = sum(row.job is not None and row.file.exists() for row in prepared.rows)
-    return {"started": utc_now(), "place": done, "host": host_id(), "cpu": cpu_model()}
+    return {"started": utc_now(), "place": done, "host": host_id(), "cpu": cpu_model(), "commit": commit()}
 
 
-def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
+def _bandwidth(prepared: Prepared, row: Row) -> dict[str, Any] | None:
     """How fast the device's memory is read, which limits how fast a single request is decoded; None where not known."""
     sweep = prepared.sweep
-    if not any(load.concurrency == 1 for load in sweep.loads):
+    if not any(decodes_alone(request) for request in row.parts):
         return None
     bandwidth = memory_bandwidth(sweep.device, sweep.plan.threads, list(prepared.environments.values()))
     return asdict(bandwidth) if bandwidth else None
@@ -191,7 +190,7 @@ def assemble_finished(prepared: Prepared) -> None:
     """Trials of the cells whose parts are all there, such as after a load was taken out of the plan."""
     for row in prepared.rows:
         if row.parts and finished(row) is None and _all_there(prepared, row):
-            target = _target(prepared, row, {})
+            target = _target(prepared, row, {}, None)
             done = assembled(_blank(prepared, row, "ok", ""), target, prepared.sweep.plan.max_length)
             if done is not None:
                 save_trial(row, done)
@@ -230,7 +229,7 @@ def _all_there(prepared: Prepared, row: Row) -> bool:
     return all(find_part(prepared.folder / "parts", request.key) is not None for request in row.parts)
 
 
-def _target(prepared: Prepared, row: Row, measured: Mapping[str, Any]) -> Target:
+def _target(prepared: Prepared, row: Row, measured: Mapping[str, Any], bandwidth: Mapping[str, Any] | None) -> Target:
     baseline = None
     if not row.cell.quantization.scheme.unquantized:
         alike = (
@@ -244,7 +243,9 @@ def _target(prepared: Prepared, row: Row, measured: Mapping[str, Any]) -> Target
     log.parent.mkdir(exist_ok=True)
     model = prepared.models[row.cell.model.location]
     calibration = _calibration_runs(row)
-    return Target(model, baseline, row.answers, calibration, prepared.folder, row.slug, row.parts, measured, log)
+    return Target(
+        model, baseline, row.answers, calibration, prepared.folder, row.slug, row.parts, measured, bandwidth, log
+    )
 
 
 def server_logs(prepared: Prepared, row: Row) -> tuple[Path, Path]:

@@ -17,7 +17,7 @@ from flows.execute.manifest import describe
 from flows.execute.prepared import Prepared
 from flows.execute.worker_process import Here
 from flows.state.progress_display import LogDisplay
-from tests.support.fake_sweep import install, prepared_run
+from tests.support.fake_sweep import install, prepared_run, write_plan
 
 QUIET = LogDisplay(lambda _: None)
 TWO_USERS = {"concurrency": 2, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}
@@ -76,6 +76,25 @@ def test_a_load_less_measures_nothing(first: Trial, workplace: Path, monkeypatch
     trial = rows.finished(prepared.rows[0])
     assert trial is not None
     assert trial.speed == both.speed[1:]
+
+
+def test_a_trial_of_older_parts_has_their_commit_and_bandwidth(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    loads = [yaml.safe_load(write_plan(workplace, ["none"]).read_text())["load"][0], TWO_USERS]
+    monkeypatch.setattr(rows, "commit", lambda: "before")
+    measured(prepared_run(workplace, load=loads))
+    monkeypatch.setattr(rows, "commit", lambda: "today")
+    monkeypatch.setattr(rows, "memory_bandwidth", lambda *_: pytest.fail("nothing is measured"))
+    trial = measured(prepared_run(workplace, load=loads[:1]))
+    assert trial.provenance["commit"] == "before"
+    assert trial.provenance["bandwidth"]["bytes_per_second"] == 1e10
+    origins = trial.provenance["parts"]
+    assert {origin["commit"] for origin in origins.values()} == {"before"}
+    assert [name for name, origin in origins.items() if "bandwidth" in origin] == ["load concurrency 1, 4 / 4 tokens"]
+    tasks = [{"task": "arc_easy", "limit": 3}]
+    assert measured(prepared_run(workplace, load=loads[1:], tasks=tasks)).provenance["commit"] == "today, before"
 
 
 def test_a_cell_that_failed_goes_on_with_what_it_has(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
