@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from engines.types import ATTACHED_SERVER
 from evals.schema.accuracy import Perplexity, Predictions, Score
 from evals.schema.load import Speed
 from evals.schema.migrate import SCHEMA_VERSION, NewerSchema, migrate_part
@@ -32,8 +33,9 @@ GATES = "gates"  # the name of the part with what is known of the server
 class Part:
     """`inputs` are all that decided it, as short texts or digests, and `key` is their digest.
 
-    `measured` says when and where, `seconds` how long it took. Of a task or text, `requests` were asked, `cut` of them
-    to the window, and `calibrated` hold a run of the calibration text. Fields that are not its own are empty.
+    `measured` says when, where and at which server that somebody else runs, `seconds` how long it took. Of a task or
+    text, `requests` were asked, `cut` of them to the window, and `calibrated` hold a run of the calibration text.
+    Fields that are not its own are empty.
     """
 
     key: str
@@ -55,6 +57,11 @@ class Part:
     cut: int = 0
     calibrated: int = 0
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def attached_server(self) -> str | None:
+        """What the server that somebody else runs said of itself; None for ours, and where it said nothing."""
+        return self.measured.get(ATTACHED_SERVER) or None
 
 
 PARTS = TypeAdapter(Part)
@@ -88,6 +95,12 @@ def find_part(folder: Path, key: str) -> Part | None:
         except (ValueError, AttributeError) as error:  # pydantic's errors are ValueErrors
             logger.warning("%s is damaged and counts as missing: %s", file, error)
     return None
+
+
+def finished_parts(folder: Path, keys: Sequence[str]) -> list[Part] | None:
+    """All parts of a cell; None where one is missing, or where they are of several servers behind one address."""
+    parts = [part for key in keys if (part := find_part(folder, key)) is not None]
+    return parts if len(parts) == len(keys) and len({part.attached_server for part in parts}) == 1 else None
 
 
 @cache  # nothing writes such names any more

@@ -25,7 +25,7 @@ from engines.telemetry.memory_bandwidth import memory_bandwidth
 from evals.accuracy.contamination import Runs, runs
 from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.failures import because, failure_of
-from evals.schema.part import find_part
+from evals.schema.part import finished_parts
 from evals.schema.trial import Failure, Trial
 from evals.schema.trial_file import read_trial
 from flows.execute.keys import decodes_alone
@@ -226,7 +226,7 @@ def keep_stale(prepared: Prepared) -> Prepared:
 
 
 def _all_there(prepared: Prepared, row: Row) -> bool:
-    return all(find_part(prepared.folder / "parts", request.key) is not None for request in row.parts)
+    return finished_parts(prepared.folder / "parts", [request.key for request in row.parts]) is not None
 
 
 def _target(prepared: Prepared, row: Row, measured: Mapping[str, Any], bandwidth: Mapping[str, Any] | None) -> Target:

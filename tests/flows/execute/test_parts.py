@@ -17,6 +17,7 @@ from flows.execute.manifest import describe
 from flows.execute.prepared import Prepared
 from flows.execute.worker_process import Here
 from flows.state.progress_display import LogDisplay
+from tests.support.emulator import Handler, emulate
 from tests.support.fake_sweep import install, prepared_run, write_plan
 
 QUIET = LogDisplay(lambda _: None)
@@ -95,6 +96,31 @@ def test_a_trial_of_older_parts_has_their_commit_and_bandwidth(
     assert [name for name, origin in origins.items() if "bandwidth" in origin] == ["load concurrency 1, 4 / 4 tokens"]
     tasks = [{"task": "arc_easy", "limit": 3}]
     assert measured(prepared_run(workplace, load=loads[1:], tasks=tasks)).provenance["commit"] == "today, before"
+
+
+def test_parts_of_two_servers_behind_one_address_are_never_mixed(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch.setattr)
+    loads = [yaml.safe_load(write_plan(workplace, ["none"]).read_text())["load"][0], TWO_USERS]
+
+    def at_a_server(version: str, load: list[dict[str, int]]) -> set[str]:
+        """What the parts of the trial that a server of this version measures last say of their server."""
+        monkeypatch.setattr(Handler, "about", {"/version": {"version": version}})
+        trial = measured(prepared_run(workplace, engines=engines, load=load))
+        assert trial.status == "ok", trial.reason
+        return {origin["attached_server"] for origin in trial.provenance["parts"].values()}
+
+    with emulate("good") as url:
+        engines = [{"engine": "fake", "attach": {"url": url, "key_variable": "THEIR_KEY"}}]
+        monkeypatch.setenv("THEIR_KEY", "key")
+        assert at_a_server("1", loads[:1]) == {"version 1"}
+        assert at_a_server("2", loads[1:]) == {"version 2"}  # the task too, which the first one had answered
+        assert at_a_server("3", loads) == {"version 3"}  # all parts are there, of two servers
+        before = written(workplace)
+        assert at_a_server("3", loads[::-1]) == {"version 3"}
+    assert written(workplace) == before
+    assert "is another server now (version 2) than before (version 1): measured again: gates, task arc" in caplog.text
 
 
 def test_a_cell_that_failed_goes_on_with_what_it_has(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
