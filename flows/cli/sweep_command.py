@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -98,10 +99,10 @@ def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path 
     if not all(is_built(environment) for environment in environments) or not (runs / checked.plan.name).exists():
         return None
     with cache_in_use():
-        prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
+        wanted = replace(checked, keep_stale=keep_stale)
+        prepared = prepare_sweep(wanted, environments, runs, LogDisplay(lambda text: None))
         with alone(prepared.folder):
             rows.assemble_finished(prepared)
-            prepared = rows.keep_stale(prepared) if keep_stale else prepared
             describe(prepared)
     trials = [(row, rows.finished(row)) for row in prepared.rows]
     if any(trial is None for _, trial in trials):
@@ -120,8 +121,7 @@ def stale_results(checked: Any, runs: Path) -> list[str]:
     """
     from engines.runtime.environments import is_built
     from evals.schema.run_file import NoRun, read_run
-    from flows.execute import rows
-    from flows.execute.prepare import environments_of, prepare_sweep
+    from flows.execute.prepare import environments_of, prepare_sweep, stale_rows
     from flows.state.progress_display import LogDisplay
 
     environments = environments_of(checked)
@@ -132,7 +132,7 @@ def stale_results(checked: Any, runs: Path) -> list[str]:
     if {cell.model.name for cell in checked.cells} - set(models) or not all(map(is_built, environments)):
         return []
     prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
-    return [result.line for result in rows.stale_rows(prepared).values()]
+    return [result.line for result in stale_rows(prepared).values()]
 
 
 def conclude(report: Path, *, as_json: bool) -> None:

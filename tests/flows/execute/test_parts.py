@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from evals.schema.trial import Trial
 from flows import versions
 from flows.execute import measure_cell, rows, served_parts
 from flows.execute.manifest import describe
+from flows.execute.prepare import prepare_sweep, stale_rows
 from flows.execute.prepared import Prepared
+from flows.execute.spec import load_sweep_tasks
 from flows.execute.worker_process import Here
 from flows.state.progress_display import LogDisplay
+from quant.types import Checkpoint
 from tests.support.emulator import Handler, emulate
 from tests.support.fake_sweep import install, prepared_run, write_plan
 
@@ -151,20 +156,21 @@ def test_a_stale_result_says_why_and_can_be_kept(
     prepared = prepared_run(workplace)
     changed = {name for name, key in parts(prepared).items() if before[name] != key}
     assert changed == {"load concurrency 1, 4 / 4 tokens"}
-    (result,) = rows.stale_rows(prepared).values()
+    (result,) = stale_rows(prepared).values()
     assert result.reasons == ("MEASUREMENT_VERSION 1 → 2",)
     assert result.parts == ("load concurrency 1, 4 / 4 tokens",)
     assert result.line == (
         "stale: none float16 · fake: MEASUREMENT_VERSION 1 → 2 (measures again: load concurrency 1, 4 / 4 tokens)"
     )
-    prepared_again = rows.keep_stale(prepared)
+    kept = replace(prepared.sweep, keep_stale=True)
+    prepared_again = prepare_sweep(kept, list(prepared.environments.values()), prepared.folder.parent, QUIET)
     trial = rows.finished(prepared_again.rows[0])
     assert trial is not None
     assert trial.key == first.key
     describe(prepared_again)
     about = json.loads((workplace / "runs" / "fake" / "sweep.json").read_text())
     assert about["stale"] == {prepared_again.rows[0].file.name: ["MEASUREMENT_VERSION 1 → 2"]}
-    assert rows.stale_rows(prepared_again) == {}
+    assert stale_rows(prepared_again) == {}
 
 
 def test_a_result_without_inputs_is_stale_for_that(first: Trial, workplace: Path) -> None:
@@ -177,7 +183,7 @@ def test_a_result_without_inputs_is_stale_for_that(first: Trial, workplace: Path
     file.unlink()
     for part in (workplace / "runs" / "fake" / "parts").glob("*"):
         part.unlink()
-    (result,) = rows.stale_rows(prepared).values()
+    (result,) = stale_rows(prepared).values()
     assert result.reasons == ("it was measured by a program that did not note what decides a result",)
 
 
@@ -207,4 +213,36 @@ def test_another_cells_result_is_never_kept_for_it(
     (file,) = (workplace / "runs" / "fake" / "trials").glob("*.json")
     for field, value in (("method_label", "other"), ("engine", "other"), ("model", "other")):
         file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
-        assert rows.stale_rows(prepared) == {}, field
+        assert stale_rows(prepared) == {}, field
+
+
+ADAPTIVE = {"methods": [{"method": "none"}, {"method": "raises"}], "accuracy": {"budget": "adaptive"}}
+
+
+@pytest.mark.parametrize(
+    ("keep_stale", "words"),
+    [
+        (False, "adaptive budget of task arc_easy needs .* result of none float16 · fake is not here"),
+        (True, "result of none float16 · fake is stale and kept"),
+    ],
+)
+def test_an_adaptive_cell_without_its_baseline_fails_and_is_not_scored_in_full(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, keep_stale: bool, words: str
+) -> None:
+    install(monkeypatch.setattr)
+    before = prepared_run(workplace, **ADAPTIVE)
+    made = Here(before).quantize(before.rows[0], QUIET)  # served as the candidate's, too
+    tasks = load_sweep_tasks(before.sweep)
+    assert isinstance(made, Checkpoint)
+    if keep_stale:
+        assert rows.measure_row(before, before.rows[0], made, tasks, QUIET).status == "ok"
+        monkeypatch.setattr(versions, "SCORING_VERSION", versions.SCORING_VERSION + 1)
+    environments, runs = list(before.environments.values()), before.folder.parent
+    prepared = prepare_sweep(replace(before.sweep, keep_stale=keep_stale), environments, runs, QUIET)
+    trial = rows.measure_row(prepared, prepared.rows[1], made, tasks, QUIET)
+    assert (trial.status, trial.failure and trial.failure.kind) == ("failed", "missing-baseline")
+    assert re.search(words, trial.reason)
+    for row in prepare_sweep(before.sweep, environments, runs, QUIET).rows:  # once the baseline is measured
+        fresh = replace(prepared, rows=prepare_sweep(before.sweep, environments, runs, QUIET).rows)
+        trial = rows.measure_row(fresh, row, made, tasks, QUIET)
+        assert (trial.status, trial.reason) == ("ok", "")
