@@ -53,11 +53,11 @@ class RunLog(logging.FileHandler):
         self.setFormatter(WithoutKeys(LINE))
         self._given_up = False
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+    def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
-            return super().handleError(record)
-        if not self._given_up:
+            super().handleError(record)
+        elif not self._given_up:
             self._given_up = True
             _say_unwritable(Path(self.baseFilename), error)
 
