@@ -154,6 +154,9 @@ class TimeLimits:
 LIMITS = TimeLimits()
 
 
+ATTACHED_SERVER = "attached_server"  # the fact that identifies a server behind an address, in its own words
+
+
 @dataclass(frozen=True)
 class Attached:
     """A server that somebody else started: its address, the variable that holds its key, its name for the model."""

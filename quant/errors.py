@@ -7,6 +7,7 @@
             CheckpointError         quant.checkpoints.safetensors
             DataError               evals.data.local_root
             EnvironmentFailed       engines.runtime.environments
+            NoBaseline              flows.execute.rows
             OtherWork               flows.distributed.worker_tasks
             ProcessFailed           engines.runtime.process
             ServerFailed            engines.types
@@ -52,6 +53,7 @@ FailureKind = Literal[
     "full-disk",
     "out-of-memory",
     "missing-environment",
+    "missing-baseline",
     "broken-environment",
     "port-taken",
     "unreachable-server",
@@ -80,6 +82,8 @@ REMEDIES: Mapping[FailureKind, str] = {
     "`max_length`; quantizing: calibrate with fewer or shorter samples; else a smaller model or more memory; " + AGAIN,
     "missing-environment": "check the network, the package index and the pins in configs/environments, or name an "
     "interpreter or an image under `environments`; the next sweep builds it and measures these cells",
+    "missing-baseline": "sweep without --keep-stale, so that the baseline is measured, or use "
+    "`accuracy: {budget: full}`, " + AGAIN,
     "broken-environment": "delete the environment's folder (`bitfrontier doctor` names it), "
     + AGAIN
     + ": it is built again",

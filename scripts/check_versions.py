@@ -99,9 +99,11 @@ def problems(root: Path, covered: Sequence[Covered], recorded: Mapping[str, Mapp
     lines = []
     for version in covered:
         before = recorded["versions"].get(version.name)
-        if before is None:  # a new method or engine: nothing was measured with it before
-            continue
-        if before != version.number:
+        if before is None:
+            lines.append(
+                f"{version.name} ({version.place}) is new and not recorded, so nothing watches it: `{COMMAND}`"
+            )
+        elif before != version.number:
             lines.append(f"{version.name} is {version.number} and recorded as {before}: `{COMMAND}`")
         elif changed := [file for file in version.files if recorded["files"].get(file) != digest_of(root, file)]:
             lines.append(

@@ -106,8 +106,11 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
     if stand_in and "image" in stand_in:
         more = {key: stand_in[key] for key in ("mounts", "gpus") if stand_in.get(key)}
         command = _container(name, stand_in)
-        identity = image_identity(command[0], stand_in["image"]) + (f" {digest(more)}" if more else "")
-        return Environment(name, identity, command)
+        try:
+            identity = image_identity(command[0], stand_in["image"])
+        except LookupError as error:
+            raise EnvironmentFailed(f"environment '{name}': {error}") from error
+        return Environment(name, identity + (f" {digest(more)}" if more else ""), command)
     if name in PROGRAMS:
         return _program(name)
     pins = PINS_FOLDER / f"{name}.txt"

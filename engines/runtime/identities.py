@@ -1,5 +1,6 @@
-"""What an environment that was not built here consists of: a given interpreter by its packages, an image by its digest,
-a program by its version. Keys hold these, so that another version under the same path is another environment.
+"""What was not built or started here: a given interpreter by its packages, an image by its digest, a program by its
+version, an attached server by what it says of itself. Keys hold the first three, so that another version under the same
+path is another environment; a part has the last, so that parts of two servers behind one address are not mixed.
 """
 
 from __future__ import annotations
@@ -8,12 +9,29 @@ import hashlib
 import json
 import re
 import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import httpx
+
 from engines.runtime.child_environment import child_environment
+from engines.runtime.prometheus import read_gauges
 
 ASK_SECONDS = 60.0
+SERVER_SECONDS = 5.0
+MODELS = "/v1/models"
+# not `created`, which many servers set to the time of the request
+SELF_DESCRIPTIONS = (
+    (MODELS, ("id", "root", "max_model_len")),
+    ("/version", ("version",)),  # vLLM, TensorRT-LLM
+    ("/api/version", ("version",)),  # Ollama
+    ("/info", ("model_id", "model_sha", "version")),  # TGI
+    ("/get_model_info", ("model_path", "weight_version")),  # SGLang
+    ("/props", ("model_path", "build_info")),  # llama-server
+)
+STARTED = "process_start_time_seconds"  # seconds since 1970, of every Prometheus client
 VERSION = re.compile(r"(?<![\d:.])\d+(?:\.\d+)+[\w.+-]*")  # not the end of a clock's time
 PACKAGES = """
 import importlib.metadata as metadata, json, sys
@@ -35,9 +53,13 @@ def interpreter_identity(python: str) -> str:
 
 @cache
 def image_identity(tool: str, image: str) -> str:
-    """The digest of its content, whatever its names; the name where the image is not here yet, which is said."""
+    """The digest of its content, whatever its names. Raises LookupError where the image is not on this machine: a name
+    in its place would change all keys when it is pulled, in the middle of a sweep.
+    """
     answer = _output(tool, "image", "inspect", "--format", "{{.Id}}", image)
-    return f"image:{answer.strip()}" if answer and answer.strip() else f"image:{image} (its digest is not known)"
+    if not answer or not answer.strip():
+        raise LookupError(f"image {image} is not on this machine, so its digest is unknown. Run `{tool} pull {image}`")
+    return f"image:{answer.strip()}"
 
 
 @cache
@@ -46,6 +68,22 @@ def program_identity(path: str) -> str:
     if number := VERSION.search(_output(path, "--version") or ""):
         return f"program:{Path(path).name} {number[0]}"
     return f"program:{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
+
+
+def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | None) -> str:
+    """Model, version and start of a server that somebody else runs, as far as it tells; "" where it tells nothing."""
+    said = []
+    for path, names in SELF_DESCRIPTIONS:
+        with suppress(httpx.HTTPError, ValueError, LookupError):  # not there, closed to us, or of another kind
+            answer = httpx.get(url + path, headers=dict(headers), timeout=SERVER_SECONDS)
+            document = answer.json() if answer.status_code == 200 else None
+            entries = document["data"] if path == MODELS and isinstance(document, dict) else [document]
+            known = [entry for entry in entries if isinstance(entry, dict)]
+            said += [f"{name} {entry[name]}" for entry in known for name in names if entry.get(name)]
+    with suppress(httpx.HTTPError, ValueError):
+        gauges = read_gauges(metrics_url, headers) if metrics_url else {}
+        said += [f"started {gauges[STARTED]:.0f}"] if STARTED in gauges else []
+    return ", ".join(dict.fromkeys(said))
 
 
 def _output(*command: str) -> str | None:

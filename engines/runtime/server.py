@@ -19,9 +19,20 @@ import httpx
 
 from engines.registry import Engine
 from engines.runtime.environments import Environment
+from engines.runtime.identities import server_identity
 from engines.runtime.process import Child, ProcessFailed, running
 from engines.runtime.prometheus import read_gauges
-from engines.types import LIMITS, Attached, Dialect, Endpoint, Launch, ServerFailed, Serving, TimeLimits
+from engines.types import (
+    ATTACHED_SERVER,
+    LIMITS,
+    Attached,
+    Dialect,
+    Endpoint,
+    Launch,
+    ServerFailed,
+    Serving,
+    TimeLimits,
+)
 from quant.errors import one_line
 from quant.foreign_failures import kind_in
 
@@ -146,6 +157,7 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
             read_gauges(metrics_url, headers)
     except (httpx.HTTPError, ValueError):  # closed to us, somewhere else, or not Prometheus' text
         metrics_url = None
+    facts[ATTACHED_SERVER] = server_identity(url, headers, metrics_url)
     endpoint = Endpoint(url, key, None, log, dialect, seconds, facts, metrics_url, checkpoint)
     return replace(endpoint, facts={**facts, **_gauge_facts(endpoint)})
 

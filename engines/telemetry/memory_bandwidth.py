@@ -18,6 +18,7 @@ from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.child_environment import child_environment
 from engines.runtime.environments import PROGRAMS, Environment
 from engines.runtime.own_packages import ROOT, import_folder
+from engines.telemetry.machine import this_machine
 from engines.types import Device
 from quant.canonical_json import write_json
 from quant.checkpoints.safetensors import hash_file
@@ -50,7 +51,8 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
     on the device meanwhile.
     """
     program = hash_file(ROOT / "engines" / "telemetry" / f"{PROGRAM[device.kind]}.py")
-    described = [device.kind, device.name, threads if device.kind == "cpu" else None, program]
+    machine = this_machine(device.kind).described()  # two of one name differ in cores, channels or limits
+    described = [device.kind, machine, threads if device.kind == "cpu" else None, program]
     file = cache_folder() / "bandwidth" / f"{digest(described)[:16]}.json"
     if file.exists():
         return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])

@@ -1,4 +1,4 @@
-"""Files of older programs in today's words: what a trial's or a run's JSON was called before, and is called now.
+"""Files of older programs in today's words: what JSON of a trial, a part or a run was called before, and is called now.
 
 One function a version, each from the version before; `tests/evals/schema/golden` has a file of every version.
 """
@@ -11,6 +11,7 @@ from typing import Any
 from quant.errors import BitfrontierError, FailureKind
 
 SCHEMA_VERSION = 3
+FIRST_WITH_PARTS = 3
 
 Record = dict[str, Any]
 
@@ -55,12 +56,17 @@ class NewerSchema(BitfrontierError):
 
 def migrate_trial(raw: Mapping[str, Any]) -> Record:
     """A trial's JSON as version SCHEMA_VERSION writes it. Raises NewerSchema, without the file's name."""
-    return _migrate(dict(raw), _version(raw, default=1), {1: _trial_2, 2: _trial_3})
+    return _migrate(dict(raw), _version(raw, default=1), TRIAL_STEPS)
 
 
 def migrate_run(raw: Mapping[str, Any]) -> Record:
     """The JSON of `sweep.json` likewise. Before version 3 it had no version. Raises NewerSchema."""
-    return _migrate(dict(raw), _version(raw, default=2), {1: _run_3, 2: _run_3})
+    return _migrate(dict(raw), _version(raw, default=2), RUN_STEPS)
+
+
+def migrate_part(raw: Mapping[str, Any]) -> Record:
+    """The JSON of a trial's part likewise: it is what a sweep goes on with, so its versions cost measuring again."""
+    return _migrate(dict(raw), _version(raw, default=FIRST_WITH_PARTS), PART_STEPS)
 
 
 def _version(raw: Mapping[str, Any], default: int) -> int:
@@ -117,3 +123,10 @@ def _run_3(raw: Record) -> Record:
 def renamed(record: Record, names: Mapping[str, str]) -> Record:
     """The record with new keys in place of old ones."""
     return {names.get(name, name): value for name, value in record.items()}
+
+
+Steps = Mapping[int, Callable[[Record], Record]]
+# from each version to the next one: whoever raises SCHEMA_VERSION adds an entry to all three
+TRIAL_STEPS: Steps = {1: _trial_2, 2: _trial_3}
+RUN_STEPS: Steps = {1: _run_3, 2: _run_3}
+PART_STEPS: Steps = {}

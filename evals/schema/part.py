@@ -10,14 +10,16 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
+from engines.types import ATTACHED_SERVER
 from evals.schema.accuracy import Perplexity, Predictions, Score
 from evals.schema.load import Speed
-from evals.schema.migrate import SCHEMA_VERSION
+from evals.schema.migrate import SCHEMA_VERSION, NewerSchema, migrate_part
 from evals.schema.slo import Search
 from evals.schema.trial import Gate, Memory
 from quant.canonical_json import write_json
@@ -31,8 +33,9 @@ GATES = "gates"  # the name of the part with what is known of the server
 class Part:
     """`inputs` are all that decided it, as short texts or digests, and `key` is their digest.
 
-    `measured` says when and where, `seconds` how long it took. Of a task or text, `requests` were asked, `cut` of them
-    to the window, and `calibrated` hold a run of the calibration text. Fields that are not its own are empty.
+    `measured` says when, where and at which server that somebody else runs, `seconds` how long it took. Of a task or
+    text, `requests` were asked, `cut` of them to the window, and `calibrated` hold a run of the calibration text.
+    Fields that are not its own are empty.
     """
 
     key: str
@@ -55,27 +58,58 @@ class Part:
     calibrated: int = 0
     schema_version: int = SCHEMA_VERSION
 
+    @property
+    def attached_server(self) -> str | None:
+        """What the server that somebody else runs said of itself; None for ours, and where it said nothing."""
+        return self.measured.get(ATTACHED_SERVER) or None
+
 
 PARTS = TypeAdapter(Part)
 
 
-def save_part(folder: Path, cell: str, part: Part) -> Part:
-    """Write it whole, at once; `cell` begins the file's name."""
+def part_file(key: str) -> str:
+    """What a part's file is called in its folder, so that nobody searches for it."""
+    return f"{key[:32]}.json"
+
+
+def save_part(folder: Path, part: Part) -> Part:
+    """Write it whole, at once."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / f"{cell}-{part.key[:12]}.json", part)
+    write_json(folder / part_file(part.key), part)
     return part
 
 
 def find_part(folder: Path, key: str) -> Part | None:
-    """The finished part of this key, whatever the cell was called; None where it is not there, or damaged."""
-    for file in sorted(folder.glob(f"*-{key[:12]}.json")):
+    """The finished part of this key, of this or an older version of the schema; None where it is not there, or damaged.
+    Raises NewerSchema, naming the file.
+    """
+    for file in (folder / part_file(key), *_named_by_cell(folder).get(key[:12], ())):
         try:
             raw = json.loads(file.read_bytes())
-            if raw.get("key") == key and raw.get("schema_version") == SCHEMA_VERSION:
-                return PARTS.validate_python(raw, strict=False)
+            if raw.get("key") == key:
+                return PARTS.validate_python(migrate_part(raw), strict=False)
+        except FileNotFoundError:
+            continue
+        except NewerSchema as error:
+            raise NewerSchema(f"{file}: {error}") from None
         except (ValueError, AttributeError) as error:  # pydantic's errors are ValueErrors
             logger.warning("%s is damaged and counts as missing: %s", file, error)
     return None
+
+
+def finished_parts(folder: Path, keys: Sequence[str]) -> list[Part] | None:
+    """All parts of a cell; None where one is missing, or where they are of several servers behind one address."""
+    parts = [part for key in keys if (part := find_part(folder, key)) is not None]
+    return parts if len(parts) == len(keys) and len({part.attached_server for part in parts}) == 1 else None
+
+
+@cache  # nothing writes such names any more
+def _named_by_cell(folder: Path) -> Mapping[str, Sequence[Path]]:
+    """Files of older programs, CELL-KEY.json, by the 12 digits of the key that were in their names."""
+    named: dict[str, list[Path]] = {}
+    for file in sorted(folder.glob("*-????????????.json")):
+        named.setdefault(file.stem[-12:], []).append(file)
+    return named
 
 
 def joined_memory(parts: Sequence[Memory]) -> Memory | None:

@@ -43,10 +43,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 @app.callback()
 def configure(
+    context: typer.Context,
     verbosity: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv logs everything.")
     ] = 0,
 ) -> None:
+    context.obj = verbosity
     if verbosity:
         from flows.state.run_log import log_to_console
 

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
-from flows.cli.sweep_command import conclude, console, errors, run_whole, stale_results
+from flows.cli.sweep_command import conclude, console, errors, known_run, run_whole
 from quant.errors import BitfrontierError
 
 
@@ -36,20 +36,29 @@ def _end(text: str, code: int) -> NoReturn:
 
 
 @app.command(short_help="Print every cell of a plan; runs nothing.")
-def plan(file: PlanArgument, data_root: DataRoot = None, runs: Runs = Path("runs"), as_json: Json = False) -> None:
+def plan(
+    context: typer.Context,
+    file: PlanArgument,
+    data_root: DataRoot = None,
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+) -> None:
     """Print every cell of a plan: environment, supported or why not, estimated time and disk. Runs nothing.
 
-    Says which finished results of its run are stale, and why.
+    Says which finished results of its run are stale, and why. --json has the keys of each cell and its parts, the
+    table too after `bitfrontier -v`; they are unknown until models and environments are on this machine.
 
     Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
     """
     from flows.cli.estimate import estimate
+    from flows.execute.prepare import stale_rows
     from flows.plan.source import load_plan
     from flows.validate.plan import check
 
     sweep = check(load_plan(file), data_root=data_root)
-    guess = estimate(sweep)
-    stale = stale_results(sweep, runs)
+    guess, known = estimate(sweep), known_run(sweep, runs)
+    stale = [result.line for result in stale_rows(known).values()] if known else []
+    prepared_rows = known.rows if known else [None] * len(sweep.cells)
     rows: list[dict[str, Any]] = [
         {
             "cell": cell.name,
@@ -58,8 +67,10 @@ def plan(file: PlanArgument, data_root: DataRoot = None, runs: Runs = Path("runs
             "supported": cell.unsupported is None,
             "reason": cell.unsupported or "",
             "estimated_seconds": round(guess.cells[index]),
+            "key": row and row.key,
+            "parts": row and {part.name: part.key for part in row.parts},
         }
-        for index, cell in enumerate(sweep.cells)
+        for index, (cell, row) in enumerate(zip(sweep.cells, prepared_rows, strict=True))
     ]
     if as_json:
         total = {"estimated_seconds": round(guess.seconds), "estimated_bytes": guess.bytes}
@@ -69,14 +80,13 @@ def plan(file: PlanArgument, data_root: DataRoot = None, runs: Runs = Path("runs
             )
         )
         return
-    table = Table(
-        "cell", "model", "environments", "supported", "≈ s", title=f"{sweep.plan.name} on {sweep.device.name}"
-    )
+    keys = ["key"] if context.obj else []
+    columns = "cell", "model", "environments", "supported", "≈ s", *keys
+    table = Table(*columns, title=f"{sweep.plan.name} on {sweep.device.name}")
     for row in rows:
         supported = "yes" if row["supported"] else f"no: {row['reason']}"
-        table.add_row(
-            row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
-        )
+        texts = row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
+        table.add_row(*texts, *((row["key"] or "unknown")[:12] for _ in keys))
     console.print(table)
     console.print(
         f"about {guess.seconds / 60:.0f} minutes and {guess.bytes / 1e9:.1f} GB of disk, not counting environments and "

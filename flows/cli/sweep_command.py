@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -98,10 +100,10 @@ def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path 
     if not all(is_built(environment) for environment in environments) or not (runs / checked.plan.name).exists():
         return None
     with cache_in_use():
-        prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
+        wanted = replace(checked, keep_stale=keep_stale)
+        prepared = prepare_sweep(wanted, environments, runs, LogDisplay(lambda text: None))
         with alone(prepared.folder):
             rows.assemble_finished(prepared)
-            prepared = rows.keep_stale(prepared) if keep_stale else prepared
             describe(prepared)
     trials = [(row, rows.finished(row)) for row in prepared.rows]
     if any(trial is None for _, trial in trials):
@@ -114,25 +116,23 @@ def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path 
     return report if report.exists() and report.stat().st_mtime >= newest else write_report(prepared.folder)
 
 
-def stale_results(checked: Any, runs: Path) -> list[str]:
-    """A line for each finished result of the plan's run that would be measured again. Nothing is fetched for it: of a
-    plan with models that the run has not, or environments that are not built, nobody knows yet.
+def known_run(checked: Any, runs: Path) -> Any:
+    """What a sweep of this plan works on (`Prepared`), with its keys; None where models would have to be fetched or
+    environments built for it, so that nobody knows them yet. A worker has its runs in the cache folder.
     """
+    from engines.runtime.cache import cache_folder
     from engines.runtime.environments import is_built
     from evals.schema.run_file import NoRun, read_run
-    from flows.execute import rows
     from flows.execute.prepare import environments_of, prepare_sweep
     from flows.state.progress_display import LogDisplay
 
-    environments = environments_of(checked)
-    try:
-        models = read_run(runs / checked.plan.name)["models"]
-    except NoRun:
-        return []
-    if {cell.model.name for cell in checked.cells} - set(models) or not all(map(is_built, environments)):
-        return []
-    prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
-    return [result.line for result in rows.stale_rows(prepared).values()]
+    environments, models = environments_of(checked), set()
+    for folder in (runs, cache_folder() / "cells"):
+        with contextlib.suppress(NoRun):
+            models |= set(read_run(folder / checked.plan.name)["models"])
+    if {cell.model.name for cell in checked.cells} - models or not all(map(is_built, environments)):
+        return None
+    return prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
 
 
 def conclude(report: Path, *, as_json: bool) -> None:

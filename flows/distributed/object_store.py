@@ -1,8 +1,8 @@
 """What machines share: a folder, or whatever fsspec reaches (`s3://bucket/prefix`).
 
-Files are kept by their content, `blobs/SHA256`; a bundle, `KIND/KEY.json`, names the files of a checkpoint or a trial
-and appears when all of them are there. Everything is written beside its place and moved, so that nobody sees half of
-it.
+Files are kept by their content, `blobs/SHA256`; a bundle, `KIND/KEY.json`, names the files of a checkpoint, a trial or
+a part of one, and appears when all of them are there. Everything is written beside its place and moved, so that nobody
+sees half of it.
 """
 
 from __future__ import annotations
@@ -41,6 +41,15 @@ class Store:
         """True if the bundle `name` is there, now and not when somebody looked before."""
         self.files.invalidate_cache()
         return bool(self.files.exists(self._path(f"{name}.json")))
+
+    def names(self, kind: str) -> set[str]:
+        """All bundles `KIND/…` that are there now, by one listing."""
+        self.files.invalidate_cache()
+        try:
+            files = self.files.ls(self._path(kind), detail=False)
+        except FileNotFoundError:
+            return set()
+        return {f"{kind}/{PurePosixPath(file).stem}" for file in files if str(file).endswith(".json")}
 
     def publish(self, name: str, folder: Path, files: Iterable[str]) -> None:
         """Put a bundle of `files`, named relative to `folder`. It is there when all of them are."""

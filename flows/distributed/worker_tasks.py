@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from filelock import FileLock
@@ -9,9 +10,11 @@ from filelock import FileLock
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build
 from evals.schema.failures import failure_of
+from evals.schema.part import find_part, part_file
 from evals.schema.trial import Failure, Trial
 from flows.distributed.object_store import Store, fetch_folder
 from flows.execute import rows
+from flows.execute.keys import PartRequest
 from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
@@ -47,6 +50,8 @@ def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Ro
     environments = {environment.name: environment for environment in environments_of(sweep)}
     build(environments[REFERENCE_ENVIRONMENT], display.say)
     prepared = prepare_sweep(sweep, list(environments.values()), cache_folder() / "cells", display)
+    describe(prepared)  # before it may be refused, so that `bitfrontier plan` here shows this machine's keys
+    register(prepared.folder)  # so that `bitfrontier gc` keeps what this worker has
     row = next((row for row in prepared.rows if name in (checkpoint_name(row), trial_name(row))), None)
     if row is None:
         raise OtherWork(
@@ -57,8 +62,6 @@ def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Ro
     build(
         environments[cell.environment if name == trial_name(row) else cell.quantization.method.environment], display.say
     )
-    describe(prepared)
-    register(prepared.folder)  # so that `bitfrontier gc` keeps what this worker has
     return prepared, row
 
 
@@ -74,10 +77,13 @@ def make_checkpoint(prepared: Prepared, row: Row, store: Store, display: Display
 
 def measure_cell(prepared: Prepared, row: Row, store: Store, display: Display) -> Made:
     """Measure, with the checkpoint and the baseline's trial of the store; the trial's own file is the last one."""
-    for other in prepared.rows:
-        if other.engine_key == row.engine_key and other.cell.quantization.scheme.unquantized and other is not row:
-            fetch_trial(prepared, other, store)
+    alike = [other for other in prepared.rows if other.engine_key == row.engine_key and other is not row]
+    baselines = [other for other in alike if other.cell.quantization.scheme.unquantized]
+    for baseline in baselines:
+        fetch_trial(prepared, baseline, store)
+    fetch_parts(prepared, [*baselines, row], store)
     trial = rows.finished(row) or _measure(prepared, row, store, display)
+    publish_parts(prepared, [row], store)  # of a cell that failed, too
     if trial.status != "ok":
         row.file.unlink()
         return trial.failure or failure_of(CellFailure(trial.reason))
@@ -96,10 +102,15 @@ def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Tr
 
 def _files(prepared: Prepared, row: Row) -> list[str]:
     """The trial's own file last; its parts with it, so that whoever has them measures only what is new."""
-    keys = {part.key[:12] for part in row.parts}
-    beside = [file for key in keys for file in prepared.folder.glob(f"*/*[-.]{key}.*")]
-    beside += [*(prepared.folder / "logs").glob(f"{row.file.stem}.*")]
-    return [str(path.relative_to(prepared.folder)) for path in [*sorted(beside), row.file]]
+    beside = [file for part in row.parts for file in _part_files(prepared, part)]
+    beside += (prepared.folder / "logs").glob(f"{row.file.stem}.*")
+    return [str(path.relative_to(prepared.folder)) for path in [*sorted(set(beside)), row.file]]
+
+
+def _part_files(prepared: Prepared, part: PartRequest) -> list[Path]:
+    """What there is of a finished part: predictions in a file of their own, then its record."""
+    record = prepared.folder / "parts" / part_file(part.key)
+    return [*sorted(prepared.folder.glob(f"trials/*.{part.key[:12]}.npz")), record] if record.exists() else []
 
 
 def fetch_trial(prepared: Prepared, row: Row, store: Store) -> Trial | None:
@@ -107,3 +118,29 @@ def fetch_trial(prepared: Prepared, row: Row, store: Store) -> Trial | None:
     if rows.finished(row) is None and store.has(trial_name(row)):
         store.fetch(trial_name(row), prepared.folder)
     return rows.finished(row)
+
+
+def fetch_parts(prepared: Prepared, wanted: Iterable[Row], store: Store) -> None:
+    """Bring here what any machine finished of these rows, and put trials together where nothing is missing."""
+    there = store.names("parts")
+    for part in _parts(wanted):
+        if _part_name(part) in there and find_part(prepared.folder / "parts", part.key) is None:
+            store.fetch(_part_name(part), prepared.folder)
+    rows.assemble_finished(prepared)
+
+
+def publish_parts(prepared: Prepared, finished: Iterable[Row], store: Store) -> None:
+    """Put what is finished here of these rows where other machines find it, whatever trial they need it for."""
+    there = store.names("parts")
+    for part in _parts(finished):
+        if _part_name(part) not in there and (files := _part_files(prepared, part)):
+            store.publish(_part_name(part), prepared.folder, [str(file.relative_to(prepared.folder)) for file in files])
+
+
+def _parts(of: Iterable[Row]) -> Iterator[PartRequest]:
+    return (part for row in of for part in row.parts)
+
+
+def _part_name(part: PartRequest) -> str:
+    """Under which a part is in the store."""
+    return f"parts/{part.key}"

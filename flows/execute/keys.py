@@ -75,6 +75,11 @@ class PartRequest:
         return digest(self.inputs)
 
 
+def decodes_alone(request: PartRequest) -> bool:
+    """True for a load of one request at a time, which the memory's bandwidth limits."""
+    return isinstance(request.subject, LoadPoint) and request.subject.concurrency == 1
+
+
 def data_identities(sweep: ResolvedPlan, root: Path | None) -> dict[str, str]:
     """What decides the evaluation data, by task and for WikiText-2: the sample's digest, the hub's name alone, or of a
     local root the content of what is read there. Raises DataError where that is not there.

@@ -57,7 +57,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "plan": sweep.file.read_text(encoding="utf-8"),
         "versions": versions(),
         "trials": [row.file.name for row in prepared.rows],
-        "stale": {name: list(reasons) for name, reasons in prepared.stale.items()},
+        "stale": {name: list(result.reasons) for name, result in prepared.stale.items()},
         "cells": [
             {
                 "trial": row.file.name,

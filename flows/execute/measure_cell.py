@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,18 @@ from typing import Any
 from engines.runtime.environments import Environment
 from engines.runtime.process import Child, ProcessFailed
 from engines.runtime.server import attach, serve
-from engines.telemetry.host import utc_now
-from engines.types import Device, Endpoint, Serving
+from engines.types import ATTACHED_SERVER, Device, Endpoint, Serving
 from evals.accuracy.gates import golden_prompt, greedy_answer, require, sanity
 from evals.api.tokenizers import load_tokenizer
 from evals.data.local_root import DataError
 from evals.schema.failures import failure_of
 from evals.schema.load import LoadPoint
-from evals.schema.part import GATES, Part, find_part, joined_memory, save_part
+from evals.schema.part import GATES, Part, find_part, finished_parts, joined_memory, save_part
 from evals.schema.trial import Gate, Trial
-from flows.execute.keys import PartRequest, SearchSpec
+from flows.execute.keys import PartRequest, SearchSpec, decodes_alone
 from flows.execute.quantize_checkpoint import check_whole
 from flows.execute.score_cell import Target, scoring_gates
-from flows.execute.served_parts import Served, Work, measure_part, server_part
+from flows.execute.served_parts import Served, Work, measure_part, origin_of, server_part
 from flows.sources.models import Model
 from flows.validate.matrix import Cell
 from quant.types import Checkpoint
@@ -89,21 +88,39 @@ def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
 def _measure(
     blank: Trial, cell: Cell, folder: Path, environment: Environment | None, device: Device, work: Work, target: Target
 ) -> None:
-    """One server for all parts that are missing, and another for what is read again."""
-    missing = [request for request in target.parts if find_part(target.folder, request.key) is None]
-    again = [request for request in missing if request.again]
-    if len(again) < len(missing):
+    """One server for all parts that are missing, and another for what is read again. Parts of another server than the
+    one that is behind an address now are measured again.
+    """
+    found = {request.key: find_part(target.folder, request.key) for request in target.parts}
+    missing = [request for request in target.parts if found[request.key] is None]
+    mixed = len({part.attached_server for part in found.values() if part}) > 1
+    if mixed or not all(request.again for request in missing):
         work.stage("start", 1)
         with contextlib.ExitStack() as life:
             reach = _reach(cell, environment, folder, device, work, target.log)
             endpoint, child = work.step("start", lambda: life.enter_context(reach))
             served = Served(endpoint, child, cell, folder, device, work, target)
+            missing = _missing(target, found, endpoint)
             _measure_parts(blank, served, [request for request in missing if not request.again])
+    again = [request for request in missing if request.again]
     if again:
         with _reach(cell, environment, folder, device, work, repeat_log(target.log)) as (endpoint, child):
             served = Served(endpoint, child, cell, folder, device, work, target)
             for request in again:
                 _finish(served, request)
+
+
+def _missing(target: Target, found: Mapping[str, Part | None], endpoint: Endpoint) -> list[PartRequest]:
+    """What is to be measured at this server: what was not found, by key, or is of another one."""
+    server = endpoint.facts.get(ATTACHED_SERVER) or None
+    others = {key: part for key, part in found.items() if part is not None and part.attached_server != server}
+    if others:
+        names = ", ".join(part.name for part in others.values())
+        before = ", ".join(sorted({str(part.attached_server) for part in others.values()}))
+        logger.warning(
+            "%s is another server now (%s) than before (%s): measured again: %s", endpoint.url, server, before, names
+        )
+    return [request for request in target.parts if found[request.key] is None or request.key in others]
 
 
 def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest]) -> None:
@@ -112,7 +129,7 @@ def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest])
     timed = [request for request in missing if isinstance(request.subject, LoadPoint | SearchSpec)]
     for request in timed:
         _finish(served, request)
-    save_part(served.target.folder, served.target.slug, server_part(blank, served, gates, loaded=bool(timed)))
+    save_part(served.target.folder, server_part(blank, served, gates, loaded=bool(timed)))
     for request in missing:
         if request.subject is not None and request not in timed:
             _finish(served, request)
@@ -121,20 +138,23 @@ def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest])
 def _finish(served: Served, request: PartRequest) -> None:
     """Measure one part, and keep it."""
     target, began = served.target, time.monotonic()
-    blank = Part(request.key, request.name, request.inputs, {**target.measured, "started": utc_now()})
+    origin = origin_of(served)
+    if decodes_alone(request):
+        origin["bandwidth"] = target.bandwidth
+    blank = Part(request.key, request.name, request.inputs, origin)
     part = served.work.step(request.name, lambda: measure_part(served, request, blank))
-    save_part(target.folder, target.slug, replace(part, seconds=time.monotonic() - began))
+    save_part(target.folder, replace(part, seconds=time.monotonic() - began))
 
 
 def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:
-    """The trial that all parts make together; None where one is missing."""
-    read = [find_part(target.folder, request.key) for request in target.parts]
-    parts = [part for part in read if part is not None]
-    if len(parts) < len(read):
+    """The trial that all parts make together; None where one is missing, or they are of several servers."""
+    parts = finished_parts(target.folder, [request.key for request in target.parts])
+    if parts is None:
         return None
     server = next(part for part in parts if part.name == GATES)
     timed = sum(part.seconds for part in parts if part.speed or part.searches)
     start, total = server.startup_seconds or 0.0, sum(part.seconds for part in parts)
+    origins = [part.measured for part in parts]
     return replace(
         blank,
         status="ok",
@@ -153,6 +173,8 @@ def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:
             **blank.provenance,
             "measured": server.measured,
             "parts": {part.name: part.measured for part in parts},
+            "commit": ", ".join(dict.fromkeys(origin["commit"] for origin in origins if origin.get("commit"))),
+            "bandwidth": next((origin["bandwidth"] for origin in origins if origin.get("bandwidth")), None),
         },
         parts={part.name: part.key for part in parts},
         inputs={"server": dict(target.parts[0].server), **{r.name: dict(r.own) for r in target.parts}},

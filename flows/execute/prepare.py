@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import engines.runtime.environments
 from engines.runtime.environments import Environment
 from evals.accuracy.chat_template import template_of
+from evals.schema.trial import Trial
 from flows.execute.keys import cell_parts, data_identities, server_key, unsupported_key
 from flows.execute.prepared import Prepared, Row
 from flows.execute.quantize_checkpoint import Job, make_job
-from flows.execute.rows import slug
+from flows.execute.rows import all_there, finished, slug
 from flows.plan.source import PlanFile
 from flows.sources.checkpoints import fetch_stored
 from flows.sources.datasets import data_root
 from flows.sources.models import Model, ModelFacts, prepare_model
 from flows.sources.samples import SourceError
 from flows.state.progress_display import Display
+from flows.state.stale import StaleResult, find_stale
 from flows.validate.matrix import Cell, Quantization
 from flows.validate.plan import REFERENCE_ENVIRONMENT
 from flows.validate.resolved import ResolvedPlan
@@ -34,7 +38,9 @@ def environments_of(sweep: ResolvedPlan) -> list[Environment]:
 
 
 def prepare_sweep(sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display) -> Prepared:
-    """Models and data are fetched, keys computed. Nothing is written into the run, quantized or measured."""
+    """Models and data are fetched, keys computed. Nothing is written into the run, quantized or measured. A plan with
+    `keep_stale` has its run's stale results in place of what would be measured.
+    """
     by_name = {environment.name: environment for environment in environments}
     facts = {cell.model.location: cell.model for cell in sweep.cells}
     models = {
@@ -64,7 +70,37 @@ def prepare_sweep(sweep: ResolvedPlan, environments: list[Environment], runs: Pa
         key = digest([part.key for part in parts]) if parts else unsupported_key(sweep, cell)
         file = runs / sweep.plan.name / "trials" / f"{slug(cell)}-{key[:12]}.json"
         rows[number] = Row(cell, key, server_key(sweep, cell, job, by_name), job, file, parts)
-    return Prepared(sweep, runs / sweep.plan.name, by_name, models, tuple(rows[number] for number in sorted(rows)))
+    prepared = Prepared(sweep, runs / sweep.plan.name, by_name, models, tuple(rows[number] for number in sorted(rows)))
+    return _with_stale(prepared) if sweep.keep_stale else prepared
+
+
+def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
+    """Of the cells that would be measured, and were before: the results that are stale, by the rows' keys."""
+    current = {row.file.name for row in prepared.rows}
+    stale = {}
+    for row in prepared.rows:
+        if row.parts and finished(row) is None and not all_there(prepared, row):
+            wanted = {"server": row.parts[0].server, **{part.name: part.own for part in row.parts}}
+            result = find_stale(row.file.parent, row.slug, wanted, current, partial(_is_of_cell, row.cell))
+            if result is not None:
+                stale[row.key] = result
+    return stale
+
+
+def _is_of_cell(cell: Cell, trial: Trial) -> bool:
+    named = (cell.model.name, cell.quantization.label, cell.choice.engine.name)
+    same = named == (trial.model, trial.method_label, trial.engine)
+    return same and dict(cell.choice.options) == trial.engine_options
+
+
+def _with_stale(prepared: Prepared) -> Prepared:
+    """The same run with stale results in place of what would be measured, marked as such."""
+    stale = stale_rows(prepared)
+    rows = tuple(
+        replace(row, key=stale[row.key].trial.key, file=stale[row.key].file) if row.key in stale else row
+        for row in prepared.rows
+    )
+    return replace(prepared, rows=rows, stale={result.file.name: result for result in stale.values()})
 
 
 def _job(

@@ -11,6 +11,7 @@ from engines.runtime.environments import Environment
 from flows.execute.keys import PartRequest, answers_key
 from flows.execute.quantize_checkpoint import Job
 from flows.sources.models import Model
+from flows.state.stale import StaleResult
 from flows.validate.matrix import Cell
 from flows.validate.resolved import ResolvedPlan
 
@@ -49,8 +50,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run whose environments, models and data are there; `rows` are all cells, in order. `stale` says of finished
-    trials that are kept, by the names of their files, why they are not what would be measured now.
+    """A run whose environments, models and data are there; `rows` are all cells, in order. `stale` are finished
+    trials that are kept, by the names of their files, with why they are not what would be measured now.
     """
 
     sweep: ResolvedPlan
@@ -58,4 +59,4 @@ class Prepared:
     environments: Mapping[str, Environment]
     models: Mapping[str, Model]
     rows: tuple[Row, ...]
-    stale: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stale: Mapping[str, StaleResult] = field(default_factory=dict)

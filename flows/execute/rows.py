@@ -8,10 +8,10 @@ import logging
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from engines.telemetry.machine import this_machine
 from engines.telemetry.memory_bandwidth import memory_bandwidth
 from evals.accuracy.contamination import Runs, runs
 from evals.accuracy.lm_eval_tasks import LoadedTasks
+from evals.schema.accuracy import Score
 from evals.schema.failures import because, failure_of
-from evals.schema.part import find_part
+from evals.schema.part import find_part, finished_parts
 from evals.schema.trial import Failure, Trial
 from evals.schema.trial_file import read_trial
+from flows.execute.keys import decodes_alone
 from flows.execute.manifest import commit, versions
 from flows.execute.measure_cell import assembled, blank_trial, measure, repeat_log
 from flows.execute.prepared import Prepared, Row
@@ -40,14 +42,19 @@ from flows.plan.schema import Plan
 from flows.sources.calibration import write_calibration
 from flows.state.locks import hold, slots
 from flows.state.progress_display import Display
-from flows.state.stale import StaleResult, find_stale
 from flows.state.status import running_lock
 from flows.validate.matrix import Cell
 from quant.canonical_json import write_json
-from quant.errors import REMEDIES
+from quant.errors import REMEDIES, CellFailure
 from quant.types import CalibrationSpec, Checkpoint
 
 logger = logging.getLogger(__name__)
+
+
+class NoBaseline(CellFailure):
+    """What chooses the items of an adaptive cell is not known."""
+
+    kind = "missing-baseline"
 
 
 def slug(cell: Cell) -> str:
@@ -163,25 +170,28 @@ def measure_row(
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     environment = prepared.environments.get(row.cell.environment)
     with slots(sweep.device.slots), hold(running_lock(row.file)):
-        blank = replace(
-            blank, provenance={**blank.provenance, "measured": _origin(prepared), "bandwidth": _bandwidth(prepared)}
-        )
-        measured = blank.provenance["measured"]
-        work, target = work_of(sweep, tasks, display, step), _target(prepared, row, measured)
+        blank = replace(blank, provenance={**blank.provenance, "measured": _origin(prepared)})
+        try:
+            baseline = _baseline_scores(prepared, row)
+        except NoBaseline as error:
+            return failed_trial(prepared, row, failure_of(error))
+        measured, bandwidth = blank.provenance["measured"], _bandwidth(prepared, row)
+        target = replace(_target(prepared, row), baseline=baseline, measured=measured, bandwidth=bandwidth)
+        work = work_of(sweep, tasks, display, step)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
 
 
 def _origin(prepared: Prepared) -> dict[str, Any]:
-    """When, after how many other cells of the run, and on which host a cell is measured."""
+    """When, after how many other cells of the run, on which host and by which commit a cell is measured."""
     done = sum(row.job is not None and row.file.exists() for row in prepared.rows)
-    return {"started": utc_now(), "place": done, "host": host_id(), "cpu": cpu_model()}
+    return {"started": utc_now(), "place": done, "host": host_id(), "cpu": cpu_model(), "commit": commit()}
 
 
-def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
+def _bandwidth(prepared: Prepared, row: Row) -> dict[str, Any] | None:
     """How fast the device's memory is read, which limits how fast a single request is decoded; None where not known."""
     sweep = prepared.sweep
-    if not any(load.concurrency == 1 for load in sweep.loads):
+    if not any(decodes_alone(request) for request in row.parts):
         return None
     bandwidth = memory_bandwidth(sweep.device, sweep.plan.threads, list(prepared.environments.values()))
     return asdict(bandwidth) if bandwidth else None
@@ -190,61 +200,52 @@ def _bandwidth(prepared: Prepared) -> dict[str, Any] | None:
 def assemble_finished(prepared: Prepared) -> None:
     """Trials of the cells whose parts are all there, such as after a load was taken out of the plan."""
     for row in prepared.rows:
-        if row.parts and finished(row) is None and _all_there(prepared, row):
-            target = _target(prepared, row, {})
+        if row.parts and finished(row) is None and all_there(prepared, row):
+            target = _target(prepared, row)
             done = assembled(_blank(prepared, row, "ok", ""), target, prepared.sweep.plan.max_length)
             if done is not None:
                 save_trial(row, done)
 
 
-def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
-    """Of the cells that would be measured, and were before: the results that are stale, by the rows' keys."""
-    current = {row.file.name for row in prepared.rows}
-    stale = {}
-    for row in prepared.rows:
-        if row.parts and finished(row) is None and not _all_there(prepared, row):
-            wanted = {"server": row.parts[0].server, **{part.name: part.own for part in row.parts}}
-            result = find_stale(row.file.parent, row.slug, wanted, current, partial(_is_of_cell, row.cell))
-            if result is not None:
-                stale[row.key] = result
-    return stale
+def all_there(prepared: Prepared, row: Row) -> bool:
+    """True if the parts of the row's trial are finished, whether or not it was put together."""
+    return finished_parts(prepared.folder / "parts", [request.key for request in row.parts]) is not None
 
 
-def _is_of_cell(cell: Cell, trial: Trial) -> bool:
-    named = (cell.model.name, cell.quantization.label, cell.choice.engine.name)
-    same = named == (trial.model, trial.method_label, trial.engine)
-    return same and dict(cell.choice.options) == trial.engine_options
-
-
-def keep_stale(prepared: Prepared) -> Prepared:
-    """The same run with stale results in place of what would be measured, marked as such."""
-    stale = stale_rows(prepared)
-    rows = tuple(
-        replace(row, key=stale[row.key].trial.key, file=stale[row.key].file) if row.key in stale else row
-        for row in prepared.rows
-    )
-    return replace(prepared, rows=rows, stale={result.file.name: result.reasons for result in stale.values()})
-
-
-def _all_there(prepared: Prepared, row: Row) -> bool:
-    return all(find_part(prepared.folder / "parts", request.key) is not None for request in row.parts)
-
-
-def _target(prepared: Prepared, row: Row, measured: Mapping[str, Any]) -> Target:
-    baseline = None
-    if not row.cell.quantization.scheme.unquantized:
-        alike = (
-            other
-            for other in prepared.rows
-            if other.cell.quantization.scheme.unquantized and other.engine_key == row.engine_key
-        )
-        trials = (finished(other) for other in alike)
-        baseline = next((trial.scores for trial in trials if trial and trial.status == "ok"), None)
+def _target(prepared: Prepared, row: Row) -> Target:
+    """The row's target, without what only a measurement has."""
     log, *_ = server_logs(prepared, row)
     log.parent.mkdir(exist_ok=True)
     model = prepared.models[row.cell.model.location]
     calibration = _calibration_runs(row)
-    return Target(model, baseline, row.answers, calibration, prepared.folder, row.slug, row.parts, measured, log)
+    return Target(model, None, row.answers, calibration, prepared.folder, row.slug, row.parts, {}, None, log)
+
+
+def _baseline_scores(prepared: Prepared, row: Row) -> Sequence[Score] | None:
+    """The scores that choose what is asked of an adaptive cell; None where nothing is to be chosen. Raises NoBaseline
+    where they are not those that its parts' keys name: asking all items instead would be expensive in silence.
+    """
+    folder = prepared.folder / "parts"
+    named = {part.name: part.own["baseline"] for part in row.parts if "baseline" in part.own}
+    chosen = {part.name for part in row.parts if part.name in named and find_part(folder, part.key) is None}
+    if alone := sorted(name for name in chosen if named[name] == "none"):
+        logger.warning("%s: no baseline for its adaptive budget: all items of %s", row.cell.name, ", ".join(alone))
+    chosen -= set(alone)
+    if not chosen:
+        return None
+    alike = [
+        other
+        for other in prepared.rows
+        if other.cell.quantization.scheme.unquantized and other.engine_key == row.engine_key
+    ]
+    for trial in filter(None, map(finished, alike)):
+        if trial.status == "ok" and all(trial.parts.get(name) == named[name] for name in chosen):
+            return trial.scores
+    kept = [other for other in alike if other.file.name in prepared.stale]
+    raise NoBaseline(
+        f"the adaptive budget of {', '.join(sorted(chosen))} needs its baseline's answers, and the result of "
+        f"{', '.join(other.cell.name for other in alike)} is {'stale and kept' if kept else 'not here'}"
+    )
 
 
 def server_logs(prepared: Prepared, row: Row) -> tuple[Path, Path]:

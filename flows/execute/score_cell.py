@@ -42,7 +42,8 @@ class Scoring:
 class Target:
     """What belongs to one cell: the model, its baseline's scores (None for a baseline), where the server's answers are
     kept (None where nobody knows which server it is), the runs of its calibration text, the run's folder and how the
-    names of the cell's files in it begin, what is measured, when and where, and its server's log.
+    names of the cell's files in it begin, what is measured, when, where and by which commit, the memory's bandwidth
+    (None where no part needs it), and its server's log.
     """
 
     model: Model
@@ -53,6 +54,7 @@ class Target:
     slug: str
     parts: tuple[PartRequest, ...]
     measured: Mapping[str, Any]
+    bandwidth: Mapping[str, Any] | None
     log: Path
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from engines.kv_cache import kv_bytes_per_token
 from engines.parallelism import devices
@@ -13,7 +14,7 @@ from engines.runtime.prometheus import read_gauges, read_statistics
 from engines.telemetry.host import utc_now
 from engines.telemetry.kernel_log import kernel_facts
 from engines.telemetry.sampler import watch
-from engines.types import Device, Endpoint, TimeLimits
+from engines.types import ATTACHED_SERVER, Device, Endpoint, TimeLimits
 from evals.accuracy.divergence import Stage
 from evals.accuracy.lm_eval_tasks import TaskSpec
 from evals.api.formats import prompt_vocabulary
@@ -93,6 +94,12 @@ def _without_texts(part: Part) -> Part:
     return replace(part, scores=tuple(replace(score, texts=()) for score in part.scores))
 
 
+def origin_of(served: Served) -> dict[str, Any]:
+    """When, where and by which commit a part is begun, and at which server that somebody else runs."""
+    server = served.endpoint.facts.get(ATTACHED_SERVER)
+    return {**served.target.measured, "started": utc_now(), **({ATTACHED_SERVER: server} if server else {})}
+
+
 def server_part(blank: Trial, served: Served, gates: tuple[Gate, ...], *, loaded: bool) -> Part:
     """The gates, and what the server says of itself after what was timed: some kernels are chosen, and told, at the
     first request. What an earlier server said stays where this one says nothing.
@@ -100,12 +107,15 @@ def server_part(blank: Trial, served: Served, gates: tuple[Gate, ...], *, loaded
     target, endpoint = served.target, served.endpoint
     request = next(request for request in target.parts if request.name == GATES)
     before = find_part(target.folder, request.key)
+    origin = origin_of(served)
+    if before and before.attached_server != origin.get(ATTACHED_SERVER):
+        before = None  # another server's
     facts = {**(before.facts if before else {}), **endpoint.facts, **kernel_facts(target.log)}
     return Part(
         request.key,
         request.name,
         request.inputs,
-        {**target.measured, "started": utc_now()},
+        origin,
         gates=gates,
         facts=facts | (_statistics(endpoint) if loaded or before is None else {}),
         startup_seconds=endpoint.startup_seconds,

@@ -24,7 +24,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -33,17 +33,18 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowRunFilterTags
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
 from prefect.runtime import flow_run
-from prefect.states import Crashed
+from prefect.states import Crashed, Failed
 from prefect.types import DateTime
 
+from evals.schema.failures import because
 from evals.schema.trial import Failure
 from flows.distributed.object_store import Store
 from flows.state.locks import hold, is_held
-from quant.errors import REMEDIES, BitfrontierError
+from quant.errors import REMEDIES, BitfrontierError, FailureKind
 
 HEARTBEAT_SECONDS = 30  # the shortest that Prefect allows
 LOST_SECONDS = 90.0  # importing and starting may take a minute on a busy machine
@@ -51,6 +52,19 @@ POLL_SECONDS = 1.0
 LONGEST_LOOK_SECONDS = 5.0  # what a look takes beyond it is the server's silence, not a worker's
 ATTEMPTS = 3
 NO_RESULT = "No result"  # the state of a run that would end alike on any worker
+WORKER_FAILED = "Worker failed"  # the state of a run that ended by what only this worker lacks
+# a disk, memory, programs or a plan of its own
+OF_ONE_WORKER: frozenset[FailureKind] = frozenset(
+    {
+        "full-disk",
+        "out-of-memory",
+        "missing-environment",
+        "broken-environment",
+        "port-taken",
+        "worker-lost",
+        "worker-mismatch",
+    }
+)
 READ_AT_ONCE = 200  # as many runs as Prefect's API gives
 
 
@@ -155,6 +169,7 @@ class DeploymentRuns:
                 return None
         if self.store.has(assigned.work.name):
             return "made"
+        failure = None
         if state is None:
             why = "Prefect's server does not know its run"
         elif not state.is_final():
@@ -162,14 +177,25 @@ class DeploymentRuns:
             client.set_flow_run_state(assigned.run, Crashed(message=why), force=True)
         else:
             why = str(state.message or state.name)
-            if state.name == NO_RESULT:
-                return Failure(**json.loads(why))  # as the flow wrote it
+            if state.name in (NO_RESULT, WORKER_FAILED):  # as `ended` wrote it
+                failure = Failure(**json.loads(why))
+                why = f"{failure.kind}: {failure.cause}"
+            if failure is not None and state.name == NO_RESULT:
+                return failure
         if assigned.attempts == ATTEMPTS:
+            if failure is not None:
+                return because(f"on {ATTEMPTS} runs, on whichever workers were free", failure)
             return Failure("worker-lost", f"not rescheduled after {ATTEMPTS} lost runs: {why}", REMEDIES["worker-lost"])
         self.say(f"{assigned.work.title} is rescheduled: {why}")
         assigned.run, assigned.heartbeat = self._submit(client, assigned.work), None
         assigned.attempts, assigned.heard_seconds = assigned.attempts + 1, clock
         return None
+
+
+def ended(failure: Failure) -> State:
+    """The state of a run without a result: another worker may do better where it is this worker's own failure."""
+    name = WORKER_FAILED if failure.kind in OF_ONE_WORKER else NO_RESULT
+    return Failed(name=name, message=json.dumps(asdict(failure)))
 
 
 def require_newest(store: Store, name: str) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Completed
 
 from evals.schema.failures import failure_of
 from evals.schema.trial import Failure, Trial
@@ -18,22 +17,25 @@ from flows.distributed.object_store import Store, StoreError, open_store
 from flows.distributed.worker_tasks import (
     Made,
     checkpoint_name,
+    fetch_parts,
     fetch_trial,
     find,
     make_checkpoint,
     measure_cell,
+    publish_parts,
     trial_name,
 )
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import baseline_failure, failed_trial, unsupported_trial
 from flows.orchestration import artifacts
-from flows.orchestration.deployment_runs import NO_RESULT, DeploymentRuns, Work, require_newest
+from flows.orchestration.deployment_runs import DeploymentRuns, Work, ended, require_newest
 from flows.plan.source import load_plan
 from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line
 from flows.state.status import running_lock
 from flows.validate.plan import check
 from quant.errors import BitfrontierError
+from quant.foreign_failures import FULL
 
 Make = Callable[[Prepared, Row, Store, Display], Made]
 
@@ -51,7 +53,7 @@ def cell(plan: str, data_root: str | None, store: str, name: str) -> State:
 
 
 def _make(make: Make, plan: str, data_root: str | None, url: str, name: str) -> State:
-    """Failed with the name NO_RESULT where another worker would end alike."""
+    """Failed where there is no result, by a name that says whether another worker would end alike."""
     display, store = LogDisplay(get_run_logger().info), open_store(url)
     with cache_in_use():
         try:
@@ -62,7 +64,11 @@ def _make(make: Make, plan: str, data_root: str | None, url: str, name: str) -> 
                 store.publish(name, *made)
         except BitfrontierError as error:
             made = failure_of(error)
-    return Failed(name=NO_RESULT, message=json.dumps(asdict(made))) if isinstance(made, Failure) else Completed()
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            made = failure_of(error)
+    return ended(made) if isinstance(made, Failure) else Completed()
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,8 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
             broken[row.engine_key] = baseline_failure(trial)
         display.say(cell_line(trial, done, count))
 
+    publish_parts(prepared, prepared.rows, coordinator.store)
+    fetch_parts(prepared, prepared.rows, coordinator.store)
     left = []
     for row in prepared.rows:
         known = unsupported_trial(prepared, row) if row.job is None else fetch_trial(prepared, row, coordinator.store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import flow, task
@@ -15,7 +16,7 @@ from evals.schema.failures import because, failure_of
 from evals.schema.trial import Failure, Trial
 from flows.execute import rows
 from flows.execute.manifest import describe
-from flows.execute.prepare import environments_of, prepare_sweep
+from flows.execute.prepare import environments_of, prepare_sweep, stale_rows
 from flows.execute.prepared import Prepared, Row
 from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts
@@ -41,15 +42,11 @@ def build_environment(environment: Environment, display: Display) -> None:
 
 
 @task(task_run_name="prepare {name}", cache_policy=NO_CACHE, persist_result=False)
-def prepare(
-    name: str, sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display, *, keep_stale: bool
-) -> Prepared:
+def prepare(name: str, sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display) -> Prepared:
     prepared = prepare_sweep(sweep, environments, runs, display)
     rows.assemble_finished(prepared)
-    for result in rows.stale_rows(prepared).values():
+    for result in [*prepared.stale.values(), *stale_rows(prepared).values()]:
         display.say(result.line)
-    if keep_stale:
-        prepared = rows.keep_stale(prepared)
     describe(prepared)
     return prepared
 
@@ -109,7 +106,7 @@ def run_plan(
 ) -> Path:
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
-    checked = check(load_plan(file), data_root=data_root)
+    checked = replace(check(load_plan(file), data_root=data_root), keep_stale=keep_stale)
     with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
         for line in head(checked):
             display.say(line)
@@ -118,7 +115,7 @@ def run_plan(
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]
         missing = build_all(here, display)
         arguments = checked.plan.name, unseen(checked), environments, runs, unseen(display)
-        prepared = prepare(*arguments, keep_stale=keep_stale)
+        prepared = prepare(*arguments)
         rows.note_missing(prepared, missing)
         if store:
             spread(prepared, store, display)

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,31 @@ def without_keys(text: str) -> str:
     return text
 
 
+class RunLog(logging.FileHandler):
+    """A run's log. A disk that is full ends neither the run nor fills the console: that is said in one line."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.setFormatter(WithoutKeys(LINE))
+        self._given_up = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._given_up:
+            self._given_up = True
+            _say_unwritable(Path(self.baseFilename), error)
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what is still in its buffer
+            super().close()
+
+
+def _say_unwritable(file: Path, error: OSError) -> None:
+    print(f"{file} cannot be written ({error.strerror}); the run goes on without it", file=sys.stderr)
+
+
 def log_to_console(verbosity: int) -> None:
     """Records on stderr: warnings, with `-v` what is done, with `-vv` all."""
     handler = logging.StreamHandler()
@@ -59,9 +85,12 @@ def log_to_console(verbosity: int) -> None:
 def logged(run: Path) -> Iterator[None]:
     """All records of the block, in the run's log; a run that goes on appends to it, as do its processes."""
     file = run / RUN_LOG
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(file, encoding="utf-8")
-    handler.setFormatter(WithoutKeys(LINE))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler: logging.Handler = RunLog(file)
+    except OSError as error:
+        _say_unwritable(file, error)
+        handler = logging.NullHandler()
     before = [(logger, logger.level, logger.propagate) for logger in _loggers()]
     for logger, _, _ in before:
         logger.addHandler(handler)

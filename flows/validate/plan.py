@@ -111,7 +111,8 @@ def _environment_problems(
         try:
             resolve(name, given.model_dump(exclude_none=True))
         except EnvironmentFailed as error:
-            yield parsed.problem(where, str(error), "give a path that runs, or remove the entry to build one")
+            wanted = "an image that is on this machine" if given.image else "a path that runs"
+            yield parsed.problem(where, str(error), f"give {wanted}, or remove the entry to build one")
     needed = {quantization.method.environment for quantization in quantizations}
     needed |= {choice.environment_for(quantization.format) for choice in choices for quantization in quantizations} - {
         ""

@@ -23,7 +23,7 @@ from flows.validate.matrix import Cell
 @dataclass(frozen=True)
 class ResolvedPlan:
     """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
-    given in place of the plan's `data`.
+    given in place of the plan's `data`. `keep_stale` keeps finished results that are not what would be measured now.
     """
 
     plan: Plan
@@ -34,6 +34,7 @@ class ResolvedPlan:
     tasks: tuple[TaskSpec, ...]
     data_root: str | None = None
     traces: Mapping[str, Sequence[TraceRequest]] = field(default_factory=dict)
+    keep_stale: bool = False
 
     @cached_property
     def loads(self) -> tuple[LoadPoint, ...]:

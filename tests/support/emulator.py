@@ -28,7 +28,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.support.made_up_model import HALF, TEXTS, VOCABULARY, best, logit, logprob, most_likely
 
@@ -41,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
     behaviour = "good"
     requests = 0
     flushes = 0
+    about: ClassVar[dict[str, Any]] = {}  # what it says of itself, by path
 
     def log_message(self, *_: Any) -> None: ...
 
@@ -48,6 +49,8 @@ class Handler(BaseHTTPRequestHandler):
         content = b"ok" if self.path == "/health" else b"bitfrontier_kv_cache_peak_bytes 77\n"
         if self.path == "/flushes":
             content = str(self.flushes).encode()
+        if self.path in self.about:
+            content = json.dumps(self.about[self.path]).encode()
         away = self.behaviour == "no-metrics" and self.path == "/metrics"
         self._answer(503 if self.behaviour == "unwell" else 404 if away else 200, content)
 

@@ -673,6 +673,11 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "/no/python is not an executable",
         "give a path that runs",
     ),
+    "image that is not here": (
+        set_key("environments", value={"vllm-cpu": {"image": "registry.invalid/absent:1"}}),
+        "registry.invalid/absent:1",
+        "give an image that is on this machine",
+    ),
     "two stand-ins": (
         set_key("environments", value={"vllm-cpu": {"python": "a", "image": "b"}}),
         "give exactly one of `python` and `image`",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.registry import engines_by_name
+from engines.runtime import identities
 from engines.runtime.process import ProcessFailed
 from engines.runtime.server import attach
 from engines.types import Attached, ChunkTokens, PromptLogprobs, Serving
@@ -16,7 +17,7 @@ from evals.load.prompts import Prompts
 from evals.schema.load import LoadPoint
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair
-from tests.support.emulator import emulate
+from tests.support.emulator import Handler, emulate
 from tests.support.fake_engine import CPU
 from tests.support.made_up_model import logprob
 
@@ -45,6 +46,17 @@ def test_a_server_is_asked_what_it_can_do(
     assert endpoint.facts["attached"] == url
     assert f"prompt log-probabilities: {by}" in str(endpoint.facts["can"])
     assert endpoint.pid is None
+
+
+def test_a_server_is_identified_by_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with emulate("good") as url:
+        assert _attach(url).facts["attached_server"] == ""
+        models = {"data": [{"id": "served", "root": "/models/a", "created": 1}]}
+        monkeypatch.setattr(Handler, "about", {"/v1/models": models, "/version": {"version": "0.11"}, "/props": [1]})
+        assert _attach(url).facts["attached_server"] == "id served, root /models/a, version 0.11"
+        monkeypatch.setattr(identities, "read_gauges", lambda *_: {"process_start_time_seconds": 1.8e9})
+        sglang = attach(engines_by_name()["sglang"], Attached(url, None, "served"), Path("checkpoint"), Path("log"))
+        assert str(sglang.facts["attached_server"]).endswith("version 0.11, started 1800000000")
 
 
 def test_a_server_that_takes_text_alone_is_loaded_and_not_scored() -> None:

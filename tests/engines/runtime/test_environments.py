@@ -10,6 +10,7 @@ import pytest
 import engines.runtime.environments as environment_module
 import engines.runtime.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve
+from engines.runtime.identities import image_identity
 from engines.runtime.own_packages import ROOT
 from engines.runtime.pip_config import missing_pins, pip_settings, torch_backend
 from engines.runtime.wheels import fetch_wheel
@@ -127,10 +128,23 @@ def test_a_container_needs_a_tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         resolve("vllm-cpu", {"image": "vllm/vllm-openai:v0.32.0"})
 
 
+def _tool(file: Path, monkeypatch: pytest.MonkeyPatch, text: str = "echo sha256:0") -> None:
+    """What is asked for the digest of an image, as the only program there is."""
+    image_identity.cache_clear()
+    file.write_text(f"#!/bin/sh\n{text}\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", str(file.parent))
+
+
+def test_a_container_needs_its_image(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    _tool(tmp_path / "podman", monkeypatch, "exit 1")
+    words = "environment 'vllm-cpu': image some/image:1 is not on this machine.* Run `podman pull some/image:1`"
+    with pytest.raises(EnvironmentFailed, match=words):
+        resolve("vllm-cpu", {"image": "some/image:1"})
+
+
 def test_a_container_gets_mounts_and_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "podman").write_text("#!/bin/sh\n")
-    (tmp_path / "podman").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    _tool(tmp_path / "podman", monkeypatch)
     command = resolve("vllm-cpu", {"image": "some/image:1"}).argv(["-m", "x"], {"KEY": "v"})
     assert command[:3] == ["podman", "run", "--rm"]
     assert command[-3:] == ["some/image:1", "-m", "x"]
@@ -150,9 +164,7 @@ def test_a_container_gets_mounts_and_variables(monkeypatch: pytest.MonkeyPatch, 
 def test_a_container_gets_the_gpus_and_mounts_that_are_named(
     tool: str, given: dict[str, list[object]], wanted: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / tool).write_text("#!/bin/sh\n")
-    (tmp_path / tool).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
+    _tool(tmp_path / tool, monkeypatch)
     plain = resolve("ollama", {"image": "ollama/ollama:1"})
     environment = resolve("ollama", {"image": "ollama/ollama:1", **given})
     assert sorted(set(environment.command) - set(plain.command)) == sorted(wanted)

@@ -6,12 +6,14 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import engines.telemetry.memory_bandwidth
 from engines.runtime.environments import Environment
 from engines.telemetry import bandwidth_cpu
+from engines.telemetry.machine import this_machine
 from engines.telemetry.memory_bandwidth import Bandwidth, memory_bandwidth
 from engines.types import Device
 
@@ -55,13 +57,19 @@ def test_the_real_program_runs() -> None:
     assert memory_bandwidth(CPU, 1, []) == bandwidth
 
 
-def test_it_is_measured_once_for_a_device(tmp_path: Path) -> None:
+@pytest.mark.parametrize("field", [{"cpu": "another"}, {"cores": 64.0}, {"memory_gib": 1.5}, {"driver": "another"}])
+def test_it_is_measured_once_for_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: dict[str, Any]
+) -> None:
+    """Whose record says more than the name of its device."""
     environment = _speaking(tmp_path, [1e12, 3e12, 2e12])
     wanted = Bandwidth(3e12, 2e12, 1e12, 3, "planted")
     assert memory_bandwidth(GPU, 2, [environment]) == wanted
     assert memory_bandwidth(GPU, 4, [environment]) == wanted  # a GPU's does not depend on our threads
     assert (tmp_path / "asked").read_text() == "x"
-    assert memory_bandwidth(replace(GPU, name="another"), 2, [environment]) == wanted
+    machine = replace(this_machine("cuda"), **field)
+    monkeypatch.setattr(engines.telemetry.memory_bandwidth, "this_machine", lambda _: machine)
+    assert memory_bandwidth(GPU, 2, [environment]) == wanted
     assert (tmp_path / "asked").read_text() == "xx"
 
 

@@ -26,6 +26,14 @@ def test_a_bundle_comes_back_whole(tmp_path: Path) -> None:
     assert not list((tmp_path / "store" / "incoming").iterdir())
 
 
+def test_what_is_there_is_listed_by_kind(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    assert store.names("trials") == set()
+    for name in ("trials/k", "trials/l", "checkpoints/k"):
+        store.publish(name, tmp_path / name, _bundle(tmp_path / name))
+    assert store.names("trials") == {"trials/k", "trials/l"}
+
+
 def test_memory_is_a_file_system_too(tmp_path: Path) -> None:
     store = open_store(f"memory://{tmp_path.name}")
     store.publish("trials/k", tmp_path / "here", _bundle(tmp_path / "here"))

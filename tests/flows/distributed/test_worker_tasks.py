@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 import flows.orchestration.distributed
+from engines.runtime.cache import cache_folder
 from evals.schema.trial import Failure
 from evals.schema.trial_file import read_trial
 from flows import versions
 from flows.distributed.object_store import Store, open_store
 from flows.distributed.worker_tasks import (
+    Made,
     OtherWork,
     checkpoint_name,
+    fetch_parts,
     fetch_trial,
     find,
     make_checkpoint,
     measure_cell,
     trial_name,
 )
+from flows.execute import rows, served_parts
+from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
-from flows.orchestration.deployment_runs import NO_RESULT, DeploymentRuns, Rescheduled, Work
+from flows.orchestration.deployment_runs import NO_RESULT, WORKER_FAILED, DeploymentRuns, Rescheduled, Work
 from flows.plan.source import load_plan
 from flows.state.locks import hold
 from flows.state.progress_display import LogDisplay
 from flows.state.status import cell_states
 from flows.validate.plan import check
 from flows.validate.resolved import ResolvedPlan
+from quant.errors import CellFailure
 from tests.support.fake_sweep import install, write_plan
 
 QUIET = LogDisplay(lambda _: None)
@@ -49,7 +57,7 @@ class Here(DeploymentRuns):
             state = flows.orchestration.distributed._make(
                 make[work.kind], given["plan"], given["data_root"], self.store.url, work.name
             )
-            assert state.is_completed() or state.name == NO_RESULT
+            assert state.is_completed() or state.name in (NO_RESULT, WORKER_FAILED)
             yield work, Failure(**json.loads(state.message or "")) if state.is_failed() else None
 
 
@@ -96,6 +104,55 @@ def test_a_worker_makes_a_checkpoint_and_another_measures_with_it(
     assert [path.suffix for path in sorted((home.folder / "logs").iterdir())] == [".log"]
 
 
+def _with(sweep: ResolvedPlan, **changes: object) -> ResolvedPlan:
+    """The same plan with other values of some keys."""
+    file = sweep.file.parent / "plan.yaml"
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **changes}))
+    return check(load_plan(file))
+
+
+TWO_USERS = {"concurrency": 2, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}
+
+
+def test_parts_of_an_older_trial_are_not_measured_again_by_another_machine(
+    sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = _with(sweep, methods=[{"method": "none"}])
+    store, row = open_store(str(workplace / "store")), _rows(sweep)["none"]
+    _do(sweep, store, checkpoint_name(row))
+    first = read_trial(next((_do(sweep, store, trial_name(row)).folder / "trials").glob("*.json")))
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(workplace / "another cache"))
+    wanted = _with(sweep, load=[TWO_USERS])
+    prepared = _do(wanted, store, trial_name(_rows(wanted)["none"]))
+    second = read_trial(next((prepared.folder / "trials").glob("*.json")))
+    assert second.speed[0].load.concurrency == 2
+    origins = [trial.provenance["parts"]["task arc_easy"] for trial in (first, second)]
+    assert origins[0] == origins[1]  # to the second in which it was measured
+    monkeypatch.setattr(rows, "measure_row", lambda *_: pytest.fail("all parts are in the store"))
+    both = _with(sweep, load=[*yaml.safe_load(write_plan(workplace, ["none"]).read_text())["load"], TWO_USERS])
+    prepared = prepare_sweep(both, environments_of(both), workplace / "runs", QUIET)
+    describe(prepared)
+    fetch_parts(prepared, prepared.rows, store)
+    trial = rows.finished(prepared.rows[0])
+    assert trial is not None
+    assert [speed.load.concurrency for speed in trial.speed] == [1, 2]
+
+
+def test_parts_of_a_cell_that_failed_are_kept_for_all_machines(
+    sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("this task has no luck")
+
+    store, row = open_store(str(workplace / "store")), _rows(sweep)["none"]
+    _do(sweep, store, checkpoint_name(row))
+    prepared, row = find(sweep, trial_name(row), QUIET)
+    monkeypatch.setattr(served_parts, "score_task", fails)
+    failure = measure_cell(prepared, row, store, QUIET)
+    assert isinstance(failure, Failure)
+    assert store.names("parts") == {f"parts/{part.key}" for part in row.parts if not part.name.startswith("task ")}
+
+
 def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
     sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +167,26 @@ def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
     assert not store.has(name)
 
 
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "full-disk"),
+        (CellFailure("the kernel killed it", kind="out-of-memory"), "out-of-memory"),
+        (OtherWork("another plan"), "worker-mismatch"),
+    ],
+)
+def test_what_one_worker_lacks_is_not_said_of_all(
+    sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str
+) -> None:
+    def fails(*_: object) -> Made:
+        raise error
+
+    _install(Here, monkeypatch)
+    name = checkpoint_name(_rows(sweep)["none"])
+    state = flows.orchestration.distributed._make(fails, str(sweep.file), None, str(workplace / "store"), name)
+    assert (state.name, json.loads(state.message or "")["kind"]) == (WORKER_FAILED, kind)
+
+
 def test_a_machine_that_would_do_something_else_refuses(
     sweep: ResolvedPlan, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +194,7 @@ def test_a_machine_that_would_do_something_else_refuses(
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
     with pytest.raises(OtherWork, match=rf"else than {name}: its plan, versions, .* differ from those of the sweep"):
         find(sweep, name, QUIET)
+    assert (cache_folder() / "cells" / "fake" / "sweep.json").exists()  # for `bitfrontier plan`, which shows its keys
 
 
 def test_what_cannot_be_measured_is_not(sweep: ResolvedPlan, workplace: Path) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from evals.schema.part import find_part
+from evals.schema.part import find_part, part_file
 from evals.schema.trial import Trial
 from flows import versions
 from flows.execute import measure_cell, rows, served_parts
 from flows.execute.manifest import describe
+from flows.execute.prepare import prepare_sweep, stale_rows
 from flows.execute.prepared import Prepared
+from flows.execute.spec import load_sweep_tasks
 from flows.execute.worker_process import Here
 from flows.state.progress_display import LogDisplay
-from tests.support.fake_sweep import install, prepared_run
+from quant.types import Checkpoint
+from tests.support.emulator import Handler, emulate
+from tests.support.fake_sweep import install, prepared_run, write_plan
 
 QUIET = LogDisplay(lambda _: None)
 TWO_USERS = {"concurrency": 2, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}
@@ -78,6 +84,50 @@ def test_a_load_less_measures_nothing(first: Trial, workplace: Path, monkeypatch
     assert trial.speed == both.speed[1:]
 
 
+def test_a_trial_of_older_parts_has_their_commit_and_bandwidth(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    loads = [yaml.safe_load(write_plan(workplace, ["none"]).read_text())["load"][0], TWO_USERS]
+    monkeypatch.setattr(rows, "commit", lambda: "before")
+    measured(prepared_run(workplace, load=loads))
+    monkeypatch.setattr(rows, "commit", lambda: "today")
+    monkeypatch.setattr(rows, "memory_bandwidth", lambda *_: pytest.fail("nothing is measured"))
+    trial = measured(prepared_run(workplace, load=loads[:1]))
+    assert trial.provenance["commit"] == "before"
+    assert trial.provenance["bandwidth"]["bytes_per_second"] == 1e10
+    origins = trial.provenance["parts"]
+    assert {origin["commit"] for origin in origins.values()} == {"before"}
+    assert [name for name, origin in origins.items() if "bandwidth" in origin] == ["load concurrency 1, 4 / 4 tokens"]
+    tasks = [{"task": "arc_easy", "limit": 3}]
+    assert measured(prepared_run(workplace, load=loads[1:], tasks=tasks)).provenance["commit"] == "today, before"
+
+
+def test_parts_of_two_servers_behind_one_address_are_never_mixed(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    install(monkeypatch.setattr)
+    loads = [yaml.safe_load(write_plan(workplace, ["none"]).read_text())["load"][0], TWO_USERS]
+
+    def at_a_server(version: str, load: list[dict[str, int]]) -> set[str]:
+        """What the parts of the trial that a server of this version measures last say of their server."""
+        monkeypatch.setattr(Handler, "about", {"/version": {"version": version}})
+        trial = measured(prepared_run(workplace, engines=engines, load=load))
+        assert trial.status == "ok", trial.reason
+        return {origin["attached_server"] for origin in trial.provenance["parts"].values()}
+
+    with emulate("good") as url:
+        engines = [{"engine": "fake", "attach": {"url": url, "key_variable": "THEIR_KEY"}}]
+        monkeypatch.setenv("THEIR_KEY", "key")
+        assert at_a_server("1", loads[:1]) == {"version 1"}
+        assert at_a_server("2", loads[1:]) == {"version 2"}  # the task too, which the first one had answered
+        assert at_a_server("3", loads) == {"version 3"}  # all parts are there, of two servers
+        before = written(workplace)
+        assert at_a_server("3", loads[::-1]) == {"version 3"}
+    assert written(workplace) == before
+    assert "is another server now (version 2) than before (version 1): measured again: gates, task arc" in caplog.text
+
+
 def test_a_cell_that_failed_goes_on_with_what_it_has(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch.setattr)
     tasks = served_parts.score_task
@@ -106,20 +156,21 @@ def test_a_stale_result_says_why_and_can_be_kept(
     prepared = prepared_run(workplace)
     changed = {name for name, key in parts(prepared).items() if before[name] != key}
     assert changed == {"load concurrency 1, 4 / 4 tokens"}
-    (result,) = rows.stale_rows(prepared).values()
+    (result,) = stale_rows(prepared).values()
     assert result.reasons == ("MEASUREMENT_VERSION 1 → 2",)
     assert result.parts == ("load concurrency 1, 4 / 4 tokens",)
     assert result.line == (
         "stale: none float16 · fake: MEASUREMENT_VERSION 1 → 2 (measures again: load concurrency 1, 4 / 4 tokens)"
     )
-    prepared_again = rows.keep_stale(prepared)
+    kept = replace(prepared.sweep, keep_stale=True)
+    prepared_again = prepare_sweep(kept, list(prepared.environments.values()), prepared.folder.parent, QUIET)
     trial = rows.finished(prepared_again.rows[0])
     assert trial is not None
     assert trial.key == first.key
     describe(prepared_again)
     about = json.loads((workplace / "runs" / "fake" / "sweep.json").read_text())
     assert about["stale"] == {prepared_again.rows[0].file.name: ["MEASUREMENT_VERSION 1 → 2"]}
-    assert rows.stale_rows(prepared_again) == {}
+    assert stale_rows(prepared_again) == {}
 
 
 def test_a_result_without_inputs_is_stale_for_that(first: Trial, workplace: Path) -> None:
@@ -132,7 +183,7 @@ def test_a_result_without_inputs_is_stale_for_that(first: Trial, workplace: Path
     file.unlink()
     for part in (workplace / "runs" / "fake" / "parts").glob("*"):
         part.unlink()
-    (result,) = rows.stale_rows(prepared).values()
+    (result,) = stale_rows(prepared).values()
     assert result.reasons == ("it was measured by a program that did not note what decides a result",)
 
 
@@ -146,7 +197,7 @@ def test_a_part_that_is_gone_before_the_trial_is_written_fails_the_cell(
 
 def test_a_damaged_part_counts_as_missing(first: Trial, workplace: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder, key = workplace / "runs" / "fake" / "parts", first.parts["task arc_easy"]
-    (file,) = folder.glob(f"*-{key[:12]}.json")
+    file = folder / part_file(key)
     for text in (file.read_text()[:-40], "[]"):
         file.write_text(text)
         assert find_part(folder, key) is None
@@ -162,4 +213,36 @@ def test_another_cells_result_is_never_kept_for_it(
     (file,) = (workplace / "runs" / "fake" / "trials").glob("*.json")
     for field, value in (("method_label", "other"), ("engine", "other"), ("model", "other")):
         file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
-        assert rows.stale_rows(prepared) == {}, field
+        assert stale_rows(prepared) == {}, field
+
+
+ADAPTIVE = {"methods": [{"method": "none"}, {"method": "raises"}], "accuracy": {"budget": "adaptive"}}
+
+
+@pytest.mark.parametrize(
+    ("keep_stale", "words"),
+    [
+        (False, "adaptive budget of task arc_easy needs .* result of none float16 · fake is not here"),
+        (True, "result of none float16 · fake is stale and kept"),
+    ],
+)
+def test_an_adaptive_cell_without_its_baseline_fails_and_is_not_scored_in_full(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, keep_stale: bool, words: str
+) -> None:
+    install(monkeypatch.setattr)
+    before = prepared_run(workplace, **ADAPTIVE)
+    made = Here(before).quantize(before.rows[0], QUIET)  # served as the candidate's, too
+    tasks = load_sweep_tasks(before.sweep)
+    assert isinstance(made, Checkpoint)
+    if keep_stale:
+        assert rows.measure_row(before, before.rows[0], made, tasks, QUIET).status == "ok"
+        monkeypatch.setattr(versions, "SCORING_VERSION", versions.SCORING_VERSION + 1)
+    environments, runs = list(before.environments.values()), before.folder.parent
+    prepared = prepare_sweep(replace(before.sweep, keep_stale=keep_stale), environments, runs, QUIET)
+    trial = rows.measure_row(prepared, prepared.rows[1], made, tasks, QUIET)
+    assert (trial.status, trial.failure and trial.failure.kind) == ("failed", "missing-baseline")
+    assert re.search(words, trial.reason)
+    for row in prepare_sweep(before.sweep, environments, runs, QUIET).rows:  # once the baseline is measured
+        fresh = replace(prepared, rows=prepare_sweep(before.sweep, environments, runs, QUIET).rows)
+        trial = rows.measure_row(fresh, row, made, tasks, QUIET)
+        assert (trial.status, trial.reason) == ("ok", "")

@@ -59,7 +59,7 @@ def _stage(name: str, total: int) -> Callable[[int], None]:
 def _target(tmp_path: Path, folder: Path) -> Target:
     model = Model("tiny", folder, "digest", {}, "")
     (tmp_path / "trials").mkdir(exist_ok=True)
-    return Target(model, None, None, frozenset(), tmp_path, "cell", (), {}, tmp_path / "log")
+    return Target(model, None, None, frozenset(), tmp_path, "cell", (), {}, None, tmp_path / "log")
 
 
 def test_a_candidate_is_scored_against_its_baseline(tmp_path: Path, tiny_model: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import UUID, uuid4
@@ -16,12 +14,20 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
-from prefect.states import Completed, Crashed, Failed, Running
+from prefect.states import Completed, Crashed, Running
 
 import flows.orchestration.deployment_runs as module
 from evals.schema.trial import Failure
 from flows.distributed.object_store import Store, open_store
-from flows.orchestration.deployment_runs import ATTEMPTS, NO_RESULT, DeploymentRuns, Rescheduled, Work, require_newest
+from flows.orchestration.deployment_runs import (
+    ATTEMPTS,
+    NO_RESULT,
+    DeploymentRuns,
+    Rescheduled,
+    Work,
+    ended,
+    require_newest,
+)
 from flows.state.locks import is_held
 
 NAME = "trials/k"
@@ -222,9 +228,32 @@ def test_where_no_worker_could_do_it_nothing_is_rescheduled(
     client: SyncPrefectClient, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failure = Failure("method-failed", "the method raised", "change it")
-    state = Failed(name=NO_RESULT, message=json.dumps(asdict(failure)))
+    state = ended(failure)
+    assert state.name == NO_RESULT
     assert _have_done(monkeypatch, store, lambda *_: state) == (failure, [])
     assert len(_runs(client, store)) == 1
+
+
+def test_what_one_worker_lacks_another_may_have(
+    client: SyncPrefectClient, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = ended(Failure("full-disk", "No space left on device", "free some"))
+    reason, messages = _have_done(monkeypatch, store, lambda look, _: _finish(store, tmp_path) if look else full)
+    assert (reason, messages) == (None, ["rtn · vllm is rescheduled: full-disk: No space left on device"])
+    assert len(_runs(client, store)) == 2
+
+
+def test_what_all_workers_lacked_is_the_failure(
+    client: SyncPrefectClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = ended(Failure("out-of-memory", "the kernel killed it", "less"))
+    reason, messages = _have_done(monkeypatch, store, lambda *_: state)
+    assert reason is not None
+    assert (reason.kind, reason.cause) == (
+        "out-of-memory",
+        f"on {ATTEMPTS} runs, on whichever workers were free: the kernel killed it",
+    )
+    assert len(messages) == ATTEMPTS - 1
 
 
 def test_a_sweep_that_was_killed_finds_the_run_that_it_started(

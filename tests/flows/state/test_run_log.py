@@ -32,6 +32,30 @@ def test_all_records_of_our_packages_are_in_the_run_s_log(tmp_path: Path) -> Non
     assert [line.rpartition(": ")[2] for line in lines] == ["first run", "second run"]
 
 
+def test_a_full_disk_ends_no_run_and_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / RUN_LOG).parent.mkdir()
+    (tmp_path / RUN_LOG).symlink_to("/dev/full")
+    with logged(tmp_path):
+        for number in range(5):
+            logger.info("record %d", number)
+    assert capsys.readouterr().err == (
+        f"{tmp_path / RUN_LOG} cannot be written (No space left on device); the run goes on without it\n"
+    )
+
+
+def test_a_log_that_cannot_be_made_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "logs").write_text("in its way")
+    with logged(tmp_path):
+        logger.info("a record")
+    assert capsys.readouterr().err.count("cannot be written") == 1
+
+
+def test_what_is_no_full_disk_is_shown_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with logged(tmp_path):
+        logger.info("%d", "no number")
+    assert "--- Logging error ---" in capsys.readouterr().err
+
+
 def test_no_key_gets_into_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_planted_token")
     monkeypatch.setenv("MY_SERVER_API_KEY", "sk-planted")

@@ -66,6 +66,7 @@ def test_more_gpus_than_there_are_is_unsupported_with_that_reason(folder: Path) 
 
 def test_a_container_has_the_gpus_that_it_is_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("engines.runtime.environments.image_identity", lambda *_: "image:sha256:0")
     image = {"vllm-cuda": {"image": "made-up", "gpus": [1]}}
     sweep = _check(folder, SIZES, environments=image)
     reasons = [cell.unsupported for cell in sweep.cells if cell.quantization.method.name == "none"]

@@ -1,0 +1,68 @@
+"""Parts on disk: found by their key's own name, also those of older programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evals.schema import migrate
+from evals.schema.migrate import FIRST_WITH_PARTS, PART_STEPS, SCHEMA_VERSION, NewerSchema
+from evals.schema.part import Part, find_part, part_file, save_part
+
+KEY = "0123456789ab" * 5 + "0000"
+PART = Part(KEY, "task arc_easy", {"seed": "0"}, {"started": "2026-11-27T00:00:00Z"}, seconds=2.5, requests=7)
+
+
+def test_a_part_is_found_without_looking_through_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listings: list[Path] = []
+    glob = Path.glob
+
+    def listed(folder: Path, pattern: str) -> Iterator[Path]:
+        listings.append(folder)
+        return glob(folder, pattern)
+
+    monkeypatch.setattr(Path, "glob", listed)
+    save_part(tmp_path, PART)
+    assert [find_part(tmp_path, key) for key in (KEY, KEY[::-1], KEY)] == [PART, None, PART]
+    assert len(listings) <= 1
+    assert [file.name for file in tmp_path.iterdir()] == [part_file(KEY)]
+
+
+def test_another_part_whose_key_begins_alike_is_not_it(tmp_path: Path) -> None:
+    save_part(tmp_path, PART)
+    assert find_part(tmp_path, KEY[:40] + "f" * 24) is None
+
+
+def test_a_part_that_an_older_program_named_by_its_cell_is_found(tmp_path: Path) -> None:
+    save_part(tmp_path, PART)
+    (tmp_path / part_file(KEY)).rename(tmp_path / f"rtn_W4A16-g32_vllm-{KEY[:12]}.json")
+    assert find_part(tmp_path, KEY) == PART
+
+
+def test_every_older_version_of_a_part_has_a_step() -> None:
+    """Without one a raised SCHEMA_VERSION would measure all parts of all runs again."""
+    assert set(PART_STEPS) == set(range(FIRST_WITH_PARTS, SCHEMA_VERSION))
+
+
+def test_a_part_of_an_older_version_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def next_step(raw: dict[str, Any]) -> dict[str, Any]:
+        return {**raw, "requests": raw["requests"] + 1, "schema_version": SCHEMA_VERSION + 1}
+
+    save_part(tmp_path, PART)
+    monkeypatch.setattr(migrate, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    monkeypatch.setattr(migrate, "PART_STEPS", {SCHEMA_VERSION: next_step})
+    part = find_part(tmp_path, KEY)
+    assert part is not None
+    assert (part.requests, part.schema_version) == (8, SCHEMA_VERSION + 1)
+
+
+def test_a_part_of_a_newer_program_is_refused(tmp_path: Path) -> None:
+    save_part(tmp_path, PART)
+    file = tmp_path / part_file(KEY)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": 99}))
+    with pytest.raises(NewerSchema, match=r"\.json: schema version 99 is newer than this program's"):
+        find_part(tmp_path, KEY)
