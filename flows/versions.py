@@ -110,6 +110,7 @@ DECIDES_NO_RESULT = (
     "engines/telemetry/bandwidth_cpu.py",  # a fact beside the measurement
     "engines/telemetry/bandwidth_cuda.py",
     "engines/telemetry/device.py",
+    "engines/telemetry/device_figures.py",  # the forecast's
     "engines/telemetry/host.py",
     "engines/telemetry/kernel_log.py",
     "engines/telemetry/machine.py",  # in the keys itself

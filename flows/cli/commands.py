@@ -43,12 +43,13 @@ def plan(file: PlanArgument, data_root: DataRoot = None, runs: Runs = Path("runs
 
     Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
     """
-    from flows.cli.estimate import estimate
     from flows.plan.source import load_plan
+    from flows.validate.estimate import estimate
     from flows.validate.plan import check
+    from reports.output.formatting import about_duration
 
     sweep = check(load_plan(file), data_root=data_root)
-    guess = estimate(sweep)
+    guess = estimate(sweep, runs)
     stale = stale_results(sweep, runs)
     rows: list[dict[str, Any]] = [
         {
@@ -62,7 +63,12 @@ def plan(file: PlanArgument, data_root: DataRoot = None, runs: Runs = Path("runs
         for index, cell in enumerate(sweep.cells)
     ]
     if as_json:
-        total = {"estimated_seconds": round(guess.seconds), "estimated_bytes": guess.bytes}
+        total = {
+            "estimated_seconds": round(guess.seconds),
+            "estimated_factor": round(guess.factor, 2),
+            "estimated_bytes": guess.bytes,
+            "estimated_from": guess.basis,
+        }
         print(
             json.dumps(
                 {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total, "stale": stale}, indent=1
@@ -79,8 +85,8 @@ def plan(file: PlanArgument, data_root: DataRoot = None, runs: Runs = Path("runs
         )
     console.print(table)
     console.print(
-        f"about {guess.seconds / 60:.0f} minutes and {guess.bytes / 1e9:.1f} GB of disk, not counting environments and "
-        f"downloads; scaled from {guess.basis}",
+        f"{about_duration(guess.seconds, guess.factor)} and {guess.bytes / 1e9:.1f} GB of disk, not counting "
+        f"environments and downloads; from {guess.basis}",
         highlight=False,
     )
     for line in stale:

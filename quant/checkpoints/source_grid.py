@@ -53,8 +53,8 @@ def find_grid(source: Path) -> Grid | None:
     layers = [rows for _, rows in _sampled(source)]
     grids = []
     for block in BLOCKS if layers else ():
-        wholes = [np.sort(rows[:, : rows.shape[1] // block * block].reshape(-1, block), axis=1) for rows in layers]
-        counts = np.concatenate([1 + np.count_nonzero(np.diff(whole, axis=1), axis=1) for whole in wholes])
+        blocks = [np.sort(rows[:, : rows.shape[1] // block * block].reshape(-1, block), axis=1) for rows in layers]
+        counts = np.concatenate([1 + np.count_nonzero(np.diff(values, axis=1), axis=1) for values in blocks])
         counts = counts[counts >= FEWEST_LEVELS]
         levels = float(np.quantile(counts, NEARLY_ALL)) if len(counts) else math.inf
         if levels <= min(block / 2, MOST_LEVELS):

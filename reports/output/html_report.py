@@ -35,6 +35,7 @@ from reports.sections.device_scaling import scalings
 from reports.sections.energy import energies
 from reports.sections.engine_ratios import Move, moves
 from reports.sections.flipped_items import flipped
+from reports.sections.forecast_error import forecast_error
 from reports.sections.memory_footprint import footprints
 from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
@@ -106,6 +107,7 @@ def contents(results: Results) -> dict[str, Any]:
         "fastest": fastest(results.allowed),
         "crossings": crossings(results.allowed),
         "about": results.about,
+        "forecast": forecast_error(results.about, results.trials),
         "trials": results.trials,
         "cells": cells,
         "verdicts": verdicts,
