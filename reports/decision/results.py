@@ -22,7 +22,7 @@ from reports.decision.verdicts import BARRED, Judged, Limits, judge, point_to_sc
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import Distance, distances, largest_kl
-from reports.metrics.engine_loss import EngineLoss, Server, engine_losses
+from reports.metrics.engine_loss import AgainstReference, EngineLoss, Server, against_reference, engine_losses
 from reports.metrics.paired_vs_baseline import Compared, compared
 
 
@@ -67,7 +67,8 @@ class Conclusion:
 @dataclass(frozen=True)
 class Results:
     """The trials of a sweep with all that was computed from them. `about` is the sweep's own description; `doubts` are
-    reasons not to trust a cell, by its trial's key; `losses` what each engine loses by itself.
+    reasons not to trust a cell, by its trial's key; `losses` what each engine loses by itself; `direct`
+    are cells against the model's reference in another server, by their trials' keys.
     """
 
     about: Mapping[str, Any]
@@ -76,6 +77,7 @@ class Results:
     doubts: Mapping[str, Sequence[str]]
     distances: tuple[Distance, ...] = ()
     losses: Mapping[Server, EngineLoss] = field(default_factory=dict)
+    direct: Mapping[str, AgainstReference] = field(default_factory=dict)
 
     @cached_property
     def models(self) -> list[str]:
@@ -93,6 +95,7 @@ class Results:
                 self.doubts[cell.trial.key],
                 kl.get(cell.trial.key),
                 self.losses.get(cell.trial.server),
+                self.direct.get(cell.trial.key),
             )
             for cell in cells
         ]
@@ -181,4 +184,5 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
-    return Results(about, tuple(trials), cells, doubts, tuple(far), engine_losses(cells, doubts))
+    losses, direct = engine_losses(cells, doubts), against_reference(cells, doubts)
+    return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct)

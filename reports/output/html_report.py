@@ -111,6 +111,7 @@ def contents(results: Results) -> dict[str, Any]:
         "trials": results.trials,
         "cells": cells,
         "verdicts": verdicts,
+        "direct": results.direct,
         "answers": results.answers,
         "warnings": results.warnings,
         "frontiers": results.frontiers,

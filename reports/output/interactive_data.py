@@ -25,7 +25,7 @@ from reports.decision.wording import WORDS
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import largest_kl
-from reports.metrics.engine_loss import EngineLoss
+from reports.metrics.engine_loss import AgainstReference, EngineLoss
 from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, needed_gib
 from reports.metrics.load import LoadMetrics
 from reports.sections.roofline import warnings_of
@@ -116,6 +116,7 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),
         "engineLoss": _loss(columns.results.losses.get(trial.server)),
+        "direct": _direct(columns.results.direct.get(trial.key)),
         "checkpoint": (trial.checkpoint or {}).get("key", trial.key),
         "silent": trial.scores == (),
         **({"nothingRecovered": True} if cell.nothing_recovered else {}),
@@ -133,6 +134,15 @@ def _loss(loss: EngineLoss | None) -> dict[str, Any] | None:
         "sameTokens": loss.same_tokens,
     }
     return {**names, "recovery": interval(loss.recovery), "perplexity": interval(loss.perplexity_ratio)}
+
+
+def _direct(direct: AgainstReference | None) -> dict[str, Any] | None:
+    """None where the cell is not compared with the model's reference itself."""
+    if direct is None:
+        return None
+    quality = direct.quality
+    figures = {"recovery": interval(quality.recovery), "perplexity": interval(quality.perplexity_ratio)}
+    return {"reference": direct.reference, "nothingRecovered": quality.nothing_recovered, **figures}
 
 
 def _load(speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, Any]:

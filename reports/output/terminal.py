@@ -125,6 +125,7 @@ def as_data(results: Results) -> dict[str, Any]:
             row["failure"] = asdict(trial.failure)
         if trial.key in cells:
             row |= {**verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
+            row["against_reference"] = asdict(direct) if (direct := results.direct.get(trial.key)) else None
         rows.append(row)
     answers = [_answer(answer) for answer in results.answers]
     return {

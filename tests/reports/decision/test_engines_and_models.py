@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from evals.schema.trial import Trial
 from reports.decision.results import Results, conclude
 from reports.decision.use_cases import recommended
 from reports.output.html_report import contents, render
 from reports.output.interactive_data import page_data
 from reports.output.terminal import as_data
-from tests.support.made_trials import ABOUT, trial
+from tests.support.made_trials import ABOUT, score, trial
 
 
 def _verdicts(results: Results) -> dict[str, str]:
@@ -30,12 +31,64 @@ def test_an_engine_that_loses_accuracy_by_itself_bars_its_cells() -> None:
     assert _verdicts(results) == {"none · A": "baseline", "rtn · A": "meets", "none · B": "fails", "fp8 · B": "fails"}
     barred = results.judged[3]
     assert barred.cause == "engine"
-    assert barred.why.startswith("engine B itself loses accuracy: accuracy recovered 0.800 [")
+    assert barred.why.startswith("accuracy recovered against none · A 0.800 [")
+    assert "; engine B itself loses accuracy: accuracy recovered 0.800 [" in barred.why
     assert barred.why.endswith("(unquantized, against none · A)")
     assert results.answer.chosen is results.judged[1]
     assert [other.why for other in results.answer.others if other.name == "fp8 · B"] == [barred.why]
     row = next(row for row in as_data(results)["cells"] if row["cell"] == "fp8 · B")
     assert (row["cause"], row["why"]) == ("engine", barred.why)
+
+
+def _answers(cell: Trial, right: int) -> Trial:
+    """Of 2,000 questions."""
+    return replace(cell, scores=(score("arc", [1.0] * right + [0.0] * (2000 - right)),), perplexities=())
+
+
+def _small_losses(right: int) -> Results:
+    """A unquantized 60 %, B unquantized 57.6 %: it recovers 0.96."""
+    return conclude(
+        ABOUT | {"limits": {"accuracy_recovery": 0.94, "perplexity_ratio": 1.1}},
+        [
+            _answers(trial("none", 10, 2.0, 60, engine="A"), 1200),
+            _answers(trial("none", 50, 2.0, 60, engine="B"), 1152),
+            _answers(trial("fp8", 100, 1.0, 60, engine="B"), right),
+        ],
+    )
+
+
+def test_two_losses_that_each_meet_the_limit_fail_it_together() -> None:
+    """fp8 in B recovers 0.958 of B's own and 0.92 of what users of A get."""
+    results = _small_losses(1104)
+    assert _verdicts(results) == {"none · A": "baseline", "none · B": "baseline", "fp8 · B": "fails"}
+    assert results.judged[2].cell.recovery is not None
+    assert results.judged[2].cell.recovery.low > 0.94
+    assert results.judged[2].why.startswith("accuracy recovered against none · A 0.920 [")
+    assert results.judged[2].cause == "cell"
+    row = next(row for row in as_data(results)["cells"] if row["cell"] == "fp8 · B")
+    assert row["against_reference"]["quality"]["recovery"]["value"] == 1104 / 1200
+    assert "against its own baseline" in render(contents(results), {})
+
+
+def test_what_quantization_gains_makes_up_for_what_the_engine_loses() -> None:
+    results = _small_losses(1200)
+    assert _verdicts(results)["fp8 · B"] == "meets"
+    assert "against none · A 1.000 [" in results.judged[2].why
+
+
+def test_a_cell_without_a_baseline_in_its_engine_is_held_against_the_reference() -> None:
+    results = conclude(ABOUT, [trial("none", 10, 2.0, 60, engine="A"), trial("fp8", 100, 1.0, 20, 2.001, engine="B")])
+    assert _verdicts(results) == {"none · A": "baseline", "fp8 · B": "fails"}
+
+
+def test_a_budget_that_drew_other_items_is_judged_by_engine_and_baseline() -> None:
+    *baselines, fp8 = _small_losses(1104).trials
+    asked = fp8.scores[0]
+    cut = replace(asked, drawn=2000, item_keys=asked.item_keys[:900], values=asked.values[:900])
+    cut = replace(cut, loglikelihoods=asked.loglikelihoods[:900])
+    results = conclude(ABOUT, [*baselines, replace(fp8, scores=(cut,))])
+    assert results.direct == {}
+    assert "against none" not in results.judged[2].why
 
 
 def test_what_is_undecided_of_an_engine_no_cell_in_it_can_better() -> None:
