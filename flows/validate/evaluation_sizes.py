@@ -10,13 +10,14 @@ from flows.plan.schema import Plan
 
 @dataclass(frozen=True)
 class TaskSize:
-    """Of one item: tokens with all of its answers, tokens of one more example, generated tokens; `leaves` × `items`."""
+    """Of one item: tokens with all of its answers, of one more example, of what is generated; `leaves` × `items`."""
 
     items: int
     tokens: int
     example_tokens: int
     leaves: int = 1
     generated_tokens: int = 0
+    num_fewshot: int = 0  # by its own definition
 
 
 # means over the whole sets, counted with SmolLM2's tokenizer; of gsm8k as lm-eval asks it
@@ -27,7 +28,7 @@ SIZES = {
     "arc_challenge": TaskSize(1172, 145, 45),
     "lambada_openai": TaskSize(5153, 90, 90),
     "wikitext": TaskSize(62, 4600, 0),
-    "gsm8k": TaskSize(1319, 60, 160, generated_tokens=130),
+    "gsm8k": TaskSize(1319, 60, 160, generated_tokens=130, num_fewshot=5),
 }
 UNKNOWN_TASK = TaskSize(1000, 150, 100)
 WIKITEXT2_TOKENS = 300_000
@@ -49,7 +50,8 @@ def scored_tokens(plan: Plan, tasks: tuple[TaskSpec, ...], *, is_baseline: bool)
     for spec in tasks:
         size = SIZES.get(spec.name, UNKNOWN_TASK)
         items = share * size.leaves * min(spec.limit or size.items, size.items)
-        read += items * (size.tokens + size.example_tokens * spec.num_fewshot)
+        examples = size.num_fewshot if spec.num_fewshot is None else spec.num_fewshot
+        read += items * (size.tokens + size.example_tokens * examples)
         generated += items * size.generated_tokens
     for text in plan.perplexity:
         read += (text.max_tokens or WIKITEXT2_TOKENS) * text.window / text.stride
