@@ -61,7 +61,7 @@ CALIBRATION_COVERS = (
 
 REFERENCE_VERSION = 2
 """What the unquantized model says in plain Transformers: the yardstick of the gates."""
-REFERENCE_COVERS = ("quant/reference_outputs.py",)
+REFERENCE_COVERS = ("quant/reference_outputs.py", "quant/reference_texts.py")
 
 SERVER_VERSION = 1
 """How servers are started and what ours compute: the reference server, launchers, variables of child processes."""

@@ -21,6 +21,7 @@ from flows.sources.datasets import data_root
 from flows.sources.samples import sample
 from flows.validate.estimate import estimate, noted
 from quant.canonical_json import write_json
+from quant.reference_texts import SANITY_TEXT
 
 PROGRAM = ("bitfrontier", "lm-eval", "prefect", "numpy", "scipy", "tokenizers")
 
@@ -51,6 +52,10 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "name": sweep.plan.name,
         "models": [model.name for model in prepared.models.values()],
+        "bytes_per_token": {
+            model.name: len(SANITY_TEXT.encode()) / len(model.reference["sanity_ids"])
+            for model in prepared.models.values()
+        },
         "notes": notes,
         "device": sweep.device.name,
         "threads": sweep.plan.threads,

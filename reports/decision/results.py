@@ -13,7 +13,7 @@ from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from reports.decision.cell_names import told_apart
-from reports.decision.frontiers import Frontier, frontiers_of
+from reports.decision.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.origins import kept_stale, mixed_origins
 from reports.decision.ranking import Aim
 from reports.decision.recommend import Answer, decide
@@ -44,6 +44,7 @@ class Conclusion:
     setting: Setting
     judged: tuple[Judged, ...]
     answers: tuple[Answer, ...]
+    bytes_per_token: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def answer(self) -> Answer:
@@ -58,10 +59,11 @@ class Conclusion:
 
     @cached_property
     def frontiers(self) -> list[Frontier]:
-        """Of each model, of its cells that may win something."""
+        """Of each model, of its cells that may win something; then of all models together."""
         models = [answer.model for answer in self.answers]
         aim = self.setting.aim
-        return [front for model in models for front in frontiers_of(model, models, self.allowed, aim.price, aim.mix)]
+        own = [front for model in models for front in frontiers_of(model, models, self.allowed, aim.price, aim.mix)]
+        return [*own, *across_models(self.allowed, self.bytes_per_token)]
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,12 @@ class Results:
             [judgement for judgement in pointed if judgement.cell.trial.model == model] for model in self.models
         ]
         answers = [decide(group, setting.aim, model) for group, model in zip(by_model, self.models, strict=True)]
-        return Conclusion(setting, pointed, tuple(answers))
+        return Conclusion(setting, pointed, tuple(answers), self.bytes_per_token)
+
+    @property
+    def bytes_per_token(self) -> Mapping[str, float]:
+        """Of text, by model; runs of older programs do not say."""
+        return self.about.get("bytes_per_token") or {}
 
     @cached_property
     def planned(self) -> Setting:

@@ -165,10 +165,13 @@ def render_comparison(comparison: Comparison) -> str:
 
 
 def by_model(frontiers: Sequence[Frontier]) -> list[tuple[list[Frontier], list[tuple[str, list[Standing | None]]]]]:
-    """Each model's frontiers with its cells: each cell's standing on every one; None where it lacks a number."""
+    """Each model's frontiers, and those of several models, with their cells: each cell's standing on every one; None
+    where it lacks a number.
+    """
     groups: dict[str, list[Frontier]] = {}
     for frontier in frontiers:
-        groups.setdefault(frontier.standings[0].model, []).append(frontier)
+        models = {standing.model for standing in frontier.standings}
+        groups.setdefault(" ".join(sorted(models)), []).append(frontier)
     tables = []
     for group in groups.values():
         names = dict.fromkeys(standing.name for frontier in group for standing in frontier.standings)

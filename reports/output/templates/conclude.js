@@ -180,7 +180,7 @@ function onAxis(cell, name, setting) {
  * of being on it is small; that was drawn among the plan's cells, and can only be smaller among more of them. */
 function frontier(data, plot, allowed, setting) {
   const turn = (one, less) => (less ? [-one[0]] : [one[0]]);
-  const points = allowed.filter((cell) => data.cells[cell].model === plot.model).flatMap((cell) => {
+  const points = allowed.filter((cell) => !plot.model || data.cells[cell].model === plot.model).flatMap((cell) => {
     const x = onAxis(data.cells[cell], plot.x.name, setting), y = onAxis(data.cells[cell], plot.y.name, setting);
     return x && y ? [{ cell, x: turn(x, plot.x.less), y: turn(y, plot.y.less) }] : [];
   });

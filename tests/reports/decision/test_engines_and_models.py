@@ -7,7 +7,7 @@ from dataclasses import replace
 from evals.schema.trial import Trial
 from reports.decision.results import Results, conclude
 from reports.decision.use_cases import recommended
-from reports.output.html_report import contents, render
+from reports.output.html_report import by_model, contents, render
 from reports.output.interactive_data import page_data
 from reports.output.terminal import as_data
 from tests.support.made_trials import ABOUT, score, trial
@@ -131,7 +131,8 @@ def test_an_engine_that_was_not_scored_is_not_known_to_lose_nothing() -> None:
 def _two_models() -> Results:
     large = [trial("none", 20, 14.0, 80, model="org/large"), trial("rtn", 45, 4.0, 80, 2.001, model="org/large")]
     small = [trial("none", 300, 0.3, 50, model="org/small"), trial("rtn", 500, 0.1, 50, 2.001, model="org/small")]
-    return conclude({**ABOUT, "models": ["org/large", "org/small"]}, [*large, *small])
+    sizes = {"org/large": 4.0, "org/small": 2.0}
+    return conclude({**ABOUT, "models": [*sizes], "bytes_per_token": sizes}, [*large, *small])
 
 
 def test_several_models_have_an_answer_each_and_no_winner_across() -> None:
@@ -143,8 +144,10 @@ def test_several_models_have_an_answer_each_and_no_winner_across() -> None:
         assert {other.model for other in answer.others} == {answer.model}
         assert answer.runner_up is not None
         assert answer.runner_up.name.endswith("none · e")
-    for frontier in results.frontiers:
+    *own, across = results.frontiers
+    for frontier in own:
         assert len({standing.model for standing in frontier.standings}) == 1
+    assert across.plot.title == "Accuracy against text, all models"
     titles = {frontier.plot.title for frontier in results.frontiers}
     assert {"Memory against throughput: large", "Memory against throughput: small"} <= titles
     assert len({frontier.plot.name for frontier in results.frontiers}) == len(results.frontiers)
@@ -159,7 +162,27 @@ def test_page_and_json_hold_both_answers() -> None:
     page = render(contents(results), {})
     assert "Run <strong>large · rtn · e</strong>" in page
     assert "Run <strong>small · rtn · e</strong>" in page
-    assert {plot["model"] for plot in page_data(results)["plots"]} == {"org/large", "org/small"}
+    assert {plot["model"] for plot in page_data(results)["plots"]} == {"org/large", "org/small", None}
+    *_, (together, rows) = by_model(results.frontiers)
+    assert [frontier.plot.name for frontier in together] == ["accuracy-text"]
+    assert len(rows) == 4
+
+
+def test_across_models_accuracy_stands_against_text_not_tokens() -> None:
+    """100 tokens/s of four bytes are as much text as 200 of two: the more accurate one is above."""
+    models = {"large": 4.0, "small": 2.0}
+    trials = [
+        trial("none", rate, 1.0, right, model=name) for name, rate, right in (("large", 100, 80), ("small", 200, 50))
+    ]
+    results = conclude({**ABOUT, "models": [*models], "bytes_per_token": models}, trials)
+    across = results.frontiers[-1]
+    rates = [across.plot.x.read(cell) for cell in results.cells]
+    assert [round(rate.value) for rate in rates if rate] == [400, 400]
+    page = page_data(results)
+    assert page["plots"][-1]["model"] is None
+    assert [round(cell["textRate"][0]) for cell in page["cells"]] == [400, 400]
+    older = conclude({**ABOUT, "models": [*models]}, trials)
+    assert "accuracy-text" not in [frontier.plot.name for frontier in older.frontiers]
 
 
 def test_two_models_that_end_alike_keep_their_whole_names() -> None:
