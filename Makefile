@@ -23,7 +23,7 @@ test:
 	uv run pytest
 
 docs:  ## README's generated parts are those of the code
-	uv run cog --check README.md CONTRIBUTING.md
+	uv run cog -I . --check README.md CONTRIBUTING.md docs/reference/changed-figures.md
 
 pins:  ## refresh every pin: the orchestrator's constraints and configs/environments/*.txt
 	uv run python -m scripts.pins

@@ -142,12 +142,12 @@ def work_aside(kind: str) -> None:
 
 def plan_only(file: Path) -> dict[str, float]:
     """What `bitfrontier plan` does before it prints."""
-    from flows.cli.estimate import estimate
     from flows.plan.source import load_plan
+    from flows.validate.estimate import estimate
     from flows.validate.plan import check
 
     began, used = time.monotonic(), time.process_time()
-    estimate(check(load_plan(file)))
+    estimate(check(load_plan(file)), file.parent / "runs")
     return {"seconds": time.monotonic() - began, "cpu_seconds": time.process_time() - used}
 
 

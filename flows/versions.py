@@ -61,7 +61,7 @@ CALIBRATION_COVERS = (
 
 REFERENCE_VERSION = 2
 """What the unquantized model says in plain Transformers: the yardstick of the gates."""
-REFERENCE_COVERS = ("quant/reference_outputs.py",)
+REFERENCE_COVERS = ("quant/reference_outputs.py", "quant/reference_texts.py")
 
 SERVER_VERSION = 1
 """How servers are started and what ours compute: the reference server, launchers, variables of child processes."""
@@ -110,6 +110,7 @@ DECIDES_NO_RESULT = (
     "engines/telemetry/bandwidth_cpu.py",  # a fact beside the measurement
     "engines/telemetry/bandwidth_cuda.py",
     "engines/telemetry/device.py",
+    "engines/telemetry/device_figures.py",  # the forecast's
     "engines/telemetry/host.py",
     "engines/telemetry/kernel_log.py",
     "engines/telemetry/machine.py",  # in the keys itself

@@ -14,20 +14,11 @@ from typing import Any
 from quant.canonical_json import write_json
 from quant.checkpoints.model_files import stage
 from quant.no_remote_code import forbid_remote_code
+from quant.reference_texts import GOLDEN_TEXT, SANITY_TEXT
 
-GOLDEN_TEXT = "The capital of France is"
 GREEDY_TOKENS = 16
 LONG_TOKENS = 4  # scored after each long context: some engines need a request for each
 LONG_CUTS = (40, LONG_TOKENS)  # tokens before the end of the sanity text where the two contexts end that begin alike
-# the opening of "Alice's Adventures in Wonderland" (Lewis Carroll, 1865; public domain)
-SANITY_TEXT = (
-    "Alice was beginning to get very tired of sitting by her sister on the bank, and of having nothing to do: once "
-    "or twice she had peeped into the book her sister was reading, but it had no pictures or conversations in it, "
-    "“and what is the use of a book,” thought Alice “without pictures or conversations?” So she was considering in "
-    "her own mind (as well as she could, for the hot day made her feel very sleepy and stupid), whether the pleasure "
-    "of making a daisy-chain would be worth the trouble of getting up and picking the daisies, when suddenly a White "
-    "Rabbit with pink eyes ran close by her."
-)
 
 
 def token_logprobs(model: Any, ids: list[int]) -> list[float]:

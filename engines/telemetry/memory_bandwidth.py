@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.child_environment import child_environment
@@ -50,22 +51,35 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
     A CPU is measured by this interpreter, a GPU by the first of `environments` that has torch; nothing else should run
     on the device meanwhile.
     """
-    program = hash_file(ROOT / "engines" / "telemetry" / f"{PROGRAM[device.kind]}.py")
-    machine = this_machine(device.kind).described()  # two of one name differ in cores, channels or limits
-    described = [device.kind, machine, threads if device.kind == "cpu" else None, program]
-    file = cache_folder() / "bandwidth" / f"{digest(described)[:16]}.json"
-    if file.exists():
-        return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])
+    known = known_bandwidth(device, threads)
+    if known is not None:
+        return known
     module = f"engines.telemetry.{PROGRAM[device.kind]}"
     for argv in _commands(device, ["-m", module, *([str(threads)] if device.kind == "cpu" else [])], environments):
         logger.info("measuring the memory bandwidth by %s", module)
         measured = _measure(argv)
         if measured is not None:
             create_cache()
+            file = _kept_file(device, threads)
             file.parent.mkdir(parents=True, exist_ok=True)
             write_json(file, {"device": device.name, "threads": threads, "bandwidth": measured})
             return measured
     return None
+
+
+def known_bandwidth(device: Device, threads: int) -> Bandwidth | None:
+    """What was measured before; None where nothing was."""
+    file = _kept_file(device, threads)
+    if not file.exists():
+        return None
+    return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])
+
+
+def _kept_file(device: Device, threads: int) -> Path:
+    program = hash_file(ROOT / "engines" / "telemetry" / f"{PROGRAM[device.kind]}.py")
+    machine = this_machine(device.kind).described()  # two of one name differ in cores, channels or limits
+    described = [device.kind, machine, threads if device.kind == "cpu" else None, program]
+    return cache_folder() / "bandwidth" / f"{digest(described)[:16]}.json"
 
 
 def _commands(device: Device, arguments: Sequence[str], environments: Sequence[Environment]) -> list[list[str]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,10 +20,13 @@ from evals.api.formats import completion_body, completion_path, completion_text
 from evals.schema.trial import Gate
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair
+from quant.checkpoints.source_grid import find_grid, shares_grid
+from quant.types import Scheme
 
 GOLDEN_TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1, "float16": 0.02}
 SANITY_FACTOR = 3.0
 TOLERATED_SHARE = 0.01
+SOURCE_GRID = "source's grid"
 
 
 class GateFailed(ServerFailed):
@@ -92,6 +96,20 @@ def apart_from_calibration(shared: int, requests: int) -> Gate:
     """A checkpoint must not be scored on what calibrated it."""
     detail = f"{shared} of {requests} requests hold {RUN_TOKENS} tokens in a row of the calibration text"
     return Gate("apart from calibration", shared <= TOLERATED_SHARE * requests, detail)
+
+
+def apart_from_source_grid(source: Path, folder: Path, checkpoint_format: str, scheme: Scheme) -> Gate:
+    """Rounding to the very grid that the source's weights lie on already loses nothing on this model alone."""
+    grid = find_grid(source)
+    if grid is None:
+        return Gate(SOURCE_GRID, True, "the source's weights are not seen to lie on a grid")
+    detail = f"the source's weights lie on a grid of {grid}"
+    if scheme.unquantized:
+        return Gate(SOURCE_GRID, True, f"{detail}: other roundings add to its error, the same one adds none")
+    reason = shares_grid(source, folder, checkpoint_format, scheme)
+    if reason is None:
+        return Gate(SOURCE_GRID, True, f"{detail}; this checkpoint rounds to another")
+    return Gate(SOURCE_GRID, False, f"shares its source's grid: {detail}, and {reason}")
 
 
 def require(gate: Gate) -> Gate:

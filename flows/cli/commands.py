@@ -50,13 +50,14 @@ def plan(
 
     Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
     """
-    from flows.cli.estimate import estimate
     from flows.execute.prepare import stale_rows
     from flows.plan.source import load_plan
+    from flows.validate.estimate import estimate
     from flows.validate.plan import check
+    from reports.output.formatting import about_duration
 
     sweep = check(load_plan(file), data_root=data_root)
-    guess, known = estimate(sweep), known_run(sweep, runs)
+    guess, known = estimate(sweep, runs), known_run(sweep, runs)
     stale = [result.line for result in stale_rows(known).values()] if known else []
     prepared_rows = known.rows if known else [None] * len(sweep.cells)
     rows: list[dict[str, Any]] = [
@@ -73,7 +74,12 @@ def plan(
         for index, (cell, row) in enumerate(zip(sweep.cells, prepared_rows, strict=True))
     ]
     if as_json:
-        total = {"estimated_seconds": round(guess.seconds), "estimated_bytes": guess.bytes}
+        total = {
+            "estimated_seconds": round(guess.seconds),
+            "estimated_factor": round(guess.factor, 2),
+            "estimated_bytes": guess.bytes,
+            "estimated_from": guess.basis,
+        }
         print(
             json.dumps(
                 {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total, "stale": stale}, indent=1
@@ -89,8 +95,8 @@ def plan(
         table.add_row(*texts, *((row["key"] or "unknown")[:12] for _ in keys))
     console.print(table)
     console.print(
-        f"about {guess.seconds / 60:.0f} minutes and {guess.bytes / 1e9:.1f} GB of disk, not counting environments and "
-        f"downloads; scaled from {guess.basis}",
+        f"{about_duration(guess.seconds, guess.factor)} and {guess.bytes / 1e9:.1f} GB of disk, not counting "
+        f"environments and downloads; from {guess.basis}",
         highlight=False,
     )
     for line in stale:

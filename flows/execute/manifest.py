@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version
@@ -13,11 +14,14 @@ from engines.runtime.cache import cache_folder
 from engines.runtime.own_packages import ROOT
 from engines.telemetry.device import driver_version
 from evals.schema.migrate import SCHEMA_VERSION
+from evals.schema.run_file import NoRun, read_run
 from flows.execute.prepared import Prepared
 from flows.plan.samples import plan_argument
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
+from flows.validate.estimate import estimate, noted
 from quant.canonical_json import write_json
+from quant.reference_texts import SANITY_TEXT
 
 PROGRAM = ("bitfrontier", "lm-eval", "prefect", "numpy", "scipy", "tokenizers")
 
@@ -25,7 +29,17 @@ PROGRAM = ("bitfrontier", "lm-eval", "prefect", "numpy", "scipy", "tokenizers")
 def describe(prepared: Prepared) -> None:
     """Write sweep.json: what the run is, which trials it has and will have, what it needs of the cache."""
     prepared.folder.joinpath("trials").mkdir(parents=True, exist_ok=True)
-    write_json(prepared.folder / "sweep.json", _about(prepared))
+    about = _about(prepared)
+    write_json(prepared.folder / "sweep.json", about | {"forecast": _forecast(prepared, about["trials"])})
+
+
+def _forecast(prepared: Prepared, trials: list[str]) -> dict[str, Any]:
+    """As it was said when the run was begun: what was measured since must not put it right."""
+    with suppress(NoRun):
+        before: dict[str, Any] = read_run(prepared.folder).get("forecast") or {}
+        if [*before.get("cells", {})] == trials:
+            return before
+    return noted(estimate(prepared.sweep, prepared.folder.parent), trials)
 
 
 def _about(prepared: Prepared) -> dict[str, Any]:
@@ -38,6 +52,10 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "name": sweep.plan.name,
         "models": [model.name for model in prepared.models.values()],
+        "bytes_per_token": {
+            model.name: len(SANITY_TEXT.encode()) / len(model.reference["sanity_ids"])
+            for model in prepared.models.values()
+        },
         "notes": notes,
         "device": sweep.device.name,
         "threads": sweep.plan.threads,

@@ -15,7 +15,7 @@ from engines.runtime.environments import Environment
 from engines.runtime.process import Child, ProcessFailed
 from engines.runtime.server import attach, serve
 from engines.types import ATTACHED_SERVER, Device, Endpoint, Serving
-from evals.accuracy.gates import golden_prompt, greedy_answer, require, sanity
+from evals.accuracy.gates import apart_from_source_grid, golden_prompt, greedy_answer, require, sanity
 from evals.api.tokenizers import load_tokenizer
 from evals.data.local_root import DataError
 from evals.schema.failures import failure_of
@@ -26,7 +26,6 @@ from flows.execute.keys import PartRequest, SearchSpec, decodes_alone
 from flows.execute.quantize_checkpoint import check_whole
 from flows.execute.score_cell import Target, scoring_gates
 from flows.execute.served_parts import Served, Work, measure_part, origin_of, server_part
-from flows.sources.models import Model
 from flows.validate.matrix import Cell
 from quant.types import Checkpoint
 
@@ -125,7 +124,7 @@ def _missing(target: Target, found: Mapping[str, Part | None], endpoint: Endpoin
 
 def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest]) -> None:
     """In a server that passes the gates: first what is timed, then what is scored."""
-    gates = served.work.step("gates", lambda: _gates(served.endpoint, served.cell, served.target.model, served.work))
+    gates = served.work.step("gates", lambda: _gates(served))
     timed = [request for request in missing if isinstance(request.subject, LoadPoint | SearchSpec)]
     for request in timed:
         _finish(served, request)
@@ -202,9 +201,11 @@ def _reach(
         yield started
 
 
-def _gates(endpoint: Endpoint, cell: Cell, model: Model, work: Work) -> tuple[Gate, ...]:
-    advance = work.stage("gates", 2)
-    gates = []
+def _gates(served: Served) -> tuple[Gate, ...]:
+    endpoint, cell, model = served.endpoint, served.cell, served.target.model
+    advance = served.work.stage("gates", 2)
+    made = cell.quantization
+    gates = [apart_from_source_grid(model.folder, served.folder, made.format, made.scheme)]
     if endpoint.dialect.prompt_logprobs == "none":
         expected = None
         if cell.quantization.scheme.unquantized:

@@ -13,10 +13,11 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class LimitsPlan(Part):
-    """What a cell must keep of its model's baseline to be recommended.
+    """What a cell must keep of its model's reference to be recommended: the baseline in `transformers`, else the most
+    accurate one.
 
-    `accuracy_recovery`: mean accuracy ÷ the baseline's. `perplexity_ratio`: perplexity ÷ the baseline's.
-    `kl_nats`: mean KL divergence of its predictions from the baseline's, where `kl_divergence` reads them.
+    `accuracy_recovery`: mean accuracy ÷ the reference's. `perplexity_ratio`: perplexity ÷ the reference's.
+    `kl_nats`: mean KL divergence of its predictions from its own baseline's, where `kl_divergence` reads them.
     `memory_gib`: its server's peak memory, which a baseline must keep too.
     `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -194,6 +194,29 @@ def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: M
     busiest = mix_label(mix) if mix else allowed[0].busiest.load.label
     wanted, drawn = plots(busiest, allowed[0].calmest.load.label, price, mix or {}), _Drawn({})
     return [front for front in (_frontier(allowed, plot, drawn) for plot in wanted) if front.standings]
+
+
+def text_plot(busiest: str, bytes_per_token: Mapping[str, float]) -> Plot:
+    """Across models: tokens of two vocabularies hold unlike amounts of text, and each model's own baseline is no
+    measure of another.
+    """
+
+    def rate_of(cell: CellMetrics) -> Estimate | None:
+        size = bytes_per_token.get(cell.trial.model)
+        return cell.busiest.output_rate.map(lambda tokens: tokens * size) if size and cell.loads else None
+
+    rate = Axis("textRate", rate_of, "bytes of text per second", False, _each(rate_of, rate_draws), busiest)
+    accuracy = Axis("accuracy", accuracy_percent, "mean accuracy, %", False, accuracy_draws)
+    return Plot("accuracy-text", "Accuracy against text, all models", rate, accuracy)
+
+
+def across_models(allowed: Sequence[CellMetrics], bytes_per_token: Mapping[str, float]) -> list[Frontier]:
+    """Of the cells of all models; none where there is one model, or one whose tokens' size is not known."""
+    models = {cell.trial.model for cell in allowed}
+    if len(models) < 2 or not models <= bytes_per_token.keys():
+        return []
+    front = _frontier(allowed, text_plot(allowed[0].busiest.load.label, bytes_per_token), _Drawn({}))
+    return [front] if front.standings else []
 
 
 @dataclass(frozen=True)

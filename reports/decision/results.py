@@ -13,7 +13,7 @@ from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from reports.decision.cell_names import told_apart
-from reports.decision.frontiers import Frontier, frontiers_of
+from reports.decision.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.origins import kept_stale, mixed_origins
 from reports.decision.ranking import Aim
 from reports.decision.recommend import Answer, decide
@@ -22,7 +22,7 @@ from reports.decision.verdicts import BARRED, Judged, Limits, judge, point_to_sc
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import Distance, distances, largest_kl
-from reports.metrics.engine_loss import EngineLoss, Server, engine_losses
+from reports.metrics.engine_loss import AgainstReference, EngineLoss, Server, against_reference, engine_losses
 from reports.metrics.paired_vs_baseline import Compared, compared
 
 
@@ -44,6 +44,7 @@ class Conclusion:
     setting: Setting
     judged: tuple[Judged, ...]
     answers: tuple[Answer, ...]
+    bytes_per_token: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def answer(self) -> Answer:
@@ -58,16 +59,18 @@ class Conclusion:
 
     @cached_property
     def frontiers(self) -> list[Frontier]:
-        """Of each model, of its cells that may win something."""
+        """Of each model, of its cells that may win something; then of all models together."""
         models = [answer.model for answer in self.answers]
         aim = self.setting.aim
-        return [front for model in models for front in frontiers_of(model, models, self.allowed, aim.price, aim.mix)]
+        own = [front for model in models for front in frontiers_of(model, models, self.allowed, aim.price, aim.mix)]
+        return [*own, *across_models(self.allowed, self.bytes_per_token)]
 
 
 @dataclass(frozen=True)
 class Results:
     """The trials of a sweep with all that was computed from them. `about` is the sweep's own description; `doubts` are
-    reasons not to trust a cell, by its trial's key; `losses` what each engine loses by itself.
+    reasons not to trust a cell, by its trial's key; `losses` what each engine loses by itself; `direct`
+    are cells against the model's reference in another server, by their trials' keys.
     """
 
     about: Mapping[str, Any]
@@ -76,6 +79,7 @@ class Results:
     doubts: Mapping[str, Sequence[str]]
     distances: tuple[Distance, ...] = ()
     losses: Mapping[Server, EngineLoss] = field(default_factory=dict)
+    direct: Mapping[str, AgainstReference] = field(default_factory=dict)
 
     @cached_property
     def models(self) -> list[str]:
@@ -93,6 +97,7 @@ class Results:
                 self.doubts[cell.trial.key],
                 kl.get(cell.trial.key),
                 self.losses.get(cell.trial.server),
+                self.direct.get(cell.trial.key),
             )
             for cell in cells
         ]
@@ -101,7 +106,12 @@ class Results:
             [judgement for judgement in pointed if judgement.cell.trial.model == model] for model in self.models
         ]
         answers = [decide(group, setting.aim, model) for group, model in zip(by_model, self.models, strict=True)]
-        return Conclusion(setting, pointed, tuple(answers))
+        return Conclusion(setting, pointed, tuple(answers), self.bytes_per_token)
+
+    @property
+    def bytes_per_token(self) -> Mapping[str, float]:
+        """Of text, by model; runs of older programs do not say."""
+        return self.about.get("bytes_per_token") or {}
 
     @cached_property
     def planned(self) -> Setting:
@@ -181,4 +191,5 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
-    return Results(about, tuple(trials), cells, doubts, tuple(far), engine_losses(cells, doubts))
+    losses, direct = engine_losses(cells, doubts), against_reference(cells, doubts)
+    return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct)

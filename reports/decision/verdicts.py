@@ -9,7 +9,7 @@ from typing import Literal
 from evals.stats.intervals import Estimate
 from reports.decision.wording import fixed, say
 from reports.metrics.cell import CellMetrics
-from reports.metrics.engine_loss import EngineLoss
+from reports.metrics.engine_loss import AgainstReference, EngineLoss
 from reports.metrics.needed_memory import needed_memory
 
 Verdict = Literal["meets", "fails", "inconclusive", "baseline", "untrusted"]
@@ -18,8 +18,8 @@ BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no fron
 
 @dataclass(frozen=True)
 class Limits:
-    """What a cell must keep of its baseline, and its engine's baseline of the model's reference: mean accuracy at
-    least, perplexity at most, as ratios; `kl_nats`: mean KL divergence of its predictions from the baseline's, at most.
+    """What a cell must keep of the model's reference: mean accuracy at least, perplexity at most, as ratios; `kl_nats`:
+    mean KL divergence of its predictions from its own baseline's, at most.
     `memory_gib`: the memory that it needs, at most, a baseline's too.
 
     `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
@@ -58,27 +58,48 @@ def judge(
     doubts: Sequence[str] = (),
     kl: Estimate | None = None,
     loss: EngineLoss | None = None,
+    direct: AgainstReference | None = None,
 ) -> Judged:
     """untrusted where there are `doubts`; fails if an interval lies wholly beyond a limit, meets if all lie within;
     else inconclusive. `kl` is the cell's divergence from its baseline in nats, where it was read; `loss` what
     its engine loses by itself, None for the engine that is the reference. A baseline is held to its memory and its
-    engine's loss.
+    engine's loss, another cell to what it loses against the model's reference: as compared with it directly, else as
+    its engine's loss and its own beside its baseline say.
     """
     if doubts:
         return Judged(cell, "untrusted", "; ".join(doubts))
     engine = engine_check(loss, limits) if loss else None
-    own = [] if cell.is_baseline else _against_baseline(cell, limits, kl)
-    checks = [check for check in (engine, _memory(cell, limits.memory_gib), *own) if check is not None]
+    if cell.is_baseline:
+        quality = [engine]
+    elif direct is not None:
+        quality = [*_against_reference(direct, engine, limits), _check("kl", kl, limits.kl_nats, "at_most")]
+    else:
+        quality = [engine, *_against_baseline(cell, limits, kl)]
+    checks = [check for check in (*quality, _memory(cell, limits.memory_gib)) if check is not None]
     verdicts: tuple[Verdict, ...] = ("fails", "inconclusive")
     for verdict in verdicts:
         reasons = [check for check in checks if check[0] == verdict]
         if reasons:
-            return Judged(cell, verdict, _joined(reasons), "engine" if reasons[0] is engine else "cell")
+            by_engine = engine is not None and engine[1] in [why for _, why in reasons]
+            return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell")
     return Judged(cell, "baseline", say("baseline")) if cell.is_baseline else Judged(cell, "meets", _joined(checks))
 
 
 def _joined(checks: Sequence[Check]) -> str:
     return "; ".join(why for _, why in checks)
+
+
+def _against_reference(direct: AgainstReference, engine: Check | None, limits: Limits) -> list[Check]:
+    """What users get: the cell against the model's reference. Where that is no good, what its engine itself loses is
+    said beside it.
+    """
+    quality = direct.quality
+    checks: list[Check | None] = [("inconclusive", say("nothing_recovered"))] if quality.nothing_recovered else []
+    checks += _quality(quality.recovery, quality.perplexity_ratio, limits, direct.reference)
+    known = [check for check in checks if check is not None]
+    verdicts = [verdict for verdict, _ in known]
+    worst: Verdict = "fails" if "fails" in verdicts else "inconclusive" if "inconclusive" in verdicts else "meets"
+    return [*known, (worst, engine[1])] if engine is not None and worst != "meets" else known
 
 
 def _against_baseline(cell: CellMetrics, limits: Limits, kl: Estimate | None) -> list[Check | None]:
@@ -91,10 +112,12 @@ def _against_baseline(cell: CellMetrics, limits: Limits, kl: Estimate | None) ->
     return checks if any(checks) else [("inconclusive", say("no_baseline"))]
 
 
-def _quality(recovery: Estimate | None, perplexity_ratio: Estimate | None, limits: Limits) -> list[Check | None]:
+def _quality(
+    recovery: Estimate | None, perplexity_ratio: Estimate | None, limits: Limits, reference: str = ""
+) -> list[Check | None]:
     return [
-        _check("recovery", recovery, limits.accuracy_recovery, "at_least"),
-        _check("perplexity", perplexity_ratio, limits.perplexity_ratio, "at_most"),
+        _check("recovery", recovery, limits.accuracy_recovery, "at_least", reference),
+        _check("perplexity", perplexity_ratio, limits.perplexity_ratio, "at_most", reference),
     ]
 
 
@@ -134,12 +157,15 @@ def _checkpoint(judged: Judged) -> object:
     return (judged.cell.trial.checkpoint or {}).get("key", judged.cell.trial.key)
 
 
-def _check(name: str, estimate: Estimate | None, limit: float, side: Literal["at_least", "at_most"]) -> Check | None:
+def _check(
+    name: str, estimate: Estimate | None, limit: float, side: Literal["at_least", "at_most"], reference: str = ""
+) -> Check | None:
     if estimate is None:
         return None
+    title = say("against", name=say(name), reference=reference) if reference else say(name)
     value, low = fixed(estimate.value, 3), fixed(estimate.low, 3)
     high = fixed(estimate.high, 3) if estimate.high < UNBOUNDED else say("no_upper_bound")
-    text = say(side, name=say(name), value=value, low=low, high=high, limit=f"{limit:g}")
+    text = say(side, name=title, value=value, low=low, high=high, limit=f"{limit:g}")
     at_least = side == "at_least"
     good = estimate.low >= limit if at_least else estimate.high <= limit
     bad = estimate.high < limit if at_least else estimate.low > limit

@@ -12,6 +12,7 @@ WORDS = {
     "recovery": "accuracy recovered",
     "perplexity": "perplexity ratio",
     "kl": "KL divergence",
+    "against": "{name} against {reference}",
     "at_least": "{name} {value} [{low}, {high}], at least {limit}",
     "at_most": "{name} {value} [{low}, {high}], at most {limit}",
     "memory_unseen": "its memory was not measured",

@@ -78,12 +78,27 @@ def _busy(load: LoadMetrics) -> tuple[bool, float]:
     return load.load.concurrency is not None, load.load.concurrency or load.load.rate_per_second or 0.0
 
 
+@dataclass(frozen=True)
+class Quality:
+    """A trial against another on the same items and tokens. `nothing_recovered`: the other has next to nothing right,
+    so there is no `recovery`.
+    """
+
+    recovery: Estimate | None
+    perplexity_ratio: Estimate | None
+    nothing_recovered: bool
+
+
+def quality_against(trial: Trial, baseline: Trial) -> Quality:
+    ratio = exact(1.0) if baseline is trial else _perplexity_ratio(trial, baseline)
+    return Quality(recovery(trial, baseline), ratio, nothing_right(trial, baseline))
+
+
 def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
     """All figures of an ok trial, against its model's baseline in the same engine where there is one."""
     items = trial_items(trial)
     references = trial_items(baseline) if baseline else {}
-    ratio = _perplexity_ratio(trial, baseline) if baseline else None
-    ratio = exact(1.0) if baseline is trial else ratio
+    quality = quality_against(trial, baseline) if baseline else Quality(None, None, nothing_recovered=False)
     return CellMetrics(
         trial=trial,
         loads=tuple(load_metrics(speed) for speed in trial.speed),
@@ -93,10 +108,10 @@ def cell_metrics(trial: Trial, baseline: Trial | None) -> CellMetrics:
             *map(_text_perplexity, trial.perplexities),
         ),
         accuracy=mean_accuracy(items, references),
-        recovery=recovery(trial, baseline) if baseline else None,
-        perplexity_ratio=ratio,
+        recovery=quality.recovery,
+        perplexity_ratio=quality.perplexity_ratio,
         baseline=baseline,
-        nothing_recovered=baseline is not None and nothing_right(trial, baseline),
+        nothing_recovered=quality.nothing_recovered,
     )
 
 

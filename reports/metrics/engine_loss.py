@@ -1,4 +1,5 @@
-"""What an engine itself loses: its unquantized model against the model's reference, on the same items and tokens.
+"""What users get against the model's reference, on the same items and tokens: each cell directly, and each engine's
+unquantized model, which is what the engine itself loses.
 
 The reference is the model's baseline in `transformers` where the run has one that may be trusted, else the baseline
 with the highest accuracy. Where several are in that engine, or as accurate, the plan's first one counts.
@@ -7,13 +8,14 @@ with the highest accuracy. Where several are in that engine, or as accurate, the
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
-from reports.metrics.cell import CellMetrics, cell_metrics, same_text, token_differences
+from evals.stats.paired_items import trial_items
+from reports.metrics.cell import CellMetrics, Quality, quality_against, same_text, token_differences
 from reports.metrics.engine_drift import compare
 
 REFERENCE_ENGINE = "transformers"
@@ -37,6 +39,14 @@ class EngineLoss:
     def is_known(self) -> bool:
         """Whether there are items or tokens that both scored."""
         return self.same_answers or self.recovery is not None or self.perplexity_ratio is not None
+
+
+@dataclass(frozen=True)
+class AgainstReference:
+    """A cell of another server than the `reference` against it: what quantization and engine lose together."""
+
+    reference: str
+    quality: Quality
 
 
 Server = tuple[str, str, str]
@@ -72,8 +82,29 @@ def engine_losses(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequence[st
     return losses
 
 
+def against_reference(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequence[str]]) -> dict[str, AgainstReference]:
+    """By the trial's key, of all but baselines. None of a cell beside the reference, whose baseline that is; of one of
+    which an adaptive budget asked some items alone, drawn by how decided its own baseline was; and of one that has a
+    figure against its own baseline and none against the reference.
+    """
+    chosen = references([cell for cell in cells if cell.is_baseline and not doubts[cell.trial.key]])
+    pairs = {}
+    for cell in cells:
+        reference = chosen.get(cell.trial.model)
+        if reference is None or cell.is_baseline or cell.baseline is reference.trial:
+            continue
+        if any(len(items.values) < items.drawn for items in trial_items(cell.trial).values()):
+            continue
+        quality = quality_against(cell.trial, reference.trial)
+        needed = ((cell.recovery, quality.recovery), (cell.perplexity_ratio, quality.perplexity_ratio))
+        lacks = any(own is not None and direct is None for own, direct in needed)
+        if not lacks and (quality.recovery or quality.perplexity_ratio or quality.nothing_recovered):
+            pairs[cell.trial.key] = AgainstReference(reference.trial.name, quality)
+    return pairs
+
+
 def _loss(trial: Trial, reference: Trial) -> EngineLoss:
-    paired = cell_metrics(replace(trial, speed=()), reference)
+    paired = quality_against(trial, reference)
     drift = compare(trial, reference)
     same = drift.items > 0 and drift.changed == 0 and (drift.mean_nats or 0.0) <= SAME_NATS
     texts = [pair for pair in zip(trial.perplexities, reference.perplexities, strict=False) if same_text(*pair)]

@@ -10,6 +10,7 @@ from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.metrics.cell import GIB
 from reports.metrics.needed_memory import needed_memory
+from reports.sections.forecast_error import ForecastError
 
 
 def times(value: float | None) -> str:
@@ -65,6 +66,32 @@ def slo_text(limits: SLO) -> str:
     return f"p{limits.percentile:g} of " + ", of ".join(parts)
 
 
+def duration(seconds: float) -> str:
+    """Two units at most: `40 s`, `40 min`, `1 h 20 min`, `3 d 4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def about_duration(seconds: float, factor: float) -> str:
+    """With the range that its factor of uncertainty makes: `about 40 min (20 min to 1 h 20 min)`."""
+    return f"about {duration(seconds)} ({duration(seconds / factor)} to {duration(seconds * factor)})"
+
+
+def forecast_text(error: ForecastError) -> str:
+    """What was forecast against what it took, environments and downloads apart."""
+    outside = "" if error.is_within else ", which is outside"
+    failed = f"; {error.failed} cells failed and took less" if error.failed else ""
+    forecast = about_duration(error.forecast_seconds, error.factor)
+    return f"Forecast {forecast}; quantizing and measuring took {duration(error.took_seconds)}{outside}{failed}"
+
+
 def nats(value: float | None) -> str:
     """Two significant digits, with an exponent where they are tiny."""
     return "–" if value is None else f"{value:.2g}"
@@ -112,6 +139,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "spread": spread,
     "share": share,
     "figure": figure,
+    "forecast": forecast_text,
     "figures": figures_interval,
     "slo": slo_text,
     "times": times,

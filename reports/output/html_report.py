@@ -35,6 +35,7 @@ from reports.sections.device_scaling import scalings
 from reports.sections.energy import energies
 from reports.sections.engine_ratios import Move, moves
 from reports.sections.flipped_items import flipped
+from reports.sections.forecast_error import forecast_error
 from reports.sections.memory_footprint import footprints
 from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
@@ -106,9 +107,11 @@ def contents(results: Results) -> dict[str, Any]:
         "fastest": fastest(results.allowed),
         "crossings": crossings(results.allowed),
         "about": results.about,
+        "forecast": forecast_error(results.about, results.trials),
         "trials": results.trials,
         "cells": cells,
         "verdicts": verdicts,
+        "direct": results.direct,
         "answers": results.answers,
         "warnings": results.warnings,
         "frontiers": results.frontiers,
@@ -162,10 +165,13 @@ def render_comparison(comparison: Comparison) -> str:
 
 
 def by_model(frontiers: Sequence[Frontier]) -> list[tuple[list[Frontier], list[tuple[str, list[Standing | None]]]]]:
-    """Each model's frontiers with its cells: each cell's standing on every one; None where it lacks a number."""
+    """Each model's frontiers, and those of several models, with their cells: each cell's standing on every one; None
+    where it lacks a number.
+    """
     groups: dict[str, list[Frontier]] = {}
     for frontier in frontiers:
-        groups.setdefault(frontier.standings[0].model, []).append(frontier)
+        models = {standing.model for standing in frontier.standings}
+        groups.setdefault(" ".join(sorted(models)), []).append(frontier)
     tables = []
     for group in groups.values():
         names = dict.fromkeys(standing.name for frontier in group for standing in frontier.standings)

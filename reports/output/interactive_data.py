@@ -17,7 +17,7 @@ from evals.metrics.steady_state import steady
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate, percentile_interval
-from reports.decision.frontiers import Axis, of_model, plots
+from reports.decision.frontiers import Axis, Frontier, Plot, of_model, plots, text_plot
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.results import Results, Setting
 from reports.decision.use_cases import uses
@@ -25,7 +25,7 @@ from reports.decision.wording import WORDS
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import largest_kl
-from reports.metrics.engine_loss import EngineLoss
+from reports.metrics.engine_loss import AgainstReference, EngineLoss
 from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, needed_gib
 from reports.metrics.load import LoadMetrics
 from reports.sections.roofline import warnings_of
@@ -112,10 +112,12 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "memory": interval(needed_gib(cell)),
         "bits": interval(bits_per_weight(cell)),
         "latency": interval(latency_seconds(cell)),
+        "textRate": interval(text_plot("", columns.results.bytes_per_token).x.read(cell)),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
         "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),
         "engineLoss": _loss(columns.results.losses.get(trial.server)),
+        "direct": _direct(columns.results.direct.get(trial.key)),
         "checkpoint": (trial.checkpoint or {}).get("key", trial.key),
         "silent": trial.scores == (),
         **({"nothingRecovered": True} if cell.nothing_recovered else {}),
@@ -133,6 +135,15 @@ def _loss(loss: EngineLoss | None) -> dict[str, Any] | None:
         "sameTokens": loss.same_tokens,
     }
     return {**names, "recovery": interval(loss.recovery), "perplexity": interval(loss.perplexity_ratio)}
+
+
+def _direct(direct: AgainstReference | None) -> dict[str, Any] | None:
+    """None where the cell is not compared with the model's reference itself."""
+    if direct is None:
+        return None
+    quality = direct.quality
+    figures = {"recovery": interval(quality.recovery), "perplexity": interval(quality.perplexity_ratio)}
+    return {"reference": direct.reference, "nothingRecovered": quality.nothing_recovered, **figures}
 
 
 def _load(speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, Any]:
@@ -167,9 +178,9 @@ def _plain(estimate: Estimate) -> Interval:
 
 
 def _plots(results: Results) -> list[dict[str, Any]]:
-    """Of each model, all that some cell has both figures for; those with a price without one too, for the page can be
-    given one. With what the plan's own setting says of them: `drawn`, the cells among which probabilities were drawn;
-    `dominated`, those of which the printed one is small.
+    """Of each model, and of all together, what some cell has both figures for; those with a price without one too, for
+    the page can be given one. With what the plan's own setting says of them: `drawn`, the cells among which
+    probabilities were drawn; `dominated`, those of which the printed one is small.
     """
     planned = {frontier.plot.name: frontier for frontier in results.frontiers}
     price = results.planned.aim.price or Price(1.0, "price's currency")
@@ -181,12 +192,25 @@ def _plots(results: Results) -> list[dict[str, Any]]:
         for chart in charts:
             if any(chart.x.read(cell) and chart.y.read(cell) for cell in cells):
                 plot = of_model(chart, model, results.models)
-                standings = planned[plot.name].standings if plot.name in planned else ()
-                axes = {"name": plot.name, "title": plot.title, "x": _axis(plot.x), "y": _axis(plot.y)}
-                drawn = [places[standing.model, standing.name] for standing in standings]
-                dominated = [number for number, standing in zip(drawn, standings, strict=True) if standing.dominated]
-                shown.append({**axes, "model": model, "drawn": drawn, "dominated": dominated})
-    return shown
+                shown.append({**_plot(plot, planned, places), "model": model})
+    return shown + [
+        {**_plot(front.plot, planned, places), "model": None}
+        for front in results.frontiers
+        if len({standing.model for standing in front.standings}) > 1
+    ]
+
+
+def _plot(plot: Plot, planned: Mapping[str, Frontier], places: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    standings = planned[plot.name].standings if plot.name in planned else ()
+    drawn = [places[standing.model, standing.name] for standing in standings]
+    return {
+        "name": plot.name,
+        "title": plot.title,
+        "x": _axis(plot.x),
+        "y": _axis(plot.y),
+        "drawn": drawn,
+        "dominated": [number for number, standing in zip(drawn, standings, strict=True) if standing.dominated],
+    }
 
 
 def _axis(axis: Axis) -> dict[str, Any]:

@@ -21,12 +21,13 @@ from reports.metrics.engine_drift import drifts
 from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
-from reports.output.formatting import interval, milliseconds_sure, needed_gib
+from reports.output.formatting import forecast_text, interval, milliseconds_sure, needed_gib
 from reports.output.html_report import task_columns
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
 from reports.sections.energy import energies
 from reports.sections.engine_ratios import moves
+from reports.sections.forecast_error import forecast_error
 from reports.sections.memory_footprint import footprints
 from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
@@ -69,6 +70,8 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"Warning: {warning}.", markup=False, highlight=False)
     for answer in results.answers:
         _print_answer(answer, console)
+    if forecast := forecast_error(results.about, results.trials):
+        console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
     for capacity in capacities(results.cells):
         console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
     for cost in costs(results.cells, results.about.get("price"), results.slo):
@@ -122,10 +125,12 @@ def as_data(results: Results) -> dict[str, Any]:
             row["failure"] = asdict(trial.failure)
         if trial.key in cells:
             row |= {**verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
+            row["against_reference"] = asdict(direct) if (direct := results.direct.get(trial.key)) else None
         rows.append(row)
     answers = [_answer(answer) for answer in results.answers]
     return {
         "sweep": {name: results.about[name] for name in ABOUT},
+        "forecast": asdict(forecast) if (forecast := forecast_error(results.about, results.trials)) else None,
         "columns": task_columns(results.cells),
         "cells": rows,
         "served": [

@@ -6,6 +6,8 @@ import json
 import struct
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -41,4 +43,16 @@ def write_tiny_model(folder: Path) -> Path:
         "model.norm.weight": ("F16", (96,), 192),
     }
     write_safetensors(folder / "model.safetensors", layers)
+    return folder
+
+
+def write_gridded_model(folder: Path, levels: int, block: int) -> Path:
+    """A folder with one linear layer, of whose weights each block takes `levels` evenly spaced values at most."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    blocks = np.random.default_rng(0).normal(0, 0.02, (64 * 8, block)).astype(np.float32)
+    low = blocks.min(axis=1, keepdims=True)
+    step = (blocks.max(axis=1, keepdims=True) - low) / (levels - 1)
+    weights = (np.round((blocks - low) / step) * step + low).reshape(64, -1)
+    save_file({"model.layers.0.mlp.down_proj.weight": weights}, folder / "model.safetensors")
     return folder

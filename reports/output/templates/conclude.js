@@ -21,13 +21,24 @@ function judge(cell, setting) {
   if (cell.doubts) return ["untrusted", cell.doubts];
   const memory = setting.memory === null ? null : cell.memory
     ? check("memory", cell.memory, setting.memory, "at_most") : ["inconclusive", say("memory_unseen")];
-  const own = cell.baseline ? [] : againstBaseline(cell, setting);
-  const checks = [cell.engineLoss && engineCheck(cell.engineLoss, setting), memory, ...own].filter((one) => one);
+  const engine = cell.engineLoss && engineCheck(cell.engineLoss, setting);
+  const judged = cell.baseline ? [engine]
+    : cell.direct ? [...againstReference(cell.direct, engine, setting), check("kl", cell.kl, setting.kl, "at_most")]
+    : [engine, ...againstBaseline(cell, setting)];
+  const checks = [...judged, memory].filter((one) => one);
   for (const verdict of ["fails", "inconclusive"]) {
     const reasons = checks.filter((one) => one[0] === verdict);
     if (reasons.length) return [verdict, joined(reasons)];
   }
   return cell.baseline ? ["baseline", say("baseline")] : ["meets", joined(checks)];
+}
+
+/** What users get: the cell against the model's reference, with what its engine loses where that is no good. */
+function againstReference(direct, engine, setting) {
+  const recovered = direct.nothingRecovered ? [["inconclusive", say("nothing_recovered")]] : [];
+  const checks = [...recovered, ...quality(direct.recovery, direct.perplexity, setting, direct.reference)].filter((one) => one);
+  const worst = ["fails", "inconclusive"].find((verdict) => checks.some((one) => one[0] === verdict));
+  return engine && worst ? [...checks, [worst, engine[1]]] : checks;
 }
 
 /** What quantization did. */
@@ -38,8 +49,8 @@ function againstBaseline(cell, setting) {
   return checks.length ? checks : [["inconclusive", say("no_baseline")]];
 }
 
-const quality = (recovery, perplexity, setting) =>
-  [check("recovery", recovery, setting.recovery, "at_least"), check("perplexity", perplexity, setting.perplexity, "at_most")];
+const quality = (recovery, perplexity, setting, reference = "") =>
+  [check("recovery", recovery, setting.recovery, "at_least", reference), check("perplexity", perplexity, setting.perplexity, "at_most", reference)];
 
 /** reports.decision.verdicts.engine_check */
 function engineCheck(loss, setting) {
@@ -53,14 +64,15 @@ function engineCheck(loss, setting) {
   return null;
 }
 
-function check(name, one, limit, side) {
+function check(name, one, limit, side, reference = "") {
   if (!one) return null;
+  const title = reference ? say("against", { name: say(name), reference }) : say(name);
   const atLeast = side === "at_least";
   const good = atLeast ? low(one) >= limit : high(one) <= limit;
   const bad = atLeast ? high(one) < limit : low(one) > limit;
   const [value, least] = [one[0], low(one)].map((end) => fixed(end, 3));
   const most = one[2] === null || one[2] >= 1e9 ? say("no_upper_bound") : fixed(one[2], 3);
-  const text = say(side, { name: say(name), value, low: least, high: most, limit: +limit.toPrecision(6) });
+  const text = say(side, { name: title, value, low: least, high: most, limit: +limit.toPrecision(6) });
   return [good ? "meets" : bad ? "fails" : "inconclusive", text];
 }
 
@@ -168,7 +180,7 @@ function onAxis(cell, name, setting) {
  * of being on it is small; that was drawn among the plan's cells, and can only be smaller among more of them. */
 function frontier(data, plot, allowed, setting) {
   const turn = (one, less) => (less ? [-one[0]] : [one[0]]);
-  const points = allowed.filter((cell) => data.cells[cell].model === plot.model).flatMap((cell) => {
+  const points = allowed.filter((cell) => !plot.model || data.cells[cell].model === plot.model).flatMap((cell) => {
     const x = onAxis(data.cells[cell], plot.x.name, setting), y = onAxis(data.cells[cell], plot.y.name, setting);
     return x && y ? [{ cell, x: turn(x, plot.x.less), y: turn(y, plot.y.less) }] : [];
   });

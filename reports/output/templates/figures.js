@@ -94,7 +94,7 @@ class Figure {
   move(result, setting) {
     const { data, plot } = this;
     const points = this.points = data.cells.map((cell, i) => {
-      const x = cell.model === plot.model && result.judged[i] && onAxis(cell, plot.x.name, setting), y = x && onAxis(cell, plot.y.name, setting);
+      const x = (!plot.model || cell.model === plot.model) && result.judged[i] && onAxis(cell, plot.x.name, setting), y = x && onAxis(cell, plot.y.name, setting);
       return y && Number.isFinite(x[0]) && Number.isFinite(y[0]) ? { x, y } : null;
     });
     const seen = points.filter((one) => one);

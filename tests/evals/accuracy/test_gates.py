@@ -13,6 +13,7 @@ from evals.accuracy.gates import (
     _beginning,
     _repeats,
     apart_from_calibration,
+    apart_from_source_grid,
     golden_prompt,
     require,
     sanity,
@@ -20,6 +21,8 @@ from evals.accuracy.gates import (
 )
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair
+from quant.types import Scheme
+from tests.support.checkpoints import write_gridded_model
 from tests.support.fake_engine import CPU, HERE, fake_engine
 
 
@@ -128,3 +131,22 @@ def test_one_question_of_a_hundred_may_be_cut_or_known() -> None:
     shared = apart_from_calibration(3, 200)
     assert not shared.passed
     assert shared.detail == "3 of 200 requests hold 13 tokens in a row of the calibration text"
+
+
+def test_a_checkpoint_on_its_sources_grid_is_not_believed(tmp_path: Path) -> None:
+    source = write_gridded_model(tmp_path / "source", levels=16, block=32)
+    baseline = apart_from_source_grid(source, source, "safetensors", Scheme("float16", "float16"))
+    same = apart_from_source_grid(source, source, "mlx", Scheme("int4", "float16", 32, symmetric=False))
+    other = apart_from_source_grid(source, source, "mlx", Scheme("int4", "float16", 64))
+    assert baseline.passed
+    assert other.passed
+    assert not same.passed
+    assert baseline.detail.startswith("the source's weights lie on a grid of 4 bits in blocks of 32: other roundings")
+    assert same.detail.startswith("shares its source's grid: the source's weights lie on a grid of 4 bits in blocks")
+
+
+def test_where_the_source_has_no_grid_no_checkpoint_shares_it(tmp_path: Path) -> None:
+    source = write_gridded_model(tmp_path / "source", levels=2**16, block=32)
+    gate = apart_from_source_grid(source, source, "mlx", Scheme("int4", "float16", 32))
+    assert gate.passed
+    assert gate.detail == "the source's weights are not seen to lie on a grid"

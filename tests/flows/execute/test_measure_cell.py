@@ -18,10 +18,9 @@ from evals.load.prompts import Prompts
 from evals.metrics.energy import window
 from evals.schema.load import LoadPoint
 from evals.schema.trial import NVML
-from flows.cli.estimate import _search_steps, _steps
 from flows.execute.measure_cell import _reach
 from flows.execute.served_parts import Served, _prompts, _speed_and_memory
-from flows.plan.load import LoadPlan, SearchPlan, workloads
+from flows.plan.load import LoadPlan, workloads
 from flows.validate.matrix import Cell, EngineChoice
 from quant.types import Scheme
 from tests.support.fake_engine import CPU, HERE, fake_engine
@@ -52,8 +51,6 @@ def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
     assert poisson == LoadPoint(None, 20, 8, 4, 2.0, "poisson", 1.0)
     assert (bursts.arrivals, bursts.arrival_cv) == ("gamma", 2.0)
     assert [load.label for load in (closed, poisson)] == ["concurrency 4", "2 requests/s, poisson"]
-    assert _steps(closed) == 20
-    assert _steps(poisson) == 4
 
 
 def test_a_workload_gives_what_the_plan_does_not() -> None:
@@ -105,10 +102,3 @@ def test_a_load_is_measured_with_the_energy_of_its_gpus(tmp_path: Path, monkeypa
         assert {watts for gpu in gpus for watts in gpu.watts} == {100.0, 300.0}
         assert {bits for bits in gpus[1].reasons if bits is not None and bits & pynvml.nvmlClocksEventReasonSwPowerCap}
         assert set(gpus[1].joules) == {None}
-
-
-def test_a_search_is_forecast_by_its_loads() -> None:
-    counts = {"requests": 40, "prompt_tokens": 8, "output_tokens": 4}
-    narrow, wide = (SearchPlan(over="concurrency", lowest=4, highest=most, **counts) for most in (4, 64))
-    assert _search_steps(narrow) == 3 * 40 / 4 * 4
-    assert _search_steps(wide) == 7 * 40 / 16 * 4

@@ -55,7 +55,7 @@ def test_a_trial_is_its_parts_with_what_decided_them(first: Trial, workplace: Pa
     assert first.inputs["server"]["SERVER_VERSION"] == str(versions.SERVER_VERSION)
     assert first.inputs["task arc_easy"]["task limit"] == "4"
     assert first.provenance["machine"]["cores"] > 0
-    assert {gate.name for gate in first.gates} == {"golden prompt", "sanity", "whole contexts"}
+    assert {gate.name for gate in first.gates} == {"source's grid", "golden prompt", "sanity", "whole contexts"}
     for name, key in first.parts.items():
         part = find_part(workplace / "runs" / "fake" / "parts", key)
         assert part is not None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from evals.schema.trial import Trial
 from reports.decision.results import Results, conclude
 from reports.decision.use_cases import recommended
-from reports.output.html_report import contents, render
+from reports.output.html_report import by_model, contents, render
 from reports.output.interactive_data import page_data
 from reports.output.terminal import as_data
-from tests.support.made_trials import ABOUT, trial
+from tests.support.made_trials import ABOUT, score, trial
 
 
 def _verdicts(results: Results) -> dict[str, str]:
@@ -30,12 +31,64 @@ def test_an_engine_that_loses_accuracy_by_itself_bars_its_cells() -> None:
     assert _verdicts(results) == {"none · A": "baseline", "rtn · A": "meets", "none · B": "fails", "fp8 · B": "fails"}
     barred = results.judged[3]
     assert barred.cause == "engine"
-    assert barred.why.startswith("engine B itself loses accuracy: accuracy recovered 0.800 [")
+    assert barred.why.startswith("accuracy recovered against none · A 0.800 [")
+    assert "; engine B itself loses accuracy: accuracy recovered 0.800 [" in barred.why
     assert barred.why.endswith("(unquantized, against none · A)")
     assert results.answer.chosen is results.judged[1]
     assert [other.why for other in results.answer.others if other.name == "fp8 · B"] == [barred.why]
     row = next(row for row in as_data(results)["cells"] if row["cell"] == "fp8 · B")
     assert (row["cause"], row["why"]) == ("engine", barred.why)
+
+
+def _answers(cell: Trial, right: int) -> Trial:
+    """Of 2,000 questions."""
+    return replace(cell, scores=(score("arc", [1.0] * right + [0.0] * (2000 - right)),), perplexities=())
+
+
+def _small_losses(right: int) -> Results:
+    """A unquantized 60 %, B unquantized 57.6 %: it recovers 0.96."""
+    return conclude(
+        ABOUT | {"limits": {"accuracy_recovery": 0.94, "perplexity_ratio": 1.1}},
+        [
+            _answers(trial("none", 10, 2.0, 60, engine="A"), 1200),
+            _answers(trial("none", 50, 2.0, 60, engine="B"), 1152),
+            _answers(trial("fp8", 100, 1.0, 60, engine="B"), right),
+        ],
+    )
+
+
+def test_two_losses_that_each_meet_the_limit_fail_it_together() -> None:
+    """fp8 in B recovers 0.958 of B's own and 0.92 of what users of A get."""
+    results = _small_losses(1104)
+    assert _verdicts(results) == {"none · A": "baseline", "none · B": "baseline", "fp8 · B": "fails"}
+    assert results.judged[2].cell.recovery is not None
+    assert results.judged[2].cell.recovery.low > 0.94
+    assert results.judged[2].why.startswith("accuracy recovered against none · A 0.920 [")
+    assert results.judged[2].cause == "cell"
+    row = next(row for row in as_data(results)["cells"] if row["cell"] == "fp8 · B")
+    assert row["against_reference"]["quality"]["recovery"]["value"] == 1104 / 1200
+    assert "against its own baseline" in render(contents(results), {})
+
+
+def test_what_quantization_gains_makes_up_for_what_the_engine_loses() -> None:
+    results = _small_losses(1200)
+    assert _verdicts(results)["fp8 · B"] == "meets"
+    assert "against none · A 1.000 [" in results.judged[2].why
+
+
+def test_a_cell_without_a_baseline_in_its_engine_is_held_against_the_reference() -> None:
+    results = conclude(ABOUT, [trial("none", 10, 2.0, 60, engine="A"), trial("fp8", 100, 1.0, 20, 2.001, engine="B")])
+    assert _verdicts(results) == {"none · A": "baseline", "fp8 · B": "fails"}
+
+
+def test_a_budget_that_drew_other_items_is_judged_by_engine_and_baseline() -> None:
+    *baselines, fp8 = _small_losses(1104).trials
+    asked = fp8.scores[0]
+    cut = replace(asked, drawn=2000, item_keys=asked.item_keys[:900], values=asked.values[:900])
+    cut = replace(cut, loglikelihoods=asked.loglikelihoods[:900])
+    results = conclude(ABOUT, [*baselines, replace(fp8, scores=(cut,))])
+    assert results.direct == {}
+    assert "against none" not in results.judged[2].why
 
 
 def test_what_is_undecided_of_an_engine_no_cell_in_it_can_better() -> None:
@@ -78,7 +131,8 @@ def test_an_engine_that_was_not_scored_is_not_known_to_lose_nothing() -> None:
 def _two_models() -> Results:
     large = [trial("none", 20, 14.0, 80, model="org/large"), trial("rtn", 45, 4.0, 80, 2.001, model="org/large")]
     small = [trial("none", 300, 0.3, 50, model="org/small"), trial("rtn", 500, 0.1, 50, 2.001, model="org/small")]
-    return conclude({**ABOUT, "models": ["org/large", "org/small"]}, [*large, *small])
+    sizes = {"org/large": 4.0, "org/small": 2.0}
+    return conclude({**ABOUT, "models": [*sizes], "bytes_per_token": sizes}, [*large, *small])
 
 
 def test_several_models_have_an_answer_each_and_no_winner_across() -> None:
@@ -90,8 +144,10 @@ def test_several_models_have_an_answer_each_and_no_winner_across() -> None:
         assert {other.model for other in answer.others} == {answer.model}
         assert answer.runner_up is not None
         assert answer.runner_up.name.endswith("none · e")
-    for frontier in results.frontiers:
+    *own, across = results.frontiers
+    for frontier in own:
         assert len({standing.model for standing in frontier.standings}) == 1
+    assert across.plot.title == "Accuracy against text, all models"
     titles = {frontier.plot.title for frontier in results.frontiers}
     assert {"Memory against throughput: large", "Memory against throughput: small"} <= titles
     assert len({frontier.plot.name for frontier in results.frontiers}) == len(results.frontiers)
@@ -106,7 +162,27 @@ def test_page_and_json_hold_both_answers() -> None:
     page = render(contents(results), {})
     assert "Run <strong>large · rtn · e</strong>" in page
     assert "Run <strong>small · rtn · e</strong>" in page
-    assert {plot["model"] for plot in page_data(results)["plots"]} == {"org/large", "org/small"}
+    assert {plot["model"] for plot in page_data(results)["plots"]} == {"org/large", "org/small", None}
+    *_, (together, rows) = by_model(results.frontiers)
+    assert [frontier.plot.name for frontier in together] == ["accuracy-text"]
+    assert len(rows) == 4
+
+
+def test_across_models_accuracy_stands_against_text_not_tokens() -> None:
+    """100 tokens/s of four bytes are as much text as 200 of two: the more accurate one is above."""
+    models = {"large": 4.0, "small": 2.0}
+    trials = [
+        trial("none", rate, 1.0, right, model=name) for name, rate, right in (("large", 100, 80), ("small", 200, 50))
+    ]
+    results = conclude({**ABOUT, "models": [*models], "bytes_per_token": models}, trials)
+    across = results.frontiers[-1]
+    rates = [across.plot.x.read(cell) for cell in results.cells]
+    assert [round(rate.value) for rate in rates if rate] == [400, 400]
+    page = page_data(results)
+    assert page["plots"][-1]["model"] is None
+    assert [round(cell["textRate"][0]) for cell in page["cells"]] == [400, 400]
+    older = conclude({**ABOUT, "models": [*models]}, trials)
+    assert "accuracy-text" not in [frontier.plot.name for frontier in older.frontiers]
 
 
 def test_two_models_that_end_alike_keep_their_whole_names() -> None:

@@ -216,7 +216,7 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
         "or, if the quality of",
     ):
         assert any(part in sentence for sentence in sentences), part  # all kinds were compared
-    assert len(seen) > 5  # the settings do change the answer, also to none
+    assert len(seen) > 4  # the settings do change the answer, also to none
     assert None in seen
     assert opened.faults == []
 

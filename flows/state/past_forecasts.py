@@ -1,0 +1,73 @@
+"""How far forecasts were off in the runs of this machine: what they forecast, held against what the trials took."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from engines.telemetry.machine import Machine
+from evals.schema.run_file import NoRun, read_run
+
+NEWEST_TRIALS = 40  # a trial holds raw samples: to read all that ever was would take longer than the plan
+LARGEST_BYTES = 4_000_000
+
+
+@dataclass(frozen=True)
+class PastRatio:
+    """Geometric mean of took ÷ forecast over `trials`, and the standard deviation of its logarithm."""
+
+    ratio: float
+    deviation: float
+    trials: int
+
+    @property
+    def correction(self) -> float:
+        """What a forecast is multiplied by: less than the whole ratio where few trials tell it."""
+        return math.exp(math.log(self.ratio) * self.trials / (self.trials + 1))
+
+    def factor(self, prior: float) -> float:
+        """Within it lie 95 % of what comes next, as far as is known; `prior`, that without any trial, counts as two."""
+        variance = (self.trials * self.deviation**2 + 2 * (math.log(prior) / 2) ** 2) / (self.trials + 2)
+        return math.exp(2 * math.sqrt(variance * (1 + 1 / self.trials)))
+
+
+def past_ratios(runs: Path, machine: Machine) -> Mapping[tuple[str, str], PastRatio]:
+    """By engine and phase (start, speed, accuracy) of the newest trials on the same machine; damaged files are none."""
+    here = json.loads(json.dumps(asdict(machine)))
+    logs: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for file, forecast in _newest(runs):
+        try:
+            trial = json.loads(file.read_bytes())
+            took, engine, origin = trial["seconds"], str(trial["engine"]), trial["provenance"]["machine"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if trial.get("status") == "ok" and origin == here:
+            for phase, seconds in forecast.items():
+                if seconds > 0 and took.get(phase, 0.0) > 0:
+                    logs[engine, phase].append(math.log(took[phase] / seconds))
+    return {
+        key: PastRatio(math.exp(float(np.mean(values))), float(np.std(values)), len(values))
+        for key, values in logs.items()
+    }
+
+
+def _newest(runs: Path) -> list[tuple[Path, Mapping[str, float]]]:
+    """Files of trials that a run has forecast, with the seconds of each phase."""
+    forecast_trials = []
+    for folder in sorted(path.parent for path in runs.glob("*/sweep.json")):
+        try:
+            cells = (read_run(folder).get("forecast") or {}).get("cells", {})
+        except NoRun:
+            continue
+        for name, seconds in cells.items():
+            file = folder / "trials" / name
+            if file.is_file() and file.stat().st_size <= LARGEST_BYTES:
+                forecast_trials.append((file.stat().st_mtime, file, seconds))
+    newest = sorted(forecast_trials, key=lambda entry: entry[0], reverse=True)[:NEWEST_TRIALS]
+    return [(file, seconds) for _, file, seconds in newest]

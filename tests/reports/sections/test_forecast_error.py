@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from reports.output.formatting import about_duration, duration, forecast_text
+from reports.sections.forecast_error import forecast_error
+from tests.support.made_trials import ABOUT, failed, trial
+
+ABOUT_IT = {**ABOUT, "trials": ["a.json", "b.json"], "forecast": {"seconds": 60.0, "factor": 2.0, "cells": {}}}
+
+
+def _took(method: str, measuring: float, making: float) -> object:
+    made = trial(method, 10, 1, 50)
+    checkpoint = {**(made.checkpoint or {}), "key": method, "seconds": {"total": making}}
+    return replace(made, seconds={"total": measuring}, checkpoint=checkpoint)
+
+
+def test_measuring_and_quantizing_are_held_against_the_forecast() -> None:
+    error = forecast_error(ABOUT_IT, [_took("none", 30.0, 5.0), _took("rtn", 40.0, 15.0)])
+    assert error is not None
+    assert error.took_seconds == 90.0
+    assert error.is_within
+    assert forecast_text(error) == "Forecast about 60 s (30 s to 2 min); quantizing and measuring took 2 min"
+
+
+def test_a_forecast_that_was_far_off_says_so() -> None:
+    error = forecast_error(ABOUT_IT, [_took("none", 3000.0, 0.0), failed("rtn", "broken")])
+    assert error is not None
+    assert not error.is_within
+    assert forecast_text(error).endswith("took 50 min, which is outside; 1 cells failed and took less")
+
+
+def test_a_run_without_a_forecast_or_without_all_cells_has_none() -> None:
+    assert forecast_error({**ABOUT, "trials": []}, []) is None
+    assert forecast_error(ABOUT_IT, [trial("none", 10, 1, 50)]) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(40, "40 s"), (2400, "40 min"), (4800, "1 h 20 min"), (88 * 86400, "88 d 0 h")]
+)
+def test_durations_in_two_units(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_a_forecast_with_its_range() -> None:
+    assert about_duration(2400, 2) == "about 40 min (20 min to 1 h 20 min)"
