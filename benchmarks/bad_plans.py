@@ -14,8 +14,9 @@ from pathlib import Path
 import yaml
 
 from engines.runtime.own_packages import ROOT
+from tests.support.bad_plans.all_kinds import BAD
+from tests.support.bad_plans.changes import GOOD
 from tests.support.checkpoints import write_tiny_model
-from tests.support.plans import BAD, GOOD
 
 
 def main() -> int:

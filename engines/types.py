@@ -133,6 +133,12 @@ class Launch:
     metrics_port: int | None = None
 
 
+def arguments(flags: Mapping[str, object]) -> tuple[str, ...]:
+    """A server's flags as words of its command line: True is the flag alone, False and None leave it out."""
+    given = {name: value for name, value in flags.items() if value is not None and value is not False}
+    return tuple(word for name, value in given.items() for word in ((name,) if value is True else (name, str(value))))
+
+
 CRASH_PREFIX = "bitfrontier-crash "  # begins the last line in the log of our server that crashed; the exception follows
 
 

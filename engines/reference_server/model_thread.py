@@ -20,7 +20,7 @@ def start_model_thread(turn: Callable[[], None], on_crash: Callable[[BaseExcepti
         try:
             while True:
                 turn()
-        except BaseException as error:
+        except BaseException as error:  # whatever ends this thread, nobody would answer a request any more
             on_crash(error)
             raise
 

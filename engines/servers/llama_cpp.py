@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from engines.registry import engine
 from engines.runtime.entry_points import LLAMA_CPP_SERVER
-from engines.types import Device, Dialect, Launch, Serving
+from engines.types import Device, Dialect, Launch, Serving, arguments
 from quant.types import Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
@@ -64,19 +64,12 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
 )
 def llama_cpp(serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8, executable: str = "") -> Launch:
     """llama.cpp's own llama-server on GGUF files, prompt cache off; more requests than slots (`parallel`) wait."""
-    command = (
-        "-m",
-        LLAMA_CPP_SERVER,
-        "--model",
-        str(serving.checkpoint / "model.gguf"),
-        "--port",
-        str(serving.port),
-        "--threads",
-        str(serving.threads),
-        "--context",
-        str(serving.max_model_len),
-        "--parallel",
-        str(parallel),
-        *(("--executable", str(shutil.which(executable))) if executable else ()),
-    )
-    return Launch(command, {"BITFRONTIER_API_KEY": serving.api_key})
+    flags = {
+        "--model": serving.checkpoint / "model.gguf",
+        "--port": serving.port,
+        "--threads": serving.threads,
+        "--context": serving.max_model_len,
+        "--parallel": parallel,
+        "--executable": shutil.which(executable) if executable else None,
+    }
+    return Launch(("-m", LLAMA_CPP_SERVER, *arguments(flags)), {"BITFRONTIER_API_KEY": serving.api_key})

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from engines.parallelism import Ways, refused
 from engines.registry import engine
 from engines.runtime.entry_points import SGLANG_SERVER
-from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving
+from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving, arguments
 from quant.types import Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
@@ -88,43 +88,26 @@ def sglang(
     """SGLang's own server, radix (prefix) cache off unless asked for, and emptied before each load point."""
     on_cpu, context = serving.device.kind == "cpu", serving.max_model_len + RESERVED_TOKENS
     tokens = kv_cache_tokens or (CPU_KV_TOKENS if on_cpu else None)
-    command = (
-        "-m",
-        SGLANG_SERVER,
-        "--model-path",
-        str(serving.checkpoint),
-        "--served-model-name",
-        "served",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(serving.port),
-        "--sampling-defaults",
-        "openai",  # greedy is greedy: no defaults of the model's own file
-        "--device",
-        serving.device.kind,
-        "--dtype",
-        serving.dtype(dtype),
-        "--context-length",
-        str(context),
-        "--max-running-requests",
-        str(max_running_requests),
-        "--mem-fraction-static",
-        str(mem_fraction_static),
-        "--enable-metrics",
-        "--skip-server-warmup",
-        "--grammar-backend",
-        "none",
-        "--tp-size",
-        str(tensor_parallel),
-        "--pp-size",
-        str(pipeline_parallel),
-        "--dp-size",
-        str(data_parallel),
-        *(("--max-total-tokens", str(max(tokens, context))) if tokens else ()),
-        *(() if radix_cache else ("--disable-radix-cache",)),
-        *(CPU_ARGUMENTS if on_cpu else ()),
-    )
+    flags = {
+        "--model-path": serving.checkpoint,
+        "--served-model-name": "served",
+        "--host": "127.0.0.1",
+        "--port": serving.port,
+        "--sampling-defaults": "openai",  # greedy is greedy: no defaults of the model's own file
+        "--device": serving.device.kind,
+        "--dtype": serving.dtype(dtype),
+        "--context-length": context,
+        "--max-running-requests": max_running_requests,
+        "--mem-fraction-static": mem_fraction_static,
+        "--enable-metrics": True,
+        "--skip-server-warmup": True,
+        "--grammar-backend": "none",
+        "--tp-size": tensor_parallel,
+        "--pp-size": pipeline_parallel,
+        "--dp-size": data_parallel,
+        "--max-total-tokens": max(tokens, context) if tokens else None,
+        "--disable-radix-cache": not radix_cache,
+    }
     variables = {
         "BITFRONTIER_API_KEY": serving.api_key,
         "SGLANG_ALLOW_OVERWRITE_LONGER_CONTEXT_LEN": "1",  # what is reserved may lie behind the model's last position
@@ -133,4 +116,7 @@ def sglang(
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
-    return Launch(command, variables | ({"SGLANG_USE_CPU_ENGINE": "1"} if on_cpu else {}))
+    return Launch(
+        ("-m", SGLANG_SERVER, *arguments(flags), *(CPU_ARGUMENTS if on_cpu else ())),
+        variables | ({"SGLANG_USE_CPU_ENGINE": "1"} if on_cpu else {}),
+    )

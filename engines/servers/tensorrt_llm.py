@@ -14,7 +14,7 @@ import yaml
 from engines.parallelism import Ways, refused
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
-from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
+from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving, arguments
 from quant.hashing import digest
 from quant.types import Range, Scheme
 
@@ -78,23 +78,14 @@ def tensorrt_llm(
     file = cache_folder() / "tensorrt-llm" / f"{digest(settings)[:16]}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    command = (
-        str(serving.checkpoint),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(serving.port),
-        "--backend",
-        "pytorch",
-        "--max_seq_len",
-        str(serving.max_model_len),
-        "--max_batch_size",
-        str(max_batch_size),
-        "--tp_size",
-        str(tensor_parallel),
-        "--pp_size",
-        str(pipeline_parallel),
-        "--extra_llm_api_options",
-        str(file),
-    )
-    return Launch(command, {"HF_HUB_OFFLINE": "1"}, ready_timeout_seconds=1800)
+    flags = {
+        "--host": "127.0.0.1",
+        "--port": serving.port,
+        "--backend": "pytorch",
+        "--max_seq_len": serving.max_model_len,
+        "--max_batch_size": max_batch_size,
+        "--tp_size": tensor_parallel,
+        "--pp_size": pipeline_parallel,
+        "--extra_llm_api_options": file,
+    }
+    return Launch((str(serving.checkpoint), *arguments(flags)), {"HF_HUB_OFFLINE": "1"}, ready_timeout_seconds=1800)

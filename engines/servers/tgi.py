@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from engines import parallelism
 from engines.parallelism import Ways
 from engines.registry import engine
-from engines.types import Device, Dialect, Launch, Serving
+from engines.types import Device, Dialect, Launch, Serving, arguments
 from quant.types import Range, Scheme
 
 WHILE_LOADING = ("eetq", "bitsandbytes", "bitsandbytes-nf4", "bitsandbytes-fp4", "fp8")
@@ -76,29 +76,21 @@ def tgi(
     tensor_parallel: Ways = 1,
 ) -> Launch:
     """Text Generation Inference by its launcher (on the PATH, in a container, or attached); prompts are text."""
-    command = (
-        "--model-id",
-        str(serving.checkpoint),
-        "--hostname",
-        "127.0.0.1",
-        "--port",
-        str(serving.port),
-        "--max-input-tokens",
-        str(serving.max_model_len - 1),
-        "--max-total-tokens",
-        str(serving.max_model_len),
-        "--max-concurrent-requests",
-        str(max_concurrent_requests),
-        "--num-shard",
-        str(tensor_parallel),
-        "--cuda-memory-fraction",
-        str(cuda_memory_fraction),
-        "--enable-prefill-logprobs",
-        "--disable-grammar-support",
-        *(("--dtype", dtype) if dtype != "auto" else ()),
-        *(("--quantize", quantize) if quantize else ()),
-        *(("--kv-cache-dtype", kv_cache_dtype) if kv_cache_dtype != "auto" else ()),
-    )
+    flags = {
+        "--model-id": serving.checkpoint,
+        "--hostname": "127.0.0.1",
+        "--port": serving.port,
+        "--max-input-tokens": serving.max_model_len - 1,
+        "--max-total-tokens": serving.max_model_len,
+        "--max-concurrent-requests": max_concurrent_requests,
+        "--num-shard": tensor_parallel,
+        "--cuda-memory-fraction": cuda_memory_fraction,
+        "--enable-prefill-logprobs": True,
+        "--disable-grammar-support": True,
+        "--dtype": None if dtype == "auto" else dtype,
+        "--quantize": quantize or None,
+        "--kv-cache-dtype": None if kv_cache_dtype == "auto" else kv_cache_dtype,
+    }
     variables = {
         "API_KEY": serving.api_key,
         "PREFIX_CACHING": "0",  # repeats would come from the cache
@@ -106,4 +98,4 @@ def tgi(
         "TRUST_REMOTE_CODE": "false",
         "USAGE_STATS": "off",
     }
-    return Launch(command, variables, ready_timeout_seconds=1800)
+    return Launch(arguments(flags), variables, ready_timeout_seconds=1800)

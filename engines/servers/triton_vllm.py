@@ -16,7 +16,7 @@ from engines.registry import engine
 from engines.runtime.cache import cache_folder
 from engines.runtime.server import free_port
 from engines.servers.vllm import unsupported as vllm_unsupported
-from engines.types import Device, Dialect, Launch, Serving
+from engines.types import Device, Dialect, Launch, Serving, arguments
 from quant.hashing import digest
 from quant.types import Range, Scheme
 
@@ -71,26 +71,18 @@ def triton_vllm(
         "tensor_parallel_size": tensor_parallel,
         "pipeline_parallel_size": pipeline_parallel,
     }
-    command = (
-        "--model-repository",
-        str(_repository(settings)),
-        "--exit-on-error",
-        "true",
-        "--http-address",
-        "127.0.0.1",
-        "--http-port",
-        str(serving.port),
-        "--allow-grpc",
-        "false",
-        "--allow-metrics",
-        "true",
-        "--metrics-address",
-        "127.0.0.1",
-        "--metrics-port",
-        str(metrics_port),
-    )
+    flags = {
+        "--model-repository": _repository(settings),
+        "--exit-on-error": "true",
+        "--http-address": "127.0.0.1",
+        "--http-port": serving.port,
+        "--allow-grpc": "false",
+        "--allow-metrics": "true",
+        "--metrics-address": "127.0.0.1",
+        "--metrics-port": metrics_port,
+    }
     variables = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
-    return Launch(command, variables, ready_timeout_seconds=900, metrics_port=metrics_port)
+    return Launch(arguments(flags), variables, ready_timeout_seconds=900, metrics_port=metrics_port)
 
 
 def _repository(settings: Mapping[str, Any]) -> Path:

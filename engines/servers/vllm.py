@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from engines import parallelism
 from engines.parallelism import Ways
 from engines.registry import engine
-from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving
+from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving, arguments
 from quant.types import Range, Scheme
 
 FACTS = {
@@ -113,39 +113,25 @@ def vllm(
     on_cpu = serving.device.kind == "cpu"
     # no kernel for these in float32, which "auto" else is on a CPU: here it is vLLM's own, the checkpoint's type
     computed = dtype if _weights_alone(serving.scheme) else serving.dtype(dtype)
-    command = (
-        "-m",
-        "vllm.entrypoints.openai.api_server",
-        "--model",
-        str(serving.checkpoint),
-        "--served-model-name",
-        "served",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(serving.port),
-        "--generation-config",
-        "vllm",  # greedy is greedy: no defaults of the model's own file
-        "--dtype",
-        computed,
-        "--max-model-len",
-        str(serving.max_model_len),
-        "--max-num-seqs",
-        str(max_num_seqs),
-        "--max-logprobs",
-        str(TOP_TOKENS),
-        "--kv-cache-dtype",
-        kv_cache_dtype,
-        "--disable-uvicorn-access-log",
-        "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching",
-        "--tensor-parallel-size",
-        str(tensor_parallel),
-        "--pipeline-parallel-size",
-        str(pipeline_parallel),
-        "--data-parallel-size",
-        str(data_parallel),
-        *(("--enforce-eager",) if on_cpu else ("--gpu-memory-utilization", str(gpu_memory_utilization))),
-    )
+    flags = {
+        "--model": serving.checkpoint,
+        "--served-model-name": "served",
+        "--host": "127.0.0.1",
+        "--port": serving.port,
+        "--generation-config": "vllm",  # greedy is greedy: no defaults of the model's own file
+        "--dtype": computed,
+        "--max-model-len": serving.max_model_len,
+        "--max-num-seqs": max_num_seqs,
+        "--max-logprobs": TOP_TOKENS,
+        "--kv-cache-dtype": kv_cache_dtype,
+        "--disable-uvicorn-access-log": True,
+        "--enable-prefix-caching" if prefix_caching else "--no-enable-prefix-caching": True,
+        "--tensor-parallel-size": tensor_parallel,
+        "--pipeline-parallel-size": pipeline_parallel,
+        "--data-parallel-size": data_parallel,
+        "--enforce-eager": on_cpu,
+        "--gpu-memory-utilization": None if on_cpu else gpu_memory_utilization,
+    }
     variables = {
         "VLLM_API_KEY": serving.api_key,
         "VLLM_NO_USAGE_STATS": "1",
@@ -160,4 +146,4 @@ def vllm(
             "OMP_NUM_THREADS": str(serving.threads),
             "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads would take the cores from the API server's process
         }
-    return Launch(command, variables, ready_timeout_seconds=900)
+    return Launch(("-m", "vllm.entrypoints.openai.api_server", *arguments(flags)), variables, ready_timeout_seconds=900)

@@ -22,6 +22,7 @@ import httpx
 from engines.runtime.cache import create_cache
 from engines.runtime.process import Child, ProcessFailed, running
 from engines.runtime.server import HOST, free_port
+from engines.types import arguments
 from quant.errors import BitfrontierError
 
 logger = logging.getLogger(__name__)
@@ -57,44 +58,10 @@ def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
         with _while_it_answers(url):
             yield
         return
-    home = create_cache() / "prefect"
-    home.mkdir(exist_ok=True)
-    database = home / f"prefect-{version('prefect')}.db"  # no Prefect reads what a newer one has migrated
-    port, password = free_port(), secrets.token_hex(16)
-    variables = {
-        "PREFECT_HOME": str(home),
-        # said here, or a file of settings in the working directory could name the user's own
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
-        "PREFECT_UI_ENABLED": "0",
-        "PREFECT__SERVER_EPHEMERAL": "1",
-        "PREFECT__SERVER_FINAL": "1",
-        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",  # seconds, for what no sweep uses
-        "PREFECT_SERVER_API_AUTH_STRING": f"bitfrontier:{password}",
-    }
-    log.unlink(missing_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "--factory",
-        "prefect.server.api.server:create_app",
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        "--log-level",
-        "error",
-        "--lifespan",
-        "on",
-    ]
-    with running(command, variables, log) as child:
-        url = f"http://{HOST}:{port}/api"
-        logger.info("Prefect's server of our own starts at %s", url)
-        import_module("flows.orchestration.sweep")  # while the server starts: either takes seconds
-        _wait_until_ready(child, url, log)
+    with _own_server(log) as (url, login):
         settings = {
             PREFECT_API_URL: url,
-            PREFECT_API_AUTH_STRING: f"bitfrontier:{password}",
+            PREFECT_API_AUTH_STRING: login,
             PREFECT_LOGGING_TO_API_ENABLED: False,  # nobody can read it there once the sweep has ended
         }
         with temporary_settings(updates=settings), _while_it_answers(url):
@@ -103,6 +70,34 @@ def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
                 yield
             finally:
                 unwatched.reset(token)
+
+
+@contextlib.contextmanager
+def _own_server(log: Path) -> Iterator[tuple[str, str]]:
+    """A server that ends with the block: its address, and the login of its only user."""
+    home = create_cache() / "prefect"
+    home.mkdir(exist_ok=True)
+    database = home / f"prefect-{version('prefect')}.db"  # no Prefect reads what a newer one has migrated
+    port, login = free_port(), f"bitfrontier:{secrets.token_hex(16)}"
+    variables = {
+        "PREFECT_HOME": str(home),
+        # said here, or a file of settings in the working directory could name the user's own
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+        "PREFECT_UI_ENABLED": "0",
+        "PREFECT__SERVER_EPHEMERAL": "1",
+        "PREFECT__SERVER_FINAL": "1",
+        "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "0",  # seconds, for what no sweep uses
+        "PREFECT_SERVER_API_AUTH_STRING": login,
+    }
+    flags = {"--host": HOST, "--port": port, "--log-level": "error", "--lifespan": "on"}
+    application = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app")
+    log.unlink(missing_ok=True)
+    with running([sys.executable, *application, *arguments(flags)], variables, log) as child:
+        url = f"http://{HOST}:{port}/api"
+        logger.info("Prefect's server of our own starts at %s", url)
+        import_module("flows.orchestration.sweep")  # while the server starts: either takes seconds
+        _wait_until_ready(child, url, log)
+        yield url, login
 
 
 @contextlib.contextmanager

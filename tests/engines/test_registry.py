@@ -12,7 +12,7 @@ import engines.registry
 from engines.registry import Engine, engine, engines_by_name
 from engines.runtime.environments import PROGRAMS, known_environments
 from engines.servers.vllm import read_facts
-from engines.types import Device, Dialect, Launch, Serving
+from engines.types import Device, Dialect, Launch, Serving, arguments
 from quant.registry import MethodError, known_formats
 from quant.types import Scheme
 
@@ -282,3 +282,8 @@ def test_another_process_finds_it_by_its_name(monkeypatch: pytest.MonkeyPatch) -
         MethodError, match=f"^engine '{name}' is not installed here; `bitfrontier engines` lists what is$"
     ):
         pickle.loads(crossing)
+
+
+def test_flags_become_words_of_a_command_line() -> None:
+    flags = {"--model": Path("/m"), "--tp-size": 2, "--metrics": True, "--eager": False, "--quantize": None}
+    assert arguments(flags) == ("--model", "/m", "--tp-size", "2", "--metrics")

@@ -9,7 +9,7 @@ from flows.plan import forms
 from flows.plan.load import LoadPlan
 from flows.plan.schema import EnginePlan, MethodPlan, Plan, TaskPlan
 from flows.plan.source import PlanError, load_plan
-from tests.support.plans import GOOD
+from tests.support.bad_plans.changes import GOOD
 
 LOAD = {"concurrency": 1, "requests": 2, "prompt_tokens": 8, "output_tokens": 4}
 GPTQ = {"method": "gptq", "parameters": {"scheme": "W4A16", "group_size": 64}}

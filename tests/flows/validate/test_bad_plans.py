@@ -13,8 +13,9 @@ import yaml
 
 from flows.plan.source import PlanError, load_plan
 from flows.validate.plan import check
+from tests.support.bad_plans.all_kinds import BAD
+from tests.support.bad_plans.changes import ARRIVALS, CHECKPOINTS, GOOD, TRACES, Plan, existing, set_key
 from tests.support.checkpoints import write_tiny_model
-from tests.support.plans import ARRIVALS, BAD, CHECKPOINTS, GOOD, TRACES, Plan, existing, set_key
 
 
 @pytest.fixture

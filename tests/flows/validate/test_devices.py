@@ -23,7 +23,7 @@ from flows.plan.source import load_plan
 from flows.validate.engines import option_sets
 from flows.validate.plan import check
 from flows.validate.resolved import ResolvedPlan
-from tests.support.plans import GOOD
+from tests.support.bad_plans.changes import GOOD
 
 GPUS = Device("cuda", "made up", frozenset({"sm90"}), 80 * 1024**3, ("GPU-0", "GPU-1"))
 SIZES = {"engine": "vllm", "options": {"tensor_parallel": [1, 2, 4]}}

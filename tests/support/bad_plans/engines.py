@@ -1,0 +1,148 @@
+"""Wrong engines, attached servers, devices, memory and prices."""
+
+from __future__ import annotations
+
+from tests.support.bad_plans.changes import Wrong, add_entry, set_key
+
+ENGINES: dict[str, Wrong] = {
+    "unknown key": (set_key("metods", value=[]), "unknown key 'metods'", "did you mean 'methods'?"),
+    "unknown nested key": (
+        set_key("load", 0, "concurency", value=1),
+        "unknown key 'load[0].concurency'",
+        "did you mean 'concurrency'?",
+    ),
+    "wrong type": (
+        set_key("repeats", value="three"),
+        "repeats: input should be a valid integer",
+        "change the value of `repeats`",
+    ),
+    "number as text": (
+        set_key("load", 0, "requests", value="4"),
+        "load[0].requests: input should be a valid integer",
+        "change the value",
+    ),
+    "nothing to attach to": (
+        add_entry("engines", {"engine": "openai"}),
+        "engine 'openai' starts no server",
+        "add `attach: {url: …}`",
+    ),
+    "no url": (
+        add_entry("engines", {"engine": "openai", "attach": {"url": "localhost:8000"}}),
+        "engines[1].attach.url: string should match pattern",
+        "change the value of `url`",
+    ),
+    "key not set": (
+        add_entry(
+            "engines",
+            {
+                "engine": "openai",
+                "methods": ["none"],
+                "attach": {"url": "http://x:1", "key_variable": "NO_SUCH_KEY_HERE"},
+            },
+        ),
+        "the environment variable NO_SUCH_KEY_HERE is not set",
+        "export NO_SUCH_KEY_HERE=",
+    ),
+    "attached to many checkpoints": (
+        add_entry("engines", {"engine": "vllm", "attach": {"url": "http://x:1"}}),
+        "an attached server serves one checkpoint, and this entry has 3",
+        "name the one that it serves",
+    ),
+    "attached without baseline": (
+        add_entry("engines", {"engine": "openai", "methods": ["rtn"], "attach": {"url": "http://x:1"}}),
+        "engine 'openai' leaves out the baseline",
+        "add 'none'",
+    ),
+    "an option without values": (
+        set_key("engines", 0, "options", value={"max_batch_tokens": []}),
+        "option 'max_batch_tokens' has an empty list of values",
+        "give at least one value",
+    ),
+    "a list with one bad value": (
+        set_key("engines", 0, value={"engine": "vllm", "options": {"max_num_seqs": [8, 0]}}),
+        "engines[0].options.max_num_seqs: input should be greater than or equal to 1, but it is 0",
+        "bitfrontier engines vllm",
+    ),
+    "a list with a value twice": (
+        set_key("engines", 0, value={"engine": "vllm", "options": {"max_num_seqs": [8, 8]}}),
+        "engine 'vllm' appears twice with equal options",
+        "remove one",
+    ),
+    "a list of an attached server": (
+        add_entry(
+            "engines",
+            {
+                "engine": "vllm",
+                "methods": ["none"],
+                "attach": {"url": "http://x:1"},
+                "options": {"tensor_parallel": [1, 2]},
+            },
+        ),
+        "an attached server runs with one 'tensor_parallel', and this entry has a list",
+        "attach one server for each value",
+    ),
+    "two GPUs of a CPU": (
+        set_key("engines", 0, value={"engine": "vllm", "options": {"tensor_parallel": [1, 2]}}),
+        "tensor_parallel 2 needs as many GPUs, and this device is a CPU",
+        "remove that option",
+    ),
+    "a free device": (
+        set_key("price", value={"per_device_hour": 0, "currency": "USD"}),
+        "price.per_device_hour: input should be greater than 0",
+        "change the value of `per_device_hour`",
+    ),
+    "tokens for nothing": (
+        set_key("price", value={"per_device_hour": 1, "currency": "USD", "max_cost_per_million_tokens": 0}),
+        "price.max_cost_per_million_tokens: input should be greater than 0",
+        "change the value of `max_cost_per_million_tokens`",
+    ),
+    "a price without end": (
+        set_key("price", value={"per_device_hour": float("inf"), "currency": "USD"}),
+        "price.per_device_hour: input should be a finite number",
+        "change the value of `per_device_hour`",
+    ),
+    "a price of nothing known": (
+        set_key("price", value={"per_device_hour": 2.5}),
+        "'price.currency' is missing",
+        "add `currency:`",
+    ),
+    "a currency of four letters": (
+        set_key("price", value={"per_device_hour": 2.5, "currency": "Euro"}),
+        "price.currency: string should match pattern",
+        "change the value of `currency`",
+    ),
+    "option without effect": (
+        add_entry("engines", {"engine": "deepspeed", "options": {"quant": True}}),
+        "DeepSpeed-Inference ignores its `quant` settings",
+        "remove that option",
+    ),
+    "unknown engine": (set_key("engines", 0, "engine", value="vlm"), "unknown engine 'vlm'", "did you mean 'vllm'?"),
+    "unknown option": (
+        set_key("engines", 0, "options", value={"max_bach": 3}),
+        "'transformers' has no parameter 'max_bach'",
+        "did you mean 'max_batch'?",
+    ),
+    "engine twice": (
+        add_entry("engines", {"engine": "transformers"}),
+        "engine 'transformers' appears twice",
+        "remove one",
+    ),
+    "restricted to nothing": (
+        set_key("engines", 0, "methods", value=["none", "awq"]),
+        "restricted to 'awq', which is not among the methods",
+        "allowed here",
+    ),
+    "restricted without baseline": (
+        set_key("engines", 0, "methods", value=["rtn"]),
+        "leaves out the baseline",
+        "add 'none'",
+    ),
+    "an engine that loads no baseline": (
+        lambda plan: (
+            add_entry("methods", {"method": "gguf"})(plan),
+            add_entry("engines", {"engine": "llama_cpp"})(plan),
+        ),
+        "engine 'llama_cpp' loads no baseline of this plan",
+        "add an unquantized method in the format 'gguf'",
+    ),
+}
