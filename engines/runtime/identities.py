@@ -72,18 +72,18 @@ def program_identity(path: str) -> str:
 
 def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | None) -> str:
     """Model, version and start of a server that somebody else runs, as far as it tells; "" where it tells nothing."""
-    said = []
+    facts = []
     for path, names in SELF_DESCRIPTIONS:
         with suppress(httpx.HTTPError, ValueError, LookupError):  # not there, closed to us, or of another kind
             answer = httpx.get(url + path, headers=dict(headers), timeout=SERVER_SECONDS)
             document = answer.json() if answer.status_code == 200 else None
             entries = document["data"] if path == MODELS and isinstance(document, dict) else [document]
             known = [entry for entry in entries if isinstance(entry, dict)]
-            said += [f"{name} {entry[name]}" for entry in known for name in names if entry.get(name)]
+            facts += [f"{name} {entry[name]}" for entry in known for name in names if entry.get(name)]
     with suppress(httpx.HTTPError, ValueError):
         gauges = read_gauges(metrics_url, headers) if metrics_url else {}
-        said += [f"started {gauges[STARTED]:.0f}"] if STARTED in gauges else []
-    return ", ".join(dict.fromkeys(said))
+        facts += [f"started {gauges[STARTED]:.0f}"] if STARTED in gauges else []
+    return ", ".join(dict.fromkeys(facts))
 
 
 def _output(*command: str) -> str | None:

@@ -90,16 +90,16 @@ def _measure(
     """One server for all parts that are missing, and another for what is read again. Parts of another server than the
     one that is behind an address now are measured again.
     """
-    found = {request.key: find_part(target.folder, request.key) for request in target.parts}
-    missing = [request for request in target.parts if found[request.key] is None]
-    mixed = len({part.attached_server for part in found.values() if part}) > 1
+    parts = {request.key: find_part(target.folder, request.key) for request in target.parts}
+    missing = [request for request in target.parts if parts[request.key] is None]
+    mixed = len({part.attached_server for part in parts.values() if part}) > 1
     if mixed or not all(request.again for request in missing):
         work.stage("start", 1)
         with contextlib.ExitStack() as life:
             reach = _reach(cell, environment, folder, device, work, target.log)
             endpoint, child = work.step("start", lambda: life.enter_context(reach))
             served = Served(endpoint, child, cell, folder, device, work, target)
-            missing = _missing(target, found, endpoint)
+            missing = _missing(target, parts, endpoint)
             _measure_parts(blank, served, [request for request in missing if not request.again])
     again = [request for request in missing if request.again]
     if again:
@@ -109,17 +109,17 @@ def _measure(
                 _finish(served, request)
 
 
-def _missing(target: Target, found: Mapping[str, Part | None], endpoint: Endpoint) -> list[PartRequest]:
+def _missing(target: Target, parts: Mapping[str, Part | None], endpoint: Endpoint) -> list[PartRequest]:
     """What is to be measured at this server: what was not found, by key, or is of another one."""
     server = endpoint.facts.get(ATTACHED_SERVER) or None
-    others = {key: part for key, part in found.items() if part is not None and part.attached_server != server}
+    others = {key: part for key, part in parts.items() if part is not None and part.attached_server != server}
     if others:
         names = ", ".join(part.name for part in others.values())
         before = ", ".join(sorted({str(part.attached_server) for part in others.values()}))
         logger.warning(
             "%s is another server now (%s) than before (%s): measured again: %s", endpoint.url, server, before, names
         )
-    return [request for request in target.parts if found[request.key] is None or request.key in others]
+    return [request for request in target.parts if parts[request.key] is None or request.key in others]
 
 
 def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest]) -> None:

@@ -241,10 +241,10 @@ def _baseline_scores(prepared: Prepared, row: Row) -> Sequence[Score] | None:
     for trial in filter(None, map(finished, alike)):
         if trial.status == "ok" and all(trial.parts.get(name) == named[name] for name in chosen):
             return trial.scores
-    kept = [other for other in alike if other.file.name in prepared.stale]
+    stale = any(other.file.name in prepared.stale for other in alike)
     raise NoBaseline(
         f"the adaptive budget of {', '.join(sorted(chosen))} needs its baseline's answers, and the result of "
-        f"{', '.join(other.cell.name for other in alike)} is {'stale and kept' if kept else 'not here'}"
+        f"{', '.join(other.cell.name for other in alike)} is {'stale and kept' if stale else 'not here'}"
     )
 
 

@@ -162,8 +162,8 @@ def test_a_stale_result_says_why_and_can_be_kept(
     assert result.line == (
         "stale: none float16 · fake: MEASUREMENT_VERSION 1 → 2 (measures again: load concurrency 1, 4 / 4 tokens)"
     )
-    kept = replace(prepared.sweep, keep_stale=True)
-    prepared_again = prepare_sweep(kept, list(prepared.environments.values()), prepared.folder.parent, QUIET)
+    sweep = replace(prepared.sweep, keep_stale=True)
+    prepared_again = prepare_sweep(sweep, list(prepared.environments.values()), prepared.folder.parent, QUIET)
     trial = rows.finished(prepared_again.rows[0])
     assert trial is not None
     assert trial.key == first.key
