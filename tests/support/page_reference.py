@@ -1,0 +1,73 @@
+"""What Python concludes for a setting of the page, in the words of the page's script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evals.schema.slo import SLO
+from reports.decision.frontiers import oriented, plots
+from reports.decision.pareto import frontier
+from reports.decision.ranking import Aim, candidates, ranked
+from reports.decision.results import Results, Setting
+from reports.decision.verdicts import Limits
+from reports.metrics.cost import Price, per_million
+
+JS = dict[str, Any]
+GROUPS = {"model": "model", "method": "method_label", "engine": "engine", "device": "device"}
+
+
+def page_reference(results: Results, values: JS) -> JS:
+    """The same by Python, from the trials."""
+    limits = Limits(values["recovery"], values["perplexity"], values["kl"], memory_gib=values["memory"])
+    has_slo = values["ttft"] is not None or values["tpot"] is not None
+    service = SLO(values["ttft"], values["tpot"], values["percentile"]) if has_slo else None
+    loads = list(dict.fromkeys(load.load for cell in results.cells for load in cell.loads))
+    mix = {loads[int(number)]: share for number, share in values["mix"].items() if share > 0}
+    price = None if values["price"] is None else Price(values["price"], "EUR", values["cost"])
+    hidden = {
+        cell.trial.key
+        for cell in results.cells
+        for group, names in values["without"].items()
+        if getattr(cell.trial, GROUPS[group]) in names
+    }
+    setting = Setting(limits, Aim(values["objective"], service, mix, price), frozenset(hidden))
+    conclusion = results.under(setting)
+    places = {cell.trial.key: number for number, cell in enumerate(results.cells)}
+    considered = candidates(conclusion.judged, setting.aim)
+    best = ranked(considered, setting.aim)
+    return {
+        "verdicts": {places[judgement.cell.trial.key]: judgement.verdict for judgement in conclusion.judged},
+        "ranked": [(places[a.judged.cell.trial.key], a.figure.value, a.rate.low, a.rate.high, a.serves) for a in best],
+        "violated": sorted(places[a.judged.cell.trial.key] for a in considered if a.serves == "violated"),
+        "costs": [
+            per_million(a.rate, count, price).value
+            for a in best
+            if price and (count := a.judged.cell.trial.devices) is not None
+        ],
+        "chosen": conclusion.answer.chosen.cell.trial.name if conclusion.answer.chosen else None,
+        "caveats": list(conclusion.answer.caveats),
+        "alternative": conclusion.answer.alternative,
+        "why": {places[judgement.cell.trial.key]: judgement.why for judgement in conclusion.judged},
+        "frontiers": _frontiers(results, conclusion.allowed, price, mix, places),
+    }
+
+
+def _frontiers(results: Results, allowed: Any, price: Price | None, mix: Any, places: dict[str, int]) -> JS:
+    """Dominated is who is called so under the plan's setting, by its printed probability, and is off the frontier now:
+    as long as all among whom that was drawn are still there.
+    """
+    if not allowed:
+        return {}
+    keys = {cell.trial.name: cell.trial.key for cell in results.cells}
+    planned = {front.plot.name: front.standings for front in results.frontiers}
+    expected = {}
+    for plot in plots("", "", price, mix):
+        points = oriented(allowed, plot)
+        on = sorted(places[point.key] for point in frontier(points))
+        standings = planned.get(plot.name, ())
+        holds = {keys[standing.name] for standing in standings} <= {point.key for point in points} and not mix
+        if price is not None and price.per_device_hour == 0:
+            holds = False
+        faded = [places[keys[s.name]] for s in standings if s.odds is not None and s.odds < 0.05 and holds]
+        expected[plot.name] = [on, sorted(place for place in faded if place not in on)]
+    return expected
