@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
-from evals.stats.intervals import Estimate, Floats, proportion
+from evals.stats.intervals import Estimate, Floats, percentiles, proportion
 
 RESAMPLES = 2000
 TAILS = (0.025, 0.975)
@@ -46,3 +47,15 @@ def accuracy_draws(cells: Sequence[Floats], generator: np.random.Generator, draw
 def smallest_p(resamples: int) -> float:
     """Of a two-sided clustered test."""
     return 2 / (resamples + 1)
+
+
+def percentile_interval(values: Floats, percent: float) -> Estimate:
+    """Order statistics of values that are taken as independent."""
+    ordered, below = np.sort(values), stats.binom(len(values), percent / 100)
+    low, high = (int(below.ppf(tail)) for tail in TAILS)
+    return Estimate(
+        percentiles(values, [percent])[0],
+        float(ordered[low - 1]) if low >= 1 else -np.inf,
+        float(ordered[high]) if high < len(values) else np.inf,
+        len(values),
+    )

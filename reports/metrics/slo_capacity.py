@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from evals.load.slo_search import bracket
 from evals.metrics.slo import is_good, slo_verdict
-from evals.metrics.steady_state import steady
+from evals.metrics.steady_state import steady, tpot, ttft
 from evals.schema.load import Speed
 from evals.schema.slo import SLO, Search, SearchRange
-from evals.stats.intervals import Estimate, percentile_interval, product, proportion
+from evals.stats.intervals import Estimate, effective_count, percentile_interval, product, wilson
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import LoadMetrics, load_metrics
 
@@ -18,7 +18,8 @@ from reports.metrics.load import LoadMetrics, load_metrics
 @dataclass(frozen=True)
 class Waiting:
     """At one load: TTFT and TPOT (seconds) at the limits' percentile (None where answers came at once), the share of
-    requests within every limit (with Wilson's interval), and goodput: that share of its requests per second, with what
+    requests within every limit (with Wilson's interval of
+    their effective count), and goodput: that share of its requests per second, with what
     is not known of either. All over the requests that count (`evals.metrics.steady_state`).
     """
 
@@ -97,12 +98,13 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
 def waiting(speed: Speed, limits: SLO) -> Waiting:
     """What the users of a load wait, held against the limits."""
     counted, load = steady(speed), load_metrics(speed)
-    tpot = [seconds for request in counted.ended if (seconds := request.tpot_seconds) is not None]
-    good = proportion(sum(is_good(request, limits) for request in counted.ended), len(counted.ended))
+    later, within_limits = counted.of_ended(tpot), counted.of_ended(lambda request: (is_good(request, limits),))
+    share = float(within_limits.values.mean())
+    good = wilson(share, effective_count(within_limits.values > 0, within_limits, share))
     return Waiting(
         load=load,
-        ttft=percentile_interval([request.ttft_seconds for request in counted.started], limits.percentile),
-        tpot=percentile_interval(tpot, limits.percentile) if tpot else None,
+        ttft=percentile_interval(counted.of_started(ttft), limits.percentile),
+        tpot=percentile_interval(later, limits.percentile) if len(later.values) else None,
         good=good,
         goodput=product(good, load.request_rate),
     )

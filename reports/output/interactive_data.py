@@ -7,16 +7,15 @@ interval is [value, low, high] with null for an end that has no bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from evals.metrics.saturation import keeps_up
-from evals.metrics.slo import tpots
-from evals.metrics.steady_state import steady
+from evals.metrics.slo import ttft_and_tpot
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO
-from evals.stats.intervals import Estimate, percentile_interval
+from evals.stats.intervals import Clustered, Estimate, percentile_interval
 from reports.decision.frontiers import Axis, of_model, plots
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.results import Results, Setting
@@ -136,23 +135,22 @@ def _loss(loss: EngineLoss | None) -> dict[str, Any] | None:
 
 
 def _load(speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, Any]:
-    counted = steady(speed)
+    first, later = ttft_and_tpot(speed)
     return {
         "load": columns.loads.index(speed.load),
         "rate": interval(metrics.output_rate),
         "keepsUp": keeps_up(speed),
-        "ttft": _waits([request.ttft_seconds for request in counted.started], columns),
-        "tpot": _waits(tpots(counted.ended), columns),
+        "ttft": _waits(first, columns),
+        "tpot": _waits(later, columns),
         "warnings": list(metrics.warnings),
     }
 
 
-def _waits(seconds: Sequence[float | None], columns: _Columns) -> list[Interval] | None:
+def _waits(sample: Clustered | None, columns: _Columns) -> list[Interval] | None:
     """At each percentile; None where one is not known, as then nothing is."""
-    known = [value for value in seconds if value is not None]
-    if len(known) < len(seconds) or not known:
+    if sample is None:
         return None
-    return [_plain(percentile_interval(known, percent)) for percent in columns.percentiles]
+    return [_plain(percentile_interval(sample, percent)) for percent in columns.percentiles]
 
 
 def interval(estimate: Estimate | None) -> Interval | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
-from evals.stats.intervals import percentile_interval
+from evals.stats.intervals import independent, percentile_interval
 from reports.metrics.load import load_metrics
 
 OPEN = LoadPoint(None, 20, 10, 4, 10.0, "constant")
@@ -115,12 +115,12 @@ def test_a_client_at_its_limit_is_told() -> None:
 
 
 def test_intervals_of_percentiles_by_hand_and_their_coverage() -> None:
-    median = percentile_interval([float(n) for n in range(1, 11)], 50)
+    median = percentile_interval(independent([float(n) for n in range(1, 11)]), 50)
     assert (median.value, median.low, median.high) == (5.5, 2.0, 9.0)  # Binomial(10, ½): 2 to 8 hold 97.9 %
-    assert percentile_interval([1.0, 2.0], 50).low == -np.inf
-    assert percentile_interval([float(n) for n in range(50)], 99).high == np.inf
+    assert percentile_interval(independent([1.0, 2.0]), 50).low == -np.inf
+    assert percentile_interval(independent([float(n) for n in range(50)]), 99).high == np.inf
     generator, covered = np.random.default_rng(0), 0
     for _ in range(500):
-        estimate = percentile_interval(generator.exponential(size=200).tolist(), 90)
+        estimate = percentile_interval(independent(generator.exponential(size=200)), 90)
         covered += estimate.low <= np.log(10) <= estimate.high
     assert 0.93 <= covered / 500 <= 0.99
