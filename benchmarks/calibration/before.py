@@ -7,6 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from evals.load.slo_search import Run, bracket, load_at, next_level
+from evals.metrics.slo import LimitState
+from evals.metrics.slo import within as within_limit
+from evals.metrics.steady_state import steady
+from evals.schema.slo import SLO, SearchRange
 from evals.stats.intervals import Estimate, Floats, percentiles, proportion
 
 RESAMPLES = 2000
@@ -59,3 +64,18 @@ def percentile_interval(values: Floats, percent: float) -> Estimate:
         float(ordered[high]) if high < len(values) else np.inf,
         len(values),
     )
+
+
+def capacity(within: SearchRange, limits: SLO, run: Run, repeats: int) -> float:
+    """The highest load that met the limit on TTFT in one session, looked at after each repeat; 0 where none did."""
+    verdicts: dict[float, LimitState] = {}
+    while (level := next_level(within, verdicts)) is not None:
+        load, waits = load_at(within, level), np.zeros(0)
+        verdicts[level] = "inconclusive"
+        for repeat in range(repeats):
+            waits = np.append(waits, [request.ttft_seconds for request in steady(run(load, repeat)).started])
+            estimate = percentile_interval(waits, limits.percentile)
+            verdicts[level] = within_limit(estimate, limits.ttft_seconds or np.inf)
+            if verdicts[level] != "inconclusive":
+                break
+    return bracket(verdicts)[0] or 0.0

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from evals.schema.load import LoadPoint
+from evals.schema.slo import LEAST_REPEATS
 from flows.plan.load import SearchPlan
 from flows.validate.matrix import Cell
 from flows.validate.resolved import ResolvedPlan
@@ -82,8 +83,10 @@ def _measure_seconds(sweep: ResolvedPlan, cell: Cell) -> float:
     )
     start = 0.0 if cell.choice.attached else START_SECONDS.get(cell.choice.engine.name, 30.0)
     decoding += scale * DECODE_SECONDS_PER_STEP * sum(map(_search_steps, plan.search))
+    searching = sum(entry.level_seconds * (_search_loads(entry) + LEAST_REPEATS) for entry in plan.search)
+    searching += start * bool(plan.search)  # of the fresh session, in which what was found is confirmed
     arriving = plan.repeats * sum(load.requests / load.rate_per_second for load in sweep.loads if load.rate_per_second)
-    return start + decoding + arriving + scale * tokens / SCORED_TOKENS_PER_SECOND
+    return start + decoding + searching + arriving + scale * tokens / SCORED_TOKENS_PER_SECOND
 
 
 def _steps(load: LoadPoint) -> float:
@@ -92,7 +95,11 @@ def _steps(load: LoadPoint) -> float:
 
 
 def _search_steps(search_plan: SearchPlan) -> float:
-    """Of one repeat at each load that doubling tries, and two between."""
-    loads = math.ceil(math.log2(search_plan.highest / search_plan.lowest)) + 3
+    """Of one repeat at each load."""
     at_once = math.sqrt(search_plan.lowest * search_plan.highest) if search_plan.over == "concurrency" else 1.0
-    return loads * search_plan.requests / at_once * search_plan.output_tokens
+    return _search_loads(search_plan) * search_plan.requests / at_once * search_plan.output_tokens
+
+
+def _search_loads(search_plan: SearchPlan) -> int:
+    """Those that doubling tries, and two between."""
+    return math.ceil(math.log2(search_plan.highest / search_plan.lowest)) + 3

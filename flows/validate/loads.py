@@ -9,6 +9,7 @@ from pathlib import Path
 from evals.data.corpora import WIKITEXT, read_prompts
 from evals.data.local_root import DataError
 from evals.load.traces import TraceRequest, read_trace
+from evals.schema.slo import LEAST_REPEATS
 from evals.stats.intervals import least_count
 from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan
 from flows.plan.schema import Plan
@@ -79,7 +80,7 @@ def search_problems(parsed: PlanFile) -> Iterator[Problem]:
     plan = parsed.plan
     if plan.slo is None:
         return
-    percentile, repeats = plan.slo.limits.percentile, plan.repeats
+    percentile, repeats = plan.slo.limits.percentile, max(plan.repeats, LEAST_REPEATS)
     needed = least_count(percentile)
     for index, search in enumerate(plan.search):
         if search.requests * repeats < needed:

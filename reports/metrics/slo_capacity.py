@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.load.slo_search import bracket
+from evals.load.slo_search import bracket, capacity_of, level_of
 from evals.metrics.slo import is_good, slo_verdict
 from evals.metrics.steady_state import steady, tpot, ttft
 from evals.schema.load import Speed
@@ -32,9 +32,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Capacity:
-    """One search of one cell. `met` is the highest load whose percentile meets the SLO (95 % CI) (None: not even
-    the lowest), `violated` the lowest above it that violates it (None: none of those tried),
-    `inconclusive` those between that so many requests do not tell. `at` is what users wait at `met`.
+    """One search of one cell. `met` is the highest load whose percentile met the SLO (95 % CI) and did so again in a
+    fresh session (None: none did), `found` the highest that met it in the search (None: not even the lowest),
+    `violated` the lowest that violates it (None: none of those tried), `inconclusive` those that so many requests do
+    not tell. `at` is what users wait at `met`, in the fresh session.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Capacity:
     within: SearchRange
     limits: SLO
     met: float | None
+    found: float | None
     violated: float | None
     inconclusive: tuple[float, ...]
     at: Waiting | None
@@ -51,6 +53,9 @@ class Capacity:
         """In one line, with what is not known."""
         unit = "requests/s" if self.within.over == "rate" else "at once"
         met = f"{self.met:g} {unit} meet the SLO" if self.met else f"not even {self.within.lowest:g} {unit} for certain"
+        if self.found is not None and self.found != self.met:
+            found = f"{self.found:g} {unit} inconclusive: met in one session, not in a fresh one"
+            met = f"{met}, {found}" if self.met else found
         violated = "" if self.violated is None else f", {self.violated:g} are too much"
         inconclusive = (
             f", {' and '.join(f'{level:g}' for level in self.inconclusive)} inconclusive" if self.inconclusive else ""
@@ -80,18 +85,26 @@ def capacities(cells: Sequence[CellMetrics]) -> list[Capacity]:
 
 
 def _capacity(cell: CellMetrics, search: Search) -> Capacity:
-    probes = {(probe.load.concurrency or probe.load.rate_per_second or 0.0): probe for probe in search.probes}
+    probes = {level_of(probe): probe for probe in search.probes}
     verdicts = {level: slo_verdict(speed, search.limits) for level, speed in sorted(probes.items())}
     most, _ = bracket(verdicts)
+    confirmed = capacity_of(search)
     violated = min((level for level, verdict in verdicts.items() if verdict == "violated"), default=None)
     inconclusive = [
         level
         for level, verdict in verdicts.items()
         if verdict == "inconclusive" and (violated is None or level < violated)
     ]
-    at = None if most is None else waiting(probes[most], search.limits)
     return Capacity(
-        cell.trial.name, cell.trial.model, search.within, search.limits, most, violated, tuple(inconclusive), at
+        cell.trial.name,
+        cell.trial.model,
+        search.within,
+        search.limits,
+        None if confirmed is None else level_of(confirmed),
+        most,
+        violated,
+        tuple(inconclusive),
+        None if confirmed is None else waiting(confirmed, search.limits),
     )
 
 

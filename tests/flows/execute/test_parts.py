@@ -163,3 +163,28 @@ def test_another_cells_result_is_never_kept_for_it(
     for field, value in (("method_label", "other"), ("engine", "other"), ("model", "other")):
         file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
         assert rows.stale_rows(prepared) == {}, field
+
+
+def test_what_a_search_found_is_confirmed_on_a_server_that_was_started_anew(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    logs: list[str] = []
+    reach = measure_cell._reach
+
+    def counted(*arguments: Any) -> Any:
+        logs.append(arguments[-1].name)
+        return reach(*arguments)
+
+    monkeypatch.setattr(measure_cell, "_reach", counted)
+    within = {"over": "concurrency", "highest": 2, "requests": 10, "prompt_tokens": 4, "output_tokens": 4}
+    plan = {"slo": {"ttft_ms": 60000, "percentile": 50}, "search": [within | {"level_seconds": 0}]}
+    prepared = prepared_run(workplace, **plan)
+    trial = measured(prepared)
+    assert (trial.status, trial.reason) == ("ok", "")
+    (search,) = trial.searches
+    assert [speed.load.concurrency for speed in (*search.probes, *search.confirmed)] == [1, 2, 2]
+    assert len(logs) == len(set(logs)) == 2
+    name = "search concurrency, 4 / 4 tokens"
+    assert {name, f"{name}, confirmed"} <= parts(prepared).keys()
+    assert trial.inputs[f"{name}, confirmed"]["session"] == "fresh"
