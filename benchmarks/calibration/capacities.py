@@ -47,8 +47,8 @@ def _row(name: str, percentile: float, repeats: int, kind: dict[str, float]) -> 
 
 
 def _confirmed(within: SearchRange, limits: SLO, server: Server) -> float:
-    found = search(within, limits, server.run, REPEATS)
+    searched = search(within, limits, server.run, REPEATS)
     server.start()
-    again = confirm(found, server.run, REPEATS)
-    best = capacity_of(Search(within, limits, found.probes, again.confirmed))
+    again = confirm(searched, server.run, REPEATS)
+    best = capacity_of(Search(within, limits, searched.probes, again.confirmed))
     return 0.0 if best is None else level_of(best)

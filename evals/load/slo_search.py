@@ -38,11 +38,11 @@ def search_capacity(
 
 
 def confirm_capacity(
-    endpoint: Endpoint, found: Search, prompts: Prompts, *, repeats: int, seed: int, stage: Stage
+    endpoint: Endpoint, searched: Search, prompts: Prompts, *, repeats: int, seed: int, stage: Stage
 ) -> Search:
     """What was found, tried on a server that was started anew. Raises LoadFailed as `measure_speed` does."""
-    run = _runner(endpoint, prompts, seed, first_draw([found.within, found.limits, "confirmed"]), stage)
-    return confirm(found, run, repeats)
+    run = _runner(endpoint, prompts, seed, first_draw([searched.within, searched.limits, "confirmed"]), stage)
+    return confirm(searched, run, repeats)
 
 
 def _runner(endpoint: Endpoint, prompts: Prompts, seed: int, first: int, stage: Stage) -> Run:
@@ -73,15 +73,15 @@ def search(within: SearchRange, limits: SLO, run: Run, repeats: int) -> Search:
     return Search(within, limits, tuple(probes))
 
 
-def confirm(found: Search, run: Run, repeats: int) -> Search:
+def confirm(searched: Search, run: Run, repeats: int) -> Search:
     """Try the loads that were found again, the highest first, until one meets the limits. Each of the repeats lasts as
     long as a whole level of the search did: what wanders within minutes, or stalls once in one, is to be seen.
     """
-    within, limits = found.within, found.limits
+    within, limits = searched.within, searched.limits
     least = math.ceil(least_count(limits.percentile, CONFIRMED_CONFIDENCE) / max(repeats, LEAST_REPEATS))
     longer = replace(within, requests=max(within.requests, least))
     confirmed = []
-    for level in levels_found(found)[:MOST_CONFIRMED]:
+    for level in levels_found(searched)[:MOST_CONFIRMED]:
         speed = _lasting(load_at(longer, level), within.level_seconds, run, repeats)
         verdict = confirmation(speed, limits)
         confirmed.append(speed)
@@ -107,9 +107,9 @@ def _lasting(load: LoadPoint, seconds: float, run: Run, repeats: int) -> Speed:
     return speed
 
 
-def levels_found(found: Search) -> list[float]:
+def levels_found(searched: Search) -> list[float]:
     """The loads of a search that met the limits below any that did not, the highest first."""
-    verdicts = {level_of(probe): slo_verdict(probe, found.limits) for probe in found.probes}
+    verdicts = {level_of(probe): slo_verdict(probe, searched.limits) for probe in searched.probes}
     _, above = bracket(verdicts)
     return sorted((level for level, verdict in verdicts.items() if verdict == "met" and level < above), reverse=True)
 
@@ -119,11 +119,13 @@ def confirmation(speed: Speed, limits: SLO) -> LimitState:
     return slo_verdict(speed, limits, CONFIRMED_CONFIDENCE)
 
 
-def capacity_of(found: Search) -> Speed | None:
+def capacity_of(searched: Search) -> Speed | None:
     """The highest load that met the limits in the search and again in a fresh session, as it was there."""
-    levels = levels_found(found)
+    levels = levels_found(searched)
     met = [
-        speed for speed in found.confirmed if level_of(speed) in levels and confirmation(speed, found.limits) == "met"
+        speed
+        for speed in searched.confirmed
+        if level_of(speed) in levels and confirmation(speed, searched.limits) == "met"
     ]
     return max(met, key=level_of, default=None)
 

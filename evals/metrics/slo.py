@@ -19,8 +19,12 @@ def slo_verdict(speed: Speed, limits: SLO, confidence: float = CONFIDENCE) -> Li
     `evals.metrics.steady_state`): "met" where it lies within every limit, "violated" where it lies beyond one or the
     server does not keep up, else "inconclusive".
     """
-    pairs = zip(ttft_and_tpot(speed), (limits.ttft_seconds, limits.tpot_seconds), strict=True)
-    sides = [_side(waits, most, limits.percentile, confidence) for waits, most in pairs if most is not None]
+    sides: list[LimitState] = []
+    for waits, most in zip(ttft_and_tpot(speed), (limits.ttft_seconds, limits.tpot_seconds), strict=True):
+        if most is not None and waits is None:
+            sides.append("inconclusive")
+        elif most is not None and waits is not None:
+            sides.append(within(percentile_interval(waits, limits.percentile, confidence), most))
     return worst(sides) if keeps_up(speed) else "violated"
 
 
@@ -34,10 +38,6 @@ def ttft_and_tpot(speed: Speed) -> tuple[Clustered | None, Clustered | None]:
     first, later = counted.of_started(ttft), counted.of_ended(tpot)
     defined = sum(request.output_tokens > 1 for request in counted.ended)
     return first, later if 0 < defined == len(later.values) else None
-
-
-def _side(waits: Clustered | None, most: float, percentile: float, confidence: float) -> LimitState:
-    return "inconclusive" if waits is None else within(percentile_interval(waits, percentile, confidence), most)
 
 
 def within(estimate: Estimate, most: float) -> LimitState:

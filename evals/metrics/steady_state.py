@@ -57,9 +57,9 @@ def _clustered(requests: Sequence[Request], units: Sequence[Unit], figures: Figu
     values: list[float] = []
     of_values: list[Unit] = []
     for request, unit in zip(requests, units, strict=True):
-        found = figures(request)
-        values += found
-        of_values += [unit] * len(found)
+        figures_of_request = figures(request)
+        values += figures_of_request
+        of_values += [unit] * len(figures_of_request)
     waves = {unit: number for number, unit in enumerate(dict.fromkeys(of_values))}
     repeats = {repeat: number for number, repeat in enumerate(dict.fromkeys(repeat for repeat, _ in waves))}
     return Clustered(
@@ -102,7 +102,7 @@ def _steady(repeat: Sequence[Request], users: int | None) -> tuple[InWaves, InWa
     """Of one repeat those that started and those that ended in steady operation, each with its wave; one wave or not"""
     in_order = sorted(repeat, key=lambda request: request.sent_seconds)
     if users is None or users == 1:
-        every = _in_waves(in_order, users or _in_flight(repeat))
+        every = _in_waves(in_order, _wave_size(repeat, users))
         return every, every, False
     drain = drains_at(repeat)
     started = _in_waves([request for request in in_order[users:] if request.sent_seconds <= drain], users)
@@ -117,8 +117,12 @@ def _in_waves(requests: Sequence[Request], size: int) -> InWaves:
     return [(request, place // size) for place, request in enumerate(requests)]
 
 
-def _in_flight(repeat: Sequence[Request]) -> int:
-    """Of an open load, the mean over the time in which requests were due, rounded up."""
+def _wave_size(repeat: Sequence[Request], users: int | None) -> int:
+    """The users; of an open load, how many are in flight in the mean over the time in which requests are due, rounded
+    up.
+    """
+    if users is not None:
+        return users
     starts = [request.start_seconds for request in repeat]
     seconds = max(starts) - min(starts)
     waited = sum(request.end_seconds - request.start_seconds for request in repeat)

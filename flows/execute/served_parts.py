@@ -82,11 +82,10 @@ def measure_part(served: Served, request: PartRequest, blank: Part) -> Part:
             return replace(blank, searches=(searched,))
         case Confirmation(search_key):
             part = find_part(target.folder, search_key)
-            found = part.searches if part else ()
             prompts = _prompts(endpoint, folder, work)
             confirmed = [
                 confirm_capacity(endpoint, search, prompts, repeats=work.repeats, seed=work.seed, stage=work.stage)
-                for search in found
+                for search in (part.searches if part else ())
             ]
             return replace(blank, searches=tuple(confirmed))
         case TaskSpec() as task:

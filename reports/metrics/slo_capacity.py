@@ -33,7 +33,7 @@ class Waiting:
 @dataclass(frozen=True)
 class Capacity:
     """One search of one cell. `met` is the highest load whose percentile met the SLO (95 % CI) and did so again in a
-    fresh session (None: none did), `found` the highest that met it in the search (None: not even the lowest),
+    fresh session (None: none did), `met_once` the highest that met it in the search (None: not even the lowest),
     `violated` the lowest that violates it (None: none of those tried), `inconclusive` those that so many requests do
     not tell. `at` is what users wait at `met`, in the fresh session.
     """
@@ -43,7 +43,7 @@ class Capacity:
     within: SearchRange
     limits: SLO
     met: float | None
-    found: float | None
+    met_once: float | None
     violated: float | None
     inconclusive: tuple[float, ...]
     at: Waiting | None
@@ -53,9 +53,9 @@ class Capacity:
         """In one line, with what is not known."""
         unit = "requests/s" if self.within.over == "rate" else "at once"
         met = f"{self.met:g} {unit} meet the SLO" if self.met else f"not even {self.within.lowest:g} {unit} for certain"
-        if self.found is not None and self.found != self.met:
-            found = f"{self.found:g} {unit} inconclusive: met in one session, not in a fresh one"
-            met = f"{met}, {found}" if self.met else found
+        if self.met_once is not None and self.met_once != self.met:
+            once = f"{self.met_once:g} {unit} inconclusive: met in one session, not in a fresh one"
+            met = f"{met}, {once}" if self.met else once
         violated = "" if self.violated is None else f", {self.violated:g} are too much"
         inconclusive = (
             f", {' and '.join(f'{level:g}' for level in self.inconclusive)} inconclusive" if self.inconclusive else ""

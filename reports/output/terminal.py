@@ -211,7 +211,7 @@ def _capacity(capacity: Capacity) -> dict[str, Any]:
         "name": capacity.name,
         "model": capacity.model,
         "met": capacity.met,
-        "found": capacity.found,
+        "met_once": capacity.met_once,
         "violated": capacity.violated,
         "inconclusive": list(capacity.inconclusive),
     } | plain

@@ -183,32 +183,32 @@ def _level(users: int, ttft: float) -> Speed:
 def test_only_what_a_fresh_session_confirms_is_a_capacity() -> None:
     """Four users were met in the search. Anew, the server is slower: three of them are too many, two are not."""
     probes = tuple(_level(users, ttft) for users, ttft in ((1, 0.1), (2, 0.2), (4, 0.4), (8, 0.8), (6, 0.6)))
-    found = Search(USERS, LIMITS, probes)
-    assert levels_found(found) == [4, 2, 1]
-    assert capacity_of(found) is None
+    searched = Search(USERS, LIMITS, probes)
+    assert levels_found(searched) == [4, 2, 1]
+    assert capacity_of(searched) is None
 
     def slower(load: LoadPoint, _: int) -> Speed:
         users = load.concurrency or 1
         return Speed(load, _level(users, 0.15 * users).repeats[:1])
 
-    again = confirm(found, slower, repeats=5)
+    again = confirm(searched, slower, repeats=5)
     assert [speed.load.concurrency for speed in again.confirmed] == [4, 2]
-    (joined,) = joined_searches([found, again])
+    (joined,) = joined_searches([searched, again])
     assert joined.probes == probes
     best = capacity_of(joined)
     assert best is not None
     assert best.load.concurrency == 2
     other = replace(again, confirmed=(_level(8, 0.1),))  # what the search did not find is confirmed by nothing
-    assert capacity_of(replace(found, confirmed=other.confirmed)) is None
+    assert capacity_of(replace(searched, confirmed=other.confirmed)) is None
 
 
 def test_no_more_levels_are_tried_again_than_share_the_error_rate() -> None:
-    found = Search(USERS, LIMITS, tuple(_level(users, 0.1) for users in (1, 2, 4, 8, 16)))
+    searched = Search(USERS, LIMITS, tuple(_level(users, 0.1) for users in (1, 2, 4, 8, 16)))
 
     def stalled(load: LoadPoint, _: int) -> Speed:
         return Speed(load, (_level(load.concurrency or 1, 0.9).repeats[0],))
 
-    again = confirm(found, stalled, repeats=5)
+    again = confirm(searched, stalled, repeats=5)
     assert [speed.load.concurrency for speed in again.confirmed] == [16, 8, 4]
     assert len(again.confirmed) == MOST_CONFIRMED
 
@@ -227,10 +227,10 @@ def test_a_server_that_wanders_or_stalls_is_not_called_met_too_high() -> None:
 
 
 def _is_met_too_high(within: SearchRange, limits: SLO, server: Server) -> bool:
-    found = search(within, limits, server.run, repeats=5)
+    searched = search(within, limits, server.run, repeats=5)
     server.start()
-    again = confirm(found, server.run, repeats=5)
-    best = capacity_of(replace(found, confirmed=again.confirmed))
+    again = confirm(searched, server.run, repeats=5)
+    best = capacity_of(replace(searched, confirmed=again.confirmed))
     return best is not None and level_of(best) > server.capacity(limits.percentile)
 
 

@@ -67,9 +67,9 @@ def test_what_no_fresh_session_confirmed_is_inconclusive() -> None:
     old, lower = capacities(
         [_cell((1, 0), (2, 0), (4, 20), confirmed=()), _cell((1, 0), (2, 0), (4, 20), confirmed=((2, 20), (1, 0)))]
     )
-    assert (old.met, old.found, old.at) == (None, 2, None)
+    assert (old.met, old.met_once, old.at) == (None, 2, None)
     assert old.text == "2 at once inconclusive: met in one session, not in a fresh one, 4 are too much"
-    assert (lower.met, lower.found) == (1, 2)
+    assert (lower.met, lower.met_once) == (1, 2)
     assert lower.text.startswith(
         "1 at once meet the SLO, 2 at once inconclusive: met in one session, not in a fresh one"
     )
