@@ -16,6 +16,7 @@ PARTS = {
     "likelihoods": (likelihoods.report, 500),
     "frontier": (frontier.report, 400),
     "capacities": (capacities.report_capacities, 100),
+    "repeats": (latencies.report_repeats, 1000),
     "percentiles": (latencies.report_percentiles, 300),
 }
 

@@ -12,7 +12,7 @@ from evals.metrics.slo import LimitState
 from evals.metrics.slo import within as within_limit
 from evals.metrics.steady_state import steady
 from evals.schema.slo import SLO, SearchRange
-from evals.stats.intervals import Estimate, Floats, percentiles, proportion
+from evals.stats.intervals import Estimate, Floats, mean_t_log, percentiles, proportion
 
 RESAMPLES = 2000
 TAILS = (0.025, 0.975)
@@ -79,3 +79,12 @@ def capacity(within: SearchRange, limits: SLO, run: Run, repeats: int) -> float:
             if verdicts[level] != "inconclusive":
                 break
     return bracket(verdicts)[0] or 0.0
+
+
+def stopped_mean(rates: Sequence[float], target: float) -> tuple[Estimate, int]:
+    """Two repeats or more, until the interval of all happens to be narrow."""
+    for count in range(2, len(rates) + 1):
+        estimate = mean_t_log(rates[:count])
+        if estimate.high <= (1 + target) * estimate.value:
+            break
+    return estimate, count

@@ -48,10 +48,13 @@ def mean_t(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(data))
 
 
-def mean_t_log(values: Sequence[float]) -> Estimate:
+def mean_t_log(values: Sequence[float], first: int = 0) -> Estimate:
     """Geometric mean with Student's t interval of the logarithms, for rates and other positive figures. It never
     reaches zero (Bland and Altman, Transformations, means, and confidence intervals, BMJ 312, 1996, page 1079).
 
+    Where the spread of the `first` values chose how many there are, that spread alone makes the interval (Stein, A
+    two-sample test for a linear hypothesis whose power is independent of the variance, Annals of Mathematical
+    Statistics 16, 1945): the spread of all of them is too small where it ended the series. Then `count` is theirs.
     One value has no upper end. Where some value is zero, so is the mean, and nothing is known of its upper end.
     """
     data = np.asarray(values, dtype=np.float64)
@@ -61,8 +64,20 @@ def mean_t_log(values: Sequence[float]) -> Estimate:
     value = math.exp(float(logs.mean()))
     if len(data) < 2:
         return Estimate(value, 0.0, math.inf, len(data))
-    half = t_quantile(len(data) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(data))
-    return Estimate(value, value * math.exp(-half), value * math.exp(half), len(data))
+    seen = logs[: first or len(logs)]
+    half = t_quantile(len(seen) - 1) * float(seen.std(ddof=1)) / math.sqrt(len(data))
+    with np.errstate(over="ignore"):
+        return Estimate(value, value * float(np.exp(-half)), value * float(np.exp(half)), len(seen))
+
+
+def two_stage_count(first: Sequence[float], relative: float) -> float:
+    """How many values in all make the interval of their geometric mean so narrow, by the spread of the first of them:
+    its upper side is at most that share of it. Infinite where some value is zero.
+    """
+    if min(first) <= 0:
+        return math.inf
+    spread = float(np.log(first).std(ddof=1))
+    return max(len(first), math.ceil((t_quantile(len(first) - 1) * spread / math.log1p(relative)) ** 2))
 
 
 def product(share: Estimate, rate: Estimate) -> Estimate:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from evals.metrics.energy import slow_downs
 from evals.metrics.saturation import keeps_up
 from evals.metrics.steady_state import Steady, e2e, steady, tpot, ttft
-from evals.metrics.throughput import relative_half_width, steady_rates
+from evals.metrics.throughput import first_stage, relative_half_width, steady_rates
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
 from evals.stats.intervals import Clustered, Estimate, mean_t_log, percentile_interval
 
@@ -75,9 +75,9 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     )
     return LoadMetrics(
         load=speed.load,
-        output_rate=mean_t_log([output for output, _, _ in rates]),
-        total_rate=mean_t_log([output + prompt for output, prompt, _ in rates]),
-        request_rate=mean_t_log([finished for _, _, finished in rates]),
+        output_rate=mean_t_log([output for output, _, _ in rates], first_stage(speed)),
+        total_rate=mean_t_log([output + prompt for output, prompt, _ in rates], first_stage(speed)),
+        request_rate=mean_t_log([finished for _, _, finished in rates], first_stage(speed)),
         latency=latency,
         warnings=(
             *(() if keeps_up(speed) else (BACKLOG,)),
@@ -111,7 +111,7 @@ def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:
 def _wide(speed: Speed) -> list[str]:
     """The plan asked for a narrower interval than its repeats gave."""
     wanted = speed.load.target_relative_ci
-    if wanted is None or (width := relative_half_width(speed.repeats)) <= wanted:
+    if wanted is None or (width := relative_half_width(speed)) <= wanted:
         return []
     return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{width:.0%}, not to ±{wanted:.0%}"]
 

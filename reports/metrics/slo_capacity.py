@@ -10,7 +10,7 @@ from evals.metrics.slo import is_good, slo_verdict
 from evals.metrics.steady_state import steady, tpot, ttft
 from evals.schema.load import Speed
 from evals.schema.slo import SLO, Search, SearchRange
-from evals.stats.intervals import Estimate, effective_count, percentile_interval, product, wilson
+from evals.stats.intervals import Estimate, effective_count, exact, percentile_interval, product, wilson
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import LoadMetrics, load_metrics
 
@@ -82,6 +82,12 @@ def served(cells: Sequence[CellMetrics], limits: SLO | None) -> list[Served]:
 def capacities(cells: Sequence[CellMetrics]) -> list[Capacity]:
     """Every search of every cell."""
     return [_capacity(cell, search) for cell in cells for search in cell.trial.searches]
+
+
+def highest_load(cell: CellMetrics) -> Estimate | None:
+    """That meets the SLO, of the cell's first search; None where none is known to."""
+    met = next((capacity.met for capacity in capacities([cell])), None)
+    return None if met is None else exact(met)
 
 
 def _capacity(cell: CellMetrics, search: Search) -> Capacity:

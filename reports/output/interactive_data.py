@@ -27,6 +27,7 @@ from reports.metrics.divergence import largest_kl
 from reports.metrics.engine_loss import EngineLoss
 from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, needed_gib
 from reports.metrics.load import LoadMetrics
+from reports.metrics.slo_capacity import highest_load
 from reports.sections.roofline import warnings_of
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -61,7 +62,7 @@ def page_data(results: Results) -> dict[str, Any]:
             for name, objective in OBJECTIVES.items()
         },
         "planned": _setting(results.planned),
-        "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results.slo)],
+        "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results)],
         "currency": price.currency if price else "",
     }
 
@@ -111,6 +112,7 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "memory": interval(needed_gib(cell)),
         "bits": interval(bits_per_weight(cell)),
         "latency": interval(latency_seconds(cell)),
+        "capacity": interval(highest_load(cell)),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
         "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),

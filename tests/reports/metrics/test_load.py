@@ -124,3 +124,16 @@ def test_intervals_of_percentiles_by_hand_and_their_coverage() -> None:
         estimate = percentile_interval(independent(generator.exponential(size=200)), 90)
         covered += estimate.low <= np.log(10) <= estimate.high
     assert 0.93 <= covered / 500 <= 0.99
+
+
+def test_repeats_of_a_wanted_interval_are_judged_by_the_first_of_them() -> None:
+    """Three that are nearly alike, and three that are not: the later ones do not make it wider, nor narrower."""
+    near, far = _open(0.05).repeats[0], _open(0.4).repeats[0]
+    wanted = dataclasses.replace(OPEN, target_relative_ci=0.05, max_repeats=6)
+    staged = load_metrics(Speed(wanted, (near, near, near, far, far, far), first_repeats=3)).output_rate
+    assert (staged.high / staged.value, staged.count) == (pytest.approx(1.0), 3)
+    old = load_metrics(
+        Speed(wanted, (near, far, near, far))
+    ).output_rate  # two were there at least, whatever was wanted
+    assert old.count == 2
+    assert load_metrics(Speed(OPEN, (near, far, near, far))).output_rate.count == 4
