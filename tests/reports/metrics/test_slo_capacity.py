@@ -11,12 +11,13 @@ import pytest
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial_file import read_trial
+from evals.stats.intervals import exact
 from quant.canonical_json import write_json
 from reports.decision.recommend import decide
 from reports.decision.results import read_results
 from reports.decision.verdicts import Judged
 from reports.metrics.cell import cell_metrics
-from reports.metrics.slo_capacity import capacities, served
+from reports.metrics.slo_capacity import capacities, highest_load, served
 from reports.output.formatting import slo_text
 from reports.output.html_report import write_report
 from reports.output.terminal import as_data
@@ -135,3 +136,9 @@ def test_the_answer_names_the_cell_that_serves_most() -> None:
 def test_a_promise_in_words() -> None:
     assert slo_text(SLO(2.0, 0.1, 99)) == "p99 of TTFT ≤ 2000 ms, of TPOT ≤ 100 ms"
     assert slo_text(SLO(None, 0.03, 95)) == "p95 of TPOT ≤ 30 ms"
+
+
+def test_a_range_without_a_confirmed_load_has_no_highest_load() -> None:
+    assert highest_load(_cell((1, 0), (2, 0))) == exact(2)
+    assert highest_load(_cell((1, 0), confirmed=())) is None
+    assert highest_load(cell_metrics(trial("none", 10, 2.0, 80), None)) is None

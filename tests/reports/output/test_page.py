@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 
 from engines.runtime.own_packages import ROOT
 from evals.schema.load import LoadPoint, Speed
-from evals.schema.slo import SLO
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Trial
 from quant.canonical_json import write_json
 from reports.decision.frontiers import oriented, plots
@@ -53,7 +53,10 @@ def _trials() -> list[Trial]:
             result = trial(
                 method, rate, draw.uniform(0.5, 4), 80 - draw.randrange(12), 2 + 0.03 * number, engine=engine
             )
-            trials.append(replace(result, speed=_speeds((rate, rate * draw.uniform(1, 3)))))
+            speeds = _speeds((rate, rate * draw.uniform(1, 3)))
+            met = speeds[number % 2 : number % 2 + 1]  # none of the last method
+            searched = Search(SearchRange("concurrency", 1, 8, 40, 10, 11), SLO(60.0, None, 50), met, met)
+            trials.append(replace(result, speed=speeds, searches=(searched,) if method != "fp8" else ()))
     trials.append(replace(trials[1], key="short", method_label="short", speed=trials[1].speed[:1], memory=None))
     two = {"engine_options": {"tensor_parallel": 2}}  # faster than on one device, and slower on each
     for number in (0, 1):
@@ -203,7 +206,7 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
     results, opened = read_results(run), Opened(browser, run / "report.html")
     seen: set[str | None] = set()
     sentences: set[str] = set()
-    for setting in _settings(results, 60):
+    for setting in _settings(results, 150):
         expected = _reference(results, setting)
         _same(opened.page.evaluate(ASK, setting), expected, setting)
         seen.add(expected["chosen"])
