@@ -75,8 +75,10 @@ def request_tokens(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]]) -> 
         yield ("search", index), "", search.prompt_tokens + search.output_tokens
 
 
-def search_problems(parsed: PlanFile) -> Iterator[Problem]:
-    """Searches that cannot succeed: so few requests that the percentile's interval has no upper end."""
+def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
+    """Searches that cannot succeed, and an SLO that no load can be known to meet: so few requests that the percentile's
+    interval has no upper end.
+    """
     plan = parsed.plan
     if plan.slo is None:
         return
@@ -90,6 +92,15 @@ def search_problems(parsed: PlanFile) -> Iterator[Problem]:
             )
             fix = f"use `requests` of at least {math.ceil(needed / repeats)}, or a lower `percentile`"
             yield parsed.problem(("search", index, "requests"), message, fix)
+    counts = [(entry.requests or math.inf) * max(plan.repeats, entry.max_repeats or 0) for entry in plan.load]
+    most = max(counts, default=math.inf)  # a trace may hold any number
+    if not plan.search and most < needed:
+        message = (
+            f"no load can show that percentile {percentile:g} is within a limit: this takes {needed} requests, and the "
+            f"largest load has {most:g} in all its repeats"
+        )
+        fix = f"use `requests` of at least {math.ceil(needed / plan.repeats)} in some load, or a lower `percentile`"
+        yield parsed.problem(("slo",), message, fix)
 
 
 def window_problems(

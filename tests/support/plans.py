@@ -407,6 +407,11 @@ BAD: dict[str, tuple[Callable[[Plan], Any], str, str]] = {
         "cannot show that percentile 99 is within a limit: this takes 368 requests",
         "use `requests` of at least ",
     ),
+    "an SLO that no load can be known to meet": (
+        set_key("slo", value={"ttft_ms": 500}),
+        "no load can show that percentile 99 is within a limit: this takes 368 requests, and the largest load has ",
+        "in some load, or a lower `percentile`",
+    ),
     "a search that does not fit": (
         _service_and_search(
             {"over": "rate", "highest": 8, "requests": 400, "prompt_tokens": 8, "output_tokens": 400000}
