@@ -8,13 +8,16 @@ import io
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from benchmarks.calibration import frontier, likelihoods, quality
+from benchmarks.calibration import capacities, frontier, latencies, likelihoods, quality
 
 PARTS = {
     "recovery": (quality.report_recovery, 500),
     "passages": (quality.report_passages, 500),
     "likelihoods": (likelihoods.report, 500),
     "frontier": (frontier.report, 400),
+    "capacities": (capacities.report_capacities, 100),
+    "repeats": (latencies.report_repeats, 1000),
+    "percentiles": (latencies.report_percentiles, 300),
 }
 
 

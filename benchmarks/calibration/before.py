@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
-from evals.stats.intervals import Estimate, Floats, proportion
+from evals.load.slo_search import Run, bracket, load_at, next_level
+from evals.metrics.slo import LimitState
+from evals.metrics.slo import within as within_limit
+from evals.metrics.steady_state import steady
+from evals.schema.slo import SLO, SearchRange
+from evals.stats.intervals import Estimate, Floats, mean_t_log, percentiles, proportion
 
 RESAMPLES = 2000
 TAILS = (0.025, 0.975)
@@ -46,3 +52,39 @@ def accuracy_draws(cells: Sequence[Floats], generator: np.random.Generator, draw
 def smallest_p(resamples: int) -> float:
     """Of a two-sided clustered test."""
     return 2 / (resamples + 1)
+
+
+def percentile_interval(values: Floats, percent: float) -> Estimate:
+    """Order statistics of values that are taken as independent."""
+    ordered, below = np.sort(values), stats.binom(len(values), percent / 100)
+    low, high = (int(below.ppf(tail)) for tail in TAILS)
+    return Estimate(
+        percentiles(values, [percent])[0],
+        float(ordered[low - 1]) if low >= 1 else -np.inf,
+        float(ordered[high]) if high < len(values) else np.inf,
+        len(values),
+    )
+
+
+def capacity(within: SearchRange, limits: SLO, run: Run, repeats: int) -> float:
+    """The highest load that met the limit on TTFT in one session, looked at after each repeat; 0 where none did."""
+    verdicts: dict[float, LimitState] = {}
+    while (level := next_level(within, verdicts)) is not None:
+        load, waits = load_at(within, level), np.zeros(0)
+        verdicts[level] = "inconclusive"
+        for repeat in range(repeats):
+            waits = np.append(waits, [request.ttft_seconds for request in steady(run(load, repeat)).started])
+            estimate = percentile_interval(waits, limits.percentile)
+            verdicts[level] = within_limit(estimate, limits.ttft_seconds or np.inf)
+            if verdicts[level] != "inconclusive":
+                break
+    return bracket(verdicts)[0] or 0.0
+
+
+def stopped_mean(rates: Sequence[float], target: float) -> tuple[Estimate, int]:
+    """Two repeats or more, until the interval of all happens to be narrow."""
+    for count in range(2, len(rates) + 1):
+        estimate = mean_t_log(rates[:count])
+        if estimate.high <= (1 + target) * estimate.value:
+            break
+    return estimate, count

@@ -21,13 +21,15 @@ from evals.load.http_client import Client
 from evals.load.prompts import Ask, Conversation, Prompts
 from evals.load.sse import Stream, StreamBroken, read_stream
 from evals.load.warm_up import warm_up
-from evals.metrics.throughput import relative_half_width
+from evals.metrics.throughput import steady_rates
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
+from evals.stats.intervals import two_stage_count
 from quant.errors import one_line
 from quant.hashing import digest
 
 logger = logging.getLogger(__name__)
 
+LEAST_FIRST_REPEATS = 3  # of two, the spread is hardly known
 WARM_UP_DRAW = 10_000  # of prompts: far from those of a load's repeats
 
 
@@ -46,8 +48,8 @@ def measure_speed(
     seed: int,
     advance: Advance = lambda _: None,
 ) -> list[Speed]:
-    """Run every load point `repeats` times, or more where it wants a narrow interval, after a warm-up with prompts of
-    its own.
+    """Run every load point `repeats` times, or as many more as these say that it takes for the interval that it wants,
+    after a warm-up with prompts of its own.
 
     Raises LoadFailed where a request failed or had other token counts than asked for.
     """
@@ -55,16 +57,16 @@ def measure_speed(
     for load in loads:
         draw = first_draw(replace(load, target_relative_ci=None, max_repeats=0))
         run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=draw + WARM_UP_DRAW)
-        speed = Speed(load, ())
         target = load.target_relative_ci
-        most = repeats if target is None else max(repeats, load.max_repeats)
-        while (done := len(speed.repeats)) < most:
-            if done >= repeats and target is not None and relative_half_width(speed.repeats) <= target:
-                break  # the interval is as narrow as the load wants it
-            repeat = draw + done
-            requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=repeat, advance=advance)
-            speed = Speed(load, (*speed.repeats, requests), (*speed.clients, client))
+        first = repeats if target is None else min(max(repeats, LEAST_FIRST_REPEATS), max(repeats, load.max_repeats))
+        speed, wanted = Speed(load, (), first_repeats=0 if target is None else first), first
+        while (done := len(speed.repeats)) < wanted:
+            requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=draw + done, advance=advance)
+            speed = replace(speed, repeats=(*speed.repeats, requests), clients=(*speed.clients, client))
             logger.debug("%s: repeat %d done", load.label, len(speed.repeats))
+            if target is not None and len(speed.repeats) == first:  # the only look: more of them would cost confidence
+                needed = two_stage_count([steady_rates(repeat)[0] for repeat in speed.repeats], target)
+                wanted = int(min(needed, max(repeats, load.max_repeats)))
         results.append(speed)
     return results
 

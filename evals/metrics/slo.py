@@ -6,42 +6,38 @@ from collections.abc import Sequence
 from typing import Literal
 
 from evals.metrics.saturation import keeps_up
-from evals.metrics.steady_state import steady
+from evals.metrics.steady_state import steady, tpot, ttft
 from evals.schema.load import Request, Speed
 from evals.schema.slo import SLO
-from evals.stats.intervals import Estimate, percentile_interval
+from evals.stats.intervals import CONFIDENCE, Clustered, Estimate, percentile_interval
 
 LimitState = Literal["met", "violated", "inconclusive"]
 
 
-def slo_verdict(speed: Speed, limits: SLO) -> LimitState:
-    """By the 95 % interval of the percentile over the requests of all repeats that count (order statistics;
+def slo_verdict(speed: Speed, limits: SLO, confidence: float = CONFIDENCE) -> LimitState:
+    """By the interval of the percentile over the requests of all repeats that count (`percentile_interval`,
     `evals.metrics.steady_state`): "met" where it lies within every limit, "violated" where it lies beyond one or the
     server does not keep up, else "inconclusive".
     """
-    counted = steady(speed)
-    sides = [
-        _side([request.ttft_seconds for request in counted.started], limits.ttft_seconds, limits.percentile),
-        _side(tpots(counted.ended), limits.tpot_seconds, limits.percentile),
-    ]
+    sides: list[LimitState] = []
+    for waits, most in zip(ttft_and_tpot(speed), (limits.ttft_seconds, limits.tpot_seconds), strict=True):
+        if most is not None and waits is None:
+            sides.append("inconclusive")
+        elif most is not None and waits is not None:
+            sides.append(within(percentile_interval(waits, limits.percentile, confidence), most))
     return worst(sides) if keeps_up(speed) else "violated"
 
 
-def tpots(requests: Sequence[Request]) -> list[float | None]:
-    """TPOT of the requests that have one by definition: of one token there is none (MLPerf), and none is judged. None
-    for an answer of several tokens that came at once: its TPOT is not known.
+def ttft_and_tpot(speed: Speed) -> tuple[Clustered | None, Clustered | None]:
+    """What of each is judged; None where it is not known of every request, or of none.
+
+    An answer of one token has no TPOT by definition (MLPerf), and is not judged. That of several tokens that came at
+    once is not known.
     """
-    return [request.tpot_seconds for request in requests if request.output_tokens > 1]
-
-
-def _side(seconds: Sequence[float | None], most: float | None, percentile: float) -> LimitState:
-    """Where some value is not known, or there is none at all, nothing is."""
-    if most is None:
-        return "met"
-    known = [value for value in seconds if value is not None]
-    if len(known) < len(seconds) or not known:
-        return "inconclusive"
-    return within(percentile_interval(known, percentile), most)
+    counted = steady(speed)
+    first, later = counted.of_started(ttft), counted.of_ended(tpot)
+    defined = sum(request.output_tokens > 1 for request in counted.ended)
+    return first, later if 0 < defined == len(later.values) else None
 
 
 def within(estimate: Estimate, most: float) -> LimitState:

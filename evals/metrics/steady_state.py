@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from evals.metrics.throughput import drains_at
 from evals.schema.load import Request, Speed
+from evals.stats.intervals import Clustered
+
+Figures = Callable[[Request], Sequence[float]]
+Unit = tuple[int, int]
+InWaves = list[tuple[Request, int]]
 
 
 @dataclass(frozen=True)
 class Steady:
     """The requests of all repeats that count: `started` for TTFT, `ended` for what lasts to a request's end (TPOT, ITL,
     end-to-end, goodput). `one_wave`: some repeat has too few to leave out the burst at its start.
+
+    `started_in` and `ended_in` have each one's repeat and its wave there. A wave is as many requests, in order of
+    sending, as are in flight at once: the concurrency, or the mean over an open load.
     """
 
     started: tuple[Request, ...]
     ended: tuple[Request, ...]
     one_wave: bool
+    started_in: tuple[Unit, ...]
+    ended_in: tuple[Unit, ...]
+
+    def of_started(self, figures: Figures) -> Clustered:
+        """What requests have of a figure, any number of values each, by wave and repeat."""
+        return _clustered(self.started, self.started_in, figures)
+
+    def of_ended(self, figures: Figures) -> Clustered:
+        return _clustered(self.ended, self.ended_in, figures)
+
+
+def ttft(request: Request) -> Sequence[float]:
+    return (request.ttft_seconds,)
+
+
+def tpot(request: Request) -> Sequence[float]:
+    """Nothing of an answer of one token, nor of one that came at once."""
+    return () if request.tpot_seconds is None else (request.tpot_seconds,)
+
+
+def e2e(request: Request) -> Sequence[float]:
+    return (request.end_seconds - request.start_seconds,)
+
+
+def _clustered(requests: Sequence[Request], units: Sequence[Unit], figures: Figures) -> Clustered:
+    values: list[float] = []
+    of_values: list[Unit] = []
+    for request, unit in zip(requests, units, strict=True):
+        figures_of_request = figures(request)
+        values += figures_of_request
+        of_values += [unit] * len(figures_of_request)
+    waves = {unit: number for number, unit in enumerate(dict.fromkeys(of_values))}
+    repeats = {repeat: number for number, repeat in enumerate(dict.fromkeys(repeat for repeat, _ in waves))}
+    return Clustered(
+        np.asarray(values, dtype=np.float64),
+        np.asarray([waves[unit] for unit in of_values], dtype=np.int64),
+        np.asarray([repeats[repeat] for repeat, _ in of_values], dtype=np.int64),
+    )
 
 
 def steady(speed: Speed) -> Steady:
@@ -38,22 +87,43 @@ def steady(speed: Speed) -> Steady:
 
 
 def _counted(speed: Speed) -> Steady:
-    users = speed.load.concurrency or 1
-    if users == 1:
-        everything = tuple(request for repeat in speed.repeats for request in repeat)
-        return Steady(everything, everything, one_wave=False)
-    parts = [_steady(repeat, users) for repeat in speed.repeats]
+    parts = [_steady(repeat, speed.load.concurrency) for repeat in speed.repeats]
+    started, ended = [part[0] for part in parts], [part[1] for part in parts]
     return Steady(
-        started=tuple(request for part in parts for request in part.started),
-        ended=tuple(request for part in parts for request in part.ended),
-        one_wave=any(part.one_wave for part in parts),
+        started=tuple(request for part in started for request, _ in part),
+        ended=tuple(request for part in ended for request, _ in part),
+        one_wave=any(part[2] for part in parts),
+        started_in=tuple((number, wave) for number, part in enumerate(started) for _, wave in part),
+        ended_in=tuple((number, wave) for number, part in enumerate(ended) for _, wave in part),
     )
 
 
-def _steady(repeat: Sequence[Request], users: int) -> Steady:
-    later, drain = sorted(repeat, key=lambda request: request.sent_seconds)[users:], drains_at(repeat)
-    started = tuple(request for request in later if request.sent_seconds <= drain)
+def _steady(repeat: Sequence[Request], users: int | None) -> tuple[InWaves, InWaves, bool]:
+    """Of one repeat those that started and those that ended in steady operation, each with its wave; one wave or not"""
+    in_order = sorted(repeat, key=lambda request: request.sent_seconds)
+    if users is None or users == 1:
+        every = _in_waves(in_order, _wave_size(repeat, users))
+        return every, every, False
+    drain = drains_at(repeat)
+    started = _in_waves([request for request in in_order[users:] if request.sent_seconds <= drain], users)
     if len(started) < users:
-        return Steady(tuple(repeat), tuple(repeat), one_wave=True)
-    ended = tuple(request for request in started if request.end_seconds <= drain)
-    return Steady(started, ended if len(ended) >= users else started, one_wave=False)
+        every = _in_waves(in_order, users)
+        return every, every, True
+    ended = [(request, wave) for request, wave in started if request.end_seconds <= drain]
+    return started, ended if len(ended) >= users else started, False
+
+
+def _in_waves(requests: Sequence[Request], size: int) -> InWaves:
+    return [(request, place // size) for place, request in enumerate(requests)]
+
+
+def _wave_size(repeat: Sequence[Request], users: int | None) -> int:
+    """The users; of an open load, how many are in flight in the mean over the time in which requests are due, rounded
+    up.
+    """
+    if users is not None:
+        return users
+    starts = [request.start_seconds for request in repeat]
+    seconds = max(starts) - min(starts)
+    waited = sum(request.end_seconds - request.start_seconds for request in repeat)
+    return math.ceil(min(waited / seconds, len(repeat))) if seconds else 1

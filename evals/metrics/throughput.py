@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from evals.schema.load import Request
+from evals.schema.load import Request, Speed
 from evals.stats.intervals import mean_t_log
 
 
@@ -61,9 +61,17 @@ def _tokens_by(request: Request, end: float) -> float:
     return tokens + (more - tokens) * (end - before) / (after - before)
 
 
-def relative_half_width(repeats: Sequence[Sequence[Request]]) -> float:
+def first_stage(speed: Speed) -> int:
+    """How many repeats' spread decided on how many there are; 0 where their number was fixed. In runs from before that
+    was recorded two at least were always measured, and the interval of all was looked at after each further one.
+    """
+    wanted = speed.load.target_relative_ci is not None
+    return min(speed.first_repeats or 2, len(speed.repeats)) if wanted and len(speed.repeats) > 1 else 0
+
+
+def relative_half_width(speed: Speed) -> float:
     """Of the interval of the mean output rate, its upper side as a share of it; infinite for one repeat, and where no
     token came in some window.
     """
-    estimate = mean_t_log([steady_rates(repeat)[0] for repeat in repeats])
+    estimate = mean_t_log([steady_rates(repeat)[0] for repeat in speed.repeats], first_stage(speed))
     return (estimate.high - estimate.value) / estimate.value if estimate.value else math.inf

@@ -58,8 +58,8 @@ class LoadPoint:
     and its prompt holds all before it; `prompt_tokens` are the first turn's. `prompts` names the file of the user's
     own, of which `prompt_tokens` is the most.
 
-    With a `target_relative_ci`, it is repeated, at most `max_repeats` times, until the half-width of the interval
-    of its output rate is at most that share of it.
+    With a `target_relative_ci`, it is repeated, at most `max_repeats` times, as often as the spread of the first
+    repeats says that it takes for the half-width of the interval of its output rate to be at most that share of it.
 
     A closed loop keeps `concurrency` of them in flight. An open load (`concurrency` is None) sends them at
     `rate_per_second` whatever the server does, with gaps that are `arrivals` ("constant", "poisson", or "gamma" with a
@@ -164,10 +164,12 @@ class GpuSamples:
 @dataclass(frozen=True)
 class Speed:
     """One load point: of every repeat the raw requests, what the client saw of itself, and what the server's GPUs told
-    (`gpus` is empty without any, and where it is not known which the server used).
+    (`gpus` is empty without any, and where it is not known which the server used). `first_repeats`: by the spread of
+    so many their number was chosen, 0 where it was fixed.
     """
 
     load: LoadPoint
     repeats: tuple[tuple[Request, ...], ...]
     clients: tuple[ClientLoad, ...] = ()
     gpus: tuple[tuple[GpuSamples, ...], ...] = ()
+    first_repeats: int = 0

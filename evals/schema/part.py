@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from engines.types import ATTACHED_SERVER
 from evals.schema.accuracy import Perplexity, Predictions, Score
 from evals.schema.load import Speed
 from evals.schema.migrate import SCHEMA_VERSION, NewerSchema, migrate_part
-from evals.schema.slo import Search
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Gate, Memory
 from quant.canonical_json import write_json
 
@@ -133,3 +133,13 @@ def joined_memory(parts: Sequence[Memory]) -> Memory | None:
         kv_token_source=last.kv_token_source,
         samples=tuple(samples),
     )
+
+
+def joined_searches(searches: Sequence[Search]) -> tuple[Search, ...]:
+    """Each search with what a fresh session confirmed of it, which is measured as a part of its own."""
+    joined: dict[tuple[SearchRange, SLO], Search] = {}
+    for search in searches:
+        before = joined.get((search.within, search.limits), replace(search, probes=(), confirmed=()))
+        probes, confirmed = before.probes + search.probes, before.confirmed + search.confirmed
+        joined[search.within, search.limits] = replace(search, probes=probes, confirmed=confirmed)
+    return tuple(joined.values())

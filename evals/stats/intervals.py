@@ -15,6 +15,7 @@ CONFIDENCE = 0.95
 UNSEEN = 0.5  # flips or passages that are added to those seen: that none was seen does not mean there are none
 RESAMPLES = 2000
 Floats = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,13 @@ def mean_t(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half, len(data))
 
 
-def mean_t_log(values: Sequence[float]) -> Estimate:
+def mean_t_log(values: Sequence[float], first: int = 0) -> Estimate:
     """Geometric mean with Student's t interval of the logarithms, for rates and other positive figures. It never
     reaches zero (Bland and Altman, Transformations, means, and confidence intervals, BMJ 312, 1996, page 1079).
 
+    Where the spread of the `first` values chose how many there are, that spread alone makes the interval (Stein, A
+    two-sample test for a linear hypothesis whose power is independent of the variance, Annals of Mathematical
+    Statistics 16, 1945): the spread of all of them is too small where it ended the series. Then `count` is theirs.
     One value has no upper end. Where some value is zero, so is the mean, and nothing is known of its upper end.
     """
     data = np.asarray(values, dtype=np.float64)
@@ -60,8 +64,20 @@ def mean_t_log(values: Sequence[float]) -> Estimate:
     value = math.exp(float(logs.mean()))
     if len(data) < 2:
         return Estimate(value, 0.0, math.inf, len(data))
-    half = t_quantile(len(data) - 1) * float(logs.std(ddof=1)) / math.sqrt(len(data))
-    return Estimate(value, value * math.exp(-half), value * math.exp(half), len(data))
+    seen = logs[: first or len(logs)]
+    half = t_quantile(len(seen) - 1) * float(seen.std(ddof=1)) / math.sqrt(len(data))
+    with np.errstate(over="ignore"):
+        return Estimate(value, value * float(np.exp(-half)), value * float(np.exp(half)), len(seen))
+
+
+def two_stage_count(first: Sequence[float], relative: float) -> float:
+    """How many values in all make the interval of their geometric mean so narrow, by the spread of the first of them:
+    its upper side is at most that share of it. Infinite where some value is zero.
+    """
+    if min(first) <= 0:
+        return math.inf
+    spread = float(np.log(first).std(ddof=1))
+    return max(len(first), math.ceil((t_quantile(len(first) - 1) * spread / math.log1p(relative)) ** 2))
 
 
 def product(share: Estimate, rate: Estimate) -> Estimate:
@@ -82,9 +98,9 @@ def _log_ratio(over: float, under: float) -> float:
 
 
 @functools.cache
-def t_quantile(freedom: int) -> float:
+def t_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
     """Of Student's t distribution, where a two-sided interval ends."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(stats.t.ppf((1 + confidence) / 2, freedom))
 
 
 def proportion(successes: float, count: int) -> Estimate:
@@ -119,32 +135,111 @@ def _interpolated(data: Floats, percent: float) -> float:
     return float(data[before] + (place - before) * (data[after] - data[before]))
 
 
-def percentile_interval(values: Sequence[float] | Floats, percent: float) -> Estimate:
-    """A percentile with the interval between two order statistics (David and Nagaraja, Order Statistics, 2003, section
-    7.1): no distribution is assumed. An end for which there are too few values is unbounded.
+@dataclass(frozen=True)
+class Clustered:
+    """Values with the number of each one's wave and of its repeat, counted from 0. No wave is in two repeats.
+
+    Values of one wave share what the server did at that time, values of one repeat what it did that day.
     """
-    data = np.sort(np.asarray(values, dtype=np.float64))
-    low, high = _order_places(len(data), percent)
-    return Estimate(
-        _interpolated(data, percent),
-        float(data[low - 1]) if low >= 1 else -math.inf,
-        float(data[high]) if high < len(data) else math.inf,
-        len(data),
-    )
+
+    values: Floats
+    waves: Labels
+    repeats: Labels
 
 
-def least_count(percent: float) -> int:
-    """How many values it takes for a percentile's interval to have an upper end: all n lie below it with a chance of
-    (percent ÷ 100)ⁿ, which must be at most 2.5 %.
+def independent(values: Sequence[float] | Floats) -> Clustered:
+    """Values of which each is a wave by itself, all in one repeat."""
+    data = np.asarray(values, dtype=np.float64)
+    return Clustered(data, np.arange(len(data)), np.zeros(len(data), dtype=np.int64))
+
+
+def percentile_interval(sample: Clustered, percent: float, confidence: float = CONFIDENCE) -> Estimate:
+    """A percentile of the values of all waves and repeats to come, with an interval; `count` is the effective count.
+
+    The ends are order statistics of so many independent values (David and Nagaraja, Order Statistics, 2003, section
+    7.1) as those above the percentile are worth (Woodruff, Confidence intervals for medians, JASA 47, 1952; Korn and
+    Graubard, Confidence intervals for proportions with small expected number of positive counts, Survey Methodology 24,
+    1998). Where there are too few of them for an end, the repeats are the units (`_by_repeats`). An end for which even
+    independent values would be too few (`least_count`), and of a single repeat, is unbounded.
     """
-    return math.ceil(math.log((1 - CONFIDENCE) / 2) / math.log(percent / 100))
+    data, share = np.sort(sample.values), percent / 100
+    value, count = _interpolated(data, percent), len(data)
+    worth = effective_count(sample.values > value, sample, share, confidence)
+    low_place, high_place = _order_places(worth, percent, confidence)
+    by_repeats = _by_repeats(sample, percent, confidence)
+    if low_place >= 1:
+        low = float(data[math.floor(low_place * (count + 1) / (worth + 1)) - 1])
+    else:
+        low = min(by_repeats.low, value)
+    if high_place < worth:
+        high = float(data[math.ceil((high_place + 1) * (count + 1) / (worth + 1)) - 1])
+    else:
+        high = max(by_repeats.high, value)
+    return Estimate(value, low, high, worth)
+
+
+def effective_count(
+    above: npt.NDArray[np.bool_], sample: Clustered, share: float, confidence: float = CONFIDENCE
+) -> int:
+    """How many independent values have the uncertainty of this share of them.
+
+    The variance of the share is the largest of three: of single values, and of waves and of repeats as units, each
+    with Student's t quantile of its degrees of freedom in place of the normal one.
+    """
+    count, variance = len(above), share * (1 - share)
+    if variance == 0:
+        return count
+    normal = float(special.ndtri((1 + confidence) / 2))
+    largest = variance / count
+    rest = above - above.mean()
+    for units in (sample.waves, sample.repeats):
+        totals = np.bincount(units, rest)
+        if 1 < len(totals) < count:
+            spread = len(totals) / (len(totals) - 1) * float(totals @ totals) / count**2
+            largest = max(largest, spread * (t_quantile(len(totals) - 1, confidence) / normal) ** 2)
+        elif len(totals) == 1 and units is sample.waves:
+            return 1
+    return max(1, min(count, math.floor(variance / largest + 1e-9)))
+
+
+def _by_repeats(sample: Clustered, percent: float, confidence: float) -> Estimate:
+    """From the logarithms of each repeat's percentile, taken as normal: the lower end of their mean's t interval, and
+    above it, as some repeats are slower than all that were seen, the tolerance limit that holds this share of repeats
+    (Krishnamoorthy and Mathew, Statistical Tolerance Regions, 2009, section 2.2).
+
+    For a percentile below the median it is the other way round. Unbounded for one repeat or too few values.
+    """
+    units = int(sample.repeats.max()) + 1
+    each = [_interpolated(np.sort(sample.values[sample.repeats == unit]), percent) for unit in range(units)]
+    if units < 2 or len(sample.values) < least_count(max(percent, 100 - percent), confidence) or min(each) <= 0:
+        return Estimate(math.nan, -math.inf, math.inf, units)
+    logs = np.log(each)
+    centre, spread = float(logs.mean()), float(logs.std(ddof=1))
+    near = t_quantile(units - 1, confidence) / math.sqrt(units)
+    far = _tolerance_factor(units, max(percent, 100 - percent), confidence)
+    down, up = (near, far) if percent >= 50 else (far, near)
+    return Estimate(math.exp(centre), math.exp(centre - down * spread), math.exp(centre + up * spread), units)
 
 
 @functools.cache
-def _order_places(count: int, percent: float) -> tuple[int, int]:
+def _tolerance_factor(units: int, percent: float, confidence: float) -> float:
+    """By how many standard deviations above the mean of normal units this percentile of them lies at most."""
+    shift = float(special.ndtri(percent / 100)) * math.sqrt(units)
+    return float(stats.nct.ppf((1 + confidence) / 2, units - 1, shift)) / math.sqrt(units)
+
+
+def least_count(percent: float, confidence: float = CONFIDENCE) -> int:
+    """How many values it takes for a percentile's interval to have an upper end: all n lie below it with a chance of
+    (percent ÷ 100)ⁿ, which must be at most 2.5 %.
+    """
+    return math.ceil(math.log((1 - confidence) / 2) / math.log(percent / 100))
+
+
+@functools.cache
+def _order_places(count: int, percent: float, confidence: float) -> tuple[int, int]:
     """Which of so many values in order are the ends of a percentile's interval, counted from 1 and from 0."""
     below = stats.binom(count, percent / 100)
-    return int(below.ppf((1 - CONFIDENCE) / 2)), int(below.ppf((1 + CONFIDENCE) / 2))
+    return int(below.ppf((1 - confidence) / 2)), int(below.ppf((1 + confidence) / 2))
 
 
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> Estimate:

@@ -44,20 +44,28 @@ class SearchSpec:
 
 
 @dataclass(frozen=True)
+class Confirmation:
+    """What the search with this key found, to be tried in a fresh session."""
+
+    search_key: str
+
+
+@dataclass(frozen=True)
 class TextSpec:
     """The conventions in which the perplexity of one text is told: they share passes over it."""
 
     conventions: tuple[PerplexitySpec, ...]
 
 
-Subject = LoadPoint | SearchSpec | TaskSpec | TextSpec | PredictionSpec | None
+Subject = LoadPoint | SearchSpec | Confirmation | TaskSpec | TextSpec | PredictionSpec | None
 
 
 @dataclass(frozen=True)
 class PartRequest:
     """One part of a cell: its name, the inputs of its server and its own, and what is measured (None: the server).
 
-    `again` is True for prompts that are read in a second run of the server.
+    `again` is True for what is measured in a second run of the server: prompts that are read again, and the loads that
+    a search found.
     """
 
     name: str
@@ -148,12 +156,19 @@ def cell_parts(
         alike = sum(other == name or other.startswith(f"{name} (") for other in named)
         unique = f"{name} ({alike + 1})" if alike else name
         named[unique] = PartRequest(unique, server, own, subject)
+    confirmed = [
+        PartRequest(
+            f"{part.name}, confirmed", server, {**part.own, "session": "fresh"}, Confirmation(part.key), again=True
+        )
+        for part in named.values()
+        if isinstance(part.subject, SearchSpec)
+    ]
     again = [
         PartRequest(f"{part.name}, again", server, {**part.own, "reading": "again"}, part.subject, again=True)
         for part in named.values()
         if isinstance(part.subject, PredictionSpec) and part.subject.repeat and cell.quantization.scheme.unquantized
     ]
-    return (*named.values(), *again)
+    return (*named.values(), *confirmed, *again)
 
 
 def _described(

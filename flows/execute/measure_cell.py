@@ -20,7 +20,7 @@ from evals.api.tokenizers import load_tokenizer
 from evals.data.local_root import DataError
 from evals.schema.failures import failure_of
 from evals.schema.load import LoadPoint
-from evals.schema.part import GATES, Part, find_part, finished_parts, joined_memory, save_part
+from evals.schema.part import GATES, Part, find_part, finished_parts, joined_memory, joined_searches, save_part
 from evals.schema.trial import Gate, Trial
 from flows.execute.keys import PartRequest, SearchSpec, decodes_alone
 from flows.execute.quantize_checkpoint import check_whole
@@ -162,7 +162,7 @@ def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:
         startup_seconds=server.startup_seconds,
         gates=(*server.gates, *scoring_gates(parts, window_tokens, calibrated=bool(target.calibration))),
         speed=tuple(speed for part in parts for speed in part.speed),
-        searches=tuple(search for part in parts for search in part.searches),
+        searches=joined_searches([search for part in parts for search in part.searches]),
         memory=joined_memory([part.memory for part in parts if part.memory]),
         scores=tuple(score for part in parts for score in part.scores),
         perplexities=tuple(perplexity for part in parts for perplexity in part.perplexities),

@@ -22,13 +22,13 @@ from evals.api.tokenizers import load_tokenizer
 from evals.data.corpora import read_prompts
 from evals.load.benchmark import measure_speed
 from evals.load.prompts import Prompts
-from evals.load.slo_search import search_capacity
+from evals.load.slo_search import confirm_capacity, search_capacity
 from evals.load.traces import TraceRequest
 from evals.metrics.energy import with_gpus
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.part import GATES, Part, find_part
 from evals.schema.trial import IN_USE, NVML, PSS, SET_ASIDE, Gate, Memory, Trial
-from flows.execute.keys import PartRequest, SearchSpec, TextSpec
+from flows.execute.keys import Confirmation, PartRequest, SearchSpec, TextSpec
 from flows.execute.score_cell import Scoring, Target, predict, score_task, score_text
 from flows.execute.stages import Step, plainly
 from flows.validate.matrix import Cell
@@ -77,10 +77,18 @@ def measure_part(served: Served, request: PartRequest, blank: Part) -> Part:
             return replace(blank, speed=(speed,), memory=memory)
         case SearchSpec(within, limits):
             prompts = _prompts(endpoint, folder, work)
-            searches = search_capacity(
-                endpoint, [(within, limits)], prompts, repeats=work.repeats, seed=work.seed, stage=work.stage
+            searched = search_capacity(
+                endpoint, within, limits, prompts, repeats=work.repeats, seed=work.seed, stage=work.stage
             )
-            return replace(blank, searches=tuple(searches))
+            return replace(blank, searches=(searched,))
+        case Confirmation(search_key):
+            part = find_part(target.folder, search_key)
+            prompts = _prompts(endpoint, folder, work)
+            confirmed = [
+                confirm_capacity(endpoint, search, prompts, repeats=work.repeats, seed=work.seed, stage=work.stage)
+                for search in (part.searches if part else ())
+            ]
+            return replace(blank, searches=tuple(confirmed))
         case TaskSpec() as task:
             part = score_task(*arguments, task, blank, work.stage)
             # the baseline has the texts of the same items

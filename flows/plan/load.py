@@ -227,16 +227,18 @@ class SearchPlan(SizedPlan):
     """Looks for the highest load between `lowest` and `highest` at which the plan's `slo` is met.
 
     `over: concurrency` (users who each wait for their answer) or `over: rate` (independent users, requests per second).
-    Of each load at least `requests` count (`evals/metrics/steady_state.py`), and it is repeated, at most `repeats`
-    times, until its percentile is within the limits or beyond (95 % CI). To be within takes at least 368
-    requests for the 99th percentile, 72 for the 95th, 36 for the 90th: a search with fewer in all its repeats is
-    refused.
+    Of each load at least `requests` count (`evals/metrics/steady_state.py`) in each of `repeats` (at least 5), and all
+    of them take about `level_seconds` or longer. Then its percentile is within the limits (95 % CI), beyond them, or
+    neither. To be within takes at least 368 requests for the 99th percentile, 72 for the 95th, 36 for the 90th: a
+    search with fewer in all its repeats is refused. The load found is tried again on a server that was started anew, in
+    repeats of `level_seconds` each: only then is it called met.
     """
 
     over: Literal["concurrency", "rate"]
     lowest: Annotated[float, Field(gt=0)] = 1.0
     highest: Annotated[float, Field(gt=0, le=1024)]
     requests: Annotated[int, Field(ge=LEAST_OPEN_REQUESTS)]
+    level_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
 
     @model_validator(mode="after")
     def _a_range(self) -> SearchPlan:
@@ -249,4 +251,4 @@ class SearchPlan(SizedPlan):
     @property
     def range(self) -> SearchRange:
         counts = self.requests, self.prompt_tokens, self.output_tokens
-        return SearchRange(self.over, self.lowest, self.highest, *counts)
+        return SearchRange(self.over, self.lowest, self.highest, *counts, self.level_seconds)

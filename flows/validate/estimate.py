@@ -18,6 +18,7 @@ from typing import Any
 from engines.telemetry.device_figures import DeviceFigures, device_figures
 from engines.telemetry.machine import this_machine
 from evals.schema.load import LoadPoint
+from evals.schema.slo import LEAST_REPEATS
 from flows.plan.load import SearchPlan
 from flows.state.past_forecasts import past_ratios
 from flows.validate.evaluation_sizes import scored_tokens
@@ -153,11 +154,13 @@ def _phases(sweep: ResolvedPlan, cell: Cell, device: DeviceFigures) -> Mapping[s
     speed = _Speed(cell, engine, device)
     timed = plan.repeats * sum(speed.load_seconds(load) for load in sweep.loads)
     timed += sum(speed.search_seconds(search) for search in plan.search)
+    timed += sum(entry.level_seconds * (_search_loads(entry) + LEAST_REPEATS) for entry in plan.search)
     tokens = scored_tokens(plan, sweep.tasks, is_baseline=cell.quantization.scheme.unquantized)
     way = {"forcing": FORCING, "score": SHARING, "none": 0.0}.get(cell.choice.engine.dialect.prompt_logprobs, 1.0)
     scoring = way * tokens.read * speed.prompt_seconds
     scoring += tokens.generated / SCORING_IN_FLIGHT * speed.step_seconds(SCORING_IN_FLIGHT)
     start = 0.0 if cell.choice.attached else engine.start_seconds + speed.weight_bytes / DISK_BYTES_PER_SECOND
+    start *= 2 if plan.search else 1  # what was found is confirmed in a fresh session
     return {"start": start, "speed": timed, "accuracy": scoring + GATE_SECONDS}
 
 
@@ -187,13 +190,18 @@ class _Speed:
         return load.output_tokens * self.step_seconds(batch)
 
     def search_seconds(self, search: SearchPlan) -> float:
-        """One repeat at each load that doubling tries, and two between."""
-        loads = math.ceil(math.log2(search.highest / search.lowest)) + 3
+        """One repeat at each load."""
+        loads = _search_loads(search)
         middle = math.sqrt(search.lowest * search.highest)
         if search.over == "rate":
             return loads * (search.requests / middle + search.output_tokens * self.step_seconds(1))
         each = search.prompt_tokens * self.prompt_seconds + search.output_tokens * self.step_seconds(middle) / middle
         return loads * search.requests * each
+
+
+def _search_loads(search: SearchPlan) -> int:
+    """Those that doubling tries, and two between."""
+    return math.ceil(math.log2(search.highest / search.lowest)) + 3
 
 
 def bits_of(scheme: Scheme) -> float:

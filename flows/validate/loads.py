@@ -9,6 +9,7 @@ from pathlib import Path
 from evals.data.corpora import WIKITEXT, read_prompts
 from evals.data.local_root import DataError
 from evals.load.traces import TraceRequest, read_trace
+from evals.schema.slo import LEAST_REPEATS
 from evals.stats.intervals import least_count
 from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan
 from flows.plan.schema import Plan
@@ -74,12 +75,14 @@ def request_tokens(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]]) -> 
         yield ("search", index), "", search.prompt_tokens + search.output_tokens
 
 
-def search_problems(parsed: PlanFile) -> Iterator[Problem]:
-    """Searches that cannot succeed: so few requests that the percentile's interval has no upper end."""
+def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
+    """Searches that cannot succeed, and an SLO that no load can be known to meet: so few requests that the percentile's
+    interval has no upper end.
+    """
     plan = parsed.plan
     if plan.slo is None:
         return
-    percentile, repeats = plan.slo.limits.percentile, plan.repeats
+    percentile, repeats = plan.slo.limits.percentile, max(plan.repeats, LEAST_REPEATS)
     needed = least_count(percentile)
     for index, search in enumerate(plan.search):
         if search.requests * repeats < needed:
@@ -89,6 +92,15 @@ def search_problems(parsed: PlanFile) -> Iterator[Problem]:
             )
             fix = f"use `requests` of at least {math.ceil(needed / repeats)}, or a lower `percentile`"
             yield parsed.problem(("search", index, "requests"), message, fix)
+    counts = [(entry.requests or math.inf) * max(plan.repeats, entry.max_repeats or 0) for entry in plan.load]
+    most = max(counts, default=math.inf)  # a trace may hold any number
+    if not plan.search and most < needed:
+        message = (
+            f"no load can show that percentile {percentile:g} is within a limit: this takes {needed} requests, and the "
+            f"largest load has {most:g} in all its repeats"
+        )
+        fix = f"use `requests` of at least {math.ceil(needed / plan.repeats)} in some load, or a lower `percentile`"
+        yield parsed.problem(("slo",), message, fix)
 
 
 def window_problems(

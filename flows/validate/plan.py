@@ -19,7 +19,7 @@ from flows.sources.models import ModelFacts, look_up_model, with_distinct_names
 from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
 from flows.validate.engines import baseline_problems, choose_engines, takes, unsupported
-from flows.validate.loads import prompts_problems, read_traces, search_problems, window_problems
+from flows.validate.loads import prompts_problems, read_traces, slo_problems, window_problems
 from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
 from flows.validate.resolved import ResolvedPlan
@@ -51,7 +51,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     ]
     traces = read_traces(parsed, base, problems)
     problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, models, traces)]
-    problems += search_problems(parsed)
+    problems += slo_problems(parsed)
     if device is not None:
         problems += dict.fromkeys(baseline_problems(parsed, quantizations, choices, device))
     if problems or device is None:

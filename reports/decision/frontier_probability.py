@@ -5,7 +5,8 @@ three kinds of numbers are drawn as their intervals are made:
 
 - a mean over repeats from Student's t distribution around it (n − 1 degrees of freedom, standard error of the repeats):
   repeats are too few for a bootstrap, of which three have ten outcomes;
-- a median of requests by a bootstrap over them (Efron and Tibshirani, An Introduction to the Bootstrap, 1993);
+- a median of requests by a bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993) of as many as they
+  are worth, by waves and repeats;
 - accuracies from what is known of flips: a task's lost, gained and other answers from Dirichlet(lost + 1, gained + 1,
   same + 1), the posterior under a flat prior, so that few flips, or none, leave open what they leave open. Jeffreys'
   prior (½) was tried too: of 100 questions it says 70 % where 61 are true (`benchmarks/calibration/frontier.py`).
@@ -23,8 +24,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from evals.metrics.steady_state import steady
-from evals.stats.intervals import Floats
+from evals.metrics.steady_state import e2e, steady
+from evals.stats.intervals import Floats, percentile_interval
 from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
 from evals.stats.passages import design_effect
 from reports.decision.pareto import undominated
@@ -49,21 +50,21 @@ def frontier_odds(x: Floats, y: Floats) -> Floats:
 def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:
     """Of the median end-to-end latency (seconds) at the calmest load."""
     speed = next(speed for speed in cell.trial.speed if speed.load == cell.calmest.load)
-    values = np.asarray([request.end_seconds - request.start_seconds for request in steady(speed).ended])
-    if len(values) < 2:
+    sample = steady(speed).of_ended(e2e)
+    if len(sample.values) < 2:
         return np.full(draws, np.nan)
-    return _median_draws(np.sort(values), generator, draws)
+    return _median_draws(np.sort(sample.values), percentile_interval(sample, 50).count, generator, draws)
 
 
-def _median_draws(ordered: Floats, generator: Generator, draws: int) -> Floats:
-    """Of the median of a resample, without drawing the resample: its middle places are order statistics of uniform
-    numbers, of Beta's distribution (David and Nagaraja, Order Statistics, 2003, chapter 2).
+def _median_draws(ordered: Floats, worth: int, generator: Generator, draws: int) -> Floats:
+    """Of the median of a resample of as many values as those in order are worth, without drawing the resample: its
+    middle places are order statistics of uniform numbers, of Beta's distribution (David and Nagaraja, Order Statistics,
+    2003, chapter 2).
     """
-    count = len(ordered)
-    lower = (count + 1) // 2
-    first = generator.beta(lower, count + 1 - lower, draws)
-    second = first if count % 2 else 1 - (1 - first) * generator.random(draws) ** (1 / (count - lower))
-    places = [np.minimum((count * fraction).astype(np.int64), count - 1) for fraction in (first, second)]
+    lower = (worth + 1) // 2
+    first = generator.beta(lower, worth + 1 - lower, draws)
+    second = first if worth % 2 else 1 - (1 - first) * generator.random(draws) ** (1 / (worth - lower))
+    places = [np.minimum((len(ordered) * fraction).astype(np.int64), len(ordered) - 1) for fraction in (first, second)]
     medians: Floats = (ordered[places[0]] + ordered[places[1]]) / 2
     return medians
 

@@ -15,6 +15,7 @@ from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price, affordable
 from reports.metrics.figures_of_merit import Mix, latency_seconds, mix_label, needed_gib, throughput
 from reports.metrics.load import LoadMetrics
+from reports.metrics.slo_capacity import highest_load
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,13 @@ OBJECTIVES = {
         lambda cell, _: latency_seconds(cell),
         "takes {percent} % less time",
     ),
+    "capacity": Objective(
+        "highest load within the SLO",
+        "users or requests/s within the SLO",
+        False,
+        lambda cell, _: highest_load(cell),
+        "takes {percent} % more load",
+    ),
     "memory": Objective(
         "least needed memory", "GiB needed", True, lambda cell, _: needed_gib(cell), "needs {percent} % less memory"
     ),
@@ -64,6 +72,16 @@ OBJECTIVES = {
         "has {percent} % less perplexity",
     ),
 }
+
+
+def fitting_objective(cells: Sequence[CellMetrics]) -> str:
+    """What can be best under the loads that were measured. An open load's output rate is what was offered, of every
+    server that keeps up: where all loads are open, it is the highest load of a search, else the latency.
+    """
+    loads = [load.load for cell in cells for load in cell.loads]
+    if not loads or any(load.concurrency is not None for load in loads):
+        return "throughput"
+    return "capacity" if any(highest_load(cell) for cell in cells) else "latency"
 
 
 @dataclass(frozen=True)

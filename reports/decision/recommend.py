@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from evals.stats.intervals import Estimate
+from evals.stats.intervals import CONFIDENCE, Estimate
 from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked
 from reports.decision.verdicts import Judged
 from reports.decision.wording import fixed, percent_text, say, significant
@@ -34,7 +34,8 @@ class Other:
 class Answer:
     """The recommendation for one `model`, `won` by that figure at that load. `caveats` say where intervals overlap or a
     limit is inconclusive; `others` are all other cells, the best one first. `alternative` names a cell whose figure is
-    better and whose quality is inconclusive, empty where there is none.
+    better and whose quality is inconclusive, empty where there is none. `worst_loss`: the share of the best one's
+    figure that is lost at most, with 95 % confidence, if that is another.
     """
 
     chosen: Judged | None
@@ -45,6 +46,7 @@ class Answer:
     others: Sequence[Other] = ()
     model: str = ""
     alternative: str = ""
+    worst_loss: float | None = None
 
     @property
     def objective(self) -> Objective:
@@ -63,17 +65,6 @@ class Answer:
             return None
         return ratio_of_means(figure, self.won.figure)
 
-    @property
-    def worst_loss(self) -> float | None:
-        """If the runner-up is better after all: the share of its figure that is lost at most, with 95 % confidence.
-        None where its quality is less sure than the chosen one's: then it is no better for being faster.
-        """
-        if self.ratio is None or not math.isfinite(self.ratio.high) or self.runner_up is None:
-            return None
-        if self.chosen is not None and self.chosen.is_good and self.runner_up.verdict == "inconclusive":
-            return None
-        return max(1 - 1 / self.ratio.high, 0.0)
-
 
 def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") -> Answer:
     """Of one model's cells the one that is best at what the `aim` asks for, among those whose quality is known to keep
@@ -91,7 +82,24 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") ->
         reason = say("none_serves", asks=aim.asks) if shortlist else say("none_allowed")
         return Answer(None, (reason,), (), aim, others=others, model=model)
     caveats, rows = tuple(_caveats(best, aim)), tuple(_best(best))
-    return Answer(best[0].judged, caveats, rows, aim, best[0], others, model, _alternative(best, aim))
+    return Answer(
+        best[0].judged, caveats, rows, aim, best[0], others, model, _alternative(best, aim), _worst_loss(best, aim)
+    )
+
+
+def _worst_loss(best: Sequence[Candidate], aim: Aim) -> float | None:
+    """Against all of which quality and SLO are as sure as the chosen one's: others are no better for being faster.
+
+    The bound of each holds for all at once (Hsu, Multiple Comparisons, 1996, chapter 4: comparisons with the best;
+    here by Bonferroni's inequality, so that variances may differ), and the largest holds for whichever is the best. It
+    may be of a cell that is far down the list, of which little is known. None where something has no bound.
+    """
+    chosen, others = best[0], [candidate for candidate in best[1:] if candidate.doubtful <= best[0].doubtful]
+    if not others or OBJECTIVES[aim.objective].less:
+        return None
+    confidence = 1 - 2 * (1 - CONFIDENCE) / len(others)  # of two sides, of which one is asked for
+    bounds = [ratio_of_means(candidate.figure, chosen.figure, confidence).high for candidate in others]
+    return max(1 - 1 / max(bounds), 0.0) if math.isfinite(max(bounds)) and max(bounds) > 0 else None
 
 
 def _alternative(best: Sequence[Candidate], aim: Aim) -> str:

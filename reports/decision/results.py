@@ -15,7 +15,7 @@ from evals.schema.trial_file import read_trial
 from reports.decision.cell_names import told_apart
 from reports.decision.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.origins import kept_stale, mixed_origins
-from reports.decision.ranking import Aim
+from reports.decision.ranking import Aim, fitting_objective
 from reports.decision.recommend import Answer, decide
 from reports.decision.trust_checks import distrust, usable
 from reports.decision.verdicts import BARRED, Judged, Limits, judge, point_to_scored
@@ -117,7 +117,8 @@ class Results:
     def planned(self) -> Setting:
         """What the plan asked for."""
         price = self.about.get("price")
-        return Setting(self.limits, Aim(slo=self.slo, price=Price(**price) if price else None))
+        aim = Aim(fitting_objective(self.cells), self.slo, price=Price(**price) if price else None)
+        return Setting(self.limits, aim)
 
     @cached_property
     def conclusion(self) -> Conclusion:

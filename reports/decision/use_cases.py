@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from evals.schema.slo import SLO
-from reports.decision.ranking import Aim
+from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.recommend import Answer, figure_text
 from reports.decision.results import Results
 
@@ -35,12 +35,21 @@ class Recommended:
         return f"{figure_text(won.figure.value, objective)} {objective.unit}" if won else ""
 
 
-def uses(slo: SLO | None) -> tuple[Use, ...]:
-    """For a chat, with the SLO of the plan where it has one."""
-    chat = slo or CHAT
+def uses(results: Results) -> tuple[Use, ...]:
+    """For a chat, with the SLO of the plan where it has one. Where all loads are open, none goes by output tokens/s:
+    that is what was offered.
+    """
+    chat, planned = results.slo or CHAT, results.planned.aim.objective
+    rated = planned == "throughput"
+    batch = Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput"))
+    most = f"the {OBJECTIVES[planned].title}"
     return (
-        Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput")),
-        Use("chat", "the most output tokens/s within the SLO", Aim("throughput", chat)),
+        *([batch] if rated else []),
+        Use(
+            "chat",
+            "the most output tokens/s within the SLO" if rated else f"{most}, within the SLO",
+            Aim(planned, chat),
+        ),
         Use("one user", "the least time to a whole answer, nobody else beside", Aim("latency")),
         Use("little memory", "the least needed memory", Aim("memory")),
         Use("research", "of quantized cells the one that predicts as the unquantized model does", Aim("fidelity")),
@@ -51,6 +60,6 @@ def recommended(results: Results) -> list[Recommended]:
     """The answer of every model for every use."""
     planned = results.planned
     settings = [  # what tokens may cost holds for every use
-        (use, replace(planned, aim=replace(use.aim, price=planned.aim.price))) for use in uses(results.slo)
+        (use, replace(planned, aim=replace(use.aim, price=planned.aim.price))) for use in uses(results)
     ]
     return [Recommended(use, answer) for use, setting in settings for answer in results.under(setting).answers]

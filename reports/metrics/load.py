@@ -6,14 +6,12 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from evals.metrics.energy import slow_downs
 from evals.metrics.saturation import keeps_up
-from evals.metrics.steady_state import Steady, steady
-from evals.metrics.throughput import relative_half_width, steady_rates
+from evals.metrics.steady_state import Steady, e2e, steady, tpot, ttft
+from evals.metrics.throughput import first_stage, relative_half_width, steady_rates
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
-from evals.stats.intervals import Estimate, mean_t_log, percentile_interval
+from evals.stats.intervals import Clustered, Estimate, mean_t_log, percentile_interval
 
 PERCENTS = (50, 95, 99)
 LATE_SECONDS = 0.005
@@ -27,7 +25,7 @@ CACHED_SHARE = 0.01  # what a server puts before every prompt may be known
 @dataclass(frozen=True)
 class Latency:
     """Percentiles (50, 95, 99) in seconds over the requests of all repeats that count (`evals.metrics.steady_state`),
-    with intervals of order statistics.
+    with intervals (`percentile_interval`).
 
     TTFT: first token's arrival − start. TPOT: (end − first token) ÷ (output tokens − those of the first chunk). ITL:
     gaps between chunks, each divided by the tokens that the later chunk brought. E2E: end − start. A request starts
@@ -70,22 +68,16 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     requests, counted = [request for repeat in speed.repeats for request in repeat], steady(speed)
     rates = [steady_rates(repeat) for repeat in speed.repeats]
     latency = Latency(
-        ttft=_percentiles([request.ttft_seconds for request in counted.started]),
-        tpot=_percentiles([seconds for request in counted.ended if (seconds := request.tpot_seconds) is not None]),
-        itl=_percentiles(
-            [
-                (later - earlier) / (after - before)
-                for request in counted.ended
-                for (earlier, before), (later, after) in itertools.pairwise(request.chunks)
-            ]
-        ),
-        e2e=_percentiles([request.end_seconds - request.start_seconds for request in counted.ended]),
+        ttft=_percentiles(counted.of_started(ttft)),
+        tpot=_percentiles(counted.of_ended(tpot)),
+        itl=_percentiles(counted.of_ended(_gaps)),
+        e2e=_percentiles(counted.of_ended(e2e)),
     )
     return LoadMetrics(
         load=speed.load,
-        output_rate=mean_t_log([output for output, _, _ in rates]),
-        total_rate=mean_t_log([output + prompt for output, prompt, _ in rates]),
-        request_rate=mean_t_log([finished for _, _, finished in rates]),
+        output_rate=mean_t_log([output for output, _, _ in rates], first_stage(speed)),
+        total_rate=mean_t_log([output + prompt for output, prompt, _ in rates], first_stage(speed)),
+        request_rate=mean_t_log([finished for _, _, finished in rates], first_stage(speed)),
         latency=latency,
         warnings=(
             *(() if keeps_up(speed) else (BACKLOG,)),
@@ -99,9 +91,13 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     )
 
 
-def _percentiles(values: Sequence[float]) -> tuple[Estimate, ...]:
-    ordered = np.sort(np.asarray(values, dtype=np.float64))
-    return tuple(percentile_interval(ordered, percent) for percent in PERCENTS) if values else ()
+def _gaps(request: Request) -> Sequence[float]:
+    pairs = itertools.pairwise(request.chunks)
+    return [(later - earlier) / (after - before) for (earlier, before), (later, after) in pairs]
+
+
+def _percentiles(sample: Clustered) -> tuple[Estimate, ...]:
+    return tuple(percentile_interval(sample, percent) for percent in PERCENTS) if len(sample.values) else ()
 
 
 def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:
@@ -115,7 +111,7 @@ def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:
 def _wide(speed: Speed) -> list[str]:
     """The plan asked for a narrower interval than its repeats gave."""
     wanted = speed.load.target_relative_ci
-    if wanted is None or (width := relative_half_width(speed.repeats)) <= wanted:
+    if wanted is None or (width := relative_half_width(speed)) <= wanted:
         return []
     return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{width:.0%}, not to ±{wanted:.0%}"]
 

@@ -56,12 +56,12 @@ def _logs(estimate: Estimate, drawn: Floats) -> Floats:
     return logs
 
 
-def ratio_of_means(estimate: Estimate, other: Estimate) -> Estimate:
+def ratio_of_means(estimate: Estimate, other: Estimate, confidence: float = CONFIDENCE) -> Estimate:
     """Of two positive means with t intervals of their logarithms, by draws of both; unbounded where one has none."""
     value, count = quotient(estimate.value, other.value), min(estimate.count, other.count)
     if estimate.low == estimate.high and other.low == other.high:
         return exact(value, count)
-    tail = (1 - CONFIDENCE) / 2
+    tail = (1 - confidence) / 2
     pairs = ((estimate, _standard(0, estimate.count - 1)), (other, _standard(1, other.count - 1)))
     top, bottom = (_logs(mean, drawn) for mean, drawn in pairs)
     with np.errstate(over="ignore"):

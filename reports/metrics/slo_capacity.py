@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.load.slo_search import bracket
+from evals.load.slo_search import bracket, capacity_of, level_of
 from evals.metrics.slo import is_good, slo_verdict
-from evals.metrics.steady_state import steady
+from evals.metrics.steady_state import steady, tpot, ttft
 from evals.schema.load import Speed
 from evals.schema.slo import SLO, Search, SearchRange
-from evals.stats.intervals import Estimate, percentile_interval, product, proportion
+from evals.stats.intervals import Estimate, effective_count, exact, percentile_interval, product, wilson
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import LoadMetrics, load_metrics
 
@@ -18,7 +18,8 @@ from reports.metrics.load import LoadMetrics, load_metrics
 @dataclass(frozen=True)
 class Waiting:
     """At one load: TTFT and TPOT (seconds) at the limits' percentile (None where answers came at once), the share of
-    requests within every limit (with Wilson's interval), and goodput: that share of its requests per second, with what
+    requests within every limit (with Wilson's interval of
+    their effective count), and goodput: that share of its requests per second, with what
     is not known of either. All over the requests that count (`evals.metrics.steady_state`).
     """
 
@@ -31,9 +32,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Capacity:
-    """One search of one cell. `met` is the highest load whose percentile meets the SLO (95 % CI) (None: not even
-    the lowest), `violated` the lowest above it that violates it (None: none of those tried),
-    `inconclusive` those between that so many requests do not tell. `at` is what users wait at `met`.
+    """One search of one cell. `met` is the highest load whose percentile met the SLO (95 % CI) and did so again in a
+    fresh session (None: none did), `met_once` the highest that met it in the search (None: not even the lowest),
+    `violated` the lowest that violates it (None: none of those tried), `inconclusive` those that so many requests do
+    not tell. `at` is what users wait at `met`, in the fresh session.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Capacity:
     within: SearchRange
     limits: SLO
     met: float | None
+    met_once: float | None
     violated: float | None
     inconclusive: tuple[float, ...]
     at: Waiting | None
@@ -50,6 +53,9 @@ class Capacity:
         """In one line, with what is not known."""
         unit = "requests/s" if self.within.over == "rate" else "at once"
         met = f"{self.met:g} {unit} meet the SLO" if self.met else f"not even {self.within.lowest:g} {unit} for certain"
+        if self.met_once is not None and self.met_once != self.met:
+            once = f"{self.met_once:g} {unit} inconclusive: met in one session, not in a fresh one"
+            met = f"{met}, {once}" if self.met else once
         violated = "" if self.violated is None else f", {self.violated:g} are too much"
         inconclusive = (
             f", {' and '.join(f'{level:g}' for level in self.inconclusive)} inconclusive" if self.inconclusive else ""
@@ -78,31 +84,46 @@ def capacities(cells: Sequence[CellMetrics]) -> list[Capacity]:
     return [_capacity(cell, search) for cell in cells for search in cell.trial.searches]
 
 
+def highest_load(cell: CellMetrics) -> Estimate | None:
+    """That meets the SLO, of the cell's first search; None where none is known to."""
+    met = next((capacity.met for capacity in capacities([cell])), None)
+    return None if met is None else exact(met)
+
+
 def _capacity(cell: CellMetrics, search: Search) -> Capacity:
-    probes = {(probe.load.concurrency or probe.load.rate_per_second or 0.0): probe for probe in search.probes}
+    probes = {level_of(probe): probe for probe in search.probes}
     verdicts = {level: slo_verdict(speed, search.limits) for level, speed in sorted(probes.items())}
     most, _ = bracket(verdicts)
+    confirmed = capacity_of(search)
     violated = min((level for level, verdict in verdicts.items() if verdict == "violated"), default=None)
     inconclusive = [
         level
         for level, verdict in verdicts.items()
         if verdict == "inconclusive" and (violated is None or level < violated)
     ]
-    at = None if most is None else waiting(probes[most], search.limits)
     return Capacity(
-        cell.trial.name, cell.trial.model, search.within, search.limits, most, violated, tuple(inconclusive), at
+        cell.trial.name,
+        cell.trial.model,
+        search.within,
+        search.limits,
+        None if confirmed is None else level_of(confirmed),
+        most,
+        violated,
+        tuple(inconclusive),
+        None if confirmed is None else waiting(confirmed, search.limits),
     )
 
 
 def waiting(speed: Speed, limits: SLO) -> Waiting:
     """What the users of a load wait, held against the limits."""
     counted, load = steady(speed), load_metrics(speed)
-    tpot = [seconds for request in counted.ended if (seconds := request.tpot_seconds) is not None]
-    good = proportion(sum(is_good(request, limits) for request in counted.ended), len(counted.ended))
+    later, within_limits = counted.of_ended(tpot), counted.of_ended(lambda request: (is_good(request, limits),))
+    share = float(within_limits.values.mean())
+    good = wilson(share, effective_count(within_limits.values > 0, within_limits, share))
     return Waiting(
         load=load,
-        ttft=percentile_interval([request.ttft_seconds for request in counted.started], limits.percentile),
-        tpot=percentile_interval(tpot, limits.percentile) if tpot else None,
+        ttft=percentile_interval(counted.of_started(ttft), limits.percentile),
+        tpot=percentile_interval(later, limits.percentile) if len(later.values) else None,
         good=good,
         goodput=product(good, load.request_rate),
     )

@@ -7,16 +7,15 @@ interval is [value, low, high] with null for an end that has no bound.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from evals.metrics.saturation import keeps_up
-from evals.metrics.slo import tpots
-from evals.metrics.steady_state import steady
+from evals.metrics.slo import ttft_and_tpot
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO
-from evals.stats.intervals import Estimate, percentile_interval
+from evals.stats.intervals import Clustered, Estimate, percentile_interval
 from reports.decision.frontiers import Axis, Frontier, Plot, of_model, plots, text_plot
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.results import Results, Setting
@@ -28,6 +27,7 @@ from reports.metrics.divergence import largest_kl
 from reports.metrics.engine_loss import AgainstReference, EngineLoss
 from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, needed_gib
 from reports.metrics.load import LoadMetrics
+from reports.metrics.slo_capacity import highest_load
 from reports.sections.roofline import warnings_of
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -62,7 +62,7 @@ def page_data(results: Results) -> dict[str, Any]:
             for name, objective in OBJECTIVES.items()
         },
         "planned": _setting(results.planned),
-        "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results.slo)],
+        "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results)],
         "currency": price.currency if price else "",
     }
 
@@ -113,6 +113,7 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "bits": interval(bits_per_weight(cell)),
         "latency": interval(latency_seconds(cell)),
         "textRate": interval(text_plot("", columns.results.bytes_per_token).x.read(cell)),
+        "capacity": interval(highest_load(cell)),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
         "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),
@@ -147,23 +148,22 @@ def _direct(direct: AgainstReference | None) -> dict[str, Any] | None:
 
 
 def _load(speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, Any]:
-    counted = steady(speed)
+    first, later = ttft_and_tpot(speed)
     return {
         "load": columns.loads.index(speed.load),
         "rate": interval(metrics.output_rate),
         "keepsUp": keeps_up(speed),
-        "ttft": _waits([request.ttft_seconds for request in counted.started], columns),
-        "tpot": _waits(tpots(counted.ended), columns),
+        "ttft": _waits(first, columns),
+        "tpot": _waits(later, columns),
         "warnings": list(metrics.warnings),
     }
 
 
-def _waits(seconds: Sequence[float | None], columns: _Columns) -> list[Interval] | None:
+def _waits(sample: Clustered | None, columns: _Columns) -> list[Interval] | None:
     """At each percentile; None where one is not known, as then nothing is."""
-    known = [value for value in seconds if value is not None]
-    if len(known) < len(seconds) or not known:
+    if sample is None:
         return None
-    return [_plain(percentile_interval(known, percent)) for percent in columns.percentiles]
+    return [_plain(percentile_interval(sample, percent)) for percent in columns.percentiles]
 
 
 def interval(estimate: Estimate | None) -> Interval | None:

@@ -89,7 +89,7 @@ def _print_answer(answer: Answer, console: Console) -> None:
     if answer.alternative:
         lines.append(answer.alternative)
     if answer.runner_up and answer.ratio:
-        lines.append(f"next: {answer.runner_up.name}, {interval(answer.ratio)} times its output tokens/s")
+        lines.append(f"next: {answer.runner_up.name}, {interval(answer.ratio)} times its {answer.objective.unit}")
     lines += [f"{title}: {name}, {text}" for title, name, text in answer.best]
     for line in lines:
         console.print(line, markup=False, highlight=False)
@@ -216,6 +216,7 @@ def _capacity(capacity: Capacity) -> dict[str, Any]:
         "name": capacity.name,
         "model": capacity.model,
         "met": capacity.met,
+        "met_once": capacity.met_once,
         "violated": capacity.violated,
         "inconclusive": list(capacity.inconclusive),
     } | plain

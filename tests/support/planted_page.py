@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.schema.load import LoadPoint, Speed
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Trial
 from quant.canonical_json import write_json
 from reports.output.html_report import write_report
@@ -32,7 +33,10 @@ def page_trials() -> list[Trial]:
             result = trial(
                 method, rate, draw.uniform(0.5, 4), 80 - draw.randrange(12), 2 + 0.03 * number, engine=engine
             )
-            trials.append(replace(result, speed=planted_speeds((rate, rate * draw.uniform(1, 3)))))
+            speeds = planted_speeds((rate, rate * draw.uniform(1, 3)))
+            met = speeds[number % 2 : number % 2 + 1]  # none of the last method
+            searched = Search(SearchRange("concurrency", 1, 8, 40, 10, 11), SLO(60.0, None, 50), met, met)
+            trials.append(replace(result, speed=speeds, searches=(searched,) if method != "fp8" else ()))
     trials.append(replace(trials[1], key="short", method_label="short", speed=trials[1].speed[:1], memory=None))
     two = {"engine_options": {"tensor_parallel": 2}}  # faster than on one device, and slower on each
     for number in (0, 1):

@@ -158,6 +158,7 @@ const FIGURES = {
   throughput: (cell, rate) => rate,
   "per-device": (cell, rate) => cell.devices && rate.map((end) => end === null ? null : end / cell.devices),
   latency: (cell) => cell.latency,
+  capacity: (cell) => cell.capacity,
   memory: (cell) => cell.memory,
   fidelity: (cell) => (cell.unquantized ? null : cell.perplexity),
 };

@@ -10,6 +10,7 @@ from engines.types import Serving
 from evals.load.benchmark import LoadFailed, measure_speed
 from evals.load.prompts import Prompts
 from evals.load.traces import TraceRequest
+from evals.metrics.steady_state import steady, tpot, ttft
 from evals.schema.load import LoadPoint
 from reports.metrics.load import load_metrics
 from tests.support.fake_engine import CPU, HERE, fake_engine
@@ -106,8 +107,9 @@ def test_a_trace_is_replayed_request_by_request(tmp_path: Path) -> None:
         assert sorted((request.prompt_tokens, request.output_tokens) for request in repeat) == sorted(counts)
         assert all(request.sent_seconds >= (request.due_seconds or 0) for request in repeat)
     metrics = load_metrics(speed)
-    assert metrics.latency.ttft[0].count == 24
-    assert metrics.latency.tpot[0].count == 22  # a single token has none
+    counted = steady(speed)
+    assert len(counted.of_started(ttft).values) == 24
+    assert len(counted.of_ended(tpot).values) == 22  # a single token has none
     assert metrics.load.label == "t.jsonl: replayed at 2 × its speed, 50 requests/s"
 
 
@@ -122,12 +124,12 @@ def test_turns_of_a_conversation_wait_for_each_other(tmp_path: Path) -> None:
         assert min(request.sent_seconds for request in requests if request.prompt_tokens == following) >= ends[0]
 
 
-def test_a_load_is_repeated_until_its_interval_is_narrow(tmp_path: Path) -> None:
+def test_a_load_is_repeated_as_often_as_its_first_repeats_say(tmp_path: Path) -> None:
     """No interval is as narrow as a millionth, any is narrower than a million times the rate."""
     counts = []
     with serve(fake_engine("good"), HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
         for spread in (1e-6, 1e6):
             load = LoadPoint(1, 2, 5, 6, target_relative_ci=spread, max_repeats=4)
             (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
-            counts.append(len(speed.repeats))
-    assert counts == [4, 2]
+            counts.append((len(speed.repeats), speed.first_repeats))
+    assert counts == [(4, 3), (3, 3)]

@@ -14,11 +14,25 @@ from hypothesis import strategies as st
 from engines.runtime.server import serve
 from engines.types import Serving
 from evals.load.prompts import Prompts
-from evals.load.slo_search import NARROW, load_at, next_level, search, search_capacity
+from evals.load.slo_search import (
+    MOST_CONFIRMED,
+    NARROW,
+    capacity_of,
+    confirm,
+    confirm_capacity,
+    level_of,
+    levels_found,
+    load_at,
+    next_level,
+    search,
+    search_capacity,
+)
 from evals.metrics.saturation import keeps_up
 from evals.metrics.slo import LimitState, is_good, slo_verdict
 from evals.schema.load import LoadPoint, Request, Speed
-from evals.schema.slo import SLO, SearchRange
+from evals.schema.part import joined_searches
+from evals.schema.slo import LEAST_REPEATS, SLO, Search, SearchRange
+from tests.support.drifting_server import Server
 from tests.support.fake_engine import CPU, HERE, fake_engine
 
 LIMITS = SLO(ttft_seconds=0.5, tpot_seconds=0.1, percentile=90)
@@ -97,7 +111,7 @@ def _server(capacity: float, seed: int = 0):  # type: ignore[no-untyped-def]
 
 
 def _verdicts(limits: SLO, within: SearchRange, capacity: float) -> dict[float, LimitState]:
-    result = search(within, limits, _server(capacity), repeats=3)
+    result = search(within, limits, _server(capacity), repeats=5)
     return {
         probe.load.concurrency or probe.load.rate_per_second or 0.0: slo_verdict(probe, limits)
         for probe in result.probes
@@ -110,7 +124,7 @@ def test_the_capacity_of_closed_loops_is_found(capacity: float) -> None:
     most = max(level for level, verdict in verdicts.items() if verdict == "met")
     beyond = min(level for level, verdict in verdicts.items() if verdict != "met")
     assert most < capacity
-    assert beyond > 0.97 * capacity
+    assert beyond > 0.93 * capacity
     assert beyond <= max(NARROW * most, most + 1)
     assert all(verdict != "met" for level, verdict in verdicts.items() if level >= capacity)
 
@@ -128,19 +142,96 @@ def test_the_search_ends_at_the_ends_of_its_range() -> None:
     assert list(_verdicts(LIMITS, USERS, 1000.0)) == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]
 
 
-def test_an_unclear_load_is_repeated_as_often_as_the_plan_says() -> None:
-    """15 requests cannot keep a 90th percentile by themselves; three repeats of them can."""
+def test_a_load_is_looked_at_once_after_all_its_repeats() -> None:
+    """Looks in between would each cost confidence. Of 15 requests each, five repeats can keep a 90th percentile."""
     runs: list[tuple[float, int]] = []
 
-    def run(load: LoadPoint, repeat: int) -> Speed:
-        runs.append((load.concurrency or 0, repeat))
+    def run(load: LoadPoint, number: int) -> Speed:
+        runs.append((load.concurrency or 0, number))
         return _speed(*[_request(0.1, 0.05)] * load.requests, load=load)
 
     within = SearchRange("concurrency", 1, 2, 15, 16, 8)
     result = search(within, LIMITS, run, repeats=3)
-    assert runs == [(1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+    assert runs == [(level, number) for level in (1, 2) for number in range(LEAST_REPEATS)]
     assert [slo_verdict(probe, LIMITS) for probe in result.probes] == ["met", "met"]
-    assert [len(probe.repeats) for probe in result.probes] == [3, 3]
+    search(within, LIMITS, run, repeats=7)
+    assert runs[10:17] == [(1, number) for number in range(7)]
+
+
+def test_a_level_lasts_as_long_as_it_should() -> None:
+    """Forty requests of half a second each take 20 s: for 60 s in five repeats they are enough, for 400 s four times as
+    many, and for a confirmation of 60 s in each repeat three times as many.
+    """
+
+    def run(load: LoadPoint, _: int) -> Speed:
+        return _speed(*[_request(0.1, 0.4 / 7, 0.5 * number) for number in range(load.requests)], load=load)
+
+    within = SearchRange("concurrency", 1, 1, 40, 16, 8, level_seconds=60.0)
+    short = search(within, LIMITS, run, repeats=5)
+    assert [len(repeat) for repeat in short.probes[0].repeats] == [40] * 5
+    (probe,) = search(replace(within, level_seconds=400.0), LIMITS, run, repeats=5).probes
+    assert ([len(repeat) for repeat in probe.repeats], probe.load.requests) == ([160] * 5, 160)
+    (again,) = confirm(short, run, repeats=5).confirmed
+    assert [len(repeat) for repeat in again.repeats] == [120] * 5
+
+
+def _level(users: int, ttft: float) -> Speed:
+    repeat = tuple(_request(ttft, 0.05, 10.0 * number) for number in range(40))
+    return Speed(LoadPoint(users, 40, 16, 8), (repeat,) * 5)
+
+
+def test_only_what_a_fresh_session_confirms_is_a_capacity() -> None:
+    """Four users were met in the search. Anew, the server is slower: three of them are too many, two are not."""
+    probes = tuple(_level(users, ttft) for users, ttft in ((1, 0.1), (2, 0.2), (4, 0.4), (8, 0.8), (6, 0.6)))
+    searched = Search(USERS, LIMITS, probes)
+    assert levels_found(searched) == [4, 2, 1]
+    assert capacity_of(searched) is None
+
+    def slower(load: LoadPoint, _: int) -> Speed:
+        users = load.concurrency or 1
+        return Speed(load, _level(users, 0.15 * users).repeats[:1])
+
+    again = confirm(searched, slower, repeats=5)
+    assert [speed.load.concurrency for speed in again.confirmed] == [4, 2]
+    (joined,) = joined_searches([searched, again])
+    assert joined.probes == probes
+    best = capacity_of(joined)
+    assert best is not None
+    assert best.load.concurrency == 2
+    other = replace(again, confirmed=(_level(8, 0.1),))  # what the search did not find is confirmed by nothing
+    assert capacity_of(replace(searched, confirmed=other.confirmed)) is None
+
+
+def test_no_more_levels_are_tried_again_than_share_the_error_rate() -> None:
+    searched = Search(USERS, LIMITS, tuple(_level(users, 0.1) for users in (1, 2, 4, 8, 16)))
+
+    def stalled(load: LoadPoint, _: int) -> Speed:
+        return Speed(load, (_level(load.concurrency or 1, 0.9).repeats[0],))
+
+    again = confirm(searched, stalled, repeats=5)
+    assert [speed.load.concurrency for speed in again.confirmed] == [16, 8, 4]
+    assert len(again.confirmed) == MOST_CONFIRMED
+
+
+def test_a_server_that_wanders_or_stalls_is_not_called_met_too_high() -> None:
+    """One session, looked at after each repeat, calls too high a load met in 10 to 50 % of these."""
+    generator, rates = np.random.default_rng(0), replace(RATES, lowest=1, highest=8, requests=40, level_seconds=60.0)
+    limits, wrong = SLO(0.5, None, 90), 0
+    for _ in range(10):
+        server = Server(generator, 6.0, stall_seconds=8.0, stall_gap_seconds=60.0)
+        wrong += _is_met_too_high(rates, limits, server)
+    for _ in range(10):
+        server = Server(generator, 6.0, wander=0.08)
+        wrong += _is_met_too_high(replace(USERS, highest=8, level_seconds=60.0), limits, server)
+    assert wrong <= 1
+
+
+def _is_met_too_high(within: SearchRange, limits: SLO, server: Server) -> bool:
+    searched = search(within, limits, server.run, repeats=5)
+    server.start()
+    again = confirm(searched, server.run, repeats=5)
+    best = capacity_of(replace(searched, confirmed=again.confirmed))
+    return best is not None and level_of(best) > server.capacity(limits.percentile)
 
 
 @given(st.floats(0.3, 200.0), st.sampled_from([USERS, RATES]), st.sampled_from(["violated", "inconclusive"]))
@@ -176,9 +267,10 @@ def test_real_requests_are_searched_through(tmp_path: Path) -> None:
     limits = SLO(60.0, 60.0, 90)
     engine = fake_engine("good")
     with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
-        (result,) = search_capacity(
-            endpoint, [(within, limits)], Prompts(range(10, 60)), repeats=2, seed=0, stage=stage
-        )
+        prompts = Prompts(range(10, 60))
+        result = search_capacity(endpoint, within, limits, prompts, repeats=2, seed=0, stage=stage)
+        again = confirm_capacity(endpoint, result, prompts, repeats=2, seed=0, stage=stage)
+    assert [speed.load.concurrency for speed in again.confirmed] == [2]
     assert [probe.load.concurrency for probe in result.probes] == [1, 2]
     assert [len(probe.repeats[0]) for probe in result.probes] == [40, 43]
-    assert stages == ["capacity, concurrency 1", "capacity, concurrency 2"]
+    assert [*dict.fromkeys(stages)] == ["capacity, concurrency 1", "capacity, concurrency 2"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from evals.metrics.slo import is_good, slo_verdict
-from evals.metrics.steady_state import Steady, steady
+from evals.metrics.steady_state import Steady, steady, tpot
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import SLO
 from reports.metrics.load import load_metrics
@@ -72,7 +72,7 @@ def test_one_user_has_neither() -> None:
 
 
 def test_arrivals_are_the_load_itself() -> None:
-    repeat = _loop(4, 2)
+    repeat = tuple(sorted(_loop(4, 2), key=lambda request: request.sent_seconds))
     steady_state = _of(LoadPoint(None, 8, 10, 10, 2.0, "poisson"), repeat)
     assert (steady_state.started, steady_state.ended, steady_state.one_wave) == (repeat, repeat, False)
 
@@ -117,3 +117,20 @@ def test_an_answer_of_one_token_leaves_a_limit_on_tpot_conclusive() -> None:
     assert slo_verdict(Speed(load, ((single,) * 41,)), SLO(None, 0.1, 90)) == "inconclusive"
     half = Request(500.0, ((500.4, 10),), 500.4, 10, 10)
     assert slo_verdict(Speed(load, ((*many, half),)), SLO(None, 0.1, 90)) == "inconclusive"
+
+
+def test_each_request_has_its_repeat_and_its_wave() -> None:
+    """Of four users' five waves the first is left out, and the last one ends in the drain but for one of it."""
+    steady_state = _of(LoadPoint(4, 20, 10, 10), _loop(4, 5), _loop(4, 5))
+    assert steady_state.started_in == tuple((repeat, place // 4) for repeat in (0, 1) for place in range(16))
+    assert set(steady_state.ended_in) <= set(steady_state.started_in)
+    sample = steady_state.of_ended(tpot)
+    assert [*sample.repeats] == [0] * 13 + [1] * 13
+    assert (sample.waves.max(), *sample.waves[:5]) == (7, 0, 0, 0, 0, 1)
+
+
+def test_a_wave_of_an_open_load_is_what_is_in_flight() -> None:
+    """One request a second, each of which takes 3.5 s: 3.7 in flight, as the last ones go on after the last start."""
+    repeat = tuple(_request(float(n), 1.0, n + 3.5) for n in range(20))
+    steady_state = _of(LoadPoint(None, 20, 10, 10, 1.0, "constant"), repeat)
+    assert steady_state.started_in == tuple((0, n // 4) for n in range(20))

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evals.stats.intervals import (
+    Clustered,
     exact,
+    independent,
+    least_count,
     mean_t,
     mean_t_log,
     percentile_interval,
@@ -19,6 +22,7 @@ from evals.stats.intervals import (
     product,
     proportion,
     ratio_of_sums,
+    two_stage_count,
 )
 
 TRIALS = 400
@@ -94,7 +98,9 @@ def test_wilsons_interval_is_scipys() -> None:
 def test_the_middle_of_a_percentiles_interval_is_the_percentile() -> None:
     values = np.random.default_rng(0).normal(size=37).tolist()
     for percent in (0, 1, 50, 90, 99.9, 100):
-        assert percentile_interval(values, percent).value == pytest.approx(np.percentile(values, percent), rel=1e-12)
+        assert percentile_interval(independent(values), percent).value == pytest.approx(
+            np.percentile(values, percent), rel=1e-12
+        )
 
 
 @given(st.lists(st.floats(1e-3, 1e6), min_size=1, max_size=8))
@@ -130,3 +136,71 @@ def test_the_interval_of_a_share_of_a_rate_holds_it() -> None:
     nothing = product(proportion(0, 10), mean_t_log([2.0, 2.1]))
     assert (nothing.value, nothing.low) == (0.0, 0.0)
     assert nothing.high > 0
+
+
+def _by_waves(
+    generator: np.random.Generator, users: int, repeats: int, of_repeat: float, of_wave: float, waves: int = 8
+) -> Clustered:
+    """Log-normal latencies (σ = 0.3) of which so large shares of the variance are a repeat's and a wave's."""
+    of_waves = np.repeat(np.arange(repeats * waves), users)
+    of_repeats = of_waves // waves
+    logs = math.sqrt(of_repeat) * generator.standard_normal(repeats)[of_repeats]
+    logs += math.sqrt(of_wave) * generator.standard_normal(repeats * waves)[of_waves]
+    logs += math.sqrt(1 - of_repeat - of_wave) * generator.standard_normal(len(logs))
+    return Clustered(np.exp(0.3 * logs), of_waves, of_repeats)
+
+
+@pytest.mark.parametrize("users", [4, 16, 64])
+@pytest.mark.parametrize("repeats", [2, 3, 6])
+@pytest.mark.parametrize(("of_repeat", "of_wave"), [(0.0, 0.0), (0.0, 0.8), (0.2, 0.2), (0.8, 0.0)])
+def test_a_percentile_is_held_where_waves_and_repeats_are_alike(
+    users: int, repeats: int, of_repeat: float, of_wave: float
+) -> None:
+    """Requests taken as independent hold the median in 9 to 98 % of the cases, and the 99th percentile in 5 to 100 %."""
+    generator, held = np.random.default_rng(7), dict.fromkeys((50, 90, 99), 0)
+    for _ in range(150):
+        sample = _by_waves(generator, users, repeats, of_repeat, of_wave)
+        for percent in held:
+            estimate = percentile_interval(sample, percent)
+            held[percent] += estimate.low <= math.exp(0.3 * stats.norm.ppf(percent / 100)) <= estimate.high
+            assert estimate.low <= estimate.value <= estimate.high
+            assert math.isfinite(estimate.high) == (len(sample.values) >= least_count(percent))
+    assert min(held.values()) >= 0.90 * 150  # 93 % less three standard errors of 150
+
+
+def test_a_percentile_of_one_wave_or_of_too_few_values_has_no_end() -> None:
+    values = np.arange(1.0, 101.0)
+    alike, apart = np.zeros(100, dtype=np.int64), np.arange(100)
+    one_wave = percentile_interval(Clustered(values, alike, alike), 50)
+    assert (one_wave.low, one_wave.high, one_wave.count) == (-math.inf, math.inf, 1)
+    assert percentile_interval(Clustered(values, apart, alike), 50).count == 100
+    assert percentile_interval(Clustered(values, apart, apart // 50), 99).high == math.inf  # 368 at least
+    half = percentile_interval(Clustered(np.array([1.0, 2.0]), apart[:2], apart[:2]), 50)
+    assert (half.low, half.high) == (-math.inf, math.inf)
+
+
+@pytest.mark.parametrize(("sigma", "target"), [(0.02, 0.02), (0.05, 0.03), (0.1, 0.05)])
+def test_repeats_whose_number_their_spread_chose_hold_the_mean(sigma: float, target: float) -> None:
+    """Two or more that stopped when the interval of all happened to be narrow hold 86 to 88 %."""
+    generator, stopped, staged = np.random.default_rng(8), 0, 0
+    for _ in range(600):
+        rates = np.exp(generator.normal(2, sigma, 40)).tolist()
+        series = (mean_t_log(rates[:count]) for count in range(2, 41))
+        narrow = next((part for part in series if part.high <= (1 + target) * part.value), mean_t_log(rates))
+        stopped += narrow.low <= math.exp(2) <= narrow.high
+        estimate = mean_t_log(rates[: int(min(two_stage_count(rates[:3], target), 40))], 3)
+        staged += estimate.low <= math.exp(2) <= estimate.high
+        assert estimate.count == 3
+    assert stopped / 600 < 0.9
+    assert 0.93 <= staged / 600 <= 0.975
+
+
+def test_two_stages_by_hand() -> None:
+    """Logarithms with a deviation of 0.1 in three repeats: (4.3027 × 0.1 ÷ ln 1.05)² = 77.8."""
+    first = np.exp([1.9, 2.0, 2.1]).tolist()
+    assert two_stage_count(first, 0.05) == 78
+    assert two_stage_count(first, 10.0) == 3
+    assert two_stage_count([0.0, 1.0, 2.0], 0.05) == math.inf
+    wide, narrow = mean_t_log(first), mean_t_log(first * 26, 3)
+    assert math.log(narrow.high / narrow.value) == pytest.approx(math.log(wide.high / wide.value) / math.sqrt(26))
+    assert narrow.high / narrow.value <= 1.05

@@ -246,3 +246,28 @@ def test_an_adaptive_cell_without_its_baseline_fails_and_is_not_scored_in_full(
         fresh = replace(prepared, rows=prepare_sweep(before.sweep, environments, runs, QUIET).rows)
         trial = rows.measure_row(fresh, row, made, tasks, QUIET)
         assert (trial.status, trial.reason) == ("ok", "")
+
+
+def test_what_a_search_found_is_confirmed_on_a_server_that_was_started_anew(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    logs: list[str] = []
+    reach = measure_cell._reach
+
+    def counted(*arguments: Any) -> Any:
+        logs.append(arguments[-1].name)
+        return reach(*arguments)
+
+    monkeypatch.setattr(measure_cell, "_reach", counted)
+    within = {"over": "concurrency", "highest": 2, "requests": 10, "prompt_tokens": 4, "output_tokens": 4}
+    plan = {"slo": {"ttft_ms": 60000, "percentile": 50}, "search": [within | {"level_seconds": 0}]}
+    prepared = prepared_run(workplace, **plan)
+    trial = measured(prepared)
+    assert (trial.status, trial.reason) == ("ok", "")
+    (search,) = trial.searches
+    assert [speed.load.concurrency for speed in (*search.probes, *search.confirmed)] == [1, 2, 2]
+    assert len(logs) == len(set(logs)) == 2
+    name = "search concurrency, 4 / 4 tokens"
+    assert {name, f"{name}, confirmed"} <= parts(prepared).keys()
+    assert trial.inputs[f"{name}, confirmed"]["session"] == "fresh"

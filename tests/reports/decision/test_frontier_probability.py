@@ -218,6 +218,6 @@ def test_medians_of_resamples_are_drawn_as_a_bootstrap_draws_them(count: int) ->
     """Kolmogorov and Smirnov's distance of 20,000 of either: 0.0163 would be exceeded once in 100 times."""
     values = np.sort(np.random.default_rng(1).exponential(size=count))
     generator, draws = np.random.default_rng(2), 20_000
-    drawn = _median_draws(values, generator, draws)
+    drawn = _median_draws(values, len(values), generator, draws)
     plain = np.median(values[generator.integers(0, count, (draws, count))], axis=1)
     assert stats.ks_2samp(drawn, plain).statistic < 0.0163

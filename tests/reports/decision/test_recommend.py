@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from evals.schema.load import ClientLoad, Speed
-from evals.schema.slo import SLO
+from evals.schema.load import ClientLoad, LoadPoint, Speed
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Trial
 from reports.decision.ranking import Aim
 from reports.decision.recommend import decide
+from reports.decision.results import read_results
+from reports.decision.use_cases import uses
 from reports.decision.verdicts import Limits, judge, point_to_scored
 from reports.metrics.cell import cell_metrics
 from reports.metrics.cost import Price
-from tests.support.made_trials import speed, trial
+from tests.support.made_runs import write_run
+from tests.support.made_trials import request, speed, trial
 
 LIMITS = Limits(accuracy_recovery=0.9, perplexity_ratio=1.1)
 BASE = trial("none", 10, 2.0, 80)
@@ -197,3 +201,54 @@ def test_how_much_is_lost_if_the_answer_is_wrong() -> None:
     unknown = decide(_judge(trial("fast", 20, 1.0, 80), once)).ratio
     assert unknown is not None
     assert (unknown.low, unknown.high) == (0.0, math.inf)
+
+
+def test_the_worst_loss_is_against_all_that_may_be_the_best() -> None:
+    """The second by its value is known well; the third, little behind it, may be twice as fast as the first."""
+    fast = trial("fast", 100, 1.0, 80, 2.01)
+    sure = replace(trial("sure", 99, 1.0, 80, 2.01), speed=(speed(99, wobble=0.001),))
+    unsure = replace(trial("unsure", 98, 1.0, 80, 2.01), speed=(speed(98, wobble=0.1),))
+    fast = replace(fast, speed=(speed(100, wobble=0.001),))
+    pair, all_of_them = decide(_judge(BASE, fast, sure)), decide(_judge(BASE, fast, sure, unsure))
+    assert pair.runner_up is not None
+    assert all_of_them.runner_up is not None
+    assert pair.runner_up.name == all_of_them.runner_up.name == "sure · e"
+    assert pair.worst_loss is not None
+    assert all_of_them.worst_loss is not None
+    assert all_of_them.worst_loss > 0.4 > pair.worst_loss
+    undecided = replace(unsure, scores=trial("open", 98, 1.0, 72).scores)  # it is no better for being faster
+    again = decide(_judge(BASE, fast, sure, undecided))
+    assert again.worst_loss == pytest.approx(pair.worst_loss, abs=0.05)
+
+
+def _offered(waits: float) -> Speed:
+    """Five requests a second are answered by any server that keeps up."""
+    repeat = tuple(replace(request(0.2 * n, 0.2 * n + waits, 0.01, 11), due_seconds=0.2 * n) for n in range(60))
+    return Speed(LoadPoint(None, 60, 10, 11, 5.0, "constant"), (repeat,) * 3)
+
+
+def test_open_loads_alone_rank_by_latency_or_capacity(tmp_path: Path) -> None:
+    """Both give what was offered; one answers in a third of the time, the other takes more load."""
+    slow, quick = (
+        replace(trial("none", 1, 1.0, 80, engine=engine), speed=(_offered(waits),))
+        for engine, waits in (("slow", 0.3), ("quick", 0.1))
+    )
+    results = read_results(write_run(tmp_path / "latency", slow, quick))
+    assert results.planned.aim.objective == "latency"
+    (answer,) = results.conclusion.answers
+    assert answer.won is not None
+    assert answer.won.name == "none · quick"
+    assert "offline batch" not in {use.name for use in uses(results)}
+    within, limits = SearchRange("rate", 1, 8, 60, 10, 11), SLO(0.5, None, 90)
+
+    def searched(row: Trial, rate: float) -> Trial:
+        probe = replace(_offered(0.1), load=replace(_offered(0.1).load, rate_per_second=rate))
+        return replace(row, searches=(Search(within, limits, (probe,), (probe,)),))
+
+    results = read_results(write_run(tmp_path / "capacity", searched(slow, 8.0), searched(quick, 4.0)))
+    assert results.planned.aim.objective == "capacity"
+    (answer,) = results.conclusion.answers
+    assert answer.won is not None
+    assert (answer.won.name, answer.won.figure.value) == ("none · slow", 8.0)
+    closed = replace(quick, speed=(*quick.speed, speed(10)))
+    assert read_results(write_run(tmp_path / "closed", slow, closed)).planned.aim.objective == "throughput"

@@ -81,7 +81,7 @@ def test_with_limits_only_loads_that_keep_them_are_compared() -> None:
     (cell_costs,) = costs([_cell(made)], PRICE, limits)
     assert cell_costs.cheapest is not None
     assert (cell_costs.cheapest.load.concurrency, cell_costs.within_limits) == (4, True)
-    searched = replace(made, searches=(Search(within, limits, (_many(50, 2),)),))
+    searched = replace(made, searches=(Search(within, limits, (_many(50, 2),), (_many(50, 2),)),))
     (cell_costs,) = costs([_cell(searched)], PRICE, limits)
     assert cell_costs.cheapest is not None
     assert cell_costs.cheapest.load.concurrency == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from evals.schema.load import ClientLoad, LoadPoint, Request, Speed
-from evals.stats.intervals import percentile_interval
+from evals.stats.intervals import independent, percentile_interval
 from reports.metrics.load import load_metrics
 
 OPEN = LoadPoint(None, 20, 10, 4, 10.0, "constant")
@@ -115,12 +115,25 @@ def test_a_client_at_its_limit_is_told() -> None:
 
 
 def test_intervals_of_percentiles_by_hand_and_their_coverage() -> None:
-    median = percentile_interval([float(n) for n in range(1, 11)], 50)
+    median = percentile_interval(independent([float(n) for n in range(1, 11)]), 50)
     assert (median.value, median.low, median.high) == (5.5, 2.0, 9.0)  # Binomial(10, ½): 2 to 8 hold 97.9 %
-    assert percentile_interval([1.0, 2.0], 50).low == -np.inf
-    assert percentile_interval([float(n) for n in range(50)], 99).high == np.inf
+    assert percentile_interval(independent([1.0, 2.0]), 50).low == -np.inf
+    assert percentile_interval(independent([float(n) for n in range(50)]), 99).high == np.inf
     generator, covered = np.random.default_rng(0), 0
     for _ in range(500):
-        estimate = percentile_interval(generator.exponential(size=200).tolist(), 90)
+        estimate = percentile_interval(independent(generator.exponential(size=200)), 90)
         covered += estimate.low <= np.log(10) <= estimate.high
     assert 0.93 <= covered / 500 <= 0.99
+
+
+def test_repeats_of_a_wanted_interval_are_judged_by_the_first_of_them() -> None:
+    """Three that are nearly alike, and three that are not: the later ones do not make it wider, nor narrower."""
+    near, far = _open(0.05).repeats[0], _open(0.4).repeats[0]
+    wanted = dataclasses.replace(OPEN, target_relative_ci=0.05, max_repeats=6)
+    staged = load_metrics(Speed(wanted, (near, near, near, far, far, far), first_repeats=3)).output_rate
+    assert (staged.high / staged.value, staged.count) == (pytest.approx(1.0), 3)
+    old = load_metrics(
+        Speed(wanted, (near, far, near, far))
+    ).output_rate  # two were there at least, whatever was wanted
+    assert old.count == 2
+    assert load_metrics(Speed(OPEN, (near, far, near, far))).output_rate.count == 4

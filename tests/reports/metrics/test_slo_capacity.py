@@ -11,12 +11,13 @@ import pytest
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial_file import read_trial
+from evals.stats.intervals import exact
 from quant.canonical_json import write_json
 from reports.decision.recommend import decide
 from reports.decision.results import read_results
 from reports.decision.verdicts import Judged
 from reports.metrics.cell import cell_metrics
-from reports.metrics.slo_capacity import capacities, served
+from reports.metrics.slo_capacity import capacities, highest_load, served
 from reports.output.formatting import slo_text
 from reports.output.html_report import write_report
 from reports.output.terminal import as_data
@@ -36,8 +37,10 @@ def _probe(concurrency: int, slow: int) -> Speed:
     return Speed(LoadPoint(concurrency, 40, 16, 8), (tuple(requests), tuple(requests)))
 
 
-def _cell(*probes: tuple[int, int]):  # type: ignore[no-untyped-def]
-    search = Search(WITHIN, LIMITS, tuple(_probe(*probe) for probe in probes))
+def _cell(*probes: tuple[int, int], confirmed: tuple[tuple[int, int], ...] | None = None):  # type: ignore[no-untyped-def]
+    """Each probe is a concurrency and how many are slow; those without a slow one are met again in a fresh session."""
+    again = tuple(probe for probe in probes if probe[1] == 0) if confirmed is None else confirmed
+    search = Search(WITHIN, LIMITS, tuple(_probe(*probe) for probe in probes), tuple(_probe(*probe) for probe in again))
     result = replace(trial("none", 10, 2.0, 80), searches=(search,))
     return cell_metrics(result, result)
 
@@ -58,6 +61,19 @@ def test_a_load_above_one_that_broke_is_not_kept() -> None:
     """Noise may make a higher load look better than a lower one: what counts is below the first that is not kept."""
     (capacity,) = capacities([_cell((1, 0), (2, 20), (4, 0))])
     assert (capacity.met, capacity.violated, capacity.inconclusive) == (1, 2, ())
+
+
+def test_what_no_fresh_session_confirmed_is_inconclusive() -> None:
+    """As it is of runs from before there was one; and where the fresh session met a lower load alone."""
+    old, lower = capacities(
+        [_cell((1, 0), (2, 0), (4, 20), confirmed=()), _cell((1, 0), (2, 0), (4, 20), confirmed=((2, 20), (1, 0)))]
+    )
+    assert (old.met, old.met_once, old.at) == (None, 2, None)
+    assert old.text == "2 at once inconclusive: met in one session, not in a fresh one, 4 are too much"
+    assert (lower.met, lower.met_once) == (1, 2)
+    assert lower.text.startswith(
+        "1 at once meet the SLO, 2 at once inconclusive: met in one session, not in a fresh one"
+    )
 
 
 def test_the_ends_of_the_range() -> None:
@@ -120,3 +136,9 @@ def test_the_answer_names_the_cell_that_serves_most() -> None:
 def test_a_promise_in_words() -> None:
     assert slo_text(SLO(2.0, 0.1, 99)) == "p99 of TTFT ≤ 2000 ms, of TPOT ≤ 100 ms"
     assert slo_text(SLO(None, 0.03, 95)) == "p95 of TPOT ≤ 30 ms"
+
+
+def test_a_range_without_a_confirmed_load_has_no_highest_load() -> None:
+    assert highest_load(_cell((1, 0), (2, 0))) == exact(2)
+    assert highest_load(_cell((1, 0), confirmed=())) is None
+    assert highest_load(cell_metrics(trial("none", 10, 2.0, 80), None)) is None

@@ -83,7 +83,7 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
     results, opened = read_results(run), Opened(browser, run / "report.html")
     seen: set[str | None] = set()
     sentences: set[str] = set()
-    for setting in _settings(results, 60):
+    for setting in _settings(results, 150):
         expected = page_reference(results, setting)
         _same(opened.page.evaluate(ASK, setting), expected, setting)
         seen.add(expected["chosen"])

@@ -82,6 +82,11 @@ LOADS: dict[str, Wrong] = {
         "cannot show that percentile 99 is within a limit: this takes 368 requests",
         "use `requests` of at least ",
     ),
+    "an SLO that no load can be known to meet": (
+        set_key("slo", value={"ttft_ms": 500}),
+        "no load can show that percentile 99 is within a limit: this takes 368 requests, and the largest load has ",
+        "in some load, or a lower `percentile`",
+    ),
     "a search that does not fit": (
         search_with_slo({"over": "rate", "highest": 8, "requests": 400, "prompt_tokens": 8, "output_tokens": 400000}),
         "400008 tokens do not fit tiny, which has 4096 positions",
