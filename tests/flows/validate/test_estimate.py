@@ -17,7 +17,7 @@ from flows.validate.estimate import Forecast, bits_of, estimate, noted
 from flows.validate.plan import check
 from flows.validate.resolved import ResolvedPlan
 from quant.types import Scheme
-from tests.support.plans import GOOD
+from tests.support.bad_plans.changes import GOOD
 
 H100 = Device("cuda", "NVIDIA H100 80GB HBM3", frozenset({"sm90"}), 80 * 1024**3, ("GPU-0",))
 HOUR, DAY = 3600.0, 86400.0
@@ -103,7 +103,7 @@ def test_loads_and_searches_are_forecast_by_their_waves(sweep: ResolvedPlan, tmp
     assert alone == pytest.approx(4 * four, rel=0.01)  # of so small a model the engine's own time is all
     slow = timed(load=[{"rate_per_second": 0.5, "requests": 60, **sizes}])
     assert slow == pytest.approx(240, rel=0.02)
-    search = {"over": "concurrency", "requests": 40, **sizes}
+    search = {"over": "concurrency", "requests": 40, "level_seconds": 0, **sizes}
     narrow, wide = (
         timed(slo={"ttft_ms": 500}, search=[{**search, "lowest": 4, "highest": most}]) - timed() for most in (4, 64)
     )
