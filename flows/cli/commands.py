@@ -54,9 +54,11 @@ def plan(
     from flows.plan.source import load_plan
     from flows.validate.estimate import estimate
     from flows.validate.plan import check
+    from flows.validate.tasks import shots_text, template_hints
     from reports.output.formatting import about_duration
 
     sweep = check(load_plan(file), data_root=data_root)
+    hints = template_hints(sweep.plan, sweep.models)
     guess, known = estimate(sweep, runs), known_run(sweep, runs)
     stale = [result.line for result in stale_rows(known).values()] if known else []
     prepared_rows = known.rows if known else [None] * len(sweep.cells)
@@ -80,11 +82,9 @@ def plan(
             "estimated_bytes": guess.bytes,
             "estimated_from": guess.basis,
         }
-        print(
-            json.dumps(
-                {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total, "stale": stale}, indent=1
-            )
-        )
+        tasks = [asdict(task) for task in sweep.tasks]
+        about = {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, "tasks": tasks, "hints": hints}
+        print(json.dumps({**about, **total, "stale": stale}, indent=1))
         return
     keys = ["key"] if context.obj else []
     columns = "cell", "model", "environments", "supported", "≈ s", *keys
@@ -99,7 +99,8 @@ def plan(
         f"environments and downloads; from {guess.basis}",
         highlight=False,
     )
-    for line in stale:
+    asked = f"tasks: {shots_text(sweep.plan)}; by lm-eval's definitions where the plan names no number"
+    for line in (asked, *(f"hint: {hint}" for hint in hints), *stale):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -77,11 +77,15 @@ class EnginePlan(Part):
 
 
 class TaskPlan(Part):
-    """A task or group of lm-eval. `limit` counts items per leaf task (57 in mmlu), drawn with the plan's seed."""
+    """A task or group of lm-eval. `limit` counts items per leaf task (57 in mmlu), drawn with the plan's seed.
+
+    `num_fewshot`: examples before each question; by default what lm-eval's definition of the task says (gsm8k: 5; 0
+    where it says nothing).
+    """
 
     task: str
     limit: Positive | None = None
-    num_fewshot: Annotated[int, Field(ge=0, le=64)] = 0
+    num_fewshot: Annotated[int, Field(ge=0, le=64)] | None = None
 
 
 class PerplexityPlan(Part):

@@ -12,7 +12,6 @@ from pathlib import Path
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, known_environments, resolve
 from engines.telemetry.device import find_device
 from engines.types import Device
-from evals.accuracy.lm_eval_tasks import TaskSpec
 from flows.plan.schema import Plan
 from flows.plan.source import PlanError, PlanFile, Problem, suggestion
 from flows.sources.models import ModelFacts, look_up_model, with_distinct_names
@@ -23,7 +22,7 @@ from flows.validate.loads import prompts_problems, read_traces, slo_problems, wi
 from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
 from flows.validate.resolved import ResolvedPlan
-from flows.validate.tasks import data_problems, task_problems
+from flows.validate.tasks import data_problems, task_problems, task_specs
 
 REFERENCE_ENVIRONMENT = "transformers"
 
@@ -57,8 +56,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     if problems or device is None:
         raise PlanError(parsed.file, problems)
     cells = tuple(_cells(plan, models, quantizations, choices, device))
-    tasks = tuple(TaskSpec(task.task, task.limit, task.num_fewshot) for task in plan.tasks)
-    return ResolvedPlan(plan, parsed.file, base, device, cells, tasks, data_root, traces)
+    return ResolvedPlan(plan, parsed.file, base, device, cells, task_specs(plan), data_root, traces)
 
 
 def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization]]:

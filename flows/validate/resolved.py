@@ -16,6 +16,7 @@ from evals.load.traces import TraceRequest
 from evals.schema.load import LoadPoint
 from flows.plan.load import TracePlan
 from flows.plan.schema import KLDivergencePlan, Plan
+from flows.sources.models import ModelFacts
 from flows.validate.loads import request_tokens
 from flows.validate.matrix import Cell
 
@@ -43,6 +44,11 @@ class ResolvedPlan:
         return tuple(
             entry.point(self.traces[entry.trace]) if isinstance(entry, TracePlan) else entry.point for entry in entries
         )
+
+    @property
+    def models(self) -> list[ModelFacts]:
+        """In the plan's order."""
+        return list({cell.model.location: cell.model for cell in self.cells}.values())
 
     @property
     def max_model_len(self) -> int:

@@ -26,6 +26,7 @@ from reports.metrics.engine_drift import drifts
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import DRAWS
 from reports.metrics.slo_capacity import capacities, served
+from reports.metrics.task_accuracy import task_shots
 from reports.output.drawn_frontiers import drawings, drawn_beside
 from reports.output.formatting import FILTERS
 from reports.output.interactive_data import page_data
@@ -121,6 +122,7 @@ def contents(results: Results) -> dict[str, Any]:
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
         "standings": by_model(results.frontiers),
         "columns": task_columns(results.cells),
+        "shots": task_shots(results.trials),
         "balance": balance,
         "find": find_task,
         "needed": {key: needed_memory(cell.trial) for key, cell in cells.items()},

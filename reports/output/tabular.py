@@ -15,6 +15,7 @@ from reports.decision.results import Results
 from reports.metrics.cell import GIB, CellMetrics
 from reports.metrics.load import PERCENTS, LoadMetrics
 from reports.metrics.needed_memory import needed_memory
+from reports.metrics.task_accuracy import task_shots
 
 TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status")
 CELL = ("cell", *TRIAL, "verdict", "why")
@@ -77,7 +78,7 @@ def _cell(cell: CellMetrics) -> dict[str, Any]:
     }
     for task in cell.tasks:
         columns |= _estimate(f"{task.task} {task.metric}", task.estimate)
-    return columns
+    return columns | {f"{task} shots": shots for task, shots in task_shots([cell.trial]).items()}
 
 
 def _load(load: LoadMetrics) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from reports.metrics.engine_drift import drifts
 from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
+from reports.metrics.task_accuracy import task_shots
 from reports.output.formatting import forecast_text, interval, milliseconds_sure, needed_gib
 from reports.output.html_report import task_columns
 from reports.sections.crossover import crossings, fastest
@@ -62,6 +63,9 @@ def print_results(results: Results, console: Console) -> None:
             interval(cell.perplexity_ratio),
         )
     console.print(table)
+    if shots := task_shots(results.trials):
+        asked = ", ".join(f"{task} {count}" for task, count in shots.items())
+        console.print(f"tasks: {asked}", markup=False, highlight=False)
     for trial in results.trials:
         if trial.failure:
             text = f"{trial.name} {trial.status}: {trial.why}\n  {trial.failure.remedy}"
@@ -132,6 +136,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "sweep": {name: results.about[name] for name in ABOUT},
         "forecast": asdict(forecast) if (forecast := forecast_error(results.about, results.trials)) else None,
         "columns": task_columns(results.cells),
+        "shots": task_shots(results.trials),
         "cells": rows,
         "served": [
             {"name": load.name, "limits": asdict(load.limits), **_waiting(load.waiting)}

@@ -18,6 +18,7 @@ from reports.decision.results import read_results
 from reports.output.formatting import interval, milliseconds_sure, number
 from reports.output.html_report import write_report
 from reports.output.render_plots import engine_mark
+from reports.output.tabular import rows
 from reports.output.terminal import as_data, print_results
 from tests.support.made_runs import write_run
 from tests.support.made_trials import failed, speed, trial
@@ -48,6 +49,19 @@ def test_a_failure_is_shown_with_cause_remedy_and_log(tmp_path: Path) -> None:
     print_results(read_results(run), console)
     assert "failed: timeout" in console.export_text(clear=False).splitlines()[4]
     assert f"awq · e failed: timeout: no answer {EVIL}\n  raise it {EVIL}" in console.export_text()
+
+
+def test_the_examples_before_each_question_are_shown(tmp_path: Path) -> None:
+    base = trial("none", 10, 2.0, 80)
+    asked = replace(base, scores=tuple(replace(score, num_fewshot=5) for score in base.scores))
+    run = write_run(tmp_path, asked)
+    assert "arc<br>5-shot accuracy, %" in write_report(run).read_text(encoding="utf-8")
+    results = read_results(run)
+    assert as_data(results)["shots"] == {"arc": "5-shot"}
+    console = Console(record=True, width=400, file=io.StringIO())
+    print_results(results, console)
+    assert "tasks: arc 5-shot\n" in console.export_text()
+    assert rows(results)[0]["arc shots"] == "5-shot"
 
 
 class _Reader(HTMLParser):
