@@ -119,8 +119,14 @@ class Serving:
     scheme: Scheme = UNQUANTIZED
 
     def dtype(self, asked: str) -> str:
-        """The type to compute in: "auto" is float32 on a CPU, where bf16 and fp16 are mostly emulated."""
-        return "float32" if asked == "auto" and self.device.kind == "cpu" else asked
+        return asked_dtype(asked, self.device)
+
+
+def asked_dtype(asked: str, device: Device) -> str:
+    """The type to compute in: "auto" is float32 on a CPU, where bf16 and fp16 are mostly emulated; elsewhere it is the
+    checkpoint's own.
+    """
+    return "float32" if asked == "auto" and device.kind == "cpu" else asked
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from engines import parallelism
 from engines.parallelism import Ways
 from engines.registry import engine
-from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving, arguments
+from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving, arguments, asked_dtype
 from quant.types import Range, Scheme
 
 FACTS = {
@@ -56,6 +56,13 @@ def _weights_alone(scheme: Scheme) -> bool:
     return scheme.weights.startswith("int") and scheme.activations != "int8"
 
 
+def computes_in(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> str:
+    """On a CPU "auto" is float32, but for weights that have no kernel there in float32: their "auto" is vLLM's own, the
+    checkpoint's type.
+    """
+    return str(options["dtype"]) if _weights_alone(scheme) else asked_dtype(options["dtype"], device)
+
+
 def read_facts(log: str) -> dict[str, str | int | float]:
     """Version, kernels, dtype and KV capacity, from the lines in which vLLM tells them."""
     facts: dict[str, str | int | float] = {}
@@ -96,6 +103,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
     unsupported=unsupported,
     refused=refused,
     read_facts=read_facts,
+    computes_in=computes_in,
 )
 def vllm(
     serving: Serving,
@@ -111,15 +119,13 @@ def vllm(
 ) -> Launch:
     """vLLM's own server, prefix cache off so that repeats are honest; which kernel ran is read from its log."""
     on_cpu = serving.device.kind == "cpu"
-    # no kernel for these in float32, which "auto" else is on a CPU: here it is vLLM's own, the checkpoint's type
-    computed = dtype if _weights_alone(serving.scheme) else serving.dtype(dtype)
     flags = {
         "--model": serving.checkpoint,
         "--served-model-name": "served",
         "--host": "127.0.0.1",
         "--port": serving.port,
         "--generation-config": "vllm",  # greedy is greedy: no defaults of the model's own file
-        "--dtype": computed,
+        "--dtype": computes_in(serving.scheme, serving.device, {"dtype": dtype}),
         "--max-model-len": serving.max_model_len,
         "--max-num-seqs": max_num_seqs,
         "--max-logprobs": TOP_TOKENS,

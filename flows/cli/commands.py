@@ -84,7 +84,7 @@ def plan(
         }
         tasks = [asdict(task) for task in sweep.tasks]
         about = {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, "tasks": tasks, "hints": hints}
-        print(json.dumps({**about, **total, "stale": stale}, indent=1))
+        print(json.dumps({**about, **total, "warnings": sweep.warnings, "stale": stale}, indent=1))
         return
     keys = ["key"] if context.obj else []
     columns = "cell", "model", "environments", "supported", "≈ s", *keys
@@ -100,7 +100,8 @@ def plan(
         highlight=False,
     )
     asked = f"tasks: {shots_text(sweep.plan)}; by lm-eval's definitions where the plan names no number"
-    for line in (asked, *(f"hint: {hint}" for hint in hints), *stale):
+    notes = [*(f"warning: {warning}" for warning in sweep.warnings), *(f"hint: {hint}" for hint in hints)]
+    for line in (asked, *notes, *stale):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

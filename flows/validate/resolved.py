@@ -25,6 +25,7 @@ from flows.validate.matrix import Cell
 class ResolvedPlan:
     """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
     given in place of the plan's `data`. `keep_stale` keeps finished results that are not what would be measured now.
+    `warnings` are what makes its results hard to compare.
     """
 
     plan: Plan
@@ -36,6 +37,7 @@ class ResolvedPlan:
     data_root: str | None = None
     traces: Mapping[str, Sequence[TraceRequest]] = field(default_factory=dict)
     keep_stale: bool = False
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def loads(self) -> tuple[LoadPoint, ...]:

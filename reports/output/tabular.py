@@ -17,7 +17,7 @@ from reports.metrics.load import PERCENTS, LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.task_accuracy import task_shots
 
-TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status")
+TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status", "compute_dtype")
 CELL = ("cell", *TRIAL, "verdict", "why")
 LATENCIES = ("ttft", "tpot", "itl", "e2e")
 

@@ -40,7 +40,17 @@ CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_type
 
 def print_results(results: Results, console: Console) -> None:
     """A table of all cells, then the answer."""
-    columns = ("status", "tok/s", "TTFT ms", "TPOT ms", "needed GiB", "bits", "mean accuracy %", "ppl ratio")
+    columns = (
+        "status",
+        "computes in",
+        "tok/s",
+        "TTFT ms",
+        "TPOT ms",
+        "needed GiB",
+        "bits",
+        "mean accuracy %",
+        "ppl ratio",
+    )
     table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE)
     cells = {cell.trial.key: cell for cell in results.cells}
     verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
@@ -48,12 +58,13 @@ def print_results(results: Results, console: Console) -> None:
         cell = cells.get(trial.key)
         if cell is None:
             status = f"{trial.status}: {trial.failure.kind}" if trial.failure else trial.status
-            table.add_row(trial.name, status, *[""] * 7)
+            table.add_row(trial.name, status, *[""] * 8)
             continue
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
             trial.name,
             verdicts[trial.key],
+            trial.compute_dtype or "–",
             interval(cell.busiest.output_rate),
             milliseconds_sure(latency.ttft[0]),
             milliseconds_sure(latency.tpot_p50),
@@ -124,7 +135,8 @@ def as_data(results: Results) -> dict[str, Any]:
     }
     rows = []
     for trial in results.trials:
-        row: dict[str, Any] = {"cell": trial.name, "model": trial.model, "status": trial.status, "reason": trial.reason}
+        row: dict[str, Any] = {name: getattr(trial, name) for name in ("model", "status", "reason", "compute_dtype")}
+        row["cell"] = trial.name
         if trial.failure:
             row["failure"] = asdict(trial.failure)
         if trial.key in cells:
