@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from engines.batching import batched_by_option
 from engines.types import Device, Dialect, Launch, Serving, asked_dtype
 from quant.plugins import Unloaded, load_all
 from quant.registry import Method, MethodError, Parameter
@@ -23,6 +24,7 @@ Refused = Callable[[Mapping[str, Any], Device], str | None]
 Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
 Prepare = Callable[[str, Serving, Dialect], Mapping[str, str | int | float]]
 ComputesIn = Callable[[Scheme, Device, Mapping[str, Any]], str]
+Batches = Callable[[Mapping[str, Any], Device], int | None]
 ReadFacts = Callable[[str], Mapping[str, str | int | float]]
 
 
@@ -40,6 +42,7 @@ class Engine:
     a server that is attached to what it can do (the dialect, and the same in words); an engine without environments
     starts none. `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about
     it. `computes_in(scheme, device, options)` is the type it is asked to compute in: "auto" is the checkpoint's own.
+    `batches(options, device)` is how many requests it computes at once, None where that is not known.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Engine:
     prepare: Prepare | None = None
     version: int = 1
     computes_in: ComputesIn = by_option
+    batches: Batches = batched_by_option
 
     @property
     def summary(self) -> str:
@@ -82,6 +86,7 @@ def engine(
     prepare: Prepare | None = None,
     version: int = 1,
     computes_in: ComputesIn = by_option,
+    batches: Batches = batched_by_option,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
@@ -120,6 +125,7 @@ def engine(
             prepare,
             version,
             computes_in,
+            batches,
         )
         function.__engine__ = made  # type: ignore[attr-defined]
         return function

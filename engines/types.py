@@ -131,12 +131,16 @@ def asked_dtype(asked: str, device: Device) -> str:
 
 @dataclass(frozen=True)
 class Launch:
-    """A command to run in the engine's environment (`command` follows its Python interpreter) and its variables."""
+    """A command to run in the engine's environment (`command` follows its Python interpreter) and its variables.
+
+    `facts` are what is known of the server by how it is started; what it says itself comes before them.
+    """
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_timeout_seconds: float = 600.0
     metrics_port: int | None = None
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 def arguments(flags: Mapping[str, object]) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
 from flows.validate.compute_types import mixed_dtypes, served_by_dtype
 from flows.validate.engines import baseline_problems, choose_engines, unsupported
-from flows.validate.loads import prompts_problems, read_traces, slo_problems, window_problems
+from flows.validate.loads import prompts_problems, queue_warnings, read_traces, slo_problems, window_problems
 from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
 from flows.validate.resolved import ResolvedPlan
@@ -62,7 +62,8 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
         for choice, group in served
         for quantization in group
     )
-    warnings = tuple(mixed_dtypes(served, device))
+    queues = queue_warnings(plan, (choice for choice, _ in served), device)
+    warnings = (*mixed_dtypes(served, device), *dict.fromkeys(queues))
     return ResolvedPlan(plan, parsed.file, base, device, cells, task_specs(plan), data_root, traces, warnings=warnings)
 
 

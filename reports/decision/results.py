@@ -155,7 +155,7 @@ class Results:
         """What doubts all comparisons of the run."""
         baselines = {cell.trial.server: cell.trial for cell in self.cells if cell.is_baseline}
         mixed = mixed_compute_types([cell.trial for cell in self.cells], baselines)
-        return (*mixed_origins(self.trials), *mixed, *kept_stale(self.about))
+        return (*mixed_origins(self.trials), *mixed, *self.about.get("warnings", ()), *kept_stale(self.about))
 
     @property
     def limits(self) -> Limits:
