@@ -23,7 +23,7 @@ def autogptq(
     actorder: bool = False,
     dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.01,
 ) -> None:
-    """GPTQ by AutoGPTQ 0.7.1, with that tool's defaults; on a CUDA device alone."""
+    """GPTQ by AutoGPTQ 0.7.1, in groups and in order, which are not its own defaults; on a CUDA device alone."""
     from quant.tools.autogptq import quantize
 
     settings = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.table import Column, Table
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.compare.runs import Comparison
-from reports.decision.recommend import Answer
+from reports.decision.recommend import Answer, refusal
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import costs
@@ -84,7 +85,7 @@ def print_results(results: Results, console: Console) -> None:
     for warning in results.warnings:
         console.print(f"Warning: {warning}.", markup=False, highlight=False)
     for answer in results.answers:
-        _print_answer(answer, console)
+        _print_answer(answer, results.models, console)
     if forecast := forecast_error(results.about, results.trials):
         console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
     for capacity in capacities(results.cells):
@@ -93,13 +94,13 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
 
 
-def _print_answer(answer: Answer, console: Console) -> None:
+def _print_answer(answer: Answer, models: Sequence[str], console: Console) -> None:
     """Of one model, whose name is in its cells' names where there are several."""
     if answer.chosen is None:
-        console.print(f"no answer {answer.model}".strip(), markup=False, highlight=False)
-    else:
-        name = escape(answer.chosen.cell.trial.name)
-        console.print(f"run [bold]{name}[/bold]: {escape(answer.chosen.why)}", highlight=False)
+        console.print(refusal(answer, models), markup=False, highlight=False)
+        return
+    name = escape(answer.chosen.cell.trial.name)
+    console.print(f"run [bold]{name}[/bold]: {escape(answer.chosen.why)}", highlight=False)
     lines = [f"but {caveat}" for caveat in answer.caveats]
     if answer.alternative:
         lines.append(answer.alternative)
@@ -143,7 +144,7 @@ def as_data(results: Results) -> dict[str, Any]:
             row |= {**verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
             row["against_reference"] = asdict(direct) if (direct := results.direct.get(trial.key)) else None
         rows.append(row)
-    answers = [_answer(answer) for answer in results.answers]
+    answers = [_answer(answer) | {"refusal": refusal(answer, results.models)} for answer in results.answers]
     return {
         "sweep": {name: results.about[name] for name in ABOUT},
         "forecast": asdict(forecast) if (forecast := forecast_error(results.about, results.trials)) else None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from evals.schema.load import ClientLoad, LoadPoint
+from evals.schema.load import DEFINITIONS, ClientLoad, LoadPoint, Request
 from evals.schema.migrate import NewerSchema
 from evals.schema.trial import Failure, Trial
 from evals.stats.intervals import independent, percentile_interval
@@ -62,6 +62,17 @@ def test_the_examples_before_each_question_are_shown(tmp_path: Path) -> None:
     print_results(results, console)
     assert "tasks: arc 5-shot\n" in console.export_text()
     assert rows(results)[0]["arc shots"] == "5-shot"
+
+
+def test_latencies_are_shown_by_the_definitions_of_the_code(tmp_path: Path) -> None:
+    page = write_report(write_run(tmp_path, *_trials())).read_text(encoding="utf-8")
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    for name, definition in DEFINITIONS.items():
+        assert f"{name}: {definition}." in page
+        assert f"**{name}**: {definition}." in readme
+    assert "output tokens − 1" not in page
+    chunks = ((1.0, 3), (2.0, 5), (4.0, 9))  # the first chunk brings three tokens
+    assert Request(0.0, chunks, 4.0, 10, 9).tpot_seconds == (4.0 - 1.0) / (9 - 3)
 
 
 class _Reader(HTMLParser):
@@ -184,7 +195,7 @@ def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
 
 def test_a_sweep_without_a_single_result_still_has_a_report(tmp_path: Path) -> None:
     text = write_report(write_run(tmp_path, failed("none", "it broke"))).read_text()
-    assert "No answer." in text
+    assert "<strong>No answer: no measured cell meets the limits.</strong>" in text
     assert "it broke" in text
 
 
