@@ -82,13 +82,13 @@ def plan(
             "estimated_bytes": guess.bytes,
             "estimated_from": guess.basis,
         }
-        tasks = [asdict(task) for task in sweep.tasks]
-        about = {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, "tasks": tasks, "hints": hints}
-        print(json.dumps({**about, **total, "warnings": sweep.warnings, "stale": stale}, indent=1))
+        about = {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows}
+        notes = {"tasks": list(map(asdict, sweep.tasks)), "hints": hints, "warnings": sweep.warnings, "stale": stale}
+        print(json.dumps({**about, **total, **notes}, indent=1))
         return
     keys = ["key"] if context.obj else []
-    columns = "cell", "model", "environments", "supported", "≈ s", *keys
-    table = Table(*columns, title=f"{sweep.plan.name} on {sweep.device.name}")
+    title = f"{sweep.plan.name} on {sweep.device.name}"
+    table = Table("cell", "model", "environments", "supported", "≈ s", *keys, title=title)
     for row in rows:
         supported = "yes" if row["supported"] else f"no: {row['reason']}"
         texts = row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
@@ -100,8 +100,7 @@ def plan(
         highlight=False,
     )
     asked = f"tasks: {shots_text(sweep.plan)}; by lm-eval's definitions where the plan names no number"
-    notes = [*(f"warning: {warning}" for warning in sweep.warnings), *(f"hint: {hint}" for hint in hints)]
-    for line in (asked, *notes, *stale):
+    for line in (asked, *(f"warning: {text}" for text in sweep.warnings), *(f"hint: {text}" for text in hints), *stale):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
