@@ -32,6 +32,8 @@ def _sources() -> str:
 
 def _devices(sweep: ResolvedPlan) -> str:
     device = sweep.device
-    slots = f" ({', '.join(device.slots)})" if device.kind == "cuda" else f", {sweep.plan.threads} threads for engines"
+    slots = (
+        f" ({', '.join(device.slots)})" if device.kind == "cuda" else f", {sweep.plan.thread_count} threads for engines"
+    )
     driver = f", driver {driver_version()}" if device.kind == "cuda" else ""
     return f"device: {device.name}{slots}{driver}"

@@ -17,6 +17,7 @@ from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
 from engines.runtime.environments import Environment
 from engines.runtime.wheels import fetch_wheel
+from evals.accuracy.chat_template import TEMPLATE_FILE, template_of
 from flows import versions
 from flows.sources.samples import Say, SourceError, run_in, sample
 from quant.canonical_json import write_json
@@ -50,6 +51,7 @@ class ModelFacts:
     vocabulary: int | None
     download_bytes: int
     note: str
+    has_chat_template: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ def _sample_model(name: str) -> ModelFacts:
         raw["vocabulary"],
         raw["download_bytes"] + raw["disk_bytes"],
         raw["note"],
+        raw["has_chat_template"],
     )
 
 
@@ -142,6 +145,7 @@ def _folder_model(folder: Path) -> ModelFacts:
         config.get("vocab_size"),
         0,
         "",
+        template_of(folder) is not None,
     )
 
 
@@ -193,7 +197,9 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
             f"hub model '{name}' has no safetensors files", "pickled weights are never loaded; choose another"
         )
     parameters = info.safetensors.total if info.safetensors else size // 2
-    return ModelFacts(name.split("/")[-1], "hub", text, parameters, (), None, None, size, "")
+    has_template = any(sibling.rfilename == TEMPLATE_FILE for sibling in info.siblings or [])
+    has_template |= "chat_template" in ((info.config or {}).get("tokenizer_config") or {})
+    return ModelFacts(name.split("/")[-1], "hub", text, parameters, (), None, None, size, "", has_template)
 
 
 def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda _: None) -> Model:
