@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from engines.types import Device, Dialect, Launch, Serving
+from quant.architecture import Architecture
 from quant.plugins import Unloaded, load_all
 from quant.registry import Method, MethodError, Parameter
 from quant.types import Scheme
@@ -19,6 +20,7 @@ from quant.types import Scheme
 ENTRY_POINT_GROUP = "bitfrontier.engines"
 ENGINES_PACKAGE = "engines.servers"
 Unsupported = Callable[[Scheme, str, Device, Mapping[str, Any]], str | None]
+UnsupportedModel = Callable[[Architecture, Scheme, Device], str | None]
 Refused = Callable[[Mapping[str, Any], Device], str | None]
 Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
 Prepare = Callable[[str, Serving, Dialect], Mapping[str, str | int | float]]
@@ -30,6 +32,7 @@ class Engine:
     """A registered engine.
 
     `unsupported(scheme, checkpoint_format, device, options)` gives the reason why a pair cannot work, or None;
+    `unsupported_model(architecture, scheme, device)` why it cannot serve a model;
     `refused(options, device)` why its options cannot, or would have no effect. `probe(url, headers, dialect)` asks
     a server that is attached to what it can do (the dialect, and the same in words); an engine without environments
     starts none. `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about
@@ -48,6 +51,7 @@ class Engine:
     format_environments: Mapping[str, str] = field(default_factory=dict)
     prepare: Prepare | None = None
     version: int = 1
+    unsupported_model: UnsupportedModel = lambda architecture, scheme, device: None
 
     @property
     def summary(self) -> str:
@@ -74,11 +78,13 @@ def engine(
     format_environments: Mapping[str, str] | None = None,
     prepare: Prepare | None = None,
     version: int = 1,
+    unsupported_model: UnsupportedModel = lambda architecture, scheme, device: None,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
     `environments` names the environment per kind of device; a kind that is missing is not supported.
     `format_environments` names another one for formats whose readers do not fit in there.
+    `unsupported_model` says which architectures it cannot serve.
     `read_facts` reads what the engine says of itself from its log; `refused` says why options cannot work together.
     `version` is part of the key of all that is measured in it: raise it when the same options start another server.
     """
@@ -111,6 +117,7 @@ def engine(
             format_environments or {},
             prepare,
             version,
+            unsupported_model,
         )
         function.__engine__ = made  # type: ignore[attr-defined]
         return function

@@ -91,6 +91,7 @@ MEASURING = ("quant/**/*.py", "engines/**/*.py", "evals/**/*.py", "flows/execute
 """Every module here is covered by a version, or decides no result."""
 DECIDES_NO_RESULT = (
     "**/__init__.py",
+    "quant/architecture.py",  # what a plan refuses
     "quant/canonical_json.py",
     "quant/errors.py",
     "quant/foreign_failures.py",  # words of a row
@@ -130,6 +131,7 @@ DECIDES_NO_RESULT = (
     "flows/execute/worker_process.py",
     "flows/sources/checkpoints.py",  # models, data and checkpoints are known by their contents
     "flows/sources/datasets.py",
+    "flows/sources/model_names.py",
     "flows/sources/models.py",
     "flows/sources/samples.py",
 )

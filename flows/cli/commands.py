@@ -99,7 +99,7 @@ def plan(
         f"environments and downloads; from {guess.basis}",
         highlight=False,
     )
-    for line in stale:
+    for line in [*sweep.notes, *stale]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -19,7 +19,7 @@ def head(sweep: ResolvedPlan) -> list[str]:
     """The lines, without credentials."""
     address = PREFECT_API_URL.value() or "one that Prefect starts for this run"
     server = f"Prefect server: {'our own, for this sweep' if unwatched.get() else address}"
-    return [without_keys(line) for line in (server, _sources(), _devices(sweep))]
+    return [without_keys(line) for line in (server, _sources(), _devices(sweep), *sweep.notes)]
 
 
 def _sources() -> str:

@@ -24,6 +24,7 @@ from flows.validate.matrix import Cell
 class ResolvedPlan:
     """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
     given in place of the plan's `data`. `keep_stale` keeps finished results that are not what would be measured now.
+    `notes` are what is worth saying of a plan that is valid.
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class ResolvedPlan:
     data_root: str | None = None
     traces: Mapping[str, Sequence[TraceRequest]] = field(default_factory=dict)
     keep_stale: bool = False
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def loads(self) -> tuple[LoadPoint, ...]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+from quant.checkpoints.tool_limits import awq_refuses
 from quant.registry import method
 from quant.types import Calibration, Range, Scheme
 
@@ -11,7 +12,7 @@ def scheme(parameters: Any) -> Scheme:
     return Scheme("int4", "float16", parameters["group_size"] or None, parameters["symmetric"])
 
 
-@method("awq", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
+@method("awq", format="compressed-tensors", environment="llmcompressor", scheme=scheme, unsupported_model=awq_refuses)
 def awq(
     model: Path,
     out: Path,

@@ -5,6 +5,7 @@ Microscaling Formats 1.0: blocks of 32, a power of two each).
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
 from quant.types import Calibration, Scheme
 
@@ -21,7 +22,14 @@ def calibrated(parameters: Any) -> bool:
     return bool(parameters["scheme"] == "NVFP4")
 
 
-@method("fp4", format="compressed-tensors", environment="llmcompressor", scheme=scheme, calibrated=calibrated)
+@method(
+    "fp4",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=scheme,
+    calibrated=calibrated,
+    unsupported_model=llmcompressor_refuses,
+)
 def fp4(
     model: Path,
     out: Path,

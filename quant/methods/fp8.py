@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
 from quant.types import Calibration, Scheme
 
@@ -16,7 +17,14 @@ def calibrated(parameters: Any) -> bool:
     return parameters["scheme"] == "FP8" or bool(parameters["kv_cache_fp8"])
 
 
-@method("fp8", format="compressed-tensors", environment="llmcompressor", scheme=scheme, calibrated=calibrated)
+@method(
+    "fp8",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=scheme,
+    calibrated=calibrated,
+    unsupported_model=llmcompressor_refuses,
+)
 def fp8(
     model: Path,
     out: Path,

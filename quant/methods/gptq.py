@@ -3,11 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
 from quant.types import Calibration, Range, weight_only
 
 
-@method("gptq", format="compressed-tensors", environment="llmcompressor", scheme=weight_only)
+@method(
+    "gptq",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=weight_only,
+    unsupported_model=llmcompressor_refuses,
+)
 def gptq(
     model: Path,
     out: Path,

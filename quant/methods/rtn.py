@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
 from quant.types import Scheme, weight_only
 
@@ -13,7 +14,13 @@ def scheme(parameters: Any) -> Scheme:
     return weight_only(parameters)
 
 
-@method("rtn", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
+@method(
+    "rtn",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=scheme,
+    unsupported_model=llmcompressor_refuses,
+)
 def rtn(
     model: Path,
     out: Path,
