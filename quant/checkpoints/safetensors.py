@@ -131,13 +131,18 @@ def linear_widths(tensors: Mapping[str, Tensor]) -> dict[str, int]:
 def bits_per_weight(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> tuple[float, float | None]:
     """(all tensors, quantized linear layers of the source): 8 × bytes in the checkpoint ÷ parameters in the source."""
     total = 8 * sum(t.bytes for t in checkpoint.values()) / sum(t.elements for t in source.values())
-    quantized = {_layer(name) for name in checkpoint if name.endswith(QUANTIZED_SUFFIXES)}
+    quantized = quantized_layers(checkpoint)
     # experts that the source holds fused have no weight of their own there: above and below stand the same layers
     layers = {layer for layer in quantized if f"{layer}.weight" in source}
     if not layers:
         return total, None
     size = sum(t.bytes for t in checkpoint.values() if _layer(t.name) in layers)
     return total, 8 * size / sum(source[f"{layer}.weight"].elements for layer in layers)
+
+
+def quantized_layers(tensors: Mapping[str, Tensor]) -> set[str]:
+    """The layers that have scales."""
+    return {_layer(name) for name in tensors if name.endswith(QUANTIZED_SUFFIXES)}
 
 
 def _layer(name: str) -> str:
