@@ -101,8 +101,8 @@ def _drop_idle_sampling(file: Path) -> None:
     settings = json.loads(file.read_text(encoding="utf-8"))
     idle = [name for name in SAMPLING if name in settings]
     if idle and not settings.get("do_sample"):
-        kept = {name: value for name, value in settings.items() if name not in idle}
-        file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+        rest = {name: value for name, value in settings.items() if name not in idle}
+        file.write_text(json.dumps(rest, indent=2) + "\n", encoding="utf-8")
 
 
 def check_no_code(folder: Path) -> None:

@@ -26,8 +26,8 @@ def awq(
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier
 
-    from quant.tools.llmcompressor import compress, weight_only
+    from quant.tools.llmcompressor import LEFT_ALONE, compress, weight_only
 
     group = weight_only(4, group_size, symmetric=symmetric)
-    modifiers = [AWQModifier(n_grid=n_grid), QuantizationModifier(config_groups={"group_0": group}, ignore=["lm_head"])]
+    modifiers = [AWQModifier(n_grid=n_grid), QuantizationModifier(config_groups={"group_0": group}, ignore=LEFT_ALONE)]
     compress(model, out, modifiers, calibration)

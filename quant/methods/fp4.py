@@ -40,6 +40,6 @@ def fp4(
     """NVFP4 or MXFP4 weights, rounded to nearest; without A16 activations are four-bit floats too."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    from quant.tools.llmcompressor import compress
+    from quant.tools.llmcompressor import LEFT_ALONE, compress
 
-    compress(model, out, [QuantizationModifier(targets=["Linear"], scheme=scheme, ignore=["lm_head"])], calibration)
+    compress(model, out, [QuantizationModifier(targets=["Linear"], scheme=scheme, ignore=LEFT_ALONE)], calibration)

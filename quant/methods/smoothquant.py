@@ -26,10 +26,10 @@ def smoothquant(
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
-    from quant.tools.llmcompressor import compress
+    from quant.tools.llmcompressor import LEFT_ALONE, compress
 
     modifiers = [
         SmoothQuantModifier(smoothing_strength=smoothing_strength),
-        QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=["lm_head"]),
+        QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=LEFT_ALONE),
     ]
     compress(model, out, modifiers, calibration)
