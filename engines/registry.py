@@ -12,10 +12,9 @@ from functools import cache
 from typing import Any
 
 from engines.types import Device, Dialect, Launch, Serving
-from quant.architecture import Architecture
 from quant.plugins import Unloaded, load_all
 from quant.registry import Method, MethodError, Parameter
-from quant.types import Scheme
+from quant.types import Architecture, Scheme
 
 ENTRY_POINT_GROUP = "bitfrontier.engines"
 ENGINES_PACKAGE = "engines.servers"

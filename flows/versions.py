@@ -91,7 +91,6 @@ MEASURING = ("quant/**/*.py", "engines/**/*.py", "evals/**/*.py", "flows/execute
 """Every module here is covered by a version, or decides no result."""
 DECIDES_NO_RESULT = (
     "**/__init__.py",
-    "quant/architecture.py",  # what a plan refuses
     "quant/canonical_json.py",
     "quant/errors.py",
     "quant/foreign_failures.py",  # words of a row

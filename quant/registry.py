@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from quant.architecture import Architecture
 from quant.errors import BitfrontierError
 from quant.plugins import Unloaded, load_all
-from quant.types import Scheme, Stored
+from quant.types import Architecture, Scheme, Stored
 
 ENTRY_POINT_GROUP = "bitfrontier.methods"
 METHODS_PACKAGE = "quant.methods"

@@ -15,7 +15,7 @@ from engines.reference_server.http_api import serve
 from engines.reference_server.model_thread import end_process
 from engines.reference_server.openvino_runner import OpenVinoRunner
 from engines.reference_server.requests import Served, stop_ids
-from quant.architecture import vocabulary_size
+from quant.checkpoints.configuration import vocabulary_size
 
 
 def pipeline(given: argparse.Namespace) -> openvino_genai.ContinuousBatchingPipeline:

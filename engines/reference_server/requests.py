@@ -12,7 +12,7 @@ from typing import Protocol
 from tokenizers import Tokenizer
 
 from engines.reference_server.api_schema import Item, Scored
-from quant.architecture import text_configuration
+from quant.checkpoints.configuration import text_configuration
 
 
 def stop_ids(folder: Path) -> frozenset[int]:

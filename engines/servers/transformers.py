@@ -9,8 +9,7 @@ from typing import Any, Literal
 from engines.registry import engine
 from engines.runtime.entry_points import TRANSFORMERS_SERVER
 from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
-from quant.architecture import Architecture
-from quant.types import FLOATS, Scheme
+from quant.types import FLOATS, Architecture, Scheme
 
 THIN = Dialect(  # what our own server speaks, whatever runs behind it
     prompt_logprobs="score",

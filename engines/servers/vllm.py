@@ -10,8 +10,7 @@ from engines import parallelism
 from engines.parallelism import Ways
 from engines.registry import engine
 from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving, arguments
-from quant.architecture import Architecture
-from quant.types import Range, Scheme
+from quant.types import Architecture, Range, Scheme
 
 FACTS = {
     "version": re.compile(r"Initializing a V1 LLM engine \(v([^)]+)\)"),

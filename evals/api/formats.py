@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from engines.types import Dialect, Endpoint, Form
 from evals.api.tokenizers import added_ids, load_tokenizer, ordinary_ids, text_of, word_ids
-from quant.architecture import vocabulary_size
+from quant.checkpoints.configuration import vocabulary_size
 
 
 class Piece(NamedTuple):

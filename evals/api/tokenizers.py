@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from quant.architecture import text_configuration
+from quant.checkpoints.configuration import text_configuration
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:

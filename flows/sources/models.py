@@ -22,13 +22,14 @@ from evals.schema.failures import because, failure_of
 from evals.schema.trial import Failure
 from flows import versions
 from flows.sources.samples import Say, SourceError, run_in, sample
-from quant.architecture import UNKNOWN_ARCHITECTURE, Architecture, architecture_of, positions, vocabulary_size
 from quant.canonical_json import write_json
+from quant.checkpoints.configuration import architecture_of, positions, vocabulary_size
 from quant.checkpoints.model_files import MODEL_FILES, regular_files
 from quant.checkpoints.safetensors import CheckpointError, hash_file, linear_widths, read_tensors, weight_map
 from quant.checkpoints.suitability import unsuitable
 from quant.errors import CellFailure, FailureKind
 from quant.hashing import digest
+from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
 logger = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from flows.plan.schema import EnginePlan
 from flows.plan.source import PlanFile, Problem, suggestion
 from flows.validate.matrix import EngineChoice, Quantization
 from flows.validate.parameters import fill
-from quant.architecture import UNKNOWN_ARCHITECTURE, Architecture
 from quant.plugins import reason_for
+from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
 
 def choose_engines(

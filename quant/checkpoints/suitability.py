@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
-from quant.architecture import Configuration, architecture_of
+from quant.checkpoints.configuration import Configuration, architecture_of
 
 LANGUAGE_MODELS = ("ForCausalLM", "LMHead")  # in the names of their classes
 # of models that also read images, sound or video

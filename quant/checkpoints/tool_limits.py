@@ -4,7 +4,7 @@ version; what was not tried is left to the checks of what was made. Standard lib
 
 from __future__ import annotations
 
-from quant.architecture import Architecture
+from quant.types import Architecture
 
 # whose layers are Transformers' Conv1D, which is no torch.nn.Linear
 CONV1D = ("GPT2LMHeadModel", "OpenAIGPTLMHeadModel")

@@ -13,9 +13,8 @@ from engines.registry import Engine, engine, engines_by_name
 from engines.runtime.environments import PROGRAMS, known_environments
 from engines.servers.vllm import read_facts
 from engines.types import Device, Dialect, Launch, Serving, arguments
-from quant.architecture import Architecture
 from quant.registry import MethodError, known_formats
-from quant.types import Scheme
+from quant.types import Architecture, Scheme
 
 AVX2 = Device("cpu", "old", frozenset({"avx2"}), 1)
 AVX512 = Device("cpu", "new", frozenset({"avx2", "avx512f"}), 1)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from quant.architecture import Architecture
 from quant.registry import methods
+from quant.types import Architecture
 
 LLM_COMPRESSOR = ("rtn", "gptq", "awq", "smoothquant", "fp8", "fp4")
 

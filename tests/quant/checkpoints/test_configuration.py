@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from quant.architecture import Architecture, architecture_of, positions, vocabulary_size
+from quant.checkpoints.configuration import architecture_of, positions, vocabulary_size
+from quant.types import Architecture
 
 NESTED = {
     "architectures": ["Gemma3ForConditionalGeneration"],

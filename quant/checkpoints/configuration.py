@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from quant.types import Architecture
 
 Configuration = Mapping[str, Any]
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
@@ -20,21 +21,6 @@ RECURRENT = (
     "ssm_state_size",
     "state_size",
 )
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """`name` is the class of the model, such as LlamaForCausalLM; empty where nothing is known yet.
-
-    `experts`: a mixture of experts. `recurrent`: some layers keep a state in place of keys and values..
-    """
-
-    name: str = ""
-    experts: bool = False
-    recurrent: bool = False
-
-
-UNKNOWN_ARCHITECTURE = Architecture()
 
 
 def architecture_of(config: Configuration) -> Architecture:
