@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.plans import GOOD
 
 from engines.telemetry.machine import this_machine
 from engines.types import Device
@@ -18,6 +17,7 @@ from flows.validate.estimate import Forecast, bits_of, estimate, noted
 from flows.validate.plan import check
 from flows.validate.resolved import ResolvedPlan
 from quant.types import Scheme
+from tests.support.bad_plans.changes import GOOD
 
 H100 = Device("cuda", "NVIDIA H100 80GB HBM3", frozenset({"sm90"}), 80 * 1024**3, ("GPU-0",))
 HOUR, DAY = 3600.0, 86400.0

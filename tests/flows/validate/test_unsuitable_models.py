@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.plans import GOOD
 
 from flows.plan.source import PlanError, load_plan
 from flows.validate.plan import check, check_quantizations
 from flows.validate.resolved import ResolvedPlan
+from tests.support.bad_plans.changes import GOOD
 from tests.support.checkpoints import write_tiny_model
 
 LLAMA = {"architectures": ["LlamaForCausalLM"]}
