@@ -30,7 +30,7 @@ def main() -> None:
     tasks = load_tasks(LINES[line], root, out.with_suffix(".work"), seed=0)
     chosen = tasks.ranked({spec.name: range(items) for spec in LINES[line]}) if items else None
     started, used = time.perf_counter(), time.process_time()
-    scores = evaluate(model, tasks, LINES[line], chosen)
+    scores = evaluate(model, tasks, chosen)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used
     result = {"scores": {score.task: asdict(score) for score in scores}, "seconds": seconds, "cpu_seconds": cpu_seconds}
     out.write_text(json.dumps(result), encoding="utf-8")

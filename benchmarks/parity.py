@@ -49,7 +49,7 @@ def ours(folder: Path, root: Path) -> tuple[dict[str, Any], float]:
     environment = resolve("transformers")
     with serve(engine, environment, Serving(folder, cpu(), THREADS, WINDOW + 2), options, log=log) as (endpoint, _):
         started = time.perf_counter()
-        scores = evaluate(served_model(endpoint, folder), tasks, SPECS)
+        scores = evaluate(served_model(endpoint, folder), tasks)
         seconds = time.perf_counter() - started
     return {task_score.task: asdict(task_score) for task_score in scores}, seconds
 

@@ -72,7 +72,7 @@ def in_transformers(root: Path) -> dict[str, float]:
     log = cache_folder() / "logs" / "perplexities.log"
     wanted = Serving(model.folder, cpu(), THREADS, WINDOW + 2)
     with serve(engine, environment, wanted, options, log=log) as (endpoint, _):
-        (pages,) = evaluate(served_model(endpoint, model.folder), tasks, specs, {"wikitext": [0, 1]})
+        (pages,) = evaluate(served_model(endpoint, model.folder), tasks, {"wikitext": [0, 1]})
         halves = score(endpoint, whole_halves(load_tokenizer(model.folder).encode(wikitext2_test_raw(root)).ids))
     mean = sum(sum(half.logprobs) for half in halves) / sum(len(half.logprobs) for half in halves)
     return _figures(pages) | {"llama.cpp's windows, whole second halves": math.exp(-mean)}

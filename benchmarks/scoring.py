@@ -42,7 +42,7 @@ def cpu_seconds(child: Child) -> float:
 def ours(endpoint: Endpoint, child: Child, folder: Path, root: Path, line: str) -> tuple[dict[str, Any], float]:
     tasks = load_tasks(LINES[line], root, cache_folder() / "tasks" / "scoring", seed=0)
     started = cpu_seconds(child)
-    scores = evaluate(served_model(endpoint, folder), tasks, LINES[line])
+    scores = evaluate(served_model(endpoint, folder), tasks)
     return {score.task: asdict(score) for score in scores}, cpu_seconds(child) - started
 
 

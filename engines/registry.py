@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from engines.types import Device, Dialect, Launch, Serving
+from engines.batching import batched_by_option
+from engines.types import Device, Dialect, Launch, Serving, asked_dtype
 from quant.plugins import Unloaded, load_all
 from quant.registry import Method, MethodError, Parameter
 from quant.types import Architecture, Scheme
@@ -23,7 +24,14 @@ UnsupportedModel = Callable[[Architecture, Scheme, Device], str | None]
 Refused = Callable[[Mapping[str, Any], Device], str | None]
 Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
 Prepare = Callable[[str, Serving, Dialect], Mapping[str, str | int | float]]
+ComputesIn = Callable[[Scheme, Device, Mapping[str, Any]], str]
+Batches = Callable[[Mapping[str, Any], Device], int | None]
 ReadFacts = Callable[[str], Mapping[str, str | int | float]]
+
+
+def by_option(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> str:
+    """The type that the option `dtype` asks for; empty for an engine without it, which computes alike everywhere."""
+    return asked_dtype(options["dtype"], device) if "dtype" in options else ""
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,8 @@ class Engine:
     `refused(options, device)` why its options cannot, or would have no effect. `probe(url, headers, dialect)` asks
     a server that is attached to what it can do (the dialect, and the same in words); an engine without environments
     starts none. `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about
-    it.
+    it. `computes_in(scheme, device, options)` is the type it is asked to compute in: "auto" is the checkpoint's own.
+    `batches(options, device)` is how many requests it computes at once, None where that is not known.
     """
 
     name: str
@@ -50,6 +59,8 @@ class Engine:
     format_environments: Mapping[str, str] = field(default_factory=dict)
     prepare: Prepare | None = None
     version: int = 1
+    computes_in: ComputesIn = by_option
+    batches: Batches = batched_by_option
     unsupported_model: UnsupportedModel = lambda architecture, scheme, device: None
 
     @property
@@ -77,6 +88,8 @@ def engine(
     format_environments: Mapping[str, str] | None = None,
     prepare: Prepare | None = None,
     version: int = 1,
+    computes_in: ComputesIn = by_option,
+    batches: Batches = batched_by_option,
     unsupported_model: UnsupportedModel = lambda architecture, scheme, device: None,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
@@ -116,6 +129,8 @@ def engine(
             format_environments or {},
             prepare,
             version,
+            computes_in,
+            batches,
             unsupported_model,
         )
         function.__engine__ = made  # type: ignore[attr-defined]

@@ -119,18 +119,28 @@ class Serving:
     scheme: Scheme = UNQUANTIZED
 
     def dtype(self, asked: str) -> str:
-        """The type to compute in: "auto" is float32 on a CPU, where bf16 and fp16 are mostly emulated."""
-        return "float32" if asked == "auto" and self.device.kind == "cpu" else asked
+        return asked_dtype(asked, self.device)
+
+
+def asked_dtype(asked: str, device: Device) -> str:
+    """The type to compute in: "auto" is float32 on a CPU, where bf16 and fp16 are mostly emulated; elsewhere it is the
+    checkpoint's own.
+    """
+    return "float32" if asked == "auto" and device.kind == "cpu" else asked
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A command to run in the engine's environment (`command` follows its Python interpreter) and its variables."""
+    """A command to run in the engine's environment (`command` follows its Python interpreter) and its variables.
+
+    `facts` are what is known of the server by how it is started; what it says itself comes before them.
+    """
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     ready_timeout_seconds: float = 600.0
     metrics_port: int | None = None
+    facts: Mapping[str, str | int | float] = field(default_factory=dict)
 
 
 def arguments(flags: Mapping[str, object]) -> tuple[str, ...]:

@@ -98,6 +98,7 @@ DECIDES_NO_RESULT = (
     "quant/hashing.py",
     "quant/progress.py",
     "quant/registry.py",
+    "engines/batching.py",  # a warning
     "engines/option_labels.py",
     "engines/registry.py",
     "engines/runtime/cache.py",

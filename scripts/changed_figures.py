@@ -7,6 +7,7 @@ Where a run's raw samples are kept, its report is made again; of summaries, what
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -55,6 +56,11 @@ def _plain(estimate: Estimate | None) -> dict[str, float] | None:
     return {"value": estimate.value, "low": estimate.low, "high": estimate.high} if estimate else None
 
 
+def _before(name: str) -> str:
+    """A cell's name as it was before names said in which type a cell computes."""
+    return re.sub(r",? in \w*float\d+$", "", name)
+
+
 def verdicts_of_the_raw_run() -> str:
     """Verdict and accuracy recovered of each quantized cell, and the answer."""
     before, results = _read(BEFORE), _results()
@@ -64,8 +70,9 @@ def verdicts_of_the_raw_run() -> str:
         name, quality = judged.cell.trial.name, results.direct.get(judged.cell.trial.key)
         direct = quality.quality.recovery if quality else judged.cell.recovery
         if not judged.cell.is_baseline:
-            figures = [old[name]["accuracy_recovery"], _plain(judged.cell.recovery), _plain(direct)]
-            rows.append([name, old[name]["verdict"], judged.verdict, *(shown(figure) for figure in figures)])
+            then = old[_before(name)]
+            figures = [then["accuracy_recovery"], _plain(judged.cell.recovery), _plain(direct)]
+            rows.append([name, then["verdict"], judged.verdict, *(shown(figure) for figure in figures)])
     chosen = results.answer.chosen
     answer = chosen.cell.trial.name if chosen else "none"
     heads = "cell | verdict before | after | recovered before | after, of its own baseline | after, of the reference"
@@ -77,7 +84,7 @@ def rates_of_the_raw_run() -> str:
     old = {row["cell"]: row for row in _read(BEFORE)["cells"]}
     rows = []
     for cell in _results().cells:
-        row, busiest, needed = old[cell.trial.name], cell.busiest, needed_memory(cell.trial)
+        row, busiest, needed = old[_before(cell.trial.name)], cell.busiest, needed_memory(cell.trial)
         place = cell.loads.index(busiest)
         requests = row["loads"][place]["requests_per_second"], _plain(busiest.request_rate)
         rates = row["output_tokens_per_second"], _plain(busiest.output_rate)
@@ -102,7 +109,7 @@ def probabilities_of_the_raw_run() -> str:
     rows = []
     for frontier in _results().frontiers:
         for standing in frontier.standings:
-            old, new = before[frontier.plot.title].get(standing.name), standing.odds
+            old, new = before[frontier.plot.title].get(_before(standing.name)), standing.odds
             if old is not None and new is not None and abs(old - new) >= 0.01:
                 rows.append([frontier.plot.title, standing.name, f"{100 * old:.1f} %", f"{100 * new:.1f} %"])
     return _table("frontier | cell | before | after", rows)

@@ -176,7 +176,7 @@ def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, st
         log=child.log,
         dialect=dialect,
         startup_seconds=startup_seconds,
-        facts=engine.read_facts(child.log.read_text(encoding="utf-8", errors="replace")),
+        facts={**launch.facts, **engine.read_facts(child.log.read_text(encoding="utf-8", errors="replace"))},
         metrics_url=metrics_url,
         tokenizer=serving.checkpoint,
     )

@@ -35,6 +35,11 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     return f"tensorrt_llm does not read {scheme.label} from compressed-tensors (ModelOpt's formats are what it reads)"
 
 
+def computes_in(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> str:
+    """The checkpoint's type, which nothing changes."""
+    return "auto"
+
+
 def kv_facts(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | int | float]:
     """KV capacity from its JSON metrics: statistics of the steps since they were read last, if they are kept."""
     body = {"model": dialect.model, "prompt": [1, 2], "max_tokens": 1}
@@ -58,6 +63,7 @@ def kv_facts(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | in
     unsupported=unsupported,
     refused=refused,
     prepare=kv_facts,
+    computes_in=computes_in,
 )
 def tensorrt_llm(
     serving: Serving,

@@ -15,6 +15,7 @@ from engines.parallelism import Ways, refused
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
 from engines.runtime.server import free_port
+from engines.servers.vllm import GIB, batches
 from engines.servers.vllm import unsupported as vllm_unsupported
 from engines.types import Device, Dialect, Launch, Serving, arguments
 from quant.hashing import digest
@@ -49,27 +50,38 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     ),
     unsupported=unsupported,
     refused=refused,
+    batches=batches,
 )
 def triton_vllm(
     serving: Serving,
     *,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     gpu_memory_utilization: Annotated[float, Range(0.05, 1.0)] = 0.9,
-    max_num_seqs: Annotated[int, Range(1, 4096)] = 64,
+    kv_cache_gib: Annotated[int, Range(1, 65536)] | None = None,
+    max_num_seqs: Annotated[int, Range(1, 4096)] | None = None,
+    enforce_eager: bool | None = None,
     tensor_parallel: Ways = 1,
     pipeline_parallel: Ways = 1,
 ) -> Launch:
-    """NVIDIA Triton with its vLLM backend (`tritonserver` on the PATH or in a container); prompts are text."""
+    """NVIDIA Triton with its vLLM backend (`tritonserver` on the PATH or in a container); prompts are text.
+
+    What is None is vLLM's own; `kv_cache_gib` comes before `gpu_memory_utilization`.
+    """
     metrics_port = free_port()
+    chosen = {
+        "max_num_seqs": max_num_seqs,
+        "enforce_eager": enforce_eager,
+        "kv_cache_memory_bytes": kv_cache_gib and kv_cache_gib * GIB,
+    }
     settings = {
         "model": str(serving.checkpoint),
         "dtype": serving.dtype(dtype),
         "max_model_len": serving.max_model_len,
-        "max_num_seqs": max_num_seqs,
         "gpu_memory_utilization": gpu_memory_utilization,
         "enable_prefix_caching": False,  # repeats would come from it
         "tensor_parallel_size": tensor_parallel,
         "pipeline_parallel_size": pipeline_parallel,
+        **{name: value for name, value in chosen.items() if value is not None},
     }
     flags = {
         "--model-repository": _repository(settings),

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from engines import parallelism
+from engines.batching import batched_by_option
 from engines.parallelism import Ways
 from engines.registry import engine
-from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving, arguments
+from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving, arguments, asked_dtype
 from quant.types import Architecture, Range, Scheme
 
 FACTS = {
@@ -20,7 +21,10 @@ FACTS = {
 KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
 KV_GIB = re.compile(r"Available KV cache memory: ([\d.]+) GiB")
 WEIGHTS_GIB = re.compile(r"Model loading took ([\d.]+) GiB")
-CPU_KV_GIB = 1
+CPU_KV_GIB = 1  # vLLM's own default would be a share of the machine's memory
+GIB = 1024**3
+# its own `max_num_seqs` of an OpenAI server (vLLM 0.32, engine/arg_utils.py)
+CPU_SEQUENCES, GPU_SEQUENCES, LARGE_GPU_SEQUENCES, LARGE_GPU_BYTES = 128, 256, 1024, 70 * GIB
 TOP_TOKENS = 128
 
 
@@ -63,6 +67,13 @@ def _weights_alone(scheme: Scheme) -> bool:
     return scheme.weights.startswith("int") and scheme.activations != "int8"
 
 
+def computes_in(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> str:
+    """On a CPU "auto" is float32, but for weights that have no kernel there in float32: their "auto" is vLLM's own, the
+    checkpoint's type.
+    """
+    return str(options["dtype"]) if _weights_alone(scheme) else asked_dtype(options["dtype"], device)
+
+
 def read_facts(log: str) -> dict[str, str | int | float]:
     """Version, kernels, dtype and KV capacity, from the lines in which vLLM tells them."""
     facts: dict[str, str | int | float] = {}
@@ -74,12 +85,19 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     if tokens:
         facts["kv_cache_tokens"] = int(tokens[-1].replace(",", ""))
     if weights:
-        facts["weights_bytes"] = int(float(weights[-1]) * 1024**3)
-    if "CPU KV cache size" in log:
-        facts["kv_cache_bytes"] = CPU_KV_GIB * 1024**3
-    elif caches:
-        facts["kv_cache_bytes"] = int(float(caches[-1]) * 1024**3)
+        facts["weights_bytes"] = int(float(weights[-1]) * GIB)
+    if caches:
+        facts["kv_cache_bytes"] = int(float(caches[-1]) * GIB)
     return facts
+
+
+def batches(options: Mapping[str, Any], device: Device) -> int | None:
+    """`max_num_seqs` of all replicas, or vLLM's own for this device."""
+    if options["max_num_seqs"] is not None:
+        return batched_by_option(options, device)
+    is_large = device.memory_bytes >= LARGE_GPU_BYTES and "a100" not in device.name.lower()
+    own = CPU_SEQUENCES if device.kind == "cpu" else LARGE_GPU_SEQUENCES if is_large else GPU_SEQUENCES
+    return own * int(options.get("data_parallel", 1))  # Triton's backend has no replicas
 
 
 def refused(options: Mapping[str, Any], device: Device) -> str | None:
@@ -104,30 +122,37 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
     unsupported_model=unsupported_model,
     refused=refused,
     read_facts=read_facts,
+    computes_in=computes_in,
+    batches=batches,
 )
 def vllm(
     serving: Serving,
     *,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
     gpu_memory_utilization: Annotated[float, Range(0.05, 1.0)] = 0.9,
-    max_num_seqs: Annotated[int, Range(1, 4096)] = 64,
+    kv_cache_gib: Annotated[int, Range(1, 65536)] | None = None,
+    max_num_seqs: Annotated[int, Range(1, 4096)] | None = None,
+    enforce_eager: bool | None = None,
     kv_cache_dtype: Literal["auto", "fp8", "fp8_e4m3", "fp8_e5m2"] = "auto",
     prefix_caching: bool = False,
     tensor_parallel: Ways = 1,
     pipeline_parallel: Ways = 1,
     data_parallel: Ways = 1,
 ) -> Launch:
-    """vLLM's own server, prefix cache off so that repeats are honest; which kernel ran is read from its log."""
+    """vLLM's own server, prefix cache off so that repeats are honest; which kernel ran is read from its log.
+
+    What is None is vLLM's own, but on a CPU: there `kv_cache_gib` is 1, and `enforce_eager` is true (compiling takes
+    minutes and a C++ compiler). On a GPU `kv_cache_gib` comes before `gpu_memory_utilization`.
+    """
     on_cpu = serving.device.kind == "cpu"
-    # no kernel for these in float32, which "auto" else is on a CPU: here it is vLLM's own, the checkpoint's type
-    computed = dtype if _weights_alone(serving.scheme) else serving.dtype(dtype)
+    kv_bytes = (kv_cache_gib or CPU_KV_GIB) * GIB if on_cpu or kv_cache_gib else None
     flags = {
         "--model": serving.checkpoint,
         "--served-model-name": "served",
         "--host": "127.0.0.1",
         "--port": serving.port,
         "--generation-config": "vllm",  # greedy is greedy: no defaults of the model's own file
-        "--dtype": computed,
+        "--dtype": computes_in(serving.scheme, serving.device, {"dtype": dtype}),
         "--max-model-len": serving.max_model_len,
         "--max-num-seqs": max_num_seqs,
         "--max-logprobs": TOP_TOKENS,
@@ -137,8 +162,9 @@ def vllm(
         "--tensor-parallel-size": tensor_parallel,
         "--pipeline-parallel-size": pipeline_parallel,
         "--data-parallel-size": data_parallel,
-        "--enforce-eager": on_cpu,
+        "--enforce-eager": on_cpu if enforce_eager is None else enforce_eager,
         "--gpu-memory-utilization": None if on_cpu else gpu_memory_utilization,
+        "--kv-cache-memory-bytes": None if on_cpu else kv_bytes,
     }
     variables = {
         "VLLM_API_KEY": serving.api_key,
@@ -149,9 +175,11 @@ def vllm(
     }
     if on_cpu:
         variables |= {
-            "VLLM_CPU_KVCACHE_SPACE": str(CPU_KV_GIB),
+            "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib or CPU_KV_GIB),
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "OMP_NUM_THREADS": str(serving.threads),
             "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads would take the cores from the API server's process
         }
-    return Launch(("-m", "vllm.entrypoints.openai.api_server", *arguments(flags)), variables, ready_timeout_seconds=900)
+    command = ("-m", "vllm.entrypoints.openai.api_server", *arguments(flags))
+    facts = {"kv_cache_bytes": kv_bytes} if kv_bytes else {}
+    return Launch(command, variables, ready_timeout_seconds=900, facts=facts)

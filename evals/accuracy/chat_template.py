@@ -25,6 +25,7 @@ from quant.errors import CellFailure
 
 # what the templates of Llama 3.x take where nobody tells them the day
 TODAY = datetime(2024, 7, 26)
+TEMPLATE_FILE = "chat_template.jinja"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 # Transformers' own, with its space: a template may trim the message, and only then is the space gone
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "
@@ -38,7 +39,7 @@ class ChatTemplateError(CellFailure):
 
 def template_of(folder: Path) -> str | None:
     """The source of a checkpoint's chat template; None where it has none."""
-    file = folder / "chat_template.jinja"
+    file = folder / TEMPLATE_FILE
     if file.exists():
         return file.read_text(encoding="utf-8")
     stored = _config(folder).get("chat_template")

@@ -19,7 +19,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from evals.accuracy.answer_margin import answer_margins
 from evals.accuracy.chat_template import ChatTemplateError, render, special_tokens, template_of
 from evals.accuracy.contamination import Runs, shares_a_run
-from evals.accuracy.lm_eval_tasks import LoadedTasks, TaskSpec
+from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.api.tokenizers import load_tokenizer, special_ids
 from evals.schema.accuracy import Score
 from evals.scoring.generate import Prompt
@@ -177,7 +177,6 @@ class EndpointLM(TemplateLM):  # type: ignore[misc]
 def evaluate(
     model: TemplateLM,
     tasks: LoadedTasks,
-    specs: Sequence[TaskSpec],
     chosen: Mapping[str, Sequence[int]] | None = None,
     *,
     chat_template: bool = False,
@@ -197,8 +196,11 @@ def evaluate(
         log_samples=True,
         apply_chat_template=chat_template,
     )
-    num_fewshot = {spec.name: spec.num_fewshot for spec in specs}
-    return [_score(leaf, tasks, num_fewshot[tasks.parents[leaf]], result["samples"][leaf]) for leaf in sorted(asked)]
+    # lm-eval writes the number that it used into each leaf's configuration
+    return [
+        _score(leaf, tasks, tasks.leaves[leaf].get_config("num_fewshot"), result["samples"][leaf])
+        for leaf in sorted(asked)
+    ]
 
 
 def _score(leaf: str, tasks: LoadedTasks, num_fewshot: int, samples: Sequence[dict[str, Any]]) -> Score:

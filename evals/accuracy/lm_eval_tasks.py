@@ -3,47 +3,36 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import json
 import logging
-import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from engines.runtime.cache import cache_folder, create_cache
+from evals.accuracy.task_definitions import definitions, members
 from evals.data.local_root import DataError, LocalDataSet, dataset_kwargs, local_data_set
-from quant.canonical_json import write_json
 
 # in the order in which lm-eval looks for few-shot examples
 SPLITS = ("fewshot_split", "training_split", "validation_split", "test_split")
 WRAPPER = "bitfrontier_tasks"
-# the first of each key in a definition names it; read without lm-eval's own index, which takes 9 CPU-seconds
-_NAME = re.compile(rb'^["\']?(task|group)["\']?[ \t]*:[ \t]*["\']?([^\s"\'#\[]+)["\']?[ \t]*(?:#.*)?\r?$', re.M)
-_CLASS = re.compile(rb"^class[ \t]*:", re.M)
 
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """One task or group of lm-eval by name: `limit` items per leaf task (None is all), `num_fewshot` examples."""
+    """One task or group of lm-eval by name: `limit` items per leaf task (None is all), `num_fewshot` examples (None is
+    what each leaf's definition says).
+    """
 
     name: str
     limit: int | None = None
-    num_fewshot: int = 0
+    num_fewshot: int | None = None
 
-
-@dataclass(frozen=True)
-class Definition:
-    """Where lm-eval defines a name."""
-
-    kind: Literal["task", "group"]
-    file: Path
+    @property
+    def overrides(self) -> dict[str, int]:
+        """What replaces keys of the definition."""
+        return {} if self.num_fewshot is None else {"num_fewshot": self.num_fewshot}
 
 
 @dataclass(frozen=True)
@@ -86,47 +75,6 @@ class LoadedTasks:
         }
 
 
-@cache
-def definitions() -> Mapping[str, Definition]:
-    """Every task and group name of the installed lm-eval, without importing it; scanned once per version."""
-    spec = importlib.util.find_spec("lm_eval")
-    if spec is None or not spec.submodule_search_locations:
-        raise DataError("lm-eval is not installed in this environment; run `uv sync`")
-    home = Path(spec.submodule_search_locations[0]) / "tasks"
-    names = cache_folder() / f"lm-eval-{version('lm-eval')}-names.json"
-    if not names.exists():
-        create_cache()
-        write_json(
-            names,
-            {
-                name: [definition.kind, str(definition.file.relative_to(home))]
-                for name, definition in _scan(home).items()
-            },
-        )
-    listed = json.loads(names.read_text(encoding="utf-8"))
-    return {name: Definition(kind, home / file) for name, (kind, file) in listed.items()}
-
-
-def _scan(home: Path) -> dict[str, Definition]:
-    """Read the head of all 14,000 definitions: two seconds where the disk is cold."""
-    by_name: dict[str, Definition] = {}
-    for folder, folders, files in os.walk(home):
-        folders[:] = sorted(name for name in folders if not name.startswith(("__", ".")))
-        for name in sorted(files):
-            if name.endswith(".yaml"):
-                _add_definition(Path(folder) / name, by_name)
-    return by_name
-
-
-def _add_definition(file: Path, by_name: dict[str, Definition]) -> None:
-    text = file.read_bytes()
-    names = {key.decode(): value.decode() for key, value in reversed(_NAME.findall(text))}
-    if "group" in names and not ("task" in names and _CLASS.search(text)):
-        by_name[names["group"]] = Definition("group", file)
-    elif "task" in names:
-        by_name.setdefault(names["task"], Definition("task", file))
-
-
 def task_data(specs: Sequence[TaskSpec], root: Path) -> dict[str, LocalDataSet]:
     """What each leaf of these tasks reads in a local root. Raises DataError."""
     manager, _ = _index(specs)
@@ -140,7 +88,7 @@ def load_tasks(specs: Sequence[TaskSpec], root: Path | None, work: Path, *, seed
 
     datasets.disable_progress_bars()
     plain, folders = _index(specs)
-    items = [{definitions()[spec.name].kind: spec.name, "num_fewshot": spec.num_fewshot} for spec in specs]
+    items = [{definitions()[spec.name].kind: spec.name, **spec.overrides} for spec in specs]
     written: list[dict[str, Any]] = [{"group": WRAPPER, "task": items}]
     if root is not None:
         written += _local_leaves(plain, specs, root, work / "datasets")
@@ -163,27 +111,15 @@ def _index(specs: Sequence[TaskSpec]) -> tuple[Any, list[str]]:
     while True:
         manager = TaskManager(include_defaults=False, include_path=sorted(folders))
         groups = [entry.cfg for entry in manager.task_index.values() if entry.kind.name == "GROUP"]
-        names = {name for config in groups for name, _ in _members(config)} - set(manager.task_index)
+        names = {name for config in groups for name, _ in members(config)} - set(manager.task_index)
         elsewhere = {str(known[name].file.parent) for name in names & set(known)} - folders
         if not elsewhere:
             return manager, sorted(folders)
         folders |= elsewhere
 
 
-def _members(group: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The names of a group's members, with what the group says of each; those of groups defined inside it, too."""
-    members = group.get("task")
-    for member in members if isinstance(members, list) else []:
-        if isinstance(member, str):
-            yield member, {}
-        elif "group" in member and "task" in member:
-            yield from _members(member)
-        else:
-            yield str(member.get("group") or member.get("task")), member
-
-
 def _asked(manager: Any, spec: TaskSpec) -> Iterator[tuple[str, dict[str, Any]]]:
-    return _leaves(manager, spec.name, {"num_fewshot": spec.num_fewshot})
+    return _leaves(manager, spec.name, spec.overrides)
 
 
 def _leaves(manager: Any, name: str, given: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -195,7 +131,7 @@ def _leaves(manager: Any, name: str, given: Mapping[str, Any]) -> Iterator[tuple
         for member in sorted(entry.tags):
             yield from _leaves(manager, member, given)
     elif entry.kind.name == "GROUP":
-        for member, instead in _members(entry.cfg):
+        for member, instead in members(entry.cfg):
             yield from _leaves(manager, member, {**given, **instead})
     elif changed := sorted(key for key in given if key.startswith("dataset_")):
         raise DataError(f"task '{name}' gets another {changed[0]} from its group; use `data: hub`")
@@ -210,7 +146,7 @@ def _local_leaves(manager: Any, specs: Sequence[TaskSpec], root: Path, cache_dir
             data = local_data_set(root, leaf, config)
             missing = [key for key in SPLITS if config.get(key) and config[key] not in data.files]
             source = next((key for key in SPLITS if config.get(key)), None)
-            if source in missing and config["num_fewshot"]:
+            if source in missing and config.get("num_fewshot"):
                 raise DataError(
                     f"task '{leaf}' with {config['num_fewshot']}-shot prompts draws examples from the split "
                     f"'{config[source]}', which {data.folder} has not; use `num_fewshot: 0`"

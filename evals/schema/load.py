@@ -8,6 +8,14 @@ from typing import Literal
 Arrivals = Literal["closed", "constant", "poisson", "gamma", "trace"]
 
 
+# what `Request` computes, in the words that reports and README show
+DEFINITIONS = {
+    "TTFT": "first token − sent (in an open load: − due)",
+    "TPOT": "(end − first token) ÷ (output tokens − those of the first chunk)",
+    "ITL": "gap between chunks ÷ tokens of the later chunk",
+}
+
+
 @dataclass(frozen=True)
 class Request:
     """One streamed completion. Times are seconds on the client's monotonic clock, counted from the load's start.

@@ -19,6 +19,8 @@ from quant.types import FLOATS
 
 Status = Literal["ok", "failed", "unsupported"]
 
+Server = tuple[str, str, str]  # model, engine, its options
+
 PSS = "PSS of the server's process tree"
 NVML = "NVML, bytes of the server's processes"
 SET_ASIDE = "set aside at start"
@@ -129,12 +131,17 @@ class Trial:
         return options
 
     @property
+    def compute_dtype(self) -> str:
+        """What the engine says that it computes in; empty where it says nothing."""
+        return str(self.facts.get("dtype", ""))
+
+    @property
     def devices(self) -> int | None:
         """How many devices it ran on, by its engine's options; None where it was attached to and may run on any."""
         return None if self.provenance.get("attached") else devices(self.engine_options)
 
     @property
-    def server(self) -> tuple[str, str, str]:
+    def server(self) -> Server:
         """Model, engine and the engine's options: what a cell has in common with its baseline."""
         return self.model, self.engine, json.dumps(self.provenance.get("engine_options"), sort_keys=True)
 

@@ -54,9 +54,11 @@ def plan(
     from flows.plan.source import load_plan
     from flows.validate.estimate import estimate
     from flows.validate.plan import check
+    from flows.validate.tasks import shots_text, template_hints
     from reports.output.formatting import about_duration
 
     sweep = check(load_plan(file), data_root=data_root)
+    hints = template_hints(sweep.plan, sweep.models)
     guess, known = estimate(sweep, runs), known_run(sweep, runs)
     stale = [result.line for result in stale_rows(known).values()] if known else []
     prepared_rows = known.rows if known else [None] * len(sweep.cells)
@@ -80,15 +82,13 @@ def plan(
             "estimated_bytes": guess.bytes,
             "estimated_from": guess.basis,
         }
-        print(
-            json.dumps(
-                {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows, **total, "stale": stale}, indent=1
-            )
-        )
+        about = {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows}
+        notes = {"tasks": list(map(asdict, sweep.tasks)), "hints": hints, "warnings": sweep.warnings, "stale": stale}
+        print(json.dumps({**about, **total, **notes}, indent=1))
         return
     keys = ["key"] if context.obj else []
-    columns = "cell", "model", "environments", "supported", "≈ s", *keys
-    table = Table(*columns, title=f"{sweep.plan.name} on {sweep.device.name}")
+    title = f"{sweep.plan.name} on {sweep.device.name}"
+    table = Table("cell", "model", "environments", "supported", "≈ s", *keys, title=title)
     for row in rows:
         supported = "yes" if row["supported"] else f"no: {row['reason']}"
         texts = row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
@@ -99,7 +99,8 @@ def plan(
         f"environments and downloads; from {guess.basis}",
         highlight=False,
     )
-    for line in [*sweep.notes, *stale]:
+    asked = f"tasks: {shots_text(sweep.plan)}; by lm-eval's definitions where the plan names no number"
+    for line in (asked, *(f"warning: {text}" for text in sweep.warnings), *(f"hint: {text}" for text in hints), *stale):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

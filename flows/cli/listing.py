@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 from rich.table import Table
@@ -111,6 +112,9 @@ def _allowed(annotation: Any) -> str:
         base, *extra = get_args(annotation)
         ranges = [f", {limit.minimum:g} to {limit.maximum:g}" for limit in extra if isinstance(limit, Range)]
         return _allowed(base) + "".join(ranges)
+    if get_origin(annotation) in (Union, UnionType):
+        parts = [_allowed(part) for part in get_args(annotation) if part is not NoneType]
+        return " or ".join([*parts, "none"])
     return getattr(annotation, "__name__", "") or str(annotation).replace("typing.", "")
 
 

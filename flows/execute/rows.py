@@ -97,7 +97,7 @@ def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
     sweep = prepared.sweep
     provenance = {
         "seed": sweep.plan.seed,
-        "threads": sweep.plan.threads,
+        "threads": sweep.plan.thread_count,
         "data": sweep.plan.data,
         "accuracy": sweep.plan.accuracy.model_dump(),
         "engine_options": dict(row.cell.choice.options),
@@ -195,7 +195,7 @@ def _bandwidth(prepared: Prepared, row: Row) -> dict[str, Any] | None:
     sweep = prepared.sweep
     if not any(decodes_alone(request) for request in row.parts):
         return None
-    bandwidth = memory_bandwidth(sweep.device, sweep.plan.threads, list(prepared.environments.values()))
+    bandwidth = memory_bandwidth(sweep.device, sweep.plan.thread_count, list(prepared.environments.values()))
     return asdict(bandwidth) if bandwidth else None
 
 

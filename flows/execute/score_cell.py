@@ -88,7 +88,7 @@ def score_task(
     tasks = scoring.tasks.only(spec.name)
 
     def of(chosen: Mapping[str, Sequence[int]] | None) -> list[Score]:
-        return evaluate(model, tasks, [spec], chosen, chat_template=scoring.chat_template)
+        return evaluate(model, tasks, chosen, chat_template=scoring.chat_template)
 
     if scoring.budget is None or target.baseline is None:
         scores = of(None)

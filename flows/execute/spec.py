@@ -29,7 +29,7 @@ def work_of(sweep: ResolvedPlan, tasks: LoadedTasks, display: Display, step: Ste
     return Work(
         repeats=plan.repeats,
         seed=plan.seed,
-        threads=plan.threads,
+        threads=plan.thread_count,
         max_model_len=sweep.max_model_len,
         scoring=scoring,
         stage=display.stage,

@@ -60,7 +60,7 @@ def publish(folder: Path) -> None:
     served = os.environ.get("BITFRONTIER_REPORTS_URL")
     address = f"{served.rstrip('/')}/{quote(report.parent.name)}/{report.name}" if served else report.as_uri()
     create_link_artifact(address, str(report), key(name, "report"), f"The whole report of {name}.")
-    create_table_artifact([_row(cell) for cell in data["cells"]], key(name, "results"), _answer(data))
+    create_table_artifact([_row(cell) for cell in data["cells"]], key(name, "results"), answer_lines(data))
     pictures = [
         f"![{svg.stem}](data:image/svg+xml;base64,{base64.b64encode(svg.read_bytes()).decode()})"
         for svg in sorted((folder / "figures").glob("*.svg"))
@@ -69,11 +69,14 @@ def publish(folder: Path) -> None:
         create_markdown_artifact("\n\n".join(pictures), key(name, "figures"), f"The figures of {name}.")
 
 
-def _answer(data: dict[str, Any]) -> str:
+def answer_lines(data: dict[str, Any]) -> str:
     """One line for each model."""
     lines = []
     for answer in data["answers"]:
-        chosen = f"**Run {answer['cell']}**" if answer["cell"] else f"**No answer** {answer['model']}"
+        if not answer["cell"]:
+            lines.append(f"**{answer['refusal']}**")
+            continue
+        chosen = f"**Run {answer['cell']}**"
         notes = [*(f"but {caveat}" for caveat in answer["caveats"]), answer["alternative"]]
         lines.append(" · ".join([chosen, *(note for note in notes if note)]))
     return "\n\n".join(lines)

@@ -16,6 +16,7 @@ from evals.schema.trial import Failure, Trial
 from flows.distributed.object_store import Store, StoreError, open_store
 from flows.distributed.worker_tasks import (
     Made,
+    OtherWork,
     checkpoint_name,
     fetch_parts,
     fetch_trial,
@@ -29,7 +30,7 @@ from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import baseline_failure, failed_trial, unsupported_trial
 from flows.orchestration import artifacts
 from flows.orchestration.deployment_runs import DeploymentRuns, Work, ended, require_newest
-from flows.plan.source import load_plan
+from flows.plan.source import PlanError, load_plan
 from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line
 from flows.state.status import running_lock
@@ -62,6 +63,8 @@ def _make(make: Make, plan: str, data_root: str | None, url: str, name: str) -> 
             if not isinstance(made, Failure):
                 require_newest(store, name)
                 store.publish(name, *made)
+        except PlanError as error:  # the sweep found it valid: an image, a program or a file is not on this machine
+            made = failure_of(OtherWork(f"the plan is not valid on this worker: {error}"))
         except BitfrontierError as error:
             made = failure_of(error)
         except OSError as error:

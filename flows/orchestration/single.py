@@ -18,6 +18,7 @@ from flows.orchestration.sweep import build_all, run_plan, shown
 from flows.orchestration.sweep import report as report_task
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
+from flows.plan.base import Threads
 from flows.plan.forms import Conditions
 from flows.plan.load import LoadPlan
 from flows.plan.schema import CalibrationPlan, EnginePlan, MethodPlan, Plan, TaskPlan
@@ -59,7 +60,7 @@ def quantize(
     model: str,
     method: MethodPlan,
     calibration: CalibrationPlan = CalibrationPlan(),  # noqa: B008 (frozen)
-    threads: int = 2,
+    threads: Threads = "auto",
     runs: str = "runs",
 ) -> list[str]:
     """Quantize one model by one method, unless that was done before; `bitfrontier gc` keeps it until it is released.
@@ -68,7 +69,7 @@ def quantize(
         model: `pypi:smollm2-135m-instruct`, `hub:organisation/name`, or a folder.
         method: a method with its parameters; `bitfrontier methods` lists them.
         calibration: the text and how much of it, for methods that calibrate.
-        threads: of the quantizer.
+        threads: of the quantizer; "auto" is one for each core that may be used.
         runs: folder for the plan that is made of this.
 
     Returns:

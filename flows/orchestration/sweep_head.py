@@ -19,7 +19,7 @@ def head(sweep: ResolvedPlan) -> list[str]:
     """The lines, without credentials."""
     address = PREFECT_API_URL.value() or "one that Prefect starts for this run"
     server = f"Prefect server: {'our own, for this sweep' if unwatched.get() else address}"
-    return [without_keys(line) for line in (server, _sources(), _devices(sweep), *sweep.notes)]
+    return [without_keys(line) for line in (server, _sources(), _devices(sweep))]
 
 
 def _sources() -> str:
@@ -32,6 +32,8 @@ def _sources() -> str:
 
 def _devices(sweep: ResolvedPlan) -> str:
     device = sweep.device
-    slots = f" ({', '.join(device.slots)})" if device.kind == "cuda" else f", {sweep.plan.threads} threads for engines"
+    slots = (
+        f" ({', '.join(device.slots)})" if device.kind == "cuda" else f", {sweep.plan.thread_count} threads for engines"
+    )
     driver = f", driver {driver_version()}" if device.kind == "cuda" else ""
     return f"device: {device.name}{slots}{driver}"

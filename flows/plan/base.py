@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(ge=1)]
+Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
 
 
 class Part(BaseModel):

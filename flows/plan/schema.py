@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from flows.plan.base import Part, Positive
+from engines.telemetry.machine import available_cores
+from flows.plan.base import Part, Positive, Threads
 from flows.plan.limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
 from flows.plan.load import AnyLoad, SearchPlan, SLOPlan
 
@@ -77,11 +78,15 @@ class EnginePlan(Part):
 
 
 class TaskPlan(Part):
-    """A task or group of lm-eval. `limit` counts items per leaf task (57 in mmlu), drawn with the plan's seed."""
+    """A task or group of lm-eval. `limit` counts items per leaf task (57 in mmlu), drawn with the plan's seed.
+
+    `num_fewshot`: examples before each question; by default what lm-eval's definition of the task says (gsm8k: 5; 0
+    where it says nothing).
+    """
 
     task: str
     limit: Positive | None = None
-    num_fewshot: Annotated[int, Field(ge=0, le=64)] = 0
+    num_fewshot: Annotated[int, Field(ge=0, le=64)] | None = None
 
 
 class PerplexityPlan(Part):
@@ -164,11 +169,14 @@ class StandIn(Part):
 
 
 class Plan(Part):
-    """A whole sweep: models × methods × engines, under these loads, on these tasks."""
+    """A whole sweep: models × methods × engines, under these loads, on these tasks.
+
+    `threads` of engines and quantizers; "auto" is one for each core that this process may use.
+    """
 
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: Annotated[int, Field(ge=1, le=1024)] = 2
+    threads: Threads = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
     repeats: Annotated[int, Field(ge=2, le=100)] = 3
     max_length: Annotated[int, Field(ge=16)] = 2048
@@ -190,6 +198,11 @@ class Plan(Part):
     time_limits: TimeLimitsPlan = TimeLimitsPlan()
     environments: dict[str, StandIn] = Field(default_factory=dict)
     quantize_while_measuring: bool = False
+
+    @property
+    def thread_count(self) -> int:
+        """By affinity and the cgroup's quota where the plan leaves it open, rounded down, at least one."""
+        return max(1, int(available_cores())) if self.threads == "auto" else self.threads
 
     @model_validator(mode="after")
     def _searched(self) -> Plan:

@@ -17,6 +17,7 @@ from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
 from engines.runtime.environments import Environment
 from engines.runtime.wheels import fetch_wheel
+from evals.accuracy.chat_template import TEMPLATE_FILE, template_of
 from evals.api.tokenizers import load_tokenizer, special_ids
 from evals.schema.failures import because, failure_of
 from evals.schema.trial import Failure
@@ -58,6 +59,7 @@ class ModelFacts:
     vocabulary: int | None
     download_bytes: int
     note: str
+    has_chat_template: bool = False
     architecture: Architecture = UNKNOWN_ARCHITECTURE
     unsuitable: str | None = None
 
@@ -106,6 +108,7 @@ def _sample_model(name: str) -> ModelFacts:
         raw["vocabulary"],
         raw["download_bytes"] + raw["disk_bytes"],
         raw["note"],
+        raw["has_chat_template"],
     )
 
 
@@ -136,6 +139,7 @@ def _folder_model(folder: Path) -> ModelFacts:
         vocabulary_size(config),
         0,
         "",
+        template_of(folder) is not None,
         architecture_of(config),
         reason,
     )
@@ -189,6 +193,8 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
             f"hub model '{name}' has no safetensors files", "pickled weights are never loaded; choose another"
         )
     parameters = info.safetensors.total if info.safetensors else size // 2
+    has_template = any(sibling.rfilename == TEMPLATE_FILE for sibling in info.siblings or [])
+    has_template |= "chat_template" in ((info.config or {}).get("tokenizer_config") or {})
     config = info.config or {}  # what the hub keeps of config.json: the architecture, and whether it needs code
     return ModelFacts(
         name.split("/")[-1],
@@ -200,6 +206,7 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
         None,
         size,
         "",
+        has_template,
         architecture_of(config),
         unsuitable(config, {}, []),
     )

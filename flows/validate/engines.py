@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
-from engines.option_labels import option_labels
 from engines.parallelism import too_many
 from engines.registry import Engine, engines_by_name, registered_engines
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, resolve
@@ -47,8 +45,7 @@ def choose_engines(
         problems += _attach_problems(parsed, entry, engine, where, quantizations)
         problems += _restriction_problems(parsed, entry, where, quantizations)
     problems += dict.fromkeys(_left_out_problems(parsed, choices, quantizations))
-    labels = option_labels([(choice.engine.name, choice.options) for choice in choices])
-    return [replace(choice, label=label) for choice, label in zip(choices, labels, strict=True)]
+    return choices
 
 
 def option_sets(given: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -100,7 +100,7 @@ class Forecast:
 
 def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
     """Forecast the sweep as if nothing of it were finished; building environments and downloads are not counted."""
-    device = device_figures(sweep.device, sweep.plan.threads)
+    device = device_figures(sweep.device, sweep.plan.thread_count)
     past = past_ratios(runs, this_machine(sweep.device.kind))
     raw = tuple(_phases(sweep, cell, device) for cell in sweep.cells)
     cells, spreads = [], []

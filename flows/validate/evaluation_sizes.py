@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evals.accuracy.lm_eval_tasks import TaskSpec
+from evals.accuracy.task_definitions import task_defaults
 from flows.plan.schema import Plan
 
 
@@ -17,7 +18,6 @@ class TaskSize:
     example_tokens: int
     leaves: int = 1
     generated_tokens: int = 0
-    num_fewshot: int = 0  # by its own definition
 
 
 # means over the whole sets, counted with SmolLM2's tokenizer; of gsm8k as lm-eval asks it
@@ -28,7 +28,7 @@ SIZES = {
     "arc_challenge": TaskSize(1172, 145, 45),
     "lambada_openai": TaskSize(5153, 90, 90),
     "wikitext": TaskSize(62, 4600, 0),
-    "gsm8k": TaskSize(1319, 60, 160, generated_tokens=130, num_fewshot=5),
+    "gsm8k": TaskSize(1319, 60, 160, generated_tokens=130),
 }
 UNKNOWN_TASK = TaskSize(1000, 150, 100)
 WIKITEXT2_TOKENS = 300_000
@@ -50,7 +50,7 @@ def scored_tokens(plan: Plan, tasks: tuple[TaskSpec, ...], *, is_baseline: bool)
     for spec in tasks:
         size = SIZES.get(spec.name, UNKNOWN_TASK)
         items = share * size.leaves * min(spec.limit or size.items, size.items)
-        examples = size.num_fewshot if spec.num_fewshot is None else spec.num_fewshot
+        examples = max(task_defaults(spec.name).num_fewshot) if spec.num_fewshot is None else spec.num_fewshot
         read += items * (size.tokens + size.example_tokens * examples)
         generated += items * size.generated_tokens
     for text in plan.perplexity:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from engines.batching import OPTIONS as BATCH_OPTIONS
+from engines.types import Device
 from evals.data.corpora import WIKITEXT, read_prompts
 from evals.data.local_root import DataError
 from evals.load.traces import TraceRequest, read_trace
@@ -15,6 +17,7 @@ from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan
 from flows.plan.schema import Plan
 from flows.plan.source import Path_, PlanFile, Problem
 from flows.sources.models import ModelFacts
+from flows.validate.matrix import EngineChoice
 
 TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: README.md, Load and memory"
 
@@ -101,6 +104,22 @@ def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
         )
         fix = f"use `requests` of at least {math.ceil(needed / plan.repeats)} in some load, or a lower `percentile`"
         yield parsed.problem(("slo",), message, fix)
+
+
+def queue_warnings(plan: Plan, choices: Iterable[EngineChoice], device: Device) -> Iterator[str]:
+    """A sentence for each engine that computes fewer requests at once than a closed load keeps in flight."""
+    closed = [entry.point.concurrency or 0 for entry in plan.load if isinstance(entry, LoadPlan)]
+    closed += [int(search.highest) for search in plan.search if search.over == "concurrency"]
+    most = max(closed, default=0)
+    for choice in choices:
+        batch = None if choice.attached else choice.engine.batches(choice.options, device)
+        if batch is not None and most > batch:
+            name = next((name for name in BATCH_OPTIONS if name in choice.options), "its batch")
+            yield (
+                f"{choice.engine.name} {choice.label}".strip()
+                + f" computes {batch} requests at once, and a load keeps "
+                f"{most} in flight: the others wait in its queue. Raise `{name}`, or lower `concurrency`"
+            )
 
 
 def window_problems(

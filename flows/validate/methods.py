@@ -105,7 +105,7 @@ def group_problems(
             continue
         where = ("methods", quantization.position, "parameters", "group_size")
         if size < 0:
-            yield parsed.problem(where, f"group_size {size} is negative", "use 64, or 0 for one scale per channel")
+            yield parsed.problem(where, f"group_size {size} is negative", "use 128, or 0 for one scale per channel")
             continue
         for model in models:
             wrong = [width for width in model.widths if width % size]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
@@ -13,20 +14,26 @@ from quant.registry import Parameter
 from quant.types import Range
 
 
+def _with_limits(annotation: Any) -> Any:
+    """The type with its `Range`, also inside `… | None`, as pydantic knows limits."""
+    if get_origin(annotation) in (Union, UnionType):
+        return Union[tuple(map(_with_limits, get_args(annotation)))]  # noqa: UP007 (of types that are known now alone)
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    base, *extra = get_args(annotation)
+    for limit in extra:
+        if isinstance(limit, Range):
+            base = Annotated[base, Field(ge=limit.minimum, le=limit.maximum)]
+    return base
+
+
 @cache
 def _schema(parameters: tuple[Parameter, ...]) -> type[BaseModel]:
     """A strict pydantic model of a method's parameters or an engine's options."""
     fields: dict[str, Any] = {}
     for parameter in parameters:
-        annotation: Any = parameter.annotation
-        limits: dict[str, Any] = {}
-        if get_origin(annotation) is Annotated:
-            base, *extra = get_args(annotation)
-            annotation = base
-            for limit in extra:
-                if isinstance(limit, Range):
-                    limits = {"ge": limit.minimum, "le": limit.maximum}
-        fields[parameter.name] = (annotation, Field(... if parameter.required else parameter.default, **limits))
+        default = ... if parameter.required else parameter.default
+        fields[parameter.name] = (_with_limits(parameter.annotation), Field(default))
     return create_model("Parameters", __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
 

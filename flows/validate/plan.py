@@ -12,19 +12,18 @@ from pathlib import Path
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, known_environments, resolve
 from engines.telemetry.device import find_device
 from engines.types import Device
-from evals.accuracy.lm_eval_tasks import TaskSpec
-from flows.plan.schema import Plan
 from flows.plan.source import PlanError, PlanFile, Problem, lower_first, suggestion
 from flows.sources.model_names import with_distinct_names
 from flows.sources.models import ModelFacts, look_up_model
 from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
-from flows.validate.engines import baseline_problems, choose_engines, takes, unsupported
-from flows.validate.loads import prompts_problems, read_traces, slo_problems, window_problems
+from flows.validate.compute_types import mixed_dtypes, served_by_dtype
+from flows.validate.engines import baseline_problems, choose_engines, unsupported
+from flows.validate.loads import prompts_problems, queue_warnings, read_traces, slo_problems, window_problems
 from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
 from flows.validate.resolved import ResolvedPlan
-from flows.validate.tasks import data_problems, task_problems
+from flows.validate.tasks import data_problems, task_problems, task_specs
 
 REFERENCE_ENVIRONMENT = "transformers"
 
@@ -60,10 +59,22 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
         problems += dict.fromkeys(baseline_problems(parsed, quantizations, choices, device))
     if problems or device is None:
         raise PlanError(parsed.file, problems)
-    cells = tuple(_cells(plan, models, quantizations, choices, device))
-    tasks = tuple(TaskSpec(task.task, task.limit, task.num_fewshot) for task in plan.tasks)
-    notes = tuple(f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable)
-    return ResolvedPlan(plan, parsed.file, base, device, cells, tasks, data_root, traces, notes=notes)
+    served = served_by_dtype(plan, choices, quantizations, device)
+    cells = tuple(
+        Cell(
+            model,
+            quantization,
+            choice,
+            model.unsuitable or unsupported(quantization, choice, device, model.architecture),
+        )
+        for model in models
+        for choice, group in served
+        for quantization in group
+    )
+    queues = queue_warnings(plan, (choice for choice, _ in served), device)
+    lines = (f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable)
+    warnings = (*lines, *mixed_dtypes(served, device), *dict.fromkeys(queues))
+    return ResolvedPlan(plan, parsed.file, base, device, cells, task_specs(plan), data_root, traces, warnings=warnings)
 
 
 def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization]]:
@@ -138,21 +149,3 @@ def _environment_problems(
     }
     for name in sorted(needed - set(known)):
         yield parsed.problem((), f"environment '{name}' has no file", f"add configs/environments/{name}.txt")
-
-
-def _cells(
-    plan: Plan,
-    models: Sequence[ModelFacts],
-    quantizations: Sequence[Quantization],
-    choices: Sequence[EngineChoice],
-    device: Device,
-) -> Iterator[Cell]:
-    """Baselines first, so that each engine proves itself on the unquantized model before anything else."""
-    ordered = sorted(quantizations, key=lambda quantization: not quantization.scheme.unquantized)
-    for model in models:
-        for choice in choices:
-            for quantization in ordered:
-                if not takes(quantization, plan.engines[choice.entry]):
-                    continue
-                reason = model.unsuitable or unsupported(quantization, choice, device, model.architecture)
-                yield Cell(model, quantization, choice, reason)

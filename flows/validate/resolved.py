@@ -16,6 +16,7 @@ from evals.load.traces import TraceRequest
 from evals.schema.load import LoadPoint
 from flows.plan.load import TracePlan
 from flows.plan.schema import KLDivergencePlan, Plan
+from flows.sources.models import ModelFacts
 from flows.validate.loads import request_tokens
 from flows.validate.matrix import Cell
 
@@ -24,7 +25,7 @@ from flows.validate.matrix import Cell
 class ResolvedPlan:
     """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
     given in place of the plan's `data`. `keep_stale` keeps finished results that are not what would be measured now.
-    `notes` are what is worth saying of a plan that is valid.
+    `warnings` are what makes its results hard to compare.
     """
 
     plan: Plan
@@ -36,7 +37,7 @@ class ResolvedPlan:
     data_root: str | None = None
     traces: Mapping[str, Sequence[TraceRequest]] = field(default_factory=dict)
     keep_stale: bool = False
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def loads(self) -> tuple[LoadPoint, ...]:
@@ -45,6 +46,11 @@ class ResolvedPlan:
         return tuple(
             entry.point(self.traces[entry.trace]) if isinstance(entry, TracePlan) else entry.point for entry in entries
         )
+
+    @property
+    def models(self) -> list[ModelFacts]:
+        """In the plan's order."""
+        return list({cell.model.location: cell.model for cell in self.cells}.values())
 
     @property
     def max_model_len(self) -> int:

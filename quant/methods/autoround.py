@@ -14,7 +14,7 @@ def autoround(
     calibration: Calibration,
     *,
     scheme: Literal["W4A16", "W8A16"] = "W4A16",
-    group_size: Annotated[int, Range(16, 1024)] = 64,
+    group_size: Annotated[int, Range(16, 1024)] = 128,
     symmetric: bool = True,
     iterations: Annotated[int, Range(0, 2000)] = 200,
     learning_rate: Annotated[float, Range(1e-6, 1.0)] = 0.005,

@@ -18,7 +18,7 @@ def awq(
     out: Path,
     calibration: Calibration,
     *,
-    group_size: int = 64,
+    group_size: int = 128,
     symmetric: bool = False,
     n_grid: Annotated[int, Range(3, 100)] = 20,
 ) -> None:

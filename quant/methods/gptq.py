@@ -21,7 +21,7 @@ def gptq(
     calibration: Calibration,
     *,
     scheme: Literal["W4A16", "W8A16"] = "W4A16",
-    group_size: int = 64,
+    group_size: int = 128,
     symmetric: bool = True,
     dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.01,
 ) -> None:

@@ -14,12 +14,12 @@ def gptqmodel(
     calibration: Calibration,
     *,
     scheme: Literal["W4A16", "W8A16"] = "W4A16",
-    group_size: int = 64,
+    group_size: int = 128,
     symmetric: bool = True,
     actorder: bool = False,
     dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.05,
 ) -> None:
-    """GPTQ by GPTQModel, with that tool's defaults: W4A16 or W8A16 in the format gptq."""
+    """GPTQ by GPTQModel: W4A16 or W8A16 in the format gptq."""
     from quant.tools.gptqmodel import quantize
 
     settings = {

@@ -28,7 +28,7 @@ def modelopt(
     calibration: Calibration,
     *,
     scheme: Literal["FP8", "W8A8", "W4A16", "W4A8", "NVFP4"] = "FP8",
-    group_size: int = 64,
+    group_size: int = 128,
     smoothing_strength: Annotated[float, Range(0.0, 1.0)] = 0.5,
 ) -> None:
     """FP8, W8A8 by SmoothQuant, W4A16 and W4A8 by AWQ in groups, or NVFP4 by NVIDIA ModelOpt."""

@@ -27,7 +27,7 @@ def openvino(
     calibration: Calibration | None,
     *,
     scheme: Literal["F16", "W8A16", "W4A16"] = "W4A16",
-    group_size: int = 64,
+    group_size: int = 128,
     symmetric: bool = False,
     algorithm: Literal["rtn", "awq", "gptq"] = "rtn",
 ) -> None:

@@ -26,7 +26,7 @@ def rtn(
     out: Path,
     *,
     scheme: Literal["W4A16", "W8A16", "W8A8"] = "W4A16",
-    group_size: int = 64,
+    group_size: int = 128,
     symmetric: bool = True,
 ) -> None:
     """Round-to-nearest without calibration data: W4A16 and W8A16 in groups, or INT8 W8A8."""

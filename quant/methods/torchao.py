@@ -26,7 +26,7 @@ def torchao(
     out: Path,
     *,
     scheme: Literal["W8A16", "W8A8", "W4A16", "FP8_WEIGHT_ONLY"] = "W8A16",
-    group_size: Annotated[int, Range(16, 1024)] = 64,
+    group_size: Annotated[int, Range(16, 1024)] = 128,
     symmetric: bool = False,
 ) -> None:
     """W8A16, W8A8, FP8 weights, or W4A16 kept a byte each (`group_size` and `symmetric`: of that one)."""

@@ -102,6 +102,14 @@ def _worst_loss(best: Sequence[Candidate], aim: Aim) -> float | None:
     return max(1 - 1 / max(bounds), 0.0) if math.isfinite(max(bounds)) and max(bounds) > 0 else None
 
 
+def refusal(answer: Answer, models: Sequence[str]) -> str:
+    """Why no cell was chosen, with the model where the run has several `models`; empty where one was."""
+    if answer.chosen is not None:
+        return ""
+    (why,) = answer.caveats
+    return say("no_answer_of", model=answer.model, why=why) if len(models) > 1 else say("no_answer", why=why)
+
+
 def _alternative(best: Sequence[Candidate], aim: Aim) -> str:
     """The best figure among those that are behind for their quality's sake alone."""
     chosen, objective = best[0], OBJECTIVES[aim.objective]

@@ -10,9 +10,9 @@ from typing import Any
 
 from evals.schema.run_file import read_run
 from evals.schema.slo import SLO
-from evals.schema.trial import Trial
+from evals.schema.trial import Server, Trial
 from evals.schema.trial_file import read_trial
-from reports.decision.cell_names import told_apart
+from reports.decision.cell_names import mixed_compute_types, told_apart, with_compute_types
 from reports.decision.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.origins import kept_stale, mixed_origins
 from reports.decision.ranking import Aim, fitting_objective
@@ -22,7 +22,7 @@ from reports.decision.verdicts import BARRED, Judged, Limits, judge, point_to_sc
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import Distance, distances, largest_kl
-from reports.metrics.engine_loss import AgainstReference, EngineLoss, Server, against_reference, engine_losses
+from reports.metrics.engine_loss import AgainstReference, EngineLoss, against_reference, engine_losses
 from reports.metrics.paired_vs_baseline import Compared, compared
 
 
@@ -153,7 +153,9 @@ class Results:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What doubts all comparisons of the run."""
-        return (*mixed_origins(self.trials), *kept_stale(self.about))
+        baselines = {cell.trial.server: cell.trial for cell in self.cells if cell.is_baseline}
+        mixed = mixed_compute_types([cell.trial for cell in self.cells], baselines)
+        return (*mixed_origins(self.trials), *mixed, *self.about.get("warnings", ()), *kept_stale(self.about))
 
     @property
     def limits(self) -> Limits:
@@ -188,9 +190,17 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
     """
     trials = [usable(trial) for trial in told_apart(trials)]
     good = [trial for trial in trials if trial.status == "ok"]
-    baselines = {t.server: t for t in reversed(good) if t.unquantized}  # the plan's first one counts
+    baselines = _baselines(good)
+    good = with_compute_types(good, baselines)
+    baselines, named = _baselines(good), {trial.key: trial for trial in good}
+    trials = [named.get(trial.key, trial) for trial in trials]
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
     losses, direct = engine_losses(cells, doubts), against_reference(cells, doubts)
     return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct)
+
+
+def _baselines(trials: Sequence[Trial]) -> dict[Server, Trial]:
+    """By server; of several the plan's first one counts."""
+    return {trial.server: trial for trial in reversed(trials) if trial.unquantized}

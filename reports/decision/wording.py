@@ -33,6 +33,8 @@ WORDS = {
     "no_load": "it meets {asks} under no load",
     "no_mix": "it meets {asks} under no such mix of loads",
     # no answer
+    "no_answer": "no answer: {why}",
+    "no_answer_of": "no answer for {model}: {why}",
     "none_serves": "no cell meets {asks}",
     "none_allowed": "no measured cell meets the limits",
     # caveats

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evals.schema.trial import Trial
+from evals.schema.trial import Server, Trial
 from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
 from reports.metrics.cell import CellMetrics, Quality, quality_against, same_text, token_differences
@@ -47,9 +47,6 @@ class AgainstReference:
 
     reference: str
     quality: Quality
-
-
-Server = tuple[str, str, str]
 
 
 def references(baselines: Collection[CellMetrics]) -> dict[str, CellMetrics]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,6 +49,18 @@ def _added(pairs: Matched, differences: Floats) -> float:
     asked = len(differences)
     least = UNSEEN / (asked + 1) / asked if {*differences.tolist()} <= {0.0} else 0.0
     return max(variance_of_mean(differences, pairs.clusters), least) * (1 - asked / pairs.drawn)
+
+
+def task_shots(trials: Iterable[Trial]) -> dict[str, str]:
+    """Of each task, the few-shot examples before its questions: `5-shot`, or a range where leaves or cells differ."""
+    counts: dict[str, set[int]] = {}
+    for trial in trials:
+        for score in trial.scores:
+            counts.setdefault(score.group, set()).add(score.num_fewshot)
+    return {
+        task: f"{min(numbers)}-shot" if len(numbers) == 1 else f"{min(numbers)}- to {max(numbers)}-shot"
+        for task, numbers in counts.items()
+    }
 
 
 def mean_accuracy(items: Mapping[str, Items], references: Mapping[str, Items]) -> Estimate | None:

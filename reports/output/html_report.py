@@ -15,9 +15,10 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from evals.load.gc_paused import no_collection
+from evals.schema.load import DEFINITIONS
 from reports.compare.runs import Comparison
 from reports.decision.frontiers import Frontier, Standing
-from reports.decision.recommend import Answer, balance
+from reports.decision.recommend import Answer, balance, refusal
 from reports.decision.results import Results, read_results
 from reports.decision.use_cases import recommended
 from reports.metrics.cell import CellMetrics, TaskMetrics
@@ -26,6 +27,7 @@ from reports.metrics.engine_drift import drifts
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import DRAWS
 from reports.metrics.slo_capacity import capacities, served
+from reports.metrics.task_accuracy import task_shots
 from reports.output.drawn_frontiers import drawings, drawn_beside
 from reports.output.formatting import FILTERS
 from reports.output.interactive_data import page_data
@@ -113,6 +115,7 @@ def contents(results: Results) -> dict[str, Any]:
         "verdicts": verdicts,
         "direct": results.direct,
         "answers": results.answers,
+        "refusals": [refusal(answer, results.models) for answer in results.answers],
         "warnings": results.warnings,
         "frontiers": results.frontiers,
         "draws": DRAWS,
@@ -121,6 +124,8 @@ def contents(results: Results) -> dict[str, Any]:
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
         "standings": by_model(results.frontiers),
         "columns": task_columns(results.cells),
+        "definitions": DEFINITIONS,
+        "shots": task_shots(results.trials),
         "balance": balance,
         "find": find_task,
         "needed": {key: needed_memory(cell.trial) for key, cell in cells.items()},

@@ -15,8 +15,9 @@ from reports.decision.results import Results
 from reports.metrics.cell import GIB, CellMetrics
 from reports.metrics.load import PERCENTS, LoadMetrics
 from reports.metrics.needed_memory import needed_memory
+from reports.metrics.task_accuracy import task_shots
 
-TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status")
+TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status", "compute_dtype")
 CELL = ("cell", *TRIAL, "verdict", "why")
 LATENCIES = ("ttft", "tpot", "itl", "e2e")
 
@@ -77,7 +78,7 @@ def _cell(cell: CellMetrics) -> dict[str, Any]:
     }
     for task in cell.tasks:
         columns |= _estimate(f"{task.task} {task.metric}", task.estimate)
-    return columns
+    return columns | {f"{task} shots": shots for task, shots in task_shots([cell.trial]).items()}
 
 
 def _load(load: LoadMetrics) -> dict[str, Any]:

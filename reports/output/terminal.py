@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,7 +14,7 @@ from rich.table import Column, Table
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.compare.runs import Comparison
-from reports.decision.recommend import Answer
+from reports.decision.recommend import Answer, refusal
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import costs
@@ -21,6 +22,7 @@ from reports.metrics.engine_drift import drifts
 from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
+from reports.metrics.task_accuracy import task_shots
 from reports.output.formatting import forecast_text, interval, milliseconds_sure, needed_gib
 from reports.output.html_report import task_columns
 from reports.sections.crossover import crossings, fastest
@@ -39,7 +41,17 @@ CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_type
 
 def print_results(results: Results, console: Console) -> None:
     """A table of all cells, then the answer."""
-    columns = ("status", "tok/s", "TTFT ms", "TPOT ms", "needed GiB", "bits", "mean accuracy %", "ppl ratio")
+    columns = (
+        "status",
+        "computes in",
+        "tok/s",
+        "TTFT ms",
+        "TPOT ms",
+        "needed GiB",
+        "bits",
+        "mean accuracy %",
+        "ppl ratio",
+    )
     table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE)
     cells = {cell.trial.key: cell for cell in results.cells}
     verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
@@ -47,12 +59,13 @@ def print_results(results: Results, console: Console) -> None:
         cell = cells.get(trial.key)
         if cell is None:
             status = f"{trial.status}: {trial.failure.kind}" if trial.failure else trial.status
-            table.add_row(trial.name, status, *[""] * 7)
+            table.add_row(trial.name, status, *[""] * 8)
             continue
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
             trial.name,
             verdicts[trial.key],
+            trial.compute_dtype or "–",
             interval(cell.busiest.output_rate),
             milliseconds_sure(latency.ttft[0]),
             milliseconds_sure(latency.tpot_p50),
@@ -62,6 +75,9 @@ def print_results(results: Results, console: Console) -> None:
             interval(cell.perplexity_ratio),
         )
     console.print(table)
+    if shots := task_shots(results.trials):
+        asked = ", ".join(f"{task} {count}" for task, count in shots.items())
+        console.print(f"tasks: {asked}", markup=False, highlight=False)
     for trial in results.trials:
         if trial.failure:
             text = f"{trial.name} {trial.status}: {trial.why}\n  {trial.failure.remedy}"
@@ -69,7 +85,7 @@ def print_results(results: Results, console: Console) -> None:
     for warning in results.warnings:
         console.print(f"Warning: {warning}.", markup=False, highlight=False)
     for answer in results.answers:
-        _print_answer(answer, console)
+        _print_answer(answer, results.models, console)
     if forecast := forecast_error(results.about, results.trials):
         console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
     for capacity in capacities(results.cells):
@@ -78,13 +94,13 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
 
 
-def _print_answer(answer: Answer, console: Console) -> None:
+def _print_answer(answer: Answer, models: Sequence[str], console: Console) -> None:
     """Of one model, whose name is in its cells' names where there are several."""
     if answer.chosen is None:
-        console.print(f"no answer {answer.model}".strip(), markup=False, highlight=False)
-    else:
-        name = escape(answer.chosen.cell.trial.name)
-        console.print(f"run [bold]{name}[/bold]: {escape(answer.chosen.why)}", highlight=False)
+        console.print(refusal(answer, models), markup=False, highlight=False)
+        return
+    name = escape(answer.chosen.cell.trial.name)
+    console.print(f"run [bold]{name}[/bold]: {escape(answer.chosen.why)}", highlight=False)
     lines = [f"but {caveat}" for caveat in answer.caveats]
     if answer.alternative:
         lines.append(answer.alternative)
@@ -120,18 +136,20 @@ def as_data(results: Results) -> dict[str, Any]:
     }
     rows = []
     for trial in results.trials:
-        row: dict[str, Any] = {"cell": trial.name, "model": trial.model, "status": trial.status, "reason": trial.reason}
+        row: dict[str, Any] = {name: getattr(trial, name) for name in ("model", "status", "reason", "compute_dtype")}
+        row["cell"] = trial.name
         if trial.failure:
             row["failure"] = asdict(trial.failure)
         if trial.key in cells:
             row |= {**verdicts[trial.key], **_figures(cells[trial.key]), **_provenance(trial)}
             row["against_reference"] = asdict(direct) if (direct := results.direct.get(trial.key)) else None
         rows.append(row)
-    answers = [_answer(answer) for answer in results.answers]
+    answers = [_answer(answer) | {"refusal": refusal(answer, results.models)} for answer in results.answers]
     return {
         "sweep": {name: results.about[name] for name in ABOUT},
         "forecast": asdict(forecast) if (forecast := forecast_error(results.about, results.trials)) else None,
         "columns": task_columns(results.cells),
+        "shots": task_shots(results.trials),
         "cells": rows,
         "served": [
             {"name": load.name, "limits": asdict(load.limits), **_waiting(load.waiting)}

@@ -264,7 +264,6 @@ def test_vllms_log_is_read() -> None:
         "kernel": "CPUInt8ScaledMMLinearKernel",
         "dtype": "float32",
         "kv_cache_tokens": 23296,
-        "kv_cache_bytes": 1024**3,
     }
 
 

@@ -34,9 +34,9 @@ pytestmark = pytest.mark.real
     [
         ("bitsandbytes", {"scheme": "NF4"}, 4.5, 2.0),
         ("fp4", {"scheme": "MXFP4A16"}, 4.25, 2.0),
-        ("gptqmodel", {}, 4.36, 2.0),  # 32 bits of order for each input besides
-        ("autoawq", {}, 4.31, 2.0),
-        ("autoround", {"iterations": 2}, 4.25, 2.0),
+        ("gptqmodel", {"group_size": 64}, 4.36, 2.0),  # 32 bits of order for each input besides
+        ("autoawq", {"group_size": 64}, 4.31, 2.0),
+        ("autoround", {"group_size": 64, "iterations": 2}, 4.25, 2.0),
         ("torchao", {"scheme": "W8A16"}, 8.06, 1.05),
     ],
 )

@@ -93,6 +93,7 @@ def write_plan(folder: Path, method_names: list[str]) -> Path:
     plan = {
         "name": "fake",
         "device": "cpu",
+        "threads": 2,
         "repeats": 2,
         "max_length": 64,
         "models": ["tiny"],

@@ -230,6 +230,9 @@ function answerOf(data, setting, model, judged, allowed) {
   return { ...answer, caveats: caveats(data, setting, ranked, judged), alternative: alternative(data, setting, ranked) };
 }
 
+/** reports.decision.recommend.refusal */
+const refusal = (data, model, why) => (data.models.length > 1 ? say("no_answer_of", { model, why }) : say("no_answer", { why }));
+
 /** reports.decision.recommend.figure_text */
 const shownFigure = (value, objective) => (objective.less ? significant(value) : fixed(value, 1));
 

@@ -147,7 +147,7 @@ function showAnswer({ answers }) {
 function showModel(place, { model, ranked, caveats, alternative }) {
   const objective = data.objectives[setting.objective], best = ranked[0];
   if (!best) {
-    element(place, "p", `No answer${data.models.length > 1 ? ` for ${model}` : ""}: ${caveats[0]}.`);
+    element(place, "p", sentence(refusal(data, model, caveats[0])));
     return;
   }
   const line = element(place, "p", "Then run ");

@@ -104,7 +104,7 @@ def test_an_answer_ends_before_its_first_stop() -> None:
 def test_items_keep_their_raw_values(tiny_model: Path, tmp_path: Path) -> None:
     specs = [TaskSpec("arc_easy", 3)]
     tasks = load_tasks(specs, write_data_root(tmp_path), tmp_path / "work", seed=0)
-    (score,) = evaluate(_model(tiny_model, 64), tasks, specs)
+    (score,) = evaluate(_model(tiny_model, 64), tasks)
     assert (score.task, score.group, score.num_fewshot) == ("arc_easy", "arc_easy", 0)
     assert score.metrics == ("acc", "acc_norm")
     assert score.values == ((1.0, 1.0),) * 3  # both choices are one token and equal: the first is taken, and right
@@ -123,10 +123,10 @@ def test_some_items_first_and_the_others_later_are_all_items(tiny_model: Path, t
     specs = [TaskSpec("arc_easy", 5)]
     tasks = load_tasks(specs, write_data_root(tmp_path), tmp_path / "work", seed=0)
     model = _model(tiny_model, 64)
-    first = evaluate(model, tasks, specs, tasks.ranked({"arc_easy": (0, 1)}))
-    rest = evaluate(model, tasks, specs, tasks.ranked({"arc_easy": (2, 3, 4)}))
+    first = evaluate(model, tasks, tasks.ranked({"arc_easy": (0, 1)}))
+    rest = evaluate(model, tasks, tasks.ranked({"arc_easy": (2, 3, 4)}))
     assert sorted(first[0].ranks) == [0, 1]
-    (both,), (full,) = joined([*first, *rest]), evaluate(model, tasks, specs)
+    (both,), (full,) = joined([*first, *rest]), evaluate(model, tasks)
     assert set(zip(both.ranks, both.item_keys, strict=True)) == set(zip(full.ranks, full.item_keys, strict=True))
     assert both.drawn == full.drawn == 5
     assert sorted(both.margins) == sorted(full.margins)
@@ -140,9 +140,7 @@ def test_texts_are_kept_of_the_first_items_and_cut(
     monkeypatch.setattr(evals.accuracy.lm_eval_model, "KEPT_TEXTS", 2)
     monkeypatch.setattr(evals.accuracy.lm_eval_model, "QUESTION_CHARACTERS", 7)
     specs = [TaskSpec("arc_easy", 4)]
-    (score,) = evaluate(
-        _model(tiny_model, 64), load_tasks(specs, write_data_root(tmp_path), tmp_path / "work", seed=0), specs
-    )
+    (score,) = evaluate(_model(tiny_model, 64), load_tasks(specs, write_data_root(tmp_path), tmp_path / "work", seed=0))
     recorded = [texts for rank, texts in zip(score.ranks, score.texts, strict=True) if rank < 2]
     assert [texts[0] for texts in recorded] == ["…Answer:"] * 2
     assert sum(bool(texts) for texts in score.texts) == 2
@@ -181,8 +179,8 @@ def test_questions_in_the_chat_template_are_other_questions(tiny_model: Path, tm
     (tiny_model / "chat_template.jinja").write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}")
     specs = [TaskSpec("arc_easy", 3)]
     tasks = load_tasks(specs, write_data_root(tmp_path), tmp_path / "work", seed=0)
-    (plain,) = evaluate(_model(tiny_model, 64), tasks, specs)
-    (chat,) = evaluate(_model(tiny_model, 64), tasks, specs, chat_template=True)
+    (plain,) = evaluate(_model(tiny_model, 64), tasks)
+    (chat,) = evaluate(_model(tiny_model, 64), tasks, chat_template=True)
     assert {*plain.item_keys}.isdisjoint(chat.item_keys)
 
 

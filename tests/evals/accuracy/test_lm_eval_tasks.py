@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evals.accuracy.lm_eval_tasks import TaskSpec, definitions, load_tasks
+from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.data.local_root import DataError, dataset_folder
 from tests.support.datasets import write_data_root
 
@@ -19,13 +19,6 @@ AGIEVAL_NOUS = (
     "sat-en",
     "sat-math",
 )
-
-
-def test_names_are_known_without_importing_lm_eval() -> None:
-    known = definitions()
-    assert known["arc_easy"].kind == "task"
-    assert known["mmlu"].kind == "group"
-    assert len(known) > 10_000
 
 
 def test_items_are_drawn_once_and_sorted(tmp_path: Path) -> None:
@@ -126,16 +119,20 @@ def test_a_task_that_is_a_program_is_named(tmp_path: Path) -> None:
         load_tasks([TaskSpec("squadv2", 4)], tmp_path, tmp_path / "work", seed=0)
 
 
+def test_a_definition_is_asked_as_it_says(tmp_path: Path) -> None:
+    """Not with no examples, unless the plan says so."""
+    (tmp_path / "root/openai/gsm8k").mkdir(parents=True)
+    card = "---\nconfigs:\n- config_name: main\n  data_files:\n  - {split: train, path: a.jsonl}\n"
+    (tmp_path / "root/openai/gsm8k/README.md").write_text(card + "  - {split: test, path: a.jsonl}\n---\n")
+    rows = "".join(json.dumps({"question": f"q{n}", "answer": f"#### {n}"}) + "\n" for n in range(9))
+    (tmp_path / "root/openai/gsm8k/a.jsonl").write_text(rows)
+    counts = [
+        load_tasks([spec], tmp_path / "root", tmp_path / "work", seed=0).leaves["gsm8k"].get_config("num_fewshot")
+        for spec in (TaskSpec("gsm8k", 2), TaskSpec("gsm8k", 2, num_fewshot=0))
+    ]
+    assert counts == [5, 0]
+
+
 def test_shots_from_a_split_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="draws examples from the split 'train'"):
         load_tasks([TaskSpec("arc_easy", 2, num_fewshot=3)], write_data_root(tmp_path), tmp_path / "work", seed=0)
-
-
-def test_without_lm_eval_the_fix_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    definitions.cache_clear()
-    try:
-        with pytest.raises(DataError, match="lm-eval is not installed"):
-            definitions()
-    finally:
-        definitions.cache_clear()

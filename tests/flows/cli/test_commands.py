@@ -45,7 +45,13 @@ def test_the_quick_start_has_the_cells_it_promises() -> None:
     }
     assert sum("transformers" in name for name in cells) == 6
     assert all(cells[name]["supported"] for name in ("none float16 · vllm", "smoothquant W8A8-int8 · vllm"))
-    assert sum("· vllm" in name for name in cells) == 5
+    assert sum("· vllm" in name for name in cells) == 6  # with a baseline in the type of W4A16
+
+
+def test_how_tasks_are_asked_is_shown() -> None:
+    shown = _bitfrontier("plan", "configs/quickstart.yaml").stdout
+    assert "tasks: lambada_openai 0-shot (the plan's), arc_easy 0-shot (the plan's)" in shown
+    assert "hint: smollm2-135m-instruct has a chat template that this plan does not use" in shown
 
 
 def test_a_data_root_that_is_not_there() -> None:

@@ -32,7 +32,7 @@ from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.orchestration.deployment_runs import NO_RESULT, WORKER_FAILED, DeploymentRuns, Rescheduled, Work
-from flows.plan.source import load_plan
+from flows.plan.source import PlanError, Problem, load_plan
 from flows.state.locks import hold
 from flows.state.progress_display import LogDisplay
 from flows.state.status import cell_states
@@ -173,6 +173,7 @@ def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
         (OSError(errno.ENOSPC, "No space left on device"), "full-disk"),
         (CellFailure("the kernel killed it", kind="out-of-memory"), "out-of-memory"),
         (OtherWork("another plan"), "worker-mismatch"),
+        (PlanError(Path("plan.yaml"), [Problem(1, "no such image", "pull it")]), "worker-mismatch"),
     ],
 )
 def test_what_one_worker_lacks_is_not_said_of_all(

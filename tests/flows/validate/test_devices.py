@@ -55,7 +55,7 @@ def test_every_size_is_a_cell_of_its_own_name(folder: Path) -> None:
         f"none float16 · vllm tensor_parallel {size}" for size in (1, 2, 4)
     ]
     assert len(sweep.cells) == 9
-    assert {cell.choice.options["max_num_seqs"] for cell in sweep.cells} == {64}
+    assert {cell.choice.options["max_num_seqs"] for cell in sweep.cells} == {None}
 
 
 def test_more_gpus_than_there_are_is_unsupported_with_that_reason(folder: Path) -> None:
@@ -95,6 +95,27 @@ def test_a_restricted_entry_has_its_baseline_by_options(folder: Path) -> None:
     """Each size of the second entry has its baseline in the first one's, whose options are the same once filled in."""
     sweep = _check(folder, {"engine": "vllm", "options": {"max_num_seqs": [8, 64]}, "methods": ["none", "rtn"]})
     assert [cell.quantization.method.name for cell in sweep.cells] == ["none", "rtn"] * 2
+
+
+@pytest.mark.parametrize(
+    ("engine", "concurrency", "warning"),
+    [
+        (
+            {"engine": "vllm", "options": {"max_num_seqs": 8}},
+            9,
+            "vllm computes 8 requests at once, and a load keeps 9 in",
+        ),
+        ({"engine": "transformers"}, 65, "Raise `max_batch`, or lower `concurrency`"),
+        ({"engine": "vllm"}, 1024, None),
+    ],
+)
+def test_a_load_that_waits_in_the_queue_is_warned_of(
+    folder: Path, engine: dict[str, Any], concurrency: int, warning: str | None
+) -> None:
+    load = [{"concurrency": concurrency, "requests": 2000, "prompt_tokens": 8, "output_tokens": 4}]
+    warnings = _check(folder, engine, load=load).warnings
+    assert len(warnings) == (warning is not None)
+    assert all(warning is not None and warning in text for text in warnings)
 
 
 def test_devices_are_the_product_of_all_ways() -> None:

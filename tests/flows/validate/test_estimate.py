@@ -103,7 +103,7 @@ def test_loads_and_searches_are_forecast_by_their_waves(sweep: ResolvedPlan, tmp
     assert alone == pytest.approx(4 * four, rel=0.01)  # of so small a model the engine's own time is all
     slow = timed(load=[{"rate_per_second": 0.5, "requests": 60, **sizes}])
     assert slow == pytest.approx(240, rel=0.02)
-    search = {"over": "concurrency", "requests": 40, **sizes}
+    search = {"over": "concurrency", "requests": 40, "level_seconds": 0, **sizes}
     narrow, wide = (
         timed(slo={"ttft_ms": 500}, search=[{**search, "lowest": 4, "highest": most}]) - timed() for most in (4, 64)
     )

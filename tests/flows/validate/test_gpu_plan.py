@@ -32,8 +32,8 @@ def _cells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, has_trtllm: bool)
 def test_every_pair_of_the_plan_for_gpus_is_supported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     cells = _cells(monkeypatch, tmp_path, has_trtllm=True)
     assert {name: why for name, why in cells.items() if why} == {}
-    assert len(cells) == 16
-    assert {name.rsplit(" · ")[-1] for name in cells} == {"vllm", "sglang", "tensorrt_llm"}
+    assert len(cells) == 18  # methods store float16: the bfloat16 baseline is measured in float16, too
+    assert {name.rsplit(" · ")[-1].split()[0] for name in cells} == {"vllm", "sglang", "tensorrt_llm"}
 
 
 def test_without_tensorrt_llm_its_rows_say_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

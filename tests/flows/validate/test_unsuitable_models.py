@@ -42,7 +42,7 @@ def test_rows_of_an_unsuitable_model_have_its_reason_and_its_line_is_said(tmp_pa
     reasons = {(cell.model.name, cell.unsupported) for cell in sweep.cells}
     reason = "BertForMaskedLM has no language-model head. Choose a model for causal language modelling (…ForCausalLM)"
     assert reasons == {("tiny", None), ("bert", reason)}
-    (note,) = sweep.notes
+    (note,) = sweep.warnings
     assert note.startswith(f"{tmp_path / 'plan.yaml'}:5: bert is unsuitable: BertForMaskedLM has no language-model")
 
 
@@ -107,4 +107,4 @@ def test_a_model_whose_texts_have_no_end_is_unsuitable(tmp_path: Path, tiny_mode
     assert sweep.cells[-1].unsupported == "no token ends its texts. Name eos_token in tokenizer_config.json"
     config = json.loads((tmp_path / "endless" / "config.json").read_text())
     (tmp_path / "endless" / "config.json").write_text(json.dumps({**config, "eos_token_id": [1, 2]}))  # GPT-2's way
-    assert _check(tmp_path, models=["endless"]).notes == ()
+    assert _check(tmp_path, models=["endless"]).warnings == ()

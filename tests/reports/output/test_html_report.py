@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from evals.schema.load import ClientLoad, LoadPoint
+from evals.schema.load import DEFINITIONS, ClientLoad, LoadPoint, Request
 from evals.schema.migrate import NewerSchema
 from evals.schema.trial import Failure, Trial
 from evals.stats.intervals import independent, percentile_interval
@@ -18,6 +18,7 @@ from reports.decision.results import read_results
 from reports.output.formatting import interval, milliseconds_sure, number
 from reports.output.html_report import write_report
 from reports.output.render_plots import engine_mark
+from reports.output.tabular import rows
 from reports.output.terminal import as_data, print_results
 from tests.support.made_runs import write_run
 from tests.support.made_trials import failed, speed, trial
@@ -48,6 +49,30 @@ def test_a_failure_is_shown_with_cause_remedy_and_log(tmp_path: Path) -> None:
     print_results(read_results(run), console)
     assert "failed: timeout" in console.export_text(clear=False).splitlines()[4]
     assert f"awq · e failed: timeout: no answer {EVIL}\n  raise it {EVIL}" in console.export_text()
+
+
+def test_the_examples_before_each_question_are_shown(tmp_path: Path) -> None:
+    base = trial("none", 10, 2.0, 80)
+    asked = replace(base, scores=tuple(replace(score, num_fewshot=5) for score in base.scores))
+    run = write_run(tmp_path, asked)
+    assert "arc<br>5-shot accuracy, %" in write_report(run).read_text(encoding="utf-8")
+    results = read_results(run)
+    assert as_data(results)["shots"] == {"arc": "5-shot"}
+    console = Console(record=True, width=400, file=io.StringIO())
+    print_results(results, console)
+    assert "tasks: arc 5-shot\n" in console.export_text()
+    assert rows(results)[0]["arc shots"] == "5-shot"
+
+
+def test_latencies_are_shown_by_the_definitions_of_the_code(tmp_path: Path) -> None:
+    page = write_report(write_run(tmp_path, *_trials())).read_text(encoding="utf-8")
+    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    for name, definition in DEFINITIONS.items():
+        assert f"{name}: {definition}." in page
+        assert f"**{name}**: {definition}." in readme
+    assert "output tokens − 1" not in page
+    chunks = ((1.0, 3), (2.0, 5), (4.0, 9))  # the first chunk brings three tokens
+    assert Request(0.0, chunks, 4.0, 10, 9).tpot_seconds == (4.0 - 1.0) / (9 - 3)
 
 
 class _Reader(HTMLParser):
@@ -170,7 +195,7 @@ def test_the_page_asks_for_nothing_from_outside(tmp_path: Path) -> None:
 
 def test_a_sweep_without_a_single_result_still_has_a_report(tmp_path: Path) -> None:
     text = write_report(write_run(tmp_path, failed("none", "it broke"))).read_text()
-    assert "No answer." in text
+    assert "<strong>No answer: no measured cell meets the limits.</strong>" in text
     assert "it broke" in text
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
+from rich.console import Console
 
 from engines.runtime.own_packages import ROOT
 from reports.decision.ranking import OBJECTIVES
+from reports.decision.recommend import refusal
 from reports.decision.results import Results, read_results
 from reports.output.interactive_data import page_data
+from reports.output.terminal import as_data, print_results
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
 from tests.support.made_trials import trial
@@ -118,6 +122,25 @@ def test_every_model_has_its_own_answer_and_figures(browser: Browser, tmp_path: 
         assert count == len(front.on), front.plot.name
     assert violations(opened) == []
     assert opened.faults == []
+
+
+@pytest.mark.parametrize("models", [["m"], ["org/large", "org/small"]])
+def test_why_there_is_no_answer_is_said_in_the_same_words(browser: Browser, tmp_path: Path, models: list[str]) -> None:
+    """On the page as it is planned, where its controls lead to the same, in the terminal, and for scripts."""
+    trials = [trial("none", 20, 14.0, 80, model=model) for model in models]
+    limits = {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 0.001}
+    folder = write_page_run(tmp_path / "run", trials, models=models, limits=limits)
+    results, opened = read_results(folder), Opened(browser, folder / "report.html")
+    expected = [refusal(answer, results.models) for answer in results.answers]
+    named = [f" for {model}" for model in models] if len(models) > 1 else [""]
+    assert expected == [f"no answer{name}: no measured cell meets the limits" for name in named]
+    sentences = [f"{text[0].upper()}{text[1:]}." for text in expected]
+    assert opened.page.locator("#then > p").all_inner_texts() == sentences
+    assert opened.page.locator("section.answer strong").all_inner_texts() == sentences
+    assert [answer["refusal"] for answer in as_data(results)["answers"]] == expected
+    console = Console(record=True, width=400, file=io.StringIO())
+    print_results(results, console)
+    assert "\n".join(expected) in console.export_text()
 
 
 @pytest.mark.parametrize("name", ["four engines", "runs/ci"])

@@ -68,10 +68,15 @@ MODELS: dict[str, Wrong] = {
         "group_size 128 does not divide the layer width 96 of tiny",
         "use 32",
     ),
+    "default group size that does not divide": (
+        set_key("methods", 1, value={"method": "rtn"}),
+        "group_size 128 does not divide the layer width 96 of tiny",
+        "use 32",
+    ),
     "negative group size": (
         set_key("methods", 1, "parameters", "group_size", value=-64),
         "group_size -64 is negative",
-        "use 64, or 0",
+        "use 128, or 0",
     ),
     "method twice": (
         add_entry("methods", {"method": "rtn", "parameters": {"group_size": 32}}),

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from evals.accuracy.lm_eval_tasks import TaskSpec
+from flows.plan.samples import sample_plans
+from flows.plan.source import load_plan
+from flows.sources.models import ModelFacts, look_up_model
+from flows.validate.plan import check
+from flows.validate.tasks import shots_text, task_specs, template_hints
+from tests.support.bad_plans.changes import GOOD, Plan
+
+
+def _plan(folder: Path, **changes: object) -> Path:
+    plan: Plan = {**GOOD, "data": "hub", **changes}
+    (folder / "text.txt").write_text("a b c d " * 2000)
+    file = folder / "plan.yaml"
+    file.write_text(yaml.safe_dump(plan, sort_keys=False))
+    return file
+
+
+TASKS = [{"task": "gsm8k"}, {"task": "arc_easy"}, {"task": "mmlu_pro", "num_fewshot": 0}, {"task": "openllm"}]
+
+
+def test_a_task_is_asked_as_it_is_defined_unless_the_plan_says_otherwise(tmp_path: Path, tiny_model: Path) -> None:
+    sweep = check(load_plan(_plan(tmp_path, tasks=TASKS)))
+    assert sweep.tasks == (
+        TaskSpec("gsm8k", num_fewshot=5),
+        TaskSpec("arc_easy", num_fewshot=0),
+        TaskSpec("mmlu_pro", num_fewshot=0),
+        TaskSpec("openllm"),
+    )
+    assert (
+        shots_text(sweep.plan) == "gsm8k 5-shot, arc_easy 0-shot, mmlu_pro 0-shot (the plan's), openllm 0- to 25-shot"
+    )
+
+
+def test_sample_plans_say_how_they_ask() -> None:
+    """A definition that changes in lm-eval must not change what README's tables say."""
+    asked = {name: task_specs(load_plan(file).plan) for name, file in sample_plans().items()}
+    counts = {(name, spec.name): spec.num_fewshot for name, specs in asked.items() for spec in specs}
+    assert {key: count for key, count in counts.items() if count} == {("gpu", "mmlu"): 5}
+    assert all(
+        entry.num_fewshot is not None for file in sample_plans().values() for entry in load_plan(file).plan.tasks
+    )
+
+
+def _model(name: str, *, has_chat_template: bool = True) -> ModelFacts:
+    return ModelFacts(name, "folder", "x", 1, (), None, None, 0, "", has_chat_template)
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "expected"),
+    [
+        ("m", "gsm8k", "m has a chat template that this plan does not use, and gsm8k generates answers"),
+        ("A-7B-Instruct", "arc_easy", "its name says that it follows instructions; `accuracy: {chat_template: true}`"),
+        ("gemma-3-270m-it", "arc_easy", "its name says that it follows instructions"),
+        ("m", "arc_easy", None),
+        ("digits", "arc_easy", None),
+    ],
+)
+def test_an_unused_chat_template_is_hinted_at(
+    tmp_path: Path, tiny_model: Path, name: str, task: str, expected: str | None
+) -> None:
+    plan = load_plan(_plan(tmp_path, tasks=[{"task": task}])).plan
+    hints = template_hints(plan, [_model(name), _model(name, has_chat_template=False)])
+    assert len(hints) == (expected is not None)
+    assert all(expected is not None and expected in hint for hint in hints)
+
+
+def test_a_chat_template_that_is_used_needs_no_hint(tmp_path: Path, tiny_model: Path) -> None:
+    plan = load_plan(_plan(tmp_path, tasks=[{"task": "gsm8k"}], accuracy={"chat_template": True})).plan
+    assert template_hints(plan, [_model("m")]) == []
+
+
+def test_a_folder_tells_whether_it_has_a_template(tiny_model: Path) -> None:
+    config = json.loads((tiny_model / "tokenizer_config.json").read_text())
+    assert not look_up_model("tiny", tiny_model.parent).has_chat_template
+    (tiny_model / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": "{{ messages }}"}))
+    assert look_up_model("tiny", tiny_model.parent).has_chat_template
