@@ -15,11 +15,12 @@ from engines.batching import batched_by_option
 from engines.types import Device, Dialect, Launch, Serving, asked_dtype
 from quant.plugins import Unloaded, load_all
 from quant.registry import Method, MethodError, Parameter
-from quant.types import Scheme
+from quant.types import Architecture, Scheme
 
 ENTRY_POINT_GROUP = "bitfrontier.engines"
 ENGINES_PACKAGE = "engines.servers"
 Unsupported = Callable[[Scheme, str, Device, Mapping[str, Any]], str | None]
+UnsupportedModel = Callable[[Architecture, Scheme, Device], str | None]
 Refused = Callable[[Mapping[str, Any], Device], str | None]
 Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
 Prepare = Callable[[str, Serving, Dialect], Mapping[str, str | int | float]]
@@ -38,6 +39,7 @@ class Engine:
     """A registered engine.
 
     `unsupported(scheme, checkpoint_format, device, options)` gives the reason why a pair cannot work, or None;
+    `unsupported_model(architecture, scheme, device)` why it cannot serve a model;
     `refused(options, device)` why its options cannot, or would have no effect. `probe(url, headers, dialect)` asks
     a server that is attached to what it can do (the dialect, and the same in words); an engine without environments
     starts none. `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about
@@ -59,6 +61,7 @@ class Engine:
     version: int = 1
     computes_in: ComputesIn = by_option
     batches: Batches = batched_by_option
+    unsupported_model: UnsupportedModel = lambda architecture, scheme, device: None
 
     @property
     def summary(self) -> str:
@@ -87,11 +90,13 @@ def engine(
     version: int = 1,
     computes_in: ComputesIn = by_option,
     batches: Batches = batched_by_option,
+    unsupported_model: UnsupportedModel = lambda architecture, scheme, device: None,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
     `environments` names the environment per kind of device; a kind that is missing is not supported.
     `format_environments` names another one for formats whose readers do not fit in there.
+    `unsupported_model` says which architectures it cannot serve.
     `read_facts` reads what the engine says of itself from its log; `refused` says why options cannot work together.
     `version` is part of the key of all that is measured in it: raise it when the same options start another server.
     """
@@ -126,6 +131,7 @@ def engine(
             version,
             computes_in,
             batches,
+            unsupported_model,
         )
         function.__engine__ = made  # type: ignore[attr-defined]
         return function

@@ -131,6 +131,7 @@ DECIDES_NO_RESULT = (
     "flows/execute/worker_process.py",
     "flows/sources/checkpoints.py",  # models, data and checkpoints are known by their contents
     "flows/sources/datasets.py",
+    "flows/sources/model_names.py",
     "flows/sources/models.py",
     "flows/sources/samples.py",
 )

@@ -24,6 +24,7 @@
         NotKept                     flows.state.kept_checkpoints
         NotKnown                    evals.metrics.energy
         NotOurs                     flows.state.cache_gc
+        NotTheWholeModel            quant.reference_outputs
         PlanError                   flows.plan.source
         PrefectLost                 flows.orchestration.api_server
         RecordUnreadable            flows.state.ownership

@@ -8,17 +8,34 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from quant.canonical_json import write_json
 from quant.checkpoints.model_files import stage
+from quant.errors import BitfrontierError
 from quant.no_remote_code import forbid_remote_code
 from quant.reference_texts import GOLDEN_TEXT, SANITY_TEXT
 
 GREEDY_TOKENS = 16
 LONG_TOKENS = 4  # scored after each long context: some engines need a request for each
 LONG_CUTS = (40, LONG_TOKENS)  # tokens before the end of the sanity text where the two contexts end that begin alike
+
+
+class NotTheWholeModel(BitfrontierError):
+    """The weights are not those of the model that the configuration names."""
+
+
+def check_loading(report: Mapping[str, Iterable[Any]]) -> None:
+    """Whether all of a model came from its files and all of its files went into it, as Transformers reports of loading.
+
+    Raises NotTheWholeModel: what is missing was drawn at random.
+    """
+    if missing := sorted(map(str, [*report.get("missing_keys", ()), *report.get("mismatched_keys", ())])):
+        raise NotTheWholeModel(f"{len(missing)} weights are missing and would be random: {', '.join(missing[:3])}")
+    if unexpected := sorted(map(str, report.get("unexpected_keys", ()))):
+        raise NotTheWholeModel(f"{len(unexpected)} weights have no place in the model: {', '.join(unexpected[:3])}")
 
 
 def token_logprobs(model: Any, ids: list[int]) -> list[float]:
@@ -68,9 +85,16 @@ def _reference(folder: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype="float32", use_safetensors=True, trust_remote_code=False, local_files_only=True
-    ).eval()
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype="float32",
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    check_loading(loading)
+    model.eval()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     golden = tokenizer.encode(GOLDEN_TEXT, add_special_tokens=False).ids
     sanity = tokenizer.encode(SANITY_TEXT, add_special_tokens=False).ids

@@ -13,12 +13,13 @@ from typing import Any
 
 from quant.errors import BitfrontierError
 from quant.plugins import Unloaded, load_all
-from quant.types import Scheme, Stored
+from quant.types import Architecture, Scheme, Stored
 
 ENTRY_POINT_GROUP = "bitfrontier.methods"
 METHODS_PACKAGE = "quant.methods"
 SchemeOf = Callable[[Mapping[str, Any]], Scheme]
 Unsupported = Callable[[str], str | None]
+UnsupportedModel = Callable[[Architecture], str | None]
 FormatOf = Callable[[Mapping[str, Any]], str]
 
 
@@ -44,7 +45,7 @@ class Parameter:
 @dataclass(frozen=True)
 class Method:
     """A registered method. `format`, `scheme` and `needs_calibration` are asked with the resolved parameters,
-    `unsupported` with the kind of device ("cpu", "cuda").
+    `unsupported` with the kind of device ("cpu", "cuda"), `unsupported_model` with a model's architecture.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Method:
     needs_calibration: Callable[[Mapping[str, Any]], bool]
     parameters: tuple[Parameter, ...]
     unsupported: Unsupported = lambda device: None
+    unsupported_model: UnsupportedModel = lambda architecture: None
     version: int = 1
 
     @property
@@ -83,6 +85,7 @@ def method(
     scheme: SchemeOf | None = None,
     calibrated: Callable[[Mapping[str, Any]], bool] | None = None,
     unsupported: Unsupported = lambda device: None,
+    unsupported_model: UnsupportedModel = lambda architecture: None,
     version: int = 1,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register `function(model: Path, out: Path, [calibration: Calibration,] *, parameters…)` as a method.
@@ -91,13 +94,15 @@ def method(
     `environment` names a file in `configs/environments/` (without .txt). `scheme` tells the numeric format from the
     parameters; without it the weights count as `unknown`. `calibrated` tells from the parameters whether the
     calibration set is used; the default is yes exactly if the function takes a third positional argument.
-    `unsupported` says why the tool does not run on a kind of device, or None. `version` is part of the key of every
-    checkpoint: raise it when the same parameters give other weights.
+    `unsupported` says why the tool does not run on a kind of device, or None, `unsupported_model` why it does not
+    quantize an architecture. `version` is part of the key of every checkpoint: raise it when the same parameters give
+    other weights.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         made = _build(function, name, format, environment, scheme, calibrated)
-        function.__method__ = replace(made, unsupported=unsupported, version=version)  # type: ignore[attr-defined]
+        made = replace(made, unsupported=unsupported, unsupported_model=unsupported_model, version=version)
+        function.__method__ = made  # type: ignore[attr-defined]
         return function
 
     return register

@@ -37,6 +37,21 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Architecture:
+    """`name` is the class of the model, such as LlamaForCausalLM; empty where nothing is known yet.
+
+    `experts`: a mixture of experts. `recurrent`: some layers keep a state in place of keys and values..
+    """
+
+    name: str = ""
+    experts: bool = False
+    recurrent: bool = False
+
+
+UNKNOWN_ARCHITECTURE = Architecture()
+
+
+@dataclass(frozen=True)
 class Scheme:
     """Numeric format of the quantized linear layers, in the field's W/A notation.
 

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 from engines.reference_server.http_api import serve
 from engines.reference_server.model_thread import end_process
 from engines.reference_server.openvino_runner import OpenVinoRunner
-from engines.reference_server.requests import Served
+from engines.reference_server.requests import Served, stop_ids
+from quant.checkpoints.configuration import vocabulary_size
 
 
 def pipeline(given: argparse.Namespace) -> openvino_genai.ContinuousBatchingPipeline:
@@ -28,12 +29,6 @@ def pipeline(given: argparse.Namespace) -> openvino_genai.ContinuousBatchingPipe
         "KV_CACHE_PRECISION": given.kv_cache_dtype,
     }
     return openvino_genai.ContinuousBatchingPipeline(given.model, scheduler, "CPU", settings)
-
-
-def stop_ids(folder: Path) -> frozenset[int]:
-    """The ids that end a text, of `generation_config.json`."""
-    ids = json.loads((folder / "generation_config.json").read_text(encoding="utf-8")).get("eos_token_id")
-    return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
 
 
 def main() -> None:
@@ -55,7 +50,7 @@ def main() -> None:
     }
     print("bitfrontier-facts " + json.dumps(facts), flush=True)
     runner.start()
-    vocabulary = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    vocabulary = vocabulary_size(json.loads((folder / "config.json").read_text(encoding="utf-8"))) or 0
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     served = Served(tokenizer, stop_ids(folder), vocabulary, {"version": openvino_genai.__version__})
     serve(served, runner, given.port, given.max_model_len)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +15,9 @@ import transformers
 from tokenizers import Tokenizer
 
 from engines.reference_server.http_api import serve
-from engines.reference_server.model_loading import load, stop_ids
+from engines.reference_server.model_loading import load
 from engines.reference_server.model_thread import end_process
-from engines.reference_server.requests import Served
+from engines.reference_server.requests import Served, stop_ids
 from engines.reference_server.scheduler import Loop
 
 
@@ -42,7 +43,7 @@ def run(given: argparse.Namespace, model: Any, facts: Mapping[str, Any]) -> None
     loop.start()
     versions = {"version": str(facts["version"]), "torch": torch.__version__}
     tokenizer = Tokenizer.from_file(f"{given.model}/tokenizer.json")
-    served = Served(tokenizer, stop_ids(given.model), model.config.vocab_size, versions)
+    served = Served(tokenizer, stop_ids(Path(given.model)), model.config.vocab_size, versions)
     serve(served, loop, given.port, given.max_model_len)
 
 

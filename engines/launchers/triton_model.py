@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
 from engines.reference_server.api_schema import BadRequest, Limits, Scored, read_completion, read_items
-from engines.reference_server.model_loading import load, stop_ids
+from engines.reference_server.model_loading import load
 from engines.reference_server.model_thread import end_process
-from engines.reference_server.requests import Generation, ScoreJob
+from engines.reference_server.requests import Generation, ScoreJob, stop_ids
 from engines.reference_server.scheduler import Loop
 
 FINAL = triton.TRITONSERVER_RESPONSE_COMPLETE_FINAL
@@ -38,7 +39,7 @@ class TritonPythonModel:
         model, facts = load(given["model"], given["device"], given["dtype"])
         print("bitfrontier-facts " + json.dumps({"transformers": transformers.__version__, **facts}), flush=True)
         self._tokenizer = Tokenizer.from_file(f"{given['model']}/tokenizer.json")
-        self._stop_ids = stop_ids(given["model"])
+        self._stop_ids = stop_ids(Path(given["model"]))
         self._limits = Limits(model.config.vocab_size, given["max_model_len"])
         self._loop = Loop(model, given["max_batch"], on_crash=end_process)
         family = triton.MetricFamily(name=PEAK, description="Highest use of KV cache", kind=triton.MetricFamily.GAUGE)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM
 
 from quant.no_remote_code import forbid_remote_code
 
@@ -65,10 +65,3 @@ def _kernel(model: Any) -> str:
         if name in str(getattr(config, "quant_method", "")):
             return name
     return "torch linear on dequantized weights, quantization emulated"
-
-
-def stop_ids(folder: str) -> frozenset[int]:
-    """The ids that end a text, of `generation_config.json`."""
-    config = GenerationConfig.from_pretrained(folder, local_files_only=True)
-    ids = config.eos_token_id
-    return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from tokenizers import Tokenizer
 
 from engines.reference_server.api_schema import Item, Scored
+from quant.checkpoints.configuration import text_configuration
+
+
+def stop_ids(folder: Path) -> frozenset[int]:
+    """The ids that end a text, of `generation_config.json`, or of `config.json` in older checkpoints without it."""
+    own = folder / "generation_config.json"
+    settings = json.loads((own if own.exists() else folder / "config.json").read_text(encoding="utf-8"))
+    ids = (settings if own.exists() else text_configuration(settings)).get("eos_token_id")
+    return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from engines.registry import engine
 from engines.runtime.entry_points import DEEPSPEED_SERVER
-from engines.servers.transformers import THIN, read_facts, thin_command, thin_variables
+from engines.servers.transformers import THIN, read_facts, thin_command, thin_variables, unsupported_model
 from engines.types import Device, Launch, Serving
 from quant.types import Scheme
 
@@ -35,6 +35,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
     environments={"cpu": "deepspeed", "cuda": "deepspeed"},
     dialect=THIN,
     unsupported=unsupported,
+    unsupported_model=unsupported_model,
     refused=refused,
     read_facts=read_facts,
 )

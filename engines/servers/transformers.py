@@ -9,7 +9,7 @@ from typing import Any, Literal
 from engines.registry import engine
 from engines.runtime.entry_points import TRANSFORMERS_SERVER
 from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
-from quant.types import Scheme
+from quant.types import FLOATS, Architecture, Scheme
 
 THIN = Dialect(  # what our own server speaks, whatever runs behind it
     prompt_logprobs="score",
@@ -28,6 +28,19 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     """
     if checkpoint_format not in FORMATS:
         return f"transformers does not load the format {checkpoint_format} here (it loads {', '.join(FORMATS)})"
+    return None
+
+
+def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device) -> str | None:
+    """What our server and Transformers do not do: share keys and values where layers have none, quantize the inputs of
+    experts, which it holds in one tensor.
+    """
+    if architecture.recurrent:
+        return (
+            f"our server shares keys and values among requests, and layers of {architecture.name} keep a state instead"
+        )
+    if architecture.experts and scheme.activations not in (*FLOATS, "unknown"):
+        return f"Transformers quantizes no activations of experts, so {scheme.label} would not be what ran"
     return None
 
 
@@ -75,6 +88,7 @@ def thin_variables(serving: Serving) -> dict[str, str]:
     format_environments={"gptq": "gptqmodel", "awq": "gptqmodel"},
     dialect=THIN,
     unsupported=unsupported,
+    unsupported_model=unsupported_model,
     read_facts=read_facts,
 )
 def transformers(

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from engines.registry import engine
 from engines.runtime.entry_points import TRITON_SERVER
 from engines.runtime.server import free_port
-from engines.servers.transformers import THIN, thin_variables
+from engines.servers.transformers import THIN, thin_variables, unsupported_model
 from engines.servers.transformers import read_facts as thin_facts
 from engines.servers.transformers import unsupported as transformers_unsupported
 from engines.types import Device, Launch, Serving
@@ -48,6 +48,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
         statistics="/v2/models/served/stats",
     ),
     unsupported=unsupported,
+    unsupported_model=unsupported_model,
     read_facts=read_facts,
 )
 def triton(

@@ -11,7 +11,7 @@ from engines.batching import batched_by_option
 from engines.parallelism import Ways
 from engines.registry import engine
 from engines.types import NEUTRAL_SAMPLING, Device, Dialect, Launch, Serving, arguments, asked_dtype
-from quant.types import Range, Scheme
+from quant.types import Architecture, Range, Scheme
 
 FACTS = {
     "version": re.compile(r"Initializing a V1 LLM engine \(v([^)]+)\)"),
@@ -52,6 +52,13 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
         return "vllm on CPU has no kernel for static FP8 activations"
     if scheme.kv_cache:
         return f"vllm on CPU has no {scheme.kv_cache} KV cache"
+    return None
+
+
+def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device) -> str | None:
+    """What vLLM's build for CPUs has no kernel for."""
+    if architecture.experts and device.kind == "cpu":
+        return f"vllm on CPU has no kernel for the experts of {architecture.name}"
     return None
 
 
@@ -112,6 +119,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
         request_fields=NEUTRAL_SAMPLING,
     ),
     unsupported=unsupported,
+    unsupported_model=unsupported_model,
     refused=refused,
     read_facts=read_facts,
     computes_in=computes_in,

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from engines.types import Dialect, Endpoint, Form
 from evals.api.tokenizers import added_ids, load_tokenizer, ordinary_ids, text_of, word_ids
+from quant.checkpoints.configuration import vocabulary_size
 
 
 class Piece(NamedTuple):
@@ -61,8 +62,13 @@ def prompt_prefix(endpoint: Endpoint) -> list[int]:
 
 
 def prompt_vocabulary(endpoint: Endpoint, folder: Path) -> list[int]:
-    """The ids that prompts may be drawn from: all but special ones, or whole words where text is sent."""
-    return ordinary_ids(_tokenizer(folder)) if endpoint.dialect.prompts == "ids" else word_ids(_tokenizer(folder))
+    """The ids that prompts may be drawn from: all but special ones, or whole words where text is sent; never one that
+    the tokenizer knows and the model has no row of its embedding for.
+    """
+    ids = ordinary_ids(_tokenizer(folder)) if endpoint.dialect.prompts == "ids" else word_ids(_tokenizer(folder))
+    file = folder / "config.json"
+    rows = vocabulary_size(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+    return ids if rows is None else [index for index in ids if index < rows]
 
 
 def completion_path(dialect: Dialect, *, stream: bool) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from quant.checkpoints.configuration import text_configuration
+
 
 def load_tokenizer(folder: Path) -> Tokenizer:
     """`tokenizer.json` of a checkpoint, without truncation or padding."""
@@ -18,7 +20,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
 
 
 def special_ids(folder: Path, tokenizer: Tokenizer) -> tuple[int | None, int | None]:
-    """(begin, end of text) as `tokenizer_config.json` names them."""
+    """(begin, end of text) as `tokenizer_config.json` names them; the end else as `config.json` does (GPT-2's)."""
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
 
     def find(name: str) -> int | None:
@@ -26,7 +28,16 @@ def special_ids(folder: Path, tokenizer: Tokenizer) -> tuple[int | None, int | N
         text = token["content"] if isinstance(token, dict) else token
         return tokenizer.token_to_id(text) if text else None
 
-    return find("bos_token"), find("eos_token")
+    begin, end = find("bos_token"), find("eos_token")
+    return begin, _configured_end(folder) if end is None else end
+
+
+def _configured_end(folder: Path) -> int | None:
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    ids = text_configuration(config).get("eos_token_id")
+    first: int | None = ids[0] if isinstance(ids, list) else ids
+    return first
 
 
 def added_ids(tokenizer: Tokenizer) -> list[int]:

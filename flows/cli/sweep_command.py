@@ -130,7 +130,8 @@ def known_run(checked: Any, runs: Path) -> Any:
     for folder in (runs, cache_folder() / "cells"):
         with contextlib.suppress(NoRun):
             models |= set(read_run(folder / checked.plan.name)["models"])
-    if {cell.model.name for cell in checked.cells} - models or not all(map(is_built, environments)):
+    needed = {cell.model.name for cell in checked.cells if cell.unsupported is None}
+    if needed - models or not all(map(is_built, environments)):
         return None
     return prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
 

@@ -19,6 +19,7 @@ from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.execute.worker_process import Here
+from flows.sources.models import raise_failure
 from flows.state.cache_gc import register
 from flows.state.progress_display import Display
 from flows.validate.plan import REFERENCE_ENVIRONMENT
@@ -58,6 +59,8 @@ def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Ro
             f"this worker would measure something else than {name}: its plan, versions, packages, data or machine "
             "differ from those of the sweep. Bring them to the same state"
         )
+    if row.job is not None:
+        raise_failure(row.job.model)
     cell = row.cell
     build(
         environments[cell.environment if name == trial_name(row) else cell.quantization.method.environment], display.say

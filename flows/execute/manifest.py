@@ -57,6 +57,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "bytes_per_token": {
             model.name: len(SANITY_TEXT.encode()) / len(model.reference["sanity_ids"])
             for model in prepared.models.values()
+            if model.failure is None
         },
         "notes": notes,
         "device": sweep.device.name,

@@ -18,7 +18,7 @@ from flows.execute.rows import all_there, finished, slug
 from flows.plan.source import PlanFile
 from flows.sources.checkpoints import fetch_stored
 from flows.sources.datasets import data_root
-from flows.sources.models import Model, ModelFacts, prepare_model
+from flows.sources.models import Model, ModelFacts, prepare_model, raise_failure
 from flows.sources.samples import SourceError
 from flows.state.progress_display import Display
 from flows.state.stale import StaleResult, find_stale
@@ -42,7 +42,7 @@ def prepare_sweep(sweep: ResolvedPlan, environments: list[Environment], runs: Pa
     `keep_stale` has its run's stale results in place of what would be measured.
     """
     by_name = {environment.name: environment for environment in environments}
-    facts = {cell.model.location: cell.model for cell in sweep.cells}
+    facts = {cell.model.location: cell.model for cell in sweep.cells if cell.unsupported is None}
     models = {
         location: prepare_model(fact, by_name[REFERENCE_ENVIRONMENT], display.say) for location, fact in facts.items()
     }
@@ -128,6 +128,7 @@ def jobs_of(
     """What makes these checkpoints of a model, for nobody in particular to serve."""
     by_name, base = {environment.name: environment for environment in environments}, parsed.file.resolve().parent
     model = prepare_model(facts, by_name[REFERENCE_ENVIRONMENT], display.say)
+    raise_failure(model)
     for stored in {checkpoint for quantization in wanted for checkpoint in quantization.stored.values()}:
         fetch_stored(stored)
     text, threads = parsed.plan.calibration.text, parsed.plan.thread_count

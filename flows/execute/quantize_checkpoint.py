@@ -30,6 +30,7 @@ from quant.checkpoints.detect import check_declared
 from quant.checkpoints.inspect import WEIGHT_FILES, decode_bytes, inspect_weights
 from quant.checkpoints.model_files import check_no_code
 from quant.checkpoints.safetensors import CheckpointError, hash_files
+from quant.checkpoints.verify import check_made
 from quant.errors import FailureKind
 from quant.hashing import digest
 from quant.types import (
@@ -224,6 +225,7 @@ def _inspect(job: Job, weights: Path, result: dict[str, Any]) -> Checkpoint:
     check_no_code(weights)
     contents = inspect_weights(job.quantization.format, job.model.folder, weights)
     check_declared(weights, job.quantization.format, job.quantization.scheme)
+    check_made(job.quantization.format, job.quantization.scheme, job.model.folder, weights, contents)
     files = hash_files(weights)
     return Checkpoint(
         key=job.key,

@@ -118,12 +118,14 @@ def has_checkpoint(row: Row) -> bool:
 
 
 def note_missing(prepared: Prepared, missing: Mapping[str, Failure]) -> None:
-    """Failed rows for the cells whose environment could not be built (`missing`: why, by its name). Cells that failed
-    so before, and have all that they need now, are measured again.
+    """Failed rows for the cells whose environment could not be built (`missing`: why, by its name) or whose model has
+    no reference. Cells that failed for want of an environment, and have all that they need now, are measured again.
     """
     for row in prepared.rows:
         needed = (row.cell.quantization.method.environment, row.cell.environment)
         failure = next((missing[name] for name in needed if name in missing), None)
+        if row.job is not None:
+            failure = failure or row.job.model.failure
         trial = finished(row)
         if trial is None and failure is not None and row.job is not None:
             failed_trial(prepared, row, failure)

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from filelock import FileLock
 
@@ -18,16 +18,21 @@ from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
 from engines.runtime.environments import Environment
 from engines.runtime.wheels import fetch_wheel
 from evals.accuracy.chat_template import TEMPLATE_FILE, template_of
+from evals.api.tokenizers import load_tokenizer, special_ids
+from evals.schema.failures import because, failure_of
+from evals.schema.trial import Failure
 from flows import versions
 from flows.sources.samples import Say, SourceError, run_in, sample
 from quant.canonical_json import write_json
+from quant.checkpoints.configuration import architecture_of, positions, vocabulary_size
 from quant.checkpoints.model_files import MODEL_FILES, regular_files
-from quant.checkpoints.safetensors import CheckpointError, hash_file, linear_widths, read_tensors
+from quant.checkpoints.safetensors import CheckpointError, hash_file, linear_widths, read_tensors, weight_map
+from quant.checkpoints.suitability import unsuitable
+from quant.errors import CellFailure, FailureKind
 from quant.hashing import digest
+from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
 logger = logging.getLogger(__name__)
-
-MOST_PARTS = 64  # of a folder's path in a name
 
 SAMPLE_MODELS = ("smollm2-135m-instruct",)
 
@@ -40,7 +45,10 @@ DATA_RECORD = "bitfrontier-data.json"
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What can be known of a model before it is there. `widths` are input widths of its linear layers."""
+    """What can be known of a model before it is there. `widths` are input widths of its linear layers.
+
+    `unsuitable` is the reason why nothing here can use it, or None.
+    """
 
     name: str
     kind: Literal["sample", "folder", "hub"]
@@ -52,17 +60,23 @@ class ModelFacts:
     download_bytes: int
     note: str
     has_chat_template: bool = False
+    architecture: Architecture = UNKNOWN_ARCHITECTURE
+    unsuitable: str | None = None
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that is there: a folder of safetensors, the digest of its content, its gates' reference."""
+    """A model that is there: a folder of safetensors, the digest of its content, its gates' reference.
+
+    `failure` is why none of its cells can be measured: without a reference nothing can be gated.
+    """
 
     name: str
     folder: Path
     content_sha256: str
     reference: Mapping[str, Any]
     note: str
+    failure: Failure | None = None
 
 
 def look_up_model(text: str, base: Path) -> ModelFacts:
@@ -78,29 +92,6 @@ def look_up_model(text: str, base: Path) -> ModelFacts:
             "give a folder, `hub:organisation/name`, or `pypi:smollm2-135m-instruct`",
         )
     return _folder_model(folder)
-
-
-def with_distinct_names(models: Sequence[ModelFacts]) -> list[ModelFacts]:
-    """The models under names that differ: reports pair a cell with its baseline by the model's name.
-
-    Whose short names are equal gets the organisation, the revision, or as many parent folders as it takes.
-    """
-    names, length = [facts.name for facts in models], 1
-    while clashing := {name for name in names if names.count(name) > 1}:
-        length += 1
-        longer = [
-            _longer_name(facts, length) if name in clashing else name for facts, name in zip(models, names, strict=True)
-        ]
-        if longer == names and length > MOST_PARTS:  # the same place twice, which a plan may not say
-            break
-        names = longer
-    return [replace(facts, name=name) for facts, name in zip(models, names, strict=True)]
-
-
-def _longer_name(facts: ModelFacts, length: int) -> str:
-    if facts.kind == "folder":
-        return str(Path(*Path(facts.location).parts[-length:]))
-    return facts.location if facts.kind == "hub" else f"pypi:{facts.location}"
 
 
 def _sample_model(name: str) -> ModelFacts:
@@ -129,23 +120,28 @@ def _folder_model(folder: Path) -> ModelFacts:
             )
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tensors = read_tensors(folder)
+        reason = unsuitable(config, weight_map(folder), [file.name for file in folder.glob("*.safetensors")])
+        tensors = {} if reason else read_tensors(folder)
     except (ValueError, CheckpointError) as error:
         raise SourceError(f"model folder {folder}: {error}", "download or save the model again") from error
     _model_files(folder)
     if "quantization_config" in config:
         raise SourceError(f"model folder {folder} is quantized already", "give the unquantized model")
+    if reason is None and special_ids(folder, load_tokenizer(folder))[1] is None:
+        reason = "no token ends its texts. Name eos_token in tokenizer_config.json"
     return ModelFacts(
         folder.name,
         "folder",
         str(folder),
         sum(t.elements for t in tensors.values()),
         tuple(sorted(set(linear_widths(tensors).values()))),
-        config.get("max_position_embeddings"),
-        config.get("vocab_size"),
+        positions(config),
+        vocabulary_size(config),
         0,
         "",
         template_of(folder) is not None,
+        architecture_of(config),
+        reason,
     )
 
 
@@ -199,15 +195,47 @@ def _remote_model(name: str, revision: str | None, text: str) -> ModelFacts:
     parameters = info.safetensors.total if info.safetensors else size // 2
     has_template = any(sibling.rfilename == TEMPLATE_FILE for sibling in info.siblings or [])
     has_template |= "chat_template" in ((info.config or {}).get("tokenizer_config") or {})
-    return ModelFacts(name.split("/")[-1], "hub", text, parameters, (), None, None, size, "", has_template)
+    config = info.config or {}  # what the hub keeps of config.json: the architecture, and whether it needs code
+    return ModelFacts(
+        name.split("/")[-1],
+        "hub",
+        text,
+        parameters,
+        (),
+        None,
+        None,
+        size,
+        "",
+        has_template,
+        architecture_of(config),
+        unsuitable(config, {}, []),
+    )
+
+
+def raise_failure(model: Model) -> None:
+    """Raises CellFailure where the model has one."""
+    if model.failure is not None:
+        kind = cast(FailureKind, model.failure.kind)
+        raise CellFailure(model.failure.cause, kind=kind, log_tail=model.failure.log_tail)
 
 
 def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda _: None) -> Model:
-    """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`."""
+    """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`.
+
+    A model that turns out to be unsuitable once it is there, or whose reference fails, has that as its `failure`.
+    """
     folder = _model_folder(facts, environment, say)
     logger.info("hashing %s", folder)
     content = content_sha256(folder, _model_files(folder), lambda: say(f"hashing {facts.name}"))
-    return Model(facts.name, folder, content, _reference(facts.name, folder, content, environment, say), facts.note)
+    model = Model(facts.name, folder, content, {}, facts.note)
+    try:
+        if facts.kind == "hub" and (reason := _folder_model(folder).unsuitable):
+            raise CellFailure(f"{facts.name} is unsuitable: {reason}", kind="unusable-data")
+        return replace(model, reference=_reference(facts.name, folder, content, environment, say))
+    except CellFailure as error:
+        failure = because(f"{facts.name} has no reference of plain Transformers", failure_of(error))
+        say(f"  {failure.cause}")
+        return replace(model, failure=failure)
 
 
 def content_sha256(folder: Path, files: Sequence[Path], on_hash: Callable[[], None] = lambda: None) -> str:

@@ -16,6 +16,7 @@ from flows.plan.source import PlanFile, Problem, suggestion
 from flows.validate.matrix import EngineChoice, Quantization
 from flows.validate.parameters import fill
 from quant.plugins import reason_for
+from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
 
 def choose_engines(
@@ -169,12 +170,19 @@ def baseline_problems(
             yield parsed.problem(("engines", choice.entry, "engine"), message, fix)
 
 
-def unsupported(quantization: Quantization, choice: EngineChoice, device: Device) -> str | None:
-    """Why this pair cannot work on this device, or None. What an attached server loads is its own affair."""
-    if reason := quantization.method.unsupported(device.kind):
+def unsupported(
+    quantization: Quantization, choice: EngineChoice, device: Device, architecture: Architecture = UNKNOWN_ARCHITECTURE
+) -> str | None:
+    """Why this pair cannot work on this device with a model of this architecture, or None. What an attached server
+    loads is its own affair.
+    """
+    method, engine = quantization.method, choice.engine
+    if reason := method.unsupported(device.kind) or method.unsupported_model(architecture):
         return reason
     if choice.attached:
         return None
     if not choice.environment:
-        return f"{choice.engine.name} has no environment for the device kind '{device.kind}'"
-    return choice.missing or choice.engine.unsupported(quantization.scheme, quantization.format, device, choice.options)
+        return f"{engine.name} has no environment for the device kind '{device.kind}'"
+    if reason := choice.missing or engine.unsupported_model(architecture, quantization.scheme, device):
+        return reason
+    return engine.unsupported(quantization.scheme, quantization.format, device, choice.options)

@@ -12,8 +12,9 @@ from pathlib import Path
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, known_environments, resolve
 from engines.telemetry.device import find_device
 from engines.types import Device
-from flows.plan.source import PlanError, PlanFile, Problem, suggestion
-from flows.sources.models import ModelFacts, look_up_model, with_distinct_names
+from flows.plan.source import PlanError, PlanFile, Problem, lower_first, suggestion
+from flows.sources.model_names import with_distinct_names
+from flows.sources.models import ModelFacts, look_up_model
 from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
 from flows.validate.compute_types import mixed_dtypes, served_by_dtype
@@ -41,7 +42,10 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     models = _models(parsed, base, problems)
     quantizations = resolve_quantizations(parsed, base, problems)
     choices = choose_engines(parsed, device, quantizations, problems)
-    problems += [*group_problems(parsed, models, quantizations), *stored_problems(parsed, models, quantizations)]
+    suitable = [model for model in models if model.unsuitable is None]
+    unsuitable = list(unsuitable_problems(parsed, models))
+    problems += [] if suitable else unsuitable
+    problems += [*group_problems(parsed, suitable, quantizations), *stored_problems(parsed, suitable, quantizations)]
     problems += [
         *task_problems(parsed),
         *data_problems(parsed, base),
@@ -49,7 +53,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
         *calibration_problems(parsed, base, quantizations),
     ]
     traces = read_traces(parsed, base, problems)
-    problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, models, traces)]
+    problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, suitable, traces)]
     problems += slo_problems(parsed)
     if device is not None:
         problems += dict.fromkeys(baseline_problems(parsed, quantizations, choices, device))
@@ -57,13 +61,19 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
         raise PlanError(parsed.file, problems)
     served = served_by_dtype(plan, choices, quantizations, device)
     cells = tuple(
-        Cell(model, quantization, choice, unsupported(quantization, choice, device))
+        Cell(
+            model,
+            quantization,
+            choice,
+            model.unsuitable or unsupported(quantization, choice, device, model.architecture),
+        )
         for model in models
         for choice, group in served
         for quantization in group
     )
     queues = queue_warnings(plan, (choice for choice, _ in served), device)
-    warnings = (*mixed_dtypes(served, device), *dict.fromkeys(queues))
+    lines = (f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable)
+    warnings = (*lines, *mixed_dtypes(served, device), *dict.fromkeys(queues))
     return ResolvedPlan(plan, parsed.file, base, device, cells, task_specs(plan), data_root, traces, warnings=warnings)
 
 
@@ -76,8 +86,12 @@ def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization
     problems += [*group_problems(parsed, models, quantizations), *stored_problems(parsed, models, quantizations)]
     problems += [*calibration_problems(parsed, base, quantizations), *_environment_problems(parsed, quantizations, ())]
     wanted = [quantization for quantization in quantizations if quantization.position == last]
-    if device is not None and wanted and (reason := wanted[0].method.unsupported(device.kind)):
-        problems.append(parsed.problem(("methods", last), reason, "choose another method, or another machine"))
+    problems += unsuitable_problems(parsed, models)
+    if device is not None and wanted and models:
+        method = wanted[0].method
+        if reason := method.unsupported(device.kind) or method.unsupported_model(models[0].architecture):
+            fix = "choose another method, another model, or another machine"
+            problems.append(parsed.problem(("methods", last), reason, fix))
     if problems:
         raise PlanError(parsed.file, problems)
     return models[0], wanted
@@ -103,6 +117,16 @@ def _models(parsed: PlanFile, base: Path, problems: list[Problem]) -> list[Model
             problems.append(parsed.problem(("models", index), f"model '{text}' appears twice", "keep one of them"))
         models.append(facts)
     return with_distinct_names(models)
+
+
+def unsuitable_problems(parsed: PlanFile, models: Sequence[ModelFacts]) -> Iterator[Problem]:
+    """The models that nothing can quantize or serve, each at its line; their reasons end with what to do. None while
+    others are not found.
+    """
+    for index, model in enumerate(models):
+        if model.unsuitable is not None and len(models) == len(parsed.plan.models):
+            reason, _, fix = model.unsuitable.rpartition(". ")
+            yield parsed.problem(("models", index), f"{model.name} is unsuitable: {reason}", lower_first(fix))
 
 
 def _environment_problems(

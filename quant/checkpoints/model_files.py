@@ -59,6 +59,7 @@ CODE = (
     "*.ckpt",
     "*.bin",
 )
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "typical_p", "top_h", "epsilon_cutoff", "eta_cutoff")
 OPENVINO = "openvino_*.bin"  # plain numbers, beside a graph in XML
 
 
@@ -87,7 +88,21 @@ def stage(source: Path, place: Path, patterns: Iterable[str] = MODEL_FILES) -> P
             (folder / file.name).symlink_to(file.resolve())
         else:
             shutil.copyfile(file, folder / file.name)
+    _drop_idle_sampling(folder / "generation_config.json")
     return folder
+
+
+def _drop_idle_sampling(file: Path) -> None:
+    """Llama 2's and many older models' settings of sampling without sampling: they change nothing, and Transformers
+    saves no model that has them.
+    """
+    if not file.exists():
+        return
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    idle = [name for name in SAMPLING if name in settings]
+    if idle and not settings.get("do_sample"):
+        rest = {name: value for name, value in settings.items() if name not in idle}
+        file.write_text(json.dumps(rest, indent=2) + "\n", encoding="utf-8")
 
 
 def check_no_code(folder: Path) -> None:

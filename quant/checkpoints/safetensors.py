@@ -12,6 +12,7 @@ from pathlib import Path
 
 from quant.errors import CellFailure
 
+INDEX = "model.safetensors.index.json"
 QUANTIZED_SUFFIXES = (".weight_scale", ".weight_packed", ".qweight", ".weight.absmax", ".SCB", "._weight_qdata")
 
 
@@ -72,15 +73,12 @@ def weight_files(folder: Path) -> list[Path]:
     What lies beside them is not of this checkpoint: Mistral's repositories hold the same weights again under other
     names in `consolidated.safetensors`. Raises CheckpointError.
     """
-    single_file, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    single_file, index = folder / "model.safetensors", folder / INDEX
     if single_file.exists():
         return [single_file]
     files = sorted(folder.glob("*.safetensors"))
     if index.exists():
-        try:
-            names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{index}: is no index of safetensors files ({error})") from error
+        names = set(read_index(index).values())
         missing = sorted(names - {file.name for file in files})
         if missing:
             raise CheckpointError(f"{index}: names {missing[0]}, which is not in the folder")
@@ -88,6 +86,27 @@ def weight_files(folder: Path) -> list[Path]:
     if not files:
         raise CheckpointError(f"{folder}: no *.safetensors file (pickled weights are never loaded)")
     return files
+
+
+def read_index(file: Path) -> dict[str, str]:
+    """The name of the file of each tensor. Raises CheckpointError."""
+    try:
+        return {
+            str(name): str(shard) for name, shard in json.loads(file.read_text(encoding="utf-8"))["weight_map"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{file}: is no index of safetensors files ({error})") from error
+
+
+def weight_map(folder: Path) -> dict[str, str]:
+    """The name of the file of each tensor that Transformers loads, also of files that are missing.
+
+    Raises CheckpointError.
+    """
+    index = folder / INDEX
+    if index.exists() and not (folder / "model.safetensors").exists():
+        return read_index(index)
+    return {name: file.name for file in weight_files(folder) for name in read_header(file)}
 
 
 def _is_tied(config: Path) -> bool:
@@ -112,13 +131,18 @@ def linear_widths(tensors: Mapping[str, Tensor]) -> dict[str, int]:
 def bits_per_weight(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> tuple[float, float | None]:
     """(all tensors, quantized linear layers of the source): 8 × bytes in the checkpoint ÷ parameters in the source."""
     total = 8 * sum(t.bytes for t in checkpoint.values()) / sum(t.elements for t in source.values())
-    quantized = {_layer(name) for name in checkpoint if name.endswith(QUANTIZED_SUFFIXES)}
+    quantized = quantized_layers(checkpoint)
     # experts that the source holds fused have no weight of their own there: above and below stand the same layers
     layers = {layer for layer in quantized if f"{layer}.weight" in source}
     if not layers:
         return total, None
     size = sum(t.bytes for t in checkpoint.values() if _layer(t.name) in layers)
     return total, 8 * size / sum(source[f"{layer}.weight"].elements for layer in layers)
+
+
+def quantized_layers(tensors: Mapping[str, Tensor]) -> set[str]:
+    """The layers that have scales."""
+    return {_layer(name) for name in tensors if name.endswith(QUANTIZED_SUFFIXES)}
 
 
 def _layer(name: str) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+from quant.checkpoints.tool_limits import awq_refuses
 from quant.registry import method
 from quant.types import Calibration, Range, Scheme
 
@@ -11,7 +12,7 @@ def scheme(parameters: Any) -> Scheme:
     return Scheme("int4", "float16", parameters["group_size"] or None, parameters["symmetric"])
 
 
-@method("awq", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
+@method("awq", format="compressed-tensors", environment="llmcompressor", scheme=scheme, unsupported_model=awq_refuses)
 def awq(
     model: Path,
     out: Path,
@@ -25,8 +26,8 @@ def awq(
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier
 
-    from quant.tools.llmcompressor import compress, weight_only
+    from quant.tools.llmcompressor import LEFT_ALONE, compress, weight_only
 
     group = weight_only(4, group_size, symmetric=symmetric)
-    modifiers = [AWQModifier(n_grid=n_grid), QuantizationModifier(config_groups={"group_0": group}, ignore=["lm_head"])]
+    modifiers = [AWQModifier(n_grid=n_grid), QuantizationModifier(config_groups={"group_0": group}, ignore=LEFT_ALONE)]
     compress(model, out, modifiers, calibration)

@@ -5,6 +5,7 @@ Microscaling Formats 1.0: blocks of 32, a power of two each).
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
 from quant.types import Calibration, Scheme
 
@@ -21,7 +22,14 @@ def calibrated(parameters: Any) -> bool:
     return bool(parameters["scheme"] == "NVFP4")
 
 
-@method("fp4", format="compressed-tensors", environment="llmcompressor", scheme=scheme, calibrated=calibrated)
+@method(
+    "fp4",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=scheme,
+    calibrated=calibrated,
+    unsupported_model=llmcompressor_refuses,
+)
 def fp4(
     model: Path,
     out: Path,
@@ -32,6 +40,6 @@ def fp4(
     """NVFP4 or MXFP4 weights, rounded to nearest; without A16 activations are four-bit floats too."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    from quant.tools.llmcompressor import compress
+    from quant.tools.llmcompressor import LEFT_ALONE, compress
 
-    compress(model, out, [QuantizationModifier(targets=["Linear"], scheme=scheme, ignore=["lm_head"])], calibration)
+    compress(model, out, [QuantizationModifier(targets=["Linear"], scheme=scheme, ignore=LEFT_ALONE)], calibration)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
 from quant.types import Calibration, Scheme
 
@@ -16,7 +17,14 @@ def calibrated(parameters: Any) -> bool:
     return parameters["scheme"] == "FP8" or bool(parameters["kv_cache_fp8"])
 
 
-@method("fp8", format="compressed-tensors", environment="llmcompressor", scheme=scheme, calibrated=calibrated)
+@method(
+    "fp8",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=scheme,
+    calibrated=calibrated,
+    unsupported_model=llmcompressor_refuses,
+)
 def fp8(
     model: Path,
     out: Path,
@@ -28,10 +36,10 @@ def fp8(
     """FP8: per-channel weights with per-token activations, or static per-tensor scales from calibration."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    from quant.tools.llmcompressor import compress
+    from quant.tools.llmcompressor import LEFT_ALONE, compress
 
     kv_cache = {"num_bits": 8, "type": "float", "strategy": "tensor", "dynamic": False, "symmetric": True}
     modifier = QuantizationModifier(
-        targets=["Linear"], scheme=scheme, ignore=["lm_head"], kv_cache_scheme=kv_cache if kv_cache_fp8 else None
+        targets=["Linear"], scheme=scheme, ignore=LEFT_ALONE, kv_cache_scheme=kv_cache if kv_cache_fp8 else None
     )
     compress(model, out, [modifier], calibration)

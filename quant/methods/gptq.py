@@ -3,11 +3,18 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
+from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
 from quant.types import Calibration, Range, weight_only
 
 
-@method("gptq", format="compressed-tensors", environment="llmcompressor", scheme=weight_only)
+@method(
+    "gptq",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=weight_only,
+    unsupported_model=llmcompressor_refuses,
+)
 def gptq(
     model: Path,
     out: Path,
@@ -21,8 +28,8 @@ def gptq(
     """W4A16 or W8A16 whose rounding errors are made up for by the weights not yet rounded."""
     from llmcompressor.modifiers.gptq import GPTQModifier
 
-    from quant.tools.llmcompressor import compress, weight_only
+    from quant.tools.llmcompressor import LEFT_ALONE, compress, weight_only
 
     group = weight_only(int(scheme[1]), group_size, symmetric=symmetric)
-    modifier = GPTQModifier(config_groups={"group_0": group}, ignore=["lm_head"], dampening_frac=dampening_frac)
+    modifier = GPTQModifier(config_groups={"group_0": group}, ignore=LEFT_ALONE, dampening_frac=dampening_frac)
     compress(model, out, [modifier], calibration)

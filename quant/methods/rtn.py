@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
 from quant.types import Scheme, weight_only
 
@@ -13,7 +14,13 @@ def scheme(parameters: Any) -> Scheme:
     return weight_only(parameters)
 
 
-@method("rtn", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
+@method(
+    "rtn",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=scheme,
+    unsupported_model=llmcompressor_refuses,
+)
 def rtn(
     model: Path,
     out: Path,
@@ -25,11 +32,11 @@ def rtn(
     """Round-to-nearest without calibration data: W4A16 and W8A16 in groups, or INT8 W8A8."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    from quant.tools.llmcompressor import compress, weight_only
+    from quant.tools.llmcompressor import LEFT_ALONE, compress, weight_only
 
     if scheme == "W8A8":
-        modifier = QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=["lm_head"])
+        modifier = QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=LEFT_ALONE)
     else:
         group = weight_only(int(scheme[1]), group_size, symmetric=symmetric)
-        modifier = QuantizationModifier(config_groups={"group_0": group}, ignore=["lm_head"])
+        modifier = QuantizationModifier(config_groups={"group_0": group}, ignore=LEFT_ALONE)
     compress(model, out, [modifier], None)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+from quant.checkpoints.tool_limits import smoothquant_refuses
 from quant.registry import method
 from quant.types import Calibration, Range, Scheme
 
@@ -11,7 +12,13 @@ def scheme(parameters: Any) -> Scheme:
     return Scheme("int8", "int8")
 
 
-@method("smoothquant", format="compressed-tensors", environment="llmcompressor", scheme=scheme)
+@method(
+    "smoothquant",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=scheme,
+    unsupported_model=smoothquant_refuses,
+)
 def smoothquant(
     model: Path, out: Path, calibration: Calibration, *, smoothing_strength: Annotated[float, Range(0.0, 1.0)] = 0.8
 ) -> None:
@@ -19,10 +26,10 @@ def smoothquant(
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
-    from quant.tools.llmcompressor import compress
+    from quant.tools.llmcompressor import LEFT_ALONE, compress
 
     modifiers = [
         SmoothQuantModifier(smoothing_strength=smoothing_strength),
-        QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=["lm_head"]),
+        QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=LEFT_ALONE),
     ]
     compress(model, out, modifiers, calibration)

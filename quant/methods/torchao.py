@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from quant.checkpoints.tool_limits import torchao_refuses
 from quant.registry import method
 from quant.types import Range, Scheme
 
@@ -19,7 +20,7 @@ def scheme(parameters: Any) -> Scheme:
     }[parameters["scheme"]]
 
 
-@method("torchao", format="torchao", environment="transformers", scheme=scheme)
+@method("torchao", format="torchao", environment="transformers", scheme=scheme, unsupported_model=torchao_refuses)
 def torchao(
     model: Path,
     out: Path,

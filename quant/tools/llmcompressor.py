@@ -17,6 +17,8 @@ from quant.types import Calibration
 
 TRANSFORMS = "llmcompressor.modifiers.transform."
 NO_MAPPING = ("resolving mappings", "Found a final incomplete set")  # the tool's own words, version 0.14
+# the head, and what decides which experts compute: a rounded router sends tokens elsewhere
+LEFT_ALONE = ["lm_head", r"re:.*shared_expert_gate$", r"re:.*(mlp|moe)\.gate$", r"re:.*\.router(\..*)?$"]
 CHECKED_TOKENS = 256
 # Of the largest logit. In float32, one that cancels out leaves 1e-6; Gemma 3 with the default mapping is off by 1.
 LOGIT_TOLERANCE = 1e-3

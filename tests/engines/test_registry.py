@@ -14,7 +14,7 @@ from engines.runtime.environments import PROGRAMS, known_environments
 from engines.servers.vllm import read_facts
 from engines.types import Device, Dialect, Launch, Serving, arguments
 from quant.registry import MethodError, known_formats
-from quant.types import Scheme
+from quant.types import Architecture, Scheme
 
 AVX2 = Device("cpu", "old", frozenset({"avx2"}), 1)
 AVX512 = Device("cpu", "new", frozenset({"avx2", "avx512f"}), 1)
@@ -103,6 +103,32 @@ def test_a_strange_format_is_refused(spec: Engine) -> None:
 def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None) -> None:
     vllm = engines_by_name()["vllm"]
     refusal = vllm.unsupported(scheme, "compressed-tensors", device, _defaults(vllm))
+    assert (refusal is None) if reason is None else (reason in str(refusal))
+
+
+STATE, EXPERTS = Architecture("MambaForCausalLM", recurrent=True), Architecture("MixtralForCausalLM", experts=True)
+
+
+@pytest.mark.parametrize(
+    ("engine", "architecture", "scheme", "device", "reason"),
+    [
+        *(
+            (engine, STATE, Scheme("float16", "float16"), AVX2, "layers of MambaForCausalLM keep a state")
+            for engine in ("transformers", "triton", "deepspeed")
+        ),
+        ("transformers", EXPERTS, Scheme("int8", "int8"), AVX2, "no activations of experts, so W8A8-int8 would not"),
+        ("transformers", EXPERTS, Scheme("fp8", "fp8"), H100, "no activations of experts, so FP8-dynamic would not"),
+        ("transformers", EXPERTS, Scheme("int4", group_size=64), AVX2, None),
+        ("transformers", EXPERTS, Scheme("bfloat16", "bfloat16"), AVX2, None),
+        ("vllm", EXPERTS, Scheme("float16", "float16"), AVX512, "vllm on CPU has no kernel for the experts"),
+        ("vllm", EXPERTS, Scheme("float16", "float16"), H100, None),
+        ("vllm", STATE, Scheme("float16", "float16"), AVX2, None),
+    ],
+)
+def test_architectures_that_an_engine_cannot_serve(
+    engine: str, architecture: Architecture, scheme: Scheme, device: Device, reason: str | None
+) -> None:
+    refusal = engines_by_name()[engine].unsupported_model(architecture, scheme, device)
     assert (refusal is None) if reason is None else (reason in str(refusal))
 
 

@@ -25,8 +25,11 @@ def plan(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return write_plan(workplace, ["none"])
 
 
-def test_no_code_and_no_key_comes_into_a_checkpoint(plan: Path, workplace: Path) -> None:
-    """The method `none` of these tests copies all that it is given."""
+def test_no_code_and_no_key_comes_into_a_checkpoint(
+    plan: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The method `none` of these tests copies all that it is given. A plan refuses this model; here as if it did not."""
+    monkeypatch.setattr("flows.sources.models.unsuitable", lambda *_: None)
     mark = plant_code(workplace / "tiny")
     (made,) = quantize_one(plan, "none float16", None, QUIET)
     assert (Path(made.folder) / "tokenizer.json").exists()

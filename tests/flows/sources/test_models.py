@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from engines.runtime.environments import resolve
 from engines.runtime.process import ProcessFailed
 from flows.sources.calibration import calibration_text, write_calibration
 from flows.sources.datasets import data_root
-from flows.sources.models import Model, ModelFacts, look_up_model, with_distinct_names
+from flows.sources.model_names import with_distinct_names
+from flows.sources.models import Model, ModelFacts, look_up_model, prepare_model, raise_failure
 from flows.sources.samples import SourceError, run_in, sample
+from quant.errors import CellFailure
 from quant.types import CalibrationSpec
 
 
@@ -79,6 +82,32 @@ def test_a_hub_model_without_safetensors_is_refused(monkeypatch: pytest.MonkeyPa
         look_up_model("hub:nobody/nothing", Path())
 
 
+def test_a_download_that_is_unsuitable_is_that_models_failure(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the download, the hub told no more than the architecture."""
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tiny_model.parent / "cache"))
+    (tiny_model / "tokenizer_config.json").write_text("{}")
+    monkeypatch.setattr(flows.sources.models, "_model_folder", lambda *_: tiny_model)
+    model = prepare_model(_facts("hub", "a/tiny", "tiny"), resolve("transformers", {"python": sys.executable}))
+    with pytest.raises(CellFailure, match="tiny is unsuitable: no token ends its texts") as raised:
+        raise_failure(model)
+    assert raised.value.kind == "unusable-data"
+
+
+def test_the_hub_tells_of_an_architecture_before_the_download(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from huggingface_hub import HfApi
+
+    weights = SimpleNamespace(rfilename="model.safetensors", size=9)
+    info = SimpleNamespace(siblings=[weights], safetensors=None, config={"architectures": ["BertForMaskedLM"]})
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(HfApi, "model_info", lambda *args, **kwargs: info)
+    facts = look_up_model("hub:nobody/nothing", Path())
+    assert "BertForMaskedLM has no language-model head" in str(facts.unsuitable)
+
+
 def test_a_data_root_is_relative_to_the_plan(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     assert data_root("root", tmp_path) == tmp_path / "root"
@@ -115,8 +144,6 @@ def test_a_text_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_child_that_fails_shows_its_log(tmp_path: Path) -> None:
-    import sys
-
     here = resolve("transformers", {"python": sys.executable})
     with pytest.raises(
         ProcessFailed, match=r"-m no_such_module failed with exit code 1: .*No module named no_such_module"

@@ -24,6 +24,24 @@ def test_a_tool_sees_data_alone(tiny_model: Path, tmp_path: Path) -> None:
     assert staged == stage(tiny_model, tmp_path / "place")  # again, after a crash
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"temperature": 0.6, "top_p": 0.9, "eos_token_id": 2}, {"eos_token_id": 2}),  # Llama 2's
+        ({"do_sample": False, "top_k": 5, "min_p": 0.1}, {"do_sample": False}),
+        ({"do_sample": True, "temperature": 0.6}, {"do_sample": True, "temperature": 0.6}),
+    ],
+)
+def test_settings_of_sampling_without_sampling_are_left_out(
+    tiny_model: Path, tmp_path: Path, settings: dict[str, float], expected: dict[str, float]
+) -> None:
+    """Transformers saves no model that has them."""
+    (tiny_model / "generation_config.json").write_text(json.dumps(settings))
+    staged = stage(tiny_model, tmp_path / "place")
+    assert json.loads((staged / "generation_config.json").read_text()) == expected
+    assert json.loads((tiny_model / "generation_config.json").read_text()) == settings
+
+
 def test_a_tokenizers_copy_is_the_tokenizer_alone(tiny_model: Path, tmp_path: Path) -> None:
     plant_code(tiny_model)
     out = tmp_path / "out"

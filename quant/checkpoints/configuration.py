@@ -1,0 +1,51 @@
+"""What a model's configuration (`config.json`) says of its architecture. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from quant.types import Architecture
+
+Configuration = Mapping[str, Any]
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
+EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+# layers with a state or a convolution where others have keys and values, by the settings that such layers alone have
+RECURRENT = (
+    "conv_L_cache",
+    "hybrid_override_pattern",
+    "linear_num_value_heads",
+    "lru_width",
+    "mamba_d_state",
+    "rescale_every",
+    "ssm_state_size",
+    "state_size",
+)
+
+
+def architecture_of(config: Configuration) -> Architecture:
+    """Of a configuration, whose language model may be nested in it."""
+    text = text_configuration(config)
+    names = config.get("architectures") or text.get("architectures") or [""]
+    counts = {**text, **(text.get("ffn_config") or {})}
+    given = [counts.get(key) or 0 for key in EXPERTS]
+    experts = any(max(count if isinstance(count, list) else [count]) > 1 for count in given)  # a list: by layer
+    return Architecture(str(names[0]), experts, any(text.get(key) for key in RECURRENT))
+
+
+def text_configuration(config: Configuration) -> Configuration:
+    """The part about the language model: the configuration itself, or what is nested in it."""
+    nested = config.get("text_config")
+    return nested if isinstance(nested, Mapping) else config
+
+
+def positions(config: Configuration) -> int | None:
+    """Tokens that fit in a context; None where the configuration names no limit."""
+    text = text_configuration(config)
+    return next((int(text[name]) for name in POSITIONS if text.get(name)), None)
+
+
+def vocabulary_size(config: Configuration) -> int | None:
+    """Rows of the embedding: ids from here on have none, whatever the tokenizer knows."""
+    size = text_configuration(config).get("vocab_size")
+    return None if size is None else int(size)

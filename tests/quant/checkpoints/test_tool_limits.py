@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+
+from quant.registry import methods
+from quant.types import Architecture
+
+LLM_COMPRESSOR = ("rtn", "gptq", "awq", "smoothquant", "fp8", "fp4")
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "reason"),
+    [
+        *((method, "GPT2LMHeadModel", "of the class Linear alone") for method in LLM_COMPRESSOR),
+        *((method, "FalconForCausalLM", "of the class Linear alone") for method in LLM_COMPRESSOR),
+        *((method, "Llama4ForCausalLM", "does not load Llama4ForCausalLM") for method in LLM_COMPRESSOR),
+        ("torchao", "GPT2LMHeadModel", "are Conv1D"),
+        *(
+            (method, name, f"has no mapping that preserves {name}; use rtn or gptq")
+            for method in ("awq", "smoothquant")
+            for name in ("GPTNeoXForCausalLM", "OPTForCausalLM", "Olmo2ForCausalLM", "Lfm2ForCausalLM")
+        ),
+        ("smoothquant", "Gemma3ForCausalLM", "SmoothQuant has no mapping"),
+        ("awq", "MixtralForCausalLM", "AWQ has no mapping"),
+    ],
+)
+def test_a_method_says_which_architectures_it_does_not_quantize(method: str, name: str, reason: str) -> None:
+    assert reason in str(methods()[method].unsupported_model(Architecture(name)))
+
+
+@pytest.mark.parametrize("name", ["LlamaForCausalLM", "Qwen3ForCausalLM", ""])
+def test_no_method_refuses_what_it_quantizes(name: str) -> None:
+    assert {method.unsupported_model(Architecture(name)) for method in methods().values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("none", "GPT2LMHeadModel"),
+        ("gguf", "GPT2LMHeadModel"),
+        ("awq", "Gemma3ForCausalLM"),
+        ("smoothquant", "MixtralForCausalLM"),
+        ("rtn", "OPTForCausalLM"),
+        ("torchao", "FalconForCausalLM"),
+    ],
+)
+def test_a_limit_is_of_one_tool(method: str, name: str) -> None:
+    assert methods()[method].unsupported_model(Architecture(name)) is None
