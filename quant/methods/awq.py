@@ -12,7 +12,14 @@ def scheme(parameters: Any) -> Scheme:
     return Scheme("int4", "float16", parameters["group_size"] or None, parameters["symmetric"])
 
 
-@method("awq", format="compressed-tensors", environment="llmcompressor", scheme=scheme, unsupported_model=awq_refuses)
+@method(
+    "awq",
+    format="compressed-tensors",
+    environment="llmcompressor",
+    scheme=scheme,
+    unsupported_model=awq_refuses,
+    version=2,
+)
 def awq(
     model: Path,
     out: Path,

@@ -29,6 +29,7 @@ def calibrated(parameters: Any) -> bool:
     scheme=scheme,
     calibrated=calibrated,
     unsupported_model=llmcompressor_refuses,
+    version=2,
 )
 def fp4(
     model: Path,

@@ -24,6 +24,7 @@ def calibrated(parameters: Any) -> bool:
     scheme=scheme,
     calibrated=calibrated,
     unsupported_model=llmcompressor_refuses,
+    version=2,
 )
 def fp8(
     model: Path,

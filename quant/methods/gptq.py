@@ -14,6 +14,7 @@ from quant.types import Calibration, Range, weight_only
     environment="llmcompressor",
     scheme=weight_only,
     unsupported_model=llmcompressor_refuses,
+    version=2,
 )
 def gptq(
     model: Path,

@@ -20,6 +20,7 @@ def scheme(parameters: Any) -> Scheme:
     environment="llmcompressor",
     scheme=scheme,
     unsupported_model=llmcompressor_refuses,
+    version=2,
 )
 def rtn(
     model: Path,

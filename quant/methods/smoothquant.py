@@ -18,6 +18,7 @@ def scheme(parameters: Any) -> Scheme:
     environment="llmcompressor",
     scheme=scheme,
     unsupported_model=smoothquant_refuses,
+    version=2,
 )
 def smoothquant(
     model: Path, out: Path, calibration: Calibration, *, smoothing_strength: Annotated[float, Range(0.0, 1.0)] = 0.8
