@@ -51,7 +51,7 @@ def test_every_cell_becomes_a_row(workplace: Path, monkeypatch: pytest.MonkeyPat
     assert "no *.safetensors file" in trials["writes_nothing"].reason
     assert trials["other"].reason == "the fake engine reads no other format"
     good = trials["none"]
-    assert [gate.name for gate in good.gates] == ["golden prompt", "sanity", "whole contexts"]
+    assert [gate.name for gate in good.gates] == ["source's grid", "golden prompt", "sanity", "whole contexts"]
     assert len(good.scores[0].values) == 4
     assert [len(repeat) for repeat in good.speed[0].repeats] == [2, 2]
     assert good.memory is not None
