@@ -10,6 +10,7 @@ lint:
 	uv run ruff format --check .
 	uv run ruff check .
 	uv run python scripts/forbidden_identifiers.py
+	uv run python scripts/sizes.py
 	uv run python scripts/single_use_helpers.py
 	uv run python -m scripts.check_versions
 

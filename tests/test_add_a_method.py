@@ -48,6 +48,10 @@ def test_a_method_is_one_file_and_one_test(tmp_path: Path) -> None:
     assert tested.returncode == 0, tested.stdout
     assert " passed" in tested.stdout
 
+    tested = _run(tmp_path, "-m", "pytest", "-q", "tests/flows/validate/test_methods.py")
+    assert tested.returncode == 0, tested.stdout
+    assert " passed" in tested.stdout
+
     plan = (
         (ROOT / "configs/quickstart.yaml")
         .read_text()

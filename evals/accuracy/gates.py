@@ -106,10 +106,10 @@ def apart_from_source_grid(source: Path, folder: Path, checkpoint_format: str, s
     detail = f"the source's weights lie on a grid of {grid}"
     if scheme.unquantized:
         return Gate(SOURCE_GRID, True, f"{detail}: other roundings add to its error, the same one adds none")
-    reason = shares_grid(source, folder, checkpoint_format, scheme)
-    if reason is None:
-        return Gate(SOURCE_GRID, True, f"{detail}; this checkpoint rounds to another")
-    return Gate(SOURCE_GRID, False, f"shares its source's grid: {detail}, and {reason}")
+    compared = shares_grid(source, folder, checkpoint_format, scheme)
+    if compared is None or not compared.shared:
+        return Gate(SOURCE_GRID, True, f"{detail}; of this checkpoint, {compared.detail}" if compared else detail)
+    return Gate(SOURCE_GRID, False, f"shares its source's grid: {detail}, and {compared.detail}")
 
 
 def require(gate: Gate) -> Gate:

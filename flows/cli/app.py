@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -41,12 +42,21 @@ Runs = Annotated[Path, typer.Option(help="Folder for results.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(metadata.version("bitfrontier"))
+        raise typer.Exit
+
+
 @app.callback()
 def configure(
     context: typer.Context,
     verbosity: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv logs everything.")
     ] = 0,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     context.obj = verbosity
     if verbosity:

@@ -52,13 +52,14 @@ def plan(
     """
     from flows.execute.prepare import stale_rows
     from flows.plan.source import load_plan
+    from flows.validate.compute_types import added_baselines
     from flows.validate.estimate import estimate
     from flows.validate.plan import check
     from flows.validate.tasks import shots_text, template_hints
     from reports.output.formatting import about_duration
 
     sweep = check(load_plan(file), data_root=data_root)
-    hints = template_hints(sweep.plan, sweep.models)
+    hints = [*template_hints(sweep.plan, sweep.models), *added_baselines(sweep.plan, sweep.cells)]
     guess, known = estimate(sweep, runs), known_run(sweep, runs)
     stale = [result.line for result in stale_rows(known).values()] if known else []
     prepared_rows = known.rows if known else [None] * len(sweep.cells)
@@ -86,9 +87,8 @@ def plan(
         notes = {"tasks": list(map(asdict, sweep.tasks)), "hints": hints, "warnings": sweep.warnings, "stale": stale}
         print(json.dumps({**about, **total, **notes}, indent=1))
         return
-    keys = ["key"] if context.obj else []
-    title = f"{sweep.plan.name} on {sweep.device.name}"
-    table = Table("cell", "model", "environments", "supported", "≈ s", *keys, title=title)
+    columns, keys = ("cell", "model", "environments", "supported", "≈ s"), ["key"] if context.obj else []
+    table = Table(*columns, *keys, title=f"{sweep.plan.name} on {sweep.device.name}")
     for row in rows:
         supported = "yes" if row["supported"] else f"no: {row['reason']}"
         texts = row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Positive = Annotated[int, Field(ge=1)]
-Threads = Literal["auto"] | Annotated[int, Field(ge=1, le=1024)]
+MOST_THREADS = 1024
+
+
+def _threads(given: Any) -> Any:
+    """One sentence for both kinds of values. Raises ValueError."""
+    if given == "auto" or (type(given) is int and 1 <= given <= MOST_THREADS):
+        return given
+    raise ValueError(f"must be `auto` or a whole number from 1 to {MOST_THREADS}, but it is {given!r}")
+
+
+Threads = Annotated[Literal["auto"] | int, BeforeValidator(_threads)]
 
 
 class Part(BaseModel):

@@ -223,7 +223,7 @@ def suggestion(given: str, allowed: Sequence[str]) -> str:
     """A fix for a name that is not known: the new name of an old key, the nearest name, or all that are allowed."""
     if RENAMED.get(given) in allowed:
         return f"`{given}` is called `{RENAMED[given]}` now; {NEW_VALUES.get(RENAMED[given], 'its value stays')}"
-    close = difflib.get_close_matches(given, allowed, n=1)
+    close = [name for name in allowed if given and name.startswith(given)] or difflib.get_close_matches(given, allowed)
     listing = ", ".join(sorted(allowed)) or "nothing"
     return f"did you mean '{close[0]}'? (allowed: {listing})" if close else f"allowed here: {listing}"
 

@@ -12,7 +12,7 @@ from engines.option_labels import option_labels
 from engines.types import Device
 from flows.plan.schema import Plan
 from flows.validate.engines import takes, unsupported
-from flows.validate.matrix import EngineChoice, Quantization
+from flows.validate.matrix import Cell, EngineChoice, Quantization
 
 STORED_DTYPE = "float16"  # of what a method leaves unquantized
 
@@ -71,6 +71,17 @@ def mixed_dtypes(served: Sequence[Served], device: Device) -> Iterator[str]:
                     f"{quantization.label} computes in {ours} in {choice.engine.name}, its baseline in {theirs}, and "
                     f"{choice.engine.name} serves no baseline in {ours}: part of every ratio is the type's"
                 )
+
+
+def added_baselines(plan: Plan, cells: Sequence[Cell]) -> list[str]:
+    """A sentence for each baseline that the plan itself does not ask for."""
+    sentences = []
+    for cell in cells:
+        given = plan.engines[cell.choice.entry].options.get("dtype", "auto")
+        dtype = cell.choice.options.get("dtype", "auto")
+        if cell.quantization.scheme.unquantized and dtype not in (given if isinstance(given, list) else [given]):
+            sentences.append(f"{cell.name} is added: cells that compute in {dtype} are held against it")
+    return sentences
 
 
 def _other_dtypes(choice: EngineChoice, taken: Sequence[Quantization], device: Device) -> list[str]:

@@ -128,6 +128,9 @@ def _restriction_problems(
     names = {quantization.method.name for quantization in quantizations} | {
         quantization.label for quantization in quantizations
     }
+    resolved = {quantization.position for quantization in quantizations}
+    if len(resolved) < len(parsed.plan.methods):
+        return  # a method is wrong, which is said where it stands; nothing is known of its labels
     for position, name in enumerate(entry.methods or []):
         if name not in names:
             message = f"engine '{entry.engine}' is restricted to '{name}', which is not among the methods"

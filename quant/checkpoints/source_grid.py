@@ -62,8 +62,16 @@ def find_grid(source: Path) -> Grid | None:
     return min(grids, key=lambda grid: (grid.bits, -grid.block), default=None)
 
 
-def shares_grid(source: Path, folder: Path, checkpoint_format: str, scheme: Scheme) -> str | None:
-    """Why a checkpoint in `folder` shares the grid of its `source`; None where it does not.
+@dataclass(frozen=True)
+class GridComparison:
+    """Whether a checkpoint lies on the grid of its source, and how that is known."""
+
+    shared: bool
+    detail: str
+
+
+def shares_grid(source: Path, folder: Path, checkpoint_format: str, scheme: Scheme) -> GridComparison | None:
+    """A checkpoint in `folder` against the grid of its `source`; None where that has none.
 
     Where its format is read here, nearly all sampled blocks have to be the source's to float16 rounding. Others share
     the grid where bits and group are the source's. Raises CheckpointError.
@@ -74,10 +82,12 @@ def shares_grid(source: Path, folder: Path, checkpoint_format: str, scheme: Sche
     reader = READERS.get(checkpoint_format)
     same = _same_blocks(source, reader(folder), scheme.group_size or 32) if reader else None
     if same is not None:
-        reason = f"its weights are the source's again in {same:.0%} of the sampled blocks"
-        return reason if same >= NEARLY_ALL else None
+        return GridComparison(
+            same >= NEARLY_ALL, f"its weights are the source's again in {same:.0%} of the sampled blocks"
+        )
     alike = (scheme.weights, scheme.group_size) == (f"int{grid.bits}", grid.block)
-    return f"its weights have the same bits and groups (format {checkpoint_format} is not read here)" if alike else None
+    words = "the same" if alike else "other"
+    return GridComparison(alike, f"it has {words} bits and groups (format {checkpoint_format} is not read here)")
 
 
 ReadRows = Callable[[str, int], Rows | None]
@@ -134,13 +144,13 @@ class _Safetensors:
 
 
 def _packed_integers(folder: Path) -> ReadRows:
-    """What compressed-tensors writes as pack-quantized: integers of 4 or 8 bits in words of 32, and their scales."""
+    """What compressed-tensors writes: integers of 4 or 8 bits in words of 32, or a byte each, and their scales."""
     tensors = _Safetensors(folder)
 
     def read(name: str, count: int) -> Rows | None:
         scales = tensors.floats(f"{name}_scale", count)
         if scales is None or f"{name}_packed" not in tensors.entries:
-            return None
+            return None if scales is None else _scaled_bytes(tensors, name, scales)
         words, groups = tensors.rows(f"{name}_packed", count, "<u4"), scales.shape[1]
         width = int(tensors.rows(f"{name}_shape", 2, "<i8")[1])
         bits = 32 * words.shape[1] // width
@@ -154,6 +164,27 @@ def _packed_integers(folder: Path) -> ReadRows:
         return dequantized.reshape(len(words), width).astype(np.float32)
 
     return read
+
+
+def _scaled_bytes(tensors: _Safetensors, name: str, scales: Rows) -> Rows | None:
+    """Weights of a byte each with a scale for each row, or for all; None where they are of another kind."""
+    kind = tensors.entries[name][2]["dtype"] if name in tensors.entries else ""
+    if kind not in ("I8", "F8_E4M3"):
+        return None
+    rows = tensors.rows(name, ROWS, "<i1" if kind == "I8" else "<u1")
+    if scales.size not in (1, len(rows)):
+        return None
+    values = rows.astype(np.float32) if kind == "I8" else _e4m3()[rows]
+    scaled: Rows = values * scales.reshape(-1, 1)
+    return scaled
+
+
+def _e4m3() -> Rows:
+    """The values of FP8's 256 codes (OCP 8-bit Floating Point Specification, 2023, E4M3)."""
+    codes = np.arange(256)
+    sign, exponent, mantissa = np.where(codes < 128, 1.0, -1.0), codes >> 3 & 15, codes & 7
+    values = np.where(exponent > 0, (8 + mantissa) * 2.0 ** (exponent - 10), mantissa * 2.0**-9)
+    return np.where(codes & 127 == 127, np.nan, sign * values).astype(np.float32)
 
 
 def _unpacked(words: NDArray[np.uint32], bits: int) -> NDArray[np.int64]:

@@ -33,8 +33,8 @@ def awq(
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier
 
-    from quant.tools.llmcompressor import LEFT_ALONE, compress, weight_only
+    from quant.tools.llmcompressor import LEFT_ALONE, compress, weights_in_groups
 
-    group = weight_only(4, group_size, symmetric=symmetric)
+    group = weights_in_groups(4, group_size, symmetric=symmetric)
     modifiers = [AWQModifier(n_grid=n_grid), QuantizationModifier(config_groups={"group_0": group}, ignore=LEFT_ALONE)]
     compress(model, out, modifiers, calibration)

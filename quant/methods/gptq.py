@@ -29,8 +29,8 @@ def gptq(
     """W4A16 or W8A16 whose rounding errors are made up for by the weights not yet rounded."""
     from llmcompressor.modifiers.gptq import GPTQModifier
 
-    from quant.tools.llmcompressor import LEFT_ALONE, compress, weight_only
+    from quant.tools.llmcompressor import LEFT_ALONE, compress, weights_in_groups
 
-    group = weight_only(int(scheme[1]), group_size, symmetric=symmetric)
+    group = weights_in_groups(int(scheme[1]), group_size, symmetric=symmetric)
     modifier = GPTQModifier(config_groups={"group_0": group}, ignore=LEFT_ALONE, dampening_frac=dampening_frac)
     compress(model, out, [modifier], calibration)

@@ -33,11 +33,11 @@ def rtn(
     """Round-to-nearest without calibration data: W4A16 and W8A16 in groups, or INT8 W8A8."""
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
-    from quant.tools.llmcompressor import LEFT_ALONE, compress, weight_only
+    from quant.tools.llmcompressor import LEFT_ALONE, compress, weights_in_groups
 
     if scheme == "W8A8":
         modifier = QuantizationModifier(targets=["Linear"], scheme="W8A8", ignore=LEFT_ALONE)
     else:
-        group = weight_only(int(scheme[1]), group_size, symmetric=symmetric)
+        group = weights_in_groups(int(scheme[1]), group_size, symmetric=symmetric)
         modifier = QuantizationModifier(config_groups={"group_0": group}, ignore=LEFT_ALONE)
     compress(model, out, [modifier], None)

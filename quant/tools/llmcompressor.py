@@ -171,7 +171,7 @@ def _report_layers() -> None:
     pipeline.trace_subgraphs, pipeline.LifecycleCallbacks = traced, Reported
 
 
-def weight_only(bits: int, group_size: int, *, symmetric: bool) -> Any:
+def weights_in_groups(bits: int, group_size: int, *, symmetric: bool) -> Any:
     """W{bits}A16 on all linear layers but the head; group_size 0 means one scale per output channel."""
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme, QuantizationStrategy
 

@@ -80,7 +80,7 @@ def judge(
     for verdict in verdicts:
         reasons = [check for check in checks if check[0] == verdict]
         if reasons:
-            by_engine = engine is not None and engine[1] in [why for _, why in reasons]
+            by_engine = engine in reasons  # with this very verdict: what a ruined cell lost is its own
             return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell")
     return Judged(cell, "baseline", say("baseline")) if cell.is_baseline else Judged(cell, "meets", _joined(checks))
 

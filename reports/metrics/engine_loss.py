@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evals.schema.trial import Server, Trial
-from evals.stats.intervals import Estimate
+from evals.stats.intervals import Estimate, exact, product
 from evals.stats.paired_items import trial_items
 from reports.metrics.cell import CellMetrics, Quality, quality_against, same_text, token_differences
 from reports.metrics.engine_drift import compare
@@ -80,9 +80,8 @@ def engine_losses(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequence[st
 
 
 def against_reference(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequence[str]]) -> dict[str, AgainstReference]:
-    """By the trial's key, of all but baselines. None of a cell beside the reference, whose baseline that is; of one of
-    which an adaptive budget asked some items alone, drawn by how decided its own baseline was; and of one that has a
-    figure against its own baseline and none against the reference.
+    """By the trial's key, of all but baselines. None of a cell beside the reference, whose baseline that is, and of one
+    that has a figure against its own baseline and none against the reference.
     """
     chosen = references([cell for cell in cells if cell.is_baseline and not doubts[cell.trial.key]])
     pairs = {}
@@ -90,14 +89,26 @@ def against_reference(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequenc
         reference = chosen.get(cell.trial.model)
         if reference is None or cell.is_baseline or cell.baseline is reference.trial:
             continue
-        if any(len(items.values) < items.drawn for items in trial_items(cell.trial).values()):
-            continue
-        quality = quality_against(cell.trial, reference.trial)
+        quality = _quality_against_reference(cell, reference.trial)
         needed = ((cell.recovery, quality.recovery), (cell.perplexity_ratio, quality.perplexity_ratio))
         lacks = any(own is not None and direct is None for own, direct in needed)
         if not lacks and (quality.recovery or quality.perplexity_ratio or quality.nothing_recovered):
             pairs[cell.trial.key] = AgainstReference(reference.trial.name, quality)
     return pairs
+
+
+def _quality_against_reference(cell: CellMetrics, reference: Trial) -> Quality:
+    """Where an adaptive budget asked some items alone, drawn by how decided the cell's own baseline was, accuracy is
+    what that baseline recovers of the reference × what the cell recovers of it. Both have the baseline's chance in
+    them, with opposite signs, so that their product's interval, as if they were independent, is none too narrow.
+    """
+    quality = quality_against(cell.trial, reference)
+    if cell.baseline is None or all(len(items.values) >= items.drawn for items in trial_items(cell.trial).values()):
+        return quality
+    loss = _loss(cell.baseline, reference)
+    engine = exact(1.0) if loss.same_answers else loss.recovery
+    recovery = product(engine, cell.recovery) if engine and cell.recovery else None
+    return Quality(recovery, quality.perplexity_ratio, cell.nothing_recovered)
 
 
 def _loss(trial: Trial, reference: Trial) -> EngineLoss:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import engines.registry
 from engines.registry import Engine, engine, engines_by_name
 from engines.runtime.environments import PROGRAMS, known_environments
 from engines.servers.vllm import read_facts
-from engines.types import Device, Dialect, Launch, Serving, arguments
+from engines.types import Device, Dialect, Launch, Serving
 from quant.registry import MethodError, known_formats
 from quant.types import Architecture, Scheme
 
@@ -296,19 +294,3 @@ def test_an_option_without_type_is_refused() -> None:
 def _register(function: object) -> None:
     dialect = Dialect(prompt_logprobs="none", chunk_tokens="one", metrics=None)
     engine(function.__name__, environments={}, dialect=dialect, unsupported=lambda *_: None)(function)  # type: ignore[attr-defined, arg-type]
-
-
-def test_another_process_finds_it_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    name, known = next(iter(engines.registry.engines_by_name().items()))
-    crossing = pickle.dumps(known)
-    assert pickle.loads(crossing) is known
-    monkeypatch.setattr(engines.registry, "engines_by_name", dict)
-    with pytest.raises(
-        MethodError, match=f"^engine '{name}' is not installed here; `bitfrontier engines` lists what is$"
-    ):
-        pickle.loads(crossing)
-
-
-def test_flags_become_words_of_a_command_line() -> None:
-    flags = {"--model": Path("/m"), "--tp-size": 2, "--metrics": True, "--eager": False, "--quantize": None}
-    assert arguments(flags) == ("--model", "/m", "--tp-size", "2", "--metrics")

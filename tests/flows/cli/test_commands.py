@@ -153,4 +153,4 @@ def test_a_run_against_an_earlier_one_ends_as_a_check_should(tmp_path: Path) -> 
     assert json.loads(better.stdout)["cells"][0]["state"] == "PASS"
     _bitfrontier("compare", str(old), str(new), "--speed-margin", "0.6")
     missing = _bitfrontier("compare", str(old), str(tmp_path / "nowhere"), code=2)
-    assert "nowhere has no sweep.json" in missing.stderr
+    assert "nowhere does not exist; give a run's folder" in missing.stderr

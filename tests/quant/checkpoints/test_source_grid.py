@@ -10,7 +10,7 @@ from gguf.quants import dequantize, quantize
 from safetensors.numpy import save_file
 
 from quant.checkpoints.safetensors import CheckpointError
-from quant.checkpoints.source_grid import Grid, find_grid, shares_grid
+from quant.checkpoints.source_grid import Grid, GridComparison, _e4m3, find_grid, shares_grid
 from quant.types import Scheme
 
 LAYERS = tuple(f"model.layers.{number}.mlp.down_proj.weight" for number in range(3))
@@ -71,6 +71,12 @@ def write_packed(folder: Path, source: dict[str, np.ndarray], group: int) -> Pat
     return folder
 
 
+def _shared(source: Path, folder: Path, checkpoint_format: str, scheme: Scheme) -> bool:
+    compared = shares_grid(source, folder, checkpoint_format, scheme)
+    assert compared is not None
+    return compared.shared
+
+
 def test_trained_weights_lie_on_no_grid(tmp_path: Path, trained: dict[str, np.ndarray]) -> None:
     source = write_source(tmp_path / "source", trained)
     assert find_grid(source) is None
@@ -115,11 +121,11 @@ def test_the_same_rounding_again_shares_the_grid_and_another_does_not(
     weights = dequantized(trained, FLOAT_MINIMUM)
     source = write_source(tmp_path / "source", weights)
     again = write_gguf(tmp_path / "again", weights, FLOAT_MINIMUM)
-    reason = shares_grid(source, again, "gguf", Scheme("Q4_1"))
-    assert reason == "its weights are the source's again in 100% of the sampled blocks"
+    compared = shares_grid(source, again, "gguf", Scheme("Q4_1"))
+    assert compared == GridComparison(True, "its weights are the source's again in 100% of the sampled blocks")
     for kind in (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0):
         other = write_gguf(tmp_path / kind.name, weights, kind)
-        assert shares_grid(source, other, "gguf", Scheme(kind.name)) is None
+        assert not _shared(source, other, "gguf", Scheme(kind.name))
 
 
 def test_packed_integers_share_the_grid_of_their_own_groups_alone(
@@ -133,18 +139,52 @@ def test_packed_integers_share_the_grid_of_their_own_groups_alone(
     source = write_source(tmp_path / "source", on_grid)
     same = write_packed(tmp_path / "same", on_grid, 32)
     other = write_packed(tmp_path / "other", on_grid, 128)
-    assert shares_grid(source, same, "compressed-tensors", W4_G32) is not None
-    assert shares_grid(source, other, "compressed-tensors", Scheme("int4", "float16", 128)) is None
+    assert _shared(source, same, "compressed-tensors", W4_G32)
+    assert not _shared(source, other, "compressed-tensors", Scheme("int4", "float16", 128))
+
+
+@pytest.mark.parametrize("kind", ["I8", "F8_E4M3"])
+def test_bytes_with_a_scale_for_each_row_share_the_grid_of_the_same_bytes(tmp_path: Path, kind: str) -> None:
+    """A model that was born in eight bits, rounded to the very same bytes, and to others."""
+    codes = np.random.default_rng(0).integers(0, 120, (64, 1024)).astype(np.uint8)
+    codes[:, ::2] += 128
+    scales = np.random.default_rng(1).uniform(0.5, 2, (64, 1)).astype(np.float16)
+    values = codes.view(np.int8).astype(np.float32) if kind == "I8" else _e4m3()[codes]
+    source = write_source(tmp_path / "source", {LAYERS[0]: values * 0.001 * scales.astype(np.float32)})
+    halves = (scales.astype(np.float32) * 0.001).astype(np.float16)
+    same = _write_bytes(tmp_path / "same", kind, codes, halves)
+    other = _write_bytes(tmp_path / "other", kind, np.roll(codes, 1, axis=1), halves)
+    assert find_grid(source) is not None
+    assert _shared(source, same, "compressed-tensors", Scheme("int8", "int8"))
+    assert not _shared(source, other, "compressed-tensors", Scheme("int8", "int8"))
+
+
+def _write_bytes(folder: Path, kind: str, codes: np.ndarray, scales: np.ndarray) -> Path:
+    """A layer of a byte a weight as compressed-tensors writes it; numpy has no type for FP8."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    header, data = {}, b""
+    for name, dtype, tensor in ((LAYERS[0], kind, codes), (f"{LAYERS[0]}_scale", "F16", scales)):
+        header[name] = {
+            "dtype": dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [len(data), len(data) + tensor.nbytes],
+        }
+        data += tensor.tobytes()
+    text = json.dumps(header).encode()
+    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return folder
 
 
 def test_a_format_that_is_not_read_here_is_judged_by_its_bits_and_groups(
     tmp_path: Path, trained: dict[str, np.ndarray]
 ) -> None:
     source = write_source(tmp_path / "source", dequantized(trained, FLOAT_MINIMUM))
-    reason = shares_grid(source, tmp_path, "mlx", W4_G32)
-    assert reason == "its weights have the same bits and groups (format mlx is not read here)"
-    assert shares_grid(source, tmp_path, "mlx", Scheme("int4", "float16", 64)) is None
-    assert shares_grid(source, tmp_path, "mlx", Scheme("int8", "float16", 32)) is None
+    compared = shares_grid(source, tmp_path, "mlx", W4_G32)
+    assert compared == GridComparison(True, "it has the same bits and groups (format mlx is not read here)")
+    compared = shares_grid(source, tmp_path, "mlx", Scheme("int4", "float16", 64))
+    assert compared == GridComparison(False, "it has other bits and groups (format mlx is not read here)")
+    assert not _shared(source, tmp_path, "mlx", Scheme("int8", "float16", 32))
 
 
 def test_two_gguf_files_are_an_error(tmp_path: Path, trained: dict[str, np.ndarray]) -> None:

@@ -81,14 +81,49 @@ def test_a_cell_without_a_baseline_in_its_engine_is_held_against_the_reference()
     assert _verdicts(results) == {"none · A": "baseline", "fp8 · B": "fails"}
 
 
-def test_a_budget_that_drew_other_items_is_judged_by_engine_and_baseline() -> None:
+def _asked_less(cell: Trial, items: int, drawn: int) -> Trial:
+    """As an adaptive budget leaves it that stopped early."""
+    (asked,) = cell.scores
+    few = {name: getattr(asked, name)[:items] for name in ("item_keys", "values", "loglikelihoods")}
+    return replace(cell, scores=(replace(asked, drawn=drawn, **few),))
+
+
+def test_of_items_that_a_budget_left_out_the_losses_of_engine_and_cell_are_multiplied() -> None:
     *baselines, fp8 = _small_losses(1104).trials
-    asked = fp8.scores[0]
-    cut = replace(asked, drawn=2000, item_keys=asked.item_keys[:900], values=asked.values[:900])
-    cut = replace(cut, loglikelihoods=asked.loglikelihoods[:900])
-    results = conclude(ABOUT, [*baselines, replace(fp8, scores=(cut,))])
-    assert results.direct == {}
-    assert "against none" not in results.judged[2].why
+    results = conclude(ABOUT, [*baselines, _asked_less(fp8, 900, 2000)])
+    (direct,) = results.direct.values()
+    own = results.judged[2].cell.recovery
+    assert direct.quality.recovery is not None
+    assert own is not None
+    assert direct.quality.recovery.value == 0.96 * own.value
+    assert direct.quality.recovery.low < min(0.96 * own.value, own.low)
+    assert "recovered against none · A 0.960 [" in results.judged[2].why
+
+
+def test_a_budget_that_left_items_out_hides_no_perplexity() -> None:
+    """×1.045 by the engine and ×1.045 by the method: each is within 1.05, what users get is not."""
+    trials = [
+        trial("none", 10, 2.0, 60, 2.0, engine="A"),
+        trial("none", 50, 2.0, 60, 2.044, engine="B"),
+        _asked_less(trial("fp8", 100, 1.0, 60, 2.088, engine="B"), 60, 100),
+    ]
+    about = ABOUT | {"limits": {"accuracy_recovery": 0.5, "perplexity_ratio": 1.05}}
+    judged = conclude(about, trials).judged[2]
+    assert judged.verdict == "fails"
+    assert judged.why.startswith("perplexity ratio against none · A 1.09")
+
+
+def test_what_a_ruined_cell_lost_is_its_own_whatever_its_engine_may_have_lost() -> None:
+    judged = conclude(
+        ABOUT,
+        [
+            trial("none", 10, 2.0, 60, engine="A"),
+            trial("none", 50, 2.0, 58, engine="B"),
+            trial("fp8", 100, 1.0, 18, engine="B"),
+        ],
+    ).judged
+    assert judged[1].verdict == "inconclusive"
+    assert (judged[2].verdict, judged[2].cause) == ("fails", "cell")
 
 
 def test_what_is_undecided_of_an_engine_no_cell_in_it_can_better() -> None:

@@ -200,6 +200,11 @@ LOADS: dict[str, Wrong] = {
         "`workload` cannot stand beside `trace`",
         "change the value as said",
     ),
+    "the beginning of a key": (
+        set_key("load", 0, "rate", value=2.0),
+        "unknown key 'load[0].rate'",
+        "did you mean 'rate_per_second'?",
+    ),
     "a trace with an unknown key": (
         replay("good.jsonl", trace_speed=2),
         "unknown key 'load[0].trace_speed'",

@@ -12,6 +12,16 @@ MODELS: dict[str, Wrong] = {
         "name: string should match pattern",
         "change the value of `name`",
     ),
+    "threads of another kind": (
+        set_key("threads", value="two"),
+        "threads: must be `auto` or a whole number from 1 to 1024, but it is 'two'",
+        "change the value as said",
+    ),
+    "more threads than there are": (
+        set_key("threads", value=2000),
+        "threads: must be `auto` or a whole number from 1 to 1024, but it is 2000",
+        "change the value as said",
+    ),
     "empty models": (
         set_key("models", value=[]),
         "models: list should have at least 1 item",
