@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FORMATS = (  # in README; a new method may have one of its own
     ["awq", "bitsandbytes", "compressed-tensors", "gguf", "gptq", "modelopt", "openvino", "safetensors", "torchao"]
 )
+WORDS = {"undecided": "inconclusive"}  # of files that older versions wrote
 
 
 def methods_table(names: str) -> str:
@@ -59,7 +60,9 @@ def speed_table(file: str) -> str:
             continue
         speed, accuracy = shown(row["output_tokens_per_second"]), shown(row["mean_accuracy"], 100)
         peak, ratio = f"{row['peak_memory_bytes'] / 1024**3:.2f}", shown(row["perplexity_ratio"])
-        lines.append(f"| {row['cell']} | {row['verdict']} | {speed} | {peak} | {accuracy} | {ratio} |")
+        lines.append(
+            f"| {row['cell']} | {WORDS.get(row['verdict'], row['verdict'])} | {speed} | {peak} | {accuracy} | {ratio} |"
+        )
     return "\n".join(lines)
 
 
@@ -106,7 +109,7 @@ def frontier_table(file: str) -> str:
         rates = (shown(row["single_output_tokens_per_second"]), shown(row["output_tokens_per_second"]))
         latency = f"{1000 * row['ttft_p50_seconds']:.0f} | {1000 * row['tpot_p50_seconds']:.0f}"
         lines.append(
-            f"| {row['cell']} | {row['verdict']} | {rates[0]} | {rates[1]} | {latency} "
+            f"| {row['cell']} | {WORDS.get(row['verdict'], row['verdict'])} | {rates[0]} | {rates[1]} | {latency} "
             f"| {row['peak_memory_bytes'] / 1024**3:.2f} | {made['bits_per_weight']:.2f} | {types} "
             f"| {shown(row['perplexity_ratio'])} | {shown(row['mean_accuracy'], 100)} |"
         )
