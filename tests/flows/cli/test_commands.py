@@ -89,6 +89,7 @@ def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     assert "has no sweep.json" in _bitfrontier("report", str(tmp_path), code=2).stderr
 
 
+@pytest.mark.real  # every environment that is built here imports what it has
 def test_the_doctor_finds_something_for_everything() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "doctor", "--json"], capture_output=True, text=True, cwd=ROOT, check=False
