@@ -76,7 +76,7 @@ def answer_lines(data: dict[str, Any]) -> str:
         if not answer["cell"]:
             lines.append(f"**{answer['refusal']}**")
             continue
-        chosen = f"**Run {answer['cell']}**"
+        chosen = f"**Run {answer['cell']}**: {answer['won']}"
         notes = [*(f"but {caveat}" for caveat in answer["caveats"]), answer["alternative"]]
         lines.append(" · ".join([chosen, *(note for note in notes if note)]))
     return "\n\n".join(lines)

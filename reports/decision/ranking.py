@@ -15,35 +15,35 @@ from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price, affordable
 from reports.metrics.figures_of_merit import Mix, latency_seconds, mix_label, needed_gib, throughput
 from reports.metrics.load import LoadMetrics
-from reports.metrics.slo_capacity import highest_load
+from reports.metrics.slo_capacity import capacity_within, highest_load
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is to be best. `figure` reads it from a cell and its rate; None where it is not known. `gain` says how much
-    better another cell is.
+    """What is to be best. `figure` reads it from a cell, its rate and the SLO; None where it is not known. `gain` says
+    how much better another cell is.
     """
 
     title: str
     unit: str
     less: bool
-    figure: Callable[[CellMetrics, Estimate], Estimate | None]
+    figure: Callable[[CellMetrics, Estimate, SLO | None], Estimate | None]
     gain: str
 
 
-def _of_a_device(cell: CellMetrics, rate: Estimate) -> Estimate | None:
+def _of_a_device(cell: CellMetrics, rate: Estimate, _: SLO | None) -> Estimate | None:
     count = cell.trial.devices
     return rate.map(lambda value: value / count) if count else None
 
 
-def _fidelity(cell: CellMetrics, _: Estimate) -> Estimate | None:
+def _fidelity(cell: CellMetrics, _: Estimate, __: SLO | None) -> Estimate | None:
     """Of quantized cells: the unquantized model is as close to itself as can be."""
     return None if cell.trial.unquantized else cell.perplexity_ratio
 
 
 FASTER = "is {percent} % faster"
 OBJECTIVES = {
-    "throughput": Objective("most output tokens/s", "output tokens/s", False, lambda _, rate: rate, FASTER),
+    "throughput": Objective("most output tokens/s", "output tokens/s", False, lambda _, rate, __: rate, FASTER),
     "per-device": Objective(
         "most output tokens/s of a device", "output tokens/s of a device", False, _of_a_device, f"{FASTER} on a device"
     ),
@@ -51,18 +51,18 @@ OBJECTIVES = {
         "least median end-to-end latency at the lowest load",
         "s median end-to-end",
         True,
-        lambda cell, _: latency_seconds(cell),
+        lambda cell, _, __: latency_seconds(cell),
         "takes {percent} % less time",
     ),
     "capacity": Objective(
         "highest load within the SLO",
         "users or requests/s within the SLO",
         False,
-        lambda cell, _: highest_load(cell),
+        lambda cell, _, slo: highest_load(cell, slo),
         "takes {percent} % more load",
     ),
     "memory": Objective(
-        "least needed memory", "GiB needed", True, lambda cell, _: needed_gib(cell), "needs {percent} % less memory"
+        "least needed memory", "GiB needed", True, lambda cell, *_: needed_gib(cell), "needs {percent} % less memory"
     ),
     "fidelity": Objective(
         "quantized, with the least perplexity against the unquantized model's",
@@ -74,21 +74,21 @@ OBJECTIVES = {
 }
 
 
-def fitting_objective(cells: Sequence[CellMetrics]) -> str:
+def fitting_objective(cells: Sequence[CellMetrics], slo: SLO | None) -> str:
     """What can be best under the loads that were measured. An open load's output rate is what was offered, of every
     server that keeps up: where all loads are open, it is the highest load of a search, else the latency.
     """
     loads = [load.load for cell in cells for load in cell.loads]
     if not loads or any(load.concurrency is not None for load in loads):
         return "throughput"
-    return "capacity" if any(highest_load(cell) for cell in cells) else "latency"
+    return "capacity" if any(highest_load(cell, slo) for cell in cells) else "latency"
 
 
 @dataclass(frozen=True)
 class Aim:
     """What is to be best, the SLO, a price with a cost limit, and for which load: the `mix` of
     loads; without one it is the highest concurrency or, where there is an `slo` or a highest cost, the load that
-    meets them and gives the most.
+    meets them and gives the most. The capacity is of the load that a search confirmed, whatever else was measured.
     """
 
     objective: str = "throughput"
@@ -134,9 +134,9 @@ class Candidate:
         return mix_label([load.load for load in self.loads])
 
 
-def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
-    """All that fail no limit, are trusted, and have what the aim is about. A quantized cell of which nothing tells how
-    good its answers are is none.
+def recommendable(judged: Sequence[Judged]) -> list[Judged]:
+    """All that fail no limit, are trusted, and were timed. A quantized cell of which nothing tells how good its answers
+    are is none.
     """
     scored = [
         judgement
@@ -145,8 +145,12 @@ def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
         or judgement.cell.accuracy is not None
         or judgement.cell.perplexity_ratio is not None
     ]
-    allowed = [judgement for judgement in scored if judgement.verdict not in BARRED and judgement.cell.loads]
-    return [candidate for judgement in allowed if (candidate := _candidate(judgement, aim)) is not None]
+    return [judgement for judgement in scored if judgement.verdict not in BARRED and judgement.cell.loads]
+
+
+def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
+    """All that may be recommended and have what the aim is about."""
+    return [candidate for judgement in recommendable(judged) if (candidate := _candidate(judgement, aim)) is not None]
 
 
 def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
@@ -159,14 +163,28 @@ def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
 
 
 def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
-    served = _mixed(judged.cell, aim) if aim.mix else _at_one_load(judged.cell, aim)
+    if aim.objective == "capacity":
+        served = _at_its_highest_load(judged.cell, aim)
+    else:
+        served = _mixed(judged.cell, aim) if aim.mix else _at_one_load(judged.cell, aim)
     if served is None:
         return None
     loads, rate, serves = served
-    figure = OBJECTIVES[aim.objective].figure(judged.cell, rate)
+    figure = OBJECTIVES[aim.objective].figure(judged.cell, rate, aim.slo)
     if figure is None or not math.isfinite(figure.value):
         return None
     return Candidate(judged, loads, rate, serves, figure)
+
+
+def _at_its_highest_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState] | None:
+    """The load that meets the SLO as a search confirmed it; whether it meets the cost limit is to be seen. None where
+    there is none.
+    """
+    capacity = capacity_within(cell, aim.slo)
+    if capacity is None or capacity.at is None:
+        return None
+    load = capacity.at.load
+    return (load,), load.output_rate, affordable(load.output_rate, cell.trial.devices, aim.price)
 
 
 def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState]:

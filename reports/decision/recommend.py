@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from evals.stats.intervals import CONFIDENCE, Estimate
-from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked
+from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked, recommendable
 from reports.decision.verdicts import Judged
 from reports.decision.wording import fixed, percent_text, say, significant
 from reports.metrics.needed_memory import needed_memory
@@ -79,7 +79,8 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") ->
     best = ranked(shortlist, aim)
     others = _others(judged, shortlist, best, aim)
     if not best:
-        reason = say("none_serves", asks=aim.asks) if shortlist else say("none_allowed")
+        unknown = say("none_known", title=OBJECTIVES[aim.objective].title) if recommendable(judged) else ""
+        reason = say("none_serves", asks=aim.asks) if shortlist else unknown or say("none_allowed")
         return Answer(None, (reason,), (), aim, others=others, model=model)
     caveats, rows = tuple(_caveats(best, aim)), tuple(_best(best))
     return Answer(
@@ -224,9 +225,11 @@ def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
 
 
 def _best(shortlist: Sequence[Candidate]) -> list[tuple[str, str, str]]:
-    """Of the cells whose quality is most sure."""
-    fastest = min(shortlist, key=lambda candidate: (*candidate.doubtful, -candidate.rate.value))
-    rows = [("best throughput", fastest.judged, f"{fastest.rate.value:.1f} output tokens/s")]
+    """Of the cells whose quality is most sure. Where all loads were open, output tokens/s are what was offered."""
+    rows = []
+    if any(load.load.concurrency is not None for candidate in shortlist for load in candidate.judged.cell.loads):
+        fastest = min(shortlist, key=lambda candidate: (*candidate.doubtful, -candidate.rate.value))
+        rows.append(("best throughput", fastest.judged, f"{fastest.rate.value:.1f} output tokens/s"))
     judged = [candidate.judged for candidate in shortlist]
     sized = [(needed.gib.value, judgement) for judgement in judged if (needed := needed_memory(judgement.cell.trial))]
     if sized:

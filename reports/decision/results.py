@@ -117,7 +117,7 @@ class Results:
     def planned(self) -> Setting:
         """What the plan asked for."""
         price = self.about.get("price")
-        aim = Aim(fitting_objective(self.cells), self.slo, price=Price(**price) if price else None)
+        aim = Aim(fitting_objective(self.cells, self.slo), self.slo, price=Price(**price) if price else None)
         return Setting(self.limits, aim)
 
     @cached_property

@@ -27,7 +27,8 @@ def usable(trial: Trial) -> Trial:
 
 
 def _failed_requests(trial: Trial) -> Iterator[str]:
-    for speed in (*trial.speed, *(probe for search in trial.searches for probe in search.probes)):
+    searched = [speed for search in trial.searches for speed in (*search.probes, *search.confirmed)]
+    for speed in (*trial.speed, *searched):
         requests = [request for repeat in speed.repeats for request in repeat]
         bad = [request for request in requests if request.error is not None or not request.chunks]
         if bad:

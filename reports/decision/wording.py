@@ -36,6 +36,7 @@ WORDS = {
     "no_answer": "no answer: {why}",
     "no_answer_of": "no answer for {model}: {why}",
     "none_serves": "no cell meets {asks}",
+    "none_known": "no cell that may meet the limits has a figure for: {title}",
     "none_allowed": "no measured cell meets the limits",
     # caveats
     "limits_inconclusive": "whether {name} meets the limits is inconclusive: {why}; score more items",

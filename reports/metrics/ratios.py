@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from evals.stats.intervals import CONFIDENCE, Estimate, Floats, exact, t_quantile
+from evals.stats.intervals import CONFIDENCE, Estimate, Floats, t_quantile
 
 DRAWS = 2000
 
@@ -59,8 +59,8 @@ def _logs(estimate: Estimate, drawn: Floats) -> Floats:
 def ratio_of_means(estimate: Estimate, other: Estimate, confidence: float = CONFIDENCE) -> Estimate:
     """Of two positive means with t intervals of their logarithms, by draws of both; unbounded where one has none."""
     value, count = quotient(estimate.value, other.value), min(estimate.count, other.count)
-    if estimate.low == estimate.high and other.low == other.high:
-        return exact(value, count)
+    if estimate.low == estimate.value and other.low == other.value:  # read, or known to lie between two that were
+        return Estimate(value, quotient(estimate.low, other.high), quotient(estimate.high, other.low), count)
     tail = (1 - confidence) / 2
     pairs = ((estimate, _standard(0, estimate.count - 1)), (other, _standard(1, other.count - 1)))
     top, bottom = (_logs(mean, drawn) for mean, drawn in pairs)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from evals.load.slo_search import bracket, capacity_of, level_of
+from evals.load.slo_search import bracket, capacity_of, confirmation, level_of
 from evals.metrics.slo import is_good, slo_verdict
 from evals.metrics.steady_state import steady, tpot, ttft
 from evals.schema.load import Speed
 from evals.schema.slo import SLO, Search, SearchRange
-from evals.stats.intervals import Estimate, effective_count, exact, percentile_interval, product, wilson
+from evals.stats.intervals import Estimate, effective_count, percentile_interval, product, wilson
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import LoadMetrics, load_metrics
 
@@ -35,7 +36,9 @@ class Capacity:
     """One search of one cell. `met` is the highest load whose percentile met the SLO (95 % CI) and did so again in a
     fresh session (None: none did), `met_once` the highest that met it in the search (None: not even the lowest),
     `violated` the lowest that violates it (None: none of those tried), `inconclusive` those that so many requests do
-    not tell. `at` is what users wait at `met`, in the fresh session.
+    not tell. `not_met` is the lowest above `met` that did not meet the SLO, in the search or in the fresh session
+    (infinite: all that were tried did). `confirmed` tells whether any was tried in a fresh session. `at` is what users
+    wait at `met`, there.
     """
 
     name: str
@@ -46,7 +49,18 @@ class Capacity:
     met_once: float | None
     violated: float | None
     inconclusive: tuple[float, ...]
+    not_met: float
+    confirmed: bool
     at: Waiting | None
+
+    @property
+    def figure(self) -> Estimate | None:
+        """From `met`, which is known, to the lowest load that did not meet the SLO: a search stops at
+        `evals.load.slo_search.NARROW`, and tells nothing of what lies between.
+        """
+        if self.met is None or self.at is None:
+            return None
+        return Estimate(self.met, self.met, self.not_met, self.at.load.output_rate.count)
 
     @property
     def text(self) -> str:
@@ -54,7 +68,8 @@ class Capacity:
         unit = "requests/s" if self.within.over == "rate" else "at once"
         met = f"{self.met:g} {unit} meet the SLO" if self.met else f"not even {self.within.lowest:g} {unit} for certain"
         if self.met_once is not None and self.met_once != self.met:
-            once = f"{self.met_once:g} {unit} inconclusive: met in one session, not in a fresh one"
+            fresh = "not in a fresh one" if self.confirmed else "not tried in a fresh one"
+            once = f"{self.met_once:g} {unit} inconclusive: met in one session, {fresh}"
             met = f"{met}, {once}" if self.met else once
         violated = "" if self.violated is None else f", {self.violated:g} are too much"
         inconclusive = (
@@ -84,10 +99,22 @@ def capacities(cells: Sequence[CellMetrics]) -> list[Capacity]:
     return [_capacity(cell, search) for cell in cells for search in cell.trial.searches]
 
 
-def highest_load(cell: CellMetrics) -> Estimate | None:
-    """That meets the SLO, of the cell's first search; None where none is known to."""
-    met = next((capacity.met for capacity in capacities([cell])), None)
-    return None if met is None else exact(met)
+def first_capacity(cell: CellMetrics) -> Capacity | None:
+    """Of the cell's first search; None where no load is known to meet its SLO."""
+    capacity = next(iter(capacities([cell])), None)
+    return capacity if capacity and capacity.at else None
+
+
+def capacity_within(cell: CellMetrics, slo: SLO | None) -> Capacity | None:
+    """The same; None where it was searched within other limits."""
+    capacity = first_capacity(cell)
+    return capacity if capacity and capacity.limits == slo else None
+
+
+def highest_load(cell: CellMetrics, slo: SLO | None) -> Estimate | None:
+    """That meets the SLO; None where none is known to."""
+    capacity = capacity_within(cell, slo)
+    return capacity.figure if capacity else None
 
 
 def _capacity(cell: CellMetrics, search: Search) -> Capacity:
@@ -101,15 +128,20 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
         for level, verdict in verdicts.items()
         if verdict == "inconclusive" and (violated is None or level < violated)
     ]
+    met = None if confirmed is None else level_of(confirmed)
+    not_met = [level for level, verdict in verdicts.items() if verdict != "met"]
+    not_met += [level_of(speed) for speed in search.confirmed if confirmation(speed, search.limits) != "met"]
     return Capacity(
         cell.trial.name,
         cell.trial.model,
         search.within,
         search.limits,
-        None if confirmed is None else level_of(confirmed),
+        met,
         most,
         violated,
         tuple(inconclusive),
+        min((level for level in not_met if level > (met or 0)), default=math.inf),
+        bool(search.confirmed),
         None if confirmed is None else waiting(confirmed, search.limits),
     )
 

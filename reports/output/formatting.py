@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
+from reports.decision.recommend import Answer
 from reports.metrics.cell import GIB
 from reports.metrics.needed_memory import needed_memory
 from reports.sections.forecast_error import ForecastError
@@ -126,6 +127,15 @@ def spread(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{nats(estimate.value)} [{nats(estimate.low)}, {nats(estimate.high)}]"
 
 
+def won_text(answer: Answer) -> str:
+    """By what the chosen cell is the best, and how good it is; empty where there is none."""
+    if answer.won is None:
+        return ""
+    objective = answer.objective
+    at = "" if objective.less else f" at {answer.won.at}"
+    return f"{interval(answer.won.figure)} {objective.unit}{at}, the {objective.title}"
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
     "gib": gib,
     "needed_gib": needed_gib,
@@ -143,4 +153,5 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "figures": figures_interval,
     "slo": slo_text,
     "times": times,
+    "won": won_text,
 }

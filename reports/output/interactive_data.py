@@ -27,7 +27,7 @@ from reports.metrics.divergence import largest_kl
 from reports.metrics.engine_loss import AgainstReference, EngineLoss
 from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, needed_gib
 from reports.metrics.load import LoadMetrics
-from reports.metrics.slo_capacity import highest_load
+from reports.metrics.slo_capacity import first_capacity
 from reports.sections.roofline import warnings_of
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -50,16 +50,18 @@ def page_data(results: Results) -> dict[str, Any]:
     slo_percentile = [results.slo.percentile] if results.slo else []
     columns = _Columns(loads, sorted({*PERCENTILES, *slo_percentile}), largest_kl(results.distances), results)
     price = results.planned.aim.price
+    cells = [_cell(cell, columns) for cell in results.cells]
     return {
         "percentiles": columns.percentiles,
         "loads": [{"label": load.label, "sizes": load.sizes} for load in loads],
-        "cells": [_cell(cell, columns) for cell in results.cells],
+        "cells": cells,
         "models": results.models,
         "plots": _plots(results),
         "words": WORDS,
         "objectives": {
             name: {"title": objective.title, "unit": objective.unit, "less": objective.less, "gain": objective.gain}
             for name, objective in OBJECTIVES.items()
+            if name != "capacity" or any(cell["capacity"] for cell in cells)
         },
         "planned": _setting(results.planned),
         "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results)],
@@ -83,13 +85,11 @@ def _setting(setting: Setting) -> dict[str, Any]:
 
 
 def _aim(aim: Aim) -> dict[str, Any]:
-    slo = aim.slo or SLO(None, None, 95.0)
-    return {
-        "objective": aim.objective,
-        "ttft": slo.ttft_seconds,
-        "tpot": slo.tpot_seconds,
-        "percentile": slo.percentile,
-    }
+    return {"objective": aim.objective, **_slo(aim.slo or SLO(None, None, 95.0))}
+
+
+def _slo(slo: SLO) -> dict[str, Any]:
+    return {"ttft": slo.ttft_seconds, "tpot": slo.tpot_seconds, "percentile": slo.percentile}
 
 
 def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "bits": interval(bits_per_weight(cell)),
         "latency": interval(latency_seconds(cell)),
         "textRate": interval(text_plot("", columns.results.bytes_per_token).x.read(cell)),
-        "capacity": interval(highest_load(cell)),
+        "capacity": _capacity(cell),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
         "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),
@@ -123,6 +123,16 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "silent": trial.scores == (),
         **({"nothingRecovered": True} if cell.nothing_recovered else {}),
     }
+
+
+def _capacity(cell: CellMetrics) -> dict[str, Any] | None:
+    """With the SLO that it is of, and the load at which it was confirmed."""
+    capacity = first_capacity(cell)
+    if capacity is None or capacity.at is None:
+        return None
+    at = capacity.at.load
+    load = {"label": at.load.label, "rate": interval(at.output_rate), "warnings": list(at.warnings)}
+    return {**_slo(capacity.limits), "figure": interval(capacity.figure), "load": load}
 
 
 def _loss(loss: EngineLoss | None) -> dict[str, Any] | None:

@@ -23,7 +23,7 @@ from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
 from reports.metrics.task_accuracy import task_shots
-from reports.output.formatting import forecast_text, interval, milliseconds_sure, needed_gib
+from reports.output.formatting import forecast_text, interval, milliseconds_sure, needed_gib, won_text
 from reports.output.html_report import task_columns
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
@@ -100,7 +100,7 @@ def _print_answer(answer: Answer, models: Sequence[str], console: Console) -> No
         console.print(refusal(answer, models), markup=False, highlight=False)
         return
     name = escape(answer.chosen.cell.trial.name)
-    console.print(f"run [bold]{name}[/bold]: {escape(answer.chosen.why)}", highlight=False)
+    console.print(f"run [bold]{name}[/bold]: {escape(f'{won_text(answer)}; {answer.chosen.why}')}", highlight=False)
     lines = [f"but {caveat}" for caveat in answer.caveats]
     if answer.alternative:
         lines.append(answer.alternative)
@@ -187,6 +187,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "model": answer.model,
         "cell": answer.chosen.cell.trial.name if answer.chosen else None,
         "load": asdict(answer.won.loads[0].load) if answer.won else None,
+        "objective": answer.aim.objective,
+        "figure": _estimate(answer.won.figure) if answer.won else None,
+        "won": won_text(answer),
         "caveats": list(answer.caveats),
         "alternative": answer.alternative,
         "runner_up_ratio": _estimate(answer.ratio),

@@ -138,9 +138,20 @@ function affordable(rate, cell, setting) {
   return most <= setting.cost ? "met" : least > setting.cost ? "violated" : "inconclusive";
 }
 
+/** reports.metrics.slo_capacity.capacity_within */
+const capacityWithin = ({ capacity }, setting) =>
+  (capacity && ["ttft", "tpot", "percentile"].every((name) => capacity[name] === setting[name]) ? capacity : null);
+
+/** A load of a search is none of the page's numbered ones. */
+const labelOf = (load) => load.label ?? data.loads[load.load].label;
+
 /** The cell's loads by which it is ranked, its rate there, and whether it meets what is asked for; null where a load of
  * the mix was not measured. */
 function ranking(cell, setting, place) {
+  if (setting.objective === "capacity") {
+    const capacity = capacityWithin(cell, setting), rate = capacity?.load.rate;
+    return capacity && { loads: [capacity.load], rate, serves: affordable(rate, cell, setting) };
+  }
   const mix = mixOf(setting), sloState = (load) => (hasSlo(setting) ? sloVerdict(load, setting, place) : "met");
   const worst = (sides) => ["violated", "inconclusive", "met"].find((one) => sides.includes(one));
   const best = (sides) => ["met", "inconclusive", "violated"].find((one) => sides.includes(one));
@@ -158,7 +169,7 @@ const FIGURES = {
   throughput: (cell, rate) => rate,
   "per-device": (cell, rate) => cell.devices && rate.map((end) => end === null ? null : end / cell.devices),
   latency: (cell) => cell.latency,
-  capacity: (cell) => cell.capacity,
+  capacity: (cell, _, setting) => capacityWithin(cell, setting).figure,
   memory: (cell) => cell.memory,
   fidelity: (cell) => (cell.unquantized ? null : cell.perplexity),
 };
@@ -210,11 +221,13 @@ function conclude(data, setting) {
 /** reports.decision.recommend.decide: one model's cells, the best first. */
 function answerOf(data, setting, model, judged, allowed) {
   const place = data.percentiles.indexOf(setting.percentile), objective = data.objectives[setting.objective];
-  const shortlist = allowed.filter((number) => data.cells[number].model === model).flatMap((number) => {
+  const recommendable = allowed.filter((number) => {
     const cell = data.cells[number];
-    if (!cell.loads.length || !(cell.baseline || cell.accuracy || cell.perplexity)) return [];
-    const one = ranking(cell, setting, place);
-    const figure = one && FIGURES[setting.objective](cell, one.rate);
+    return cell.model === model && cell.loads.length && (cell.baseline || cell.accuracy || cell.perplexity);
+  });
+  const shortlist = recommendable.flatMap((number) => {
+    const cell = data.cells[number], one = ranking(cell, setting, place);
+    const figure = one && FIGURES[setting.objective](cell, one.rate, setting);
     return figure ? [{ number, figure, good: GOOD.includes(judged[number][0]), ...one }] : [];
   });
   const sign = objective.less ? 1 : -1;
@@ -224,7 +237,8 @@ function answerOf(data, setting, model, judged, allowed) {
   const violated = shortlist.filter((one) => one.serves === "violated").map((one) => one.number);
   const answer = { model, ranked, violated };
   if (!ranked.length) {
-    const why = violated.length ? say("none_serves", { asks: asks(setting) }) : say("none_allowed");
+    const unknown = recommendable.length ? say("none_known", { title: objective.title }) : say("none_allowed");
+    const why = violated.length ? say("none_serves", { asks: asks(setting) }) : unknown;
     return { ...answer, caveats: [why], alternative: "" };
   }
   return { ...answer, caveats: caveats(data, setting, ranked, judged), alternative: alternative(data, setting, ranked) };
@@ -254,7 +268,7 @@ function caveats(data, setting, ranked, judged) {
   return [
     ...(verdict === "inconclusive" ? [say("limits_inconclusive", { name, why })] : []),
     ...(best.serves === "inconclusive" ? [say("slo_inconclusive", { name, asks: asks(setting), missing })] : []),
-    ...best.loads.flatMap((load) => load.warnings.map((warning) => say("of_load", { name, load: data.loads[load.load].label, warning }))),
+    ...best.loads.flatMap((load) => load.warnings.map((warning) => say("of_load", { name, load: labelOf(load), warning }))),
     ...slow.map((warning) => say("slow_path", { name, warning })),
     ...(setting.objective === "throughput" ? onMoreDevices(data, ranked) : []),
     ...nearBest(data, setting, ranked),

@@ -134,7 +134,7 @@ const costOf = (one) => {
   const { devices } = data.cells[one.number];
   return setting.price === null || !devices ? null : perMillion(one.rate, devices, setting.price);
 };
-const placeOf = (one) => one.loads.length === 1 ? data.loads[one.loads[0].load].label : `the mix of ${one.loads.length} loads`;
+const placeOf = (one) => one.loads.length === 1 ? labelOf(one.loads[0]) : `the mix of ${one.loads.length} loads`;
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 

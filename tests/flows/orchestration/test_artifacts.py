@@ -4,10 +4,11 @@ from flows.orchestration.artifacts import answer_lines
 
 
 def test_each_model_has_its_answer_or_why_there_is_none() -> None:
-    chosen = {"cell": "rtn · e", "caveats": ["it is close"], "alternative": "or another"}
+    won = "0.1 [0.09, 0.11] s median end-to-end, the least of all"
+    chosen = {"cell": "rtn · e", "won": won, "caveats": ["it is close"], "alternative": "or another"}
     refused = {"cell": None, "caveats": ["x"], "alternative": "", "refusal": "no answer for m: x"}
     assert answer_lines({"answers": [chosen, refused]}).splitlines() == [
-        "**Run rtn · e** · but it is close · or another",
+        f"**Run rtn · e**: {won} · but it is close · or another",
         "",
         "**no answer for m: x**",
     ]

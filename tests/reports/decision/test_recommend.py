@@ -245,7 +245,8 @@ def test_open_loads_alone_rank_by_latency_or_capacity(tmp_path: Path) -> None:
         probe = replace(_offered(0.1), load=replace(_offered(0.1).load, rate_per_second=rate))
         return replace(row, searches=(Search(within, limits, (probe,), (probe,)),))
 
-    results = read_results(write_run(tmp_path / "capacity", searched(slow, 8.0), searched(quick, 4.0)))
+    slo = {"ttft_seconds": 0.5, "tpot_seconds": None, "percentile": 90}
+    results = read_results(write_run(tmp_path / "capacity", searched(slow, 8.0), searched(quick, 4.0), slo=slo))
     assert results.planned.aim.objective == "capacity"
     (answer,) = results.conclusion.answers
     assert answer.won is not None

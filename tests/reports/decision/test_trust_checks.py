@@ -11,6 +11,7 @@ import pytest
 from markupsafe import escape
 
 from evals.schema.accuracy import Score
+from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Gate, Trial
 from reports.decision.results import conclude
 from reports.decision.trust_checks import above_chance, distrust, usable
@@ -100,9 +101,17 @@ def _failing_requests(result: Trial, share: float) -> Trial:
     return dataclasses.replace(result, speed=tuple(speeds))
 
 
+def _failing_search(result: Trial) -> Trial:
+    """One request of a load that was tried in a fresh session failed; all that were timed otherwise are good."""
+    (timed,) = _failing_requests(result, 0.05).speed
+    search = Search(SearchRange("concurrency", 1, 8, 2, 10, 11), SLO(0.5, None, 50), result.speed, (timed,))
+    return dataclasses.replace(result, searches=(search,))
+
+
 @pytest.mark.parametrize(
     ("planted", "reason"),
     [
+        (_failing_search(trial("planted", 900, 0.1, 80)), "2 of 40 requests failed at concurrency 1: HTTP 503"),
         (_failing_requests(trial("planted", 900, 0.1, 80), 0.2), "8 of 40 requests failed at concurrency 1: HTTP 503"),
         (
             _with(trial("planted", 900, 0.1, 80), scores=(score("arc", [math.nan] * 100),)),

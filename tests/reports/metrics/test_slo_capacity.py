@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial_file import read_trial
-from evals.stats.intervals import exact
+from evals.stats.intervals import Estimate
 from quant.canonical_json import write_json
 from reports.decision.recommend import decide
 from reports.decision.results import read_results
@@ -69,7 +70,7 @@ def test_what_no_fresh_session_confirmed_is_inconclusive() -> None:
         [_cell((1, 0), (2, 0), (4, 20), confirmed=()), _cell((1, 0), (2, 0), (4, 20), confirmed=((2, 20), (1, 0)))]
     )
     assert (old.met, old.met_once, old.at) == (None, 2, None)
-    assert old.text == "2 at once inconclusive: met in one session, not in a fresh one, 4 are too much"
+    assert old.text == "2 at once inconclusive: met in one session, not tried in a fresh one, 4 are too much"
     assert (lower.met, lower.met_once) == (1, 2)
     assert lower.text.startswith(
         "1 at once meet the SLO, 2 at once inconclusive: met in one session, not in a fresh one"
@@ -139,6 +140,17 @@ def test_a_promise_in_words() -> None:
 
 
 def test_a_range_without_a_confirmed_load_has_no_highest_load() -> None:
-    assert highest_load(_cell((1, 0), (2, 0))) == exact(2)
-    assert highest_load(_cell((1, 0), confirmed=())) is None
-    assert highest_load(cell_metrics(trial("none", 10, 2.0, 80), None)) is None
+    assert highest_load(_cell((1, 0), (2, 0)), LIMITS) == Estimate(2, 2, math.inf, 2)
+    assert highest_load(_cell((1, 0), confirmed=()), LIMITS) is None
+    assert highest_load(cell_metrics(trial("none", 10, 2.0, 80), None), LIMITS) is None
+    assert highest_load(_cell((1, 0), (2, 0)), SLO(0.4, None, 90)) is None
+
+
+def test_the_highest_load_lies_below_the_lowest_that_did_not_meet_the_slo() -> None:
+    """In the search, where three of four is not told, or in the fresh session."""
+    searched = highest_load(_cell((1, 0), (2, 0), (4, 20), (3, 4)), LIMITS)
+    fresh = highest_load(_cell((1, 0), (2, 0), (4, 20), confirmed=((2, 20), (1, 0))), LIMITS)
+    assert searched is not None
+    assert fresh is not None
+    assert (searched.low, searched.value, searched.high) == (2, 2, 3)
+    assert (fresh.low, fresh.value, fresh.high) == (1, 1, 2)

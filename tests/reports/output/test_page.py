@@ -12,7 +12,6 @@ from playwright.sync_api import Browser
 from rich.console import Console
 
 from engines.runtime.own_packages import ROOT
-from reports.decision.ranking import OBJECTIVES
 from reports.decision.recommend import refusal
 from reports.decision.results import Results, read_results
 from reports.output.interactive_data import page_data
@@ -21,7 +20,7 @@ from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
 from tests.support.made_trials import trial
 from tests.support.page_reference import GROUPS, JS, page_reference
-from tests.support.planted_page import write_page_run
+from tests.support.planted_page import SEARCHED, write_page_run
 
 pytestmark = needs_chromium
 
@@ -33,7 +32,8 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
         mixes: list[dict[str, float]] = [{}, {}, {"0": 1}, {"0": 2, "1": 1}, {"0": 5, "1": 0, "2": 3}]
         mixes = [mix for mix in mixes if all(int(load) < len(page["loads"]) for load in mix)]
         groups = {name: sorted({cell[name] for cell in page["cells"]}) for name in GROUPS}
-        yield page["planned"] | {
+        objectives = [*page["objectives"]]
+        changed = page["planned"] | {
             "recovery": draw.choice([0.5, 0.9, 0.95, 0.99]),
             "perplexity": draw.choice([1.01, 1.05, 1.1, 3.0]),
             "memory": draw.choice([None, None, 1.0, 2.0, 3.0]),
@@ -42,12 +42,14 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
             "percentile": draw.choice(page["percentiles"]),
             "price": draw.choice([None, 0.0, 3.5]),
             "cost": draw.choice([None, 5.0, 20.0, 60.0]),
-            "objective": [*OBJECTIVES][number % len(OBJECTIVES)],
+            "objective": objectives[number % len(objectives)],
             "mix": draw.choice(mixes),
             "without": draw.choice(
                 [{}, {}, {"engine": ["vllm"]}, {"method": draw.sample(groups["method"], min(3, len(groups["method"])))}]
             ),
         }
+        searched = {"ttft": SEARCHED.ttft_seconds, "tpot": SEARCHED.tpot_seconds, "percentile": SEARCHED.percentile}
+        yield changed | (searched if changed["objective"] == "capacity" and draw.random() < 0.7 else {})
 
 
 ASK = """(setting) => {
@@ -98,6 +100,8 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
         "is not significantly different",
         "is inconclusive",
         "or, if the quality of",
+        "has a figure for: highest load within the SLO",
+        "users or requests/s within the SLO is not significantly different",
     ):
         assert any(part in sentence for sentence in sentences), part  # all kinds were compared
     assert len(seen) > 4  # the settings do change the answer, also to none
