@@ -113,13 +113,17 @@ def make_job(
 
 
 def finished(job: Job) -> Checkpoint | None:
-    """The checkpoint of this key if it was finished and its files are whole; one that is not is made again."""
+    """The checkpoint of this key if it was finished, its files are whole and its layers what its label says; one that
+    is not is made again.
+    """
     if not (job.folder / CHECKPOINT_RECORD).exists():
         return None
     checkpoint = read_checkpoint(job.folder)
     try:
         check_whole(checkpoint)
-    except CheckpointError:
+        check_made(checkpoint.spec.format, checkpoint.spec.scheme, job.model.folder, job.folder, checkpoint)
+    except CheckpointError as error:
+        logger.warning("made again: %s", error)
         return None
     return checkpoint
 

@@ -132,6 +132,7 @@ def test_nothing_changed_is_nothing_to_measure(before: dict[str, str], workplace
         ("SCORING_VERSION", {GATES, TASK}),
         ("READER_VERSION", {GATES, TASK, "answers"}),
         ("REFERENCE_VERSION", {GATES}),
+        ("GATES_VERSION", {GATES}),
         ("SERVER_VERSION", ALL - {"checkpoint"}),
         ("CALIBRATION_VERSION", ALL),
     ],
