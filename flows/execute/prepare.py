@@ -113,7 +113,7 @@ def _job(
     key = (cell.model.location, cell.quantization.label)
     if key not in jobs:
         environment = environments[cell.quantization.method.environment]
-        text, threads = sweep.plan.calibration.text, sweep.plan.thread_count
+        text, threads = sweep.plan.calibration.text, sweep.plan.threads
         jobs[key] = make_job(model, cell.quantization, environment, text=text, base=sweep.base, threads=threads)
     return jobs[key]
 
@@ -131,7 +131,7 @@ def jobs_of(
     raise_failure(model)
     for stored in {checkpoint for quantization in wanted for checkpoint in quantization.stored.values()}:
         fetch_stored(stored)
-    text, threads = parsed.plan.calibration.text, parsed.plan.thread_count
+    text, threads = parsed.plan.calibration.text, parsed.plan.threads
     return [
         make_job(model, quantization, by_name[quantization.method.environment], text=text, base=base, threads=threads)
         for quantization in wanted

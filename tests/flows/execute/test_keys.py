@@ -203,6 +203,18 @@ def test_other_values_of_the_plan_change_what_reads_them(before: dict[str, str],
     assert changed(threads=1) == ALL
 
 
+def test_the_cores_of_a_machine_are_in_no_checkpoint_s_key(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+
+    monkeypatch.setattr("engines.telemetry.machine._quotas", list)
+
+    def with_cores(cores: int) -> dict[str, str]:
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+        return _keys(prepared_run(workplace, threads="auto"))
+
+    assert _changed(with_cores(2), with_cores(8)) == ALL - {"checkpoint"}
+
+
 def test_another_file_in_the_data_root_changes_nothing(before: dict[str, str], workplace: Path) -> None:
     (workplace / "root" / "notes.txt").write_text("mine")
     assert _keys(prepared_run(workplace)) == before
