@@ -75,7 +75,9 @@ def prepare_sweep(sweep: ResolvedPlan, environments: list[Environment], runs: Pa
 
 
 def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
-    """Of the cells that would be measured, and were before: the results that are stale, by the rows' keys."""
+    """Of the cells that would be measured, and were before: the results that are stale, by the rows' keys. A result
+    that two cells could have is the nearer one's.
+    """
     current = {row.file.name for row in prepared.rows}
     stale = {}
     for row in prepared.rows:
@@ -84,13 +86,22 @@ def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
             result = find_stale(row.file.parent, row.slug, wanted, current, partial(_is_of_cell, row.cell))
             if result is not None:
                 stale[row.key] = result
-    return stale
+    nearest: dict[Path, str] = {}
+    for key, result in sorted(stale.items(), key=lambda entry: len(entry[1].reasons)):
+        nearest.setdefault(result.file, key)
+    return {key: result for key, result in stale.items() if nearest[result.file] == key}
 
 
 def _is_of_cell(cell: Cell, trial: Trial) -> bool:
+    """An option that one of them does not know, and a type that is left to the engine, are reasons to be stale, and
+    tell no cells apart.
+    """
+    ours, theirs = cell.choice.options, trial.engine_options
     named = (cell.model.name, cell.quantization.label, cell.choice.engine.name)
-    same = named == (trial.model, trial.method_label, trial.engine)
-    return same and dict(cell.choice.options) == trial.engine_options
+    return named == (trial.model, trial.method_label, trial.engine) and all(
+        ours[name] == theirs[name] or (name == "dtype" and "auto" in (ours[name], theirs[name]))
+        for name in ours.keys() & theirs.keys()
+    )
 
 
 def _with_stale(prepared: Prepared) -> Prepared:

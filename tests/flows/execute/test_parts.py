@@ -21,6 +21,7 @@ from flows.execute.prepared import Prepared
 from flows.execute.spec import load_sweep_tasks
 from flows.execute.worker_process import Here
 from flows.state.progress_display import LogDisplay
+from quant.hashing import digest
 from quant.types import Checkpoint
 from tests.support.emulator import Handler, emulate
 from tests.support.fake_sweep import install, prepared_run, write_plan
@@ -214,6 +215,42 @@ def test_another_cells_result_is_never_kept_for_it(
     for field, value in (("method_label", "other"), ("engine", "other"), ("model", "other")):
         file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
         assert stale_rows(prepared) == {}, field
+
+
+def _with_options(row: rows.Row, **options: Any) -> rows.Row:
+    """The row as if its engine had these options."""
+    server = {**row.parts[0].server, **{f"option {name}": json.dumps(value) for name, value in options.items()}}
+    parts = tuple(replace(part, server=server) for part in row.parts)
+    cell = replace(row.cell, choice=replace(row.cell.choice, options=options))
+    key = digest(options)
+    return replace(row, cell=cell, parts=parts, key=key, file=row.file.with_name(f"{row.slug}-{key[:12]}.json"))
+
+
+def test_options_that_an_older_program_did_not_have_leave_its_results_stale_and_not_lost(
+    first: Trial, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
+    prepared = prepared_run(workplace)
+    (file,) = (workplace / "runs" / "fake" / "trials").glob("*.json")
+    raw = json.loads(file.read_text())
+    known = {"dtype": "auto", "tensor_parallel": 1}
+    raw["provenance"]["engine_options"] = known
+    raw["inputs"]["server"] |= {f"option {name}": json.dumps(value) for name, value in known.items()}
+    file.write_text(json.dumps(raw))
+    (row,) = prepared.rows
+    auto = _with_options(row, **known, max_num_seqs=None)
+    explicit = _with_options(row, **{**known, "dtype": "float16"}, max_num_seqs=None)
+    other = _with_options(row, **{**known, "tensor_parallel": 2}, max_num_seqs=None)
+
+    def reasons(*of: rows.Row) -> dict[str, tuple[str, ...]]:
+        stale = stale_rows(replace(prepared, rows=of))
+        return {key: result.reasons for key, result in stale.items()}
+
+    shared = ("option max_num_seqs none → null", "MEASUREMENT_VERSION 1 → 2")
+    assert reasons(auto) == {auto.key: shared}
+    assert reasons(explicit) == {explicit.key: ('option dtype "auto" → "float16"', *shared)}
+    assert reasons(other) == {}
+    assert reasons(explicit, auto) == {auto.key: shared}  # which no cell may share
 
 
 ADAPTIVE = {"methods": [{"method": "none"}, {"method": "raises"}], "accuracy": {"budget": "adaptive"}}
