@@ -37,14 +37,18 @@ def environments_of(sweep: ResolvedPlan) -> list[Environment]:
     return [engines.runtime.environments.resolve(name, sweep.stand_in(name)) for name in sorted(names)]
 
 
-def prepare_sweep(sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display) -> Prepared:
+def prepare_sweep(
+    sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display, *, references: bool = True
+) -> Prepared:
     """Models and data are fetched, keys computed. Nothing is written into the run, quantized or measured. A plan with
-    `keep_stale` has its run's stale results in place of what would be measured.
+    `keep_stale` has its run's stale results in place of what would be measured. Without `references`, those of models
+    that are not there yet are not computed.
     """
     by_name = {environment.name: environment for environment in environments}
     facts = {cell.model.location: cell.model for cell in sweep.cells if cell.unsupported is None}
     models = {
-        location: prepare_model(fact, by_name[REFERENCE_ENVIRONMENT], display.say) for location, fact in facts.items()
+        location: prepare_model(fact, by_name[REFERENCE_ENVIRONMENT], display.say, references=references)
+        for location, fact in facts.items()
     }
     if sweep.plan.accuracy.chat_template:
         for model in models.values():
