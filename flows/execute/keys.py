@@ -161,7 +161,7 @@ def cell_parts(
             f"{part.name}, confirmed", server, {**part.own, "session": "fresh"}, Confirmation(part.key), again=True
         )
         for part in named.values()
-        if isinstance(part.subject, SearchSpec)
+        if isinstance(part.subject, SearchSpec) and not cell.choice.attached  # which nobody here can start anew
     ]
     again = [
         PartRequest(f"{part.name}, again", server, {**part.own, "reading": "again"}, part.subject, again=True)

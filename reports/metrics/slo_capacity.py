@@ -35,7 +35,7 @@ class Capacity:
     """One search of one cell. `met` is the highest load whose percentile met the SLO (95 % CI) and did so again in a
     fresh session (None: none did), `met_once` the highest that met it in the search (None: not even the lowest),
     `violated` the lowest that violates it (None: none of those tried), `inconclusive` those that so many requests do
-    not tell. `at` is what users wait at `met`, in the fresh session.
+    not tell. `at` is what users wait at `met`, in the fresh session. A server that is `attached` has no fresh one.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Capacity:
     violated: float | None
     inconclusive: tuple[float, ...]
     at: Waiting | None
+    attached: bool = False
 
     @property
     def text(self) -> str:
@@ -54,7 +55,8 @@ class Capacity:
         unit = "requests/s" if self.within.over == "rate" else "at once"
         met = f"{self.met:g} {unit} meet the SLO" if self.met else f"not even {self.within.lowest:g} {unit} for certain"
         if self.met_once is not None and self.met_once != self.met:
-            once = f"{self.met_once:g} {unit} inconclusive: met in one session, not in a fresh one"
+            fresh = "of a server that is not ours to start anew" if self.attached else "not in a fresh one"
+            once = f"{self.met_once:g} {unit} inconclusive: met in one session, {fresh}"
             met = f"{met}, {once}" if self.met else once
         violated = "" if self.violated is None else f", {self.violated:g} are too much"
         inconclusive = (
@@ -94,7 +96,8 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
     probes = {level_of(probe): probe for probe in search.probes}
     verdicts = {level: slo_verdict(speed, search.limits) for level, speed in sorted(probes.items())}
     most, _ = bracket(verdicts)
-    confirmed = capacity_of(search)
+    attached = bool(cell.trial.provenance.get("attached"))
+    confirmed = None if attached else capacity_of(search)  # older programs took the same session for a fresh one
     violated = min((level for level, verdict in verdicts.items() if verdict == "violated"), default=None)
     inconclusive = [
         level
@@ -111,6 +114,7 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
         violated,
         tuple(inconclusive),
         None if confirmed is None else waiting(confirmed, search.limits),
+        attached,
     )
 
 

@@ -215,6 +215,20 @@ def test_the_cores_of_a_machine_are_in_no_checkpoint_s_key(workplace: Path, monk
     assert _changed(with_cores(2), with_cores(8)) == ALL - {"checkpoint"}
 
 
+def test_nothing_is_confirmed_on_a_server_that_nobody_here_starts_anew(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    within = {"over": "concurrency", "highest": 2, "requests": 10, "prompt_tokens": 4, "output_tokens": 4}
+    plan = {"slo": {"ttft_ms": 60000, "percentile": 50}, "search": [within | {"level_seconds": 0}]}
+    attached = {"engine": "fake", "attach": {"url": "http://127.0.0.1:9"}}
+    for engine, confirmed in (({"engine": "fake"}, True), (attached, False)):
+        (row,) = prepared_run(workplace, engines=[engine], **plan).rows
+        names = [part.name for part in row.parts]
+        assert "search concurrency, 4 / 4 tokens" in names
+        assert ("search concurrency, 4 / 4 tokens, confirmed" in names) is confirmed
+
+
 def test_another_file_in_the_data_root_changes_nothing(before: dict[str, str], workplace: Path) -> None:
     (workplace / "root" / "notes.txt").write_text("mine")
     assert _keys(prepared_run(workplace)) == before
