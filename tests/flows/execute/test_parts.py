@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -127,6 +128,29 @@ def test_parts_of_two_servers_behind_one_address_are_never_mixed(
         assert at_a_server("3", loads[::-1]) == {"version 3"}
     assert written(workplace) == before
     assert "is another server now (version 2) than before (version 1): measured again: gates, task arc" in caplog.text
+
+
+def test_another_server_in_the_second_session_fails_the_cell(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a load balancer: the parts of two servers would never make a trial."""
+    install(monkeypatch.setattr)
+    numbers, reach = itertools.count(1), measure_cell._reach
+
+    def balanced(*arguments: Any) -> Any:
+        monkeypatch.setattr(Handler, "about", {"/version": {"version": str(next(numbers))}})
+        return reach(*arguments)
+
+    monkeypatch.setattr(measure_cell, "_reach", balanced)
+    monkeypatch.setenv("THEIR_KEY", "key")
+    with emulate("good") as url:
+        prepared = prepared_run(
+            workplace, engines=[{"engine": "fake", "attach": {"url": url, "key_variable": "THEIR_KEY"}}]
+        )
+        (row,) = prepared.rows
+        row = replace(row, parts=(*row.parts[:-1], replace(row.parts[-1], again=True)))
+        trial = Here(replace(prepared, rows=(row,))).measure(row, QUIET)
+    assert trial.failure is not None
+    assert trial.failure.kind == "unreachable-server"
+    assert "another server answered: version 1, then version 2. Attach to one server's own address" in trial.reason
 
 
 def test_a_cell_that_failed_goes_on_with_what_it_has(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
