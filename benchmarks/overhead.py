@@ -90,7 +90,7 @@ def plant(stages: bool) -> None:
         (flows.execute.rows, "quantize", made),
         (flows.execute.rows, "measure", measure),
         (flows.execute.worker_process, "finished_checkpoint", made),
-        (flows.sources.models, "_reference", lambda *_: {}),
+        (flows.sources.models, "reference_outputs", lambda *_, **__: {}),
     ):
         setattr(module, name, planted)
 

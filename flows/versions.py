@@ -27,7 +27,14 @@ MEASUREMENT_COVERS = (
 SCORING_VERSION = 1
 """What is asked and how it becomes a score: tasks, items drawn, windows, conventions, texts, adaptive budgets."""
 SCORING_COVERS = (
-    "evals/accuracy/*.py",
+    "evals/accuracy/adaptive_budget.py",
+    "evals/accuracy/answer_margin.py",
+    "evals/accuracy/chat_template.py",
+    "evals/accuracy/contamination.py",
+    "evals/accuracy/divergence.py",
+    "evals/accuracy/lm_eval_*.py",
+    "evals/accuracy/perplexity.py",
+    "evals/accuracy/task_definitions.py",
     "evals/data/*.py",
     "evals/stats/cluster_bootstrap.py",
     "evals/stats/group_sequential.py",
@@ -56,10 +63,21 @@ CALIBRATION_COVERS = (
     "quant/worker.py",
     "quant/types.py",
     "quant/no_remote_code.py",
-    "quant/checkpoints/*.py",
+    "quant/checkpoints/configuration.py",
+    "quant/checkpoints/de*.py",
+    "quant/checkpoints/gguf.py",
+    "quant/checkpoints/inspect.py",
+    "quant/checkpoints/model_files.py",
+    "quant/checkpoints/safetensors.py",
+    "quant/checkpoints/suitability.py",
+    "quant/checkpoints/tool_limits.py",
 )
 
-REFERENCE_VERSION = 2
+GATES_VERSION = 1
+"""What a checkpoint and its server must pass; raised, finished cells pass the gates again, and nothing else."""
+GATES_COVERS = ("evals/accuracy/gates.py", "quant/checkpoints/source_grid.py", "quant/checkpoints/verify.py")
+
+REFERENCE_VERSION = 3
 """What the unquantized model says in plain Transformers: the yardstick of the gates."""
 REFERENCE_COVERS = ("quant/reference_outputs.py", "quant/reference_texts.py")
 
@@ -83,6 +101,7 @@ COVERS = {
     "SCORING_VERSION": SCORING_COVERS,
     "READER_VERSION": READER_COVERS,
     "CALIBRATION_VERSION": CALIBRATION_COVERS,
+    "GATES_VERSION": GATES_COVERS,
     "REFERENCE_VERSION": REFERENCE_COVERS,
     "SERVER_VERSION": SERVER_COVERS,
 }
@@ -133,5 +152,6 @@ DECIDES_NO_RESULT = (
     "flows/sources/datasets.py",
     "flows/sources/model_names.py",
     "flows/sources/models.py",
+    "flows/sources/references.py",
     "flows/sources/samples.py",
 )

@@ -70,8 +70,10 @@ def program_identity(path: str) -> str:
     return f"program:{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
 
 
-def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | None) -> str:
-    """Model, version and start of a server that somebody else runs, as far as it tells; "" where it tells nothing."""
+def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | None, model: str) -> str:
+    """Model, version and start of a server that somebody else runs, as far as it tells; "" where it tells nothing. Of
+    the models that a gateway lists only `model` counts: the others come and go.
+    """
     facts = []
     for path, names in SELF_DESCRIPTIONS:
         with suppress(httpx.HTTPError, ValueError, LookupError):  # not there, closed to us, or of another kind
@@ -79,6 +81,7 @@ def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | Non
             document = answer.json() if answer.status_code == 200 else None
             entries = document["data"] if path == MODELS and isinstance(document, dict) else [document]
             known = [entry for entry in entries if isinstance(entry, dict)]
+            known = [entry for entry in known if path != MODELS or entry.get("id") == model]
             facts += [f"{name} {entry[name]}" for entry in known for name in names if entry.get(name)]
     with suppress(httpx.HTTPError, ValueError):
         gauges = read_gauges(metrics_url, headers) if metrics_url else {}

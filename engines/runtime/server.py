@@ -157,7 +157,7 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
             read_gauges(metrics_url, headers)
     except (httpx.HTTPError, ValueError):  # closed to us, somewhere else, or not Prometheus' text
         metrics_url = None
-    facts[ATTACHED_SERVER] = server_identity(url, headers, metrics_url)
+    facts[ATTACHED_SERVER] = server_identity(url, headers, metrics_url, to.model)
     endpoint = Endpoint(url, key, None, log, dialect, seconds, facts, metrics_url, checkpoint)
     return replace(endpoint, facts={**facts, **_gauge_facts(endpoint)})
 

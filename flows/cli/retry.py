@@ -8,6 +8,7 @@ from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.plan.source import load_plan
+from flows.sources.references import forget_failures
 from flows.state.locks import alone
 from flows.state.progress_display import LogDisplay
 from flows.state.status import RunChanged
@@ -15,8 +16,9 @@ from flows.validate.plan import check
 
 
 def drop_failed(folder: Path) -> None:
-    """Delete the trials of the run that failed. Raises RunBusy."""
+    """Delete the trials of the run that failed, and what is remembered of references that did. Raises RunBusy."""
     with alone(folder):
+        forget_failures()
         for file in sorted((folder / "trials").glob("*.json")):
             if read_trial(file).status == "failed":
                 file.unlink()
@@ -33,7 +35,8 @@ def check_unchanged(folder: Path) -> tuple[Path, str | None]:
     sweep = check(load_plan(file), data_root=data_root)
     if file.read_text(encoding="utf-8") != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{about['command']}` measures what is new in it")
-    rows = prepare_sweep(sweep, environments_of(sweep), folder.parent, LogDisplay(lambda _: None)).rows
+    silent = LogDisplay(lambda _: None)
+    rows = prepare_sweep(sweep, environments_of(sweep), folder.parent, silent, references=False).rows
     others = [row for row in rows if row.file.name not in about["trials"]]
     if others:
         raise RunChanged(

@@ -101,7 +101,9 @@ def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path 
         return None
     with cache_in_use():
         wanted = replace(checked, keep_stale=keep_stale)
-        prepared = prepare_sweep(wanted, environments, runs, LogDisplay(lambda text: None))
+        prepared = prepare_sweep(wanted, environments, runs, LogDisplay(lambda text: None), references=False)
+        if not all(model.reference or model.failure for model in prepared.models.values()):
+            return None
         with alone(prepared.folder):
             rows.assemble_finished(prepared)
             describe(prepared)
@@ -133,7 +135,7 @@ def known_run(checked: Any, runs: Path) -> Any:
     needed = {cell.model.name for cell in checked.cells if cell.unsupported is None}
     if needed - models or not all(map(is_built, environments)):
         return None
-    return prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None))
+    return prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None), references=False)
 
 
 def conclude(report: Path, *, as_json: bool) -> None:

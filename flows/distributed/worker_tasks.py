@@ -20,6 +20,7 @@ from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.execute.worker_process import Here
 from flows.sources.models import raise_failure
+from flows.sources.references import forget_failures
 from flows.state.cache_gc import register
 from flows.state.progress_display import Display
 from flows.validate.plan import REFERENCE_ENVIRONMENT
@@ -50,6 +51,7 @@ def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Ro
     """The row whose result has this name, with all that its run needs. Raises OtherWork."""
     environments = {environment.name: environment for environment in environments_of(sweep)}
     build(environments[REFERENCE_ENVIRONMENT], display.say)
+    forget_failures()  # the sweep's machine has its references: else it would not ask
     prepared = prepare_sweep(sweep, list(environments.values()), cache_folder() / "cells", display)
     describe(prepared)  # before it may be refused, so that `bitfrontier plan` here shows this machine's keys
     register(prepared.folder)  # so that `bitfrontier gc` keeps what this worker has

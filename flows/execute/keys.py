@@ -161,7 +161,7 @@ def cell_parts(
             f"{part.name}, confirmed", server, {**part.own, "session": "fresh"}, Confirmation(part.key), again=True
         )
         for part in named.values()
-        if isinstance(part.subject, SearchSpec)
+        if isinstance(part.subject, SearchSpec) and not cell.choice.attached  # which nobody here can start anew
     ]
     again = [
         PartRequest(f"{part.name}, again", server, {**part.own, "reading": "again"}, part.subject, again=True)
@@ -179,7 +179,8 @@ def _described(
     reading = {"SCORING_VERSION": str(versions.SCORING_VERSION), "READER_VERSION": str(versions.READER_VERSION)}
     timing = {"MEASUREMENT_VERSION": str(versions.MEASUREMENT_VERSION)}
     timing |= {"seed": str(plan.seed), "repeats": str(plan.repeats)}
-    yield GATES, {**reading, "REFERENCE_VERSION": str(versions.REFERENCE_VERSION)}, None
+    gates = {"GATES_VERSION": str(versions.GATES_VERSION), "REFERENCE_VERSION": str(versions.REFERENCE_VERSION)}
+    yield GATES, {**reading, **gates}, None
     files = {**sweep.load_prompts, **{name: (sweep.base / name).resolve() for name in sweep.traces}}
     for load in sweep.loads:
         own = {f"file {name}": hash_file(file) for name, file in files.items() if name in (load.prompts, load.trace)}

@@ -14,7 +14,7 @@ from typing import Any
 from engines.runtime.environments import Environment
 from engines.runtime.process import Child, ProcessFailed
 from engines.runtime.server import attach, serve
-from engines.types import ATTACHED_SERVER, Device, Endpoint, Serving
+from engines.types import ATTACHED_SERVER, Device, Endpoint, ServerFailed, Serving
 from evals.accuracy.gates import apart_from_source_grid, golden_prompt, greedy_answer, require, sanity
 from evals.api.tokenizers import load_tokenizer
 from evals.data.local_root import DataError
@@ -88,22 +88,27 @@ def _measure(
     blank: Trial, cell: Cell, folder: Path, environment: Environment | None, device: Device, work: Work, target: Target
 ) -> None:
     """One server for all parts that are missing, and another for what is read again. Parts of another server than the
-    one that is behind an address now are measured again.
+    one that is behind an address now are measured again. Raises ServerFailed where another one answers in between.
     """
     parts = {request.key: find_part(target.folder, request.key) for request in target.parts}
     missing = [request for request in target.parts if parts[request.key] is None]
     mixed = len({part.attached_server for part in parts.values() if part}) > 1
-    if mixed or not all(request.again for request in missing):
+    first = None  # what an attached server says of itself
+    if mixed or cell.choice.attached or not all(request.again for request in missing):
         work.stage("start", 1)
         with contextlib.ExitStack() as life:
             reach = _reach(cell, environment, folder, device, work, target.log)
             endpoint, child = work.step("start", lambda: life.enter_context(reach))
             served = Served(endpoint, child, cell, folder, device, work, target)
+            first = endpoint.facts.get(ATTACHED_SERVER)
             missing = _missing(target, parts, endpoint)
             _measure_parts(blank, served, [request for request in missing if not request.again])
     again = [request for request in missing if request.again]
     if again:
         with _reach(cell, environment, folder, device, work, repeat_log(target.log)) as (endpoint, child):
+            if (second := endpoint.facts.get(ATTACHED_SERVER)) != first:
+                message = f"another server answered: {first}, then {second}. Attach to one server's own address"
+                raise ServerFailed(message, kind="unreachable-server")
             served = Served(endpoint, child, cell, folder, device, work, target)
             for request in again:
                 _finish(served, request)

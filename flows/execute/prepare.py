@@ -37,14 +37,18 @@ def environments_of(sweep: ResolvedPlan) -> list[Environment]:
     return [engines.runtime.environments.resolve(name, sweep.stand_in(name)) for name in sorted(names)]
 
 
-def prepare_sweep(sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display) -> Prepared:
+def prepare_sweep(
+    sweep: ResolvedPlan, environments: list[Environment], runs: Path, display: Display, *, references: bool = True
+) -> Prepared:
     """Models and data are fetched, keys computed. Nothing is written into the run, quantized or measured. A plan with
-    `keep_stale` has its run's stale results in place of what would be measured.
+    `keep_stale` has its run's stale results in place of what would be measured. Without `references`, those of models
+    that are not there yet are not computed.
     """
     by_name = {environment.name: environment for environment in environments}
     facts = {cell.model.location: cell.model for cell in sweep.cells if cell.unsupported is None}
     models = {
-        location: prepare_model(fact, by_name[REFERENCE_ENVIRONMENT], display.say) for location, fact in facts.items()
+        location: prepare_model(fact, by_name[REFERENCE_ENVIRONMENT], display.say, references=references)
+        for location, fact in facts.items()
     }
     if sweep.plan.accuracy.chat_template:
         for model in models.values():
@@ -75,7 +79,9 @@ def prepare_sweep(sweep: ResolvedPlan, environments: list[Environment], runs: Pa
 
 
 def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
-    """Of the cells that would be measured, and were before: the results that are stale, by the rows' keys."""
+    """Of the cells that would be measured, and were before: the results that are stale, by the rows' keys. A result
+    that two cells could have is the nearer one's.
+    """
     current = {row.file.name for row in prepared.rows}
     stale = {}
     for row in prepared.rows:
@@ -84,13 +90,22 @@ def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
             result = find_stale(row.file.parent, row.slug, wanted, current, partial(_is_of_cell, row.cell))
             if result is not None:
                 stale[row.key] = result
-    return stale
+    nearest: dict[Path, str] = {}
+    for key, result in sorted(stale.items(), key=lambda entry: len(entry[1].reasons)):
+        nearest.setdefault(result.file, key)
+    return {key: result for key, result in stale.items() if nearest[result.file] == key}
 
 
 def _is_of_cell(cell: Cell, trial: Trial) -> bool:
+    """An option that one of them does not know, and a type that is left to the engine, are reasons to be stale, and
+    tell no cells apart.
+    """
+    ours, theirs = cell.choice.options, trial.engine_options
     named = (cell.model.name, cell.quantization.label, cell.choice.engine.name)
-    same = named == (trial.model, trial.method_label, trial.engine)
-    return same and dict(cell.choice.options) == trial.engine_options
+    return named == (trial.model, trial.method_label, trial.engine) and all(
+        ours[name] == theirs[name] or (name == "dtype" and "auto" in (ours[name], theirs[name]))
+        for name in ours.keys() & theirs.keys()
+    )
 
 
 def _with_stale(prepared: Prepared) -> Prepared:
@@ -113,7 +128,7 @@ def _job(
     key = (cell.model.location, cell.quantization.label)
     if key not in jobs:
         environment = environments[cell.quantization.method.environment]
-        text, threads = sweep.plan.calibration.text, sweep.plan.thread_count
+        text, threads = sweep.plan.calibration.text, sweep.plan.threads
         jobs[key] = make_job(model, cell.quantization, environment, text=text, base=sweep.base, threads=threads)
     return jobs[key]
 
@@ -131,7 +146,7 @@ def jobs_of(
     raise_failure(model)
     for stored in {checkpoint for quantization in wanted for checkpoint in quantization.stored.values()}:
         fetch_stored(stored)
-    text, threads = parsed.plan.calibration.text, parsed.plan.thread_count
+    text, threads = parsed.plan.calibration.text, parsed.plan.threads
     return [
         make_job(model, quantization, by_name[quantization.method.environment], text=text, base=base, threads=threads)
         for quantization in wanted

@@ -21,6 +21,7 @@ from engines.runtime.environments import Environment, asked_for
 from engines.runtime.own_packages import import_folder
 from engines.runtime.process import ProcessFailed, running, wait
 from flows import versions
+from flows.plan.base import Threads, thread_count
 from flows.sources.calibration import calibration_text, write_calibration
 from flows.sources.checkpoints import contents
 from flows.sources.models import Model
@@ -86,11 +87,12 @@ class Job:
 
 
 def make_job(
-    model: Model, quantization: Quantization, environment: Environment, *, text: str, base: Path, threads: int
+    model: Model, quantization: Quantization, environment: Environment, *, text: str, base: Path, threads: Threads
 ) -> Job:
     """Everything that decides the result goes into the key: model, parameters, calibration, tools, versions.
 
-    The machine does not: what it made is known by its contents, and takes minutes to hours to make.
+    The machine does not, nor the threads that it has: what it made is known by its contents, and takes minutes to hours
+    to make. `threads` that the plan gives do.
     """
     calibration, content, drawn = None, "", "none"
     if quantization.calibration is not None:
@@ -106,20 +108,24 @@ def make_job(
         "CALIBRATION_VERSION": str(versions.CALIBRATION_VERSION),
         "calibration": drawn,
         "environment of the method": environment.identity,
-        "threads of the method": str(threads),
+        **({} if threads == "auto" else {"threads of the method": str(threads)}),
         **{f"parameter {name}": json.dumps(value, default=plain, sort_keys=True) for name, value in given.items()},
     }
-    return Job(model, quantization, environment, threads, calibration, content, inputs)
+    return Job(model, quantization, environment, thread_count(threads), calibration, content, inputs)
 
 
 def finished(job: Job) -> Checkpoint | None:
-    """The checkpoint of this key if it was finished and its files are whole; one that is not is made again."""
+    """The checkpoint of this key if it was finished, its files are whole and its layers what its label says; one that
+    is not is made again.
+    """
     if not (job.folder / CHECKPOINT_RECORD).exists():
         return None
     checkpoint = read_checkpoint(job.folder)
     try:
         check_whole(checkpoint)
-    except CheckpointError:
+        check_made(checkpoint.spec.format, checkpoint.spec.scheme, job.model.folder, job.folder, checkpoint)
+    except CheckpointError as error:
+        logger.warning("made again: %s", error)
         return None
     return checkpoint
 

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from engines.telemetry.machine import available_cores
+
 Positive = Annotated[int, Field(ge=1)]
 MOST_THREADS = 1024
 
@@ -18,6 +20,11 @@ def _threads(given: Any) -> Any:
 
 
 Threads = Annotated[Literal["auto"] | int, BeforeValidator(_threads)]
+
+
+def thread_count(threads: Threads) -> int:
+    """By affinity and the cgroup's quota where the plan leaves it open, rounded down, at least one."""
+    return max(1, int(available_cores())) if threads == "auto" else threads
 
 
 class Part(BaseModel):

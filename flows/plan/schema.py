@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from engines.telemetry.machine import available_cores
-from flows.plan.base import Part, Positive, Threads
+from flows.plan.base import Part, Positive, Threads, thread_count
 from flows.plan.limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
 from flows.plan.load import AnyLoad, SearchPlan, SLOPlan
 
@@ -201,8 +200,7 @@ class Plan(Part):
 
     @property
     def thread_count(self) -> int:
-        """By affinity and the cgroup's quota where the plan leaves it open, rounded down, at least one."""
-        return max(1, int(available_cores())) if self.threads == "auto" else self.threads
+        return thread_count(self.threads)
 
     @model_validator(mode="after")
     def _searched(self) -> Plan:

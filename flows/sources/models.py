@@ -14,14 +14,14 @@ from typing import Any, Literal, cast
 from filelock import FileLock
 
 from engines.runtime.cache import cache_folder, create_cache
-from engines.runtime.entry_points import DEQUANTIZE_GGUF, REFERENCE_OUTPUTS
+from engines.runtime.entry_points import DEQUANTIZE_GGUF
 from engines.runtime.environments import Environment
 from engines.runtime.wheels import fetch_wheel
 from evals.accuracy.chat_template import TEMPLATE_FILE, template_of
 from evals.api.tokenizers import load_tokenizer, special_ids
 from evals.schema.failures import because, failure_of
 from evals.schema.trial import Failure
-from flows import versions
+from flows.sources.references import reference_outputs
 from flows.sources.samples import Say, SourceError, run_in, sample
 from quant.canonical_json import write_json
 from quant.checkpoints.configuration import architecture_of, positions, vocabulary_size
@@ -219,8 +219,11 @@ def raise_failure(model: Model) -> None:
         raise CellFailure(model.failure.cause, kind=kind, log_tail=model.failure.log_tail)
 
 
-def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda _: None) -> Model:
-    """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`.
+def prepare_model(
+    facts: ModelFacts, environment: Environment, say: Say = lambda _: None, *, references: bool = True
+) -> Model:
+    """Fetch or find the model, hash it, and compute its gates' reference once. `environment` is `transformers`. Without
+    `references`, one that is not there yet stays empty.
 
     A model that turns out to be unsuitable once it is there, or whose reference fails, has that as its `failure`.
     """
@@ -231,7 +234,8 @@ def prepare_model(facts: ModelFacts, environment: Environment, say: Say = lambda
     try:
         if facts.kind == "hub" and (reason := _folder_model(folder).unsuitable):
             raise CellFailure(f"{facts.name} is unsuitable: {reason}", kind="unusable-data")
-        return replace(model, reference=_reference(facts.name, folder, content, environment, say))
+        outputs = reference_outputs(facts.name, folder, content, environment, say, run=references)
+        return replace(model, reference=outputs)
     except CellFailure as error:
         failure = because(f"{facts.name} has no reference of plain Transformers", failure_of(error))
         say(f"  {failure.cause}")
@@ -284,13 +288,3 @@ def _prepare_sample(name: str, environment: Environment, say: Say) -> Path:
         run_in(environment, arguments, cache_folder() / "logs" / f"{name}.log")
         partial.replace(folder)
     return folder
-
-
-def _reference(name: str, folder: Path, content: str, environment: Environment, say: Say) -> Mapping[str, Any]:
-    out = cache_folder() / "models" / f"reference-{versions.REFERENCE_VERSION}-{content[:16]}.json"
-    if not out.exists():
-        say(f"reference log-probabilities of {name}")
-        arguments = ["-m", REFERENCE_OUTPUTS, str(folder), str(out)]
-        run_in(environment, arguments, cache_folder() / "logs" / f"reference-{content[:16]}.log")
-    document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return document

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from engines.telemetry.machine import Machine
+from evals.schema.migrate import NewerSchema
 from evals.schema.run_file import NoRun, read_run
 
 NEWEST_TRIALS = 40  # a trial holds raw samples: to read all that ever was would take longer than the plan
@@ -63,7 +64,7 @@ def _newest(runs: Path) -> list[tuple[Path, Mapping[str, float]]]:
     for folder in sorted(path.parent for path in runs.glob("*/sweep.json")):
         try:
             cells = (read_run(folder).get("forecast") or {}).get("cells", {})
-        except NoRun:
+        except (NoRun, NewerSchema):
             continue
         for name, seconds in cells.items():
             file = folder / "trials" / name

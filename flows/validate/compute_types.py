@@ -89,7 +89,8 @@ def _other_dtypes(choice: EngineChoice, taken: Sequence[Quantization], device: D
     working = [quantization for quantization in taken if not unsupported(quantization, choice, device)]
     if not working or not working[0].scheme.unquantized or "dtype" not in choice.options:
         return []
-    types = {compute_dtype(quantization, choice, device): quantization for quantization in working}
+    quantized = [quantization for quantization in working if not quantization.scheme.unquantized]
+    types = dict.fromkeys(compute_dtype(quantization, choice, device) for quantization in quantized)
     others = [name for name in types if name and name != compute_dtype(working[0], choice, device)]
     return [name for name in others if not unsupported(working[0], _with_dtype(choice, name), device)]
 

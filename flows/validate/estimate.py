@@ -154,7 +154,8 @@ def _phases(sweep: ResolvedPlan, cell: Cell, device: DeviceFigures) -> Mapping[s
     speed = _Speed(cell, engine, device)
     timed = plan.repeats * sum(speed.load_seconds(load) for load in sweep.loads)
     timed += sum(speed.search_seconds(search) for search in plan.search)
-    timed += sum(entry.level_seconds * (_search_loads(entry) + LEAST_REPEATS) for entry in plan.search)
+    confirming = 0 if cell.choice.attached else LEAST_REPEATS
+    timed += sum(entry.level_seconds * (_search_loads(entry) + confirming) for entry in plan.search)
     tokens = scored_tokens(plan, sweep.tasks, is_baseline=cell.quantization.scheme.unquantized)
     way = {"forcing": FORCING, "score": SHARING, "none": 0.0}.get(cell.choice.engine.dialect.prompt_logprobs, 1.0)
     scoring = way * tokens.read * speed.prompt_seconds

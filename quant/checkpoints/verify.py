@@ -7,7 +7,7 @@ from pathlib import Path
 
 from quant.checkpoints.inspect import Contents
 from quant.checkpoints.safetensors import CheckpointError, Tensor, quantized_layers, read_tensors
-from quant.types import Scheme
+from quant.types import Checkpoint, Scheme
 
 # the bits of a weight, without scales; GGUF's types mix several, and torchao keeps four bits in a byte
 BITS = {"int4": 4, "int8": 8, "fp8": 8, "NVFP4": 4, "NVFP4A16": 4, "MXFP4": 4, "MXFP4A16": 4, "NF4": 4}
@@ -18,8 +18,11 @@ CODES = (".weight", ".weight_packed", ".qweight", "._weight_qdata")
 CHECKED = ("compressed-tensors", "gptq", "awq", "bitsandbytes", "modelopt", "fp8", "openvino")
 
 
-def check_made(checkpoint_format: str, scheme: Scheme, source: Path, folder: Path, contents: Contents) -> None:
-    """Whether the quantized layers are stored in the scheme's bits and the whole is smaller than its source.
+def check_made(
+    checkpoint_format: str, scheme: Scheme, source: Path, folder: Path, contents: Contents | Checkpoint
+) -> None:
+    """Whether the quantized layers are stored in the scheme's bits and the whole is smaller than its source; of a
+    finished checkpoint by its record and headers.
 
     Raises CheckpointError. Formats that only a third party's method and engine know are theirs to check.
     """

@@ -38,7 +38,7 @@ class Capacity:
     `violated` the lowest that violates it (None: none of those tried), `inconclusive` those that so many requests do
     not tell. `not_met` is the lowest above `met` that did not meet the SLO, in the search or in the fresh session
     (infinite: all that were tried did). `confirmed` tells whether any was tried in a fresh session. `at` is what users
-    wait at `met`, there.
+    wait at `met`, there. A server that is `attached` has no fresh one.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Capacity:
     not_met: float
     confirmed: bool
     at: Waiting | None
+    attached: bool = False
 
     @property
     def figure(self) -> Estimate | None:
@@ -68,7 +69,8 @@ class Capacity:
         unit = "requests/s" if self.within.over == "rate" else "at once"
         met = f"{self.met:g} {unit} meet the SLO" if self.met else f"not even {self.within.lowest:g} {unit} for certain"
         if self.met_once is not None and self.met_once != self.met:
-            fresh = "not in a fresh one" if self.confirmed else "not tried in a fresh one"
+            ours = "not in a fresh one" if self.confirmed else "not tried in a fresh one"
+            fresh = "of a server that is not ours to start anew" if self.attached else ours
             once = f"{self.met_once:g} {unit} inconclusive: met in one session, {fresh}"
             met = f"{met}, {once}" if self.met else once
         violated = "" if self.violated is None else f", {self.violated:g} are too much"
@@ -121,7 +123,8 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
     probes = {level_of(probe): probe for probe in search.probes}
     verdicts = {level: slo_verdict(speed, search.limits) for level, speed in sorted(probes.items())}
     most, _ = bracket(verdicts)
-    confirmed = capacity_of(search)
+    attached = bool(cell.trial.provenance.get("attached"))
+    confirmed = None if attached else capacity_of(search)  # older programs took the same session for a fresh one
     violated = min((level for level, verdict in verdicts.items() if verdict == "violated"), default=None)
     inconclusive = [
         level
@@ -143,6 +146,7 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
         min((level for level in not_met if level > (met or 0)), default=math.inf),
         bool(search.confirmed),
         None if confirmed is None else waiting(confirmed, search.limits),
+        attached,
     )
 
 

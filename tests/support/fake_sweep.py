@@ -82,7 +82,7 @@ def install(patch: Any = setattr, *, behaviour: str = "good", golden_offset: flo
     """Replace methods, engines and the gates' reference. `patch` is setattr or monkeypatch.setattr."""
     patch(flows.validate.methods, "methods", fake_methods)
     patch(flows.validate.engines, "engines_by_name", lambda: fake_engines(behaviour))
-    patch(flows.sources.models, "_reference", lambda *_: reference(golden_offset))
+    patch(flows.sources.models, "reference_outputs", lambda *_, **__: reference(golden_offset))
     patch(flows.execute.worker_process, "aside", lambda prepared: contextlib.nullcontext(Here(prepared)))
     patch(flows.execute.rows, "memory_bandwidth", lambda *_: Bandwidth(1e10, 1e10, 1e10, 1, "planted"))
 

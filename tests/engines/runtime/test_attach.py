@@ -51,7 +51,7 @@ def test_a_server_is_asked_what_it_can_do(
 def test_a_server_is_identified_by_what_it_says_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     with emulate("good") as url:
         assert _attach(url).facts["attached_server"] == ""
-        models = {"data": [{"id": "served", "root": "/models/a", "created": 1}]}
+        models = {"data": [{"id": "served", "root": "/models/a", "created": 1}, {"id": "of another gateway's user"}]}
         monkeypatch.setattr(Handler, "about", {"/v1/models": models, "/version": {"version": "0.11"}, "/props": [1]})
         assert _attach(url).facts["attached_server"] == "id served, root /models/a, version 0.11"
         monkeypatch.setattr(identities, "read_gauges", lambda *_: {"process_start_time_seconds": 1.8e9})

@@ -132,6 +132,7 @@ def test_nothing_changed_is_nothing_to_measure(before: dict[str, str], workplace
         ("SCORING_VERSION", {GATES, TASK}),
         ("READER_VERSION", {GATES, TASK, "answers"}),
         ("REFERENCE_VERSION", {GATES}),
+        ("GATES_VERSION", {GATES}),
         ("SERVER_VERSION", ALL - {"checkpoint"}),
         ("CALIBRATION_VERSION", ALL),
     ],
@@ -200,6 +201,32 @@ def test_other_values_of_the_plan_change_what_reads_them(before: dict[str, str],
     assert changed(limits={"equivalence_margin": 0.02}) == set()
     assert changed(max_length=32) == ALL - {"checkpoint"}  # the server has other positions
     assert changed(threads=1) == ALL
+
+
+def test_the_cores_of_a_machine_are_in_no_checkpoint_s_key(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+
+    monkeypatch.setattr("engines.telemetry.machine._quotas", list)
+
+    def with_cores(cores: int) -> dict[str, str]:
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))
+        return _keys(prepared_run(workplace, threads="auto"))
+
+    assert _changed(with_cores(2), with_cores(8)) == ALL - {"checkpoint"}
+
+
+def test_nothing_is_confirmed_on_a_server_that_nobody_here_starts_anew(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+    within = {"over": "concurrency", "highest": 2, "requests": 10, "prompt_tokens": 4, "output_tokens": 4}
+    plan = {"slo": {"ttft_ms": 60000, "percentile": 50}, "search": [within | {"level_seconds": 0}]}
+    attached = {"engine": "fake", "attach": {"url": "http://127.0.0.1:9"}}
+    for engine, confirmed in (({"engine": "fake"}, True), (attached, False)):
+        (row,) = prepared_run(workplace, engines=[engine], **plan).rows
+        names = [part.name for part in row.parts]
+        assert "search concurrency, 4 / 4 tokens" in names
+        assert ("search concurrency, 4 / 4 tokens, confirmed" in names) is confirmed
 
 
 def test_another_file_in_the_data_root_changes_nothing(before: dict[str, str], workplace: Path) -> None:

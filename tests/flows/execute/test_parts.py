@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -21,6 +22,7 @@ from flows.execute.prepared import Prepared
 from flows.execute.spec import load_sweep_tasks
 from flows.execute.worker_process import Here
 from flows.state.progress_display import LogDisplay
+from quant.hashing import digest
 from quant.types import Checkpoint
 from tests.support.emulator import Handler, emulate
 from tests.support.fake_sweep import install, prepared_run, write_plan
@@ -128,6 +130,29 @@ def test_parts_of_two_servers_behind_one_address_are_never_mixed(
     assert "is another server now (version 2) than before (version 1): measured again: gates, task arc" in caplog.text
 
 
+def test_another_server_in_the_second_session_fails_the_cell(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a load balancer: the parts of two servers would never make a trial."""
+    install(monkeypatch.setattr)
+    numbers, reach = itertools.count(1), measure_cell._reach
+
+    def balanced(*arguments: Any) -> Any:
+        monkeypatch.setattr(Handler, "about", {"/version": {"version": str(next(numbers))}})
+        return reach(*arguments)
+
+    monkeypatch.setattr(measure_cell, "_reach", balanced)
+    monkeypatch.setenv("THEIR_KEY", "key")
+    with emulate("good") as url:
+        prepared = prepared_run(
+            workplace, engines=[{"engine": "fake", "attach": {"url": url, "key_variable": "THEIR_KEY"}}]
+        )
+        (row,) = prepared.rows
+        row = replace(row, parts=(*row.parts[:-1], replace(row.parts[-1], again=True)))
+        trial = Here(replace(prepared, rows=(row,))).measure(row, QUIET)
+    assert trial.failure is not None
+    assert trial.failure.kind == "unreachable-server"
+    assert "another server answered: version 1, then version 2. Attach to one server's own address" in trial.reason
+
+
 def test_a_cell_that_failed_goes_on_with_what_it_has(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch.setattr)
     tasks = served_parts.score_task
@@ -214,6 +239,42 @@ def test_another_cells_result_is_never_kept_for_it(
     for field, value in (("method_label", "other"), ("engine", "other"), ("model", "other")):
         file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
         assert stale_rows(prepared) == {}, field
+
+
+def _with_options(row: rows.Row, **options: Any) -> rows.Row:
+    """The row as if its engine had these options."""
+    server = {**row.parts[0].server, **{f"option {name}": json.dumps(value) for name, value in options.items()}}
+    parts = tuple(replace(part, server=server) for part in row.parts)
+    cell = replace(row.cell, choice=replace(row.cell.choice, options=options))
+    key = digest(options)
+    return replace(row, cell=cell, parts=parts, key=key, file=row.file.with_name(f"{row.slug}-{key[:12]}.json"))
+
+
+def test_options_that_an_older_program_did_not_have_leave_its_results_stale_and_not_lost(
+    first: Trial, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
+    prepared = prepared_run(workplace)
+    (file,) = (workplace / "runs" / "fake" / "trials").glob("*.json")
+    raw = json.loads(file.read_text())
+    known = {"dtype": "auto", "tensor_parallel": 1}
+    raw["provenance"]["engine_options"] = known
+    raw["inputs"]["server"] |= {f"option {name}": json.dumps(value) for name, value in known.items()}
+    file.write_text(json.dumps(raw))
+    (row,) = prepared.rows
+    auto = _with_options(row, **known, max_num_seqs=None)
+    explicit = _with_options(row, **{**known, "dtype": "float16"}, max_num_seqs=None)
+    other = _with_options(row, **{**known, "tensor_parallel": 2}, max_num_seqs=None)
+
+    def reasons(*of: rows.Row) -> dict[str, tuple[str, ...]]:
+        stale = stale_rows(replace(prepared, rows=of))
+        return {key: result.reasons for key, result in stale.items()}
+
+    shared = ("option max_num_seqs none → null", "MEASUREMENT_VERSION 1 → 2")
+    assert reasons(auto) == {auto.key: shared}
+    assert reasons(explicit) == {explicit.key: ('option dtype "auto" → "float16"', *shared)}
+    assert reasons(other) == {}
+    assert reasons(explicit, auto) == {auto.key: shared}  # which no cell may share
 
 
 ADAPTIVE = {"methods": [{"method": "none"}, {"method": "raises"}], "accuracy": {"budget": "adaptive"}}

@@ -44,14 +44,14 @@ def test_the_other_model_has_its_report(workplace: Path, monkeypatch: pytest.Mon
 
 
 def test_a_reference_that_fails_is_that_models_row(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(name: str, *_: Any) -> dict[str, Any]:
+    def refused(name: str, *_: Any, **__: Any) -> dict[str, Any]:
         if name == "tiny":
             (workplace / "log").write_text("KeyError: 'weird'")
             raise ProcessFailed("-m quant.reference_outputs failed with exit code 1", workplace / "log")
         return reference()
 
     install(monkeypatch.setattr)
-    monkeypatch.setattr(flows.sources.models, "_reference", refused)
+    monkeypatch.setattr(flows.sources.models, "reference_outputs", refused)
     trials = _sweep(workplace)
     assert {name: trial.status for name, trial in trials.items()} == {"tiny": "failed", "other": "ok"}
     assert "tiny has no reference of plain Transformers: -m quant.reference_outputs failed" in trials["tiny"].reason

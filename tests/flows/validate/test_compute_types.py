@@ -102,6 +102,18 @@ def test_an_engine_that_leaves_no_choice_is_warned_of(
     )
 
 
+def test_a_second_baseline_needs_no_baseline_of_its_own(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    methods = [{"method": "none"}, {"method": "none", "parameters": {"dtype": "bf16"}}, METHODS[1]]
+    sweep = _checked(tmp_path, monkeypatch, {"engine": "vllm"}, H100, methods)
+    assert [name for name, _ in _served(sweep)] == [
+        "none float16 · vllm",
+        "none bfloat16 · vllm",
+        "rtn W4A16-g32 · vllm",
+    ]
+
+
 def test_on_a_gpu_the_checkpoint_decides(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods store what they leave unquantized in float16, whatever the baseline's type is."""
     methods = [{"method": "none", "parameters": {"dtype": "bf16"}}, METHODS[1]]

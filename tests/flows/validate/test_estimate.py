@@ -77,12 +77,14 @@ def test_what_earlier_trials_took_here_puts_the_forecast_right(sweep: ResolvedPl
     assert second.basis.endswith("; 3 earlier trials on this machine")
 
 
-def test_trials_of_another_machine_and_damaged_files_say_nothing(sweep: ResolvedPlan, tmp_path: Path) -> None:
+def test_trials_of_another_machine_and_damaged_or_newer_files_say_nothing(sweep: ResolvedPlan, tmp_path: Path) -> None:
     first = estimate(sweep, tmp_path / "runs")
     _write_run(tmp_path / "runs", sweep, first, 3.0, {**asdict(this_machine("cpu")), "cores": 1000.0})
     (tmp_path / "runs" / "before" / "trials" / "0.json").write_text("{")
     (tmp_path / "runs" / "damaged").mkdir()
     (tmp_path / "runs" / "damaged" / "sweep.json").write_text("[]")
+    (tmp_path / "runs" / "newer").mkdir()
+    (tmp_path / "runs" / "newer" / "sweep.json").write_text('{"schema_version": 999, "trials": []}')
     assert estimate(sweep, tmp_path / "runs") == first
 
 

@@ -77,6 +77,23 @@ def test_what_no_fresh_session_confirmed_is_inconclusive() -> None:
     )
 
 
+def test_a_server_that_is_attached_has_no_fresh_session(tmp_path: Path) -> None:
+    """Whatever older programs took for one."""
+    cell = _cell((1, 0), (2, 0), (4, 20))
+    attached = {**cell.trial.provenance, "attached": "http://127.0.0.1:8000"}
+    result = replace(cell.trial, provenance=attached)
+    (capacity,) = capacities([cell_metrics(result, result)])
+    assert (capacity.met, capacity.met_once, capacity.at) == (None, 2, None)
+    words = "2 at once inconclusive: met in one session, of a server that is not ours to start anew, 4 are too much"
+    assert capacity.text == words
+    (tmp_path / "trials").mkdir()
+    write_json(tmp_path / "trials" / "0.json", result)
+    write_json(tmp_path / "sweep.json", {**ABOUT, "trials": ["0.json"]})
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "what it meets is met in one session alone, and confirmed by none" in page
+    assert '<td class="n">in one session</td>' in page
+
+
 def test_the_ends_of_the_range() -> None:
     nothing, all_of_it = capacities([_cell((1, 20)), _cell((1, 0), (64, 0))])
     assert (nothing.met, nothing.violated, nothing.at) == (None, 1, None)

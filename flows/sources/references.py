@@ -1,0 +1,49 @@
+"""What the unquantized model says in plain Transformers, computed once for each model; where that fails, why it did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engines.runtime.cache import cache_folder
+from engines.runtime.entry_points import REFERENCE_OUTPUTS
+from engines.runtime.environments import Environment
+from flows import versions
+from flows.sources.samples import Say, run_in
+from quant.canonical_json import write_json
+from quant.errors import CellFailure
+
+FAILED = ".failed.json"
+
+
+def reference_outputs(
+    name: str, folder: Path, content: str, environment: Environment, say: Say, *, run: bool
+) -> Mapping[str, Any]:
+    """Of the model in `folder`; empty where they are not there yet and `run` is False.
+
+    Raises CellFailure where they cannot be computed, which is not tried again until `forget_failures`.
+    """
+    out = cache_folder() / "models" / f"reference-{versions.REFERENCE_VERSION}-{content[:16]}.json"
+    failed = out.with_suffix(FAILED)
+    if not out.exists() and failed.exists():
+        raise CellFailure(**json.loads(failed.read_text(encoding="utf-8")))
+    if not out.exists() and not run:
+        return {}
+    if not out.exists():
+        say(f"reference log-probabilities of {name}")
+        arguments = ["-m", REFERENCE_OUTPUTS, str(folder), str(out)]
+        try:
+            run_in(environment, arguments, cache_folder() / "logs" / f"reference-{content[:16]}.log")
+        except CellFailure as error:
+            write_json(failed, {"cause": error.cause, "kind": error.kind, "log_tail": error.log_tail})
+            raise
+    document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    return document
+
+
+def forget_failures() -> None:
+    """References that failed, of whatever model, are computed when they are needed next."""
+    for file in (cache_folder() / "models").glob(f"reference-*{FAILED}"):
+        file.unlink(missing_ok=True)
