@@ -24,8 +24,8 @@ def read_run(folder: Path) -> dict[str, Any]:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
-        what = f"has no {RUN_FILE}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
-        raise NoRun(f"{folder} {what}; give a run's folder, such as runs/quickstart") from error
+        state = f"has no {RUN_FILE}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        raise NoRun(f"{folder} {state}; give a run's folder, such as runs/quickstart") from error
     except (OSError, ValueError) as error:
         raise NoRun(f"{file}: it is damaged ({error}). Sweep its plan again") from error
     if not isinstance(raw, dict) or not isinstance(raw.get("trials"), list):

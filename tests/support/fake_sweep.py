@@ -23,6 +23,7 @@ import tests.support.fake_methods
 from engines.registry import Engine
 from engines.telemetry.memory_bandwidth import Bandwidth
 from engines.types import Device
+from evals.schema.trial import Trial
 from flows.execute import rows
 from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
@@ -57,6 +58,9 @@ def reference(golden_offset: float = 0.0) -> dict[str, Any]:
 
 def _unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Any) -> str | None:
     return "the fake engine reads no other format" if checkpoint_format == "other" else None
+
+
+TWO_USERS = {"concurrency": 2, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}
 
 
 def fake_methods() -> dict[str, Method]:
@@ -126,3 +130,19 @@ def main() -> None:
     install()
     sys.argv = ["bitfrontier", "sweep", sys.argv[1], "--runs", sys.argv[2]]
     flows.cli.commands.main()
+
+
+def measured(prepared: Prepared) -> Trial:
+    """The trial of a run of one cell."""
+    (row,) = prepared.rows
+    return rows.finished(row) or Here(prepared).measure(row, LogDisplay(lambda _: None))
+
+
+def parts(prepared: Prepared) -> dict[str, str]:
+    """The keys of the parts of a run of one cell, by name."""
+    return {part.name: part.key for part in prepared.rows[0].parts}
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each part of the run in `folder` was written, by its file."""
+    return {file.name: file.stat().st_mtime_ns for file in (folder / "runs" / "fake" / "parts").glob("*.json")}
