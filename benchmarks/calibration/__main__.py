@@ -14,7 +14,7 @@ PARTS = {
     "recovery": (quality.report_recovery, 500),
     "passages": (quality.report_passages, 500),
     "likelihoods": (likelihoods.report, 500),
-    "frontier": (frontier.report, 400),
+    "frontier": (frontier.report, 1000),
     "capacities": (capacities.report_capacities, 100),
     "repeats": (latencies.report_repeats, 1000),
     "percentiles": (latencies.report_percentiles, 300),
