@@ -9,6 +9,7 @@ from pathlib import Path
 
 import engines.runtime.environments
 from engines.runtime.environments import Environment
+from engines.types import Device
 from evals.accuracy.chat_template import template_of
 from evals.schema.trial import Trial
 from flows.execute.keys import cell_parts, data_identities, server_key, unsupported_key
@@ -19,9 +20,11 @@ from flows.plan.source import PlanFile
 from flows.sources.checkpoints import fetch_stored
 from flows.sources.datasets import data_root
 from flows.sources.models import Model, ModelFacts, prepare_model, raise_failure
+from flows.sources.references import forget_failures
 from flows.sources.samples import SourceError
 from flows.state.progress_display import Display
 from flows.state.stale import StaleResult, find_stale
+from flows.validate.compute_types import compute_dtype
 from flows.validate.matrix import Cell, Quantization
 from flows.validate.plan import REFERENCE_ENVIRONMENT
 from flows.validate.resolved import ResolvedPlan
@@ -87,7 +90,8 @@ def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
     for row in prepared.rows:
         if row.parts and finished(row) is None and not all_there(prepared, row):
             wanted = {"server": row.parts[0].server, **{part.name: part.own for part in row.parts}}
-            result = find_stale(row.file.parent, row.slug, wanted, current, partial(_is_of_cell, row.cell))
+            is_of_cell = partial(_is_of_cell, row.cell, prepared.sweep.device)
+            result = find_stale(row.file.parent, row.slug, wanted, current, is_of_cell)
             if result is not None:
                 stale[row.key] = result
     nearest: dict[Path, str] = {}
@@ -96,15 +100,19 @@ def stale_rows(prepared: Prepared) -> dict[str, StaleResult]:
     return {key: result for key, result in stale.items() if nearest[result.file] == key}
 
 
-def _is_of_cell(cell: Cell, trial: Trial) -> bool:
-    """An option that one of them does not know, and a type that is left to the engine, are reasons to be stale, and
-    tell no cells apart.
+def _is_of_cell(cell: Cell, device: Device, trial: Trial) -> bool:
+    """An option that one of them does not know, and a type that is left to the engine where it is the same in fact, are
+    reasons to be stale, and tell no cells apart.
     """
     ours, theirs = cell.choice.options, trial.engine_options
     named = (cell.model.name, cell.quantization.label, cell.choice.engine.name)
-    return named == (trial.model, trial.method_label, trial.engine) and all(
-        ours[name] == theirs[name] or (name == "dtype" and "auto" in (ours[name], theirs[name]))
-        for name in ours.keys() & theirs.keys()
+    dtype = compute_dtype(cell.quantization, cell.choice, device)
+    same_dtype = not dtype or not trial.compute_dtype or dtype == trial.compute_dtype
+    return (
+        named == (trial.model, trial.method_label, trial.engine)
+        and bool(cell.choice.attached) == bool(trial.provenance.get("attached"))
+        and same_dtype
+        and all(ours[name] == theirs[name] for name in (ours.keys() & theirs.keys()) - {"dtype"})
     )
 
 
@@ -142,7 +150,8 @@ def jobs_of(
 ) -> list[Job]:
     """What makes these checkpoints of a model, for nobody in particular to serve."""
     by_name, base = {environment.name: environment for environment in environments}, parsed.file.resolve().parent
-    model = prepare_model(facts, by_name[REFERENCE_ENVIRONMENT], display.say)
+    forget_failures()  # of references, which no checkpoint needs
+    model = prepare_model(facts, by_name[REFERENCE_ENVIRONMENT], display.say, references=False)
     raise_failure(model)
     for stored in {checkpoint for quantization in wanted for checkpoint in quantization.stored.values()}:
         fetch_stored(stored)

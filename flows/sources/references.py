@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from quant.canonical_json import write_json
 from quant.errors import CellFailure
 
 FAILED = ".failed.json"
+PASSING = ("full-disk", "out-of-memory", "worker-lost")  # what another time, or more memory, may mend
 
 
 def reference_outputs(
@@ -23,12 +25,15 @@ def reference_outputs(
 ) -> Mapping[str, Any]:
     """Of the model in `folder`; empty where they are not there yet and `run` is False.
 
-    Raises CellFailure where they cannot be computed, which is not tried again until `forget_failures`.
+    Raises CellFailure where they cannot be computed, which is not tried again in this environment until
+    `forget_failures`, unless it may pass by itself.
     """
     out = cache_folder() / "models" / f"reference-{versions.REFERENCE_VERSION}-{content[:16]}.json"
     failed = out.with_suffix(FAILED)
     if not out.exists() and failed.exists():
-        raise CellFailure(**json.loads(failed.read_text(encoding="utf-8")))
+        known = json.loads(failed.read_text(encoding="utf-8"))
+        if known["environment"] == environment.identity:
+            raise CellFailure(**known["failure"])
     if not out.exists() and not run:
         return {}
     if not out.exists():
@@ -37,7 +42,10 @@ def reference_outputs(
         try:
             run_in(environment, arguments, cache_folder() / "logs" / f"reference-{content[:16]}.log")
         except CellFailure as error:
-            write_json(failed, {"cause": error.cause, "kind": error.kind, "log_tail": error.log_tail})
+            if error.kind not in PASSING:
+                failure = {"cause": error.cause, "kind": error.kind, "log_tail": error.log_tail}
+                with contextlib.suppress(OSError):  # a full disk must not hide what happened before
+                    write_json(failed, {"environment": environment.identity, "failure": failure})
             raise
     document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return document

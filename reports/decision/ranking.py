@@ -177,14 +177,15 @@ def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
 
 
 def _at_its_highest_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState] | None:
-    """The load that meets the SLO as a search confirmed it; whether it meets the cost limit is to be seen. None where
-    there is none.
+    """The load that meets the SLO as a search confirmed it, else the one that met it once, which is inconclusive; and
+    whether it meets the cost limit. None where there is none.
     """
     capacity = capacity_within(cell, aim.slo)
-    if capacity is None or capacity.at is None:
+    if capacity is None or (load := capacity.load) is None:
         return None
-    load = capacity.at.load
-    return (load,), load.output_rate, affordable(load.output_rate, cell.trial.devices, aim.price)
+    state: LimitState = "inconclusive" if capacity.met is None else "met"
+    cost = affordable(load.output_rate, cell.trial.devices, aim.price)
+    return (load,), load.output_rate, worst([state, cost])
 
 
 def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState]:

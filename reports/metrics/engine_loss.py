@@ -80,8 +80,9 @@ def engine_losses(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequence[st
 
 
 def against_reference(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequence[str]]) -> dict[str, AgainstReference]:
-    """By the trial's key, of all but baselines. None of a cell beside the reference, whose baseline that is, and of one
-    that has a figure against its own baseline and none against the reference.
+    """By the trial's key, of all but baselines. None of a cell beside the reference, whose baseline that is; of one
+    that has a figure against its own baseline and none against the reference; and of one that an adaptive budget asked
+    some items alone and whose own baseline is not there.
     """
     chosen = references([cell for cell in cells if cell.is_baseline and not doubts[cell.trial.key]])
     pairs = {}
@@ -90,6 +91,8 @@ def against_reference(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequenc
         if reference is None or cell.is_baseline or cell.baseline is reference.trial:
             continue
         quality = _quality_against_reference(cell, reference.trial)
+        if quality is None:
+            continue
         needed = ((cell.recovery, quality.recovery), (cell.perplexity_ratio, quality.perplexity_ratio))
         lacks = any(own is not None and direct is None for own, direct in needed)
         if not lacks and (quality.recovery or quality.perplexity_ratio or quality.nothing_recovered):
@@ -97,14 +100,17 @@ def against_reference(cells: Sequence[CellMetrics], doubts: Mapping[str, Sequenc
     return pairs
 
 
-def _quality_against_reference(cell: CellMetrics, reference: Trial) -> Quality:
+def _quality_against_reference(cell: CellMetrics, reference: Trial) -> Quality | None:
     """Where an adaptive budget asked some items alone, drawn by how decided the cell's own baseline was, accuracy is
     what that baseline recovers of the reference × what the cell recovers of it. Both have the baseline's chance in
     them, with opposite signs, so that their product's interval, as if they were independent, is none too narrow.
+    Without that baseline nothing is known of such items: None.
     """
     quality = quality_against(cell.trial, reference)
-    if cell.baseline is None or all(len(items.values) >= items.drawn for items in trial_items(cell.trial).values()):
+    if all(len(items.values) >= items.drawn for items in trial_items(cell.trial).values()):
         return quality
+    if cell.baseline is None:
+        return None
     loss = _loss(cell.baseline, reference)
     engine = exact(1.0) if loss.same_answers else loss.recovery
     recovery = product(engine, cell.recovery) if engine and cell.recovery else None

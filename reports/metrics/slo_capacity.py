@@ -36,9 +36,9 @@ class Capacity:
     """One search of one cell. `met` is the highest load whose percentile met the SLO (95 % CI) and did so again in a
     fresh session (None: none did), `met_once` the highest that met it in the search (None: not even the lowest),
     `violated` the lowest that violates it (None: none of those tried), `inconclusive` those that so many requests do
-    not tell. `not_met` is the lowest above `met` that did not meet the SLO, in the search or in the fresh session
-    (infinite: all that were tried did). `confirmed` tells whether any was tried in a fresh session. `at` is what users
-    wait at `met`, there. A server that is `attached` has no fresh one.
+    not tell. `too_much` is the lowest above `met` that violated the SLO, in the search or in the fresh session
+    (infinite: none did). `confirmed` tells whether any was tried in a fresh session. `at` is what users wait at `met`,
+    there, `at_once` what they waited at `met_once` in the search. A server that is `attached` has no fresh session.
     """
 
     name: str
@@ -49,19 +49,28 @@ class Capacity:
     met_once: float | None
     violated: float | None
     inconclusive: tuple[float, ...]
-    not_met: float
+    too_much: float
     confirmed: bool
     at: Waiting | None
+    at_once: Waiting | None
     attached: bool = False
 
     @property
     def figure(self) -> Estimate | None:
-        """From `met`, which is known, to the lowest load that did not meet the SLO: a search stops at
-        `evals.load.slo_search.NARROW`, and tells nothing of what lies between.
+        """From `met`, which is known, to the lowest load that is known to be too much: what is inconclusive between
+        them is no bound. Without a confirmed load it is what met the SLO once, and may be nothing.
         """
-        if self.met is None or self.at is None:
-            return None
-        return Estimate(self.met, self.met, self.not_met, self.at.load.output_rate.count)
+        if self.met is not None and self.at is not None:
+            return Estimate(self.met, self.met, self.too_much, self.at.load.output_rate.count)
+        if self.met_once is not None and self.at_once is not None:
+            return Estimate(self.met_once, 0.0, self.too_much, self.at_once.load.output_rate.count)
+        return None
+
+    @property
+    def load(self) -> LoadMetrics | None:
+        """At which `figure` was measured."""
+        side = self.at or self.at_once
+        return side.load if side else None
 
     @property
     def text(self) -> str:
@@ -102,9 +111,9 @@ def capacities(cells: Sequence[CellMetrics]) -> list[Capacity]:
 
 
 def first_capacity(cell: CellMetrics) -> Capacity | None:
-    """Of the cell's first search; None where no load is known to meet its SLO."""
+    """Of the cell's first search; None where no load met its SLO."""
     capacity = next(iter(capacities([cell])), None)
-    return capacity if capacity and capacity.at else None
+    return capacity if capacity and capacity.figure else None
 
 
 def capacity_within(cell: CellMetrics, slo: SLO | None) -> Capacity | None:
@@ -114,7 +123,7 @@ def capacity_within(cell: CellMetrics, slo: SLO | None) -> Capacity | None:
 
 
 def highest_load(cell: CellMetrics, slo: SLO | None) -> Estimate | None:
-    """That meets the SLO; None where none is known to."""
+    """That meets the SLO; None where none did, not even once."""
     capacity = capacity_within(cell, slo)
     return capacity.figure if capacity else None
 
@@ -132,8 +141,8 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
         if verdict == "inconclusive" and (violated is None or level < violated)
     ]
     met = None if confirmed is None else level_of(confirmed)
-    not_met = [level for level, verdict in verdicts.items() if verdict != "met"]
-    not_met += [level_of(speed) for speed in search.confirmed if confirmation(speed, search.limits) != "met"]
+    too_much = [level for level, verdict in verdicts.items() if verdict == "violated"]
+    too_much += [level_of(speed) for speed in search.confirmed if confirmation(speed, search.limits) == "violated"]
     return Capacity(
         cell.trial.name,
         cell.trial.model,
@@ -143,9 +152,10 @@ def _capacity(cell: CellMetrics, search: Search) -> Capacity:
         most,
         violated,
         tuple(inconclusive),
-        min((level for level in not_met if level > (met or 0)), default=math.inf),
+        min((level for level in too_much if level > (met or 0)), default=math.inf),
         bool(search.confirmed),
         None if confirmed is None else waiting(confirmed, search.limits),
+        None if most is None else waiting(probes[most], search.limits),
         attached,
     )
 

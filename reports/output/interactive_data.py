@@ -126,13 +126,13 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
 
 
 def _capacity(cell: CellMetrics) -> dict[str, Any] | None:
-    """With the SLO that it is of, and the load at which it was confirmed."""
+    """With the SLO that it is of, the load at which it was measured, and whether that was confirmed."""
     capacity = first_capacity(cell)
-    if capacity is None or capacity.at is None:
+    if capacity is None or (at := capacity.load) is None:
         return None
-    at = capacity.at.load
     load = {"label": at.load.label, "rate": interval(at.output_rate), "warnings": list(at.warnings)}
-    return {**_slo(capacity.limits), "figure": interval(capacity.figure), "load": load}
+    is_met = capacity.met is not None
+    return {**_slo(capacity.limits), "figure": interval(capacity.figure), "load": load, "met": is_met}
 
 
 def _loss(loss: EngineLoss | None) -> dict[str, Any] | None:

@@ -148,12 +148,12 @@ const labelOf = (load) => load.label ?? data.loads[load.load].label;
 /** The cell's loads by which it is ranked, its rate there, and whether it meets what is asked for; null where a load of
  * the mix was not measured. */
 function ranking(cell, setting, place) {
+  const worst = (sides) => ["violated", "inconclusive", "met"].find((one) => sides.includes(one));
   if (setting.objective === "capacity") {
-    const capacity = capacityWithin(cell, setting), rate = capacity?.load.rate;
-    return capacity && { loads: [capacity.load], rate, serves: affordable(rate, cell, setting) };
+    const capacity = capacityWithin(cell, setting), rate = capacity?.load.rate, state = capacity?.met ? "met" : "inconclusive";
+    return capacity && { loads: [capacity.load], rate, serves: worst([state, affordable(rate, cell, setting)]) };
   }
   const mix = mixOf(setting), sloState = (load) => (hasSlo(setting) ? sloVerdict(load, setting, place) : "met");
-  const worst = (sides) => ["violated", "inconclusive", "met"].find((one) => sides.includes(one));
   const best = (sides) => ["met", "inconclusive", "violated"].find((one) => sides.includes(one));
   if (mix.length || !asks(setting)) {
     const found = rateUnder(cell, mix);

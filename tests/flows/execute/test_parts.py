@@ -198,7 +198,7 @@ def test_options_that_an_older_program_did_not_have_leave_its_results_stale_and_
     file.write_text(json.dumps(raw))
     (row,) = prepared.rows
     auto = _with_options(row, **known, max_num_seqs=None)
-    explicit = _with_options(row, **{**known, "dtype": "float16"}, max_num_seqs=None)
+    explicit = _with_options(row, **{**known, "dtype": "float32"}, max_num_seqs=None)
     other = _with_options(row, **{**known, "tensor_parallel": 2}, max_num_seqs=None)
 
     def reasons(*of: rows.Row) -> dict[str, tuple[str, ...]]:
@@ -207,9 +207,12 @@ def test_options_that_an_older_program_did_not_have_leave_its_results_stale_and_
 
     shared = ("option max_num_seqs none → null", "MEASUREMENT_VERSION 1 → 2")
     assert reasons(auto) == {auto.key: shared}
-    assert reasons(explicit) == {explicit.key: ('option dtype "auto" → "float16"', *shared)}
+    assert reasons(explicit) == {explicit.key: ('option dtype "auto" → "float32"', *shared)}
     assert reasons(other) == {}
     assert reasons(explicit, auto) == {auto.key: shared}  # which no cell may share
+    raw["facts"]["dtype"] = "float16"  # what `auto` was on that day
+    file.write_text(json.dumps(raw))
+    assert reasons(explicit) == reasons(auto) == {}
 
 
 ADAPTIVE = {"methods": [{"method": "none"}, {"method": "raises"}], "accuracy": {"budget": "adaptive"}}

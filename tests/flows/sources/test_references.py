@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from flows.sources.models import Model, look_up_model, prepare_model
 from flows.sources.references import reference_outputs
 from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
+from quant.errors import FailureKind
 from tests.support.fake_sweep import install, prepared_run, write_plan
 
 
@@ -52,6 +55,41 @@ def test_a_reference_that_failed_is_not_tried_again_but_by_retry(workplace: Path
     drop_failed(workplace / "runs")
     assert _prepared(workplace).failure == first.failure
     assert asked == ["tiny", "tiny"]
+
+
+@pytest.mark.parametrize("kind", ["out-of-memory", "full-disk"])
+def test_a_failure_that_may_pass_is_tried_again(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, kind: FailureKind
+) -> None:
+    asked: list[str] = []
+
+    def fails(*_: Any) -> None:
+        asked.append("tiny")
+        raise ProcessFailed("ended by the kernel", kind=kind)
+
+    monkeypatch.setattr(flows.sources.references, "run_in", fails)
+    for _ in range(2):
+        assert _prepared(workplace).failure is not None
+    assert len(asked) == 2
+
+
+def test_a_failure_in_another_environment_says_nothing_of_this(
+    workplace: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _prepared(workplace)
+    environment = resolve("transformers", {"python": sys.executable})
+    prepare_model(look_up_model("tiny", workplace), replace(environment, identity="packages of another day"))
+    assert asked == ["tiny", "tiny"]
+
+
+def test_a_full_disk_hides_no_failure(workplace: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(flows.sources.references, "write_json", full)
+    model = _prepared(workplace)
+    assert model.failure is not None
+    assert "KeyError: 'weird'" in model.failure.cause
 
 
 def test_to_look_at_a_run_computes_no_reference(

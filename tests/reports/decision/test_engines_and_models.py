@@ -100,6 +100,14 @@ def test_of_items_that_a_budget_left_out_the_losses_of_engine_and_cell_are_multi
     assert "recovered against none · A 0.960 [" in results.judged[2].why
 
 
+def test_items_that_a_missing_baseline_drew_are_held_against_nothing() -> None:
+    """They are the undecided ones of a baseline that is not there: a biased sample."""
+    reference, _, fp8 = _small_losses(1104).trials
+    results = conclude(ABOUT, [reference, _asked_less(fp8, 900, 2000)])
+    assert results.direct == {}
+    assert results.judged[1].verdict == "inconclusive"
+
+
 def test_a_budget_that_left_items_out_hides_no_perplexity() -> None:
     """×1.045 by the engine and ×1.045 by the method: each is within 1.05, what users get is not."""
     trials = [

@@ -12,6 +12,7 @@ from rich.console import Console
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate
 from flows.orchestration.artifacts import answer_lines
 from reports.decision.ranking import Aim
 from reports.decision.results import Results, conclude
@@ -100,6 +101,19 @@ def test_levels_that_a_search_does_not_tell_apart_are_not_significantly_differen
     assert (apart.caveats, apart.worst_loss) == ((), 0.0)
     unbounded = _results(_searched("a", 8, 9.1, _offered(0.1)), _searched("b", 4, None, _offered(0.1))).answer
     assert unbounded.worst_loss is None
+
+
+def test_a_cell_that_no_fresh_session_confirmed_is_still_a_contender() -> None:
+    """It met 8 once: the confirmed 4 wins, and says that the other may be better."""
+    once = _searched("b", 8, 9.1, _offered(0.1))
+    once = replace(once, searches=(replace(once.searches[0], confirmed=()),))
+    answer = _results(_searched("a", 4, 4.6, _offered(0.1)), once).answer
+    assert answer.won is not None
+    assert (answer.won.name, answer.won.serves) == ("none · a", "met")
+    (other,) = answer.others
+    assert (other.name, other.figure) == ("none · b", Estimate(8, 0, 9.1, 3))
+    assert "inconclusive" in other.why
+    assert page_data(_results(once))["cells"][0]["capacity"]["met"] is False
 
 
 def test_what_was_offered_is_nowhere_the_highest_of_all() -> None:

@@ -156,18 +156,19 @@ def test_a_promise_in_words() -> None:
     assert slo_text(SLO(None, 0.03, 95)) == "p95 of TPOT ≤ 30 ms"
 
 
-def test_a_range_without_a_confirmed_load_has_no_highest_load() -> None:
+def test_a_load_that_no_fresh_session_confirmed_may_be_nothing() -> None:
     assert highest_load(_cell((1, 0), (2, 0)), LIMITS) == Estimate(2, 2, math.inf, 2)
-    assert highest_load(_cell((1, 0), confirmed=()), LIMITS) is None
+    assert highest_load(_cell((1, 0), (2, 20), confirmed=()), LIMITS) == Estimate(1, 0, 2, 2)
+    assert highest_load(_cell((1, 20), confirmed=()), LIMITS) is None
     assert highest_load(cell_metrics(trial("none", 10, 2.0, 80), None), LIMITS) is None
     assert highest_load(_cell((1, 0), (2, 0)), SLO(0.4, None, 90)) is None
 
 
-def test_the_highest_load_lies_below_the_lowest_that_did_not_meet_the_slo() -> None:
-    """In the search, where three of four is not told, or in the fresh session."""
+def test_the_highest_load_lies_below_the_lowest_that_violated_the_slo() -> None:
+    """In the search, where 3 is inconclusive and so no bound, or in the fresh session."""
     searched = highest_load(_cell((1, 0), (2, 0), (4, 20), (3, 4)), LIMITS)
     fresh = highest_load(_cell((1, 0), (2, 0), (4, 20), confirmed=((2, 20), (1, 0))), LIMITS)
     assert searched is not None
     assert fresh is not None
-    assert (searched.low, searched.value, searched.high) == (2, 2, 3)
+    assert (searched.low, searched.value, searched.high) == (2, 2, 4)
     assert (fresh.low, fresh.value, fresh.high) == (1, 1, 2)
