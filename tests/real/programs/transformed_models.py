@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ MAMBA = {
     "pad_token_id": 0,
 }
 MODELS["Mamba 2"] = ("Mamba2ForCausalLM", "Mamba2Config", MAMBA)
-METHODS = {"smoothquant": smoothquant, "awq": awq}
+METHODS = {"smoothquant": smoothquant, "awq": partial(awq, group_size=64)}  # the tiny layers are 64 wide
 
 
 def write_model(name: str, folder: Path) -> None:
