@@ -7,14 +7,14 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
-from flows.cli.sweep_command import conclude, console, errors, known_run, run_whole
+from flows.cli.sweep_command import conclude, console, errors, run_whole
 from quant.errors import BitfrontierError
 
 
@@ -50,58 +50,16 @@ def plan(
 
     Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
     """
-    from flows.execute.prepare import stale_rows
+    from flows.cli.plan_command import describe_plan, print_plan
     from flows.plan.source import load_plan
-    from flows.validate.compute_types import added_baselines
-    from flows.validate.estimate import estimate
     from flows.validate.plan import check
-    from flows.validate.tasks import shots_text, template_hints
-    from reports.output.formatting import about_duration
 
     sweep = check(load_plan(file), data_root=data_root)
-    hints = [*template_hints(sweep.plan, sweep.models), *added_baselines(sweep.plan, sweep.cells)]
-    guess, known = estimate(sweep, runs), known_run(sweep, runs)
-    stale = [result.line for result in stale_rows(known).values()] if known else []
-    prepared_rows = known.rows if known else [None] * len(sweep.cells)
-    rows: list[dict[str, Any]] = [
-        {
-            "cell": cell.name,
-            "model": cell.model.name,
-            "environments": [cell.quantization.method.environment, cell.place],
-            "supported": cell.unsupported is None,
-            "reason": cell.unsupported or "",
-            "estimated_seconds": round(guess.cells[index]),
-            "key": row and row.key,
-            "parts": row and {part.name: part.key for part in row.parts},
-        }
-        for index, (cell, row) in enumerate(zip(sweep.cells, prepared_rows, strict=True))
-    ]
+    described = describe_plan(sweep, runs)
     if as_json:
-        total = {
-            "estimated_seconds": round(guess.seconds),
-            "estimated_factor": round(guess.factor, 2),
-            "estimated_bytes": guess.bytes,
-            "estimated_from": guess.basis,
-        }
-        about = {"name": sweep.plan.name, "device": sweep.device.name, "cells": rows}
-        notes = {"tasks": list(map(asdict, sweep.tasks)), "hints": hints, "warnings": sweep.warnings, "stale": stale}
-        print(json.dumps({**about, **total, **notes}, indent=1))
-        return
-    columns, keys = ("cell", "model", "environments", "supported", "≈ s"), ["key"] if context.obj else []
-    table = Table(*columns, *keys, title=f"{sweep.plan.name} on {sweep.device.name}")
-    for row in rows:
-        supported = "yes" if row["supported"] else f"no: {row['reason']}"
-        texts = row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
-        table.add_row(*texts, *((row["key"] or "unknown")[:12] for _ in keys))
-    console.print(table)
-    console.print(
-        f"{about_duration(guess.seconds, guess.factor)} and {guess.bytes / 1e9:.1f} GB of disk, not counting "
-        f"environments and downloads; from {guess.basis}",
-        highlight=False,
-    )
-    asked = f"tasks: {shots_text(sweep.plan)}; by lm-eval's definitions where the plan names no number"
-    for line in (asked, *(f"warning: {text}" for text in sweep.warnings), *(f"hint: {text}" for text in hints), *stale):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        print(json.dumps(described, indent=1))
+    else:
+        print_plan(sweep, described, with_keys=bool(context.obj))
 
 
 @app.command(short_help="Run a whole sweep; it goes on where it stopped.")

@@ -1,0 +1,75 @@
+"""What `bitfrontier plan` says of a plan: cells, forecast, tasks, warnings, hints, stale results."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from flows.cli.sweep_command import console, known_run
+from flows.execute.prepare import stale_rows
+from flows.validate.compute_types import added_baselines
+from flows.validate.estimate import Forecast, estimate
+from flows.validate.resolved import ResolvedPlan
+from flows.validate.tasks import shots_text, template_hints
+from reports.output.formatting import about_duration
+
+COLUMNS = ("cell", "model", "environments", "supported", "≈ s")
+
+
+def describe_plan(sweep: ResolvedPlan, runs: Path) -> dict[str, Any]:
+    """As data for scripts. Keys of cells and parts are None until models and environments are on this machine."""
+    guess, known = estimate(sweep, runs), known_run(sweep, runs)
+    return {
+        "name": sweep.plan.name,
+        "device": sweep.device.name,
+        "cells": _cells(sweep, guess, known.rows if known else [None] * len(sweep.cells)),
+        "estimated_seconds": round(guess.seconds),
+        "estimated_factor": round(guess.factor, 2),
+        "estimated_bytes": guess.bytes,
+        "estimated_from": guess.basis,
+        "tasks": list(map(asdict, sweep.tasks)),
+        "hints": [*template_hints(sweep.plan, sweep.models), *added_baselines(sweep.plan, sweep.cells)],
+        "warnings": sweep.warnings,
+        "stale": [result.line for result in stale_rows(known).values()] if known else [],
+    }
+
+
+def _cells(sweep: ResolvedPlan, guess: Forecast, rows: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "cell": cell.name,
+            "model": cell.model.name,
+            "environments": [cell.quantization.method.environment, cell.place],
+            "supported": cell.unsupported is None,
+            "reason": cell.unsupported or "",
+            "estimated_seconds": round(seconds),
+            "key": row and row.key,
+            "parts": row and {part.name: part.key for part in row.parts},
+        }
+        for cell, seconds, row in zip(sweep.cells, guess.cells, rows, strict=True)
+    ]
+
+
+def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: bool) -> None:
+    """The same for people."""
+    keys = ["key"] if with_keys else []
+    table = Table(*COLUMNS, *keys, title=f"{described['name']} on {described['device']}")
+    for row in described["cells"]:
+        supported = "yes" if row["supported"] else f"no: {row['reason']}"
+        texts = row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
+        table.add_row(*texts, *((row["key"] or "unknown")[:12] for _ in keys))
+    console.print(table)
+    duration = about_duration(described["estimated_seconds"], described["estimated_factor"])
+    lines = [
+        f"{duration} and {described['estimated_bytes'] / 1e9:.1f} GB of disk, not counting environments and "
+        f"downloads; from {described['estimated_from']}",
+        f"tasks: {shots_text(sweep.plan)}; by lm-eval's definitions where the plan names no number",
+        *(f"warning: {text}" for text in described["warnings"]),
+        *(f"hint: {text}" for text in described["hints"]),
+        *described["stale"],
+    ]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
