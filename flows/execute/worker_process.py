@@ -155,6 +155,9 @@ class Aside:
         try:
             connection = _connect(self._socket, child, self._log)
             connection.send((sweep, self._prepared.folder.parent))
+        except ConnectionError as error:  # it died before it had read the plan
+            stop(child)
+            raise ProcessFailed("the process that measures did not start", self._log) from error
         except BaseException:  # a Ctrl-C must not leave it behind either
             stop(child)
             raise

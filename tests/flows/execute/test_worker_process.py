@@ -203,6 +203,18 @@ def test_it_says_why_it_did_not_start(prepared: Prepared, monkeypatch: pytest.Mo
     assert "no module of that name" in trial.reason
 
 
+def test_one_that_dies_before_it_has_read_the_plan_is_a_row(
+    prepared: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reset(_: Connection, __: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(Connection, "send", reset)
+    with _aside(prepared, monkeypatch, "time.sleep(600)") as bench:
+        trial = bench.measure(_row(prepared, "none"), QUIET, plainly)
+    assert trial.reason.startswith("the process that measures did not start")
+
+
 def test_what_was_told_to_be_done_and_is_not_there_is_a_failure(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
