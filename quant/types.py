@@ -40,7 +40,7 @@ class Stored:
 class Architecture:
     """`name` is the class of the model, such as LlamaForCausalLM; empty where nothing is known yet.
 
-    `experts`: a mixture of experts. `recurrent`: some layers keep a state in place of keys and values..
+    `experts`: a mixture of experts. `recurrent`: some layers keep a state in place of keys and values.
     """
 
     name: str = ""
