@@ -72,6 +72,35 @@ def long_items(model: Any, ids: list[int]) -> list[dict[str, list[int] | list[fl
     ]
 
 
+def rounding_nats(folder: Path, reference: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """How far rounding alone moves the golden log-probabilities: the largest difference from float32, in nats.
+
+    `stored`: weights rounded to the type, arithmetic in float32; 0 where the source's weights already are of that type.
+    `computed`: all in the type, by plain Transformers; of bfloat16 alone, which is coarser than any fixed limit allows.
+    """
+    import torch
+
+    rounded = {}
+    model = _load(folder, "float32")
+    for dtype in ("float16", "bfloat16"):
+        for weight in model.parameters():
+            weight.data = weight.data.to(getattr(torch, dtype)).float()
+        rounded[dtype] = {"stored": _largest_difference(model, reference)}
+    del model
+    rounded["bfloat16"]["computed"] = _largest_difference(_load(folder, "bfloat16"), reference)
+    return rounded
+
+
+def _largest_difference(model: Any, reference: Mapping[str, Any]) -> float:
+    pairs = [(token_logprobs(model, reference["golden_ids"]), reference["golden_logprobs"])]
+    for item in reference["long_items"]:
+        logprobs = token_logprobs(model, item["context"] + item["continuation"])
+        pairs.append((logprobs[-len(item["logprobs"]) :], item["logprobs"]))
+    return float(
+        max(abs(value - exact) for values, wanted in pairs for value, exact in zip(values, wanted, strict=True))
+    )
+
+
 def main() -> None:
     out = Path(sys.argv[2])
     forbid_remote_code()
@@ -83,22 +112,12 @@ def main() -> None:
 
 def _reference(folder: Path) -> dict[str, Any]:
     from tokenizers import Tokenizer
-    from transformers import AutoModelForCausalLM
 
-    model, loading = AutoModelForCausalLM.from_pretrained(
-        folder,
-        dtype="float32",
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        output_loading_info=True,
-    )
-    check_loading(loading)
-    model.eval()
+    model = _load(folder, "float32")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     golden = tokenizer.encode(GOLDEN_TEXT, add_special_tokens=False).ids
     sanity = tokenizer.encode(SANITY_TEXT, add_special_tokens=False).ids
-    return {
+    reference = {
         "golden_ids": golden,
         "golden_logprobs": token_logprobs(model, golden),
         "sanity_ids": sanity,
@@ -106,6 +125,24 @@ def _reference(folder: Path) -> dict[str, Any]:
         "long_items": long_items(model, sanity),
         "greedy_ids": greedy(model, golden, GREEDY_TOKENS),
     }
+    del model
+    return {**reference, "rounding_nats": rounding_nats(folder, reference)}
+
+
+def _load(folder: Path, dtype: str) -> Any:
+    """Raises NotTheWholeModel."""
+    from transformers import AutoModelForCausalLM
+
+    model, loading = AutoModelForCausalLM.from_pretrained(
+        folder,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    check_loading(loading)
+    return model.eval()
 
 
 if __name__ == "__main__":

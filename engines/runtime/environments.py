@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from uv import find_uv_bin
 
 from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.child_environment import child_environment
@@ -212,6 +211,8 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
 
 
 def run_uv(*arguments: str) -> None:
+    from uv import find_uv_bin  # not needed where every environment is given
+
     # run beside our checkout: the constraints in its pyproject.toml are the orchestrator's, not an environment's
     place = cache_folder()
     variables = child_environment({}, fetches=True)

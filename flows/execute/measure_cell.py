@@ -219,8 +219,8 @@ def _gates(served: Served) -> tuple[Gate, ...]:
         advance(2)
         return tuple(gates)
     if cell.quantization.scheme.unquantized:
-        dtype = str(endpoint.facts.get("dtype", "unknown"))  # a server that does not say gets the widest tolerance
-        gates.append(require(golden_prompt(endpoint, model.reference, dtype)))
+        dtype = str(endpoint.facts.get("dtype", "unknown"))
+        gates.append(require(golden_prompt(endpoint, model.reference, dtype, made.scheme.weights)))
     advance(1)
     gates.append(require(sanity(endpoint, model.reference)))
     advance(1)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -87,10 +87,28 @@ def failed_trial(prepared: Prepared, row: Row, failure: Failure) -> Trial:
     return save_trial(row, replace(_blank(prepared, row, "failed", failure.cause), failure=failure))
 
 
-def baseline_failure(trial: Trial) -> Failure:
-    """Why cells beside a baseline that failed are not measured."""
-    failure = trial.failure or Failure("other", trial.reason, REMEDIES["other"])
-    return because("the baseline failed in this engine, so nothing can be compared", failure)
+@dataclass
+class Baselines:
+    """What became of the unquantized cells of each engine: with none that passed, nothing there can be compared."""
+
+    passed: set[tuple[str, int]] = field(default_factory=set)
+    failed: dict[tuple[str, int], Failure] = field(default_factory=dict)
+
+    def ended(self, row: Row, trial: Trial) -> None:
+        if not row.cell.quantization.scheme.unquantized:
+            return
+        if trial.status == "ok":
+            self.passed.add(row.engine_key)
+        elif trial.status == "failed":
+            failure = trial.failure or Failure("other", trial.reason, REMEDIES["other"])
+            why = because("the baseline failed in this engine, so nothing can be compared", failure)
+            self.failed.setdefault(row.engine_key, why)
+
+    def failure(self, row: Row) -> Failure | None:
+        """Why a quantized cell is not measured."""
+        if row.cell.quantization.scheme.unquantized or row.engine_key in self.passed:
+            return None
+        return self.failed.get(row.engine_key)
 
 
 def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:

@@ -27,7 +27,7 @@ from flows.distributed.worker_tasks import (
     trial_name,
 )
 from flows.execute.prepared import Prepared, Row
-from flows.execute.rows import baseline_failure, failed_trial, unsupported_trial
+from flows.execute.rows import Baselines, failed_trial, unsupported_trial
 from flows.orchestration import artifacts
 from flows.orchestration.deployment_runs import DeploymentRuns, Work, ended, require_newest
 from flows.plan.source import PlanError, load_plan
@@ -122,15 +122,14 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
     """Have every cell of a sweep measured on workers, baselines first, and bring the trials here."""
     coordinator, count = Spread(prepared, open_store(url), display), len(prepared.rows)
     shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
-    broken: dict[tuple[str, int], Failure] = {}
+    baselines = Baselines()
     done = 0
 
     def ended(row: Row, trial: Trial) -> None:
         nonlocal done
         done += 1
         shown(1)
-        if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
-            broken[row.engine_key] = baseline_failure(trial)
+        baselines.ended(row, trial)
         display.say(cell_line(trial, done, count))
 
     publish_parts(prepared, prepared.rows, coordinator.store)
@@ -145,7 +144,7 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
     unmade = coordinator.quantize(left)
     for unquantized in (True, False):
         rows = [row for row in left if row.cell.quantization.scheme.unquantized == unquantized]
-        failures = {row.key: unmade[checkpoint_name(row)] or broken.get(row.engine_key) for row in rows}
+        failures = {row.key: unmade[checkpoint_name(row)] or baselines.failure(row) for row in rows}
         for row in rows:
             failure = failures[row.key]
             if failure is not None:

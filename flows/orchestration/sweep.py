@@ -169,7 +169,7 @@ def _measure_all(
     count = len(prepared.rows)
     advance = display.overall("measure", count)
     advance_shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
-    broken: dict[tuple[str, int], Failure] = {}
+    baselines = rows.Baselines()
     for number, row in enumerate(prepared.rows, 1):
         trial = rows.finished(row)
         made = checkpoints.get(row.job.key) if row.job else None
@@ -177,13 +177,12 @@ def _measure_all(
             trial = rows.unsupported_trial(prepared, row)
         elif trial is None and isinstance(made, Failure):
             trial = rows.failed_trial(prepared, row, made)
-        elif trial is None and row.engine_key in broken:
-            trial = rows.failed_trial(prepared, row, broken[row.engine_key])
+        elif trial is None and (failure := baselines.failure(row)):
+            trial = rows.failed_trial(prepared, row, failure)
         elif trial is None:
             arguments = unseen(bench), unseen(prepared), unseen(row), unseen(display)
             trial = measure(rows.row_name(prepared, row), *arguments)
-        if trial.status == "failed" and row.cell.quantization.scheme.unquantized:
-            broken[row.engine_key] = rows.baseline_failure(trial)
+        baselines.ended(row, trial)
         advance(1)
         advance_shown(1)
         display.say(cell_line(trial, number, count))

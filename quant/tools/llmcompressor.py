@@ -46,6 +46,7 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
     Calibration rows are used in their order, unshuffled: the tool's own shuffle has no seed. Raises TransformFailed.
     """
     import torch
+    from compressed_tensors.offload import remove_dispatch
     from llmcompressor import oneshot
 
     _prepare_for_cpu()
@@ -69,6 +70,7 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
         if transforms and any(words in str(error) for words in NO_MAPPING):
             raise TransformFailed(f"{transforms} has no mapping for {type(loaded).__name__}: {error}") from error
         raise
+    remove_dispatch(loaded)  # with a GPU, reading a weight gives a copy there: casting would change the copy
     if before is not None:
         before.check(loaded, transforms)
     report("save", 0, 1)

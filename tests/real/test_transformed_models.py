@@ -1,10 +1,13 @@
-"""A transform before rounding must change weights and not what the model computes: tiny models in llm-compressor."""
+"""Tiny models in llm-compressor: a transform before rounding must change weights and not what the model computes, and
+what is saved is what was cast.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+from typing import Any
 
 import pytest
 
@@ -14,12 +17,11 @@ from engines.runtime.own_packages import ROOT
 pytestmark = pytest.mark.real
 
 
-@pytest.fixture(scope="module")
-def results() -> dict[str, dict[str, str | None]]:
+def _results(program: str) -> dict[str, Any]:
     environment = resolve("llmcompressor")
     build(environment)
     done = subprocess.run(
-        environment.argv(["-m", "tests.real.programs.transformed_models"], {}),
+        environment.argv(["-m", f"tests.real.programs.{program}"], {}),
         capture_output=True,
         text=True,
         check=False,
@@ -30,6 +32,20 @@ def results() -> dict[str, dict[str, str | None]]:
     assert done.returncode == 0, done.stderr[-3000:]
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("results ")]
     return dict(json.loads(line.removeprefix("results ")))
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[str, dict[str, str | None]]:
+    return _results("transformed_models")
+
+
+def test_what_a_gpu_holds_is_cast_before_it_is_saved() -> None:
+    types = _results("dispatched_weights")
+    assert {name.rpartition(".")[2]: dtype for name, dtype in types.items() if "q_proj" in name} == {
+        "weight": "I8",
+        "weight_scale": "F16",
+    }
+    assert set(types.values()) == {"I8", "F16"}
 
 
 def test_a_transform_that_cancels_out_passes(results: dict[str, dict[str, str | None]]) -> None:

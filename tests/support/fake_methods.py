@@ -27,6 +27,18 @@ def raises(model: Path, out: Path) -> None:
     raise RuntimeError("this method has no luck")
 
 
+@method("no_baseline", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("float32", "float32"))
+def no_baseline(model: Path, out: Path) -> None:
+    """A baseline that cannot be made."""
+    raise RuntimeError("no such type")
+
+
+@method("rounded", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("int8"))
+def rounded(model: Path, out: Path) -> None:
+    """Copies the model as a quantized one."""
+    shutil.copytree(model, out, dirs_exist_ok=True)
+
+
 @method("writes_nothing", format="safetensors", environment="llmcompressor", scheme=lambda _: Scheme("int4"))
 def writes_nothing(model: Path, out: Path) -> None:
     """Ends well without a checkpoint."""

@@ -53,6 +53,7 @@ def reference(golden_offset: float = 0.0) -> dict[str, Any]:
         "sanity_ids": ids,
         "sanity_logprobs": logprobs(ids),
         "greedy_ids": [1, 2],
+        "rounding_nats": {},
     }
 
 

@@ -45,6 +45,7 @@ def _reference(endpoint: Endpoint) -> dict[str, Any]:
         "sanity_ids": ids,
         "sanity_logprobs": values,
         "greedy_ids": [1, 2],
+        "rounding_nats": {"bfloat16": {"stored": 0.02, "computed": 0.129}},
     }
 
 
@@ -75,6 +76,27 @@ def test_the_tolerance_belongs_to_the_type(endpoint: Endpoint) -> None:
     reference["golden_logprobs"] = [value + 0.01 for value in reference["golden_logprobs"]]
     assert not golden_prompt(endpoint, reference, "float32").passed
     assert golden_prompt(endpoint, reference, "bfloat16").passed
+    assert golden_prompt(endpoint, reference, "unknown").passed
+
+
+@pytest.mark.parametrize(
+    ("off", "dtype", "stored", "passes"),
+    [
+        (0.2, "bfloat16", "float32", True),  # plain Transformers in bfloat16 is off by 0.129
+        (0.27, "bfloat16", "float32", False),
+        (0.2, "unknown", "float32", True),
+        (0.015, "float16", "float32", True),
+        (0.03, "float16", "float32", False),
+        (0.03, "float32", "bfloat16", True),  # weights rounded to bfloat16: 0.02
+        (0.03, "float32", "float16", False),  # nothing was rounded
+    ],
+)
+def test_what_rounding_does_to_this_model_is_allowed_twice(
+    endpoint: Endpoint, off: float, dtype: str, stored: str, passes: bool
+) -> None:
+    reference = _reference(endpoint)
+    reference["golden_logprobs"] = [value + off for value in reference["golden_logprobs"]]
+    assert golden_prompt(endpoint, reference, dtype, stored).passed == passes
 
 
 def test_garbage_fails_the_sanity_gate(endpoint: Endpoint) -> None:
