@@ -213,12 +213,12 @@ def _gates(served: Served) -> tuple[Gate, ...]:
     gates = [apart_from_source_grid(model.folder, served.folder, made.format, made.scheme)]
     if endpoint.dialect.prompt_logprobs == "none":
         expected = None
-        if cell.quantization.scheme.unquantized:
+        if cell.computes_exactly:
             expected = load_tokenizer(model.folder).decode(model.reference["greedy_ids"])
         gates.append(require(greedy_answer(endpoint, model.reference, expected)))
         advance(2)
         return tuple(gates)
-    if cell.quantization.scheme.unquantized:
+    if cell.computes_exactly:
         dtype = str(endpoint.facts.get("dtype", "unknown"))
         gates.append(require(golden_prompt(endpoint, model.reference, dtype, made.scheme.weights)))
     advance(1)

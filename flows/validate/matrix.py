@@ -71,6 +71,12 @@ class Cell:
         return self.choice.environment_for(self.quantization.format)
 
     @property
+    def computes_exactly(self) -> bool:
+        """Whether nothing is rounded to fewer than 16 bits: neither weights nor the KV cache."""
+        kv_cache = str(self.choice.options.get("kv_cache_dtype", "auto"))
+        return self.quantization.scheme.unquantized and not kv_cache.startswith(("fp8", "u8"))
+
+    @property
     def place(self) -> str:
         """Where its server is, in a word."""
         return "attached" if self.choice.attached else self.environment or "none"

@@ -41,3 +41,20 @@ def test_without_tensorrt_llm_its_rows_say_so(monkeypatch: pytest.MonkeyPatch, t
     cells = _cells(monkeypatch, tmp_path, has_trtllm=False)
     missing = {name for name, why in cells.items() if why and "no trtllm-serve on the PATH" in why}
     assert missing == {name for name in cells if name.endswith("tensorrt_llm")}
+
+
+def test_a_rounded_kv_cache_is_no_golden_prompt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """FP8 keys and values move log-probabilities by more than any float type: the golden prompt would fail them."""
+    kv = "  - {engine: vllm, options: {kv_cache_dtype: fp8}, methods: [bf16, fp8]}\n  - {engine: vllm,"
+    plan = tmp_path / "kv.yaml"
+    plan.write_text(PLAN.read_text().replace("  - {engine: vllm,", kv, 1))
+    h200 = Device("cuda", "NVIDIA H200", frozenset({"sm90"}), 141 * 1024**3)
+    monkeypatch.setattr(flows.validate.plan, "find_device", lambda kind: h200)
+    monkeypatch.setattr(flows.validate.plan, "look_up_model", lambda text, base: QWEN)
+    cells = check(load_plan(plan)).cells
+    exact = {
+        (cell.quantization.label, cell.choice.options.get("kv_cache_dtype")): cell.computes_exactly for cell in cells
+    }
+    assert exact["bf16", "auto"]
+    assert not exact["bf16", "fp8"]
+    assert not exact["fp8 FP8-dynamic", "auto"]
