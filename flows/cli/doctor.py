@@ -32,7 +32,9 @@ def examine() -> list[Finding]:
     settings = pip_settings()
     counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none, so PyPI alone"
     sources = Finding("package sources of pip", "ok", counts)
-    return [*_device(), *_environments(), *_programs(), *_samples(), sources, _disk()]
+    with ThreadPoolExecutor(2) as pool:  # each is asked by a process of its own, which imports for seconds
+        environments = list(pool.map(_environment, known_environments()))
+    return [*_device(), *environments, *_programs(), *_samples(), sources, _disk()]
 
 
 def _device() -> Iterator[Finding]:
@@ -44,12 +46,6 @@ def _device() -> Iterator[Finding]:
         yield Finding("NVIDIA driver", "ok", driver)
     else:
         yield Finding("NVIDIA driver", "missing", "none found", "nothing, if there is no GPU; else install the driver")
-
-
-def _environments() -> Iterator[Finding]:
-    """Each is asked by a process of its own, which imports for seconds: two at a time."""
-    with ThreadPoolExecutor(2) as pool:
-        yield from pool.map(_environment, known_environments())
 
 
 def _environment(name: str) -> Finding:

@@ -81,7 +81,9 @@ def make_checkpoint(prepared: Prepared, row: Row, store: Store, display: Display
 
 
 def measure_cell(prepared: Prepared, row: Row, store: Store, display: Display) -> Made:
-    """Measure, with the checkpoint and the baseline's trial of the store; the trial's own file is the last one."""
+    """Measure, with the checkpoint and the baseline's trial of the store. The trial's own file is the last one; its
+    parts come with it, so that whoever has them measures only what is new.
+    """
     alike = [other for other in prepared.rows if other.engine_key == row.engine_key and other is not row]
     baselines = [other for other in alike if other.cell.quantization.scheme.unquantized]
     for baseline in baselines:
@@ -92,7 +94,9 @@ def measure_cell(prepared: Prepared, row: Row, store: Store, display: Display) -
     if trial.status != "ok":
         row.file.unlink()
         return trial.failure or failure_of(CellFailure(trial.reason))
-    return prepared.folder, _files(prepared, row)
+    beside = [file for part in row.parts for file in _part_files(prepared, part)]
+    beside += (prepared.folder / "logs").glob(f"{row.file.stem}.*")
+    return prepared.folder, [str(path.relative_to(prepared.folder)) for path in [*sorted(set(beside)), row.file]]
 
 
 def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Trial:
@@ -103,13 +107,6 @@ def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Tr
         if not rows.has_checkpoint(row):
             fetch_folder(store, checkpoint_name(row), row.job.folder)
     return Here(prepared).measure(row, display)
-
-
-def _files(prepared: Prepared, row: Row) -> list[str]:
-    """The trial's own file last; its parts with it, so that whoever has them measures only what is new."""
-    beside = [file for part in row.parts for file in _part_files(prepared, part)]
-    beside += (prepared.folder / "logs").glob(f"{row.file.stem}.*")
-    return [str(path.relative_to(prepared.folder)) for path in [*sorted(set(beside)), row.file]]
 
 
 def _part_files(prepared: Prepared, part: PartRequest) -> list[Path]:

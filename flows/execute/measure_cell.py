@@ -63,7 +63,8 @@ def measure(
     """
     started = time.monotonic()
     logger.info("measuring %s", blank.name)
-    known = replace(blank, checkpoint=_summary(checkpoint))
+    facts = {name: value for name, value in asdict(checkpoint).items() if name not in ("folder", "files")}
+    known = replace(blank, checkpoint=facts | {"scheme_label": checkpoint.spec.scheme.label})
     try:
         check_whole(checkpoint)
         _measure(known, cell, Path(checkpoint.folder), environment, device, work, target)
@@ -76,12 +77,6 @@ def measure(
             target.log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
         failure, seconds = failure_of(error, log=target.log), {"total": time.monotonic() - started}
         return replace(known, status="failed", reason=failure.cause, failure=failure, seconds=seconds)
-
-
-def _summary(checkpoint: Checkpoint) -> dict[str, Any]:
-    summary = asdict(checkpoint)
-    del summary["folder"], summary["files"]
-    return summary | {"scheme_label": checkpoint.spec.scheme.label}
 
 
 def _measure(

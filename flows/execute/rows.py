@@ -190,7 +190,9 @@ def measure_row(
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     environment = prepared.environments.get(row.cell.environment)
     with slots(sweep.device.slots), hold(running_lock(row.file)):
-        blank = replace(blank, provenance={**blank.provenance, "measured": _origin(prepared)})
+        place = sum(other.job is not None and other.file.exists() for other in prepared.rows)
+        origin = {"started": utc_now(), "place": place, "host": host_id(), "cpu": cpu_model(), "commit": commit()}
+        blank = replace(blank, provenance={**blank.provenance, "measured": origin})
         try:
             baseline = _baseline_scores(prepared, row)
         except NoBaseline as error:
@@ -200,12 +202,6 @@ def measure_row(
         work = work_of(sweep, tasks, display, step)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
-
-
-def _origin(prepared: Prepared) -> dict[str, Any]:
-    """When, after how many other cells of the run, on which host and by which commit a cell is measured."""
-    done = sum(row.job is not None and row.file.exists() for row in prepared.rows)
-    return {"started": utc_now(), "place": done, "host": host_id(), "cpu": cpu_model(), "commit": commit()}
 
 
 def _bandwidth(prepared: Prepared, row: Row) -> dict[str, Any] | None:

@@ -91,15 +91,14 @@ def measure_part(served: Served, request: PartRequest, blank: Part) -> Part:
             return replace(blank, searches=tuple(confirmed))
         case TaskSpec() as task:
             part = score_task(*arguments, task, blank, work.stage)
-            # the baseline has the texts of the same items
-            return part if served.cell.quantization.scheme.unquantized else _without_texts(part)
+            if served.cell.quantization.scheme.unquantized:
+                return part
+            return replace(
+                part, scores=tuple(replace(score, texts=()) for score in part.scores)
+            )  # its baseline has them
         case TextSpec(conventions):
             return score_text(*arguments, conventions, blank, work.stage)
     return predict(*arguments, request, blank, work.stage)
-
-
-def _without_texts(part: Part) -> Part:
-    return replace(part, scores=tuple(replace(score, texts=()) for score in part.scores))
 
 
 def origin_of(served: Served) -> dict[str, Any]:
@@ -119,13 +118,15 @@ def server_part(blank: Trial, served: Served, gates: tuple[Gate, ...], *, loaded
     if before and before.attached_server != origin.get(ATTACHED_SERVER):
         before = None  # another server's
     facts = {**(before.facts if before else {}), **endpoint.facts, **kernel_facts(target.log)}
+    if endpoint.dialect.statistics and (loaded or before is None):  # what it counted of gates and load
+        facts |= read_statistics(endpoint.url + endpoint.dialect.statistics, endpoint.headers)
     return Part(
         request.key,
         request.name,
         request.inputs,
         origin,
         gates=gates,
-        facts=facts | (_statistics(endpoint) if loaded or before is None else {}),
+        facts=facts,
         startup_seconds=endpoint.startup_seconds,
         checkpoint={
             **(blank.checkpoint or {}),
@@ -181,12 +182,6 @@ def _with_kv(memory: Memory, endpoint: Endpoint, cell: Cell, folder: Path) -> Me
     return (
         memory if per_token is None else replace(memory, kv_bytes_per_token=per_token[0], kv_token_source=per_token[1])
     )
-
-
-def _statistics(endpoint: Endpoint) -> dict[str, float]:
-    """What the server counted of gates and load, where it tells."""
-    path = endpoint.dialect.statistics
-    return read_statistics(endpoint.url + path, endpoint.headers) if path else {}
 
 
 def _kv_cache(endpoint: Endpoint) -> tuple[int | None, str | None]:

@@ -79,7 +79,11 @@ def unneeded(runs: Sequence[Path]) -> list[Unneeded]:
         return []
     _check(runs)
     with cache_alone():
-        return sorted((Unneeded(path, _bytes(path)) for path in _unneeded(runs)), key=lambda entry: -entry.bytes)
+        unneeded = []
+        for path in _unneeded(runs):
+            files = path.rglob("*") if path.is_dir() else [path]
+            unneeded.append(Unneeded(path, sum(file.lstat().st_blocks * 512 for file in files)))
+        return sorted(unneeded, key=lambda entry: -entry.bytes)
 
 
 def _check(runs: Sequence[Path]) -> None:
@@ -116,11 +120,6 @@ def _needs(run: Path) -> list[str]:
     if not isinstance(needs, list):
         raise RecordUnreadable(f"{file} does not tell what the run needs; nothing is freed")
     return needs
-
-
-def _bytes(path: Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.lstat().st_blocks * 512 for file in files)
 
 
 def free(entries: Sequence[Unneeded]) -> None:

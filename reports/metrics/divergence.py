@@ -165,16 +165,15 @@ def kl_per_position(reference: Distributions, other: Distributions) -> tuple[Flo
     if reference.ids is None and other.ids is None:
         p, q = reference.logprobs, other.logprobs
         return (np.exp(p) * (p - q)).sum(axis=1), p.argmax(axis=1) == q.argmax(axis=1)
-    rows = [_coarse(*(_row(side, position) for side in (reference, other))) for position in range(len(other.logprobs))]
+    rows = []
+    for position in range(len(other.logprobs)):
+        sides = [(side.ids, side.logprobs[position]) for side in (reference, other)]
+        coarse = ((np.arange(len(row)) if ids is None else ids[position], row) for ids, row in sides)
+        rows.append(_coarse(*coarse))
     return np.asarray([kl for kl, _ in rows]), np.asarray([same for _, same in rows])
 
 
 Row = tuple[npt.NDArray[np.int64], Floats]
-
-
-def _row(side: Distributions, position: int) -> Row:
-    logprobs = side.logprobs[position]
-    return (np.arange(len(logprobs)) if side.ids is None else side.ids[position]), logprobs
 
 
 def _coarse(reference: Row, other: Row) -> tuple[float, bool]:

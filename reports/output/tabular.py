@@ -19,6 +19,7 @@ from reports.metrics.task_accuracy import task_shots
 
 TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status", "compute_dtype")
 CELL = ("cell", *TRIAL, "verdict", "why")
+FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
 LATENCIES = ("ttft", "tpot", "itl", "e2e")
 
 
@@ -39,7 +40,13 @@ def write_csv(records: Sequence[Row], file: Path) -> None:
     with file.open("w", encoding="utf-8", newline="") as out:
         writer = csv.DictWriter(out, list(records[0]) if records else CELL, lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: _harmless(value) for name, value in row.items()} for row in records)
+        for row in records:  # an apostrophe before such a text (OWASP, CSV injection)
+            writer.writerow(
+                {
+                    name: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_BEGINS) else value
+                    for name, value in row.items()
+                }
+            )
 
 
 def write_parquet(records: Sequence[Row], file: Path) -> None:
@@ -101,8 +108,3 @@ def _load(load: LoadMetrics) -> dict[str, Any]:
 def _estimate(name: str, estimate: Estimate | None) -> Mapping[str, float | None]:
     figures = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
     return dict(zip((name, f"{name}_low", f"{name}_high"), figures, strict=True))
-
-
-def _harmless(value: Any) -> Any:
-    """Text that a spreadsheet would take for a formula is kept from it by an apostrophe (OWASP, CSV injection)."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
