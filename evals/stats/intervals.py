@@ -165,8 +165,7 @@ def percentile_interval(sample: Clustered, percent: float, confidence: float = C
     data, share = np.sort(sample.values), percent / 100
     value, count = _interpolated(data, percent), len(data)
     worth = effective_count(sample.values > value, sample, share, confidence)
-    below = stats.binom(worth, share)  # how many of so many values lie below: the places of the ends, from 1 and from 0
-    low_place, high_place = int(below.ppf((1 - confidence) / 2)), int(below.ppf((1 + confidence) / 2))
+    low_place, high_place = _order_places(worth, percent, confidence)
     by_repeats = _by_repeats(sample, percent, confidence)
     if low_place >= 1:
         low = float(data[math.floor(low_place * (count + 1) / (worth + 1)) - 1])
@@ -237,6 +236,12 @@ def least_count(percent: float, confidence: float = CONFIDENCE) -> int:
 
 
 @functools.cache
+def _order_places(count: int, percent: float, confidence: float) -> tuple[int, int]:
+    """Which of so many values in order are the ends of a percentile's interval, counted from 1 and from 0."""
+    below = stats.binom(count, percent / 100)
+    return int(below.ppf((1 - confidence) / 2)), int(below.ppf((1 + confidence) / 2))
+
+
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> Estimate:
     """Σ numerators ÷ Σ denominators, with a percentile bootstrap over the pairs (documents)."""
     top, bottom = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
