@@ -35,16 +35,57 @@ def test_energy_is_the_area_under_the_power_of_all_gpus() -> None:
     assert (usage.seconds, usage.output_tokens, usage.why) == (4.0, 20, "")
 
 
-def test_a_gpu_without_counter_is_believed() -> None:
-    samples = _samples()
-    assert energy(REQUESTS, [replace(samples, joules=(None,) * len(samples.seconds))]).joules == pytest.approx(1200)
+def _lagging(seconds_of_load: float) -> GpuSamples:
+    """A GPU that draws 100 W, and 400 W while the load runs from 1 s on, read every 0.1 s: its counter goes by what it
+    draws, its power is the mean of the last second.
+    """
+    seconds = tuple(round(0.1 * n, 1) for n in range(80))
+    end = 1.0 + seconds_of_load
+
+    def drawn(at: float) -> float:
+        return 100 * at + 300 * min(max(at - 1.0, 0.0), seconds_of_load)
+
+    watts, joules = tuple(drawn(at) - drawn(at - 1) for at in seconds), tuple(map(drawn, seconds))
+    assert seconds[-1] > end + 1
+    none = (None,) * len(seconds)
+    return GpuSamples(0, seconds, watts, none, none, none, joules)
 
 
-def test_a_counter_that_does_not_cover_the_load_says_nothing() -> None:
+def _lasting(seconds: float) -> tuple[Request, ...]:
+    return (Request(1.0, ((1.0 + seconds, 10),), 1.0 + seconds, 10, 10),)
+
+
+@pytest.mark.parametrize("seconds", [1.2, 2.0, 4.0])
+def test_power_that_lags_does_not_make_energy_unknown(seconds: float) -> None:
+    """Seen on an H100: the area under the power of a first repeat was up to 20 % below the counter."""
+    samples = _lagging(seconds)
+    area = sum(watts * 0.1 for at, watts in zip(samples.seconds, samples.watts, strict=True) if 1 < at <= 1 + seconds)
+    assert area < 0.92 * 400 * seconds
+    assert energy(_lasting(seconds), [samples]).joules == pytest.approx(400 * seconds)
+
+
+def test_power_that_lags_is_not_believed_without_a_counter() -> None:
+    samples = _lagging(2.0)
+    usage = energy(_lasting(2.0), [replace(samples, joules=(None,) * len(samples.seconds))])
+    assert usage.joules is None
+    assert re.search(r"has no energy counter, and its power, .*, gives \d+ to \d+ J: the load is too short", usage.why)
+
+
+def _steady(joules: float | None) -> GpuSamples:
+    """300 W throughout, and a counter that is `joules` in all its samples."""
     samples = _samples()
-    assert energy(
-        REQUESTS, [replace(samples, joules=(None, *[1e6] * (len(samples.seconds) - 1)))]
-    ).joules == pytest.approx(1200)
+    count = len(samples.seconds)
+    return replace(samples, watts=(300.0,) * count, joules=(joules,) * count)
+
+
+def test_steady_power_is_believed_without_a_counter() -> None:
+    assert energy(REQUESTS, [_steady(None)]).joules == pytest.approx(1200)
+
+
+def test_a_counter_that_does_not_cover_the_load_or_stands_still_says_nothing() -> None:
+    late = replace(_steady(1.0), joules=(None, *[1e6 * n for n in range(len(_samples().seconds) - 1)]))
+    assert energy(REQUESTS, [late]).joules == pytest.approx(1200)
+    assert energy(REQUESTS, [_steady(5.0)]).joules == pytest.approx(1200)
 
 
 def _without(samples: GpuSamples, low: float, high: float) -> GpuSamples:
@@ -65,8 +106,8 @@ def _without(samples: GpuSamples, low: float, high: float) -> GpuSamples:
         ([_samples(low=0.75, high=5.25, step=0.5)], r"8 power samples of GPU 0 are too few \(at least 10\)"),
         ([_without(_samples(), 2.0, 3.5)], r"GPU 0 was not sampled for 1\.6 s \(at most 1\)"),
         (
-            [replace(_samples(), joules=tuple(60 * at**2 for at in _samples().seconds))],
-            "the power samples of GPU 0 give 1200 J and its energy counter 1440 J: they differ by over 10%",
+            [replace(_samples(), joules=tuple(120 * at**2 for at in _samples().seconds))],
+            r"the power samples of GPU 0 give 1200 to \d+ J and its energy counter 2880 J: they differ by over 25%",
         ),
     ],
 )
