@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import subprocess
@@ -95,13 +96,17 @@ def known_environments() -> list[str]:
 def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment:
     """The environment called `name`, not built yet.
 
-    `stand_in` is {"python": path}, or {"image": reference} with "mounts" and "gpus" where they are given.
+    `stand_in` is {"python": path} with "site", or {"image": reference} with "mounts" and "gpus", where they are given.
     """
     if stand_in and "python" in stand_in:
         python = stand_in["python"]
         if shutil.which(python) is None:
             raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
-        return Environment(name, interpreter_identity(python), (python,))
+        site = tuple(stand_in.get("site", ()))
+        if missing := [folder for folder in site if not Path(folder).is_dir()]:
+            raise EnvironmentFailed(f"environment '{name}': {missing[0]} of `site` is not a folder")
+        places = f"PYTHONPATH={os.pathsep.join([str(import_folder()), *site])}"  # ours first, as everywhere
+        return Environment(name, interpreter_identity(python, site), ("env", places, python) if site else (python,))
     if stand_in and "image" in stand_in:
         more = {key: stand_in[key] for key in ("mounts", "gpus") if stand_in.get(key)}
         command = _container(name, stand_in)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -41,11 +43,13 @@ print(json.dumps([sys.version.split()[0], names]))
 
 
 @cache
-def interpreter_identity(python: str) -> str:
-    """Its Python version and a digest of its installed packages; the path alone where it does not run."""
-    answer = _output(python, "-c", PACKAGES)
+def interpreter_identity(python: str, site: tuple[str, ...] = ()) -> str:
+    """Its Python version and a digest of its packages, those in the folders of `site` too; the paths alone where it
+    does not run.
+    """
+    answer = _output(python, "-c", PACKAGES, variables={"PYTHONPATH": os.pathsep.join(site)} if site else {})
     if answer is None or not answer.strip():
-        return f"python:{python} (its packages are not known)"
+        return f"python:{os.pathsep.join([python, *site])} (its packages are not known)"
     version, packages = json.loads(answer.splitlines()[-1])
     digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:16]
     return f"python:{version}, {len(packages)} packages {digest}"
@@ -89,7 +93,7 @@ def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | Non
     return ", ".join(dict.fromkeys(facts))
 
 
-def _output(*command: str) -> str | None:
+def _output(*command: str, variables: Mapping[str, str] = MappingProxyType({})) -> str | None:
     """What a command prints; None where it fails or does not end."""
     try:
         done = subprocess.run(
@@ -97,7 +101,7 @@ def _output(*command: str) -> str | None:
             capture_output=True,
             text=True,
             timeout=ASK_SECONDS,
-            env=child_environment({}),
+            env=child_environment(variables),
             check=True,
             cwd="/",  # where Python would find what no package of its own is
         )

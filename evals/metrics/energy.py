@@ -114,15 +114,15 @@ def _joules(samples: GpuSamples, start: float, end: float) -> float:
     counted = _counted(samples, start, end)
     if counted is None and max(areas) - min(areas) > MOST_LAG * areas[0]:
         raise NotKnown(
-            f"GPU {samples.gpu} has no energy counter, and its power, a mean of the last second, gives {min(areas):.0f} "
-            f"to {max(areas):.0f} J: the load is too short, or too uneven"
+            f"GPU {samples.gpu} has no energy counter, and its power, a mean of the last second, gives "
+            f"{min(areas):.0f} to {max(areas):.0f} J: the load is too short, or too uneven"
         )
     if counted is None:
         return areas[0]
     if not (1 - MOST_DISAGREEMENT) * min(areas) <= counted <= (1 + MOST_DISAGREEMENT) * max(areas):
         raise NotKnown(
-            f"the power samples of GPU {samples.gpu} give {min(areas):.0f} to {max(areas):.0f} J and its energy counter "
-            f"{counted:.0f} J: they differ by over {MOST_DISAGREEMENT:.0%}"
+            f"the power samples of GPU {samples.gpu} give {min(areas):.0f} to {max(areas):.0f} J and its energy "
+            f"counter {counted:.0f} J: they differ by over {MOST_DISAGREEMENT:.0%}"
         )
     return counted
 

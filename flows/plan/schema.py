@@ -147,13 +147,15 @@ class KLDivergencePlan(Part):
 
 
 class StandIn(Part):
-    """What replaces an environment: an interpreter or a container image that has its packages.
+    """What replaces an environment: an interpreter or a container image that has its packages. `site` are folders of
+    packages beside those of the interpreter, as `pip install --target` makes them; PYTHONPATH of the shell is not read.
 
     A container sees the checkout (read-only) and the cache folder; `mounts` adds others ("/here:/there:ro"). `gpus` are
     the numbers of those that it is given; all of them by default.
     """
 
     python: str | None = None
+    site: list[Annotated[str, Field(pattern=r"^/[^:]*$")]] = Field(default_factory=list)
     image: str | None = None
     mounts: list[Annotated[str, Field(pattern=r"^/[^:]*:/[^:]*(:ro|:rw)?$")]] = Field(default_factory=list)
     gpus: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
@@ -164,6 +166,8 @@ class StandIn(Part):
             raise ValueError("give exactly one of `python` and `image`")
         if self.image is None and (self.mounts or self.gpus is not None):
             raise ValueError("`mounts` and `gpus` are a container's: give them with `image`")
+        if self.python is None and self.site:
+            raise ValueError("`site` is an interpreter's: give it with `python`")
         return self
 
 

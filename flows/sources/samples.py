@@ -45,7 +45,11 @@ def sample(name: str) -> Mapping[str, Any]:
 
 def run_in(environment: Environment, arguments: list[str], log: Path) -> None:
     """Run a module of ours in `environment` to its end. Raises ProcessFailed with the log's tail."""
-    variables = {"HF_HUB_OFFLINE": "1", "PYTHONPATH": str(import_folder())}
+    variables = {
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(import_folder()),
+        "OMP_WAIT_POLICY": "PASSIVE",  # beside others, threads that spin took 3 minutes for 8 seconds' work
+    }
     with running(environment.argv(arguments, variables), variables, log) as child:
         if wait(child) != 0:
             raise ProcessFailed(f"{' '.join(arguments[:2])} failed with {child.ending}", log)

@@ -13,6 +13,7 @@ from engines.runtime.environments import EnvironmentFailed, build, is_built, kno
 from engines.runtime.identities import image_identity
 from engines.runtime.own_packages import ROOT
 from engines.runtime.pip_config import missing_pins, pip_settings, torch_backend
+from engines.runtime.process import running, wait
 from engines.runtime.wheels import fetch_wheel
 
 
@@ -110,6 +111,28 @@ def test_a_given_interpreter_stands_in() -> None:
     assert is_built(environment)
     assert environment.argv(["-m", "x"], {"A": "1"}) == [sys.executable, "-m", "x"]
     assert probe(environment)["python"] == sys.version.split()[0]
+
+
+def test_folders_of_packages_stand_beside_a_given_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `pip install --target` makes; PYTHONPATH of the shell goes through to nobody."""
+    site = tmp_path / "site"
+    record = site / "beside-1.0.dist-info"
+    record.mkdir(parents=True)
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: beside\nVersion: 1.0\n")
+    (site / "beside.py").write_text("import engines.runtime.cache\nplace = engines.runtime.cache.__file__\n")
+    monkeypatch.setenv("PYTHONPATH", "/nowhere")
+    plain, given = (resolve("vllm-cpu", {"python": sys.executable, "site": paths}) for paths in ([], [str(site)]))
+    assert plain.identity != given.identity
+    assert probe(given)["packages"]["beside"] == "1.0"
+    assert "beside" not in probe(plain)["packages"]
+    log = tmp_path / "log"
+    with running(
+        given.argv(["-c", "import beside, sys; print(beside.place, '/nowhere' in sys.path)"], {}), {}, log
+    ) as child:
+        assert wait(child) == 0
+    assert log.read_text().split() == [str(ROOT / "engines/runtime/cache.py"), "False"]
+    with pytest.raises(EnvironmentFailed, match="environment 'vllm-cpu': /no/site of `site` is not a folder"):
+        resolve("vllm-cpu", {"python": sys.executable, "site": ["/no/site"]})
 
 
 def test_an_interpreter_that_is_none() -> None:

@@ -136,6 +136,16 @@ SCORING: dict[str, Wrong] = {
         "`mounts` and `gpus` are a container's",
         "change the value",
     ),
+    "folders of packages without an interpreter": (
+        set_key("environments", value={"vllm-cpu": {"image": "a", "site": ["/a"]}}),
+        "`site` is an interpreter's: give it with `python`",
+        "change the value",
+    ),
+    "folders of packages that are not there": (
+        set_key("environments", value={"vllm-cpu": {"python": "/bin/sh", "site": ["/no/site"]}}),
+        "/no/site of `site` is not a folder",
+        "give a path that runs",
+    ),
     "a mount that is none": (
         set_key("environments", value={"vllm-cpu": {"image": "a", "mounts": ["models"]}}),
         "mounts[0]: string should match pattern",
