@@ -17,6 +17,7 @@ FACTS = {
     "version": re.compile(r"Initializing a V1 LLM engine \(v([^)]+)\)"),
     "kernel": re.compile(r"(?:Selected|Using) (\w+Kernel|CPUWNA16\w+)"),
     "dtype": re.compile(r"dtype=torch\.(\w+)"),
+    "attention": re.compile(r"Using (\w+) attention backend"),
 }
 KV_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
 KV_GIB = re.compile(r"Available KV cache memory: ([\d.]+) GiB")

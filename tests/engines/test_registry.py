@@ -265,6 +265,24 @@ def test_vllms_log_is_read() -> None:
     }
 
 
+def test_vllms_log_on_an_h100_is_read() -> None:
+    """Lines of vLLM 0.26.0 (evidence/gpu-h100-2026-11-27)."""
+    log = (
+        "(EngineCore pid=5491) INFO 11-27 18:04:09 [compressed_tensors_wNa16.py:137] Using MacheteLinearKernel for "
+        "CompressedTensorsWNA16\n"
+        "(EngineCore pid=5491) INFO 11-27 18:04:10 [cuda.py:482] Using FLASH_ATTN attention backend out of potential "
+        "backends: ['FLASH_ATTN', 'TRITON_ATTN', 'FLEX_ATTENTION'].\n"
+        "(EngineCore pid=5067) INFO 11-27 18:02:09 [model_runner.py:305] Model loading took 5.53 GiB and 2.8 seconds\n"
+        "(EngineCore pid=5067) INFO 11-27 18:02:38 [kv_cache_utils.py:2177] GPU KV cache size: 603,542 tokens\n"
+    )
+    assert read_facts(log) == {
+        "kernel": "MacheteLinearKernel",
+        "attention": "FLASH_ATTN",
+        "weights_bytes": int(5.53 * 1024**3),
+        "kv_cache_tokens": 603542,
+    }
+
+
 def test_an_engine_with_other_arguments_is_refused() -> None:
     def odd(port: int) -> Launch:
         """Odd."""
