@@ -57,6 +57,13 @@ class Answer:
         """What to run if the chosen one is wrong."""
         return next((other for other in self.others if other.figure is not None), None)
 
+    @property
+    def ahead(self) -> list[str]:
+        """The cells whose figure is better than the chosen one's, and whose quality or SLO is less sure."""
+        sign = 1 if self.objective.less else -1
+        won = self.won.figure.value if self.won else math.nan
+        return [other.name for other in self.others if other.figure and sign * other.figure.value < sign * won]
+
     @cached_property
     def ratio(self) -> Estimate | None:
         """Of the runner-up's figure to the chosen one's, where it is a rate."""

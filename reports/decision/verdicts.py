@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from evals.stats.intervals import Estimate
 from reports.decision.wording import fixed, say
@@ -33,15 +33,25 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Undecided:
+    """A figure (`recovery`, `perplexity`, `kl`, `memory`) whose interval holds the limit that it must keep."""
+
+    name: str
+    estimate: Estimate
+    limit: float
+
+
+@dataclass(frozen=True)
 class Judged:
     """A cell with its verdict under the limits and one sentence why. `cause`: whether that is the cell's own doing, or
-    its engine's, which loses accuracy without any quantization.
+    its engine's, which loses accuracy without any quantization. `undecided`: the figures whose intervals hold a limit.
     """
 
     cell: CellMetrics
     verdict: Verdict
     why: str
     cause: Literal["cell", "engine"] = "cell"
+    undecided: tuple[Undecided, ...] = ()
 
     @property
     def is_good(self) -> bool:
@@ -49,7 +59,12 @@ class Judged:
         return self.verdict in ("meets", "baseline")
 
 
-Check = tuple[Verdict, str]
+class Check(NamedTuple):
+    """What one figure says of a cell."""
+
+    verdict: Verdict
+    why: str
+    undecided: tuple[Undecided, ...] = ()
 
 
 def judge(
@@ -78,15 +93,16 @@ def judge(
     checks = [check for check in (*quality, _memory(cell, limits.memory_gib)) if check is not None]
     verdicts: tuple[Verdict, ...] = ("fails", "inconclusive")
     for verdict in verdicts:
-        reasons = [check for check in checks if check[0] == verdict]
+        reasons = [check for check in checks if check.verdict == verdict]
         if reasons:
             by_engine = engine in reasons  # with this very verdict: what a ruined cell lost is its own
-            return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell")
+            undecided = tuple(dict.fromkeys(figure for check in reasons for figure in check.undecided))
+            return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell", undecided)
     return Judged(cell, "baseline", say("baseline")) if cell.is_baseline else Judged(cell, "meets", _joined(checks))
 
 
 def _joined(checks: Sequence[Check]) -> str:
-    return "; ".join(why for _, why in checks)
+    return "; ".join(check.why for check in checks)
 
 
 def _against_reference(direct: AgainstReference, engine: Check | None, limits: Limits) -> list[Check]:
@@ -94,22 +110,22 @@ def _against_reference(direct: AgainstReference, engine: Check | None, limits: L
     said beside it.
     """
     quality = direct.quality
-    checks: list[Check | None] = [("inconclusive", say("nothing_recovered"))] if quality.nothing_recovered else []
+    checks: list[Check | None] = [Check("inconclusive", say("nothing_recovered"))] if quality.nothing_recovered else []
     checks += _quality(quality.recovery, quality.perplexity_ratio, limits, direct.reference)
     known = [check for check in checks if check is not None]
-    verdicts = [verdict for verdict, _ in known]
+    verdicts = [check.verdict for check in known]
     worst: Verdict = "fails" if "fails" in verdicts else "inconclusive" if "inconclusive" in verdicts else "meets"
-    return [*known, (worst, engine[1])] if engine is not None and worst != "meets" else known
+    return [*known, Check(worst, engine.why)] if engine is not None and worst != "meets" else known
 
 
 def _against_baseline(cell: CellMetrics, limits: Limits, kl: Estimate | None) -> list[Check | None]:
     """What quantization did: the cell against the unquantized model in the same engine."""
     if cell.accuracy is None and cell.perplexity_ratio is None:
-        return [("inconclusive", say("not_scored"))]
-    recovered: list[Check | None] = [("inconclusive", say("nothing_recovered"))] if cell.nothing_recovered else []
+        return [Check("inconclusive", say("not_scored"))]
+    recovered: list[Check | None] = [Check("inconclusive", say("nothing_recovered"))] if cell.nothing_recovered else []
     quality = _quality(cell.recovery, cell.perplexity_ratio, limits)
     checks = [*recovered, *quality, _check("kl", kl, limits.kl_nats, "at_most")]
-    return checks if any(checks) else [("inconclusive", say("no_baseline"))]
+    return checks if any(checks) else [Check("inconclusive", say("no_baseline"))]
 
 
 def _quality(
@@ -125,13 +141,14 @@ def engine_check(loss: EngineLoss, limits: Limits) -> Check | None:
     """None where the engine keeps the limits by itself; what is inconclusive of it no cell in it can better."""
     names = {"engine": loss.engine, "reference": loss.reference}
     if not loss.is_known:
-        return "inconclusive", say("engine_unknown", **names)
+        return Check("inconclusive", say("engine_unknown", **names))
     recovery = None if loss.same_answers else loss.recovery
     checks = [c for c in _quality(recovery, None if loss.same_tokens else loss.perplexity_ratio, limits) if c]
     for verdict, sentence in (("fails", "engine_fails"), ("inconclusive", "engine_undecided")):
-        reasons = [check for check in checks if check[0] == verdict]
+        reasons = [check for check in checks if check.verdict == verdict]
         if reasons:
-            return reasons[0][0], say(sentence, why=_joined(reasons), **names)
+            undecided = tuple(figure for check in reasons for figure in check.undecided)
+            return Check(reasons[0].verdict, say(sentence, why=_joined(reasons), **names), undecided)
     return None
 
 
@@ -169,7 +186,9 @@ def _check(
     at_least = side == "at_least"
     good = estimate.low >= limit if at_least else estimate.high <= limit
     bad = estimate.high < limit if at_least else estimate.low > limit
-    return ("meets" if good else "fails" if bad else "inconclusive"), text
+    if good or bad:
+        return Check("meets" if good else "fails", text)
+    return Check("inconclusive", text, (Undecided(name, estimate, limit),))
 
 
 def _memory(cell: CellMetrics, limit_gib: float | None) -> Check | None:
@@ -177,5 +196,5 @@ def _memory(cell: CellMetrics, limit_gib: float | None) -> Check | None:
         return None
     needed = needed_memory(cell.trial)
     if needed is None:
-        return "inconclusive", say("memory_unseen")
+        return Check("inconclusive", say("memory_unseen"))
     return _check("memory", needed.gib, limit_gib, "at_most")

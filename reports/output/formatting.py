@@ -12,6 +12,7 @@ from reports.decision.recommend import Answer
 from reports.metrics.cell import GIB
 from reports.metrics.needed_memory import needed_memory
 from reports.sections.forecast_error import ForecastError
+from reports.sections.what_decides import Deciding
 
 
 def times(value: float | None) -> str:
@@ -93,6 +94,15 @@ def forecast_text(error: ForecastError) -> str:
     return f"Forecast {forecast}; quantizing and measuring took {duration(error.took_seconds)}{outside}{failed}"
 
 
+def deciding_text(entry: Deciding) -> str:
+    """How many more items would decide, and how long they take; or why they would not."""
+    if entry.times is None:
+        return f"not decided by more {entry.unit}: {entry.why}"
+    more = math.ceil((entry.times - 1) * entry.items)
+    taking = f", some {duration(entry.seconds)} of scoring" if entry.seconds else ""
+    return f"decided by about {more:,} more {entry.unit} if it stays at {entry.estimate.value:.3f}{taking}"
+
+
 def nats(value: float | None) -> str:
     """Two significant digits, with an exponent where they are tiny."""
     return "–" if value is None else f"{value:.2g}"
@@ -137,6 +147,7 @@ def won_text(answer: Answer) -> str:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
+    "deciding": deciding_text,
     "gib": gib,
     "needed_gib": needed_gib,
     "kib": kib,

@@ -43,6 +43,7 @@ from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
 from reports.sections.sample_charts import panels
 from reports.sections.seed_variation import spreads
+from reports.sections.what_decides import POWER, deciding
 
 logger = logging.getLogger(__name__)
 
@@ -133,10 +134,12 @@ def contents(results: Results) -> dict[str, Any]:
         "drifts": drifts(results.cells),
         "anchored": anchored(results.cells),
         "seeds": spreads(results.cells, results.distances),
+        "deciding": deciding(results.judged),
         "compared": results.compared,
         "distances": results.distances,
         "rooflines": rooflines(results.cells),
         "bandwidths": bandwidths(results.cells),
+        "power": POWER,
         "margin": results.limits.equivalence_margin,
         "error_rate": results.about["accuracy"]["error_rate"],
     }

@@ -23,7 +23,7 @@ from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
 from reports.metrics.task_accuracy import task_shots
-from reports.output.formatting import forecast_text, interval, milliseconds_sure, needed_gib, won_text
+from reports.output.formatting import deciding_text, forecast_text, interval, milliseconds_sure, needed_gib, won_text
 from reports.output.html_report import task_columns
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
@@ -34,6 +34,7 @@ from reports.sections.memory_footprint import footprints
 from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
 from reports.sections.seed_variation import spreads
+from reports.sections.what_decides import deciding
 
 ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "accuracy", "versions", "notes")
 CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_types", "seconds", "versions")
@@ -84,8 +85,13 @@ def print_results(results: Results, console: Console) -> None:
             console.print(text, markup=False, highlight=False)
     for warning in results.warnings:
         console.print(f"Warning: {warning}.", markup=False, highlight=False)
+    undecided = deciding(results.judged)
     for answer in results.answers:
         _print_answer(answer, results.models, console)
+        ahead = {answer.chosen.cell.trial.name, *answer.ahead} if answer.chosen else set()
+        for entry in [entry for entry in undecided if entry.model == answer.model and entry.name in ahead]:
+            line = f"{entry.name}, {entry.figure}: {deciding_text(entry)}"
+            console.print(line, markup=False, highlight=False)
     if forecast := forecast_error(results.about, results.trials):
         console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
     for capacity in capacities(results.cells):
@@ -177,6 +183,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "kl_divergences": [asdict(distance) for distance in results.distances],
         "warnings": list(results.warnings),
         "engines": [asdict(loss) for loss in results.losses.values()],
+        "deciding": [asdict(entry) for entry in deciding(results.judged)],
         "answers": answers,
         "answer": answers[0] if len(answers) == 1 else None,  # across models no cell wins
     }
