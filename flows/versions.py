@@ -93,6 +93,7 @@ SERVER_COVERS = (
     "engines/shared_prefix.py",
     "engines/parallelism.py",
     "engines/types.py",
+    "engines/user_arguments.py",
     "quant/no_remote_code.py",
 )
 

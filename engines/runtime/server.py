@@ -33,6 +33,7 @@ from engines.types import (
     Serving,
     TimeLimits,
 )
+from engines.user_arguments import extended, own_options
 from quant.errors import one_line
 from quant.foreign_failures import kind_in
 
@@ -70,7 +71,7 @@ def serve(
     """
     for attempt in range(1, PORT_ATTEMPTS + 1):
         serving = replace(wanted, port=free_port(), api_key=secrets.token_hex(16))
-        launch = engine.launch(serving, **options)
+        launch = extended(engine.launch(serving, **own_options(options)), options)
         log.unlink(missing_ok=True)
         started = time.monotonic()
         with running(environment.argv(launch.command, launch.environment), launch.environment, log) as child:

@@ -68,11 +68,16 @@ class EnginePlan(Part):
     `tensor_parallel: [1, 2, 4]` measures each method on one, two and four GPUs.
 
     With `attach` it is not started: the server at that address serves the one method (and the one model) named here.
+
+    `arguments` are added to the server's command line and `env` to its variables as they are, for what has no option
+    here; what is set here anyway is refused. Both are in keys, names and results: nothing secret may stand there.
     """
 
     engine: str
     attach: AttachPlan | None = None
     options: dict[str, Any] = Field(default_factory=dict)
+    arguments: list[str] = Field(default_factory=list)
+    env: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], str] = Field(default_factory=dict)
     methods: list[str] | None = Field(default=None, min_length=1)
 
 

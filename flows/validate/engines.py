@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from engines.parallelism import too_many
 from engines.registry import Engine, engines_by_name, registered_engines
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, resolve
-from engines.types import Attached, Device
+from engines.types import Attached, Device, Serving
+from engines.user_arguments import clashes, own_options, with_users
 from flows.plan.schema import EnginePlan
 from flows.plan.source import PlanFile, Problem, suggestion
 from flows.validate.matrix import EngineChoice, Quantization
@@ -80,6 +82,8 @@ def _choice(
     why = engine.refused(options, device) if device else None
     if why:
         problems.append(parsed.problem(where, why, "remove that option"))
+    options = with_users(options, entry.arguments, entry.env)
+    problems += _users_problems(parsed, engine, index, options, device)
     environment = engine.environments.get(device.kind, "") if device and not entry.attach else ""
     missing = _missing(parsed, environment)
     if device is not None and device.kind == "cuda" and not entry.attach:
@@ -88,6 +92,23 @@ def _choice(
         missing = missing or too_many(options, gpus)
     attached = Attached(entry.attach.url, entry.attach.key_variable, entry.attach.model) if entry.attach else None
     return EngineChoice(engine, options, environment, attached, missing, index)
+
+
+def _users_problems(
+    parsed: PlanFile, engine: Engine, index: int, options: Mapping[str, Any], device: Device | None
+) -> Iterator[Problem]:
+    """Arguments and variables of the user's that the engine sets itself, or that nothing can be given to."""
+    if own_options(options) == options or device is None:
+        return
+    if parsed.plan.engines[index].attach is not None:
+        message = "an attached server is not started here: `arguments` and `env` would reach nobody"
+        yield parsed.problem(("engines", index), message, "give them to whatever starts that server")
+        return
+    launch = engine.launch(Serving(Path("checkpoint"), device, 1, 1), **own_options(options))
+    for kind, name in clashes(launch, options):
+        message = f"{name} is set by bitfrontier for engine '{engine.name}'"
+        fix = f"remove it; the options of '{engine.name}' are listed by `bitfrontier engines {engine.name}`"
+        yield parsed.problem(("engines", index, kind), message, fix)
 
 
 def _missing(parsed: PlanFile, environment: str) -> str | None:

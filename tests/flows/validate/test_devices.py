@@ -91,6 +91,16 @@ def test_one_engine_with_one_set_of_options_needs_no_label(folder: Path) -> None
     }
 
 
+def test_arguments_and_variables_tell_servers_apart(folder: Path) -> None:
+    backend = {"engine": "vllm", "arguments": ["--attention-backend", "X"], "env": {"VLLM_Y": "1"}}
+    plain, other = (
+        cell for cell in _check(folder, {"engine": "vllm"}, backend).cells if cell.quantization.position == 0
+    )
+    assert plain.choice.label == "", other.choice.label
+    assert other.choice.label == "arguments --attention-backend X, env VLLM_Y=1"
+    assert "arguments" not in plain.choice.options
+
+
 def test_a_restricted_entry_has_its_baseline_by_options(folder: Path) -> None:
     """Each size of the second entry has its baseline in the first one's, whose options are the same once filled in."""
     sweep = _check(folder, {"engine": "vllm", "options": {"max_num_seqs": [8, 64]}, "methods": ["none", "rtn"]})

@@ -63,6 +63,28 @@ ENGINES: dict[str, Wrong] = {
         "engines[0].options.max_num_seqs: input should be greater than or equal to 1, but it is 0",
         "bitfrontier engines vllm",
     ),
+    "an argument that is set here": (
+        set_key("engines", 0, value={"engine": "vllm", "arguments": ["--kv-cache-dtype", "fp8"]}),
+        "--kv-cache-dtype is set by bitfrontier for engine 'vllm'",
+        "remove it; the options of 'vllm' are listed by `bitfrontier engines vllm`",
+    ),
+    "a variable that is set here": (
+        set_key("engines", 0, value={"engine": "vllm", "env": {"HF_HUB_OFFLINE": "0"}}),
+        "HF_HUB_OFFLINE is set by bitfrontier for engine 'vllm'",
+        "remove it",
+    ),
+    "a variable that is none": (
+        set_key("engines", 0, value={"engine": "vllm", "env": {"A B": "0"}}),
+        "string should match pattern",
+        "change the value",
+    ),
+    "arguments of an attached server": (
+        add_entry(
+            "engines", {"engine": "openai", "methods": ["none"], "arguments": ["--x"], "attach": {"url": "http://x:1"}}
+        ),
+        "an attached server is not started here: `arguments` and `env` would reach nobody",
+        "give them to whatever starts that server",
+    ),
     "a list with a value twice": (
         set_key("engines", 0, value={"engine": "vllm", "options": {"max_num_seqs": [8, 8]}}),
         "engine 'vllm' appears twice with equal options",
