@@ -93,10 +93,6 @@ class Forecast:
     bytes: int
     basis: str
 
-    @property
-    def range_seconds(self) -> tuple[float, float]:
-        return self.seconds / self.factor, self.seconds * self.factor
-
 
 def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
     """Forecast the sweep as if nothing of it were finished; building environments and downloads are not counted."""

@@ -72,11 +72,6 @@ class ResolvedPlan:
         return {load.prompts: (self.base / load.prompts).resolve() for load in self.loads if load.prompts}
 
     @property
-    def load_files(self) -> list[Path]:
-        """All files that loads are made of: own prompts and traces."""
-        return [*self.load_prompts.values(), *((self.base / name).resolve() for name in self.traces)]
-
-    @property
     def key_variables(self) -> dict[str, str]:
         """The variables with the keys of servers that are attached to, as they are set here."""
         names = {cell.choice.attached.key_variable for cell in self.cells if cell.choice.attached}

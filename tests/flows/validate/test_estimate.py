@@ -40,9 +40,7 @@ def _large(sweep: ResolvedPlan) -> ResolvedPlan:
 def test_a_large_model_on_a_large_gpu_takes_hours_not_months(sweep: ResolvedPlan, tmp_path: Path) -> None:
     forecast = estimate(_large(sweep), tmp_path / "runs")
     assert 0.5 * HOUR < forecast.seconds < DAY
-    low, high = forecast.range_seconds
-    assert low < forecast.seconds / 2
-    assert high > forecast.seconds * 2
+    assert forecast.factor > 2
     assert "H100 data sheet" in forecast.basis
 
 
