@@ -55,6 +55,7 @@ FailureKind = Literal[
     "out-of-memory",
     "missing-environment",
     "missing-baseline",
+    "failed-baseline",
     "broken-environment",
     "port-taken",
     "unreachable-server",
@@ -85,6 +86,7 @@ REMEDIES: Mapping[FailureKind, str] = {
     "interpreter or an image under `environments`; the next sweep builds it and measures these cells",
     "missing-baseline": "sweep without --keep-stale, so that the baseline is measured, or use "
     "`accuracy: {budget: full}`, " + AGAIN,
+    "failed-baseline": "mend the baseline, or add another one to `methods`: the next sweep measures these cells",
     "broken-environment": "delete the environment's folder (`bitfrontier doctor` names it), "
     + AGAIN
     + ": it is built again",

@@ -103,6 +103,8 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
         if shutil.which(python) is None:
             raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
         site = tuple(stand_in.get("site", ()))
+        if site and "=" in python:
+            raise EnvironmentFailed(f"environment '{name}': {python} has a '=' in its path, which `site` cannot take")
         if missing := [folder for folder in site if not Path(folder).is_dir()]:
             raise EnvironmentFailed(f"environment '{name}': {missing[0]} of `site` is not a folder")
         places = f"PYTHONPATH={os.pathsep.join([str(import_folder()), *site])}"  # ours first, as everywhere

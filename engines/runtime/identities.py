@@ -37,8 +37,10 @@ STARTED = "process_start_time_seconds"  # seconds since 1970, of every Prometheu
 VERSION = re.compile(r"(?<![\d:.])\d+(?:\.\d+)+[\w.+-]*")  # not the end of a clock's time
 PACKAGES = """
 import importlib.metadata as metadata, json, sys
-names = sorted({f"{d.metadata['Name']}=={d.version}".lower().replace("_", "-") for d in metadata.distributions()})
-print(json.dumps([sys.version.split()[0], names]))
+versions = {}
+for d in metadata.distributions():  # in the order of the path: the first of a name is the one that is imported
+    versions.setdefault(d.metadata["Name"].lower().replace("_", "-"), d.version)
+print(json.dumps([sys.version.split()[0], sorted(f"{name}=={version}" for name, version in versions.items())]))
 """
 
 

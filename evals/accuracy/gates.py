@@ -65,12 +65,14 @@ def golden_prompt(endpoint: Endpoint, reference: Mapping[str, Any], dtype: str, 
 def _golden_tolerance(
     endpoint: Endpoint, rounding: Mapping[str, Mapping[str, float]], dtype: str, stored: str
 ) -> float:
-    """In nats; a server that does not say what it computes in gets the widest one."""
-    own = {
-        name: max(limit, 2 * rounding.get(name, {}).get("computed", 0.0)) for name, limit in GOLDEN_TOLERANCE.items()
-    }
-    computing = endpoint.dialect.golden_tolerance or own.get(dtype, max(own.values()))
-    return computing + 2 * rounding.get(stored, {}).get("stored", 0.0)
+    """In nats; a server that does not say what it computes in gets the widest of the types' own."""
+    computed, rounded = (
+        {name: 2 * kinds.get(kind, 0.0) for name, kinds in rounding.items()} for kind in ("computed", "stored")
+    )
+    if endpoint.dialect.golden_tolerance is not None:
+        return endpoint.dialect.golden_tolerance + rounded.get(stored, 0.0)
+    own = max(GOLDEN_TOLERANCE.get(dtype, max(GOLDEN_TOLERANCE.values())), computed.get(dtype, 0.0))
+    return own if dtype == stored else own + rounded.get(stored, 0.0)  # computing in a type rounds the weights to it
 
 
 def sanity(endpoint: Endpoint, reference: Mapping[str, Any]) -> Gate:

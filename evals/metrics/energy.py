@@ -1,9 +1,9 @@
 """What a repeat of a load cost in energy, and whether its GPUs were slowed down meanwhile.
 
-NVML's energy counter goes by what a GPU draws, and is renewed every 0.1 s. Its power is, since Ampere, the mean of the
-last second (NVML API reference, `nvmlDeviceGetPowerUsage`), so that it lags: on an H100 the area under the power of a
-load of 1.8 s that began on an idle GPU was 20 % below the counter, and the one under the power a second later equal to
-it. So the counter is what is believed, and power only where it does not depend on that lag.
+NVML's energy counter goes by what a GPU draws, and is renewed every 0.1 s (on an H100). Its power is, since Ampere,
+the mean of the last second (NVML API reference, `nvmlDeviceGetPowerUsage`), so that it lags: on an H100 the area under
+the power of a load of 1.8 s that began on an idle GPU was 20 % below the counter, and the one under the power a second
+later equal to it. So the counter is what is believed. GPUs before Volta have none: their power is that of the moment.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from quant.errors import BitfrontierError
 AROUND_SECONDS = 1.0  # samples that are kept before and after a repeat
 MOST_GAP_SECONDS = 1.0
 LEAST_SAMPLES = 10
-MOST_LAG = 0.1  # of the energy that power alone gives, by how late it is
 MOST_DISAGREEMENT = 0.25  # of counter and power: a mean of the last second loses some 15 % of a load of 1.2 s
 LAGS = (0.0, 0.25, 0.5, 0.75, 1.0)  # seconds by which power may be late
 
@@ -95,9 +94,7 @@ def energy(repeat: Sequence[Request], gpus: Sequence[GpuSamples]) -> Energy:
 
 
 def _joules(samples: GpuSamples, start: float, end: float) -> float:
-    """Of one GPU: by its counter, which its power must not contradict; by its power where it has no counter. Raises
-    NotKnown.
-    """
+    """Of one GPU: by its counter, which power must not contradict; by power where it has none. Raises NotKnown."""
     times, watts = _known_values(samples.seconds, samples.watts)
     if not len(times):
         raise NotKnown(f"GPU {samples.gpu} tells no power")
@@ -112,13 +109,8 @@ def _joules(samples: GpuSamples, start: float, end: float) -> float:
         raise NotKnown(f"GPU {samples.gpu} was not sampled for {gap:.1f} s (at most {MOST_GAP_SECONDS:g})")
     areas = [_area(times, watts, start + lag, end + lag) for lag in LAGS]
     counted = _counted(samples, start, end)
-    if counted is None and max(areas) - min(areas) > MOST_LAG * areas[0]:
-        raise NotKnown(
-            f"GPU {samples.gpu} has no energy counter, and its power, a mean of the last second, gives "
-            f"{min(areas):.0f} to {max(areas):.0f} J: the load is too short, or too uneven"
-        )
     if counted is None:
-        return areas[0]
+        return areas[0]  # a GPU older than counters, whose power is that of the moment
     if not (1 - MOST_DISAGREEMENT) * min(areas) <= counted <= (1 + MOST_DISAGREEMENT) * max(areas):
         raise NotKnown(
             f"the power samples of GPU {samples.gpu} give {min(areas):.0f} to {max(areas):.0f} J and its energy "
@@ -134,14 +126,20 @@ def _area(times: Floats, watts: Floats, start: float, end: float) -> float:
 
 
 def _counted(samples: GpuSamples, start: float, end: float) -> float | None:
-    """By the GPU's own counter, between samples in proportion to the time; None where it has none there, or was renewed
-    too seldom to tell.
-    """
+    """By the GPU's own counter, between samples in proportion to the time; None where it has none. Raises NotKnown."""
     times, joules = _known_values(samples.seconds, samples.joules)
-    if not len(times) or times[0] > start or times[-1] < end:
+    if not len(times):
         return None
-    if len(set(joules[(times > start) & (times < end)])) < LEAST_SAMPLES:
-        return None
+    if times[0] > start or times[-1] < end:
+        raise NotKnown(f"the energy counter of GPU {samples.gpu} was not read all through the load")
+    inside = joules[(times > start) & (times < end)]
+    if (np.diff(inside) < 0).any():
+        raise NotKnown(f"the energy counter of GPU {samples.gpu} was set back during the load")
+    if (renewed := len(set(inside))) < LEAST_SAMPLES:
+        raise NotKnown(
+            f"the energy counter of GPU {samples.gpu} had {renewed} values during the load (at least {LEAST_SAMPLES}): "
+            "the load is too short"
+        )
     return float(np.interp(end, times, joules) - np.interp(start, times, joules))
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import Environment
+from evals.schema.failures import because
+from evals.schema.trial import Failure, Trial
 from flows.execute.keys import PartRequest, answers_key
 from flows.execute.quantize_checkpoint import Job
 from flows.sources.models import Model
 from flows.state.stale import StaleResult
 from flows.validate.matrix import Cell
 from flows.validate.resolved import ResolvedPlan
+from quant.errors import REMEDIES
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,35 @@ class Prepared:
     models: Mapping[str, Model]
     rows: tuple[Row, ...]
     stale: Mapping[str, StaleResult] = field(default_factory=dict)
+
+
+@dataclass
+class Baselines:
+    """What became of the unquantized cells of each engine: with none that passed, nothing there can be compared. The
+    first one in the plan is whose answers an adaptive budget goes by.
+    """
+
+    passed: set[tuple[str, int]] = field(default_factory=set)
+    failed: dict[tuple[str, int], Failure] = field(default_factory=dict)
+    first_failed: dict[tuple[str, int], bool] = field(default_factory=dict)
+
+    def ended(self, row: Row, trial: Trial) -> None:
+        if not row.cell.quantization.scheme.unquantized or trial.status == "unsupported":
+            return
+        self.first_failed.setdefault(row.engine_key, trial.status == "failed")
+        if trial.status == "ok":
+            self.passed.add(row.engine_key)
+        elif trial.status == "failed":
+            failure = trial.failure or Failure("other", trial.reason, REMEDIES["other"])
+            why = because("the baseline failed in this engine, so nothing can be compared", failure)
+            remedy = REMEDIES["failed-baseline"]
+            self.failed.setdefault(row.engine_key, replace(why, kind="failed-baseline", remedy=remedy))
+
+    def failure(self, row: Row) -> Failure | None:
+        """Why a quantized cell is not measured."""
+        if row.cell.quantization.scheme.unquantized:
+            return None
+        goes_by_first = any("baseline" in part.own for part in row.parts)
+        if row.engine_key in self.passed and not (goes_by_first and self.first_failed[row.engine_key]):
+            return None
+        return self.failed.get(row.engine_key)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -87,30 +87,6 @@ def failed_trial(prepared: Prepared, row: Row, failure: Failure) -> Trial:
     return save_trial(row, replace(_blank(prepared, row, "failed", failure.cause), failure=failure))
 
 
-@dataclass
-class Baselines:
-    """What became of the unquantized cells of each engine: with none that passed, nothing there can be compared."""
-
-    passed: set[tuple[str, int]] = field(default_factory=set)
-    failed: dict[tuple[str, int], Failure] = field(default_factory=dict)
-
-    def ended(self, row: Row, trial: Trial) -> None:
-        if not row.cell.quantization.scheme.unquantized:
-            return
-        if trial.status == "ok":
-            self.passed.add(row.engine_key)
-        elif trial.status == "failed":
-            failure = trial.failure or Failure("other", trial.reason, REMEDIES["other"])
-            why = because("the baseline failed in this engine, so nothing can be compared", failure)
-            self.failed.setdefault(row.engine_key, why)
-
-    def failure(self, row: Row) -> Failure | None:
-        """Why a quantized cell is not measured."""
-        if row.cell.quantization.scheme.unquantized or row.engine_key in self.passed:
-            return None
-        return self.failed.get(row.engine_key)
-
-
 def _blank(prepared: Prepared, row: Row, status: str, reason: str) -> Trial:
     sweep = prepared.sweep
     provenance = {
@@ -137,7 +113,8 @@ def has_checkpoint(row: Row) -> bool:
 
 def note_missing(prepared: Prepared, missing: Mapping[str, Failure]) -> None:
     """Failed rows for the cells whose environment could not be built (`missing`: why, by its name) or whose model has
-    no reference. Cells that failed for want of an environment, and have all that they need now, are measured again.
+    no reference. Cells that failed for want of an environment or with their baseline, and have all that they need
+    now, are tried again.
     """
     for row in prepared.rows:
         needed = (row.cell.quantization.method.environment, row.cell.environment)
@@ -147,7 +124,12 @@ def note_missing(prepared: Prepared, missing: Mapping[str, Failure]) -> None:
         trial = finished(row)
         if trial is None and failure is not None and row.job is not None:
             failed_trial(prepared, row, failure)
-        elif failure is None and trial and trial.failure and trial.failure.kind == "missing-environment":
+        elif (
+            failure is None
+            and trial
+            and trial.failure
+            and trial.failure.kind in ("missing-environment", "failed-baseline")
+        ):
             row.file.unlink()
 
 

@@ -26,8 +26,8 @@ from flows.distributed.worker_tasks import (
     publish_parts,
     trial_name,
 )
-from flows.execute.prepared import Prepared, Row
-from flows.execute.rows import Baselines, failed_trial, unsupported_trial
+from flows.execute.prepared import Baselines, Prepared, Row
+from flows.execute.rows import failed_trial, unsupported_trial
 from flows.orchestration import artifacts
 from flows.orchestration.deployment_runs import DeploymentRuns, Work, ended, require_newest
 from flows.plan.source import PlanError, load_plan
@@ -137,7 +137,7 @@ def spread(prepared: Prepared, url: str, display: Display) -> None:
     left = []
     for row in prepared.rows:
         known = unsupported_trial(prepared, row) if row.job is None else fetch_trial(prepared, row, coordinator.store)
-        if known is None:
+        if known is None or (known.failure and known.failure.kind == "failed-baseline"):
             left.append(row)
         else:
             ended(row, known)

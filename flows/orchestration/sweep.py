@@ -17,7 +17,7 @@ from evals.schema.trial import Failure, Trial
 from flows.execute import rows
 from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep, stale_rows
-from flows.execute.prepared import Prepared, Row
+from flows.execute.prepared import Baselines, Prepared, Row
 from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts
 from flows.orchestration.distributed import spread
@@ -169,7 +169,7 @@ def _measure_all(
     count = len(prepared.rows)
     advance = display.overall("measure", count)
     advance_shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
-    baselines = rows.Baselines()
+    baselines = Baselines()
     for number, row in enumerate(prepared.rows, 1):
         trial = rows.finished(row)
         made = checkpoints.get(row.job.key) if row.job else None

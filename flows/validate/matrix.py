@@ -14,6 +14,9 @@ from quant.registry import Method
 from quant.types import Scheme
 
 
+WHOLE_KV_CACHES = ("auto", "f16", "bf16", "f32", "float16", "bfloat16", "float32")
+
+
 @dataclass(frozen=True)
 class Quantization:
     """A method with all parameters filled in. `calibration` is (samples, length, seed) where it is used.
@@ -74,7 +77,7 @@ class Cell:
     def computes_exactly(self) -> bool:
         """Whether nothing is rounded to fewer than 16 bits: neither weights nor the KV cache."""
         kv_cache = str(self.choice.options.get("kv_cache_dtype", "auto"))
-        return self.quantization.scheme.unquantized and not kv_cache.startswith(("fp8", "u8"))
+        return self.quantization.scheme.unquantized and kv_cache in WHOLE_KV_CACHES
 
     @property
     def place(self) -> str:

@@ -133,6 +133,10 @@ def test_folders_of_packages_stand_beside_a_given_interpreter(tmp_path: Path, mo
     assert log.read_text().split() == [str(ROOT / "engines/runtime/cache.py"), "False"]
     with pytest.raises(EnvironmentFailed, match="environment 'vllm-cpu': /no/site of `site` is not a folder"):
         resolve("vllm-cpu", {"python": sys.executable, "site": ["/no/site"]})
+    odd = tmp_path / "py=3"
+    odd.symlink_to(sys.executable)
+    with pytest.raises(EnvironmentFailed, match="has a '=' in its path, which `site` cannot take"):
+        resolve("vllm-cpu", {"python": str(odd), "site": [str(site)]})
 
 
 def test_an_interpreter_that_is_none() -> None:

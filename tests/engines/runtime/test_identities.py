@@ -36,6 +36,17 @@ def test_an_interpreter_is_known_by_its_packages(tmp_path: Path) -> None:
     assert interpreter_identity(broken) == f"python:{broken} (its packages are not known)"
 
 
+def test_the_order_of_folders_of_packages_is_in_the_identity(tmp_path: Path) -> None:
+    """The first of a name is the one that is imported."""
+    for folder, number in (("a", "1.0"), ("b", "2.0")):
+        record = tmp_path / folder / f"beside-{number}.dist-info"
+        record.mkdir(parents=True)
+        (record / "METADATA").write_text(f"Metadata-Version: 2.1\nName: beside\nVersion: {number}\n")
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    assert interpreter_identity(sys.executable, (a, b)) == interpreter_identity(sys.executable, (a,))
+    assert interpreter_identity(sys.executable, (a, b)) != interpreter_identity(sys.executable, (b, a))
+
+
 def test_what_lies_in_the_working_directory_is_none_of_its_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

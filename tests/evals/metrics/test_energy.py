@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pynvml
@@ -64,28 +65,14 @@ def test_power_that_lags_does_not_make_energy_unknown(seconds: float) -> None:
     assert energy(_lasting(seconds), [samples]).joules == pytest.approx(400 * seconds)
 
 
-def test_power_that_lags_is_not_believed_without_a_counter() -> None:
-    samples = _lagging(2.0)
-    usage = energy(_lasting(2.0), [replace(samples, joules=(None,) * len(samples.seconds))])
-    assert usage.joules is None
-    assert re.search(r"has no energy counter, and its power, .*, gives \d+ to \d+ J: the load is too short", usage.why)
-
-
-def _steady(joules: float | None) -> GpuSamples:
-    """300 W throughout, and a counter that is `joules` in all its samples."""
+def test_a_gpu_without_counter_is_believed() -> None:
+    """GPUs before Volta: their power is that of the moment."""
     samples = _samples()
-    count = len(samples.seconds)
-    return replace(samples, watts=(300.0,) * count, joules=(joules,) * count)
+    assert energy(REQUESTS, [replace(samples, joules=(None,) * len(samples.seconds))]).joules == pytest.approx(1200)
 
 
-def test_steady_power_is_believed_without_a_counter() -> None:
-    assert energy(REQUESTS, [_steady(None)]).joules == pytest.approx(1200)
-
-
-def test_a_counter_that_does_not_cover_the_load_or_stands_still_says_nothing() -> None:
-    late = replace(_steady(1.0), joules=(None, *[1e6 * n for n in range(len(_samples().seconds) - 1)]))
-    assert energy(REQUESTS, [late]).joules == pytest.approx(1200)
-    assert energy(REQUESTS, [_steady(5.0)]).joules == pytest.approx(1200)
+def _counting(joules: Sequence[float | None]) -> GpuSamples:
+    return replace(_samples(), joules=tuple(joules))
 
 
 def _without(samples: GpuSamples, low: float, high: float) -> GpuSamples:
@@ -105,6 +92,12 @@ def _without(samples: GpuSamples, low: float, high: float) -> GpuSamples:
         ([_samples(high=4.95)], "the power samples of GPU 0 do not cover the load"),
         ([_samples(low=0.75, high=5.25, step=0.5)], r"8 power samples of GPU 0 are too few \(at least 10\)"),
         ([_without(_samples(), 2.0, 3.5)], r"GPU 0 was not sampled for 1\.6 s \(at most 1\)"),
+        ([_counting([None, *range(41)])], "the energy counter of GPU 0 was not read all through the load"),
+        ([_counting([9.0 * (n % 20) for n in range(42)])], "the energy counter of GPU 0 was set back during the load"),
+        (
+            [_counting([n // 6 for n in range(42)])],
+            r"GPU 0 had 7 values during the load \(at least 10\): the load is too",
+        ),
         (
             [replace(_samples(), joules=tuple(120 * at**2 for at in _samples().seconds))],
             r"the power samples of GPU 0 give 1200 to \d+ J and its energy counter 2880 J: they differ by over 25%",
