@@ -167,7 +167,13 @@ def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:
         scores=tuple(score for part in parts for score in part.scores),
         perplexities=tuple(perplexity for part in parts for perplexity in part.perplexities),
         predictions=tuple(predictions for part in parts for predictions in part.predictions),
-        seconds={"start": start, "speed": timed, "accuracy": total - timed, "total": start + total},
+        seconds={
+            **{part.name: part.seconds for part in parts},
+            "start": start,
+            "speed": timed,
+            "accuracy": total - timed,
+            "total": start + total,
+        },
         provenance={
             **blank.provenance,
             "measured": server.measured,

@@ -45,7 +45,7 @@ from flows.state.progress_display import Display
 from flows.state.status import running_lock
 from flows.validate.matrix import Cell
 from quant.canonical_json import write_json
-from quant.errors import REMEDIES, CellFailure
+from quant.errors import CellFailure
 from quant.types import CalibrationSpec, Checkpoint
 
 logger = logging.getLogger(__name__)

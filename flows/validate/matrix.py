@@ -13,7 +13,6 @@ from flows.sources.models import ModelFacts
 from quant.registry import Method
 from quant.types import Scheme
 
-
 WHOLE_KV_CACHES = ("auto", "f16", "bf16", "f32", "float16", "bfloat16", "float32")
 
 

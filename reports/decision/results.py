@@ -14,7 +14,6 @@ from evals.schema.trial import Server, Trial
 from evals.schema.trial_file import read_trial
 from reports.decision.cell_names import mixed_compute_types, told_apart, with_compute_types
 from reports.decision.frontiers import Frontier, across_models, frontiers_of
-from reports.decision.origins import kept_stale, mixed_origins
 from reports.decision.ranking import Aim, fitting_objective
 from reports.decision.recommend import Answer, decide
 from reports.decision.trust_checks import distrust, usable
@@ -24,6 +23,7 @@ from reports.metrics.cost import Price
 from reports.metrics.divergence import Distance, distances, largest_kl
 from reports.metrics.engine_loss import AgainstReference, EngineLoss, against_reference, engine_losses
 from reports.metrics.paired_vs_baseline import Compared, compared
+from reports.sections.origins import kept_stale, mixed_origins
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.decision.recommend import Answer
+from reports.decision.what_decides import Deciding
 from reports.metrics.cell import GIB
 from reports.metrics.needed_memory import needed_memory
 from reports.sections.forecast_error import ForecastError
-from reports.sections.what_decides import Deciding
 
 
 def times(value: float | None) -> str:

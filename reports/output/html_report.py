@@ -21,6 +21,7 @@ from reports.decision.frontiers import Frontier, Standing
 from reports.decision.recommend import Answer, balance, refusal
 from reports.decision.results import Results, read_results
 from reports.decision.use_cases import recommended
+from reports.decision.what_decides import POWER, deciding
 from reports.metrics.cell import CellMetrics, TaskMetrics
 from reports.metrics.cost import costs
 from reports.metrics.engine_drift import drifts
@@ -43,7 +44,6 @@ from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
 from reports.sections.sample_charts import panels
 from reports.sections.seed_variation import spreads
-from reports.sections.what_decides import POWER, deciding
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def contents(results: Results) -> dict[str, Any]:
         "drifts": drifts(results.cells),
         "anchored": anchored(results.cells),
         "seeds": spreads(results.cells, results.distances),
-        "deciding": deciding(results.judged),
+        "deciding": deciding(results),
         "compared": results.compared,
         "distances": results.distances,
         "rooflines": rooflines(results.cells),

@@ -16,6 +16,7 @@ from evals.stats.intervals import Estimate
 from reports.compare.runs import Comparison
 from reports.decision.recommend import Answer, refusal
 from reports.decision.results import Results
+from reports.decision.what_decides import deciding
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import costs
 from reports.metrics.engine_drift import drifts
@@ -34,7 +35,6 @@ from reports.sections.memory_footprint import footprints
 from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
 from reports.sections.seed_variation import spreads
-from reports.sections.what_decides import deciding
 
 ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "accuracy", "versions", "notes")
 CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_types", "seconds", "versions")
@@ -85,7 +85,7 @@ def print_results(results: Results, console: Console) -> None:
             console.print(text, markup=False, highlight=False)
     for warning in results.warnings:
         console.print(f"Warning: {warning}.", markup=False, highlight=False)
-    undecided = deciding(results.judged)
+    undecided = deciding(results)
     for answer in results.answers:
         _print_answer(answer, results.models, console)
         ahead = {answer.chosen.cell.trial.name, *answer.ahead} if answer.chosen else set()
@@ -183,7 +183,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "kl_divergences": [asdict(distance) for distance in results.distances],
         "warnings": list(results.warnings),
         "engines": [asdict(loss) for loss in results.losses.values()],
-        "deciding": [asdict(entry) for entry in deciding(results.judged)],
+        "deciding": [asdict(entry) for entry in deciding(results)],
         "answers": answers,
         "answer": answers[0] if len(answers) == 1 else None,  # across models no cell wins
     }

@@ -1,0 +1,146 @@
+"""What would decide whether a cell keeps a limit that its interval holds: how many more items, and how long they take.
+
+An interval's half-width goes with 1 ÷ √items. If the figure stays where it is, the interval of `times` as many items
+leaves the limit in POWER of all samples: times = ((1 + z ÷ 1.96) × half-width ÷ distance to the limit)², with z the
+normal quantile of POWER (the usual sample size of a one-sided bound; Chow et al., Sample Size Calculations in Clinical
+Research, 2018, chapter 3), both on the logarithms of ratios. Where the true figure is another, it takes more or fewer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import special
+
+from evals.schema.trial import Trial
+from evals.stats.intervals import CONFIDENCE, Estimate
+from evals.stats.paired_items import ACCURACY_METRICS, trial_items
+from reports.decision.results import Results
+from reports.decision.verdicts import UNBOUNDED, Judged, Undecided
+from reports.decision.wording import say
+from reports.metrics.cell import LOGLIKELIHOOD_TASK_METRIC, same_text
+
+POWER = 0.8
+MOST_TIMES = 100.0
+NO_LIMIT = "null"  # of a task, in the inputs of its part
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a figure is made of: `items` of `unit`, in these `parts` of the trial; `all_of_them`: there are no more."""
+
+    items: int
+    unit: str
+    parts: tuple[str, ...]
+    all_of_them: bool
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """One limit of one cell. `items` of `unit` were scored; `times` as many would decide, None where more of them do
+    not (`why`). `seconds` is what the rest takes, in this cell and in the one that it is compared with (`against`), at
+    the pace of what was scored; None where that is not recorded.
+    """
+
+    name: str
+    model: str
+    against: str
+    figure: str
+    estimate: Estimate
+    limit: float
+    items: int
+    unit: str
+    times: float | None
+    seconds: float | None
+    why: str = ""
+
+
+def deciding(results: Results) -> list[Deciding]:
+    """Of every cell whose accuracy or perplexity is inconclusive, by the limits that their intervals hold."""
+    entries = []
+    for judged in results.judged:
+        other = _compared(judged, results)
+        for figure in judged.undecided:
+            scored = _scored(judged.cell.trial, other, figure.name) if other else None
+            if other is not None and scored is not None:
+                entries.append(_deciding(judged.cell.trial, other, figure, scored))
+    return entries
+
+
+def _compared(judged: Judged, results: Results) -> Trial | None:
+    """The trial against which the figures in question were computed."""
+    cell, loss = judged.cell, results.losses.get(judged.cell.trial.server)
+    direct = results.direct.get(cell.trial.key)
+    name = direct.reference if direct else loss.reference if loss and cell.is_baseline else None
+    if name is None:
+        return cell.reference
+    return next(trial for trial in results.trials if (trial.model, trial.name) == (cell.trial.model, name))
+
+
+def _scored(trial: Trial, other: Trial, figure: str) -> Scored | None:
+    """Of what the figure was computed from; None for figures that are not known to narrow with more of something."""
+    if figure == "recovery":
+        items, theirs = trial_items(trial), trial_items(other)
+        tasks = [task for task in items if items[task].metric in ACCURACY_METRICS and task in theirs]
+        if any(len(items[task].values) < items[task].drawn for task in tasks):
+            return None  # an adaptive budget stopped: its interval has other laws
+        return _of_tasks(trial, tasks, sum(len(items[task].values) for task in tasks))
+    if figure != "perplexity":
+        return None
+    for ours, text in zip(trial.perplexities, other.perplexities, strict=False):
+        if same_text(ours, text):
+            parts = tuple(name for name in trial.parts if name.startswith("text "))
+            return Scored(sum(map(len, ours.tokens)), "tokens of text", parts, ours.max_tokens is None)
+    words = [score for score in trial.scores if LOGLIKELIHOOD_TASK_METRIC in score.metrics]
+    return _of_tasks(trial, [words[0].group or words[0].task], len(words[0].values)) if words else None
+
+
+def _of_tasks(trial: Trial, tasks: Sequence[str], items: int) -> Scored:
+    parts = tuple(f"task {task}" for task in tasks)
+    limits = [trial.inputs.get(part, {}).get("task limit") for part in parts]
+    return Scored(items, "questions", parts, bool(limits) and set(limits) == {NO_LIMIT})
+
+
+def _deciding(trial: Trial, other: Trial, undecided: Undecided, scored: Scored) -> Deciding:
+    times, why = times_to_decide(undecided.estimate, undecided.limit)
+    if scored.all_of_them:
+        times, why = None, f"all {scored.unit} that there are have been scored"
+    spent = [side.seconds.get(part) for side in (trial, other) for part in scored.parts]
+    known = [seconds for seconds in spent if seconds is not None]
+    return Deciding(
+        name=trial.name,
+        model=trial.model,
+        against=other.name,
+        figure=say(undecided.name),
+        estimate=undecided.estimate,
+        limit=undecided.limit,
+        items=scored.items,
+        unit=scored.unit,
+        times=times,
+        seconds=(times - 1) * sum(known) if times is not None and known and len(known) == len(spent) else None,
+        why=why,
+    )
+
+
+def times_to_decide(estimate: Estimate, limit: float) -> tuple[float | None, str]:
+    """(times as many items, ""), or (None, why more of the same do not decide)."""
+    value, bound, goal = (_log(number) for number in (estimate.value, _facing(estimate, limit), limit))
+    if not math.isfinite(value) or not math.isfinite(bound) or _facing(estimate, limit) > UNBOUNDED:
+        return None, "so few give no bound on that side"
+    quantile = float(special.ndtri(POWER)) / float(special.ndtri((1 + CONFIDENCE) / 2))
+    away = abs(value - goal)
+    root = (1 + quantile) * abs(value - bound) / away if away > 0 else math.inf
+    if root > math.sqrt(MOST_TIMES):
+        return None, f"it lies so near the limit that over {MOST_TIMES:g} times as many would be needed"
+    return max(root * root, 1.0), ""
+
+
+def _facing(estimate: Estimate, limit: float) -> float:
+    """The end of the interval on the side of the limit."""
+    return estimate.low if estimate.value > limit else estimate.high
+
+
+def _log(value: float) -> float:
+    return math.log(value) if value > 0 else -math.inf
