@@ -1,12 +1,19 @@
-"""JSON that is the same bytes for the same data."""
+"""Files that appear whole or not at all, and JSON that is the same bytes for the same data.
+
+`scripts/unsafe_writes.py` holds every other module to it: what is written goes through `whole_file`, logs through
+`open_to_append`. Neither ever writes through a link, which a run from somebody else may hold in the place of a file.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import BinaryIO
 
 
 def plain(value: object) -> object:
@@ -17,19 +24,45 @@ def plain(value: object) -> object:
     raise TypeError(f"{type(value).__name__} cannot be part of a key")
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write `value` beside `path`, then rename: a reader sees all of it or nothing, also after a loss of power.
+@contextmanager
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
+    """Write a file beside `path`, under a name that nobody can guess, and rename it when the block ends: a reader sees
+    all of it or nothing, two writers never share one, and a link in its place is replaced, not followed.
 
+    `durable`: on the disk before it is renamed, for a record that decides what is done again after a loss of power.
     Raises OSError with the file.
     """
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")  # two writers never share one
-    text = json.dumps(value, indent=1, default=plain, ensure_ascii=False) + "\n"
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}.partial")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with open(os.open(partial, flags, 0o666), "wb") as file:  # 0o666: the user's umask takes away what it forbids
+            yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
+        partial.replace(path)
     except OSError as error:  # a full disk's error does not name the file
+        if error.errno is None:  # a library's own, which says more
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
         partial.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, str(partial)) from error
-    partial.replace(path)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write `content` (text as UTF-8) as `whole_file` does. Raises OSError with the file."""
+    with whole_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as `whole_file` does; it is there also after a loss of power. Raises OSError with the file."""
+    text = json.dumps(value, indent=1, default=plain, ensure_ascii=False) + "\n"
+    with whole_file(path, durable=True) as file:
+        file.write(text.encode())
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a log, to which several processes may append. Raises OSError (ELOOP) where a link is in its place."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+    return open(os.open(path, flags, 0o666), "ab")

@@ -17,6 +17,7 @@
                 ScoringFailed       evals.api.post
                 StreamBroken        evals.load.sse
         FileInTheWay                flows.plan.samples
+        LinkInRun                   evals.schema.run_file
         MethodError                 quant.registry
         NewerSchema                 evals.schema.migrate
         NoRun                       evals.schema.run_file
@@ -39,6 +40,7 @@
         UnknownCheckpoint           flows.cli.quantize_command
         Unreadable                  reports.compare.foreign_types
         UnreadableTrial             evals.schema.trial_file
+        UnsafeLock                  flows.state.locks
 
 A cell's failure has a kind besides its words: it is set where the fact is known, and nothing reads it back from the
 words. `docs/reference/failures.md` describes each kind. Standard library only: workers and servers import this too.

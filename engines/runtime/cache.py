@@ -7,6 +7,8 @@ from pathlib import Path
 
 import platformdirs
 
+from quant.canonical_json import write_whole
+
 TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/: programs that make backups leave such folders out
 TAG_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
 TAG_LINE = "# The cache folder of bitfrontier; `bitfrontier gc` frees nothing in a folder that does not say so."
@@ -30,7 +32,7 @@ def mark_cache() -> None:
     """Say in the cache folder's tag that it is ours."""
     tag = cache_folder() / TAG
     text = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
-    tag.write_text(f"{text}\n{TAG_LINE}\n", encoding="utf-8")
+    write_whole(tag, f"{text}\n{TAG_LINE}\n")
 
 
 def is_marked() -> bool:

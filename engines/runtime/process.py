@@ -21,6 +21,7 @@ from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import SUPERVISOR
 from engines.runtime.own_packages import import_folder
 from engines.types import CRASH_PREFIX
+from quant.canonical_json import open_to_append
 from quant.errors import SYMPTOMS, CellFailure, FailureKind
 from quant.foreign_failures import decisive_line, kind_in
 from quant.progress import VARIABLE as PROGRESS_VARIABLE
@@ -123,7 +124,7 @@ def start(command: Sequence[str], variables: Mapping[str, str], log: Path, *, fe
     ours = {"PYTHONPATH": str(import_folder()), PROGRESS_VARIABLE: str(writing)}
     environment = child_environment({**variables, **ours}, fetches=fetches)
     kills = oom_kills()
-    with log.open("ab") as output:
+    with open_to_append(log) as output:
         guard = subprocess.Popen(
             [sys.executable, "-m", SUPERVISOR, *command],
             stdin=subprocess.PIPE,

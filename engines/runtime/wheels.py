@@ -12,6 +12,7 @@ from filelock import FileLock
 from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.environments import run_uv
 from engines.runtime.pip_config import index_arguments, pip_settings
+from quant.canonical_json import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ def fetch_wheel(package: str, version: str, sha256: str) -> Path:
         partial = folder.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         wanted = folder.with_suffix(".txt")
-        wanted.write_text(f"{package}=={version} --hash=sha256:{sha256}\n", encoding="utf-8")
+        write_whole(wanted, f"{package}=={version} --hash=sha256:{sha256}\n")
         run_uv(
             "pip",
             "install",

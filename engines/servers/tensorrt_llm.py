@@ -15,6 +15,7 @@ from engines.parallelism import Ways, refused
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
 from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving, arguments
+from quant.canonical_json import write_whole
 from quant.hashing import digest
 from quant.types import Range, Scheme
 
@@ -83,7 +84,7 @@ def tensorrt_llm(
     # these have no argument of their own: block reuse is on by default, and repeats and context logits would use it
     file = cache_folder() / "tensorrt-llm" / f"{digest(settings)[:16]}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    write_whole(file, yaml.safe_dump(settings))
     flags = {
         "--host": "127.0.0.1",
         "--port": serving.port,

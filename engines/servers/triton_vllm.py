@@ -18,6 +18,7 @@ from engines.runtime.server import free_port
 from engines.servers.vllm import GIB, batches
 from engines.servers.vllm import unsupported as vllm_unsupported
 from engines.types import Device, Dialect, Launch, Serving, arguments
+from quant.canonical_json import write_whole
 from quant.hashing import digest
 from quant.types import Range, Scheme
 
@@ -102,6 +103,6 @@ def _repository(settings: Mapping[str, Any]) -> Path:
     folder = cache_folder() / "triton-vllm" / digest(settings)[:16]
     version = folder / "served" / "1"
     version.mkdir(parents=True, exist_ok=True)
-    (folder / "served" / "config.pbtxt").write_text(CONFIG, encoding="utf-8")
-    (version / "model.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    write_whole(folder / "served" / "config.pbtxt", CONFIG)
+    write_whole(version / "model.json", json.dumps(settings, indent=1))
     return folder

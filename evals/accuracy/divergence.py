@@ -17,6 +17,7 @@ from evals.scoring.generate import Prompt, generate
 from evals.scoring.loglikelihood import score
 from evals.scoring.top_logprobs import Distribution, tell
 from evals.scoring.types import Pair
+from quant.canonical_json import whole_file
 
 Stage = Callable[[str, int], Callable[[int], None]]
 
@@ -84,6 +85,5 @@ def save(distributions: list[Distribution], file: Path) -> None:
     ids = [distribution.ids for distribution in distributions if distribution.ids is not None]
     if ids:
         arrays["ids"] = np.concatenate(ids)
-    partial = file.with_suffix(".partial.npz")
-    np.savez(partial, **arrays)
-    partial.replace(file)
+    with whole_file(file, durable=True) as out:
+        np.savez(out, **arrays)

@@ -13,6 +13,7 @@ import yaml
 
 from evals.accuracy.task_definitions import definitions, members
 from evals.data.local_root import DataError, LocalDataSet, dataset_kwargs, local_data_set
+from quant.canonical_json import write_whole
 
 # in the order in which lm-eval looks for few-shot examples
 SPLITS = ("fewshot_split", "training_split", "validation_split", "test_split")
@@ -166,7 +167,7 @@ def _write_folder(definitions: Sequence[Mapping[str, Any]], work: Path) -> Path:
     folder = work / "tasks" / hashlib.sha256("\n---\n".join(texts).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     for number, text in enumerate(texts):
-        (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
+        write_whole(folder / f"{number}.yaml", text)
     return folder
 
 

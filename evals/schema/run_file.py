@@ -18,6 +18,26 @@ class NoRun(BitfrontierError):
     exit_code = 2
 
 
+class LinkInRun(BitfrontierError):
+    """A run's folder holds a symbolic link, through which its files would be written elsewhere."""
+
+    exit_code = 2
+
+
+def check_no_links(folder: Path) -> None:
+    """Raises LinkInRun where an entry of a run's folder, or of a folder in it, is a symbolic link.
+
+    A run may come from somebody else, who would choose which file of ours the report or a log is written into.
+    """
+    for pattern in ("*", "*/*"):  # whoever writes does so here; `pathlib` lists a folder that is a link, the first goes
+        for entry in folder.glob(pattern):
+            if entry.is_symlink():
+                raise LinkInRun(
+                    f"{entry} is a symbolic link: what a run writes would be written outside of its folder. Delete it, "
+                    "or put what it points to in its place"
+                )
+
+
 def read_run(folder: Path) -> dict[str, Any]:
     """A run's `sweep.json`, of this or an older program. Raises NoRun, or NewerSchema, naming the file."""
     file = folder / RUN_FILE

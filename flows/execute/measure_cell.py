@@ -27,6 +27,7 @@ from flows.execute.quantize_checkpoint import check_whole
 from flows.execute.score_cell import Target, scoring_gates
 from flows.execute.served_parts import Served, Work, measure_part, origin_of, server_part
 from flows.validate.matrix import Cell
+from quant.canonical_json import write_whole
 from quant.types import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def measure(
         return done
     except (Exception, SystemExit) as error:  # whatever one cell does becomes its row; the sweep goes on
         with contextlib.suppress(OSError):  # a full disk must not hide what happened before
-            target.log.with_suffix(".traceback").write_text(traceback.format_exc(), encoding="utf-8")
+            write_whole(target.log.with_suffix(".traceback"), traceback.format_exc())
         failure, seconds = failure_of(error, log=target.log), {"total": time.monotonic() - started}
         return replace(known, status="failed", reason=failure.cause, failure=failure, seconds=seconds)
 

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from flows.plan.base import Part, Threads
 from flows.plan.schema import CalibrationPlan, KLDivergencePlan, PerplexityPlan
 from flows.plan.source import PlanError, load_plan
+from quant.canonical_json import whole_file
 from quant.hashing import digest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
@@ -51,9 +52,8 @@ def plan_file(plan: object, runs: Path) -> Path:
     name = given if isinstance(given, str) and NAME.fullmatch(given) else "form"
     file = runs / name / "plan.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    YAML().dump(raw, partial)  # by the library that reads it: each quotes what it would take for something else
-    partial.replace(file)
+    with whole_file(file) as out:
+        YAML().dump(raw, out)  # by the library that reads it: each quotes what it would take for something else
     return file
 
 

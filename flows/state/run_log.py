@@ -6,6 +6,7 @@ No key gets into either: what looks like one is replaced before a line is writte
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engines.runtime.own_packages import PACKAGES
+from quant.canonical_json import open_to_append
 
 RUN_LOG = "logs/bitfrontier.log"
 LINE = "%(asctime)s %(levelname)s %(name)s [%(process)d]: %(message)s"
@@ -52,6 +54,9 @@ class RunLog(logging.FileHandler):
         super().__init__(file, encoding="utf-8")
         self.setFormatter(WithoutKeys(LINE))
         self._given_up = False
+
+    def _open(self) -> io.TextIOWrapper:  # by which logging opens it: never through a link
+        return io.TextIOWrapper(open_to_append(Path(self.baseFilename)), encoding="utf-8")
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

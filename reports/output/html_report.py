@@ -16,6 +16,8 @@ from markupsafe import Markup
 
 from evals.load.gc_paused import no_collection
 from evals.schema.load import DEFINITIONS
+from evals.schema.run_file import check_no_links
+from quant.canonical_json import write_whole
 from reports.compare.runs import Comparison
 from reports.decision.frontiers import Frontier, Standing
 from reports.decision.recommend import Answer, balance, refusal
@@ -52,14 +54,13 @@ SCRIPTS = ("conclude.js", "figures.js", "page.js")
 
 def write_report(folder: Path) -> Path:
     """Write report.html, results.csv, results.parquet and figures/*.svg, *.png. The page appears last, whole or not at
-    all.
+    all. Raises LinkInRun before anything is written where one of them is a link.
     """
+    check_no_links(folder)
     with no_collection():
         page = _written(read_results(folder), folder)
     out = folder / "report.html"
-    partial = out.with_suffix(".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(out)
+    write_whole(out, page)
     logger.info("wrote %s", out)
     return out
 

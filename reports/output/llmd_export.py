@@ -17,6 +17,7 @@ from evals.metrics.steady_state import steady
 from evals.metrics.throughput import steady_rates
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.trial import Trial
+from quant.canonical_json import write_whole
 from quant.hashing import digest
 from reports.decision.results import Results
 
@@ -31,7 +32,7 @@ def export(results: Results, folder: Path) -> list[Path]:
     for trial in results.trials:
         for number, speed in enumerate(trial.speed if trial.status == "ok" else ()):
             file = folder / f"{trial.key[:16]}-{number}.json"
-            file.write_text(json.dumps(document(results.about, trial, speed), indent=1), encoding="utf-8")
+            write_whole(file, json.dumps(document(results.about, trial, speed), indent=1))
             written.append(file)
     return written
 

@@ -26,6 +26,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 
 from evals.stats.intervals import Estimate
+from quant.canonical_json import whole_file, write_whole
 from reports.output.drawn_frontiers import Dot, Drawing, State
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
@@ -125,10 +126,11 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
     """Write NAME.svg and NAME.png without a time stamp; returns a small PNG for readers of the page without scripts."""
     large, small = io.BytesIO(), io.BytesIO()
     with plt.rc_context(STYLE):
-        figure.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": "bitfrontier"})
+        with whole_file(folder / f"{name}.svg") as drawing:
+            figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": "bitfrontier"})
         figure.set_layout_engine("none")  # all is in its place now
         figure.savefig(large, format="png", dpi=150, metadata={"Software": "bitfrontier"})
-    (folder / f"{name}.png").write_bytes(large.getvalue())
+    write_whole(folder / f"{name}.png", large.getvalue())
     with Image.open(large) as picture:
         half = picture.convert("RGB").resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
         half.quantize(64).save(small, format="png")

@@ -5,12 +5,14 @@ units.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
+from quant.canonical_json import whole_file, write_whole
 from reports.decision.results import Results
 from reports.metrics.cell import GIB, CellMetrics
 from reports.metrics.load import PERCENTS, LoadMetrics
@@ -37,16 +39,17 @@ def rows(results: Results) -> list[Row]:
 
 def write_csv(records: Sequence[Row], file: Path) -> None:
     """Text that a spreadsheet would take for a formula is kept from it."""
-    with file.open("w", encoding="utf-8", newline="") as out:
-        writer = csv.DictWriter(out, list(records[0]) if records else CELL, lineterminator="\n")
-        writer.writeheader()
-        for row in records:  # an apostrophe before such a text (OWASP, CSV injection)
-            writer.writerow(
-                {
-                    name: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_BEGINS) else value
-                    for name, value in row.items()
-                }
-            )
+    out = io.StringIO(newline="")
+    writer = csv.DictWriter(out, list(records[0]) if records else CELL, lineterminator="\n")
+    writer.writeheader()
+    for row in records:  # an apostrophe before such a text (OWASP, CSV injection)
+        writer.writerow(
+            {
+                name: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_BEGINS) else value
+                for name, value in row.items()
+            }
+        )
+    write_whole(file, out.getvalue())
 
 
 def write_parquet(records: Sequence[Row], file: Path) -> None:
@@ -54,7 +57,8 @@ def write_parquet(records: Sequence[Row], file: Path) -> None:
     import pyarrow as pa  # takes longer to import than a small report to write
     import pyarrow.parquet as pq
 
-    pq.write_table(pa.Table.from_pylist(list(records)), file)
+    with whole_file(file) as out:
+        pq.write_table(pa.Table.from_pylist(list(records)), out)
 
 
 def _rows(results: Results, trial: Trial) -> Iterator[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from evals.schema.migrate import SCHEMA_VERSION
 from evals.schema.trial_file import TRIALS
+from quant.canonical_json import write_whole
 
 FILE = Path(__file__).with_name("trial.schema.json")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -27,4 +28,4 @@ def as_text() -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(as_text(), encoding="utf-8")
+    write_whole(FILE, as_text())

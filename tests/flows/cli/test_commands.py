@@ -155,3 +155,13 @@ def test_a_run_against_an_earlier_one_ends_as_a_check_should(tmp_path: Path) -> 
     _bitfrontier("compare", str(old), str(new), "--speed-margin", "0.6")
     missing = _bitfrontier("compare", str(old), str(tmp_path / "nowhere"), code=2)
     assert "nowhere does not exist; give a run's folder" in missing.stderr
+
+
+def test_a_run_with_a_link_in_the_place_of_its_report_is_refused_in_a_line(tmp_path: Path) -> None:
+    run, mine = write_run(tmp_path / "run", trial("none", 10, 2.0, 80)), tmp_path / "mine"
+    mine.write_text("mine")
+    (run / "results.csv").symlink_to(mine)
+    shown = _bitfrontier("report", str(run), code=2).stderr
+    assert shown.startswith(f"error: {run}/results.csv is a symbolic link: what a run writes would be written outside")
+    assert len(shown.splitlines()) == 1
+    assert mine.read_text() == "mine"

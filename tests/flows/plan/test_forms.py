@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,12 @@ def test_a_quantization_is_a_plan_too(tmp_path: Path) -> None:
 )
 def test_runs_are_named_after_methods_that_nobody_checked(method: object, label: str) -> None:
     assert forms.label(method) == label
+
+
+def test_plans_that_are_written_at_the_same_time_are_all_whole(tmp_path: Path) -> None:
+    plans = [GOOD | {"seed": seed} for seed in range(400)]
+    with ThreadPoolExecutor(16) as pool:
+        files = list(pool.map(lambda plan: forms.plan_file(plan, tmp_path), plans))
+    assert set(files) == {tmp_path / "good" / "plan.yaml"}
+    assert load_plan(files[0]).plan.seed in range(400)
+    assert [file.name for file in (tmp_path / "good").iterdir()] == ["plan.yaml"]

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from engines.runtime.own_packages import PACKAGES
+from flows.state import run_log
 from flows.state.run_log import RUN_LOG, log_to_console, logged, without_keys
+from quant.canonical_json import open_to_append
 
 logger = logging.getLogger("engines.somewhere")
 
@@ -32,9 +34,10 @@ def test_all_records_of_our_packages_are_in_the_run_s_log(tmp_path: Path) -> Non
     assert [line.rpartition(": ")[2] for line in lines] == ["first run", "second run"]
 
 
-def test_a_full_disk_ends_no_run_and_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / RUN_LOG).parent.mkdir()
-    (tmp_path / RUN_LOG).symlink_to("/dev/full")
+def test_a_full_disk_ends_no_run_and_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "open_to_append", lambda _: open_to_append(Path("/dev/full")))
     with logged(tmp_path):
         for number in range(5):
             logger.info("record %d", number)
@@ -48,6 +51,17 @@ def test_a_log_that_cannot_be_made_ends_no_run(tmp_path: Path, capsys: pytest.Ca
     with logged(tmp_path):
         logger.info("a record")
     assert capsys.readouterr().err.count("cannot be written") == 1
+
+
+def test_a_link_in_the_place_of_the_log_gets_no_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "bashrc"
+    target.write_text("mine")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / RUN_LOG).symlink_to(target)
+    with logged(tmp_path):
+        logger.info("rm -rf ~")
+    assert target.read_text() == "mine"
+    assert capsys.readouterr().err.count("cannot be written (Too many levels of symbolic links)") == 1
 
 
 def test_what_is_no_full_disk_is_shown_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from quant.canonical_json import open_to_append, whole_file, write_json, write_whole
+
+
+def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
+    target, file = tmp_path / "mine", tmp_path / "results.csv"
+    target.write_text("mine")
+    for write in (lambda: write_whole(file, "new"), lambda: write_json(file, {"a": 1})):
+        file.unlink(missing_ok=True)
+        file.symlink_to(target)
+        write()
+        assert not file.is_symlink()
+        assert target.read_text() == "mine"
+    assert file.read_text() == '{\n "a": 1\n}\n'
+
+
+def _write_half(file: Path) -> None:
+    with whole_file(file) as out:
+        out.write(b"half")
+        out.flush()
+        assert file.read_text() == "before"
+        out.write("\ud800".encode())
+
+
+def test_what_is_not_finished_is_not_seen_and_leaves_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "page"
+    write_whole(file, "before")
+    with pytest.raises(UnicodeEncodeError):
+        _write_half(file)
+    assert file.read_text() == "before"
+    assert [*tmp_path.iterdir()] == [file]
+
+
+def test_a_full_disk_names_the_file_and_a_library_s_error_stays(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=rf"No space left on device: '{tmp_path}/page'"), whole_file(tmp_path / "page"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(OSError, match=r"^column 3$"), whole_file(tmp_path / "page"):
+        raise OSError("column 3")
+
+
+def test_a_new_file_has_the_user_s_mode(tmp_path: Path) -> None:
+    write_whole(tmp_path / "ours", b"")
+    (tmp_path / "usual").touch()
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_log_is_appended_to_and_never_through_a_link(tmp_path: Path) -> None:
+    log, target = tmp_path / "log", tmp_path / "mine"
+    for line in (b"a\n", b"b\n"):
+        with open_to_append(log) as file:
+            file.write(line)
+    assert log.read_bytes() == b"a\nb\n"
+    log.unlink()
+    log.symlink_to(target)
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        open_to_append(log)
+    assert not target.exists()
