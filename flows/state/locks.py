@@ -163,7 +163,9 @@ def _holder(descriptor: int) -> Holder:
         return noted
     try:
         process = psutil.Process(pid)
-        return Holder(process.pid, process.create_time(), process.username())
+        # a record of somebody else: the lock was taken since this process began; none: another program's, of just now
+        since = process.create_time() if noted.pid else noted.since_seconds
+        return Holder(process.pid, since, process.username())
     except psutil.Error:
         return noted
 

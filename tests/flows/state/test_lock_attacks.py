@@ -18,12 +18,12 @@ from quant.errors import BitfrontierError
 
 PLACES = {"link": lambda file: file.symlink_to(file.parent.parent / "mine"), "pipe": os.mkfifo, "folder": os.mkdir}
 HELD_BY_ANOTHER = """
-import os, sys, time
+import select, sys
 from pathlib import Path
 from flows.state.locks import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
-    sys.stdin.read()
+    select.select([sys.stdin], [], [], 15)
 """
 
 
