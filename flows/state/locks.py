@@ -173,7 +173,7 @@ def _holder(descriptor: int) -> Holder:
 def _locking_pid(inode: int) -> int | None:
     """The process that holds a file alone by `flock`; None where the kernel does not say."""
     try:
-        lines = KERNEL_LOCKS.read_text(encoding="ascii").splitlines()
+        lines = KERNEL_LOCKS.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     for _, kind, _, access, pid, place, *_ in map(str.split, lines):  # waiting ones have an arrow before their kind
