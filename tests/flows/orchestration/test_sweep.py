@@ -265,36 +265,6 @@ def test_an_engine_that_fails_its_golden_prompt_measures_nothing(
     assert trials["none"].speed == ()
 
 
-@pytest.mark.parametrize(("baselines", "status"), [(["no_baseline", "none"], "ok"), (["no_baseline"], "failed")])
-def test_a_baseline_that_failed_takes_no_cell_along_where_another_passed(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, baselines: list[str], status: str
-) -> None:
-    install(monkeypatch.setattr)
-    for check_of_the_copy in ("check_declared", "check_made"):  # which is not quantized
-        monkeypatch.setattr(f"flows.execute.quantize_checkpoint.{check_of_the_copy}", lambda *_: None)
-    trials = _sweep(workplace, [*baselines, "rounded"])
-    assert trials["no_baseline"].status == "failed"
-    assert trials["rounded"].status == status, trials["rounded"].reason
-    assert ("the baseline failed in this engine" in trials["rounded"].reason) == (status == "failed")
-    if status == "failed":
-        assert trials["rounded"].failure.kind == "failed-baseline"
-        assert (
-            _sweep(workplace, [*baselines, "none", "rounded"])["rounded"].status == "ok"
-        )  # the next sweep tries again
-
-
-def test_an_adaptive_budget_goes_by_the_first_baseline(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch.setattr)
-    for check_of_the_copy in ("check_declared", "check_made"):
-        monkeypatch.setattr(f"flows.execute.quantize_checkpoint.{check_of_the_copy}", lambda *_: None)
-    file = write_plan(workplace, ["no_baseline", "none", "rounded"])
-    file.write_text(file.read_text() + "accuracy: {budget: adaptive}\n")
-    monkeypatch.setattr("tests.flows.orchestration.test_sweep.write_plan", lambda *_: file)
-    trials = _sweep(workplace)
-    assert trials["none"].status == "ok"
-    assert trials["rounded"].reason.startswith("the baseline failed in this engine")
-
-
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [("exits", "no such kernel on this machine"), ("wrong-counts", "were asked for"), ("error", "answered 500")],
