@@ -171,6 +171,8 @@ def _metrics(url: str, dialect: Dialect) -> str | None:
 
 def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, startup_seconds: float) -> Endpoint:
     url, dialect = f"http://{HOST}:{serving.port}", engine.dialect
+    if dialect.key_field:
+        dialect = replace(dialect, request_fields={**dialect.request_fields, dialect.key_field: serving.api_key})
     metrics_url = _metrics(f"http://{HOST}:{launch.metrics_port or serving.port}", dialect)
     endpoint = Endpoint(
         url=url,

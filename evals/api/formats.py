@@ -187,7 +187,7 @@ READ_EVENT: Mapping[Form, Callable[[Dialect, Mapping[str, Any]], Piece]] = {
 
 def score_body(dialect: Dialect, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A request to our own `/score`; as one tensor of text where tensors are all that there is."""
-    return {"items": json.dumps(items)} if dialect.form == "kserve" else {"items": items}
+    return {"items": json.dumps(items), **dialect.request_fields} if dialect.form == "kserve" else {"items": items}
 
 
 def score_answer(dialect: Dialect, answer: Mapping[str, Any]) -> list[Any]:

@@ -57,6 +57,13 @@ def test_the_key_is_wanted(tmp_path: Path) -> None:
         assert httpx.post(endpoint.url + "/score", json={"items": []}, headers=endpoint.headers).status_code == 200
 
 
+def test_a_server_that_looks_into_no_header_has_its_key_in_requests(tmp_path: Path) -> None:
+    made = fake_engine()
+    engine = replace(made, dialect=replace(made.dialect, key_field="key", request_fields={"cache": False}))
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
+        assert endpoint.dialect.request_fields == {"cache": False, "key": endpoint.api_key}
+
+
 def test_a_server_that_exits_shows_its_log(tmp_path: Path) -> None:
     with pytest.raises(ProcessFailed, match="ended with exit code 7") as caught, _serve(tmp_path, "exits"):
         pass
