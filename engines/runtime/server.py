@@ -72,6 +72,7 @@ def serve(
     """
     for attempt in range(1, PORT_ATTEMPTS + 1):
         serving = replace(wanted, port=free_port(), api_key=secrets.token_hex(16))
+        hide_key(serving.api_key)
         launch = extended(engine.launch(serving, **own_options(options)), options)
         log.unlink(missing_ok=True)
         started = time.monotonic()
