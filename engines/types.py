@@ -50,6 +50,7 @@ class Dialect:
     `model`: what requests call the model.
     `prompt_lists`: one request may bring several prompts of token ids.
     `request_fields`: sent with every completion, such as what switches a prefix cache off.
+    `key_field`: the field of requests that brings the key to a server that looks into no header, or None.
     `metrics`: Prometheus text at this path (or at the launch's `metrics_port`), or None; `kv_peak_gauge` is the gauge
     there of KV bytes in use at most, `fact_gauges` maps facts to gauges there and what they are multiplied by.
     `statistics`: KServe's statistics of the model are at this path.
@@ -80,6 +81,7 @@ class Dialect:
     completions: str = "/v1/completions"
     streams: str | None = None
     scores: str = "/score"
+    key_field: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -22,6 +23,20 @@ def plain(value: object) -> object:
     if hasattr(value, "__dataclass_fields__"):
         return asdict(value)  # type: ignore[call-overload]
     raise TypeError(f"{type(value).__name__} cannot be part of a key")
+
+
+def finite(value: object) -> object:
+    """`value` with None for each number in it that is infinite or none: JSON (RFC 8259) has no such numbers."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(item) for name, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def json_text(value: object) -> str:
+    """JSON for scripts of any language: an interval's end without bound is null."""
+    return json.dumps(finite(value), indent=1, allow_nan=False)
 
 
 @contextmanager

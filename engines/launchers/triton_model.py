@@ -6,7 +6,9 @@ are those of `engines.launchers.triton_server`. Interface: https://github.com/tr
 
 from __future__ import annotations
 
+import hmac
 import json
+import os
 import threading
 from concurrent.futures import Future
 from pathlib import Path
@@ -51,6 +53,7 @@ class TritonPythonModel:
         for request in requests:
             sender, inputs = request.get_response_sender(), _inputs(request)
             try:
+                _check_key(inputs.pop("key", b""))
                 if "items" in inputs:
                     self._score(sender, json.loads(inputs["items"]))
                 else:
@@ -90,6 +93,12 @@ class TritonPythonModel:
         stops = frozenset[int]() if wanted.ignore_eos else self._stop_ids
         generation = Generation(wanted.prompt, wanted.max_tokens, stops, emit)
         self._loop.submit(generation)
+
+
+def _check_key(key: bytes) -> None:
+    """Raise BadRequest for all but the key of this start."""
+    if not hmac.compare_digest(key, os.environ["BITFRONTIER_API_KEY"].encode()):
+        raise BadRequest("the key is missing or wrong")
 
 
 def _inputs(request: Any) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 goes with it.
 
 Runs in the environment `triton`, whose wheel nvidia-pytriton holds the server, its Python backend and that backend's
-stubs. HTTP and metrics listen on 127.0.0.1 alone, gRPC not at all; every HTTP page wants the key in
-BITFRONTIER_API_KEY, the metrics (counts and durations) do not.
+stubs. HTTP and metrics listen on 127.0.0.1 alone, gRPC not at all. A key on Triton's command line could be read by
+every user of the machine: our model itself wants the one in BITFRONTIER_API_KEY with each request, and pages that
+would change the server are closed to all. What it tells of itself (health, metadata, counts, durations) is open.
 """
 
 from __future__ import annotations
@@ -23,13 +24,15 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "served"
-RESTRICTED = "health,metadata,inference,shared-memory,model-config,model-repository,statistics,trace,logging"
+CLOSED = "shared-memory,model-repository,trace,logging"
+NEVER_SENT = "\n"  # no header holds a line end
 INPUTS = {
     "prompt": ("INT64", -1),
     "max_tokens": ("INT32", 1),
     "ignore_eos": ("BOOL", 1),
     "stream": ("BOOL", 1),
     "items": ("STRING", 1),
+    "key": ("STRING", 1),
 }
 OUTPUTS = {"text": "STRING", "prompt_tokens": "INT32", "completion_tokens": "INT32", "scores": "STRING"}
 SOURCE = """import sys
@@ -76,7 +79,7 @@ def write_backends(folder: Path, triton: Path) -> None:
         (backend / file.name).symlink_to(file)
 
 
-def command(triton: Path, folder: Path, port: int, metrics_port: int, key: str) -> list[str]:
+def command(triton: Path, folder: Path, port: int, metrics_port: int) -> list[str]:
     return [
         str(triton / "bin" / "tritonserver"),
         "--model-repository",
@@ -93,7 +96,7 @@ def command(triton: Path, folder: Path, port: int, metrics_port: int, key: str) 
         "--allow-grpc",
         "false",
         "--http-restricted-api",
-        f"{RESTRICTED}:authorization=Bearer {key}",
+        f"{CLOSED}:authorization={NEVER_SENT}",
         "--allow-metrics",
         "true",
         "--metrics-address",
@@ -126,7 +129,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bitfrontier-triton-") as folder:
         write_repository(Path(folder) / "models", settings, given.device)
         write_backends(Path(folder) / "backends", triton)
-        line = command(triton, Path(folder), given.port, given.metrics_port, os.environ["BITFRONTIER_API_KEY"])
+        line = command(triton, Path(folder), given.port, given.metrics_port)
         sys.exit(subprocess.run(line, env=environment, check=False).returncode)
 
 

@@ -80,11 +80,13 @@ class Environment:
     pins: Path | None = None
 
     def argv(self, arguments: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-        """The full command line. A container gets its variables by `--env`, a process inherits them."""
+        """The full command line of a process that is started with `variables`. A container gets them by `--env NAME`:
+        other users read command lines, and a value may be a key.
+        """
         if self.command[0] not in CONTAINER_TOOLS:
             return [*self.command, *arguments]
         *before, image = self.command
-        flags = [part for name, value in variables.items() for part in ("--env", f"{name}={value}")]
+        flags = [part for name in variables for part in ("--env", name)]
         return [*before, *flags, image, *arguments]
 
 

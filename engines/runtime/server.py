@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from engines.redaction import excerpt, hide_key, redacted_texts
 from engines.registry import Engine
 from engines.runtime.environments import Environment
 from engines.runtime.identities import server_identity
@@ -71,6 +72,7 @@ def serve(
     """
     for attempt in range(1, PORT_ATTEMPTS + 1):
         serving = replace(wanted, port=free_port(), api_key=secrets.token_hex(16))
+        hide_key(serving.api_key)
         launch = extended(engine.launch(serving, **own_options(options)), options)
         log.unlink(missing_ok=True)
         started = time.monotonic()
@@ -138,6 +140,7 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
     Its key is in the variable that the plan names; `checkpoint` is what it serves. Nothing is started or stopped.
     """
     key = os.environ.get(to.key_variable, "") if to.key_variable else ""
+    hide_key(key)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     url, dialect = to.url.rstrip("/"), replace(engine.dialect, model=to.model)
     started = time.monotonic()
@@ -145,7 +148,7 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
     try:
         answer = httpx.get(url + dialect.health, headers=headers, timeout=ATTACH_SECONDS)
         if answer.status_code != 200:
-            message = f"{url}{dialect.health} answered {answer.status_code}: {answer.text[:300]}"
+            message = f"{url}{dialect.health} answered {answer.status_code}: {excerpt(answer.text)}"
             raise ProcessFailed(message, kind="unreachable-server")
         if engine.probe:
             dialect, facts["can"] = engine.probe(url, headers, dialect)
@@ -160,7 +163,7 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
         metrics_url = None
     facts[ATTACHED_SERVER] = server_identity(url, headers, metrics_url, to.model)
     endpoint = Endpoint(url, key, None, log, dialect, seconds, facts, metrics_url, checkpoint)
-    return replace(endpoint, facts={**facts, **_gauge_facts(endpoint)})
+    return replace(endpoint, facts=redacted_texts({**facts, **_gauge_facts(endpoint)}))
 
 
 def _metrics(url: str, dialect: Dialect) -> str | None:
@@ -169,6 +172,8 @@ def _metrics(url: str, dialect: Dialect) -> str | None:
 
 def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, startup_seconds: float) -> Endpoint:
     url, dialect = f"http://{HOST}:{serving.port}", engine.dialect
+    if dialect.key_field:
+        dialect = replace(dialect, request_fields={**dialect.request_fields, dialect.key_field: serving.api_key})
     metrics_url = _metrics(f"http://{HOST}:{launch.metrics_port or serving.port}", dialect)
     endpoint = Endpoint(
         url=url,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import httpx
 
+from engines.redaction import excerpt
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
 from engines.runtime.process import ProcessFailed
@@ -33,7 +34,7 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
     )
     if answer.status_code != 200:
         make = f"ollama create {dialect.model} -f Modelfile, with `FROM <checkpoint folder>/model.gguf` in it"
-        message = f"{url} has no model '{dialect.model}' ({answer.text[:200]}); make it by: {make}"
+        message = f"{url} has no model '{dialect.model}' ({excerpt(answer.text, 200)}); make it by: {make}"
         raise ProcessFailed(message, kind="unreachable-server")
     details = answer.json().get("details", {})
     summary = ", ".join(
@@ -64,7 +65,7 @@ def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | 
 
 def _checked_json(answer: httpx.Response, action: str, wanted: int = 200) -> Any:
     if answer.status_code != wanted:
-        raise ProcessFailed(f"Ollama did not {action}: HTTP {answer.status_code}: {answer.text[:300]}")
+        raise ProcessFailed(f"Ollama did not {action}: HTTP {answer.status_code}: {excerpt(answer.text)}")
     return answer.json() if answer.content else None
 
 

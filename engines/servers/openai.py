@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from engines.redaction import excerpt
 from engines.registry import engine
 from engines.runtime.process import ProcessFailed
 from engines.types import NEUTRAL_SAMPLING, ChunkTokens, Device, Dialect, Launch, PromptLogprobs, Serving
@@ -35,7 +36,7 @@ class Asking:
     def answer(self, **fields: Any) -> Any:
         """The answer's JSON, or the HTTP status with the server's words where it refuses."""
         answer = httpx.post(self._url, json=self._body | fields, headers=self._headers, timeout=TIMEOUT_SECONDS)
-        return answer.json() if answer.status_code == 200 else f"{answer.status_code}: {answer.text[:300]}"
+        return answer.json() if answer.status_code == 200 else f"{answer.status_code}: {excerpt(answer.text)}"
 
     def events(self, **fields: Any) -> list[dict[str, Any]]:
         """The events of a stream of four tokens; none where the server refuses."""

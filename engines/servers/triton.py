@@ -41,6 +41,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     dialect=replace(
         THIN,
         form="kserve",
+        key_field="key",
         completions="/v2/models/served/generate",
         streams="/v2/models/served/generate_stream",
         scores="/v2/models/served/generate",

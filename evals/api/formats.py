@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
+from engines.redaction import excerpt
 from engines.types import Dialect, Endpoint, Form
 from evals.api.tokenizers import added_ids, load_tokenizer, ordinary_ids, text_of, word_ids
 from quant.checkpoints.configuration import vocabulary_size
@@ -124,7 +125,7 @@ def read_event(dialect: Dialect, payload: Mapping[str, Any]) -> Piece:
     """One event of a stream. Raises KeyError and the like where it is of another form."""
     if "error" in payload:
         error = payload["error"]
-        return Piece(error=str(error.get("message", error) if isinstance(error, dict) else error)[:300])
+        return Piece(error=excerpt(str(error.get("message", error) if isinstance(error, dict) else error)))
     return READ_EVENT[dialect.form](dialect, payload)
 
 
@@ -186,7 +187,7 @@ READ_EVENT: Mapping[Form, Callable[[Dialect, Mapping[str, Any]], Piece]] = {
 
 def score_body(dialect: Dialect, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A request to our own `/score`; as one tensor of text where tensors are all that there is."""
-    return {"items": json.dumps(items)} if dialect.form == "kserve" else {"items": items}
+    return {"items": json.dumps(items), **dialect.request_fields} if dialect.form == "kserve" else {"items": items}
 
 
 def score_answer(dialect: Dialect, answer: Mapping[str, Any]) -> list[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from engines.redaction import excerpt
 from engines.types import Endpoint, ServerFailed
 from quant.foreign_failures import kind_in
 
@@ -46,7 +47,7 @@ async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any
         else:
             if answer.status_code == 200:
                 return _json(path, answer)
-            problem = f"{answer.status_code}: {answer.text[:300]}"
+            problem = f"{answer.status_code}: {excerpt(answer.text)}"
             if answer.status_code not in BUSY:
                 raise _refused(f"{path} answered {problem}")
             wait = _retry_after(answer, wait)
@@ -64,10 +65,10 @@ def _json(path: str, answer: httpx.Response) -> Any:
     try:
         body = answer.json()
     except ValueError as error:
-        message = f"{path} answered with what is not JSON: {answer.text[:100]!r}"
+        message = f"{path} answered with what is not JSON: {excerpt(answer.text, 100)!r}"
         raise ScoringFailed(message, kind="garbage-output") from error
     if not isinstance(body, dict | list) or "error" in body:
-        raise _refused(f"{path} answered {str(body)[:300]}")
+        raise _refused(f"{path} answered {excerpt(str(body))}")
     return body
 
 

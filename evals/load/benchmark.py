@@ -12,6 +12,7 @@ from dataclasses import replace
 import httpx
 import uvloop
 
+from engines.redaction import excerpt
 from engines.types import Endpoint, ServerFailed
 from evals.api.formats import completion_body, completion_path, prompt_prefix
 from evals.load.arrivals import due_seconds
@@ -108,7 +109,7 @@ def _flush(endpoint: Endpoint) -> None:
     except httpx.HTTPError as error:
         raise LoadFailed(f"the prefix cache could not be emptied: {one_line(error)}") from error
     if answer.status_code != 200:
-        message = f"HTTP {answer.status_code}: {answer.text[:300]}"
+        message = f"HTTP {answer.status_code}: {excerpt(answer.text)}"
         raise LoadFailed(f"the prefix cache could not be emptied: {message}")
 
 

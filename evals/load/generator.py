@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engines.redaction import excerpt
 from engines.types import ServerFailed
 from evals.load.http_client import Answer, Client
 from evals.schema.load import ClientLoad
@@ -72,7 +73,7 @@ async def _ask(client: Client, request: bytes) -> Exchange:
     sent = time.perf_counter()
     answer = await client.post(request)
     if answer.status not in (0, 200):
-        message = f"HTTP {answer.status}: {answer.body.decode(errors='replace')[:300]}"
+        message = f"HTTP {answer.status}: {excerpt(answer.body.decode(errors='replace'))}"
         raise RequestFailed(message, kind=kind_in(message) or "request-failed")
     if answer.error:
         raise RequestFailed(answer.error, kind=answer.kind)

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from engines.redaction import excerpt
 from engines.types import Dialect, ServerFailed
 from evals.api.formats import read_event
 from quant.foreign_failures import kind_in
@@ -47,7 +48,7 @@ class Stream:
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
             message = f"{type(problem).__name__}: {problem}"
             raise StreamBroken(
-                f"an event is not of the form that was expected ({message}): {str(payload)[:100]}"
+                f"an event is not of the form that was expected ({message}): {excerpt(str(payload), 100)}"
             ) from problem
         text, so_far, counted, prompt_tokens, closing, last, error, added, cached = piece
         if error is not None:
@@ -76,7 +77,7 @@ def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
         except ValueError as error:
             if data.strip() == END_MARKER:
                 return
-            raise StreamBroken(f"an event is not JSON: {data[:100]!r}") from error
+            raise StreamBroken(f"an event is not JSON: {excerpt(data.decode(errors='replace'), 100)!r}") from error
         stream.take(payload, now)
     if form not in ("kserve", "text_input") and not stream.ended:
         marker = "[DONE]" if form == "openai" else "(an event with the counts)"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 
+from engines.redaction import excerpt, redacted
 from engines.runtime.process import tail
 from evals.schema.trial import Failure
 from quant.errors import REMEDIES, CellFailure, FailureKind, one_line
@@ -16,7 +17,7 @@ CAUSE_LENGTH = 300
 
 
 def failure_of(error: BaseException, *, otherwise: FailureKind = "other", log: Path | None = None) -> Failure:
-    """What an exception means for a cell; `otherwise` is its kind where nothing is known of it.
+    """What an exception means for a cell, without keys; `otherwise` is its kind where nothing is known of it.
 
     The end of `log` is shown, where there is one, if the exception brings no log of its own; it is not searched: the
     failure need not be in it.
@@ -29,9 +30,8 @@ def failure_of(error: BaseException, *, otherwise: FailureKind = "other", log: P
     else:
         kind = kind_of(error) or otherwise
     log_tail = error.log_tail if isinstance(error, CellFailure) else ""
-    return Failure(
-        kind, one_line(error)[:CAUSE_LENGTH], REMEDIES[kind], log_tail or (tail(log) if log and log.exists() else "")
-    )
+    log_tail = log_tail or (tail(log) if log and log.exists() else "")
+    return Failure(kind, excerpt(one_line(error), CAUSE_LENGTH), REMEDIES[kind], redacted(log_tail))
 
 
 def because(consequence: str, failure: Failure) -> Failure:

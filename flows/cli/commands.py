@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import sys
+import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -13,13 +13,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from engines.redaction import redacted
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
 from flows.cli.sweep_command import conclude, console, errors, run_whole
+from quant.canonical_json import json_text
 from quant.errors import BitfrontierError
 
 
 def main() -> None:
-    """Entry point: known errors become one message and an exit code, never a traceback."""
+    """Entry point: known errors become one message and an exit code, never a traceback; no key is printed."""
+    sys.excepthook = lambda *error: errors.file.write(redacted("".join(traceback.format_exception(*error))))
     try:
         app()
     except BitfrontierError as error:
@@ -31,7 +34,7 @@ def main() -> None:
 
 
 def _end(text: str, code: int) -> NoReturn:
-    errors.print(text, markup=False, highlight=False, soft_wrap=True)
+    errors.print(redacted(text), markup=False, highlight=False, soft_wrap=True)
     sys.exit(code)
 
 
@@ -57,7 +60,7 @@ def plan(
     sweep = check(load_plan(file), data_root=data_root)
     described = describe_plan(sweep, runs)
     if as_json:
-        print(json.dumps(described, indent=1))
+        print(json_text(described))
     else:
         print_plan(sweep, described, with_keys=bool(context.obj))
 
@@ -104,7 +107,7 @@ def quantize(
     with bars(errors) as display:
         checkpoints = quantize_one(file, label, data_root, display)
     if as_json:
-        print(json.dumps([asdict(checkpoint) for checkpoint in checkpoints], indent=1))
+        print(json_text([asdict(checkpoint) for checkpoint in checkpoints]))
     else:
         for checkpoint in checkpoints:
             console.print(checkpoint.folder, markup=False, highlight=False, soft_wrap=True)
@@ -152,7 +155,7 @@ def compare(
     if html is not None:
         html.write_text(render_comparison(comparison), encoding="utf-8")
     if as_json:
-        print(json.dumps(asdict(comparison), indent=1))
+        print(json_text(asdict(comparison)))
     else:
         print_comparison(comparison, console)
     if comparison.count("REGRESSION"):
@@ -168,7 +171,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
     left = remaining_seconds(cells)
     if as_json:
         data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(cell) for cell in cells]}
-        print(json.dumps(data, indent=1))
+        print(json_text(data))
         return
     table = Table("cell", "model", "state", "s", "reason", title=str(folder))
     for cell in cells:
@@ -231,15 +234,14 @@ def gc(
             free(entries)
         documents = [{"path": str(entry.path), "bytes": entry.bytes} for entry in entries]
         print(
-            json.dumps(
+            json_text(
                 {
                     "runs": [str(run) for run in runs],
                     "kept": [asdict(checkpoint) for checkpoint in kept_checkpoints.list_kept()],
                     "unneeded": documents,
                     "bytes": total,
                     "freed": yes,
-                },
-                indent=1,
+                }
             )
         )
         return

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+from engines.redaction import excerpt
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, is_built, known_environments, probe, resolve
 from engines.runtime.pip_config import PINS_FOLDER, missing_pins, pip_settings
@@ -56,7 +57,7 @@ def _environment(name: str) -> Finding:
     try:
         facts = probe(environment)
     except EnvironmentFailed as error:
-        return Finding(subject, "broken", str(error)[:200], remedy)
+        return Finding(subject, "broken", excerpt(str(error), 200), remedy)
     wrong = missing_pins(PINS_FOLDER / f"{name}.txt", facts["packages"])
     if wrong:
         return Finding(subject, "broken", "; ".join(wrong[:3]), remedy)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from flows.cli.app import Json, app
 from flows.cli.sweep_command import console, errors
+from quant.canonical_json import json_text
 
 
 @app.command(name="methods")
@@ -125,7 +125,7 @@ def doctor(as_json: Json = False) -> None:
 
     findings = examine()
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print(json_text([asdict(finding) for finding in findings]))
     else:
         table = Table("what", "state", "detail", "what to do")
         for finding in findings:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 from dataclasses import replace
@@ -12,6 +11,8 @@ from typing import Any, NoReturn
 
 import typer
 from rich.console import Console
+
+from quant.canonical_json import json_text
 
 console = Console(width=None if sys.stdout.isatty() else 132)
 errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
@@ -145,7 +146,7 @@ def conclude(report: Path, *, as_json: bool) -> None:
 
     results = read_results(report.parent)
     if as_json:
-        print(json.dumps({"report": str(report), **as_data(results)}, indent=1))
+        print(json_text({"report": str(report), **as_data(results)}))
     else:
         print_results(results, console)
         console.print(f"report: {report}", highlight=False, soft_wrap=True)

@@ -21,7 +21,7 @@ from flows.sources.datasets import data_root
 from flows.sources.samples import sample
 from flows.validate.estimate import estimate, noted
 from flows.validate.tasks import template_hints
-from quant.canonical_json import write_json
+from quant.canonical_json import finite, write_json
 from quant.reference_texts import SANITY_TEXT
 
 PROGRAM = ("bitfrontier", "lm-eval", "prefect", "numpy", "scipy", "tokenizers")
@@ -31,7 +31,7 @@ def describe(prepared: Prepared) -> None:
     """Write sweep.json: what the run is, which trials it has and will have, what it needs of the cache."""
     prepared.folder.joinpath("trials").mkdir(parents=True, exist_ok=True)
     about = _about(prepared)
-    write_json(prepared.folder / "sweep.json", about | {"forecast": _forecast(prepared, about["trials"])})
+    write_json(prepared.folder / "sweep.json", finite(about | {"forecast": _forecast(prepared, about["trials"])}))
 
 
 def _forecast(prepared: Prepared, trials: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from engines.redaction import redacted
 from engines.runtime.environments import Environment
 from engines.runtime.process import Child, ProcessFailed
 from engines.runtime.server import attach, serve
@@ -21,6 +22,7 @@ from evals.data.local_root import DataError
 from evals.schema.failures import failure_of
 from evals.schema.load import LoadPoint
 from evals.schema.part import GATES, Part, find_part, finished_parts, joined_memory, joined_searches, save_part
+from evals.schema.secrets_hidden import without_secrets
 from evals.schema.trial import Gate, Trial
 from flows.execute.keys import PartRequest, SearchSpec, decodes_alone
 from flows.execute.quantize_checkpoint import check_whole
@@ -75,7 +77,7 @@ def measure(
         return done
     except (Exception, SystemExit) as error:  # whatever one cell does becomes its row; the sweep goes on
         with contextlib.suppress(OSError):  # a full disk must not hide what happened before
-            write_whole(target.log.with_suffix(".traceback"), traceback.format_exc())
+            write_whole(target.log.with_suffix(".traceback"), redacted(traceback.format_exc()))
         failure, seconds = failure_of(error, log=target.log), {"total": time.monotonic() - started}
         return replace(known, status="failed", reason=failure.cause, failure=failure, seconds=seconds)
 
@@ -129,7 +131,7 @@ def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest])
     timed = [request for request in missing if isinstance(request.subject, LoadPoint | SearchSpec)]
     for request in timed:
         _finish(served, request)
-    save_part(served.target.folder, server_part(blank, served, gates, loaded=bool(timed)))
+    save_part(served.target.folder, without_secrets(server_part(blank, served, gates, loaded=bool(timed))))
     for request in missing:
         if request.subject is not None and request not in timed:
             _finish(served, request)
@@ -143,7 +145,7 @@ def _finish(served: Served, request: PartRequest) -> None:
         origin["bandwidth"] = target.bandwidth
     blank = Part(request.key, request.name, request.inputs, origin)
     part = served.work.step(request.name, lambda: measure_part(served, request, blank))
-    save_part(target.folder, replace(part, seconds=time.monotonic() - began))
+    save_part(target.folder, without_secrets(replace(part, seconds=time.monotonic() - began)))
 
 
 def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:

@@ -27,6 +27,7 @@ from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.accuracy import Score
 from evals.schema.failures import because, failure_of
 from evals.schema.part import find_part, finished_parts
+from evals.schema.secrets_hidden import without_secrets
 from evals.schema.trial import Failure, Trial
 from evals.schema.trial_file import read_trial
 from flows.execute.keys import decodes_alone
@@ -74,6 +75,8 @@ def finished(row: Row) -> Trial | None:
 
 
 def save_trial(row: Row, trial: Trial) -> Trial:
+    """Write it, without keys that a server or a program may have said."""
+    trial = without_secrets(trial)
     write_json(row.file, trial)
     logger.info("%s: %s, written to %s", trial.name, trial.status, row.file)
     return trial

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from engines.redaction import excerpt
+
 LINES_PER_SECOND = 20
 LONGEST_LINE = 1000
 POLL_SECONDS = 0.5
@@ -37,7 +39,7 @@ class Tail:
             self.close()
             self._open()
             count += self._collect(lines)
-        texts = [line.rsplit(b"\r", 1)[-1].decode("utf-8", "replace")[:LONGEST_LINE] for line in lines]
+        texts = [excerpt(line.rsplit(b"\r", 1)[-1].decode("utf-8", "replace"), LONGEST_LINE) for line in lines]
         return texts, count - len(lines)
 
     def close(self) -> None:

@@ -6,10 +6,10 @@ import os
 
 from prefect.settings import PREFECT_API_URL
 
+from engines.redaction import redacted
 from engines.runtime.pip_config import pip_files, pip_settings
 from engines.telemetry.device import driver_version
 from flows.orchestration.api_server import unwatched
-from flows.state.run_log import without_keys
 from flows.validate.resolved import ResolvedPlan
 
 UV_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
@@ -19,7 +19,7 @@ def head(sweep: ResolvedPlan) -> list[str]:
     """The lines, without credentials."""
     address = PREFECT_API_URL.value() or "one that Prefect starts for this run"
     server = f"Prefect server: {'our own, for this sweep' if unwatched.get() else address}"
-    return [without_keys(line) for line in (server, _sources(), _devices(sweep))]
+    return [redacted(line) for line in (server, _sources(), _devices(sweep))]
 
 
 def _sources() -> str:

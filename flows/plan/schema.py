@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -11,6 +14,18 @@ from flows.plan.limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
 from flows.plan.load import AnyLoad, SearchPlan, SLOPlan
 
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
+
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether what is sent to this address stays on this machine. A name that is looked up may lead anywhere."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class CalibrationPlan(Part):
@@ -53,12 +68,32 @@ class MethodPlan(Part):
 
 class AttachPlan(Part):
     """A server that runs already. `key_variable` names the environment variable that holds its key, if it wants one;
-    `model` is what the server calls its model.
+    `model` is what the server calls its model. A key goes beyond this machine by https alone; `allow_plain_http` sends
+    it unencrypted.
     """
 
     url: Annotated[str, Field(pattern=r"^https?://[^\s/?#]+(/[^\s?#]*)?$")]
     key_variable: str | None = None
     model: str = "served"
+    allow_plain_http: bool = False
+
+    @model_validator(mode="after")
+    def _check_key(self) -> AttachPlan:
+        """What is wrong is said without the values: one may be a key."""
+        if "@" in self.url.split("/")[2]:
+            raise ValueError(
+                "`url` holds a user or password. Put the server's key in a variable, named by key_variable"
+            )
+        if self.key_variable is None:
+            return self
+        if not VARIABLE.fullmatch(self.key_variable):
+            raise ValueError("`key_variable` is no name of a variable. Give the name, not the key itself")
+        if not self.allow_plain_http and self.url.startswith("http:") and not is_loopback(self.url):
+            raise ValueError(
+                f"the key in {self.key_variable} would go unencrypted to another machine (http). Use https, or allow "
+                "it by `allow_plain_http: true`"
+            )
+        return self
 
 
 class EnginePlan(Part):

@@ -7,7 +7,8 @@ is data.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, RoundTr
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node
 
+from engines.redaction import redacted
 from flows.plan.base import Part
 from flows.plan.load import LoadPlan, TracePlan
 from flows.plan.samples import find_plan, sample_plans
@@ -66,7 +68,7 @@ class PlanError(BitfrontierError):
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
         self.problems = sorted(problems, key=lambda problem: problem.line)
-        super().__init__("\n".join(f"{file}:{p.line}: {p.message}\n  fix: {p.fix}" for p in self.problems))
+        super().__init__(redacted("\n".join(f"{file}:{p.line}: {p.message}\n  fix: {p.fix}" for p in self.problems)))
 
     @property
     def shown(self) -> str:
@@ -118,6 +120,8 @@ def load_plan(file: Path) -> PlanFile:
     if not isinstance(tree, CommentedMap):
         fix = "start from the sample plan quickstart; `bitfrontier init` copies it"
         raise PlanError(file, [Problem(1, "the plan is empty or no mapping", fix)])
+    if unbounded := list(_unbounded(tree, ())):
+        raise PlanError(file, [_not_finite(tree, where, value) for where, value in unbounded])
     try:
         return PlanFile(file, Plan.model_validate(_plain(tree)), tree)
     except ValidationError as error:
@@ -153,6 +157,21 @@ def _size(value: object, known: dict[int, int]) -> int:
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         known[id(value)] = 1 + sum(_size(item, known) for item in inner)
     return known[id(value)]
+
+
+def _unbounded(value: object, where: Path_) -> Iterator[tuple[Path_, float]]:
+    """The numbers that are infinite or none, keys among them, and where they stand."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield where, value
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        yield from _unbounded(name, (*where, str(name)))
+        yield from _unbounded(item, (*where, name))
+
+
+def _not_finite(tree: CommentedMap, where: Path_, value: float) -> Problem:
+    message = f"{dotted(where)}: input should be a finite number, but it is {value!r}"
+    return Problem(_line(tree, where), message, f"change the value of `{where[-1]}`")
 
 
 def _plain(value: Any) -> Any:

@@ -8,43 +8,23 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from engines.redaction import redacted
 from engines.runtime.own_packages import PACKAGES
 from quant.canonical_json import open_to_append
 
 RUN_LOG = "logs/bitfrontier.log"
 LINE = "%(asctime)s %(levelname)s %(name)s [%(process)d]: %(message)s"
-HIDDEN = "(hidden)"
-SHORTEST_SECRET = 6  # a shorter value of such a variable is a word such as "none"
-SECRET_VARIABLE = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH|_KEY$|^KEY$|APIKEY", re.IGNORECASE)
-CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)|(?<=Bearer )[^\s\"']+|(?<=Basic )[^\s\"']+")
-KEY_OPTION = re.compile(r"(--?[a-z-]*(?:api-key|token|password)[= ])\S+", re.IGNORECASE)
-# `?token=…`, `HF_TOKEN=…`, `{'api_key': '…'}`
-NAMED_KEY = re.compile(
-    r"([\w-]*(?:token|secret|password|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,}]+", re.IGNORECASE
-)
 
 
 class WithoutKeys(logging.Formatter):
     """A line whose credentials are hidden, of messages and tracebacks alike."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_keys(super().format(record))
-
-
-def without_keys(text: str) -> str:
-    """`text` without credentials in addresses and headers, keys of command lines and secrets of this environment."""
-    text = NAMED_KEY.sub(rf"\1{HIDDEN}", KEY_OPTION.sub(rf"\1{HIDDEN}", CREDENTIALS.sub(HIDDEN, text)))
-    secrets = [value for name, value in os.environ.items() if SECRET_VARIABLE.search(name)]
-    for value in sorted(secrets, key=len, reverse=True):
-        if len(value) >= SHORTEST_SECRET:
-            text = text.replace(value, HIDDEN)
-    return text
+        return redacted(super().format(record))
 
 
 class RunLog(logging.FileHandler):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from engines.redaction import redacted
 from engines.runtime.cache import cache_folder
 from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
@@ -58,7 +59,7 @@ def _state(folder: Path, cell: dict[str, Any]) -> CellState:
     file = folder / "trials" / cell["trial"]
     if file.exists():
         trial = read_trial(file)
-        return CellState(cell["name"], cell["model"], trial.status, trial.seconds.get("total"), trial.why)
+        return CellState(cell["name"], cell["model"], trial.status, trial.seconds.get("total"), redacted(trial.why))
     locks: dict[State, Path] = {"measuring": running_lock(file)}
     if cell["checkpoint"]:
         locks["quantizing"] = cache_folder() / "checkpoints" / f"{cell['checkpoint']}.lock"

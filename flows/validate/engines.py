@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.parallelism import too_many
+from engines.redaction import hide_key
 from engines.registry import Engine, engines_by_name, registered_engines
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, resolve
 from engines.types import Attached, Device, Serving
@@ -131,9 +132,14 @@ def _attach_problems(
             yield parsed.problem((*where, "engine"), message, "add `attach: {url: …}`: the address of one that runs")
         return
     key = entry.attach.key_variable
-    if key and not os.environ.get(key):
+    value, place = os.environ.get(key or "", ""), (*where, "attach", "key_variable")
+    hide_key(value)
+    if key and not value:
         message = f"the environment variable {key} is not set"
-        yield parsed.problem((*where, "attach", "key_variable"), message, f"export {key}=… (the server's key)")
+        yield parsed.problem(place, message, f"export {key}=… (the server's key)")
+    elif not all("!" <= character <= "~" for character in value):
+        message = f"the environment variable {key} holds a space, a line end or a character beyond ASCII"
+        yield parsed.problem(place, message, f"export {key}=… again: the key alone")
     served = [quantization for quantization in quantized if takes(quantization, entry)]
     if len(served) != 1 or len(parsed.plan.models) != 1:
         message = (

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from evals.load.gc_paused import no_collection
 from evals.schema.load import DEFINITIONS
 from evals.schema.run_file import check_no_links
-from quant.canonical_json import write_whole
+from quant.canonical_json import finite, write_whole
 from reports.compare.runs import Comparison
 from reports.decision.frontiers import Frontier, Standing
 from reports.decision.recommend import Answer, balance, refusal
@@ -98,7 +98,9 @@ def contents(results: Results) -> dict[str, Any]:
     return {
         "page": page,
         # data for the script, in which nothing can end its element
-        "page_json": htmlsafe_json_dumps(page, separators=(",", ":"), sort_keys=True, ensure_ascii=False),
+        "page_json": htmlsafe_json_dumps(
+            finite(page), separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False
+        ),
         "recommended": recommended(results),
         "footprints": footprints(results.cells, results.about.get("memory")),
         "limits": results.limits,

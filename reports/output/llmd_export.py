@@ -6,7 +6,6 @@ the requests that count (`evals.metrics.steady_state`), rates those of the stead
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from evals.metrics.steady_state import steady
 from evals.metrics.throughput import steady_rates
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.trial import Trial
-from quant.canonical_json import write_whole
+from quant.canonical_json import json_text, write_whole
 from quant.hashing import digest
 from reports.decision.results import Results
 
@@ -32,7 +31,7 @@ def export(results: Results, folder: Path) -> list[Path]:
     for trial in results.trials:
         for number, speed in enumerate(trial.speed if trial.status == "ok" else ()):
             file = folder / f"{trial.key[:16]}-{number}.json"
-            write_whole(file, json.dumps(document(results.about, trial, speed), indent=1))
+            write_whole(file, json_text(document(results.about, trial, speed)))
             written.append(file)
     return written
 

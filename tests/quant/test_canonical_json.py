@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import errno
+import json
+import math
 import os
 from pathlib import Path
 
 import pytest
 
-from quant.canonical_json import open_to_append, whole_file, write_json, write_whole
+from quant.canonical_json import json_text, open_to_append, whole_file, write_json, write_whole
 
 
 def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
@@ -62,3 +64,10 @@ def test_a_log_is_appended_to_and_never_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Too many levels of symbolic links"):
         open_to_append(log)
     assert not target.exists()
+
+
+def test_numbers_that_json_does_not_have_are_null() -> None:
+    """Also in a sequence in a mapping; a name stays what it is."""
+    text = json_text({"low": -math.inf, "inside": [(1.5, math.nan), {"high": math.inf, "inf": "inf"}], "count": 3})
+    read = json.loads(text, parse_constant=lambda name: 1 / 0)
+    assert read == {"low": None, "inside": [[1.5, None], {"high": None, "inf": "inf"}], "count": 3}

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 
 import httpx
+import psutil
 import pytest
 
 from engines.registry import engines_by_name
@@ -108,4 +109,22 @@ def _serve_a_few(other: Endpoint, model: Model) -> Speed:
 def test_it_wants_the_key(other: Endpoint) -> None:
     body = {"prompt": [504], "max_tokens": 1, "temperature": 0, "stream": False, "ignore_eos": True}
     answer = httpx.post(other.url + other.dialect.completions, json=body, timeout=60)
-    assert answer.status_code in (401, 403)
+    assert answer.status_code in (401, 403) or "the key is missing or wrong" in answer.text
+    arguments = " ".join(
+        word for process in psutil.Process(other.pid).children(recursive=True) for word in process.cmdline()
+    )
+    assert "--" in arguments
+    assert other.api_key not in arguments
+
+
+def test_pages_that_change_a_server_are_closed(other: Endpoint) -> None:
+    if other.dialect.form != "kserve":
+        pytest.skip("this engine has no such pages")
+    for path in (
+        "/v2/logging",
+        "/v2/trace/setting",
+        "/v2/repository/index",
+        "/v2/systemsharedmemory/region/x/register",
+    ):
+        for headers in (other.headers, {"authorization": ""}, {}):
+            assert httpx.post(other.url + path, json={}, headers=headers, timeout=60).status_code in (401, 403), path

@@ -10,7 +10,8 @@ shifted, no-flush, slow-kernel (its log says that a slow one was chosen, with th
 plain (OpenAI's fields alone, others are left unread), strict (others are refused), timed (no continuous_usage_stats),
 cached (four tokens of every prompt from a prefix cache), text-only (no prompts of token ids), uncounted (no usage in
 answers), one-prompt (no lists of prompts), no-metrics; of failures: starved (ends for want of memory), taken (its port
-is), hang-in-stream, dies-in-stream (by SIGKILL), nan (log-probabilities that are none), page (answers with HTML).
+is), hang-in-stream, dies-in-stream (by SIGKILL), nan (log-probabilities that are none), page (answers with HTML),
+repeats-key (refuses with the text `refusal`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Handler(Answers, BaseHTTPRequestHandler):
     behaviour = "good"
     requests = 0
     flushes = 0
+    refusal = ""
     about: ClassVar[dict[str, Any]] = {}  # what it says of itself, by path
 
     def log_message(self, *_: Any) -> None: ...
@@ -115,6 +117,8 @@ class Handler(Answers, BaseHTTPRequestHandler):
         first = self.requests == 1
         if self.behaviour == "error":
             self._answer(500, b"the kernel is missing")
+        elif self.behaviour == "repeats-key":
+            self._answer(400, self.refusal.encode())
         elif self.behaviour == "hang":
             time.sleep(3)
         elif self.behaviour == "drop" or (self.behaviour == "drop-first" and first):

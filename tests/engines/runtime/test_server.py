@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 import engines.runtime.server
+from engines.redaction import redacted
 from engines.runtime.process import ProcessFailed
 from engines.runtime.server import free_port, serve
 from engines.types import ServerFailed, Serving, TimeLimits
@@ -55,6 +56,14 @@ def test_the_key_is_wanted(tmp_path: Path) -> None:
     with _serve(tmp_path) as (endpoint, _):
         assert httpx.post(endpoint.url + "/score", json={"items": []}).status_code == 401
         assert httpx.post(endpoint.url + "/score", json={"items": []}, headers=endpoint.headers).status_code == 200
+        assert redacted(f"refused {endpoint.api_key}") == "refused (hidden)"
+
+
+def test_a_server_that_looks_into_no_header_has_its_key_in_requests(tmp_path: Path) -> None:
+    made = fake_engine()
+    engine = replace(made, dialect=replace(made.dialect, key_field="key", request_fields={"cache": False}))
+    with serve(engine, HERE, Serving(tmp_path, CPU, 1, 64), {}, log=tmp_path / "log") as (endpoint, _):
+        assert endpoint.dialect.request_fields == {"cache": False, "key": endpoint.api_key}
 
 
 def test_a_server_that_exits_shows_its_log(tmp_path: Path) -> None:

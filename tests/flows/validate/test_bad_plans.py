@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -124,6 +125,34 @@ def test_bad_plan_names_place_and_fix(folder: Path, name: str) -> None:
     assert fix in message
     assert f"{file}:" in message
     assert all(problem.line >= 1 for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("key", ["planted\n", "planted key", " planted", "plantedé"])
+def test_a_key_is_one_word_of_ascii(folder: Path, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEIR_KEY", key)
+    with pytest.raises(PlanError, match="THEIR_KEY holds a space, a line end or a character beyond ASCII") as caught:
+        check(load_plan(_write(folder, _attached("https://x:1"))))
+    assert "planted" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("https://x:1", {}),
+        ("http://localhost:1", {}),
+        ("http://127.0.0.2", {}),
+        ("http://[::1]:8000/v1", {}),
+        ("http://x:1", {"allow_plain_http": True}),
+    ],
+)
+def test_where_a_key_may_go(folder: Path, url: str, more: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THEIR_KEY", "their-key")
+    assert check(load_plan(_write(folder, _attached(url, **more)))).key_variables == {"THEIR_KEY": "their-key"}
+
+
+def _attached(url: str, **more: bool) -> dict[str, Any]:
+    attached = {"engine": "openai", "methods": ["none"], "attach": {"url": url, "key_variable": "THEIR_KEY", **more}}
+    return {**copy.deepcopy(GOOD), "engines": [attached], "methods": [{"method": "none"}]}
 
 
 def _has_gpu() -> bool:

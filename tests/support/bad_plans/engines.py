@@ -37,11 +37,31 @@ ENGINES: dict[str, Wrong] = {
             {
                 "engine": "openai",
                 "methods": ["none"],
-                "attach": {"url": "http://x:1", "key_variable": "NO_SUCH_KEY_HERE"},
+                "attach": {"url": "https://x:1", "key_variable": "NO_SUCH_KEY_HERE"},
             },
         ),
         "the environment variable NO_SUCH_KEY_HERE is not set",
         "export NO_SUCH_KEY_HERE=",
+    ),
+    "a password in an address": (
+        add_entry("engines", {"engine": "openai", "attach": {"url": "https://me:planted@x:1"}}),
+        "engines[1].attach: `url` holds a user or password",
+        "change the value as said",
+    ),
+    "a key in place of its variable": (
+        add_entry("engines", {"engine": "openai", "attach": {"url": "https://x:1", "key_variable": "sk-planted"}}),
+        "engines[1].attach: `key_variable` is no name of a variable. Give the name, not the key itself",
+        "change the value as said",
+    ),
+    "a key over http": (
+        add_entry("engines", {"engine": "openai", "attach": {"url": "http://x:1", "key_variable": "AWS_SECRET_KEY"}}),
+        "the key in AWS_SECRET_KEY would go unencrypted to another machine (http). Use https, or allow it by",
+        "change the value as said",
+    ),
+    "a key over http to what looks like this machine": (
+        add_entry("engines", {"engine": "openai", "attach": {"url": "http://127.0.0.1.x:1", "key_variable": "KEY"}}),
+        "would go unencrypted to another machine (http)",
+        "change the value as said",
     ),
     "attached to many checkpoints": (
         add_entry("engines", {"engine": "vllm", "attach": {"url": "http://x:1"}}),
