@@ -118,6 +118,7 @@ DECIDES_NO_RESULT = (
     "quant/hashing.py",
     "quant/progress.py",
     "quant/registry.py",
+    "engines/addresses.py",  # whether proxies are asked
     "engines/batching.py",  # a warning
     "engines/redaction.py",  # what no key is in
     "engines/option_labels.py",

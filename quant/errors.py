@@ -28,6 +28,7 @@
         NotTheWholeModel            quant.reference_outputs
         PlanError                   flows.plan.source
         PrefectLost                 flows.orchestration.api_server
+        PrefectUnusable             flows.orchestration.configured_api
         RecordUnreadable            flows.state.ownership
         Relayed                     flows.execute.worker_process
         RemoteCodeRefused           quant.no_remote_code
@@ -41,6 +42,7 @@
         Unreadable                  reports.compare.foreign_types
         UnreadableTrial             evals.schema.trial_file
         UnsafeLock                  flows.state.locks
+        UnusableVariable            flows.cli.network_variables
 
 A cell's failure has a kind besides its words: it is set where the fact is known, and nothing reads it back from the
 words. `docs/reference/failures.md` describes each kind. Standard library only: workers and servers import this too.

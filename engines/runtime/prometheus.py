@@ -7,12 +7,14 @@ from collections.abc import Mapping
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from engines.addresses import trusts_environment
+
 TIMEOUT_SECONDS = 30.0
 
 
 def read_gauges(url: str, headers: Mapping[str, str]) -> dict[str, float]:
     """Every sample of the page by name, summed over its labels (ranks, models). Raises httpx.HTTPError."""
-    answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS)
+    answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS, trust_env=trusts_environment(url))
     answer.raise_for_status()
     gauges: dict[str, float] = {}
     for family in text_string_to_metric_families(answer.text):
@@ -26,7 +28,7 @@ def read_statistics(url: str, headers: Mapping[str, str]) -> dict[str, float]:
 
     Source: KServe's statistics extension, docs/protocol/extension_statistics.md of Triton. Raises httpx.HTTPError.
     """
-    answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS)
+    answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS, trust_env=trusts_environment(url))
     answer.raise_for_status()
     statistics = answer.json()["model_stats"][0]["inference_stats"]
     count, queue = statistics["success"]["count"], statistics["queue"]

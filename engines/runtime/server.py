@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from engines.redaction import excerpt, hide_key, redacted_texts
+from engines.addresses import trusts_environment
 from engines.registry import Engine
 from engines.runtime.environments import Environment
 from engines.runtime.identities import server_identity
@@ -119,7 +120,8 @@ def _ends(child: Child, serving: Serving, dialect: Dialect) -> bool:
 def _answers(serving: Serving, dialect: Dialect) -> bool:
     headers = {"Authorization": f"Bearer {serving.api_key}"}
     try:
-        return httpx.get(f"http://{HOST}:{serving.port}{dialect.health}", headers=headers, timeout=1).status_code == 200
+        url = f"http://{HOST}:{serving.port}{dialect.health}"
+        return httpx.get(url, headers=headers, timeout=1, trust_env=False).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -146,7 +148,9 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
     started = time.monotonic()
     facts: dict[str, str | int | float] = {"attached": url}
     try:
-        answer = httpx.get(url + dialect.health, headers=headers, timeout=ATTACH_SECONDS)
+        answer = httpx.get(
+            url + dialect.health, headers=headers, timeout=ATTACH_SECONDS, trust_env=trusts_environment(url)
+        )
         if answer.status_code != 200:
             message = f"{url}{dialect.health} answered {answer.status_code}: {excerpt(answer.text)}"
             raise ProcessFailed(message, kind="unreachable-server")
@@ -201,7 +205,8 @@ def _gauge_facts(endpoint: Endpoint) -> dict[str, float]:
 def _wait_until_ready(child: Child, serving: Serving, dialect: Dialect, limit_seconds: float) -> None:
     deadline = time.monotonic() + limit_seconds
     url = f"http://{HOST}:{serving.port}{dialect.health}"
-    with httpx.Client(timeout=5.0, headers={"Authorization": f"Bearer {serving.api_key}"}) as client:
+    headers = {"Authorization": f"Bearer {serving.api_key}"}
+    with httpx.Client(timeout=5.0, headers=headers, trust_env=False) as client:
         while time.monotonic() < deadline:
             if child.returncode is not None:
                 message = f"the server ended with {child.ending} before it was ready"

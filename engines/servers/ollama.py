@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import httpx
 
 from engines.redaction import excerpt
+from engines.addresses import trusts_environment
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
 from engines.runtime.process import ProcessFailed
@@ -30,7 +31,11 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
 def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Dialect, str]:
     """Whether it has the model, and what that is. Raises ProcessFailed with the way to make it."""
     answer = httpx.post(
-        url + "/api/show", json={"model": dialect.model}, headers=dict(headers), timeout=TIMEOUT_SECONDS
+        url + "/api/show",
+        json={"model": dialect.model},
+        headers=dict(headers),
+        timeout=TIMEOUT_SECONDS,
+        trust_env=trusts_environment(url),
     )
     if answer.status_code != 200:
         make = f"ollama create {dialect.model} -f Modelfile, with `FROM <checkpoint folder>/model.gguf` in it"
@@ -48,7 +53,7 @@ def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | 
     file = serving.checkpoint / "model.gguf"
     digest = f"sha256:{hash_file(file)}"
     settings = {"num_ctx": serving.max_model_len, "num_thread": serving.threads}
-    with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS) as client:
+    with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=trusts_environment(url)) as client:
         if client.head(f"/api/blobs/{digest}").status_code != 200:
             with file.open("rb") as content:
                 _checked_json(client.post(f"/api/blobs/{digest}", content=content), "take the GGUF file", 201)

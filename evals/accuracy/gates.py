@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from engines.addresses import trusts_environment
 from engines.types import Endpoint, ServerFailed
 from evals.accuracy.contamination import RUN_TOKENS
 from evals.api.formats import completion_body, completion_path, completion_text
@@ -139,7 +140,8 @@ def require(gate: Gate) -> Gate:
 def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> str:
     body = completion_body(endpoint, ids, count, ignore_eos=True, stream=False)
     url = endpoint.url + completion_path(endpoint.dialect, stream=False)
-    answer = httpx.post(url, json=body, headers=endpoint.headers, timeout=endpoint.limits.request_seconds)
+    limit, trust_env = endpoint.limits.request_seconds, trusts_environment(url)
+    answer = httpx.post(url, json=body, headers=endpoint.headers, timeout=limit, trust_env=trust_env)
     answer.raise_for_status()
     return completion_text(endpoint.dialect, answer.json())
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from engines.redaction import excerpt
+from engines.addresses import trusts_environment
 from engines.types import Endpoint, ServerFailed
 from quant.foreign_failures import kind_in
 
@@ -26,7 +27,8 @@ class ScoringFailed(ServerFailed):
 def connect(endpoint: Endpoint) -> httpx.AsyncClient:
     """A client of the server that gives it up when it is silent for longer than its limit."""
     limit = endpoint.limits.scoring_seconds
-    return httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=limit)
+    trust_env = trusts_environment(endpoint.url)
+    return httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=limit, trust_env=trust_env)
 
 
 async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ import httpx
 import uvloop
 
 from engines.redaction import excerpt
+from engines.addresses import trusts_environment
 from engines.types import Endpoint, ServerFailed
 from evals.api.formats import completion_body, completion_path, prompt_prefix
 from evals.load.arrivals import due_seconds
@@ -105,7 +106,8 @@ def _flush(endpoint: Endpoint) -> None:
     if endpoint.dialect.flush is None:
         return
     try:
-        answer = httpx.post(endpoint.url + endpoint.dialect.flush, headers=endpoint.headers, timeout=60)
+        url = endpoint.url + endpoint.dialect.flush
+        answer = httpx.post(url, headers=endpoint.headers, timeout=60, trust_env=trusts_environment(url))
     except httpx.HTTPError as error:
         raise LoadFailed(f"the prefix cache could not be emptied: {one_line(error)}") from error
     if answer.status_code != 200:

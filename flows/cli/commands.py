@@ -53,10 +53,12 @@ def plan(
 
     Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
     """
+    from flows.cli.network_variables import check_network_variables
     from flows.cli.plan_command import describe_plan, print_plan
     from flows.plan.source import load_plan
     from flows.validate.plan import check
 
+    check_network_variables()
     sweep = check(load_plan(file), data_root=data_root)
     described = describe_plan(sweep, runs)
     if as_json:
@@ -101,9 +103,11 @@ def quantize(
     as_json: Json = False,
 ) -> None:
     """Make the checkpoint of one method of a plan, or find it, and print its folder: to serve it."""
+    from flows.cli.network_variables import check_network_variables
     from flows.cli.quantize_command import quantize_one
     from flows.state.progress_display import bars
 
+    check_network_variables()
     with bars(errors) as display:
         checkpoints = quantize_one(file, label, data_root, display)
     if as_json:

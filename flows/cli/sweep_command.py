@@ -29,11 +29,13 @@ def run_whole(
     own_server: bool = False,
 ) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
+    from flows.cli.network_variables import check_network_variables
     from flows.cli.retry import drop_failed
     from flows.orchestration.api_server import PrefectLost
     from flows.plan.source import load_plan
     from flows.validate.plan import check
 
+    check_network_variables()
     checked = check(load_plan(file), data_root=data_root)
     if retry_failed:
         drop_failed(runs / checked.plan.name)

@@ -19,10 +19,12 @@ from pathlib import Path
 
 import httpx
 
+from engines.addresses import trusts_environment, without_credentials
 from engines.runtime.cache import create_cache
 from engines.runtime.process import Child, ProcessFailed, running
 from engines.runtime.server import HOST, free_port
 from engines.types import arguments
+from flows.orchestration.configured_api import configured_url, keep_loopback_direct, require_answer
 from quant.errors import BitfrontierError
 
 logger = logging.getLogger(__name__)
@@ -41,12 +43,21 @@ def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
 
     With `own`, it is a server of our own in any case.
 
-    Raises PrefectLost instead of what its client raises when there is no server any more.
+    Raises PrefectUnusable where the user's does not answer, and PrefectLost instead of what its client raises when
+    there is no server any more.
     """
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
+    keep_loopback_direct()
+    if own:
+        os.environ.pop("PREFECT_API_URL", None)  # what is no address stops Prefect's import
+    if (url := configured_url()) and not own:
+        require_answer(url)
+        with _while_it_answers(url):
+            yield
+        return
     from prefect.settings import (
         PREFECT_API_AUTH_STRING,
         PREFECT_API_URL,
@@ -54,10 +65,6 @@ def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
         temporary_settings,
     )
 
-    if not own and (url := PREFECT_API_URL.value()):
-        with _while_it_answers(url):
-            yield
-        return
     with _own_server(log) as (url, login):
         settings = {
             PREFECT_API_URL: url,
@@ -105,15 +112,17 @@ def _while_it_answers(url: str) -> Iterator[None]:
     try:
         yield
     except httpx.HTTPError as error:
-        with httpx.Client(timeout=5) as client:
+        with httpx.Client(timeout=5, trust_env=trusts_environment(url)) as client:
             if _answers(client, url):
                 raise
-        raise PrefectLost(f"Prefect's server at {url} was lost ({type(error).__name__}: {error})") from error
+        raise PrefectLost(
+            f"Prefect's server at {without_credentials(url)} was lost ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _wait_until_ready(child: Child, url: str, log: Path) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    with httpx.Client(timeout=5) as client:  # one for all: a new one reads all certificates again
+    with httpx.Client(timeout=5, trust_env=False) as client:  # one for all: a new one reads all certificates again
         while time.monotonic() < deadline:
             if child.returncode is not None:
                 raise ProcessFailed(f"Prefect's server ended with {child.ending}", log)

@@ -10,6 +10,7 @@ import flows.orchestration.api_server
 from engines.runtime.process import ProcessFailed, running
 from flows.orchestration.api_server import PrefectLost, _wait_until_ready, prefect_api, unwatched
 from tests.support.emulator import emulate
+from tests.support.stub_api import answering
 
 
 def test_a_server_of_the_users_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -19,8 +20,8 @@ def test_a_server_of_the_users_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path
         raise AssertionError("a second server was started")
 
     monkeypatch.setattr(flows.orchestration.api_server, "running", no_other)
-    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), prefect_api(tmp_path / "log"):
-        assert PREFECT_API_URL.value() == "http://127.0.0.1:9/api"
+    with answering(200) as url, temporary_settings({PREFECT_API_URL: url}), prefect_api(tmp_path / "log"):
+        assert PREFECT_API_URL.value() == url
 
 
 def test_a_server_of_the_users_is_ignored_where_that_is_asked_for(
@@ -68,13 +69,14 @@ def test_a_server_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.Mon
         _wait_until_ready(child, "http://127.0.0.1:9/api", log)
 
 
-def test_a_server_that_is_gone_is_told_from_one_that_refuses(tmp_path: Path) -> None:
+def test_a_server_that_is_gone_is_told_from_one_that_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     def use(url: str) -> None:
         with temporary_settings({PREFECT_API_URL: url}), prefect_api(tmp_path / "log"):
             raise httpx.ReadError("it broke")
 
+    monkeypatch.setattr(flows.orchestration.api_server, "require_answer", lambda url: None)  # it answered at first
     with pytest.raises(PrefectLost, match=r"server at http://127\.0\.0\.1:9/api was lost \(ReadError: it broke\)"):
         use("http://127.0.0.1:9/api")
     with emulate("good") as url, pytest.raises(httpx.ReadError, match="it broke"):

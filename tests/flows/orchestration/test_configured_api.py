@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from flows.orchestration.configured_api import PrefectUnusable, configured_url, keep_loopback_direct, require_answer
+from tests.support.stub_api import answering
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://me:secret@127.0.0.1:9/api", r"at http://127\.0\.0\.1:9/api .* does not answer: ConnectError"),
+        ("localhost:4200/api", r"at localhost:4200/api .* does not begin with http:// or https://"),
+        ("htp://127.0.0.1:9/api", r"does not begin with http:// or https://"),
+        ("http://127.0.0.1:port/api", r"is no Prefect API \(they end in /api\)"),
+    ],
+)
+def test_an_address_that_is_dead_or_mistyped_is_one_line(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("PREFECT_API_URL", url)
+    started = time.monotonic()
+    with temporary_settings({PREFECT_API_URL: url}), pytest.raises(PrefectUnusable, match=shown) as raised:
+        require_answer(url)
+    assert time.monotonic() - started < 10
+    assert "(from the variable PREFECT_API_URL)" in str(raised.value)
+    assert "--no-prefect-server" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "shown"),
+    [
+        (401, b"{}", "refuses the login: HTTP 401"),
+        (403, b"{}", "refuses the login: HTTP 403"),
+        (503, b"{}", "is out of order: HTTP 503"),
+        (404, b"{}", r"is no Prefect API \(they end in /api\): HTTP 404"),
+        (200, b"<html>", r"is no Prefect API \(they end in /api\)"),
+    ],
+)
+def test_a_server_that_refuses_or_is_another_is_one_line(
+    status: int, body: bytes, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with (
+        answering(status, body) as url,
+        temporary_settings({PREFECT_API_URL: url}),
+        pytest.raises(PrefectUnusable, match=shown) as raised,
+    ):
+        require_answer(url)
+    assert "from Prefect's settings in a file of" in str(raised.value)
+
+
+def test_an_address_of_a_profile_is_said_to_be_its(tmp_path: Path) -> None:
+    (tmp_path / "profiles.toml").write_text(
+        'active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://127.0.0.1:9/api"\n'
+    )
+    variables = {**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_PROFILES_PATH": str(tmp_path / "profiles.toml")}
+    variables.pop("PREFECT_API_URL", None)
+    program = "from flows.orchestration.configured_api import *; require_answer(configured_url())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables)
+    assert "(from Prefect's profile 'work') does not answer" in done.stderr
+
+
+def test_what_prefect_itself_cannot_read_is_one_line(tmp_path: Path) -> None:
+    program = """
+from flows.orchestration.configured_api import *
+try:
+    configured_url()
+except PrefectUnusable as error:
+    print(error)
+"""
+    variables = {**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": "http://[::1/api"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables)
+    assert "Prefect's API at http://[::1/api (from the variable PREFECT_API_URL) is no address" in done.stdout, done
+
+
+def test_a_server_that_answers_is_taken() -> None:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with answering(200) as url, temporary_settings({PREFECT_API_URL: url}):
+        require_answer(url)
+        assert configured_url() == url
+
+
+@pytest.mark.parametrize(
+    ("given", "after"),
+    [
+        ({}, {"NO_PROXY": "localhost,127.0.0.1,::1"}),
+        ({"NO_PROXY": "a.b, 127.0.0.1"}, {"NO_PROXY": "a.b,127.0.0.1,localhost,::1"}),
+        ({"no_proxy": "a"}, {"no_proxy": "a,localhost,127.0.0.1,::1"}),
+        ({"NO_PROXY": "*"}, {"NO_PROXY": "*"}),
+    ],
+)
+def test_no_proxy_is_extended_by_this_machine(
+    given: dict[str, str], after: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    keep_loopback_direct()
+    assert {name: os.environ[name] for name in ("NO_PROXY", "no_proxy") if name in os.environ} == after
+    for name in after:
+        monkeypatch.delenv(name)
