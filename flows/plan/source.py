@@ -21,10 +21,10 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node
 
 from engines.redaction import redacted
-from flows.plan.base import Part
 from flows.plan.load import LoadPlan, TracePlan
 from flows.plan.samples import find_plan, sample_plans
 from flows.plan.schema import Plan
+from flows.plan.type_errors import explain, parts_at
 from quant.errors import BitfrontierError
 
 Path_ = tuple[str | int, ...]
@@ -104,9 +104,15 @@ class PlanConstructor(RoundTripConstructor):
             note = f'write "{text}" in quotes'
             raise ConstructorError(problem=f"{text!r} is no value: {error}", problem_mark=mark, note=note) from error
 
+    def construct_number(self, node: Node) -> float:
+        """A number; 1e3 is a whole one, as YAML 1.2's JSON schema has it."""
+        value: float = SafeConstructor.construct_yaml_float(self, node)
+        return int(value) if "." not in node.value and value.is_integer() else value
 
-for _tag in ("null", "bool", "int", "float", "str", "timestamp"):
+
+for _tag in ("null", "bool", "int", "str", "timestamp"):
     PlanConstructor.add_constructor(f"tag:yaml.org,2002:{_tag}", getattr(SafeConstructor, f"construct_yaml_{_tag}"))
+PlanConstructor.add_constructor("tag:yaml.org,2002:float", PlanConstructor.construct_number)
 PlanConstructor.add_constructor(None, SafeConstructor.construct_undefined)
 
 
@@ -226,6 +232,9 @@ def _problem(error: Any, tree: CommentedMap) -> Problem:
     if kind == "value_error":
         return Problem(line, f"{where}: {error['ctx']['error']}", "change the value as said")
     given = error.get("input")
+    explained = explain(kind, where, given, parts_at(path))
+    if explained:
+        return Problem(line, *explained)
     return Problem(
         line,
         f"{where}: {lower_first(error['msg'])}, but it is {given!r}",
@@ -249,15 +258,4 @@ def suggestion(given: str, allowed: Sequence[str]) -> str:
 
 def _allowed(path: Path_) -> list[str]:
     """The keys that are allowed where `path` ends, found by walking the models' fields."""
-    parts: list[type[Part]] = [Plan]
-    for name in path[:-1]:
-        inner = [child for part in parts if name in part.model_fields for child in _parts_of(part.model_fields[name])]
-        parts = inner or parts
-    return list(dict.fromkeys(name for part in parts for name in part.model_fields))
-
-
-def _parts_of(annotation: Any) -> list[type[Part]]:
-    annotation = getattr(annotation, "annotation", annotation)
-    if isinstance(annotation, type) and issubclass(annotation, Part):
-        return [annotation]
-    return [part for argument in getattr(annotation, "__args__", ()) for part in _parts_of(argument)]
+    return list(dict.fromkeys(name for part in parts_at(path[:-1]) for name in part.model_fields))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from flows.plan.source import PlanFile, Problem, dotted, lower_first, suggestion
+from flows.plan.type_errors import explain
 from quant.registry import Parameter
 from quant.types import Range
 
@@ -56,6 +57,8 @@ def fill(
                 message, fix = f"'{owner}' has no parameter '{name}'", suggestion(name, [p.name for p in parameters])
             elif problem["type"] == "missing":
                 message, fix = f"'{owner}' needs the parameter '{name}'", f"add `{name}:` under parameters"
+            elif explained := explain(problem["type"], dotted(path), problem["input"]):
+                message, fix = explained
             else:
                 message = f"{dotted(path)}: {lower_first(problem['msg'])}, but it is {problem['input']!r}"
                 fix = f"see `bitfrontier {where[0]} {owner}` for what '{name}' may be"

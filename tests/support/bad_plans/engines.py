@@ -18,8 +18,8 @@ ENGINES: dict[str, Wrong] = {
     ),
     "number as text": (
         set_key("load", 0, "requests", value="4"),
-        "load[0].requests: input should be a valid integer",
-        "change the value",
+        "'load[0].requests' must be a number, but it is the text '4'",
+        "write 4 without quotes",
     ),
     "nothing to attach to": (
         add_entry("engines", {"engine": "openai"}),

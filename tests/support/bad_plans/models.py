@@ -64,7 +64,7 @@ MODELS: dict[str, Wrong] = {
         "bitfrontier methods smoothquant",
     ),
     "parameter of wrong type": (
-        set_key("methods", 1, "parameters", "group_size", value="64"),
+        set_key("methods", 1, "parameters", "group_size", value="many"),
         "group_size: input should be a valid integer",
         "bitfrontier methods rtn",
     ),
