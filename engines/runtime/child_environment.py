@@ -84,13 +84,18 @@ _FETCHING = (
     "all_proxy",
     "no_proxy",
 )
+_FIXED = {
+    # GPUs are numbered as NVML numbers them: by where they are plugged in, not the fastest first
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    # a Latin-1 terminal is the user's: tools print and read what it has no characters for
+    "PYTHONUTF8": "1",
+}
 
 
 def child_environment(variables: Mapping[str, str], *, fetches: bool = False) -> dict[str, str]:
     """What a child gets: the listed variables that are set here, then `variables`."""
-    # GPUs are numbered as NVML numbers them: by where they are plugged in, not the fastest first
-    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    return {**{name: os.environ[name] for name in passed_variables(fetches=fetches)}, **order, **variables}
+    passed = {name: os.environ[name] for name in passed_variables(fetches=fetches)}
+    return {**passed, **_FIXED, **variables}
 
 
 def passed_variables(*, fetches: bool = False) -> list[str]:

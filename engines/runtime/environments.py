@@ -225,7 +225,8 @@ def run_uv(*arguments: str) -> None:
     # run beside our checkout: the constraints in its pyproject.toml are the orchestrator's, not an environment's
     place = cache_folder()
     variables = child_environment({}, fetches=True)
-    done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, text=True, cwd=place, env=variables)
+    command = [find_uv_bin(), *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd=place, env=variables)
     if done.returncode != 0:
         message = f"uv {' '.join(arguments[:2])} failed: {decisive_line(done.stderr)}"
         raise EnvironmentFailed(message, log_tail=done.stderr.strip()[-3000:])
@@ -236,7 +237,10 @@ def probe(environment: Environment) -> dict[str, Any]:
     variables = {"PYTHONPATH": str(import_folder())}
     command = environment.argv(["-m", QUANT_WORKER, "--probe"], variables)
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=child_environment(variables))
+        environ = child_environment(variables)
+        done = subprocess.run(
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=300, env=environ
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         message = f"environment '{environment.name}' does not run: {error}"
         raise EnvironmentFailed(message, kind="broken-environment") from error

@@ -104,7 +104,8 @@ def _output(*command: str, variables: Mapping[str, str] = MappingProxyType({})) 
         done = subprocess.run(
             command,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=ASK_SECONDS,
             env=child_environment(variables),
             check=True,

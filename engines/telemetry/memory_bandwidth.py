@@ -99,7 +99,12 @@ def _measure(argv: Sequence[str]) -> Bandwidth | None:
     }
     try:
         done = subprocess.run(
-            argv, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=child_environment(variables)
+            argv,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=TIMEOUT_SECONDS,
+            env=child_environment(variables),
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -88,9 +88,12 @@ def own_prompts(tokenizer: Tokenizer, file: Path, count: int, length: int, seed:
 
 
 def read_prompts(file: Path) -> list[str]:
-    """The `prompt` of each line of a JSONL file. Raises DataError naming file and line."""
+    """The `prompt` of each line of a JSONL file. Raises DataError naming file and line.
+
+    Cut at line feeds alone: JSON's texts may hold U+2028 and others that `splitlines` cuts at.
+    """
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     prompts = [_prompt(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]

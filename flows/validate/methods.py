@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.plan.source import PlanFile, Problem, suggestion
-from flows.sources.calibration import calibration_file
+from flows.sources.calibration import read_calibration
 from flows.sources.checkpoints import find_stored
 from flows.sources.models import ModelFacts
 from flows.sources.samples import SourceError
@@ -121,6 +121,6 @@ def calibration_problems(parsed: PlanFile, base: Path, quantizations: Sequence[Q
     text = parsed.plan.calibration.text
     if text != SAMPLE_DATA and any(quantization.calibration for quantization in quantizations):
         try:
-            calibration_file(text, base)
+            read_calibration(text, base)
         except SourceError as error:
             yield parsed.problem(("calibration", "text"), error.message, error.fix)

@@ -31,7 +31,7 @@ Z = 1.959964
 def read_foreign(file: Path) -> Foreign:
     """Read a result of `vllm bench serve --save-result`, of GuideLLM or of lm-eval. Raises Unreadable."""
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = json.loads(file.read_bytes())  # of any UTF, with or without a byte order mark
         for key, read in READERS.items():
             if isinstance(raw, dict) and key in raw:
                 return read(raw)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -75,3 +76,11 @@ def test_a_file_that_is_not_there_and_a_prompt_too_short_are_named(tiny_model: P
     file.write_text('{"prompt": "a"}\n')
     with pytest.raises(DataError, match="has fewer than two tokens: 'a'"):
         own_prompts(load_tokenizer(tiny_model), file, 1, 8, 0)
+
+
+def test_lines_end_at_line_feeds_alone_and_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    """Separators of Unicode stand unescaped in what many programs write; Windows' programs begin with a mark."""
+    file, texts = tmp_path / "mine.jsonl", ["a\u2028b", "c\u2029d\x85e", "f"]
+    lines = [json.dumps({"prompt": text}, ensure_ascii=False) for text in texts]
+    file.write_bytes(("\ufeff" + "\r\n".join(lines) + "\r\n").encode())
+    assert read_prompts(file) == texts

@@ -132,3 +132,20 @@ def test_a_warm_up_is_no_longer_than_the_longest_request(prompt: int, output: in
     load = LoadPoint(None, 20, prompt, output, 1.0, "trace", trace="t.jsonl")
     assert warm_up(load).longest_tokens <= longest
     assert warm_up(load).concurrency == 4
+
+
+def test_a_byte_order_mark_and_separators_of_unicode_are_no_lines(tmp_path: Path) -> None:
+    row = json.dumps({**ROW, "note": "a\u2028b\x85c"}, ensure_ascii=False)
+    (tmp_path / "trace.jsonl").write_bytes(f"\ufeff{row}\n{row}\n".encode())
+    assert [request.line for request in read_trace(tmp_path / "trace.jsonl")] == [1, 2]
+    table = "\ufeffTIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:17:03,4808,10\r\n"
+    (tmp_path / "trace.CSV").write_bytes(table.encode())
+    assert read_trace(tmp_path / "trace.CSV")[0].prompt_tokens == 4808
+
+
+def test_semicolons_between_columns_are_named(tmp_path: Path) -> None:
+    """What Excel saves as CSV where the comma is the decimal sign."""
+    table = "\ufeffTIMESTAMP;ContextTokens;GeneratedTokens\r\n2023-11-16 18:17:03;4808;10\r\n"
+    (tmp_path / "trace.csv").write_bytes(table.encode())
+    with pytest.raises(DataError, match=r"trace\.csv:1: semicolons separate its columns; save it with commas"):
+        read_trace(tmp_path / "trace.csv")

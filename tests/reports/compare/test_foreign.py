@@ -237,3 +237,9 @@ def test_the_command_holds_a_file_against_a_run(tmp_path: Path) -> None:
     assert result.exit_code == 1, result.output
     assert json.loads(result.stdout)["before"] == "vllm bench serve (theirs.json)"
     assert "vllm bench serve" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_windows_wrote_is_read(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(VLLM), encoding=encoding)
+    assert read_foreign(tmp_path / "x.json").tool == "vllm bench serve"
