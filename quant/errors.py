@@ -26,6 +26,7 @@
         NotKnown                    evals.metrics.energy
         NotOurs                     flows.state.cache_gc
         NotTheWholeModel            quant.reference_outputs
+        NotWritable                 engines.runtime.cache
         PlanError                   flows.plan.source
         PrefectLost                 flows.orchestration.api_server
         PrefectUnusable             flows.orchestration.configured_api

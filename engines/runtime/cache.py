@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import platformdirs
 
 from quant.canonical_json import write_whole
+from quant.errors import BitfrontierError
 
+VARIABLE = "BITFRONTIER_CACHE"
 TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/: programs that make backups leave such folders out
 TAG_SIGNATURE = "Signature: 8a477f597d28d172789f06886806bc55"
 TAG_LINE = "# The cache folder of bitfrontier; `bitfrontier gc` frees nothing in a folder that does not say so."
 
 
+class NotWritable(BitfrontierError):
+    """A folder that work would go to cannot be made or written."""
+
+    exit_code = 2
+
+
 def cache_folder() -> Path:
     """Where environments, models, data and checkpoints are kept: $BITFRONTIER_CACHE or the user's cache folder."""
-    return Path(os.environ.get("BITFRONTIER_CACHE") or platformdirs.user_cache_dir("bitfrontier"))
+    return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("bitfrontier")).absolute()
 
 
 def create_cache() -> Path:
-    """The cache folder, made and marked as ours if it was not there; one that held other files first is not marked."""
+    """The cache folder, made and marked as ours if it was not there; one that held other files first is not marked.
+
+    Raises NotWritable.
+    """
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    require_writable(folder, f"Set {VARIABLE} to a folder that you may write to")
     if not any(folder.iterdir()):
         mark_cache()
     return folder
+
+
+def require_writable(folder: Path, remedy: str) -> None:
+    """Make a folder that work goes to, and try it. Raises NotWritable."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # which the command line explains
+            raise
+        raise NotWritable(f"{folder.absolute()} cannot be written: {error.strerror}. {remedy}.") from error
 
 
 def mark_cache() -> None:

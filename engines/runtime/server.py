@@ -17,8 +17,8 @@ from typing import Any
 
 import httpx
 
-from engines.redaction import excerpt, hide_key, redacted_texts
 from engines.addresses import trusts_environment
+from engines.redaction import excerpt, hide_key, redacted_texts
 from engines.registry import Engine
 from engines.runtime.environments import Environment
 from engines.runtime.identities import server_identity

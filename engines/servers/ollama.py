@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import httpx
 
-from engines.redaction import excerpt
 from engines.addresses import trusts_environment
+from engines.redaction import excerpt
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
 from engines.runtime.process import ProcessFailed

@@ -9,8 +9,8 @@ from typing import Any
 
 import httpx
 
-from engines.redaction import excerpt
 from engines.addresses import trusts_environment
+from engines.redaction import excerpt
 from engines.registry import engine
 from engines.runtime.process import ProcessFailed
 from engines.types import NEUTRAL_SAMPLING, ChunkTokens, Device, Dialect, Launch, PromptLogprobs, Serving

@@ -14,15 +14,20 @@ import pynvml
 
 from engines.types import Device
 
+HIDE_ALL = ("-1", "none", "void", "nodevfiles")  # what people, containers and Slurm write for no GPU
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
 def find_device(kind: str = "auto") -> Device:
     """The device that cells run on: "cpu", "cuda" (the first GPU that may be used), or "auto" (a GPU if there is one).
 
-    Raises ValueError if "cuda" is asked for and NVML finds no GPU.
+    Raises ValueError if "cuda" is asked for and NVML finds no GPU, or CUDA_VISIBLE_DEVICES names none that there is.
     """
     gpu = _first_gpu() if kind in ("auto", "cuda") else None
+    if gpu is None and kind != "cpu" and (missing := _missing_gpu()):
+        raise ValueError(
+            f"device '{kind}': CUDA_VISIBLE_DEVICES names {missing}, which is no whole GPU of this machine"
+        )
     if gpu is None and kind == "cuda":
         raise ValueError("device 'cuda': no NVIDIA GPU found by NVML")
     return gpu or cpu()
@@ -88,6 +93,17 @@ def visible(handles: list[Any]) -> list[Any]:
             break
         chosen.append(matches[0])
     return chosen
+
+
+def _missing_gpu() -> str | None:
+    """What CUDA_VISIBLE_DEVICES begins with where no GPU is that; None where it hides all on purpose, or where it is a
+    number and the machine has no GPU at all.
+    """
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    with nvml() as handles:
+        if not first or first.lower() in HIDE_ALL or visible(handles) or (first.isdigit() and not handles):
+            return None
+    return first
 
 
 def _uuid(handle: Any) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 
-from engines.redaction import excerpt
 from engines.addresses import trusts_environment
+from engines.redaction import excerpt
 from engines.types import Endpoint, ServerFailed
 from quant.foreign_failures import kind_in
 

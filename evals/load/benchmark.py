@@ -12,8 +12,8 @@ from dataclasses import replace
 import httpx
 import uvloop
 
-from engines.redaction import excerpt
 from engines.addresses import trusts_environment
+from engines.redaction import excerpt
 from engines.types import Endpoint, ServerFailed
 from evals.api.formats import completion_body, completion_path, prompt_prefix
 from evals.load.arrivals import due_seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from dataclasses import asdict
@@ -14,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from engines.redaction import redacted
+from engines.runtime.cache import VARIABLE, cache_folder, create_cache
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
 from flows.cli.output import write_what_the_terminal_takes
 from flows.cli.sweep_command import conclude, console, errors, run_whole
@@ -25,6 +27,8 @@ def main() -> None:
     """Entry point: known errors become one message and an exit code, never a traceback; no key is printed."""
     sys.excepthook = lambda *error: errors.file.write(redacted("".join(traceback.format_exception(*error))))
     write_what_the_terminal_takes()
+    if os.environ.get(VARIABLE):
+        os.environ[VARIABLE] = str(cache_folder())  # absolute, for children in other folders
     try:
         app()
     except BitfrontierError as error:
@@ -61,7 +65,9 @@ def plan(
     from flows.validate.plan import check
 
     check_network_variables()
-    sweep = check(load_plan(file), data_root=data_root)
+    parsed = load_plan(file)
+    create_cache()
+    sweep = check(parsed, data_root=data_root)
     described = describe_plan(sweep, runs)
     if as_json:
         print(json_text(described))
@@ -110,6 +116,7 @@ def quantize(
     from flows.state.progress_display import bars
 
     check_network_variables()
+    create_cache()
     with bars(errors) as display:
         checkpoints = quantize_one(file, label, data_root, display)
     if as_json:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engines.redaction import excerpt
-from engines.runtime.cache import cache_folder
+from engines.runtime.cache import NotWritable, cache_folder, create_cache
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, is_built, known_environments, probe, resolve
 from engines.runtime.pip_config import PINS_FOLDER, missing_pins, pip_settings
 from engines.telemetry.device import driver_version, find_device
@@ -39,7 +39,11 @@ def examine() -> list[Finding]:
 
 
 def _device() -> Iterator[Finding]:
-    device = find_device()
+    try:
+        device = find_device()
+    except ValueError as error:
+        yield Finding("device", "broken", str(error), "name whole GPUs in CUDA_VISIBLE_DEVICES (`nvidia-smi -L`)")
+        return
     features = ", ".join(sorted(device.features)) or "no wide vector units"
     yield Finding("device", "ok", f"{device.kind}: {device.name}, {device.memory_bytes / 1e9:.0f} GB, {features}")
     driver = driver_version()
@@ -85,8 +89,10 @@ def _samples() -> Iterator[Finding]:
 
 
 def _disk() -> Finding:
-    place = cache_folder()
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place = create_cache()
+    except NotWritable as error:
+        return Finding("disk", "broken", str(error), "set BITFRONTIER_CACHE to a folder that you may write to")
     free = shutil.disk_usage(place).free
     detail = f"{free / 1e9:.0f} GB free under {place}"
     if free < LOW_DISK_BYTES:

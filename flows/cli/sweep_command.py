@@ -29,6 +29,7 @@ def run_whole(
     own_server: bool = False,
 ) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
+    from engines.runtime.cache import create_cache, require_writable
     from flows.cli.network_variables import check_network_variables
     from flows.cli.retry import drop_failed
     from flows.orchestration.api_server import PrefectLost
@@ -36,7 +37,10 @@ def run_whole(
     from flows.validate.plan import check
 
     check_network_variables()
-    checked = check(load_plan(file), data_root=data_root)
+    parsed = load_plan(file)
+    create_cache()
+    checked = check(parsed, data_root=data_root)
+    require_writable(runs, "Name another by --runs")
     if retry_failed:
         drop_failed(runs / checked.plan.name)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from flows.plan.source import Path_, PlanFile, Problem
 from flows.sources.models import ModelFacts
 from flows.validate.matrix import EngineChoice
 
+SPARE_FILES = 128  # of a process beside its connections: libraries, logs, pipes
 TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: README.md, Load and memory"
 
 
@@ -104,6 +106,27 @@ def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
         )
         fix = f"use `requests` of at least {math.ceil(needed / plan.repeats)} in some load, or a lower `percentile`"
         yield parsed.problem(("slo",), message, fix)
+
+
+def open_file_problems(parsed: PlanFile) -> Iterator[Problem]:
+    """Closed loads that take more connections than this process may have open files, by its hard limit.
+
+    Up to there the soft limit, which is often 1,024, is raised for this process and its servers.
+    """
+    loads = list(enumerate(entry for entry in parsed.plan.load if isinstance(entry, LoadPlan)))
+    searches = [(i, search) for i, search in enumerate(parsed.plan.search) if search.over == "concurrency"]
+    closed: list[tuple[Path_, int]] = [(("load", i, "concurrency"), entry.concurrency or 0) for i, entry in loads]
+    closed += [(("search", i, "highest"), int(search.highest)) for i, search in searches]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = max([0, *(entry.requests for _, entry in loads if entry.concurrency is None), *(n for _, n in closed)])
+    allowed = math.inf if hard == resource.RLIM_INFINITY else hard
+    if soft != resource.RLIM_INFINITY and soft < most + SPARE_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(min(most + SPARE_FILES, allowed)), hard))
+    for where, connections in closed:
+        if connections + SPARE_FILES > allowed:
+            message = f"{connections} connections and {SPARE_FILES} other files are over this process's hard limit"
+            fix = f"raise it (`ulimit -Hn`, LimitNOFILE), or use at most {max(hard - SPARE_FILES, 0)}"
+            yield parsed.problem(where, f"{message} of {hard} open files", fix)
 
 
 def queue_warnings(plan: Plan, choices: Iterable[EngineChoice], device: Device) -> Iterator[str]:

@@ -19,7 +19,14 @@ from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
 from flows.validate.compute_types import mixed_dtypes, served_by_dtype
 from flows.validate.engines import baseline_problems, choose_engines, unsupported
-from flows.validate.loads import prompts_problems, queue_warnings, read_traces, slo_problems, window_problems
+from flows.validate.loads import (
+    open_file_problems,
+    prompts_problems,
+    queue_warnings,
+    read_traces,
+    slo_problems,
+    window_problems,
+)
 from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
 from flows.validate.resolved import ResolvedPlan
@@ -54,7 +61,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     ]
     traces = read_traces(parsed, base, problems)
     problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, suitable, traces)]
-    problems += slo_problems(parsed)
+    problems += [*slo_problems(parsed), *open_file_problems(parsed)]
     if device is not None:
         problems += dict.fromkeys(baseline_problems(parsed, quantizations, choices, device))
     if problems or device is None:
@@ -101,7 +108,8 @@ def _device(parsed: PlanFile, problems: list[Problem]) -> Device | None:
     try:
         return find_device(parsed.plan.device)
     except ValueError as error:
-        problems.append(parsed.problem(("device",), str(error), "use `device: cpu` or install the driver"))
+        fix = "use `device: cpu`, install the driver, or name whole GPUs in CUDA_VISIBLE_DEVICES (`nvidia-smi -L`)"
+        problems.append(parsed.problem(("device",), str(error), fix))
         return None
 
 

@@ -5,6 +5,7 @@ import pytest
 
 import engines.telemetry.device as device_module
 from engines.telemetry.device import cpu, find_device, machine_slots, nvml, visible
+from tests.support.planted_nvml import plant
 
 
 def test_the_cpu_is_described() -> None:
@@ -42,3 +43,33 @@ def test_without_nvml_the_processor_is_the_only_slot(monkeypatch: pytest.MonkeyP
         assert handles == []
     assert machine_slots() == ("cpu",)
     assert cpu().slots == ("cpu",)
+
+
+@pytest.mark.parametrize("kind", ["auto", "cuda"])
+@pytest.mark.parametrize(
+    ("asked", "missing"),
+    [("MIG-0a1b", "MIG-0a1b"), ("GPU-9", "GPU-9"), ("7", "7"), ("7,0", "7"), ("MIG-GPU-0/1/0", "MIG")],
+)
+def test_a_variable_that_names_no_gpu_is_refused(
+    monkeypatch: pytest.MonkeyPatch, asked: str, missing: str, kind: str
+) -> None:
+    plant(monkeypatch, nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}-uuid")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
+    with pytest.raises(
+        ValueError, match=f"device '{kind}': CUDA_VISIBLE_DEVICES names {missing}.*no whole GPU of this"
+    ):
+        find_device(kind)
+    assert find_device("cpu").kind == "cpu"
+
+
+@pytest.mark.parametrize("asked", ["", "-1", "NoDevFiles", "none"])
+def test_gpus_may_be_hidden_on_purpose(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    plant(monkeypatch, nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}-uuid")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
+    assert find_device("auto").kind == "cpu"
+
+
+def test_a_number_that_was_left_on_a_machine_without_gpus_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch, nvmlDeviceGetCount=lambda: 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert find_device("auto").kind == "cpu"

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from engines.runtime.cache import NotWritable, cache_folder, create_cache, is_marked, require_writable
+
+
+def test_a_relative_cache_is_the_same_in_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BITFRONTIER_CACHE", "cache")
+    assert cache_folder() == tmp_path / "cache"
+    assert create_cache() == tmp_path / "cache"
+    assert is_marked()
+
+
+def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(NotWritable, match=r"file/cache cannot be written: Not a directory\. Set BITFRONTIER_CACHE"):
+        create_cache()
+
+
+def test_a_folder_that_is_there_and_takes_no_files_is_refused() -> None:
+    with pytest.raises(NotWritable, match=r"/proc cannot be written: .*\. Name another\."):
+        require_writable(Path("/proc"), "Name another")
