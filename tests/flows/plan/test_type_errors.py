@@ -21,7 +21,7 @@ def _plan(folder: Path, key: str, written: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("key", "written", "what", "fix"),
+    ("key", "written", "message", "fix"),
     [
         ("methods", "[none]", "'methods[0]' must have keys, but it is 'none'", "write `{method: none}`"),
         ("methods", "none", "'methods' must be a list, but it is 'none'", "write `[{method: none}]`"),
@@ -44,11 +44,11 @@ def _plan(folder: Path, key: str, written: str) -> Path:
         ("environments", "[]", "'environments' must have keys, but it is []", "give its keys under it"),
     ],
 )
-def test_the_fix_is_what_was_meant(tmp_path: Path, key: str, written: str, what: str, fix: str) -> None:
+def test_the_fix_is_what_was_meant(tmp_path: Path, key: str, written: str, message: str, fix: str) -> None:
     with pytest.raises(PlanError) as raised:
         load_plan(_plan(tmp_path, key, written))
     problems = [(problem.message, problem.fix) for problem in raised.value.problems]
-    assert any(what in message and fix in remedy for message, remedy in problems), problems
+    assert any(message in given and fix in remedy for given, remedy in problems), problems
 
 
 @pytest.mark.parametrize("written", ["~", "'5e-3'"])
