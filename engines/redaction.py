@@ -13,13 +13,13 @@ HIDDEN = "(hidden)"
 SHORTEST_SECRET = 8  # a shorter value of a variable is a word such as "none"
 SHORTEST_KEY = 6  # of a server: a shorter one, such as "EMPTY", keeps nobody out
 SECRET_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH(?!OR)", re.IGNORECASE)
-# but `$NAME` is where a key would be, and a tokenizer's tokens are none
-CREDENTIALS = re.compile(r"(?<=://)[^/\s]+(?=@)|(?<=Bearer )(?!\$)[^\s\"']+|(?<=Basic )(?!\$)[^\s\"']+")
-KEY_OPTION = re.compile(r"(--?[a-z-]*(?:api-key|token|password)[= ])(?!\$)\S+", re.IGNORECASE)
+# but `$NAME` is where a key would be, and a tokenizer's tokens are none; what may repeat is bounded, for texts are long
+CREDENTIALS = re.compile(r"(?<=://)[^/\s]{1,300}(?=@)|(?<=Bearer )(?!\$)[^\s\"']+|(?<=Basic )(?!\$)[^\s\"']+")
+KEY_OPTION = re.compile(r"(--?[a-z-]{0,40}(?:api-key|token|password)[= ])(?!\$)\S+", re.IGNORECASE)
 _TOKEN = "".join(f"(?<!{word}[ _])" for word in ("bos", "eos", "pad", "unk", "unexpected", "invalid", "next")) + "token"
 # `?token=…`, `HF_TOKEN=…`, `{'api_key': '…'}`
 NAMED_KEY = re.compile(
-    rf"([\w-]*(?:{_TOKEN}|secret|password|api[_-]?key)[\"']?\s*[=:]\s*[\"']?)(?!\$)[^\s\"'&,}}]+", re.IGNORECASE
+    rf"((?:{_TOKEN}|secret|password|api[_-]?key)[\"']?\s{{0,3}}[=:]\s{{0,3}}[\"']?)(?!\$)[^\s\"'&,}}]+", re.IGNORECASE
 )
 
 _keys_in_use: set[str] = set()

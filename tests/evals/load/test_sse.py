@@ -75,7 +75,7 @@ def test_an_event_says_so_much_and_no_more(dialect: Dialect, payload: dict[str, 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b"data: {1}", r"an event is not JSON: b' \{1\}'"),
+        (b"data: {1}", r"an event is not JSON: ' \{1\}'"),
         (b'data: {"choices": []', "an event is not JSON"),
         (b"data: 7", "an event is not of the form that was expected"),
         (b'data: {"choices": [], "usage": [1]}', "an event is not of the form that was expected"),
