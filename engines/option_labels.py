@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,5 +31,5 @@ def option_labels(servers: Sequence[tuple[str, Mapping[str, Any]]]) -> list[str]
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return " ".join(f"{name}={text}" for name, text in value.items())
-    return " ".join(value) if isinstance(value, list) else str(value)
+        return " ".join(f"{name}={shlex.quote(text)}" for name, text in value.items())
+    return shlex.join(value) if isinstance(value, list) else str(value)

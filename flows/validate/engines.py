@@ -13,7 +13,7 @@ from engines.redaction import hide_key
 from engines.registry import Engine, engines_by_name, registered_engines
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, resolve
 from engines.types import Attached, Device, Serving
-from engines.user_arguments import clashes, own_options, with_users
+from engines.user_arguments import own_options, refusals, with_users
 from flows.plan.schema import EnginePlan
 from flows.plan.source import PlanFile, Problem, suggestion
 from flows.validate.matrix import EngineChoice, Quantization
@@ -106,10 +106,10 @@ def _users_problems(
         yield parsed.problem(("engines", index), message, "give them to whatever starts that server")
         return
     launch = engine.launch(Serving(Path("checkpoint"), device, 1, 1), **own_options(options))
-    for kind, name in clashes(launch, options):
-        message = f"{name} is set by bitfrontier for engine '{engine.name}'"
+    stand_in = parsed.plan.environments.get(engine.environments.get(device.kind, ""))
+    for kind, why in refusals(launch, options, in_image=bool(stand_in and stand_in.image)):
         fix = f"remove it; the options of '{engine.name}' are listed by `bitfrontier engines {engine.name}`"
-        yield parsed.problem(("engines", index, kind), message, fix)
+        yield parsed.problem(("engines", index, kind), f"engine '{engine.name}': {why}", fix)
 
 
 def _missing(parsed: PlanFile, environment: str) -> str | None:

@@ -85,12 +85,37 @@ ENGINES: dict[str, Wrong] = {
     ),
     "an argument that is set here": (
         set_key("engines", 0, value={"engine": "vllm", "arguments": ["--kv-cache-dtype", "fp8"]}),
-        "--kv-cache-dtype is set by bitfrontier for engine 'vllm'",
+        "engine 'vllm': --kv-cache-dtype is set by bitfrontier",
         "remove it; the options of 'vllm' are listed by `bitfrontier engines vllm`",
     ),
     "a variable that is set here": (
         set_key("engines", 0, value={"engine": "vllm", "env": {"HF_HUB_OFFLINE": "0"}}),
-        "HF_HUB_OFFLINE is set by bitfrontier for engine 'vllm'",
+        "engine 'vllm': HF_HUB_OFFLINE is set by bitfrontier",
+        "remove it",
+    ),
+    "an argument under another spelling": (
+        set_key("engines", 0, value={"engine": "vllm", "arguments": ["--max_model_len=9999"]}),
+        "engine 'vllm': --max_model_len is set by bitfrontier",
+        "remove it",
+    ),
+    "an argument under a short name": (
+        set_key("engines", 0, value={"engine": "vllm", "arguments": ["-tp", "2"]}),
+        "engine 'vllm': -tp is a short name: write the long one",
+        "remove it",
+    ),
+    "arguments of a program of ours": (
+        set_key("engines", 0, value={"engine": "transformers", "arguments": ["--flash-attn", "on"]}),
+        "engine 'transformers': engines.launchers.transformers_server takes no other arguments than its options",
+        "bitfrontier engines transformers",
+    ),
+    "a variable that decides where a server runs": (
+        set_key("engines", 0, value={"engine": "vllm", "env": {"CUDA_VISIBLE_DEVICES": "1"}}),
+        "engine 'vllm': CUDA_VISIBLE_DEVICES is set by bitfrontier",
+        "remove it",
+    ),
+    "a secret in a plan": (
+        set_key("engines", 0, value={"engine": "vllm", "env": {"HF_TOKEN": "hf_0123456789"}}),
+        "engine 'vllm': HF_TOKEN would stand in keys, names and results with its value",
         "remove it",
     ),
     "a variable that is none": (
