@@ -66,7 +66,6 @@ def plan(
 
     check_network_variables()
     parsed = load_plan(file)
-    create_cache()
     sweep = check(parsed, data_root=data_root)
     described = describe_plan(sweep, runs)
     if as_json:

@@ -43,8 +43,8 @@ def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
 
     With `own`, it is a server of our own in any case.
 
-    Raises PrefectUnusable where the user's does not answer, and PrefectLost instead of what its client raises when
-    there is no server any more.
+    Raises PrefectUnusable where the user's does not answer, UnusableSetting where Prefect cannot read its settings, and
+    PrefectLost instead of what its client raises when there is no server any more.
     """
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -52,8 +52,9 @@ def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
     keep_loopback_direct()
     if own:
-        os.environ.pop("PREFECT_API_URL", None)  # what is no address stops Prefect's import
-    if (url := configured_url()) and not own:
+        os.environ["PREFECT_API_URL"] = ""  # before a profile's, too: what is no address stops Prefect's import
+    url = configured_url()  # also with `own`: another setting may be none
+    if url and not own:
         require_answer(url)
         with _while_it_answers(url):
             yield

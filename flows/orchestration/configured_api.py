@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import httpx
+from pydantic import ValidationError
 
 from engines.addresses import without_credentials
 from quant.errors import BitfrontierError
@@ -26,6 +27,12 @@ class PrefectUnusable(BitfrontierError):
         super().__init__(f"Prefect's API at {without_credentials(url)} (from {origin}) {problem}. {remedy}.")
 
 
+class UnusableSetting(BitfrontierError):
+    """A setting of Prefect's, not its address, has a value that Prefect does not take."""
+
+    exit_code = 2
+
+
 def keep_loopback_direct() -> None:
     """Let no proxy be asked for this machine's own servers: Prefect's clients go by the variables."""
     for name in [name for name in ("NO_PROXY", "no_proxy") if os.environ.get(name)] or ["NO_PROXY"]:
@@ -35,14 +42,33 @@ def keep_loopback_direct() -> None:
 
 
 def configured_url() -> str | None:
-    """The address that PREFECT_API_URL or a profile gives, if any. Raises PrefectUnusable where it is none."""
+    """The address that PREFECT_API_URL or a profile gives, if any.
+
+    Raises PrefectUnusable where it is none, and UnusableSetting where another setting is no such value.
+    """
     try:
         from prefect.settings import PREFECT_API_URL
 
         return PREFECT_API_URL.value() or None
-    except ValueError as error:  # all settings are read at once, when Prefect is imported
+    except ValidationError as error:  # all settings are read at once, when Prefect is imported
+        refusal = error.errors()[0]
+        if refusal["loc"]:
+            setting = _variable(error.title, str(refusal["loc"][-1]))
+            raise UnusableSetting(f"Prefect's setting {setting}: {refusal['msg']}. Correct or unset it.") from error
         given = os.environ.get("PREFECT_API_URL", "")
-        raise PrefectUnusable(given, "the variable PREFECT_API_URL", "is no address") from error
+        origin = "the variable PREFECT_API_URL" if given else "Prefect's profile or a file of settings"
+        raise PrefectUnusable(given, origin, "is no address") from error
+
+
+def _variable(group: str, field: str) -> str:
+    """The variable of a field of Prefect's settings: `request_timeout` of `APISettings` is PREFECT_API_REQUEST_TIMEOUT.
+
+    Words of a group's name are parted by capitals only: of the variables that are set, the one that ends so is meant.
+    """
+    letters = group.removesuffix("Settings").upper()
+    names = [name for name in os.environ if name.startswith("PREFECT_") and name.endswith(field.upper())]
+    matching = [name for name in names if name.replace("_", "") == f"PREFECT{letters}{field.upper()}".replace("_", "")]
+    return (matching or [f"PREFECT_{letters}_{field.upper()}".replace("__", "_")])[0]
 
 
 def require_answer(url: str) -> None:

@@ -51,7 +51,7 @@ class RunBusy(BitfrontierError):
 
 
 class UnsafeLock(BitfrontierError):
-    """A lock, or the folder of locks, that another user may have put there."""
+    """A lock, or the folder of locks, that another user may have put there, or that nobody can hold."""
 
     exit_code = 2
 
@@ -77,15 +77,15 @@ def hold(file: Path, *, wait: bool = True) -> Iterator[None]:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with _opened(file) as descriptor:
-        if not _take(descriptor, fcntl.LOCK_EX):
+        if not _take(file, descriptor, fcntl.LOCK_EX):
             time.sleep(POLL_SECONDS)  # whoever only looks (`holder`) is gone then
-            if not (taken := _take(descriptor, fcntl.LOCK_EX)):
+            if not (taken := _take(file, descriptor, fcntl.LOCK_EX)):
                 if not wait:
                     raise BlockingIOError(f"{file} is held")
                 logger.warning("waiting for %s, who holds %s", _holder(descriptor), file)
             while not taken:
                 time.sleep(POLL_SECONDS)
-                taken = _take(descriptor, fcntl.LOCK_EX)
+                taken = _take(file, descriptor, fcntl.LOCK_EX)
         _note_holder(descriptor)
         yield
 
@@ -102,16 +102,21 @@ def holder(file: Path) -> Holder | None:
     except FileNotFoundError:
         return None
     try:
-        return None if _take(descriptor, fcntl.LOCK_SH) else _holder(descriptor)
+        return None if _take(file, descriptor, fcntl.LOCK_SH) else _holder(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, kind: int) -> bool:
+def _take(file: Path, descriptor: int, kind: int) -> bool:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno != errno.EBADF:
+            raise
+        words = f"{file} belongs to another user, and its file system (NFS) locks only what may be written"
+        raise UnsafeLock(f"{words}. Set {LOCKS_VARIABLE} to a folder on a disk of this machine") from error
     return True
 
 
@@ -120,11 +125,13 @@ def _opened(file: Path) -> Iterator[int]:
     """A lock's file, made if it is not there; of another user's, a descriptor that only reads. Raises UnsafeLock."""
     try:
         descriptor = _open(file, os.O_RDWR | os.O_CREAT)
-    except PermissionError:  # a lock needs no more, and Linux refuses O_CREAT for others' files in /tmp
-        if not file.exists():
-            raise
-        descriptor = _open(file, os.O_RDONLY)
+    except PermissionError as error:  # a lock needs no more, and Linux refuses O_CREAT for others' files in /tmp
+        try:
+            descriptor = _open(file, os.O_RDONLY)
+        except FileNotFoundError:
+            raise UnsafeLock(f"{file} cannot be made: {error.strerror}. Make {file.parent} writable") from error
     try:
+        _let_others_read(file, descriptor)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -134,6 +141,9 @@ def _open(file: Path, flags: int) -> int:
     try:
         descriptor = os.open(file, flags | NO_LINK, 0o644)
     except OSError as error:
+        if isinstance(error, PermissionError) and not flags & os.O_CREAT:
+            remedy = f"Ask its owner for `chmod 644 {file}`, or to delete it"
+            raise UnsafeLock(f"{file} may not be read: {error.strerror}. {remedy}") from error
         if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise
         raise UnsafeLock(f"{file} is {NO_LOCK}") from error
@@ -141,6 +151,14 @@ def _open(file: Path, flags: int) -> int:
         os.close(descriptor)
         raise UnsafeLock(f"{file} is {NO_LOCK}")
     return descriptor
+
+
+def _let_others_read(file: Path, descriptor: int) -> None:
+    """In a folder that is shared on purpose others hold our lock too, whatever the umask of who made it."""
+    status = os.fstat(descriptor)
+    ours = status.st_uid == os.geteuid() and status.st_nlink == 1
+    if ours and stat.S_IMODE(status.st_mode) != 0o644 and file.parent.stat().st_mode & stat.S_ISVTX:
+        os.fchmod(descriptor, 0o644)
 
 
 def _note_holder(descriptor: int) -> None:
@@ -201,7 +219,7 @@ def cache_in_use() -> Iterator[None]:
 def cache_alone() -> Iterator[None]:
     """Hold the cache alone. Raises RunBusy where somebody uses it."""
     with _opened(cache_folder() / CACHE_LOCK) as descriptor:
-        if not _take(descriptor, fcntl.LOCK_EX):
+        if not _take(cache_folder() / CACHE_LOCK, descriptor, fcntl.LOCK_EX):
             raise RunBusy(
                 f"{cache_folder()} is in use by a sweep or a quantization; free the cache when they have ended"
             )
@@ -228,7 +246,8 @@ def _device_locks() -> Path:
     """
     given = os.environ.get(LOCKS_VARIABLE)
     shared = next((folder for folder in SHARED_FOLDERS if os.access(folder, os.W_OK)), SHARED_FOLDERS[0])
-    folder = Path(given or f"{shared}/bitfrontier-{os.geteuid()}")
+    # the user's own setting may be a link; what others may put beside our folder may not
+    folder = Path(os.path.realpath(given) if given else f"{shared}/bitfrontier-{os.geteuid()}")
     remedy = f"Delete it, or set {LOCKS_VARIABLE} to a folder of yours"
     if not folder.is_symlink() and not folder.is_file():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

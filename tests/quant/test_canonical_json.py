@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import math
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,28 @@ def test_a_full_disk_names_the_file_and_a_library_s_error_stays(tmp_path: Path) 
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(OSError, match=r"^column 3$"), whole_file(tmp_path / "page"):
         raise OSError("column 3")
+
+
+@pytest.mark.parametrize("number", [None, errno.EINVAL, errno.EIO])
+def test_a_record_and_its_name_are_on_the_disk(
+    number: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file before it has its name, the folder after; a file system that cannot is no failure, a broken disk is."""
+    file, synced, fsync = tmp_path / "record", [], os.fsync
+
+    def noted(descriptor: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((folder, file.exists()))
+        if folder and number is not None:
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    with pytest.raises(OSError, match="record") if number == errno.EIO else contextlib.nullcontext():
+        write_json(file, {})
+    assert synced == [(False, False), (True, True)]
+    write_whole(tmp_path / "page", "")
+    assert len(synced) == 2
 
 
 def test_a_new_file_has_the_user_s_mode(tmp_path: Path) -> None:

@@ -28,3 +28,35 @@ def test_it_is_one_line(tmp_path: Path, cache: str | None, arguments: tuple[str,
     assert done.returncode == 2
     assert done.stderr.startswith(shown)
     assert len(done.stderr.splitlines()) == 1
+
+
+READ_ONLY = """
+import sys
+import engines.runtime.cache as cache
+from flows.cli import commands
+
+def refused(folder, remedy):
+    raise cache.NotWritable(f"{folder} cannot be written: Read-only file system. {remedy}.")
+
+cache.require_writable = refused
+commands.main()
+"""
+
+
+def test_a_plan_is_shown_from_a_filled_cache_that_takes_no_files(tmp_path: Path) -> None:
+    """It runs nothing, and so needs none; a sweep does."""
+    variables = {**os.environ, "BITFRONTIER_CACHE": str(tmp_path)}
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=ROOT, env=variables)
+
+    filled = run("-m", "flows.cli", "plan", "configs/quickstart.yaml", "--json")
+    assert filled.returncode == 0, filled
+    files = sorted(tmp_path.rglob("*"))
+    again = run("-c", READ_ONLY, "plan", "configs/quickstart.yaml", "--json")
+    assert (again.returncode, again.stdout) == (0, filled.stdout), again
+    assert sorted(tmp_path.rglob("*")) == files
+    for command in (("sweep", "configs/quickstart.yaml"), ("quantize", "configs/quickstart.yaml", "none float16")):
+        refused = run("-c", READ_ONLY, *command)
+        assert refused.returncode == 2, refused
+        assert refused.stderr.startswith(f"error: {tmp_path} cannot be written: Read-only file system. Set BITFRONTIER")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -35,6 +38,39 @@ def test_a_server_of_the_users_is_ignored_where_that_is_asked_for(
     with temporary_settings({PREFECT_API_URL: theirs}), prefect_api(tmp_path / "log", own=True):
         assert PREFECT_API_URL.value() != theirs
         assert unwatched.get()
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, "http://127.0.0.1:9/api\n"),
+        ({"PREFECT_API_URL": "http://[::1/api"}, "http://127.0.0.1:9/api\n"),
+        ({"PREFECT_API_REQUEST_TIMEOUT": "abc"}, "Prefect's setting PREFECT_API_REQUEST_TIMEOUT: Input should be"),
+    ],
+)
+def test_an_address_that_is_none_does_not_matter_to_our_own_server(
+    given: dict[str, str], shown: str, tmp_path: Path
+) -> None:
+    (tmp_path / "profiles.toml").write_text('active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://[::1/api"\n')
+    program = """
+import contextlib
+from pathlib import Path
+from flows.orchestration import api_server
+from quant.errors import BitfrontierError
+api_server._own_server = lambda log: contextlib.nullcontext(("http://127.0.0.1:9/api", "me:secret"))
+try:
+    with api_server.prefect_api(Path("log"), own=True):
+        from prefect.settings import PREFECT_API_URL
+        print(PREFECT_API_URL.value())
+except BitfrontierError as error:
+    print(error)
+"""
+    home = {"PREFECT_HOME": str(tmp_path), "PREFECT_PROFILES_PATH": str(tmp_path / "profiles.toml")}
+    variables = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**variables, **home, **given}
+    )
+    assert done.stdout.startswith(shown), done
 
 
 def test_the_users_own_database_is_not_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

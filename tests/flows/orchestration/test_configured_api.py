@@ -12,6 +12,13 @@ from flows.orchestration.configured_api import PrefectUnusable, configured_url, 
 from tests.support.stub_api import answering
 
 
+@pytest.fixture(autouse=True)
+def no_proxy_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -70,17 +77,64 @@ def test_an_address_of_a_profile_is_said_to_be_its(tmp_path: Path) -> None:
     assert "(from Prefect's profile 'work') does not answer" in done.stderr
 
 
-def test_what_prefect_itself_cannot_read_is_one_line(tmp_path: Path) -> None:
-    program = """
+READ = """
 from flows.orchestration.configured_api import *
 try:
-    configured_url()
-except PrefectUnusable as error:
+    print(configured_url())
+except (PrefectUnusable, UnusableSetting) as error:
     print(error)
 """
-    variables = {**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_API_URL": "http://[::1/api"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=variables)
-    assert "Prefect's API at http://[::1/api (from the variable PREFECT_API_URL) is no address" in done.stdout, done
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        (
+            {"PREFECT_API_URL": "http://[::1/api"},
+            "Prefect's API at http://[::1/api (from the variable PREFECT_API_URL) is no address",
+        ),
+        ({"PREFECT_API_REQUEST_TIMEOUT": "abc"}, "Prefect's setting PREFECT_API_REQUEST_TIMEOUT: Input should be a "),
+        ({"PREFECT_SERVER_API_PORT": "abc"}, "Prefect's setting PREFECT_SERVER_API_PORT: Input should be a valid int"),
+        ({"PREFECT_CLIENT_MAX_RETRIES": "abc"}, "Prefect's setting PREFECT_CLIENT_MAX_RETRIES: Input should be a "),
+    ],
+)
+def test_what_prefect_itself_cannot_read_is_one_line(given: dict[str, str], shown: str, tmp_path: Path) -> None:
+    variables = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    done = subprocess.run(
+        [sys.executable, "-c", READ],
+        capture_output=True,
+        text=True,
+        env={**variables, "PREFECT_HOME": str(tmp_path), **given},
+    )
+    assert done.stdout.startswith(shown), done
+    assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_setting_in_a_file_is_named_by_its_variable(tmp_path: Path) -> None:
+    (tmp_path / "prefect.toml").write_text('[api]\nrequest_timeout = "abc"\n')
+    root = Path(__file__).resolve().parents[3]
+    variables = {**os.environ, "PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(root)}
+    done = subprocess.run(
+        [sys.executable, "-c", READ], capture_output=True, text=True, env=variables, cwd=tmp_path, check=False
+    )
+    assert done.stdout.startswith("Prefect's setting PREFECT_API_REQUEST_TIMEOUT: Input should be a valid number"), done
+
+
+@pytest.mark.parametrize(
+    ("variable", "shown"),
+    [
+        (None, "(from Prefect's profile or a file of settings) is no address"),
+        ("", "None\n"),  # as --no-prefect-server sets it
+    ],
+)
+def test_a_profile_s_address_that_is_none(variable: str | None, shown: str, tmp_path: Path) -> None:
+    (tmp_path / "profiles.toml").write_text('active = "work"\n[profiles.work]\nPREFECT_API_URL = "http://[::1/api"\n')
+    variables = {**os.environ, "PREFECT_HOME": str(tmp_path), "PREFECT_PROFILES_PATH": str(tmp_path / "profiles.toml")}
+    variables.pop("PREFECT_API_URL", None)
+    if variable is not None:
+        variables["PREFECT_API_URL"] = variable
+    done = subprocess.run([sys.executable, "-c", READ], capture_output=True, text=True, env=variables)
+    assert shown in done.stdout, done
 
 
 def test_a_server_that_answers_is_taken() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
+import errno
+import fcntl
 import logging
 import os
+import pwd
 import stat
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from flows.state import locks
 from flows.state.locks import alone, cache_in_use, hold, holder, is_held, slot_lock, slots
 from quant.errors import BitfrontierError
 
+USER = pwd.getpwuid(os.geteuid()).pw_name
 PLACES = {"link": lambda file: file.symlink_to(file.parent.parent / "mine"), "pipe": os.mkfifo, "folder": os.mkdir}
 HELD_BY_ANOTHER = """
 import select, sys
@@ -101,7 +104,7 @@ def test_the_folder_of_locks_is_the_user_s_alone(shared: Path) -> None:
 
 
 def test_a_folder_of_locks_that_another_user_made_is_refused(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    user, other = getpass.getuser(), os.geteuid() + 1
+    user, other = USER, os.geteuid() + 1
     monkeypatch.setattr(os, "geteuid", lambda: other)
     monkeypatch.setattr(os, "getuid", lambda: other)
     (shared / f"bitfrontier-{other}").mkdir()
@@ -144,7 +147,7 @@ def test_a_lock_of_another_user_is_held_and_not_written(tmp_path: Path, monkeypa
         assert '"first"' in file.read_text()
         owner = holder(file)
         assert owner is not None
-        assert (owner.pid, owner.user) == (os.getpid(), getpass.getuser())
+        assert (owner.pid, owner.user) == (os.getpid(), USER)
 
 
 def test_a_lock_that_may_only_be_read_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +163,67 @@ def test_a_lock_that_may_only_be_read_is_held(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "geteuid", lambda: -1)
     with hold(tmp_path / "cpu.lock"):
         assert is_held(tmp_path / "cpu.lock")
-    with pytest.raises(PermissionError), hold(tmp_path / "none.lock"):
+    words = r"none\.lock cannot be made: Permission denied\. Make .* writable"
+    with pytest.raises(BitfrontierError, match=words), hold(tmp_path / "none.lock"):
         pass
+
+
+def test_a_lock_that_may_not_be_read_says_who_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "cpu.lock"
+
+    def refused(*_: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(os, "open", refused)
+    for use in (lambda: hold(file).__enter__(), lambda: is_held(file)):
+        with pytest.raises(BitfrontierError, match=r"cpu\.lock may not be read: .* Ask its owner for `chmod 644 /"):
+            use()
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "words"),
+    [
+        (errno.EBADF, BitfrontierError, r"cpu\.lock belongs to another user, .*\. Set BITFRONTIER_LOCKS to a folder"),
+        (errno.ENOLCK, OSError, "No locks available"),
+    ],
+)
+def test_a_file_system_that_locks_only_what_may_be_written(
+    number: int, error: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(error, match=words), hold(tmp_path / "cpu.lock"):
+        pass
+
+
+@pytest.mark.parametrize(("mode", "made"), [(0o1777, 0o644), (0o700, 0o600)])
+def test_a_shared_lock_may_be_read_whatever_the_umask(
+    mode: int, made: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock in a folder of the user's alone stays as the umask says."""
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given").chmod(mode)
+    monkeypatch.setenv("BITFRONTIER_LOCKS", str(tmp_path / "given"))
+    umask = os.umask(0o077)
+    try:
+        with slots(["cpu"]):
+            assert stat.S_IMODE(slot_lock("cpu").stat().st_mode) == made
+    finally:
+        os.umask(umask)
+
+
+def test_a_given_folder_may_be_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it leads to is held to the same."""
+    (tmp_path / "given").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "given")
+    monkeypatch.setenv("BITFRONTIER_LOCKS", str(tmp_path / "link"))
+    with slots(["cpu"]):
+        assert (tmp_path / "given" / "cpu.lock").exists()
+    (tmp_path / "given").chmod(0o777)
+    with pytest.raises(BitfrontierError, match=r"given, for the locks of devices, may be written by others"):
+        slot_lock("cpu")
 
 
 def test_who_waits_says_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -182,4 +244,4 @@ def test_who_waits_says_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixtur
             logging.getLogger("flows.state.locks").removeHandler(process_ends)
     [words] = caplog.messages
     assert words == f"waiting for {since}, who holds {file}"
-    assert words.startswith(f"waiting for PID {process.pid} of user {getpass.getuser()} since ")
+    assert words.startswith(f"waiting for PID {process.pid} of user {USER} since ")
