@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "(hidden)"
-SHORTEST = 8  # a shorter value is a word such as "none"
-LONGEST_WORD = 15  # letters alone, such as "disabled", or digits alone: no longer ones are taken for a word or a number
+# no secret, for it may stand in any text: what is shorter than 8, and letters or digits alone that are shorter than 16
+WORD = re.compile(r".{0,7}|[^\W\d_]{0,15}|\d{0,15}", re.DOTALL)
 LOOK_AHEAD = 4096  # characters behind a cut that are redacted with it: whole bodies are long, and no key is longer
 SECRET_VARIABLE = re.compile(r"KEY|TOKEN(?!IZER|S)|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH(?!OR)", re.IGNORECASE)
 # `$NAME` is where a key would be, and of `token: 5` the model has one; what may repeat is bounded, for texts are long
@@ -77,13 +77,8 @@ def _secrets() -> Iterator[str]:
         # where a key lies is no key
         if SECRET_VARIABLE.search(name) and not (value.startswith("/") and os.access(value, os.F_OK)):
             values.add(value)
-    forms = {form for value in values if not _is_word(value.strip()) for form in _forms(value)}
+    forms = {form for value in values for form in _forms(value) if not WORD.fullmatch(form.strip())}
     yield from sorted(forms, key=len, reverse=True)
-
-
-def _is_word(value: str) -> bool:
-    """Whether it may stand in any text: short, or a word or number such as "ollama" and "12345678"."""
-    return len(value) < SHORTEST or (len(value) <= LONGEST_WORD and (value.isalpha() or value.isdigit()))
 
 
 def _forms(value: str) -> set[str]:
