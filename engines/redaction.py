@@ -10,16 +10,24 @@ from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "(hidden)"
-SHORTEST_SECRET = 8  # a shorter value of a variable is a word such as "none"
-SHORTEST_KEY = 6  # of a server: a shorter one, such as "EMPTY", keeps nobody out
-SECRET_VARIABLE = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH(?!OR)", re.IGNORECASE)
-# but `$NAME` is where a key would be, and a tokenizer's tokens are none; what may repeat is bounded, for texts are long
-CREDENTIALS = re.compile(r"(?<=://)[^/\s]{1,300}(?=@)|(?<=Bearer )(?!\$)[^\s\"']+|(?<=Basic )(?!\$)[^\s\"']+")
-KEY_OPTION = re.compile(r"(--?[a-z-]{0,40}(?:api-key|token|password)[= ])(?!\$)\S+", re.IGNORECASE)
-_TOKEN = "".join(f"(?<!{word}[ _])" for word in ("bos", "eos", "pad", "unk", "unexpected", "invalid", "next")) + "token"
-# `?token=…`, `HF_TOKEN=…`, `{'api_key': '…'}`
+# no secret, for it may stand in any text: what is shorter than 8, and letters or digits alone that are shorter than 16
+WORD = re.compile(r".{0,7}|[^\W\d_]{0,15}|\d{0,15}", re.DOTALL)
+LOOK_AHEAD = 4096  # characters behind a cut that are redacted with it: whole bodies are long, and no key is longer
+SECRET_VARIABLE = re.compile(r"KEY|TOKEN(?!IZER|S)|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH(?!OR)", re.IGNORECASE)
+# `$NAME` is where a key would be, and of `token: 5` the model has one; what may repeat is bounded, for texts are long
+CREDENTIALS = re.compile(
+    r"(?<=://)[^/\s]{1,300}(?=@)|(?<=Bearer )(?!\$)[^\s\"']+"
+    r"|(?<=Basic )(?![A-Za-z][a-z]{1,40}(?![A-Za-z0-9+/=]))[A-Za-z0-9+/_-]{12,}={0,2}"
+)
+_NO_KEY = r"(?!\$|\[|\\{1,2}[\"']|[-+.\d]{1,40}(?:[\s\"'&,;:)}\]]|$))"
+_OWNER = "(?<![a-z])(?:hf|hub|access|auth|api|bearer|refresh|session|id|github|gitlab|user|private)"
+_NAME = rf"(?:secret|password|api[_-]?key|{_OWNER}[_-]token)"
+KEY_OPTION = re.compile(rf"(?<![\w-])(--?(?:[a-z_-]{{0,40}}{_NAME}|token)[= ]){_NO_KEY}\S+", re.IGNORECASE)
+_QUOTE = r"(?:\\{0,2}[\"'])"
+# `{'api_key': ['…']}`, `?token=…`, `{"token": "…"}`, `SOME_TOKEN=…`
+_TOKEN = rf"(?<=[?&])token(?==)|(?<=[\"'])token(?={_QUOTE})|(?-i:(?<=[A-Z0-9]_)TOKEN(?==))"
 NAMED_KEY = re.compile(
-    rf"((?:{_TOKEN}|secret|password|api[_-]?key)[\"']?\s{{0,3}}[=:]\s{{0,3}}[\"']?)(?!\$)[^\s\"'&,}}]+", re.IGNORECASE
+    rf"((?:{_NAME}|{_TOKEN}){_QUOTE}?\s{{0,3}}[=:]\s{{0,3}}\[?{_QUOTE}?){_NO_KEY}[^\s\"'&,}}]+", re.IGNORECASE
 )
 
 _keys_in_use: set[str] = set()
@@ -53,7 +61,7 @@ def redacted_texts(value: Any) -> Any:
 
 def excerpt(text: str, length: int = 300) -> str:
     """The first characters of what a server said, redacted before: half a key would not be known for one."""
-    return redacted(text)[:length]
+    return redacted(text[: length + LOOK_AHEAD])[:length]
 
 
 def _redacted(text: str, secrets: list[str]) -> str:
@@ -64,12 +72,13 @@ def _redacted(text: str, secrets: list[str]) -> str:
 
 def _secrets() -> Iterator[str]:
     """What is hidden wherever it stands, the longest first."""
-    values = {form for key in _keys_in_use for form in _forms(key) if len(form) >= SHORTEST_KEY}
+    values = set(_keys_in_use)
     for name, value in os.environ.items():
         # where a key lies is no key
         if SECRET_VARIABLE.search(name) and not (value.startswith("/") and os.access(value, os.F_OK)):
-            values |= {form for form in _forms(value) if len(form) >= SHORTEST_SECRET}
-    yield from sorted(values, key=len, reverse=True)
+            values.add(value)
+    forms = {form for value in values for form in _forms(value) if not WORD.fullmatch(form.strip())}
+    yield from sorted(forms, key=len, reverse=True)
 
 
 def _forms(value: str) -> set[str]:

@@ -25,7 +25,6 @@ from quant.errors import BitfrontierError
 
 def main() -> None:
     """Entry point: known errors become one message and an exit code, never a traceback; no key is printed."""
-    sys.excepthook = lambda *error: errors.file.write(redacted("".join(traceback.format_exception(*error))))
     write_what_the_terminal_takes()
     if os.environ.get(VARIABLE):
         os.environ[VARIABLE] = str(cache_folder())  # absolute, for children in other folders
@@ -33,9 +32,9 @@ def main() -> None:
         app()
     except BitfrontierError as error:
         _end(error.shown, error.exit_code)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+    except Exception as error:  # here, for Typer puts its own hook in place of sys.excepthook
+        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _end(traceback.format_exc().rstrip(), 1)
         _end(f"error: {error}; what is finished is kept. Free space on this disk and run the same command again.", 1)
 
 

@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from engines.redaction import redacted_texts
 from evals.schema.run_file import read_run
-from evals.schema.secrets_hidden import without_secrets
+from evals.schema.secrets_hidden import described_without_secrets, without_secrets
 from evals.schema.slo import SLO
 from evals.schema.trial import Server, Trial
 from evals.schema.trial_file import read_trial
@@ -181,7 +180,7 @@ def read_results(folder: Path) -> Results:
     about = read_run(folder)
     files = [folder / "trials" / name for name in about["trials"]]
     trials = tuple(without_secrets(read_trial(file)) for file in files if file.exists())
-    return conclude(redacted_texts(about), trials, folder / "trials")
+    return conclude(described_without_secrets(about), trials, folder / "trials")
 
 
 def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | None = None) -> Results:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,14 @@ def _no_keys_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
         "https://host/simple?x=1&token=p4@ss-w0rd&y=2",
         "docker run --env HF_TOKEN=p4@ss-w0rd image",
         "{'api_key': 'p4@ss-w0rd', 'model': 'm'}",
+        "{'api_key': ['p4@ss-w0rd']}",
+        'it said {\\"api_key\\": \\"p4@ss-w0rd\\"}',
+        '{"token": "p4@ss-w0rd"}',
+        "access_token: p4@ss-w0rd",
         "serve --api-key p4@ss-w0rd",
+        "serve --hf-token=p4@ss-w0rd",
+        "serve --token p4@ss-w0rd",
+        "Authorization: Basic cDRAc3Mtdzsss-w0rd==",
     ],
 )
 def test_no_form_of_a_key_is_written(text: str) -> None:
@@ -32,7 +40,7 @@ def test_no_form_of_a_key_is_written(text: str) -> None:
     assert "(hidden)" in redacted(text)
 
 
-@pytest.mark.parametrize("name", ["SOME_KEY_ID", "keyring", "AWS_SECRET_ACCESS_KEY", "MY_TOKENS", "DB_PASSWORD_1"])
+@pytest.mark.parametrize("name", ["SOME_KEY_ID", "keyring", "AWS_SECRET_ACCESS_KEY", "MY_TOKEN", "DB_PASSWORD_1"])
 def test_values_of_variables_that_are_called_secrets_are_hidden(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "eight888")
     assert redacted("it was eight888.") == "it was (hidden)."
@@ -71,6 +79,12 @@ def test_texts_are_hidden_wherever_they_are_nested() -> None:
         "Unexpected token: '<'",
         "the model has no pad_token: None",
         "VLLM_API_KEY=$BITFRONTIER_KEY vllm serve --api-key $BITFRONTIER_KEY",
+        "time per output token: 12.5 ms, mean seconds per token=0.021",
+        "EOT token        = 151645",
+        "cls_token='[CLS]' image_token: x \"mask_token\": 5 invalid_token: x",
+        "--stop-token=5 --stop-token=five",
+        '{"token": 5, "id_token": [5, 6]}',
+        "Basic usage, Basic authentication",
         "none of these",
     ],
 )
@@ -78,6 +92,44 @@ def test_what_is_no_key_stays(text: str, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SOME_TOKEN", "none")  # a short word is no secret
     hide_key("EMPTY")
     assert redacted(text) == text
+
+
+@pytest.mark.parametrize("word", ["ollama", "EMPTY", "disabled", "password", "12345678"])
+def test_words_and_numbers_are_no_keys(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTH_MODE", word)
+    hide_key(word)
+    assert redacted(f"it is {word}") == f"it is {word}"
+
+
+@pytest.mark.parametrize("key", ["abcdefghijklmnop", "1234567890123456", "disable1"])
+def test_long_letters_and_mixed_ones_are_keys(key: str) -> None:
+    hide_key(key)
+    assert redacted(f"it is {key}") == "it is (hidden)"
+
+
+@pytest.mark.parametrize("name", ["TOKENIZERS_PARALLELISM", "MAX_TOKENS"])
+def test_variables_of_a_tokenizer_are_no_secrets(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "eight888")
+    assert redacted("it was eight888.") == "it was eight888."
+
+
+@pytest.mark.parametrize("repeated", ["a", "-", "token", "a://", "a-", "://@", "secret ", "hf_token=["])
+def test_long_texts_take_no_quadratic_time(repeated: str) -> None:
+    start = time.perf_counter()
+    redacted(repeated * (300_000 // len(repeated)))
+    assert time.perf_counter() - start < 1
+
+
+def test_of_a_body_only_what_an_excerpt_may_show_is_redacted(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def redacted_as_it_is(text: str) -> str:
+        seen.append(len(text))
+        return text
+
+    monkeypatch.setattr(redaction, "redacted", redacted_as_it_is)
+    assert excerpt("x" * 1_000_000, 100) == "x" * 100
+    assert seen == [100 + redaction.LOOK_AHEAD]
 
 
 def test_where_a_key_lies_and_who_wrote_it_is_no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

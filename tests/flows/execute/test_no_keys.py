@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.support.emulator import Handler, emulate
 from tests.support.fake_sweep import install, measured, prepared_run
 from tests.support.made_runs import write_run
 from tests.support.made_trials import failed, trial
+from tests.support.sweep_process import ROOT
 
 KEY = "sk-planted-0123456789"
 
@@ -96,14 +98,37 @@ def test_no_key_is_printed(
         raise error
 
     monkeypatch.setenv("SOME_TOKEN", KEY)
-    monkeypatch.setattr("sys.excepthook", traceback.print_exception)
     monkeypatch.setattr("flows.cli.commands.app", broken)
-    try:
+    with pytest.raises(SystemExit) as ended:
         main()
-    except SystemExit:
-        pass
-    except ValueError as uncaught:
-        sys.excepthook(ValueError, uncaught, uncaught.__traceback__)
+    assert ended.value.code == 1
     printed = capsys.readouterr().err
     assert "(hidden)" in printed
     assert "sk-" not in printed
+
+
+BROKEN = """
+import os
+from flows.cli.commands import app, main
+
+@app.command()
+def broken() -> None:
+    raise ValueError(f"it said {os.environ['SOME_TOKEN']}")
+
+main()
+"""
+
+
+def test_no_key_is_in_the_traceback_of_the_real_program() -> None:
+    """Typer puts its own hook in place of `sys.excepthook`."""
+    ended = subprocess.run(
+        [sys.executable, "-c", BROKEN, "broken"],
+        env={**os.environ, "SOME_TOKEN": KEY},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Traceback (most recent call last)")
+    assert ended.stderr.endswith("ValueError: it said (hidden)\n")
+    assert KEY not in ended.stdout + ended.stderr
