@@ -43,6 +43,7 @@
         Unreadable                  reports.compare.foreign_types
         UnreadableTrial             evals.schema.trial_file
         UnsafeLock                  flows.state.locks
+        UnusableSetting             flows.orchestration.configured_api
         UnusableVariable            flows.cli.network_variables
 
 A cell's failure has a kind besides its words: it is set where the fact is known, and nothing reads it back from the
