@@ -48,7 +48,7 @@ def run_in(environment: Environment, arguments: list[str], log: Path) -> None:
     variables = {
         "HF_HUB_OFFLINE": "1",
         "PYTHONPATH": str(import_folder()),
-        "OMP_WAIT_POLICY": "PASSIVE",  # two at once, with threads that spin, took 3 minutes on 16 cores; one on 2 cores 20 s
+        "OMP_WAIT_POLICY": "PASSIVE",  # two at once, with threads that spin, took 3 minutes; one takes 20 s
     }
     with running(environment.argv(arguments, variables), variables, log) as child:
         if wait(child) != 0:
