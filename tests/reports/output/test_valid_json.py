@@ -49,5 +49,6 @@ def test_what_commands_print_for_scripts_is_json(run: Path, capsys: pytest.Captu
 
 
 def test_an_export_is_json(run: Path, tmp_path: Path) -> None:
-    for file in export(read_results(run), tmp_path / "out"):
-        _strict(file.read_text())
+    documents = [_strict(file.read_text()) for file in export(read_results(run), tmp_path / "out")]
+    assert documents
+    assert all(documents)
