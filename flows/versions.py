@@ -149,7 +149,6 @@ DECIDES_NO_RESULT = (
     "flows/execute/prepared.py",
     "flows/cli/retry.py",
     "flows/execute/rows.py",
-    "flows/execute/stages.py",
     "flows/execute/worker_process.py",
     "flows/sources/checkpoints.py",  # models, data and checkpoints are known by their contents
     "flows/sources/datasets.py",

@@ -48,22 +48,24 @@ def measure_speed(
     *,
     repeats: int,
     seed: int,
+    visit: int = 1,
     advance: Advance = lambda _: None,
 ) -> list[Speed]:
     """Run every load point `repeats` times, or as many more as these say that it takes for the interval that it wants,
-    after a warm-up with prompts of its own.
+    after a warm-up with prompts of its own. Each `visit` has prompts of its own, the same for all cells.
 
     Raises LoadFailed where a request failed or had other token counts than asked for.
     """
     results = []
     for load in loads:
         draw = first_draw(replace(load, target_relative_ci=None, max_repeats=0))
-        run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=draw + WARM_UP_DRAW)
+        run_load(endpoint, warm_up(load), prompts, seed=seed, repeat=draw + WARM_UP_DRAW + visit - 1)
         target = load.target_relative_ci
         first = repeats if target is None else min(max(repeats, LEAST_FIRST_REPEATS), max(repeats, load.max_repeats))
         speed, wanted = Speed(load, (), first_repeats=0 if target is None else first), first
         while (done := len(speed.repeats)) < wanted:
-            requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=draw + done, advance=advance)
+            repeat = draw + (visit - 1) * repeats + done
+            requests, client = run_load(endpoint, load, prompts, seed=seed, repeat=repeat, advance=advance)
             speed = replace(speed, repeats=(*speed.repeats, requests), clients=(*speed.clients, client))
             logger.debug("%s: repeat %d done", load.label, len(speed.repeats))
             if target is not None and len(speed.repeats) == first:  # the only look: more of them would cost confidence

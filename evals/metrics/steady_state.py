@@ -13,7 +13,7 @@ from evals.schema.load import Request, Speed
 from evals.stats.intervals import Clustered
 
 Figures = Callable[[Request], Sequence[float]]
-Unit = tuple[int, int]
+Unit = tuple[int, int, int]  # round, repeat, wave
 InWaves = list[tuple[Request, int]]
 
 
@@ -22,7 +22,7 @@ class Steady:
     """The requests of all repeats that count: `started` for TTFT, `ended` for what lasts to a request's end (TPOT, ITL,
     end-to-end, goodput). `one_wave`: some repeat has too few to leave out the burst at its start.
 
-    `started_in` and `ended_in` have each one's repeat and its wave there. A wave is as many requests, in order of
+    `started_in` and `ended_in` have each one's round, repeat, and wave there. A wave is as many requests, in order of
     sending, as are in flight at once: the concurrency, or the mean over an open load.
     """
 
@@ -61,11 +61,13 @@ def _clustered(requests: Sequence[Request], units: Sequence[Unit], figures: Figu
         values += figures_of_request
         of_values += [unit] * len(figures_of_request)
     waves = {unit: number for number, unit in enumerate(dict.fromkeys(of_values))}
-    repeats = {repeat: number for number, repeat in enumerate(dict.fromkeys(repeat for repeat, _ in waves))}
+    alone = len({visit for visit, *_ in waves}) == 1  # repeats of one server are not independent, those of servers are
+    of_repeat = {unit: unit[:2] if alone else unit[:1] for unit in waves}
+    repeats = {repeat: number for number, repeat in enumerate(dict.fromkeys(of_repeat.values()))}
     return Clustered(
         np.asarray(values, dtype=np.float64),
         np.asarray([waves[unit] for unit in of_values], dtype=np.int64),
-        np.asarray([repeats[repeat] for repeat, _ in of_values], dtype=np.int64),
+        np.asarray([repeats[of_repeat[unit]] for unit in of_values], dtype=np.int64),
     )
 
 
@@ -89,12 +91,13 @@ def steady(speed: Speed) -> Steady:
 def _counted(speed: Speed) -> Steady:
     parts = [_steady(repeat, speed.load.concurrency) for repeat in speed.repeats]
     started, ended = [part[0] for part in parts], [part[1] for part in parts]
+    rounds = speed.rounds or (1,) * len(parts)
     return Steady(
         started=tuple(request for part in started for request, _ in part),
         ended=tuple(request for part in ended for request, _ in part),
         one_wave=any(part[2] for part in parts),
-        started_in=tuple((number, wave) for number, part in enumerate(started) for _, wave in part),
-        ended_in=tuple((number, wave) for number, part in enumerate(ended) for _, wave in part),
+        started_in=tuple((rounds[number], number, wave) for number, part in enumerate(started) for _, wave in part),
+        ended_in=tuple((rounds[number], number, wave) for number, part in enumerate(ended) for _, wave in part),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Arrivals = Literal["closed", "constant", "poisson", "gamma", "trace"]
@@ -173,7 +173,8 @@ class GpuSamples:
 class Speed:
     """One load point: of every repeat the raw requests, what the client saw of itself, and what the server's GPUs told
     (`gpus` is empty without any, and where it is not known which the server used). `first_repeats`: by the spread of
-    so many their number was chosen, 0 where it was fixed.
+    so many their number was chosen, 0 where it was fixed. `rounds`: in which round of a race each repeat was measured,
+    each in a fresh server; empty where all were measured in one.
     """
 
     load: LoadPoint
@@ -181,3 +182,21 @@ class Speed:
     clients: tuple[ClientLoad, ...] = ()
     gpus: tuple[tuple[GpuSamples, ...], ...] = ()
     first_repeats: int = 0
+    rounds: tuple[int, ...] = ()
+
+    def visits(self) -> dict[int, tuple[tuple[Request, ...], ...]]:
+        """The repeats of each visit, by its round; the repeats of one server alone are round 1."""
+        rounds = self.rounds or (1,) * len(self.repeats)
+        pairs = list(zip(rounds, self.repeats, strict=True))
+        return {number: tuple(repeat for at, repeat in pairs if at == number) for number in sorted(set(rounds))}
+
+    def of_round(self, number: int) -> Speed:
+        """What was measured in one visit."""
+        places = [place for place, at in enumerate(self.rounds or (1,) * len(self.repeats)) if at == number]
+        return replace(
+            self,
+            repeats=tuple(self.repeats[place] for place in places),
+            clients=tuple(self.clients[place] for place in places if self.clients),
+            gpus=tuple(self.gpus[place] for place in places if self.gpus),
+            rounds=(),
+        )

@@ -143,3 +143,25 @@ def joined_searches(searches: Sequence[Search]) -> tuple[Search, ...]:
         probes, confirmed = before.probes + search.probes, before.confirmed + search.confirmed
         joined[search.within, search.limits] = replace(search, probes=probes, confirmed=confirmed)
     return tuple(joined.values())
+
+
+def joined_speeds(first: Sequence[Speed], later: Mapping[int, Sequence[Speed]]) -> tuple[Speed, ...]:
+    """Each load of the first visit with its repeats in later ones, by their rounds; GPUs where all visits tell them."""
+    joined = []
+    for speed in first:
+        visits = {1: speed.of_round(1)}
+        visits |= {number: again for number, speeds in later.items() for again in speeds if again.load == speed.load}
+        if len(visits) == 1:
+            joined.append(visits[1])
+            continue
+        parts = [visits[number] for number in sorted(visits) if visits[number].repeats]  # a control has no first visit
+        joined.append(
+            replace(
+                speed,
+                repeats=tuple(repeat for part in parts for repeat in part.repeats),
+                clients=tuple(client for part in parts for client in part.clients),
+                gpus=tuple(gpus for part in parts for gpus in part.gpus) if all(part.gpus for part in parts) else (),
+                rounds=tuple(number for number in sorted(visits) for _ in visits[number].repeats),
+            )
+        )
+    return tuple(joined)

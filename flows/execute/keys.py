@@ -5,8 +5,8 @@ inputs of an old result say why it is stale.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -65,7 +65,7 @@ class PartRequest:
     """One part of a cell: its name, the inputs of its server and its own, and what is measured (None: the server).
 
     `again` is True for what is measured in a second run of the server: prompts that are read again, and the loads that
-    a search found.
+    a search found. `visit`: in which round of a race it is measured; the first visit measures all that there is.
     """
 
     name: str
@@ -73,6 +73,7 @@ class PartRequest:
     own: Inputs
     subject: Subject
     again: bool = False
+    visit: int = 1
 
     @cached_property
     def inputs(self) -> Inputs:
@@ -169,6 +170,20 @@ def cell_parts(
         if isinstance(part.subject, PredictionSpec) and part.subject.repeat and cell.quantization.scheme.unquantized
     ]
     return (*named.values(), *confirmed, *again)
+
+
+def visit_parts(parts: Sequence[PartRequest], number: int, *, control: bool = False) -> tuple[PartRequest, ...]:
+    """The loads of a cell once more, in round `number` of a race; those of a blind `control` are another cell's."""
+    return tuple(
+        replace(
+            part,
+            name=f"{part.name}, round {number}",
+            own={**part.own, "round": str(number), **({"control": "1"} if control else {})},
+            visit=number,
+        )
+        for part in parts
+        if isinstance(part.subject, LoadPoint)
+    )
 
 
 def _described(

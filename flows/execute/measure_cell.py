@@ -15,6 +15,7 @@ from engines.redaction import redacted
 from engines.runtime.environments import Environment
 from engines.runtime.process import Child, ProcessFailed
 from engines.runtime.server import attach, serve
+from engines.telemetry.disturbance import CpuWatch
 from engines.types import ATTACHED_SERVER, Device, Endpoint, ServerFailed, Serving
 from evals.accuracy.gates import apart_from_source_grid, golden_prompt, greedy_answer, require, sanity
 from evals.api.tokenizers import load_tokenizer
@@ -95,15 +96,15 @@ def _measure(
     if mixed or cell.choice.attached or not all(request.again for request in missing):
         work.stage("start", 1)
         with contextlib.ExitStack() as life:
-            reach = _reach(cell, environment, folder, device, work, target.log)
-            endpoint, child = work.step("start", lambda: life.enter_context(reach))
+            server = reach(cell, environment, folder, device, work, target.log)
+            endpoint, child = work.step("start", lambda: life.enter_context(server))
             served = Served(endpoint, child, cell, folder, device, work, target)
             first = endpoint.facts.get(ATTACHED_SERVER)
             missing = _missing(target, parts, endpoint)
             _measure_parts(blank, served, [request for request in missing if not request.again])
     again = [request for request in missing if request.again]
     if again:
-        with _reach(cell, environment, folder, device, work, repeat_log(target.log)) as (endpoint, child):
+        with reach(cell, environment, folder, device, work, repeat_log(target.log)) as (endpoint, child):
             if (second := endpoint.facts.get(ATTACHED_SERVER)) != first:
                 message = f"another server answered: {first}, then {second}. Attach to one server's own address"
                 raise ServerFailed(message, kind="unreachable-server")
@@ -139,13 +140,19 @@ def _measure_parts(blank: Trial, served: Served, missing: Sequence[PartRequest])
 
 def _finish(served: Served, request: PartRequest) -> None:
     """Measure one part, and keep it."""
-    target, began = served.target, time.monotonic()
-    origin = origin_of(served)
+    save_part(served.target.folder, without_secrets(finished_part(served, request)))
+
+
+def finished_part(served: Served, request: PartRequest) -> Part:
+    """One part, with what else the machine did while a load was timed."""
+    began, origin = time.monotonic(), origin_of(served)
     if decodes_alone(request):
-        origin["bandwidth"] = target.bandwidth
-    blank = Part(request.key, request.name, request.inputs, origin)
+        origin["bandwidth"] = served.target.bandwidth
+    blank, watch = Part(request.key, request.name, request.inputs, origin), CpuWatch(served.child)
     part = served.work.step(request.name, lambda: measure_part(served, request, blank))
-    save_part(target.folder, without_secrets(replace(part, seconds=time.monotonic() - began)))
+    if isinstance(request.subject, LoadPoint):
+        part = replace(part, measured={**part.measured, "others": asdict(watch.disturbance())})
+    return replace(part, seconds=time.monotonic() - began)
 
 
 def assembled(blank: Trial, target: Target, window_tokens: int) -> Trial | None:
@@ -195,7 +202,7 @@ def repeat_log(log: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _reach(
+def reach(
     cell: Cell, environment: Environment | None, folder: Path, device: Device, work: Work, log: Path
 ) -> Iterator[tuple[Endpoint, Child | None]]:
     """The cell's server: started here and stopped in the end, or one that runs already."""

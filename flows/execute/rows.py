@@ -19,6 +19,7 @@ import numpy as np
 
 from engines.runtime.child_environment import passed_variables
 from engines.telemetry.device import machine_slots
+from engines.telemetry.disturbance import sentinel
 from engines.telemetry.host import cpu_model, host_id, utc_now
 from engines.telemetry.machine import this_machine
 from engines.telemetry.memory_bandwidth import memory_bandwidth
@@ -38,11 +39,11 @@ from flows.execute.quantize_checkpoint import Job, OnProgress, quantize
 from flows.execute.quantize_checkpoint import finished as finished_checkpoint
 from flows.execute.score_cell import Target
 from flows.execute.spec import work_of
-from flows.execute.stages import Step, plainly
 from flows.plan.schema import Plan
 from flows.sources.calibration import write_calibration
 from flows.state.locks import hold, slots
 from flows.state.progress_display import Display
+from flows.state.stages import Step, plainly
 from flows.state.status import running_lock
 from flows.validate.matrix import Cell
 from quant.canonical_json import write_json
@@ -176,20 +177,28 @@ def measure_row(
     environment = prepared.environments.get(row.cell.environment)
     with slots(sweep.device.slots), hold(running_lock(row.file)):
         place = sum(other.job is not None and other.file.exists() for other in prepared.rows)
-        origin = {"started": utc_now(), "place": place, "host": host_id(), "cpu": cpu_model(), "commit": commit()}
+        origin: dict[str, Any] = {
+            "started": utc_now(),
+            "place": place,
+            "host": host_id(),
+            "cpu": cpu_model(),
+            "commit": commit(),
+        }
+        if sweep.plan.race is not None:
+            origin["sentinel"] = asdict(sentinel(sweep.plan.thread_count))
         blank = replace(blank, provenance={**blank.provenance, "measured": origin})
         try:
             baseline = _baseline_scores(prepared, row)
         except NoBaseline as error:
             return failed_trial(prepared, row, failure_of(error))
-        measured, bandwidth = blank.provenance["measured"], _bandwidth(prepared, row)
-        target = replace(_target(prepared, row), baseline=baseline, measured=measured, bandwidth=bandwidth)
+        measured, bandwidth = blank.provenance["measured"], bandwidth_of(prepared, row)
+        target = replace(target_of(prepared, row), baseline=baseline, measured=measured, bandwidth=bandwidth)
         work = work_of(sweep, tasks, display, step)
         trial = measure(blank, row.cell, checkpoint, environment, sweep.device, work, target)
     return save_trial(row, trial)
 
 
-def _bandwidth(prepared: Prepared, row: Row) -> dict[str, Any] | None:
+def bandwidth_of(prepared: Prepared, row: Row) -> dict[str, Any] | None:
     """How fast the device's memory is read, which limits how fast a single request is decoded; None where not known."""
     sweep = prepared.sweep
     if not any(decodes_alone(request) for request in row.parts):
@@ -202,7 +211,7 @@ def assemble_finished(prepared: Prepared) -> None:
     """Trials of the cells whose parts are all there, such as after a load was taken out of the plan."""
     for row in prepared.rows:
         if row.parts and finished(row) is None and all_there(prepared, row):
-            target = _target(prepared, row)
+            target = target_of(prepared, row)
             done = assembled(_blank(prepared, row, "ok", ""), target, prepared.sweep.plan.max_length)
             if done is not None:
                 save_trial(row, done)
@@ -213,7 +222,7 @@ def all_there(prepared: Prepared, row: Row) -> bool:
     return finished_parts(prepared.folder / "parts", [request.key for request in row.parts]) is not None
 
 
-def _target(prepared: Prepared, row: Row) -> Target:
+def target_of(prepared: Prepared, row: Row) -> Target:
     """The row's target, without what only a measurement has."""
     log, *_ = server_logs(prepared, row)
     log.parent.mkdir(exist_ok=True)

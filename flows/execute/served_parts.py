@@ -30,7 +30,7 @@ from evals.schema.part import GATES, Part, find_part
 from evals.schema.trial import IN_USE, NVML, PSS, SET_ASIDE, Gate, Memory, Trial
 from flows.execute.keys import Confirmation, PartRequest, SearchSpec, TextSpec
 from flows.execute.score_cell import Scoring, Target, predict, score_task, score_text
-from flows.execute.stages import Step, plainly
+from flows.state.stages import Step, plainly
 from flows.validate.matrix import Cell
 from quant.checkpoints.inspect import decode_bytes
 
@@ -73,7 +73,7 @@ def measure_part(served: Served, request: PartRequest, blank: Part) -> Part:
     arguments = endpoint, folder, work.scoring, target
     match request.subject:
         case LoadPoint() as load:
-            speed, memory = _speed_and_memory(served, load, _prompts(endpoint, folder, work))
+            speed, memory = _speed_and_memory(served, load, _prompts(endpoint, folder, work), request.visit)
             return replace(blank, speed=(speed,), memory=memory)
         case SearchSpec(within, limits):
             prompts = _prompts(endpoint, folder, work)
@@ -135,7 +135,7 @@ def server_part(blank: Trial, served: Served, gates: tuple[Gate, ...], *, loaded
     )
 
 
-def _speed_and_memory(served: Served, load: LoadPoint, prompts: Prompts) -> tuple[Speed, Memory | None]:
+def _speed_and_memory(served: Served, load: LoadPoint, prompts: Prompts, visit: int) -> tuple[Speed, Memory | None]:
     """Speed with what the GPUs told meanwhile, and the memory of the server's processes; None for a server that is not
     ours to look into.
     """
@@ -143,7 +143,9 @@ def _speed_and_memory(served: Served, load: LoadPoint, prompts: Prompts) -> tupl
     advance = work.stage("speed", work.repeats * load.requests)
 
     def measured() -> Speed:
-        (speed,) = measure_speed(endpoint, [load], prompts, repeats=work.repeats, seed=work.seed, advance=advance)
+        (speed,) = measure_speed(
+            endpoint, [load], prompts, repeats=work.repeats, seed=work.seed, visit=visit, advance=advance
+        )
         return speed
 
     if served.child is None:

@@ -8,9 +8,9 @@ from evals.accuracy.lm_eval_tasks import LoadedTasks, load_tasks
 from flows.execute.keys import comparisons
 from flows.execute.score_cell import Scoring
 from flows.execute.served_parts import Work
-from flows.execute.stages import Step, plainly
 from flows.sources.datasets import data_root
 from flows.state.progress_display import Display
+from flows.state.stages import Step, plainly
 from flows.validate.resolved import ResolvedPlan
 
 

@@ -23,6 +23,7 @@ from typing import Any, Protocol, TypeVar
 
 from engines.runtime.entry_points import WORKER_PROCESS
 from engines.runtime.process import Child, ProcessFailed, start, stop
+from engines.telemetry.disturbance import Sentinel
 from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.failures import because, failure_of
 from evals.schema.trial import Failure, Trial
@@ -30,9 +31,10 @@ from flows.execute import rows, spec
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.execute.quantize_checkpoint import finished as finished_checkpoint
-from flows.execute.stages import Step, plainly
+from flows.execute.visits import Visit, visit_row
 from flows.state.progress_display import Advance, Display, LogDisplay
 from flows.state.run_log import logged
+from flows.state.stages import Step, plainly
 from flows.state.status import RunChanged
 from quant.checkpoints.safetensors import CheckpointError
 from quant.errors import BitfrontierError, CellFailure
@@ -52,6 +54,9 @@ class Workbench(Protocol):
     def measure(self, row: Row, display: Display, step: Step) -> Trial:
         """The row's trial, saved."""
 
+    def visit(self, row: Row, visit: Visit, display: Display, step: Step) -> Failure | None:
+        """A later visit of a row in a race; what kept it from being measured, if anything did."""
+
 
 @dataclass
 class Here:
@@ -60,6 +65,7 @@ class Here:
     prepared: Prepared
     _tasks: LoadedTasks | None = None
     _made: dict[str, Checkpoint] = field(default_factory=dict)
+    _sentinels: list[Sentinel] = field(default_factory=list)
 
     def quantize(self, row: Row, display: Display) -> Checkpoint | Failure:
         made = rows.quantize_row(self.prepared, row, display)
@@ -71,9 +77,18 @@ class Here:
         made = self._made.get(row.job.key if row.job else "") or self.quantize(row, display)
         if isinstance(made, Failure):
             return rows.failed_trial(self.prepared, row, made)
+        return rows.measure_row(self.prepared, row, made, self._loaded(step), display, step)
+
+    def visit(self, row: Row, visit: Visit, display: Display, step: Step = plainly) -> Failure | None:
+        made = self._made.get(row.job.key if row.job else "") or self.quantize(row, display)
+        if isinstance(made, Failure):
+            return made
+        return visit_row(self.prepared, row, made, visit, self._loaded(step), display, self._sentinels, step)
+
+    def _loaded(self, step: Step) -> LoadedTasks:
         if self._tasks is None:
             self._tasks = step("load evaluation tasks", lambda: spec.load_sweep_tasks(self.prepared.sweep))
-        return rows.measure_row(self.prepared, row, made, self._tasks, display, step)
+        return self._tasks
 
 
 class Relayed(BitfrontierError):
@@ -127,6 +142,12 @@ class Aside:
         except CellFailure as error:
             return rows.failed_trial(self._prepared, row, failure_of(error))
 
+    def visit(self, row: Row, visit: Visit, display: Display, step: Step) -> Failure | None:
+        try:
+            return self._ask("visit", row, display, step, visit)
+        except CellFailure as error:
+            return failure_of(error)
+
     def close(self) -> None:
         """End the process, and all that it started."""
         if self._running is not None:
@@ -135,11 +156,11 @@ class Aside:
             stop(child)
             connection.close()
 
-    def _ask(self, kind: str, row: Row, display: Display, step: Step) -> Failure | None:
+    def _ask(self, kind: str, row: Row, display: Display, step: Step, visit: Visit | None = None) -> Failure | None:
         """Have it done, and pass on what is told of it. Raises ProcessFailed where the process dies of it."""
         child, connection = self._running = self._running or self._start()
         try:
-            connection.send((kind, row.key))
+            connection.send((kind, row.key, visit))
             return _follow(connection, display, step, {})
         except (ConnectionError, EOFError) as error:
             ending, kind = child.ending, child.loss("other")
@@ -243,19 +264,25 @@ def work(connection: Connection, prepared: Prepared) -> None:
     rows = {row.key: row for row in prepared.rows}
     while True:
         try:
-            kind, key = connection.recv()
+            kind, key, visit = connection.recv()
         except (ConnectionError, EOFError):
             return
         try:
             if key not in rows:
                 raise RunChanged("program, packages or data were changed while they were swept; sweep again")
-            made = bench.quantize(rows[key], up) if kind == "quantize" else bench.measure(rows[key], up, up.step)
+            made = _done(bench, kind, rows[key], visit, up)
         except BitfrontierError as error:
             up.error(error)
         except OSError as error:
             up.send("no-write", error.errno, error.strerror, error.filename)
         else:
             up.send("done", made if isinstance(made, Failure) else None)
+
+
+def _done(bench: Here, kind: str, row: Row, visit: Visit | None, up: _Up) -> Checkpoint | Trial | Failure | None:
+    if visit is not None:
+        return bench.visit(row, visit, up, up.step)
+    return bench.quantize(row, up) if kind == "quantize" else bench.measure(row, up, up.step)
 
 
 def main() -> None:

@@ -21,11 +21,13 @@ from flows.execute.prepared import Baselines, Prepared, Row
 from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts
 from flows.orchestration.distributed import spread
+from flows.orchestration.rounds import run_race
 from flows.orchestration.sweep_head import head
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
 from flows.plan.schema import Plan
 from flows.plan.source import load_plan
+from flows.race.contenders import first_round
 from flows.state.cache_gc import register
 from flows.state.locks import alone, cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line, current
@@ -122,6 +124,7 @@ def run_plan(
         else:
             with flows.execute.worker_process.aside(prepared) as bench:
                 _measure_all(prepared, bench, _quantize_all(prepared, bench, display), display)
+                run_race(prepared, bench, display)
         return report(prepared.folder)
 
 
@@ -170,7 +173,7 @@ def _measure_all(
     advance = display.overall("measure", count)
     advance_shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
     baselines = Baselines()
-    for number, row in enumerate(prepared.rows, 1):
+    for number, row in enumerate(first_round(prepared), 1):
         trial = rows.finished(row)
         made = checkpoints.get(row.job.key) if row.job else None
         if trial is None and row.job is None:

@@ -13,9 +13,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from prefect.utilities.annotations import quote
 
-from flows.execute.stages import Step, plainly
 from flows.orchestration.api_server import unwatched
 from flows.orchestration.log_tail import following
+from flows.state.stages import Step, plainly
 
 T = TypeVar("T")
 TIMED = ("load ", "search ")  # how the names of parts begin that are timed

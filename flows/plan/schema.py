@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from flows.plan.base import Part, Positive, Threads, thread_count
 from flows.plan.limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
 from flows.plan.load import AnyLoad, SearchPlan, SLOPlan
+from flows.plan.race import RacePlan
 
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
 
@@ -214,14 +215,15 @@ class StandIn(Part):
 class Plan(Part):
     """A whole sweep: models × methods × engines, under these loads, on these tasks.
 
-    `threads` of engines and quantizers; "auto" is one for each core that this process may use.
+    `threads` of engines and quantizers; "auto" is one for each core that this process may use. `repeats` of each load
+    in one server: 3, or 1 where a `race` measures in several.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Threads = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
-    repeats: Annotated[int, Field(ge=2, le=100)] = 3
+    repeats: Annotated[int, Field(ge=1, le=100)] = 3
     max_length: Annotated[int, Field(ge=16)] = 2048
     models: list[str] = Field(min_length=1)
     data: str = "hub"
@@ -229,6 +231,7 @@ class Plan(Part):
     methods: list[MethodPlan] = Field(min_length=1)
     engines: list[EnginePlan] = Field(min_length=1)
     load: list[AnyLoad] = Field(min_length=1)
+    race: RacePlan | None = None
     slo: SLOPlan | None = None
     search: list[SearchPlan] = Field(default_factory=list)
     tasks: list[TaskPlan] = Field(min_length=1)
@@ -245,6 +248,22 @@ class Plan(Part):
     @property
     def thread_count(self) -> int:
         return thread_count(self.threads)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_repeat_in_a_race(cls, given: Any) -> Any:
+        """Rounds are the repeats."""
+        return {"repeats": 1, **given} if isinstance(given, dict) and given.get("race") is not None else given
+
+    @model_validator(mode="after")
+    def _repeated(self) -> Plan:
+        if self.repeats < 2 and self.race is None:
+            raise ValueError("`repeats: 1` shows no spread; use 2 or more, or measure in rounds by `race: {rounds: 6}`")
+        if self.race is not None and any(load.target_relative_ci is not None for load in self.load):
+            raise ValueError(
+                "`target_relative_ci` repeats a load in one server, and a race in several; keep one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _searched(self) -> Plan:

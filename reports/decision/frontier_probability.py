@@ -30,7 +30,7 @@ from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_ite
 from evals.stats.passages import design_effect
 from reports.decision.pareto import undominated
 from reports.metrics.cell import CellMetrics
-from reports.metrics.ratios import DRAWS, Generator
+from reports.metrics.ratios import DRAWS, Generator, rate_draws
 
 FLAT = 1.0  # shape of the flat prior of each kind of answer
 FLIPS, ANSWERS = (1.0, -1.0, 0.0), (1.0, 0.0)  # what is added to an accuracy: gained, lost, same; right, wrong
@@ -50,6 +50,8 @@ def frontier_odds(x: Floats, y: Floats) -> Floats:
 def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:
     """Of the median end-to-end latency (seconds) at the calmest load."""
     speed = next(speed for speed in cell.trial.speed if speed.load == cell.calmest.load)
+    if len(set(speed.rounds)) > 1 and cell.calmest.latency.e2e:
+        return rate_draws(cell.calmest.latency.e2e[0], generator, draws)
     sample = steady(speed).of_ended(e2e)
     if len(sample.values) < 2:
         return np.full(draws, np.nan)

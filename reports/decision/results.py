@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from evals.schema.load import LoadPoint
 from evals.schema.run_file import read_run
 from evals.schema.secrets_hidden import described_without_secrets, without_secrets
 from evals.schema.slo import SLO
@@ -24,6 +25,7 @@ from reports.metrics.cost import Price
 from reports.metrics.divergence import Distance, distances, largest_kl
 from reports.metrics.engine_loss import AgainstReference, EngineLoss, against_reference, engine_losses
 from reports.metrics.paired_vs_baseline import Compared, compared
+from reports.rounds.speeds import Fitted, speed_models, with_models
 from reports.sections.origins import kept_stale, mixed_origins
 
 
@@ -71,7 +73,8 @@ class Conclusion:
 class Results:
     """The trials of a sweep with all that was computed from them. `about` is the sweep's own description; `doubts` are
     reasons not to trust a cell, by its trial's key; `losses` what each engine loses by itself; `direct`
-    are cells against the model's reference in another server, by their trials' keys.
+    are cells against the model's reference in another server, by their trials' keys; `speed_models` are of the loads
+    that were measured in rounds, by their figures' names.
     """
 
     about: Mapping[str, Any]
@@ -81,6 +84,7 @@ class Results:
     distances: tuple[Distance, ...] = ()
     losses: Mapping[Server, EngineLoss] = field(default_factory=dict)
     direct: Mapping[str, AgainstReference] = field(default_factory=dict)
+    speed_models: Mapping[LoadPoint, Mapping[str, Fitted]] = field(default_factory=dict)
 
     @cached_property
     def models(self) -> list[str]:
@@ -196,10 +200,12 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
     baselines, named = _baselines(good), {trial.key: trial for trial in good}
     trials = [named.get(trial.key, trial) for trial in trials]
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
+    models = speed_models(cells)
+    cells = with_models(cells, models)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
     losses, direct = engine_losses(cells, doubts), against_reference(cells, doubts)
-    return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct)
+    return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct, models)
 
 
 def _baselines(trials: Sequence[Trial]) -> dict[Server, Trial]:

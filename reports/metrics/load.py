@@ -66,7 +66,7 @@ class LoadMetrics:
 def load_metrics(speed: Speed) -> LoadMetrics:
     """Rates per repeat over its steady window, percentiles over the requests that tell of steady operation."""
     requests, counted = [request for repeat in speed.repeats for request in repeat], steady(speed)
-    rates = [steady_rates(repeat) for repeat in speed.repeats]
+    rates = _rates(speed)
     latency = Latency(
         ttft=_percentiles(counted.of_started(ttft)),
         tpot=_percentiles(counted.of_ended(tpot)),
@@ -76,7 +76,7 @@ def load_metrics(speed: Speed) -> LoadMetrics:
     return LoadMetrics(
         load=speed.load,
         output_rate=mean_t_log([output for output, _, _ in rates], first_stage(speed)),
-        total_rate=mean_t_log([output + prompt for output, prompt, _ in rates], first_stage(speed)),
+        total_rate=mean_t_log([total for _, total, _ in rates], first_stage(speed)),
         request_rate=mean_t_log([finished for _, _, finished in rates], first_stage(speed)),
         latency=latency,
         warnings=(
@@ -89,6 +89,33 @@ def load_metrics(speed: Speed) -> LoadMetrics:
         ),
         client_cores=_cores(speed.clients),
     )
+
+
+def _rates(speed: Speed) -> list[tuple[float, ...]]:
+    """(output, prompt + output, requests) per second: of every visit the geometric mean of its repeats, for these are
+    not independent; of a single server those of its repeats.
+    """
+    visits = list(speed.visits().values())
+    units = visits if len(visits) > 1 else [(repeat,) for repeat in speed.repeats]
+    return [visit_rates(unit) for unit in units]
+
+
+def visit_rates(repeats: Sequence[Sequence[Request]]) -> tuple[float, ...]:
+    """(output, prompt + output, requests) per second, geometric means over the repeats of one server."""
+    rates = [(output, output + prompt, finished) for output, prompt, finished in map(steady_rates, repeats)]
+    return tuple(mean_t_log(column).value for column in zip(*rates, strict=True))
+
+
+def visit_latencies(visit: Speed) -> dict[str, float]:
+    """Percentiles (seconds) of one visit's requests that count, by name: `ttft 50` and so on; one observation each."""
+    counted = steady(visit)
+    samples = {"ttft": counted.of_started(ttft), "tpot": counted.of_ended(tpot), "e2e": counted.of_ended(e2e)}
+    return {
+        f"{name} {percent}": percentile_interval(sample, percent).value
+        for name, sample in samples.items()
+        if len(sample.values)
+        for percent in PERCENTS
+    }
 
 
 def _gaps(request: Request) -> Sequence[float]:

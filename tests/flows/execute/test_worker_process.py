@@ -26,10 +26,10 @@ from evals.schema.trial_file import read_trial
 from flows.execute import rows, spec
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
-from flows.execute.stages import plainly
 from flows.execute.worker_process import Here, Relayed, Workbench, _follow, aside, work
 from flows.plan.source import load_plan
 from flows.state.progress_display import LogDisplay
+from flows.state.stages import plainly
 from flows.validate.plan import check
 from tests.support.fake_sweep import fake_methods, install, write_plan
 

@@ -1,0 +1,99 @@
+"""The rounds of a race as Prefect tasks: visits in random order, a look after each round, until it has ended."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from evals.schema.trial import Failure
+from flows.execute.prepared import Prepared
+from flows.execute.rows import finished
+from flows.execute.visits import is_finished, visit_log
+from flows.execute.worker_process import Workbench
+from flows.orchestration.task_stages import unseen, watched
+from flows.race.contenders import Entry, control_file, entries, refresh, refresh_all, visit_of
+from flows.race.look import look
+from flows.race.record import Left, RaceState, write_state
+from flows.state.progress_display import Display
+
+
+@task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
+def visit(
+    name: str, bench: Workbench, prepared: Prepared, entry: Entry, number: int, place: int, display: Display
+) -> Failure | None:
+    planned = visit_of(entry, number, place)
+    with watched(visit_log(prepared, entry.row, planned)) as step:
+        return bench.visit(entry.row, planned, display, step)
+
+
+def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
+    """All rounds after the first, which measured each cell; nothing where the plan has no race. Finished visits are not
+    made again.
+    """
+    plan, state = prepared.sweep.plan.race, RaceState()
+    if plan is None:
+        return
+    refresh_all(prepared, entries(prepared, state, 2), plan.rounds)
+    state = look(prepared, plan, state)
+    while state.ended is None:
+        number = state.number + 1
+        racing = entries(prepared, state, number)
+        state = _round(prepared, bench, display, state, racing)
+        state = replace(state, number=number, orders=(*state.orders, tuple(entry.name for entry in racing)))
+        state = look(prepared, plan, state)
+        if state.ended is None and number == plan.rounds:
+            state = replace(state, ended="rounds")
+        if state.ended is None and plan.minutes is not None and _spent_seconds(prepared, state) > 60 * plan.minutes:
+            state = replace(state, ended="minutes")
+        for cell in state.left:
+            if cell.after_round == number:
+                display.say(f"  leaves the race after round {number}: {cell.name}: {cell.why}")
+        write_state(prepared.folder, plan.model_dump(), state, _control(prepared))
+    write_state(prepared.folder, plan.model_dump(), state, _control(prepared))
+    display.say(f"the race has ended after {state.number} rounds: {ENDINGS[state.ended or 'rounds']}")
+
+
+ENDINGS = {
+    "winner": "one cell is the fastest",
+    "equal": "the fastest are equal in speed within the gap",
+    "rounds": "all rounds of the plan were run",
+    "minutes": "its time is used up",
+    "no contenders": "no cell was measured",
+}
+
+
+def _round(prepared: Prepared, bench: Workbench, display: Display, state: RaceState, racing: list[Entry]) -> RaceState:
+    """Visit each cell once; those whose visit failed have left."""
+    number = state.number + 1
+    advance = display.overall(f"round {number}", len(racing))
+    for place, entry in enumerate(racing, 1):
+        planned = visit_of(entry, number, place)
+        if not is_finished(prepared.folder / "parts", planned.requests(entry.row)):
+            name = f"round {number}, {entry.name}"
+            arguments = unseen(bench), unseen(prepared), unseen(entry), number, place, unseen(display)
+            failure = visit(name, *arguments)
+            if failure is not None:
+                why = f"its visit failed: {failure.cause}"
+                state = replace(
+                    state, left=(*state.left, Left(entry.key, entry.name, entry.row.cell.model.name, number, why))
+                )
+                display.say(f"  {name}: {why}")
+            else:
+                refresh(prepared, entry, number)
+        advance(1)
+    return state
+
+
+def _spent_seconds(prepared: Prepared, state: RaceState) -> float:
+    """What all visits of the rounds so far took, whoever made them and when."""
+    trials = [trial for row in prepared.rows if (trial := finished(row)) is not None]
+    visits = [visit for trial in trials for visit in trial.provenance.get("visits", ())]
+    return float(sum(v["seconds"] + (v.get("startup_seconds") or 0.0) for v in visits if v["round"] <= state.number))
+
+
+def _control(prepared: Prepared) -> str | None:
+    """The file of the control's trial."""
+    control = next((entry for entry in entries(prepared, RaceState(), 1) if entry.control), None)
+    return control_file(prepared, control).name if control else None

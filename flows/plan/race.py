@@ -1,0 +1,25 @@
+"""The key `race` of a plan: speed in rounds, until the fastest is known."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from flows.plan.base import Part
+
+
+class RacePlan(Part):
+    """Speed is measured in `rounds`: each visits every cell that may still win, in random order, in a fresh server.
+
+    From the third round on, cells that cannot be the best any more leave. The race ends with a winner, with cells whose
+    speeds differ by less than `gap` (0.03: 3 %), or after so many `rounds` or `minutes`; `alpha` is how often a wrong
+    winner may be named. `control` visits the first baseline twice in every round, under two names: how far the two
+    differ is this machine's noise.
+    """
+
+    rounds: Annotated[int, Field(ge=3, le=100)] = 6
+    gap: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    control: bool = True

@@ -1,0 +1,91 @@
+"""Who takes part in a round, and in which order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evals.schema.trial import Trial
+from flows.execute.prepared import Prepared, Row
+from flows.execute.rows import finished, save_trial
+from flows.execute.visits import Visit, later_visits, with_visits
+from flows.race.record import RaceState
+from quant.canonical_json import write_json
+from quant.hashing import digest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell in a round; a `control` is the first baseline under another name."""
+
+    row: Row
+    control: bool = False
+
+    @property
+    def key(self) -> str:
+        return digest([self.row.key, "control"]) if self.control else self.row.key
+
+    @property
+    def name(self) -> str:
+        return f"{self.row.cell.name}, control" if self.control else self.row.cell.name
+
+
+def first_round(prepared: Prepared) -> list[Row]:
+    """All rows in the order in which they are first measured: in a race a random one, but unquantized cells before
+    those that are held against them.
+    """
+    if prepared.sweep.plan.race is None:
+        return list(prepared.rows)
+    shuffled = list(prepared.rows)
+    _generator(prepared, 1).shuffle(shuffled)
+    return sorted(shuffled, key=lambda row: not row.cell.quantization.scheme.unquantized)
+
+
+def entries(prepared: Prepared, state: RaceState, number: int) -> list[Entry]:
+    """Those of a round, in random order: cells that were measured and have not left, and the control."""
+    racing = [row for row in prepared.rows if row.file.name not in prepared.stale and _is_timed(finished(row))]
+    cells = [Entry(row) for row in racing if row.key not in state.gone]
+    if prepared.sweep.plan.race is not None and prepared.sweep.plan.race.control:
+        control = next((Entry(row, True) for row in racing if row.cell.quantization.scheme.unquantized), None)
+        cells += [control] if control and control.key not in state.gone else []
+    _generator(prepared, number).shuffle(cells)
+    return cells
+
+
+def _is_timed(trial: Trial | None) -> bool:
+    return trial is not None and trial.status == "ok" and bool(trial.speed)
+
+
+def _generator(prepared: Prepared, number: int) -> random.Random:
+    return random.Random(f"{prepared.sweep.plan.seed} round {number}")
+
+
+def control_file(prepared: Prepared, entry: Entry) -> Path:
+    """The control's trial, beside those of the cells."""
+    return entry.row.file.with_name(f"control-{entry.key[:12]}.json")
+
+
+def refresh(prepared: Prepared, entry: Entry, rounds: int) -> None:
+    """Put the visits of the first `rounds` rounds that are finished into the cell's trial, where it lacks some."""
+    trial = finished(entry.row)
+    if trial is None or trial.status != "ok":
+        return
+    visits = later_visits(prepared.folder / "parts", entry.row, rounds, control=entry.control)
+    if entry.control:
+        if visits:
+            speeds = tuple(replace(speed.of_round(1), repeats=(), clients=(), gpus=()) for speed in trial.speed)
+            control = replace(trial, key=entry.key, speed=speeds, provenance={**trial.provenance, "control": True})
+            write_json(control_file(prepared, entry), with_visits(control, visits))
+    elif {visit["round"] for visit in trial.provenance.get("visits", ())} != visits.keys():
+        save_trial(entry.row, with_visits(trial, visits))
+
+
+def refresh_all(prepared: Prepared, cells: Sequence[Entry], rounds: int) -> None:
+    for entry in cells:
+        refresh(prepared, entry, rounds)
+
+
+def visit_of(entry: Entry, number: int, place: int) -> Visit:
+    return Visit(number, place, entry.control)

@@ -1,0 +1,118 @@
+"""A look at a race: who leaves, and whether it has ended. It sees the rounds that are finished, and no later visit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from evals.rounds.race import RaceRules
+from evals.schema.run_file import read_run
+from evals.schema.trial import Trial
+from flows.execute.prepared import Prepared
+from flows.execute.rows import finished
+from flows.plan.race import RacePlan
+from flows.race.record import Ending, Left, RaceState
+from reports.decision.pareto import DOMINATED_BELOW
+from reports.decision.results import Results, conclude
+from reports.decision.verdicts import BARRED
+from reports.metrics.cell import CellMetrics
+from reports.rounds.standing import Objective, ObjectiveStanding, objectives, stand
+
+FIRST_LOOK = RaceRules().first_look
+SLOWER = "surely not the best for any load (95 % CI), and on no frontier (probability below 5 %)"
+
+
+def look(prepared: Prepared, plan: RacePlan, state: RaceState) -> RaceState:
+    """The state with who leaves after its last round. Cells that fail a limit leave after any; the slower ones from the
+    third on.
+    """
+    trials = [until(trial, state.number) for row in prepared.rows if (trial := finished(row)) is not None]
+    results = conclude(read_run(prepared.folder), trials, prepared.folder / "trials")
+    barred = {j.cell.trial.key: f"{j.verdict}: {j.why}" for j in results.judged if j.verdict in BARRED}
+    state = _leaving(state, trials, barred)
+    if state.number >= FIRST_LOOK:
+        state, decided = _standings(results, plan, state)
+        state = _leaving(state, trials, dict.fromkeys(_slower(results, state), SLOWER))
+        state = replace(state, ended=decided)
+    racing = [cell for cell in results.cells if cell.loads and cell.trial.key not in state.gone]
+    return state if racing else replace(state, ended="no contenders")
+
+
+def _leaving(state: RaceState, trials: list[Trial], reasons: Mapping[str, str]) -> RaceState:
+    """The state when cells that are in it leave for these reasons, by their keys."""
+    left = [
+        Left(trial.key, trial.name, trial.model, state.number, reasons[trial.key])
+        for trial in trials
+        if trial.key in reasons and trial.key not in state.gone
+    ]
+    return replace(state, left=(*state.left, *left))
+
+
+def until(trial: Trial, number: int) -> Trial:
+    """The trial as it was after so many rounds."""
+    speeds = []
+    for speed in trial.speed:
+        places = [place for place, at in enumerate(speed.rounds) if at <= number]
+        if len(places) == len(speed.rounds):
+            speeds.append(speed)
+            continue
+        kept = replace(
+            speed,
+            repeats=tuple(speed.repeats[place] for place in places),
+            clients=tuple(speed.clients[place] for place in places),
+            gpus=tuple(speed.gpus[place] for place in places if speed.gpus),
+            rounds=tuple(speed.rounds[place] for place in places),
+        )
+        speeds.append(kept)
+    return replace(trial, speed=tuple(speeds))
+
+
+def _standings(results: Results, plan: RacePlan, state: RaceState) -> tuple[RaceState, Ending | None]:
+    """The state with who may still be the best for each objective, and how the race for what the plan wants to be best
+    has ended: for every model, among all cells that may win and among those whose quality is known to be good.
+    """
+    contenders, endings = dict(state.contenders), []
+    rules = RaceRules(plan.rounds, plan.gap, plan.alpha)
+    for model in results.models:
+        of_model = [judged for judged in results.judged if judged.cell.trial.model == model]
+        allowed = [j for j in of_model if j.verdict not in BARRED and j.cell.trial.key not in state.gone]
+        wanted = headline(results, [judged.cell for judged in allowed])
+        for group, cells in (("", allowed), (" (of known quality)", [judged for judged in allowed if judged.is_good])):
+            keys = frozenset(judged.cell.trial.key for judged in cells)
+            for objective in objectives(list(dict.fromkeys(load.load for j in cells for load in j.cell.loads))):
+                title = f"{model}: {objective.title}{group}"
+                standing = stand(objective, results.speed_models, keys & contenders.get(title, keys), rules)
+                if len(keys) == 1:
+                    standing = ObjectiveStanding(keys, "winner")
+                if standing is None:
+                    continue
+                contenders[title] = standing.may_be_best
+                if objective == wanted:
+                    endings.append(standing.verdict)
+    decided = bool(endings) and "undecided" not in endings
+    state = replace(state, contenders=contenders)
+    return state, None if not decided else "equal" if "equal" in endings else "winner"
+
+
+def _slower(results: Results, state: RaceState) -> list[str]:
+    """Keys of cells that may be the best for nothing, and are on no frontier."""
+    reached = frozenset[str]().union(*state.contenders.values())
+    highest: dict[tuple[str, str], float] = {}
+    for standing in (standing for front in results.frontiers for standing in front.standings):
+        odds = 1.0 if standing.odds is None else standing.odds
+        highest[standing.model, standing.name] = max(highest.get((standing.model, standing.name), 0.0), odds)
+    return [
+        cell.trial.key
+        for cell in results.allowed
+        if cell.trial.key not in reached and highest.get((cell.trial.model, cell.trial.name), 1.0) < DOMINATED_BELOW
+    ]
+
+
+def headline(results: Results, cells: list[CellMetrics]) -> Objective | None:
+    """What the recommendation goes by: the latency of the calmest load, or the throughput of the busiest."""
+    timed = [cell for cell in cells if cell.loads]
+    if not timed:
+        return None
+    if results.planned.aim.objective == "latency":
+        return next(objective for objective in objectives([timed[0].calmest.load]) if objective.less)
+    return next((objective for objective in objectives([timed[0].busiest.load]) if not objective.less), None)

@@ -1,0 +1,123 @@
+"""Figures of cells that were measured in rounds, from one model of all their visits (`evals.rounds.block_model`).
+
+What made the whole machine slower for a while is a round's, and cells are compared within rounds; errors have one
+variance for all cells, so that few rounds leave many degrees of freedom.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from evals.rounds.block_model import BlockFit, NotEstimable, fit_blocks, table
+from evals.schema.load import LoadPoint, Speed
+from evals.stats.intervals import Estimate, t_quantile
+from reports.metrics.cell import CellMetrics
+from reports.metrics.load import PERCENTS, Latency, LoadMetrics, visit_latencies, visit_rates
+
+RATES = ("output rate", "total rate", "request rate")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One figure of one load: the model, and the keys of the trials that its cells are of, in its order."""
+
+    keys: tuple[str, ...]
+    fit: BlockFit
+
+
+def figures_by_round(speed: Speed) -> dict[str, dict[int, float]]:
+    """Of each rate (per second) and latency (seconds), by name: its value in each visit that has it above zero."""
+    figures: dict[str, dict[int, float]] = {}
+    for number, repeats in speed.visits().items():
+        values = {**dict(zip(RATES, visit_rates(repeats), strict=True)), **visit_latencies(speed.of_round(number))}
+        for name, value in values.items():
+            if value > 0:
+                figures.setdefault(name, {})[number] = value
+    return figures
+
+
+def in_rounds(speed: Speed) -> bool:
+    return len(set(speed.rounds)) > 1
+
+
+def fit_figure(values: Mapping[str, Mapping[int, float]]) -> Fitted | None:
+    """The model of one figure of one load: by trials' keys, its value in each round. None where too few visits say
+    anything of their spread.
+    """
+    keys = tuple(key for key in values if values[key])
+    rounds = {number: place for place, number in enumerate(sorted({n for key in keys for n in values[key]}))}
+    visits = [(place, rounds[n], value) for place, key in enumerate(keys) for n, value in values[key].items()]
+    if not visits:
+        return None
+    try:
+        return Fitted(keys, fit_blocks(table(visits, len(keys))))
+    except NotEstimable:
+        return None
+
+
+def speed_models(cells: Sequence[CellMetrics]) -> dict[LoadPoint, dict[str, Fitted]]:
+    """Of each load that some cell was measured under in rounds: the model of each figure, by its name."""
+    speeds: dict[LoadPoint, dict[str, Speed]] = {}
+    for cell in cells:
+        for speed in cell.trial.speed:
+            speeds.setdefault(speed.load, {})[cell.trial.key] = speed
+    models: dict[LoadPoint, dict[str, Fitted]] = {}
+    for load, of_cells in speeds.items():
+        if not any(map(in_rounds, of_cells.values())):
+            continue
+        figures = {key: figures_by_round(speed) for key, speed in of_cells.items()}
+        for name in dict.fromkeys(name for of_cell in figures.values() for name in of_cell):
+            fitted = fit_figure({key: of_cell.get(name, {}) for key, of_cell in figures.items()})
+            if fitted is not None:
+                models.setdefault(load, {})[name] = fitted
+    return models
+
+
+def estimates(fitted: Fitted) -> dict[str, Estimate]:
+    """The geometric mean of each cell with its interval, by keys of trials. What all cells of a round have in common is
+    in none of them: they are for comparing cells of one race. `count` is one more than the degrees of freedom.
+    """
+    fit = fitted.fit
+    freedom = int(fit.degrees)
+    half = t_quantile(freedom) * fit.scale * np.sqrt(np.diag(fit.unscaled))
+    return {
+        key: Estimate(math.exp(mean), math.exp(mean - by), math.exp(mean + by), freedom + 1)
+        for key, mean, by in zip(fitted.keys, fit.means.tolist(), half.tolist(), strict=True)
+    }
+
+
+def with_models(
+    cells: Sequence[CellMetrics], models: Mapping[LoadPoint, Mapping[str, Fitted]]
+) -> tuple[CellMetrics, ...]:
+    """The cells with the models' figures in place of those of their own visits alone."""
+    known = {load: {name: estimates(fitted) for name, fitted in figures.items()} for load, figures in models.items()}
+    return tuple(
+        replace(cell, loads=tuple(_with_model(load, cell.trial.key, known.get(load.load, {})) for load in cell.loads))
+        for cell in cells
+    )
+
+
+def _with_model(load: LoadMetrics, key: str, known: Mapping[str, Mapping[str, Estimate]]) -> LoadMetrics:
+    def figure(name: str, otherwise: Any) -> Any:
+        return known.get(name, {}).get(key, otherwise)
+
+    def percentiles(name: str, otherwise: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
+        return tuple(figure(f"{name} {percent}", value) for percent, value in zip(PERCENTS, otherwise, strict=False))
+
+    return replace(
+        load,
+        output_rate=figure("output rate", load.output_rate),
+        total_rate=figure("total rate", load.total_rate),
+        request_rate=figure("request rate", load.request_rate),
+        latency=Latency(
+            ttft=percentiles("ttft", load.latency.ttft),
+            tpot=percentiles("tpot", load.latency.tpot),
+            itl=load.latency.itl,
+            e2e=percentiles("e2e", load.latency.e2e),
+        ),
+    )

@@ -1,0 +1,89 @@
+"""A race over a fake engine: visits in rounds, what of them is kept, and what a second run does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from engines.telemetry import disturbance
+from evals.schema.part import PARTS
+from evals.schema.trial import Trial
+from evals.schema.trial_file import read_trial
+from tests.support.fake_sweep import install, write_plan, written
+
+pytestmark = pytest.mark.usefixtures("prefect")
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others do on the machine of the tests is no reason to visit again."""
+    monkeypatch.setattr(disturbance, "FOREIGN_SHARE", 2.0)
+    monkeypatch.setattr(disturbance, "STEAL_SHARE", 2.0)
+    monkeypatch.setattr(disturbance, "SLOW_SENTINEL", 0.0)
+    monkeypatch.setattr(disturbance, "SENTINEL_SECONDS", 0.01)
+
+
+def _plan(workplace: Path, **race: Any) -> Path:
+    file = write_plan(workplace, ["none", "other"])
+    plan = yaml.safe_load(file.read_text())
+    del plan["repeats"]
+    file.write_text(yaml.safe_dump(plan | {"race": {"rounds": 3, **race}}))
+    return file
+
+
+def _sweep(workplace: Path, file: Path) -> Trial:
+    from flows.orchestration.sweep import sweep
+
+    sweep(plan=str(file), runs=str(workplace / "runs"))
+    (trial,) = [
+        trial
+        for name in json.loads((workplace / "runs" / "fake" / "sweep.json").read_text())["trials"]
+        if (trial := read_trial(workplace / "runs" / "fake" / "trials" / name)).status == "ok"
+    ]
+    return trial
+
+
+def test_later_rounds_are_visits_of_their_own(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    trial = _sweep(workplace, _plan(workplace))
+    (speed,) = trial.speed
+    assert speed.rounds == (1, 2, 3)
+    assert len(set(speed.repeats)) == 3
+    visits = trial.provenance["visits"]
+    assert [visit["round"] for visit in visits] == [2, 3]
+    for visit in visits:
+        assert visit["startup_seconds"] > 0
+        assert visit["started"].endswith("Z")
+        assert 1 <= visit["attempts"] <= 3
+        assert {"foreign", "steal", "pressure", "load_average"} <= visit["others"].keys()
+        assert visit["sentinel"]["hashed"] > 0
+    race = json.loads((workplace / "runs" / "fake" / "race.json").read_text())
+    assert race["rounds"] == 3
+    assert race["ended"] == "winner"  # the only one
+    assert sorted(race["orders"][0]) == ["none float16 · fake", "none float16 · fake, control"]
+    control = read_trial(workplace / "runs" / "fake" / "trials" / race["control"])
+    assert control.speed[0].rounds == (2, 3)
+    assert control.speed[0].repeats != speed.repeats[1:]
+
+
+def test_a_second_run_repeats_no_visit(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    file = _plan(workplace)
+    _sweep(workplace, file)
+    before = written(workplace)
+    gone = next(
+        part
+        for part in sorted((workplace / "runs" / "fake" / "parts").glob("*.json"))
+        if PARTS.validate_json(part.read_bytes()).name.endswith("round 3")
+    )
+    gone.unlink()
+    _sweep(workplace, file)
+    after = written(workplace)
+    assert before.keys() == after.keys()
+    assert [name for name in before if before[name] != after[name]] == [gone.name]
+    assert _sweep(workplace, file).speed[0].rounds == (1, 2, 3)
+    assert written(workplace) == after
