@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -192,11 +193,19 @@ class Speed:
 
     def of_round(self, number: int) -> Speed:
         """What was measured in one visit."""
-        places = [place for place, at in enumerate(self.rounds or (1,) * len(self.repeats)) if at == number]
+        rounds = self.rounds or (1,) * len(self.repeats)
+        return replace(self._at([place for place, at in enumerate(rounds) if at == number]), rounds=())
+
+    def until(self, number: int) -> Speed:
+        """What was known after so many rounds."""
+        return self._at([place for place, at in enumerate(self.rounds) if at <= number]) if self.rounds else self
+
+    def _at(self, places: Sequence[int]) -> Speed:
+        """These repeats alone."""
         return replace(
             self,
             repeats=tuple(self.repeats[place] for place in places),
             clients=tuple(self.clients[place] for place in places if self.clients),
             gpus=tuple(self.gpus[place] for place in places if self.gpus),
-            rounds=(),
+            rounds=tuple(self.rounds[place] for place in places if self.rounds),
         )

@@ -176,13 +176,14 @@ def compare(
 @app.command(short_help="Show how far a run is.")
 def status(folder: RunArgument, as_json: Json = False) -> None:
     """Show how far a run is: which cells are done, running, failed, to do; from its folder, whoever runs it."""
+    from evals.schema.race_file import read_race
     from flows.state.status import cell_states, counts, remaining_seconds
 
-    cells = cell_states(folder)
+    cells, race = cell_states(folder), read_race(folder)
     left = remaining_seconds(cells)
     if as_json:
         data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(cell) for cell in cells]}
-        print(json_text(data))
+        print(json_text({**data, "race": asdict(race) if race else None}))
         return
     table = Table("cell", "model", "state", "s", "reason", title=str(folder))
     for cell in cells:
@@ -194,6 +195,9 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
     console.print(table)
     guess = "" if not left else f"; about {left / 60:.0f} minutes of measuring left, by those that were measured"
     console.print(", ".join(f"{n} {state}" for state, n in counts(cells).items()) + guess, highlight=False)
+    if race:
+        ending = f"has ended: {race.ended}" if race.ended else "goes on"
+        console.print(f"race: {race.number} of at most {race.rules.rounds} rounds, {ending}", highlight=False)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from evals.schema.race_file import Left, RaceState, Rules, write_race
 from evals.schema.trial import Failure
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
@@ -15,7 +16,6 @@ from flows.execute.worker_process import Workbench
 from flows.orchestration.task_stages import unseen, watched
 from flows.race.contenders import Entry, control_file, entries, refresh, refresh_all, visit_of
 from flows.race.look import look
-from flows.race.record import Left, RaceState, write_state
 from flows.state.progress_display import Display
 
 
@@ -32,17 +32,20 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
     """All rounds after the first, which measured each cell; nothing where the plan has no race. Finished visits are not
     made again.
     """
-    plan, state = prepared.sweep.plan.race, RaceState()
+    plan = prepared.sweep.plan.race
     if plan is None:
         return
+    state = RaceState(Rules(plan.rounds, plan.gap, plan.alpha))
+    state = replace(state, control=_control(prepared, state))
     refresh_all(prepared, entries(prepared, state, 2), plan.rounds)
-    state = look(prepared, plan, state)
+    state = look(prepared, state)
+    write_race(prepared.folder, state)
     while state.ended is None:
         number = state.number + 1
         racing = entries(prepared, state, number)
         state = _round(prepared, bench, display, state, racing)
         state = replace(state, number=number, orders=(*state.orders, tuple(entry.name for entry in racing)))
-        state = look(prepared, plan, state)
+        state = look(prepared, state)
         if state.ended is None and number == plan.rounds:
             state = replace(state, ended="rounds")
         if state.ended is None and plan.minutes is not None and _spent_seconds(prepared, state) > 60 * plan.minutes:
@@ -50,8 +53,8 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
         for cell in state.left:
             if cell.after_round == number:
                 display.say(f"  leaves the race after round {number}: {cell.name}: {cell.why}")
-        write_state(prepared.folder, plan.model_dump(), state, _control(prepared))
-    write_state(prepared.folder, plan.model_dump(), state, _control(prepared))
+        write_race(prepared.folder, state)
+    write_race(prepared.folder, state)
     display.say(f"the race has ended after {state.number} rounds: {ENDINGS[state.ended or 'rounds']}")
 
 
@@ -76,9 +79,7 @@ def _round(prepared: Prepared, bench: Workbench, display: Display, state: RaceSt
             failure = visit(name, *arguments)
             if failure is not None:
                 why = f"its visit failed: {failure.cause}"
-                state = replace(
-                    state, left=(*state.left, Left(entry.key, entry.name, entry.row.cell.model.name, number, why))
-                )
+                state = state.leaving(Left(entry.key, entry.name, entry.row.cell.model.name, number, why))
                 display.say(f"  {name}: {why}")
             else:
                 refresh(prepared, entry, number)
@@ -93,7 +94,7 @@ def _spent_seconds(prepared: Prepared, state: RaceState) -> float:
     return float(sum(v["seconds"] + (v.get("startup_seconds") or 0.0) for v in visits if v["round"] <= state.number))
 
 
-def _control(prepared: Prepared) -> str | None:
+def _control(prepared: Prepared, state: RaceState) -> str | None:
     """The file of the control's trial."""
-    control = next((entry for entry in entries(prepared, RaceState(), 1) if entry.control), None)
+    control = next((entry for entry in entries(prepared, state, 1) if entry.control), None)
     return control_file(prepared, control).name if control else None

@@ -34,8 +34,15 @@ from flows.state.progress_display import Display, LogDisplay, cell_line, current
 from flows.state.run_log import logged
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
 from flows.validate.resolved import ResolvedPlan
+from quant.errors import BitfrontierError
 from quant.types import Checkpoint
 from reports.output.html_report import write_report
+
+
+class RaceOnWorkers(BitfrontierError):
+    """Rounds are blocks of one machine: speeds of several cannot be compared within one."""
+
+    exit_code = 2
 
 
 @task(task_run_name="environment {environment.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -109,6 +116,11 @@ def run_plan(
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
     checked = replace(check(load_plan(file), data_root=data_root), keep_stale=keep_stale)
+    if store and checked.plan.race is not None:
+        raise RaceOnWorkers(
+            f"{file}: `race` visits all cells in turn on one machine, and with a store each goes to any worker. Sweep "
+            "it without --store, or remove `race`"
+        )
     with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
         for line in head(checked):
             display.say(line)

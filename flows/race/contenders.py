@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from evals.schema.race_file import RaceState
 from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import finished, save_trial
 from flows.execute.visits import Visit, later_visits, with_visits
-from flows.race.record import RaceState
 from quant.canonical_json import write_json
 from quant.hashing import digest
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from evals.rounds.race import RaceRules
+from evals.schema.race_file import Ending, Left, RaceState
 from evals.schema.run_file import read_run
 from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
-from flows.plan.race import RacePlan
-from flows.race.record import Ending, Left, RaceState
 from reports.decision.pareto import DOMINATED_BELOW
-from reports.decision.results import Results, conclude
+from reports.decision.results import Results, conclude, control_of
 from reports.decision.verdicts import BARRED
 from reports.metrics.cell import CellMetrics
 from reports.rounds.standing import Objective, ObjectiveStanding, objectives, stand
@@ -22,18 +21,23 @@ FIRST_LOOK = RaceRules().first_look
 SLOWER = "surely not the best for any load (95 % CI), and on no frontier (probability below 5 %)"
 
 
-def look(prepared: Prepared, plan: RacePlan, state: RaceState) -> RaceState:
+def look(prepared: Prepared, state: RaceState) -> RaceState:
     """The state with who leaves after its last round. Cells that fail a limit leave after any; the slower ones from the
     third on.
     """
     trials = [until(trial, state.number) for row in prepared.rows if (trial := finished(row)) is not None]
-    results = conclude(read_run(prepared.folder), trials, prepared.folder / "trials")
+    control = control_of(prepared.folder, state)
+    results = conclude(
+        read_run(prepared.folder),
+        trials,
+        prepared.folder / "trials",
+        control=until(control, state.number) if control else None,
+    )
     barred = {j.cell.trial.key: f"{j.verdict}: {j.why}" for j in results.judged if j.verdict in BARRED}
     state = _leaving(state, trials, barred)
     if state.number >= FIRST_LOOK:
-        state, decided = _standings(results, plan, state)
+        state = _standings(results, state)
         state = _leaving(state, trials, dict.fromkeys(_slower(results, state), SLOWER))
-        state = replace(state, ended=decided)
     racing = [cell for cell in results.cells if cell.loads and cell.trial.key not in state.gone]
     return state if racing else replace(state, ended="no contenders")
 
@@ -50,29 +54,15 @@ def _leaving(state: RaceState, trials: list[Trial], reasons: Mapping[str, str]) 
 
 def until(trial: Trial, number: int) -> Trial:
     """The trial as it was after so many rounds."""
-    speeds = []
-    for speed in trial.speed:
-        places = [place for place, at in enumerate(speed.rounds) if at <= number]
-        if len(places) == len(speed.rounds):
-            speeds.append(speed)
-            continue
-        kept = replace(
-            speed,
-            repeats=tuple(speed.repeats[place] for place in places),
-            clients=tuple(speed.clients[place] for place in places),
-            gpus=tuple(speed.gpus[place] for place in places if speed.gpus),
-            rounds=tuple(speed.rounds[place] for place in places),
-        )
-        speeds.append(kept)
-    return replace(trial, speed=tuple(speeds))
+    return replace(trial, speed=tuple(speed.until(number) for speed in trial.speed))
 
 
-def _standings(results: Results, plan: RacePlan, state: RaceState) -> tuple[RaceState, Ending | None]:
+def _standings(results: Results, state: RaceState) -> RaceState:
     """The state with who may still be the best for each objective, and how the race for what the plan wants to be best
     has ended: for every model, among all cells that may win and among those whose quality is known to be good.
     """
-    contenders, endings = dict(state.contenders), []
-    rules = RaceRules(plan.rounds, plan.gap, plan.alpha)
+    contenders, verdicts, equal = dict(state.contenders), [], set[str]()
+    rules = RaceRules(state.rules.rounds, state.rules.gap, state.rules.alpha)
     for model in results.models:
         of_model = [judged for judged in results.judged if judged.cell.trial.model == model]
         allowed = [j for j in of_model if j.verdict not in BARRED and j.cell.trial.key not in state.gone]
@@ -81,17 +71,20 @@ def _standings(results: Results, plan: RacePlan, state: RaceState) -> tuple[Race
             keys = frozenset(judged.cell.trial.key for judged in cells)
             for objective in objectives(list(dict.fromkeys(load.load for j in cells for load in j.cell.loads))):
                 title = f"{model}: {objective.title}{group}"
-                standing = stand(objective, results.speed_models, keys & contenders.get(title, keys), rules)
+                racing = keys & frozenset(contenders.get(title, keys))
+                standing = stand(objective, results.speed_models, racing, rules)
                 if len(keys) == 1:
                     standing = ObjectiveStanding(keys, "winner")
                 if standing is None:
                     continue
-                contenders[title] = standing.may_be_best
+                contenders[title] = tuple(sorted(standing.may_be_best))
                 if objective == wanted:
-                    endings.append(standing.verdict)
-    decided = bool(endings) and "undecided" not in endings
-    state = replace(state, contenders=contenders)
-    return state, None if not decided else "equal" if "equal" in endings else "winner"
+                    verdicts.append(standing.verdict)
+                    equal |= standing.may_be_best if standing.verdict == "equal" else frozenset()
+    if not verdicts or "undecided" in verdicts:
+        return replace(state, contenders=contenders)
+    ended: Ending = "equal" if "equal" in verdicts else "winner"
+    return replace(state, contenders=contenders, ended=ended, equal=tuple(sorted(equal)))
 
 
 def _slower(results: Results, state: RaceState) -> list[str]:

@@ -78,6 +78,7 @@ GPU_TOOL_SHARE = 0.08  # a tool reaches less of a GPU's peak than of a CPU's: it
 
 PRIOR_FACTORS = {("cpu", True): 2.0, ("cuda", True): 3.0, ("cuda", False): 5.0}  # kind, is in the table
 PHASES = ("start", "speed", "accuracy")
+STAYING = 0.6  # of the cells, in the mean over the later rounds of a race
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,11 @@ def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
         cells.append(sum(seconds.values()))
         factors = {phase: ratio.factor(prior) if ratio else prior for phase, ratio in known.items()}
         spreads += [(seconds[phase], math.log(factors[phase])) for phase in PHASES]
+        if sweep.plan.race is not None:
+            again = STAYING * (sweep.plan.race.rounds - 1)
+            later = [(again * seconds[phase], math.log(factors[phase])) for phase in ("start", "speed")]
+            cells[-1] += sum(of_phase for of_phase, _ in later)
+            spreads += later
     jobs = {(c.model.location, c.quantization.label): c for c in sweep.cells if c.unsupported is None}
     quantizing = sum(_quantize_seconds(cell, sweep.device.kind, device) for cell in jobs.values())
     spreads.append((quantizing, math.log(prior)))

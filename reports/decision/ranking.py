@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evals.metrics.slo import LimitState, slo_verdict, worst
@@ -89,12 +89,16 @@ class Aim:
     """What is to be best, the SLO, a price with a cost limit, and for which load: the `mix` of
     loads; without one it is the highest concurrency or, where there is an `slo` or a highest cost, the load that
     meets them and gives the most. The capacity is of the load that a search confirmed, whatever else was measured.
+
+    `tied` are cells (keys of trials) that a race showed to be equal in speed, each with its place by quality: of these
+    the figure decides nothing.
     """
 
     objective: str = "throughput"
     slo: SLO | None = None
     mix: Mix = field(default_factory=dict)
     price: Price | None = None
+    tied: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def asks(self) -> str:
@@ -123,6 +127,10 @@ class Candidate:
     @property
     def name(self) -> str:
         return self.judged.cell.trial.name
+
+    @property
+    def key(self) -> str:
+        return self.judged.cell.trial.key
 
     @property
     def doubtful(self) -> tuple[bool, bool]:
@@ -155,11 +163,19 @@ def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
 
 def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
     """The best first: those whose quality is known to be good before inconclusive ones; of these, those that meet
-    what the aim asks for before those that may; then by the figure. Those that do not keep it are left out.
+    what the aim asks for before those that may; then by the figure, and tied ones by their quality. Those that do not
+    keep it are left out.
     """
     sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
     serving = [candidate for candidate in shortlist if candidate.serves != "violated"]
-    return sorted(serving, key=lambda candidate: (*candidate.doubtful, sign * candidate.figure.value))
+    figures = {candidate.key: sign * candidate.figure.value for candidate in serving}
+    lead = min((figures[key] for key in figures if key in aim.tied), default=0.0)
+
+    def place(candidate: Candidate) -> tuple[float, ...]:
+        tied = candidate.key in aim.tied
+        return (*candidate.doubtful, lead if tied else figures[candidate.key], aim.tied.get(candidate.key, 0))
+
+    return sorted(serving, key=place)
 
 
 def _candidate(judged: Judged, aim: Aim) -> Candidate | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.schema.load import LoadPoint
+from evals.schema.race_file import RaceState, read_race
 from evals.schema.run_file import read_run
 from evals.schema.secrets_hidden import described_without_secrets, without_secrets
 from evals.schema.slo import SLO
@@ -24,6 +26,7 @@ from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import Distance, distances, largest_kl
 from reports.metrics.engine_loss import AgainstReference, EngineLoss, against_reference, engine_losses
+from reports.metrics.figures_of_merit import needed_gib
 from reports.metrics.paired_vs_baseline import Compared, compared
 from reports.rounds.speeds import Fitted, speed_models, with_models
 from reports.sections.origins import kept_stale, mixed_origins
@@ -74,7 +77,8 @@ class Results:
     """The trials of a sweep with all that was computed from them. `about` is the sweep's own description; `doubts` are
     reasons not to trust a cell, by its trial's key; `losses` what each engine loses by itself; `direct`
     are cells against the model's reference in another server, by their trials' keys; `speed_models` are of the loads
-    that were measured in rounds, by their figures' names.
+    that were measured in rounds, by their figures' names; `race` says what became of one, and `control` is the first
+    baseline's trial under another name.
     """
 
     about: Mapping[str, Any]
@@ -85,6 +89,8 @@ class Results:
     losses: Mapping[Server, EngineLoss] = field(default_factory=dict)
     direct: Mapping[str, AgainstReference] = field(default_factory=dict)
     speed_models: Mapping[LoadPoint, Mapping[str, Fitted]] = field(default_factory=dict)
+    race: RaceState | None = None
+    control: Trial | None = None
 
     @cached_property
     def models(self) -> list[str]:
@@ -122,8 +128,26 @@ class Results:
     def planned(self) -> Setting:
         """What the plan asked for."""
         price = self.about.get("price")
-        aim = Aim(fitting_objective(self.cells, self.slo), self.slo, price=Price(**price) if price else None)
+        objective = fitting_objective(self.cells, self.slo)
+        aim = Aim(objective, self.slo, price=Price(**price) if price else None, tied=self._tied)
         return Setting(self.limits, aim)
+
+    @property
+    def _tied(self) -> dict[str, int]:
+        """Cells that a race showed to be equal in speed: their places by quality, then by memory."""
+        equal = [cell for cell in self.cells if self.race and cell.trial.key in self.race.equal]
+
+        def worse(cell: CellMetrics) -> tuple[float, float, float]:
+            direct = self.direct.get(cell.trial.key)
+            ratio = direct.quality.perplexity_ratio if direct else cell.perplexity_ratio
+            needed = needed_gib(cell)
+            return (
+                ratio.value if ratio else math.inf,
+                -cell.accuracy.value if cell.accuracy else 0.0,
+                needed.value if needed else math.inf,
+            )
+
+        return {cell.trial.key: place for place, cell in enumerate(sorted(equal, key=worse))}
 
     @cached_property
     def conclusion(self) -> Conclusion:
@@ -184,10 +208,23 @@ def read_results(folder: Path) -> Results:
     about = read_run(folder)
     files = [folder / "trials" / name for name in about["trials"]]
     trials = tuple(without_secrets(read_trial(file)) for file in files if file.exists())
-    return conclude(described_without_secrets(about), trials, folder / "trials")
+    race = read_race(folder)
+    return conclude(described_without_secrets(about), trials, folder / "trials", race, control_of(folder, race))
 
 
-def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | None = None) -> Results:
+def control_of(folder: Path, race: RaceState | None) -> Trial | None:
+    """The trial of a race's control, where it was visited."""
+    file = folder / "trials" / Path(race.control).name if race and race.control else None
+    return without_secrets(read_trial(file)) if file and file.exists() else None
+
+
+def conclude(
+    about: Mapping[str, Any],
+    trials: Sequence[Trial],
+    beside: Path | None = None,
+    race: RaceState | None = None,
+    control: Trial | None = None,
+) -> Results:
     """Compute every statistic, compare each cell with its model's baseline in the same engine, each of these with the
     model's reference, decide.
 
@@ -200,12 +237,12 @@ def conclude(about: Mapping[str, Any], trials: Sequence[Trial], beside: Path | N
     baselines, named = _baselines(good), {trial.key: trial for trial in good}
     trials = [named.get(trial.key, trial) for trial in trials]
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
-    models = speed_models(cells)
+    models = speed_models([*good, *([control] if control else [])])
     cells = with_models(cells, models)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
     losses, direct = engine_losses(cells, doubts), against_reference(cells, doubts)
-    return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct, models)
+    return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct, models, race, control)
 
 
 def _baselines(trials: Sequence[Trial]) -> dict[Server, Trial]:

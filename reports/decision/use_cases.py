@@ -39,18 +39,22 @@ def uses(results: Results) -> tuple[Use, ...]:
     """For a chat, with the SLO of the plan where it has one. Where all loads are open, none goes by output tokens/s:
     that is what was offered.
     """
-    chat, planned = results.slo or CHAT, results.planned.aim.objective
+    chat, planned, tied = results.slo or CHAT, results.planned.aim.objective, results.planned.aim.tied
     rated = planned == "throughput"
-    batch = Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput"))
+    batch = Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput", tied=tied))
     most = f"the {OBJECTIVES[planned].title}"
     return (
         *([batch] if rated else []),
         Use(
             "chat",
             "the most output tokens/s within the SLO" if rated else f"{most}, within the SLO",
-            Aim(planned, chat),
+            Aim(planned, chat, tied=tied),
         ),
-        Use("one user", "the least time to a whole answer, nobody else beside", Aim("latency")),
+        Use(
+            "one user",
+            "the least time to a whole answer, nobody else beside",
+            Aim("latency", tied=tied if planned == "latency" else {}),
+        ),
         Use("little memory", "the least needed memory", Aim("memory")),
         Use("research", "of quantized cells the one that predicts as the unquantized model does", Aim("fidelity")),
     )

@@ -34,6 +34,7 @@ from reports.metrics.task_accuracy import task_shots
 from reports.output.drawn_frontiers import drawings, drawn_beside
 from reports.output.formatting import FILTERS
 from reports.output.interactive_data import page_data
+from reports.output.race_view import certainty_text, race_view
 from reports.output.tabular import rows, write_csv, write_parquet
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
@@ -138,6 +139,7 @@ def contents(results: Results) -> dict[str, Any]:
         "anchored": anchored(results.cells),
         "seeds": spreads(results.cells, results.distances),
         "deciding": deciding(results),
+        "race": race_view(results),
         "compared": results.compared,
         "distances": results.distances,
         "rooflines": rooflines(results.cells),
@@ -166,7 +168,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {**FILTERS, "by_engines": by_engines}
+    environment.filters |= {**FILTERS, "by_engines": by_engines, "certainty": certainty_text}
     return environment
 
 

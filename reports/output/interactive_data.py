@@ -121,6 +121,7 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "direct": _direct(columns.results.direct.get(trial.key)),
         "checkpoint": (trial.checkpoint or {}).get("key", trial.key),
         "silent": trial.scores == (),
+        **({"tied": tied} if (tied := columns.results.planned.aim.tied.get(trial.key)) is not None else {}),
         **({"nothingRecovered": True} if cell.nothing_recovered else {}),
     }
 

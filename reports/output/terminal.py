@@ -26,6 +26,7 @@ from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
 from reports.metrics.task_accuracy import task_shots
 from reports.output.formatting import deciding_text, forecast_text, interval, milliseconds_sure, needed_gib, won_text
 from reports.output.html_report import task_columns
+from reports.output.race_view import RaceView, certainty_text, race_view
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
 from reports.sections.energy import energies
@@ -85,9 +86,13 @@ def print_results(results: Results, console: Console) -> None:
             console.print(text, markup=False, highlight=False)
     for warning in results.warnings:
         console.print(f"Warning: {warning}.", markup=False, highlight=False)
-    undecided = deciding(results)
-    for answer in results.answers:
+    undecided, race = deciding(results), race_view(results)
+    for line in race.lines if race else ():
+        console.print(line, markup=False, highlight=False)
+    for number, answer in enumerate(results.answers):
         _print_answer(answer, results.models, console)
+        if race and (certain := race.certainties[number]):
+            console.print(certainty_text(certain), markup=False, highlight=False)
         ahead = {answer.chosen.cell.trial.name, *answer.ahead} if answer.chosen else set()
         for entry in [entry for entry in undecided if entry.model == answer.model and entry.name in ahead]:
             line = f"{entry.name}, {entry.figure}: {deciding_text(entry)}"
@@ -184,8 +189,18 @@ def as_data(results: Results) -> dict[str, Any]:
         "warnings": list(results.warnings),
         "engines": [asdict(loss) for loss in results.losses.values()],
         "deciding": [asdict(entry) for entry in deciding(results)],
+        "race": _race(race) if (race := race_view(results)) else None,
         "answers": answers,
         "answer": answers[0] if len(answers) == 1 else None,  # across models no cell wins
+    }
+
+
+def _race(race: RaceView) -> dict[str, Any]:
+    return {
+        **asdict(race.state),
+        "noise": [asdict(noise) for noise in race.noises],
+        "certainties": [asdict(certain) if certain else None for certain in race.certainties],
+        "visited": [asdict(cell) for cell in race.visited],
     }
 
 

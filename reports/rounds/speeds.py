@@ -15,6 +15,7 @@ import numpy as np
 
 from evals.rounds.block_model import BlockFit, NotEstimable, fit_blocks, table
 from evals.schema.load import LoadPoint, Speed
+from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate, t_quantile
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import PERCENTS, Latency, LoadMetrics, visit_latencies, visit_rates
@@ -60,12 +61,14 @@ def fit_figure(values: Mapping[str, Mapping[int, float]]) -> Fitted | None:
         return None
 
 
-def speed_models(cells: Sequence[CellMetrics]) -> dict[LoadPoint, dict[str, Fitted]]:
-    """Of each load that some cell was measured under in rounds: the model of each figure, by its name."""
+def speed_models(trials: Sequence[Trial]) -> dict[LoadPoint, dict[str, Fitted]]:
+    """Of each load that some cell was measured under in rounds: the model of each figure, by its name. A control counts
+    as a cell: it says as much of the noise.
+    """
     speeds: dict[LoadPoint, dict[str, Speed]] = {}
-    for cell in cells:
-        for speed in cell.trial.speed:
-            speeds.setdefault(speed.load, {})[cell.trial.key] = speed
+    for trial in trials:
+        for speed in trial.speed:
+            speeds.setdefault(speed.load, {})[trial.key] = speed
     models: dict[LoadPoint, dict[str, Fitted]] = {}
     for load, of_cells in speeds.items():
         if not any(map(in_rounds, of_cells.values())):

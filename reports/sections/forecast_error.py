@@ -31,5 +31,7 @@ def forecast_error(about: Mapping[str, Any], trials: Sequence[Trial]) -> Forecas
     made = {trial.checkpoint["key"]: trial.checkpoint["seconds"] for trial in trials if trial.checkpoint}
     took = sum(seconds["total"] for seconds in made.values())
     took += sum(trial.seconds.get("total", 0.0) for trial in trials)
+    visits = [visit for trial in trials for visit in trial.provenance.get("visits", ())]
+    took += sum(visit.get("seconds", 0.0) + (visit.get("startup_seconds") or 0.0) for visit in visits)
     failed = sum(trial.status == "failed" for trial in trials)
     return ForecastError(forecast["seconds"], forecast["factor"], took, failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 
 from evals.schema import migrate
 from evals.schema.migrate import FIRST_WITH_PARTS, PART_STEPS, SCHEMA_VERSION, NewerSchema
-from evals.schema.part import Part, find_part, part_file, save_part
+from evals.schema.part import Part, find_part, joined_speeds, part_file, save_part
+from tests.support.made_trials import speed
 
 KEY = "0123456789ab" * 5 + "0000"
 PART = Part(KEY, "task arc_easy", {"seed": "0"}, {"started": "2026-11-27T00:00:00Z"}, seconds=2.5, requests=7)
@@ -66,3 +68,20 @@ def test_a_part_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": 99}))
     with pytest.raises(NewerSchema, match=r"\.json: schema version 99 is newer than this program's"):
         find_part(tmp_path, KEY)
+
+
+def test_later_visits_are_joined_to_the_first_by_their_rounds() -> None:
+    one, four = speed(10.0, 1), speed(20.0, 4)
+    joined = joined_speeds([one, four], {3: [speed(12.0, 1)], 2: [speed(11.0, 1), speed(21.0, 4)]})
+    assert [load.rounds for load in joined] == [(1, 1, 2, 2, 3, 3), (1, 1, 2, 2)]
+    assert joined[0].of_round(2) == replace(speed(11.0, 1), rounds=())
+    assert {number: len(repeats) for number, repeats in joined[0].visits().items()} == {1: 2, 2: 2, 3: 2}
+    assert joined_speeds(joined, {}) == (one, four)
+    assert joined_speeds(joined, {2: [speed(11.0, 1), speed(21.0, 4)]})[0].rounds == (1, 1, 2, 2)
+
+
+def test_a_speed_without_rounds_is_the_first_visit() -> None:
+    one = speed(10.0, 1)
+    assert one.visits() == {1: one.repeats}
+    assert one.of_round(1) == one
+    assert one.of_round(2).repeats == ()

@@ -62,7 +62,7 @@ def test_later_rounds_are_visits_of_their_own(workplace: Path, monkeypatch: pyte
         assert {"foreign", "steal", "pressure", "load_average"} <= visit["others"].keys()
         assert visit["sentinel"]["hashed"] > 0
     race = json.loads((workplace / "runs" / "fake" / "race.json").read_text())
-    assert race["rounds"] == 3
+    assert race["number"] == 3
     assert race["ended"] == "winner"  # the only one
     assert sorted(race["orders"][0]) == ["none float16 · fake", "none float16 · fake, control"]
     control = read_trial(workplace / "runs" / "fake" / "trials" / race["control"])

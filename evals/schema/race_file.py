@@ -1,0 +1,89 @@
+"""What became of a race, `race.json` in a run's folder: who left when and why, and how it ended.
+
+Reports show it; a race goes on from its finished visits, not from this file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from quant.canonical_json import finite, write_json
+
+logger = logging.getLogger(__name__)
+
+Ending = Literal["winner", "equal", "rounds", "minutes", "no contenders"]
+RACE_FILE = "race.json"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Of the plan: at most so many `rounds`; speeds within a share of `gap` are equal; `alpha` is how often of two
+    equally fast cells one is named the winner.
+    """
+
+    rounds: int
+    gap: float
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Left:
+    """A cell that is timed no more: its trial's key and name, after which round, and why."""
+
+    key: str
+    name: str
+    model: str
+    after_round: int
+    why: str
+
+
+@dataclass(frozen=True)
+class RaceState:
+    """After `number` rounds: who has left, and how it has ended, if it has. `orders` are the names of the cells of each
+    later round, as they were visited; `contenders` the keys of those that may still be the best, by objective.
+    `equal` are the keys of those that are equal in speed within the gap, where it ended so; `control` is the file of
+    the control's trial.
+    """
+
+    rules: Rules
+    number: int = 1
+    left: tuple[Left, ...] = ()
+    ended: Ending | None = None
+    orders: tuple[tuple[str, ...], ...] = ()
+    contenders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    equal: tuple[str, ...] = ()
+    control: str | None = None
+
+    @property
+    def gone(self) -> frozenset[str]:
+        """Keys of the cells that have left."""
+        return frozenset(cell.key for cell in self.left)
+
+    def leaving(self, cell: Left) -> RaceState:
+        return replace(self, left=(*self.left, cell))
+
+
+STATES = TypeAdapter(RaceState)
+
+
+def write_race(folder: Path, state: RaceState) -> None:
+    write_json(folder / RACE_FILE, finite(asdict(state)))
+
+
+def read_race(folder: Path) -> RaceState | None:
+    """None where there was none, or its file is damaged, which is warned of: the visits are in the trials."""
+    file = folder / RACE_FILE
+    try:
+        return STATES.validate_python(json.loads(file.read_bytes()), strict=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, ValidationError) as error:
+        logger.warning("%s is damaged: the report does not say who left the race (%s)", file, error)
+        return None

@@ -1,0 +1,98 @@
+"""What page, terminal and JSON show of a race: its noise, how sure the answer is, when each cell left and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.schema.race_file import RaceState
+from reports.decision.recommend import Answer
+from reports.decision.results import Results
+from reports.decision.verdicts import BARRED
+from reports.rounds.summary import Certainty, Noise, Visited, certainty, noise_of, visited
+
+ENDINGS = {
+    "winner": "it ended with a winner",
+    "equal": "it ended with cells that are equal in speed within {gap:.3g} %: the one with the best quality is chosen",
+    "rounds": "all rounds of the plan were run, and more than one cell may still be the fastest",
+    "minutes": "its time was used up, and more than one cell may still be the fastest",
+    "no contenders": "no cell could race",
+}
+FIGURES = {"throughput": "output rate", "per-device": "output rate", "latency": "e2e 50"}
+
+
+@dataclass(frozen=True)
+class RaceView:
+    """`certainties` are of the results' answers, in their order; None where the answer goes by no speed."""
+
+    state: RaceState
+    noises: Sequence[Noise]
+    certainties: Sequence[Certainty | None]
+    visited: Sequence[Visited]
+
+    @property
+    def lines(self) -> list[str]:
+        """How it ended, and what its noise lets it show: a sentence each."""
+        ending = ENDINGS[self.state.ended or "rounds"].format(gap=100 * self.state.rules.gap)
+        return [f"The race ran {self.state.number} rounds; {ending}.", *map(noise_text, self.noises)]
+
+
+def race_view(results: Results) -> RaceView | None:
+    """None for a run without a race."""
+    race = results.race
+    if race is None:
+        return None
+    control = results.control.key if results.control else None
+    baseline = None
+    if results.control is not None:
+        same = [trial for trial in results.trials if trial.unquantized and trial.name == results.control.name]
+        baseline = same[0].key if same else None
+    return RaceView(
+        state=race,
+        noises=noise_of(results.speed_models, race, baseline, control),
+        certainties=[_certainty(results, answer) for answer in results.answers],
+        visited=visited(results.trials, race),
+    )
+
+
+def _certainty(results: Results, answer: Answer) -> Certainty | None:
+    figure = FIGURES.get(answer.aim.objective)
+    if answer.won is None or answer.chosen is None or figure is None or len(answer.won.loads) != 1:
+        return None
+    load = answer.chosen.cell.calmest.load if figure == "e2e 50" else answer.won.loads[0].load
+    fitted = results.speed_models.get(load, {}).get(figure)
+    rivals = [
+        judged.cell.trial.key
+        for judged in results.judged
+        if judged.cell.trial.model == answer.model
+        and judged.verdict not in BARRED
+        and (judged.is_good or not answer.chosen.is_good)
+    ]
+    return certainty(fitted, answer.won.key, rivals, less=figure == "e2e 50") if fitted else None
+
+
+def certainty_text(certain: Certainty) -> str:
+    """How sure the choice is, as a sentence."""
+    return (
+        f"It is the best at this with probability {certain.best:.2f}, among cells whose quality is as sure; to choose "
+        f"it gives away {100 * certain.regret:.1f} % of the best one's figure on average, "
+        f"{100 * certain.regret_95:.1f} % or more in one of 20 cases."
+    )
+
+
+def noise_text(noise: Noise) -> str:
+    """What two measurements of one cell differ by, and what rounds show, as a sentence."""
+    shows = ", ".join(
+        f"{rounds} rounds show differences of {100 * share:.1f} %" for rounds, share in noise.shows.items()
+    )
+    text = (
+        f"At {noise.load.label}, two measurements of one cell differ by {100 * noise.typical:.1f} % or more in one of "
+        f"three cases here; {shows}."
+    )
+    if noise.control is None:
+        return text
+    ratio = noise.control
+    return (
+        f"{text} The first baseline measured under another name gave {ratio.value:.3f} [{ratio.low:.3f}, "
+        f"{ratio.high:.3f}] times its own output tokens/s."
+    )

@@ -1,0 +1,33 @@
+"""`race.json`: written and read, and damaged."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from evals.schema.race_file import RACE_FILE, Left, RaceState, Rules, read_race, write_race
+
+STATE = RaceState(
+    Rules(6, 0.03, 0.05), 4, (Left("k", "rtn · e", "m", 3, "surely slower"),), "equal", (("a", "b"),), {"rate": ("x",)}
+)
+
+
+def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
+    write_race(tmp_path, STATE)
+    assert read_race(tmp_path) == STATE
+    assert STATE.gone == {"k"}
+    assert STATE.leaving(Left("z", "n", "m", 4, "w")).gone == {"k", "z"}
+
+
+def test_a_run_without_one_had_no_race(tmp_path: Path) -> None:
+    assert read_race(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rules": 3}', '{"rules": {"rounds": "x", "gap": 1, "alpha": 2}}'])
+def test_a_damaged_one_is_warned_of(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / RACE_FILE).write_text(text)
+    with caplog.at_level(logging.WARNING):
+        assert read_race(tmp_path) is None
+    assert "race.json is damaged: the report does not say who left the race" in caplog.text

@@ -1,0 +1,103 @@
+"""Figures of cells that were visited in rounds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from evals.stats.intervals import mean_t_log
+from reports.decision.results import conclude
+from reports.metrics.load import load_metrics
+from reports.rounds.speeds import estimates, figures_by_round, fit_figure, speed_models
+from tests.support.made_races import noisy, raced, visited_speed
+from tests.support.made_trials import ABOUT, speed
+
+SLOW_ROUND = {1: 1.0, 2: 0.7, 3: 1.0, 4: 1.0}  # the whole machine was slower in the second
+
+
+def test_a_round_that_slows_all_cells_is_in_no_interval_of_theirs() -> None:
+    rates = {"a": 100.0, "b": 90.0, "c": 80.0}
+    values = {
+        key: {number: rate * share * (1 + 0.001 * (number + place)) for number, share in SLOW_ROUND.items()}
+        for place, (key, rate) in enumerate(rates.items())
+    }
+    fitted = fit_figure(values)
+    assert fitted is not None
+    known = estimates(fitted)
+    alone = mean_t_log(list(values["a"].values()))
+    assert (known["a"].high - known["a"].low) / known["a"].value < 0.01
+    assert (alone.high - alone.low) / alone.value > 0.4
+    assert known["a"].value / known["b"].value == pytest.approx(100 / 90, rel=0.01)
+    assert known["a"].count == 1 + (3 - 1) * (4 - 1)  # one more than the degrees of freedom
+
+
+def test_a_cell_that_left_is_compared_as_if_it_had_been_there() -> None:
+    """It was visited in the fast rounds alone, and is no faster for it."""
+    shares = {1: 1.2, 2: 1.2, 3: 0.9, 4: 0.9}
+    values = {
+        "stays": {number: 100 * share for number, share in shares.items()},
+        "too": {number: 101 * share * (1 + 0.002 * number) for number, share in shares.items()},
+        "left": {number: 95 * shares[number] for number in (1, 2)},
+    }
+    fitted = fit_figure(values)
+    assert fitted is not None
+    known = estimates(fitted)
+    assert known["left"].value / known["stays"].value == pytest.approx(0.95, rel=0.01)
+    assert known["left"].high - known["left"].low > known["stays"].high - known["stays"].low
+
+
+def test_one_round_says_nothing_of_the_spread() -> None:
+    assert fit_figure({"a": {1: 10.0}, "b": {1: 11.0}}) is None
+    assert fit_figure({}) is None
+
+
+def test_a_visit_is_one_observation() -> None:
+    """Its repeats, in one server, are not independent."""
+    made = speed(50.0, 4, wobble=0.2)
+    twice = replace(made, repeats=made.repeats * 2, rounds=(1, 1, 2, 2))
+    figures = figures_by_round(twice)
+    assert [*figures["output rate"]] == [1, 2]
+    assert figures["output rate"][1] == figures["output rate"][2]
+    rate = load_metrics(twice).output_rate
+    assert rate.count == 2
+    assert rate.low == pytest.approx(rate.high)
+    assert figures["e2e 50"][1] > 0
+
+
+def test_latencies_are_those_of_visits_too() -> None:
+    rates = {1: 50.0, 2: 40.0, 3: 60.0}
+    figures = figures_by_round(visited_speed(rates))
+    for number, rate in rates.items():
+        assert figures["tpot 50"][number] == pytest.approx(1 / rate)
+
+
+def test_the_results_have_the_model_s_figures() -> None:
+    cells = [raced("none", noisy(50, 4, 1)), raced("rtn", noisy(60, 4, 2)), raced("awq", noisy(40, 4, 3))]
+    results = conclude(ABOUT, cells)
+    (models,) = results.speed_models.values()
+    assert {"output rate", "total rate", "request rate", "ttft 50", "tpot 50", "e2e 50"} <= models.keys()
+    known = estimates(models["output rate"])
+    for cell in results.cells:
+        assert cell.loads[0].output_rate == known[cell.trial.key]
+        assert cell.loads[0].latency.tpot[0] == estimates(models["tpot 50"])[cell.trial.key]
+        assert cell.loads[0].output_rate.count == 1 + 2 * 3
+
+
+def test_the_control_says_as_much_of_the_noise_and_is_no_cell() -> None:
+    cells = [raced("none", noisy(50, 4, 1)), raced("rtn", noisy(60, 4, 2))]
+    control = replace(raced("none", noisy(50, 4, 9)), key="control")
+    results = conclude(ABOUT, cells, control=control)
+    assert [cell.trial.key for cell in results.cells] == [cell.key for cell in cells]
+    assert results.cells[0].loads[0].output_rate.count == 1 + 2 * 3
+
+
+def test_cells_of_one_server_keep_their_own_figures() -> None:
+    from tests.support.made_trials import trial
+
+    plain = trial("none", 50, 1, 80)
+    assert speed_models([plain]) == {}
+    (cell,) = conclude(ABOUT, [plain]).cells
+    assert cell.loads[0].output_rate == load_metrics(plain.speed[0]).output_rate
+    assert math.isfinite(cell.loads[0].output_rate.high)

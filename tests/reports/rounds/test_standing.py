@@ -1,0 +1,96 @@
+"""Who may still be the best, and who is chosen where speeds are equal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from evals.rounds.race import RaceRules
+from evals.schema.race_file import Left, RaceState, Rules
+from reports.decision.results import conclude
+from reports.output.race_view import race_view
+from reports.rounds.standing import objectives, stand
+from tests.support.made_races import noisy, raced
+from tests.support.made_trials import ABOUT
+
+RULES = RaceRules(rounds=6, gap=0.03, alpha=0.05)
+RACE = RaceState(Rules(6, 0.03, 0.05), number=6)
+
+
+def test_the_faster_cell_wins_and_by_latency_too() -> None:
+    cells = [raced("none", noisy(50, 6, 1)), raced("rtn", noisy(60, 6, 2)), raced("awq", noisy(40, 6, 3))]
+    results = conclude(ABOUT, cells)
+    keys = frozenset(cell.key for cell in cells)
+    wanted = objectives([cells[0].speed[0].load])
+    assert [objective.less for objective in wanted] == [False, True]
+    for objective in wanted:
+        standing = stand(objective, results.speed_models, keys, RULES)
+        assert standing is not None
+        assert (standing.may_be_best, standing.verdict) == (frozenset({cells[1].key}), "winner")
+
+
+def test_who_has_left_does_not_win() -> None:
+    cells = [raced("none", noisy(50, 6, 1)), raced("rtn", noisy(60, 6, 2))]
+    results = conclude(ABOUT, cells)
+    (rate, _) = objectives([cells[0].speed[0].load])
+    standing = stand(rate, results.speed_models, frozenset({cells[0].key}), RULES)
+    assert standing is not None
+    assert standing.may_be_best == frozenset({cells[0].key})
+    assert stand(rate, results.speed_models, frozenset(), RULES) is None
+    assert stand(rate, {}, frozenset({cells[0].key}), RULES) is None
+
+
+def test_an_open_load_is_no_race_for_throughput() -> None:
+    load = replace(raced("none", {1: 1.0}).speed[0].load, concurrency=None, rate_per_second=2.0, arrivals="poisson")
+    assert [objective.figure for objective in objectives([load])] == ["e2e 50"]
+
+
+def test_of_equal_speeds_the_better_quality_is_chosen() -> None:
+    """Q8_0 is 1 % slower, and predicts better."""
+    cells = [
+        raced("none", noisy(30, 20, 1, 0.005)),
+        raced("q4", noisy(60.0, 20, 2, 0.005), loss=2.06, label="Q4_K_M"),
+        raced("q8", noisy(59.6, 20, 3, 0.005), loss=2.005, label="Q8_0"),
+    ]
+    equal = tuple(cell.key for cell in cells[1:])
+    by_speed = conclude(ABOUT, cells).answer.chosen
+    tied = conclude(ABOUT, cells, race=replace(RACE, ended="equal", equal=equal))
+    assert by_speed is not None
+    assert by_speed.cell.trial.method_label == "Q4_K_M"
+    assert tied.answer.chosen is not None
+    assert tied.answer.chosen.cell.trial.method_label == "Q8_0"
+    assert tied.planned.aim.tied == {cells[2].key: 0, cells[1].key: 1}
+
+
+def test_how_sure_the_choice_is() -> None:
+    quick = [raced("rtn", noisy(60, 6, 2), loss=2.01), raced("awq", noisy(59, 6, 3), loss=2.01)]
+    cells = [raced("none", noisy(50, 6, 1)), *quick]
+    left = Left(cells[0].key, cells[0].name, "m", 3, "surely slower")
+    view = race_view(conclude(ABOUT, cells, race=replace(RACE, left=(left,), ended="rounds")))
+    assert view is not None
+    (certain,) = view.certainties
+    assert certain is not None
+    assert 0.5 < certain.best < 0.95
+    assert 0 < certain.regret < certain.regret_95 < 0.05
+    assert [cell.left_after for cell in view.visited] == [3, None, None]
+    assert view.visited[0].why == "surely slower"
+    assert [cell.rounds for cell in view.visited] == [6, 6, 6]
+    assert view.visited[0].startup_seconds == 2.0
+    (noise,) = view.noises
+    assert noise.typical == pytest.approx(0.03 * 2**0.5, rel=0.5)
+    assert noise.shows[8] < noise.shows[3]
+    assert noise.control is None
+    assert "all rounds of the plan were run" in view.lines[0]
+    assert "two measurements of one cell differ by" in view.lines[1]
+
+
+def test_the_control_is_held_against_its_cell() -> None:
+    cells = [raced("none", noisy(50, 6, 1)), raced("rtn", noisy(60, 6, 2))]
+    control = replace(raced("none", noisy(50, 6, 4)), key="control")
+    view = race_view(conclude(ABOUT, cells, race=RACE, control=control))
+    assert view is not None
+    (noise,) = view.noises
+    assert noise.control is not None
+    assert noise.control.low < 1 < noise.control.high
+    assert "measured under another name gave" in view.lines[1]
