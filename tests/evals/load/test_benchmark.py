@@ -7,11 +7,12 @@ import pytest
 
 from engines.runtime.server import serve
 from engines.types import Serving
+from evals.load import benchmark
 from evals.load.benchmark import LoadFailed, measure_speed
 from evals.load.prompts import Prompts
 from evals.load.traces import TraceRequest
 from evals.metrics.steady_state import steady, tpot, ttft
-from evals.schema.load import LoadPoint
+from evals.schema.load import ClientLoad, LoadPoint
 from reports.metrics.load import load_metrics
 from tests.support.fake_engine import CPU, HERE, fake_engine
 
@@ -47,6 +48,21 @@ def test_no_garbage_is_collected_while_the_load_runs(tmp_path: Path) -> None:
         measure_speed(endpoint, [LOAD], prompts, repeats=1, seed=0, advance=note)
     assert collects == [False] * 7
     assert gc.isenabled()
+
+
+def test_each_visit_has_prompts_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same ones in every cell: what differs between the cells of a round is not what they were asked."""
+    drawn: list[int] = []
+
+    def noted(*_: object, repeat: int, **__: object) -> tuple[tuple[()], ClientLoad]:
+        drawn.append(repeat)
+        return (), ClientLoad(1.0, 1.0, (0.0, 0.0, 0.0))
+
+    monkeypatch.setattr(benchmark, "run_load", noted)
+    for visit in (1, 2, 3, 1):
+        measure_speed(None, [LOAD], Prompts(range(9)), repeats=2, seed=0, visit=visit)  # type: ignore[arg-type]
+    assert drawn[:3] == drawn[9:]
+    assert len(set(drawn)) == 9
 
 
 def test_no_more_in_flight_than_asked(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from evals.metrics.slo import is_good, slo_verdict
-from evals.metrics.steady_state import Steady, steady, tpot
+from evals.metrics.steady_state import Steady, e2e, steady, tpot
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.slo import SLO
 from reports.metrics.load import load_metrics
@@ -122,7 +123,7 @@ def test_an_answer_of_one_token_leaves_a_limit_on_tpot_conclusive() -> None:
 def test_each_request_has_its_repeat_and_its_wave() -> None:
     """Of four users' five waves the first is left out, and the last one ends in the drain but for one of it."""
     steady_state = _of(LoadPoint(4, 20, 10, 10), _loop(4, 5), _loop(4, 5))
-    assert steady_state.started_in == tuple((repeat, place // 4) for repeat in (0, 1) for place in range(16))
+    assert steady_state.started_in == tuple((1, repeat, place // 4) for repeat in (0, 1) for place in range(16))
     assert set(steady_state.ended_in) <= set(steady_state.started_in)
     sample = steady_state.of_ended(tpot)
     assert [*sample.repeats] == [0] * 13 + [1] * 13
@@ -133,4 +134,14 @@ def test_a_wave_of_an_open_load_is_what_is_in_flight() -> None:
     """One request a second, each of which takes 3.5 s: 3.7 in flight, as the last ones go on after the last start."""
     repeat = tuple(_request(float(n), 1.0, n + 3.5) for n in range(20))
     steady_state = _of(LoadPoint(None, 20, 10, 10, 1.0, "constant"), repeat)
-    assert steady_state.started_in == tuple((0, n // 4) for n in range(20))
+    assert steady_state.started_in == tuple((1, 0, n // 4) for n in range(20))
+
+
+def test_repeats_of_one_server_in_a_race_are_one_unit() -> None:
+    repeat = _loop(2, 8)
+    speed = Speed(LoadPoint(2, 8, 10, 10), (repeat,) * 4)
+    of_servers = steady(replace(speed, rounds=(1, 1, 2, 2))).of_ended(e2e)
+    assert len(set(of_servers.repeats.tolist())) == 2
+    assert len(set(steady(replace(speed, rounds=(1, 2, 3, 4))).of_ended(e2e).repeats.tolist())) == 4
+    assert len(set(steady(speed).of_ended(e2e).repeats.tolist())) == 4
+    assert of_servers.waves.max() == steady(speed).of_ended(e2e).waves.max()

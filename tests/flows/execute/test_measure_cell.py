@@ -18,7 +18,7 @@ from evals.load.prompts import Prompts
 from evals.metrics.energy import window
 from evals.schema.load import LoadPoint
 from evals.schema.trial import NVML
-from flows.execute.measure_cell import _reach
+from flows.execute.measure_cell import reach
 from flows.execute.served_parts import Served, _prompts, _speed_and_memory
 from flows.plan.load import LoadPlan, workloads
 from flows.validate.matrix import Cell, EngineChoice
@@ -34,7 +34,7 @@ def test_an_engine_without_environment_is_not_started(tmp_path: Path) -> None:
     cell, work = cast(Cell, SimpleNamespace(choice=EngineChoice(fake_engine(), {}, ""), quantization=scheme)), Any
     with (
         pytest.raises(ProcessFailed, match="fake has no environment on this device"),
-        _reach(cell, None, tmp_path, CPU, work, tmp_path / "log"),
+        reach(cell, None, tmp_path, CPU, work, tmp_path / "log"),
     ):
         pass
 
@@ -91,7 +91,7 @@ def test_a_load_is_measured_with_the_energy_of_its_gpus(tmp_path: Path, monkeypa
         options = {"tensor_parallel": 2}
         cell = SimpleNamespace(choice=EngineChoice(fake_engine(), options, ""))
         served = Served(endpoint, child, cast(Any, cell), tmp_path, GPUS, cast(Any, work), cast(Any, None))
-        speed, memory = _speed_and_memory(served, load, prompts)
+        speed, memory = _speed_and_memory(served, load, prompts, 1)
         count = len(child.tree())
     assert memory is not None
     assert (memory.source, memory.peak_bytes, memory.loaded_bytes) == (NVML, 2_000_000 * count, 2_000_000 * count)

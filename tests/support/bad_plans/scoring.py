@@ -12,8 +12,28 @@ SCORING: dict[str, Wrong] = {
     ),
     "one repeat": (
         set_key("repeats", value=1),
-        "repeats: input should be greater than or equal to 2",
+        "`repeats: 1` shows no spread",
+        "use 2 or more, or measure in rounds by `race: {rounds: 6}`",
+    ),
+    "no repeat": (
+        set_key("repeats", value=0),
+        "repeats: input should be greater than or equal to 1",
         "change the value",
+    ),
+    "a race of two rounds": (
+        set_key("race", value={"rounds": 2}),
+        "race.rounds: input should be greater than or equal to 3",
+        "change the value",
+    ),
+    "a race without a gap": (
+        set_key("race", value={"gap": 0.0}),
+        "race.gap: input should be greater than 0",
+        "change the value",
+    ),
+    "a race with an unknown key": (
+        set_key("race", value={"round": 6}),
+        "unknown key 'race.round'",
+        "did you mean 'rounds'?",
     ),
     "unknown task": (
         set_key("tasks", 0, "task", value="arc_eazy"),
