@@ -99,6 +99,7 @@ def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path 
     from flows.execute import rows
     from flows.execute.manifest import describe
     from flows.execute.prepare import environments_of, prepare_sweep
+    from flows.race.contenders import race_is_over
     from flows.state.locks import alone, cache_in_use
     from flows.state.progress_display import LogDisplay
     from reports.output.html_report import write_report
@@ -115,7 +116,7 @@ def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path 
             rows.assemble_finished(prepared)
             describe(prepared)
     trials = [(row, rows.finished(row)) for row in prepared.rows]
-    if any(trial is None for _, trial in trials):
+    if any(trial is None for _, trial in trials) or not race_is_over(prepared):
         return None
     report = prepared.folder / "report.html"
     errors.print(

@@ -7,14 +7,14 @@ from dataclasses import replace
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from evals.schema.race_file import Left, RaceState, Rules, write_race
+from evals.schema.race_file import Left, RaceState, write_race
 from evals.schema.trial import Failure
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
 from flows.execute.visits import is_finished, visit_log
 from flows.execute.worker_process import Workbench
 from flows.orchestration.task_stages import unseen, watched
-from flows.race.contenders import Entry, control_file, entries, refresh, refresh_all, visit_of
+from flows.race.contenders import Entry, control_file, entries, refresh, refresh_all, rules_of, visit_of
 from flows.race.look import look
 from flows.state.progress_display import Display
 
@@ -35,7 +35,7 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
     plan = prepared.sweep.plan.race
     if plan is None:
         return
-    state = RaceState(Rules(plan.rounds, plan.gap, plan.alpha))
+    state = RaceState(rules_of(plan))
     state = replace(state, control=_control(prepared, state))
     refresh_all(prepared, entries(prepared, state, 2), plan.rounds)
     state = look(prepared, state)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evals.schema.race_file import RaceState
+from evals.schema.race_file import RaceState, Rules, read_race
 from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import finished, save_trial
 from flows.execute.visits import Visit, later_visits, with_visits
+from flows.plan.race import RacePlan
 from quant.canonical_json import write_json
 from quant.hashing import digest
 
@@ -30,6 +31,16 @@ class Entry:
     @property
     def name(self) -> str:
         return f"{self.row.cell.name}, control" if self.control else self.row.cell.name
+
+
+def rules_of(plan: RacePlan) -> Rules:
+    return Rules(plan.rounds, plan.gap, plan.alpha)
+
+
+def race_is_over(prepared: Prepared) -> bool:
+    """True where the plan's race has ended before, or it has none."""
+    plan, state = prepared.sweep.plan.race, read_race(prepared.folder)
+    return plan is None or (state is not None and state.ended is not None and state.rules == rules_of(plan))
 
 
 def first_round(prepared: Prepared) -> list[Row]:

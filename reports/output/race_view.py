@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.schema.race_file import RaceState
@@ -11,12 +11,13 @@ from reports.decision.results import Results
 from reports.decision.verdicts import BARRED
 from reports.rounds.summary import Certainty, Noise, Visited, certainty, noise_of, visited
 
-ENDINGS = {
+ENDINGS: Mapping[str | None, str] = {
     "winner": "it ended with a winner",
     "equal": "it ended with cells that are equal in speed within {gap:.3g} %: the one with the best quality is chosen",
     "rounds": "all rounds of the plan were run, and more than one cell may still be the fastest",
     "minutes": "its time was used up, and more than one cell may still be the fastest",
     "no contenders": "no cell could race",
+    None: "it has not ended: sweep the plan again, and it goes on",
 }
 FIGURES = {"throughput": "output rate", "per-device": "output rate", "latency": "e2e 50"}
 
@@ -33,7 +34,7 @@ class RaceView:
     @property
     def lines(self) -> list[str]:
         """How it ended, and what its noise lets it show: a sentence each."""
-        ending = ENDINGS[self.state.ended or "rounds"].format(gap=100 * self.state.rules.gap)
+        ending = ENDINGS[self.state.ended].format(gap=100 * self.state.rules.gap)
         return [f"The race ran {self.state.number} rounds; {ending}.", *map(noise_text, self.noises)]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
 
 import psutil
 import pytest
+import yaml
 
 from evals.schema.trial_file import read_trial
 from tests.support.fake_sweep import write_plan
@@ -33,6 +35,32 @@ def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, moment: str)
     assert (finished[0] / "bitfrontier-checkpoint.json").stat().st_mtime_ns == before
     statuses = sorted(read_trial(p).status for p in (workplace / "runs/fake/trials").iterdir())
     assert statuses == ["ok", "unsupported"]
+
+
+def test_a_race_that_was_killed_goes_on_and_makes_no_visit_twice(workplace: Path) -> None:
+    file = write_plan(workplace, ["none"])
+    plan = {**yaml.safe_load(file.read_text()), "race": {"rounds": 3, "control": False}}
+    file.write_text(yaml.safe_dump(plan))
+    parts = workplace / "runs/fake/parts"
+
+    def visits() -> dict[str, int]:
+        names = {path: json.loads(path.read_bytes())["name"] for path in parts.glob("*.json")}
+        return {path.name: path.stat().st_mtime_ns for path, name in names.items() if "round" in name}
+
+    sweep = start_sweep(workplace)
+    wait_for(lambda: len(visits()) == 1 and has_child(sweep, "tests.support.emulator"), sweep, workplace)
+    kill(sweep, workplace)
+    before = visits()
+    assert len(before) == 1
+    again = start_sweep(workplace)
+    wait_for(lambda: again.poll() is not None, None, workplace)
+    assert again.returncode == 0, (workplace / "out.log").read_text()[-3000:]
+    after = visits()
+    assert len(after) == 2
+    assert {name: after[name] for name in before} == before
+    (trial,) = [read_trial(path) for path in (workplace / "runs/fake/trials").glob("*.json")]
+    assert trial.speed[0].rounds == (1, 1, 2, 2, 3, 3)
+    assert len(set(trial.speed[0].repeats)) == 6
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path) -> None:
