@@ -1,0 +1,160 @@
+"""One model for the speeds of all cells: log speed = cell + block + error.
+
+A *visit* is one session of a cell (fresh server, warm-up, every load), a *block* what was visited in one round on one
+host. What makes a whole machine slower for a while belongs to the block, and cells are compared within blocks (Box,
+Hunter and Hunter, Statistics for Experimenters, 2005, chapter 4). Errors have one variance for all cells: six cells in
+three rounds leave ten degrees of freedom, not two a cell.
+
+A *table* holds natural logarithms, shape (…, cells, blocks), NaN where a cell was not visited. Leading axes are races
+of their own, judged at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from evals.stats.intervals import Floats
+from quant.errors import BitfrontierError
+
+HUBER = 2.0  # scales from which an error's influence grows no further; 95 % of normal errors are smaller
+# E[min(|z|, HUBER)²] of a standard normal z: with it the scale is right where nothing disturbs
+NORMAL_SHARE = float(stats.chi2.cdf(HUBER**2, 3) + HUBER**2 * stats.chi2.sf(HUBER**2, 1))
+MOST_STEPS = 50
+TOLERANCE = 1e-5
+LEAST_SCALE = 1e-9
+LEAST_SHARE = 1e-6  # the only visit of a block says nothing of errors
+
+
+class NotEstimable(BitfrontierError):
+    """The visits do not say how the cells compare."""
+
+
+@dataclass(frozen=True)
+class NoisePrior:
+    """What is known of the errors before the first visit, as a scaled inverse χ²: their `variance` (of logarithms), as
+    sure as if it had been estimated with so many `degrees` of freedom. Each may be an array over races.
+    """
+
+    variance: Floats | float
+    degrees: Floats | float
+
+
+NOTHING_KNOWN = NoisePrior(0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class BlockFit:
+    """What the model says of each cell.
+
+    `means` (…, cells) are logarithms of geometric means, as if every cell had been in every block. `unscaled`
+    (…, cells, cells) is their covariance ÷ `scale`². `scale` (…) is the standard deviation of an error, known with so
+    many `degrees` (…) of freedom, those of the prior among them.
+    """
+
+    means: Floats
+    unscaled: Floats
+    scale: Floats
+    degrees: Floats
+
+    def standard_errors(self) -> Floats:
+        """Of the differences of all pairs of cells, shape (…, cells, cells)."""
+        own = np.diagonal(self.unscaled, axis1=-2, axis2=-1)
+        squares = own[..., :, None] + own[..., None, :] - 2 * self.unscaled
+        errors: Floats = self.scale[..., None, None] * np.sqrt(np.maximum(squares, 0.0))
+        return errors
+
+    def differences(self) -> Floats:
+        """Of the first cell to the second, shape (…, cells, cells)."""
+        return self.means[..., :, None] - self.means[..., None, :]
+
+
+def table(visits: Sequence[tuple[int, int, float]], cells: int) -> Floats:
+    """A table from (cell, block, positive figure) of each visit, cells and blocks counted from 0. A later visit of a
+    cell in the same block replaces the earlier one.
+    """
+    logs = np.full((cells, max((block for _, block, _ in visits), default=-1) + 1), np.nan)
+    for cell, block, figure in visits:
+        logs[cell, block] = np.log(figure)
+    return logs
+
+
+def fit_blocks(logs: Floats, prior: NoisePrior = NOTHING_KNOWN) -> BlockFit:
+    """Fit a table by weighted least squares, with Huber's weights and the scale of his second proposal (Huber and
+    Ronchetti, Robust Statistics, 2009, section 7.8), so that a visit beside a neighbour's burst weighs little.
+
+    Raises NotEstimable where cells were in no block together, directly or by way of others, or where neither visits
+    nor the prior say how large errors are.
+    """
+    seen = ~np.isnan(logs)
+    observed = np.where(seen, logs, 0.0)
+    degrees = _degrees(seen)
+    known = degrees + prior.degrees
+    if (known < 1).any():
+        raise NotEstimable(
+            f"the visits leave {float(known.min()):g} degrees of freedom for their noise (1). Make another round."
+        )
+    weights = seen.astype(np.float64)
+    means, unscaled, fitted, leverage = _least_squares(observed, weights, seen)
+    share = np.where(seen, 1 - leverage, 0.0)  # of an error's variance, what the fit leaves of it in the residual
+    scale = np.full(logs.shape[:-2], np.inf)
+    for _ in range(MOST_STEPS):
+        errors = np.where(share > LEAST_SHARE, np.abs(observed - fitted) / np.sqrt(np.maximum(share, LEAST_SHARE)), 0.0)
+        previous, scale = scale, _scale(errors, share, scale, degrees, prior)
+        if (np.isfinite(previous) & (np.abs(scale - previous) <= TOLERANCE * scale)).all():
+            break
+        weights = np.where(seen, np.minimum(1.0, HUBER * scale[..., None, None] / np.maximum(errors, LEAST_SCALE)), 0.0)
+        means, unscaled, fitted, _ = _least_squares(observed, weights, seen)
+    return BlockFit(means, unscaled, scale, known)
+
+
+def _degrees(seen: Floats) -> Floats:
+    """Visits less what is fitted to them."""
+    cells, visited = seen.shape[-2], seen.any(axis=-2)
+    linked = seen @ np.swapaxes(seen, -1, -2)
+    for _ in range(cells.bit_length()):  # each step doubles how many cells a link may go by way of
+        linked = linked @ linked
+    if not linked.all():
+        raise NotEstimable(
+            "some cells were never visited in one round on one host with the others, so their speeds cannot be "
+            "compared. Visit all cells in the first round."
+        )
+    return np.asarray(seen.sum(axis=(-2, -1)) - (cells - 1) - visited.sum(axis=-1), dtype=np.float64)
+
+
+def _least_squares(observed: Floats, weights: Floats, seen: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """The cells' means over all blocks, their covariance for errors of variance 1, fitted logarithms, leverages."""
+    cells, blocks = observed.shape[-2:]
+    visited = seen.any(axis=-2)
+    normal = np.zeros((*observed.shape[:-2], cells + blocks, cells + blocks))
+    each = np.arange(cells + blocks)
+    normal[..., each, each] = np.concatenate([weights.sum(axis=-1), weights.sum(axis=-2) + ~visited], axis=-1)
+    normal[..., :cells, cells:] = weights
+    normal[..., cells:, :cells] = np.swapaxes(weights, -1, -2)
+    # what may be added to all cells and taken from all blocks is not determined, and not in what is returned either
+    free = np.concatenate([np.ones((*visited.shape[:-1], cells)), -1.0 * visited], axis=-1)
+    inverse = np.linalg.inv(normal + free[..., :, None] * free[..., None, :])
+    weighted = weights * observed
+    sums = np.concatenate([weighted.sum(axis=-1), weighted.sum(axis=-2)], axis=-1)
+    effects = np.einsum("...ij,...j->...i", inverse, sums)
+    to_means = np.zeros((*observed.shape[:-2], cells, cells + blocks))
+    to_means[..., :cells, :cells] = np.eye(cells)
+    to_means[..., cells:] = (visited / visited.sum(axis=-1, keepdims=True))[..., None, :]
+    means = np.einsum("...ij,...j->...i", to_means, effects)
+    unscaled = to_means @ inverse @ np.swapaxes(to_means, -1, -2)
+    fitted = effects[..., :cells, None] + effects[..., None, cells:]
+    own = np.diagonal(inverse, axis1=-2, axis2=-1)
+    leverage = weights * (own[..., :cells, None] + own[..., None, cells:] + 2 * inverse[..., :cells, cells:])
+    return means, unscaled, fitted, leverage
+
+
+def _scale(errors: Floats, share: Floats, scale: Floats, degrees: Floats, prior: NoisePrior) -> Floats:
+    """Huber's second proposal (errors beyond HUBER × `scale` count as that), pooled with the prior."""
+    cut = np.minimum(errors, HUBER * scale[..., None, None])
+    normal = np.where(np.isfinite(scale), NORMAL_SHARE, 1.0)
+    squares = (share * cut**2).sum(axis=(-2, -1)) / normal + prior.degrees * prior.variance
+    pooled: Floats = np.maximum(np.sqrt(squares / (degrees + prior.degrees)), LEAST_SCALE)
+    return pooled
