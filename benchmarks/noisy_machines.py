@@ -56,11 +56,13 @@ class Machine:
         self.noise, self.generator = noise, generator
         slowed = np.minimum(np.arange(steps) / (visits * VISIT_STEPS), 1.0)
         self.state = np.tile(np.log1p(-noise.slow_down * slowed), (sweeps, 1))
-        kept = np.exp(-STEP / 300)
+        correlation = np.exp(-STEP / 300)
         wandering = noise.wander * generator.standard_normal(sweeps)
         for step in range(steps):
             self.state[:, step] += wandering
-            wandering = kept * wandering + noise.wander * np.sqrt(1 - kept**2) * generator.standard_normal(sweeps)
+            wandering = correlation * wandering + noise.wander * np.sqrt(
+                1 - correlation**2
+            ) * generator.standard_normal(sweeps)
         starts = generator.random((sweeps, steps)) < STEP / 600 * noise.bursts
         self.hit: Flags = np.logical_or.reduce([np.roll(starts, step, axis=1) for step in range(6)])
         self.now = np.zeros(sweeps, dtype=np.int64)

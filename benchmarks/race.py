@@ -31,7 +31,7 @@ DRAWS = 1000
 PILOT_CELLS = 5  # equal cells in six rounds, whose spread is the noise's prior: twenty degrees of freedom
 VISITS = 24  # within which a lead of 10 % is to be decided
 RULES = RaceRules()
-SAID = (0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 100.0)  # %, bins of expected regret
+REGRETS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 100.0)  # %, bins of expected regret
 
 Generator = np.random.Generator
 
@@ -85,7 +85,7 @@ def _true_mean(machine: Machine, speeds: Floats, first: Labels) -> Floats:
     return truth
 
 
-def learnt_noise(noise: Noise, sweeps: int, generator: Generator) -> NoisePrior:
+def noise_of_equal_cells(noise: Noise, sweeps: int, generator: Generator) -> NoisePrior:
     """By equal cells that each machine has visited before: what its own A/A controls have taught it."""
     machine, equal = Machine(noise, sweeps, PILOT_CELLS * 6, generator), np.zeros(sweeps)
     logs = np.full((sweeps, PILOT_CELLS, 6), np.nan)
@@ -146,7 +146,7 @@ def _conclude(
 
 @dataclass(frozen=True)
 class Figures:
-    """Of a line, all in percent but `visits`. `lost` is each sweep's regret, `said` what was expected."""
+    """Of a line, all in percent but `visits`. `lost` is each sweep's regret, `expected` what was said of it before."""
 
     slower: float  # named first, sure or not, and not the fastest
     decided: float
@@ -157,7 +157,7 @@ class Figures:
     holds: float
     visits: float
     lost: Floats
-    said: Floats
+    expected: Floats
 
 
 def figures(outcome: Outcome, speeds: Floats) -> Figures:
@@ -177,7 +177,7 @@ def figures(outcome: Outcome, speeds: Floats) -> Figures:
         holds=_percent((outcome.low <= outcome.truth) & (outcome.truth <= outcome.high)),
         visits=float(outcome.visits.mean()),
         lost=100 * lost,
-        said=100 * outcome.said_regret,
+        expected=100 * outcome.said_regret,
     )
 
 
@@ -191,7 +191,7 @@ def line(
     """What was, and what a race says, of the same fields; each line has a seed of its own."""
     generator = np.random.default_rng(list(f"{noise.name} {field} {lead}".encode()))
     speeds = generator.permuted(np.tile(np.asarray(FIELDS[field](lead)), (sweeps, 1)), axis=1)
-    prior = learnt_noise(noise, sweeps, generator) if learnt else NOTHING_KNOWN
+    prior = noise_of_equal_cells(noise, sweeps, generator) if learnt else NOTHING_KNOWN
     old = before(replace(noise, sentinel=False), speeds, generator)
     return figures(old, speeds), figures(race(noise, speeds, rules, prior, duels, generator), speeds)
 
@@ -205,7 +205,7 @@ HEADING = (
 def printed(noise: str, field: str, lead: float, old: Figures, new: Figures) -> str:
     earlier = f"{old.slower:14.1f} {old.decided:7.1f} {old.wrong:5.1f} {old.holds:5.1f} {old.lost.mean():6.2f}"
     certain = f"{new.slower:12.1f} {new.decided:7.1f} {new.in_time:7.1f} {new.wrong:5.1f} {new.of_decided:10.1f}"
-    rest = f"{new.misled:6.1f} {new.holds:5.1f} {new.visits:6.1f} {new.lost.mean():6.2f} {new.said.mean():4.2f}"
+    rest = f"{new.misled:6.1f} {new.holds:5.1f} {new.visits:6.1f} {new.lost.mean():6.2f} {new.expected.mean():4.2f}"
     return f"{noise:22s} {field:6s} {100 * lead:3.0f}% | {earlier} | {certain} {rest}"
 
 
@@ -231,17 +231,15 @@ def missed(noise: Noise, field: str, lead: float, old: Figures, new: Figures) ->
 
 def miscalibrated(lines: Sequence[Figures]) -> list[str]:
     """Print what was given away of all sweeps by what was expected; the bins that are a point or more off."""
-    said, lost = (
-        np.concatenate([figures.said for figures in lines]),
-        np.concatenate([figures.lost for figures in lines]),
-    )
+    promised = np.concatenate([figures.expected for figures in lines])
+    lost = np.concatenate([figures.lost for figures in lines])
     failures = []
     print("\nExpected regret, all lines:")
-    for low, high in pairwise(SAID):
-        within = (low <= said) & (said < high)
-        expected, true = float(said[within].mean()), float(lost[within].mean())
-        print(f"{low:5.2f} to {high:6.2f} %: said {expected:.2f}, true {true:.2f} ({within.sum()})")
-        if abs(expected - true) > 1:
+    for low, high in pairwise(REGRETS):
+        within = (low <= promised) & (promised < high)
+        mean, true = float(promised[within].mean()), float(lost[within].mean())
+        print(f"{low:5.2f} to {high:6.2f} %: said {mean:.2f}, true {true:.2f} ({within.sum()})")
+        if abs(mean - true) > 1:
             failures.append(f"expected regret of {low} to {high} %")
     return failures
 

@@ -28,6 +28,7 @@ NORMAL_SHARE = float(stats.chi2.cdf(HUBER**2, 3) + HUBER**2 * stats.chi2.sf(HUBE
 MOST_STEPS = 50
 TOLERANCE = 1e-5
 LEAST_SCALE = 1e-9
+MOST_LEARNT = 20.0  # degrees of freedom; of two sweeps or so
 LEAST_SHARE = 1e-6  # the only visit of a block says nothing of errors
 
 
@@ -46,6 +47,19 @@ class NoisePrior:
 
 
 NOTHING_KNOWN = NoisePrior(0.0, 0.0)
+
+
+def learnt_noise(sweeps: Sequence[NoisePrior]) -> NoisePrior:
+    """What earlier sweeps of a machine say of the next one's noise: their pooled variance, never surer than
+    MOST_LEARNT degrees of freedom, for a machine's noise changes. Each sweep is a fit of its own visits alone (scale²
+    and degrees, fitted without a prior), or the same visits would count twice.
+    """
+    degrees = float(sum(sweep.degrees for sweep in sweeps))
+    if degrees <= 0:
+        return NOTHING_KNOWN
+    return NoisePrior(
+        float(sum(sweep.degrees * sweep.variance for sweep in sweeps)) / degrees, min(degrees, MOST_LEARNT)
+    )
 
 
 @dataclass(frozen=True)

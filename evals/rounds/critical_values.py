@@ -1,6 +1,6 @@
 """Quantiles of the largest of several t statistics that share one scale: the multivariate t, by quasi-random points
-(Genz and Bretz, Computation of Multivariate Normal and t Probabilities, 2009, chapter 4). An unbalanced covariance is no
-special case.
+(Genz and Bretz, Computation of Multivariate Normal and t Probabilities, 2009, chapter 4). An unbalanced covariance is
+no special case.
 """
 
 from __future__ import annotations

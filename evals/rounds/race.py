@@ -22,7 +22,7 @@ from scipy import stats
 from evals.rounds.block_model import BlockFit, Flags
 from evals.stats.intervals import Floats
 
-WALKS = 200_000
+WALKS = 100_000
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evals.rounds.block_model import NoisePrior, NotEstimable, fit_blocks, table
+from evals.rounds.block_model import NoisePrior, NotEstimable, fit_blocks, learnt_noise, table
 
 SPEEDS = np.log([100.0, 90.0, 60.0, 55.0])
 ROUNDS = np.log([1.0, 0.8, 1.1, 0.9, 1.0])
@@ -57,8 +57,8 @@ def test_the_scale_is_right_on_average_and_the_means_covariance_too() -> None:
     noise = 0.05 * np.random.default_rng(0).standard_normal((4000, 6, 4))
     fit = fit_blocks(noise)
     assert np.mean(fit.scale**2) == pytest.approx(0.05**2, rel=0.03)
-    said = (fit.scale**2 * fit.unscaled[:, 0, 0]).mean()
-    assert fit.means[:, 0].var() == pytest.approx(said, rel=0.06)
+    stated = (fit.scale**2 * fit.unscaled[:, 0, 0]).mean()
+    assert fit.means[:, 0].var() == pytest.approx(stated, rel=0.06)
 
 
 def test_races_at_once_are_races_one_by_one() -> None:
@@ -107,6 +107,14 @@ def test_a_prior_counts_as_many_visits_as_it_has_degrees() -> None:
     alone, known = fit_blocks(logs), fit_blocks(logs, NoisePrior(0.05**2, 12.0))
     assert known.degrees == alone.degrees + 12
     assert alone.scale < known.scale < 0.05
+
+
+def test_noise_is_learnt_by_how_much_each_sweep_saw_of_it() -> None:
+    learnt = learnt_noise([NoisePrior(0.01, 2.0), NoisePrior(0.04, 10.0)])
+    assert learnt.variance == pytest.approx(0.035)
+    assert learnt.degrees == 12
+    assert learnt_noise([NoisePrior(0.01, 50.0)]) == NoisePrior(pytest.approx(0.01), 20.0)
+    assert learnt_noise([]) == NoisePrior(0.0, 0.0)
 
 
 def test_a_single_cell_has_the_spread_of_its_visits() -> None:
