@@ -140,6 +140,7 @@ DECIDES_NO_RESULT = (
     "engines/telemetry/memory_bandwidth.py",
     "evals/accuracy/published_perplexity.py",  # the report's
     "evals/schema/*.py",  # how results are written, with a version of its own
+    "evals/rounds/*.py",  # which cells are visited again, and the report's
     "evals/stats/combined_intervals.py",  # the report's
     "evals/stats/passages.py",
     "evals/stats/skewed_mean.py",

@@ -22,6 +22,7 @@
         NewerSchema                 evals.schema.migrate
         NoRun                       evals.schema.run_file
         NotComparable               reports.compare.runs
+        NotEstimable                evals.rounds.block_model
         NotKept                     flows.state.kept_checkpoints
         NotKnown                    evals.metrics.energy
         NotOurs                     flows.state.cache_gc

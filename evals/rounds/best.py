@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from evals.rounds.block_model import BlockFit
+from evals.rounds.block_model import BlockFit, Flags
 from evals.rounds.critical_values import drawn_errors, largest_t
 from evals.stats.intervals import Floats
 
@@ -52,7 +51,7 @@ class AgainstTheBest:
     high: Floats
 
     @property
-    def may_be_best(self) -> npt.NDArray[np.bool_]:
+    def may_be_best(self) -> Flags:
         """Hsu's set: it holds the best cell with the stated probability."""
         return self.high > 0
 

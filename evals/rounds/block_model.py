@@ -15,17 +15,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from evals.stats.intervals import Floats
 from quant.errors import BitfrontierError
 
+Flags = npt.NDArray[np.bool_]
 HUBER = 2.0  # scales from which an error's influence grows no further; 95 % of normal errors are smaller
 # E[min(|z|, HUBER)²] of a standard normal z: with it the scale is right where nothing disturbs
 NORMAL_SHARE = float(stats.chi2.cdf(HUBER**2, 3) + HUBER**2 * stats.chi2.sf(HUBER**2, 1))
 MOST_STEPS = 50
 TOLERANCE = 1e-5
 LEAST_SCALE = 1e-9
+MOST_LEARNT = 20.0  # degrees of freedom; of two sweeps or so
 LEAST_SHARE = 1e-6  # the only visit of a block says nothing of errors
 
 
@@ -44,6 +47,19 @@ class NoisePrior:
 
 
 NOTHING_KNOWN = NoisePrior(0.0, 0.0)
+
+
+def learnt_noise(sweeps: Sequence[NoisePrior]) -> NoisePrior:
+    """What earlier sweeps of a machine say of the next one's noise: their pooled variance, never surer than
+    MOST_LEARNT degrees of freedom, for a machine's noise changes. Each sweep is a fit of its own visits alone (scale²
+    and degrees, fitted without a prior), or the same visits would count twice.
+    """
+    degrees = float(sum(sweep.degrees for sweep in sweeps))
+    if degrees <= 0:
+        return NOTHING_KNOWN
+    return NoisePrior(
+        float(sum(sweep.degrees * sweep.variance for sweep in sweeps)) / degrees, min(degrees, MOST_LEARNT)
+    )
 
 
 @dataclass(frozen=True)
@@ -89,14 +105,12 @@ def fit_blocks(logs: Floats, prior: NoisePrior = NOTHING_KNOWN) -> BlockFit:
     Raises NotEstimable where cells were in no block together, directly or by way of others, or where neither visits
     nor the prior say how large errors are.
     """
+    if logs.shape[-2] == 1:
+        return _one_cell(logs, prior)
     seen = ~np.isnan(logs)
     observed = np.where(seen, logs, 0.0)
     degrees = _degrees(seen)
-    known = degrees + prior.degrees
-    if (known < 1).any():
-        raise NotEstimable(
-            f"the visits leave {float(known.min()):g} degrees of freedom for their noise (1). Make another round."
-        )
+    known = _known(degrees, prior)
     weights = seen.astype(np.float64)
     means, unscaled, fitted, leverage = _least_squares(observed, weights, seen)
     share = np.where(seen, 1 - leverage, 0.0)  # of an error's variance, what the fit leaves of it in the residual
@@ -111,8 +125,29 @@ def fit_blocks(logs: Floats, prior: NoisePrior = NOTHING_KNOWN) -> BlockFit:
     return BlockFit(means, unscaled, scale, known)
 
 
-def _degrees(seen: Floats) -> Floats:
-    """Visits less what is fitted to them."""
+def _one_cell(logs: Floats, prior: NoisePrior) -> BlockFit:
+    """Nothing is compared, so what a round does to it is part of its noise."""
+    visits = (~np.isnan(logs)).sum(axis=(-2, -1))
+    degrees = np.asarray(visits - 1.0)
+    known = _known(degrees, prior)
+    means = np.nanmean(logs, axis=-1)
+    squares = np.nansum((logs - means[..., None]) ** 2, axis=(-2, -1)) + prior.degrees * prior.variance
+    scale = np.maximum(np.sqrt(squares / known), LEAST_SCALE)
+    return BlockFit(means, np.asarray(1 / visits)[..., None, None], scale, known)
+
+
+def _known(degrees: Floats, prior: NoisePrior) -> Floats:
+    """Degrees of freedom of the noise, those of the prior among them."""
+    known: Floats = np.asarray(degrees + prior.degrees, dtype=np.float64)
+    if (known < 1).any():
+        raise NotEstimable(
+            f"the visits leave {float(known.min()):g} degrees of freedom for their noise (1). Make another round."
+        )
+    return known
+
+
+def _degrees(seen: Flags) -> Floats:
+    """Visits less what is fitted to them. Raises NotEstimable where cells were in no block together."""
     cells, visited = seen.shape[-2], seen.any(axis=-2)
     linked = seen @ np.swapaxes(seen, -1, -2)
     for _ in range(cells.bit_length()):  # each step doubles how many cells a link may go by way of
@@ -125,7 +160,7 @@ def _degrees(seen: Floats) -> Floats:
     return np.asarray(seen.sum(axis=(-2, -1)) - (cells - 1) - visited.sum(axis=-1), dtype=np.float64)
 
 
-def _least_squares(observed: Floats, weights: Floats, seen: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def _least_squares(observed: Floats, weights: Floats, seen: Flags) -> tuple[Floats, Floats, Floats, Floats]:
     """The cells' means over all blocks, their covariance for errors of variance 1, fitted logarithms, leverages."""
     cells, blocks = observed.shape[-2:]
     visited = seen.any(axis=-2)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, NoisePrior, fit_blocks
+from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, Flags, NoisePrior, fit_blocks
 from evals.rounds.posterior import on_frontier
-from evals.rounds.race import Flags, RaceRules, Standing, judge
+from evals.rounds.race import RaceRules, Standing, judge
 from evals.stats.intervals import Floats
 
 LEAST_ON_FRONTIER = 0.05  # cells that are on it with less are drawn as dominated too

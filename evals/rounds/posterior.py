@@ -1,9 +1,10 @@
 """Draws of the cells' means, and what choosing one of them gives away.
 
-Of cells that differ by chance the first one would be named too fast (the winner's curse). So the cells are drawn towards
-the middle of their field, by as much as their spread says (empirical Bayes: Morris, JASA 78, 1983; here with a prior of
-the field's spread instead of an estimate). The field has the tails of Student's t: one cell that is far from the others
-stays there (O'Hagan, On outlier rejection phenomena in Bayes inference, JRSS B 41, 1979).
+Of cells that differ by chance the first one would be named too fast (the winner's curse). So the cells are drawn
+towards the middle of their field, by as much as their spread says (Morris, Parametric empirical Bayes inference, JASA
+78, 1983; here with a prior for the field's spread instead of an estimate). The field has the tails of Student's t: a
+cell that is far from the others stays there (O'Hagan, On outlier rejection phenomena in Bayes inference, JRSS B 41,
+1979).
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def mean_draws(fit: BlockFit, generator: np.random.Generator, draws: int = DRAWS
     errors = np.einsum("...ij,d...j->d...i", root, generator.standard_normal((draws, *fit.means.shape)))
     errors *= scale[..., None]
     if cells < LEAST_CELLS:
-        return fit.means + errors
+        unpulled: Floats = fit.means + errors
+        return unpulled
     shared = errors.mean(axis=-1, keepdims=True)
     centred = np.eye(cells) - 1 / cells
     each = np.diagonal(centred @ fit.unscaled @ centred, axis1=-2, axis2=-1) * cells / (cells - 1)
@@ -64,8 +66,9 @@ def _field_draws(means: Floats, own: Floats, generator: np.random.Generator, dra
     spread = (level > weight).sum(axis=-1)[..., None, None, None]
     weight = np.take_along_axis(likelihood.cumsum(axis=-1)[None], spread, axis=-2)[..., 0, :]
     level = generator.random((*weight.shape[:-1], 1)) * weight[..., -1:]
-    widened: Floats = MIXTURE[(level > weight).sum(axis=-1)]
-    return widened * np.take_along_axis(spreads[None], spread[..., 0, 0], axis=-1)
+    widened = MIXTURE[(level > weight).sum(axis=-1)]
+    variances_drawn: Floats = widened * np.take_along_axis(spreads[None], spread[..., 0, 0], axis=-1)
+    return variances_drawn
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,6 @@ def on_frontier(axes: Sequence[Floats]) -> Floats:
     """
     points = np.stack(axes)
     ahead, behind = points[:, :, :, None], points[:, :, None, :]
-    dominated = ((ahead >= behind).all(axis=0) & (ahead > behind).any(axis=0)).any(axis=-2)
+    dominated = np.asarray((ahead >= behind).all(axis=0) & (ahead > behind).any(axis=0)).any(axis=-2)
     probability: Floats = 1 - dominated.mean(axis=0)
     return probability

@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-from evals.rounds.block_model import BlockFit
+from evals.rounds.block_model import BlockFit, Flags
 from evals.stats.intervals import Floats
 
-WALKS = 200_000
-Flags = npt.NDArray[np.bool_]
+WALKS = 100_000
 
 
 @dataclass(frozen=True)
