@@ -1,4 +1,4 @@
-"""Simultaneous intervals of one race: each cell's mean, each pair's ratio, each cell against the best of the others.
+"""Simultaneous intervals of one race: each cell against the best of the others.
 
 Comparisons with the best are Hsu's (Multiple Comparisons, 1996, chapter 4): the unknown best stands in for a control,
 so the critical values are Dunnett's, one-sided, for each cell as the control.
@@ -21,24 +21,6 @@ class Bounds:
 
     low: Floats
     high: Floats
-
-
-def mean_bounds(fit: BlockFit, alpha: float = 0.05) -> Bounds:
-    """Of every cell's logarithmic mean, shape (cells,)."""
-    own = np.sqrt(np.diag(fit.unscaled))
-    half = largest_t(np.abs(drawn_errors(fit)), own, alpha) * own * fit.scale
-    return Bounds(fit.means - half, fit.means + half)
-
-
-def ratio_bounds(fit: BlockFit, alpha: float = 0.05) -> Bounds:
-    """Of the first cell's logarithmic ratio to the second, shape (cells, cells); a balanced race has Tukey's."""
-    first, second = np.triu_indices(len(fit.means), k=1)
-    errors, standard = drawn_errors(fit), fit.standard_errors()
-    if len(first) == 0:
-        return Bounds(np.zeros((1, 1)), np.zeros((1, 1)))
-    pairs = np.abs(errors[:, first] - errors[:, second])
-    half = largest_t(pairs, standard[first, second] / fit.scale, alpha) * standard
-    return Bounds(fit.differences() - half, fit.differences() + half)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ cell that is far from the others stays there (O'Hagan, On outlier rejection phen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,14 +100,3 @@ def chosen_bounds(fit: BlockFit, draws: Floats, chosen: Labels) -> Bounds:
     mean = np.take_along_axis(fit.means, place, axis=-1)[..., 0]
     lucky = np.quantile(np.take_along_axis(draws, place[None], axis=-1)[..., 0], TAIL, axis=0)
     return Bounds(np.minimum(lucky, mean - half), mean + half)
-
-
-def on_frontier(axes: Sequence[Floats]) -> Floats:
-    """The share of draws in which each cell is Pareto-optimal: no other is at least as good on all axes and better on
-    one. `axes` have shape (draws, cells); larger values are better.
-    """
-    points = np.stack(axes)
-    ahead, behind = points[:, :, :, None], points[:, :, None, :]
-    dominated = np.asarray((ahead >= behind).all(axis=0) & (ahead > behind).any(axis=0)).any(axis=-2)
-    probability: Floats = 1 - dominated.mean(axis=0)
-    return probability

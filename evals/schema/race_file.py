@@ -45,11 +45,21 @@ class Left:
 
 
 @dataclass(frozen=True)
+class LearntNoise:
+    """Of the visits of earlier races on this machine, in the same engines: the variance of a visit's logarithm, known
+    with so many degrees of freedom.
+    """
+
+    variance: float
+    degrees: float
+
+
+@dataclass(frozen=True)
 class RaceState:
     """After `number` rounds: who has left, and how it has ended, if it has. `orders` are the names of the cells of each
     later round, as they were visited; `contenders` the keys of those that may still be the best, by objective.
     `equal` are the keys of those that are equal in speed within the gap, where it ended so; `control` is the file of
-    the control's trial.
+    the control's trial. `noise` was learnt before it, by figure and load.
     """
 
     rules: Rules
@@ -60,6 +70,7 @@ class RaceState:
     contenders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     equal: tuple[str, ...] = ()
     control: str | None = None
+    noise: Mapping[str, LearntNoise] = field(default_factory=dict)
 
     @property
     def gone(self) -> frozenset[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from evals.schema.race_file import Left, RaceState, write_race
+from evals.schema.race_file import Left, RaceState, read_race, write_race
 from evals.schema.trial import Failure
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
@@ -16,7 +16,9 @@ from flows.execute.worker_process import Workbench
 from flows.orchestration.task_stages import unseen, watched
 from flows.race.contenders import Entry, control_file, entries, refresh, refresh_all, rules_of, visit_of
 from flows.race.look import look
+from flows.race.noise import learnt, teach
 from flows.state.progress_display import Display
+from reports.decision.results import control_of
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
@@ -36,7 +38,9 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
     if plan is None:
         return
     state = RaceState(rules_of(plan))
-    state = replace(state, control=_control(prepared, state))
+    before = read_race(prepared.folder)  # what was learnt when this race began stays what it goes by
+    noise = before.noise if before and before.rules == state.rules else learnt(prepared)
+    state = replace(state, control=_control(prepared, state), noise=noise)
     refresh_all(prepared, entries(prepared, state, 2), plan.rounds)
     state = look(prepared, state)
     write_race(prepared.folder, state)
@@ -55,6 +59,9 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
                 display.say(f"  leaves the race after round {number}: {cell.name}: {cell.why}")
         write_race(prepared.folder, state)
     write_race(prepared.folder, state)
+    measured = [trial for row in prepared.rows if (trial := finished(row)) is not None and trial.status == "ok"]
+    control = control_of(prepared.folder, state)
+    teach(prepared, [*measured, *([control] if control else [])])
     display.say(f"the race has ended after {state.number} rounds: {ENDINGS[state.ended or 'rounds']}")
 
 

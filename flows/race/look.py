@@ -31,6 +31,7 @@ def look(prepared: Prepared, state: RaceState) -> RaceState:
         read_run(prepared.folder),
         trials,
         prepared.folder / "trials",
+        race=replace(state, ended=None, equal=()),
         control=until(control, state.number) if control else None,
     )
     barred = {j.cell.trial.key: f"{j.verdict}: {j.why}" for j in results.judged if j.verdict in BARRED}

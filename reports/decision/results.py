@@ -237,7 +237,7 @@ def conclude(
     baselines, named = _baselines(good), {trial.key: trial for trial in good}
     trials = [named.get(trial.key, trial) for trial in trials]
     cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
-    models = speed_models([*good, *([control] if control else [])])
+    models = speed_models([*good, *([control] if control else [])], race.noise if race else None)
     cells = with_models(cells, models)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}

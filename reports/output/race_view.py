@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evals.schema.race_file import RaceState
+from evals.stats.intervals import Estimate
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
 from reports.decision.verdicts import BARRED
-from reports.rounds.summary import Certainty, Noise, Visited, certainty, noise_of, visited
+from reports.output.formatting import duration, interval
+from reports.rounds.summary import Certainty, Noise, Visited, against_best, certainty, noise_of, visited
 
 ENDINGS: Mapping[str | None, str] = {
     "winner": "it ended with a winner",
@@ -52,8 +54,18 @@ def race_view(results: Results) -> RaceView | None:
         state=race,
         noises=noise_of(results.speed_models, race, baseline, control),
         certainties=[_certainty(results, answer) for answer in results.answers],
-        visited=visited(results.trials, race),
+        visited=visited(results.trials, race, _ratios(results)),
     )
+
+
+def _ratios(results: Results) -> dict[str, Estimate]:
+    """Of each model's cells at the busiest load, among those that may win something."""
+    ratios: dict[str, Estimate] = {}
+    for model in results.models:
+        cells = [cell for cell in results.allowed if cell.trial.model == model and cell.loads]
+        fitted = results.speed_models.get(cells[0].busiest.load, {}).get("output rate") if cells else None
+        ratios |= against_best(fitted, [cell.trial.key for cell in cells], less=False) if fitted else {}
+    return ratios
 
 
 def _certainty(results: Results, answer: Answer) -> Certainty | None:
@@ -62,23 +74,33 @@ def _certainty(results: Results, answer: Answer) -> Certainty | None:
         return None
     load = answer.chosen.cell.calmest.load if figure == "e2e 50" else answer.won.loads[0].load
     fitted = results.speed_models.get(load, {}).get(figure)
-    rivals = [
-        judged.cell.trial.key
+    rivals = {
+        judged.cell.trial.key: judged.cell.trial
         for judged in results.judged
         if judged.cell.trial.model == answer.model
         and judged.verdict not in BARRED
         and (judged.is_good or not answer.chosen.is_good)
-    ]
-    return certainty(fitted, answer.won.key, rivals, less=figure == "e2e 50") if fitted else None
+    }
+    race = results.race
+    return certainty(fitted, answer.won.key, rivals, race, less=figure == "e2e 50") if fitted and race else None
 
 
 def certainty_text(certain: Certainty) -> str:
-    """How sure the choice is, as a sentence."""
-    return (
+    """How sure the choice is, and what would make it surer, as sentences."""
+    text = (
         f"It is the best at this with probability {certain.best:.2f}, among cells whose quality is as sure; to choose "
         f"it gives away {100 * certain.regret:.1f} % of the best one's figure on average, "
-        f"{100 * certain.regret_95:.1f} % or more in one of 20 cases."
+        f"{100 * certain.regret_95:.1f} % or more in one of 20 cases. Allowing for its having come first by luck, its "
+        f"figure is {interval(certain.figure)}."
     )
+    if not certain.rivals:
+        return text
+    names = ", ".join(certain.rivals)
+    if certain.more_rounds is None:
+        return f"{text} {names} may be as fast."
+    taking = f", some {duration(certain.seconds)}" if certain.seconds else ""
+    rounds = f"{certain.more_rounds} more round{'s' if certain.more_rounds != 1 else ''}"
+    return f"{text} {names} may be the best instead: {rounds} of these cells would show differences of the gap{taking}."
 
 
 def noise_text(noise: Noise) -> str:

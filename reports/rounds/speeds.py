@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from evals.rounds.block_model import BlockFit, NotEstimable, fit_blocks, table
+from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, NoisePrior, NotEstimable, fit_blocks, table
 from evals.schema.load import LoadPoint, Speed
+from evals.schema.race_file import LearntNoise
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate, t_quantile
 from reports.metrics.cell import CellMetrics
@@ -46,7 +47,12 @@ def in_rounds(speed: Speed) -> bool:
     return len(set(speed.rounds)) > 1
 
 
-def fit_figure(values: Mapping[str, Mapping[int, float]]) -> Fitted | None:
+def noise_name(figure: str, load: LoadPoint) -> str:
+    """By which noise that was learnt is known."""
+    return f"{figure}, {load.label}, {load.sizes} tokens"
+
+
+def fit_figure(values: Mapping[str, Mapping[int, float]], prior: NoisePrior = NOTHING_KNOWN) -> Fitted | None:
     """The model of one figure of one load: by trials' keys, its value in each round. None where too few visits say
     anything of their spread.
     """
@@ -56,14 +62,16 @@ def fit_figure(values: Mapping[str, Mapping[int, float]]) -> Fitted | None:
     if not visits:
         return None
     try:
-        return Fitted(keys, fit_blocks(table(visits, len(keys))))
+        return Fitted(keys, fit_blocks(table(visits, len(keys)), prior))
     except NotEstimable:
         return None
 
 
-def speed_models(trials: Sequence[Trial]) -> dict[LoadPoint, dict[str, Fitted]]:
+def speed_models(
+    trials: Sequence[Trial], learnt: Mapping[str, LearntNoise] | None = None
+) -> dict[LoadPoint, dict[str, Fitted]]:
     """Of each load that some cell was measured under in rounds: the model of each figure, by its name. A control counts
-    as a cell: it says as much of the noise.
+    as a cell: it says as much of the noise. `learnt` is that of earlier races.
     """
     speeds: dict[LoadPoint, dict[str, Speed]] = {}
     for trial in trials:
@@ -75,7 +83,9 @@ def speed_models(trials: Sequence[Trial]) -> dict[LoadPoint, dict[str, Fitted]]:
             continue
         figures = {key: figures_by_round(speed) for key, speed in of_cells.items()}
         for name in dict.fromkeys(name for of_cell in figures.values() for name in of_cell):
-            fitted = fit_figure({key: of_cell.get(name, {}) for key, of_cell in figures.items()})
+            noise = (learnt or {}).get(noise_name(name, load))
+            prior = NoisePrior(noise.variance, noise.degrees) if noise else NOTHING_KNOWN
+            fitted = fit_figure({key: of_cell.get(name, {}) for key, of_cell in figures.items()}, prior)
             if fitted is not None:
                 models.setdefault(load, {})[name] = fitted
     return models

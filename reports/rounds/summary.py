@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from evals.rounds.posterior import choices, mean_draws
-from evals.rounds.race import RaceRules, resolution
+from evals.rounds.best import against_the_best
+from evals.rounds.block_model import BlockFit
+from evals.rounds.posterior import choices, chosen_bounds, mean_draws
+from evals.rounds.race import RaceRules, judge, resolution, rounds_until
 from evals.schema.load import LoadPoint
-from evals.schema.race_file import RaceState
+from evals.schema.race_file import Left, RaceState
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate, t_quantile
 from reports.rounds.speeds import Fitted
@@ -26,8 +27,9 @@ SHOWN_ROUNDS = (3, 8)
 class Noise:
     """How far the visits of one cell differ, as shares of its output tokens/s at `load`.
 
-    `typical`: two visits differ by more in one of three cases. `shows`: by rounds, the difference between two cells
-    that so many show. `control`: the first baseline's control ÷ itself, which is 1 but for noise; None without one.
+    `typical`: two visits differ by more in one of three cases, known with so many `degrees` of freedom, those learnt
+    in earlier races among them. `shows`: by rounds, the difference between two cells that so many show. `control`: the
+    first baseline's control ÷ itself, which is 1 but for noise; None without one.
     """
 
     load: LoadPoint
@@ -40,18 +42,27 @@ class Noise:
 @dataclass(frozen=True)
 class Certainty:
     """What choosing one cell means: the probability that it is the best of those that may win, the share of the best
-    one's figure that it is expected to give away, and what it gives away in one of twenty cases.
+    one's figure that it is expected to give away, and what it gives away in one of twenty cases. `figure` is its own,
+    with an interval that allows for its having come first by luck.
+
+    `rivals` are the names of those that may be the best beside it. So many `more_rounds` of these and itself show
+    differences of the race's gap, and take `seconds`; None where it is decided, or a hundred do not.
     """
 
     best: float
     regret: float
     regret_95: float
+    figure: Estimate
+    rivals: tuple[str, ...] = ()
+    more_rounds: int | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
 class Visited:
     """One cell in a race. `startup_seconds` is the median of its servers; `repeated`: visits that were made again for
-    what others did on the machine; `disturbed`: those that count although something did.
+    what others did on the machine; `disturbed`: those that count although something did. `against_best`: its output
+    tokens/s at the busiest load ÷ those of the best other cell of its model.
     """
 
     name: str
@@ -62,6 +73,7 @@ class Visited:
     disturbed: int
     left_after: int | None
     why: str
+    against_best: Estimate | None = None
 
 
 def noise_of(
@@ -92,24 +104,78 @@ def _ratio(fitted: Fitted, key: str, other: str) -> Estimate | None:
     return Estimate(math.exp(middle), math.exp(middle - half), math.exp(middle + half), freedom + 1)
 
 
-def certainty(fitted: Fitted, chosen: str, rivals: Sequence[str], *, less: bool) -> Certainty | None:
-    """Of the chosen cell among `rivals` and itself (keys of trials); None where the model does not hold it."""
-    places = [place for place, key in enumerate(fitted.keys) if key in {chosen, *rivals}]
+def certainty(
+    fitted: Fitted, chosen: str, rivals: Mapping[str, Trial], race: RaceState, *, less: bool
+) -> Certainty | None:
+    """Of the chosen cell among the `rivals` and itself, by keys of trials; None where the model does not hold it."""
     if chosen not in fitted.keys:
         return None
-    drawn = mean_draws(fitted.fit, np.random.default_rng(0))[:, places]
-    choice = choices(-drawn if less else drawn)
-    place = places.index(fitted.keys.index(chosen))
-    return Certainty(float(choice.best[place]), float(choice.regret[place]), float(choice.regret_95[place]))
+    places = [place for place, key in enumerate(fitted.keys) if key in rivals]
+    sign = -1.0 if less else 1.0
+    fit = replace(fitted.fit, means=sign * fitted.fit.means)
+    drawn = mean_draws(fit, np.random.default_rng(0))
+    place = fitted.keys.index(chosen)
+    choice, among = choices(drawn[:, places]), places.index(place)
+    bounds = chosen_bounds(fit, drawn, np.asarray(place))
+    low, high = sorted(math.exp(sign * float(end)) for end in (bounds.low, bounds.high))
+    own = Estimate(math.exp(float(fitted.fit.means[place])), low, high, int(fit.degrees) + 1)
+    known = Certainty(float(choice.best[among]), float(choice.regret[among]), float(choice.regret_95[among]), own)
+    return _undecided(known, fitted.keys, fit, rivals, race, chosen)
 
 
-def visited(trials: Sequence[Trial], race: RaceState) -> list[Visited]:
-    """Every cell that was timed, in the plan's order."""
+def _undecided(
+    known: Certainty, keys: Sequence[str], fit: BlockFit, rivals: Mapping[str, Trial], race: RaceState, chosen: str
+) -> Certainty:
+    """With what more rounds would show, where several cells may still be the best."""
+    rules = RaceRules(race.rules.rounds, race.rules.gap, race.rules.alpha)
+    racing = np.asarray([key in rivals and key not in race.gone for key in keys])
+    if not racing.any():
+        return known
+    standing = judge(fit, racing, rules)
+    contenders = [key for key, stays in zip(keys, standing.contenders.tolist(), strict=True) if stays]
+    names = tuple(rivals[key].name for key in contenders if key != chosen)
+    if standing.over:
+        return replace(known, rivals=names)
+    more = rounds_until(fit, standing.contenders, race.rules.gap, rules)
+    each = [_visit_seconds(rivals[key]) for key in contenders]
+    seconds = more * sum(filter(None, each)) if more is not None and all(each) else None
+    return replace(known, rivals=names, more_rounds=more, seconds=seconds)
+
+
+def _visit_seconds(trial: Trial) -> float | None:
+    """What a visit takes, in the median, with its start."""
+    took = [v["seconds"] + (v.get("startup_seconds") or 0.0) for v in trial.provenance.get("visits", ())]
+    return median(took) if took else None
+
+
+def against_best(fitted: Fitted, keys: Sequence[str], *, less: bool) -> dict[str, Estimate]:
+    """Each of these cells' figure ÷ that of the best of the others, with intervals that hold for all at once (Hsu)."""
+    places = [place for place, key in enumerate(fitted.keys) if key in keys]
+    if len(places) < 2:
+        return {}
+    sign = -1.0 if less else 1.0
+    fit = replace(
+        fitted.fit, means=sign * fitted.fit.means[places], unscaled=fitted.fit.unscaled[np.ix_(places, places)]
+    )
+    bounds, means = against_the_best(fit), fit.means
+    ratios = {}
+    for number, place in enumerate(places):
+        apart = float(means[number] - np.delete(means, number).max())
+        ends = sorted((sign * float(bounds.low[number]), sign * float(bounds.high[number])))
+        ratios[fitted.keys[place]] = Estimate(
+            math.exp(sign * apart), math.exp(ends[0]), math.exp(ends[1]), int(fit.degrees) + 1
+        )
+    return ratios
+
+
+def visited(trials: Sequence[Trial], race: RaceState, ratios: Mapping[str, Estimate]) -> list[Visited]:
+    """Every cell that was timed, in the plan's order, with its ratio to the best other one by its trial's key."""
     left = {cell.key: cell for cell in race.left}
-    return [_visited(trial, left.get(trial.key)) for trial in trials if trial.status == "ok" and trial.speed]
+    timed = [trial for trial in trials if trial.status == "ok" and trial.speed]
+    return [_visited(trial, left.get(trial.key), ratios.get(trial.key)) for trial in timed]
 
 
-def _visited(trial: Trial, left: Any) -> Visited:
+def _visited(trial: Trial, left: Left | None, ratio: Estimate | None) -> Visited:
     visits = trial.provenance.get("visits", ())
     starts = [seconds for seconds in (trial.startup_seconds, *(v.get("startup_seconds") for v in visits)) if seconds]
     return Visited(
@@ -121,4 +187,5 @@ def _visited(trial: Trial, left: Any) -> Visited:
         disturbed=sum(bool(visit.get("disturbed")) for visit in visits),
         left_after=left.after_round if left else None,
         why=left.why if left else "",
+        against_best=ratio,
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evals.rounds.block_model import BlockFit, fit_blocks
-from evals.rounds.posterior import choices, chosen_bounds, mean_draws, on_frontier
+from evals.rounds.posterior import choices, chosen_bounds, mean_draws
 
 
 def seen(means, scale=0.05, rounds=4, degrees=20):
@@ -65,14 +65,3 @@ def test_expected_regret_is_what_is_given_away() -> None:
     assert (lost <= np.take_along_axis(choice.regret_95, first, axis=1)[:, 0]).mean() == pytest.approx(0.95, abs=0.03)
     best = np.take_along_axis(choice.best, first, axis=1).mean()
     assert best == pytest.approx((lost == 0).mean(), abs=0.06)
-
-
-def test_pareto_optimal_in_how_many_draws() -> None:
-    speed = np.array([[3.0, 2.0, 1.0, 1.0], [3.0, 2.0, 1.0, 1.0]])
-    quality = np.array([[1.0, 2.0, 1.5, 3.0], [1.0, 0.5, 0.2, 3.0]])
-    np.testing.assert_array_equal(on_frontier([speed, quality]), [1.0, 0.5, 0.0, 1.0])
-    np.testing.assert_array_equal(on_frontier([speed, quality, -speed]), [1.0, 1.0, 0.0, 1.0])
-
-
-def test_equals_do_not_dominate_each_other() -> None:
-    np.testing.assert_array_equal(on_frontier([np.ones((1, 2)), np.ones((1, 2))]), [1.0, 1.0])

@@ -9,7 +9,7 @@ import pytest
 from evals.rounds.race import RaceRules
 from evals.schema.race_file import Left, RaceState, Rules
 from reports.decision.results import conclude
-from reports.output.race_view import race_view
+from reports.output.race_view import certainty_text, race_view
 from reports.rounds.standing import objectives, stand
 from tests.support.made_races import noisy, raced
 from tests.support.made_trials import ABOUT
@@ -73,6 +73,18 @@ def test_how_sure_the_choice_is() -> None:
     assert certain is not None
     assert 0.5 < certain.best < 0.95
     assert 0 < certain.regret < certain.regret_95 < 0.05
+    assert certain.rivals == (cells[2].name,)
+    assert certain.more_rounds is not None
+    assert certain.more_rounds > 0
+    assert certain.seconds == pytest.approx(certain.more_rounds * 2 * 5.0)  # of two cells, start and load
+    assert certain.figure.low < 60 < certain.figure.high
+    text = certainty_text(certain)
+    assert f"awq · e may be the best instead: {certain.more_rounds} more rounds of these cells would show" in text
+    ratios = [cell.against_best for cell in view.visited]
+    assert ratios[0] is not None
+    assert ratios[0].high == 1.0  # surely slower than another
+    assert ratios[1] is not None
+    assert ratios[1].low < 1 < ratios[1].high
     assert [cell.left_after for cell in view.visited] == [3, None, None]
     assert view.visited[0].why == "surely slower"
     assert [cell.rounds for cell in view.visited] == [6, 6, 6]
