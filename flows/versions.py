@@ -22,6 +22,7 @@ MEASUREMENT_COVERS = (
     "engines/runtime/prometheus.py",
     "flows/execute/measure_cell.py",
     "flows/execute/served_parts.py",
+    "flows/execute/visits.py",
 )
 
 SCORING_VERSION = 1
@@ -133,6 +134,7 @@ DECIDES_NO_RESULT = (
     "engines/telemetry/bandwidth_cpu.py",  # a fact beside the measurement
     "engines/telemetry/bandwidth_cuda.py",
     "engines/telemetry/device.py",
+    "engines/telemetry/disturbance.py",
     "engines/telemetry/device_figures.py",  # the forecast's
     "engines/telemetry/host.py",
     "engines/telemetry/kernel_log.py",

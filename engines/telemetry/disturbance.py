@@ -142,7 +142,10 @@ class CpuWatch:
         cpus = os.sched_getaffinity(0)
         busy, stolen = _cpu_seconds(cpus)
         own = [psutil.Process(), psutil.Process().parent(), *(self._child.tree() if self._child else ())]
-        return Counters(time.perf_counter(), len(cpus), busy, _used_seconds(own), stolen, _pressure_seconds())
+        waited = 0.0  # where the kernel does not tell
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            waited = int(PRESSURE.read_text(encoding="ascii").splitlines()[0].split("total=")[1]) / 1e6
+        return Counters(time.perf_counter(), len(cpus), busy, _used_seconds(own), stolen, waited)
 
 
 def _used_seconds(processes: Sequence[psutil.Process | None]) -> float:
@@ -167,10 +170,3 @@ def _cpu_seconds(cpus: set[int]) -> tuple[float, float]:
                 busy += user + nice + system + irq + softirq
                 stolen += steal
     return busy / tick, stolen / tick
-
-
-def _pressure_seconds() -> float:
-    """For which some task waited for a CPU; zero where the kernel does not tell."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(PRESSURE.read_text(encoding="ascii").splitlines()[0].split("total=")[1]) / 1e6
-    return 0.0

@@ -154,13 +154,13 @@ def visit_log(prepared: Prepared, row: Row, visit: Visit) -> Path:
 
 def later_visits(folder: Path, row: Row, rounds: int, *, control: bool = False) -> dict[int, list[Part]]:
     """The parts of the visits that are finished, by round; of a control from the first round on."""
-    found: dict[int, list[Part]] = {}
+    visits: dict[int, list[Part]] = {}
     for number in range(1 if control else 2, rounds + 1):
         requests = Visit(number, 0, control).requests(row)
         parts = [part for request in requests if (part := find_part(folder, request.key)) is not None]
         if requests and len(parts) == len(requests):
-            found[number] = parts
-    return found
+            visits[number] = parts
+    return visits
 
 
 def with_visits(trial: Trial, visits: dict[int, list[Part]]) -> Trial:

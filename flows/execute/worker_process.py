@@ -1,5 +1,4 @@
-"""Checkpoints are made and cells measured in a process of their own, `python -m flows.execute.worker_process`,
-started by the sweep.
+"""Checkpoints are made and cells measured in a process of their own that the sweep starts.
 
 So Prefect, bars and reports do not share an interpreter with the load client, whose event loop would wait for them; the
 orchestrator holds neither lm-eval nor answers; and what breaks this process is a failed row. The two ends talk through
@@ -55,7 +54,7 @@ class Workbench(Protocol):
         """The row's trial, saved."""
 
     def visit(self, row: Row, visit: Visit, display: Display, step: Step) -> Failure | None:
-        """A later visit of a row in a race; what kept it from being measured, if anything did."""
+        """A later visit in a race; what kept it from being measured, if anything did."""
 
 
 @dataclass
@@ -144,7 +143,7 @@ class Aside:
 
     def visit(self, row: Row, visit: Visit, display: Display, step: Step) -> Failure | None:
         try:
-            return self._ask("visit", row, display, step, visit)
+            return self._ask("measure", row, display, step, visit)
         except CellFailure as error:
             return failure_of(error)
 
@@ -268,21 +267,17 @@ def work(connection: Connection, prepared: Prepared) -> None:
         except (ConnectionError, EOFError):
             return
         try:
-            if key not in rows:
+            if (row := rows.get(key)) is None:
                 raise RunChanged("program, packages or data were changed while they were swept; sweep again")
-            made = _done(bench, kind, rows[key], visit, up)
+            made: object = bench.quantize(row, up) if kind == "quantize" else None
+            if kind == "measure":
+                made = bench.visit(row, visit, up, up.step) if visit else bench.measure(row, up, up.step)
         except BitfrontierError as error:
             up.error(error)
         except OSError as error:
             up.send("no-write", error.errno, error.strerror, error.filename)
         else:
             up.send("done", made if isinstance(made, Failure) else None)
-
-
-def _done(bench: Here, kind: str, row: Row, visit: Visit | None, up: _Up) -> Checkpoint | Trial | Failure | None:
-    if visit is not None:
-        return bench.visit(row, visit, up, up.step)
-    return bench.quantize(row, up) if kind == "quantize" else bench.measure(row, up, up.step)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from prefect import task
@@ -14,7 +15,7 @@ from flows.execute.rows import finished
 from flows.execute.visits import is_finished, visit_log
 from flows.execute.worker_process import Workbench
 from flows.orchestration.task_stages import unseen, watched
-from flows.race.contenders import Entry, control_file, entries, refresh, refresh_all, rules_of, visit_of
+from flows.race.contenders import Entry, control_file, entries, refresh, refresh_all, rules_of, spent_seconds, visit_of
 from flows.race.look import look
 from flows.race.noise import learnt, teach
 from flows.state.progress_display import Display
@@ -40,19 +41,23 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
     state = RaceState(rules_of(plan))
     before = read_race(prepared.folder)  # what was learnt when this race began stays what it goes by
     noise = before.noise if before and before.rules == state.rules else learnt(prepared)
-    state = replace(state, control=_control(prepared, state), noise=noise)
+    control = next((entry for entry in entries(prepared, state, 1) if entry.control), None)
+    state = replace(state, control=control_file(prepared, control).name if control else None, noise=noise)
     refresh_all(prepared, entries(prepared, state, 2), plan.rounds)
     state = look(prepared, state)
     write_race(prepared.folder, state)
     while state.ended is None:
         number = state.number + 1
         racing = entries(prepared, state, number)
+        if not racing:
+            state = replace(state, ended="no contenders")
+            break
         state = _round(prepared, bench, display, state, racing)
         state = replace(state, number=number, orders=(*state.orders, tuple(entry.name for entry in racing)))
         state = look(prepared, state)
         if state.ended is None and number == plan.rounds:
             state = replace(state, ended="rounds")
-        if state.ended is None and plan.minutes is not None and _spent_seconds(prepared, state) > 60 * plan.minutes:
+        if state.ended is None and spent_seconds(prepared, number) > 60 * (plan.minutes or math.inf):
             state = replace(state, ended="minutes")
         for cell in state.left:
             if cell.after_round == number:
@@ -60,8 +65,8 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
         write_race(prepared.folder, state)
     write_race(prepared.folder, state)
     measured = [trial for row in prepared.rows if (trial := finished(row)) is not None and trial.status == "ok"]
-    control = control_of(prepared.folder, state)
-    teach(prepared, [*measured, *([control] if control else [])])
+    blind = control_of(prepared.folder, state)
+    teach(prepared, [*measured, *([blind] if blind else [])])
     display.say(f"the race has ended after {state.number} rounds: {ENDINGS[state.ended or 'rounds']}")
 
 
@@ -92,16 +97,3 @@ def _round(prepared: Prepared, bench: Workbench, display: Display, state: RaceSt
                 refresh(prepared, entry, number)
         advance(1)
     return state
-
-
-def _spent_seconds(prepared: Prepared, state: RaceState) -> float:
-    """What all visits of the rounds so far took, whoever made them and when."""
-    trials = [trial for row in prepared.rows if (trial := finished(row)) is not None]
-    visits = [visit for trial in trials for visit in trial.provenance.get("visits", ())]
-    return float(sum(v["seconds"] + (v.get("startup_seconds") or 0.0) for v in visits if v["round"] <= state.number))
-
-
-def _control(prepared: Prepared, state: RaceState) -> str | None:
-    """The file of the control's trial."""
-    control = next((entry for entry in entries(prepared, state, 1) if entry.control), None)
-    return control_file(prepared, control).name if control else None

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evals.schema.race_file import RaceState, Rules, read_race
-from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import finished, save_trial
 from flows.execute.visits import Visit, later_visits, with_visits
@@ -55,18 +54,18 @@ def first_round(prepared: Prepared) -> list[Row]:
 
 
 def entries(prepared: Prepared, state: RaceState, number: int) -> list[Entry]:
-    """Those of a round, in random order: cells that were measured and have not left, and the control."""
-    racing = [row for row in prepared.rows if row.file.name not in prepared.stale and _is_timed(finished(row))]
+    """Those of a round, in random order: cells that were measured and have not left, and the control. A server that
+    somebody else runs cannot be started anew, so that its later visits would be no visits.
+    """
+    pairs = [(row, finished(row)) for row in prepared.rows if row.file.name not in prepared.stale]
+    timed = [row for row, trial in pairs if trial is not None and trial.status == "ok" and trial.speed]
+    racing = [row for row in timed if not row.cell.choice.attached]
     cells = [Entry(row) for row in racing if row.key not in state.gone]
     if prepared.sweep.plan.race is not None and prepared.sweep.plan.race.control:
         control = next((Entry(row, True) for row in racing if row.cell.quantization.scheme.unquantized), None)
         cells += [control] if control and control.key not in state.gone else []
     _generator(prepared, number).shuffle(cells)
     return cells
-
-
-def _is_timed(trial: Trial | None) -> bool:
-    return trial is not None and trial.status == "ok" and bool(trial.speed)
 
 
 def _generator(prepared: Prepared, number: int) -> random.Random:
@@ -100,3 +99,10 @@ def refresh_all(prepared: Prepared, cells: Sequence[Entry], rounds: int) -> None
 
 def visit_of(entry: Entry, number: int, place: int) -> Visit:
     return Visit(number, place, entry.control)
+
+
+def spent_seconds(prepared: Prepared, rounds: int) -> float:
+    """What all later visits of so many rounds took, whoever made them and when."""
+    trials = [trial for row in prepared.rows if (trial := finished(row)) is not None]
+    visits = [visit for trial in trials for visit in trial.provenance.get("visits", ())]
+    return float(sum(v["seconds"] + (v.get("startup_seconds") or 0.0) for v in visits if v["round"] <= rounds))

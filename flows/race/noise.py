@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -49,23 +48,20 @@ def learnt(prepared: Prepared) -> dict[str, LearntNoise]:
 def teach(prepared: Prepared, trials: Iterable[Trial]) -> None:
     """Keep what this race's own visits say of the noise, in place of what it said before."""
     file = noise_file(prepared)
-    said = {
+    noise = {
         noise_name(name, load): LearntNoise(float(fitted.fit.scale) ** 2, float(fitted.fit.degrees))
         for load, figures in speed_models(list(trials)).items()
         for name, fitted in figures.items()
     }
-    if said:
+    if noise:
         file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, _plain({**_read(file), _race(prepared): said}))
+        races = {**_read(file), _race(prepared): noise}
+        write_json(file, {race: {name: asdict(of) for name, of in taught.items()} for race, taught in races.items()})
 
 
 def _race(prepared: Prepared) -> str:
     """Which race it is: other cells or loads make another one."""
     return digest(sorted(row.key for row in prepared.rows))[:32]
-
-
-def _plain(taught: Mapping[str, Mapping[str, LearntNoise]]) -> dict[str, Any]:
-    return {race: {name: asdict(noise) for name, noise in said.items()} for race, said in taught.items()}
 
 
 def _read(file: Path) -> dict[str, dict[str, LearntNoise]]:

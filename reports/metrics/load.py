@@ -66,7 +66,8 @@ class LoadMetrics:
 def load_metrics(speed: Speed) -> LoadMetrics:
     """Rates per repeat over its steady window, percentiles over the requests that tell of steady operation."""
     requests, counted = [request for repeat in speed.repeats for request in repeat], steady(speed)
-    rates = _rates(speed)
+    visits = list(speed.visits().values())  # repeats of one server in a race are not independent
+    rates = [visit_rates(unit) for unit in (visits if len(visits) > 1 else [(repeat,) for repeat in speed.repeats])]
     latency = Latency(
         ttft=_percentiles(counted.of_started(ttft)),
         tpot=_percentiles(counted.of_ended(tpot)),
@@ -89,15 +90,6 @@ def load_metrics(speed: Speed) -> LoadMetrics:
         ),
         client_cores=_cores(speed.clients),
     )
-
-
-def _rates(speed: Speed) -> list[tuple[float, ...]]:
-    """(output, prompt + output, requests) per second: of every visit the geometric mean of its repeats, for these are
-    not independent; of a single server those of its repeats.
-    """
-    visits = list(speed.visits().values())
-    units = visits if len(visits) > 1 else [(repeat,) for repeat in speed.repeats]
-    return [visit_rates(unit) for unit in units]
 
 
 def visit_rates(repeats: Sequence[Sequence[Request]]) -> tuple[float, ...]:

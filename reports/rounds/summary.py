@@ -137,15 +137,11 @@ def _undecided(
     if standing.over:
         return replace(known, rivals=names)
     more = rounds_until(fit, standing.contenders, race.rules.gap, rules)
-    each = [_visit_seconds(rivals[key]) for key in contenders]
-    seconds = more * sum(filter(None, each)) if more is not None and all(each) else None
-    return replace(known, rivals=names, more_rounds=more, seconds=seconds)
-
-
-def _visit_seconds(trial: Trial) -> float | None:
-    """What a visit takes, in the median, with its start."""
-    took = [v["seconds"] + (v.get("startup_seconds") or 0.0) for v in trial.provenance.get("visits", ())]
-    return median(took) if took else None
+    visits = [rivals[key].provenance.get("visits", ()) for key in contenders]
+    if more is None or not all(visits):
+        return replace(known, rivals=names, more_rounds=more)
+    took = [median(visit["seconds"] + (visit.get("startup_seconds") or 0.0) for visit in of_cell) for of_cell in visits]
+    return replace(known, rivals=names, more_rounds=more, seconds=more * sum(took))
 
 
 def against_best(fitted: Fitted, keys: Sequence[str], *, less: bool) -> dict[str, Estimate]:

@@ -71,17 +71,17 @@ def test_a_part_of_a_newer_program_is_refused(tmp_path: Path) -> None:
 
 
 def test_later_visits_are_joined_to_the_first_by_their_rounds() -> None:
-    one, four = speed(10.0, 1), speed(20.0, 4)
-    joined = joined_speeds([one, four], {3: [speed(12.0, 1)], 2: [speed(11.0, 1), speed(21.0, 4)]})
+    single, four = speed(10.0, 1), speed(20.0, 4)
+    joined = joined_speeds([single, four], {3: [speed(12.0, 1)], 2: [speed(11.0, 1), speed(21.0, 4)]})
     assert [load.rounds for load in joined] == [(1, 1, 2, 2, 3, 3), (1, 1, 2, 2)]
     assert joined[0].of_round(2) == replace(speed(11.0, 1), rounds=())
     assert {number: len(repeats) for number, repeats in joined[0].visits().items()} == {1: 2, 2: 2, 3: 2}
-    assert joined_speeds(joined, {}) == (one, four)
+    assert joined_speeds(joined, {}) == (single, four)
     assert joined_speeds(joined, {2: [speed(11.0, 1), speed(21.0, 4)]})[0].rounds == (1, 1, 2, 2)
 
 
 def test_a_speed_without_rounds_is_the_first_visit() -> None:
-    one = speed(10.0, 1)
-    assert one.visits() == {1: one.repeats}
-    assert one.of_round(1) == one
-    assert one.of_round(2).repeats == ()
+    alone = speed(10.0, 1)
+    assert alone.visits() == {1: alone.repeats}
+    assert alone.of_round(1) == alone
+    assert alone.of_round(2).repeats == ()
