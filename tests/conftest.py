@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from tests.support.checkpoints import write_tiny_model
 from tests.support.drawing import drawn_here
 
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"  # no test asks a hub, and where there is none it takes long to say so
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of processes are started: what they import is compiled once
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture
