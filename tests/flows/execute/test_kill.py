@@ -15,9 +15,9 @@ from tests.support.sweep_process import alive, has_child, kill, start_sweep, wai
 
 
 @pytest.mark.parametrize("moment", ["quantizing", "measuring"])
-def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, moment: str) -> None:
+def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, prefect_database: Path, moment: str) -> None:
     write_plan(workplace, ["none", "slow"] if moment == "quantizing" else ["none", "other"])
-    sweep = start_sweep(workplace)
+    sweep = start_sweep(workplace, prefect_database)
     if moment == "quantizing":
         wait_for(lambda: list((workplace / "cache/checkpoints").glob("*.partial/weights/half*")), sweep, workplace)
     else:
@@ -27,7 +27,7 @@ def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, moment: str)
     assert len(finished) == 1
     before = (finished[0] / "bitfrontier-checkpoint.json").stat().st_mtime_ns
     write_plan(workplace, ["none", "other"])
-    again = start_sweep(workplace)
+    again = start_sweep(workplace, prefect_database)
     wait_for(lambda: again.poll() is not None, None, workplace)
     assert again.returncode == 0, (workplace / "out.log").read_text()[-3000:]
     assert (finished[0] / "bitfrontier-checkpoint.json").stat().st_mtime_ns == before
@@ -35,9 +35,9 @@ def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, moment: str)
     assert statuses == ["ok", "unsupported"]
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path) -> None:
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path, prefect_database: Path) -> None:
     write_plan(workplace, ["none", "slow"])
-    sweep = start_sweep(workplace)
+    sweep = start_sweep(workplace, prefect_database)
     wait_for(lambda: list((workplace / "cache/checkpoints").glob("*.partial/weights/half*")), sweep, workplace)
     tree = psutil.Process(sweep.pid).children(recursive=True)
     os.kill(sweep.pid, signal.SIGINT)

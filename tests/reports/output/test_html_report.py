@@ -23,6 +23,7 @@ from reports.output.terminal import as_data, print_results
 from tests.support.made_runs import write_run
 from tests.support.made_trials import failed, speed, trial
 
+pytestmark = pytest.mark.usefixtures("drawn")
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)> $x^2$ & {{ 7*7 }}"
 
 
