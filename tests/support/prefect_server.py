@@ -27,13 +27,13 @@ def migrated_database(folder: Path) -> Path:
     with FileLock(folder / "lock"):
         if not file.exists():
             with TemporaryDirectory(dir=folder) as place:
-                made, whole = Path(place, "made.db"), Path(place, "whole.db")
+                made, copy = Path(place, "made.db"), Path(place, "copy.db")
                 address = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{made}"}
                 command = [sys.executable, "-c", MIGRATE]
                 subprocess.run(command, env=os.environ | address, check=True, capture_output=True)
                 with closing(sqlite3.connect(made)) as database:
-                    database.execute("VACUUM INTO ?", [str(whole)])  # with what was not yet in its main file
-                whole.rename(file)
+                    database.execute("VACUUM INTO ?", [str(copy)])  # with what was not yet in its main file
+                copy.rename(file)
     return file
 
 
