@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.datasets import write_data_root
-from tests.support.prefect_server import migrated_database, prefect_server
+from tests.support.prefect_server import prefect_server
 
 
 @pytest.fixture
@@ -22,15 +22,10 @@ def workplace(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def prefect_database(pytestconfig: pytest.Config) -> Path:
-    return migrated_database(pytestconfig.cache.mkdir("prefect"))
-
-
-@pytest.fixture(scope="session")
-def prefect(prefect_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("prefect")
     with ExitStack() as server:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("BITFRONTIER_CACHE", str(folder / "cache"))
-            server.enter_context(prefect_server(prefect_database, folder / "log"))
+            server.enter_context(prefect_server(folder / "log"))
         yield

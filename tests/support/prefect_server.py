@@ -19,14 +19,16 @@ from engines.runtime.cache import create_cache
 
 MIGRATE = "import asyncio; from prefect.server.database import provide_database_interface as database; "
 MIGRATE += "asyncio.run(database().create_db())"
+DATABASES = Path(__file__).resolve().parents[2] / ".pytest_cache" / "d" / "prefect"  # in pytest's own cache
 
 
-def migrated_database(folder: Path) -> Path:
-    """What a server of this version of Prefect begins with, made in `folder` unless it is there."""
-    file = folder / f"prefect-{version('prefect')}.db"
-    with FileLock(folder / "lock"):
+def _migrated_database() -> Path:
+    """What a server of this version of Prefect begins with, made unless an earlier run of tests has made it."""
+    DATABASES.mkdir(parents=True, exist_ok=True)
+    file = DATABASES / f"prefect-{version('prefect')}.db"
+    with FileLock(DATABASES / "lock"):
         if not file.exists():
-            with TemporaryDirectory(dir=folder) as place:
+            with TemporaryDirectory(dir=DATABASES) as place:
                 made, copy = Path(place, "made.db"), Path(place, "copy.db")
                 address = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{made}"}
                 command = [sys.executable, "-c", MIGRATE]
@@ -37,16 +39,16 @@ def migrated_database(folder: Path) -> Path:
     return file
 
 
-def give_database(database: Path) -> None:
+def give_database() -> None:
     """Put it where bitfrontier's own server of Prefect looks, in the cache that BITFRONTIER_CACHE names."""
     home = create_cache() / "prefect"
     if not home.exists():
         home.mkdir()
-        shutil.copy(database, home)
+        shutil.copy(_migrated_database(), home)
 
 
 @contextmanager
-def prefect_server(database: Path, log: Path) -> Iterator[None]:
+def prefect_server(log: Path) -> Iterator[None]:
     """As bitfrontier starts it, but what runs on it is shown, as on a server of the user's."""
     from prefect.context import _temporary_global_settings_context, get_settings_context
     from prefect.events.worker import EventsWorker
@@ -59,7 +61,7 @@ def prefect_server(database: Path, log: Path) -> Iterator[None]:
 
     from flows.orchestration.api_server import _own_server
 
-    give_database(database)
+    give_database()
     with _own_server(log) as (url, login):
         settings = {PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: login, PREFECT_LOGGING_TO_API_ENABLED: False}
         # threads have the process's settings, without which they would start one more server

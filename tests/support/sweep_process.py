@@ -19,9 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 180.0
 
 
-def start_sweep(workplace: Path, database: Path) -> subprocess.Popen[bytes]:
+def start_sweep(workplace: Path) -> subprocess.Popen[bytes]:
     """In the cache folder that BITFRONTIER_CACHE names, with Prefect's database to begin with."""
-    give_database(database)
+    give_database()
     code = "from tests.support.fake_sweep import main; main()"
     command = [sys.executable, "-c", code, str(workplace / "plan.yaml"), str(workplace / "runs")]
     with (workplace / "out.log").open("ab") as log:

@@ -237,12 +237,10 @@ def test_a_trial_that_cannot_be_written_stops_the_sweep_which_goes_on_later(
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_sweep_goes_on_without_prefects_server(
-    workplace: Path, prefect_database: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_goes_on_without_prefects_server(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
     write_plan(workplace, ["none", "raises"])
-    sweep = start_sweep(workplace, prefect_database)
+    sweep = start_sweep(workplace)
     wait_for(lambda: has_child(sweep, "tests.support.emulator"), sweep, workplace)
     family = psutil.Process(sweep.pid).children(recursive=True)
     (server,) = [process for process in family if process.cmdline()[1:3] == ["-m", "uvicorn"]]

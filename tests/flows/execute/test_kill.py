@@ -13,21 +13,21 @@ from tests.support.fake_sweep import write_plan
 from tests.support.sweep_process import alive, has_child, kill, start_sweep, wait_for
 
 
-def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, prefect_database: Path) -> None:
+def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path) -> None:
     write_plan(workplace, ["none", "slow"])
-    sweep = start_sweep(workplace, prefect_database)
+    sweep = start_sweep(workplace)
     wait_for(lambda: list((workplace / "cache/checkpoints").glob("*.partial/weights/half*")), sweep, workplace)
     kill(sweep, workplace)
     (finished,) = (workplace / "cache/checkpoints").glob("*/bitfrontier-checkpoint.json")
     before = finished.stat().st_mtime_ns
 
     write_plan(workplace, ["none", "other"])
-    sweep = start_sweep(workplace, prefect_database)
+    sweep = start_sweep(workplace)
     wait_for(lambda: has_child(sweep, "tests.support.emulator"), sweep, workplace)
     kill(sweep, workplace)
     assert finished.stat().st_mtime_ns == before
 
-    sweep = start_sweep(workplace, prefect_database)
+    sweep = start_sweep(workplace)
     wait_for(lambda: sweep.poll() is not None, None, workplace)
     assert sweep.returncode == 0, (workplace / "out.log").read_text()[-3000:]
     assert [*(workplace / "cache/checkpoints").glob("*/bitfrontier-checkpoint.json")] == [finished]
@@ -36,9 +36,9 @@ def test_kill_9_leaves_no_orphan_and_loses_nothing(workplace: Path, prefect_data
     assert statuses == ["ok", "unsupported"]
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path, prefect_database: Path) -> None:
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path) -> None:
     write_plan(workplace, ["none", "slow"])
-    sweep = start_sweep(workplace, prefect_database)
+    sweep = start_sweep(workplace)
     wait_for(lambda: list((workplace / "cache/checkpoints").glob("*.partial/weights/half*")), sweep, workplace)
     tree = psutil.Process(sweep.pid).children(recursive=True)
     os.kill(sweep.pid, signal.SIGINT)

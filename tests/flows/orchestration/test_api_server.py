@@ -29,12 +29,12 @@ def test_a_server_of_the_users_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_a_server_of_the_users_is_ignored_where_that_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, prefect_database: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
-    give_database(prefect_database)
+    give_database()
     theirs = "http://127.0.0.1:9/api"
     monkeypatch.setenv("PREFECT_API_URL", theirs)
     with temporary_settings({PREFECT_API_URL: theirs}), prefect_api(tmp_path / "log", own=True):
