@@ -7,10 +7,11 @@ in `scripts/versions.json`. `--record` writes that file: after a version was rai
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ class Covered:
     files: tuple[str, ...]
 
 
+@functools.cache  # several versions cover one file
 def syntax_digest(text: str) -> str:
     """Of what a module does: two texts with the same one differ in comments, docstrings, layout or import order."""
     tree = ast.parse(text)
@@ -60,8 +62,7 @@ def with_imports(root: Path, file: str) -> tuple[str, ...]:
     """A method's or engine's file, with what it imports of its own kind, and what that imports."""
     reached, waiting = {file}, [file]
     while waiting:
-        tree = ast.parse((root / waiting.pop()).read_text(encoding="utf-8"))
-        for name in _imported(tree):
+        for name in _imported((root / waiting.pop()).read_text(encoding="utf-8")):
             path = f"{name.replace('.', '/')}.py"
             if path.startswith(SHARED) and path not in reached and (root / path).is_file():
                 reached.add(path)
@@ -69,13 +70,15 @@ def with_imports(root: Path, file: str) -> tuple[str, ...]:
     return tuple(sorted(reached))
 
 
-def _imported(tree: ast.AST) -> Iterator[str]:
-    for node in ast.walk(tree):
+@functools.cache  # several methods and engines import one file
+def _imported(text: str) -> tuple[str, ...]:
+    names: list[str] = []
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
 
 
 def all_versions(root: Path = ROOT) -> list[Covered]:

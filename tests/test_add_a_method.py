@@ -35,22 +35,11 @@ def test_a_method_is_one_file_and_one_test(tmp_path: Path) -> None:
     assert "keep_ends" in listed.stdout
     assert "group_size" in listed.stdout
 
-    tested = _run(
-        tmp_path,
-        "-m",
-        "pytest",
-        "-q",
-        "tests/quant/test_keep_ends.py",
-        "tests/quant/test_contract.py",
-        "-k",
-        "keep_ends",
-    )
+    files = ("tests/quant/test_keep_ends.py", "tests/quant/test_contract.py", "tests/flows/validate/test_methods.py")
+    tested = _run(tmp_path, "-m", "pytest", "-v", *files, "-k", "keep_ends or test_methods")
     assert tested.returncode == 0, tested.stdout
-    assert " passed" in tested.stdout
-
-    tested = _run(tmp_path, "-m", "pytest", "-q", "tests/flows/validate/test_methods.py")
-    assert tested.returncode == 0, tested.stdout
-    assert " passed" in tested.stdout
+    for file in files:
+        assert re.search(rf"^{file}::.* PASSED", tested.stdout, flags=re.M), file
 
     plan = (
         (ROOT / "configs/quickstart.yaml")

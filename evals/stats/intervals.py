@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+import scipy  # not `from scipy import stats`: that takes half a second of every command, and few need it
+from scipy import special
 
 CONFIDENCE = 0.95
 UNSEEN = 0.5  # flips or passages that are added to those seen: that none was seen does not mean there are none
@@ -100,7 +101,7 @@ def _log_ratio(over: float, under: float) -> float:
 @functools.cache
 def t_quantile(freedom: int, confidence: float = CONFIDENCE) -> float:
     """Of Student's t distribution, where a two-sided interval ends."""
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
+    return float(special.stdtrit(freedom, (1 + confidence) / 2))
 
 
 def proportion(successes: float, count: int) -> Estimate:
@@ -225,7 +226,7 @@ def _by_repeats(sample: Clustered, percent: float, confidence: float) -> Estimat
 def _tolerance_factor(units: int, percent: float, confidence: float) -> float:
     """By how many standard deviations above the mean of normal units this percentile of them lies at most."""
     shift = float(special.ndtri(percent / 100)) * math.sqrt(units)
-    return float(stats.nct.ppf((1 + confidence) / 2, units - 1, shift)) / math.sqrt(units)
+    return float(scipy.stats.nct.ppf((1 + confidence) / 2, units - 1, shift)) / math.sqrt(units)
 
 
 def least_count(percent: float, confidence: float = CONFIDENCE) -> int:
@@ -238,7 +239,7 @@ def least_count(percent: float, confidence: float = CONFIDENCE) -> int:
 @functools.cache
 def _order_places(count: int, percent: float, confidence: float) -> tuple[int, int]:
     """Which of so many values in order are the ends of a percentile's interval, counted from 1 and from 0."""
-    below = stats.binom(count, percent / 100)
+    below = scipy.stats.binom(count, percent / 100)
     return int(below.ppf((1 - confidence) / 2)), int(below.ppf((1 + confidence) / 2))
 
 

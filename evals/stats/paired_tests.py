@@ -13,7 +13,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, special
+import scipy
+from scipy import special
 
 from evals.stats.cluster_bootstrap import compare_clusters
 from evals.stats.intervals import CONFIDENCE, Estimate, Floats
@@ -167,7 +168,7 @@ def difference_interval(items: float, lost: float, gained: float, confidence: fl
         edge = sign * (1 - 1e-12)
         if sign * value >= 1 - 1e-12:
             return float(sign)
-        return float(optimize.brentq(lambda x: float(_score(x, items, lost, gained)) + sign * z, value, edge))
+        return float(scipy.optimize.brentq(lambda x: float(_score(x, items, lost, gained)) + sign * z, value, edge))
 
     return Estimate(value, end(-1), end(1), round(items))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-from scipy import optimize
+import scipy
 
 from evals.stats.intervals import CONFIDENCE, UNSEEN, Floats
 from evals.stats.paired_items import Matched
@@ -29,7 +29,7 @@ class Flips:
         Barlow and others, Statistical Inference under Order Restrictions, 1972).
         """
         rates = (self.lost + self.gained) / self.asked
-        blocks = optimize.isotonic_regression(rates, weights=self.asked, increasing=False).blocks
+        blocks = scipy.optimize.isotonic_regression(rates, weights=self.asked, increasing=False).blocks
         return [slice(first, last) for first, last in pairwise(blocks)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import logging
 import shlex
@@ -160,6 +161,7 @@ def quantize_command(about: Mapping[str, Any], answer: Answer) -> str:
     return shlex.join(words)
 
 
+@functools.cache  # with the templates that it has compiled
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("reports.output"),

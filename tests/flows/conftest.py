@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.support.datasets import write_data_root
+from tests.support.prefect_server import prefect_server
 
 
 @pytest.fixture
@@ -20,8 +22,10 @@ def workplace(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def prefect() -> Iterator[None]:
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=180):
+def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("prefect")
+    with ExitStack() as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("BITFRONTIER_CACHE", str(folder / "cache"))
+            server.enter_context(prefect_server(folder / "log"))
         yield

@@ -1,4 +1,7 @@
-"""Frontiers drawn in the tests' own process: a hundred pages need not import matplotlib a hundred times."""
+"""What a report does with its frontiers in tests: drawn in the tests' own process, or not at all.
+
+Drawing is most of a report's time, in a process that starts anew for each; `tests/reports/output` tries that one too.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reports.output.drawn_frontiers import Drawing, Pictures
+
+NOTHING = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYAAAAAYAAjCB0C8AAAAASUVORK5CYII="
+)
 
 
 @contextmanager
@@ -19,3 +26,14 @@ def drawn_here(charts: Sequence[Drawing], folder: Path) -> Iterator[Callable[[],
         folder.mkdir(exist_ok=True)
     pictures = {chart.name: base64.b64encode(save(draw(chart), folder, chart.name)).decode() for chart in charts}
     yield lambda: pictures
+
+
+@contextmanager
+def left_blank(charts: Sequence[Drawing], folder: Path) -> Iterator[Callable[[], Pictures]]:
+    """The same files and pictures with nothing on them."""
+    if charts:
+        folder.mkdir(exist_ok=True)
+    for chart in charts:
+        (folder / f"{chart.name}.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+        (folder / f"{chart.name}.png").write_bytes(NOTHING)
+    yield lambda: {chart.name: base64.b64encode(NOTHING).decode() for chart in charts}

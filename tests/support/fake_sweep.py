@@ -19,6 +19,7 @@ import flows.sources.models
 import flows.validate.engines
 import flows.validate.methods
 import flows.validate.plan
+import reports.output.html_report
 import tests.support.fake_methods
 from engines.registry import Engine
 from engines.telemetry.memory_bandwidth import Bandwidth
@@ -34,6 +35,7 @@ from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
 from quant.registry import Method, methods_in
 from quant.types import Scheme
+from tests.support.drawing import left_blank
 from tests.support.fake_engine import fake_engine
 from tests.support.made_up_model import logprob
 
@@ -129,6 +131,7 @@ def prepared_run(folder: Path, **changes: Any) -> Prepared:
 def main() -> None:
     """Run it in a process of its own."""
     install()
+    reports.output.html_report.drawn_beside = left_blank
     sys.argv = ["bitfrontier", "sweep", sys.argv[1], "--runs", sys.argv[2]]
     flows.cli.commands.main()
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
-from engines.runtime.cache import create_cache
+from tests.support.prefect_server import give_database
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,25 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 180.0
 
 
-MIGRATE = "import asyncio; from prefect.server.database import provide_database_interface as database; "
-MIGRATE += "asyncio.run(database().create_db())"
-
-
-@functools.cache
-def _migrated_database() -> Path:
-    """What Prefect's own server begins with: making it takes ten seconds, copying it none."""
-    file = Path(tempfile.mkdtemp()) / "prefect.db"
-    address = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{file}"}
-    subprocess.run([sys.executable, "-c", MIGRATE], env=os.environ | address, check=True, capture_output=True)
-    return file
-
-
 def start_sweep(workplace: Path) -> subprocess.Popen[bytes]:
-    """In the cache folder that BITFRONTIER_CACHE names."""
-    home = create_cache() / "prefect"
-    if not home.exists():
-        home.mkdir()
-        shutil.copy(_migrated_database(), home / f"prefect-{version('prefect')}.db")
+    """In the cache folder that BITFRONTIER_CACHE names, with Prefect's database to begin with."""
+    give_database()
     code = "from tests.support.fake_sweep import main; main()"
     command = [sys.executable, "-c", code, str(workplace / "plan.yaml"), str(workplace / "runs")]
     with (workplace / "out.log").open("ab") as log:

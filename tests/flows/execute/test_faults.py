@@ -238,7 +238,7 @@ def test_a_trial_that_cannot_be_written_stops_the_sweep_which_goes_on_later(
 
 
 def test_a_sweep_goes_on_without_prefects_server(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "1")
+    monkeypatch.setenv("PREFECT_CLIENT_MAX_RETRIES", "0")
     write_plan(workplace, ["none", "raises"])
     sweep = start_sweep(workplace)
     wait_for(lambda: has_child(sweep, "tests.support.emulator"), sweep, workplace)

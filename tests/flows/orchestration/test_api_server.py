@@ -13,6 +13,7 @@ import flows.orchestration.api_server
 from engines.runtime.process import ProcessFailed, running
 from flows.orchestration.api_server import PrefectLost, _wait_until_ready, prefect_api, unwatched
 from tests.support.emulator import emulate
+from tests.support.prefect_server import give_database
 from tests.support.stub_api import answering
 
 
@@ -33,6 +34,7 @@ def test_a_server_of_the_users_is_ignored_where_that_is_asked_for(
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    give_database()
     theirs = "http://127.0.0.1:9/api"
     monkeypatch.setenv("PREFECT_API_URL", theirs)
     with temporary_settings({PREFECT_API_URL: theirs}), prefect_api(tmp_path / "log", own=True):

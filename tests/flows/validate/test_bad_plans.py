@@ -252,7 +252,7 @@ IMPOSSIBLE = {
         "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 1}]\n" for i in range(12)),
         r"its aliases stand for more than 100000 values",
     ),
-    "too deep": ("a: " + "[" * 3000 + "]" * 3000, r"it is nested too deeply"),
+    "too deep": ("a: " + "[" * 1000 + "]" * 1000, r"it is nested too deeply"),
     "too many digits": ("name: x\nseed: " + "9" * 5000, r":2: not valid YAML: '9+' is no value: "),
 }
 

@@ -90,6 +90,7 @@ def _read(page: Path) -> _Reader:
     return reader
 
 
+@pytest.mark.usefixtures("drawn")
 def test_the_page_holds_answer_figures_and_every_row(tmp_path: Path) -> None:
     page = write_report(write_run(tmp_path, *_trials()))
     text = page.read_text(encoding="utf-8")
@@ -157,6 +158,7 @@ def test_an_open_load_and_its_warnings_are_shown(tmp_path: Path) -> None:
     assert "Which is fastest where" not in text
 
 
+@pytest.mark.usefixtures("drawn")
 def test_equal_trials_give_equal_bytes(tmp_path: Path) -> None:
     first = write_report(write_run(tmp_path / "a", *_trials())).read_bytes()
     second = write_report(write_run(tmp_path / "b", *_trials())).read_bytes()
@@ -166,6 +168,7 @@ def test_equal_trials_give_equal_bytes(tmp_path: Path) -> None:
     ).read_bytes()
 
 
+@pytest.mark.usefixtures("drawn")
 def test_nothing_in_a_trial_becomes_markup(tmp_path: Path) -> None:
     bad = [
         trial("none", 10, 2.0, 80, model=EVIL, engine=EVIL),

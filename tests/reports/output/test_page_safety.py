@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Browser
 
 from evals.schema.trial import Trial
@@ -13,7 +14,7 @@ from tests.support.browser import Opened, needs_chromium
 from tests.support.made_trials import failed
 from tests.support.planted_page import page_trials, write_page_run
 
-pytestmark = needs_chromium
+pytestmark = [needs_chromium, pytest.mark.usefixtures("drawn")]
 
 HOSTILE = (
     "<script>alert(1)</script>\"'`><img src=x onerror=alert(2)></script><!--<svg/onload=alert(3)>"
