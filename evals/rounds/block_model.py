@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from evals.stats.intervals import Floats
 from quant.errors import BitfrontierError
@@ -24,7 +24,7 @@ from quant.errors import BitfrontierError
 Flags = npt.NDArray[np.bool_]
 HUBER = 2.0  # scales from which an error's influence grows no further; 95 % of normal errors are smaller
 # E[min(|z|, HUBER)²] of a standard normal z: with it the scale is right where nothing disturbs
-NORMAL_SHARE = float(stats.chi2.cdf(HUBER**2, 3) + HUBER**2 * stats.chi2.sf(HUBER**2, 1))
+NORMAL_SHARE = float(special.chdtr(3, HUBER**2) + HUBER**2 * special.chdtrc(1, HUBER**2))
 MOST_STEPS = 50
 TOLERANCE = 1e-5
 LEAST_SCALE = 1e-9

@@ -8,8 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
-from scipy.stats import qmc
+import scipy  # its parts are loaded where they are first used
 
 from evals.rounds.block_model import BlockFit
 from evals.stats.intervals import Floats
@@ -20,9 +19,9 @@ POINTS = 15  # as a power of two; critical values are then off by 0.01 at most
 @lru_cache(maxsize=32)
 def _points(cells: int, degrees: float) -> Floats:
     """Independent standard normal numbers ÷ one scale for all, shape (points, cells), the same at every call."""
-    points = qmc.Sobol(cells + 1, rng=np.random.default_rng(0)).random_base2(POINTS)
-    scales = np.sqrt(stats.chi2.ppf(points[:, -1:], degrees) / degrees)
-    scaled: Floats = stats.norm.ppf(points[:, :-1]) / scales
+    points = scipy.stats.qmc.Sobol(cells + 1, rng=np.random.default_rng(0)).random_base2(POINTS)
+    scales = np.sqrt(scipy.special.chdtri(degrees, 1 - points[:, -1:]) / degrees)
+    scaled: Floats = scipy.special.ndtri(points[:, :-1]) / scales
     return scaled
 
 

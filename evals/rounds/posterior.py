@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from evals.rounds.best import Bounds
 from evals.rounds.block_model import BlockFit
@@ -25,7 +25,7 @@ FIELD_DEGREES = 2.0  # of its Student's t
 # the field's variance in those of a cell's error, uniform in the share by which cells are drawn to the middle of it
 SPREADS = (1 - (SHARES := (np.arange(40) + 0.5) / 40)) / SHARES
 # that t as a mixture of normals, by quantiles of its variances
-MIXTURE = FIELD_DEGREES / stats.chi2.ppf((np.arange(8) + 0.5) / 8, FIELD_DEGREES)
+MIXTURE = FIELD_DEGREES / special.chdtri(FIELD_DEGREES, 1 - (np.arange(8) + 0.5) / 8)
 
 
 def mean_draws(fit: BlockFit, generator: np.random.Generator, draws: int = DRAWS) -> Floats:
@@ -96,7 +96,7 @@ def chosen_bounds(fit: BlockFit, draws: Floats, chosen: Labels) -> Bounds:
     """
     place = chosen[..., None]
     own = np.sqrt(np.diagonal(fit.unscaled, axis1=-2, axis2=-1)) * fit.scale[..., None]
-    half = stats.t.isf(TAIL, fit.degrees) * np.take_along_axis(own, place, axis=-1)[..., 0]
+    half = -special.stdtrit(fit.degrees, TAIL) * np.take_along_axis(own, place, axis=-1)[..., 0]
     mean = np.take_along_axis(fit.means, place, axis=-1)[..., 0]
     lucky = np.quantile(np.take_along_axis(draws, place[None], axis=-1)[..., 0], TAIL, axis=0)
     return Bounds(np.minimum(lucky, mean - half), mean + half)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from evals.rounds.block_model import BlockFit, Flags
 from evals.stats.intervals import Floats
@@ -60,12 +60,12 @@ def significance(rules: RaceRules) -> float:
     last = max(rules.rounds, rules.first_look)
     walks = np.random.default_rng(0).standard_normal((WALKS, last)).cumsum(axis=1) / np.sqrt(np.arange(1, last + 1))
     boundary = np.quantile(np.abs(walks[:, rules.first_look - 1 :]).max(axis=1), 1 - rules.alpha)
-    return float(stats.norm.sf(boundary))
+    return float(special.ndtr(-boundary))
 
 
 def half_widths(fit: BlockFit, rules: RaceRules) -> Floats:
     """By how much the logarithmic means of two cells must differ to be told apart at a look, (…, cells, cells)."""
-    critical = stats.t.isf(significance(rules), fit.degrees)
+    critical = -special.stdtrit(fit.degrees, significance(rules))
     widths: Floats = np.asarray(critical)[..., None, None] * fit.standard_errors()
     return widths
 
@@ -101,7 +101,7 @@ def resolution(scale: float, degrees: float, rounds: float, rules: RaceRules) ->
     """The share by which a cell must be seen faster than another one to be told from it, after so many rounds of both,
     with a noise of `scale` (standard deviation of a visit's logarithm) that is known with `degrees` of freedom.
     """
-    return float(np.expm1(stats.t.isf(significance(rules), degrees) * scale * np.sqrt(2 / rounds)))
+    return float(np.expm1(-special.stdtrit(degrees, significance(rules)) * scale * np.sqrt(2 / rounds)))
 
 
 def rounds_until(fit: BlockFit, contenders: Flags, share: float, rules: RaceRules, most: int = 100) -> int | None:
