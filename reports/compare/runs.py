@@ -15,6 +15,7 @@ from quant.errors import BitfrontierError
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
+from reports.metrics.load import load_metrics
 from reports.metrics.ratios import ratio_of_means
 
 State = Literal["PASS", "REGRESSION", "INCONCLUSIVE", "NOT COMPARED"]
@@ -193,9 +194,11 @@ def worst(checks: Sequence[Check]) -> State:
 
 
 def _rates(was: CellMetrics, now: CellMetrics, margin: float) -> Iterator[Check]:
-    """Of each load that both ran under."""
-    before = {load.load: load for load in was.loads}
-    for load in now.loads:
+    """Of each load that both ran under, by each run's own visits: what a round did to all cells of one run is part of
+    how far two runs differ.
+    """
+    before = {speed.load: load_metrics(speed) for speed in was.trial.speed}
+    for load in map(load_metrics, now.trial.speed):
         title = f"output tokens/s at {load.load.label}"
         if was.trial.device != now.trial.device:
             yield Check(title, "NOT COMPARED", f"on {was.trial.device} before, on {now.trial.device} now")

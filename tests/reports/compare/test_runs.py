@@ -12,6 +12,7 @@ from evals.schema.trial import Trial
 from reports.compare.runs import Comparison, NotComparable, compare
 from reports.decision.results import Results, conclude
 from reports.output.html_report import render_comparison
+from tests.support.made_races import raced
 from tests.support.made_trials import ABOUT, failed, score, speed, trial
 
 
@@ -132,3 +133,21 @@ def test_nothing_becomes_markup() -> None:
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert "default-src 'none'" in page
+
+
+def test_a_slow_hour_is_in_the_interval_of_two_races() -> None:
+    """All cells of the second run had rounds that were slower: within it they compare well, and with the first badly."""
+    shares = (1.0, 0.8, 0.9, 0.75)
+    quick = [raced(name, dict(enumerate([50.0 + n for n in range(4)], 1))) for name in ("none", "rtn", "awq")]
+    slow = [
+        raced(name, {number: (50.0 + number) * share for number, share in enumerate(shares, 1)})
+        for name in ("none", "rtn", "awq")
+    ]
+    before, after = _run(*quick), _run(*slow)
+    for cell in after.cells:  # of the model, for comparing within the run
+        rate = cell.loads[0].output_rate
+        assert (rate.high - rate.low) / rate.value < 0.1
+    states = [
+        check.state for cell in compare(before, after).cells for check in cell.checks if "tokens/s" in check.figure
+    ]
+    assert states == ["INCONCLUSIVE"] * 3
