@@ -22,7 +22,7 @@ from engines.redaction import excerpt, hide_key, redacted_texts
 from engines.registry import Engine
 from engines.runtime.environments import Environment
 from engines.runtime.identities import server_identity
-from engines.runtime.process import Child, ProcessFailed, running
+from engines.runtime.process import Child, ProcessFailed, read_log, running
 from engines.runtime.prometheus import read_gauges
 from engines.types import (
     ATTACHED_SERVER,
@@ -185,7 +185,7 @@ def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, st
         log=child.log,
         dialect=dialect,
         startup_seconds=startup_seconds,
-        facts={**launch.facts, **engine.read_facts(child.log.read_text(encoding="utf-8", errors="replace"))},
+        facts={**launch.facts, **engine.read_facts(read_log(child.log))},
         metrics_url=metrics_url,
         tokenizer=serving.checkpoint,
     )

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 import engines.runtime.process
-from engines.runtime.process import ProcessFailed, oom_kills, running, start, stop, tail, wait
+from engines.runtime.process import ProcessFailed, oom_kills, read_log, running, start, stop, tail, wait
 from engines.types import CRASH_PREFIX
 from quant.errors import FailureKind
 
@@ -224,3 +224,12 @@ def test_tail(tmp_path: Path, text: str | None, shown: str) -> None:
     if text is not None:
         (tmp_path / "log").write_text(text)
     assert shown in tail(tmp_path / "log", 2)
+
+
+def test_of_a_line_of_50_megabytes_little_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"bitfrontier-version 1\n" + b"x" * 50 * 10**6 + b"\nRuntimeError: " + b"y" * 10**6)
+    error = ProcessFailed("the server ended", log)
+    assert len(error.shown) < 3000
+    assert len(read_log(log)) < 20_000
+    assert read_log(log).startswith("bitfrontier-version 1\nxxx")
