@@ -101,16 +101,8 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
     `stand_in` is {"python": path} with "site", or {"image": reference} with "mounts" and "gpus", where they are given.
     """
     if stand_in and "python" in stand_in:
-        python = stand_in["python"]
-        if shutil.which(python) is None:
-            raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
-        site = tuple(stand_in.get("site", ()))
-        if site and "=" in python:
-            raise EnvironmentFailed(f"environment '{name}': {python} has a '=' in its path, which `site` cannot take")
-        if missing := [folder for folder in site if not Path(folder).is_dir()]:
-            raise EnvironmentFailed(f"environment '{name}': {missing[0]} of `site` is not a folder")
-        places = f"PYTHONPATH={os.pathsep.join([str(import_folder()), *site])}"  # ours first, as everywhere
-        return Environment(name, interpreter_identity(python, site), ("env", places, python) if site else (python,))
+        command = interpreter_command(name, stand_in)
+        return Environment(name, interpreter_identity(command[-1], tuple(stand_in.get("site", ()))), command)
     if stand_in and "image" in stand_in:
         more = {key: stand_in[key] for key in ("mounts", "gpus") if stand_in.get(key)}
         command = _container(name, stand_in)
@@ -130,6 +122,19 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
     identity = digest([*texts, f"{sys.version_info.major}.{sys.version_info.minor}", torch_backend(pip_settings())])
     folder = cache_folder() / "environments" / f"{name}-{identity[:12]}"
     return Environment(name, identity, (str(folder / "bin" / "python"),), folder, pins)
+
+
+def interpreter_command(name: str, stand_in: Mapping[str, Any]) -> tuple[str, ...]:
+    """How a given interpreter is started; nothing is. Raises EnvironmentFailed where it cannot be."""
+    python, site = stand_in["python"], stand_in.get("site", ())
+    if shutil.which(python) is None:
+        raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
+    if site and "=" in python:
+        raise EnvironmentFailed(f"environment '{name}': {python} has a '=' in its path, which `site` cannot take")
+    if missing := [folder for folder in site if not Path(folder).is_dir()]:
+        raise EnvironmentFailed(f"environment '{name}': {missing[0]} of `site` is not a folder")
+    places = f"PYTHONPATH={os.pathsep.join([str(import_folder()), *site])}"  # ours first, as everywhere
+    return ("env", places, python) if site else (python,)
 
 
 def _program(name: str) -> Environment:

@@ -124,7 +124,7 @@ def run_plan(
     with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
         for line in head(checked):
             display.say(line)
-        register(runs / checked.plan.name)
+        register(runs / checked.plan.name, checked.file.read_text(encoding="utf-8"))
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]
         missing = build_all(here, display)

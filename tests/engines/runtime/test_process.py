@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 import engines.runtime.process
+from engines.runtime.child_environment import deciding_variables
 from engines.runtime.process import ProcessFailed, oom_kills, read_log, running, start, stop, tail, wait
 from engines.types import CRASH_PREFIX
 from quant.errors import FailureKind
@@ -43,9 +44,11 @@ SHELL = {
     "CUDA_VISIBLE_DEVICES": "1",
     "OPENBLAS_CORETYPE": "Haswell",
     "BITFRONTIER_X": "y",
+    "BITFRONTIER_KEY": "secret",
+    "NVIDIA_API_KEY": "secret",
 }
 NEVER = {"VLLM_LOGGING_LEVEL", "LLAMA_ARG_CTX_SIZE", "OMP_NUM_THREADS", "SGLANG_LOG_MS", "VIRTUAL_ENV"}
-NEVER |= {"PREFECT_API_DATABASE_CONNECTION_URL"}
+NEVER |= {"PREFECT_API_DATABASE_CONNECTION_URL", "BITFRONTIER_KEY", "NVIDIA_API_KEY"}
 FETCHING = {"HF_TOKEN", "HTTPS_PROXY", "UV_INDEX_URL"}
 
 
@@ -55,6 +58,7 @@ def test_listed_variables_of_the_shell_alone_reach_a_child(
 ) -> None:
     for name, value in SHELL.items():
         monkeypatch.setenv(name, value)
+    assert "NVIDIA_API_KEY" not in deciding_variables()
     child = start(["env"], {"GIVEN": "1", "LC_ALL": "C"}, tmp_path / "log", fetches=fetches)
     wait(child)
     stop(child)
