@@ -80,8 +80,8 @@ async def _by_score(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> 
     for pair, (answer,) in zip(pairs, answers, strict=True):
         if "whole" not in answer:
             raise ScoringFailed("the server ignored `whole`: it tells of the asked tokens alone")
-        whole = np.frombuffer(base64.b64decode(answer["whole"]), dtype="<f4").reshape(len(pair.continuation), -1)
-        distributions.append(Distribution(tuple(answer["logprobs"]), whole, None))
+        rows_of_all = np.frombuffer(base64.b64decode(answer["whole"]), dtype="<f4").reshape(len(pair.continuation), -1)
+        distributions.append(Distribution(tuple(answer["logprobs"]), rows_of_all, None))
     return distributions
 
 
