@@ -16,14 +16,12 @@ from flows.cli.doctor import Finding, _prefect
 @contextmanager
 def _server(status: int, origins: str | None) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+        def do_GET(self) -> None:
             self.send_response(status)
             if origins:
-                self.send_header("Access-Control-Allow-Origin", origins or self.headers["Origin"])
-            self.send_header("Content-Length", "2")
+                self.send_header("Access-Control-Allow-Origin", origins)
+            self.send_header("Content-Length", "0")
             self.end_headers()
-            self.wfile.write(b"[]")
 
         def log_message(self, *_: object) -> None:
             pass
