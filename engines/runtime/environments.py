@@ -29,11 +29,12 @@ from engines.runtime.pip_config import (
     PINS_FOLDER,
     adjustment_arguments,
     adjustments,
+    hashed,
     index_arguments,
     pip_settings,
     torch_backend,
 )
-from quant.canonical_json import write_json
+from quant.canonical_json import write_json, write_whole
 from quant.errors import CellFailure
 from quant.foreign_failures import decisive_line
 from quant.hashing import digest
@@ -44,6 +45,10 @@ READY = "bitfrontier-ready.json"
 
 
 BUILDING = "bitfrontier-building.json"
+
+
+CONSTRAINTS = "bitfrontier-hashes.txt"
+HASH_MISMATCH = re.compile(r"Hash mismatch for `[^`\n]+`")
 
 
 PROGRAMS = {
@@ -205,6 +210,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         logger.info("building environment %s in %s", environment.name, folder)
         run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
         write_json(folder / BUILDING, {"pins": environment.pins.name})
+        write_whole(folder / CONSTRAINTS, hashed(environment.pins))
         settings = pip_settings()
         backend = torch_backend(settings)
         run_uv(
@@ -217,6 +223,9 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
             str(folder / "bin" / "python"),
             "--requirements",
             str(environment.pins),
+            "--constraints",
+            str(folder / CONSTRAINTS),
+            "--verify-hashes",
             *index_arguments(settings),
             *(["--torch-backend", backend] if backend else []),
             *adjustment_arguments(environment.pins),
@@ -233,7 +242,9 @@ def run_uv(*arguments: str) -> None:
     command = [find_uv_bin(), *arguments]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd=place, env=variables)
     if done.returncode != 0:
-        message = f"uv {' '.join(arguments[:2])} failed: {decisive_line(done.stderr)}"
+        refused = HASH_MISMATCH.search(done.stderr)
+        why = f"{refused[0]}: an index has another file under this name and version" if refused else None
+        message = f"uv {' '.join(arguments[:2])} failed: {why or decisive_line(done.stderr)}"
         raise EnvironmentFailed(message, log_tail=done.stderr.strip()[-3000:])
 
 

@@ -33,7 +33,7 @@ def _server(status: int, origins: str | None) -> Iterator[str]:
     server.server_close()
 
 
-def _found(url: str | None) -> Finding:
+def _finding(url: str | None) -> Finding:
     with temporary_settings({PREFECT_API_URL: url}):
         return _prefect()
 
@@ -50,7 +50,7 @@ def _found(url: str | None) -> Finding:
 )
 def test_a_server_that_anybody_may_use_is_unsafe(status: int, origins: str | None, state: str, detail: str) -> None:
     with _server(status, origins) as url:
-        finding = _found(url)
+        finding = _finding(url)
     assert (finding.state, finding.detail) == (state, f"{url} {detail}")
     assert ("PREFECT_SERVER_API_AUTH_STRING" in finding.remedy) == (state == "unsafe")
 
@@ -61,9 +61,9 @@ def test_prefect_s_own_defaults_are_unsafe() -> None:
 
 
 def test_a_server_that_is_not_there() -> None:
-    finding = _found("http://me:secret@127.0.0.1:9/api")
+    finding = _finding("http://me:secret@127.0.0.1:9/api")
     assert (finding.state, finding.detail) == ("broken", "http://127.0.0.1:9/api does not answer: ConnectError")
 
 
 def test_without_a_server_nothing_is_asked() -> None:
-    assert _found(None).detail == "none is configured: each sweep has its own, with a password"
+    assert _finding(None).detail == "none is configured: each sweep has its own, with a password"
