@@ -74,8 +74,9 @@ async def _upload(url: str, path: str, file: Path) -> httpx.Response:
             while part := content.read(PART_BYTES):
                 yield part
 
-    seconds = TIMEOUT_SECONDS + file.stat().st_size / LEAST_BYTES_A_SECOND
-    async with bounded_client(url, {}) as client:
+    size = file.stat().st_size
+    seconds, headers = TIMEOUT_SECONDS + size / LEAST_BYTES_A_SECOND, {"Content-Length": str(size)}
+    async with bounded_client(url, headers) as client:
         return await bounded(client, "POST", path, seconds=seconds, content=parts())
 
 
