@@ -27,7 +27,7 @@ test:
 docs:  ## README's generated parts are those of the code
 	uv run cog -I . --check README.md CONTRIBUTING.md docs/reference/changed-figures.md
 
-pins:  ## refresh every pin: the orchestrator's constraints and configs/environments/*.txt
+pins:  ## refresh every pin: the orchestrator's constraints, configs/environments/*.txt and their hashes
 	uv run python -m scripts.pins
 
 bench:  ## timings and agreement with other tools, by hand

@@ -160,8 +160,8 @@ class ServerFailed(CellFailure):
 
 @dataclass(frozen=True)
 class TimeLimits:
-    """When a server is given up: it is not ready (None: the engine's own limit), a request of a timed load is not
-    answered in full, a request of gates and scoring brings no byte.
+    """When a server is given up: it is not ready (None: the engine's own limit), a request of a timed load, or
+    of gates and scoring, is not answered in full.
     """
 
     ready_seconds: float | None = None

@@ -30,7 +30,7 @@ SCORING_VERSION = 1
 SCORING_COVERS = (
     "evals/accuracy/adaptive_budget.py",
     "evals/accuracy/answer_margin.py",
-    "evals/accuracy/chat_template.py",
+    "evals/accuracy/chat_template*.py",
     "evals/accuracy/contamination.py",
     "evals/accuracy/divergence.py",
     "evals/accuracy/lm_eval_*.py",
@@ -120,6 +120,7 @@ DECIDES_NO_RESULT = (
     "quant/progress.py",
     "quant/registry.py",
     "engines/addresses.py",  # whether proxies are asked
+    "engines/bounded_http.py",  # when an answer is given up
     "engines/batching.py",  # a warning
     "engines/redaction.py",  # what no key is in
     "engines/option_labels.py",

@@ -1,19 +1,23 @@
 """`make pins`: refresh every exact pin, without registry addresses in the result.
 
 The orchestrator's are `constraint-dependencies` in pyproject.toml, between two marker lines; an environment's are
-`configs/environments/NAME.txt`, compiled from `NAME.in`.
+`configs/environments/NAME.txt`, compiled from `NAME.in`. `configs/environments/hashes.json` has the SHA-256 of every
+file that PyPI has of each of these; `python -m scripts.pins --hashes` refreshes that alone.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 from uv import find_uv_bin
 
 from engines.runtime.own_packages import ROOT
-from engines.runtime.pip_config import PINS_FOLDER, adjustment_arguments, index_arguments, pip_settings
+from engines.runtime.pip_config import HASHES, PINS_FOLDER, adjustment_arguments, index_arguments, pip_settings
+from quant.canonical_json import write_json
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI
 PLATFORMS = {
@@ -21,6 +25,8 @@ PLATFORMS = {
     "sglang-cuda": "x86_64-manylinux_2_34",
     "triton": "x86_64-manylinux_2_35",
 }  # their wheels ask for these
+# builds of the same version are other files on other indexes, which machines choose by their GPU
+BUILT_ELSEWHERE = re.compile(r"torch|triton==|pytorch|nvidia-")
 BEGIN, END = "# pins begin: refreshed by `make pins`", "# pins end"
 
 
@@ -73,8 +79,28 @@ def pin_environment(source: Path) -> None:
     source.with_suffix(".txt").write_text(f"# compiled from {source.name} by `make pins`\n{pins}", encoding="utf-8")
 
 
+def pin_hashes() -> None:
+    """Of every pin the files of PyPI, or of its mirror that uv is set to; extra indexes have other builds."""
+    known: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as place:  # beside our checkout, whose constraints are the orchestrator's
+        for pins in sorted(PINS_FOLDER.glob("*.txt")):
+            lines = [line.partition(";")[0].strip() for line in pins.read_text(encoding="utf-8").splitlines()]
+            wanted = Path(place, pins.name)
+            wanted.write_text("\n".join(line for line in lines if "==" in line and not BUILT_ELSEWHERE.match(line)))
+            options = ("--no-deps", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url")
+            platform = PLATFORMS.get(pins.stem, "x86_64-manylinux_2_28")
+            where = ("--quiet", "--python-version", "3.11", "--python-platform", platform)
+            text = uv("pip", "compile", str(wanted), *options, *where, where=Path(place))
+            for entry in text.replace("\\\n", " ").splitlines():
+                pin, *hashes = entry.split()
+                known[pin] = " ".join(sorted(part.removeprefix("--hash=sha256:") for part in hashes))
+    write_json(PINS_FOLDER / HASHES, dict(sorted(known.items())))
+
+
 if __name__ == "__main__":
-    pin_orchestrator()
-    for source in sorted(PINS_FOLDER.glob("*.in")):
-        print(f"compiling {source.name}")
-        pin_environment(source)
+    if "--hashes" not in sys.argv:
+        pin_orchestrator()
+        for source in sorted(PINS_FOLDER.glob("*.in")):
+            print(f"compiling {source.name}")
+            pin_environment(source)
+    pin_hashes()

@@ -1,13 +1,16 @@
 """The environment of every child process: listed variables of the user's shell, and what the caller gives.
 
 Engines and tools read hundreds of variables. One that is left in a shell (`VLLM_LOGGING_LEVEL`, `LLAMA_ARG_CTX_SIZE`,
-`OMP_NUM_THREADS`) would change what is measured without a word, so none goes through that is not listed here.
+`OMP_NUM_THREADS`) would change what is measured without a word, so none goes through that is not listed here. Nor does
+a key, whatever the list says of names that begin so (`NVIDIA_API_KEY`); only what fetches gets those of its own list.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+
+from engines.redaction import SECRET_VARIABLE
 
 # who and where: places, language, time zone, certificates
 _PLACES = (
@@ -100,12 +103,14 @@ def child_environment(variables: Mapping[str, str], *, fetches: bool = False) ->
 
 def passed_variables(*, fetches: bool = False) -> list[str]:
     """The names of this process's variables that go through to a child."""
-    return _set_here(*_PLACES, *_MACHINE, *(_FETCHING if fetches else ()))
+    names = {name for name in _set_here(*_PLACES, *_MACHINE) if not SECRET_VARIABLE.search(name)}
+    return sorted(names.union(_set_here(*_FETCHING) if fetches else ()))
 
 
 def deciding_variables() -> dict[str, str]:
     """Those of the variables that go through that would change what is measured; they are in the keys."""
-    return {name: os.environ[name] for name in _set_here(*_DECIDING) if name not in _NOT_DECIDING}
+    names = set(_set_here(*_DECIDING)) & set(passed_variables()) - _NOT_DECIDING
+    return {name: os.environ[name] for name in sorted(names)}
 
 
 def _set_here(*listed: str) -> list[str]:

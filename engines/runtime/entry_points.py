@@ -21,5 +21,6 @@ TRITON_SERVER = "engines.launchers.triton_server"
 # in the orchestrator's own
 SUPERVISOR = "engines.runtime.supervisor"
 SAMPLER = "engines.telemetry.sampler"
+CHAT_TEMPLATE_PROCESS = "evals.accuracy.chat_template_process"
 WORKER_PROCESS = "flows.execute.worker_process"
 RENDER_PLOTS = "reports.output.render_plots"

@@ -29,11 +29,12 @@ from engines.runtime.pip_config import (
     PINS_FOLDER,
     adjustment_arguments,
     adjustments,
+    hashed,
     index_arguments,
     pip_settings,
     torch_backend,
 )
-from quant.canonical_json import write_json
+from quant.canonical_json import write_json, write_whole
 from quant.errors import CellFailure
 from quant.foreign_failures import decisive_line
 from quant.hashing import digest
@@ -44,6 +45,10 @@ READY = "bitfrontier-ready.json"
 
 
 BUILDING = "bitfrontier-building.json"
+
+
+CONSTRAINTS = "bitfrontier-hashes.txt"
+HASH_MISMATCH = re.compile(r"Hash mismatch for `[^`\n]+`")
 
 
 PROGRAMS = {
@@ -101,16 +106,8 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
     `stand_in` is {"python": path} with "site", or {"image": reference} with "mounts" and "gpus", where they are given.
     """
     if stand_in and "python" in stand_in:
-        python = stand_in["python"]
-        if shutil.which(python) is None:
-            raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
-        site = tuple(stand_in.get("site", ()))
-        if site and "=" in python:
-            raise EnvironmentFailed(f"environment '{name}': {python} has a '=' in its path, which `site` cannot take")
-        if missing := [folder for folder in site if not Path(folder).is_dir()]:
-            raise EnvironmentFailed(f"environment '{name}': {missing[0]} of `site` is not a folder")
-        places = f"PYTHONPATH={os.pathsep.join([str(import_folder()), *site])}"  # ours first, as everywhere
-        return Environment(name, interpreter_identity(python, site), ("env", places, python) if site else (python,))
+        command = interpreter_command(name, stand_in)
+        return Environment(name, interpreter_identity(command[-1], tuple(stand_in.get("site", ()))), command)
     if stand_in and "image" in stand_in:
         more = {key: stand_in[key] for key in ("mounts", "gpus") if stand_in.get(key)}
         command = _container(name, stand_in)
@@ -130,6 +127,19 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
     identity = digest([*texts, f"{sys.version_info.major}.{sys.version_info.minor}", torch_backend(pip_settings())])
     folder = cache_folder() / "environments" / f"{name}-{identity[:12]}"
     return Environment(name, identity, (str(folder / "bin" / "python"),), folder, pins)
+
+
+def interpreter_command(name: str, stand_in: Mapping[str, Any]) -> tuple[str, ...]:
+    """How a given interpreter is started; nothing is. Raises EnvironmentFailed where it cannot be."""
+    python, site = stand_in["python"], stand_in.get("site", ())
+    if shutil.which(python) is None:
+        raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
+    if site and "=" in python:
+        raise EnvironmentFailed(f"environment '{name}': {python} has a '=' in its path, which `site` cannot take")
+    if missing := [folder for folder in site if not Path(folder).is_dir()]:
+        raise EnvironmentFailed(f"environment '{name}': {missing[0]} of `site` is not a folder")
+    places = f"PYTHONPATH={os.pathsep.join([str(import_folder()), *site])}"  # ours first, as everywhere
+    return ("env", places, python) if site else (python,)
 
 
 def _program(name: str) -> Environment:
@@ -200,6 +210,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         logger.info("building environment %s in %s", environment.name, folder)
         run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
         write_json(folder / BUILDING, {"pins": environment.pins.name})
+        write_whole(folder / CONSTRAINTS, hashed(environment.pins))
         settings = pip_settings()
         backend = torch_backend(settings)
         run_uv(
@@ -212,6 +223,9 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
             str(folder / "bin" / "python"),
             "--requirements",
             str(environment.pins),
+            "--constraints",
+            str(folder / CONSTRAINTS),
+            "--verify-hashes",
             *index_arguments(settings),
             *(["--torch-backend", backend] if backend else []),
             *adjustment_arguments(environment.pins),
@@ -228,7 +242,9 @@ def run_uv(*arguments: str) -> None:
     command = [find_uv_bin(), *arguments]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd=place, env=variables)
     if done.returncode != 0:
-        message = f"uv {' '.join(arguments[:2])} failed: {decisive_line(done.stderr)}"
+        refused = HASH_MISMATCH.search(done.stderr)
+        why = f"{refused[0]}: an index has another file under this name and version" if refused else None
+        message = f"uv {' '.join(arguments[:2])} failed: {why or decisive_line(done.stderr)}"
         raise EnvironmentFailed(message, log_tail=done.stderr.strip()[-3000:])
 
 

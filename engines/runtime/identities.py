@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 import httpx
 
-from engines.addresses import trusts_environment
+from engines.bounded_http import json_of, request
 from engines.runtime.child_environment import child_environment
 from engines.runtime.prometheus import read_gauges
 
@@ -84,10 +84,8 @@ def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | Non
     facts = []
     for path, names in SELF_DESCRIPTIONS:
         with suppress(httpx.HTTPError, ValueError, LookupError):  # not there, closed to us, or of another kind
-            answer = httpx.get(
-                url + path, headers=dict(headers), timeout=SERVER_SECONDS, trust_env=trusts_environment(url)
-            )
-            document = answer.json() if answer.status_code == 200 else None
+            answer = request("GET", url + path, headers, seconds=SERVER_SECONDS)
+            document = json_of(answer) if answer.status_code == 200 else None
             entries = document["data"] if path == MODELS and isinstance(document, dict) else [document]
             known = [entry for entry in entries if isinstance(entry, dict)]
             known = [entry for entry in known if path != MODELS or entry.get("id") == model]

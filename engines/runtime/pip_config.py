@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from packaging.utils import canonicalize_name
 from engines.runtime.own_packages import CONFIGS
 
 PINS_FOLDER = CONFIGS / "environments"
+HASHES = "hashes.json"
 
 
 def adjustments(pins: Path) -> list[Path]:
@@ -26,6 +28,23 @@ def adjustments(pins: Path) -> list[Path]:
 def adjustment_arguments(pins: Path) -> list[str]:
     """The same as uv's arguments."""
     return [part for file in adjustments(pins) for part in (f"--{file.suffix[1:]}", str(file))]
+
+
+def hashed(pins: Path) -> str:
+    """The pins with the SHA-256 of each file that PyPI has of them, as constraints for uv; those alone that are known.
+
+    They lie beside the pins and are no part of an environment's identity: they change who may bring a version, not
+    which one.
+    """
+    file = pins.with_name(HASHES)
+    known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    lines = [line.partition(";")[0].strip() for line in pins.read_text(encoding="utf-8").splitlines()]
+    wanted = [
+        " ".join([line, *(f"--hash=sha256:{digest}" for digest in known[line].split())])
+        for line in lines
+        if line in known
+    ]
+    return "".join(f"{line}\n" for line in wanted)
 
 
 def pip_files() -> list[Path]:
@@ -54,14 +73,17 @@ def pip_settings() -> dict[str, list[str]]:
 
 
 def index_arguments(settings: Mapping[str, Sequence[str]]) -> list[str]:
-    """pip's settings as uv's arguments. pip takes the best version of all indexes; uv needs to be told so."""
+    """pip's settings as uv's arguments. pip takes the best version of all indexes; uv needs to be told so, unless its
+    own settings say what it takes.
+    """
     arguments = []
     if not os.environ.get("UV_INDEX_URL") and not os.environ.get("UV_DEFAULT_INDEX"):
         arguments += [part for url in settings.get("index-url", [])[:1] for part in ("--default-index", url)]
     extra = settings.get("extra-index-url", [])
     arguments += [part for url in extra for part in ("--index", url)]
     arguments += [part for place in settings.get("find-links", []) for part in ("--find-links", place)]
-    return arguments + (["--index-strategy", "unsafe-best-match"] if extra else [])
+    as_pip = extra and not os.environ.get("UV_INDEX_STRATEGY")
+    return arguments + (["--index-strategy", "unsafe-best-match"] if as_pip else [])
 
 
 def torch_backend(settings: Mapping[str, Sequence[str]]) -> str | None:

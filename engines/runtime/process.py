@@ -29,6 +29,9 @@ from quant.progress import VARIABLE as PROGRESS_VARIABLE
 STOP_SECONDS = 30.0
 LOG_TAIL_LINES = 25
 READ_BYTES = 65536  # of a log, from its end
+SHOWN_CHARACTERS = 1000  # of each of its lines
+LOG_CHARACTERS = 8 * 2**20  # of a log, from its beginning, where engines say what they are
+LINE_CHARACTERS = 16384  # of each of those lines: vLLM's configuration has 4,000
 VMSTAT = Path("/proc/vmstat")
 
 
@@ -182,7 +185,18 @@ def _end(log: Path) -> str:
         return ""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - READ_BYTES))
-        return file.read().decode(errors="replace")
+        return _cut(file.read(READ_BYTES).decode(errors="replace"), SHOWN_CHARACTERS)
+
+
+def read_log(log: Path) -> str:
+    """What an engine says of itself at its start: LOG_CHARACTERS of its log, and LINE_CHARACTERS of a line."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        return _cut(file.read(LOG_CHARACTERS), LINE_CHARACTERS)
+
+
+def _cut(text: str, characters: int) -> str:
+    lines = text.split("\n")
+    return "\n".join(line if len(line) <= characters else f"{line[:characters]}…" for line in lines)
 
 
 def wait(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from engines.addresses import trusts_environment
+from engines.bounded_http import json_of, request
 
 TIMEOUT_SECONDS = 30.0
 
 
 def read_gauges(url: str, headers: Mapping[str, str]) -> dict[str, float]:
     """Every sample of the page by name, summed over its labels (ranks, models). Raises httpx.HTTPError."""
-    answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS, trust_env=trusts_environment(url))
+    answer = request("GET", url, headers, seconds=TIMEOUT_SECONDS)
     answer.raise_for_status()
     gauges: dict[str, float] = {}
     for family in text_string_to_metric_families(answer.text):
@@ -28,9 +27,9 @@ def read_statistics(url: str, headers: Mapping[str, str]) -> dict[str, float]:
 
     Source: KServe's statistics extension, docs/protocol/extension_statistics.md of Triton. Raises httpx.HTTPError.
     """
-    answer = httpx.get(url, headers=dict(headers), timeout=TIMEOUT_SECONDS, trust_env=trusts_environment(url))
+    answer = request("GET", url, headers, seconds=TIMEOUT_SECONDS)
     answer.raise_for_status()
-    statistics = answer.json()["model_stats"][0]["inference_stats"]
+    statistics = json_of(answer)["model_stats"][0]["inference_stats"]
     count, queue = statistics["success"]["count"], statistics["queue"]
     waited = queue["ns"] / queue["count"] / 1e9 if queue["count"] else 0.0
     return {"server_requests": float(count), "server_queue_seconds": waited}

@@ -17,12 +17,12 @@ from typing import Any
 
 import httpx
 
-from engines.addresses import trusts_environment
+from engines.bounded_http import request
 from engines.redaction import excerpt, hide_key, redacted_texts
 from engines.registry import Engine
 from engines.runtime.environments import Environment
 from engines.runtime.identities import server_identity
-from engines.runtime.process import Child, ProcessFailed, running
+from engines.runtime.process import Child, ProcessFailed, read_log, running
 from engines.runtime.prometheus import read_gauges
 from engines.types import (
     ATTACHED_SERVER,
@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 POLL_SECONDS = 0.25
+HEALTH_SECONDS = 5.0
 PORT_ATTEMPTS = 3
 SHOWN_PORT = 8000
 END_SECONDS = 5.0
@@ -121,7 +122,7 @@ def _answers(serving: Serving, dialect: Dialect) -> bool:
     headers = {"Authorization": f"Bearer {serving.api_key}"}
     try:
         url = f"http://{HOST}:{serving.port}{dialect.health}"
-        return httpx.get(url, headers=headers, timeout=1, trust_env=False).status_code == 200
+        return request("GET", url, headers, seconds=1).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -148,9 +149,7 @@ def attach(engine: Engine, to: Attached, checkpoint: Path, log: Path) -> Endpoin
     started = time.monotonic()
     facts: dict[str, str | int | float] = {"attached": url}
     try:
-        answer = httpx.get(
-            url + dialect.health, headers=headers, timeout=ATTACH_SECONDS, trust_env=trusts_environment(url)
-        )
+        answer = request("GET", url + dialect.health, headers, seconds=ATTACH_SECONDS)
         if answer.status_code != 200:
             message = f"{url}{dialect.health} answered {answer.status_code}: {excerpt(answer.text)}"
             raise ProcessFailed(message, kind="unreachable-server")
@@ -186,7 +185,7 @@ def _endpoint(engine: Engine, serving: Serving, launch: Launch, child: Child, st
         log=child.log,
         dialect=dialect,
         startup_seconds=startup_seconds,
-        facts={**launch.facts, **engine.read_facts(child.log.read_text(encoding="utf-8", errors="replace"))},
+        facts={**launch.facts, **engine.read_facts(read_log(child.log))},
         metrics_url=metrics_url,
         tokenizer=serving.checkpoint,
     )
@@ -206,14 +205,13 @@ def _wait_until_ready(child: Child, serving: Serving, dialect: Dialect, limit_se
     deadline = time.monotonic() + limit_seconds
     url = f"http://{HOST}:{serving.port}{dialect.health}"
     headers = {"Authorization": f"Bearer {serving.api_key}"}
-    with httpx.Client(timeout=5.0, headers=headers, trust_env=False) as client:
-        while time.monotonic() < deadline:
-            if child.returncode is not None:
-                message = f"the server ended with {child.ending} before it was ready"
-                raise ProcessFailed(message, child.log, kind="out-of-memory" if child.starved else "crash-at-start")
-            with contextlib.suppress(httpx.TransportError):
-                if client.get(url).status_code == 200:
-                    return
-            time.sleep(POLL_SECONDS)
+    while time.monotonic() < deadline:
+        if child.returncode is not None:
+            message = f"the server ended with {child.ending} before it was ready"
+            raise ProcessFailed(message, child.log, kind="out-of-memory" if child.starved else "crash-at-start")
+        with contextlib.suppress(httpx.TransportError):
+            if request("GET", url, headers, seconds=HEALTH_SECONDS).status_code == 200:
+                return
+        time.sleep(POLL_SECONDS)
     message = f"the server was not ready after {limit_seconds:.0f} s (`time_limits: ready_seconds`)"
     raise ProcessFailed(message, child.log, kind="timeout")

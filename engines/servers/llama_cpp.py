@@ -13,7 +13,7 @@ from engines.types import Device, Dialect, Launch, Serving, arguments
 from quant.types import Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
-WEIGHTS = re.compile(r"(\w+) model buffer size =\s+([\d.]+) MiB")
+WEIGHTS = re.compile(r"\b(\w+) model buffer size =\s+([\d.]+) MiB")
 KV = re.compile(r"llama_kv_cache: size =\s+([\d.]+) MiB \(\s*(\d+) cells,\s+\d+ layers,\s+(\d+)/")
 MIB = 1024**2
 

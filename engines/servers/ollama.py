@@ -4,12 +4,14 @@ of a prompt. Found on the PATH, in a container, or attached to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 
-from engines.addresses import trusts_environment
+from engines.bounded_http import bounded, bounded_client, json_of, request
 from engines.redaction import excerpt
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
@@ -19,6 +21,8 @@ from quant.checkpoints.safetensors import hash_file
 from quant.types import Range, Scheme
 
 TIMEOUT_SECONDS = 600.0
+LEAST_BYTES_A_SECOND = 20e6  # of a file that Ollama takes and hashes on this machine
+PART_BYTES = 2**20
 
 
 def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
@@ -30,18 +34,12 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
 
 def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Dialect, str]:
     """Whether it has the model, and what that is. Raises ProcessFailed with the way to make it."""
-    answer = httpx.post(
-        url + "/api/show",
-        json={"model": dialect.model},
-        headers=dict(headers),
-        timeout=TIMEOUT_SECONDS,
-        trust_env=trusts_environment(url),
-    )
+    answer = request("POST", url + "/api/show", headers, seconds=TIMEOUT_SECONDS, json={"model": dialect.model})
     if answer.status_code != 200:
         make = f"ollama create {dialect.model} -f Modelfile, with `FROM <checkpoint folder>/model.gguf` in it"
         message = f"{url} has no model '{dialect.model}' ({excerpt(answer.text, 200)}); make it by: {make}"
         raise ProcessFailed(message, kind="unreachable-server")
-    details = answer.json().get("details", {})
+    details = json_of(answer).get("details", {})
     summary = ", ".join(
         str(details[name]) for name in ("family", "parameter_size", "quantization_level") if name in details
     )
@@ -53,25 +51,39 @@ def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | 
     file = serving.checkpoint / "model.gguf"
     digest = f"sha256:{hash_file(file)}"
     settings = {"num_ctx": serving.max_model_len, "num_thread": serving.threads}
-    with httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=trusts_environment(url)) as client:
-        if client.head(f"/api/blobs/{digest}").status_code != 200:
-            with file.open("rb") as content:
-                _checked_json(client.post(f"/api/blobs/{digest}", content=content), "take the GGUF file", 201)
-        wanted = {"model": dialect.model, "files": {file.name: digest}, "parameters": settings, "stream": False}
-        _checked_json(client.post("/api/create", json=wanted), "make a model of it")
-        _checked_json(client.post("/api/generate", json={"model": dialect.model, "stream": False}), "load it")
-        version = _checked_json(client.get("/api/version"), "tell its version")["version"]
-        running = _checked_json(client.get("/api/ps"), "tell what runs")["models"]
+
+    def ask(method: str, path: str, body: Any = None) -> httpx.Response:
+        return request(method, url + path, {}, seconds=TIMEOUT_SECONDS, json=body)
+
+    if ask("HEAD", f"/api/blobs/{digest}").status_code != 200:
+        _checked_json(asyncio.run(_upload(url, f"/api/blobs/{digest}", file)), "take the GGUF file", 201)
+    wanted = {"model": dialect.model, "files": {file.name: digest}, "parameters": settings, "stream": False}
+    _checked_json(ask("POST", "/api/create", wanted), "make a model of it")
+    _checked_json(ask("POST", "/api/generate", {"model": dialect.model, "stream": False}), "load it")
+    version = _checked_json(ask("GET", "/api/version"), "tell its version")["version"]
+    running = _checked_json(ask("GET", "/api/ps"), "tell what runs")["models"]
     facts: dict[str, str | int | float] = {"version": version, "dtype": "float16"}
     for model in running:
         facts |= {"loaded_bytes": int(model["size"]), "loaded_device_bytes": int(model.get("size_vram", 0))}
     return facts
 
 
+async def _upload(url: str, path: str, file: Path) -> httpx.Response:
+    async def parts() -> AsyncIterator[bytes]:
+        with file.open("rb") as content:
+            while part := content.read(PART_BYTES):
+                yield part
+
+    size = file.stat().st_size
+    seconds, headers = TIMEOUT_SECONDS + size / LEAST_BYTES_A_SECOND, {"Content-Length": str(size)}
+    async with bounded_client(url, headers) as client:
+        return await bounded(client, "POST", path, seconds=seconds, content=parts())
+
+
 def _checked_json(answer: httpx.Response, action: str, wanted: int = 200) -> Any:
     if answer.status_code != wanted:
         raise ProcessFailed(f"Ollama did not {action}: HTTP {answer.status_code}: {excerpt(answer.text)}")
-    return answer.json() if answer.content else None
+    return json_of(answer) if answer.content else None
 
 
 @engine(

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import httpx
-
-from engines.addresses import trusts_environment
+from engines.bounded_http import json_of, request
 from engines.redaction import excerpt
 from engines.registry import engine
 from engines.runtime.process import ProcessFailed
@@ -30,23 +28,18 @@ class Asking:
     """Short requests to one server. Raises httpx.HTTPError where it is gone."""
 
     def __init__(self, url: str, headers: Mapping[str, str], dialect: Dialect) -> None:
-        self._url = url + dialect.completions
-        self._settings: dict[str, Any] = {
-            "headers": dict(headers),
-            "timeout": TIMEOUT_SECONDS,
-            "trust_env": trusts_environment(url),
-        }
+        self._url, self._headers = url + dialect.completions, headers
         self._body = {"model": dialect.model, "prompt": PROMPT, "max_tokens": 1, "temperature": 0}
 
     def answer(self, **fields: Any) -> Any:
         """The answer's JSON, or the HTTP status with the server's words where it refuses."""
-        answer = httpx.post(self._url, json=self._body | fields, **self._settings)
-        return answer.json() if answer.status_code == 200 else f"{answer.status_code}: {excerpt(answer.text)}"
+        answer = request("POST", self._url, self._headers, seconds=TIMEOUT_SECONDS, json=self._body | fields)
+        return json_of(answer) if answer.status_code == 200 else f"{answer.status_code}: {excerpt(answer.text)}"
 
     def events(self, **fields: Any) -> list[dict[str, Any]]:
         """The events of a stream of four tokens; none where the server refuses."""
         body = self._body | {"max_tokens": 4, "stream": True} | fields
-        answer = httpx.post(self._url, json=body, **self._settings)
+        answer = request("POST", self._url, self._headers, seconds=TIMEOUT_SECONDS, json=body)
         lines = [line.removeprefix("data:").strip() for line in answer.text.split("\n") if line.startswith("data:")]
         return [json.loads(line) for line in lines if line != "[DONE]"] if answer.status_code == 200 else []
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-import httpx
 import yaml
 
-from engines.addresses import trusts_environment
+from engines.bounded_http import json_of, request
 from engines.parallelism import Ways, refused
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
@@ -45,9 +44,9 @@ def computes_in(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> s
 def kv_facts(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | int | float]:
     """KV capacity from its JSON metrics: statistics of the steps since they were read last, if they are kept."""
     body = {"model": dialect.model, "prompt": [1, 2], "max_tokens": 1}
-    httpx.post(url + dialect.completions, json=body, timeout=TIMEOUT_SECONDS, trust_env=trusts_environment(url))
-    answer = httpx.get(url + "/metrics", timeout=TIMEOUT_SECONDS, trust_env=trusts_environment(url))
-    steps = answer.json() if answer.status_code == 200 else []
+    request("POST", url + dialect.completions, {}, seconds=TIMEOUT_SECONDS, json=body)
+    answer = request("GET", url + "/metrics", {}, seconds=TIMEOUT_SECONDS)
+    steps = json_of(answer) if answer.status_code == 200 else []
     caches = [step["kvCacheStats"] for step in steps if step.get("kvCacheStats")]
     return {"kv_cache_tokens": caches[-1]["maxNumBlocks"] * caches[-1]["tokensPerBlock"]} if caches else {}
 

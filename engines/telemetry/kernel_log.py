@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.runtime.process import read_log
+
 MAX_QUOTE_CHARACTERS = 200
 MAX_TOLD = 8
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -42,7 +44,7 @@ SLOW = (
     # older vLLM, config.py: _verify_quantization (not in 0.32); older SGLang, configs/model_config.py (not in 0.5.23)
     Sign(
         re.compile(
-            r"(\w+) quantization is not fully optimized yet\. The speed can be slower than non-quantized models"
+            r"\b(\w+) quantization is not fully optimized yet\. The speed can be slower than non-quantized models"
         ),
         "the engine itself calls its {0} kernels slower than no quantization",
         "let the engine choose the kernel (no forced `quantization`), or use a format that it is quick in",
@@ -212,7 +214,7 @@ def kernel_facts(log: Path) -> dict[str, str]:
     """
     if not log.exists():
         return {}
-    text = ANSI.sub("", log.read_text(encoding="utf-8", errors="replace"))
+    text = ANSI.sub("", read_log(log))
     facts = {"kernels_told": "; ".join(reported_lines(text)), "kernel_warnings": "\n".join(slow_paths(text))}
     return {name: value for name, value in facts.items() if value}
 

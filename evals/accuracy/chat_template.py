@@ -1,30 +1,28 @@
 """A checkpoint's chat template, by Jinja alone, rendered as Transformers does: the orchestrator has no Transformers.
 
-A template is a program from whoever made the checkpoint. It runs in Jinja's sandbox: no loader, no files, no modules,
-nothing changed of what it is given. The sandbox bounds neither time nor memory.
+A template is a program from whoever made the checkpoint. It runs in Jinja's sandbox (no loader, no files, no modules,
+nothing changed of what it is given) and in a process of its own, which bounds its time and memory.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from functools import lru_cache
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Template
-from jinja2.exceptions import SecurityError, TemplateError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.nodes import CallBlock, Node
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
-
+from engines.runtime.child_environment import child_environment
+from engines.runtime.entry_points import CHAT_TEMPLATE_PROCESS
+from engines.runtime.own_packages import import_folder
 from quant.errors import CellFailure
 
-# what the templates of Llama 3.x take where nobody tells them the day
-TODAY = datetime(2024, 7, 26)
+RENDER_SECONDS = 20.0  # templates take milliseconds; the rest is for a machine that is busy
 TEMPLATE_FILE = "chat_template.jinja"
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token")
 # Transformers' own, with its space: a template may trim the message, and only then is the space gone
@@ -62,8 +60,8 @@ def render(
     """The text of `history` (messages with "role" and "content"). Raises ChatTemplateError.
 
     With `add_generation_prompt` it ends where the answer starts; without, inside the final message, which is left
-    open for the model to continue. A template that asks for the day gets `TODAY`, whatever the day is: scores of one
-    checkpoint must not depend on it.
+    open for the model to continue. A template that asks for the day gets the same one, whatever the day is: scores of
+    one checkpoint must not depend on it.
     """
     if not history:
         raise ChatTemplateError("there is no message to render")
@@ -93,73 +91,38 @@ def _filled(
     template: str, special: Mapping[str, str], messages: list[dict[str, str]], *, add_generation_prompt: bool
 ) -> str:
     given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
-    try:
-        return _compiled(template).render({**special, **given})
-    except (TemplateError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # `1 / 0` or `"a" + 1` in a template is Python's own error
-        raise ChatTemplateError(f"the chat template fails with {type(error).__name__}: {error}") from error
+    process = _process()
+    assert process.stdin
+    assert process.stdout
+    line = ""
+    with suppress(BrokenPipeError):
+        process.stdin.write(json.dumps({"template": template, "given": {**special, **given}}) + "\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+    if not line:
+        _process.cache_clear()
+        process.communicate()
+        if process.returncode == -signal.SIGALRM:
+            raise ChatTemplateError(f"the chat template was not done after {RENDER_SECONDS:g} s")
+        raise ChatTemplateError(f"the chat template ended its process with exit code {process.returncode}")
+    answer = json.loads(line)
+    if "error" in answer:
+        raise ChatTemplateError(f"the chat template {answer['error']}")
+    text: str = answer["text"]
+    return text
 
 
-@lru_cache(maxsize=8)  # a run renders thousands of histories with one template
-def _compiled(template: str) -> Template:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+@cache
+def _process() -> subprocess.Popen[str]:
+    """The process that renders, which ends with this one: its standard input is the pipe from here."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", CHAT_TEMPLATE_PROCESS, f"{RENDER_SECONDS:g}"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        env=child_environment({"PYTHONPATH": str(import_folder())}),
+        cwd="/",
     )
-    environment.filters["tojson"] = _tojson
-    environment.globals.update(
-        raise_exception=_raise_exception, strftime_now=TODAY.strftime, dict=_Dict(), namespace=_Namespace
-    )
-    return environment.from_string(template)
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | str | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Not Jinja's own, which escapes HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _raise_exception(message: str) -> None:
-    raise TemplateError(message)
-
-
-class _Generation(Extension):
-    """`{% generation %}` marks the assistant's words for training; here it prints them and no more."""
-
-    tags = {"generation"}  # noqa: RUF012  (Jinja's own declaration is no ClassVar)
-
-    def parse(self, parser: Parser) -> Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return CallBlock(self.call_method("_body"), [], [], body).set_lineno(line)
-
-    def _body(self, caller: Callable[[], str]) -> str:
-        return caller()
-
-
-class _Dict:
-    """`dict` without the type's own methods: `dict.update(messages[0], ...)` passes the sandbox and changes."""
-
-    def __call__(self, *args: Any, **items: Any) -> dict[Any, Any]:
-        return dict(*args, **items)
-
-    def fromkeys(self, *args: Any) -> dict[Any, Any]:
-        return dict.fromkeys(*args)
-
-
-class _Namespace(Namespace):
-    """`namespace` that takes no name with an underscore before it, as Transformers' own: Python's internals."""
-
-    def __init__(*args: Any, **items: Any) -> None:  # no parameter `self`, so that a template may use the name
-        Namespace.__init__(args[0])
-        for name, value in dict(*args[1:], **items).items():
-            args[0][name] = value
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        if isinstance(name, str) and name.startswith("_"):
-            raise SecurityError(f"a chat template may not set {name!r} on a namespace")
-        Namespace.__setitem__(self, name, value)
+    atexit.register(process.communicate)
+    return process

@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import httpx
-
-from engines.addresses import trusts_environment
+from engines.bounded_http import json_of, request
 from engines.types import Endpoint, ServerFailed
 from evals.accuracy.contamination import RUN_TOKENS
 from evals.api.formats import completion_body, completion_path, completion_text
@@ -140,10 +138,9 @@ def require(gate: Gate) -> Gate:
 def _greedy(endpoint: Endpoint, ids: Sequence[int], count: int) -> str:
     body = completion_body(endpoint, ids, count, ignore_eos=True, stream=False)
     url = endpoint.url + completion_path(endpoint.dialect, stream=False)
-    limit, trust_env = endpoint.limits.request_seconds, trusts_environment(url)
-    answer = httpx.post(url, json=body, headers=endpoint.headers, timeout=limit, trust_env=trust_env)
+    answer = request("POST", url, endpoint.headers, seconds=endpoint.limits.request_seconds, json=body)
     answer.raise_for_status()
-    return completion_text(endpoint.dialect, answer.json())
+    return completion_text(endpoint.dialect, json_of(answer))
 
 
 def _repeats(answer: str, tokens: int) -> bool:

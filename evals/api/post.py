@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import httpx
 
-from engines.addresses import trusts_environment
+from engines.bounded_http import bounded, bounded_client, json_of
 from engines.redaction import excerpt
 from engines.types import Endpoint, ServerFailed
 from quant.foreign_failures import kind_in
@@ -16,6 +17,8 @@ ATTEMPTS = 4
 BUSY = (429, 503)
 FIRST_WAIT_SECONDS = 0.25
 LONGEST_WAIT_SECONDS = 30.0
+ANSWER_BYTES = 64 * 2**20  # the longest that is known has 30 MB: llama-server's, of one token's whole vocabulary
+ROW_BYTES = 2**19 * 24  # of one position's whole vocabulary: the largest there is, its numbers as text
 
 
 class ScoringFailed(ServerFailed):
@@ -25,24 +28,26 @@ class ScoringFailed(ServerFailed):
 
 
 def connect(endpoint: Endpoint) -> httpx.AsyncClient:
-    """A client of the server that gives it up when it is silent for longer than its limit."""
-    limit = endpoint.limits.scoring_seconds
-    trust_env = trusts_environment(endpoint.url)
-    return httpx.AsyncClient(base_url=endpoint.url, headers=endpoint.headers, timeout=limit, trust_env=trust_env)
+    """A client of the server whose requests end by the limit of the plan."""
+    client = bounded_client(endpoint.url, endpoint.headers)
+    client.timeout = httpx.Timeout(endpoint.limits.scoring_seconds)
+    return client
 
 
-async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any]) -> Any:
+async def ask(client: httpx.AsyncClient, path: str, body: dict[str, Any], *, rows: int = 0) -> Any:
     """POST `body`, read a JSON object or list. Raises ScoringFailed.
 
-    A busy server (429, 503) is asked again after its Retry-After, else after a wait that doubles; so is one that
-    dropped the connection, since scoring changes nothing there. A time-out and any other status are final.
+    `rows`: of how many positions the whole vocabulary is asked for. A busy server (429, 503) is asked again after its
+    Retry-After, else after a wait that doubles; so is one that dropped the connection, since scoring changes nothing
+    there. A time-out and any other status are final.
     """
     for attempt in range(ATTEMPTS):
         wait = FIRST_WAIT_SECONDS * 2**attempt
         try:
-            answer = await client.post(path, json=body)
+            seconds, most_bytes = client.timeout.read or math.inf, ANSWER_BYTES + rows * ROW_BYTES
+            answer = await bounded(client, "POST", path, seconds=seconds, most_bytes=most_bytes, json=body)
         except httpx.TimeoutException as error:
-            message = f"{path} gave no answer for {client.timeout.read:g} s (`time_limits: scoring_seconds`)"
+            message = f"{path} gave no whole answer in {client.timeout.read:g} s (`time_limits: scoring_seconds`)"
             raise ScoringFailed(message, kind="timeout") from error
         except httpx.TransportError as error:
             problem = f"{type(error).__name__}: {error}"
@@ -65,7 +70,7 @@ def _refused(message: str) -> ScoringFailed:
 
 def _json(path: str, answer: httpx.Response) -> Any:
     try:
-        body = answer.json()
+        body = json_of(answer)
     except ValueError as error:
         message = f"{path} answered with what is not JSON: {excerpt(answer.text, 100)!r}"
         raise ScoringFailed(message, kind="garbage-output") from error

@@ -12,7 +12,7 @@ from dataclasses import replace
 import httpx
 import uvloop
 
-from engines.addresses import trusts_environment
+from engines.bounded_http import request as http_request
 from engines.redaction import excerpt
 from engines.types import Endpoint, ServerFailed
 from evals.api.formats import completion_body, completion_path, prompt_prefix
@@ -32,6 +32,9 @@ from quant.hashing import digest
 logger = logging.getLogger(__name__)
 
 LEAST_FIRST_REPEATS = 3  # of two, the spread is hardly known
+FLUSH_SECONDS = 60
+# of an answer; the events of known servers have 200 to 900 bytes a token, and the last may hold all ids of the prompt
+ANSWER_BYTES, TOKEN_BYTES = 4 * 2**20, 16 * 2**10
 WARM_UP_DRAW = 10_000  # of prompts: far from those of a load's repeats
 
 
@@ -109,7 +112,7 @@ def _flush(endpoint: Endpoint) -> None:
         return
     try:
         url = endpoint.url + endpoint.dialect.flush
-        answer = httpx.post(url, headers=endpoint.headers, timeout=60, trust_env=trusts_environment(url))
+        answer = http_request("POST", url, endpoint.headers, seconds=FLUSH_SECONDS)
     except httpx.HTTPError as error:
         raise LoadFailed(f"the prefix cache could not be emptied: {one_line(error)}") from error
     if answer.status_code != 200:
@@ -140,7 +143,8 @@ async def _send(
     endpoint: Endpoint, load: LoadPoint, drawn: Sequence[Conversation], due: Sequence[float] | None, advance: Advance
 ) -> tuple[list[Request], ClientLoad]:
     path = completion_path(endpoint.dialect, stream=True)
-    async with Client(endpoint.url, endpoint.headers, endpoint.limits.request_seconds) as client:
+    most_bytes = ANSWER_BYTES + TOKEN_BYTES * max(ask.output_tokens for conversation in drawn for ask in conversation)
+    async with Client(endpoint.url, endpoint.headers, endpoint.limits.request_seconds, most_bytes) as client:
 
         def request(ask: Ask) -> bytes:
             body = completion_body(endpoint, ask.prompt, ask.output_tokens, ignore_eos=True, stream=True)

@@ -59,8 +59,8 @@ class _Rest:
 class _Connection(asyncio.Protocol):
     """One connection, one request at a time. Named callbacks are httptools' and asyncio's."""
 
-    def __init__(self, rest: _Rest) -> None:
-        self._rest = rest
+    def __init__(self, rest: _Rest, most_bytes: int) -> None:
+        self._rest, self._most_bytes, self._left_bytes = rest, most_bytes, 0
         self._parser = httptools.HttpResponseParser(self)
         self._writer: asyncio.Transport | None = None
         self._answer, self._done = Answer(), asyncio.get_running_loop().create_future()
@@ -73,6 +73,7 @@ class _Connection(asyncio.Protocol):
         if self._writer is None or not self.open:
             self._answer.error = "the server closed the connection before it was asked"
             return self._answer
+        self._left_bytes = self._most_bytes
         self._writer.write(request)
         await self._done
         return self._answer
@@ -88,12 +89,18 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._now = time.perf_counter()
         self._rest.soon()
+        self._left_bytes -= len(data)
+        if self._left_bytes < 0:
+            return self._refuse(f"the answer is too long: over {self._most_bytes / 2**20:g} MiB")
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._answer.kind = "garbage-output"
-            self._finish(f"the answer is not HTTP: {error}")
-            self.close()
+            self._refuse(f"the answer is not HTTP: {error}")
+
+    def _refuse(self, error: str) -> None:
+        self._answer.kind = "garbage-output"
+        self._finish(error)
+        self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.open = False
@@ -108,7 +115,8 @@ class _Connection(asyncio.Protocol):
         self._delimited = self._delimited or name.lower() in (b"content-length", b"transfer-encoding")
 
     def on_headers_complete(self) -> None:
-        self._answer.status = self._parser.get_status_code()
+        if not self._done.done():  # what follows on an answer in the same read is none
+            self._answer.status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
         self._answer.reads.append((self._now, body))
@@ -117,6 +125,7 @@ class _Connection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self.close()
         self._parser = httptools.HttpResponseParser(self)
+        self._left_bytes = 0  # what comes unasked is no answer, and closes the connection
         self._finish(None)
 
     def _finish(self, error: str | None) -> None:
@@ -128,14 +137,16 @@ class _Connection(asyncio.Protocol):
 class Client:
     """Requests to one server, over connections that are kept and used again.
 
-    Used as an asynchronous context manager, which closes them. `timeout_seconds` is for a whole request.
+    Used as an asynchronous context manager, which closes them. `timeout_seconds` is for a whole request, `answer_bytes`
+    for all that comes of an answer, whose parts are kept until the load is over.
     """
 
-    def __init__(self, url: str, headers: Mapping[str, str], timeout_seconds: float) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], timeout_seconds: float, answer_bytes: int) -> None:
         parts = urlsplit(url)
         self._secure = ssl.create_default_context() if parts.scheme == "https" else None
         self._host, self._port = parts.hostname or "", parts.port or (443 if self._secure else 80)
         self._base, self._timeout_seconds = parts.path.rstrip("/"), timeout_seconds
+        self._answer_bytes = answer_bytes
         lines = {"Host": parts.netloc, "Content-Type": "application/json", "Accept": "*/*", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._idle: list[_Connection] = []
@@ -193,6 +204,6 @@ class Client:
     async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
         _, made = await loop.create_connection(
-            lambda: _Connection(self._rest), self._host, self._port, ssl=self._secure
+            lambda: _Connection(self._rest, self._answer_bytes), self._host, self._port, ssl=self._secure
         )
         return made

@@ -18,6 +18,7 @@ from evals.api.formats import read_event
 from quant.foreign_failures import kind_in
 
 END_MARKER = b"[DONE]"
+LINE_BYTES = 4 * 2**20
 
 
 class StreamBroken(ServerFailed):
@@ -86,7 +87,7 @@ def read_stream(reads: Iterable[tuple[float, bytes]], stream: Stream) -> None:
 
 def _events(reads: Iterable[tuple[float, bytes]], *, bare: bool) -> Iterator[tuple[float, bytes]]:
     """What the `data:` lines hold, with the time at which their ends came; `error:` lines (llama-server) as an event
-    with that error. Of a `bare` stream every line that is not empty.
+    with that error. Of a `bare` stream every line that is not empty. Raises StreamBroken where a line does not end.
 
     Cut at line feeds alone: text may hold U+2028 and others that `splitlines` cuts at. JSON lets carriage returns be.
     """
@@ -94,6 +95,8 @@ def _events(reads: Iterable[tuple[float, bytes]], *, bare: bool) -> Iterator[tup
     for now, part in reads:
         lines = (rest + part).split(b"\n")
         rest = lines.pop()
+        if len(rest) > LINE_BYTES:
+            raise StreamBroken(f"a line of the stream is too long: over {LINE_BYTES / 2**20:g} MiB")
         for line in lines:
             if bare:
                 if line.strip():

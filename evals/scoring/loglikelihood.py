@@ -47,7 +47,7 @@ async def _run(client: httpx.AsyncClient, jobs: Sequence[Job], in_flight: int, d
 
     async def worker() -> None:
         for job in waiting:
-            answer = await ask(client, job.path, job.body)
+            answer = await ask(client, job.path, job.body, rows=job.rows)
             try:
                 filled = job.read(answer)
             except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:

@@ -23,11 +23,14 @@ Filled = list[tuple[int, Scored]]
 
 @dataclass(frozen=True)
 class Job:
-    """One HTTP request, and how its answer is read: (index of the pair, its scores)."""
+    """One HTTP request, how its answer is read: (index of the pair, its scores), and of how many positions that holds
+    the whole vocabulary.
+    """
 
     path: str
     body: dict[str, Any]
     read: Callable[[Answer], Filled]
+    rows: int = 0
 
 
 def jobs_for(dialect: Dialect, pairs: Sequence[Pair]) -> list[Job]:
@@ -236,7 +239,7 @@ def _context_logits_jobs(dialect: Dialect, pairs: Sequence[Pair]) -> Iterator[Jo
             logits = answer["choices"][0].get("context_logits")
             return [(index, _from_context_logits(pairs[index], logits)) for index in same]
 
-        yield Job(dialect.completions, body, read)
+        yield Job(dialect.completions, body, read, len(prompt))
 
 
 def _from_context_logits(pair: Pair, logits: Sequence[Sequence[float]] | None) -> Scored:

@@ -74,13 +74,14 @@ async def _tell(
 async def _by_score(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> list[Distribution]:
     """Our own `/score`."""
     items = [{"context": pair.context, "continuations": [pair.continuation], "whole": True} for pair in pairs]
-    answers = score_answer(dialect, await ask(client, dialect.scores, score_body(dialect, items)))
+    rows = sum(len(pair.continuation) for pair in pairs)
+    answers = score_answer(dialect, await ask(client, dialect.scores, score_body(dialect, items), rows=rows))
     distributions = []
     for pair, (answer,) in zip(pairs, answers, strict=True):
         if "whole" not in answer:
             raise ScoringFailed("the server ignored `whole`: it tells of the asked tokens alone")
-        rows = np.frombuffer(base64.b64decode(answer["whole"]), dtype="<f4").reshape(len(pair.continuation), -1)
-        distributions.append(Distribution(tuple(answer["logprobs"]), rows, None))
+        rows_of_all = np.frombuffer(base64.b64decode(answer["whole"]), dtype="<f4").reshape(len(pair.continuation), -1)
+        distributions.append(Distribution(tuple(answer["logprobs"]), rows_of_all, None))
     return distributions
 
 
@@ -119,7 +120,7 @@ async def _by_context_logits(client: Client, dialect: Dialect, pair: Pair) -> Di
     """TensorRT-LLM's: logits of (tokens, vocabulary)."""
     prompt = [*pair.context, *pair.continuation[:-1]]
     body = {"model": dialect.model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "return_context_logits": True}
-    logits = (await ask(client, dialect.completions, body))["choices"][0]["context_logits"]
+    logits = (await ask(client, dialect.completions, body, rows=len(prompt)))["choices"][0]["context_logits"]
     if not logits or len(logits) != len(prompt):
         raise ScoringFailed("the server ignored return_context_logits: it does not tell of each of the prompt's tokens")
     rows = log_softmax(np.asarray(logits[len(pair.context) - 1 :], dtype=np.float64), axis=1).astype(np.float32)

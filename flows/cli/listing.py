@@ -129,7 +129,7 @@ def doctor(as_json: Json = False) -> None:
     else:
         table = Table("what", "state", "detail", "what to do")
         for finding in findings:
-            style = {"ok": "green", "missing": "yellow", "broken": "red"}[finding.state]
+            style = {"ok": "green", "missing": "yellow", "unsafe": "red", "broken": "red"}[finding.state]
             table.add_row(finding.subject, f"[{style}]{finding.state}[/{style}]", finding.detail, finding.remedy)
         console.print(table)
     if any(finding.state == "broken" for finding in findings):

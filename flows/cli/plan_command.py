@@ -1,4 +1,4 @@
-"""What `bitfrontier plan` says of a plan: cells, forecast, tasks, warnings, hints, stale results."""
+"""What `bitfrontier plan` says of a plan: what is not ours, cells, forecast, tasks, warnings, hints, stale results."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
+from engines.redaction import redacted, redacted_texts
 from flows.cli.sweep_command import console, known_run
 from flows.execute.prepare import stale_rows
+from flows.plan.outside import outside
 from flows.validate.compute_types import added_baselines
 from flows.validate.estimate import Forecast, estimate
 from flows.validate.resolved import ResolvedPlan
@@ -25,6 +27,7 @@ def describe_plan(sweep: ResolvedPlan, runs: Path) -> dict[str, Any]:
     return {
         "name": sweep.plan.name,
         "device": sweep.device.name,
+        "not_ours": [redacted_texts(asdict(entity)) for entity in outside(sweep.plan)],
         "cells": _cells(sweep, guess, known.rows if known else [None] * len(sweep.cells)),
         "estimated_seconds": round(guess.seconds),
         "estimated_factor": round(guess.factor, 2),
@@ -55,6 +58,8 @@ def _cells(sweep: ResolvedPlan, guess: Forecast, rows: Any) -> list[dict[str, An
 
 def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: bool) -> None:
     """The same for people."""
+    for entity in outside(sweep.plan):
+        console.print(redacted(entity.line), markup=False, highlight=False, soft_wrap=True)
     keys = ["key"] if with_keys else []
     table = Table(*COLUMNS, *keys, title=f"{described['name']} on {described['device']}")
     for row in described["cells"]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engines.redaction import redacted
 from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
+from flows.plan.outside import outside
+from flows.plan.samples import plan_argument
 from flows.plan.source import load_plan
 from flows.sources.references import forget_failures
+from flows.state.cache_gc import begun_here
 from flows.state.locks import alone
 from flows.state.progress_display import LogDisplay
 from flows.state.status import RunChanged
@@ -27,20 +31,28 @@ def drop_failed(folder: Path) -> None:
 def check_unchanged(folder: Path) -> tuple[Path, str | None]:
     """The plan and data root of a run that would go on as it began.
 
-    Raises NoRun, PlanError, and RunChanged where plan, program, packages or data are others than the run's:
-    then its finished cells would be measured again too.
+    Raises NoRun, PlanError, and RunChanged where plan, program, packages or data are others than the run's: then its
+    finished cells would be measured again too. So it does where the run came from somebody else, before anything that
+    its plan names is started.
     """
     about = read_run(folder)
     file, data_root = Path(about["file"]), about["data_root"]
-    sweep = check(load_plan(file), data_root=data_root)
+    parsed, command = load_plan(file), f"bitfrontier sweep {plan_argument(file)}"
     if file.read_text(encoding="utf-8") != about["plan"]:
-        raise RunChanged(f"{file} was changed since {folder} was made; `{about['command']}` measures what is new in it")
+        raise RunChanged(f"{file} was changed since {folder} was made; `{command}` measures what is new in it")
+    entities = "\n".join(redacted(entity.line) for entity in outside(parsed.plan))
+    if entities and not begun_here(folder, about["plan"]):
+        raise RunChanged(
+            f"{folder} was not begun here with this plan, which names what is not ours:\n{entities}\n"
+            f"If you trust that, `{command} --retry-failed` starts it"
+        )
+    sweep = check(parsed, data_root=data_root)
     silent = LogDisplay(lambda _: None)
     rows = prepare_sweep(sweep, environments_of(sweep), folder.parent, silent, references=False).rows
     others = [row for row in rows if row.file.name not in about["trials"]]
     if others:
         raise RunChanged(
             f"{len(others)} of {len(rows)} cells would be measured anew: program, packages or data changed since "
-            f"{folder} was made; `{about['command']}` does that"
+            f"{folder} was made; `{command}` does that"
         )
     return file, data_root

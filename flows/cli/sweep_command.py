@@ -129,15 +129,22 @@ def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path 
 def known_run(checked: Any, runs: Path) -> Any:
     """What a sweep of this plan works on (`Prepared`), with its keys; None where models would have to be fetched or
     environments built for it, so that nobody knows them yet. A worker has its runs in the cache folder.
+
+    Keys hold versions of programs, which are asked for them: not before a sweep of this plan was begun here.
     """
     from engines.runtime.cache import cache_folder
     from engines.runtime.environments import is_built
     from evals.schema.run_file import NoRun, read_run
     from flows.execute.prepare import environments_of, prepare_sweep
+    from flows.plan.outside import outside
+    from flows.state.cache_gc import begun_here
     from flows.state.progress_display import LogDisplay
 
+    folders, text = (runs, cache_folder() / "cells"), checked.file.read_text(encoding="utf-8")
+    if outside(checked.plan) and not any(begun_here(folder / checked.plan.name, text) for folder in folders):
+        return None
     environments, models = environments_of(checked), set()
-    for folder in (runs, cache_folder() / "cells"):
+    for folder in folders:
         with contextlib.suppress(NoRun):
             models |= set(read_run(folder / checked.plan.name)["models"])
     needed = {cell.model.name for cell in checked.cells if cell.unsupported is None}

@@ -54,7 +54,8 @@ def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Ro
     forget_failures()  # the sweep's machine has its references: else it would not ask
     prepared = prepare_sweep(sweep, list(environments.values()), cache_folder() / "cells", display)
     describe(prepared)  # before it may be refused, so that `bitfrontier plan` here shows this machine's keys
-    register(prepared.folder)  # so that `bitfrontier gc` keeps what this worker has
+    # so that `bitfrontier gc` keeps what this worker has
+    register(prepared.folder, sweep.file.read_text(encoding="utf-8"))
     row = next((row for row in prepared.rows if name in (checkpoint_name(row), trial_name(row))), None)
     if row is None:
         raise OtherWork(

@@ -36,13 +36,15 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowR
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
-from prefect.runtime import flow_run
+from prefect.runtime import deployment, flow_run
 from prefect.states import Crashed, Failed
 from prefect.types import DateTime
 
 from evals.schema.failures import because
 from evals.schema.trial import Failure
 from flows.distributed.object_store import Store
+from flows.plan.outside import refuse_outside
+from flows.plan.source import PlanFile, load_plan
 from flows.state.locks import hold, is_held
 from quant.errors import REMEDIES, BitfrontierError, FailureKind
 
@@ -190,6 +192,14 @@ class DeploymentRuns:
         assigned.run, assigned.heartbeat = self._submit(client, assigned.work), None
         assigned.attempts, assigned.heard_seconds = assigned.attempts + 1, clock
         return None
+
+
+def load_allowed(file: Path) -> PlanFile:
+    """A plan, which names nothing that is not ours where a deployment's run is what reads it. Raises PlanError."""
+    parsed = load_plan(file)
+    if deployment.id:
+        refuse_outside(parsed)
+    return parsed
 
 
 def ended(failure: Failure) -> State:

@@ -29,8 +29,8 @@ from flows.distributed.worker_tasks import (
 from flows.execute.prepared import Baselines, Prepared, Row
 from flows.execute.rows import failed_trial, unsupported_trial
 from flows.orchestration import artifacts
-from flows.orchestration.deployment_runs import DeploymentRuns, Work, ended, require_newest
-from flows.plan.source import PlanError, load_plan
+from flows.orchestration.deployment_runs import DeploymentRuns, Work, ended, load_allowed, require_newest
+from flows.plan.source import PlanError
 from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line
 from flows.state.status import running_lock
@@ -58,7 +58,7 @@ def _make(make: Make, plan: str, data_root: str | None, url: str, name: str) -> 
     display, store = LogDisplay(get_run_logger().info), open_store(url)
     with cache_in_use():
         try:
-            prepared, row = find(check(load_plan(Path(plan)), data_root=data_root), name, display)
+            prepared, row = find(check(load_allowed(Path(plan)), data_root=data_root), name, display)
             made = make(prepared, row, store, display)
             if not isinstance(made, Failure):
                 require_newest(store, name)

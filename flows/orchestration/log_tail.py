@@ -14,6 +14,7 @@ from engines.redaction import excerpt
 
 LINES_PER_SECOND = 20
 LONGEST_LINE = 1000
+KEPT_BYTES = 65536  # of a line, from its end: a progress bar that writes over itself may be one of megabytes
 POLL_SECONDS = 0.5
 Say = Callable[[str], None]
 
@@ -53,9 +54,9 @@ class Tail:
 
     def _collect(self, lines: deque[bytes]) -> int:
         count = 0
-        for line in self._file or ():
-            self._rest += line
-            if line.endswith(b"\n"):
+        while self._file and (part := self._file.readline(KEPT_BYTES)):
+            self._rest = (self._rest + part)[-KEPT_BYTES:]
+            if part.endswith(b"\n"):
                 if last := self._rest.strip():
                     lines.append(last)
                     count += 1

@@ -20,13 +20,13 @@ from flows.execute.prepare import environments_of, prepare_sweep, stale_rows
 from flows.execute.prepared import Baselines, Prepared, Row
 from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts
+from flows.orchestration.deployment_runs import load_allowed
 from flows.orchestration.distributed import spread
 from flows.orchestration.rounds import run_race
 from flows.orchestration.sweep_head import head
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
 from flows.plan.schema import Plan
-from flows.plan.source import load_plan
 from flows.race.contenders import first_round
 from flows.state.cache_gc import register
 from flows.state.locks import alone, cache_in_use
@@ -96,7 +96,8 @@ def sweep(
 
     Args:
         plan: path of the plan, a YAML file, or the name of a sample plan; or the plan itself, which is then written to
-            runs/NAME/plan.yaml (paths in it are absolute, or relative to that folder).
+            runs/NAME/plan.yaml (paths in it are absolute, or relative to that folder). Of a deployment's run, neither
+            may name programs, images or servers, unless its worker was started with BITFRONTIER_ALLOW_PROGRAMS=1.
         data_root: local root of evaluation data that replaces the plan's `data`.
         runs: folder for results.
         store: a folder that all machines see, or an address of fsspec's (s3://bucket/prefix). With one, every
@@ -115,7 +116,7 @@ def run_plan(
 ) -> Path:
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
-    checked = replace(check(load_plan(file), data_root=data_root), keep_stale=keep_stale)
+    checked = replace(check(load_allowed(file), data_root=data_root), keep_stale=keep_stale)
     if store and checked.plan.race is not None:
         raise RaceOnWorkers(
             f"{file}: `race` visits all cells in turn on one machine, and with a store each goes to any worker. Sweep "
@@ -124,7 +125,7 @@ def run_plan(
     with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
         for line in head(checked):
             display.say(line)
-        register(runs / checked.plan.name)
+        register(runs / checked.plan.name, checked.file.read_text(encoding="utf-8"))
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]
         missing = build_all(here, display)

@@ -52,7 +52,7 @@ class PricePlan(Part):
 
 class TimeLimitsPlan(Part):
     """When a step is given up, and its cells fail: a quantization; a server that gets ready (by default as long as its
-    engine says); a whole request of a timed load; a request of gates and scoring, without a byte.
+    engine says); a whole request of a timed load; one of gates and scoring.
     """
 
     quantize_seconds: Seconds = 86_400.0

@@ -205,6 +205,9 @@ class StandIn(Part):
     def _check_kind(self) -> StandIn:
         if (self.python is None) == (self.image is None):
             raise ValueError("give exactly one of `python` and `image`")
+        for name, given in (("python", self.python), ("image", self.image)):
+            if given is not None and (not given.strip() or given.startswith("-")):
+                raise ValueError(f"`{name}` is empty or begins with '-', as an option does: {given!r}. Give its name")
         if self.image is None and (self.mounts or self.gpus is not None):
             raise ValueError("`mounts` and `gpus` are a container's: give them with `image`")
         if self.python is None and self.site:

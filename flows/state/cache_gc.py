@@ -40,12 +40,22 @@ class Unneeded:
     bytes: int
 
 
-def register(run: Path) -> None:
-    """Remember a run's folder, so that what it needs is kept."""
-    record = cache_folder() / "runs" / f"{digest([str(run.resolve())])[:16]}.json"
+def register(run: Path, plan: str) -> None:
+    """Remember a run's folder, so that what it needs is kept, and by which text of a plan it was begun here."""
+    record = _record(run)
     create_cache()
     record.parent.mkdir(exist_ok=True)
-    write_json(record, {"folder": str(run.resolve())})
+    write_json(record, {"folder": str(run.resolve()), "plan": digest([plan])})
+
+
+def begun_here(run: Path, plan: str) -> bool:
+    """Whether a sweep of this very text was begun in this folder, by us: a run that came from somebody else was not."""
+    record = _record(run)
+    return record.exists() and read_record(record).get("plan") == digest([plan])
+
+
+def _record(run: Path) -> Path:
+    return cache_folder() / "runs" / f"{digest([str(run.resolve())])[:16]}.json"
 
 
 def adopt_cache() -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from engines.runtime.environments import PROGRAMS, EnvironmentFailed, known_environments, resolve
+from engines.runtime.environments import PROGRAMS, EnvironmentFailed, interpreter_command, known_environments, resolve
 from engines.telemetry.device import find_device
 from engines.types import Device
 from flows.plan.source import PlanError, PlanFile, Problem, lower_first, suggestion
@@ -146,8 +146,9 @@ def _environment_problems(
         if name not in known:
             yield parsed.problem(where, f"unknown environment '{name}'", suggestion(name, known))
             continue
+        stand_in = given.model_dump(exclude_none=True)
         try:
-            resolve(name, given.model_dump(exclude_none=True))
+            _ = interpreter_command(name, stand_in) if given.python else resolve(name, stand_in)
         except EnvironmentFailed as error:
             wanted = "an image that is on this machine" if given.image else "a path that runs"
             yield parsed.problem(where, str(error), f"give {wanted}, or remove the entry to build one")

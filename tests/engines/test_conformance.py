@@ -200,7 +200,7 @@ def test_scores_that_did_not_come_are_no_result(
 
 
 def test_scoring_that_hangs_ends(scoring: Dialect) -> None:
-    with pytest.raises(ScoringFailed, match=r"gave no answer for 0\.2 s \(`time_limits: scoring_seconds`\)"):
+    with pytest.raises(ScoringFailed, match=r"gave no whole answer in 0\.2 s \(`time_limits: scoring_seconds`\)"):
         scores("hang", scoring, limits=TimeLimits(scoring_seconds=0.2))
 
 

@@ -31,6 +31,7 @@ from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared
 from flows.execute.worker_process import Here
 from flows.plan.source import load_plan
+from flows.state.cache_gc import register
 from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
 from quant.registry import Method, methods_in
@@ -125,6 +126,7 @@ def prepared_run(folder: Path, **changes: Any) -> Prepared:
     prepared = prepare_sweep(checked, environments_of(checked), folder / "runs", LogDisplay(lambda _: None))
     rows.assemble_finished(prepared)
     describe(prepared)
+    register(prepared.folder, file.read_text())
     return prepared
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 MARK = "somebody's code ran"
@@ -34,3 +35,11 @@ def foreign(folder: Path) -> list[str]:
     """What of the planted is in `folder`: names, and whatever holds the key's text."""
     files = [file for file in folder.rglob("*") if file.is_file()]
     return [file.name for file in files if file.name in CODE or b"PRIVATE KEY" in file.read_bytes()]
+
+
+def planted_interpreter(folder: Path) -> tuple[Path, Path]:
+    """A stand-in for Python, and the file that it writes when it is started."""
+    program, marker = folder / "planted-python", folder / "it-ran"
+    program.write_text(f'#!/bin/sh\ntouch {marker}\nexec {sys.executable} "$@"\n')
+    program.chmod(0o755)
+    return program, marker

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 import engines.runtime.process
-from engines.runtime.process import ProcessFailed, oom_kills, running, start, stop, tail, wait
+from engines.runtime.child_environment import deciding_variables
+from engines.runtime.process import ProcessFailed, oom_kills, read_log, running, start, stop, tail, wait
 from engines.types import CRASH_PREFIX
 from quant.errors import FailureKind
 
@@ -43,9 +44,11 @@ SHELL = {
     "CUDA_VISIBLE_DEVICES": "1",
     "OPENBLAS_CORETYPE": "Haswell",
     "BITFRONTIER_X": "y",
+    "BITFRONTIER_KEY": "secret",
+    "NVIDIA_API_KEY": "secret",
 }
 NEVER = {"VLLM_LOGGING_LEVEL", "LLAMA_ARG_CTX_SIZE", "OMP_NUM_THREADS", "SGLANG_LOG_MS", "VIRTUAL_ENV"}
-NEVER |= {"PREFECT_API_DATABASE_CONNECTION_URL"}
+NEVER |= {"PREFECT_API_DATABASE_CONNECTION_URL", "BITFRONTIER_KEY", "NVIDIA_API_KEY"}
 FETCHING = {"HF_TOKEN", "HTTPS_PROXY", "UV_INDEX_URL"}
 
 
@@ -55,6 +58,7 @@ def test_listed_variables_of_the_shell_alone_reach_a_child(
 ) -> None:
     for name, value in SHELL.items():
         monkeypatch.setenv(name, value)
+    assert "NVIDIA_API_KEY" not in deciding_variables()
     child = start(["env"], {"GIVEN": "1", "LC_ALL": "C"}, tmp_path / "log", fetches=fetches)
     wait(child)
     stop(child)
@@ -224,3 +228,12 @@ def test_tail(tmp_path: Path, text: str | None, shown: str) -> None:
     if text is not None:
         (tmp_path / "log").write_text(text)
     assert shown in tail(tmp_path / "log", 2)
+
+
+def test_of_a_line_of_50_megabytes_little_is_shown(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"bitfrontier-version 1\n" + b"x" * 50 * 10**6 + b"\nRuntimeError: " + b"y" * 10**6)
+    error = ProcessFailed("the server ended", log)
+    assert len(error.shown) < 3000
+    assert len(read_log(log)) < 20_000
+    assert read_log(log).startswith("bitfrontier-version 1\nxxx")

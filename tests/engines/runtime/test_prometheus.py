@@ -15,10 +15,10 @@ def test_kserves_statistics_are_read(queue: dict[str, int], seconds: float, monk
         "model_stats": [{"name": "served", "inference_stats": {"success": {"count": 4, "ns": 9}, "queue": queue}}]
     }
 
-    def get(url: str, **_: object) -> httpx.Response:
-        return httpx.Response(200, content=json.dumps(statistics), request=httpx.Request("GET", url))
+    def request(method: str, url: str, *_: object, **__: object) -> httpx.Response:
+        return httpx.Response(200, content=json.dumps(statistics), request=httpx.Request(method, url))
 
-    monkeypatch.setattr(engines.runtime.prometheus.httpx, "get", get)
+    monkeypatch.setattr(engines.runtime.prometheus, "request", request)
     assert read_statistics("http://x/v2/models/served/stats", {}) == {
         "server_requests": 4.0,
         "server_queue_seconds": seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,11 @@ def test_what_is_quoted_of_a_log_is_short_and_printable(tmp_path: Path) -> None:
     assert len(warning) < 400
     assert "offloaded 3/33 layers to GPU" in warning
     assert warning.isprintable()
+
+
+def test_a_line_of_50_megabytes_takes_little_time(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_bytes(b"x" * 50 * 10**6 + b"\nUsing MarlinLinearKernel for GPTQ\n")
+    started = time.process_time()
+    assert kernel_facts(log) == {}
+    assert time.process_time() - started < 3

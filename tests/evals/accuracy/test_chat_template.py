@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import resource
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from evals.accuracy import chat_template
 from evals.accuracy.chat_template import ChatTemplateError, render, special_tokens, template_of
 
 CHATML = (
@@ -133,6 +137,44 @@ def test_a_template_that_fails_says_why(template: str, message: str) -> None:
 def test_the_sandbox_refuses_a_way_out(template: str, message: str) -> None:
     with pytest.raises(ChatTemplateError, match=message):
         _rendered(template)
+
+
+@pytest.fixture
+def _two_seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(chat_template, "RENDER_SECONDS", 2.0)
+    chat_template._process.cache_clear()
+    yield
+    chat_template._process.cache_clear()
+
+
+@pytest.mark.usefixtures("_two_seconds")
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "was not done after 2 s"),
+        ("{% set x = 3 ** (3 ** (3 ** 3)) %}", "was not done after 2 s"),  # one call that no Python code interrupts
+        ("{{ 'x' * 10 ** 9 }}", "needs more than 512 MiB of memory"),
+        ("{{ 'x' * (5 * 10 ** 6) }}", "makes a text that is too long: 5000000 characters "),
+        ("{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}", "needs more than 512 MiB of memory"),
+        ("{{ raise_exception('x' * 10 ** 7) }}", "fails with TemplateError: x{274}$"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "fails with RecursionError"),
+    ],
+)
+def test_a_template_takes_no_more_time_and_memory_than_it_has(template: str, message: str) -> None:
+    started, peak = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ChatTemplateError, match=message):
+        _rendered(template)
+    assert time.monotonic() - started < 6  # most of it is the start of the process on a busy machine
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 100 * 1024
+    assert _rendered("{{ messages[0].content }}") == "2 + 2?"
+
+
+@pytest.mark.usefixtures("_two_seconds")
+def test_a_template_whose_process_is_ended_fails() -> None:
+    chat_template._process().kill()
+    with pytest.raises(ChatTemplateError, match="the chat template ended its process with exit code -9"):
+        _rendered(CHATML)
+    assert _rendered("{{ messages[0].content }}") == "2 + 2?"
 
 
 def test_what_templates_use_beside_plain_jinja() -> None:

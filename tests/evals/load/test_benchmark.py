@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import gc
+import time
 from pathlib import Path
 
 import pytest
 
 from engines.runtime.server import serve
-from engines.types import Serving
+from engines.types import Endpoint, Serving, TimeLimits
 from evals.load import benchmark
 from evals.load.benchmark import LoadFailed, measure_speed
 from evals.load.prompts import Prompts
@@ -15,6 +16,7 @@ from evals.metrics.steady_state import steady, tpot, ttft
 from evals.schema.load import ClientLoad, LoadPoint
 from reports.metrics.load import load_metrics
 from tests.support.fake_engine import CPU, HERE, fake_engine
+from tests.support.hostile_server import ENDLESS, TOO_LONG, hostile_server
 
 LOAD = LoadPoint(concurrency=3, requests=7, prompt_tokens=5, output_tokens=6)
 
@@ -149,3 +151,17 @@ def test_a_load_is_repeated_as_often_as_its_first_repeats_say(tmp_path: Path) ->
             (speed,) = measure_speed(endpoint, [load], Prompts(range(10, 60)), repeats=2, seed=0)
             counts.append((len(speed.repeats), speed.first_repeats))
     assert counts == [(4, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("attack", ["endless body", "endless line", "dripped body"])
+def test_a_load_on_a_server_that_answers_for_ever_ends(attack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evals.load.benchmark.ANSWER_BYTES", 2**20)
+    words = r"no answer for 1 s \(`time_limits: request_seconds`\)" if attack == "dripped body" else "is too long: over"
+    started = time.monotonic()
+    with hostile_server((ENDLESS | TOO_LONG)[attack]) as (url, sent):
+        dialect, limits = fake_engine().dialect, TimeLimits(request_seconds=1)
+        endpoint = Endpoint(url, "key", None, Path("log"), dialect, 0.0, {}, limits=limits)
+        with pytest.raises(LoadFailed, match=words):
+            measure_speed(endpoint, [LOAD], Prompts(range(10, 60)), repeats=1, seed=0)
+    assert time.monotonic() - started < 3
+    assert max(sent) < 16 * 2**20

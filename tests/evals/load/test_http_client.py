@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from evals.load.http_client import Answer, Client
+from tests.support.hostile_server import ENDLESS, TOO_LONG, Attack, hostile_server
 
 Respond = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+MOST_BYTES = 2**20
 CUT = "the server closed the connection in the middle of its answer"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -57,7 +59,7 @@ def _exchange(
     async def run() -> list[Answer]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
         url = f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}/base/"
-        async with Client(url, {"Authorization": "Bearer k"}, timeout_seconds) as client:
+        async with Client(url, {"Authorization": "Bearer k"}, timeout_seconds, MOST_BYTES) as client:
             answers = [await client.post(client.request("/path", b"{}")) for _ in range(times)]
         server.close()
         for writer in writers:
@@ -195,7 +197,7 @@ def test_silence_is_given_up() -> None:
 
 def test_nobody_there_is_an_error() -> None:
     async def run() -> Answer:
-        async with Client("http://127.0.0.1:9", {}, 5.0) as client:
+        async with Client("http://127.0.0.1:9", {}, 5.0, MOST_BYTES) as client:
             return await client.post(client.request("/", b""))
 
     answer = asyncio.run(run())
@@ -207,4 +209,50 @@ def test_nobody_there_is_an_error() -> None:
     ("url", "host"), [("http://a:81/v", b"Host: a:81\r\n"), ("https://b.example", b"Host: b.example\r\n")]
 )
 def test_requests_name_their_host(url: str, host: bytes) -> None:
-    assert host in Client(url, {}, 1.0).request("/p", b"x")
+    assert host in Client(url, {}, 1.0, MOST_BYTES).request("/p", b"x")
+
+
+@pytest.mark.parametrize("attack", ["endless body", "endless line", "endless head"])
+def test_of_an_answer_that_never_ends_little_is_kept(attack: str) -> None:
+    with hostile_server(TOO_LONG[attack]) as (url, sent):
+
+        async def run() -> Answer:
+            async with Client(url, {}, 3.0, MOST_BYTES) as client:
+                return await client.post(client.request("/", b"{}"))
+
+        answer = asyncio.run(run())
+    assert (answer.error, answer.kind) == ("the answer is too long: over 1 MiB", "garbage-output")
+    assert len(answer.body) <= MOST_BYTES
+    assert max(sent) < 16 * MOST_BYTES
+
+
+@pytest.mark.parametrize("attack", sorted(ENDLESS))
+def test_an_answer_that_is_dripped_is_given_up(attack: str) -> None:
+    """One that begins with `100 Continue`, which nobody asked for, is none at once."""
+    with hostile_server(ENDLESS[attack]) as (url, _):
+
+        async def run() -> Answer:
+            async with Client(url, {}, 0.5, MOST_BYTES) as client:
+                return await client.post(client.request("/", b"{}"))
+
+        answer = asyncio.run(run())
+    if attack.startswith("100"):
+        assert (answer.status, answer.error) == (100, None)
+    else:
+        assert answer.error == "no answer for 0.5 s (`time_limits: request_seconds`)"
+
+
+def test_what_comes_behind_an_answer_closes_its_connection() -> None:
+    """Else it would be kept as long as the answer before it, while the connection is not used."""
+    behind = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    with hostile_server(Attack(behind, CHUNKED + b"5\r\nflood\r\n" * 10_000, wait_seconds=0.1)) as (url, sent):
+
+        async def run() -> Answer:
+            async with Client(url, {}, 3.0, MOST_BYTES) as client:
+                answer = await client.post(client.request("/", b"{}"))
+                await asyncio.sleep(1)
+                assert len(sent) == 1
+                return answer
+
+        answer = asyncio.run(run())
+    assert (answer.status, answer.error, answer.body) == (200, None, b"ok")

@@ -86,3 +86,10 @@ def test_an_event_says_so_much_and_no_more(dialect: Dialect, payload: dict[str, 
 def test_what_cannot_be_read_is_said(line: bytes, words: str) -> None:
     with pytest.raises(StreamBroken, match=words):
         read_stream([(1.0, line + b"\n")], Stream(OPENAI))
+
+
+def test_a_line_that_does_not_end_breaks_the_stream() -> None:
+    reads = ((float(number), b"data: " + b"x" * 2**20) for number in range(50))
+    with pytest.raises(StreamBroken, match="a line of the stream is too long: over 4 MiB"):
+        read_stream(reads, Stream(OPENAI))
+    assert next(reads)[0] == 4.0

@@ -7,10 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from flows.cli.commands import app
+from flows.state.cache_gc import register
 from tests.support.fake_sweep import install, prepared_run, write_plan
+from tests.support.planted_code import planted_interpreter
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +45,7 @@ def test_a_worker_s_keys_are_those_of_its_own_run(workplace: Path, monkeypatch: 
     install(monkeypatch.setattr)
     (row,) = prepared_run(workplace).rows
     shutil.move(workplace / "runs", workplace / "cache" / "cells")
+    register(workplace / "cache" / "cells" / "fake", (workplace / "plan.yaml").read_text())
     assert json.loads(_plan(workplace, "--json"))["cells"][0]["key"] == row.key
 
 
@@ -51,3 +55,19 @@ def test_keys_are_unknown_before_anything_was_fetched(workplace: Path, monkeypat
     (cell,) = json.loads(_plan(workplace, "--json"))["cells"]
     assert (cell["key"], cell["parts"]) == (None, None)
     assert "unknown" in _plan(workplace, "-v")
+
+
+def test_what_is_not_ours_comes_first_and_is_not_started(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run came from somebody else, with an interpreter of his beside it."""
+    install(monkeypatch.setattr)
+    prepared_run(workplace)
+    python, marker = planted_interpreter(workplace)
+    file = workplace / "plan.yaml"
+    plan = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**plan, "environments": {"transformers": {"python": str(python)}}}))
+    first = _plan(workplace).splitlines()[0]
+    assert first.startswith(f"not ours: interpreter {python} (stands in for the environment transformers); gets ")
+    assert "PATH" in first
+    (listed,) = json.loads(_plan(workplace, "--json"))["not_ours"]
+    assert (listed["kind"], listed["name"]) == ("interpreter", str(python))
+    assert not marker.exists()

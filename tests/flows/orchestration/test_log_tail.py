@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,19 @@ def test_what_is_left_out_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with following((log,), heard.append, threading.Event()):
         _append(log, "1\n2\n3\n4\n5\n")
     assert heard == [f"… left out here: 3 (all lines are in {log})", "4", "5"]
+
+
+def test_of_a_line_of_50_megabytes_the_end_alone_is_kept(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    tail = Tail(log)
+    log.write_bytes(b"x" * 50 * 10**6)
+    tracemalloc.start()
+    assert tail.read(10) == ([], 0)
+    with log.open("ab") as file:
+        file.write(b"\r50%\n")
+    assert tail.read(10) == (["50%"], 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    tail.close()
+    assert peak < 10**6

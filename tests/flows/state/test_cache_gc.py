@@ -52,7 +52,7 @@ def _everything(folder: Path) -> set[str]:
 def _run(folder: Path, needs: list[str]) -> Path:
     folder.mkdir(parents=True)
     write_json(folder / "sweep.json", {"needs": needs})
-    register(folder)
+    register(folder, "")
     return folder
 
 

@@ -151,6 +151,16 @@ SCORING: dict[str, Wrong] = {
         "give exactly one of `python` and `image`",
         "change the value",
     ),
+    "an image that docker would take for an option": (
+        set_key("environments", value={"vllm-cpu": {"image": "--privileged"}}),
+        "`image` is empty or begins with '-', as an option does: '--privileged'",
+        "change the value",
+    ),
+    "an interpreter that is an option": (
+        set_key("environments", value={"vllm-cpu": {"python": "-c"}}),
+        "`python` is empty or begins with '-', as an option does: '-c'",
+        "change the value",
+    ),
     "mounts without an image": (
         set_key("environments", value={"vllm-cpu": {"python": "/bin/sh", "mounts": ["/a:/b"]}}),
         "`mounts` and `gpus` are a container's",
