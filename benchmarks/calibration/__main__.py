@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import resource
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -40,7 +41,9 @@ def main() -> int:
         for text, beyond in pool.map(_table, PARTS, [share] * len(PARTS)):
             print(text, end="", flush=True)
             outside += beyond
-    print(f"\n{outside} figures outside their limits; {time.monotonic() - started:.0f} seconds")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"\n{outside} figures outside their limits; {time.monotonic() - started:.0f} seconds,", end=" ")
+    print(f"{used.ru_utime + used.ru_stime:.0f} of processors")
     return 1 if outside else 0
 
 
