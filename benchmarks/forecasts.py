@@ -49,15 +49,15 @@ def print_run(folder: Path, plan: Path | None) -> list[float]:
     files = [name for name in about["trials"] if (folder / "trials" / name).exists()]
     trials = {name: read_trial(folder / "trials" / name) for name in files}
     by_cell: Mapping[tuple[str, str], Mapping[str, float]] = {}
-    whose = "kept by the run"
+    source = "kept by the run"
     if "forecast" not in about and plan is not None:
         forecast, by_cell = planned(plan)
-        whose = f"of the present program for {plan}"
+        source = f"of the present program for {plan}"
         about |= {
             "forecast": {"seconds": forecast.seconds, "factor": forecast.factor, "basis": forecast.basis, "cells": {}}
         }
     kept = about.get("forecast", {"basis": "none", "cells": {}})
-    print(f"\n{about.get('name', folder.name)}; forecast {whose}: {kept['basis']}\n")
+    print(f"\n{about.get('name', folder.name)}; forecast {source}: {kept['basis']}\n")
     print("| cell | phase | forecast, s | took, s | took ÷ forecast |\n|---|---|---|---|---|")
     ratios = []
     for file, trial in trials.items():
@@ -67,11 +67,11 @@ def print_run(folder: Path, plan: Path | None) -> list[float]:
             if trial.status == "ok" and min(seconds, took) > 0:
                 ratios.append(took / seconds)
                 print(f"| {trial.name} | {phase} | {seconds:.1f} | {took:.1f} | {took / seconds:.2f} |")
-    whole = forecast_error(about, [*trials.values()])
-    if whole is not None:
+    error = forecast_error(about, [*trials.values()])
+    if error is not None:
         print(
-            f"\nThe whole: forecast {whole.forecast_seconds:.0f} s within a factor of {whole.factor:.1f}, "
-            f"took {whole.took_seconds:.0f} s"
+            f"\nThe whole: forecast {error.forecast_seconds:.0f} s within a factor of {error.factor:.1f}, "
+            f"took {error.took_seconds:.0f} s"
         )
     return ratios
 

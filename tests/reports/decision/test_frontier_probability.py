@@ -100,9 +100,9 @@ def test_it_is_as_often_true_as_it_says_where_few_answers_flip() -> None:
     odds, outcomes = np.asarray(stated), np.asarray(true)
     for low, high in ((0.0, 0.05), (0.05, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.01)):
         of = (odds >= low) & (odds < high)
-        said = odds[of].mean()
+        share = odds[of].mean()
         assert of.sum() >= 30
-        assert outcomes[of].mean() == pytest.approx(said, abs=0.08 + 2 * math.sqrt(said * (1 - said) / of.sum()))
+        assert outcomes[of].mean() == pytest.approx(share, abs=0.08 + 2 * math.sqrt(share * (1 - share) / of.sum()))
 
 
 def test_shared_questions_tell_cells_apart_that_differ_in_few() -> None:
