@@ -56,12 +56,12 @@ def print_run(folder: Path, plan: Path | None) -> list[float]:
         about |= {
             "forecast": {"seconds": forecast.seconds, "factor": forecast.factor, "basis": forecast.basis, "cells": {}}
         }
-    kept = about.get("forecast", {"basis": "none", "cells": {}})
-    print(f"\n{about.get('name', folder.name)}; forecast {source}: {kept['basis']}\n")
+    recorded = about.get("forecast", {"basis": "none", "cells": {}})
+    print(f"\n{about.get('name', folder.name)}; forecast {source}: {recorded['basis']}\n")
     print("| cell | phase | forecast, s | took, s | took ÷ forecast |\n|---|---|---|---|---|")
     ratios = []
     for file, trial in trials.items():
-        phases = kept["cells"].get(file) or by_cell.get((trial.method_label, trial.engine), {})
+        phases = recorded["cells"].get(file) or by_cell.get((trial.method_label, trial.engine), {})
         for phase, seconds in phases.items():
             took = trial.seconds.get(phase, 0.0)
             if trial.status == "ok" and min(seconds, took) > 0:

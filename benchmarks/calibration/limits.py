@@ -19,16 +19,16 @@ class Limit:
     excuse: str = ""
 
     def judged(self, percents: Sequence[float]) -> tuple[str, int]:
-        """(a line of how many of them are within, and what is said of the rest; how many are outside)."""
+        """(a line of how many of them are within, and what the rest are; how many are outside)."""
         below = [percent for percent in percents if percent < self.least - ROUNDING]
         above = [percent for percent in percents if percent > self.most + ROUNDING]
         inside = len(percents) - len(below) - len(above)
-        said = [f"{self.figure}: {inside} of {len(percents)} within {self.least:g} to {self.most:g}"]
+        parts = [f"{self.figure}: {inside} of {len(percents)} within {self.least:g} to {self.most:g}"]
         if above:
-            said.append(f"{len(above)} above (to {max(above):.1f}): {self.excuse or 'OUTSIDE'}")
+            parts.append(f"{len(above)} above (to {max(above):.1f}): {self.excuse or 'OUTSIDE'}")
         if below:
-            said.append(f"{len(below)} below (from {min(below):.1f}): OUTSIDE")
-        return "; ".join(said), len(below) + (0 if self.excuse else len(above))
+            parts.append(f"{len(below)} below (from {min(below):.1f}): OUTSIDE")
+        return "; ".join(parts), len(below) + (0 if self.excuse else len(above))
 
 
 def print_judged(*judged: tuple[Limit, Sequence[float]]) -> int:
