@@ -67,7 +67,7 @@ def _exponential(count: int, generator: np.random.Generator) -> Floats:
 def _kl_row(name: str, count: int, truth: float, repeats: int, draw: Draw) -> tuple[float, float]:
     """Print a row. Returns how often the interval of now holds the truth and ends below it, in percent."""
     generator = np.random.default_rng(count)
-    samples = [draw(generator).tolist() for _ in range(2 * repeats)]
+    samples = [draw(generator).tolist() for _ in range(6 * repeats)]
     ways = [[estimate(sample) for sample in samples] for estimate in (mean_t, skewed_mean)]
     held = [100 * np.mean([estimate.low <= truth <= estimate.high for estimate in way]) for way in ways]
     below = [100 * np.mean([estimate.high < truth for estimate in way]) for way in ways]
