@@ -1,8 +1,8 @@
-"""lm-eval's own `hf` model on the lines of `benchmarks.hf_specs`. Runs in the environment `lm-eval-hf`.
+"""lm-eval's own `hf` model on some tasks. Runs in the environment `lm-eval-hf`.
 
-Arguments: model folder, data root, output file, line, batch size, `softmax_dtype` of `hf` ("default" leaves it away),
-and how many items of each task (0 is all of the line's). The seconds are those of scoring alone: on the clock, and of
-the CPU.
+Arguments: model folder, data root, output file, the tasks as JSON (`TaskSpec`), batch size, `softmax_dtype` of `hf`
+("default" leaves it away), and how many items of each task (0 is all that the tasks ask for). The seconds are those of
+scoring alone: on the clock, and of the CPU. OMP_NUM_THREADS says how many threads torch has.
 """
 
 from __future__ import annotations
@@ -13,22 +13,21 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from lm_eval.models.huggingface import HFLM
 
-from benchmarks.hf_specs import LINES, THREADS, WINDOW
+from benchmarks.hf_specs import WINDOW
 from evals.accuracy.lm_eval_model import evaluate
-from evals.accuracy.lm_eval_tasks import load_tasks
+from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 
 
 def main() -> None:
     folder, root, out = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
-    line, batch, softmax, items = sys.argv[4], int(sys.argv[5]), sys.argv[6], int(sys.argv[7])
-    torch.set_num_threads(THREADS)
+    specs = [TaskSpec(**spec) for spec in json.loads(sys.argv[4])]
+    batch, softmax, items = int(sys.argv[5]), sys.argv[6], int(sys.argv[7])
     exact = {} if softmax == "default" else {"softmax_dtype": softmax}
     model = HFLM(pretrained=folder, device="cpu", max_length=WINDOW, dtype="float32", batch_size=batch, **exact)
-    tasks = load_tasks(LINES[line], root, out.with_suffix(".work"), seed=0)
-    chosen = tasks.ranked({spec.name: range(items) for spec in LINES[line]}) if items else None
+    tasks = load_tasks(specs, root, out.with_suffix(".work"), seed=0)
+    chosen = tasks.ranked({spec.name: range(items) for spec in specs}) if items else None
     started, used = time.perf_counter(), time.process_time()
     scores = evaluate(model, tasks, chosen)
     seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - used

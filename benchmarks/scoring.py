@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.hf_specs import LINES, PARITY, THREADS, WINDOW
-from benchmarks.parity import TOLERANCE, largest_difference, served_model, theirs
+from benchmarks.parity import TOLERANCE, largest_difference, other_answers, served_model, theirs
 from engines.registry import engines_by_name
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build, resolve
@@ -46,34 +46,21 @@ def ours(endpoint: Endpoint, child: Child, folder: Path, root: Path, line: str) 
     return {score.task: asdict(score) for score in scores}, cpu_seconds(child) - started
 
 
-def other_answers(mine: dict[str, Any], others: dict[str, Any]) -> int:
-    """Items whose most likely choice is another on the two sides, or which are right on one side alone."""
-    return sum(a != b for leaf in mine for a, b in zip(answers(mine[leaf]), answers(others[leaf]), strict=True))
-
-
-def answers(leaf: dict[str, Any]) -> list[tuple[int, list[float]]]:
-    """Of each item: the most likely choice, and the metrics' values."""
-    return [
-        (max(range(len(likely)), key=likely.__getitem__), list(values))
-        for likely, values in zip(leaf["loglikelihoods"], leaf["values"], strict=True)
-    ]
-
-
 def best_batch(folder: Path, root: Path, line: str, batches: Sequence[int]) -> int:
     """hf's batch size that takes the fewest CPU-seconds for some items of the line."""
     items = -(-TRIED_ITEMS // len(LINES[line]))
-    return min(batches, key=lambda batch: float(theirs(folder, root, line, batch, items=items)["cpu_seconds"]))
+    return min(batches, key=lambda batch: float(theirs(folder, root, LINES[line], batch, items=items)["cpu_seconds"]))
 
 
 def compare(folder: Path, root: Path, line: str, mine: dict[str, Any], batch: int) -> tuple[float, str]:
     """hf's CPU-seconds, and what is printed of how its answers differ."""
-    other = theirs(folder, root, line, batch)
+    other = theirs(folder, root, LINES[line], batch)
     nats = largest_difference(mine, other["scores"], list(mine))
     exact = ""
     if nats > TOLERANCE:
-        scores = theirs(folder, root, line, batch, softmax="float64")["scores"]
+        scores = theirs(folder, root, LINES[line], batch, softmax="float64")["scores"]
         exact = f"{largest_difference(mine, scores, list(mine)):.1e}"
-    return other["cpu_seconds"], f"{nats:>10.1e}{exact:>10}{other_answers(mine, other['scores']):>7}"
+    return other["cpu_seconds"], f"{nats:>10.1e}{exact:>10}{other_answers(mine, other['scores'], list(mine)):>7}"
 
 
 def main() -> None:

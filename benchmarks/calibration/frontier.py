@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 
 from benchmarks.calibration import before
+from benchmarks.calibration.limits import Limit, print_judged
 from benchmarks.calibration.planted import Truth
 from evals.stats.intervals import Floats, exact, mean_t
 from reports.decision.frontier_probability import accuracy_draws, frontier_odds
@@ -18,19 +19,24 @@ CELLS = 4
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.01)
 
 
-def report(repeats: int) -> None:
+def report(repeats: int) -> int:
+    outside = 0
     for questions, passage in ((100, 1), (400, 1), (200, 10)):
         stated, true = _simulated(questions, passage, repeats)
         print(f"\n## Pareto-optimal: {questions} questions in passages of {passage}, flips of at most 3 % either way\n")
         print("| stated | before: cells | said % | true % | after: cells | said % | true % |")
         print("|---|---|---|---|---|---|---|")
+        off = []
         for low, high in pairwise(BINS):
             sides = []
             for odds in stated:
                 chosen = (odds >= low) & (odds < high)
                 shares = [100 * values[chosen].mean() if chosen.any() else np.nan for values in (odds, true)]
                 sides.append(f"{chosen.sum()} | {shares[0]:.1f} | {shares[1]:.1f}")
+            off.append(float(shares[1] - shares[0]))
             print(f"| {low:g} to {min(high, 1):g} | {' | '.join(sides)} |", flush=True)
+        outside += print_judged((Limit("true − said after", -8.0, 8.0), [share for share in off if share == share]))
+    return outside
 
 
 def _simulated(questions: int, passage: int, repeats: int) -> tuple[tuple[Floats, Floats], Floats]:

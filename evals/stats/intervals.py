@@ -160,23 +160,33 @@ def percentile_interval(sample: Clustered, percent: float, confidence: float = C
     The ends are order statistics of so many independent values (David and Nagaraja, Order Statistics, 2003, section
     7.1) as those above the percentile are worth (Woodruff, Confidence intervals for medians, JASA 47, 1952; Korn and
     Graubard, Confidence intervals for proportions with small expected number of positive counts, Survey Methodology 24,
-    1998). Where there are too few of them for an end, the repeats are the units (`_by_repeats`). An end for which even
-    independent values would be too few (`least_count`), and of a single repeat, is unbounded.
+    1998). Of the few values above a high percentile one repeat may have most, and they do not show how repeats differ:
+    the lower end is read again by those above the place halfway to it. Where there are too few values for an end, the
+    repeats are the units (`_by_repeats`). An end for which even independent values would be too few (`least_count`),
+    and of a single repeat, is unbounded.
     """
     data, share = np.sort(sample.values), percent / 100
     value, count = _interpolated(data, percent), len(data)
     worth = effective_count(sample.values > value, sample, share, confidence)
-    low_place, high_place = _order_places(worth, percent, confidence)
     by_repeats = _by_repeats(sample, percent, confidence)
-    if low_place >= 1:
-        low = float(data[math.floor(low_place * (count + 1) / (worth + 1)) - 1])
-    else:
-        low = min(by_repeats.low, value)
+    beyond = min(by_repeats.low, value)
+    low = _low_end(data, worth, percent, confidence, beyond)
+    above = sample.values > data[(int(np.searchsorted(data, low)) + math.floor(share * count)) // 2]
+    fewer = effective_count(above, sample, 1 - float(above.mean()), confidence)
+    if fewer < worth:
+        low = min(low, _low_end(data, fewer, percent, confidence, beyond))
+    _, high_place = _order_places(worth, percent, confidence)
     if high_place < worth:
         high = float(data[math.ceil((high_place + 1) * (count + 1) / (worth + 1)) - 1])
     else:
         high = max(by_repeats.high, value)
     return Estimate(value, low, high, worth)
+
+
+def _low_end(data: Floats, worth: int, percent: float, confidence: float, beyond: float) -> float:
+    """The order statistic of ordered values that are worth so many, `beyond` where that is too few."""
+    place, _ = _order_places(worth, percent, confidence)
+    return float(data[math.floor(place * (len(data) + 1) / (worth + 1)) - 1]) if place >= 1 else beyond
 
 
 def effective_count(

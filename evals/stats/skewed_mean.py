@@ -21,13 +21,14 @@ LEAST = 0.01  # of the sample's standard error: what a resample of one value rep
 
 
 def skewed_mean(values: Sequence[float]) -> Estimate:
-    """The wider of two intervals above, the bootstrap's below.
+    """The wider of two intervals above, the narrower of two below.
 
-    The studentized bootstrap (Efron and Tibshirani, 1993, section 12.5) of the mean's logarithm, which keeps the
-    interval above 0, no narrower than Student's t; and the generalized confidence interval of a log-normal mean
-    (Krishnamoorthy and Mathew, Journal of Statistical Planning and Inference 115, 2003), which is exact where values
-    are log-normal and knows of a tail that a few values do not show. A single value has no upper end. Where some value
-    is 0, the bootstrap stands alone; where all are, they are read as exactly nothing.
+    The studentized bootstrap (Efron and Tibshirani, 1993, section 12.5) and Student's t, both of the mean's logarithm,
+    which keeps the interval above 0: below, either misses rarely enough (simulated: the narrower in 0.5 to 2.3 of 100);
+    above, both are wanted, and the generalized confidence interval of a log-normal mean (Krishnamoorthy and Mathew,
+    Journal of Statistical Planning and Inference 115, 2003), which is exact where values are log-normal and knows of a
+    tail that a few values do not show. A single value has no upper end. Where some value is 0, the first two stand
+    alone; where all are, they are read as exactly nothing.
     """
     data = np.asarray(values, dtype=np.float64)
     mean, count = math.fsum(values) / len(data), len(data)
@@ -50,7 +51,7 @@ def _by_bootstrap(data: Floats, mean: float) -> tuple[float, float]:
     low, high = np.quantile(np.nan_to_num(scores, nan=-math.inf), [TAIL, 1 - TAIL], method="nearest")
     student = -float(special.stdtrit(count - 1, TAIL))
     # a resample of zeros alone has no bound below; the sample's own has one
-    return mean * math.exp(-max(float(high), student) * error), mean * _power(max(-float(low), student) * error)
+    return mean * math.exp(-min(float(high), student) * error), mean * _power(max(-float(low), student) * error)
 
 
 def _log_normal_end(logs: Floats) -> float:

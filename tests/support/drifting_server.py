@@ -71,11 +71,12 @@ class Server:
         return np.sort(self.generator.uniform(0, seconds, count))
 
     def capacity(self, percentile: float) -> float:
-        """The load at which the percentile over hours is at the limit. Where more arrivals than the percentile leaves
-        out come while the server stands still, and wait for longer than the limit, there is none.
+        """The load at which the percentile over hours is at the limit. Those that come while the server stands still
+        wait for longer: where they are more than the percentile leaves out, there is none.
         """
-        if self.stall_seconds:
+        running = math.exp(-self.stall_seconds / self.stall_gap_seconds)
+        if percentile >= 100 * running:
             return 0.0
         phases = np.linspace(0, 2 * np.pi, 1000)[:, None]
         noise = np.random.default_rng(0).lognormal(0, NOISE, 1000)
-        return float(self.at_limit / np.percentile((1 + self.wander * np.sin(phases)) * noise, percentile))
+        return float(self.at_limit / np.percentile((1 + self.wander * np.sin(phases)) * noise, percentile / running))

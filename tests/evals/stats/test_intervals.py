@@ -168,6 +168,16 @@ def test_a_percentile_is_held_where_waves_and_repeats_are_alike(
     assert min(held.values()) >= 0.90 * 150  # 93 % less three standard errors of 150
 
 
+def test_repeats_of_which_a_slow_one_has_all_high_values_leave_the_lower_end_open() -> None:
+    """By the values above the percentile alone, its lower end lay above the truth in 6 of 100 samples."""
+    generator = np.random.default_rng(8)
+    samples = [_by_waves(generator, 64, 6, 0.8, 0.0) for _ in range(500)]
+    ends = [percentile_interval(sample, 99) for sample in samples]
+    truth = math.exp(0.3 * stats.norm.ppf(0.99))
+    assert np.mean([estimate.low > truth for estimate in ends]) <= 0.035
+    assert np.mean([estimate.low <= truth <= estimate.high for estimate in ends]) >= 0.95
+
+
 def test_a_percentile_of_one_wave_or_of_too_few_values_has_no_end() -> None:
     values = np.arange(1.0, 101.0)
     alike, apart = np.zeros(100, dtype=np.int64), np.arange(100)

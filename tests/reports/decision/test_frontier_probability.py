@@ -78,7 +78,9 @@ def test_flips_are_drawn_from_their_dirichlet_distribution(lost: int, gained: in
 
 
 def test_it_is_as_often_true_as_it_says_where_few_answers_flip() -> None:
-    """100 questions, of which at most 3 % flip either way; cells that no answer tells apart may differ."""
+    """100 questions, of which at most 3 % flip either way; cells that no answer tells apart may differ: drawn by their
+    questions alone, 14 % of those that are said to be on the frontier in less than 5 % are on it.
+    """
     generator, stated, true = np.random.default_rng(4), [], []
     for _ in range(250):
         rates, flips = generator.normal(10, 1, 4), generator.uniform(0, 0.03, (2, 4))
@@ -96,10 +98,11 @@ def test_it_is_as_often_true_as_it_says_where_few_answers_flip() -> None:
         best = {point.key for point in frontier(points)}
         true += [str(i) in best for i in range(4)]
     odds, outcomes = np.asarray(stated), np.asarray(true)
-    for low, high in ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.01)):
+    for low, high in ((0.0, 0.05), (0.05, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.01)):
         of = (odds >= low) & (odds < high)
+        share = odds[of].mean()
         assert of.sum() >= 30
-        assert outcomes[of].mean() == pytest.approx(odds[of].mean(), abs=0.08 + 2 * math.sqrt(0.16 / of.sum()))
+        assert outcomes[of].mean() == pytest.approx(share, abs=0.08 + 2 * math.sqrt(share * (1 - share) / of.sum()))
 
 
 def test_shared_questions_tell_cells_apart_that_differ_in_few() -> None:
