@@ -14,8 +14,8 @@ from evals.stats.paired_tests import Verdict, verdicts
 from quant.errors import BitfrontierError
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
-from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
 from reports.metrics.load import load_metrics
+from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
 from reports.metrics.ratios import ratio_of_means
 
 State = Literal["PASS", "REGRESSION", "INCONCLUSIVE", "NOT COMPARED"]
