@@ -13,7 +13,7 @@ from typing import Any
 
 from quant.errors import BitfrontierError
 from quant.plugins import Unloaded, load_all
-from quant.types import Architecture, Scheme, Stored
+from quant.types import Architecture, Program, Scheme, Stored
 
 ENTRY_POINT_GROUP = "bitfrontier.methods"
 METHODS_PACKAGE = "quant.methods"
@@ -40,6 +40,11 @@ class Parameter:
     def stored(self) -> bool:
         """True for the name of a checkpoint that is there already."""
         return any(isinstance(arg, Stored) for arg in typing.get_args(self.annotation)[1:])
+
+    @property
+    def program(self) -> bool:
+        """True for the name of a program that is started."""
+        return any(isinstance(arg, Program) for arg in typing.get_args(self.annotation)[1:])
 
 
 @dataclass(frozen=True)

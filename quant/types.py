@@ -37,6 +37,14 @@ class Stored:
 
 
 @dataclass(frozen=True)
+class Program:
+    """Marks an option that names a program of the user's: `Annotated[str, Program()]`, a path or a name on the PATH.
+
+    What a plan gives there is said first as not ours, and refused in a plan that came by Prefect.
+    """
+
+
+@dataclass(frozen=True)
 class Architecture:
     """`name` is the class of the model, such as LlamaForCausalLM; empty where nothing is known yet.
 

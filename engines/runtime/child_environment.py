@@ -92,6 +92,8 @@ _FIXED = {
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     # a Latin-1 terminal is the user's: tools print and read what it has no characters for
     "PYTHONUTF8": "1",
+    # `-m` looks into the working directory first: that may be a model's folder, or a run from somebody else
+    "PYTHONSAFEPATH": "1",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from engines.registry import engine
 from engines.runtime.entry_points import LLAMA_CPP_SERVER
 from engines.types import Device, Dialect, Launch, Serving, arguments
-from quant.types import Range, Scheme
+from quant.types import Program, Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
 WEIGHTS = re.compile(r"\b(\w+) model buffer size =\s+([\d.]+) MiB")
@@ -62,7 +62,9 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
     refused=refused,
     read_facts=read_facts,
 )
-def llama_cpp(serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8, executable: str = "") -> Launch:
+def llama_cpp(
+    serving: Serving, *, parallel: Annotated[int, Range(1, 256)] = 8, executable: Annotated[str, Program()] = ""
+) -> Launch:
     """llama.cpp's own llama-server on GGUF files, prompt cache off; more requests than slots (`parallel`) wait."""
     flags = {
         "--model": serving.checkpoint / "model.gguf",

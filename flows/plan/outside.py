@@ -28,7 +28,7 @@ class Outside:
     given; the variables of this shell that it gets, by name.
     """
 
-    kind: Literal["interpreter", "image", "program", "arguments", "server"]
+    kind: Literal["interpreter", "image", "program", "executable", "arguments", "server"]
     name: str
     use: str
     place: Path_
@@ -68,6 +68,11 @@ def _of_engine(plan: Plan, index: int) -> Iterator[Outside]:
     installed = {*engine.environments.values()} & PROGRAMS.keys() - plan.environments.keys() if engine else ()
     for path in filter(None, (shutil.which(PROGRAMS[environment]) for environment in sorted(installed))):
         yield Outside("program", path, use, place, (), tuple(passed_variables()))
+    for option in (option for option in engine.options if option.program) if engine else ():
+        given = entry.options.get(option.name)
+        for value in filter(None, given if isinstance(given, list) else [given]):
+            where = (*place, "options", option.name)
+            yield Outside("executable", str(value), f"{option.name} of {use}", where, (), tuple(passed_variables()))
     if entry.arguments or entry.env:
         words = [*entry.arguments, *(f"{name}={value}" for name, value in entry.env.items())]
         yield Outside("arguments", " ".join(words), f"added to {use}", place)

@@ -66,6 +66,7 @@ def test_listed_variables_of_the_shell_alone_reach_a_child(
     assert set(seen) & (NEVER | FETCHING) == (FETCHING if fetches else set())
     expected = {"GIVEN": "1", "LC_ALL": "C", "PYTHONPATH": str(ROOT), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     expected["PYTHONUTF8"] = "1"  # whatever the terminal's encoding is
+    expected["PYTHONSAFEPATH"] = "1"  # whatever lies in the working directory
     assert expected.items() <= seen.items()
     assert {name: seen[name] for name in ("CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "BITFRONTIER_X")} == {
         "CUDA_VISIBLE_DEVICES": "1",
@@ -80,6 +81,17 @@ def test_no_other_place_makes_a_childs_environment(folder: str) -> None:
     for file in (ROOT / folder).rglob("*.py"):
         if file.parent.name != "launchers":
             assert "**os.environ" not in file.read_text(encoding="utf-8"), file
+
+
+def test_a_child_runs_nothing_of_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "it-ran"
+    for name in ("psutil", "json", "planted"):
+        (tmp_path / f"{name}.py").write_text(f"open({str(mark)!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    with running([sys.executable, "-m", "planted"], {}, tmp_path / "log") as child:
+        assert child.guard.wait() == 1
+    assert "No module named planted" in (tmp_path / "log").read_text()
+    assert not mark.exists()
 
 
 def test_stop_ends_the_whole_tree(tmp_path: Path) -> None:

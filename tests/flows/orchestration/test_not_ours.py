@@ -42,6 +42,7 @@ def _plan(folder: Path, **changes: Any) -> dict[str, Any]:
         ({"engines": [{"engine": "fake", "attach": ATTACH}]}, "server https://example.org"),
         ({"engines": [{"engine": "fake", "env": {"LD_PRELOAD": "/tmp/x.so"}}]}, "arguments LD_PRELOAD=/tmp/x"),
         ({"engines": [{"engine": "fake", "arguments": ["--x"]}]}, "arguments --x"),
+        ({"engines": [{"engine": "llama_cpp", "options": {"executable": "/tmp/x"}}]}, "executable /tmp/x"),
     ],
 )
 def test_a_form_with_what_is_not_ours_is_refused(here: Path, changes: dict[str, Any], message: str) -> None:

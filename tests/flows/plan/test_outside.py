@@ -62,3 +62,11 @@ def test_a_program_that_is_found_and_what_it_is_given(tmp_path: Path, monkeypatc
     assert added.line == ("not ours: arguments --x A=b (added to the engine ollama); gets no variable of this shell")
     (stood_in,) = _outside(tmp_path, engines=[{"engine": "ollama"}], environments={"ollama": {"image": "ollama"}})
     assert stood_in.kind == "image"
+
+
+@pytest.mark.parametrize("given", ["/opt/llama-server", ["", "/opt/llama-server"]], ids=["one", "a list"])
+def test_an_executable_among_the_options(tmp_path: Path, given: Any) -> None:
+    (entity,) = _outside(tmp_path, engines=[{"engine": "llama_cpp", "options": {"executable": given}}])
+    assert entity.place == ("engines", 0, "options", "executable")
+    assert entity.variables == tuple(passed_variables())
+    assert entity.line.startswith("not ours: executable /opt/llama-server (executable of the engine llama_cpp); gets ")
