@@ -21,7 +21,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from quant.errors import CellFailure
+from quant.canonical_json import read_regular
+from quant.checkpoints.safetensors import MAKE_AGAIN
+from quant.errors import CellFailure, reading
 
 # what the templates of Llama 3.x take where nobody tells them the day
 TODAY = datetime(2024, 7, 26)
@@ -38,21 +40,25 @@ class ChatTemplateError(CellFailure):
 
 
 def template_of(folder: Path) -> str | None:
-    """The source of a checkpoint's chat template; None where it has none."""
+    """The source of a checkpoint's chat template; None where it has none. Raises ChatTemplateError."""
     file = folder / TEMPLATE_FILE
-    if file.exists():
-        return file.read_text(encoding="utf-8")
-    stored = _config(folder).get("chat_template")
-    if isinstance(stored, list):
-        stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
-    return stored if isinstance(stored, str) else None
+    with reading(f"{folder}: its chat template", ChatTemplateError, MAKE_AGAIN):
+        if file.exists():
+            return read_regular(file).decode()
+        stored = _config(folder).get("chat_template")
+        if isinstance(stored, list):
+            stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
+        return stored if isinstance(stored, str) else None
 
 
 def special_tokens(folder: Path) -> dict[str, str]:
-    """The texts of `SPECIAL` by name, as `tokenizer_config.json` has them; those that it does not name are left out."""
-    config = _config(folder)
-    tokens = {name: config.get(name) for name in SPECIAL}
-    texts = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items()}
+    """The texts of `SPECIAL` by name, as `tokenizer_config.json` has them; those that it does not name are left out.
+
+    Raises ChatTemplateError.
+    """
+    with reading(f"{folder}: its tokens' names", ChatTemplateError, MAKE_AGAIN):
+        tokens = {name: _config(folder).get(name) for name in SPECIAL}
+        texts = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items()}
     return {name: text for name, text in texts.items() if text is not None}
 
 
@@ -85,7 +91,7 @@ def render(
 
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "tokenizer_config.json"
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    config: dict[str, Any] = json.loads(read_regular(file)) if file.exists() else {}
     return config
 
 
