@@ -262,8 +262,8 @@ def conclude(
     cells = tuple(cell for cell in computed if isinstance(cell, CellMetrics))
     broken = {trial.key: trial for trial in computed if isinstance(trial, Trial)}
     trials = [broken.get(trial.key, trial) for trial in trials]
-    whole = [cell.trial for cell in cells]
-    models = speed_models([*whole, *([control] if control else [])], race.noise if race else None)
+    measured = [cell.trial for cell in cells]
+    models = speed_models([*measured, *([control] if control else [])], race.noise if race else None)
     cells = with_models(cells, models)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
