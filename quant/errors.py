@@ -32,6 +32,7 @@
         PlanError                   flows.plan.source
         PrefectLost                 flows.orchestration.api_server
         PrefectUnusable             flows.orchestration.configured_api
+        RaceOnWorkers               flows.orchestration.sweep
         RecordUnreadable            flows.state.ownership
         Relayed                     flows.execute.worker_process
         RemoteCodeRefused           quant.no_remote_code
