@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and JSON that is the same bytes for the same data.
+"""Files that appear whole or not at all, reading files of others, and JSON that is the same bytes for the same data.
 
 `scripts/unsafe_writes.py` holds every other module to it: what is written goes through `whole_file`, logs through
 `open_to_append`. Neither ever writes through a link, which a run from somebody else may hold in the place of a file.
@@ -11,11 +11,12 @@ import json
 import math
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 
 def plain(value: object) -> object:
@@ -78,6 +79,58 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+MOST_BYTES = 2**28  # of a file that is read at once
+
+
+def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BinaryIO:
+    """Open a regular file, or one that a link leads to: a pipe or a device would be waited for, or never end.
+
+    Raises OSError with the file, also where the path is none or the file is larger than `most_bytes`.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except ValueError as error:  # a NUL, or half a surrogate pair
+        raise OSError(errno.EINVAL, f"no path ({error})", str(path)) from error
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_size <= most_bytes:
+        return open(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    raise OSError(errno.EFBIG, f"it has {status.st_size} bytes (at most {most_bytes})", str(path))
+
+
+def read_regular(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """The content of a file that `open_regular` opens. Raises OSError with the file."""
+    with open_regular(path, most_bytes) as file:
+        return file.read(most_bytes)
+
+
+def read_note(file: Path) -> dict[str, Any]:
+    """What a note of ours in the cache says; nothing where there is none or a damaged one: it is made again."""
+    try:
+        note = json.loads(read_regular(file))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def named_path(base: Path, text: str) -> Path:
+    """The absolute path that others call `text`, relative to `base`. Of one that the system takes for none (too long,
+    half a surrogate pair, a link to itself) the first characters, where nothing is either.
+    """
+    try:
+        path = (base / text).resolve()
+        path.stat()
+    except FileNotFoundError:
+        return path
+    except (OSError, ValueError, RuntimeError):
+        return base.absolute() / ascii(text[:60]).strip("'")
+    return path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -16,6 +16,7 @@
                 RequestFailed       evals.load.generator
                 ScoringFailed       evals.api.post
                 StreamBroken        evals.load.sse
+        DamagedDistributions        reports.metrics.divergence
         FileInTheWay                flows.plan.samples
         LinkInRun                   evals.schema.run_file
         MethodError                 quant.registry
@@ -31,6 +32,7 @@
         PlanError                   flows.plan.source
         PrefectLost                 flows.orchestration.api_server
         PrefectUnusable             flows.orchestration.configured_api
+        RaceOnWorkers               flows.orchestration.sweep
         RecordUnreadable            flows.state.ownership
         Relayed                     flows.execute.worker_process
         RemoteCodeRefused           quant.no_remote_code
@@ -53,8 +55,11 @@ words. `docs/reference/failures.md` describes each kind. Standard library only: 
 
 from __future__ import annotations
 
+import logging
+import re
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 FailureKind = Literal[
@@ -159,6 +164,35 @@ class CellFailure(BitfrontierError):
     @property
     def shown(self) -> str:
         return f"error: {self}" + (f"\nend of the log:\n{self.log_tail}" if self.log_tail else "")
+
+
+logger = logging.getLogger(__name__)
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but line feeds and tabs
+
+
+def without_controls(text: str) -> str:
+    """`text` as a terminal may show it: control characters, with which others' texts could move the cursor, clear the
+    screen or set titles, are written as \\x1b; so are halves of surrogate pairs, which no encoding has.
+    """
+    return CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+@contextmanager
+def reading(
+    place: object, failure: Callable[[str], Exception], remedy: str, fault: str = "cannot be read"
+) -> Iterator[None]:
+    """Read what others made: whatever goes wrong in the block raises `failure` with one line, which names the place,
+    what happened and the remedy. A file can break its reader in any way: a library's own errors, a missing key, an
+    endless recursion, no memory. Errors for people pass.
+    """
+    try:
+        yield
+    except BitfrontierError:
+        raise
+    except Exception as error:  # the one place where any error of a reader becomes a line
+        logger.debug("%s: %s", place, fault, exc_info=True)
+        words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        raise failure(without_controls(f"{place}: {fault} ({words[:200]}). {remedy}")) from error
 
 
 def one_line(error: BaseException) -> str:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 CHECKPOINT_SCHEMA_VERSION = 1
 
@@ -27,6 +27,9 @@ class Range:
 
     minimum: float
     maximum: float
+
+
+GroupSize = Annotated[int, Range(0, 65536)]  # 0: one scale a channel
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
-from quant.canonical_json import write_whole
-from quant.errors import BitfrontierError
+from quant.canonical_json import read_regular, write_whole
+from quant.errors import BitfrontierError, reading
 
 VARIABLE = "BITFRONTIER_CACHE"
 TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/: programs that make backups leave such folders out
@@ -27,6 +27,18 @@ class NotWritable(BitfrontierError):
 def cache_folder() -> Path:
     """Where environments, models, data and checkpoints are kept: $BITFRONTIER_CACHE or the user's cache folder."""
     return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("bitfrontier")).absolute()
+
+
+def absolute_cache() -> Path:
+    """The cache folder, where it is or can be made. Raises NotWritable: its path may be too long, or a file's."""
+    folder = cache_folder()
+    try:
+        if not folder.exists() or folder.is_dir():
+            return folder
+        fault = "is a file"
+    except OSError as error:
+        fault = str(error.strerror)
+    raise NotWritable(f"{VARIABLE} names {str(folder)[:300]}: {fault}. Set it to a folder that you may write to")
 
 
 def create_cache() -> Path:
@@ -56,11 +68,14 @@ def require_writable(folder: Path, remedy: str) -> None:
 def mark_cache() -> None:
     """Say in the cache folder's tag that it is ours."""
     tag = cache_folder() / TAG
-    text = tag.read_text(encoding="utf-8").rstrip("\n") if tag.exists() else TAG_SIGNATURE
-    write_whole(tag, f"{text}\n{TAG_LINE}\n")
+    with reading(tag, NotWritable, "Delete it"):
+        text = read_regular(tag).decode().rstrip("\n") if tag.exists() else TAG_SIGNATURE
+        write_whole(tag, f"{text}\n{TAG_LINE}\n")
 
 
 def is_marked() -> bool:
     """True if the cache folder's tag says that it is ours."""
-    tag = cache_folder() / TAG
-    return tag.exists() and TAG_LINE in tag.read_text(encoding="utf-8", errors="replace").splitlines()
+    try:
+        return TAG_LINE in read_regular(cache_folder() / TAG).decode(errors="replace").splitlines()
+    except OSError:
+        return False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from engines.registry import engine
 from engines.runtime.entry_points import DEEPSPEED_SERVER
 from engines.servers.transformers import THIN, read_facts, thin_command, thin_variables, unsupported_model
 from engines.types import Device, Launch, Serving
-from quant.types import Scheme
+from quant.types import Range, Scheme
 
 
 def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
@@ -43,7 +43,7 @@ def deepspeed(
     serving: Serving,
     *,
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
-    max_batch: int = 64,
+    max_batch: Annotated[int, Range(1, 4096)] = 64,
     kernel_inject: bool = False,
     quant: bool = False,
 ) -> Launch:

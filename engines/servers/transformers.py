@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from engines.registry import engine
 from engines.runtime.entry_points import TRANSFORMERS_SERVER
 from engines.types import WHOLE_VOCABULARY, Device, Dialect, Launch, Serving
-from quant.types import FLOATS, Architecture, Scheme
+from quant.types import FLOATS, Architecture, Range, Scheme
 
 THIN = Dialect(  # what our own server speaks, whatever runs behind it
     prompt_logprobs="score",
@@ -92,7 +92,10 @@ def thin_variables(serving: Serving) -> dict[str, str]:
     read_facts=read_facts,
 )
 def transformers(
-    serving: Serving, *, dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto", max_batch: int = 64
+    serving: Serving,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    max_batch: Annotated[int, Range(1, 4096)] = 64,
 ) -> Launch:
     """Hugging Face Transformers with continuous batching; quantized layers are emulated in torch."""
     variables = thin_variables(serving)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from engines.registry import engine
 from engines.runtime.entry_points import TRITON_SERVER
@@ -14,7 +14,7 @@ from engines.servers.transformers import THIN, thin_variables, unsupported_model
 from engines.servers.transformers import read_facts as thin_facts
 from engines.servers.transformers import unsupported as transformers_unsupported
 from engines.types import Device, Launch, Serving
-from quant.types import Scheme
+from quant.types import Range, Scheme
 
 VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
 
@@ -53,7 +53,10 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     read_facts=read_facts,
 )
 def triton(
-    serving: Serving, *, dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto", max_batch: int = 64
+    serving: Serving,
+    *,
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto",
+    max_batch: Annotated[int, Range(1, 4096)] = 64,
 ) -> Launch:
     """NVIDIA Triton's own server; its Python backend runs Transformers with our continuous batching."""
     metrics_port = free_port()

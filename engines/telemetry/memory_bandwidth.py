@@ -21,7 +21,7 @@ from engines.runtime.environments import PROGRAMS, Environment
 from engines.runtime.own_packages import ROOT, import_folder
 from engines.telemetry.machine import this_machine
 from engines.types import Device
-from quant.canonical_json import write_json
+from quant.canonical_json import read_note, write_json
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
 
@@ -69,10 +69,12 @@ def memory_bandwidth(device: Device, threads: int, environments: Sequence[Enviro
 
 def known_bandwidth(device: Device, threads: int) -> Bandwidth | None:
     """What was measured before; None where nothing was."""
-    file = _kept_file(device, threads)
-    if not file.exists():
-        return None
-    return Bandwidth(**json.loads(file.read_text(encoding="utf-8"))["bandwidth"])
+    figures = read_note(_kept_file(device, threads)).get("bandwidth")
+    return (
+        Bandwidth(**figures)
+        if isinstance(figures, dict) and figures.keys() == Bandwidth.__annotations__.keys()
+        else None
+    )
 
 
 def _kept_file(device: Device, threads: int) -> Path:

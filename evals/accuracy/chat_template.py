@@ -20,7 +20,9 @@ from typing import Any
 from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import CHAT_TEMPLATE_PROCESS
 from engines.runtime.own_packages import import_folder
-from quant.errors import CellFailure
+from quant.canonical_json import read_regular
+from quant.checkpoints.safetensors import MAKE_AGAIN
+from quant.errors import CellFailure, reading
 
 RENDER_SECONDS = 20.0  # templates take milliseconds; the rest is for a machine that is busy
 TEMPLATE_FILE = "chat_template.jinja"
@@ -36,21 +38,25 @@ class ChatTemplateError(CellFailure):
 
 
 def template_of(folder: Path) -> str | None:
-    """The source of a checkpoint's chat template; None where it has none."""
+    """The source of a checkpoint's chat template; None where it has none. Raises ChatTemplateError."""
     file = folder / TEMPLATE_FILE
-    if file.exists():
-        return file.read_text(encoding="utf-8")
-    stored = _config(folder).get("chat_template")
-    if isinstance(stored, list):
-        stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
-    return stored if isinstance(stored, str) else None
+    with reading(f"{folder}: its chat template", ChatTemplateError, MAKE_AGAIN):
+        if file.exists():
+            return read_regular(file).decode()
+        stored = _config(folder).get("chat_template")
+        if isinstance(stored, list):
+            stored = {entry["name"]: entry["template"] for entry in stored}.get("default")
+        return stored if isinstance(stored, str) else None
 
 
 def special_tokens(folder: Path) -> dict[str, str]:
-    """The texts of `SPECIAL` by name, as `tokenizer_config.json` has them; those that it does not name are left out."""
-    config = _config(folder)
-    tokens = {name: config.get(name) for name in SPECIAL}
-    texts = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items()}
+    """The texts of `SPECIAL` by name, as `tokenizer_config.json` has them; those that it does not name are left out.
+
+    Raises ChatTemplateError.
+    """
+    with reading(f"{folder}: its tokens' names", ChatTemplateError, MAKE_AGAIN):
+        tokens = {name: _config(folder).get(name) for name in SPECIAL}
+        texts = {name: token["content"] if isinstance(token, dict) else token for name, token in tokens.items()}
     return {name: text for name, text in texts.items() if text is not None}
 
 
@@ -83,7 +89,7 @@ def render(
 
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "tokenizer_config.json"
-    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    config: dict[str, Any] = json.loads(read_regular(file)) if file.exists() else {}
     return config
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,8 @@ import yaml
 
 from engines.runtime.cache import cache_folder, create_cache
 from evals.data.local_root import DataError
-from quant.canonical_json import write_json
+from quant.canonical_json import read_note, write_json
+from quant.errors import reading
 
 GENERATES = "generate_until"  # the output type of tasks whose answers are written, not chosen
 # the first of each key in a definition names it
@@ -56,17 +56,12 @@ def definitions() -> Mapping[str, Definition]:
         raise DataError("lm-eval is not installed in this environment; run `uv sync`")
     home = Path(spec.submodule_search_locations[0]) / "tasks"
     names = cache_folder() / f"lm-eval-{version('lm-eval')}-names.json"
-    if not names.exists():
+    if not (listed := read_note(names)):
+        listed = {name: [each.kind, str(each.file.relative_to(home))] for name, each in _scan(home).items()}
         create_cache()
-        write_json(
-            names,
-            {
-                name: [definition.kind, str(definition.file.relative_to(home))]
-                for name, definition in _scan(home).items()
-            },
-        )
-    listed = json.loads(names.read_text(encoding="utf-8"))
-    return {name: Definition(kind, home / file) for name, (kind, file) in listed.items()}
+        write_json(names, listed)
+    with reading(names, DataError, "Delete it: it is made again"):
+        return {name: Definition(kind, home / file) for name, (kind, file) in listed.items()}
 
 
 def _scan(home: Path) -> dict[str, Definition]:

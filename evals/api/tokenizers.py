@@ -8,36 +8,46 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from quant.canonical_json import read_regular
 from quant.checkpoints.configuration import text_configuration
+from quant.checkpoints.safetensors import MAKE_AGAIN, CheckpointError
+from quant.errors import reading
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """`tokenizer.json` of a checkpoint, without truncation or padding."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    """`tokenizer.json` of a checkpoint, without truncation or padding. Raises CheckpointError."""
+    file = folder / "tokenizer.json"
+    with reading(file, CheckpointError, MAKE_AGAIN):
+        tokenizer = Tokenizer.from_buffer(read_regular(file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
 
 
 def special_ids(folder: Path, tokenizer: Tokenizer) -> tuple[int | None, int | None]:
-    """(begin, end of text) as `tokenizer_config.json` names them; the end else as `config.json` does (GPT-2's)."""
-    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    """(begin, end of text) as `tokenizer_config.json` names them; the end else as `config.json` does (GPT-2's).
 
-    def find(name: str) -> int | None:
-        token = config.get(name)
-        text = token["content"] if isinstance(token, dict) else token
-        return tokenizer.token_to_id(text) if text else None
+    Raises CheckpointError.
+    """
+    file = folder / "tokenizer_config.json"
+    with reading(file, CheckpointError, MAKE_AGAIN):
+        config = json.loads(read_regular(file))
 
-    begin, end = find("bos_token"), find("eos_token")
-    return begin, _configured_end(folder) if end is None else end
+        def find(name: str) -> int | None:
+            token = config.get(name)
+            text = token["content"] if isinstance(token, dict) else token
+            return tokenizer.token_to_id(text) if text else None
+
+        begin, end = find("bos_token"), find("eos_token")
+    return begin, _configured_end(folder / "config.json") if end is None else end
 
 
-def _configured_end(folder: Path) -> int | None:
-    file = folder / "config.json"
-    config = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    ids = text_configuration(config).get("eos_token_id")
-    first: int | None = ids[0] if isinstance(ids, list) else ids
-    return first
+def _configured_end(file: Path) -> int | None:
+    with reading(file, CheckpointError, MAKE_AGAIN):
+        config = json.loads(read_regular(file)) if file.exists() else {}
+        ids = text_configuration(config).get("eos_token_id")
+        first = ids[0] if isinstance(ids, list) else ids
+        return None if first is None else int(first)
 
 
 def added_ids(tokenizer: Tokenizer) -> list[int]:

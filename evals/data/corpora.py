@@ -12,6 +12,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from evals.data.local_root import DataError, dataset_folder
+from quant.canonical_json import read_regular
 
 WIKITEXT = "wikitext2"
 WIKITEXT_HUB_NAME = "Salesforce/wikitext"
@@ -93,7 +94,7 @@ def read_prompts(file: Path) -> list[str]:
     Cut at line feeds alone: JSON's texts may hold U+2028 and others that `splitlines` cuts at.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").split("\n")
+        lines = read_regular(file).decode("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file} cannot be read: {error}") from error
     prompts = [_prompt(file, number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -105,7 +106,7 @@ def read_prompts(file: Path) -> list[str]:
 def _prompt(file: Path, number: int, line: str) -> str:
     try:
         prompt = json.loads(line)["prompt"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f'{file}:{number}: not a line of JSON with a "prompt"') from error
     if not isinstance(prompt, str) or not prompt.strip():
         raise DataError(f"{file}:{number}: its prompt is no text")

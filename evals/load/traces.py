@@ -14,13 +14,19 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from evals.data.local_root import DataError
+from quant.canonical_json import open_regular
+from quant.errors import reading
 
 BLOCK_TOKENS = 512
+MOST_TRACE_BYTES = 2**32
+MOST_TOKENS = 10**9
+MOST_MILLISECONDS = 2**53  # since when clocks count, and so exact in floating point
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,14 @@ def read_trace(file: Path, most: int | None = None) -> tuple[TraceRequest, ...]:
     """The first `most` requests (all by default), ordered by time. Raises DataError naming file and line."""
     read = _azure if file.suffix.lower() == ".csv" else _mooncake
     requests: list[TraceRequest] = []
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as lines:
-            for request in islice(read(file, lines), most):
-                if requests and request.at_seconds < requests[-1].at_seconds:
-                    raise DataError(
-                        f"{file}:{request.line}: it is earlier than the request above; sort the trace by time"
-                    )
-                requests.append(request)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file} cannot be read: {error}") from error
+    with (
+        reading(file, DataError, "Give a trace of Mooncake's form (JSONL) or Azure's (CSV)"),
+        TextIOWrapper(open_regular(file, MOST_TRACE_BYTES), encoding="utf-8-sig", newline="") as lines,
+    ):
+        for request in islice(read(file, lines), most):
+            if requests and request.at_seconds < requests[-1].at_seconds:
+                raise DataError(f"{file}:{request.line}: it is earlier than the request above; sort the trace by time")
+            requests.append(request)
     if not requests:
         raise DataError(f"{file} has no requests")
     return tuple(requests)
@@ -69,11 +73,11 @@ def _mooncake(file: Path, lines: Iterable[str]) -> Iterator[TraceRequest]:
             row = json.loads(line)
             at, counts = row["timestamp"], (row["input_length"], row["output_length"])
             blocks = row.get("hash_ids") or []
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             wanted = '"timestamp", "input_length" and "output_length"'
             raise DataError(f"{file}:{number}: not a line of JSON with {wanted}") from error
-        if type(at) not in (int, float) or not math.isfinite(at):
-            raise DataError(f"{file}:{number}: its timestamp is {at!r}; give milliseconds")
+        if type(at) not in (int, float) or not 0 <= abs(at) <= MOST_MILLISECONDS:
+            raise DataError(f"{file}:{number}: its timestamp is {at!r:.60}; give milliseconds")
         yield _request(file, number, at / 1000, counts, blocks)
 
 
@@ -95,7 +99,9 @@ def _azure(file: Path, lines: Iterable[str]) -> Iterator[TraceRequest]:
 def _request(file: Path, line: int, at_seconds: float, counts: tuple[Any, Any], blocks: Any) -> TraceRequest:
     for name, count in zip(("prompt", "output"), counts, strict=True):
         if type(count) is not int or count < 1:
-            raise DataError(f"{file}:{line}: it has {count!r} {name} tokens; at least one is needed")
+            raise DataError(f"{file}:{line}: it has {count!r:.40} {name} tokens; at least one is needed")
+        if count > MOST_TOKENS:
+            raise DataError(f"{file}:{line}: it has over {MOST_TOKENS} {name} tokens; no model takes so many")
     if not isinstance(blocks, list) or any(type(block) is not int or block < 0 for block in blocks):
         raise DataError(f"{file}:{line}: its hash_ids are no list of whole numbers")
     if blocks and len(blocks) != math.ceil(counts[0] / BLOCK_TOKENS):

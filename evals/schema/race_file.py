@@ -14,7 +14,7 @@ from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from quant.canonical_json import finite, write_json
+from quant.canonical_json import finite, read_regular, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ def read_race(folder: Path) -> RaceState | None:
     """None where there was none, or its file is damaged, which is warned of: the visits are in the trials."""
     file = folder / RACE_FILE
     try:
-        return STATES.validate_python(json.loads(file.read_bytes()), strict=False)
+        return STATES.validate_python(json.loads(read_regular(file)), strict=False)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, ValidationError, RecursionError) as error:
         logger.warning("%s is damaged: the report does not say who left the race (%s)", file, error)
         return None

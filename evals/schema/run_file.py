@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Required
+
+from pydantic import ConfigDict, TypeAdapter, with_config
+from typing_extensions import TypedDict
 
 from evals.schema.migrate import NewerSchema, migrate_run
-from quant.errors import BitfrontierError
+from quant.canonical_json import read_regular
+from quant.errors import BitfrontierError, reading
 
 RUN_FILE = "sweep.json"
+FILE_NAME = re.compile(r"[^/\\\x00-\x1f\ud800-\udfff]{1,250}\.json")  # in the folder of trials itself
 
 
 class NoRun(BitfrontierError):
@@ -38,19 +44,83 @@ def check_no_links(folder: Path) -> None:
                 )
 
 
+STRICT = with_config(ConfigDict(strict=True, allow_inf_nan=False))
+
+
+@STRICT
+class _Cell(TypedDict, total=False):
+    trial: Required[str]
+    name: Required[str]
+    model: Required[str]
+    checkpoint: Required[str | None]
+
+
+@STRICT
+class _Memory(TypedDict, total=False):
+    budgets_bytes: list[float]
+    context_tokens: list[int]
+
+
+@STRICT
+class _Forecast(TypedDict, total=False):
+    seconds: float
+    factor: float
+    cells: dict[str, dict[str, float | None] | None]
+
+
+@STRICT
+class _Run(TypedDict, total=False):
+    """What readers of a run rely on; a program may note more."""
+
+    name: str
+    trials: Required[list[str]]
+    models: list[str]
+    notes: list[str]
+    warnings: list[str]
+    device: str
+    threads: int
+    repeats: int
+    limits: dict[str, float | None]
+    accuracy: dict[str, Any]
+    slo: dict[str, float | None] | None
+    price: dict[str, Any] | None
+    memory: _Memory | None
+    memory_source: str
+    command: str
+    file: str
+    data_root: str | None
+    plan: str
+    versions: dict[str, str]
+    stale: dict[str, list[str]]
+    cells: list[_Cell]
+    needs: list[str]
+    bytes_per_token: dict[str, float]
+    forecast: _Forecast | None
+
+
+_RUN = TypeAdapter(_Run)
+AGAIN = "Sweep its plan again"
+
+
 def read_run(folder: Path) -> dict[str, Any]:
     """A run's `sweep.json`, of this or an older program. Raises NoRun, or NewerSchema, naming the file."""
     file = folder / RUN_FILE
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        state = f"has no {RUN_FILE}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
-        raise NoRun(f"{folder} {state}; give a run's folder, such as runs/quickstart") from error
-    except (OSError, ValueError) as error:
-        raise NoRun(f"{file}: it is damaged ({error}). Sweep its plan again") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("trials"), list):
-        raise NoRun(f"{file}: it names no trials, so it is not a run's. Give a run's folder, such as runs/quickstart")
-    try:
-        return migrate_run(raw)
+        with reading(file, NoRun, AGAIN, "it is damaged"):
+            try:
+                raw = json.loads(read_regular(file))
+            except (FileNotFoundError, NotADirectoryError) as error:
+                state = (
+                    f"has no {RUN_FILE}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+                )
+                raise NoRun(f"{folder} {state}; give a run's folder, such as runs/quickstart") from error
+            if not isinstance(raw, dict) or not isinstance(raw.get("trials"), list):
+                fault = "it names no trials, so it is not a run's. Give a run's folder, such as runs/quickstart"
+                raise NoRun(f"{file}: {fault}")
+            about = migrate_run(raw)
+            _RUN.validate_python(about)
+            if strange := [name for name in about["trials"] if not FILE_NAME.fullmatch(name)]:
+                raise NoRun(f"{file}: {strange[0]!r:.60} is no name of a trial's file. {AGAIN}")
+            return about
     except NewerSchema as error:
         raise NewerSchema(f"{file}: {error}") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -15,27 +14,32 @@ from rich.markup import escape
 from rich.table import Table
 
 from engines.redaction import redacted
-from engines.runtime.cache import VARIABLE, cache_folder, create_cache
+from engines.runtime.cache import VARIABLE, NotWritable, absolute_cache, create_cache
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
-from flows.cli.output import write_what_the_terminal_takes
+from flows.cli.output import unforeseen, write_what_the_terminal_takes
 from flows.cli.sweep_command import conclude, console, errors, run_whole
 from quant.canonical_json import json_text
-from quant.errors import BitfrontierError
+from quant.errors import CONTROLS, BitfrontierError, reading
 
 
 def main() -> None:
-    """Entry point: known errors become one message and an exit code, never a traceback; no key is printed."""
+    """Entry point: errors become one message and an exit code, never a traceback; no key is printed."""
     write_what_the_terminal_takes()
-    if os.environ.get(VARIABLE):
-        os.environ[VARIABLE] = str(cache_folder())  # absolute, for children in other folders
+    if strange := [argument for argument in sys.argv[1:] if CONTROLS.search(argument)]:
+        _end(
+            f"error: the argument {strange[0]!r:.100} holds control characters, or is no UTF-8. Rename what it names", 2
+        )
     try:
+        if os.environ.get(VARIABLE):
+            os.environ[VARIABLE] = str(absolute_cache())  # absolute, for children in other folders
         app()
     except BitfrontierError as error:
         _end(error.shown, error.exit_code)
     except Exception as error:  # here, for Typer puts its own hook in place of sys.excepthook
-        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            _end(traceback.format_exc().rstrip(), 1)
-        _end(f"error: {error}; what is finished is kept. Free space on this disk and run the same command again.", 1)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "what is finished is kept. Free space on this disk and run the same command again"
+            _end(f"error: {error}; {advice}.", 1)
+        _end(unforeseen(error), 1)
 
 
 def _end(text: str, code: int) -> NoReturn:
@@ -164,7 +168,9 @@ def compare(
         read_run(before)
         comparison = hold(read_results(before), read_results(after), speed_margin=speed_margin)
     if html is not None:
-        html.write_text(render_comparison(comparison), encoding="utf-8")
+        page = render_comparison(comparison)
+        with reading(html, NotWritable, "Name another file", "cannot be written"):
+            html.write_text(page, encoding="utf-8")
     if as_json:
         print(json_text(asdict(comparison)))
     else:
@@ -185,7 +191,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
         data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(cell) for cell in cells]}
         print(json_text({**data, "race": asdict(race) if race else None}))
         return
-    table = Table("cell", "model", "state", "s", "reason", title=str(folder))
+    table = Table("cell", "model", "state", "s", "reason", title=escape(str(folder)))
     for cell in cells:
         style = {"ok": "green", "failed": "red", "unsupported": "dim", "to do": ""}.get(cell.state, "yellow")
         seconds = "" if cell.seconds is None else f"{cell.seconds:.0f}"

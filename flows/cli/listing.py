@@ -7,6 +7,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.app import Json, app
@@ -130,7 +131,9 @@ def doctor(as_json: Json = False) -> None:
         table = Table("what", "state", "detail", "what to do")
         for finding in findings:
             style = {"ok": "green", "missing": "yellow", "unsafe": "red", "broken": "red"}[finding.state]
-            table.add_row(finding.subject, f"[{style}]{finding.state}[/{style}]", finding.detail, finding.remedy)
+            table.add_row(
+                finding.subject, f"[{style}]{finding.state}[/{style}]", *map(escape, (finding.detail, finding.remedy))
+            )
         console.print(table)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)

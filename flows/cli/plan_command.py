@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from engines.redaction import redacted, redacted_texts
@@ -61,11 +62,11 @@ def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: boo
     for entity in outside(sweep.plan):
         console.print(redacted(entity.line), markup=False, highlight=False, soft_wrap=True)
     keys = ["key"] if with_keys else []
-    table = Table(*COLUMNS, *keys, title=f"{described['name']} on {described['device']}")
+    table = Table(*COLUMNS, *keys, title=escape(f"{described['name']} on {described['device']}"))
     for row in described["cells"]:
         supported = "yes" if row["supported"] else f"no: {row['reason']}"
         texts = row["cell"], row["model"], " + ".join(row["environments"]), supported, str(row["estimated_seconds"])
-        table.add_row(*texts, *((row["key"] or "unknown")[:12] for _ in keys))
+        table.add_row(*map(escape, texts), *((row["key"] or "unknown")[:12] for _ in keys))
     console.print(table)
     duration = about_duration(described["estimated_seconds"], described["estimated_factor"])
     lines = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.redaction import redacted
-from evals.schema.run_file import read_run
-from evals.schema.trial_file import read_trial
+from evals.schema.run_file import RUN_FILE, NoRun, read_run
+from evals.schema.trial_file import UnreadableTrial, read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.plan.outside import outside
 from flows.plan.samples import plan_argument
@@ -17,6 +17,7 @@ from flows.state.locks import alone
 from flows.state.progress_display import LogDisplay
 from flows.state.status import RunChanged
 from flows.validate.plan import check
+from quant.canonical_json import read_regular
 
 
 def drop_failed(folder: Path) -> None:
@@ -24,8 +25,16 @@ def drop_failed(folder: Path) -> None:
     with alone(folder):
         forget_failures()
         for file in sorted((folder / "trials").glob("*.json")):
-            if read_trial(file).status == "failed":
+            if _is_failed(file):
                 file.unlink()
+
+
+def _is_failed(file: Path) -> bool:
+    """Of a trial; one that cannot be read counts as failed too."""
+    try:
+        return read_trial(file).status == "failed"
+    except UnreadableTrial:
+        return True
 
 
 def check_unchanged(folder: Path) -> tuple[Path, str | None]:
@@ -36,9 +45,11 @@ def check_unchanged(folder: Path) -> tuple[Path, str | None]:
     its plan names is started.
     """
     about = read_run(folder)
+    if missing := [name for name in ("file", "data_root", "plan", "command") if name not in about]:
+        raise NoRun(f"{folder / RUN_FILE}: it does not tell its {missing[0]}. Sweep its plan again")
     file, data_root = Path(about["file"]), about["data_root"]
     parsed, command = load_plan(file), f"bitfrontier sweep {plan_argument(file)}"
-    if file.read_text(encoding="utf-8") != about["plan"]:
+    if read_regular(file).decode() != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{command}` measures what is new in it")
     entities = "\n".join(redacted(entity.line) for entity in outside(parsed.plan))
     if entities and not begun_here(folder, about["plan"]):

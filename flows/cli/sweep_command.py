@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
-from rich.console import Console
 
+from flows.cli.output import SafeConsole
 from quant.canonical_json import json_text
 
-console = Console(width=None if sys.stdout.isatty() else 132)
-errors = Console(stderr=True, width=None if sys.stderr.isatty() else 132)
+console = SafeConsole(width=None if sys.stdout.isatty() else 132)
+errors = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else 132)
 
 
 def run_whole(

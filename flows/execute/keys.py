@@ -29,6 +29,7 @@ from flows.sources.samples import sample
 from flows.validate.matrix import Cell
 from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import reads_wikitext
+from quant.canonical_json import named_path
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
 
@@ -196,7 +197,7 @@ def _described(
     timing |= {"seed": str(plan.seed), "repeats": str(plan.repeats)}
     gates = {"GATES_VERSION": str(versions.GATES_VERSION), "REFERENCE_VERSION": str(versions.REFERENCE_VERSION)}
     yield GATES, {**reading, **gates}, None
-    files = {**sweep.load_prompts, **{name: (sweep.base / name).resolve() for name in sweep.traces}}
+    files = {**sweep.load_prompts, **{name: named_path(sweep.base, name) for name in sweep.traces}}
     for load in sweep.loads:
         own = {f"file {name}": hash_file(file) for name, file in files.items() if name in (load.prompts, load.trace)}
         yield f"load {load.label}, {load.sizes} tokens", {**timing, **_texts("load", asdict(load)), **own}, load

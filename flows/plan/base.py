@@ -8,7 +8,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from engines.telemetry.machine import available_cores
 
-Positive = Annotated[int, Field(ge=1)]
+MOST = 10**9  # of anything that is counted: more ends nowhere
+MOST_ENTRIES = 1000  # of a list: what a plan of so many makes takes months
+Positive = Annotated[int, Field(ge=1, le=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # NumPy's old generator, which tools seed, takes 32 bits
 MOST_THREADS = 1024
 
 

@@ -7,9 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from engines.types import LIMITS, TimeLimits
-from flows.plan.base import Part, Positive
+from flows.plan.base import MOST, MOST_ENTRIES, Part, Positive
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=MOST)]
 
 
 class LimitsPlan(Part):
@@ -23,10 +23,10 @@ class LimitsPlan(Part):
     """
 
     accuracy_recovery: Annotated[float, Field(gt=0, le=1.5)] = 0.98
-    perplexity_ratio: Annotated[float, Field(ge=1.0)] = 1.1
-    kl_nats: Annotated[float, Field(gt=0)] = 0.5
+    perplexity_ratio: Annotated[float, Field(ge=1.0, le=MOST)] = 1.1
+    kl_nats: Annotated[float, Field(gt=0, le=MOST)] = 0.5
     equivalence_margin: Annotated[float, Field(gt=0, le=0.5)] = 0.01
-    memory_gib: Annotated[float, Field(gt=0)] | None = None
+    memory_gib: Annotated[float, Field(gt=0, le=MOST)] | None = None
 
 
 class MemoryPlan(Part):
@@ -34,8 +34,8 @@ class MemoryPlan(Part):
     default) the report says how many users fit.
     """
 
-    gib: list[Annotated[float, Field(gt=0)]] = Field(default_factory=list)
-    context_tokens: list[Positive] = Field(default_factory=list)
+    gib: list[Annotated[float, Field(gt=0, le=MOST)]] = Field(default_factory=list, max_length=MOST_ENTRIES)
+    context_tokens: list[Positive] = Field(default_factory=list, max_length=MOST_ENTRIES)
 
 
 class PricePlan(Part):
@@ -45,9 +45,9 @@ class PricePlan(Part):
     `max_cost_per_million_tokens`: what a million output tokens may cost at the load for which a cell is recommended.
     """
 
-    per_device_hour: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    per_device_hour: Annotated[float, Field(gt=0, le=MOST)]
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
-    max_cost_per_million_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_cost_per_million_tokens: Annotated[float, Field(gt=0, le=MOST)] | None = None
 
 
 class TimeLimitsPlan(Part):

@@ -13,7 +13,7 @@ from engines.runtime.own_packages import CONFIGS
 from evals.load.traces import TraceRequest, known_share
 from evals.schema.load import LoadPoint
 from evals.schema.slo import SLO, SearchRange
-from flows.plan.base import Part, Positive
+from flows.plan.base import MOST, Part, Positive
 
 MOST_REPEATS = 10
 LEAST_OPEN_REQUESTS = 10  # fewer have no rate
@@ -24,7 +24,7 @@ class SizedPlan(Part):
 
     requests: Positive
     prompt_tokens: Positive
-    output_tokens: Annotated[int, Field(ge=2)]
+    output_tokens: Annotated[int, Field(ge=2, le=MOST)]
 
 
 @cache
@@ -54,7 +54,7 @@ class LoadPlan(SizedPlan):
     """
 
     workload: str | None = None
-    shared_prefix_tokens: Annotated[int, Field(ge=0)] = 0
+    shared_prefix_tokens: Annotated[int, Field(ge=0, le=MOST)] = 0
     turns: Positive = 1
     prompts: str | None = None
     target_relative_ci: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -139,8 +139,8 @@ class TracePlan(Part):
     """
 
     trace: Annotated[str, Field(min_length=1)]
-    trace_speedup: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    requests: Annotated[int, Field(ge=LEAST_OPEN_REQUESTS)] | None = None
+    trace_speedup: Annotated[float, Field(ge=0.001, le=1000)] = 1.0
+    requests: Annotated[int, Field(ge=LEAST_OPEN_REQUESTS, le=MOST)] | None = None
     target_relative_ci: Annotated[float, Field(gt=0, lt=1)] | None = None
     max_repeats: Annotated[int, Field(ge=2, le=100)] | None = None
 
@@ -203,8 +203,8 @@ class SLOPlan(Part):
     """
 
     preset: str | None = None
-    ttft_ms: Annotated[float, Field(gt=0)] | None = None
-    tpot_ms: Annotated[float, Field(gt=0)] | None = None
+    ttft_ms: Annotated[float, Field(gt=0, le=MOST)] | None = None
+    tpot_ms: Annotated[float, Field(gt=0, le=MOST)] | None = None
     percentile: Annotated[float, Field(ge=50, lt=100)] | None = None
 
     @model_validator(mode="after")
@@ -235,9 +235,9 @@ class SearchPlan(SizedPlan):
     """
 
     over: Literal["concurrency", "rate"]
-    lowest: Annotated[float, Field(gt=0)] = 1.0
+    lowest: Annotated[float, Field(gt=0, le=MOST)] = 1.0
     highest: Annotated[float, Field(gt=0, le=1024)]
-    requests: Annotated[int, Field(ge=LEAST_OPEN_REQUESTS)]
+    requests: Annotated[int, Field(ge=LEAST_OPEN_REQUESTS, le=MOST)]
     level_seconds: Annotated[float, Field(ge=0, le=3600)] = 60.0
 
     @model_validator(mode="after")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from flows.plan.base import Part
+from flows.plan.base import MOST, Part
 
 
 class RacePlan(Part):
@@ -21,5 +21,5 @@ class RacePlan(Part):
     rounds: Annotated[int, Field(ge=3, le=100)] = 6
     gap: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    minutes: Annotated[float, Field(gt=0)] | None = None
+    minutes: Annotated[float, Field(gt=0, le=MOST)] | None = None
     control: bool = True

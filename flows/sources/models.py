@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -23,12 +22,20 @@ from evals.schema.failures import because, failure_of
 from evals.schema.trial import Failure
 from flows.sources.references import reference_outputs
 from flows.sources.samples import Say, SourceError, run_in, sample
-from quant.canonical_json import write_json
+from quant.canonical_json import named_path, read_note, write_json
 from quant.checkpoints.configuration import architecture_of, positions, vocabulary_size
+from quant.checkpoints.detect import read_config
 from quant.checkpoints.model_files import MODEL_FILES, regular_files
-from quant.checkpoints.safetensors import CheckpointError, hash_file, linear_widths, read_tensors, weight_map
+from quant.checkpoints.safetensors import (
+    MAKE_AGAIN,
+    CheckpointError,
+    hash_file,
+    linear_widths,
+    read_tensors,
+    weight_map,
+)
 from quant.checkpoints.suitability import unsuitable
-from quant.errors import CellFailure, FailureKind
+from quant.errors import CellFailure, FailureKind, reading
 from quant.hashing import digest
 from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
@@ -36,10 +43,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLE_MODELS = ("smollm2-135m-instruct",)
 
-
 MODEL_RECORD = "bitfrontier-model.json"
-
-
 DATA_RECORD = "bitfrontier-data.json"
 
 
@@ -85,7 +89,7 @@ def look_up_model(text: str, base: Path) -> ModelFacts:
         return _sample_model(text.removeprefix("pypi:"))
     if text.startswith("hub:"):
         return _hub_model(text.removeprefix("hub:"))
-    folder = (base / text).resolve()
+    folder = named_path(base, text)
     if not folder.is_dir():
         raise SourceError(
             f"model folder {folder} does not exist",
@@ -118,13 +122,19 @@ def _folder_model(folder: Path) -> ModelFacts:
             raise SourceError(
                 f"model folder {folder} has no {needed}", "save the model with `save_pretrained`, tokenizer included"
             )
+    files = _model_files(folder)
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        reason = unsuitable(config, weight_map(folder), [file.name for file in folder.glob("*.safetensors")])
-        tensors = {} if reason else read_tensors(folder)
-    except (ValueError, CheckpointError) as error:
+        with reading(folder / "config.json", CheckpointError, MAKE_AGAIN):
+            return _described(folder, [file.name for file in files])
+    except CellFailure as error:
         raise SourceError(f"model folder {folder}: {error}", "download or save the model again") from error
-    _model_files(folder)
+
+
+def _described(folder: Path, files: Sequence[str]) -> ModelFacts:
+    """What the files of a model's folder say. Raises whatever damaged ones make their readers raise."""
+    config = read_config(folder)
+    reason = unsuitable(config, weight_map(folder), [name for name in files if name.endswith(".safetensors")])
+    tensors = {} if reason else read_tensors(folder)
     if "quantization_config" in config:
         raise SourceError(f"model folder {folder} is quantized already", "give the unquantized model")
     if reason is None and special_ids(folder, load_tokenizer(folder))[1] is None:
@@ -246,8 +256,8 @@ def content_sha256(folder: Path, files: Sequence[Path], on_hash: Callable[[], No
     """The digest of `files` in `folder` by their names; files that did not change are not read again."""
     stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     record = cache_folder() / "models" / f"content-{digest([str(folder)])[:16]}.json"
-    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
-    if known.get("stamp") != stamp:
+    known = read_note(record)
+    if known.get("stamp") != stamp or "content" not in known:
         on_hash()
         known = {"stamp": stamp, "content": digest({file.name: hash_file(file) for file in files})}
         create_cache()

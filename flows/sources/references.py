@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from engines.runtime.entry_points import REFERENCE_OUTPUTS
 from engines.runtime.environments import Environment
 from flows import versions
 from flows.sources.samples import Say, run_in
-from quant.canonical_json import write_json
-from quant.errors import CellFailure
+from quant.canonical_json import read_note, write_json
+from quant.errors import CellFailure, reading
 
 FAILED = ".failed.json"
 PASSING = ("full-disk", "out-of-memory", "worker-lost")  # what another time, or more memory, may mend
@@ -31,9 +30,10 @@ def reference_outputs(
     out = cache_folder() / "models" / f"reference-{versions.REFERENCE_VERSION}-{content[:16]}.json"
     failed = out.with_suffix(FAILED)
     if not out.exists() and failed.exists():
-        known = json.loads(failed.read_text(encoding="utf-8"))
-        if known["environment"] == environment.identity:
-            raise CellFailure(**known["failure"])
+        known = read_note(failed)
+        if known.get("environment") == environment.identity:
+            with reading(failed, CellFailure, "Delete it"):
+                raise CellFailure(**known["failure"])
     if not out.exists() and not run:
         return {}
     if not out.exists():
@@ -47,7 +47,8 @@ def reference_outputs(
                 with contextlib.suppress(OSError):  # a full disk must not hide what happened before
                     write_json(failed, {"environment": environment.identity, "failure": failure})
             raise
-    document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+    if not (document := read_note(out)):
+        raise CellFailure(f"{out} is damaged. Delete it, and sweep again")
     return document
 
 

@@ -127,7 +127,7 @@ def _unneeded(runs: Sequence[Path]) -> list[Path]:
 def _needs(run: Path) -> list[str]:
     file = run / "sweep.json"
     needs = read_record(file).get("needs", []) if file.exists() else []
-    if not isinstance(needs, list):
+    if not isinstance(needs, list) or not all(isinstance(name, str) for name in needs):
         raise RecordUnreadable(f"{file} does not tell what the run needs; nothing is freed")
     return needs
 

@@ -19,12 +19,18 @@ from engines.runtime.cache import cache_folder
 from engines.runtime.environments import BUILDING, READY
 from engines.runtime.own_packages import COPY_RECORD
 from flows.sources.models import DATA_RECORD, MODEL_RECORD
-from quant.errors import BitfrontierError
+from quant.canonical_json import read_regular
+from quant.errors import BitfrontierError, reading
 from quant.types import CHECKPOINT_RECORD, PARTIAL_RECORD
 
 
 class RecordUnreadable(BitfrontierError):
     """A record of ours cannot be read, so that nobody knows what is needed."""
+
+    exit_code = 2
+
+
+UNREADABLE = "Nothing is freed. Restore it, or delete it if its run or checkpoint is no longer needed"
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,8 @@ def _holds_answers(path: Path) -> bool:
 
 def read_record(file: Path) -> Mapping[str, Any]:
     """A record of ours. Raises RecordUnreadable, which names the file."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+    with reading(file, RecordUnreadable, UNREADABLE):
+        document = json.loads(read_regular(file))
         if not isinstance(document, dict):
-            raise ValueError(f"it holds a {type(document).__name__}")
-    except (OSError, ValueError) as error:
-        raise RecordUnreadable(
-            f"{file} cannot be read ({error}); nothing is freed. Restore it, or delete it if its run or checkpoint is "
-            "no longer needed"
-        ) from error
-    return document
+            raise RecordUnreadable(f"{file}: it holds a {type(document).__name__}, no record. {UNREADABLE}")
+        return document

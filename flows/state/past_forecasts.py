@@ -13,7 +13,8 @@ import numpy as np
 
 from engines.telemetry.machine import Machine
 from evals.schema.migrate import NewerSchema
-from evals.schema.run_file import NoRun, read_run
+from evals.schema.run_file import FILE_NAME, NoRun, read_run
+from quant.canonical_json import read_regular
 
 NEWEST_TRIALS = 40  # a trial holds raw samples: to read all that ever was would take longer than the plan
 LARGEST_BYTES = 4_000_000
@@ -44,14 +45,16 @@ def past_ratios(runs: Path, machine: Machine) -> Mapping[tuple[str, str], PastRa
     logs: dict[tuple[str, str], list[float]] = defaultdict(list)
     for file, forecast in _newest(runs):
         try:
-            trial = json.loads(file.read_bytes())
+            trial = json.loads(read_regular(file, LARGEST_BYTES))
             took, engine, origin = trial["seconds"], str(trial["engine"]), trial["provenance"]["machine"]
-        except (OSError, ValueError, KeyError, TypeError):
+            if trial["status"] != "ok" or origin != here:
+                continue
+            ratios = {phase: took[phase] / seconds for phase, seconds in forecast.items() if seconds and phase in took}
+        except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
             continue
-        if trial.get("status") == "ok" and origin == here:
-            for phase, seconds in forecast.items():
-                if seconds > 0 and took.get(phase, 0.0) > 0:
-                    logs[engine, phase].append(math.log(took[phase] / seconds))
+        for phase, ratio in ratios.items():
+            if 0 < ratio < math.inf:
+                logs[engine, phase].append(math.log(ratio))
     return {
         key: PastRatio(math.exp(float(np.mean(values))), float(np.std(values)), len(values))
         for key, values in logs.items()
@@ -61,14 +64,20 @@ def past_ratios(runs: Path, machine: Machine) -> Mapping[tuple[str, str], PastRa
 def _newest(runs: Path) -> list[tuple[Path, Mapping[str, float]]]:
     """Files of trials that a run has forecast, with the seconds of each phase."""
     forecast_trials = []
-    for folder in sorted(path.parent for path in runs.glob("*/sweep.json")):
+    try:
+        folders = sorted(path.parent for path in runs.glob("*/sweep.json"))
+    except OSError:  # a path that is none, or that we may not read
+        return []
+    for folder in folders:
         try:
             cells = (read_run(folder).get("forecast") or {}).get("cells", {})
         except (NoRun, NewerSchema):
             continue
         for name, seconds in cells.items():
+            if not FILE_NAME.fullmatch(name):
+                continue
             file = folder / "trials" / name
-            if file.is_file() and file.stat().st_size <= LARGEST_BYTES:
+            if file.is_file() and file.stat().st_size <= LARGEST_BYTES and seconds:
                 forecast_trials.append((file.stat().st_mtime, file, seconds))
     newest = sorted(forecast_trials, key=lambda entry: entry[0], reverse=True)[:NEWEST_TRIALS]
     return [(file, seconds) for _, file, seconds in newest]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any, Literal
 from engines.redaction import redacted
 from engines.runtime.cache import cache_folder
 from evals.schema.run_file import read_run
-from evals.schema.trial_file import read_trial
+from evals.schema.trial_file import UnreadableTrial, read_trial
 from flows.state.locks import holder
 from quant.errors import BitfrontierError
 
@@ -46,7 +47,9 @@ def cell_states(folder: Path) -> list[CellState]:
 def _old_cell(folder: Path, name: str) -> dict[str, Any]:
     """A cell of a run whose program did not note them: named by its trial, or by the trial's file until it is there."""
     file = folder / "trials" / name
-    trial = read_trial(file) if file.exists() else None
+    trial = None
+    with contextlib.suppress(UnreadableTrial, FileNotFoundError):
+        trial = read_trial(file) if file.exists() else None
     return {
         "trial": name,
         "name": trial.name if trial else name,
@@ -58,7 +61,10 @@ def _old_cell(folder: Path, name: str) -> dict[str, Any]:
 def _state(folder: Path, cell: dict[str, Any]) -> CellState:
     file = folder / "trials" / cell["trial"]
     if file.exists():
-        trial = read_trial(file)
+        try:
+            trial = read_trial(file)
+        except UnreadableTrial as error:
+            return CellState(cell["name"], cell["model"], "failed", None, str(error))
         return CellState(cell["name"], cell["model"], trial.status, trial.seconds.get("total"), redacted(trial.why))
     locks: dict[State, Path] = {"measuring": running_lock(file)}
     if cell["checkpoint"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,8 @@ from flows.validate.parameters import fill
 from quant.plugins import reason_for
 from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
+MOST_OPTION_SETS, MOST_CHOICES = 256, 1000
+
 
 def choose_engines(
     parsed: PlanFile, device: Device | None, quantizations: Sequence[Quantization], problems: list[Problem]
@@ -38,13 +41,17 @@ def choose_engines(
             problems.append(parsed.problem((*where, "engine"), message, fix))
             continue
         wrong: list[Problem] = [*_list_problems(parsed, entry, where)]
-        for options in option_sets(entry.options):
+        for options in option_sets(entry.options) if not wrong else []:
             choice = _choice(parsed, device, engine, index, options, wrong)
             if choice is not None and choice in choices:
                 message = f"engine '{entry.engine}' appears twice with equal options"
                 wrong.append(parsed.problem(where, message, "remove one, or change an option"))
             choices += [choice] if choice is not None else []
         problems += dict.fromkeys(wrong)  # what is wrong in every set is told once
+        if len(choices) > MOST_CHOICES:
+            message = f"the engines have over {MOST_CHOICES} sets of options"
+            problems.append(parsed.problem(("engines",), message, "leave out those that cannot win"))
+            break
         problems += _attach_problems(parsed, entry, engine, where, quantizations)
         problems += _restriction_problems(parsed, entry, where, quantizations)
     problems += dict.fromkeys(_left_out_problems(parsed, choices, quantizations))
@@ -58,6 +65,10 @@ def option_sets(given: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _list_problems(parsed: PlanFile, entry: EnginePlan, where: tuple[str | int, ...]) -> Iterator[Problem]:
+    sets = math.prod(len(value) for value in entry.options.values() if isinstance(value, list))
+    if sets > MOST_OPTION_SETS:
+        message = f"the lists of options have {sets} combinations (at most {MOST_OPTION_SETS})"
+        yield parsed.problem((*where, "options"), message, "shorten the lists, or write the combinations that matter")
     for name in (name for name, value in entry.options.items() if isinstance(value, list)):
         place = (*where, "options", name)
         if not entry.options[name]:

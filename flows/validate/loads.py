@@ -19,6 +19,7 @@ from flows.plan.schema import Plan
 from flows.plan.source import Path_, PlanFile, Problem
 from flows.sources.models import ModelFacts
 from flows.validate.matrix import EngineChoice
+from quant.canonical_json import named_path
 
 SPARE_FILES = 128  # of a process beside its connections: libraries, logs, pipes
 TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: README.md, Load and memory"
@@ -36,7 +37,7 @@ def prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
     ]
     for part, index, name in (*(entry for entry in divergences if entry[2] != WIKITEXT), *loads):
         try:
-            read_prompts((base / name).resolve())
+            read_prompts(named_path(base, name))
         except DataError as error:
             either = "`wikitext2`, or " if part == "kl_divergence" else ""
             fix = f'give {either}a JSONL file with a "prompt" on each line'
@@ -49,7 +50,7 @@ def read_traces(parsed: PlanFile, base: Path, problems: list[Problem]) -> dict[s
     for index, entry in enumerate(parsed.plan.load):
         if not isinstance(entry, TracePlan):
             continue
-        file, where = (base / entry.trace).resolve(), ("load", index, "trace")
+        file, where = named_path(base, entry.trace), ("load", index, "trace")
         try:
             trace = read_trace(file, entry.requests)
         except DataError as error:

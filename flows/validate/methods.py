@@ -104,9 +104,6 @@ def group_problems(
         if size is None or quantization.stored:
             continue
         where = ("methods", quantization.position, "parameters", "group_size")
-        if size < 0:
-            yield parsed.problem(where, f"group_size {size} is negative", "use 128, or 0 for one scale per channel")
-            continue
         for model in models:
             wrong = [width for width in model.widths if width % size]
             if wrong:

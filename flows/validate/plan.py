@@ -31,7 +31,9 @@ from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
 from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import data_problems, task_problems, task_specs
+from quant.canonical_json import named_path
 
+MOST_CELLS = 10_000
 REFERENCE_ENVIRONMENT = "transformers"
 
 
@@ -42,13 +44,17 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     relative to the plan's folder.
     """
     if data_root is not None:
-        parsed = replace(parsed, plan=parsed.plan.model_copy(update={"data": str(Path(data_root).resolve())}))
+        parsed = replace(parsed, plan=parsed.plan.model_copy(update={"data": str(named_path(Path.cwd(), data_root))}))
     plan, base = parsed.plan, parsed.file.resolve().parent
     problems: list[Problem] = []
     device = _device(parsed, problems)
     models = _models(parsed, base, problems)
     quantizations = resolve_quantizations(parsed, base, problems)
     choices = choose_engines(parsed, device, quantizations, problems)
+    if (count := len(models) * len(quantizations) * len(choices)) > MOST_CELLS:
+        fix = "a sweep of so many takes months: split the plan, or leave out what cannot win"
+        problems.append(parsed.problem((), f"the plan has {count} cells (at most {MOST_CELLS})", fix))
+        raise PlanError(parsed.file, problems)
     suitable = [model for model in models if model.unsuitable is None]
     unsuitable = list(unsuitable_problems(parsed, models))
     problems += [] if suitable else unsuitable

@@ -19,6 +19,7 @@ from flows.plan.schema import KLDivergencePlan, Plan
 from flows.sources.models import ModelFacts
 from flows.validate.loads import request_tokens
 from flows.validate.matrix import Cell
+from quant.canonical_json import named_path
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,12 @@ class ResolvedPlan:
 
     def prompts_file(self, divergence_plan: KLDivergencePlan) -> Path | None:
         """The JSONL file of the user's own prompts; None for WikiText-2."""
-        return None if divergence_plan.prompts == WIKITEXT else (self.base / divergence_plan.prompts).resolve()
+        return None if divergence_plan.prompts == WIKITEXT else named_path(self.base, divergence_plan.prompts)
 
     @property
     def load_prompts(self) -> dict[str, Path]:
         """The JSONL files of loads' own prompts by their names in the plan."""
-        return {load.prompts: (self.base / load.prompts).resolve() for load in self.loads if load.prompts}
+        return {load.prompts: named_path(self.base, load.prompts) for load in self.loads if load.prompts}
 
     @property
     def key_variables(self) -> dict[str, str]:

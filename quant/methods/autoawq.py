@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from quant.registry import method
-from quant.types import Calibration, Scheme
+from quant.types import Calibration, GroupSize, Scheme
 
 
 def scheme(parameters: Any) -> Scheme:
@@ -17,7 +17,7 @@ def autoawq(
     out: Path,
     calibration: Calibration,
     *,
-    group_size: int = 128,
+    group_size: GroupSize = 128,
     clip: bool = True,
     duo_scaling: bool = True,
 ) -> None:

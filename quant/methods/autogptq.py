@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from quant.registry import method
-from quant.types import Calibration, Range, weight_only
+from quant.types import Calibration, GroupSize, Range, weight_only
 
 
 def unsupported(device: str) -> str | None:
@@ -18,7 +18,7 @@ def autogptq(
     calibration: Calibration,
     *,
     scheme: Literal["W4A16", "W8A16"] = "W4A16",
-    group_size: int = 128,
+    group_size: GroupSize = 128,
     symmetric: bool = True,
     actorder: bool = False,
     dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.01,

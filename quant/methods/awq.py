@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from quant.checkpoints.tool_limits import awq_refuses
 from quant.registry import method
-from quant.types import Calibration, Range, Scheme
+from quant.types import Calibration, GroupSize, Range, Scheme
 
 
 def scheme(parameters: Any) -> Scheme:
@@ -25,7 +25,7 @@ def awq(
     out: Path,
     calibration: Calibration,
     *,
-    group_size: int = 128,
+    group_size: GroupSize = 128,
     symmetric: bool = False,
     n_grid: Annotated[int, Range(3, 100)] = 20,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
-from quant.types import Calibration, Range, weight_only
+from quant.types import Calibration, GroupSize, Range, weight_only
 
 
 @method(
@@ -22,7 +22,7 @@ def gptq(
     calibration: Calibration,
     *,
     scheme: Literal["W4A16", "W8A16"] = "W4A16",
-    group_size: int = 128,
+    group_size: GroupSize = 128,
     symmetric: bool = True,
     dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.01,
 ) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from quant.registry import method
-from quant.types import Calibration, Range, weight_only
+from quant.types import Calibration, GroupSize, Range, weight_only
 
 
 @method("gptqmodel", format="gptq", environment="gptqmodel", scheme=weight_only)
@@ -14,7 +14,7 @@ def gptqmodel(
     calibration: Calibration,
     *,
     scheme: Literal["W4A16", "W8A16"] = "W4A16",
-    group_size: int = 128,
+    group_size: GroupSize = 128,
     symmetric: bool = True,
     actorder: bool = False,
     dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.05,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from quant.registry import method
-from quant.types import Calibration, Range, Scheme
+from quant.types import Calibration, GroupSize, Range, Scheme
 
 # what the tool calls them
 CONFIGURATIONS = {"FP8": "fp8", "W8A8": "int8_sq", "W4A16": "int4_awq", "W4A8": "w4a8_awq", "NVFP4": "nvfp4"}
@@ -28,7 +28,7 @@ def modelopt(
     calibration: Calibration,
     *,
     scheme: Literal["FP8", "W8A8", "W4A16", "W4A8", "NVFP4"] = "FP8",
-    group_size: int = 128,
+    group_size: GroupSize = 128,
     smoothing_strength: Annotated[float, Range(0.0, 1.0)] = 0.5,
 ) -> None:
     """FP8, W8A8 by SmoothQuant, W4A16 and W4A8 by AWQ in groups, or NVFP4 by NVIDIA ModelOpt."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from quant.registry import method
-from quant.types import Calibration, Scheme
+from quant.types import Calibration, GroupSize, Scheme
 
 
 def scheme(parameters: Any) -> Scheme:
@@ -27,7 +27,7 @@ def openvino(
     calibration: Calibration | None,
     *,
     scheme: Literal["F16", "W8A16", "W4A16"] = "W4A16",
-    group_size: int = 128,
+    group_size: GroupSize = 128,
     symmetric: bool = False,
     algorithm: Literal["rtn", "awq", "gptq"] = "rtn",
 ) -> None:

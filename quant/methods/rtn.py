@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from quant.checkpoints.tool_limits import llmcompressor_refuses
 from quant.registry import method
-from quant.types import Scheme, weight_only
+from quant.types import GroupSize, Scheme, weight_only
 
 
 def scheme(parameters: Any) -> Scheme:
@@ -27,7 +27,7 @@ def rtn(
     out: Path,
     *,
     scheme: Literal["W4A16", "W8A16", "W8A8"] = "W4A16",
-    group_size: int = 128,
+    group_size: GroupSize = 128,
     symmetric: bool = True,
 ) -> None:
     """Round-to-nearest without calibration data: W4A16 and W8A16 in groups, or INT8 W8A8."""

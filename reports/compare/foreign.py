@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from evals.stats.intervals import Estimate
+from quant.canonical_json import read_regular
+from quant.errors import reading
 from reports.compare.foreign_types import Foreign, ForeignLoad, ForeignScore, Unreadable
 from reports.compare.guidellm import read_guidellm
 from reports.compare.lm_eval import read_lm_eval
@@ -26,17 +30,16 @@ NEAR = 0.1  # by how much token counts may differ: ours are exact, theirs are me
 
 
 Z = 1.959964
+FOREIGN = TypeAdapter(Foreign)
 
 
 def read_foreign(file: Path) -> Foreign:
     """Read a result of `vllm bench serve --save-result`, of GuideLLM or of lm-eval. Raises Unreadable."""
-    try:
-        raw = json.loads(file.read_bytes())  # of any UTF, with or without a byte order mark
+    with reading(file, Unreadable, "Give the file that the tool wrote", "not as the tool writes it"):
+        raw = json.loads(read_regular(file))  # of any UTF, with or without a byte order mark
         for key, read in READERS.items():
             if isinstance(raw, dict) and key in raw:
-                return read(raw)
-    except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError) as error:
-        raise Unreadable(f"{file}: not as the tool writes it ({type(error).__name__}: {error})") from error
+                return FOREIGN.validate_python(asdict(read(raw)))
     raise Unreadable(f"{file}: no result of vllm bench serve, GuideLLM or lm-eval")
 
 

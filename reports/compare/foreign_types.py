@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import ConfigDict, with_config
+
 from quant.errors import BitfrontierError
+
+FINITE = with_config(ConfigDict(allow_inf_nan=False))
 
 
 class Unreadable(BitfrontierError):
@@ -13,6 +17,7 @@ class Unreadable(BitfrontierError):
     exit_code = 2
 
 
+@FINITE
 @dataclass(frozen=True)
 class ForeignLoad:
     """One load: closed (`concurrency`) or open (`rate_per_second`), mean token counts, output tokens/s over all of it,
@@ -33,6 +38,7 @@ class ForeignLoad:
         return f"{load}, about {self.prompt_tokens:.0f} / {self.output_tokens:.0f} tokens"
 
 
+@FINITE
 @dataclass(frozen=True)
 class ForeignScore:
     """Accuracy on one task over so many items, with its standard error where it is told."""
@@ -44,6 +50,7 @@ class ForeignScore:
     items: int | None
 
 
+@FINITE
 @dataclass(frozen=True)
 class Foreign:
     """What one file of `tool` tells."""

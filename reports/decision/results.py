@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from evals.schema.load import LoadPoint
 from evals.schema.race_file import RaceState, read_race
-from evals.schema.run_file import read_run
+from evals.schema.run_file import AGAIN, RUN_FILE, NoRun, read_run
 from evals.schema.secrets_hidden import described_without_secrets, without_secrets
 from evals.schema.slo import SLO
 from evals.schema.trial import Server, Trial
-from evals.schema.trial_file import read_trial
+from evals.schema.trial_file import UnreadableTrial, read_trial, unreadable_row
+from quant.errors import reading
 from reports.decision.cell_names import mixed_compute_types, told_apart, with_compute_types
 from reports.decision.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.ranking import Aim, fitting_objective
@@ -30,6 +31,13 @@ from reports.metrics.figures_of_merit import needed_gib
 from reports.metrics.paired_vs_baseline import Compared, compared
 from reports.rounds.speeds import Fitted, speed_models, with_models
 from reports.sections.origins import kept_stale, mixed_origins
+
+T = TypeVar("T")
+# what the page and every conclusion take from a run's description
+NEEDED = (
+    *("name", "models", "notes", "device", "threads", "repeats", "limits", "accuracy"),
+    *("memory_source", "command", "plan", "versions"),
+)
 
 
 @dataclass(frozen=True)
@@ -202,14 +210,28 @@ def slo_of(about: Mapping[str, Any]) -> SLO | None:
 
 
 def read_results(folder: Path) -> Results:
-    """Read `sweep.json` and the trials that it names; one that is missing is simply not there yet. Raises NoRun,
-    NewerSchema and UnreadableTrial.
+    """Read `sweep.json` and the trials that it names; one that is missing is simply not there yet, one that is
+    damaged is a failed row. Raises NoRun and NewerSchema.
     """
     about = read_run(folder)
+    if missing := [name for name in NEEDED if name not in about]:
+        raise NoRun(f"{folder / RUN_FILE}: it does not tell its {missing[0]}. {AGAIN}")
     files = [folder / "trials" / name for name in about["trials"]]
-    trials = tuple(without_secrets(read_trial(file)) for file in files if file.exists())
+    trials = tuple(without_secrets(_trial_or_row(file, about)) for file in files if file.exists() or file.is_symlink())
     race = read_race(folder)
-    return conclude(described_without_secrets(about), trials, folder / "trials", race, control_of(folder, race))
+    with reading(folder, NoRun, AGAIN, "its results are damaged"):
+        described = described_without_secrets(about)
+        results = conclude(described, trials, folder / "trials", race, control_of(folder, race))
+        results.planned, results.conclusion, results.compared, results.warnings  # noqa: B018 (limits, SLO and price)
+        return results
+
+
+def _trial_or_row(file: Path, about: Mapping[str, Any]) -> Trial:
+    """A trial that cannot be read is a row that says so."""
+    try:
+        return read_trial(file)
+    except UnreadableTrial as error:
+        return unreadable_row(file, error, about)
 
 
 def control_of(folder: Path, race: RaceState | None) -> Trial | None:
@@ -230,19 +252,32 @@ def conclude(
 
     `beside` is the folder of the trials' files of distributions.
     """
-    trials = [usable(trial) for trial in told_apart(trials)]
+    trials = [_computed(trial, usable) for trial in told_apart(trials)]
     good = [trial for trial in trials if trial.status == "ok"]
     baselines = _baselines(good)
     good = with_compute_types(good, baselines)
     baselines, named = _baselines(good), {trial.key: trial for trial in good}
     trials = [named.get(trial.key, trial) for trial in trials]
-    cells = tuple(cell_metrics(trial, baselines.get(trial.server)) for trial in good)
-    models = speed_models([*good, *([control] if control else [])], race.noise if race else None)
+    computed = [_computed(trial, lambda trial: cell_metrics(trial, baselines.get(trial.server))) for trial in good]
+    cells = tuple(cell for cell in computed if isinstance(cell, CellMetrics))
+    broken = {trial.key: trial for trial in computed if isinstance(trial, Trial)}
+    trials = [broken.get(trial.key, trial) for trial in trials]
+    measured = [cell.trial for cell in cells]
+    models = speed_models([*measured, *([control] if control else [])], race.noise if race else None)
     cells = with_models(cells, models)
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
     losses, direct = engine_losses(cells, doubts), against_reference(cells, doubts)
     return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct, models, race, control)
+
+
+def _computed(trial: Trial, compute: Callable[[Trial], T]) -> T | Trial:
+    """What is computed of a trial; where that fails, for its samples are none of a measurement, a failed one."""
+    try:
+        with reading(f"the trial {trial.key}", UnreadableTrial, "Sweep again", "no figures can be computed of it"):
+            return compute(trial)
+    except UnreadableTrial as error:
+        return replace(trial, status="failed", reason=str(error))
 
 
 def _baselines(trials: Sequence[Trial]) -> dict[Server, Trial]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -15,12 +17,22 @@ from evals.schema.accuracy import Predictions
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from evals.stats.skewed_mean import skewed_mean
+from quant import errors
+from quant.canonical_json import read_regular
+from quant.errors import BitfrontierError
 from reports.metrics.cell import CellMetrics
 from reports.metrics.engine_drift import first_baseline
 
+logger = logging.getLogger(__name__)
+
 Floats = npt.NDArray[np.float64]
 Kind = Literal["another run", "another engine", "quantization"]
+MOST_DISTRIBUTIONS_BYTES = 2**31
 LEAST_MASS = 1e-12  # what rounding leaves of a tail that holds nothing
+
+
+class DamagedDistributions(BitfrontierError):
+    """A file of distributions cannot be read, or belongs to other readings."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +159,25 @@ def _distance(
 
 
 def read_distributions(reading: Predictions, folder: Path) -> Distributions | None:
-    """The file of a reading; None where there is none (any more)."""
-    if reading.file is None or not (folder / reading.file).exists():
+    """The file of a reading; None where there is none (any more), or a damaged one, which is logged."""
+    if reading.file is None or Path(reading.file).name != reading.file or not (folder / reading.file).exists():
         return None
-    with np.load(folder / reading.file, allow_pickle=False) as arrays:
+    file = folder / reading.file
+    try:
+        with errors.reading(file, DamagedDistributions, "Delete it and its trial, and sweep again"):
+            return _load(file, sum(map(len, reading.logprobs)))
+    except DamagedDistributions as error:
+        logger.warning("%s", error)
+        return None
+
+
+def _load(file: Path, positions: int) -> Distributions:
+    with np.load(BytesIO(read_regular(file, MOST_DISTRIBUTIONS_BYTES)), allow_pickle=False) as arrays:
+        logprobs = arrays["logprobs"].astype(np.float64)
         ids = arrays["ids"].astype(np.int64) if "ids" in arrays else None
-        return Distributions(arrays["logprobs"].astype(np.float64), ids)
+    if logprobs.ndim != 2 or len(logprobs) != positions or (ids is not None and ids.shape != logprobs.shape):
+        raise DamagedDistributions(f"{file}: its arrays have other shapes than its trial says. Sweep again")
+    return Distributions(logprobs, ids)
 
 
 def kl_per_position(reference: Distributions, other: Distributions) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -16,6 +16,7 @@ from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import RENDER_PLOTS
 from engines.runtime.own_packages import import_folder
 from evals.stats.intervals import Estimate
+from quant.errors import without_controls
 from reports.decision.frontiers import Frontier
 from reports.metrics.cell import CellMetrics
 
@@ -77,7 +78,8 @@ def _dots(cells: Sequence[CellMetrics], frontier: Frontier) -> tuple[Dot, ...]:
             standing = standings.get((cell.trial.model, cell.trial.name))
             state: State = "failing" if standing is None else "faded" if standing.dominated else "free"
             on = standing is not None and standing.on
-            dots.append(Dot(cell.trial.method_label, cell.trial.engine, state, on, x, y))
+            label, engine = map(without_controls, (cell.trial.method_label, cell.trial.engine))  # SVG is XML
+            dots.append(Dot(label, engine, state, on, x, y))
     return tuple(dots)
 
 

@@ -6,32 +6,38 @@ the requests that count (`evals.metrics.steady_state`), rates those of the stead
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from engines.runtime.cache import NotWritable
 from evals.metrics.steady_state import steady
 from evals.metrics.throughput import steady_rates
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.trial import Trial
 from quant.canonical_json import json_text, write_whole
+from quant.errors import reading
 from quant.hashing import digest
 from reports.decision.results import Results
 
 VERSION = "0.2"
+UNSAFE = re.compile(r"[^A-Za-z0-9._-]")  # in the name of a file
 PERCENTS = (1, 5, 10, 25, 50, 75, 90, 95, 99)
 
 
 def export(results: Results, folder: Path) -> list[Path]:
-    """Write NAME-LOAD.json for each load of each ok cell; returns the files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write NAME-LOAD.json for each load of each ok cell; returns the files. Raises NotWritable."""
     written = []
     for trial in results.trials:
         for number, speed in enumerate(trial.speed if trial.status == "ok" else ()):
-            file = folder / f"{trial.key[:16]}-{number}.json"
-            write_whole(file, json_text(document(results.about, trial, speed)))
+            name = UNSAFE.sub("-", trial.key[:16])
+            file, text = folder / f"{name}-{number}.json", json_text(document(results.about, trial, speed))
+            with reading(folder, NotWritable, "Name another folder", "cannot be written"):
+                folder.mkdir(parents=True, exist_ok=True)
+                write_whole(file, text)
             written.append(file)
     return written
 

@@ -61,13 +61,13 @@ def print_results(results: Results, console: Console) -> None:
         cell = cells.get(trial.key)
         if cell is None:
             status = f"{trial.status}: {trial.failure.kind}" if trial.failure else trial.status
-            table.add_row(trial.name, status, *[""] * 8)
+            table.add_row(escape(trial.name), escape(status), *[""] * 8)
             continue
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
-            trial.name,
+            escape(trial.name),
             verdicts[trial.key],
-            trial.compute_dtype or "–",
+            escape(trial.compute_dtype or "–"),
             interval(cell.busiest.output_rate),
             milliseconds_sure(latency.ttft[0]),
             milliseconds_sure(latency.tpot_p50),

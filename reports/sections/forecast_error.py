@@ -26,10 +26,10 @@ class ForecastError:
 def forecast_error(about: Mapping[str, Any], trials: Sequence[Trial]) -> ForecastError | None:
     """None where the run has no forecast (it was made by an older program), or is not complete."""
     forecast = about.get("forecast")
-    if not forecast or len(trials) < len(about["trials"]):
+    if not forecast or not {"seconds", "factor"} <= forecast.keys() or len(trials) < len(about["trials"]):
         return None
-    made = {trial.checkpoint["key"]: trial.checkpoint["seconds"] for trial in trials if trial.checkpoint}
-    took = sum(seconds["total"] for seconds in made.values())
+    made = {trial.checkpoint.get("key"): trial.checkpoint.get("seconds") for trial in trials if trial.checkpoint}
+    took = sum((seconds or {}).get("total", 0.0) for seconds in made.values())
     took += sum(trial.seconds.get("total", 0.0) for trial in trials)
     visits = [visit for trial in trials for visit in trial.provenance.get("visits", ())]
     took += sum(visit.get("seconds", 0.0) + (visit.get("startup_seconds") or 0.0) for visit in visits)

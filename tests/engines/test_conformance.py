@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import httpx
 import pytest
@@ -24,6 +24,8 @@ from evals.schema.load import LoadPoint, Request
 from evals.scoring.loglikelihood import score
 from evals.scoring.top_logprobs import tell
 from evals.scoring.types import Pair
+from quant.registry import methods
+from quant.types import Range
 from tests.support.emulator import emulate
 from tests.support.made_up_model import HALF, VOCABULARY, logprob
 
@@ -260,3 +262,20 @@ def test_distributions_that_are_not_told_are_no_result(telling: Dialect) -> None
     words = "no distributions in the server's answer|the server tells 0 of|ignored"
     with emulate("ignored") as url, pytest.raises(ScoringFailed, match=words):
         tell(endpoint(url, telling), PAIRS, lambda _: None, alone=False)
+
+
+def _numbers_without_range(annotation: Any) -> bool:
+    if get_origin(annotation) is Literal:
+        return False
+    if get_origin(annotation) is Annotated:
+        base, *extra = get_args(annotation)
+        return not any(isinstance(limit, Range) for limit in extra) and _numbers_without_range(base)
+    return annotation in (int, float) or any(map(_numbers_without_range, get_args(annotation)))
+
+
+def test_every_number_that_a_plan_may_give_has_a_range() -> None:
+    """`max_batch: -5` was a plan that was found good, and no server started with it."""
+    declared = [(engine.name, engine.options) for engine in engines_by_name().values()]
+    declared += [(method.name, method.parameters) for method in methods().values()]
+    free = [f"{name}.{p.name}" for name, given in declared for p in given if _numbers_without_range(p.annotation)]
+    assert free == []

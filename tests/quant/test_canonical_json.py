@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from quant.canonical_json import json_text, open_to_append, whole_file, write_json, write_whole
+from quant.canonical_json import (
+    json_text,
+    named_path,
+    open_regular,
+    open_to_append,
+    read_note,
+    read_regular,
+    whole_file,
+    write_json,
+    write_whole,
+)
 
 
 def test_a_link_is_replaced_and_what_it_points_to_stays(tmp_path: Path) -> None:
@@ -95,3 +105,45 @@ def test_numbers_that_json_does_not_have_are_null() -> None:
     text = json_text({"low": -math.inf, "inside": [(1.5, math.nan), {"high": math.inf, "inf": "inf"}], "count": 3})
     read = json.loads(text, parse_constant=lambda name: 1 / 0)
     assert read == {"low": None, "inside": [[1.5, None], {"high": None, "inf": "inf"}], "count": 3}
+
+
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
+    """A pipe would be waited for, a device never ends, and a sparse file fills the memory."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "huge").touch()
+    os.truncate(tmp_path / "huge", 2**40)
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "link") == b"x"
+    for name, fault in (
+        ("pipe", "no regular file"),
+        ("zero", "no regular file"),
+        ("huge", "at most"),
+        (".", "directory"),
+    ):
+        with pytest.raises(OSError, match=fault):
+            open_regular(tmp_path / name)
+    for name, fault in (
+        ("loop", "Too many levels"),
+        ("nowhere", "No such file"),
+        ("a\0b", "no path"),
+        ("x" * 300, "too long"),
+    ):
+        with pytest.raises(OSError, match=fault):
+            read_regular(tmp_path / name)
+
+
+def test_a_path_that_is_none_leads_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for text in ("x" * 300, "loop/y", "a\0b", "\ud800"):
+        assert not named_path(tmp_path, text).exists()
+    assert named_path(tmp_path, "../x") == tmp_path.parent / "x"
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000, b'{"a": 1'])
+def test_a_damaged_note_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "note.json").write_bytes(content)
+    assert read_note(tmp_path / "note.json") == {}
+    assert read_note(tmp_path / "nowhere.json") == {}

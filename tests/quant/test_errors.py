@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import quant.errors
-from quant.errors import REMEDIES, BitfrontierError, CellFailure, one_line
+from quant.errors import REMEDIES, BitfrontierError, CellFailure, one_line, reading, without_controls
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("quant", "engines", "evals", "reports", "flows")
@@ -83,3 +83,27 @@ def test_an_error_in_one_line() -> None:
     assert one_line(empty).startswith(f"AssertionError {here}")
     assert one_line(empty).endswith("`assert not REMEDIES`")
     assert one_line(AssertionError()) == "AssertionError"
+
+
+class _Unreadable(BitfrontierError):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("a"), RecursionError(), MemoryError(), UnicodeError("x\ny\x1b[2J"), OSError(5)]
+)
+def test_whatever_a_reader_raises_is_one_line(error: Exception) -> None:
+    words = rf"^file\.json: is none \({type(error).__name__}:?.*\)\. Mend it$"
+    with pytest.raises(_Unreadable, match=words) as caught, reading("file.json", _Unreadable, "Mend it", "is none"):
+        raise error
+    assert caught.value.__cause__ is error
+    assert "\x1b" not in str(caught.value)
+
+
+def test_an_error_for_people_passes_a_reader() -> None:
+    with pytest.raises(CellFailure, match=r"^known$"), reading("file.json", _Unreadable, "Mend it"):
+        raise CellFailure("known")
+
+
+def test_control_characters_are_shown() -> None:
+    assert without_controls("\x1b[2J\x9b31m\x07é\n\t\ud800") == "\\x1b[2J\\x9b31m\\x07é\n\t\\ud800"

@@ -56,8 +56,9 @@ def test_a_server_that_anybody_may_use_is_unsafe(status: int, origins: str | Non
 
 
 @pytest.mark.usefixtures("prefect")
-def test_prefect_s_own_defaults_are_unsafe() -> None:
-    assert _prefect().detail.endswith("answers without a login and lets every web page ask it (CORS)")
+def test_a_real_server_with_a_login_is_told_from_one_without() -> None:
+    """Ours has a login, and Prefect's own default of CORS."""
+    assert _prefect().detail.endswith("/api lets every web page ask it (CORS)")
 
 
 def test_a_server_that_is_not_there() -> None:

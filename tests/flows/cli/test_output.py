@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from rich.markup import escape
+from rich.table import Table
+
+from engines.runtime.cache import NotWritable, absolute_cache, is_marked, mark_cache
+from flows.cli.output import SafeConsole, unforeseen
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -27,3 +34,55 @@ def test_a_terminal_that_is_not_utf_8_ends_nothing(
     assert done.returncode == code, done.stderr
     assert b"Traceback" not in done.stderr
     assert done.stderr if code else done.stdout
+
+
+def test_texts_of_others_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("a\x1b[2J", title="\x1b]0;title\x07")
+    table.add_row(escape("\x9b31m[bold]"), "[red]kept[/red]")
+    SafeConsole(force_terminal=True, color_system="standard", width=80).print(table, "\x1b[2J")
+    shown = capsys.readouterr().out
+    assert "\\x1b[2J" in shown
+    assert "\\x9b31m" in shown
+    assert "\x1b[31mkept" in shown  # its own colours stay
+    assert not re.search("\x1b(?!\\[[0-9;]*m)|\x9b|\x07", shown)
+
+
+def test_what_nobody_foresaw_is_a_line_and_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("SOME_API_KEY", "planted-secret-0123456789")
+    try:
+        raise ZeroDivisionError("planted-secret-0123456789")
+    except ZeroDivisionError as error:
+        line = unforeseen(error)
+    (file,) = tmp_path.iterdir()
+    assert line.startswith("error: not foreseen: ZeroDivisionError: ")
+    assert f"its traceback is in {file}. This is a defect of bitfrontier" in line
+    assert "Traceback" in file.read_text()
+    assert "planted-secret" not in file.read_text()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert "its traceback could not be written" in unforeseen(ValueError("x"))
+
+
+@pytest.mark.parametrize("argument", [b"\x1b[2J", b"caf\xe9", b"a\x9bm"])
+def test_an_argument_with_control_characters_is_refused(argument: bytes) -> None:
+    command = [sys.executable, "-m", "flows.cli", "status", argument]
+    done = subprocess.run(command, capture_output=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert b"holds control characters, or is no UTF-8. Rename what it names" in done.stderr
+    assert not re.search(rb"[\x1b\x9b\xe9]", done.stderr)
+
+
+@pytest.mark.parametrize(("name", "fault"), [("x" * 300, "File name too long"), ("file", "is a file")])
+def test_a_cache_that_can_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fault: str) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / name))
+    with pytest.raises(NotWritable, match=f"BITFRONTIER_CACHE names .*: {fault}"):
+        absolute_cache()
+
+
+def test_a_folder_in_place_of_the_caches_tag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path))
+    (tmp_path / "CACHEDIR.TAG").mkdir()
+    assert not is_marked()
+    with pytest.raises(NotWritable, match=r"CACHEDIR\.TAG: cannot be read"):
+        mark_cache()

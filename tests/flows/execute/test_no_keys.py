@@ -119,16 +119,17 @@ main()
 """
 
 
-def test_no_key_is_in_the_traceback_of_the_real_program() -> None:
+def test_no_key_is_in_the_traceback_of_the_real_program(tmp_path: Path) -> None:
     """Typer puts its own hook in place of `sys.excepthook`."""
     ended = subprocess.run(
         [sys.executable, "-c", BROKEN, "broken"],
-        env={**os.environ, "SOME_TOKEN": KEY},
+        env={**os.environ, "SOME_TOKEN": KEY, "TMPDIR": str(tmp_path)},
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert ended.returncode == 1
-    assert ended.stderr.startswith("Traceback (most recent call last)")
-    assert ended.stderr.endswith("ValueError: it said (hidden)\n")
-    assert KEY not in ended.stdout + ended.stderr
+    assert ended.stderr.startswith("error: not foreseen: ValueError: it said (hidden); its traceback is in ")
+    written = Path(ended.stderr.split("its traceback is in ")[1].split(". This is")[0])
+    assert written.read_text().endswith("ValueError: it said (hidden)\n")
+    assert KEY not in ended.stdout + ended.stderr + written.read_text()

@@ -197,14 +197,14 @@ def test_a_record_that_cannot_be_read_frees_nothing(cache: Path, tmp_path: Path,
             file.write_text(content)
 
     spoil(run / "sweep.json")
-    with pytest.raises(RecordUnreadable, match=r"runs/a/sweep\.json .*nothing is freed"):
+    with pytest.raises(RecordUnreadable, match=r"runs/a/sweep\.json.*[Nn]othing is freed"):
         unneeded([run])
-    with pytest.raises(RecordUnreadable, match=r"runs/a/sweep\.json .*nothing is freed"):
+    with pytest.raises(RecordUnreadable, match=r"runs/a/sweep\.json.*[Nn]othing is freed"):
         free(result)
     spoil(record)
-    with pytest.raises(RecordUnreadable, match=rf"{record.name} .*nothing is freed"):
+    with pytest.raises(RecordUnreadable, match=rf"{record.name}.*[Nn]othing is freed"):
         known_runs()
-    with pytest.raises(RecordUnreadable, match=rf"{record.name} .*nothing is freed"):
+    with pytest.raises(RecordUnreadable, match=rf"{record.name}.*[Nn]othing is freed"):
         free(result)
     assert _everything(cache) == before
 
@@ -213,7 +213,7 @@ def test_a_checkpoints_record_that_cannot_be_read_frees_nothing(cache: Path) -> 
     result = unneeded([])
     (cache / "checkpoints" / NEW / "bitfrontier-checkpoint.json").write_text('{"key"')
     with pytest.raises(
-        RecordUnreadable, match=rf"{NEW}/bitfrontier-checkpoint\.json cannot be read .*nothing is freed"
+        RecordUnreadable, match=rf"{NEW}/bitfrontier-checkpoint\.json: cannot be read .*Nothing is freed"
     ):
         free(result)
     assert (cache / "checkpoints" / OLD).exists()

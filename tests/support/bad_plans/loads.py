@@ -152,7 +152,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "a trace that is not there": (
         replay("none.jsonl"),
-        "none.jsonl cannot be read",
+        "none.jsonl: cannot be read",
         "give a JSONL trace of Mooncake's form or a CSV of Azure's",
     ),
     "a trace that is none": (
@@ -212,7 +212,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "a trace that stands still": (
         replay("good.jsonl", trace_speedup=0),
-        "load[0].trace_speedup: input should be greater than 0",
+        "load[0].trace_speedup: input should be greater than or equal to 0.001",
         "change the value of `trace_speedup`",
     ),
     "a trace's repeats until nothing": (

@@ -85,8 +85,8 @@ MODELS: dict[str, Wrong] = {
     ),
     "negative group size": (
         set_key("methods", 1, "parameters", "group_size", value=-64),
-        "group_size -64 is negative",
-        "use 128, or 0",
+        "group_size: input should be greater than or equal to 0",
+        "see `bitfrontier methods rtn`",
     ),
     "method twice": (
         add_entry("methods", {"method": "rtn", "parameters": {"group_size": 32}}),
