@@ -94,6 +94,8 @@ class _Connection(asyncio.Protocol):
             return self._refuse(f"the answer is too long: over {self._most_bytes / 2**20:g} MiB")
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # no HttpParserError
+            self._refuse("the answer is not HTTP: the server changes to another protocol, which was not asked for")
         except httptools.HttpParserError as error:
             self._refuse(f"the answer is not HTTP: {error}")
 
@@ -122,6 +124,9 @@ class _Connection(asyncio.Protocol):
         self._answer.reads.append((self._now, body))
 
     def on_message_complete(self) -> None:
+        if 100 <= self._answer.status < 200 and not self._done.done():  # the answer is yet to come (RFC 9110, 15.2)
+            self._answer.status = 0
+            return
         if not self._parser.should_keep_alive():
             self.close()
         self._parser = httptools.HttpResponseParser(self)

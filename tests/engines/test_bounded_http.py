@@ -21,7 +21,7 @@ from engines.runtime.server import attach
 from engines.types import Attached, Endpoint, TimeLimits
 from evals.api.post import ScoringFailed, ask, connect
 from tests.support.fake_engine import fake_engine
-from tests.support.hostile_server import DEEP_JSON, ENDLESS, TOO_LONG, hostile_server
+from tests.support.hostile_server import DEEP_JSON, ENDLESS, TOO_LONG, Attack, hostile_server
 
 ROOT = Path(__file__).resolve().parents[2]
 SOCKET_BUFFERS = 16 * 2**20  # what a server gets rid of without anybody reading it
@@ -66,6 +66,15 @@ def test_of_an_answer_that_is_too_long_little_is_read(attack: str, error: str) -
 def test_json_that_is_nested_too_deep_is_none() -> None:
     with hostile_server(DEEP_JSON) as (url, _), pytest.raises(ValueError, match="JSON that is nested too deep"):
         json_of(request("GET", url, {}, seconds=3))
+
+
+@pytest.mark.parametrize("charset", ["utf-32", "undefined", "idna", "rot13"])
+def test_the_charset_of_an_answer_is_not_the_server_s_to_choose(charset: str) -> None:
+    head = f"HTTP/1.1 500 No\r\nContent-Type: text/plain; charset={charset}\r\nContent-Length: 4\r\n\r\n"
+    with hostile_server(Attack(head.encode() + b"no\xff!")) as (url, _):
+        assert request("GET", url, {}, seconds=3).text == "no\ufffd!"
+        with pytest.raises(ScoringFailed, match="answered 500: no\ufffd!"):
+            _ask(_endpoint(url, 10))
 
 
 @pytest.mark.parametrize("attack", ["endless body", "gzip bomb"])

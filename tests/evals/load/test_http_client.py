@@ -152,6 +152,24 @@ def test_what_is_not_http_is_an_error() -> None:
     assert answer.error.startswith("the answer is not HTTP: ")
 
 
+@pytest.mark.parametrize("first", [b"100 Continue\r\n", b"103 Early Hints\r\nLink: </x>\r\n"])
+def test_what_is_said_before_an_answer_is_none(first: bytes) -> None:
+    answer_follows = b"HTTP/1.1 " + first + b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    answers, connections = _exchange(_reply(answer_follows), times=2)
+    assert [(answer.status, answer.body, answer.error) for answer in answers] == [(200, b"ok", None)] * 2
+    assert connections == 1
+
+
+def test_a_server_that_changes_to_another_protocol_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    upgrade = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n\x81\x05hello"
+    ((answer,), _) = _exchange(_reply(upgrade))
+    assert (answer.kind, answer.error) == (
+        "garbage-output",
+        "the answer is not HTTP: the server changes to another protocol, which was not asked for",
+    )
+    assert not caplog.records  # asyncio logs the traceback of what a protocol raises
+
+
 def test_errors_of_the_server_keep_their_status_and_text() -> None:
     ((answer,), _) = _exchange(_reply(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nlate"))
     assert (answer.status, answer.body, answer.error) == (503, b"late", None)
@@ -228,7 +246,7 @@ def test_of_an_answer_that_never_ends_little_is_kept(attack: str) -> None:
 
 @pytest.mark.parametrize("attack", sorted(ENDLESS))
 def test_an_answer_that_is_dripped_is_given_up(attack: str) -> None:
-    """One that begins with `100 Continue`, which nobody asked for, is none at once."""
+    """So is one that is always yet to come, by time or by bytes."""
     with hostile_server(ENDLESS[attack]) as (url, _):
 
         async def run() -> Answer:
@@ -236,10 +254,11 @@ def test_an_answer_that_is_dripped_is_given_up(attack: str) -> None:
                 return await client.post(client.request("/", b"{}"))
 
         answer = asyncio.run(run())
-    if attack.startswith("100"):
-        assert (answer.status, answer.error) == (100, None)
-    else:
-        assert answer.error == "no answer for 0.5 s (`time_limits: request_seconds`)"
+    assert answer.status in (0, 200)
+    assert answer.error in (
+        "no answer for 0.5 s (`time_limits: request_seconds`)",
+        "the answer is too long: over 1 MiB",
+    )
 
 
 def test_what_comes_behind_an_answer_closes_its_connection() -> None:
