@@ -35,6 +35,7 @@ def answer(template: str, given: Mapping[str, Any]) -> dict[str, str]:
     """Under "text" what the template makes of `given`, else under "error" why it makes nothing."""
     try:
         text = _compiled(template).render(given)
+        text.encode()  # half a surrogate pair is no text of a tokenizer's
     except MemoryError:
         return {"error": f"needs more than {MEMORY_BYTES / 2**20:g} MiB of memory"}
     except (TemplateError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -154,6 +154,7 @@ def _two_seconds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "was not done after 2 s"),
         ("{% set x = 3 ** (3 ** (3 ** 3)) %}", "was not done after 2 s"),  # one call that no Python code interrupts
         ("{{ 'x' * 10 ** 9 }}", "needs more than 512 MiB of memory"),
+        ("{{ '\\ud800' }}", "fails with UnicodeEncodeError: "),
         ("{{ 'x' * (5 * 10 ** 6) }}", "makes a text that is too long: 5000000 characters "),
         ("{% for a in range(99999) %}{{ 'x' * 99999 }}{% endfor %}", "needs more than 512 MiB of memory"),
         ("{{ raise_exception('x' * 10 ** 7) }}", "fails with TemplateError: x{274}$"),
