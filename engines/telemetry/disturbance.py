@@ -25,7 +25,7 @@ from engines.runtime.process import Child
 STAT, PRESSURE = Path("/proc/stat"), Path("/proc/pressure/cpu")
 HASHED, COPIED = 4 << 20, 32 << 20  # bytes at once: within a cache, and outside of it
 SENTINEL_SECONDS = 0.3  # of each of its two halves
-FOREIGN_SHARE, STEAL_SHARE = 0.1, 0.05  # of the CPUs' time; more, and the timing is not the server's alone
+FOREIGN_SHARE = STEAL_SHARE = 0.1  # of the CPUs' time; more, and the timing is not the server's alone
 SLOW_SENTINEL = 0.85  # of the median of earlier ones
 LEAST_EARLIER = 3
 

@@ -58,7 +58,7 @@ def test_a_kernel_that_tells_nothing_is_no_reason(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(disturbance, "PRESSURE", tmp_path / "none")
     seen = CpuWatch(None).disturbance()
     assert (seen.foreign, seen.steal, seen.pressure, seen.reasons) == (0.0, 0.0, 0.0, [])
-    assert Disturbance(0.1, 0.05, 1.0, 9.0).reasons == []
+    assert Disturbance(0.1, 0.1, 1.0, 9.0).reasons == []
 
 
 def test_a_slow_sentinel_is_one_that_is_slower_than_usual() -> None:

@@ -65,7 +65,7 @@ def test_all_of_hsus_intervals_hold_together() -> None:
     generator, truth = np.random.default_rng(2), np.array([0.0, -0.02, -0.02, -0.1])
     best_other = np.array([max(np.delete(truth, cell)) for cell in range(4)])
     held = []
-    for _ in range(60):
+    for _ in range(50):
         comparison = against_the_best(fit_blocks(truth[:, None] + 0.05 * generator.standard_normal((4, 4))))
         apart = truth - best_other
         held.append(bool(((comparison.low <= apart) & (apart <= comparison.high)).all()))

@@ -54,7 +54,7 @@ def test_least_squares_with_missing_visits() -> None:
 
 
 def test_the_scale_is_right_on_average_and_the_means_covariance_too() -> None:
-    noise = 0.05 * np.random.default_rng(0).standard_normal((4000, 6, 4))
+    noise = 0.05 * np.random.default_rng(0).standard_normal((2000, 6, 4))
     fit = fit_blocks(noise)
     assert np.mean(fit.scale**2) == pytest.approx(0.05**2, rel=0.03)
     stated = (fit.scale**2 * fit.unscaled[:, 0, 0]).mean()

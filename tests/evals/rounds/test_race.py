@@ -61,7 +61,7 @@ def test_not_every_pair_within_the_gap() -> None:
     assert not standing.equal
 
 
-def raced(truth, sweeps=1000, sigma=0.05):
+def raced(truth, sweeps=600, sigma=0.05):
     """Winners (−1: none) of races of whole rounds."""
     logs = np.asarray(truth)[:, None] + sigma * np.random.default_rng(3).standard_normal(
         (sweeps, len(truth), RULES.rounds)
