@@ -30,11 +30,13 @@ def drop_failed(folder: Path) -> None:
 
 
 def _is_failed(file: Path) -> bool:
-    """Of a trial; one that cannot be read counts as failed too."""
+    """Of a trial; one that is damaged counts as failed too. Where the disk or the rights do not let it be read now, it
+    may be whole.
+    """
     try:
         return read_trial(file).status == "failed"
-    except UnreadableTrial:
-        return True
+    except UnreadableTrial as error:
+        return not isinstance(error.__cause__, OSError)
 
 
 def check_unchanged(folder: Path) -> tuple[Path, str | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -69,3 +70,19 @@ def test_of_somebodys_run_nothing_is_started(run: Path, monkeypatch: pytest.Monk
     with pytest.raises(RunChanged, match="would be measured anew"):
         check_unchanged(theirs)
     assert marker.exists()
+
+
+@pytest.mark.parametrize(("error", "kept"), [(OSError(errno.EIO, "of the disk"), True), (ValueError("damaged"), False)])
+def test_a_trial_that_the_disk_does_not_give_now_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kept: bool
+) -> None:
+    file = tmp_path / "trials" / "cell.json"
+    file.parent.mkdir()
+    file.write_text("{}")
+
+    def read(path: Path, most_bytes: int) -> bytes:
+        raise error
+
+    monkeypatch.setattr("evals.schema.trial_file.read_regular", read)
+    drop_failed(tmp_path)
+    assert file.exists() == kept
