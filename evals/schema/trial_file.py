@@ -15,7 +15,7 @@ from quant.canonical_json import read_regular
 from quant.errors import BitfrontierError, reading
 
 TRIALS = TypeAdapter(Trial)
-MOST_TRIAL_BYTES = 2**30  # it holds raw samples
+MOST_TRIAL_BYTES = 2**28  # it holds raw samples; reading takes some four times as much memory
 AGAIN = "Delete it and sweep again"
 
 

@@ -5,6 +5,7 @@ inputs of an old result say why it is stale.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
@@ -32,6 +33,7 @@ from flows.validate.tasks import reads_wikitext
 from quant.canonical_json import named_path
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
+from quant.registry import Parameter
 
 Inputs = Mapping[str, str]
 
@@ -122,7 +124,17 @@ def server_inputs(sweep: ResolvedPlan, cell: Cell, job: Job, environments: Mappi
     if choice.attached:
         return inputs | _texts("attached", asdict(choice.attached))
     identity = environments[cell.environment].identity if cell.environment else "none"
+    inputs |= program_contents(choice.engine.options, choice.options)
     return inputs | {"environment": identity, **_texts("variable", deciding_variables())}
+
+
+def program_contents(parameters: Sequence[Parameter], options: Mapping[str, Any]) -> dict[str, str]:
+    """Of the programs that options name, by content: the same path may hold another one tomorrow. They are not started
+    for it.
+    """
+    named = {parameter.name: str(options.get(parameter.name) or "") for parameter in parameters if parameter.program}
+    files = {name: shutil.which(program) for name, program in named.items() if program}
+    return {f"program {name}": hash_file(Path(file)) for name, file in files.items() if file}
 
 
 def server_key(sweep: ResolvedPlan, cell: Cell, job: Job | None, environments: Mapping[str, Environment]) -> str:

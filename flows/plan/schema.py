@@ -7,6 +7,7 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import Field, model_validator
 
 from flows.plan.base import MOST, MOST_ENTRIES, Part, Positive, Seed, Threads, thread_count
@@ -81,6 +82,10 @@ class AttachPlan(Part):
     @model_validator(mode="after")
     def _check_key(self) -> AttachPlan:
         """What is wrong is said without the values: one may be a key."""
+        try:
+            httpx.URL(self.url)
+        except httpx.InvalidURL:
+            raise ValueError("`url` is no address of a server. Write it as http://HOST:PORT") from None
         try:
             port = urlsplit(self.url).port
         except ValueError:

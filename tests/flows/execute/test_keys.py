@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from engines.registry import engines_by_name
 from engines.telemetry.machine import Machine, this_machine
 from evals.accuracy.lm_eval_tasks import TaskSpec
 from evals.data.corpora import WIKITEXT
 from flows import versions
 from flows.execute import keys
-from flows.execute.keys import data_identities
+from flows.execute.keys import data_identities, program_contents
 from flows.execute.prepared import Prepared
 from quant.registry import Method
 from tests.support.fake_sweep import fake_methods, install, prepared_run
@@ -259,3 +260,16 @@ def test_every_window_of_a_convention_is_in_the_key(workplace: Path, monkeypatch
         (row,) = prepared_run(workplace, perplexity=windows).rows
         seen.add(row.parts[-1].key)
     assert len(seen) == 3
+
+
+def test_another_program_under_the_same_path_is_another_server(tmp_path: Path) -> None:
+    engine = engines_by_name()["llama_cpp"]
+    program = tmp_path / "llama-server"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    contents = program_contents(engine.options, {"parallel": 8, "executable": str(program)})
+    assert [*contents] == ["program executable"]
+    program.write_text("#!/bin/sh\nexit 4\n")
+    assert program_contents(engine.options, {"executable": str(program)}) != contents
+    assert program_contents(engine.options, {"executable": ""}) == {}
+    assert program_contents(engine.options, {"executable": str(tmp_path / "none")}) == {}

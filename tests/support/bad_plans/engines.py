@@ -26,6 +26,11 @@ ENGINES: dict[str, Wrong] = {
         "engine 'openai' starts no server",
         "add `attach: {url: …}`",
     ),
+    "an url that is none": (
+        add_entry("engines", {"engine": "openai", "attach": {"url": "http://[::1]evil.com/"}}),
+        "engines[1].attach: `url` is no address of a server",
+        "Write it as http://HOST:PORT",
+    ),
     "no url": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "localhost:8000"}}),
         "engines[1].attach.url: string should match pattern",
