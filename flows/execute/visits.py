@@ -114,6 +114,8 @@ def _attempt(
         served = Served(endpoint, child, row.cell, folder, device, work, target)
         parts = [replace(finished_part(served, request), memory=None) for request in visit.requests(row)]
     others = [Disturbance(**part.measured["others"]) for part in parts]
+    if environment is not None and environment.is_container:  # its server is no child of ours: it counts as foreign
+        others = [replace(other, foreign=0.0) for other in others]
     facts = {"sentinel": asdict(known_work), "startup_seconds": endpoint.startup_seconds}
     return Attempt(
         parts=[replace(part, measured={**part.measured, **facts}) for part in parts],

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from evals.rounds.race import RaceRules
-from evals.schema.race_file import Left, RaceState, Rules
+from evals.schema.race_file import Left, RaceState, Rules, control_key
 from reports.decision.results import conclude
 from reports.output.race_view import certainty_text, race_view
 from reports.rounds.standing import objectives, stand
@@ -99,7 +99,7 @@ def test_how_sure_the_choice_is() -> None:
 
 def test_the_control_is_held_against_its_cell() -> None:
     cells = [raced("none", noisy(50, 6, 1)), raced("rtn", noisy(60, 6, 2))]
-    control = replace(raced("none", noisy(50, 6, 4)), key="control")
+    control = replace(raced("none", noisy(50, 6, 4)), key=control_key(cells[0].key))
     view = race_view(conclude(ABOUT, cells, race=RACE, control=control))
     assert view is not None
     (noise,) = view.noises
