@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from evals.schema.race_file import RACE_FILE, Left, RaceState, Rules, write_race
 from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows import versions
@@ -69,3 +71,11 @@ def test_of_somebodys_run_nothing_is_started(run: Path, monkeypatch: pytest.Monk
     with pytest.raises(RunChanged, match="would be measured anew"):
         check_unchanged(theirs)
     assert marker.exists()
+
+
+def test_a_race_in_which_a_visit_failed_goes_on(run: Path) -> None:
+    left = Left("k", "rtn · e", "m", 3, "its visit failed: no", failed=True)
+    for cells, stays in (((replace(left, failed=False),), True), ((left,), False)):
+        write_race(run, RaceState(Rules(6, 0.03, 0.05), 3, cells, "winner"))
+        drop_failed(run)
+        assert (run / RACE_FILE).exists() == stays
