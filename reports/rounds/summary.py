@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from evals.rounds.best import against_the_best
 from evals.rounds.block_model import BlockFit
@@ -76,6 +77,27 @@ class Visited:
     against_best: Estimate | None = None
 
 
+@dataclass(frozen=True)
+class VisitFacts:
+    """What a trial says of a later visit of it."""
+
+    seconds: float = 0.0
+    startup_seconds: float | None = None
+    attempts: int = 1
+    disturbed: tuple[str, ...] = ()
+
+
+VISITS = TypeAdapter(tuple[VisitFacts, ...])
+
+
+def visits_of(trial: Trial) -> tuple[VisitFacts, ...]:
+    """None where somebody else's trial says something else there."""
+    try:
+        return VISITS.validate_python(trial.provenance.get("visits", ()), strict=False)
+    except ValidationError:
+        return ()
+
+
 def noise_of(
     models: Mapping[LoadPoint, Mapping[str, Fitted]], race: RaceState, baseline: str | None, control: str | None
 ) -> list[Noise]:
@@ -137,10 +159,10 @@ def _undecided(
     if standing.over:
         return replace(known, rivals=names)
     more = rounds_until(fit, standing.contenders, race.rules.gap, rules)
-    visits = [rivals[key].provenance.get("visits", ()) for key in contenders]
+    visits = [visits_of(rivals[key]) for key in contenders]
     if more is None or not all(visits):
         return replace(known, rivals=names, more_rounds=more)
-    took = [median(visit["seconds"] + (visit.get("startup_seconds") or 0.0) for visit in of_cell) for of_cell in visits]
+    took = [median(visit.seconds + (visit.startup_seconds or 0.0) for visit in of_cell) for of_cell in visits]
     return replace(known, rivals=names, more_rounds=more, seconds=more * sum(took))
 
 
@@ -172,15 +194,15 @@ def visited(trials: Sequence[Trial], race: RaceState, ratios: Mapping[str, Estim
 
 
 def _visited(trial: Trial, left: Left | None, ratio: Estimate | None) -> Visited:
-    visits = trial.provenance.get("visits", ())
-    starts = [seconds for seconds in (trial.startup_seconds, *(v.get("startup_seconds") for v in visits)) if seconds]
+    visits = visits_of(trial)
+    starts = [seconds for seconds in (trial.startup_seconds, *(v.startup_seconds for v in visits)) if seconds]
     return Visited(
         name=trial.name,
         model=trial.model,
         rounds=len(trial.speed[0].visits()),
         startup_seconds=median(starts) if starts else None,
-        repeated=sum(visit.get("attempts", 1) > 1 for visit in visits),
-        disturbed=sum(bool(visit.get("disturbed")) for visit in visits),
+        repeated=sum(visit.attempts > 1 for visit in visits),
+        disturbed=sum(bool(visit.disturbed) for visit in visits),
         left_after=left.after_round if left else None,
         why=left.why if left else "",
         against_best=ratio,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -106,3 +107,11 @@ def test_the_control_is_held_against_its_cell() -> None:
     assert noise.control is not None
     assert noise.control.low < 1 < noise.control.high
     assert "measured under another name gave" in view.lines[1]
+
+
+@pytest.mark.parametrize("visits", ["abc", None, 3, [{"attempts": "x"}], [{"startup_seconds": "x"}], [{}]])
+def test_what_somebody_elses_trial_says_of_its_visits_breaks_no_report(visits: Any) -> None:
+    cells = [raced("none", noisy(50, 6, 1)), replace(raced("rtn", noisy(60, 6, 2)), provenance={"visits": visits})]
+    view = race_view(conclude(ABOUT, cells, race=RACE))
+    assert view is not None
+    assert (view.visited[1].repeated, view.visited[1].disturbed) == (0, 0)
