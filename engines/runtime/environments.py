@@ -84,11 +84,15 @@ class Environment:
     folder: Path | None = None
     pins: Path | None = None
 
+    @property
+    def is_container(self) -> bool:
+        return self.command[0] in CONTAINER_TOOLS
+
     def argv(self, arguments: Sequence[str], variables: Mapping[str, str]) -> list[str]:
         """The full command line of a process that is started with `variables`. A container gets them by `--env NAME`:
         other users read command lines, and a value may be a key.
         """
-        if self.command[0] not in CONTAINER_TOOLS:
+        if not self.is_container:
             return [*self.command, *arguments]
         *before, image = self.command
         flags = [part for name in variables for part in ("--env", name)]

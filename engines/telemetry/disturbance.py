@@ -141,7 +141,9 @@ class CpuWatch:
     def _read(self) -> Counters:
         cpus = os.sched_getaffinity(0)
         busy, stolen = _cpu_seconds(cpus)
-        own = [psutil.Process(), psutil.Process().parent(), *(self._child.tree() if self._child else ())]
+        ours = psutil.Process()
+        above = ours.parents()[:2]  # the supervisor of this process, and the sweep that started it
+        own = [ours, *above, *(self._child.tree() if self._child else ())]
         waited = 0.0  # where the kernel does not tell
         with contextlib.suppress(OSError, ValueError, IndexError):
             waited = int(PRESSURE.read_text(encoding="ascii").splitlines()[0].split("total=")[1]) / 1e6

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import platform
+import secrets
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 MACHINE_ID = Path("/etc/machine-id")
 CPU_INFO = Path("/proc/cpuinfo")
+SESSION = secrets.token_hex(4)  # which process measured: an hour later the machine may be another one
 
 
 @cache

@@ -14,12 +14,14 @@ from evals.rounds.block_model import BlockFit
 from evals.stats.intervals import Floats
 
 POINTS = 15  # as a power of two; critical values are then off by 0.01 at most
+LEAST_POINTS, MOST_WORK = 11, 31  # of over 256 cells fewer, or a report of a thousand would take minutes
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=4)
 def _points(cells: int, degrees: float) -> Floats:
     """Independent standard normal numbers ÷ one scale for all, shape (points, cells), the same at every call."""
-    points = scipy.stats.qmc.Sobol(cells + 1, rng=np.random.default_rng(0)).random_base2(POINTS)
+    power = min(POINTS, max(LEAST_POINTS, int(MOST_WORK - 2 * np.log2(cells))))
+    points = scipy.stats.qmc.Sobol(cells + 1, rng=np.random.default_rng(0)).random_base2(power)
     scales = np.sqrt(scipy.special.chdtri(degrees, 1 - points[:, -1:]) / degrees)
     scaled: Floats = scipy.special.ndtri(points[:, :-1]) / scales
     return scaled

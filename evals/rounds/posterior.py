@@ -58,8 +58,9 @@ def _field_draws(means: Floats, own: Floats, generator: np.random.Generator, dra
     apart = means - np.median(means, axis=-1, keepdims=True)
     spreads = own.mean(axis=-1)[..., None] * SPREADS
     variances = own[..., None, None] + spreads[..., None, :, None] * MIXTURE
-    likelihood = np.exp(-(apart[..., None, None] ** 2) / (2 * variances)) / np.sqrt(variances)
-    of_spread = np.log(likelihood.mean(axis=-1)).sum(axis=-2)
+    logs = -(apart[..., None, None] ** 2) / (2 * variances) - np.log(variances) / 2
+    likelihood = np.exp(logs - logs.max(axis=(-2, -1), keepdims=True))  # a cell may be thousands of errors away
+    of_spread = np.log(np.maximum(likelihood.mean(axis=-1), np.finfo(np.float64).tiny)).sum(axis=-2)
     weight = np.exp(of_spread - of_spread.max(axis=-1, keepdims=True)).cumsum(axis=-1)
     level = generator.random((draws, *weight.shape[:-1], 1)) * weight[..., -1:]
     spread = (level > weight).sum(axis=-1)[..., None, None, None]

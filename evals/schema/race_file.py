@@ -10,16 +10,19 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from quant.canonical_json import finite, read_regular, write_json
+from quant.hashing import digest
 
 logger = logging.getLogger(__name__)
 
 Ending = Literal["winner", "equal", "rounds", "minutes", "no contenders"]
 RACE_FILE = "race.json"
+MOST_ROUNDS = 100
+MOST_VARIANCE = 100.0  # of logarithms
 
 
 @dataclass(frozen=True)
@@ -28,20 +31,23 @@ class Rules:
     equally fast cells one is named the winner.
     """
 
-    rounds: int
-    gap: float
-    alpha: float
+    rounds: Annotated[int, Field(ge=3, le=MOST_ROUNDS)]
+    gap: Annotated[float, Field(gt=0, lt=0.5)]
+    alpha: Annotated[float, Field(gt=0, lt=0.5)]
 
 
 @dataclass(frozen=True)
 class Left:
-    """A cell that is timed no more: its trial's key and name, after which round, and why."""
+    """A cell that is timed no more: its trial's key and name, after which round, and why. `failed`: a later visit of it
+    could not be measured, so that it may win nothing.
+    """
 
     key: str
     name: str
     model: str
     after_round: int
     why: str
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +56,8 @@ class LearntNoise:
     with so many degrees of freedom.
     """
 
-    variance: float
-    degrees: float
+    variance: Annotated[float, Field(ge=0, le=MOST_VARIANCE)]
+    degrees: Annotated[float, Field(ge=0, le=1e6)]
 
 
 @dataclass(frozen=True)
@@ -59,7 +65,8 @@ class RaceState:
     """After `number` rounds: who has left, and how it has ended, if it has. `orders` are the names of the cells of each
     later round, as they were visited; `contenders` the keys of those that may still be the best, by objective.
     `equal` are the keys of those that are equal in speed within the gap, where it ended so; `control` is the file of
-    the control's trial. `noise` was learnt before it, by figure and load.
+    the control's trial. `noise` was learnt before it, by figure and load. `of` is a digest of the plan and its cells:
+    what another one has to say is decided anew, from the visits that are finished.
     """
 
     rules: Rules
@@ -69,8 +76,9 @@ class RaceState:
     orders: tuple[tuple[str, ...], ...] = ()
     contenders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     equal: tuple[str, ...] = ()
-    control: str | None = None
+    control: Annotated[str, Field(pattern=r"^control-[0-9a-f]{12}\.json$")] | None = None
     noise: Mapping[str, LearntNoise] = field(default_factory=dict)
+    of: str = ""
 
     @property
     def gone(self) -> frozenset[str]:
@@ -79,6 +87,11 @@ class RaceState:
 
     def leaving(self, cell: Left) -> RaceState:
         return replace(self, left=(*self.left, cell))
+
+
+def control_key(key: str) -> str:
+    """Of the control of the cell whose trial has this key."""
+    return digest([key, "control"])
 
 
 STATES = TypeAdapter(RaceState)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from engines.redaction import redacted
+from evals.schema.race_file import RACE_FILE, read_race
 from evals.schema.run_file import RUN_FILE, NoRun, read_run
 from evals.schema.trial_file import UnreadableTrial, read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
@@ -21,12 +22,16 @@ from quant.canonical_json import read_regular
 
 
 def drop_failed(folder: Path) -> None:
-    """Delete the trials of the run that failed, and what is remembered of references that did. Raises RunBusy."""
+    """Delete the trials of the run that failed, what is remembered of references that did, and how a race went in which
+    visits did. Raises RunBusy."""
     with alone(folder):
         forget_failures()
         for file in sorted((folder / "trials").glob("*.json")):
             if _is_failed(file):
                 file.unlink()
+        race = read_race(folder)
+        if race is not None and any(left.failed for left in race.left):
+            (folder / RACE_FILE).unlink()  # its finished visits are kept
 
 
 def _is_failed(file: Path) -> bool:

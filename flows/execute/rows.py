@@ -20,7 +20,7 @@ import numpy as np
 from engines.runtime.child_environment import passed_variables
 from engines.telemetry.device import machine_slots
 from engines.telemetry.disturbance import sentinel
-from engines.telemetry.host import cpu_model, host_id, utc_now
+from engines.telemetry.host import SESSION, cpu_model, host_id, utc_now
 from engines.telemetry.machine import this_machine
 from engines.telemetry.memory_bandwidth import memory_bandwidth
 from evals.accuracy.contamination import Runs, runs
@@ -181,6 +181,7 @@ def measure_row(
             "started": utc_now(),
             "place": place,
             "host": host_id(),
+            "session": SESSION,
             "cpu": cpu_model(),
             "commit": commit(),
         }

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.telemetry.disturbance import Disturbance, Sentinel, sentinel, slow_sentinel
-from engines.telemetry.host import cpu_model, host_id
+from engines.telemetry.host import SESSION, cpu_model, host_id
 from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.failures import failure_of
 from evals.schema.part import Part, find_part, joined_speeds, save_part
@@ -114,6 +114,8 @@ def _attempt(
         served = Served(endpoint, child, row.cell, folder, device, work, target)
         parts = [replace(finished_part(served, request), memory=None) for request in visit.requests(row)]
     others = [Disturbance(**part.measured["others"]) for part in parts]
+    if environment is not None and environment.is_container:  # its server is no child of ours: it counts as foreign
+        others = [replace(other, foreign=0.0) for other in others]
     facts = {"sentinel": asdict(known_work), "startup_seconds": endpoint.startup_seconds}
     return Attempt(
         parts=[replace(part, measured={**part.measured, **facts}) for part in parts],
@@ -135,7 +137,7 @@ def visit_row(
     """Visit a cell, alone on its device; what kept it from being measured, if anything did."""
     sweep, target = prepared.sweep, target_of(prepared, row)
     with slots(sweep.device.slots), hold(running_lock(row.file)):
-        measured = {"host": host_id(), "cpu": cpu_model(), "commit": commit()}
+        measured = {"host": host_id(), "session": SESSION, "cpu": cpu_model(), "commit": commit()}
         log = visit_log(prepared, row, visit)
         target = replace(target, measured=measured, log=log, bandwidth=bandwidth_of(prepared, row))
         try:
@@ -174,7 +176,17 @@ def _facts(number: int, parts: Sequence[Part]) -> Iterator[tuple[str, Any]]:
     """Of one visit: those of its first load, and the most that others did meanwhile."""
     first = parts[0].measured
     yield "round", number
-    for name in ("started", "host", "place", "startup_seconds", "attempts", "disturbed", "repeated_for", "sentinel"):
+    for name in (
+        "started",
+        "host",
+        "session",
+        "place",
+        "startup_seconds",
+        "attempts",
+        "disturbed",
+        "repeated_for",
+        "sentinel",
+    ):
         if name in first:
             yield name, first[name]
     others = [part.measured["others"] for part in parts if "others" in part.measured]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from evals.schema.race_file import Left, RaceState, read_race, write_race
+from evals.schema.race_file import RACE_FILE, Left, RaceState, read_race, write_race
 from evals.schema.trial import Failure
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
 from flows.execute.visits import is_finished, visit_log
 from flows.execute.worker_process import Workbench
 from flows.orchestration.task_stages import unseen, watched
-from flows.race.contenders import Entry, control_file, entries, refresh, refresh_all, rules_of, spent_seconds, visit_of
+from flows.race.contenders import (
+    Entry,
+    control_file,
+    entries,
+    race_of,
+    refresh,
+    refresh_all,
+    rules_of,
+    spent_seconds,
+    visit_of,
+)
 from flows.race.look import look
 from flows.race.noise import learnt, teach
 from flows.state.progress_display import Display
@@ -37,8 +46,9 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
     """
     plan = prepared.sweep.plan.race
     if plan is None:
+        (prepared.folder / RACE_FILE).unlink(missing_ok=True)  # of the plan as it was before
         return
-    state = RaceState(rules_of(plan))
+    state = RaceState(rules_of(plan), of=race_of(prepared))
     before = read_race(prepared.folder)  # what was learnt when this race began stays what it goes by
     noise = before.noise if before and before.rules == state.rules else learnt(prepared)
     control = next((entry for entry in entries(prepared, state, 1) if entry.control), None)
@@ -57,7 +67,7 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
         state = look(prepared, state)
         if state.ended is None and number == plan.rounds:
             state = replace(state, ended="rounds")
-        if state.ended is None and spent_seconds(prepared, number) > 60 * (plan.minutes or math.inf):
+        if state.ended is None and plan.minutes and spent_seconds(prepared, number) > 60 * plan.minutes:
             state = replace(state, ended="minutes")
         for cell in state.left:
             if cell.after_round == number:
@@ -91,9 +101,9 @@ def _round(prepared: Prepared, bench: Workbench, display: Display, state: RaceSt
             failure = visit(name, *arguments)
             if failure is not None:
                 why = f"its visit failed: {failure.cause}"
-                state = state.leaving(Left(entry.key, entry.name, entry.row.cell.model.name, number, why))
+                state = state.leaving(Left(entry.key, entry.name, entry.row.cell.model.name, number, why, failed=True))
                 display.say(f"  {name}: {why}")
             else:
-                refresh(prepared, entry, number)
+                refresh(prepared, entry, state.rules.rounds)
         advance(1)
     return state

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from evals.schema.race_file import MOST_ROUNDS
 from flows.plan.base import MOST, Part
 
 
@@ -18,7 +19,7 @@ class RacePlan(Part):
     differ is this machine's noise.
     """
 
-    rounds: Annotated[int, Field(ge=3, le=100)] = 6
+    rounds: Annotated[int, Field(ge=3, le=MOST_ROUNDS)] = 6
     gap: Annotated[float, Field(gt=0, lt=0.5)] = 0.03
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     minutes: Annotated[float, Field(gt=0, le=MOST)] | None = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from evals.schema.race_file import RaceState, Rules, read_race
+from evals.schema.race_file import RACE_FILE, RaceState, Rules, control_key, read_race
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import finished, save_trial
 from flows.execute.visits import Visit, later_visits, with_visits
@@ -25,7 +25,7 @@ class Entry:
 
     @property
     def key(self) -> str:
-        return digest([self.row.key, "control"]) if self.control else self.row.key
+        return control_key(self.row.key) if self.control else self.row.key
 
     @property
     def name(self) -> str:
@@ -37,9 +37,16 @@ def rules_of(plan: RacePlan) -> Rules:
 
 
 def race_is_over(prepared: Prepared) -> bool:
-    """True where the plan's race has ended before, or it has none."""
-    plan, state = prepared.sweep.plan.race, read_race(prepared.folder)
-    return plan is None or (state is not None and state.ended is not None and state.rules == rules_of(plan))
+    """True where the race of this very plan has ended before, or it has none, and had none."""
+    state = read_race(prepared.folder)
+    if prepared.sweep.plan.race is None:
+        return not (prepared.folder / RACE_FILE).exists()
+    return state is not None and state.ended is not None and state.of == race_of(prepared)
+
+
+def race_of(prepared: Prepared) -> str:
+    """Of the plan and its cells: what is decided by other limits, or among other cells, is decided anew."""
+    return digest([prepared.sweep.plan.model_dump(mode="json"), [row.key for row in prepared.rows]])
 
 
 def first_round(prepared: Prepared) -> list[Row]:

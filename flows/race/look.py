@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from evals.rounds.race import RaceRules
+from evals.schema.load import LoadPoint
 from evals.schema.race_file import Ending, Left, RaceState
 from evals.schema.run_file import read_run
 from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
 from reports.decision.pareto import DOMINATED_BELOW
+from reports.decision.ranking import candidates, ranked
 from reports.decision.results import Results, conclude, control_of
-from reports.decision.verdicts import BARRED
-from reports.metrics.cell import CellMetrics
-from reports.rounds.standing import Objective, ObjectiveStanding, objectives, stand
+from reports.decision.verdicts import BARRED, Judged
+from reports.rounds.standing import ObjectiveStanding, Verdict, objectives, stand
 
 FIRST_LOOK = RaceRules().first_look
+ASKED = "that may meet what is asked for"
 SLOWER = "surely not the best for any load (95 % CI), and on no frontier (probability below 5 %)"
 
 
@@ -67,8 +69,10 @@ def _standings(results: Results, state: RaceState) -> RaceState:
     for model in results.models:
         of_model = [judged for judged in results.judged if judged.cell.trial.model == model]
         allowed = [j for j in of_model if j.verdict not in BARRED and j.cell.trial.key not in state.gone]
-        wanted = headline(results, [judged.cell for judged in allowed])
-        for group, cells in (("", allowed), (" (of known quality)", [judged for judged in allowed if judged.is_good])):
+        asked = _asked(results, allowed)
+        groups = {"": allowed} | ({} if asked.judged is allowed else {f" ({ASKED})": asked.judged})
+        groups |= {f"{group} (of known quality)": [j for j in cells if j.is_good] for group, cells in groups.items()}
+        for group, cells in groups.items():
             keys = frozenset(judged.cell.trial.key for judged in cells)
             for objective in objectives(list(dict.fromkeys(load.load for j in cells for load in j.cell.loads))):
                 title = f"{model}: {objective.title}{group}"
@@ -79,9 +83,10 @@ def _standings(results: Results, state: RaceState) -> RaceState:
                 if standing is None:
                     continue
                 contenders[title] = tuple(sorted(standing.may_be_best))
-                if objective == wanted:
-                    verdicts.append(standing.verdict)
-                    equal |= standing.may_be_best if standing.verdict == "equal" else frozenset()
+                if objective.figure == asked.figure and objective.load == asked.load and asked.title in group:
+                    verdict = standing.verdict if asked.decides(standing.verdict) else "undecided"
+                    verdicts.append(verdict)
+                    equal |= standing.may_be_best if verdict == "equal" else frozenset()
     if not verdicts or "undecided" in verdicts:
         return replace(state, contenders=contenders)
     ended: Ending = "equal" if "equal" in verdicts else "winner"
@@ -102,11 +107,43 @@ def _slower(results: Results, state: RaceState) -> list[str]:
     ]
 
 
-def headline(results: Results, cells: list[CellMetrics]) -> Objective | None:
-    """What the recommendation goes by: the latency of the calmest load, or the throughput of the busiest."""
-    timed = [cell for cell in cells if cell.loads]
+@dataclass(frozen=True)
+class _Asked:
+    """What an answer goes by, and the cells that are compared by it. `alone`: no cell at another load may win;
+    `ties`: cells that are equal there are ranked by their quality.
+    """
+
+    judged: list[Judged]
+    load: LoadPoint | None = None
+    figure: str = "output rate"
+    title: str = ""
+    alone: bool = True
+    ties: bool = True
+
+    def decides(self, verdict: Verdict) -> bool:
+        return self.alone and (self.ties or verdict != "equal")
+
+
+def _asked(results: Results, allowed: list[Judged]) -> _Asked:
+    """What the recommendation goes by: the latency of the calmest load, or the throughput of the busiest. With an SLO
+    or a highest cost each cell is ranked at its own load, and those that may meet it at the winner's are compared.
+    """
+    aim, timed = results.planned.aim, [judged.cell for judged in allowed if judged.cell.loads]
     if not timed:
-        return None
-    if results.planned.aim.objective == "latency":
-        return next(objective for objective in objectives([timed[0].calmest.load]) if objective.less)
-    return next((objective for objective in objectives([timed[0].busiest.load]) if not objective.less), None)
+        return _Asked(allowed)
+    if aim.objective == "latency":
+        return _Asked(allowed, timed[0].calmest.load, "e2e 50")
+    won = ranked(candidates(allowed, aim), aim)[:1] if aim.asks and aim.objective == "throughput" else []
+    if not won:
+        return _Asked(allowed, timed[0].busiest.load)
+    (first,) = won
+    serving = [candidate for candidate in candidates(allowed, aim) if candidate.serves != "violated"]
+    there = [candidate for candidate in serving if candidate.loads[0].load == first.loads[0].load]
+    sure = [candidate for candidate in serving if candidate not in there and candidate.doubtful <= first.doubtful]
+    return _Asked(
+        [candidate.judged for candidate in there],
+        first.loads[0].load,
+        title=ASKED,
+        alone=all(candidate.figure.high < first.figure.low for candidate in sure),
+        ties=first.loads[0].load == first.judged.cell.busiest.load,
+    )

@@ -60,8 +60,8 @@ def teach(prepared: Prepared, trials: Iterable[Trial]) -> None:
 
 
 def _race(prepared: Prepared) -> str:
-    """Which race it is: other cells or loads make another one."""
-    return digest(sorted(row.key for row in prepared.rows))[:32]
+    """Which race it is: other cells or loads make another one, and so does another folder."""
+    return digest([str(prepared.folder.resolve()), *sorted(row.key for row in prepared.rows)])[:32]
 
 
 def _read(file: Path) -> dict[str, dict[str, LearntNoise]]:

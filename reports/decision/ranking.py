@@ -91,7 +91,7 @@ class Aim:
     meets them and gives the most. The capacity is of the load that a search confirmed, whatever else was measured.
 
     `tied` are cells (keys of trials) that a race showed to be equal in speed, each with its place by quality: of these
-    the figure decides nothing.
+    the figure decides nothing, where it is of the load that the race went by.
     """
 
     objective: str = "throughput"
@@ -169,13 +169,19 @@ def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
     sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
     serving = [candidate for candidate in shortlist if candidate.serves != "violated"]
     figures = {candidate.key: sign * candidate.figure.value for candidate in serving}
-    lead = min((figures[key] for key in figures if key in aim.tied), default=0.0)
+    tied = {candidate.key for candidate in serving if candidate.key in aim.tied and _is_raced(candidate, aim)}
+    lead = min((figures[key] for key in tied), default=0.0)
 
     def place(candidate: Candidate) -> tuple[float, ...]:
-        tied = candidate.key in aim.tied
-        return (*candidate.doubtful, lead if tied else figures[candidate.key], aim.tied.get(candidate.key, 0))
+        figure = lead if candidate.key in tied else figures[candidate.key]
+        return (*candidate.doubtful, figure, aim.tied[candidate.key] if candidate.key in tied else 0)
 
     return sorted(serving, key=place)
+
+
+def _is_raced(candidate: Candidate, aim: Aim) -> bool:
+    """Whether it is ranked by what a race goes by: the latency of the calmest load, or the rate of the busiest."""
+    return aim.objective == "latency" or candidate.loads == (candidate.judged.cell.busiest,)
 
 
 def _candidate(judged: Judged, aim: Aim) -> Candidate | None:

@@ -236,8 +236,8 @@ def _trial_or_row(file: Path, about: Mapping[str, Any]) -> Trial:
 
 def control_of(folder: Path, race: RaceState | None) -> Trial | None:
     """The trial of a race's control, where it was visited."""
-    file = folder / "trials" / Path(race.control).name if race and race.control else None
-    return without_secrets(read_trial(file)) if file and file.exists() else None
+    file = folder / "trials" / race.control if race and race.control else None
+    return without_secrets(read_trial(file)) if file and file.is_file() else None
 
 
 def conclude(
@@ -268,6 +268,9 @@ def conclude(
     far = distances(cells, beside) if beside else []
     doubts = {cell.trial.key: distrust(cell.trial, baselines.get(cell.trial.server), far) for cell in cells}
     losses, direct = engine_losses(cells, doubts), against_reference(cells, doubts)
+    for left in race.left if race else ():  # after what is held against it: its answers are what they were
+        if left.failed and left.key in doubts:
+            doubts[left.key] = [*doubts[left.key], f"{left.why} (round {left.after_round})"]
     return Results(about, tuple(trials), cells, doubts, tuple(far), losses, direct, models, race, control)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.schema.race_file import RaceState
+from evals.schema.race_file import RaceState, control_key
 from evals.stats.intervals import Estimate
+from reports.decision.ranking import candidates, ranked
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
 from reports.decision.verdicts import BARRED
@@ -48,8 +49,8 @@ def race_view(results: Results) -> RaceView | None:
     control = results.control.key if results.control else None
     baseline = None
     if results.control is not None:
-        same = [trial for trial in results.trials if trial.unquantized and trial.name == results.control.name]
-        baseline = same[0].key if same else None
+        same = (trial.key for trial in results.trials if control_key(trial.key) == control)
+        baseline = next(same, None)
     return RaceView(
         state=race,
         noises=noise_of(results.speed_models, race, baseline, control),
@@ -81,6 +82,12 @@ def _certainty(results: Results, answer: Answer) -> Certainty | None:
         and judged.verdict not in BARRED
         and (judged.is_good or not answer.chosen.is_good)
     }
+    if answer.aim.asks:  # what does not meet that is no rival
+        ours = [judged for judged in results.judged if judged.cell.trial.key in rivals]
+        serving = ranked(candidates(ours, answer.aim), answer.aim)
+        if figure != "e2e 50" and any(candidate.loads[0].load != load for candidate in serving):
+            return None  # speeds at several loads have no model in common
+        rivals = {candidate.key: rivals[candidate.key] for candidate in serving}
     race = results.race
     return certainty(fitted, answer.won.key, rivals, race, less=figure == "e2e 50") if fitted and race else None
 

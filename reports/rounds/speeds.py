@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, NoisePrior, NotEstimable, fit_blocks, table
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.race_file import LearntNoise
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate, t_quantile
+from quant.hashing import digest
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import PERCENTS, Latency, LoadMetrics, visit_latencies, visit_rates
 
+Block = tuple[int, str, str]  # round, host, session
 RATES = ("output rate", "total rate", "request rate")
 
 
@@ -49,16 +52,50 @@ def in_rounds(speed: Speed) -> bool:
 
 def noise_name(figure: str, load: LoadPoint) -> str:
     """By which noise that was learnt is known."""
-    return f"{figure}, {load.label}, {load.sizes} tokens"
+    return f"{figure}, {load.label}, {load.sizes} tokens, {digest(load)[:8]}"  # loads may share label and sizes
 
 
-def fit_figure(values: Mapping[str, Mapping[int, float]], prior: NoisePrior = NOTHING_KNOWN) -> Fitted | None:
-    """The model of one figure of one load: by trials' keys, its value in each round. None where too few visits say
-    anything of their spread.
+@dataclass(frozen=True)
+class VisitFacts:
+    """What a trial says of a later visit of it."""
+
+    round: int = 0
+    host: str = ""
+    session: str = ""
+    seconds: float = 0.0
+    startup_seconds: float | None = None
+    attempts: int = 1
+    disturbed: tuple[str, ...] = ()
+
+
+VISITS = TypeAdapter(tuple[VisitFacts, ...])
+
+
+def visits_of(trial: Trial) -> tuple[VisitFacts, ...]:
+    """None where somebody else's trial says something else there."""
+    try:
+        return VISITS.validate_python(trial.provenance.get("visits", ()), strict=False)
+    except ValidationError:
+        return ()
+
+
+def blocks_of(trial: Trial) -> dict[int, Block]:
+    """By round: what else was visited in it on the same host by the same process is comparable; a cell that was visited
+    an hour later, or on another machine, is not. Runs of older programs do not say, nor do planted ones.
+    """
+    first = trial.provenance.get("measured")
+    origin = first if isinstance(first, Mapping) else {}
+    blocks = {1: (1, str(origin.get("host", "")), str(origin.get("session", "")))}
+    return blocks | {visit.round: (visit.round, visit.host, visit.session) for visit in visits_of(trial)}
+
+
+def fit_figure(values: Mapping[str, Mapping[Block, float]], prior: NoisePrior = NOTHING_KNOWN) -> Fitted | None:
+    """The model of one figure of one load: by trials' keys, its value in each block. None where too few visits say
+    anything of their spread, or some cell was in no block with the others, directly or by way of third ones.
     """
     keys = tuple(key for key in values if values[key])
-    rounds = {number: place for place, number in enumerate(sorted({n for key in keys for n in values[key]}))}
-    visits = [(place, rounds[n], value) for place, key in enumerate(keys) for n, value in values[key].items()]
+    blocks = {block: place for place, block in enumerate(sorted({block for key in keys for block in values[key]}))}
+    visits = [(place, blocks[block], value) for place, key in enumerate(keys) for block, value in values[key].items()]
     if not visits:
         return None
     try:
@@ -74,6 +111,7 @@ def speed_models(
     as a cell: it says as much of the noise. `learnt` is that of earlier races.
     """
     speeds: dict[LoadPoint, dict[str, Speed]] = {}
+    blocks = {trial.key: blocks_of(trial) for trial in trials}
     for trial in trials:
         for speed in trial.speed:
             speeds.setdefault(speed.load, {})[trial.key] = speed
@@ -85,7 +123,11 @@ def speed_models(
         for name in dict.fromkeys(name for of_cell in figures.values() for name in of_cell):
             noise = (learnt or {}).get(noise_name(name, load))
             prior = NoisePrior(noise.variance, noise.degrees) if noise else NOTHING_KNOWN
-            fitted = fit_figure({key: of_cell.get(name, {}) for key, of_cell in figures.items()}, prior)
+            values = {
+                key: {blocks[key].get(n, (n, "", "")): value for n, value in of_cell.get(name, {}).items()}
+                for key, of_cell in figures.items()
+            }
+            fitted = fit_figure(values, prior)
             if fitted is not None:
                 models.setdefault(load, {})[name] = fitted
     return models

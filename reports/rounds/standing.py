@@ -35,9 +35,11 @@ class ObjectiveStanding:
 
 def objectives(loads: Sequence[LoadPoint]) -> list[Objective]:
     """Throughput of each load, where requests are not sent at a given rate, and its median end-to-end latency."""
-    wanted = []
+    wanted: list[Objective] = []
     for load in loads:
         name = f"{load.label}, {load.sizes} tokens"
+        if alike := sum(f"{other.label}, {other.sizes} tokens" == name for other in loads[: loads.index(load)]):
+            name = f"{name} ({alike + 1})"
         if load.concurrency is not None:
             wanted.append(Objective(f"output tokens/s at {name}", load, "output rate", less=False))
         wanted.append(Objective(f"median end-to-end latency at {name}", load, "e2e 50", less=True))

@@ -17,7 +17,7 @@ from evals.schema.load import LoadPoint
 from evals.schema.race_file import Left, RaceState
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate, t_quantile
-from reports.rounds.speeds import Fitted
+from reports.rounds.speeds import Fitted, visits_of
 
 FIGURE = "output rate"
 SHOWN_ROUNDS = (3, 8)
@@ -110,17 +110,16 @@ def certainty(
     """Of the chosen cell among the `rivals` and itself, by keys of trials; None where the model does not hold it."""
     if chosen not in fitted.keys:
         return None
-    places = [place for place, key in enumerate(fitted.keys) if key in rivals]
-    sign = -1.0 if less else 1.0
-    fit = replace(fitted.fit, means=sign * fitted.fit.means)
-    drawn = mean_draws(fit, np.random.default_rng(0))
-    place = fitted.keys.index(chosen)
-    choice, among = choices(drawn[:, places]), places.index(place)
-    bounds = chosen_bounds(fit, drawn, np.asarray(place))
+    places = [place for place, key in enumerate(fitted.keys) if key in rivals or key == chosen]
+    keys, sign = [fitted.keys[place] for place in places], -1.0 if less else 1.0
+    unscaled = fitted.fit.unscaled[np.ix_(places, places)]
+    fit = replace(fitted.fit, means=sign * fitted.fit.means[places], unscaled=unscaled)
+    drawn, place = mean_draws(fit, np.random.default_rng(0)), keys.index(chosen)
+    choice, bounds = choices(drawn), chosen_bounds(fit, drawn, np.asarray(place))
     low, high = sorted(math.exp(sign * float(end)) for end in (bounds.low, bounds.high))
-    own = Estimate(math.exp(float(fitted.fit.means[place])), low, high, int(fit.degrees) + 1)
-    known = Certainty(float(choice.best[among]), float(choice.regret[among]), float(choice.regret_95[among]), own)
-    return _undecided(known, fitted.keys, fit, rivals, race, chosen)
+    own = Estimate(math.exp(sign * float(fit.means[place])), low, high, int(fit.degrees) + 1)
+    known = Certainty(float(choice.best[place]), float(choice.regret[place]), float(choice.regret_95[place]), own)
+    return _undecided(known, keys, fit, rivals, race, chosen)
 
 
 def _undecided(
@@ -137,10 +136,10 @@ def _undecided(
     if standing.over:
         return replace(known, rivals=names)
     more = rounds_until(fit, standing.contenders, race.rules.gap, rules)
-    visits = [rivals[key].provenance.get("visits", ()) for key in contenders]
+    visits = [visits_of(rivals[key]) for key in contenders]
     if more is None or not all(visits):
         return replace(known, rivals=names, more_rounds=more)
-    took = [median(visit["seconds"] + (visit.get("startup_seconds") or 0.0) for visit in of_cell) for of_cell in visits]
+    took = [median(visit.seconds + (visit.startup_seconds or 0.0) for visit in of_cell) for of_cell in visits]
     return replace(known, rivals=names, more_rounds=more, seconds=more * sum(took))
 
 
@@ -172,15 +171,15 @@ def visited(trials: Sequence[Trial], race: RaceState, ratios: Mapping[str, Estim
 
 
 def _visited(trial: Trial, left: Left | None, ratio: Estimate | None) -> Visited:
-    visits = trial.provenance.get("visits", ())
-    starts = [seconds for seconds in (trial.startup_seconds, *(v.get("startup_seconds") for v in visits)) if seconds]
+    visits = visits_of(trial)
+    starts = [seconds for seconds in (trial.startup_seconds, *(v.startup_seconds for v in visits)) if seconds]
     return Visited(
         name=trial.name,
         model=trial.model,
         rounds=len(trial.speed[0].visits()),
         startup_seconds=median(starts) if starts else None,
-        repeated=sum(visit.get("attempts", 1) > 1 for visit in visits),
-        disturbed=sum(bool(visit.get("disturbed")) for visit in visits),
+        repeated=sum(visit.attempts > 1 for visit in visits),
+        disturbed=sum(bool(visit.disturbed) for visit in visits),
         left_after=left.after_round if left else None,
         why=left.why if left else "",
         against_best=ratio,

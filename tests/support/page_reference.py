@@ -30,7 +30,9 @@ def page_reference(results: Results, values: JS) -> JS:
         for group, names in values["without"].items()
         if getattr(cell.trial, GROUPS[group]) in names
     }
-    setting = Setting(limits, Aim(values["objective"], service, mix, price), frozenset(hidden))
+    planned = results.planned.aim
+    tied = planned.tied if values["objective"] == planned.objective else {}
+    setting = Setting(limits, Aim(values["objective"], service, mix, price, tied), frozenset(hidden))
     conclusion = results.under(setting)
     places = {cell.trial.key: number for number, cell in enumerate(results.cells)}
     considered = candidates(conclusion.judged, setting.aim)

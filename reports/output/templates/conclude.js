@@ -232,8 +232,9 @@ function answerOf(data, setting, model, judged, allowed) {
   });
   const sign = objective.less ? 1 : -1;
   const serving = shortlist.filter((one) => one.serves !== "violated");
-  const tiedBy = setting.objective === data.planned.objective && !mixOf(setting).length;
-  const tied = (one) => (tiedBy ? data.cells[one.number].tied : undefined);  // a race showed that they are equal in speed
+  const isRaced = (one, cell) => setting.objective === "latency" || (one.loads.length === 1 && one.loads[0] === cell.loads[cell.busiest]);
+  const tiedBy = setting.objective === data.planned.objective;  // a race showed that they are equal in speed
+  const tied = (one) => (tiedBy && isRaced(one, data.cells[one.number]) ? data.cells[one.number].tied : undefined);
   const lead = Math.min(...serving.filter((one) => tied(one) !== undefined).map((one) => sign * one.figure[0]));
   const rank = (one) => [one.good ? 0 : 1, one.serves === "met" ? 0 : 1, tied(one) === undefined ? sign * one.figure[0] : lead, tied(one) ?? 0];
   const ranked = serving.sort((a, b) => { const [x, y] = [rank(a), rank(b)]; return x[0] - y[0] || x[1] - y[1] || x[2] - y[2] || x[3] - y[3]; });

@@ -65,3 +65,14 @@ def test_expected_regret_is_what_is_given_away() -> None:
     assert (lost <= np.take_along_axis(choice.regret_95, first, axis=1)[:, 0]).mean() == pytest.approx(0.95, abs=0.03)
     best = np.take_along_axis(choice.best, first, axis=1).mean()
     assert best == pytest.approx((lost == 0).mean(), abs=0.06)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_cell_that_is_thousands_of_errors_away_breaks_no_draw() -> None:
+    """A quiet machine, and a cell that is twenty times as slow."""
+    errors = np.random.default_rng(0).standard_normal((5, 6)) * 0.0002
+    fit = fit_blocks(np.log([[100.0], [101.0], [100.5], [99.0], [5.0]]) + errors)
+    drawn = mean_draws(fit, np.random.default_rng(0))
+    assert np.isfinite(drawn).all()
+    assert choices(drawn).best.tolist() == [0, 1, 0, 0, 0]
+    assert drawn[:, 4].mean() == pytest.approx(np.log(5.0), abs=0.003)

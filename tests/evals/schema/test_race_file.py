@@ -25,7 +25,19 @@ def test_a_run_without_one_had_no_race(tmp_path: Path) -> None:
     assert read_race(tmp_path) is None
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"rules": 3}', '{"rules": {"rounds": "x", "gap": 1, "alpha": 2}}'])
+RULES = '{"rules": {"rounds": 6, "gap": 0.03, "alpha": 0.05}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"rules": 3}', '{"rules": {"rounds": "x", "gap": 1, "alpha": 2}}'),
+        '{"rules": {"rounds": 2000000, "gap": 0.03, "alpha": 0.05}}',  # terabytes of random walks
+        '{"rules": {"rounds": 6, "gap": 0.03, "alpha": NaN}}',
+        *(f'{RULES}, "control": "{name}"}}' for name in ("..", "../sweep.json", "x" * 300)),
+        *(f'{RULES}, "noise": {{"a": {{"variance": {value}, "degrees": 2}}}}}}' for value in (-1, "NaN", 1e9)),
+    ],
+)
 def test_a_damaged_one_is_warned_of(tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / RACE_FILE).write_text(text)
     with caplog.at_level(logging.WARNING):

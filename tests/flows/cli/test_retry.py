@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from evals.schema.race_file import RACE_FILE, Left, RaceState, Rules, write_race
 from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows import versions
@@ -86,3 +88,11 @@ def test_a_trial_that_the_disk_does_not_give_now_is_kept(
     monkeypatch.setattr("evals.schema.trial_file.read_regular", read)
     drop_failed(tmp_path)
     assert file.exists() == kept
+
+
+def test_a_race_in_which_a_visit_failed_goes_on(run: Path) -> None:
+    left = Left("k", "rtn · e", "m", 3, "its visit failed: no", failed=True)
+    for cells, stays in (((replace(left, failed=False),), True), ((left,), False)):
+        write_race(run, RaceState(Rules(6, 0.03, 0.05), 3, cells, "winner"))
+        drop_failed(run)
+        assert (run / RACE_FILE).exists() == stays

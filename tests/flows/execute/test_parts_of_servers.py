@@ -47,13 +47,13 @@ def test_parts_of_two_servers_behind_one_address_are_never_mixed(
 def test_another_server_in_the_second_session_fails_the_cell(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind a load balancer: the parts of two servers would never make a trial."""
     install(monkeypatch.setattr)
-    numbers, reach = itertools.count(1), measure_cell._reach
+    numbers, reach = itertools.count(1), measure_cell.reach
 
     def balanced(*arguments: Any) -> Any:
         monkeypatch.setattr(Handler, "about", {"/version": {"version": str(next(numbers))}})
         return reach(*arguments)
 
-    monkeypatch.setattr(measure_cell, "_reach", balanced)
+    monkeypatch.setattr(measure_cell, "reach", balanced)
     monkeypatch.setenv("THEIR_KEY", "key")
     with emulate("good") as url:
         prepared = prepared_run(
@@ -72,13 +72,13 @@ def test_what_a_search_found_is_confirmed_on_a_server_that_was_started_anew(
 ) -> None:
     install(monkeypatch.setattr)
     logs: list[str] = []
-    reach = measure_cell._reach
+    reach = measure_cell.reach
 
     def counted(*arguments: Any) -> Any:
         logs.append(arguments[-1].name)
         return reach(*arguments)
 
-    monkeypatch.setattr(measure_cell, "_reach", counted)
+    monkeypatch.setattr(measure_cell, "reach", counted)
     within = {"over": "concurrency", "highest": 2, "requests": 10, "prompt_tokens": 4, "output_tokens": 4}
     plan = {"slo": {"ttft_ms": 60000, "percentile": 50}, "search": [within | {"level_seconds": 0}]}
     prepared = prepared_run(workplace, **plan)

@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
-from evals.schema.race_file import RaceState, Rules
+from evals.schema.race_file import Left, RaceState, Rules
 from evals.schema.trial import Trial
 from flows.race import look as looking
 from flows.race.look import look, until
-from tests.support.made_races import noisy, raced
+from reports.decision.results import conclude
+from reports.output.race_view import race_view
+from tests.support.made_races import noisy, raced, visited_speed
 from tests.support.made_runs import write_run
+from tests.support.made_trials import ABOUT
 
 RULES = Rules(rounds=6, gap=0.03, alpha=0.05)
 QUICK = 0.01
@@ -22,8 +25,8 @@ QUICK = 0.01
 
 @pytest.fixture
 def race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def planted(trials: list[Trial]) -> Any:
-        folder = write_run(tmp_path, *trials)
+    def planted(trials: list[Trial], **about: Any) -> Any:
+        folder = write_run(tmp_path, *trials, **about)
         monkeypatch.setattr(looking, "finished", lambda row: row)
         return SimpleNamespace(rows=tuple(trials), folder=folder)
 
@@ -92,8 +95,6 @@ def test_who_has_left_does_not_come_back(race: Any) -> None:
     cells = [raced("none", noisy(50, 6, 1, QUICK)), raced("rtn", noisy(100, 6, 2, QUICK), loss=2.01)]
     prepared = race(cells)
     state = replace(RaceState(RULES), contenders={})
-    from evals.schema.race_file import Left
-
     state = look(prepared, replace(state.leaving(Left(cells[1].key, "rtn", "m", 2, "its visit failed")), number=3))
     assert state.ended == "winner"  # the only one that is left
     assert all(cells[1].key not in keys for keys in state.contenders.values())
@@ -105,3 +106,58 @@ def test_a_look_sees_no_later_round() -> None:
     assert seen.rounds == (1, 2)
     assert seen.repeats == cell.speed[0].repeats[:2]
     assert until(cell, 3) == cell
+
+
+def test_a_cell_whose_visit_failed_may_win_nothing() -> None:
+    cells = [
+        raced("none", noisy(50, 6, 1, QUICK)),
+        raced("rtn", noisy(100, 6, 2, QUICK), loss=2.01),
+        raced("awq", noisy(140, 2, 3, QUICK), loss=2.02),
+    ]
+    left = Left(cells[2].key, cells[2].name, "m", 3, "its visit failed: out of memory", failed=True)
+    results = conclude(ABOUT, cells, race=RaceState(RULES, 3, (left,), "winner"))
+    assert results.answer.won is not None
+    assert results.answer.won.key == cells[1].key
+    assert results.judged[2].verdict == "untrusted"
+    assert results.judged[2].why == "its visit failed: out of memory (round 3)"
+
+
+def _at_two_loads(method: str, calm: float, busy: float, loss: float) -> Trial:
+    visits = [visited_speed(noisy(rate, 6, round(10 * rate), 0.002), users) for rate, users in ((calm, 1), (busy, 4))]
+    return replace(raced(method, {1: 1.0}, loss=loss), speed=tuple(visits))
+
+
+def test_cells_that_are_equal_at_a_load_that_violates_the_slo_are_not_equal_at_another(race: Any) -> None:
+    """At four users all violate it; alone, one cell is much faster than that of the best quality."""
+    slo = {"ttft_seconds": None, "tpot_seconds": 0.018, "percentile": 90}
+    cells = [
+        _at_two_loads("none", 19, 20, 2.0),
+        _at_two_loads("rtn", 100, 50, 2.02),
+        _at_two_loads("awq", 60, 50.1, 2.01),
+    ]
+    prepared = race(cells, slo=slo)
+    last = _run(prepared, 6)[-1]
+    assert (last.ended, last.equal) == ("winner", ())
+    results = conclude(
+        {**ABOUT, "slo": slo}, cells, race=replace(last, ended="equal", equal=(cells[1].key, cells[2].key))
+    )
+    assert results.answer.won is not None
+    assert (results.answer.won.key, results.answer.won.at) == (cells[1].key, "concurrency 1")
+    view = race_view(results)
+    assert view is not None
+    assert view.certainties[0] is None or view.certainties[0].best > 0.9
+
+
+def test_loads_of_one_name_are_raced_by_themselves(race: Any) -> None:
+    """What differs between them, the prompts' shared beginning, is not in their names."""
+
+    def shared(method: str, fresh: float, known: float, loss: float) -> Trial:
+        made = _at_two_loads(method, known, fresh, loss)
+        first, second = made.speed
+        again = replace(first, load=replace(second.load, shared_prefix_tokens=5))
+        return replace(made, speed=(second, again))
+
+    cells = [shared("none", 20, 20, 2.0), shared("rtn", 100, 50, 2.02), shared("awq", 60, 90, 2.04)]
+    last = _run(race(cells), 3)[-1]
+    assert last.contenders["m: output tokens/s at concurrency 4, 10 / 11 tokens"] == (cells[1].key,)
+    assert last.contenders["m: output tokens/s at concurrency 4, 10 / 11 tokens (2)"] == (cells[2].key,)

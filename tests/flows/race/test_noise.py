@@ -12,15 +12,18 @@ import pytest
 
 from flows.race import noise
 from flows.race.noise import learnt, noise_file, teach
+from reports.rounds.speeds import noise_name
 from tests.support.made_races import noisy, raced
 
-NAME = "output rate, concurrency 4, 10 / 11 tokens"
+NAME = noise_name("output rate", raced("none", {1: 1.0}).speed[0].load)
 
 
 def _prepared(key: str, engine: str = "vllm", kind: str = "cpu") -> Any:
     cell = SimpleNamespace(choice=SimpleNamespace(engine=SimpleNamespace(name=engine)))
     sweep = SimpleNamespace(device=SimpleNamespace(kind=kind))
-    return SimpleNamespace(rows=(SimpleNamespace(cell=cell, key=key, parts=("a load",)),), sweep=sweep)
+    return SimpleNamespace(
+        rows=(SimpleNamespace(cell=cell, key=key, parts=("a load",)),), sweep=sweep, folder=Path("runs/x")
+    )
 
 
 def _trials(spread: float) -> list[Any]:

@@ -13,6 +13,13 @@ from engines.telemetry import disturbance
 from evals.schema.part import PARTS
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
+from flows.execute.prepare import environments_of, prepare_sweep
+from flows.execute.prepared import Prepared
+from flows.execute.rows import assemble_finished
+from flows.plan.source import load_plan
+from flows.race.contenders import race_is_over
+from flows.state.progress_display import LogDisplay
+from flows.validate.plan import check
 from tests.support.fake_sweep import install, write_plan, written
 
 pytestmark = pytest.mark.usefixtures("prefect")
@@ -45,6 +52,11 @@ def _sweep(workplace: Path, file: Path) -> Trial:
         if (trial := read_trial(workplace / "runs" / "fake" / "trials" / name)).status == "ok"
     ]
     return trial
+
+
+def _prepared(workplace: Path, file: Path) -> Prepared:
+    checked = check(load_plan(file))
+    return prepare_sweep(checked, environments_of(checked), workplace / "runs", LogDisplay(lambda _: None))
 
 
 def test_later_rounds_are_visits_of_their_own(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +99,35 @@ def test_a_second_run_repeats_no_visit(workplace: Path, monkeypatch: pytest.Monk
     assert [name for name in before if before[name] != after[name]] == [gone.name]
     assert _sweep(workplace, file).speed[0].rounds == (1, 2, 3)
     assert written(workplace) == after
+
+
+def test_a_plan_that_asks_for_less_decides_anew_from_the_finished_visits(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one load the cells have other keys: what had ended was the race of others."""
+    install(monkeypatch.setattr)
+    file = _plan(workplace)
+    plan = yaml.safe_load(file.read_text())
+    more = {"concurrency": 2, "requests": 4, "prompt_tokens": 4, "output_tokens": 4}
+    file.write_text(yaml.safe_dump(plan | {"load": [*plan["load"], more]}))
+    _sweep(workplace, file)
+    file.write_text(yaml.safe_dump(plan))
+    prepared = _prepared(workplace, file)
+    assemble_finished(prepared)
+    assert not race_is_over(prepared)
+    parts = written(workplace)
+    assert _sweep(workplace, file).speed[0].rounds == (1, 2, 3)
+    assert race_is_over(_prepared(workplace, file))
+    assert written(workplace) == parts
+
+
+def test_a_plan_without_a_race_any_more_shows_none(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    file = _plan(workplace)
+    _sweep(workplace, file)
+    plan = {name: value for name, value in yaml.safe_load(file.read_text()).items() if name != "race"}
+    file.write_text(yaml.safe_dump(plan | {"repeats": 2}))
+    assert not race_is_over(_prepared(workplace, file))
+    _sweep(workplace, file)
+    assert not (workplace / "runs" / "fake" / "race.json").exists()
+    assert race_is_over(_prepared(workplace, file))

@@ -12,15 +12,17 @@ from playwright.sync_api import Browser
 from rich.console import Console
 
 from engines.runtime.own_packages import ROOT
+from evals.schema.race_file import RaceState, Rules, write_race
 from reports.decision.recommend import refusal
 from reports.decision.results import Results, read_results
+from reports.output.html_report import write_report
 from reports.output.interactive_data import page_data
 from reports.output.terminal import as_data, print_results
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
 from tests.support.made_trials import trial
 from tests.support.page_reference import GROUPS, JS, page_reference
-from tests.support.planted_page import SEARCHED, write_page_run
+from tests.support.planted_page import SEARCHED, page_trials, write_page_run
 
 pytestmark = needs_chromium
 
@@ -106,6 +108,21 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
         assert any(part in sentence for sentence in sentences), part  # all kinds were compared
     assert len(seen) > 4  # the settings do change the answer, also to none
     assert None in seen
+    assert opened.faults == []
+
+
+def test_so_it_does_where_a_race_showed_cells_to_be_equal(browser: Browser, tmp_path: Path) -> None:
+    trials = page_trials()
+    equal = tuple(trial.key for trial in trials[1:9])
+    state = RaceState(Rules(6, 0.03, 0.05), 3, ended="equal", equal=equal)
+    write_race(write_page_run(tmp_path / "run", trials), state)
+    write_report(tmp_path / "run")
+    results, opened = read_results(tmp_path / "run"), Opened(browser, tmp_path / "run" / "report.html")
+    assert len(results.planned.aim.tied) == len(equal)
+    for setting in _settings(results, 60):
+        _same(opened.page.evaluate(ASK, setting), page_reference(results, setting), setting)
+        setting = setting | {"objective": results.planned.aim.objective, "price": None}
+        _same(opened.page.evaluate(ASK, setting), page_reference(results, setting), setting)
     assert opened.faults == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -17,13 +18,18 @@ from tests.support.made_trials import ABOUT, speed
 SLOW_ROUND = {1: 1.0, 2: 0.7, 3: 1.0, 4: 1.0}  # the whole machine was slower in the second
 
 
+def _blocks(values: Mapping[str, Mapping[int, float]]) -> dict[str, dict[tuple[int, str, str], float]]:
+    """All rounds on one host, by one process."""
+    return {key: {(n, "", ""): value for n, value in of_cell.items()} for key, of_cell in values.items()}
+
+
 def test_a_round_that_slows_all_cells_is_in_no_interval_of_theirs() -> None:
     rates = {"a": 100.0, "b": 90.0, "c": 80.0}
     values = {
         key: {number: rate * share * (1 + 0.001 * (number + place)) for number, share in SLOW_ROUND.items()}
         for place, (key, rate) in enumerate(rates.items())
     }
-    fitted = fit_figure(values)
+    fitted = fit_figure(_blocks(values))
     assert fitted is not None
     known = estimates(fitted)
     alone = mean_t_log(list(values["a"].values()))
@@ -41,7 +47,7 @@ def test_a_cell_that_left_is_compared_as_if_it_had_been_there() -> None:
         "too": {number: 101 * share * (1 + 0.002 * number) for number, share in shares.items()},
         "left": {number: 95 * shares[number] for number in (1, 2)},
     }
-    fitted = fit_figure(values)
+    fitted = fit_figure(_blocks(values))
     assert fitted is not None
     known = estimates(fitted)
     assert known["left"].value / known["stays"].value == pytest.approx(0.95, rel=0.01)
@@ -49,7 +55,7 @@ def test_a_cell_that_left_is_compared_as_if_it_had_been_there() -> None:
 
 
 def test_one_round_says_nothing_of_the_spread() -> None:
-    assert fit_figure({"a": {1: 10.0}, "b": {1: 11.0}}) is None
+    assert fit_figure(_blocks({"a": {1: 10.0}, "b": {1: 11.0}})) is None
     assert fit_figure({}) is None
 
 
@@ -101,3 +107,18 @@ def test_cells_of_one_server_keep_their_own_figures() -> None:
     (cell,) = conclude(ABOUT, [plain]).cells
     assert cell.loads[0].output_rate == load_metrics(plain.speed[0]).output_rate
     assert math.isfinite(cell.loads[0].output_rate.high)
+
+
+def test_what_was_measured_at_another_time_is_in_no_common_block() -> None:
+    """A cell that was added a week later, when the machine was twice as fast, shares round numbers with the others."""
+    cells = [raced("none", noisy(50, 4, 1)), raced("rtn", noisy(60, 4, 2))]
+    late = raced("awq", noisy(100, 4, 3))
+    visits = [{**visit, "session": "later"} for visit in late.provenance["visits"]]
+    late = replace(late, provenance={"measured": {"session": "later"}, "visits": visits})
+    assert speed_models([*cells, late]) == {}
+    results = conclude(ABOUT, [*cells, late])
+    rate = results.cells[2].loads[0].output_rate
+    assert rate == load_metrics(late.speed[0]).output_rate  # its own visits, as if there were no rounds
+    again = replace(late, provenance={"visits": late.provenance["visits"]})  # its first visit was with the others
+    (models,) = speed_models([*cells, again]).values()
+    assert models["output rate"].fit.degrees == 12 - (3 - 1) - (4 + 3)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from evals.rounds.race import RaceRules
-from evals.schema.race_file import Left, RaceState, Rules
+from evals.schema.race_file import Left, RaceState, Rules, control_key
 from reports.decision.results import conclude
 from reports.output.race_view import certainty_text, race_view
 from reports.rounds.standing import objectives, stand
@@ -99,10 +100,18 @@ def test_how_sure_the_choice_is() -> None:
 
 def test_the_control_is_held_against_its_cell() -> None:
     cells = [raced("none", noisy(50, 6, 1)), raced("rtn", noisy(60, 6, 2))]
-    control = replace(raced("none", noisy(50, 6, 4)), key="control")
+    control = replace(raced("none", noisy(50, 6, 4)), key=control_key(cells[0].key))
     view = race_view(conclude(ABOUT, cells, race=RACE, control=control))
     assert view is not None
     (noise,) = view.noises
     assert noise.control is not None
     assert noise.control.low < 1 < noise.control.high
     assert "measured under another name gave" in view.lines[1]
+
+
+@pytest.mark.parametrize("visits", ["abc", None, 3, [{"attempts": "x"}], [{"startup_seconds": "x"}], [{}]])
+def test_what_somebody_elses_trial_says_of_its_visits_breaks_no_report(visits: Any) -> None:
+    cells = [raced("none", noisy(50, 6, 1)), replace(raced("rtn", noisy(60, 6, 2)), provenance={"visits": visits})]
+    view = race_view(conclude(ABOUT, cells, race=RACE))
+    assert view is not None
+    assert (view.visited[1].repeated, view.visited[1].disturbed) == (0, 0)
