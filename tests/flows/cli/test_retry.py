@@ -74,9 +74,11 @@ def test_of_somebodys_run_nothing_is_started(run: Path, monkeypatch: pytest.Monk
     assert marker.exists()
 
 
-@pytest.mark.parametrize(("error", "kept"), [(OSError(errno.EIO, "of the disk"), True), (ValueError("damaged"), False)])
+@pytest.mark.parametrize(
+    ("error", "stays"), [(OSError(errno.EIO, "of the disk"), True), (ValueError("damaged"), False)]
+)
 def test_a_trial_that_the_disk_does_not_give_now_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kept: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, stays: bool
 ) -> None:
     file = tmp_path / "trials" / "cell.json"
     file.parent.mkdir()
@@ -87,7 +89,7 @@ def test_a_trial_that_the_disk_does_not_give_now_is_kept(
 
     monkeypatch.setattr("evals.schema.trial_file.read_regular", read)
     drop_failed(tmp_path)
-    assert file.exists() == kept
+    assert file.exists() == stays
 
 
 def test_a_race_in_which_a_visit_failed_goes_on(run: Path) -> None:
