@@ -46,9 +46,11 @@ async def bounded(
                     raise httpx.RemoteProtocolError(f"the answer is too long: over {most_bytes / 2**20:g} MiB")
     except TimeoutError as error:
         raise httpx.ReadTimeout(f"the answer had not ended after {seconds:g} s") from error
-    whole = httpx.Response(answer.status_code, headers=answer.headers, content=bytes(content), request=answer.request)
-    whole.encoding = "utf-8"  # a charset of the server's may be one that Python cannot read with
-    return whole
+    received = httpx.Response(
+        answer.status_code, headers=answer.headers, content=bytes(content), request=answer.request
+    )
+    received.encoding = "utf-8"  # a charset of the server's may be one that Python cannot read with
+    return received
 
 
 def request(
