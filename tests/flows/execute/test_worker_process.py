@@ -79,7 +79,7 @@ def _other_end(prepared: Prepared) -> Iterator[Connection]:
 
 
 def _ask(connection: Connection, kind: str, row: Row, display: Any = QUIET, step: Any = plainly) -> Failure | None:
-    connection.send((kind, row.key))
+    connection.send((kind, row.key, None))
     return _follow(connection, display, step, {})
 
 
@@ -147,7 +147,7 @@ def test_what_ends_a_sweep_is_said_in_the_same_words(prepared: Prepared, monkeyp
         monkeypatch.setattr(rows, "save_trial", full)
         with pytest.raises(OSError, match=r"\[Errno 28\] No space left on device: 'trials/x.json'"):
             _ask(connection, "measure", row)
-        connection.send(("measure", "a key of yesterday"))
+        connection.send(("measure", "a key of yesterday", None))
         with pytest.raises(Relayed, match=r"^program, packages or data were changed while they were swept") as raised:
             _follow(connection, QUIET, plainly, {})
         assert raised.value.exit_code == 2
