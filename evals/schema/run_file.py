@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any, Required
+from typing import Annotated, Any, Required
 
-from pydantic import ConfigDict, TypeAdapter, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from evals.schema.migrate import NewerSchema, migrate_run
@@ -80,7 +80,7 @@ class _Run(TypedDict, total=False):
     device: str
     threads: int
     repeats: int
-    limits: dict[str, float | None]
+    limits: dict[str, Annotated[float, Field(allow_inf_nan=True)] | None]  # `.inf` was a limit in older plans
     accuracy: dict[str, Any]
     slo: dict[str, float | None] | None
     price: dict[str, Any] | None

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import quant.registry
 from quant.registry import MethodError, method, methods
+from quant.types import Range
 
 
 def test_the_six_methods_are_found() -> None:
@@ -16,7 +18,7 @@ def test_the_six_methods_are_found() -> None:
 def test_parameters_come_from_the_signature() -> None:
     by_name = {parameter.name: parameter for parameter in methods()["gptq"].parameters}
     assert by_name["scheme"].default == "W4A16"
-    assert by_name["group_size"].annotation is int
+    assert get_args(by_name["group_size"].annotation) == (int, Range(0, 65536))
     assert not by_name["scheme"].required
 
 

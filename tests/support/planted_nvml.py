@@ -98,5 +98,8 @@ def plant_in_children(folder: Path, monkeypatch: Any, text: str | None = None) -
     """Make `folder` the working directory, where `python -m` looks first, with a `pynvml.py` of these functions (or of
     `text`).
     """
+    from engines.runtime import child_environment  # children import this file too
+
     (folder / "pynvml.py").write_text(IN_A_CHILD.format(file=__file__) if text is None else text)
     monkeypatch.chdir(folder)
+    monkeypatch.delitem(child_environment._FIXED, "PYTHONSAFEPATH")  # else nothing there is imported

@@ -22,7 +22,7 @@ def test_a_file_comes_before_a_sample_plan_of_its_name(tmp_path: Path, monkeypat
 
 
 def test_a_name_that_is_none_names_the_sample_plans() -> None:
-    with pytest.raises(PlanError, match=r"no such file\n.*or the name of a sample plan \(accuracy-cpu, cpu, "):
+    with pytest.raises(PlanError, match=r"no such file\n.*or the name of a sample plan \(aa-cpu, accuracy-cpu, cpu, "):
         load_plan(Path("quickstrat"))
 
 

@@ -20,6 +20,7 @@ from flows.execute.prepare import environments_of, prepare_sweep
 from flows.plan.source import load_plan
 from flows.sources.models import Model, look_up_model, prepare_model
 from flows.sources.references import reference_outputs
+from flows.state.cache_gc import register
 from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
 from quant.errors import FailureKind
@@ -96,9 +97,10 @@ def test_to_look_at_a_run_computes_no_reference(
     workplace: Path, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(monkeypatch.setattr)
-    prepared_run(workplace)
+    folder, file = prepared_run(workplace).folder, write_plan(workplace, ["none"])
+    register(folder, file.read_text())
     monkeypatch.setattr(flows.sources.models, "reference_outputs", reference_outputs)
-    sweep, runs = check(load_plan(write_plan(workplace, ["none"]))), workplace / "runs"
+    sweep, runs = check(load_plan(file)), workplace / "runs"
     assert known_run(sweep, runs) is not None
     assert already_done(sweep, runs) is None
     assert asked == []
