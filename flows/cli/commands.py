@@ -21,6 +21,9 @@ from flows.cli.sweep_command import conclude, console, errors, run_whole
 from quant.canonical_json import json_text
 from quant.errors import CONTROLS, BitfrontierError, reading
 
+# of what stands in a file's place, and of rights: the user's to mend, and no defect
+OF_FILES = (errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
+
 
 def main() -> None:
     """Entry point: errors become one message and an exit code, never a traceback; no key is printed."""
@@ -39,6 +42,9 @@ def main() -> None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = "what is finished is kept. Free space on this disk and run the same command again"
             _end(f"error: {error}; {advice}.", 1)
+        if isinstance(error, OSError) and error.errno in OF_FILES and error.filename is not None:
+            advice = "Move what is there out of the way, or give yourself the right to it"
+            _end(f"error: {error.filename}: {error.strerror}. {advice}", 2)
         _end(unforeseen(error), 1)
 
 

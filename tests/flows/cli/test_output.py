@@ -11,8 +11,11 @@ import pytest
 from rich.markup import escape
 from rich.table import Table
 
+import flows.cli.commands
 from engines.runtime.cache import NotWritable, absolute_cache, is_marked, mark_cache
 from flows.cli.output import SafeConsole, unforeseen
+from tests.support.made_runs import write_run
+from tests.support.made_trials import trial
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -86,3 +89,17 @@ def test_a_folder_in_place_of_the_caches_tag(tmp_path: Path, monkeypatch: pytest
     assert not is_marked()
     with pytest.raises(NotWritable, match=r"CACHEDIR\.TAG: cannot be read"):
         mark_cache()
+
+
+def test_a_folder_in_a_file_s_place_is_said_and_no_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tmp_path / "run", trial("none", 10, 1, 50))
+    (run / "report.html").mkdir()
+    monkeypatch.setattr(sys, "argv", ["bitfrontier", "report", str(run)])
+    with pytest.raises(SystemExit) as ended:
+        flows.cli.commands.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert f"error: {run / 'report.html'}: Is a directory. Move what is there out of the way" in said
+    assert "not foreseen" not in said
