@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Required
 
-from pydantic import ConfigDict, Field, TypeAdapter, with_config
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
 from evals.schema.migrate import NewerSchema, migrate_run
@@ -47,6 +48,16 @@ def check_no_links(folder: Path) -> None:
 STRICT = with_config(ConfigDict(strict=True, allow_inf_nan=False))
 
 
+def _no_nan(limit: float) -> float:
+    """`.inf` was a limit in older plans. Raises ValueError."""
+    if math.isnan(limit):
+        raise ValueError("it is no number")
+    return limit
+
+
+Limit = Annotated[float, Field(allow_inf_nan=True), AfterValidator(_no_nan)]
+
+
 @STRICT
 class _Cell(TypedDict, total=False):
     trial: Required[str]
@@ -80,7 +91,7 @@ class _Run(TypedDict, total=False):
     device: str
     threads: int
     repeats: int
-    limits: dict[str, Annotated[float, Field(allow_inf_nan=True)] | None]  # `.inf` was a limit in older plans
+    limits: dict[str, Limit | None]
     accuracy: dict[str, Any]
     slo: dict[str, float | None] | None
     price: dict[str, Any] | None
