@@ -34,13 +34,14 @@ from flows.sources.samples import sample
 
 pytestmark = pytest.mark.real
 HERE = Path(__file__).parent / "programs"
+UNSAFE = "env -u PYTHONSAFEPATH"  # these programs import what lies beside them, as no real one does
 LOAD = LoadPoint(concurrency=2, requests=3, prompt_tokens=20, output_tokens=5)
 
 
 def _program(folder: Path, name: str, *command: str) -> Environment:
     """An executable called as the real program is, as `engines.runtime.environments` would find it on the PATH."""
     file = folder / PROGRAMS[name]
-    file.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+    file.write_text(f'#!/bin/sh\nexec {UNSAFE} {" ".join(command)} "$@"\n')
     file.chmod(0o755)
     return Environment(name, f"program:{file}", (str(file),))
 
@@ -155,9 +156,7 @@ def test_it_generates_what_transformers_generates(scoring: Endpoint, endpoint: E
 
 def test_tgi_without_the_launchers_flag_is_refused_with_that_hint(tgi: Endpoint, model: Model, tmp_path: Path) -> None:
     program = _program(tmp_path, "tgi", _interpreter("transformers"), str(HERE / "tgi.py"))
-    without = (
-        f'exec {_interpreter("transformers")} {HERE / "tgi.py"} $(echo "$@" | sed s/--enable-prefill-logprobs//)\n'
-    )
+    without = f'exec {UNSAFE} {_interpreter("transformers")} {HERE / "tgi.py"} $(echo "$@" | sed s/--enable-prefill-logprobs//)\n'
     (tmp_path / PROGRAMS["tgi"]).write_text(f"#!/bin/sh\n{without}")
     with (
         _served("tgi", program, model.folder, tmp_path) as endpoint,
