@@ -99,7 +99,7 @@ def test_a_folder_in_a_file_s_place_is_said_and_no_defect(
     monkeypatch.setattr(sys, "argv", ["bitfrontier", "report", str(run)])
     with pytest.raises(SystemExit) as ended:
         flows.cli.commands.main()
-    said = capsys.readouterr().err
+    stderr = capsys.readouterr().err
     assert ended.value.code == 2
-    assert f"error: {run / 'report.html'}: Is a directory. Move what is there out of the way" in said
-    assert "not foreseen" not in said
+    assert f"error: {run / 'report.html'}: Is a directory. Move what is there out of the way" in stderr
+    assert "not foreseen" not in stderr
