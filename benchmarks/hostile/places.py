@@ -88,7 +88,7 @@ def odd_path(draw: Draw, folder: Path) -> str:
         "/proc/self/mem",
         "/proc/self/environ",
         "/proc",
-        "/root/.ssh/id",
+        "~/.ssh/id",
         "~/x",
         "nowhere/at/all",
         "text.txt/below",

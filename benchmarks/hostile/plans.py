@@ -164,32 +164,34 @@ def _set(key: str, value: Any) -> dict[str, Any]:
     return {**copy.deepcopy(GOOD), key: value}
 
 
+OPTIONS = (
+    ("transformers", "max_batch"),
+    ("vllm", "max_num_seqs"),
+    ("vllm", "kv_cache_gib"),
+    ("vllm", "gpu_memory_utilization"),
+    ("vllm", "tensor_parallel"),
+    ("llama_cpp", "parallel"),
+    ("llama_cpp", "batch"),
+    ("sglang", "mem_fraction_static"),
+    ("openvino", "threads"),
+    ("openvino", "kv_cache_gib"),
+    ("ollama", "parallel"),
+)
+PARAMETERS = (
+    ("rtn", "group_size"),
+    ("gptq", "group_size"),
+    ("gptq", "dampening_frac"),
+    ("smoothquant", "smoothing_strength"),
+    ("awq", "group_size"),
+    ("autoround", "iterations"),
+)
+
+
 def out_of_range(draw: Draw, folder: Path) -> Case:
     """Numbers that no key can work with, typed parameters and options among them; and far too many values."""
     number: Any = draw.choice((*NUMBERS, 30, 1024, 65536, 10**6, 10**9))
-    options = (
-        ("transformers", "max_batch"),
-        ("vllm", "max_num_seqs"),
-        ("vllm", "kv_cache_gib"),
-        ("vllm", "gpu_memory_utilization"),
-        ("vllm", "tensor_parallel"),
-        ("llama_cpp", "parallel"),
-        ("llama_cpp", "batch"),
-        ("sglang", "mem_fraction_static"),
-        ("openvino", "threads"),
-        ("openvino", "kv_cache_gib"),
-        ("ollama", "parallel"),
-    )
-    parameters = (
-        ("rtn", "group_size"),
-        ("gptq", "group_size"),
-        ("gptq", "dampening_frac"),
-        ("smoothquant", "smoothing_strength"),
-        ("awq", "group_size"),
-        ("autoround", "iterations"),
-    )
-    engine, option = draw.choice(options)
-    method, parameter = draw.choice(parameters)
+    engine, option = draw.choice(OPTIONS)
+    method, parameter = draw.choice(PARAMETERS)
     load = {"concurrency": 1, "requests": 2, "prompt_tokens": 8, "output_tokens": 4}
     key = draw.choice([*load, "rate_per_second", "turns", "shared_prefix_tokens", "max_repeats", "arrival_cv"])
     wide = [draw.choice((1, 2, 5, 10**6)) + n for n in range(draw.choice((2, 30, 300, 3000)))]

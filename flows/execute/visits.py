@@ -68,21 +68,28 @@ def is_finished(folder: Path, requests: Iterable[PartRequest]) -> bool:
     return all(find_part(folder, request.key) is not None for request in requests)
 
 
-def _make(
-    prepared: Prepared,
-    row: Row,
-    checkpoint: Checkpoint,
-    visit: Visit,
-    work: Work,
-    target: Target,
-    sentinels: list[Sentinel],
-) -> None:
+@dataclass(frozen=True)
+class _Planned:
+    """A visit with all that it takes. `sentinels` are those of this process so far, by which a slow one is known."""
+
+    prepared: Prepared
+    row: Row
+    checkpoint: Checkpoint
+    visit: Visit
+    work: Work
+    target: Target
+    sentinels: list[Sentinel]
+
+
+def _make(planned: _Planned) -> None:
     """Measure a visit, and keep it whole. Raises what its server or its loads do."""
     attempts: list[Attempt] = []
+    visit, target = planned.visit, planned.target
     while not attempts or (attempts[-1].reasons and len(attempts) < MOST_ATTEMPTS):
-        attempts.append(_attempt(prepared, row, checkpoint, visit, work, target, sentinels))
+        attempts.append(_attempt(planned))
         if attempts[-1].reasons:
-            logger.warning("%s, round %d: %s", row.cell.name, visit.number, "; ".join(attempts[-1].reasons))
+            reasons = "; ".join(attempts[-1].reasons)
+            logger.warning("%s, round %d: %s", planned.row.cell.name, visit.number, reasons)
     best = min(attempts, key=lambda attempt: (bool(attempt.reasons), attempt.disturbed))
     facts = {
         "round": visit.number,
@@ -95,24 +102,17 @@ def _make(
         save_part(target.folder, without_secrets(replace(part, measured={**part.measured, **facts})))
 
 
-def _attempt(
-    prepared: Prepared,
-    row: Row,
-    checkpoint: Checkpoint,
-    visit: Visit,
-    work: Work,
-    target: Target,
-    sentinels: list[Sentinel],
-) -> Attempt:
-    """`sentinels` are those of this process so far, by which a slow one is known; one is added."""
+def _attempt(planned: _Planned) -> Attempt:
+    """One fresh server; its sentinel is added to those of this process."""
+    row, work, target = planned.row, planned.work, planned.target
     known_work = sentinel(work.threads)
-    slow = slow_sentinel(known_work, sentinels)
-    sentinels.append(known_work)
-    environment, folder = prepared.environments.get(row.cell.environment), Path(checkpoint.folder)
-    device = prepared.sweep.device
+    slow = slow_sentinel(known_work, planned.sentinels)
+    planned.sentinels.append(known_work)
+    environment = planned.prepared.environments.get(row.cell.environment)
+    folder, device = Path(planned.checkpoint.folder), planned.prepared.sweep.device
     with reach(row.cell, environment, folder, device, work, target.log) as (endpoint, child):
         served = Served(endpoint, child, row.cell, folder, device, work, target)
-        parts = [replace(finished_part(served, request), memory=None) for request in visit.requests(row)]
+        parts = [replace(finished_part(served, request), memory=None) for request in planned.visit.requests(row)]
     others = [Disturbance(**part.measured["others"]) for part in parts]
     if environment is not None and environment.is_container:  # its server is no child of ours: it counts as foreign
         others = [replace(other, foreign=0.0) for other in others]
@@ -141,7 +141,8 @@ def visit_row(
         log = visit_log(prepared, row, visit)
         target = replace(target, measured=measured, log=log, bandwidth=bandwidth_of(prepared, row))
         try:
-            _make(prepared, row, checkpoint, visit, work_of(sweep, tasks, display, step), target, sentinels)
+            work = work_of(sweep, tasks, display, step)
+            _make(_Planned(prepared, row, checkpoint, visit, work, target, sentinels))
         except (Exception, SystemExit) as error:  # the cell has a trial, and leaves the race with this reason
             logger.warning("%s, round %d: %s", row.cell.name, visit.number, traceback.format_exc())
             return failure_of(error, log=log)

@@ -43,6 +43,37 @@ CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_type
 
 def print_results(results: Results, console: Console) -> None:
     """A table of all cells, then the answer."""
+    console.print(_cells_table(results))
+    if shots := task_shots(results.trials):
+        asked = ", ".join(f"{task} {count}" for task, count in shots.items())
+        console.print(f"tasks: {asked}", markup=False, highlight=False)
+    for trial in results.trials:
+        if trial.failure:
+            text = f"{trial.name} {trial.status}: {trial.why}\n  {trial.failure.remedy}"
+            console.print(text, markup=False, highlight=False)
+    for warning in results.warnings:
+        console.print(f"Warning: {warning}.", markup=False, highlight=False)
+    undecided, race = deciding(results), race_view(results)
+    for line in race.lines if race else ():
+        console.print(line, markup=False, highlight=False)
+    for number, answer in enumerate(results.answers):
+        _print_answer(answer, results.models, console)
+        if race and (certain := race.certainties[number]):
+            console.print(certainty_text(certain), markup=False, highlight=False)
+        ahead = {answer.chosen.cell.trial.name, *answer.ahead} if answer.chosen else set()
+        for entry in [entry for entry in undecided if entry.model == answer.model and entry.name in ahead]:
+            line = f"{entry.name}, {entry.figure}: {deciding_text(entry)}"
+            console.print(line, markup=False, highlight=False)
+    if forecast := forecast_error(results.about, results.trials):
+        console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
+    for capacity in capacities(results.cells):
+        console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
+    for cost in costs(results.cells, results.about.get("price"), results.slo):
+        console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
+
+
+def _cells_table(results: Results) -> Table:
+    """A line for each cell: its headline figures, or why it has none."""
     columns = (
         "status",
         "computes in",
@@ -76,33 +107,7 @@ def print_results(results: Results, console: Console) -> None:
             interval(cell.accuracy, 100),
             interval(cell.perplexity_ratio),
         )
-    console.print(table)
-    if shots := task_shots(results.trials):
-        asked = ", ".join(f"{task} {count}" for task, count in shots.items())
-        console.print(f"tasks: {asked}", markup=False, highlight=False)
-    for trial in results.trials:
-        if trial.failure:
-            text = f"{trial.name} {trial.status}: {trial.why}\n  {trial.failure.remedy}"
-            console.print(text, markup=False, highlight=False)
-    for warning in results.warnings:
-        console.print(f"Warning: {warning}.", markup=False, highlight=False)
-    undecided, race = deciding(results), race_view(results)
-    for line in race.lines if race else ():
-        console.print(line, markup=False, highlight=False)
-    for number, answer in enumerate(results.answers):
-        _print_answer(answer, results.models, console)
-        if race and (certain := race.certainties[number]):
-            console.print(certainty_text(certain), markup=False, highlight=False)
-        ahead = {answer.chosen.cell.trial.name, *answer.ahead} if answer.chosen else set()
-        for entry in [entry for entry in undecided if entry.model == answer.model and entry.name in ahead]:
-            line = f"{entry.name}, {entry.figure}: {deciding_text(entry)}"
-            console.print(line, markup=False, highlight=False)
-    if forecast := forecast_error(results.about, results.trials):
-        console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
-    for capacity in capacities(results.cells):
-        console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
-    for cost in costs(results.cells, results.about.get("price"), results.slo):
-        console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
+    return table
 
 
 def _print_answer(answer: Answer, models: Sequence[str], console: Console) -> None:
