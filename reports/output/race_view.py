@@ -95,10 +95,9 @@ def _certainty(results: Results, answer: Answer) -> Certainty | None:
 def certainty_text(certain: Certainty) -> str:
     """How sure the choice is, and what would make it surer, as sentences."""
     text = (
-        f"It is the best at this with probability {certain.best:.2f}, among cells whose quality is as sure; to choose "
-        f"it gives away {100 * certain.regret:.1f} % of the best one's figure on average, "
-        f"{100 * certain.regret_95:.1f} % or more in one of 20 cases. Allowing for its having come first by luck, its "
-        f"figure is {interval(certain.figure)}."
+        f"Probability of being the best: {certain.best:.2f}, among cells whose quality is as well known. Expected "
+        f"regret: {100 * certain.regret:.1f} % of the best cell's figure; {100 * certain.regret_95:.1f} % or more in "
+        f"1 of 20 cases. Its figure, corrected for the winner's curse: {interval(certain.figure)}."
     )
     if not certain.rivals:
         return text
