@@ -49,16 +49,12 @@ def _gpt2_where_unknown(known: Any) -> Any:
 
 def quantize(source: Path, out: Path, file_type: int) -> None:
     """`llama_model_quantize` (llama.h) with its defaults but the type and the threads. Raises RuntimeError."""
-    import ctypes
-
-    import llama_cpp
+    from cyllama.llama import llama_cpp
 
     report("quantize tensors", 0, 1)
     llama_cpp.llama_backend_init()
-    settings = llama_cpp.llama_model_quantize_default_params()
+    settings = llama_cpp.LlamaModelQuantizeParams()
     settings.ftype = file_type
     settings.nthread = int(os.environ.get("OMP_NUM_THREADS", "1"))
-    code = llama_cpp.llama_model_quantize(str(source).encode(), str(out).encode(), ctypes.byref(settings))
-    if code != 0:
-        raise RuntimeError(f"llama_model_quantize returned {code}; the log has its words")
+    llama_cpp.model_quantize(str(source), str(out), settings)
     report("quantize tensors", 1, 1)

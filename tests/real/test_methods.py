@@ -38,6 +38,8 @@ pytestmark = pytest.mark.real
         ("autoawq", {"group_size": 64}, 4.31, 2.0),
         ("autoround", {"group_size": 64, "iterations": 2}, 4.25, 2.0),
         ("torchao", {"scheme": "W8A16"}, 8.06, 1.05),
+        ("gguf", {"scheme": "Q8_0"}, 8.5, 1.05),
+        ("gguf", {"scheme": "Q4_K_M"}, 5.53, 1.3),
     ],
 )
 def test_it_is_what_it_says_and_answers_like_the_model(
@@ -45,7 +47,7 @@ def test_it_is_what_it_says_and_answers_like_the_model(
 ) -> None:
     checkpoint = _quantized(model, name, changed)
     assert checkpoint.linear_bits_per_weight == pytest.approx(bits, abs=0.02)
-    engine = engines_by_name()["transformers"]
+    engine = engines_by_name()["llama_cpp" if name == "gguf" else "transformers"]
     served = resolve(engine.format_environments.get(checkpoint.spec.format, "transformers"))
     build(served)
     options = {option.name: option.default for option in engine.options}

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
-from engines.runtime.environments import Environment, is_built, resolve
+from engines.runtime.environments import Environment, build, resolve
 from engines.runtime.own_packages import ROOT
 from tests.support.planted_code import foreign, plant_code
 
@@ -25,8 +25,7 @@ WIDTH, LAYERS = 32, 1
 @pytest.fixture(scope="module")
 def environment() -> Environment:
     gguf = resolve("gguf")
-    if not is_built(gguf):
-        pytest.skip("the environment gguf, which is compiled for ten minutes, is not built here: quantize by gguf once")
+    build(gguf)
     return gguf
 
 
