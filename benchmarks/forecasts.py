@@ -20,7 +20,7 @@ from evals.schema.trial_file import read_trial
 from flows.plan.source import load_plan
 from flows.validate.estimate import Forecast, estimate
 from flows.validate.plan import check
-from reports.sections.forecast_error import forecast_error
+from reports.sections.durations import forecast_error
 
 
 def run_folders(given: Path, unpacked: Path) -> list[Path]:

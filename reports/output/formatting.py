@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from evals.schema.slo import SLO
 from evals.schema.trial import Trial
@@ -12,7 +12,7 @@ from reports.decision.recommend import Answer
 from reports.decision.what_decides import Deciding
 from reports.metrics.cell import GIB
 from reports.metrics.needed_memory import needed_memory
-from reports.sections.forecast_error import ForecastError
+from reports.sections.durations import ForecastError, Spent
 
 
 def times(value: float | None) -> str:
@@ -94,6 +94,13 @@ def forecast_text(error: ForecastError) -> str:
     return f"Forecast {forecast}; quantizing and measuring took {duration(error.took_seconds)}{outside}{failed}"
 
 
+def spent_text(works: Sequence[Spent]) -> str:
+    """The kinds of work, with their shares of what is known."""
+    total = sum(part.seconds for part in works)
+    shares = (f"{part.work} {duration(part.seconds)} ({part.seconds / total:.0%})" for part in works)
+    return f"Time went into {', '.join(shares)}; environments and downloads are not in it"
+
+
 def deciding_text(entry: Deciding) -> str:
     """How many more items would decide, and how long they take; or why they would not."""
     if entry.times is None:
@@ -161,6 +168,7 @@ FILTERS: Mapping[str, Callable[..., str]] = {
     "share": share,
     "figure": figure,
     "forecast": forecast_text,
+    "spent": spent_text,
     "figures": figures_interval,
     "slo": slo_text,
     "times": times,

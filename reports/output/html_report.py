@@ -39,10 +39,10 @@ from reports.output.race_view import certainty_text, race_view
 from reports.output.tabular import rows, write_csv, write_parquet
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
+from reports.sections.durations import forecast_error, spent
 from reports.sections.energy import energies
 from reports.sections.engine_ratios import Move, moves
 from reports.sections.flipped_items import flipped
-from reports.sections.forecast_error import forecast_error
 from reports.sections.memory_footprint import footprints
 from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
@@ -116,6 +116,7 @@ def contents(results: Results) -> dict[str, Any]:
         "crossings": crossings(results.allowed),
         "about": results.about,
         "forecast": forecast_error(results.about, results.trials),
+        "spent": spent(results.trials),
         "trials": results.trials,
         "cells": cells,
         "verdicts": verdicts,

@@ -78,6 +78,7 @@ def _cell(cell: CellMetrics) -> dict[str, Any]:
     checkpoint = cell.trial.checkpoint or {}
     needed = needed_memory(cell.trial)
     columns = {
+        "startup_seconds": cell.trial.startup_seconds,
         "peak_memory_bytes": cell.peak_bytes,
         "needed_memory_bytes": round(needed.gib.value * GIB) if needed else None,
         "needed_memory_source": needed.source if needed else None,

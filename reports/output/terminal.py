@@ -24,14 +24,22 @@ from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
 from reports.metrics.task_accuracy import task_shots
-from reports.output.formatting import deciding_text, forecast_text, interval, milliseconds_sure, needed_gib, won_text
+from reports.output.formatting import (
+    deciding_text,
+    forecast_text,
+    interval,
+    milliseconds_sure,
+    needed_gib,
+    spent_text,
+    won_text,
+)
 from reports.output.html_report import task_columns
 from reports.output.race_view import RaceView, certainty_text, race_view
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
+from reports.sections.durations import forecast_error, spent
 from reports.sections.energy import energies
 from reports.sections.engine_ratios import moves
-from reports.sections.forecast_error import forecast_error
 from reports.sections.memory_footprint import footprints
 from reports.sections.published_values import anchored
 from reports.sections.roofline import bandwidths, rooflines
@@ -66,6 +74,8 @@ def print_results(results: Results, console: Console) -> None:
             console.print(line, markup=False, highlight=False)
     if forecast := forecast_error(results.about, results.trials):
         console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
+    if works := spent(results.trials):
+        console.print(f"{spent_text(works)}.", markup=False, highlight=False)
     for capacity in capacities(results.cells):
         console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
     for cost in costs(results.cells, results.about.get("price"), results.slo):
@@ -164,6 +174,7 @@ def as_data(results: Results) -> dict[str, Any]:
     return {
         "sweep": {name: results.about[name] for name in ABOUT},
         "forecast": asdict(forecast) if (forecast := forecast_error(results.about, results.trials)) else None,
+        "spent": [asdict(part) for part in spent(results.trials)],
         "columns": task_columns(results.cells),
         "shots": task_shots(results.trials),
         "cells": rows,
@@ -232,6 +243,7 @@ def _figures(cell: CellMetrics) -> dict[str, Any]:
         "ttft_p50_seconds": latency.ttft[0].value,
         "tpot_p50_seconds": latency.tpot_p50_seconds,
         "loads": [_load(load) for load in cell.loads],
+        "startup_seconds": cell.trial.startup_seconds,
         "peak_memory_bytes": cell.peak_bytes,
         "needed_memory": asdict(needed) if (needed := needed_memory(cell.trial)) else None,
         "mean_accuracy": _estimate(cell.accuracy),

@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from reports.output.formatting import about_duration, duration, forecast_text
-from reports.sections.forecast_error import forecast_error
+from evals.schema.trial import Trial
+from reports.output.formatting import about_duration, duration, forecast_text, spent_text
+from reports.sections.durations import Spent, forecast_error, spent
 from tests.support.made_trials import ABOUT, failed, trial
 
 ABOUT_IT = {**ABOUT, "trials": ["a.json", "b.json"], "forecast": {"seconds": 60.0, "factor": 2.0, "cells": {}}}
 
 
-def _took(method: str, measuring: float, making: float) -> object:
+def _took(method: str, measuring: float, making: float) -> Trial:
     made = trial(method, 10, 1, 50)
     checkpoint = {**(made.checkpoint or {}), "key": method, "seconds": {"total": making}}
     return replace(made, seconds={"total": measuring}, checkpoint=checkpoint)
@@ -23,6 +24,29 @@ def test_measuring_and_quantizing_are_held_against_the_forecast() -> None:
     assert error.took_seconds == 90.0
     assert error.is_within
     assert forecast_text(error) == "Forecast about 60 s (30 s to 2 min); quantizing and measuring took 2 min"
+
+
+def test_what_the_time_went_into_adds_up_to_what_it_took() -> None:
+    first = replace(
+        _took("none", 100.0, 20.0), seconds={"start": 10.0, "speed": 30.0, "accuracy": 60.0, "total": 100.0}
+    )
+    visits = [{"round": 2, "seconds": 25.0, "startup_seconds": 5.0}, {"round": 3, "seconds": 25.0}]
+    first = replace(first, provenance={**first.provenance, "visits": visits})
+    broken = replace(failed("rtn", "broken"), seconds={"total": 5.0})
+    works = spent([first, replace(first, seconds={}, provenance={}), broken])
+    assert works == [
+        Spent("quantizing", 20.0),
+        Spent("starting servers", 15.0),
+        Spent("loads", 80.0),
+        Spent("accuracy", 60.0),
+        Spent("cells that failed", 5.0),
+    ]
+    assert spent_text(works[:2]).startswith("Time went into quantizing 20 s (57%), starting servers 15 s (43%);")
+    about = {**ABOUT, "trials": [], "forecast": {"seconds": 60.0, "factor": 2.0, "cells": {}}}
+    error = forecast_error(about, [first, broken])
+    assert error is not None
+    assert error.took_seconds == sum(part.seconds for part in works)
+    assert spent([]) == []
 
 
 def test_a_forecast_that_was_far_off_says_so() -> None:
