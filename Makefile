@@ -24,8 +24,8 @@ imports:
 test:
 	uv run pytest
 
-docs:  ## README's generated parts are those of the code
-	uv run cog -I . --check README.md CONTRIBUTING.md docs/reference/changed-figures.md
+docs:  ## generated parts of README and docs are those of the code
+	uv run cog -I . --check $$(git grep -l '\[\[\[cog' -- '*.md')
 
 pins:  ## refresh every pin: the orchestrator's constraints, configs/environments/*.txt and their hashes
 	uv run python -m scripts.pins

@@ -1,4 +1,4 @@
-"""The generated parts of README.md: tables from the registries and from saved results. Called by cog."""
+"""Generated parts of the docs: tables from the registries and from saved results. Called by cog."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engines.registry import engines_by_name, formats_of
 from quant.registry import methods
 
 ROOT = Path(__file__).resolve().parent.parent
-FORMATS = (  # in README; a new method may have one of its own
+FORMATS = (  # in the docs; a new method may have one of its own
     ["awq", "bitsandbytes", "compressed-tensors", "gguf", "gptq", "modelopt", "openvino", "safetensors", "torchao"]
 )
 WORDS = {"undecided": "inconclusive"}  # of files that older versions wrote

@@ -1,4 +1,4 @@
-"""The generated tables of README.md on loads and memory, from a run's `--json` output. Called by cog."""
+"""The generated tables of the docs on loads and memory, from a run's `--json` output. Called by cog."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_a_method_is_one_file_and_one_test(tmp_path: Path) -> None:
         assert re.search(rf"^{file}::.* PASSED", tested.stdout, flags=re.M), file
 
     plan = (
-        (ROOT / "configs/quickstart.yaml")
+        (ROOT / "configs/methods-cpu.yaml")
         .read_text()
         .replace("{method: none,", "{method: keep_ends, parameters: {group_size: 100}}\n  - {method: none,")
     )

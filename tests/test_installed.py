@@ -58,7 +58,7 @@ def _run(command: list[str], folder: Path) -> str:
 
 def test_a_sample_plan_is_known_by_its_name(installed: Path, empty: Path) -> None:
     cells = json.loads(_run([str(installed / "bitfrontier"), "plan", "quickstart", "--json"], empty))["cells"]
-    assert "gptq W4A16-g64 · transformers" in {cell["cell"] for cell in cells}
+    assert "gguf Q8_0 · llama_cpp" in {cell["cell"] for cell in cells}
     assert list(empty.iterdir()) == []
 
 

@@ -116,7 +116,7 @@ def _prefect() -> Finding:
     problems += ["lets every web page ask it (CORS)"] if origins in ("*", STRANGER) else []
     if not problems:
         return Finding(subject, "ok", f"{shown} wants a login, and strange web pages get no answer")
-    remedy = "start it with PREFECT_SERVER_API_AUTH_STRING and the other variables of README, `With a Prefect server`"
+    remedy = "start it with PREFECT_SERVER_API_AUTH_STRING and the other variables of docs/how-to/prefect.md"
     return Finding(subject, "unsafe", f"{shown} {' and '.join(problems)}", remedy)
 
 

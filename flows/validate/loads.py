@@ -22,7 +22,7 @@ from flows.validate.matrix import EngineChoice
 from quant.canonical_json import named_path
 
 SPARE_FILES = 128  # of a process beside its connections: libraries, logs, pipes
-TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: README.md, Load and memory"
+TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: docs/how-to/loads.md"
 
 
 def prompts_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:

@@ -30,7 +30,9 @@ def test_help_teaches() -> None:
         assert re.search(rf"\b{command}\b", shown)
 
 
-@pytest.mark.parametrize("plan", ["configs/quickstart.yaml", "configs/cpu.yaml", ".ci/plan.yaml"])
+@pytest.mark.parametrize(
+    "plan", ["configs/quickstart.yaml", "configs/methods-cpu.yaml", "configs/cpu.yaml", ".ci/plan.yaml"]
+)
 def test_our_own_plans_are_good(plan: str) -> None:
     data = json.loads(_bitfrontier("plan", plan, "--json").stdout)
     assert data["cells"]
@@ -38,10 +40,15 @@ def test_our_own_plans_are_good(plan: str) -> None:
     assert data["estimated_bytes"] > 0
 
 
-def test_the_quick_start_has_the_cells_it_promises() -> None:
+def test_the_quick_start_has_six_cells_that_all_processors_can_run() -> None:
+    cells = json.loads(_bitfrontier("plan", "configs/quickstart.yaml", "--json").stdout)["cells"]
+    assert [cell["supported"] for cell in cells] == [True] * 6
+
+
+def test_a_baseline_is_added_in_the_type_in_which_cells_compute() -> None:
     cells = {
         cell["cell"]: cell
-        for cell in json.loads(_bitfrontier("plan", "configs/quickstart.yaml", "--json").stdout)["cells"]
+        for cell in json.loads(_bitfrontier("plan", "configs/methods-cpu.yaml", "--json").stdout)["cells"]
     }
     assert sum("transformers" in name for name in cells) == 6
     assert all(cells[name]["supported"] for name in ("none float16 · vllm", "smoothquant W8A8-int8 · vllm"))

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
     [
         ("/proc/no", ("plan", "configs/quickstart.yaml"), "error: /proc/no cannot be written: "),
         ("/proc/no", ("sweep", "configs/quickstart.yaml"), "error: /proc/no cannot be written: "),
-        ("/proc/no", ("quantize", "configs/quickstart.yaml", "none float16"), "error: /proc/no cannot be written: "),
+        ("/proc/no", ("quantize", "configs/quickstart.yaml", "gguf Q8_0"), "error: /proc/no cannot be written: "),
         (None, ("sweep", "configs/quickstart.yaml", "--runs", "/proc/runs"), "error: /proc/runs cannot be written: "),
     ],
 )
@@ -56,7 +56,7 @@ def test_a_plan_is_shown_from_a_filled_cache_that_takes_no_files(tmp_path: Path)
     again = run("-c", READ_ONLY, "plan", "configs/quickstart.yaml", "--json")
     assert (again.returncode, again.stdout) == (0, filled.stdout), again
     assert sorted(tmp_path.rglob("*")) == files
-    for command in (("sweep", "configs/quickstart.yaml"), ("quantize", "configs/quickstart.yaml", "none float16")):
+    for command in (("sweep", "configs/quickstart.yaml"), ("quantize", "configs/quickstart.yaml", "gguf Q8_0")):
         refused = run("-c", READ_ONLY, *command)
         assert refused.returncode == 2, refused
         assert refused.stderr.startswith(f"error: {tmp_path} cannot be written: Read-only file system. Set BITFRONTIER")

@@ -50,7 +50,7 @@ def test_each_is_a_line_and_the_commands_work(checkout: Path) -> None:
 
 
 def test_a_plan_that_names_it_is_told_why(checkout: Path) -> None:
-    plan = (checkout / "configs/quickstart.yaml").read_text()
+    plan = (checkout / "configs/methods-cpu.yaml").read_text()
     named = plan.replace("  - {method: none,", "  - {method: theirs}\n  - {method: broken_method}\n  - {method: none,")
     (checkout / "plan.yaml").write_text(named)
     done = _bitfrontier(checkout, "sweep", "plan.yaml")

@@ -66,10 +66,10 @@ def test_the_examples_before_each_question_are_shown(tmp_path: Path) -> None:
 
 def test_latencies_are_shown_by_the_definitions_of_the_code(tmp_path: Path) -> None:
     page = write_report(write_run(tmp_path, *_trials())).read_text(encoding="utf-8")
-    readme = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
+    described = (Path(__file__).resolve().parents[3] / "docs/reference/measurement.md").read_text(encoding="utf-8")
     for name, definition in DEFINITIONS.items():
         assert f"{name}: {definition}." in page
-        assert f"**{name}**: {definition}." in readme
+        assert f"**{name}**: {definition}." in described
     assert "output tokens − 1" not in page
     chunks = ((1.0, 3), (2.0, 5), (4.0, 9))  # the first chunk brings three tokens
     assert Request(0.0, chunks, 4.0, 10, 9).tpot_seconds == (4.0 - 1.0) / (9 - 3)
