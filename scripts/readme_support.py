@@ -34,10 +34,10 @@ def _declared(method: Method, engine: str) -> str:
 @cache
 def _ran() -> dict[tuple[str, str], set[str]]:
     """The devices on which each method was measured in each engine."""
-    found: dict[tuple[str, str], set[str]] = {}
+    devices: dict[tuple[str, str], set[str]] = {}
     for method, engine, device in (*_summaries(), *_trials()):
-        found.setdefault((method, engine), set()).add("GPU" if "NVIDIA" in device else "CPU")
-    return found
+        devices.setdefault((method, engine), set()).add("GPU" if "NVIDIA" in device else "CPU")
+    return devices
 
 
 def _summaries() -> Iterator[tuple[str, str, str]]:
