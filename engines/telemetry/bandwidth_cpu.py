@@ -16,6 +16,8 @@ import time
 import numpy as np
 import psutil
 
+from engines.telemetry.device import memory_limit
+
 BYTES_PER_THREAD = 256 * 1024**2  # 8 times 32 MiB, more than a core's share of any last-level cache
 COLUMNS = 2048
 REPEATS = 80  # 2 to 4 seconds, so that a busy machine has a quiet moment among them
@@ -51,7 +53,8 @@ def rates(threads: int, bytes_per_thread: int, repeats: int) -> list[float]:
 
 def main() -> None:
     threads = int(sys.argv[1])
-    most = int(SHARE_OF_FREE_MEMORY * psutil.virtual_memory().available / threads)
+    free = min(psutil.virtual_memory().available, memory_limit())
+    most = int(SHARE_OF_FREE_MEMORY * free / threads)
     bytes_per_second = rates(threads, min(BYTES_PER_THREAD, most), REPEATS)
     how = f"a vector times a float32 matrix, in {threads} thread{'s' if threads > 1 else ''}"
     print(json.dumps({"bytes_per_second": bytes_per_second, "how": how}))

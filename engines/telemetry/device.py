@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psutil
@@ -15,6 +15,7 @@ import pynvml
 from engines.types import Device
 
 HIDE_ALL = ("-1", "none", "void", "nodevfiles")  # what people, containers and Slurm write for no GPU
+CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_int8", "amx_bf16")
 
 
@@ -45,7 +46,48 @@ def cpu() -> Device:
                 flags = value
                 break
     features = frozenset(feature for feature in CPU_FEATURES if feature in flags.split())
-    return Device("cpu", f"{name}, {psutil.cpu_count()} cores", features, psutil.virtual_memory().total)
+    return Device("cpu", f"{name}, {psutil.cpu_count()} cores", features, memory_limit())
+
+
+def available_cores() -> float:
+    """How many cores this process may use: its affinity, and the quotas of its cgroup and those above."""
+    cores = float(len(os.sched_getaffinity(0)))
+    quotas = [float(quota) / float(period) for quota, period in _quotas() if float(quota) > 0]
+    return min([cores, *quotas])
+
+
+def _quotas() -> Iterator[tuple[str, str]]:
+    """Microseconds of CPU time in each period, of every cgroup that has a limit."""
+    for folder in _cgroup_folders("cpu"):
+        with contextlib.suppress(OSError):  # version 2
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+            if quota != "max":
+                yield quota, period
+        with contextlib.suppress(OSError):  # version 1
+            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
+            yield quota, (folder / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
+
+
+def memory_limit() -> int:
+    """Bytes that this process may use: the lowest limit of its cgroups, or all memory of the machine."""
+    limits = [int(psutil.virtual_memory().total)]
+    for folder in _cgroup_folders("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with contextlib.suppress(OSError, ValueError):  # "max" is no limit
+                limits.append(int((folder / name).read_text(encoding="ascii")))
+    return min(limits)
+
+
+def _cgroup_folders(controller: str) -> Iterator[Path]:
+    """The folders of this process's cgroup and of those above it, in both versions of the hierarchy."""
+    with contextlib.suppress(OSError):
+        for line in OWN_CGROUP.read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers and controller not in controllers.split(","):
+                continue
+            mounted = CGROUPS / controller if controllers else CGROUPS
+            below = PurePosixPath(path.lstrip("/"))
+            yield from (mounted / part for part in (below, *below.parents))
 
 
 def _first_gpu() -> Device | None:

@@ -6,22 +6,18 @@ Its host, the time and the place in the order are facts beside a measurement (`e
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-import psutil
 import pynvml
 
-from engines.telemetry.device import nvml, visible
+from engines.telemetry.device import available_cores, memory_limit, nvml, visible
 
 CPU_INFO = Path("/proc/cpuinfo")
-CGROUPS, OWN_CGROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 READABLE = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16")
 UNKNOWN = "unknown"
 
@@ -89,47 +85,6 @@ def _cpu_fields() -> dict[str, str]:
             name, _, value = line.partition(":")
             fields[name.strip()] = value.strip()
     return fields
-
-
-def available_cores() -> float:
-    """How many cores this process may use: its affinity, and the quotas of its cgroup and those above."""
-    cores = float(len(os.sched_getaffinity(0)))
-    quotas = [float(quota) / float(period) for quota, period in _quotas() if float(quota) > 0]
-    return min([cores, *quotas])
-
-
-def _quotas() -> Iterator[tuple[str, str]]:
-    """Microseconds of CPU time in each period, of every cgroup that has a limit."""
-    for folder in _cgroup_folders("cpu"):
-        with suppress(OSError):  # version 2
-            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
-            if quota != "max":
-                yield quota, period
-        with suppress(OSError):  # version 1
-            quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii").strip()
-            yield quota, (folder / "cpu.cfs_period_us").read_text(encoding="ascii").strip()
-
-
-def memory_limit() -> int:
-    """Bytes that this process may use: the lowest limit of its cgroups, or all memory of the machine."""
-    limits = [int(psutil.virtual_memory().total)]
-    for folder in _cgroup_folders("memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            with suppress(OSError, ValueError):  # "max" is no limit
-                limits.append(int((folder / name).read_text(encoding="ascii")))
-    return min(limits)
-
-
-def _cgroup_folders(controller: str) -> Iterator[Path]:
-    """The folders of this process's cgroup and of those above it, in both versions of the hierarchy."""
-    with suppress(OSError):
-        for line in OWN_CGROUP.read_text(encoding="utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            if controllers and controller not in controllers.split(","):
-                continue
-            mounted = CGROUPS / controller if controllers else CGROUPS
-            below = PurePosixPath(path.lstrip("/"))
-            yield from (mounted / part for part in (below, *below.parents))
 
 
 def _gpus() -> tuple[tuple[Gpu, ...], str]:

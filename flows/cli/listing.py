@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -10,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.app import Json, app
+from flows.cli.app import Json, Runs, app
 from flows.cli.sweep_command import console, errors
 from quant.canonical_json import json_text
 
@@ -120,11 +121,23 @@ def _allowed(annotation: Any) -> str:
 
 
 @app.command(short_help="Show what is missing on this machine.")
-def doctor(as_json: Json = False) -> None:
-    """Show device, environments, sources and disk, and what to do about each problem."""
-    from flows.cli.doctor import examine
+def doctor(
+    site: Annotated[bool, typer.Option("--site", help="Look at this site's settings instead.")] = False,
+    runs: Runs = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """Show device, environments, sources and disk, and what to do about each problem.
 
-    findings = examine()
+    --site looks at proxies, certificates, terminal, limits, file systems, hub, package index and clock instead, and has
+    a line for each that needs something done.
+    """
+    from flows.cli.doctor.installation import examine
+    from flows.cli.doctor.site import examine_site
+
+    findings = examine_site(runs) if site else examine()
+    if not findings and not as_json:
+        console.print("nothing of this site's settings stands in the way")
+        return
     if as_json:
         print(json_text([asdict(finding) for finding in findings]))
     else:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from engines.telemetry.machine import available_cores
+from engines.telemetry.device import available_cores
 
 MOST = 10**9  # of anything that is counted: more ends nowhere
 MOST_ENTRIES = 1000  # of a list: what a plan of so many makes takes months

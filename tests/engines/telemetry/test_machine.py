@@ -12,8 +12,9 @@ from typing import Any
 import pynvml
 import pytest
 
-from engines.telemetry import machine
-from engines.telemetry.machine import Gpu, available_cores, memory_limit, this_machine
+from engines.telemetry import device, machine
+from engines.telemetry.device import available_cores, find_device, memory_limit
+from engines.telemetry.machine import Gpu, this_machine
 
 CPU_INFO = """processor\t: 0
 cpu family\t: 25
@@ -37,8 +38,8 @@ def _plant(folder: Path, monkeypatch: pytest.MonkeyPatch, flags: str, own: str =
     (folder / "cpuinfo").write_text(CPU_INFO.format(flags=flags))
     (folder / "cgroup").write_text(own)
     monkeypatch.setattr(machine, "CPU_INFO", folder / "cpuinfo")
-    monkeypatch.setattr(machine, "OWN_CGROUP", folder / "cgroup")
-    monkeypatch.setattr(machine, "CGROUPS", folder / "groups")
+    monkeypatch.setattr(device, "OWN_CGROUP", folder / "cgroup")
+    monkeypatch.setattr(device, "CGROUPS", folder / "groups")
 
 
 def test_the_processor_is_read_with_all_of_its_flags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +67,7 @@ def test_quotas_of_both_cgroup_versions_count(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "groups" / "a" / "cpu.max").write_text("250000 100000\n")
     (tmp_path / "groups" / "a" / "memory.max").write_text("1000000\n")
     assert (available_cores(), memory_limit()) == (2.5, 1_000_000)
+    assert find_device("cpu").memory_bytes == 1_000_000
     _plant(tmp_path, monkeypatch, "", "4:memory:/x\n3:cpu,cpuacct:/x\n2:name=systemd:/\n")
     for controller, files in {
         "cpu": {"cpu.cfs_quota_us": "150000", "cpu.cfs_period_us": "100000"},

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.cli.doctor import Finding, _prefect
+from flows.cli.doctor.installation import Finding, _prefect
 
 
 @contextmanager
