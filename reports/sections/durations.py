@@ -45,9 +45,9 @@ def spent(trials: Sequence[Trial]) -> list[Spent]:
         "accuracy": sum(seconds.get("accuracy", 0.0) for seconds in good),
         "cells that failed": sum(trial.seconds.get("total", 0.0) for trial in trials if trial.status == "failed"),
     }
-    whole = sum(seconds.get("total", 0.0) for seconds in good)
-    told = sum(seconds.get(name, 0.0) for seconds in good for name in ("start", "speed", "accuracy"))
-    works["measuring, not told apart"] = whole - told  # in files of older programs
+    total = sum(seconds.get("total", 0.0) for seconds in good)
+    divided = sum(seconds.get(name, 0.0) for seconds in good for name in ("start", "speed", "accuracy"))
+    works["measuring (not divided)"] = total - divided  # in files of older programs
     return [Spent(work, seconds) for work, seconds in works.items() if seconds > 1e-3]
 
 

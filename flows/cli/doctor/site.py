@@ -32,18 +32,15 @@ PYPI = "https://pypi.org/simple"
 
 def examine_site(runs: Path) -> list[Finding]:
     """Proxies and certificates, terminal, limits, file systems, hub, package index and clock."""
-    return [*_variables(), *_terminal(), *_limits(), *_files(runs), *_addresses()]
+    return [*_shell(), *_limits(), *_files(runs), *_addresses()]
 
 
-def _variables() -> Iterator[Finding]:
+def _shell() -> Iterator[Finding]:
     try:
         check_network_variables()
     except UnusableVariable as error:
         wrong, _, remedy = str(error).partition(". ")
         yield Finding("proxies and certificates", "broken", wrong, remedy)
-
-
-def _terminal() -> Iterator[Finding]:
     encoding = (sys.stdout.encoding or "ascii").lower().replace("_", "-")
     if encoding not in ("utf-8", "utf8"):
         detail = f"it takes {encoding}: other characters are shown as question marks"
