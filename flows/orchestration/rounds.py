@@ -67,7 +67,7 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
         state = look(prepared, state)
         if state.ended is None and number == plan.rounds:
             state = replace(state, ended="rounds")
-        if state.ended is None and plan.minutes and spent_seconds(prepared, number) > 60 * plan.minutes:
+        if state.ended is None and plan.minutes and spent_seconds(prepared, state) > 60 * plan.minutes:
             state = replace(state, ended="minutes")
         for cell in state.left:
             if cell.after_round == number:

@@ -14,6 +14,8 @@ from flows.execute.visits import Visit, later_visits, with_visits
 from flows.plan.race import RacePlan
 from quant.canonical_json import write_json
 from quant.hashing import digest
+from reports.decision.results import control_of
+from reports.rounds.speeds import visits_of
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def refresh(prepared: Prepared, entry: Entry, rounds: int) -> None:
             speeds = tuple(replace(speed.of_round(1), repeats=(), clients=(), gpus=()) for speed in trial.speed)
             control = replace(trial, key=entry.key, speed=speeds, provenance={**trial.provenance, "control": True})
             write_json(control_file(prepared, entry), with_visits(control, visits))
-    elif {visit["round"] for visit in trial.provenance.get("visits", ())} != visits.keys():
+    elif {visit.round for visit in visits_of(trial)} != visits.keys():
         save_trial(entry.row, with_visits(trial, visits))
 
 
@@ -108,8 +110,9 @@ def visit_of(entry: Entry, number: int, place: int) -> Visit:
     return Visit(number, place, entry.control)
 
 
-def spent_seconds(prepared: Prepared, rounds: int) -> float:
-    """What all later visits of so many rounds took, whoever made them and when."""
-    trials = [trial for row in prepared.rows if (trial := finished(row)) is not None]
-    visits = [visit for trial in trials for visit in trial.provenance.get("visits", ())]
-    return float(sum(v["seconds"] + (v.get("startup_seconds") or 0.0) for v in visits if v["round"] <= rounds))
+def spent_seconds(prepared: Prepared, state: RaceState) -> float:
+    """What the later visits of all cells and of the control took until this state, whoever made them and when."""
+    control = control_of(prepared.folder, state)
+    trials = [*(finished(row) for row in prepared.rows), control]
+    visits = [visit for trial in trials if trial is not None for visit in visits_of(trial)]
+    return sum(visit.seconds + (visit.startup_seconds or 0.0) for visit in visits if visit.round <= state.number)

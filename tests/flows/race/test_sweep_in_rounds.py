@@ -11,13 +11,14 @@ import yaml
 
 from engines.telemetry import disturbance
 from evals.schema.part import PARTS
+from evals.schema.race_file import read_race
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared
 from flows.execute.rows import assemble_finished
 from flows.plan.source import load_plan
-from flows.race.contenders import race_is_over
+from flows.race.contenders import race_is_over, spent_seconds
 from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
 from tests.support.fake_sweep import install, write_plan, written
@@ -80,6 +81,19 @@ def test_later_rounds_are_visits_of_their_own(workplace: Path, monkeypatch: pyte
     control = read_trial(workplace / "runs" / "fake" / "trials" / race["control"])
     assert control.speed[0].rounds == (2, 3)
     assert control.speed[0].repeats != speed.repeats[1:]
+
+
+def test_the_minutes_of_a_race_are_those_of_the_control_too(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    file = _plan(workplace)
+    trial = _sweep(workplace, file)
+    state = read_race(workplace / "runs" / "fake")
+    assert state is not None
+    control = read_trial(workplace / "runs" / "fake" / "trials" / (state.control or ""))
+    visits = [*trial.provenance["visits"], *control.provenance["visits"]]
+    assert sorted(visit["round"] for visit in visits) == [2, 2, 3, 3]
+    took = sum(visit["startup_seconds"] + visit["seconds"] for visit in visits)
+    assert spent_seconds(_prepared(workplace, file), state) == pytest.approx(took)
 
 
 def test_a_second_run_repeats_no_visit(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
