@@ -8,7 +8,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from evals.schema.race_file import RACE_FILE, Left, RaceState, read_race, write_race
-from evals.schema.trial import Failure
+from evals.schema.trial import Failure, Trial
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
 from flows.execute.visits import is_finished, visit_log
@@ -50,7 +50,7 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
         return
     state = RaceState(rules_of(plan), of=race_of(prepared))
     before = read_race(prepared.folder)  # what was learnt when this race began stays what it goes by
-    noise = before.noise if before and before.rules == state.rules else learnt(prepared)
+    noise = before.noise if before and before.rules == state.rules else learnt(prepared, _measured(prepared))
     control = next((entry for entry in entries(prepared, state, 1) if entry.control), None)
     state = replace(state, control=control_file(prepared, control).name if control else None, noise=noise)
     refresh_all(prepared, entries(prepared, state, 2), plan.rounds)
@@ -74,9 +74,8 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
                 display.say(f"  leaves the race after round {number}: {cell.name}: {cell.why}")
         write_race(prepared.folder, state)
     write_race(prepared.folder, state)
-    measured = [trial for row in prepared.rows if (trial := finished(row)) is not None and trial.status == "ok"]
     blind = control_of(prepared.folder, state)
-    teach(prepared, [*measured, *([blind] if blind else [])])
+    teach(prepared, [*_measured(prepared), *([blind] if blind else [])])
     display.say(f"the race has ended after {state.number} rounds: {ENDINGS[state.ended or 'rounds']}")
 
 
@@ -87,6 +86,10 @@ ENDINGS = {
     "minutes": "its time is used up",
     "no contenders": "no cell was measured",
 }
+
+
+def _measured(prepared: Prepared) -> list[Trial]:
+    return [trial for row in prepared.rows if (trial := finished(row)) is not None and trial.status == "ok"]
 
 
 def _round(prepared: Prepared, bench: Workbench, display: Display, state: RaceState, racing: list[Entry]) -> RaceState:

@@ -1,14 +1,15 @@
 """What races have taught of a machine's noise, in the cache folder: a file for each machine and set of engines.
 
-Each race adds what its own visits say, once; the next one begins with what all together say.
+Each visit counts once: a race replaces what was learnt from any visit of its own before, so that a sweep that goes on,
+with more cells or out of a copied folder, teaches nothing twice. The next race begins with what all together say.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -21,11 +22,20 @@ from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared
 from quant.canonical_json import write_json
 from quant.hashing import digest
-from reports.rounds.speeds import noise_name, speed_models
+from reports.rounds.speeds import blocks_of, noise_name, speed_models
 
 logger = logging.getLogger(__name__)
 
-TAUGHT = TypeAdapter(dict[str, dict[str, LearntNoise]])  # by race, then by figure and load
+
+@dataclass(frozen=True)
+class Taught:
+    """What one race said: by which `visits` (digests), and the `noise` by figure and load."""
+
+    visits: tuple[str, ...]
+    noise: Mapping[str, LearntNoise]
+
+
+TAUGHT = TypeAdapter(tuple[Taught, ...])
 
 
 def noise_file(prepared: Prepared) -> Path:
@@ -35,41 +45,50 @@ def noise_file(prepared: Prepared) -> Path:
     return cache_folder() / "noise" / f"{digest([machine, engines])[:32]}.json"
 
 
-def learnt(prepared: Prepared) -> dict[str, LearntNoise]:
-    """What earlier races say, without this one."""
-    races = [taught for race, taught in _read(noise_file(prepared)).items() if race != _race(prepared)]
+def learnt(prepared: Prepared, trials: Iterable[Trial]) -> dict[str, LearntNoise]:
+    """What earlier races say: none of the visits of these trials."""
+    races = _others(noise_file(prepared), _visits(trials))
     known = {}
-    for name in {name for taught in races for name in taught}:
-        pooled = learnt_noise([NoisePrior(t[name].variance, t[name].degrees) for t in races if name in t])
+    for name in {name for race in races for name in race.noise}:
+        of_races = [race.noise[name] for race in races if name in race.noise]
+        pooled = learnt_noise([NoisePrior(noise.variance, noise.degrees) for noise in of_races])
         known[name] = LearntNoise(float(pooled.variance), float(pooled.degrees))
     return known
 
 
-def teach(prepared: Prepared, trials: Iterable[Trial]) -> None:
-    """Keep what this race's own visits say of the noise, in place of what it said before."""
+def teach(prepared: Prepared, trials: Sequence[Trial]) -> None:
+    """Keep what this race's own visits say of the noise, in place of what any of them said before."""
     file = noise_file(prepared)
     noise = {
         noise_name(name, load): LearntNoise(float(fitted.fit.scale) ** 2, float(fitted.fit.degrees))
-        for load, figures in speed_models(list(trials)).items()
+        for load, figures in speed_models(trials).items()
         for name, fitted in figures.items()
     }
     if noise:
         file.parent.mkdir(parents=True, exist_ok=True)
-        races = {**_read(file), _race(prepared): noise}
-        write_json(file, {race: {name: asdict(of) for name, of in taught.items()} for race, taught in races.items()})
+        visits = _visits(trials)
+        races = [*_others(file, visits), Taught(tuple(sorted(visits)), noise)]
+        write_json(file, [asdict(race) for race in races])
 
 
-def _race(prepared: Prepared) -> str:
-    """Which race it is: other cells or loads make another one, and so does another folder."""
-    return digest([str(prepared.folder.resolve()), *sorted(row.key for row in prepared.rows)])[:32]
+def _visits(trials: Iterable[Trial]) -> frozenset[str]:
+    """Of cells by their names: a key changes with a load that is added, and a visit is what it was."""
+    return frozenset(
+        digest([trial.model, trial.name, *block])[:16] for trial in trials for block in blocks_of(trial).values()
+    )
 
 
-def _read(file: Path) -> dict[str, dict[str, LearntNoise]]:
-    """Nothing where there is none, or it is damaged."""
+def _others(file: Path, visits: frozenset[str]) -> list[Taught]:
+    """The races that share none of these visits; nothing where there is no file, or it is damaged."""
     try:
-        return TAUGHT.validate_python(json.loads(file.read_bytes()), strict=False)
+        races = TAUGHT.validate_python(json.loads(file.read_bytes()), strict=False)
     except FileNotFoundError:
-        return {}
+        return []
     except (OSError, ValueError, ValidationError) as error:
-        logger.warning("%s is damaged: what earlier races taught of this machine's noise is not used (%s)", file, error)
-        return {}
+        logger.warning(
+            "%s is damaged, or of an older program: what earlier races taught of this machine's noise is not used (%s)",
+            file,
+            error,
+        )
+        return []
+    return [race for race in races if visits.isdisjoint(race.visits)]

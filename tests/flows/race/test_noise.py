@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from evals.rounds.block_model import MOST_LEARNT
+from evals.schema.trial import Trial
 from flows.race import noise
 from flows.race.noise import learnt, noise_file, teach
 from reports.rounds.speeds import noise_name
@@ -18,16 +21,22 @@ from tests.support.made_races import noisy, raced
 NAME = noise_name("output rate", raced("none", {1: 1.0}).speed[0].load)
 
 
-def _prepared(key: str, engine: str = "vllm", kind: str = "cpu") -> Any:
+def _prepared(engine: str = "vllm", kind: str = "cpu") -> Any:
     cell = SimpleNamespace(choice=SimpleNamespace(engine=SimpleNamespace(name=engine)))
     sweep = SimpleNamespace(device=SimpleNamespace(kind=kind))
-    return SimpleNamespace(
-        rows=(SimpleNamespace(cell=cell, key=key, parts=("a load",)),), sweep=sweep, folder=Path("runs/x")
-    )
+    return SimpleNamespace(rows=(SimpleNamespace(cell=cell, parts=("a load",)),), sweep=sweep)
 
 
-def _trials(spread: float) -> list[Any]:
-    return [raced("none", noisy(50, 12, 1, spread)), raced("rtn", noisy(60, 12, 2, spread))]
+def _cell(method: str, rate: float, spread: float, process: str) -> Trial:
+    """All visits of one process, in twelve rounds."""
+    made = raced(method, noisy(rate, 12, int(rate), spread))
+    visits = [{**visit, "host": "here", "session": process} for visit in made.provenance["visits"]]
+    first = {"host": "here", "session": process}
+    return replace(made, provenance={"visits": visits, "measured": first})
+
+
+def _trials(spread: float, process: str = "first") -> list[Trial]:
+    return [_cell("none", 50, spread, process), _cell("rtn", 60, spread, process)]
 
 
 @pytest.fixture(autouse=True)
@@ -36,40 +45,52 @@ def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_next_race_begins_with_what_the_last_one_taught() -> None:
-    assert learnt(_prepared("first")) == {}
-    teach(_prepared("first"), _trials(0.05))
-    (known,) = [value for name, value in learnt(_prepared("second")).items() if name == NAME]
+    assert learnt(_prepared(), _trials(0.05)) == {}
+    teach(_prepared(), _trials(0.05))
+    (known,) = [value for name, value in learnt(_prepared(), _trials(0.05, "next")).items() if name == NAME]
     assert known.variance**0.5 == pytest.approx(0.05, rel=0.5)
     assert known.degrees == 11
 
 
 def test_a_race_teaches_itself_nothing_and_counts_once() -> None:
     for _ in range(2):
-        teach(_prepared("first"), _trials(0.05))
-        assert learnt(_prepared("first")) == {}
-    assert learnt(_prepared("second"))[NAME].degrees == 11
+        teach(_prepared(), _trials(0.05))
+        assert learnt(_prepared(), _trials(0.05)) == {}
+    assert learnt(_prepared(), [])[NAME].degrees == 11
+
+
+def test_a_visit_counts_once_when_a_cell_or_a_load_joins_its_race() -> None:
+    """Another cell, and other keys: the visits of the first two cells are what they were."""
+    teach(_prepared(), _trials(0.05))
+    joined = [replace(trial, key=f"{trial.key}, and a load") for trial in _trials(0.05)]
+    joined.append(_cell("awq", 70, 0.05, "first"))
+    assert learnt(_prepared(), joined) == {}
+    teach(_prepared(), joined)
+    assert learnt(_prepared(), _trials(0.05, "next"))[NAME].degrees == min(22, MOST_LEARNT)
+    (race,) = json.loads(noise_file(_prepared()).read_bytes())
+    assert len(race["visits"]) == 36
 
 
 def test_two_races_are_pooled_and_other_engines_teach_nothing() -> None:
-    teach(_prepared("first"), _trials(0.02))
-    teach(_prepared("second"), _trials(0.1))
-    both = learnt(_prepared("third"))[NAME]
+    teach(_prepared(), _trials(0.02))
+    teach(_prepared(), _trials(0.1, "second"))
+    both = learnt(_prepared(), [])[NAME]
     assert 0.02 < both.variance**0.5 < 0.1
     assert both.degrees == 20  # never surer: a machine's noise changes
-    assert learnt(_prepared("third", engine="llama_cpp")) == {}
+    assert learnt(_prepared(engine="llama_cpp"), []) == {}
 
 
 def test_cells_without_rounds_teach_nothing() -> None:
-    teach(_prepared("first"), [replace(trial, speed=()) for trial in _trials(0.05)])
-    assert not noise_file(_prepared("first")).exists()
+    teach(_prepared(), [replace(trial, speed=()) for trial in _trials(0.05)])
+    assert not noise_file(_prepared()).exists()
 
 
 def test_a_damaged_file_is_warned_of_and_made_again(caplog: pytest.LogCaptureFixture) -> None:
-    file = noise_file(_prepared("first"))
+    file = noise_file(_prepared())
     file.parent.mkdir()
     file.write_text('{"x": 3}')
     with caplog.at_level(logging.WARNING):
-        assert learnt(_prepared("second")) == {}
-    assert "is damaged: what earlier races taught" in caplog.text
-    teach(_prepared("first"), _trials(0.05))
-    assert NAME in learnt(_prepared("second"))
+        assert learnt(_prepared(), []) == {}
+    assert "is damaged, or of an older program: what earlier races taught" in caplog.text
+    teach(_prepared(), _trials(0.05))
+    assert NAME in learnt(_prepared(), [])
