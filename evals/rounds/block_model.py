@@ -12,7 +12,7 @@ of their own, judged at once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +75,11 @@ class BlockFit:
     unscaled: Floats
     scale: Floats
     degrees: Floats
+
+    def among(self, places: Sequence[int], *, less: bool = False) -> BlockFit:
+        """Of these cells of one race alone, so that larger values are better: where `less` is, negated."""
+        means = self.means[list(places)]
+        return replace(self, means=-means if less else means, unscaled=self.unscaled[np.ix_(places, places)])
 
     def standard_errors(self) -> Floats:
         """Of the differences of all pairs of cells, shape (…, cells, cells)."""

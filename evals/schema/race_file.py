@@ -20,6 +20,14 @@ from quant.hashing import digest
 logger = logging.getLogger(__name__)
 
 Ending = Literal["winner", "equal", "rounds", "minutes", "no contenders"]
+ENDINGS: Mapping[Ending | None, str] = {
+    "winner": "one cell is the fastest of those that may win",
+    "equal": "the fastest cells are equal in speed within {gap:.3g} %; the one with the best quality is chosen",
+    "rounds": "all rounds of the plan were run, and more than one cell may still be the fastest",
+    "minutes": "the `minutes` of its plan are used up, and more than one cell may still be the fastest",
+    "no contenders": "no cell is left in it",
+    None: "it was interrupted; run `bitfrontier sweep` with its plan again to go on",
+}
 RACE_FILE = "race.json"
 MOST_ROUNDS = 100
 MOST_VARIANCE = 100.0  # of logarithms
@@ -84,6 +92,11 @@ class RaceState:
     def gone(self) -> frozenset[str]:
         """Keys of the cells that have left."""
         return frozenset(cell.key for cell in self.left)
+
+    @property
+    def ending(self) -> str:
+        """How it has ended, or that it has not, as the end of a sentence."""
+        return ENDINGS[self.ended].format(gap=100 * self.rules.gap)
 
     def leaving(self, cell: Left) -> RaceState:
         return replace(self, left=(*self.left, cell))

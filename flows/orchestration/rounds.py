@@ -76,16 +76,7 @@ def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
     write_race(prepared.folder, state)
     blind = control_of(prepared.folder, state)
     teach(prepared, [*_measured(prepared), *([blind] if blind else [])])
-    display.say(f"the race has ended after {state.number} rounds: {ENDINGS[state.ended or 'rounds']}")
-
-
-ENDINGS = {
-    "winner": "one cell is the fastest",
-    "equal": "the fastest are equal in speed within the gap",
-    "rounds": "all rounds of the plan were run",
-    "minutes": "its time is used up",
-    "no contenders": "no cell was measured",
-}
+    display.say(f"the race has ended after {state.number} rounds: {state.ending}")
 
 
 def _measured(prepared: Prepared) -> list[Trial]:

@@ -16,11 +16,11 @@ from reports.decision.pareto import DOMINATED_BELOW
 from reports.decision.ranking import candidates, ranked
 from reports.decision.results import Results, conclude, control_of
 from reports.decision.verdicts import BARRED, Judged
-from reports.rounds.standing import ObjectiveStanding, Verdict, objectives, stand
+from reports.rounds.standing import ObjectiveStanding, Verdict, objectives, race_rules, stand
 
 FIRST_LOOK = RaceRules().first_look
 ASKED = "that may meet what is asked for"
-SLOWER = "surely not the best for any load (95 % CI), and on no frontier (probability below 5 %)"
+SLOWER = "slower than another cell at every load (95 % CI); probability of being Pareto-optimal below 5 %"
 
 
 def look(prepared: Prepared, state: RaceState) -> RaceState:
@@ -65,7 +65,7 @@ def _standings(results: Results, state: RaceState) -> RaceState:
     has ended: for every model, among all cells that may win and among those whose quality is known to be good.
     """
     contenders, verdicts, equal = dict(state.contenders), [], set[str]()
-    rules = RaceRules(state.rules.rounds, state.rules.gap, state.rules.alpha)
+    rules = race_rules(state)
     for model in results.models:
         of_model = [judged for judged in results.judged if judged.cell.trial.model == model]
         allowed = [j for j in of_model if j.verdict not in BARRED and j.cell.trial.key not in state.gone]

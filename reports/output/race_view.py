@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.schema.race_file import RaceState, control_key
@@ -14,14 +14,6 @@ from reports.decision.verdicts import BARRED
 from reports.output.formatting import duration, interval
 from reports.rounds.summary import Certainty, Noise, Visited, against_best, certainty, noise_of, visited
 
-ENDINGS: Mapping[str | None, str] = {
-    "winner": "it ended with a winner",
-    "equal": "it ended with cells that are equal in speed within {gap:.3g} %: the one with the best quality is chosen",
-    "rounds": "all rounds of the plan were run, and more than one cell may still be the fastest",
-    "minutes": "its time was used up, and more than one cell may still be the fastest",
-    "no contenders": "no cell could race",
-    None: "it has not ended: sweep the plan again, and it goes on",
-}
 FIGURES = {"throughput": "output rate", "per-device": "output rate", "latency": "e2e 50"}
 
 
@@ -37,8 +29,7 @@ class RaceView:
     @property
     def lines(self) -> list[str]:
         """How it ended, and what its noise lets it show: a sentence each."""
-        ending = ENDINGS[self.state.ended].format(gap=100 * self.state.rules.gap)
-        return [f"The race ran {self.state.number} rounds; {ending}.", *map(noise_text, self.noises)]
+        return [f"The race ran {self.state.number} rounds: {self.state.ending}.", *map(noise_text, self.noises)]
 
 
 def race_view(results: Results) -> RaceView | None:
@@ -111,17 +102,15 @@ def certainty_text(certain: Certainty) -> str:
 
 def noise_text(noise: Noise) -> str:
     """What two measurements of one cell differ by, and what rounds show, as a sentence."""
-    shows = ", ".join(
-        f"{rounds} rounds show differences of {100 * share:.1f} %" for rounds, share in noise.shows.items()
-    )
+    shows = ", ".join(f"{100 * share:.1f} % after {rounds} rounds" for rounds, share in noise.shows.items())
     text = (
-        f"At {noise.load.label}, two measurements of one cell differ by {100 * noise.typical:.1f} % or more in one of "
-        f"three cases here; {shows}."
+        f"At {noise.load.label}, two visits of one cell differ by {100 * noise.typical:.1f} % or more in one of three "
+        f"cases here. The smallest difference between two cells that can be told from noise: {shows}."
     )
     if noise.control is None:
         return text
     ratio = noise.control
     return (
-        f"{text} The first baseline measured under another name gave {ratio.value:.3f} [{ratio.low:.3f}, "
-        f"{ratio.high:.3f}] times its own output tokens/s."
+        f"{text} A/A control: the first baseline, visited under another name, gave {ratio.value:.3f} "
+        f"[{ratio.low:.3f}, {ratio.high:.3f}] times its own output tokens/s; without noise it is 1."
     )

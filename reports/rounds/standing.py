@@ -10,6 +10,7 @@ import numpy as np
 
 from evals.rounds.race import RaceRules, judge
 from evals.schema.load import LoadPoint
+from evals.schema.race_file import RaceState
 from reports.rounds.speeds import Fitted
 
 Verdict = Literal["winner", "equal", "undecided"]
@@ -44,6 +45,11 @@ def objectives(loads: Sequence[LoadPoint]) -> list[Objective]:
             wanted.append(Objective(f"output tokens/s at {name}", load, "output rate", less=False))
         wanted.append(Objective(f"median end-to-end latency at {name}", load, "e2e 50", less=True))
     return wanted
+
+
+def race_rules(race: RaceState) -> RaceRules:
+    """By what its looks are taken."""
+    return RaceRules(race.rules.rounds, race.rules.gap, race.rules.alpha)
 
 
 def stand(

@@ -12,12 +12,13 @@ import numpy as np
 from evals.rounds.best import against_the_best
 from evals.rounds.block_model import BlockFit
 from evals.rounds.posterior import choices, chosen_bounds, mean_draws
-from evals.rounds.race import RaceRules, judge, resolution, rounds_until
+from evals.rounds.race import judge, resolution, rounds_until
 from evals.schema.load import LoadPoint
 from evals.schema.race_file import Left, RaceState
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate, t_quantile
 from reports.rounds.speeds import Fitted, visits_of
+from reports.rounds.standing import race_rules
 
 FIGURE = "output rate"
 SHOWN_ROUNDS = (3, 8)
@@ -80,7 +81,7 @@ def noise_of(
     models: Mapping[LoadPoint, Mapping[str, Fitted]], race: RaceState, baseline: str | None, control: str | None
 ) -> list[Noise]:
     """Of every load with a model of its output rate. `baseline` and `control` are keys of trials."""
-    rules = RaceRules(race.rules.rounds, race.rules.gap, race.rules.alpha)
+    rules = race_rules(race)
     noises = []
     for load, figures in models.items():
         if (fitted := figures.get(FIGURE)) is None:
@@ -112,8 +113,7 @@ def certainty(
         return None
     places = [place for place, key in enumerate(fitted.keys) if key in rivals or key == chosen]
     keys, sign = [fitted.keys[place] for place in places], -1.0 if less else 1.0
-    unscaled = fitted.fit.unscaled[np.ix_(places, places)]
-    fit = replace(fitted.fit, means=sign * fitted.fit.means[places], unscaled=unscaled)
+    fit = fitted.fit.among(places, less=less)
     drawn, place = mean_draws(fit, np.random.default_rng(0)), keys.index(chosen)
     choice, bounds = choices(drawn), chosen_bounds(fit, drawn, np.asarray(place))
     low, high = sorted(math.exp(sign * float(end)) for end in (bounds.low, bounds.high))
@@ -126,7 +126,7 @@ def _undecided(
     known: Certainty, keys: Sequence[str], fit: BlockFit, rivals: Mapping[str, Trial], race: RaceState, chosen: str
 ) -> Certainty:
     """With what more rounds would show, where several cells may still be the best."""
-    rules = RaceRules(race.rules.rounds, race.rules.gap, race.rules.alpha)
+    rules = race_rules(race)
     racing = np.asarray([key in rivals and key not in race.gone for key in keys])
     if not racing.any():
         return known
@@ -149,9 +149,7 @@ def against_best(fitted: Fitted, keys: Sequence[str], *, less: bool) -> dict[str
     if len(places) < 2:
         return {}
     sign = -1.0 if less else 1.0
-    fit = replace(
-        fitted.fit, means=sign * fitted.fit.means[places], unscaled=fitted.fit.unscaled[np.ix_(places, places)]
-    )
+    fit = fitted.fit.among(places, less=less)
     bounds, means = against_the_best(fit), fit.means
     ratios = {}
     for number, place in enumerate(places):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from evals.schema.race_file import RACE_FILE, Left, RaceState, Rules, read_race, write_race
+from evals.schema.race_file import ENDINGS, RACE_FILE, Ending, Left, RaceState, Rules, read_race, write_race
 
 STATE = RaceState(
     Rules(6, 0.03, 0.05), 4, (Left("k", "rtn · e", "m", 3, "surely slower"),), "equal", (("a", "b"),), {"rate": ("x",)}
@@ -19,6 +21,12 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_race(tmp_path) == STATE
     assert STATE.gone == {"k"}
     assert STATE.leaving(Left("z", "n", "m", 4, "w")).gone == {"k", "z"}
+
+
+def test_its_ending_is_said_in_one_way_with_its_gap() -> None:
+    assert STATE.ending == "the fastest cells are equal in speed within 3 %; the one with the best quality is chosen"
+    assert replace(STATE, ended=None).ending.endswith("run `bitfrontier sweep` with its plan again to go on")
+    assert {*get_args(Ending), None} == ENDINGS.keys()
 
 
 def test_a_run_without_one_had_no_race(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def test_how_sure_the_choice_is() -> None:
     assert noise.shows[8] < noise.shows[3]
     assert noise.control is None
     assert "all rounds of the plan were run" in view.lines[0]
-    assert "two measurements of one cell differ by" in view.lines[1]
+    assert "two visits of one cell differ by" in view.lines[1]
+    assert f"told from noise: {100 * noise.shows[3]:.1f} % after 3 rounds, " in view.lines[1]
 
 
 def test_the_control_is_held_against_its_cell() -> None:
@@ -106,7 +107,7 @@ def test_the_control_is_held_against_its_cell() -> None:
     (noise,) = view.noises
     assert noise.control is not None
     assert noise.control.low < 1 < noise.control.high
-    assert "measured under another name gave" in view.lines[1]
+    assert "A/A control: the first baseline, visited under another name, gave" in view.lines[1]
 
 
 @pytest.mark.parametrize("visits", ["abc", None, 3, [{"attempts": "x"}], [{"startup_seconds": "x"}], [{}]])
