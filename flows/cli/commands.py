@@ -95,7 +95,11 @@ def sweep(
     no_server: NoPrefectServer = False,
     as_json: Json = False,
 ) -> None:
-    """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped."""
+    """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped.
+
+    With `race: {}` in the plan speed is measured in rounds of fresh servers, and cells that cannot win any more leave:
+    docs/reference/race.md.
+    """
     run_whole(
         file, data_root, runs, retry_failed=retry_failed, as_json=as_json, keep_stale=keep_stale, own_server=no_server
     )

@@ -25,7 +25,7 @@ from engines.redaction import redacted
 from flows.plan.load import LoadPlan, TracePlan
 from flows.plan.samples import find_plan, sample_plans
 from flows.plan.schema import Plan
-from flows.plan.type_errors import explain, parts_at
+from flows.plan.type_errors import explain, parts_at, range_at
 from quant.canonical_json import read_regular
 from quant.errors import CONTROLS, BitfrontierError, reading, without_controls
 
@@ -54,6 +54,7 @@ LARGEST_WHOLE = 2**53 - 1  # up to here JSON's numbers are exact everywhere (RFC
 MOST_VALUES = 100_000  # a plan of 10,000 cells has fewer; aliases of aliases can stand for billions
 
 
+RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")  # pydantic's kinds of errors
 KINDS = (LoadPlan.__name__, TracePlan.__name__)  # pydantic names them in the place of an error
 
 
@@ -263,10 +264,11 @@ def _problem(error: Any, tree: CommentedMap) -> Problem:
     explained = explain(kind, where, given, parts_at(path))
     if explained:
         return Problem(line, *explained)
+    numbers = f" ({numbers})" if kind in RANGES and (numbers := range_at(path)) else ""
     return Problem(
         line,
         f"{where}: {lower_first(error['msg'])}, but it is {given!r}",
-        f"change the value of `{path[-1] if path else where}`",
+        f"change the value of `{path[-1] if path else where}`{numbers}",
     )
 
 

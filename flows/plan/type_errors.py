@@ -26,6 +26,32 @@ def _parts_in(annotation: Any) -> list[type[Part]]:
     return [part for argument in get_args(annotation) for part in _parts_in(argument)]
 
 
+def range_at(path: Sequence[str | int]) -> str:
+    """The numbers that a plan's value at `path` may be, such as "3 to 100"; empty where its key has no range."""
+    names = [place for place, name in enumerate(path) if isinstance(name, str)]
+    fields = [
+        part.model_fields[str(path[place])]
+        for place in names[-1:]
+        for part in parts_at(path[:place])
+        if path[place] in part.model_fields
+    ]
+    bounds = [bound for field in fields for bound in (*field.metadata, *_bounds_in(field.annotation))]
+
+    def bound(name: str) -> Any:
+        return next((getattr(bound, name) for bound in bounds if getattr(bound, name, None) is not None), None)
+
+    if bound("ge") is not None and bound("le") is not None:
+        return f"{bound('ge')} to {bound('le')}"
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    return ", ".join(f"{word} {bound(name)}" for name, word in words.items() if bound(name) is not None)
+
+
+def _bounds_in(annotation: Any) -> list[Any]:
+    """Of the first annotated type in a union."""
+    inner = [bound for argument in get_args(annotation) for bound in _bounds_in(argument)]
+    return [*getattr(annotation, "metadata", ()), *inner]
+
+
 def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ()) -> tuple[str, str] | None:
     """What is wrong, and the fix, where pydantic's `kind` of error is one of types; None where it is another.
 
@@ -37,6 +63,13 @@ def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ())
         fix = "begin it with `- `" if isinstance(given, dict) else f"write `[{_as_part(given, parts)}]`"
         return f"'{where}' must be a list, but it is {given!r}", fix
     if kind in ("model_type", "dict_type", "model_attributes_type"):
+        if (
+            isinstance(given, bool)
+            and parts
+            and not any(f.is_required() for p in parts for f in p.model_fields.values())
+        ):
+            fix = f"write `{where.rpartition('.')[2]}: {{}}` for its defaults, or remove it"
+            return f"'{where}' must have keys, but it is {given!r}", fix
         short = _as_part(given, parts)
         fix = f"write `{short}`" if short != str(given) else "give its keys under it"
         return f"'{where}' must have keys, but it is {given!r}", fix

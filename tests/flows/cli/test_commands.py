@@ -30,6 +30,10 @@ def test_help_teaches() -> None:
         assert re.search(rf"\b{command}\b", shown)
 
 
+def test_the_help_of_a_sweep_tells_of_races() -> None:
+    assert re.search(r"`race: \{\}`.*docs/reference/race\.md", _bitfrontier("sweep", "--help").stdout, re.DOTALL)
+
+
 @pytest.mark.parametrize(
     "plan", ["configs/quickstart.yaml", "configs/methods-cpu.yaml", "configs/cpu.yaml", ".ci/plan.yaml"]
 )
