@@ -6,6 +6,7 @@ disturbed one counts: what decides is how busy others were, never how fast the c
 
 from __future__ import annotations
 
+import errno
 import logging
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -81,10 +82,10 @@ class _Planned:
     sentinels: list[Sentinel]
 
 
-def _make(planned: _Planned) -> None:
-    """Measure a visit, and keep it whole. Raises what its server or its loads do."""
+def _made(planned: _Planned) -> list[Part]:
+    """The parts of a visit that is whole. Raises what its server or its loads do."""
     attempts: list[Attempt] = []
-    visit, target = planned.visit, planned.target
+    visit = planned.visit
     while not attempts or (attempts[-1].reasons and len(attempts) < MOST_ATTEMPTS):
         attempts.append(_attempt(planned))
         if attempts[-1].reasons:
@@ -98,8 +99,7 @@ def _make(planned: _Planned) -> None:
         "disturbed": list(best.reasons),
         "repeated_for": [reason for attempt in attempts for reason in attempt.reasons if attempt is not best],
     }
-    for part in best.parts:
-        save_part(target.folder, without_secrets(replace(part, measured={**part.measured, **facts})))
+    return [without_secrets(replace(part, measured={**part.measured, **facts})) for part in best.parts]
 
 
 def _attempt(planned: _Planned) -> Attempt:
@@ -134,7 +134,9 @@ def visit_row(
     sentinels: list[Sentinel],
     step: Step = plainly,
 ) -> Failure | None:
-    """Visit a cell, alone on its device; what kept it from being measured, if anything did."""
+    """Visit a cell, alone on its device, and keep the visit whole; what kept it from being measured, if anything did.
+    Raises OSError where it cannot be kept: that is no failure of the cell.
+    """
     sweep, target = prepared.sweep, target_of(prepared, row)
     with slots(sweep.device.slots), hold(running_lock(row.file)):
         measured = {"host": host_id(), "session": SESSION, "cpu": cpu_model(), "commit": commit()}
@@ -142,10 +144,14 @@ def visit_row(
         target = replace(target, measured=measured, log=log, bandwidth=bandwidth_of(prepared, row))
         try:
             work = work_of(sweep, tasks, display, step)
-            _make(_Planned(prepared, row, checkpoint, visit, work, target, sentinels))
+            parts = _made(_Planned(prepared, row, checkpoint, visit, work, target, sentinels))
         except (Exception, SystemExit) as error:  # the cell has a trial, and leaves the race with this reason
             logger.warning("%s, round %d: %s", row.cell.name, visit.number, traceback.format_exc())
+            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
             return failure_of(error, log=log)
+        for part in parts:
+            save_part(target.folder, part)
     return None
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from flows.plan.base import MOST, MOST_ENTRIES, Part, Positive, Seed, Threads, thread_count
 from flows.plan.limits import LimitsPlan, MemoryPlan, PricePlan, TimeLimitsPlan
-from flows.plan.load import AnyLoad, SearchPlan, SLOPlan
+from flows.plan.load import AnyLoad, LoadPlan, SearchPlan, SLOPlan
 from flows.plan.race import RacePlan
 
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
@@ -276,6 +276,12 @@ class Plan(Part):
         if self.race is not None and any(load.target_relative_ci is not None for load in self.load):
             raise ValueError(
                 "`target_relative_ci` repeats a load in one server, and a race in several; keep one of them"
+            )
+        closed = [load for load in self.load if isinstance(load, LoadPlan) and load.concurrency is not None]
+        if self.race is not None and self.search and not closed:
+            raise ValueError(
+                "a `search` is made once, in a cell's first visit, and of open loads alone its capacity decides: a "
+                "race would have nothing to decide. Remove `race`, or add a load with `concurrency`"
             )
         return self
 

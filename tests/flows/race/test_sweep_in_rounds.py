@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from evals.schema.part import PARTS
 from evals.schema.race_file import read_race
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
+from flows.execute import visits
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared
 from flows.execute.rows import assemble_finished
@@ -94,6 +97,39 @@ def test_the_minutes_of_a_race_are_those_of_the_control_too(workplace: Path, mon
     assert sorted(visit["round"] for visit in visits) == [2, 2, 3, 3]
     took = sum(visit["startup_seconds"] + visit["seconds"] for visit in visits)
     assert spent_seconds(_prepared(workplace, file), state) == pytest.approx(took)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+def test_a_visit_that_cannot_be_kept_ends_the_sweep_and_no_cell_leaves_for_it(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    install(monkeypatch.setattr)
+    file = _plan(workplace)
+
+    def refused(*_: Any) -> None:
+        raise OSError(number, os.strerror(number), "parts/x.json")
+
+    with monkeypatch.context() as full:
+        full.setattr(visits, "save_part", refused)
+        with pytest.raises(OSError, match=rf"\[Errno {number}\] .*: 'parts/x.json'"):
+            _sweep(workplace, file)
+    assert _sweep(workplace, file).speed[0].rounds == (1, 2, 3)
+    race = read_race(workplace / "runs" / "fake")
+    assert race is not None
+    assert not race.left
+
+
+def test_a_full_disk_of_ours_during_a_visit_is_no_failure_of_its_cell(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch.setattr)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "logs/x.log")
+
+    monkeypatch.setattr(visits, "_attempt", full)
+    with pytest.raises(OSError, match=r"No space left on device: 'logs/x.log'"):
+        _sweep(workplace, _plan(workplace))
 
 
 def test_a_second_run_repeats_no_visit(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

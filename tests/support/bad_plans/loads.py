@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from tests.support.bad_plans.changes import Wrong, replay, search_with_slo, set_key
+from tests.support.bad_plans.changes import Plan, Wrong, replay, search_with_slo, set_key
+
+
+def race_at_a_rate(plan: Plan) -> None:
+    sizes = {"requests": 400, "prompt_tokens": 8, "output_tokens": 4}
+    search_with_slo({"over": "rate", "highest": 8, **sizes})(plan)
+    plan["load"] = [{"rate_per_second": 2, **sizes}]
+    plan["race"] = {}
+
 
 LOADS: dict[str, Wrong] = {
     "negative concurrency": (
@@ -223,6 +231,26 @@ LOADS: dict[str, Wrong] = {
     "a speed of no trace": (
         set_key("load", 0, "trace_speedup", value=2),
         "load[0]: `trace_speedup` belongs to a load with `trace`",
+        "change the value as said",
+    ),
+    "a race that is on": (
+        set_key("race", value=True),
+        "'race' must have keys, but it is True",
+        "write `race: {}` for its defaults",
+    ),
+    "a race of two rounds": (
+        set_key("race", value={"rounds": 2}),
+        "race.rounds: input should be greater than or equal to 3, but it is 2",
+        "change the value of `rounds` (3 to 100)",
+    ),
+    "a race of no gap": (
+        set_key("race", value={"gap": 0}),
+        "race.gap: input should be greater than 0, but it is 0",
+        "change the value of `gap` (above 0, below 0.5)",
+    ),
+    "a race of open loads and a search": (
+        race_at_a_rate,
+        "a `search` is made once, in a cell's first visit, and of open loads alone its capacity decides: a race would",
         "change the value as said",
     ),
     "fewer requests than concurrency": (
