@@ -15,11 +15,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from evals.schema.race_file import read_race
 from evals.schema.run_file import RUN_FILE, read_run
 from evals.schema.trial_file import read_trial
 from flows.plan.source import load_plan
 from flows.validate.estimate import Forecast, estimate
 from flows.validate.plan import check
+from reports.decision.results import control_of
 from reports.sections.durations import forecast_error
 
 
@@ -67,7 +69,7 @@ def print_run(folder: Path, plan: Path | None) -> list[float]:
             if trial.status == "ok" and min(seconds, took) > 0:
                 ratios.append(took / seconds)
                 print(f"| {trial.name} | {phase} | {seconds:.1f} | {took:.1f} | {took / seconds:.2f} |")
-    error = forecast_error(about, [*trials.values()])
+    error = forecast_error(about, [*trials.values()], control_of(folder, read_race(folder)))
     if error is not None:
         print(
             f"\nThe whole: forecast {error.forecast_seconds:.0f} s within a factor of {error.factor:.1f}, "

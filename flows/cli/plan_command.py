@@ -14,10 +14,10 @@ from flows.cli.sweep_command import console, known_run
 from flows.execute.prepare import stale_rows
 from flows.plan.outside import outside
 from flows.validate.compute_types import added_baselines
-from flows.validate.estimate import Forecast, estimate
+from flows.validate.estimate import FIRST_LOOK, Forecast, estimate
 from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import shots_text, template_hints
-from reports.output.formatting import about_duration
+from reports.output.formatting import about_duration, duration
 
 COLUMNS = ("cell", "model", "environments", "supported", "≈ s")
 
@@ -34,6 +34,7 @@ def describe_plan(sweep: ResolvedPlan, runs: Path) -> dict[str, Any]:
         "estimated_factor": round(guess.factor, 2),
         "estimated_bytes": guess.bytes,
         "estimated_from": guess.basis,
+        "race": asdict(guess.race) if guess.race else None,
         "tasks": list(map(asdict, sweep.tasks)),
         "hints": [*template_hints(sweep.plan, sweep.models), *added_baselines(sweep.plan, sweep.cells)],
         "warnings": sweep.warnings,
@@ -72,6 +73,7 @@ def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: boo
     lines = [
         f"{duration} and {described['estimated_bytes'] / 1e9:.1f} GB of disk, not counting environments and "
         f"downloads; from {described['estimated_from']}",
+        *_race_lines(described["race"]),
         f"tasks: {shots_text(sweep.plan)}; by lm-eval's definitions where the plan names no number",
         *(f"warning: {text}" for text in described["warnings"]),
         *(f"hint: {text}" for text in described["hints"]),
@@ -79,3 +81,12 @@ def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: boo
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _race_lines(race: dict[str, Any] | None) -> list[str]:
+    if race is None:
+        return []
+    who = f"{race['cells']} cell{'s' if race['cells'] != 1 else ''}{' and a control' if race['control'] else ''}"
+    least, most = duration(race["least_seconds"]), duration(race["most_seconds"])
+    time = f"about {least} if all is decided after round {FIRST_LOOK}, {most} if no cell leaves"
+    return [f"race: up to {race['rounds']} rounds of {who}; {time}, beside the first round (in the time above)"]

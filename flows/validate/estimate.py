@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from engines.telemetry.device_figures import DeviceFigures, device_figures
 from engines.telemetry.machine import this_machine
+from evals.rounds.race import RaceRules
 from evals.schema.load import LoadPoint
 from evals.schema.slo import LEAST_REPEATS
 from flows.plan.load import SearchPlan
@@ -78,13 +80,28 @@ GPU_TOOL_SHARE = 0.08  # a tool reaches less of a GPU's peak than of a CPU's: it
 
 PRIOR_FACTORS = {("cpu", True): 2.0, ("cuda", True): 3.0, ("cuda", False): 5.0}  # kind, is in the table
 PHASES = ("start", "speed", "accuracy")
-STAYING = 0.6  # of the cells, in the mean over the later rounds of a race
+FIRST_LOOK = RaceRules().first_look
+Spread = tuple[float, float]  # seconds, and the logarithm of the factor within which they are likely
+
+
+@dataclass(frozen=True)
+class RaceForecast:
+    """At most so many `rounds` of `cells` and, but in the first, of a `control`. Seconds of those after the first: the
+    `least` where all is decided at the first look, the `most` where no cell leaves.
+    """
+
+    rounds: int
+    cells: int
+    control: bool
+    least_seconds: float
+    most_seconds: float
 
 
 @dataclass(frozen=True)
 class Forecast:
     """Seconds of each cell's phases before they were put right (`raw`) and in all (`cells`), of the whole sweep with
-    quantizing (`seconds`, likely within a `factor` of it), bytes on disk, and what it was made of.
+    quantizing (`seconds`, likely within a `factor` of it), bytes on disk, and what it was made of. How long a `race`
+    goes on nobody knows before: `seconds` are the geometric mean of its least and its most, which are both in `factor`.
     """
 
     raw: tuple[Mapping[str, float], ...]
@@ -93,6 +110,7 @@ class Forecast:
     factor: float
     bytes: int
     basis: str
+    race: RaceForecast | None = None
 
 
 def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
@@ -100,30 +118,57 @@ def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
     device = device_figures(sweep.device, sweep.plan.thread_count)
     past = past_ratios(runs, this_machine(sweep.device.kind))
     raw = tuple(_phases(sweep, cell, device) for cell in sweep.cells)
-    cells, spreads = [], []
     prior = PRIOR_FACTORS[sweep.device.kind, device.is_known]
-    for cell, phases in zip(sweep.cells, raw, strict=True):
-        known = {phase: past.get((cell.choice.engine.name, phase)) for phase in PHASES}
-        corrections = {phase: ratio.correction if ratio else 1.0 for phase, ratio in known.items()}
-        seconds = {phase: phases[phase] * corrections[phase] for phase in PHASES}
-        cells.append(sum(seconds.values()))
-        factors = {phase: ratio.factor(prior) if ratio else prior for phase, ratio in known.items()}
-        spreads += [(seconds[phase], math.log(factors[phase])) for phase in PHASES]
-        if sweep.plan.race is not None:
-            again = STAYING * (sweep.plan.race.rounds - 1)
-            later = [(again * seconds[phase], math.log(factors[phase])) for phase in ("start", "speed")]
-            cells[-1] += sum(of_phase for of_phase, _ in later)
-            spreads += later
+
+    def corrected(cell: Cell, phases: Mapping[str, float]) -> list[Spread]:
+        ratios = {phase: past.get((cell.choice.engine.name, phase)) for phase in phases}
+        corrections = {phase: ratio.correction if ratio else 1.0 for phase, ratio in ratios.items()}
+        factors = {phase: ratio.factor(prior) if ratio else prior for phase, ratio in ratios.items()}
+        return [(seconds * corrections[phase], math.log(factors[phase])) for phase, seconds in phases.items()]
+
+    first = [corrected(cell, phases) for cell, phases in zip(sweep.cells, raw, strict=True)]
+    visits = [corrected(cell, _later_visit(sweep, cell, device)) for cell in sweep.cells]
     jobs = {(c.model.location, c.quantization.label): c for c in sweep.cells if c.unsupported is None}
     quantizing = sum(_quantize_seconds(cell, sweep.device.kind, device) for cell in jobs.values())
-    spreads.append((quantizing, math.log(prior)))
-    total = sum(seconds for seconds, _ in spreads)
-    factor = math.exp(sum(seconds * spread for seconds, spread in spreads) / total) if total else 1.0
+    spreads = [*chain(*first), (quantizing, math.log(prior))]
+    control = _control(sweep, visits)
+    one_round = [*chain(*visits), *control]
+    race = _race(sweep, sum(map(bool, visits)), bool(control), _seconds(one_round))
+    least, most = (_seconds(spreads) + rest for rest in ((race.least_seconds, race.most_seconds) if race else (0, 0)))
+    total = math.sqrt(least * most)
+    rounds = (total - _seconds(spreads)) / _seconds(one_round) if race else 0.0
+    spreads += [(rounds * seconds, spread) for seconds, spread in one_round]
+    factor = math.exp(sum(seconds * spread for seconds, spread in spreads) / total) * most / total if total else 1.0
     size = sum(cell.model.parameters * 2 for cell in jobs.values())
     size += sum({cell.model.location: cell.model.download_bytes for cell in sweep.cells}.values())
     learned = sum(ratio.trials for (_, phase), ratio in past.items() if phase == "start")
     basis = device.source + (f"; {learned} earlier trials on this machine" if learned else "")
-    return Forecast(raw, tuple(cells), total, factor, size, basis)
+    cells = tuple(_seconds(once) + rounds * _seconds(visit) for once, visit in zip(first, visits, strict=True))
+    return Forecast(raw, cells, total, factor, size, basis, race)
+
+
+def _seconds(spreads: Sequence[Spread]) -> float:
+    return sum(seconds for seconds, _ in spreads)
+
+
+def _control(sweep: ResolvedPlan, visits: Sequence[list[Spread]]) -> list[Spread]:
+    """What a later visit of the first unquantized cell that races takes, where the plan has a control."""
+    if sweep.plan.race is None or not sweep.plan.race.control:
+        return []
+    pairs = zip(sweep.cells, visits, strict=True)
+    return next((visit for cell, visit in pairs if visit and cell.quantization.scheme.unquantized), [])
+
+
+def _race(sweep: ResolvedPlan, cells: int, control: bool, round_seconds: float) -> RaceForecast | None:
+    """Of a race whose later rounds take so long where nobody has left; its `minutes` are looked at after each of them.
+    None where no cell races.
+    """
+    plan = sweep.plan.race
+    if plan is None or not cells:
+        return None
+    within = math.floor(60 * plan.minutes / round_seconds) + 1 if plan.minutes else plan.rounds
+    least, most = (min(rounds - 1, within) * round_seconds for rounds in (FIRST_LOOK, plan.rounds))
+    return RaceForecast(plan.rounds, cells, control, least, most)
 
 
 def noted(forecast: Forecast, trials: list[str]) -> dict[str, Any]:
@@ -151,29 +196,41 @@ def _quantize_seconds(cell: Cell, kind: str, device: DeviceFigures) -> float:
 def _phases(sweep: ResolvedPlan, cell: Cell, device: DeviceFigures) -> Mapping[str, float]:
     if cell.unsupported is not None:
         return dict.fromkeys(PHASES, 0.0)
-    costs, unknown = ENGINES[sweep.device.kind]
-    plan, engine = sweep.plan, costs.get(cell.choice.engine.name, unknown)
-    speed = _Speed(cell, engine, device)
-    timed = plan.repeats * sum(speed.load_seconds(load) for load in sweep.loads)
-    timed += sum(speed.search_seconds(search) for search in plan.search)
+    plan, speed = sweep.plan, _Speed(cell, sweep.device.kind, device)
+    timed = _loads_seconds(sweep, speed) + sum(speed.search_seconds(search) for search in plan.search)
     confirming = 0 if cell.choice.attached else LEAST_REPEATS
     timed += sum(entry.level_seconds * (_search_loads(entry) + confirming) for entry in plan.search)
     tokens = scored_tokens(plan, sweep.tasks, is_baseline=cell.quantization.scheme.unquantized)
     way = {"forcing": FORCING, "score": SHARING, "none": 0.0}.get(cell.choice.engine.dialect.prompt_logprobs, 1.0)
     scoring = way * tokens.read * speed.prompt_seconds
     scoring += tokens.generated / SCORING_IN_FLIGHT * speed.step_seconds(SCORING_IN_FLIGHT)
-    start = 0.0 if cell.choice.attached else engine.start_seconds + speed.weight_bytes / DISK_BYTES_PER_SECOND
+    start = 0.0 if cell.choice.attached else speed.start_seconds
     start *= 2 if plan.search else 1  # what was found is confirmed in a fresh session
     return {"start": start, "speed": timed, "accuracy": scoring + GATE_SECONDS}
+
+
+def _later_visit(sweep: ResolvedPlan, cell: Cell, device: DeviceFigures) -> Mapping[str, float]:
+    """Of a race: a fresh server and all loads, no search. Empty for a cell that is in no later round."""
+    if sweep.plan.race is None or cell.unsupported is not None or cell.choice.attached:
+        return {}
+    speed = _Speed(cell, sweep.device.kind, device)
+    return {"start": speed.start_seconds, "speed": _loads_seconds(sweep, speed)}
+
+
+def _loads_seconds(sweep: ResolvedPlan, speed: _Speed) -> float:
+    return sweep.plan.repeats * sum(speed.load_seconds(load) for load in sweep.loads)
 
 
 class _Speed:
     """How long one cell takes for tokens and loads."""
 
-    def __init__(self, cell: Cell, engine: EngineCost, device: DeviceFigures) -> None:
+    def __init__(self, cell: Cell, kind: str, device: DeviceFigures) -> None:
+        costs, unknown = ENGINES[kind]
+        engine = costs.get(cell.choice.engine.name, unknown)
         self.engine, self.device, self.parameters = engine, device, cell.model.parameters
         stored = engine.bytes_per_weight or bits_of(cell.quantization.scheme) / 8
         self.weight_bytes = self.parameters * stored
+        self.start_seconds = engine.start_seconds + self.weight_bytes / DISK_BYTES_PER_SECOND
         self.prompt_seconds = 2 * self.parameters / (device.flops * engine.prompt_share)
 
     def step_seconds(self, batch: float) -> float:

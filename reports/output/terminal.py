@@ -72,9 +72,9 @@ def print_results(results: Results, console: Console) -> None:
         for entry in [entry for entry in undecided if entry.model == answer.model and entry.name in ahead]:
             line = f"{entry.name}, {entry.figure}: {deciding_text(entry)}"
             console.print(line, markup=False, highlight=False)
-    if forecast := forecast_error(results.about, results.trials):
+    if forecast := forecast_error(results.about, results.trials, results.control):
         console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
-    if works := spent(results.trials):
+    if works := spent(results.trials, results.control):
         console.print(f"{spent_text(works)}.", markup=False, highlight=False)
     for capacity in capacities(results.cells):
         console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
@@ -173,8 +173,10 @@ def as_data(results: Results) -> dict[str, Any]:
     answers = [_answer(answer) | {"refusal": refusal(answer, results.models)} for answer in results.answers]
     return {
         "sweep": {name: results.about[name] for name in ABOUT},
-        "forecast": asdict(forecast) if (forecast := forecast_error(results.about, results.trials)) else None,
-        "spent": [asdict(part) for part in spent(results.trials)],
+        "forecast": asdict(forecast)
+        if (forecast := forecast_error(results.about, results.trials, results.control))
+        else None,
+        "spent": [asdict(part) for part in spent(results.trials, results.control)],
         "columns": task_columns(results.cells),
         "shots": task_shots(results.trials),
         "cells": rows,

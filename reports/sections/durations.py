@@ -31,11 +31,14 @@ class ForecastError:
         return self.forecast_seconds / self.factor <= self.took_seconds <= self.forecast_seconds * self.factor
 
 
-def spent(trials: Sequence[Trial]) -> list[Spent]:
-    """What the trials say; environments, downloads and waiting for a device are in none of them."""
+def spent(trials: Sequence[Trial], control: Trial | None = None) -> list[Spent]:
+    """What the trials say, and of a race's `control` the later visits, which are all that it has; environments,
+    downloads and waiting for a device are in none of them.
+    """
     made = {trial.checkpoint.get("key"): trial.checkpoint.get("seconds") for trial in trials if trial.checkpoint}
     good = [trial.seconds for trial in trials if trial.status != "failed"]
-    visits = [visit for trial in trials for visit in trial.provenance.get("visits", ())]
+    raced = [*trials, *([control] if control else [])]
+    visits = [visit for trial in raced for visit in trial.provenance.get("visits", ())]
     works = {
         "quantizing": sum((seconds or {}).get("total", 0.0) for seconds in made.values()),
         "starting servers": sum(seconds.get("start", 0.0) for seconds in good)
@@ -51,11 +54,13 @@ def spent(trials: Sequence[Trial]) -> list[Spent]:
     return [Spent(work, seconds) for work, seconds in works.items() if seconds > 1e-3]
 
 
-def forecast_error(about: Mapping[str, Any], trials: Sequence[Trial]) -> ForecastError | None:
+def forecast_error(
+    about: Mapping[str, Any], trials: Sequence[Trial], control: Trial | None = None
+) -> ForecastError | None:
     """None where the run has no forecast (it was made by an older program), or is not complete."""
     forecast = about.get("forecast")
     if not forecast or not {"seconds", "factor"} <= forecast.keys() or len(trials) < len(about["trials"]):
         return None
-    took = sum(part.seconds for part in spent(trials))
+    took = sum(part.seconds for part in spent(trials, control))
     failed = sum(trial.status == "failed" for trial in trials)
     return ForecastError(forecast["seconds"], forecast["factor"], took, failed)

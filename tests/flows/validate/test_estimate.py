@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from engines.telemetry.machine import this_machine
-from engines.types import Device
+from engines.types import Attached, Device
 from evals.accuracy.lm_eval_tasks import TaskSpec
 from flows.plan.schema import Plan
 from flows.plan.source import load_plan
-from flows.validate.estimate import Forecast, bits_of, estimate, noted
+from flows.validate.estimate import Forecast, RaceForecast, bits_of, estimate, noted
 from flows.validate.plan import check
 from flows.validate.resolved import ResolvedPlan
 from quant.types import Scheme
@@ -84,6 +84,50 @@ def test_trials_of_another_machine_and_damaged_or_newer_files_say_nothing(sweep:
     (tmp_path / "runs" / "newer").mkdir()
     (tmp_path / "runs" / "newer" / "sweep.json").write_text('{"schema_version": 999, "trials": []}')
     assert estimate(sweep, tmp_path / "runs") == first
+
+
+def _raced(sweep: ResolvedPlan, **changes: Any) -> ResolvedPlan:
+    plan = {**GOOD, "data": "root", "repeats": 1, "race": {"rounds": 6, **changes.pop("race", {})}, **changes}
+    return replace(sweep, plan=Plan.model_validate(plan))
+
+
+def test_a_race_takes_from_its_first_look_to_all_rounds(sweep: ResolvedPlan, tmp_path: Path) -> None:
+    """Three cells and the control in each later round: a fresh server and the loads, and no accuracy."""
+    forecast, once = estimate(_raced(sweep), tmp_path / "runs"), estimate(sweep, tmp_path / "runs")
+    visits = [cell["start"] + cell["speed"] for cell in forecast.raw]
+    one_round = sum(visits) + visits[0]
+    assert forecast.race == RaceForecast(6, 3, True, pytest.approx(2 * one_round), pytest.approx(5 * one_round))
+    loads = sum(cell["speed"] for cell in once.raw) - sum(cell["speed"] for cell in forecast.raw)  # three repeats
+    first = once.seconds - loads
+    assert forecast.seconds == pytest.approx(((first + 2 * one_round) * (first + 5 * one_round)) ** 0.5)
+    assert forecast.seconds * forecast.factor >= first + 5 * one_round
+    assert forecast.seconds / forecast.factor <= first + 2 * one_round
+    alone = estimate(_raced(sweep, race={"control": False}), tmp_path / "runs").race
+    assert alone == RaceForecast(6, 3, False, pytest.approx(2 * sum(visits)), pytest.approx(5 * sum(visits)))
+
+
+def test_minutes_end_a_race_after_the_round_in_which_they_are_over(sweep: ResolvedPlan, tmp_path: Path) -> None:
+    whole = estimate(_raced(sweep), tmp_path / "runs").race
+    assert whole is not None
+    one_round = whole.least_seconds / 2
+    short = estimate(_raced(sweep, race={"minutes": 3.5 * one_round / 60}), tmp_path / "runs").race
+    assert short == replace(whole, most_seconds=pytest.approx(4 * one_round))
+    shortest = estimate(_raced(sweep, race={"minutes": 0.5 * one_round / 60}), tmp_path / "runs").race
+    assert shortest is not None
+    assert shortest.least_seconds == shortest.most_seconds == pytest.approx(one_round)
+
+
+def test_later_rounds_repeat_no_search_and_no_server_of_somebody_else(sweep: ResolvedPlan, tmp_path: Path) -> None:
+    search = {"over": "concurrency", "highest": 8, "requests": 400, "prompt_tokens": 8, "output_tokens": 4}
+    searched = estimate(_raced(sweep, slo={"ttft_ms": 500}, search=[search]), tmp_path / "runs")
+    plain = estimate(_raced(sweep), tmp_path / "runs")
+    assert searched.raw[0]["speed"] > 10 * plain.raw[0]["speed"]
+    assert searched.race == plain.race
+    first, *others = sweep.cells
+    attached = replace(first, choice=replace(first.choice, attached=Attached("http://127.0.0.1:1", None, "m")))
+    visits = [cell["start"] + cell["speed"] for cell in plain.raw]
+    some = estimate(replace(_raced(sweep), cells=(attached, *others)), tmp_path / "runs").race
+    assert some == RaceForecast(6, 2, False, pytest.approx(2 * sum(visits[1:])), pytest.approx(5 * sum(visits[1:])))
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,15 @@ def test_what_the_time_went_into_adds_up_to_what_it_took() -> None:
     assert spent([]) == []
 
 
+def test_later_visits_count_those_of_the_control_too() -> None:
+    visited = {"visits": [{"seconds": 4.0, "startup_seconds": 2.0}, {"seconds": 4.0, "startup_seconds": None}]}
+    trials = [replace(_took(method, 30.0, 5.0), provenance=visited) for method in ("none", "rtn")]
+    control = replace(trials[0], key="blind")
+    error = forecast_error(ABOUT_IT, trials, control)
+    assert error is not None
+    assert error.took_seconds == 2 * (30.0 + 5.0) + 3 * 10.0
+
+
 def test_a_forecast_that_was_far_off_says_so() -> None:
     error = forecast_error(ABOUT_IT, [_took("none", 3000.0, 0.0), failed("rtn", "broken")])
     assert error is not None
