@@ -12,14 +12,15 @@ from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
 from evals.stats.paired_tests import Verdict, verdicts
 from quant.errors import BitfrontierError
+from reports.compare.rates import RateChange, rate_changes
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
-from reports.metrics.load import load_metrics
 from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
-from reports.metrics.ratios import ratio_of_means
 
+Pair = tuple[CellMetrics, CellMetrics]  # of the earlier and of the later run
 State = Literal["PASS", "REGRESSION", "INCONCLUSIVE", "NOT COMPARED"]
 SPEED_MARGIN = 0.05
+BY_HOLM = "Rates: by the p value of just passing that stands beside them, after Holm's correction over all of them."
 FACTS = ("version", "kernel", "dtype")
 OF_VERDICT: Mapping[Verdict, State] = {
     "better": "PASS",
@@ -57,7 +58,9 @@ class CellComparison:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs. `changes` are those of the runs as a whole; `only_before` and `only_after` name cells of one alone."""
+    """Two runs. `changes` are those of the runs as a whole; `only_before` and `only_after` name cells of one alone.
+    `rates_by` says how rates are judged.
+    """
 
     before: str
     after: str
@@ -65,6 +68,7 @@ class Comparison:
     cells: tuple[CellComparison, ...]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
+    rates_by: str = "Rates: by their 95 % intervals."
 
     def count(self, state: State) -> int:
         return sum(cell.state == state for cell in self.cells)
@@ -73,10 +77,11 @@ class Comparison:
 def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARGIN) -> Comparison:
     """Each cell (model, method, engine, by their labels) that both runs have. Raises NotComparable where there is none.
 
-    Rates: REGRESSION where the 95 % interval of after ÷ before lies wholly below 1 − `speed_margin`, PASS where it lies
-    above; rates on different devices are not compared. Answers and likelihoods: paired on the same items and tokens, by
-    the tests of a report, with the later run's margin and error rate and Holm's correction over all cells; *worse* is a
-    REGRESSION, *better* and *equivalent* pass. A cell that was measured and fails now is a REGRESSION.
+    Rates: REGRESSION where after ÷ before is shown to be below 1 − `speed_margin`, PASS where it is shown to be above,
+    at the later run's error rate with Holm's correction over all rates; those on different devices are not compared.
+    Answers and likelihoods: paired on the same items and tokens, by the tests of a report, with the later run's margin
+    and error rate and Holm's correction over all cells; *worse* is a REGRESSION, *better* and *equivalent* pass. A cell
+    that was measured and fails now is a REGRESSION.
     """
     ours, theirs = {_key(trial): trial for trial in after.trials}, {_key(trial): trial for trial in before.trials}
     both = [key for key in theirs if key in ours]
@@ -85,8 +90,12 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     pairs = [(theirs[key], ours[key]) for key in both]
     answers = _answers(pairs, after.limits.equivalence_margin, after.about["accuracy"]["error_rate"])
     was, now = ({cell.trial.key: cell for cell in run.cells} for run in (before, after))
+    measured = [(was[old.key], now[new.key]) for old, new in pairs if old.key in was and new.key in now]
+    rates = _rates(before, after, measured, speed_margin)
     cells = [
-        _cell(old, new, was.get(old.key), now.get(new.key), answers.get(new.key, []), speed_margin)
+        _cell(
+            old, new, old.key in was, [*rates.get(new.key, []), *answers.get(new.key, [])] if new.key in now else None
+        )
         for old, new in pairs
     ]
     return Comparison(
@@ -96,6 +105,7 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
         tuple(cells),
         tuple(theirs[key].name for key in theirs if key not in ours),
         tuple(ours[key].name for key in ours if key not in theirs),
+        BY_HOLM,
     )
 
 
@@ -172,14 +182,13 @@ def _of_flips(flips: Flips, verdict: Verdict, same: bool) -> Check:
     return Check(flips.task, OF_VERDICT[verdict], text)
 
 
-def _cell(
-    old: Trial, new: Trial, was: CellMetrics | None, now: CellMetrics | None, answers: Sequence[Check], margin: float
-) -> CellComparison:
+def _cell(old: Trial, new: Trial, was_measured: bool, compared: Sequence[Check] | None) -> CellComparison:
+    """`compared` is None where the cell was not measured now."""
     checks: list[Check] = []
-    if was is not None and now is None:
+    if was_measured and compared is None:
         checks.append(Check("status", "REGRESSION", f"was measured, and now: {new.why}"))
-    elif was is not None and now is not None:
-        checks = [*_rates(was, now, margin), *answers]
+    elif was_measured and compared is not None:
+        checks = [*compared]
         if not (_asked_all(old) and _asked_all(new)):
             checks.append(
                 Check("questions", "NOT COMPARED", "an adaptive budget stopped, which asks each run other questions")
@@ -193,21 +202,31 @@ def worst(checks: Sequence[Check]) -> State:
     return next((state for state in order if any(check.state == state for check in checks)), "NOT COMPARED")
 
 
-def _rates(was: CellMetrics, now: CellMetrics, margin: float) -> Iterator[Check]:
-    """Of each load that both ran under, by each run's own visits: what a round did to all cells of one run is part of
-    how far two runs differ.
-    """
-    before = {speed.load: load_metrics(speed) for speed in was.trial.speed}
-    for load in map(load_metrics, now.trial.speed):
-        title = f"output tokens/s at {load.load.label}"
-        if was.trial.device != now.trial.device:
-            yield Check(title, "NOT COMPARED", f"on {was.trial.device} before, on {now.trial.device} now")
-        elif load.load in before:
-            ratio = ratio_of_means(load.output_rate, before[load.load].output_rate)
-            text = f"{shown(ratio)} times what they were"
-            yield Check(title, side(ratio, 1 - margin), text)
-        else:
-            yield Check(title, "NOT COMPARED", "the other run has no such load")
+def _rates(before: Results, after: Results, cells: Sequence[Pair], margin: float) -> dict[str, list[Check]]:
+    """By key of the later trial: each load that it ran under; all that can be compared are one family of tests."""
+    changes = rate_changes(before, after, cells, 1 - margin)
+    checks: dict[str, list[Check]] = {}
+    for was, now in cells:
+        of_cell = checks.setdefault(now.trial.key, [])
+        for load in (speed.load for speed in now.trial.speed):
+            title, change = f"output tokens/s at {load.label}", changes.get((now.trial.key, load))
+            if was.trial.device != now.trial.device:
+                text = f"on {was.trial.device} before, on {now.trial.device} now"
+            elif change is None:
+                text = "the other run has no such load"
+            else:
+                state = _of_rate(change, 1 - margin, after.about["accuracy"]["error_rate"])
+                text = f"{shown(change.ratio)} times what they were; p of {1 - margin:.3g}: {change.adjusted:.2g}"
+                of_cell.append(Check(title, state, text))
+                continue
+            of_cell.append(Check(title, "NOT COMPARED", text))
+    return checks
+
+
+def _of_rate(change: RateChange, least: float, error_rate: float) -> State:
+    if change.adjusted > error_rate:
+        return "INCONCLUSIVE"
+    return "PASS" if change.ratio.value > least else "REGRESSION"
 
 
 def side(ratio: Estimate, least: float) -> State:

@@ -148,6 +148,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
             style = {"REGRESSION": "red", "PASS": "green"}.get(check.state, "")
             table.add_row("", escape(check.figure), check.state, escape(check.text), style=style)
     console.print(table)
+    console.print(comparison.rates_by, highlight=False)
     for run, names in ((comparison.before, comparison.only_before), (comparison.after, comparison.only_after)):
         if names:
             console.print(f"only in {run}: {', '.join(names)}", markup=False, highlight=False)
