@@ -93,6 +93,18 @@ def energy(repeat: Sequence[Request], gpus: Sequence[GpuSamples]) -> Energy:
         return replace(known, why=str(reason))
 
 
+def visit_energy(visit: Speed) -> Energy:
+    """Of all repeats of one server together; not known where one of them is not."""
+    repeats = [energy(*pair) for pair in zip(visit.repeats, visit.gpus or [()] * len(visit.repeats), strict=True)]
+    known = [repeat.joules for repeat in repeats if repeat.joules is not None]
+    return Energy(
+        sum(known) if len(known) == len(repeats) else None,
+        sum(repeat.seconds for repeat in repeats),
+        sum(repeat.output_tokens for repeat in repeats),
+        next((repeat.why for repeat in repeats if repeat.why), ""),
+    )
+
+
 def _joules(samples: GpuSamples, start: float, end: float) -> float:
     """Of one GPU: by its counter, which power must not contradict; by power where it has none. Raises NotKnown."""
     times, watts = _known_values(samples.seconds, samples.watts)

@@ -34,7 +34,7 @@ class Memory:
     `weights_bytes` and `kv_cache_bytes` as the engine reports them (`kv_source` is IN_USE or SET_ASIDE),
     `kv_bytes_per_token` as `kv_token_source` says. `loaded_bytes` and `peak_bytes` are measured from outside (`source`
     is PSS on a CPU, NVML on a GPU): after loading, and the highest while the load ran. `samples` are (seconds since the
-    first one, bytes), of long loads the highest of each span.
+    first one, bytes), of long loads the highest of each span. `later_peaks`: (round, bytes) of a race's later visits.
     """
 
     source: str
@@ -46,6 +46,7 @@ class Memory:
     kv_bytes_per_token: float | None = None
     kv_token_source: str | None = None
     samples: tuple[tuple[float, int], ...] = ()
+    later_peaks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ def _attempt(planned: _Planned) -> Attempt:
     folder, device = Path(planned.checkpoint.folder), planned.prepared.sweep.device
     with reach(row.cell, environment, folder, device, work, target.log) as (endpoint, child):
         served = Served(endpoint, child, row.cell, folder, device, work, target)
-        parts = [replace(finished_part(served, request), memory=None) for request in planned.visit.requests(row)]
+        parts = [finished_part(served, request) for request in planned.visit.requests(row)]
+    parts = [replace(part, memory=replace(part.memory, samples=()) if part.memory else None) for part in parts]
     others = [Disturbance(**part.measured["others"]) for part in parts]
     if environment is not None and environment.is_container:  # its server is no child of ours: it counts as foreign
         others = [replace(other, foreign=0.0) for other in others]
@@ -173,10 +174,17 @@ def later_visits(folder: Path, row: Row, rounds: int, *, control: bool = False) 
 
 
 def with_visits(trial: Trial, visits: dict[int, list[Part]]) -> Trial:
-    """The trial with the speeds of later visits, and what is known of each."""
+    """The trial with the speeds and peaks of memory of later visits, and what is known of each."""
     speeds = {number: [speed for part in parts for speed in part.speed] for number, parts in visits.items()}
     facts = [dict(_facts(number, parts)) for number, parts in visits.items()]
-    return replace(trial, speed=joined_speeds(trial.speed, speeds), provenance={**trial.provenance, "visits": facts})
+    peaks = {number: [part.memory.peak_bytes for part in parts if part.memory] for number, parts in visits.items()}
+    later = tuple((number, max(of_visit)) for number, of_visit in peaks.items() if of_visit)
+    return replace(
+        trial,
+        speed=joined_speeds(trial.speed, speeds),
+        memory=replace(trial.memory, later_peaks=later) if trial.memory else None,
+        provenance={**trial.provenance, "visits": facts},
+    )
 
 
 def _facts(number: int, parts: Sequence[Part]) -> Iterator[tuple[str, Any]]:

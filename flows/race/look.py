@@ -57,7 +57,10 @@ def _leaving(state: RaceState, trials: list[Trial], reasons: Mapping[str, str]) 
 
 def until(trial: Trial, number: int) -> Trial:
     """The trial as it was after so many rounds."""
-    return replace(trial, speed=tuple(speed.until(number) for speed in trial.speed))
+    memory = trial.memory
+    if memory:
+        memory = replace(memory, later_peaks=tuple(peak for peak in memory.later_peaks if peak[0] <= number))
+    return replace(trial, speed=tuple(speed.until(number) for speed in trial.speed), memory=memory)
 
 
 def _standings(results: Results, state: RaceState) -> RaceState:

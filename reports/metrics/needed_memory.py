@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.schema.load import Request, Speed
-from evals.schema.trial import NVML, SET_ASIDE, Trial
-from evals.stats.intervals import Estimate, exact
+from evals.schema.trial import NVML, SET_ASIDE, Memory, Trial
+from evals.stats.intervals import Estimate, exact, mean_t_log
 from reports.metrics.cell import GIB
 
 ON_A_CPU = "measured peak: on a CPU a page counts once it is written"
@@ -37,24 +37,26 @@ def needed_memory(trial: Trial) -> NeededMemory | None:
     """Weights + workspace + KV cache of the tokens in flight; the measured peak where that is not known. None where
     nothing was seen of the server's memory.
 
-    Workspace is what of the peak is neither weights nor KV cache. Where the engine does not report what it set aside
-    for its KV cache, what is needed lies between weights + KV cache in flight and the peak.
+    A measured peak is the geometric mean over the visits of a race, each one observation; by the cell's own visits, for
+    how far peaks vary is the engine's own. Workspace is what of the peak is neither weights nor KV cache. Where the
+    engine does not report what it set aside for its KV cache, what is needed lies between weights + KV cache in flight
+    and the peak.
     """
     memory = trial.memory
     if memory is None or not memory.peak_bytes:
         return None
     peak = memory.peak_bytes
     if memory.source != NVML:
-        return NeededMemory(exact(peak / GIB), ON_A_CPU)
+        return NeededMemory(_peak_gib(memory), ON_A_CPU)
     weights = weights_bytes(trial)
     if weights is None or memory.kv_bytes_per_token is None:
-        return NeededMemory(exact(peak / GIB), "measured peak: weights or KV cache per token are not reported")
+        return NeededMemory(_peak_gib(memory), "measured peak: weights or KV cache per token are not reported")
     in_flight = kv_in_flight_bytes(trial)
     if memory.kv_cache_bytes is None:
         least = min(weights[0] + in_flight, peak) / GIB
         return NeededMemory(Estimate(least, least, peak / GIB, 1), "weights + KV in flight; workspace is not reported")
     if memory.kv_source != SET_ASIDE:
-        return NeededMemory(exact(peak / GIB), "measured peak: its KV cache grows with use")
+        return NeededMemory(_peak_gib(memory), "measured peak: its KV cache grows with use")
     workspace = max(peak - weights[0] - memory.kv_cache_bytes, 0)
     idle = max(memory.kv_cache_bytes - in_flight, 0)
     return NeededMemory(
@@ -62,6 +64,11 @@ def needed_memory(trial: Trial) -> NeededMemory | None:
         "weights + workspace + KV in flight",
         f"of it {idle / GIB:.2f} GiB are set aside for the KV cache and idle",
     )
+
+
+def _peak_gib(memory: Memory) -> Estimate:
+    peaks = [memory.peak_bytes / GIB, *(peak / GIB for _, peak in memory.later_peaks if peak)]
+    return mean_t_log(peaks) if len(peaks) > 1 else exact(peaks[0])
 
 
 def weights_bytes(trial: Trial) -> tuple[int, str] | None:

@@ -36,8 +36,10 @@ def needed_gib(trial: Trial) -> str:
     needed = needed_memory(trial)
     if needed is None:
         return "–"
-    low, high = needed.gib.low, needed.gib.high
-    return f"{needed.gib.value:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
+    value, low, high = needed.gib.value, needed.gib.low, needed.gib.high
+    if low < value < high:
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return f"{value:.2f}" if low == high else f"{low:.2f} to {high:.2f}"
 
 
 def kib(value: float) -> str:

@@ -111,7 +111,7 @@ def contents(results: Results) -> dict[str, Any]:
         "capacities": capacities(results.cells),
         "costs": costs(results.cells, results.about.get("price"), results.slo),
         "scalings": scalings(results.cells),
-        "energies": energies(results.cells),
+        "energies": energies(results.cells, results.speed_models),
         "fastest": fastest(results.allowed),
         "crossings": crossings(results.allowed),
         "about": results.about,

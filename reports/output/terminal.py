@@ -188,7 +188,7 @@ def as_data(results: Results) -> dict[str, Any]:
         "capacities": [_capacity(capacity) for capacity in capacities(results.cells)],
         "costs": [asdict(cost) for cost in costs(results.cells, results.about.get("price"), results.slo)],
         "scaling": [asdict(scaling) for scaling in scalings(results.cells)],
-        "energy": [asdict(energy) for energy in energies(results.cells)],
+        "energy": [asdict(energy) for energy in energies(results.cells, results.speed_models)],
         "footprints": [asdict(footprint) for footprint in footprints(results.cells, results.about.get("memory"))],
         "frontiers": [
             {"plot": frontier.plot.title, "cells": [asdict(cell) for cell in frontier.standings]}

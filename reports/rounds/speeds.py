@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from evals.metrics.energy import visit_energy
 from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, NoisePrior, NotEstimable, fit_blocks, table
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.race_file import LearntNoise
@@ -25,6 +26,7 @@ from reports.metrics.load import PERCENTS, Latency, LoadMetrics, visit_latencies
 
 Block = tuple[int, str, str]  # round, host, session
 RATES = ("output rate", "total rate", "request rate")
+JOULES = "joules a token"
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,16 @@ class Fitted:
 
 
 def figures_by_round(speed: Speed) -> dict[str, dict[int, float]]:
-    """Of each rate (per second) and latency (seconds), by name: its value in each visit that has it above zero."""
+    """Of each rate (per second), each latency (seconds) and the joules a token, by name: its value in each visit that
+    has it above zero.
+    """
     figures: dict[str, dict[int, float]] = {}
     for number, repeats in speed.visits().items():
-        values = {**dict(zip(RATES, visit_rates(repeats), strict=True)), **visit_latencies(speed.of_round(number))}
+        visit = speed.of_round(number)
+        values = {**dict(zip(RATES, visit_rates(repeats), strict=True)), **visit_latencies(visit)}
+        drawn = visit_energy(visit)
+        if drawn.joules is not None:
+            values[JOULES] = drawn.joules / drawn.output_tokens
         for name, value in values.items():
             if value > 0:
                 figures.setdefault(name, {})[number] = value

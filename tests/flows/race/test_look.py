@@ -105,6 +105,9 @@ def test_a_look_sees_no_later_round() -> None:
     seen = until(cell, 2).speed[0]
     assert seen.rounds == (1, 2)
     assert seen.repeats == cell.speed[0].repeats[:2]
+    assert cell.memory is not None
+    peaked = replace(cell, memory=replace(cell.memory, later_peaks=((2, 5), (3, 7))))
+    assert until(peaked, 2).memory == replace(cell.memory, later_peaks=((2, 5),))
     assert until(cell, 3) == cell
 
 

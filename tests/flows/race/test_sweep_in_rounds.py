@@ -84,6 +84,8 @@ def test_later_rounds_are_visits_of_their_own(workplace: Path, monkeypatch: pyte
     control = read_trial(workplace / "runs" / "fake" / "trials" / race["control"])
     assert control.speed[0].rounds == (2, 3)
     assert control.speed[0].repeats != speed.repeats[1:]
+    assert trial.memory is not None
+    assert [number for number, peak in trial.memory.later_peaks if peak > 0] == [2, 3]
 
 
 def test_the_minutes_of_a_race_are_those_of_the_control_too(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from evals.schema.trial import IN_USE, NVML, PSS, SET_ASIDE, Memory, Trial
 from reports.decision.results import Results, conclude
 from reports.metrics.needed_memory import ON_A_CPU, needed_memory
+from reports.output.formatting import needed_gib
 from reports.output.html_report import contents, render
 from reports.output.interactive_data import page_data
 from tests.support.made_trials import ABOUT, trial
@@ -76,3 +77,16 @@ def test_without_what_was_set_aside_it_lies_between_weights_and_peak() -> None:
     cell = replace(trial("awq", 10, 72.0, 80, 2.001), memory=memory)
     judged = conclude({**ABOUT, "limits": limits}, [trial("none", 5, 2.0, 80), cell]).judged[1]
     assert (judged.verdict, judged.why.split(",")[0]) == ("inconclusive", "needed memory in GiB 5.003 [5.003")
+
+
+def test_a_visit_of_a_race_is_one_observation_of_the_peak() -> None:
+    made = trial("none", 10, 2.0, 80)
+    assert made.memory is not None
+    raced = replace(made, memory=replace(made.memory, later_peaks=((2, round(2.1 * GIB)), (3, round(2.2 * GIB)))))
+    needed = needed_memory(raced)
+    assert needed is not None
+    assert needed.gib.value == pytest.approx((2.0 * 2.1 * 2.2) ** (1 / 3))
+    assert 1.8 < needed.gib.low < 2.0 < 2.2 < needed.gib.high < 2.5
+    assert needed.gib.count == 3
+    assert needed_gib(raced) == f"{needed.gib.value:.2f} [{needed.gib.low:.2f}, {needed.gib.high:.2f}]"
+    assert needed_gib(made) == "2.00"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from reports.decision.results import read_results
 from reports.metrics.cell import cell_metrics
 from reports.output.html_report import write_report
 from reports.output.terminal import as_data
+from reports.rounds.speeds import speed_models
 from reports.sections.energy import energies
 from tests.support.made_runs import write_run
 from tests.support.made_trials import trial
@@ -52,6 +54,40 @@ def test_joules_per_output_token_are_those_of_the_repeats() -> None:
     assert usage.watts.value == pytest.approx(200)
     assert (usage.gpus, usage.sm_megahertz, usage.celsius) == ((0,), (1500.0, 1500.0), 61.0)
     assert (usage.slowed, usage.why) == ((), ())
+
+
+def _visited(watts: Sequence[float], method: str, repeats: int = 1) -> Trial:
+    """In each round one visit of two equal repeats, or of one, with these watts."""
+    made = _trial(*(_gpu(power) for power in watts for _ in range(repeats)))
+    (speed,) = made.speed
+    record = speed.repeats[0]
+    rounds = tuple(number for number in range(1, len(watts) + 1) for _ in range(repeats))
+    visits = replace(speed, repeats=(record,) * len(rounds), rounds=rounds)
+    return replace(made, key=method, method=method, method_label=method, speed=(visits,))
+
+
+def test_in_a_race_a_visit_is_one_observation_whatever_its_repeats() -> None:
+    alone = [energies([cell_metrics(_visited((100.0, 110.0, 130.0), "none", n), None)])[0] for n in (1, 2)]
+    assert alone[0].joules_per_token is not None
+    assert alone[0].joules_per_token.count == 3
+    assert alone[0].joules_per_token == alone[1].joules_per_token
+    assert alone[0].watts == alone[1].watts
+
+
+def test_in_a_race_energy_is_of_the_model_of_all_visits() -> None:
+    """What a round has in common, such as its heat, is in no interval that compares cells."""
+    trials = [_visited((100.0, 130.0, 170.0), "none"), _visited((50.2, 65.0, 84.8), "rtn")]
+    models = speed_models(trials)
+    cells = [cell_metrics(made, None) for made in trials]
+    both = [usage.joules_per_token for usage in energies(cells, models)]
+    own = [usage.joules_per_token for usage in energies(cells)]
+    for modelled, alone in zip(both, own, strict=True):
+        assert modelled is not None
+        assert alone is not None
+        assert (modelled.high - modelled.low) / modelled.value < 0.05 < (alone.high - alone.low) / alone.value
+    assert both[0] is not None
+    assert both[1] is not None
+    assert both[0].value / both[1].value == pytest.approx(2.0, rel=0.01)
 
 
 def test_a_repeat_without_energy_is_left_out_and_told() -> None:
