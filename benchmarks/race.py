@@ -1,4 +1,4 @@
-"""Does a race name the right winner? `python -m benchmarks.race [--sweeps 300]`, about a minute.
+"""Does a race name the right winner? `python -m benchmarks.race [--sweeps 300]`, about two minutes.
 
 Simulates sweeps of six cells under each noise of a real machine, judges them by `evals.rounds` and by what was done
 before it (one visit a cell in the plan's order, three repeats, Student's t of the repeats), and ends with 1 where a
@@ -16,7 +16,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 from scipy import stats
@@ -31,6 +31,7 @@ DRAWS = 1000
 PILOT_CELLS = 5  # equal cells in six rounds, whose spread is the noise's prior: twenty degrees of freedom
 VISITS = 24  # within which a lead of 10 % is to be decided
 RULES = RaceRules()
+BUDGETED = RaceRules(rounds=12)  # where `minutes` end a race, and after the first look the most telling pair is visited
 REGRETS = (0.0, 0.25, 0.5, 1.0, 1.5, 2.5, 100.0)  # %, bins of expected regret
 
 Generator = np.random.Generator
@@ -244,14 +245,33 @@ def miscalibrated(lines: Sequence[Figures]) -> list[str]:
     return failures
 
 
+def of_repeats(count: int) -> Noise:
+    """5 % a session with so many repeats a visit in place of REPEATS."""
+    return replace(SESSION, name=f"{count} a visit", repeat=SESSION.repeat * (REPEATS / count) ** 0.5)
+
+
+def lines(
+    noises: Sequence[Noise], sweeps: int, rules: RaceRules, *, duels: bool = False
+) -> tuple[list[Figures], list[str]]:
+    """Print each noise, field and lead; the races' figures, and the limits that they miss."""
+    races: list[Figures] = []
+    failures: list[str] = []
+    for noise, field, lead in product(noises, FIELDS, LEADS):
+        both = line(noise, field, lead, sweeps, rules, duels=duels)
+        races.append(both[1])
+        print(printed(noise.name, field, lead, *both), flush=True)
+        failures += missed(noise, field, lead, *both)
+    return races, failures
+
+
 def other_rules(sweeps: int) -> None:
     """What else would decide a lead of 10 % at 5 % a session."""
-    early, quiet = replace(RULES, first_look=2), replace(SESSION, repeat=SESSION.repeat * (REPEATS / 5) ** 0.5)
+    early = replace(RULES, first_look=2)
     for name, noise, rules, learnt, duels in (
         ("nothing learnt", SESSION, RULES, False, False),
-        ("five repeats a visit", quiet, RULES, True, False),
+        ("five repeats a visit", of_repeats(5), RULES, True, False),
         ("first look at 2 rounds", SESSION, early, True, False),
-        ("duels after the look", SESSION, RULES, True, True),
+        ("duels, 6 rounds", SESSION, RULES, True, True),
         ("duels, look at 2", SESSION, replace(early, rounds=8), True, True),
     ):
         for field in FIELDS:
@@ -263,16 +283,12 @@ def main() -> int:
     parser.add_argument("--sweeps", type=int, default=300, help="simulated sweeps of a line")
     sweeps = parser.parse_args().sweeps
     print(f"{sweeps} sweeps a line; all in % but visits. Race: {RULES}\n{HEADING}")
-    failures: list[str] = []
-    races: list[Figures] = []
-    for noise in NOISES:
-        for field in FIELDS:
-            for lead in LEADS:
-                both = line(noise, field, lead, sweeps, RULES)
-                races.append(both[1])
-                print(printed(noise.name, field, lead, *both), flush=True)
-                failures += missed(noise, field, lead, *both)
+    races, failures = lines(NOISES, sweeps, RULES)
     failures += miscalibrated(races)
+    print("\nOne repeat a visit, as a plan with a race has by default, 5 % a session:")
+    failures += lines([of_repeats(1)], sweeps, RULES)[1]
+    print(f"\nA time budget: duels after the look, {BUDGETED.rounds} rounds")
+    failures += lines(NOISES, sweeps, BUDGETED, duels=True)[1]
     print("\nOther rules and noises, 5 % a session:")
     other_rules(sweeps)
     print("\n".join(f"missed: {failure}" for failure in failures) or "all limits are met")

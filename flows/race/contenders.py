@@ -63,14 +63,18 @@ def first_round(prepared: Prepared) -> list[Row]:
 
 
 def entries(prepared: Prepared, state: RaceState, number: int) -> list[Entry]:
-    """Those of a round, in random order: cells that were measured and have not left, and the control. A server that
-    somebody else runs cannot be started anew, so that its later visits would be no visits.
+    """Those of a round, in random order: cells that were measured and have not left, and the control; where the plan
+    gives `minutes`, from the first look on those cells alone that decide most. A server that somebody else runs cannot
+    be started anew, so that its later visits would be no visits.
     """
     pairs = [(row, finished(row)) for row in prepared.rows if row.file.name not in prepared.stale]
     timed = [row for row, trial in pairs if trial is not None and trial.status == "ok" and trial.speed]
     racing = [row for row in timed if not row.cell.choice.attached]
     cells = [Entry(row) for row in racing if row.key not in state.gone]
-    if prepared.sweep.plan.race is not None and prepared.sweep.plan.race.control:
+    plan = prepared.sweep.plan.race
+    if plan is not None and plan.minutes and (telling := [cell for cell in cells if cell.key in state.telling]):
+        cells = telling
+    elif plan is not None and plan.control:
         control = next((Entry(row, True) for row in racing if row.cell.quantization.scheme.unquantized), None)
         cells += [control] if control and control.key not in state.gone else []
     _generator(prepared, number).shuffle(cells)

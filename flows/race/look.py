@@ -67,7 +67,7 @@ def _standings(results: Results, state: RaceState) -> RaceState:
     """The state with who may still be the best for each objective, and how the race for what the plan wants to be best
     has ended: for every model, among all cells that may win and among those whose quality is known to be good.
     """
-    contenders, verdicts, equal = dict(state.contenders), [], set[str]()
+    contenders, verdicts, equal, telling = dict(state.contenders), [], set[str](), set[str]()
     rules = race_rules(state)
     for model in results.models:
         of_model = [judged for judged in results.judged if judged.cell.trial.model == model]
@@ -89,9 +89,11 @@ def _standings(results: Results, state: RaceState) -> RaceState:
                 if objective.figure == asked.figure and objective.load == asked.load and asked.title in group:
                     verdict = standing.verdict if asked.decides(standing.verdict) else "undecided"
                     verdicts.append(verdict)
+                    if verdict == "undecided":
+                        telling |= standing.telling if standing.verdict == "undecided" else keys
                     equal |= standing.may_be_best if verdict == "equal" else frozenset()
     if not verdicts or "undecided" in verdicts:
-        return replace(state, contenders=contenders)
+        return replace(state, contenders=contenders, telling=tuple(sorted(telling)))
     ended: Ending = "equal" if "equal" in verdicts else "winner"
     return replace(state, contenders=contenders, ended=ended, equal=tuple(sorted(equal)))
 

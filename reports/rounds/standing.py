@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from evals.rounds.race import RaceRules, judge
+from evals.rounds.race import RaceRules, judge, most_telling
 from evals.schema.load import LoadPoint
 from evals.schema.race_file import RaceState
 from reports.rounds.speeds import Fitted
@@ -28,10 +28,13 @@ class Objective:
 
 @dataclass(frozen=True)
 class ObjectiveStanding:
-    """Keys of the trials that may be the best, and whether that is decided."""
+    """Keys of the trials that may be the best, and whether that is decided. `telling` are those of them whose next
+    visits decide most: the first one and its nearest rival.
+    """
 
     may_be_best: frozenset[str]
     verdict: Verdict
+    telling: frozenset[str] = frozenset()
 
 
 def objectives(loads: Sequence[LoadPoint]) -> list[Objective]:
@@ -61,7 +64,11 @@ def stand(
         return None
     sign = -1.0 if objective.less else 1.0
     racing = np.asarray([key in contenders for key in fitted.keys])
-    standing = judge(replace(fitted.fit, means=sign * fitted.fit.means), racing, rules)
-    best = frozenset(key for key, stays in zip(fitted.keys, standing.contenders.tolist(), strict=True) if stays)
+    fit = replace(fitted.fit, means=sign * fitted.fit.means)
+    standing = judge(fit, racing, rules)
     verdict: Verdict = "winner" if standing.winner else "equal" if standing.equal else "undecided"
-    return ObjectiveStanding(best, verdict)
+    best, telling = (
+        frozenset(key for key, flag in zip(fitted.keys, flags.tolist(), strict=True) if flag)
+        for flags in (standing.contenders, most_telling(fit, standing.contenders))
+    )
+    return ObjectiveStanding(best, verdict, telling)

@@ -86,6 +86,23 @@ def test_noise_decides_nothing(race: Any) -> None:
     assert not states[-1].left
 
 
+def test_the_first_one_and_its_nearest_rival_decide_most(race: Any) -> None:
+    """Four that may all be the fastest; only what the plan wants to be best counts."""
+    rates = {"none": 50.0, "rtn": 57.0, "awq": 60.0, "fp8": 54.0}
+    shared = (1.0, 1.1, 0.92)
+    cells = [
+        raced(
+            name,
+            {number: rate * share * (1 + 0.04 * (-1) ** (number + place)) for number, share in enumerate(shared, 1)},
+        )
+        for place, (name, rate) in enumerate(rates.items())
+    ]
+    *_, second, third = _run(race(cells), 3)
+    assert second.telling == ()
+    assert third.ended is None
+    assert third.telling == tuple(sorted((cells[1].key, cells[2].key)))
+
+
 def test_a_race_without_cells_has_ended(race: Any) -> None:
     failing = replace(raced("none", noisy(50, 6, 1)), status="failed", reason="no", speed=())
     assert _run(race([failing]), 6)[-1].ended == "no contenders"
