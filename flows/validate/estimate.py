@@ -22,6 +22,7 @@ from evals.rounds.race import RaceRules
 from evals.schema.load import LoadPoint
 from evals.schema.slo import LEAST_REPEATS
 from flows.plan.load import SearchPlan
+from flows.plan.race import RacePlan
 from flows.state.past_forecasts import past_ratios
 from flows.validate.evaluation_sizes import scored_tokens
 from flows.validate.matrix import Cell
@@ -127,13 +128,19 @@ def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
         return [(seconds * corrections[phase], math.log(factors[phase])) for phase, seconds in phases.items()]
 
     first = [corrected(cell, phases) for cell, phases in zip(sweep.cells, raw, strict=True)]
-    visits = [corrected(cell, _later_visit(sweep, cell, device)) for cell in sweep.cells]
+    plan = sweep.plan.race
+    visits = {  # later ones, by the cell's place
+        place: corrected(cell, _Speed(cell, sweep.device.kind, device).visit(sweep))
+        for place, cell in enumerate(sweep.cells)
+        if plan is not None and cell.unsupported is None and not cell.choice.attached
+    }
     jobs = {(c.model.location, c.quantization.label): c for c in sweep.cells if c.unsupported is None}
     quantizing = sum(_quantize_seconds(cell, sweep.device.kind, device) for cell in jobs.values())
     spreads = [*chain(*first), (quantizing, math.log(prior))]
-    control = _control(sweep, visits)
-    one_round = [*chain(*visits), *control]
-    race = _race(sweep, sum(map(bool, visits)), bool(control), _seconds(one_round))
+    unquantized = [visit for place, visit in visits.items() if sweep.cells[place].quantization.scheme.unquantized]
+    control = unquantized[0] if plan is not None and plan.control and unquantized else []
+    one_round = [*chain(*visits.values()), *control]
+    race = _race(plan, len(visits), bool(control), _seconds(one_round)) if plan and visits else None
     least, most = (_seconds(spreads) + rest for rest in ((race.least_seconds, race.most_seconds) if race else (0, 0)))
     total = math.sqrt(least * most)
     rounds = (total - _seconds(spreads)) / _seconds(one_round) if race else 0.0
@@ -143,7 +150,7 @@ def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
     size += sum({cell.model.location: cell.model.download_bytes for cell in sweep.cells}.values())
     learned = sum(ratio.trials for (_, phase), ratio in past.items() if phase == "start")
     basis = device.source + (f"; {learned} earlier trials on this machine" if learned else "")
-    cells = tuple(_seconds(once) + rounds * _seconds(visit) for once, visit in zip(first, visits, strict=True))
+    cells = tuple(_seconds(once) + rounds * _seconds(visits.get(place, [])) for place, once in enumerate(first))
     return Forecast(raw, cells, total, factor, size, basis, race)
 
 
@@ -151,21 +158,8 @@ def _seconds(spreads: Sequence[Spread]) -> float:
     return sum(seconds for seconds, _ in spreads)
 
 
-def _control(sweep: ResolvedPlan, visits: Sequence[list[Spread]]) -> list[Spread]:
-    """What a later visit of the first unquantized cell that races takes, where the plan has a control."""
-    if sweep.plan.race is None or not sweep.plan.race.control:
-        return []
-    pairs = zip(sweep.cells, visits, strict=True)
-    return next((visit for cell, visit in pairs if visit and cell.quantization.scheme.unquantized), [])
-
-
-def _race(sweep: ResolvedPlan, cells: int, control: bool, round_seconds: float) -> RaceForecast | None:
-    """Of a race whose later rounds take so long where nobody has left; its `minutes` are looked at after each of them.
-    None where no cell races.
-    """
-    plan = sweep.plan.race
-    if plan is None or not cells:
-        return None
+def _race(plan: RacePlan, cells: int, control: bool, round_seconds: float) -> RaceForecast:
+    """Of a race whose later rounds take so long where nobody has left; its `minutes` are looked at after each."""
     within = math.floor(60 * plan.minutes / round_seconds) + 1 if plan.minutes else plan.rounds
     least, most = (min(rounds - 1, within) * round_seconds for rounds in (FIRST_LOOK, plan.rounds))
     return RaceForecast(plan.rounds, cells, control, least, most)
@@ -197,28 +191,17 @@ def _phases(sweep: ResolvedPlan, cell: Cell, device: DeviceFigures) -> Mapping[s
     if cell.unsupported is not None:
         return dict.fromkeys(PHASES, 0.0)
     plan, speed = sweep.plan, _Speed(cell, sweep.device.kind, device)
-    timed = _loads_seconds(sweep, speed) + sum(speed.search_seconds(search) for search in plan.search)
+    visit = speed.visit(sweep)
+    timed = visit["speed"] + sum(speed.search_seconds(search) for search in plan.search)
     confirming = 0 if cell.choice.attached else LEAST_REPEATS
     timed += sum(entry.level_seconds * (_search_loads(entry) + confirming) for entry in plan.search)
     tokens = scored_tokens(plan, sweep.tasks, is_baseline=cell.quantization.scheme.unquantized)
     way = {"forcing": FORCING, "score": SHARING, "none": 0.0}.get(cell.choice.engine.dialect.prompt_logprobs, 1.0)
     scoring = way * tokens.read * speed.prompt_seconds
     scoring += tokens.generated / SCORING_IN_FLIGHT * speed.step_seconds(SCORING_IN_FLIGHT)
-    start = 0.0 if cell.choice.attached else speed.start_seconds
+    start = 0.0 if cell.choice.attached else visit["start"]
     start *= 2 if plan.search else 1  # what was found is confirmed in a fresh session
     return {"start": start, "speed": timed, "accuracy": scoring + GATE_SECONDS}
-
-
-def _later_visit(sweep: ResolvedPlan, cell: Cell, device: DeviceFigures) -> Mapping[str, float]:
-    """Of a race: a fresh server and all loads, no search. Empty for a cell that is in no later round."""
-    if sweep.plan.race is None or cell.unsupported is not None or cell.choice.attached:
-        return {}
-    speed = _Speed(cell, sweep.device.kind, device)
-    return {"start": speed.start_seconds, "speed": _loads_seconds(sweep, speed)}
-
-
-def _loads_seconds(sweep: ResolvedPlan, speed: _Speed) -> float:
-    return sweep.plan.repeats * sum(speed.load_seconds(load) for load in sweep.loads)
 
 
 class _Speed:
@@ -230,8 +213,12 @@ class _Speed:
         self.engine, self.device, self.parameters = engine, device, cell.model.parameters
         stored = engine.bytes_per_weight or bits_of(cell.quantization.scheme) / 8
         self.weight_bytes = self.parameters * stored
-        self.start_seconds = engine.start_seconds + self.weight_bytes / DISK_BYTES_PER_SECOND
         self.prompt_seconds = 2 * self.parameters / (device.flops * engine.prompt_share)
+
+    def visit(self, sweep: ResolvedPlan) -> Mapping[str, float]:
+        """A fresh server and all loads, without searches."""
+        start = self.engine.start_seconds + self.weight_bytes / DISK_BYTES_PER_SECOND
+        return {"start": start, "speed": sweep.plan.repeats * sum(map(self.load_seconds, sweep.loads))}
 
     def step_seconds(self, batch: float) -> float:
         read = self.weight_bytes / (self.device.bytes_per_second * READ_SHARE)

@@ -77,7 +77,7 @@ def rate_changes(
             if old and new and was.trial.key in old.fitted.keys and now.trial.key in new.fitted.keys:
                 change = _by_rounds(old, was.trial.key, new, now.trial.key, least)
             else:
-                rates = [load_metrics(one).output_rate for one in (earlier[speed.load], speed)]
+                rates = [load_metrics(of_run).output_rate for of_run in (earlier[speed.load], speed)]
                 change = RateChange(ratio_of_means(rates[1], rates[0]), _welch(*rates, least))
             changes[now.trial.key, speed.load] = change
     adjusted = holm([change.p_value for change in changes.values()])
@@ -123,10 +123,7 @@ def _by_rounds(old: _Rounds, old_key: str, new: _Rounds, new_key: str, least: fl
     from_errors = errors * sum(side.error_share(key) for side, key in sides)
     means = [float(side.fitted.fit.means[side.fitted.keys.index(key)]) for side, key in sides]
     squares = from_rounds**2 / round_degrees + from_errors**2 / max(error_degrees, 1.0)
-    return _change(means[1] - means[0], from_rounds + from_errors, squares, least)
-
-
-def _change(difference: float, variance: float, squares: float, least: float) -> RateChange:
+    difference, variance = means[1] - means[0], from_rounds + from_errors
     degrees = variance**2 / squares if squares else math.inf
     half = t_quantile(max(int(degrees), 1)) * math.sqrt(variance) if variance else 0.0
     ratio = Estimate(*map(math.exp, (difference, difference - half, difference + half)), int(min(degrees, 1e9)) + 1)

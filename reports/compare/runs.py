@@ -12,7 +12,7 @@ from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
 from evals.stats.paired_tests import Verdict, verdicts
 from quant.errors import BitfrontierError
-from reports.compare.rates import RateChange, rate_changes
+from reports.compare.rates import rate_changes
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
@@ -215,18 +215,14 @@ def _rates(before: Results, after: Results, cells: Sequence[Pair], margin: float
             elif change is None:
                 text = "the other run has no such load"
             else:
-                state = _of_rate(change, 1 - margin, after.about["accuracy"]["error_rate"])
+                state: State = "PASS" if change.ratio.value > 1 - margin else "REGRESSION"
+                if change.adjusted > after.about["accuracy"]["error_rate"]:
+                    state = "INCONCLUSIVE"
                 text = f"{shown(change.ratio)} times what they were; p of {1 - margin:.3g}: {change.adjusted:.2g}"
                 of_cell.append(Check(title, state, text))
                 continue
             of_cell.append(Check(title, "NOT COMPARED", text))
     return checks
-
-
-def _of_rate(change: RateChange, least: float, error_rate: float) -> State:
-    if change.adjusted > error_rate:
-        return "INCONCLUSIVE"
-    return "PASS" if change.ratio.value > least else "REGRESSION"
 
 
 def side(ratio: Estimate, least: float) -> State:

@@ -32,10 +32,10 @@ def test_missing_visits_do_not_move_the_others() -> None:
 
 def test_some_cells_of_a_fit_are_compared_as_they_were_among_all() -> None:
     fit = fit_blocks(some_missing(planted(SMALL)))
-    some = fit.among([3, 0])
-    np.testing.assert_array_equal(some.differences()[0, 1], fit.differences()[3, 0])
-    np.testing.assert_array_equal(some.standard_errors()[0, 1], fit.standard_errors()[3, 0])
-    np.testing.assert_array_equal(fit.among([3, 0], less=True).means, -some.means)
+    pair = fit.among([3, 0])
+    np.testing.assert_array_equal(pair.differences()[0, 1], fit.differences()[3, 0])
+    np.testing.assert_array_equal(pair.standard_errors()[0, 1], fit.standard_errors()[3, 0])
+    np.testing.assert_array_equal(fit.among([3, 0], less=True).means, -pair.means)
 
 
 def test_means_of_complete_rounds_are_geometric_means() -> None:

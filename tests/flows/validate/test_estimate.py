@@ -107,11 +107,11 @@ def test_a_race_takes_from_its_first_look_to_all_rounds(sweep: ResolvedPlan, tmp
 
 
 def test_minutes_end_a_race_after_the_round_in_which_they_are_over(sweep: ResolvedPlan, tmp_path: Path) -> None:
-    whole = estimate(_raced(sweep), tmp_path / "runs").race
-    assert whole is not None
-    one_round = whole.least_seconds / 2
+    longest = estimate(_raced(sweep), tmp_path / "runs").race
+    assert longest is not None
+    one_round = longest.least_seconds / 2
     short = estimate(_raced(sweep, race={"minutes": 3.5 * one_round / 60}), tmp_path / "runs").race
-    assert short == replace(whole, most_seconds=pytest.approx(4 * one_round))
+    assert short == replace(longest, most_seconds=pytest.approx(4 * one_round))
     shortest = estimate(_raced(sweep, race={"minutes": 0.5 * one_round / 60}), tmp_path / "runs").race
     assert shortest is not None
     assert shortest.least_seconds == shortest.most_seconds == pytest.approx(one_round)
@@ -126,8 +126,10 @@ def test_later_rounds_repeat_no_search_and_no_server_of_somebody_else(sweep: Res
     first, *others = sweep.cells
     attached = replace(first, choice=replace(first.choice, attached=Attached("http://127.0.0.1:1", None, "m")))
     visits = [cell["start"] + cell["speed"] for cell in plain.raw]
-    some = estimate(replace(_raced(sweep), cells=(attached, *others)), tmp_path / "runs").race
-    assert some == RaceForecast(6, 2, False, pytest.approx(2 * sum(visits[1:])), pytest.approx(5 * sum(visits[1:])))
+    others_alone = estimate(replace(_raced(sweep), cells=(attached, *others)), tmp_path / "runs").race
+    assert others_alone == RaceForecast(
+        6, 2, False, pytest.approx(2 * sum(visits[1:])), pytest.approx(5 * sum(visits[1:]))
+    )
 
 
 @pytest.mark.parametrize(

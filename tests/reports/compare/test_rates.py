@@ -53,13 +53,13 @@ def _wrong(
     share: float, rounds: Sequence[int], least: float, left: Mapping[str, int] | None = None
 ) -> tuple[float, float]:
     """How often some rate, and how often a given one, is judged at 5 %."""
-    generator, sweeps, some, given = np.random.default_rng(7), 300, 0, 0
+    generator, sweeps, families, singles = np.random.default_rng(7), 300, 0, 0
     for _ in range(sweeps):
         changes = _changes(_planted(generator, rounds[0]), _planted(generator, rounds[1], share, left), least)
         assert len(changes) == len(METHODS)
-        some += any(change.adjusted <= 0.05 for change in changes)
-        given += changes[0].p_value <= 0.05
-    return some / sweeps, given / sweeps
+        families += any(change.adjusted <= 0.05 for change in changes)
+        singles += changes[0].p_value <= 0.05
+    return families / sweeps, singles / sweeps
 
 
 @pytest.mark.parametrize(("rounds", "left"), [((4, 4), None), ((3, 8), None), ((6, 6), {"awq": 3, "gptq": 4})])
@@ -67,9 +67,9 @@ def test_of_all_rates_some_is_judged_wrongly_in_five_percent_of_comparisons_at_m
     rounds: tuple[int, int], left: Mapping[str, int] | None
 ) -> None:
     """At the least share that passes neither verdict is right; two standard errors of 300 are 2.5 %."""
-    some, given = _wrong(LEAST, rounds, LEAST, left)
-    assert some <= 0.05 + 0.025
-    assert given <= 0.05 + 0.025
+    family, single = _wrong(LEAST, rounds, LEAST, left)
+    assert family <= 0.05 + 0.025
+    assert single <= 0.05 + 0.025
 
 
 def test_a_large_loss_is_seen_and_the_same_rates_are_none() -> None:
