@@ -97,6 +97,13 @@ class RaceForecast:
     least_seconds: float
     most_seconds: float
 
+    @classmethod
+    def of(cls, plan: RacePlan, cells: int, control: bool, round_seconds: float) -> RaceForecast:
+        """Of a race whose later rounds take so long where nobody has left; `minutes` are looked at after each."""
+        within = math.floor(60 * plan.minutes / round_seconds) + 1 if plan.minutes else plan.rounds
+        least, most = (min(rounds - 1, within) * round_seconds for rounds in (FIRST_LOOK, plan.rounds))
+        return cls(plan.rounds, cells, control, least, most)
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -140,7 +147,7 @@ def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
     unquantized = [visit for place, visit in visits.items() if sweep.cells[place].quantization.scheme.unquantized]
     control = unquantized[0] if plan is not None and plan.control and unquantized else []
     one_round = [*chain(*visits.values()), *control]
-    race = _race(plan, len(visits), bool(control), _seconds(one_round)) if plan and visits else None
+    race = RaceForecast.of(plan, len(visits), bool(control), _seconds(one_round)) if plan and visits else None
     least, most = (_seconds(spreads) + rest for rest in ((race.least_seconds, race.most_seconds) if race else (0, 0)))
     total = math.sqrt(least * most)
     rounds = (total - _seconds(spreads)) / _seconds(one_round) if race else 0.0
@@ -156,13 +163,6 @@ def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
 
 def _seconds(spreads: Sequence[Spread]) -> float:
     return sum(seconds for seconds, _ in spreads)
-
-
-def _race(plan: RacePlan, cells: int, control: bool, round_seconds: float) -> RaceForecast:
-    """Of a race whose later rounds take so long where nobody has left; its `minutes` are looked at after each."""
-    within = math.floor(60 * plan.minutes / round_seconds) + 1 if plan.minutes else plan.rounds
-    least, most = (min(rounds - 1, within) * round_seconds for rounds in (FIRST_LOOK, plan.rounds))
-    return RaceForecast(plan.rounds, cells, control, least, most)
 
 
 def noted(forecast: Forecast, trials: list[str]) -> dict[str, Any]:
