@@ -238,16 +238,6 @@ LOADS: dict[str, Wrong] = {
         "'race' must have keys, but it is True",
         "write `race: {}` for its defaults",
     ),
-    "a race of two rounds": (
-        set_key("race", value={"rounds": 2}),
-        "race.rounds: input should be greater than or equal to 3, but it is 2",
-        "change the value of `rounds` (3 to 100)",
-    ),
-    "a race of no gap": (
-        set_key("race", value={"gap": 0}),
-        "race.gap: input should be greater than 0, but it is 0",
-        "change the value of `gap` (above 0, below 0.5)",
-    ),
     "a race of open loads and a search": (
         race_at_a_rate,
         "a `search` is made once, in a cell's first visit, and of open loads alone its capacity decides: a race would",

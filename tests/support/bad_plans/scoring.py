@@ -22,13 +22,13 @@ SCORING: dict[str, Wrong] = {
     ),
     "a race of two rounds": (
         set_key("race", value={"rounds": 2}),
-        "race.rounds: input should be greater than or equal to 3",
-        "change the value",
+        "race.rounds: input should be greater than or equal to 3, but it is 2",
+        "change the value of `rounds` (3 to 100)",
     ),
     "a race without a gap": (
         set_key("race", value={"gap": 0.0}),
         "race.gap: input should be greater than 0",
-        "change the value",
+        "change the value of `gap` (above 0, below 0.5)",
     ),
     "a race with an unknown key": (
         set_key("race", value={"round": 6}),
