@@ -168,8 +168,8 @@ def compare(
     from reports.compare.foreign import compare_foreign
     from reports.compare.runs import compare as hold
     from reports.decision.results import read_results
+    from reports.output.comparison_table import print_comparison
     from reports.output.html_report import render_comparison
-    from reports.output.terminal import print_comparison
 
     read_run(after)
     if before.is_file():

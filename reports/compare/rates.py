@@ -77,8 +77,8 @@ def rate_changes(
             if old and new and was.trial.key in old.fitted.keys and now.trial.key in new.fitted.keys:
                 change = _by_rounds(old, was.trial.key, new, now.trial.key, least)
             else:
-                rates = [load_metrics(of_run).output_rate for of_run in (earlier[speed.load], speed)]
-                change = RateChange(ratio_of_means(rates[1], rates[0]), _welch(*rates, least))
+                rate, rate_now = (load_metrics(of_run).output_rate for of_run in (earlier[speed.load], speed))
+                change = RateChange(ratio_of_means(rate_now, rate), _welch(rate, rate_now, least))
             changes[now.trial.key, speed.load] = change
     adjusted = holm([change.p_value for change in changes.values()])
     return {
@@ -126,7 +126,8 @@ def _by_rounds(old: _Rounds, old_key: str, new: _Rounds, new_key: str, least: fl
     difference, variance = means[1] - means[0], from_rounds + from_errors
     degrees = variance**2 / squares if squares else math.inf
     half = t_quantile(max(int(degrees), 1)) * math.sqrt(variance) if variance else 0.0
-    ratio = Estimate(*map(math.exp, (difference, difference - half, difference + half)), int(min(degrees, 1e9)) + 1)
+    value, low, high = (math.exp(log) for log in (difference, difference - half, difference + half))
+    ratio = Estimate(value, low, high, int(min(degrees, 1e9)) + 1)
     return RateChange(ratio, _two_sided(difference - math.log(least), math.sqrt(variance), degrees))
 
 

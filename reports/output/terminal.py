@@ -13,7 +13,6 @@ from rich.table import Column, Table
 
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
-from reports.compare.runs import Comparison
 from reports.decision.recommend import Answer, refusal
 from reports.decision.results import Results
 from reports.decision.what_decides import deciding
@@ -135,23 +134,6 @@ def _print_answer(answer: Answer, models: Sequence[str], console: Console) -> No
     lines += [f"{title}: {name}, {text}" for title, name, text in answer.best]
     for line in lines:
         console.print(line, markup=False, highlight=False)
-
-
-def print_comparison(comparison: Comparison, console: Console) -> None:
-    """What changed, then each cell with its checks."""
-    for change in comparison.changes:
-        console.print(f"changed: {change}", markup=False, highlight=False)
-    table = Table(Column("cell", no_wrap=True), "of", "verdict", "after against before", box=box.SIMPLE)
-    for cell in comparison.cells:
-        table.add_row(escape(cell.name), escape("; ".join(cell.changes)), cell.state, style="bold")
-        for check in cell.checks:
-            style = {"REGRESSION": "red", "PASS": "green"}.get(check.state, "")
-            table.add_row("", escape(check.figure), check.state, escape(check.text), style=style)
-    console.print(table)
-    console.print(comparison.rates_by, highlight=False)
-    for run, names in ((comparison.before, comparison.only_before), (comparison.after, comparison.only_after)):
-        if names:
-            console.print(f"only in {run}: {', '.join(names)}", markup=False, highlight=False)
 
 
 def as_data(results: Results) -> dict[str, Any]:
