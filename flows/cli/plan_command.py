@@ -88,5 +88,5 @@ def _race_lines(race: dict[str, Any] | None) -> list[str]:
         return []
     who = f"{race['cells']} cell{'s' if race['cells'] != 1 else ''}{' and a control' if race['control'] else ''}"
     least, most = duration(race["least_seconds"]), duration(race["most_seconds"])
-    time = f"about {least} if all is decided after round {FIRST_LOOK}, {most} if no cell leaves"
-    return [f"race: up to {race['rounds']} rounds of {who}; {time}, beside the first round (in the time above)"]
+    time = f"the later ones take about {least} if all is decided after round {FIRST_LOOK}, {most} if no cell leaves"
+    return [f"race: up to {race['rounds']} rounds of {who}; {time} (in the time above)"]

@@ -20,7 +20,7 @@ from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between,
 Pair = tuple[CellMetrics, CellMetrics]  # of the earlier and of the later run
 State = Literal["PASS", "REGRESSION", "INCONCLUSIVE", "NOT COMPARED"]
 SPEED_MARGIN = 0.05
-BY_HOLM = "Rates: by the p value of just passing that stands beside them, after Holm's correction over all of them."
+BY_HOLM = "Rates: by their p values against the least that passes, after Holm's correction over all of them."
 FACTS = ("version", "kernel", "dtype")
 OF_VERDICT: Mapping[Verdict, State] = {
     "better": "PASS",
@@ -218,7 +218,7 @@ def _rates(before: Results, after: Results, cells: Sequence[Pair], margin: float
                 state: State = "PASS" if change.ratio.value > 1 - margin else "REGRESSION"
                 if change.adjusted > after.about["accuracy"]["error_rate"]:
                     state = "INCONCLUSIVE"
-                text = f"{shown(change.ratio)} times what they were; p of {1 - margin:.3g}: {change.adjusted:.2g}"
+                text = f"{shown(change.ratio)} times what they were, p = {change.adjusted:.2g} against {1 - margin:.3g}"
                 of_cell.append(Check(title, state, text))
                 continue
             of_cell.append(Check(title, "NOT COMPARED", text))

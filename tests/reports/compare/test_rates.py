@@ -116,4 +116,6 @@ def test_the_p_value_and_how_rates_are_judged_are_said() -> None:
     run = _planted(np.random.default_rng(3), 4)
     comparison = compare(run, run)
     assert comparison.rates_by.endswith("after Holm's correction over all of them.")
-    assert "times what they were; p of 0.95: " in comparison.cells[0].checks[0].text
+    assert comparison.cells[0].checks[0].text.startswith("1 [")
+    assert " times what they were, p = " in comparison.cells[0].checks[0].text
+    assert comparison.cells[0].checks[0].text.endswith(" against 0.95")
