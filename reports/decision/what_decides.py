@@ -39,9 +39,10 @@ class Scored:
 
 @dataclass(frozen=True)
 class Deciding:
-    """One limit of one cell. `items` of `unit` were scored; `times` as many would decide, None where more of them do
-    not (`why`). `seconds` is what the rest takes, in this cell and in the one that it is compared with (`against`), at
-    the pace of what was scored; None where that is not recorded.
+    """One limit of one cell. It is kept with a probability of `kept`, by the interval of the `estimate`. `items` of
+    `unit` were scored; `times` as many would decide, None where more of them do not (`why`). `seconds` is what the rest
+    takes, in this cell and in the one that it is compared with (`against`), at the pace of what was scored; None where
+    that is not recorded.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Deciding:
     times: float | None
     seconds: float | None
     why: str = ""
+    kept: float = 0.5
 
 
 def deciding(results: Results) -> list[Deciding]:
@@ -121,7 +123,21 @@ def _deciding(trial: Trial, other: Trial, undecided: Undecided, scored: Scored) 
         times=times,
         seconds=(times - 1) * sum(known) if times is not None and known and len(known) == len(spent) else None,
         why=why,
+        kept=kept_probability(undecided),
     )
+
+
+def kept_probability(undecided: Undecided) -> float:
+    """That the true figure keeps its limit, as if its logarithm were normal; ½ where its interval has no bound."""
+    estimate = undecided.estimate
+    value, bound, goal = (
+        _log(number) for number in (estimate.value, _facing(estimate, undecided.limit), undecided.limit)
+    )
+    half = abs(value - bound) if math.isfinite(value) else math.inf
+    if not 0 < half < UNBOUNDED:
+        return 0.5
+    above = float(special.ndtr((value - goal) / half * special.ndtri((1 + CONFIDENCE) / 2)))
+    return above if undecided.name == "recovery" else 1 - above
 
 
 def times_to_decide(estimate: Estimate, limit: float) -> tuple[float | None, str]:
