@@ -67,7 +67,7 @@ def needed_memory(trial: Trial) -> NeededMemory | None:
 
 
 def _peak_gib(memory: Memory) -> Estimate:
-    peaks = [memory.peak_bytes / GIB, *(peak / GIB for _, peak in memory.later_peaks if peak)]
+    peaks = [memory.peak_bytes / GIB, *(peak / GIB for _, peak in memory.later_peaks if peak > 0)]
     return mean_t_log(peaks) if len(peaks) > 1 else exact(peaks[0])
 
 

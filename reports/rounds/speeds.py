@@ -46,7 +46,7 @@ def figures_by_round(speed: Speed) -> dict[str, dict[int, float]]:
         visit = speed.of_round(number)
         values = {**dict(zip(RATES, visit_rates(repeats), strict=True)), **visit_latencies(visit)}
         drawn = visit_energy(visit)
-        if drawn.joules is not None:
+        if drawn.joules is not None and drawn.output_tokens:
             values[JOULES] = drawn.joules / drawn.output_tokens
         for name, value in values.items():
             if value > 0:
