@@ -39,7 +39,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Deciding:
-    """One limit of one cell. It is kept with a probability of `kept`, by the interval of the `estimate`. `items` of
+    """One limit of one cell. It is kept with a probability of `kept_with`, by the interval of `estimate`. `items` of
     `unit` were scored; `times` as many would decide, None where more of them do not (`why`). `seconds` is what the rest
     takes, in this cell and in the one that it is compared with (`against`), at the pace of what was scored; None where
     that is not recorded.
@@ -56,7 +56,7 @@ class Deciding:
     times: float | None
     seconds: float | None
     why: str = ""
-    kept: float = 0.5
+    kept_with: float = 0.5
 
 
 def deciding(results: Results) -> list[Deciding]:
@@ -123,7 +123,7 @@ def _deciding(trial: Trial, other: Trial, undecided: Undecided, scored: Scored) 
         times=times,
         seconds=(times - 1) * sum(known) if times is not None and known and len(known) == len(spent) else None,
         why=why,
-        kept=kept_probability(undecided),
+        kept_with=kept_probability(undecided),
     )
 
 
