@@ -44,6 +44,7 @@
         TransformFailed             quant.tools.llmcompressor
         UnknownCheckpoint           flows.cli.quantize_command
         Unreadable                  reports.compare.foreign_types
+        UnreadableSettings          engines.runtime.pip_config
         UnreadableTrial             evals.schema.trial_file
         UnsafeLock                  flows.state.locks
         UnusableSetting             flows.orchestration.configured_api
@@ -167,7 +168,8 @@ class CellFailure(BitfrontierError):
 
 
 logger = logging.getLogger(__name__)
-CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # all but line feeds and tabs
+# all but line feeds and tabs; also what changes the direction of a text, which then reads as another
+CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def without_controls(text: str) -> str:

@@ -7,16 +7,19 @@ file that PyPI has of each of these; `python -m scripts.pins --hashes` refreshes
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from uv import find_uv_bin
 
 from engines.runtime.own_packages import ROOT
-from engines.runtime.pip_config import HASHES, PINS_FOLDER, adjustment_arguments, index_arguments, pip_settings
+from engines.runtime.pip_config import HASHES, PINS_FOLDER, adjustment_arguments, index_variables, pip_settings
 from quant.canonical_json import write_json
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI
@@ -25,13 +28,14 @@ PLATFORMS = {
     "sglang-cuda": "x86_64-manylinux_2_34",
     "triton": "x86_64-manylinux_2_35",
 }  # their wheels ask for these
-# builds of the same version are other files on other indexes, which machines choose by their GPU
-BUILT_ELSEWHERE = re.compile(r"torch|triton==|pytorch|nvidia-")
 BEGIN, END = "# pins begin: refreshed by `make pins`", "# pins end"
 
 
-def uv(*arguments: str, where: Path = ROOT) -> str:
-    done = subprocess.run([find_uv_bin(), *arguments], capture_output=True, text=True, check=True, cwd=where)
+def uv(*arguments: str, where: Path = ROOT, variables: Mapping[str, str] = MappingProxyType({})) -> str:
+    environ = {**os.environ, **variables}
+    done = subprocess.run(
+        [find_uv_bin(), *arguments], capture_output=True, text=True, check=True, cwd=where, env=environ
+    )
     return done.stdout
 
 
@@ -71,22 +75,22 @@ def pin_environment(source: Path) -> None:
         "--no-annotate",
         "--no-emit-index-url",
         "--no-emit-find-links",
-        *(index_arguments(pip_settings()) if on_cpu else []),
         *adjustment_arguments(source),
         where=source.parent.parent.parent.parent,
+        variables=index_variables(pip_settings()) if on_cpu else {},
     )
     pins = re.sub(r"\+cpu$", "", text, flags=re.M)
     source.with_suffix(".txt").write_text(f"# compiled from {source.name} by `make pins`\n{pins}", encoding="utf-8")
 
 
 def pin_hashes() -> None:
-    """Of every pin the files of PyPI, or of its mirror that uv is set to; extra indexes have other builds."""
+    """Of every pin the files of PyPI, or of its mirror that uv is set to: pip's extra indexes may have other builds."""
     known: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as place:  # beside our checkout, whose constraints are the orchestrator's
         for pins in sorted(PINS_FOLDER.glob("*.txt")):
             lines = [line.partition(";")[0].strip() for line in pins.read_text(encoding="utf-8").splitlines()]
             wanted = Path(place, pins.name)
-            wanted.write_text("\n".join(line for line in lines if "==" in line and not BUILT_ELSEWHERE.match(line)))
+            wanted.write_text("\n".join(line for line in lines if "==" in line))
             options = ("--no-deps", "--generate-hashes", "--no-header", "--no-annotate", "--no-emit-index-url")
             platform = PLATFORMS.get(pins.stem, "x86_64-manylinux_2_28")
             where = ("--quiet", "--python-version", "3.11", "--python-platform", platform)

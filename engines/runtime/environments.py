@@ -30,7 +30,7 @@ from engines.runtime.pip_config import (
     adjustment_arguments,
     adjustments,
     hashed,
-    index_arguments,
+    index_variables,
     pip_settings,
     torch_backend,
 )
@@ -49,6 +49,10 @@ BUILDING = "bitfrontier-building.json"
 
 CONSTRAINTS = "bitfrontier-hashes.txt"
 HASH_MISMATCH = re.compile(r"Hash mismatch for `[^`\n]+`")
+ANOTHER_FILE = (
+    "an index has another file under this name and version. Remove that index, or set UV_NO_VERIFY_HASHES=1 if the "
+    "file is your own"
+)
 
 
 PROGRAMS = {
@@ -121,7 +125,8 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
             raise EnvironmentFailed(f"environment '{name}': {error}") from error
         return Environment(name, identity + (f" {digest(more)}" if more else ""), command)
     if name in PROGRAMS:
-        return _program(name)
+        path = program_path(name)
+        return Environment(name, program_identity(path), (path,))
     pins = PINS_FOLDER / f"{name}.txt"
     if not pins.exists():
         known = ", ".join(known_environments())
@@ -146,15 +151,17 @@ def interpreter_command(name: str, stand_in: Mapping[str, Any]) -> tuple[str, ..
     return ("env", places, python) if site else (python,)
 
 
-def _program(name: str) -> Environment:
-    """A server that is installed by its maker's own means, such as a container that this runs in."""
+def program_path(name: str) -> str:
+    """Where a server lies that is installed by its maker's own means, such as a container that this runs in; it is not
+    started. Raises EnvironmentFailed.
+    """
     path = shutil.which(PROGRAMS[name])
     if path is None:
         raise EnvironmentFailed(
             f"environment '{name}': no {PROGRAMS[name]} on the PATH; give a container image for it "
             f"(`environments: {{{name}: {{image: …}}}}`), or attach a server that runs"
         )
-    return Environment(name, program_identity(path), (path,))
+    return path
 
 
 def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -214,10 +221,11 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         logger.info("building environment %s in %s", environment.name, folder)
         run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
         write_json(folder / BUILDING, {"pins": environment.pins.name})
-        write_whole(folder / CONSTRAINTS, hashed(environment.pins))
         settings = pip_settings()
         backend = torch_backend(settings)
-        run_uv(
+        by_backend = bool(backend or os.environ.get("UV_TORCH_BACKEND"))  # which uv reads by itself
+        write_whole(folder / CONSTRAINTS, hashed(environment.pins, settings, backend=by_backend))
+        install = (
             # compiled now, by both cores: else every start of an engine may compile again, and its time would count
             "pip",
             "install",
@@ -229,25 +237,28 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
             str(environment.pins),
             "--constraints",
             str(folder / CONSTRAINTS),
-            "--verify-hashes",
-            *index_arguments(settings),
             *(["--torch-backend", backend] if backend else []),
             *adjustment_arguments(environment.pins),
         )
+        # the pins alone, by their hashes: nothing that a file of somebody else depends on is built before it is refused
+        run_uv(*install, "--no-deps")
+        # what a machine needs beside them, such as CUDA's libraries for its build of torch: wheels, whose installation
+        # runs nothing
+        run_uv(*install, "--no-build")
         write_json(folder / READY, {"pins": environment.pins.name, "torch_backend": backend})
 
 
 def run_uv(*arguments: str) -> None:
     from uv import find_uv_bin  # not needed where every environment is given
 
-    # run beside our checkout: the constraints in its pyproject.toml are the orchestrator's, not an environment's
-    place = cache_folder()
-    variables = child_environment({}, fetches=True)
+    # uv reads uv.toml and pyproject.toml of the folder that it runs in and of those above: a checkout's constraints are
+    # the orchestrator's, and beside a cache folder somebody else may have put his index
+    variables = child_environment(index_variables(pip_settings()), fetches=True)
     command = [find_uv_bin(), *arguments]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd=place, env=variables)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd="/", env=variables)
     if done.returncode != 0:
         refused = HASH_MISMATCH.search(done.stderr)
-        why = f"{refused[0]}: an index has another file under this name and version" if refused else None
+        why = f"{refused[0]}: {ANOTHER_FILE}" if refused else None
         message = f"uv {' '.join(arguments[:2])} failed: {why or decisive_line(done.stderr)}"
         raise EnvironmentFailed(message, log_tail=done.stderr.strip()[-3000:])
 

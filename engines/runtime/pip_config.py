@@ -5,16 +5,30 @@ from __future__ import annotations
 import configparser
 import json
 import os
+import re
 import sys
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
 from engines.runtime.own_packages import CONFIGS
+from quant.canonical_json import read_regular
+from quant.checkpoints.safetensors import hash_file
+from quant.errors import BitfrontierError, reading
 
 PINS_FOLDER = CONFIGS / "environments"
 HASHES = "hashes.json"
+PYPI = "https://pypi.org/simple"  # uv's own default
+INDEX_NAME = re.compile(r"^[\w.-]+=")  # uv's variables may give an index a name
+OF_BACKENDS = frozenset({"torch", "torchao", "torchaudio", "torchcodec", "torchvision", "triton"})  # as uv has it
+
+
+class UnreadableSettings(BitfrontierError):
+    """A file of pip's settings is damaged."""
+
+    exit_code = 2
 
 
 def adjustments(pins: Path) -> list[Path]:
@@ -30,21 +44,38 @@ def adjustment_arguments(pins: Path) -> list[str]:
     return [part for file in adjustments(pins) for part in (f"--{file.suffix[1:]}", str(file))]
 
 
-def hashed(pins: Path) -> str:
-    """The pins with the SHA-256 of each file that PyPI has of them, as constraints for uv; those alone that are known.
+def hashed(pins: Path, settings: Mapping[str, Sequence[str]], *, backend: bool) -> str:
+    """The pins with the SHA-256 of each file that may bring them, as constraints for uv. They lie beside the pins and
+    are no part of an environment's identity: they change who may bring a version, not which one.
 
-    They lie beside the pins and are no part of an environment's identity: they change who may bring a version, not
-    which one.
+    For all pins that is a file of PyPI. Of OF_BACKENDS there are builds for each kind of GPU. With a `backend` uv takes
+    these from PyTorch's own index and asks no other. So they have no hash: which files are there is not known here, and
+    a hash would make a sound machine's environment impossible. Without one, a wheel in a folder that this machine is
+    set to take wheels from (find-links) is as good as PyPI's, and no other file is.
     """
     file = pins.with_name(HASHES)
     known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    lines = [line.partition(";")[0].strip() for line in pins.read_text(encoding="utf-8").splitlines()]
-    wanted = [
-        " ".join([line, *(f"--hash=sha256:{digest}" for digest in known[line].split())])
-        for line in lines
-        if line in known
-    ]
-    return "".join(f"{line}\n" for line in wanted)
+    constraints = []
+    for line in (line.partition(";")[0].strip() for line in pins.read_text(encoding="utf-8").splitlines()):
+        name, _, version = line.partition("==")
+        if line not in known or (backend and name in OF_BACKENDS):
+            continue
+        digests = known[line].split()
+        if name in OF_BACKENDS:
+            digests += map(hash_file, local_wheels(name, version, settings))
+        constraints.append(" ".join([line, *(f"--hash=sha256:{digest}" for digest in digests)]))
+    return "".join(f"{constraint}\n" for constraint in constraints)
+
+
+def local_wheels(name: str, version: str, settings: Mapping[str, Sequence[str]]) -> list[Path]:
+    """The wheels of a version, whatever its local label, in folders that pip or uv are set to take wheels from."""
+    places = [*settings.get("find-links", ()), *filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))]
+    wheels = [wheel for place in places for wheel in sorted(_folder(place).glob(f"{name}-{version}*.whl"))]
+    return [wheel for wheel in wheels if wheel.name.split("-")[1].partition("+")[0] == version]
+
+
+def _folder(place: str) -> Path:
+    return Path(place.removeprefix("file://"))
 
 
 def pip_files() -> list[Path]:
@@ -58,9 +89,12 @@ def pip_settings() -> dict[str, list[str]]:
     """Index and find-links settings that pip has on this machine; uv reads its own (UV_*, uv.toml) by itself.
 
     Sources, later ones win: the configuration files in the order of pip's documentation, then PIP_* variables.
+    Raises UnreadableSettings.
     """
     parser = configparser.RawConfigParser()
-    parser.read(pip_files())
+    for file in pip_files():
+        with reading(file, UnreadableSettings, "Correct it: pip reads it too"):
+            parser.read_string(read_regular(file).decode(), str(file))
     settings: dict[str, list[str]] = {}
     for key in ("index-url", "extra-index-url", "find-links"):
         for section in ("global", "install"):
@@ -72,24 +106,57 @@ def pip_settings() -> dict[str, list[str]]:
     return settings
 
 
-def index_arguments(settings: Mapping[str, Sequence[str]]) -> list[str]:
-    """pip's settings as uv's arguments. pip takes the best version of all indexes; uv needs to be told so, unless its
-    own settings say what it takes.
+def index_variables(settings: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """pip's settings as uv's variables, where uv has none of its own; not as arguments, which other users can read, for
+    an address may hold a password.
+
+    pip takes the best version of all indexes: there a local label (`2.13.0+theirs`) wins by its number alone, and what
+    it depends on is built, which runs its code, before any hash is compared. So the main index is asked first, and the
+    others for what it does not have.
     """
-    arguments = []
-    if not os.environ.get("UV_INDEX_URL") and not os.environ.get("UV_DEFAULT_INDEX"):
-        arguments += [part for url in settings.get("index-url", [])[:1] for part in ("--default-index", url)]
-    extra = settings.get("extra-index-url", [])
-    arguments += [part for url in extra for part in ("--index", url)]
-    arguments += [part for place in settings.get("find-links", []) for part in ("--find-links", place)]
-    as_pip = extra and not os.environ.get("UV_INDEX_STRATEGY")
-    return arguments + (["--index-strategy", "unsafe-best-match"] if as_pip else [])
+    own, main, extra = os.environ, main_index(settings), settings.get("extra-index-url", [])
+    variables = {}
+    if settings.get("index-url") and not own.get("UV_DEFAULT_INDEX") and not own.get("UV_INDEX_URL"):
+        variables["UV_DEFAULT_INDEX"] = main
+    if extra:
+        variables["UV_INDEX"] = " ".join([*own.get("UV_INDEX", "").split(), main, *extra])
+        variables["UV_INDEX_STRATEGY"] = own.get("UV_INDEX_STRATEGY") or "unsafe-first-match"
+    if settings.get("find-links"):
+        places = [*filter(None, [own.get("UV_FIND_LINKS")]), *settings["find-links"]]
+        variables["UV_FIND_LINKS"] = ",".join(places)
+    return variables
+
+
+def main_index(settings: Mapping[str, Sequence[str]]) -> str:
+    """The address of the index that others come after: that of uv's variables, pip's settings, uv's files, or PyPI."""
+    given = [os.environ.get("UV_DEFAULT_INDEX"), os.environ.get("UV_INDEX_URL"), *settings.get("index-url", [])[:1]]
+    address = next(filter(None, (*given, *map(_default_index, uv_files()))), PYPI)
+    return INDEX_NAME.sub("", address)
+
+
+def uv_files() -> list[Path]:
+    """uv's configuration files that are there; earlier ones count more."""
+    user = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    given = os.environ.get("UV_CONFIG_FILE")
+    files = [given] if given else [f"{user}/uv/uv.toml", "/etc/uv/uv.toml"]
+    return [file for file in (Path(name).expanduser() for name in files) if file.is_file()]
+
+
+def _default_index(file: Path) -> str | None:
+    """Raises nothing where the file is damaged: uv itself says so."""
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        indexes = [*table.get("index", ()), *table.get("pip", {}).get("index", ())]
+        named = [index["url"] for index in indexes if index.get("default")]
+        return next(iter(named), None) or table.get("index-url") or table.get("pip", {}).get("index-url")
+    except (OSError, ValueError, AttributeError, LookupError, TypeError):
+        return None
 
 
 def torch_backend(settings: Mapping[str, Sequence[str]]) -> str | None:
     """None where find-links holds a torch wheel, which is then used; else uv picks the CUDA or the CPU build."""
     for place in settings.get("find-links", []):
-        if list(Path(place.removeprefix("file://")).glob("torch-*.whl")):
+        if list(_folder(place).glob("torch-*.whl")):
             return None
     return os.environ.get("UV_TORCH_BACKEND", "auto")
 

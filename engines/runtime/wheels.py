@@ -11,7 +11,6 @@ from filelock import FileLock
 
 from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.environments import run_uv
-from engines.runtime.pip_config import index_arguments, pip_settings
 from quant.canonical_json import write_whole
 
 logger = logging.getLogger(__name__)
@@ -47,7 +46,6 @@ def fetch_wheel(package: str, version: str, sha256: str) -> Path:
             str(partial),
             "--requirements",
             str(wanted),
-            *index_arguments(pip_settings()),
         )
         partial.replace(folder)
     return folder

@@ -12,7 +12,7 @@ import engines.runtime.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve
 from engines.runtime.identities import image_identity
 from engines.runtime.own_packages import ROOT
-from engines.runtime.pip_config import missing_pins, pip_settings, torch_backend
+from engines.runtime.pip_config import UnreadableSettings, index_variables, missing_pins, pip_settings, torch_backend
 from engines.runtime.process import running, wait
 from engines.runtime.wheels import fetch_wheel
 
@@ -208,9 +208,21 @@ def test_settings_of_pip_are_honoured(monkeypatch: pytest.MonkeyPatch, tmp_path:
     settings = pip_settings()
     assert settings["find-links"] == ["/b", "/c"]
     assert settings["extra-index-url"] == ["https://one.example", "https://two.example"]
-    arguments = environment_module.index_arguments(settings)
-    assert arguments[-2:] == ["--index-strategy", "unsafe-best-match"]
-    assert arguments.count("--find-links") == 2
+    monkeypatch.setenv("UV_FIND_LINKS", "/own")
+    assert index_variables(settings)["UV_FIND_LINKS"] == "/own,/b,/c"
+    assert index_variables(settings)["UV_INDEX"].split()[-2:] == settings["extra-index-url"]
+    assert index_variables({}) == {}
+
+
+@pytest.mark.parametrize("content", [b"x = 1\n", b"[global]\n[global]\n", b"\xff", b"[global]\nindex-url\n"])
+def test_settings_of_pip_that_nobody_can_read_are_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    file = tmp_path / "pip.conf"
+    file.write_bytes(content)
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    with pytest.raises(UnreadableSettings, match=r"pip\.conf: cannot be read \(.*\)\. Correct it: pip reads it too$"):
+        pip_settings()
 
 
 def test_a_torch_wheel_in_find_links_is_used(tmp_path: Path) -> None:
