@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quant.canonical_json import read_regular
+
 DTYPE_BYTES = {
     "float32": 4,
     "f32": 4,
@@ -27,14 +29,17 @@ def kv_bytes_per_token(
     """Bytes and where they are from: what the engine set aside ÷ the tokens that it says fit there, else the model's
     configuration in `folder`, for types that are stored without scales. None where neither tells.
     """
-    if "kv_cache_bytes" in facts and "kv_cache_tokens" in facts:
+    if facts.get("kv_cache_bytes") and facts.get("kv_cache_tokens"):
         return float(facts["kv_cache_bytes"]) / float(facts["kv_cache_tokens"]), "reported by the engine"
     asked = str(options.get("kv_cache_dtype", "auto"))
     each = DTYPE_BYTES.get(str(facts.get("dtype")) if asked == "auto" else asked)
     file = folder / "config.json"
     if each is None or not file.exists():
         return None
-    numbers = numbers_per_token(json.loads(file.read_text(encoding="utf-8")))
+    try:
+        numbers = numbers_per_token(json.loads(read_regular(file)))
+    except (OSError, ValueError, RecursionError, TypeError, AttributeError, LookupError, ArithmeticError):
+        return None  # somebody else wrote it; what was measured stands without it
     return None if numbers is None else (float(numbers * each), "by the model's configuration")
 
 

@@ -147,6 +147,12 @@ def write_json(path: Path, value: object) -> None:
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Open a log, to which several processes may append. Raises OSError (ELOOP) where a link is in its place."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-    return open(os.open(path, flags, 0o666), "ab")
+    """Open a log, to which several processes may append. Raises OSError where a link (ELOOP) or a pipe (ENXIO), which
+    would be waited for, is in its place.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o666)
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # with a reader, it opens
+        os.close(descriptor)
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), str(path))
+    return open(descriptor, "ab")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from quant.canonical_json import read_regular
+
 CHECKPOINT_SCHEMA_VERSION = 1
 
 
@@ -176,7 +178,7 @@ class Checkpoint:
 
 def read_checkpoint(folder: Path) -> Checkpoint:
     """The record in `folder`. Raises FileNotFoundError where the folder was never finished."""
-    raw = json.loads((folder / CHECKPOINT_RECORD).read_text(encoding="utf-8"))
+    raw = json.loads(read_regular(folder / CHECKPOINT_RECORD))
     spec = raw["spec"]
     calibration = CalibrationSpec(**spec["calibration"]) if spec["calibration"] else None
     quant = QuantSpec(**{**spec, "scheme": Scheme(**spec["scheme"]), "calibration": calibration})

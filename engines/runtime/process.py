@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -21,7 +22,7 @@ from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import SUPERVISOR
 from engines.runtime.own_packages import import_folder
 from engines.types import CRASH_PREFIX
-from quant.canonical_json import open_to_append
+from quant.canonical_json import open_regular, open_to_append
 from quant.errors import SYMPTOMS, CellFailure, FailureKind
 from quant.foreign_failures import decisive_line, kind_in
 from quant.progress import VARIABLE as PROGRESS_VARIABLE
@@ -183,14 +184,14 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
 def _end(log: Path) -> str:
     if not log.exists():
         return ""
-    with log.open("rb") as file:
+    with open_regular(log, sys.maxsize) as file:
         file.seek(max(0, log.stat().st_size - READ_BYTES))
         return _cut(file.read(READ_BYTES).decode(errors="replace"), SHOWN_CHARACTERS)
 
 
 def read_log(log: Path) -> str:
     """What an engine says of itself at its start: LOG_CHARACTERS of its log, and LINE_CHARACTERS of a line."""
-    with log.open(encoding="utf-8", errors="replace") as file:
+    with io.TextIOWrapper(open_regular(log, sys.maxsize), encoding="utf-8", errors="replace") as file:
         return _cut(file.read(LOG_CHARACTERS), LINE_CHARACTERS)
 
 

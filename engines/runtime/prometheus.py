@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,14 +13,16 @@ TIMEOUT_SECONDS = 30.0
 
 
 def read_gauges(url: str, headers: Mapping[str, str]) -> dict[str, float]:
-    """Every sample of the page by name, summed over its labels (ranks, models). Raises httpx.HTTPError."""
+    """Every sample of the page by name, summed over its labels (ranks, models); without those that are no number or
+    without bound. Raises httpx.HTTPError.
+    """
     answer = request("GET", url, headers, seconds=TIMEOUT_SECONDS)
     answer.raise_for_status()
     gauges: dict[str, float] = {}
     for family in text_string_to_metric_families(answer.text):
         for sample in family.samples:
             gauges[sample.name] = gauges.get(sample.name, 0.0) + sample.value
-    return gauges
+    return {name: value for name, value in gauges.items() if math.isfinite(value)}
 
 
 def read_statistics(url: str, headers: Mapping[str, str]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 from engines.redaction import excerpt
 from engines.types import Dialect, Endpoint, Form
 from evals.api.tokenizers import added_ids, load_tokenizer, ordinary_ids, text_of, word_ids
+from quant.canonical_json import read_regular
 from quant.checkpoints.configuration import vocabulary_size
 
 
@@ -68,7 +69,7 @@ def prompt_vocabulary(endpoint: Endpoint, folder: Path) -> list[int]:
     """
     ids = ordinary_ids(_tokenizer(folder)) if endpoint.dialect.prompts == "ids" else word_ids(_tokenizer(folder))
     file = folder / "config.json"
-    rows = vocabulary_size(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
+    rows = vocabulary_size(json.loads(read_regular(file))) if file.exists() else None
     return ids if rows is None else [index for index in ids if index < rows]
 
 

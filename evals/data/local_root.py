@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quant.errors import CellFailure
+from quant.canonical_json import read_regular
+from quant.errors import CellFailure, reading
 
 CARDS = ("README.md", ".huggingface.yaml")  # where a data set says which files belong to which configuration
 
@@ -51,7 +52,8 @@ def dataset_folder(root: Path, hub_name: str) -> Path:
     """
     place = root / hub_name
     if place.is_file() and place.stat().st_size < 4096:
-        place = (place.parent / place.read_text(encoding="utf-8").strip()).resolve()
+        with reading(place, DataError, "Put the folder itself there, or a file that holds its relative path"):
+            place = (place.parent / read_regular(place).decode().strip()).resolve()
     if not place.is_dir():
         raise DataError(f"{root} has no folder {hub_name}; a local root holds <organisation>/<name> as on the hub")
     return place

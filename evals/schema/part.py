@@ -22,7 +22,7 @@ from evals.schema.load import Speed
 from evals.schema.migrate import SCHEMA_VERSION, NewerSchema, migrate_part
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Gate, Memory
-from quant.canonical_json import write_json
+from quant.canonical_json import read_regular, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -85,14 +85,15 @@ def find_part(folder: Path, key: str) -> Part | None:
     """
     for file in (folder / part_file(key), *_named_by_cell(folder).get(key[:12], ())):
         try:
-            raw = json.loads(file.read_bytes())
+            raw = json.loads(read_regular(file))
             if raw.get("key") == key:
                 return PARTS.validate_python(migrate_part(raw), strict=False)
         except FileNotFoundError:
             continue
         except NewerSchema as error:
             raise NewerSchema(f"{file}: {error}") from None
-        except (ValueError, AttributeError) as error:  # pydantic's errors are ValueErrors
+        # pydantic's errors are ValueErrors; a step of an old version finds a field missing, or of another type
+        except (OSError, ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
             logger.warning("%s is damaged and counts as missing: %s", file, error)
     return None
 

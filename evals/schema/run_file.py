@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import stat
 from pathlib import Path
 from typing import Annotated, Any, Required
 
@@ -26,19 +27,26 @@ class NoRun(BitfrontierError):
 
 
 class LinkInRun(BitfrontierError):
-    """A run's folder holds a symbolic link, through which its files would be written elsewhere."""
+    """A run's folder holds a symbolic link, through which its files would be written elsewhere, or a pipe or device, at
+    which whoever opens it may wait for ever.
+    """
 
     exit_code = 2
 
 
 def check_no_links(folder: Path) -> None:
-    """Raises LinkInRun where an entry of a run's folder, or of a folder in it, is a symbolic link.
+    """Raises LinkInRun where an entry of a run's folder, or of a folder in it, is neither a file nor a folder.
 
     A run may come from somebody else, who would choose which file of ours the report or a log is written into.
     """
     for pattern in ("*", "*/*"):  # whoever writes does so here; `pathlib` lists a folder that is a link, the first goes
         for entry in folder.glob(pattern):
-            if entry.is_symlink():
+            mode = entry.lstat().st_mode
+            if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise LinkInRun(
+                    f"{entry} is a pipe, a socket or a device: whoever opens it may wait for ever. Delete it"
+                )
+            if stat.S_ISLNK(mode):
                 raise LinkInRun(
                     f"{entry} is a symbolic link: what a run writes would be written outside of its folder. Delete it, "
                     "or put what it points to in its place"

@@ -30,9 +30,9 @@ from quant.canonical_json import plain, write_json
 from quant.checkpoints.detect import check_declared
 from quant.checkpoints.inspect import WEIGHT_FILES, decode_bytes, inspect_weights
 from quant.checkpoints.model_files import check_no_code
-from quant.checkpoints.safetensors import CheckpointError, hash_files
+from quant.checkpoints.safetensors import MAKE_AGAIN, CheckpointError, hash_files
 from quant.checkpoints.verify import check_made
-from quant.errors import FailureKind
+from quant.errors import FailureKind, reading
 from quant.hashing import digest
 from quant.types import (
     CHECKPOINT_RECORD,
@@ -120,8 +120,9 @@ def finished(job: Job) -> Checkpoint | None:
     """
     if not (job.folder / CHECKPOINT_RECORD).exists():
         return None
-    checkpoint = read_checkpoint(job.folder)
     try:
+        with reading(job.folder / CHECKPOINT_RECORD, CheckpointError, MAKE_AGAIN, "it is damaged"):
+            checkpoint = read_checkpoint(job.folder)
         check_whole(checkpoint)
         check_made(checkpoint.spec.format, checkpoint.spec.scheme, job.model.folder, job.folder, checkpoint)
     except CheckpointError as error:

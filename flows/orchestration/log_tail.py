@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from engines.redaction import excerpt
+from quant.canonical_json import open_regular
 
 LINES_PER_SECOND = 20
 LONGEST_LINE = 1000
@@ -50,7 +52,7 @@ class Tail:
 
     def _open(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self._file, self._rest = self.log.open("rb"), b""
+            self._file, self._rest = open_regular(self.log, sys.maxsize), b""
 
     def _collect(self, lines: deque[bytes]) -> int:
         count = 0

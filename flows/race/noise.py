@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from engines.runtime.cache import cache_folder
 from engines.telemetry.machine import this_machine
@@ -20,7 +20,7 @@ from evals.rounds.block_model import NoisePrior, learnt_noise
 from evals.schema.race_file import LearntNoise
 from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared
-from quant.canonical_json import write_json
+from quant.canonical_json import read_regular, write_json
 from quant.hashing import digest
 from reports.rounds.speeds import blocks_of, noise_name, speed_models
 
@@ -81,10 +81,10 @@ def _visits(trials: Iterable[Trial]) -> frozenset[str]:
 def _others(file: Path, visits: frozenset[str]) -> list[Taught]:
     """The races that share none of these visits; nothing where there is no file, or it is damaged."""
     try:
-        races = TAUGHT.validate_python(json.loads(file.read_bytes()), strict=False)
+        races = TAUGHT.validate_python(json.loads(read_regular(file)), strict=False)
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # pydantic's errors are ValueErrors
         logger.warning(
             "%s is damaged, or of an older program: what earlier races taught of this machine's noise is not used (%s)",
             file,

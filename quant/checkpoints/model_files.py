@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from quant.canonical_json import read_regular
 from quant.checkpoints.safetensors import CheckpointError, read_index
 from quant.errors import reading
 
@@ -100,9 +101,10 @@ def _drop_idle_sampling(file: Path) -> None:
     """
     if not file.exists():
         return
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    idle = [name for name in SAMPLING if name in settings]
-    if idle and not settings.get("do_sample"):
+    with reading(file, CheckpointError, "Correct it, or delete it"):
+        settings = json.loads(read_regular(file))
+        idle = [name for name in SAMPLING if name in settings] if not settings.get("do_sample") else []
+    if idle:
         rest = {name: value for name, value in settings.items() if name not in idle}
         file.write_text(json.dumps(rest, indent=2) + "\n", encoding="utf-8")
 

@@ -37,6 +37,7 @@ def test_numbers_of_a_token(config: dict[str, Any], numbers: int | None) -> None
 def test_what_the_engine_tells_comes_first(tmp_path: Path) -> None:
     facts = {"kv_cache_bytes": 1024**3, "kv_cache_tokens": 8192, "dtype": "float32"}
     assert kv_bytes_per_token(facts, {}, tmp_path) == (131_072.0, "reported by the engine")
+    assert kv_bytes_per_token({**facts, "kv_cache_tokens": 0}, {}, tmp_path) is None
 
 
 def test_else_configuration_and_type_do(tmp_path: Path) -> None:
@@ -48,3 +49,9 @@ def test_else_configuration_and_type_do(tmp_path: Path) -> None:
     assert kv_bytes_per_token({"dtype": "bfloat16"}, {"kv_cache_dtype": "fp8"}, tmp_path) == (11_520.0, by)
     assert kv_bytes_per_token({"dtype": "float32"}, {"kv_cache_dtype": "u8"}, tmp_path) is None  # scales besides
     assert kv_bytes_per_token({}, {}, tmp_path) is None
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", '{"text_config": 3}', '{"num_hidden_layers": "x"}', "{"])
+def test_a_configuration_that_nobody_can_read_tells_nothing(tmp_path: Path, content: str) -> None:
+    (tmp_path / "config.json").write_text(content)
+    assert kv_bytes_per_token({"dtype": "bf16"}, {}, tmp_path) is None

@@ -100,6 +100,16 @@ def test_a_log_is_appended_to_and_never_through_a_link(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(OSError, match="No such device or address"):
+        open_to_append(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(OSError, match="No such device or address"):
+        open_to_append(tmp_path / "log")
+    os.close(reader)
+
+
 def test_numbers_that_json_does_not_have_are_null() -> None:
     """Also in a sequence in a mapping; a name stays what it is."""
     text = json_text({"low": -math.inf, "inside": [(1.5, math.nan), {"high": math.inf, "inf": "inf"}], "count": 3})

@@ -58,6 +58,14 @@ def test_a_link_that_became_a_file_is_followed(tmp_path: Path) -> None:
     assert dataset_folder(root, "other/name") == (root / "allenai" / "ai2_arc").resolve()
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a\0b"])
+def test_a_file_that_is_no_path_in_the_place_of_a_folder_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "cais").mkdir()
+    (tmp_path / "cais/mmlu").write_bytes(content)
+    with pytest.raises(DataError, match=r"cais/mmlu: cannot be read .*Put the folder itself there"):
+        dataset_folder(tmp_path, "cais/mmlu")
+
+
 def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no folder cais/mmlu"):
         dataset_folder(tmp_path, "cais/mmlu")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,31 @@ def test_a_part_of_a_newer_program_is_refused(tmp_path: Path) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), "schema_version": 99}))
     with pytest.raises(NewerSchema, match=r"\.json: schema version 99 is newer than this program's"):
         find_part(tmp_path, KEY)
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b'{"key": "%s", "schema_version": -5}' % KEY.encode(), b"\xff", b"[]"]
+)
+def test_a_damaged_part_is_warned_of_and_counts_as_missing(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / part_file(KEY)).write_bytes(content)
+    assert find_part(tmp_path, KEY) is None
+    assert f"{part_file(KEY)} is damaged and counts as missing" in caplog.text
+    assert find_part(tmp_path, save_part(tmp_path, PART).key) == PART
+
+
+def test_what_is_no_file_in_the_place_of_a_part_counts_as_missing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A pipe would be waited for, and a sparse file fill the memory."""
+    os.mkfifo(tmp_path / part_file(KEY))
+    assert find_part(tmp_path, KEY) is None
+    other = KEY[::-1]
+    (tmp_path / part_file(other)).touch()
+    os.truncate(tmp_path / part_file(other), 2**40)
+    assert find_part(tmp_path, other) is None
+    assert [fault in caplog.text for fault in ("no regular file", "at most")] == [True, True]
 
 
 def test_later_visits_are_joined_to_the_first_by_their_rounds() -> None:

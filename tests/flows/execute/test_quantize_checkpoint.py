@@ -48,3 +48,14 @@ def test_a_finished_checkpoint_that_is_not_what_its_label_says_is_made_again(
     )
     write_json(job.folder / CHECKPOINT_RECORD, asdict(checkpoint))
     assert (finished(job) is not None) is taken
+
+
+@pytest.mark.parametrize("content", ["{", "[" * 100_000, "{}", '{"spec": 3}'])
+def test_a_damaged_record_of_a_checkpoint_is_made_again(
+    workplace: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = _job(workplace)
+    job.folder.mkdir(parents=True)
+    (job.folder / CHECKPOINT_RECORD).write_text(content)
+    assert finished(job) is None
+    assert f"made again: {job.folder / CHECKPOINT_RECORD}: it is damaged" in caplog.text

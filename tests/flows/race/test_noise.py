@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,10 +87,24 @@ def test_cells_without_rounds_teach_nothing() -> None:
     assert not noise_file(_prepared()).exists()
 
 
-def test_a_damaged_file_is_warned_of_and_made_again(caplog: pytest.LogCaptureFixture) -> None:
+def _pipe(file: Path) -> None:
+    os.mkfifo(file)
+
+
+def _huge(file: Path) -> None:
+    file.touch()
+    os.truncate(file, 2**40)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda file: file.write_text('{"x": 3}'), lambda file: file.write_text("[" * 100_000), _pipe, _huge]
+)
+def test_a_damaged_file_is_warned_of_and_made_again(
+    caplog: pytest.LogCaptureFixture, make: Callable[[Path], object]
+) -> None:
     file = noise_file(_prepared())
     file.parent.mkdir()
-    file.write_text('{"x": 3}')
+    make(file)
     with caplog.at_level(logging.WARNING):
         assert learnt(_prepared(), []) == {}
     assert "is damaged, or of an older program: what earlier races taught" in caplog.text

@@ -42,6 +42,15 @@ def test_settings_of_sampling_without_sampling_are_left_out(
     assert json.loads((tiny_model / "generation_config.json").read_text()) == settings
 
 
+@pytest.mark.parametrize("content", ["[" * 100_000, "[]", "3", "{"])
+def test_settings_of_generation_that_nobody_can_read_are_said(tiny_model: Path, tmp_path: Path, content: str) -> None:
+    (tiny_model / "generation_config.json").write_text(content)
+    with pytest.raises(
+        CheckpointError, match=r"generation_config\.json: cannot be read .*\. Correct it, or delete it$"
+    ):
+        stage(tiny_model, tmp_path / "place")
+
+
 def test_a_tokenizers_copy_is_the_tokenizer_alone(tiny_model: Path, tmp_path: Path) -> None:
     plant_code(tiny_model)
     out = tmp_path / "out"

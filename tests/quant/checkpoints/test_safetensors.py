@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from quant.checkpoints.safetensors import (
     CheckpointError,
     Tensor,
     bits_per_weight,
+    hash_file,
     linear_widths,
     read_header,
     read_tensors,
@@ -159,3 +161,10 @@ def test_bits_per_weight_by_hand(tmp_path: Path) -> None:
 def test_an_unquantized_checkpoint_has_no_linear_figure(tiny_model: Path) -> None:
     tensors = read_tensors(tiny_model)
     assert bits_per_weight(tensors, tensors) == (16.0, None)
+
+
+def test_only_regular_files_are_hashed(tmp_path: Path) -> None:
+    """An executable of a plan may be a pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        hash_file(tmp_path / "pipe")

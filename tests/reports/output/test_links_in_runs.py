@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,11 @@ def test_a_folder_that_is_a_link(name: str, tmp_path: Path) -> None:
     with pytest.raises(BitfrontierError, match=rf"run/{name} is a symbolic link: what a run writes"):
         write_report(run)
     assert sorted(target.iterdir()) == before
+
+
+def test_a_pipe_where_a_log_or_a_trial_would_be(tmp_path: Path) -> None:
+    """Whoever opens it waits until somebody writes."""
+    run = _run(tmp_path)
+    os.mkfifo(run / "trials" / "x.json")
+    with pytest.raises(BitfrontierError, match=r"run/trials/x\.json is a pipe, a socket or a device: .*\. Delete it$"):
+        write_report(run)
