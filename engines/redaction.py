@@ -6,12 +6,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from html import escape
 from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "(hidden)"
 # no secret, for it may stand in any text: what is shorter than 8, and letters or digits alone that are shorter than 16
 WORD = re.compile(r".{0,7}|[^\W\d_]{0,15}|\d{0,15}", re.DOTALL)
+ESCAPE = re.compile(r"%[0-9A-F]{2}")  # of an address, in capitals as Python writes it
 LOOK_AHEAD = 4096  # characters behind a cut that are redacted with it: whole bodies are long, and no key is longer
 SECRET_VARIABLE = re.compile(r"KEY|TOKEN(?!IZER|S)|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH(?!OR)", re.IGNORECASE)
 # `$NAME` is where a key would be, and of `token: 5` the model has one; what may repeat is bounded, for texts are long
@@ -82,7 +84,10 @@ def _secrets() -> Iterator[str]:
 
 
 def _forms(value: str) -> set[str]:
-    """As programs and errors write it: stripped, in one line, in JSON, in Python, in an address."""
+    """As programs and errors write it: stripped, in one line, in JSON, in Python, in HTML, in an address."""
     stripped = value.strip()
     escaped = (json.dumps(stripped)[1:-1], json.dumps(stripped, ensure_ascii=False)[1:-1], repr(stripped)[1:-1])
-    return {value, stripped, " ".join(value.split()), *escaped, quote(stripped, safe="")}
+    slashes = stripped.replace("/", "\\/")  # as PHP writes JSON
+    in_address = {quote(stripped, safe=safe) for safe in ("", "/")}
+    in_address |= {ESCAPE.sub(lambda match: match[0].lower(), text) for text in in_address}
+    return {value, stripped, " ".join(value.split()), *escaped, slashes, escape(stripped), *in_address}

@@ -14,12 +14,20 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import fsspec
+from pydantic import Field, TypeAdapter
 
+from quant.checkpoints.model_files import check_no_code
 from quant.checkpoints.safetensors import hash_file
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, reading
+
+FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,1000}$")]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+BUNDLES = TypeAdapter(dict[Literal["files"], dict[FileName, Digest]])
+# whoever may write into the store makes results, not the rest of a run
+OF_RUNS = {"trials": ("trials", "parts", "logs"), "parts": ("trials", "parts", "logs")}
 
 
 class StoreError(BitfrontierError):
@@ -66,12 +74,21 @@ class Store:
         """Bring a bundle's files into `folder`, in their order, each whole or not at all. Raises StoreError."""
         if not self.has(name):
             raise StoreError(f"{name} is not in the store {self.root}")
-        files = json.loads(self.files.cat_file(self._path(f"{name}.json")))["files"]
+        files = self._listed(name)
         for file, sha256 in files.items():
-            if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
+            path = PurePosixPath(file)
+            if not path.parts or path.is_absolute() or ".." in path.parts:
                 raise StoreError(f"{name} in the store {self.root} names a file outside its folder: {file}")
-            self._get(sha256, folder / file)
+            if path.parts[0] not in OF_RUNS.get(name.partition("/")[0], path.parts):
+                raise StoreError(f"{name} in the store {self.root} names a file that is none of its kind: {file}")
+            self._get(sha256, folder / path)
         return list(files)
+
+    def _listed(self, name: str) -> dict[str, str]:
+        """Digests of a bundle's files by their names."""
+        bundle = f"{self.root}/{name}.json"
+        with reading(bundle, StoreError, "Delete it there", "it is damaged"):
+            return BUNDLES.validate_json(self.files.cat_file(bundle), strict=True)["files"]
 
     def _put(self, file: Path, name: str) -> None:
         beside = self._path(f"incoming/{uuid.uuid4().hex}")
@@ -104,9 +121,12 @@ def open_store(url: str) -> Store:
 
 
 def fetch_folder(store: Store, name: str, folder: Path) -> None:
-    """Bring a bundle in as a whole folder, which appears when it is complete. Raises StoreError."""
+    """Bring a checkpoint's bundle in as a whole folder, which appears when it is complete. Raises StoreError, and
+    CheckpointError where it holds code.
+    """
     partial = folder.with_name(folder.name + ".fetched")
     shutil.rmtree(partial, ignore_errors=True)
     store.fetch(name, partial)
+    check_no_code(partial)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 import httpx
 from pydantic import ValidationError
 
 from engines.addresses import without_credentials
+from quant.canonical_json import read_regular
 from quant.errors import BitfrontierError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONNECT_SECONDS = 1.5  # Prefect's client tries four times to connect
 ANSWER_SECONDS = 6.0
+LOCAL_SETTINGS = ("prefect.toml", "pyproject.toml", ".env")  # of the working directory, as Prefect has them
 NO_API = "is no Prefect API (they end in /api)"
 
 
@@ -44,8 +47,10 @@ def keep_loopback_direct() -> None:
 def configured_url() -> str | None:
     """The address that PREFECT_API_URL or a profile gives, if any.
 
-    Raises PrefectUnusable where it is none, and UnusableSetting where another setting is no such value.
+    Raises PrefectUnusable where it is none, and UnusableSetting where another setting is no such value, or where
+    Prefect would read settings of the working directory.
     """
+    _refuse_local_settings(Path.cwd())
     try:
         from prefect.settings import PREFECT_API_URL
 
@@ -58,6 +63,29 @@ def configured_url() -> str | None:
         given = os.environ.get("PREFECT_API_URL", "")
         origin = "the variable PREFECT_API_URL" if given else "Prefect's profile or a file of settings"
         raise PrefectUnusable(given, origin, "is no address") from error
+
+
+def _refuse_local_settings(folder: Path) -> None:
+    """Prefect reads them where it is imported. The folder may be somebody else's, or what he sent."""
+    for file in (folder / name for name in LOCAL_SETTINGS):
+        if os.path.lexists(file) and _sets_prefect(file):
+            raise UnusableSetting(
+                f"{file} holds settings of Prefect's, which may name its server and programs to run. If they are "
+                "yours, put them into variables or a profile; or work in another folder"
+            )
+
+
+def _sets_prefect(file: Path) -> bool:
+    """True also where it is no file: Prefect would wait for a pipe."""
+    try:
+        text = read_regular(file).decode(errors="replace")
+        if file.name == "pyproject.toml":
+            return "prefect" in tomllib.loads(text)["tool"]
+    except OSError:
+        return True
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return False
+    return file.name == "prefect.toml" or "PREFECT_" in text.upper()
 
 
 def _variable(group: str, field: str) -> str:
@@ -105,4 +133,4 @@ def _origin(url: str) -> str:
     profile = get_settings_context().profile
     if profile.settings.get(PREFECT_API_URL) == url:
         return f"Prefect's profile '{profile.name}'"
-    return f"Prefect's settings in a file of {Path.cwd()}"
+    return "Prefect's settings"

@@ -93,7 +93,7 @@ def drawn_beside(charts: Sequence[Drawing], folder: Path) -> Iterator[Callable[[
         yield dict
         return
     folder.mkdir(exist_ok=True)
-    command = [sys.executable, "-P", "-m", RENDER_PLOTS, str(folder)]
+    command = [sys.executable, "-P", "-m", RENDER_PLOTS, str(folder.resolve())]
     with tempfile.TemporaryFile("w+") as data:
         json.dump(charts, data, default=vars)
         data.seek(0)
@@ -103,6 +103,7 @@ def drawn_beside(charts: Sequence[Drawing], folder: Path) -> Iterator[Callable[[
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=child_environment({"PYTHONPATH": str(import_folder())}),
+            cwd="/",  # matplotlib reads its settings of the working directory, which may be a run from somebody else
         ) as process:
             try:
                 yield lambda: _pictures(process)

@@ -55,6 +55,14 @@ def test_a_key_in_use_is_hidden_as_errors_write_it(text: str) -> None:
     assert "x%20y" not in redacted(text)
 
 
+@pytest.mark.parametrize(
+    "text", ["sk+a/b&amp;c&lt;d=", "sk%2ba%2fb%26c%3cd%3d", "sk%2Ba/b%26c%3Cd%3D", "sk+a\\/b&c<d="]
+)
+def test_a_key_is_hidden_as_pages_and_addresses_of_servers_write_it(text: str) -> None:
+    hide_key("sk+a/b&c<d=")
+    assert redacted(f"refused: {text}.") == "refused: (hidden)."
+
+
 def test_a_key_of_several_lines_is_hidden_where_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRIVATE_KEY", "-----BEGIN\nplanted\nEND-----\n")
     assert redacted("refused -----BEGIN planted END-----") == "refused (hidden)"

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from flows.distributed.object_store import StoreError, fetch_folder, open_store
+from quant.checkpoints.safetensors import CheckpointError
 
 
 def _bundle(folder: Path) -> list[str]:
     (folder / "weights").mkdir(parents=True)
-    (folder / "weights" / "a.bin").write_bytes(b"a" * 100)
+    (folder / "weights" / "a.safetensors").write_bytes(b"a" * 100)
     (folder / "record.json").write_text("{}")
-    return ["weights/a.bin", "record.json"]
+    return ["weights/a.safetensors", "record.json"]
 
 
 def test_a_bundle_comes_back_whole(tmp_path: Path) -> None:
@@ -21,7 +22,7 @@ def test_a_bundle_comes_back_whole(tmp_path: Path) -> None:
     store.publish("checkpoints/k", tmp_path / "here", _bundle(tmp_path / "here"))
     assert store.has("checkpoints/k")
     fetch_folder(store, "checkpoints/k", tmp_path / "there")
-    assert (tmp_path / "there" / "weights" / "a.bin").read_bytes() == b"a" * 100
+    assert (tmp_path / "there" / "weights" / "a.safetensors").read_bytes() == b"a" * 100
     assert sorted(path.name for path in (tmp_path / "there").iterdir()) == ["record.json", "weights"]
     assert not list((tmp_path / "store" / "incoming").iterdir())
 
@@ -36,17 +37,17 @@ def test_what_is_there_is_listed_by_kind(tmp_path: Path) -> None:
 
 def test_memory_is_a_file_system_too(tmp_path: Path) -> None:
     store = open_store(f"memory://{tmp_path.name}")
-    store.publish("trials/k", tmp_path / "here", _bundle(tmp_path / "here"))
-    assert store.fetch("trials/k", tmp_path / "there") == ["weights/a.bin", "record.json"]
+    store.publish("checkpoints/k", tmp_path / "here", _bundle(tmp_path / "here"))
+    assert store.fetch("checkpoints/k", tmp_path / "there") == ["weights/a.safetensors", "record.json"]
 
 
 def test_damage_is_noticed_and_nothing_is_left(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
-    store.publish("trials/k", tmp_path / "here", _bundle(tmp_path / "here"))
+    store.publish("checkpoints/k", tmp_path / "here", _bundle(tmp_path / "here"))
     for blob in (tmp_path / "store" / "blobs").iterdir():
         blob.write_bytes(b"other")
-    with pytest.raises(StoreError, match=r"a.bin in the store .* is damaged; delete blobs/"):
-        store.fetch("trials/k", tmp_path / "there")
+    with pytest.raises(StoreError, match=r"a.safetensors in the store .* is damaged; delete blobs/"):
+        store.fetch("checkpoints/k", tmp_path / "there")
     assert not [path for path in (tmp_path / "there").rglob("*") if path.is_file()]
 
 
@@ -55,11 +56,11 @@ def test_a_bundle_that_is_not_there(tmp_path: Path) -> None:
         open_store(str(tmp_path)).fetch("trials/k", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../out", "/etc/out"])
+@pytest.mark.parametrize("name", ["../out", "/etc/out", "."])
 def test_a_bundle_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     store = open_store(str(tmp_path / "store"))
     (tmp_path / "store" / "trials").mkdir(parents=True)
-    (tmp_path / "store" / "trials" / "k.json").write_text(json.dumps({"files": {name: "0"}}))
+    (tmp_path / "store" / "trials" / "k.json").write_text(json.dumps({"files": {name: "0" * 64}}))
     with pytest.raises(StoreError, match="names a file outside its folder"):
         store.fetch("trials/k", tmp_path / "there")
 
@@ -67,3 +68,43 @@ def test_a_bundle_stays_in_its_folder(tmp_path: Path, name: str) -> None:
 def test_an_address_of_no_kind() -> None:
     with pytest.raises(StoreError, match=r"the store nowhere://x cannot be used: .*; give a folder"):
         open_store("nowhere://x")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"files": []}',
+        '{"files": {"a": 5}}',
+        '{"files": {"a": "../../etc/passwd"}}',
+        '{"files": {"a\\u0000b": "%s"}}' % ("0" * 64),
+    ],
+)
+def test_a_damaged_bundle_is_a_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "k.json").write_text(content)
+    with pytest.raises(StoreError, match=r"trials/k\.json: it is damaged \(.*\)\. Delete it there$"):
+        open_store(str(tmp_path)).fetch("trials/k", tmp_path / "there")
+
+
+@pytest.mark.parametrize("name", ["sweep.json", "plan.yaml", "report.html", "figures/frontier.svg"])
+def test_a_trial_s_bundle_brings_nothing_else_of_a_run(tmp_path: Path, name: str) -> None:
+    store, here = open_store(str(tmp_path / "store")), tmp_path / "here"
+    (here / name).parent.mkdir(parents=True)
+    (here / name).write_text("theirs")
+    store.publish("trials/k", here, [name])
+    with pytest.raises(StoreError, match=r"trials/k in the store .* names a file that is none of its kind: "):
+        store.fetch("trials/k", tmp_path / "run")
+    assert not (tmp_path / "run" / name).exists()
+
+
+def test_a_checkpoint_s_bundle_with_code_is_refused(tmp_path: Path) -> None:
+    store, here = open_store(str(tmp_path / "store")), tmp_path / "here"
+    here.mkdir()
+    (here / "modeling_evil.py").write_text("print()")
+    store.publish("checkpoints/k", here, ["modeling_evil.py"])
+    with pytest.raises(CheckpointError, match=r"modeling_evil\.py: a checkpoint holds no code"):
+        fetch_folder(store, "checkpoints/k", tmp_path / "there")
+    assert not (tmp_path / "there").exists()

@@ -63,7 +63,7 @@ def test_a_server_that_refuses_or_is_another_is_one_line(
         pytest.raises(PrefectUnusable, match=shown) as raised,
     ):
         require_answer(url)
-    assert "from Prefect's settings in a file of" in str(raised.value)
+    assert "(from Prefect's settings)" in str(raised.value)
 
 
 def test_an_address_of_a_profile_is_said_to_be_its(tmp_path: Path) -> None:
@@ -110,14 +110,35 @@ def test_what_prefect_itself_cannot_read_is_one_line(given: dict[str, str], show
     assert len(done.stdout.splitlines()) == 1
 
 
-def test_a_setting_in_a_file_is_named_by_its_variable(tmp_path: Path) -> None:
-    (tmp_path / "prefect.toml").write_text('[api]\nrequest_timeout = "abc"\n')
+@pytest.mark.parametrize(
+    ("name", "text", "refused"),
+    [
+        ("prefect.toml", '[api]\nurl = "http://127.0.0.1:9/theirs"\n', True),
+        ("pyproject.toml", '[tool.prefect.api]\nurl = "http://127.0.0.1:9/theirs"\n', True),
+        (".env", "prefect_api_url=http://127.0.0.1:9/theirs\n", True),
+        (".env", None, True),  # a pipe
+        ("pyproject.toml", '[project]\nname = "prefect"\n', False),
+        ("pyproject.toml", "damaged", False),
+        (".env", "OTHER=1\n", False),
+    ],
+)
+def test_settings_of_the_working_directory_are_not_read(
+    tmp_path: Path, name: str, text: str | None, refused: bool
+) -> None:
+    """Whoever sent a folder to work in would choose the server that gets the user's login."""
+    if text is None:
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).write_text(text)
     root = Path(__file__).resolve().parents[3]
-    variables = {**os.environ, "PREFECT_HOME": str(tmp_path), "PYTHONPATH": str(root)}
+    variables = {**os.environ, "PREFECT_HOME": str(tmp_path / "home"), "PYTHONPATH": str(root)}
+    variables.pop("PREFECT_API_URL", None)
     done = subprocess.run(
-        [sys.executable, "-c", READ], capture_output=True, text=True, env=variables, cwd=tmp_path, check=False
+        [sys.executable, "-P", "-c", READ], capture_output=True, text=True, env=variables, cwd=tmp_path, timeout=60
     )
-    assert done.stdout.startswith("Prefect's setting PREFECT_API_REQUEST_TIMEOUT: Input should be a valid number"), done
+    assert "theirs" not in done.stdout
+    expected = f"{tmp_path / name} holds settings of Prefect's, which may name its server and programs to run. If they"
+    assert done.stdout.startswith(expected) == refused, done
 
 
 @pytest.mark.parametrize(

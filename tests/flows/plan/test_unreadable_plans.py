@@ -37,6 +37,7 @@ UNREADABLE: dict[str, tuple[bytes | None, str]] = {
     "a number of 16,000 bits": (b"seed: 0x" + b"1" * 4000, "seed: a whole number of 15997 bits is too large"),
     "a seed of 10^20": (b"seed: 100000000000000000000\n", "is too large (at most 9007199254740991)"),
     "a NUL": (b'models: ["a\\0b"]\n', r"models[0]: the text holds control characters: 'a\x00b'"),
+    "a change of direction": (b'name: "a\\u202eb"\n', "name: the text holds control characters: 'a\\u202eb'"),
     "an escape": (b'name: "\\e[2J"\n', r"name: the text holds control characters: '\x1b[2J'"),
     "an alias to itself": (b"name: &a [*a]\n", "an alias holds itself"),
     "nested deeply": (b"name: " + b"[" * 100_000, "it is nested too deeply"),
