@@ -17,7 +17,7 @@ from engines.redaction import redacted
 from engines.runtime.cache import VARIABLE, NotWritable, absolute_cache, create_cache
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
 from flows.cli.output import unforeseen, write_what_the_terminal_takes
-from flows.cli.sweep_command import conclude, console, errors, run_whole
+from flows.cli.sweep_command import conclude, console, errors, run_whole, show_outside
 from quant.canonical_json import json_text
 from quant.errors import CONTROLS, BitfrontierError, reading
 
@@ -76,6 +76,7 @@ def plan(
     check_network_variables()
     parsed = load_plan(file)
     sweep = check(parsed, data_root=data_root)
+    show_outside(sweep.plan, errors if as_json else console)
     described = describe_plan(sweep, runs)
     if as_json:
         print(json_text(described))
@@ -229,8 +230,11 @@ def retry(
     if not failed:
         errors.print("error: say what to measure again: --failed", highlight=False)
         raise typer.Exit(2)
-    file, data_root = check_unchanged(folder)
-    run_whole(file, data_root, folder.parent, retry_failed=True, as_json=as_json, own_server=no_server)
+    place = errors if as_json else console
+    file, data_root = check_unchanged(folder, lambda plan: show_outside(plan, place))
+    run_whole(
+        file, data_root, folder.parent, retry_failed=True, as_json=as_json, own_server=no_server, outside_shown=True
+    )
 
 
 @app.command(short_help="Show and free what of the cache no run needs.")

@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from engines.redaction import redacted, redacted_texts
+from engines.redaction import redacted_texts
 from flows.cli.sweep_command import console, known_run
 from flows.execute.prepare import stale_rows
 from flows.plan.outside import outside
@@ -59,9 +59,7 @@ def _cells(sweep: ResolvedPlan, guess: Forecast, rows: Any) -> list[dict[str, An
 
 
 def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: bool) -> None:
-    """The same for people."""
-    for entity in outside(sweep.plan):
-        console.print(redacted(entity.line), markup=False, highlight=False, soft_wrap=True)
+    """The same for people, who have read what is not ours."""
     keys = ["key"] if with_keys else []
     table = Table(*COLUMNS, *keys, title=escape(f"{described['name']} on {described['device']}"))
     for row in described["cells"]:

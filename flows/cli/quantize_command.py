@@ -7,6 +7,7 @@ from pathlib import Path
 from engines.runtime.environments import build
 from flows.execute import rows
 from flows.execute.prepare import environments_of, jobs_of
+from flows.plan.outside import outside_lines
 from flows.plan.source import load_plan, suggestion
 from flows.state.kept_checkpoints import keep
 from flows.state.locks import cache_in_use
@@ -32,6 +33,8 @@ def quantize_one(file: Path, label: str, data_root: str | None, display: Display
     """
     parsed = load_plan(file)
     sweep = check(parsed, data_root=data_root)
+    for line in outside_lines(sweep.plan):
+        display.say(line)
     cells = {(cell.model.location, cell.quantization.label): cell for cell in sweep.cells if cell.unsupported is None}
     wanted = [cell for (_, name), cell in cells.items() if name == label]
     if not wanted:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from engines.redaction import redacted
 from evals.schema.race_file import RACE_FILE, read_race
 from evals.schema.run_file import RUN_FILE, NoRun, read_run
 from evals.schema.trial_file import UnreadableTrial, read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
-from flows.plan.outside import outside
+from flows.plan.outside import outside_lines
 from flows.plan.samples import plan_argument
-from flows.plan.source import load_plan
+from flows.plan.schema import Plan
+from flows.plan.source import load_plan, plan_text
 from flows.sources.references import forget_failures
 from flows.state.cache_gc import begun_here
 from flows.state.locks import alone
 from flows.state.progress_display import LogDisplay
 from flows.state.status import RunChanged
 from flows.validate.plan import check
-from quant.canonical_json import read_regular
 
 
 def drop_failed(folder: Path) -> None:
@@ -44,8 +44,9 @@ def _is_failed(file: Path) -> bool:
         return not isinstance(error.__cause__, OSError)
 
 
-def check_unchanged(folder: Path) -> tuple[Path, str | None]:
-    """The plan and data root of a run that would go on as it began.
+def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple[Path, str | None]:
+    """The plan and data root of a run that would go on as it began. `show_outside` is called before anything of it is
+    started.
 
     Raises NoRun, PlanError, and RunChanged where plan, program, packages or data are others than the run's: then its
     finished cells would be measured again too. So it does where the run came from somebody else, before anything that
@@ -56,14 +57,16 @@ def check_unchanged(folder: Path) -> tuple[Path, str | None]:
         raise NoRun(f"{folder / RUN_FILE}: it does not tell its {missing[0]}. Sweep its plan again")
     file, data_root = Path(about["file"]), about["data_root"]
     parsed, command = load_plan(file), f"bitfrontier sweep {plan_argument(file)}"
-    if read_regular(file).decode() != about["plan"]:
+    if plan_text(file) != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{command}` measures what is new in it")
-    entities = "\n".join(redacted(entity.line) for entity in outside(parsed.plan))
-    if entities and not begun_here(folder, about["plan"]):
+    lines = outside_lines(parsed.plan)
+    if lines and not begun_here(folder, about["plan"]):
+        entities = "\n".join(lines)
         raise RunChanged(
             f"{folder} was not begun here with this plan, which names what is not ours:\n{entities}\n"
             f"If you trust that, `{command} --retry-failed` starts it"
         )
+    show_outside(parsed.plan)
     sweep = check(parsed, data_root=data_root)
     silent = LogDisplay(lambda _: None)
     rows = prepare_sweep(sweep, environments_of(sweep), folder.parent, silent, references=False).rows

@@ -27,6 +27,7 @@ def run_whole(
     as_json: bool,
     keep_stale: bool = False,
     own_server: bool = False,
+    outside_shown: bool = False,
 ) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
     from engines.runtime.cache import create_cache, require_writable
@@ -40,6 +41,8 @@ def run_whole(
     parsed = load_plan(file)
     create_cache()
     checked = check(parsed, data_root=data_root)
+    if not outside_shown:
+        show_outside(checked.plan, errors if as_json else console)
     require_writable(runs, "Name another by --runs")
     if retry_failed:
         drop_failed(runs / checked.plan.name)
@@ -54,6 +57,14 @@ def run_whole(
     except PrefectLost as error:
         _end_without_prefect(error, checked, runs, as_json=as_json, keep_stale=keep_stale)
     conclude(report, as_json=as_json)
+
+
+def show_outside(plan: Any, place: SafeConsole) -> None:
+    """Say what the plan names that is not ours, before anything of it is started."""
+    from flows.plan.outside import outside_lines
+
+    for line in outside_lines(plan):
+        place.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _run(
@@ -137,10 +148,11 @@ def known_run(checked: Any, runs: Path) -> Any:
     from evals.schema.run_file import NoRun, read_run
     from flows.execute.prepare import environments_of, prepare_sweep
     from flows.plan.outside import outside
+    from flows.plan.source import plan_text
     from flows.state.cache_gc import begun_here
     from flows.state.progress_display import LogDisplay
 
-    folders, text = (runs, cache_folder() / "cells"), checked.file.read_text(encoding="utf-8")
+    folders, text = (runs, cache_folder() / "cells"), plan_text(checked.file)
     if outside(checked.plan) and not any(begun_here(folder / checked.plan.name, text) for folder in folders):
         return None
     environments, models = environments_of(checked), set()

@@ -19,6 +19,8 @@ from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.execute.worker_process import Here
+from flows.plan.outside import outside_lines
+from flows.plan.source import plan_text
 from flows.sources.models import raise_failure
 from flows.sources.references import forget_failures
 from flows.state.cache_gc import register
@@ -49,13 +51,15 @@ def trial_name(row: Row) -> str:
 
 def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Row]:
     """The row whose result has this name, with all that its run needs. Raises OtherWork."""
+    for line in outside_lines(sweep.plan):
+        display.say(line)
     environments = {environment.name: environment for environment in environments_of(sweep)}
     build(environments[REFERENCE_ENVIRONMENT], display.say)
     forget_failures()  # the sweep's machine has its references: else it would not ask
     prepared = prepare_sweep(sweep, list(environments.values()), cache_folder() / "cells", display)
     describe(prepared)  # before it may be refused, so that `bitfrontier plan` here shows this machine's keys
     # so that `bitfrontier gc` keeps what this worker has
-    register(prepared.folder, sweep.file.read_text(encoding="utf-8"))
+    register(prepared.folder, plan_text(sweep.file))
     row = next((row for row in prepared.rows if name in (checkpoint_name(row), trial_name(row))), None)
     if row is None:
         raise OtherWork(

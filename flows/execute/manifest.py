@@ -17,6 +17,7 @@ from evals.schema.migrate import SCHEMA_VERSION
 from evals.schema.run_file import NoRun, read_run
 from flows.execute.prepared import Prepared
 from flows.plan.samples import plan_argument
+from flows.plan.source import plan_text
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
 from flows.validate.estimate import estimate, noted
@@ -76,7 +77,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
         "command": f"bitfrontier sweep {plan_argument(sweep.file)}",
         "file": str(sweep.file),
         "data_root": sweep.data_root,
-        "plan": sweep.file.read_text(encoding="utf-8"),
+        "plan": plan_text(sweep.file),
         "versions": versions(),
         "trials": [row.file.name for row in prepared.rows],
         "stale": {name: list(result.reasons) for name, result in prepared.stale.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,9 @@ from flows.orchestration.rounds import run_race
 from flows.orchestration.sweep_head import head
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
+from flows.plan.outside import outside_lines
 from flows.plan.schema import Plan
+from flows.plan.source import plan_text
 from flows.race.contenders import first_round
 from flows.state.cache_gc import register
 from flows.state.locks import alone, cache_in_use
@@ -37,6 +40,8 @@ from flows.validate.resolved import ResolvedPlan
 from quant.errors import BitfrontierError
 from quant.types import Checkpoint
 from reports.output.html_report import write_report
+
+logger = logging.getLogger(__name__)
 
 
 class RaceOnWorkers(BitfrontierError):
@@ -123,9 +128,12 @@ def run_plan(
             "it without --store, or remove `race`"
         )
     with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
+        for line in outside_lines(checked.plan):
+            # the command line has shown it already, before it asked programs for their versions
+            logger.info(line) if current.get() else display.say(line)
         for line in head(checked):
             display.say(line)
-        register(runs / checked.plan.name, checked.file.read_text(encoding="utf-8"))
+        register(runs / checked.plan.name, plan_text(checked.file))
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]
         missing = build_all(here, display)

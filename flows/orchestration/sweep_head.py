@@ -1,4 +1,4 @@
-"""What a sweep says first: what is not ours, which Prefect server, package sources and devices it uses."""
+"""What a sweep says first, after what is not ours: which Prefect server, package sources and devices it uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from engines.redaction import redacted
 from engines.runtime.pip_config import pip_files, pip_settings
 from engines.telemetry.device import driver_version
 from flows.orchestration.api_server import unwatched
-from flows.plan.outside import outside
 from flows.validate.resolved import ResolvedPlan
 
 UV_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
@@ -20,8 +19,7 @@ def head(sweep: ResolvedPlan) -> list[str]:
     """The lines, without credentials."""
     address = PREFECT_API_URL.value() or "one that Prefect starts for this run"
     server = f"Prefect server: {'our own, for this sweep' if unwatched.get() else address}"
-    entities = [entity.line for entity in outside(sweep.plan)]
-    return [redacted(line) for line in (*entities, server, _sources(), _devices(sweep))]
+    return [redacted(line) for line in (server, _sources(), _devices(sweep))]
 
 
 def _sources() -> str:

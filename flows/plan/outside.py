@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from engines.redaction import redacted
 from engines.registry import engines_by_name
 from engines.runtime.child_environment import passed_variables
 from engines.runtime.environments import PROGRAMS
@@ -45,6 +46,11 @@ class Outside:
 def outside(plan: Plan) -> list[Outside]:
     """All of them, in the plan's order; nothing is started."""
     return [*_stand_ins(plan), *(entity for index in range(len(plan.engines)) for entity in _of_engine(plan, index))]
+
+
+def outside_lines(plan: Plan) -> list[str]:
+    """A line for each, without credentials. It is shown before anything of them is started."""
+    return [redacted(entity.line) for entity in outside(plan)]
 
 
 def _stand_ins(plan: Plan) -> Iterator[Outside]:

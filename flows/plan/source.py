@@ -153,7 +153,7 @@ def load_plan(file: Path) -> PlanFile:
         return PlanError(file, [Problem(1, words, "write it as the sample plan quickstart is written")])
 
     with reading("its YAML", unreadable, "No value of a plan needs more than plain YAML 1.2"):
-        tree = _parse(file, _read(file))
+        tree = _parse(file, plan_text(file))
     if not isinstance(tree, CommentedMap):
         fix = "start from the sample plan quickstart; `bitfrontier init` copies it"
         raise PlanError(file, [Problem(1, "the plan is empty or no mapping", fix)])
@@ -217,7 +217,8 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def _read(file: Path) -> str:
+def plan_text(file: Path) -> str:
+    """What a plan's file holds. Raises PlanError."""
     try:
         return read_regular(file, MOST_PLAN_BYTES).decode()
     except FileNotFoundError as error:

@@ -12,7 +12,7 @@ from typing import Any
 from engines.parallelism import too_many
 from engines.redaction import hide_key
 from engines.registry import Engine, engines_by_name, registered_engines
-from engines.runtime.environments import PROGRAMS, EnvironmentFailed, resolve
+from engines.runtime.environments import PROGRAMS, EnvironmentFailed, program_path
 from engines.types import Attached, Device, Serving
 from engines.user_arguments import own_options, refusals, with_users
 from flows.plan.schema import EnginePlan
@@ -128,7 +128,7 @@ def _missing(parsed: PlanFile, environment: str) -> str | None:
     if environment not in PROGRAMS or environment in parsed.plan.environments:
         return None
     try:
-        resolve(environment)
+        program_path(environment)
     except EnvironmentFailed as error:
         return str(error)
     return None

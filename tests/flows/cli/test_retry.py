@@ -15,6 +15,7 @@ from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows import versions
 from flows.cli.retry import check_unchanged, drop_failed
+from flows.plan.schema import Plan
 from flows.state.cache_gc import register
 from flows.state.status import RunChanged, cell_states
 from quant.canonical_json import write_json
@@ -32,24 +33,28 @@ def run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path(sweep(plan=str(write_plan(workplace, ["none", "raises"])), runs=str(workplace / "runs"))).parent
 
 
+def _not_shown(plan: Plan) -> None:
+    pass
+
+
 def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {
         path: path.stat().st_mtime_ns for path in (run / "trials").glob("*.json") if read_trial(path).status == "ok"
     }
     assert {cell.state for cell in cell_states(run)} == {"ok", "failed"}
     drop_failed(run)
-    assert check_unchanged(run) == (run.parent.parent / "plan.yaml", None)
+    assert check_unchanged(run, _not_shown) == (run.parent.parent / "plan.yaml", None)
     assert [cell.state for cell in cell_states(run)] == ["ok", "to do"]
     assert {path: path.stat().st_mtime_ns for path in (run / "trials").glob("*.json")} == before
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
     with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured anew.*`bitfrontier sweep .*plan.yaml` does"):
-        check_unchanged(run)
+        check_unchanged(run, _not_shown)
     plan = run.parent.parent / "plan.yaml"
     plan.write_text(plan.read_text() + "seed: 1\n")
     with pytest.raises(
         RunChanged, match=r"plan.yaml was changed since .*; `bitfrontier sweep .*` measures what is new"
     ):
-        check_unchanged(run)
+        check_unchanged(run, _not_shown)
 
 
 def test_of_somebodys_run_nothing_is_started(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,12 +70,12 @@ def test_of_somebodys_run_nothing_is_started(run: Path, monkeypatch: pytest.Monk
     with pytest.raises(
         RunChanged, match=rf"theirs was not begun here .*\nnot ours: interpreter {python} .*\n.*`bitfrontier sweep "
     ) as refused:
-        check_unchanged(theirs)
+        check_unchanged(theirs, _not_shown)
     assert "rm -rf" not in str(refused.value)
     assert not marker.exists()
     register(theirs, file.read_text())  # as a sweep of it does
     with pytest.raises(RunChanged, match="would be measured anew"):
-        check_unchanged(theirs)
+        check_unchanged(theirs, _not_shown)
     assert marker.exists()
 
 
