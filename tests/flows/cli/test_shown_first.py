@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from engines.registry import engines_by_name
 from engines.runtime.identities import interpreter_identity
-from flows.cli import commands, sweep_command
+from flows.cli import commands, plan_command, sweep_command
 from flows.cli.output import SafeConsole
 from flows.cli.quantize_command import quantize_one
 from flows.distributed import worker_tasks
@@ -54,14 +54,15 @@ class Planted:
 
 
 @pytest.fixture
-def planted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Planted:
+def planted(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Planted]:
     install(monkeypatch.setattr)
     made = Planted(workplace)
-    console = SafeConsole(file=made.shown.open("a"), width=300)
-    for module in (commands, sweep_command):
-        for name in ("console", "errors"):
-            monkeypatch.setattr(module, name, console)
-    return made
+    with made.shown.open("a") as file:
+        console = SafeConsole(file=file, width=300)
+        for place in ("commands.console", "commands.errors", "sweep_command.console", "sweep_command.errors"):
+            monkeypatch.setattr(f"flows.cli.{place}", console)
+        monkeypatch.setattr(plan_command, "console", console)
+        yield made
 
 
 class Ended(Exception):
@@ -87,6 +88,7 @@ def test_before_plan_asks_for_the_keys_of_a_sweep_that_was_begun(planted: Plante
     command = ["plan", str(planted.plan), "--runs", str(planted.runs), *options]
     assert CliRunner().invoke(commands.app, command).exit_code == 0
     assert not planted.noted.exists()
+    planted.forget()
     register(planted.runs / "fake", planted.plan.read_text())
     assert CliRunner().invoke(commands.app, command).exit_code == 0
     assert planted.listed_first()
