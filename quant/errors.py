@@ -191,10 +191,19 @@ def reading(
         yield
     except BitfrontierError:
         raise
-    except Exception as error:  # the one place where any error of a reader becomes a line
+    except BaseException as error:  # the one place where any error of a reader becomes a line
+        if not is_failure(error):
+            raise
         logger.debug("%s: %s", place, fault, exc_info=True)
         words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
         raise failure(without_controls(f"{place}: {fault} ({words[:200]}). {remedy}")) from error
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether what was called failed, rather than that somebody ended it: also a panic of a library in Rust, such as a
+    tokenizer's expression that takes too long, which is no Exception.
+    """
+    return isinstance(error, Exception | SystemExit) or type(error).__name__ == "PanicException"
 
 
 def one_line(error: BaseException) -> str:

@@ -19,10 +19,19 @@ from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgu
 from flows.cli.output import unforeseen, write_what_the_terminal_takes
 from flows.cli.sweep_command import conclude, console, errors, run_whole, show_outside
 from quant.canonical_json import json_text
-from quant.errors import CONTROLS, BitfrontierError, reading
+from quant.errors import CONTROLS, BitfrontierError, is_failure, reading
 
 # of what stands in a file's place, and of rights: the user's to mend, and no defect
-OF_FILES = (errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG)
+OF_FILES = (
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
 
 
 def main() -> None:
@@ -38,7 +47,9 @@ def main() -> None:
         app()
     except BitfrontierError as error:
         _end(error.shown, error.exit_code)
-    except Exception as error:  # here, for Typer puts its own hook in place of sys.excepthook
+    except BaseException as error:  # here, for Typer puts its own hook in place of sys.excepthook
+        if isinstance(error, SystemExit) or not is_failure(error):
+            raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             advice = "what is finished is kept. Free space on this disk and run the same command again"
             _end(f"error: {error}; {advice}.", 1)

@@ -34,7 +34,7 @@ def write_what_the_terminal_takes() -> None:
             stream.reconfigure(errors="replace")
 
 
-def unforeseen(error: Exception) -> str:
+def unforeseen(error: BaseException) -> str:
     """The last net: what nobody foresaw is a defect of ours, said in one line, with the file of its traceback, which
     holds no key.
     """

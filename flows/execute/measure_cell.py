@@ -31,6 +31,7 @@ from flows.execute.score_cell import Target, scoring_gates
 from flows.execute.served_parts import Served, Work, measure_part, origin_of, server_part
 from flows.validate.matrix import Cell
 from quant.canonical_json import write_whole
+from quant.errors import is_failure
 from quant.types import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,9 @@ def measure(
         if done is None:
             raise DataError(f"a part of the cell is gone from {target.folder}. Sweep again, and it is measured anew")
         return done
-    except (Exception, SystemExit) as error:  # whatever one cell does becomes its row; the sweep goes on
+    except BaseException as error:  # whatever one cell does becomes its row; the sweep goes on
+        if not is_failure(error):
+            raise
         with contextlib.suppress(OSError):  # a full disk must not hide what happened before
             write_whole(target.log.with_suffix(".traceback"), redacted(traceback.format_exc()))
         failure, seconds = failure_of(error, log=target.log), {"total": time.monotonic() - started}

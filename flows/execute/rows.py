@@ -47,7 +47,7 @@ from flows.state.stages import Step, plainly
 from flows.state.status import running_lock
 from flows.validate.matrix import Cell
 from quant.canonical_json import write_json
-from quant.errors import CellFailure
+from quant.errors import CellFailure, is_failure
 from quant.types import CalibrationSpec, Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -145,7 +145,9 @@ def quantize_row(prepared: Prepared, row: Row, display: Display) -> Checkpoint |
         return done
     try:
         return quantize_job(row.job, prepared.sweep.plan, display)
-    except (Exception, SystemExit) as error:  # whatever a method does, its cells become rows and the sweep goes on
+    except BaseException as error:  # whatever a method does, its cells become rows and the sweep goes on
+        if not is_failure(error):
+            raise
         return because("quantization failed", failure_of(error, otherwise="method-failed"))
 
 

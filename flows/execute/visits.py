@@ -33,6 +33,7 @@ from flows.state.locks import hold, slots
 from flows.state.progress_display import Display
 from flows.state.stages import Step, plainly
 from flows.state.status import running_lock
+from quant.errors import is_failure
 from quant.types import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -146,7 +147,9 @@ def visit_row(
         try:
             work = work_of(sweep, tasks, display, step)
             parts = _made(_Planned(prepared, row, checkpoint, visit, work, target, sentinels))
-        except (Exception, SystemExit) as error:  # the cell has a trial, and leaves the race with this reason
+        except BaseException as error:  # the cell has a trial, and leaves the race with this reason
+            if not is_failure(error):
+                raise
             logger.warning("%s, round %d: %s", row.cell.name, visit.number, traceback.format_exc())
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise

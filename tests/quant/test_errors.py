@@ -5,9 +5,12 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Split
 
 import quant.errors
-from quant.errors import REMEDIES, BitfrontierError, CellFailure, one_line, reading, without_controls
+from quant.errors import REMEDIES, BitfrontierError, CellFailure, is_failure, one_line, reading, without_controls
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("quant", "engines", "evals", "reports", "flows")
@@ -89,15 +92,35 @@ class _Unreadable(BitfrontierError):
     pass
 
 
+class PanicException(BaseException):
+    """What a library in Rust raises for a defect of its own."""
+
+
 @pytest.mark.parametrize(
-    "error", [KeyError("a"), RecursionError(), MemoryError(), UnicodeError("x\ny\x1b[2J"), OSError(5)]
+    "error",
+    [KeyError("a"), RecursionError(), MemoryError(), UnicodeError("x\ny\x1b[2J"), OSError(5), PanicException("over")],
 )
-def test_whatever_a_reader_raises_is_one_line(error: Exception) -> None:
+def test_whatever_a_reader_raises_is_one_line(error: BaseException) -> None:
     words = rf"^file\.json: is none \({type(error).__name__}:?.*\)\. Mend it$"
     with pytest.raises(_Unreadable, match=words) as caught, reading("file.json", _Unreadable, "Mend it", "is none"):
         raise error
     assert caught.value.__cause__ is error
     assert "\x1b" not in str(caught.value)
+
+
+def test_an_interruption_passes_a_reader() -> None:
+    with pytest.raises(KeyboardInterrupt), reading("file.json", _Unreadable, "Mend it"):
+        raise KeyboardInterrupt
+
+
+def test_a_tokenizer_whose_expression_takes_too_long_fails() -> None:
+    """As its maker may have meant it."""
+    tokenizer = Tokenizer(BPE({"a": 0, "b": 1}, []))
+    tokenizer.pre_tokenizer = Split(Regex("(a+)+$"), "isolated")
+    with pytest.raises(BaseException, match="retry-limit") as raised:
+        tokenizer.encode("a" * 60 + "b")
+    assert is_failure(raised.value)
+    assert not is_failure(KeyboardInterrupt())
 
 
 def test_an_error_for_people_passes_a_reader() -> None:

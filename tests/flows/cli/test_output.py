@@ -91,15 +91,37 @@ def test_a_folder_in_place_of_the_caches_tag(tmp_path: Path, monkeypatch: pytest
         mark_cache()
 
 
-def test_a_folder_in_a_file_s_place_is_said_and_no_defect(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+class PanicException(BaseException):
+    """What a library in Rust raises for a defect of its own."""
+
+
+def test_a_panic_of_a_library_is_a_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def panic() -> None:
+        raise PanicException("retry-limit-in-match over")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["bitfrontier", "doctor"])
+    monkeypatch.setattr(flows.cli.commands, "app", panic)
+    with pytest.raises(SystemExit) as ended:
+        flows.cli.commands.main()
+    assert ended.value.code == 1
+    assert "error: not foreseen: PanicException: retry-limit-in-match over" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"), [("report.html", "Is a directory"), ("figures", "File exists")], ids=["folder", "file"]
+)
+def test_what_is_in_a_file_s_or_folder_s_place_is_said_and_no_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, fault: str
 ) -> None:
     run = write_run(tmp_path / "run", trial("none", 10, 1, 50))
-    (run / "report.html").mkdir()
+    (run / name).mkdir() if name.endswith(".html") else (run / name).touch()
     monkeypatch.setattr(sys, "argv", ["bitfrontier", "report", str(run)])
     with pytest.raises(SystemExit) as ended:
         flows.cli.commands.main()
     stderr = capsys.readouterr().err
     assert ended.value.code == 2
-    assert f"error: {run / 'report.html'}: Is a directory. Move what is there out of the way" in stderr
+    assert f"error: {run / name}: {fault}. Move what is there out of the way" in stderr
     assert "not foreseen" not in stderr

@@ -40,6 +40,20 @@ def test_ends_without_bound_are_drawn_too(tmp_path: Path) -> None:
     assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["one.png", "one.svg"]
 
 
+def test_matplotlib_s_settings_of_the_working_directory_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run from somebody else may hold some, and is a folder to work in."""
+    (tmp_path / "matplotlibrc").write_text("svg.fonttype: none\nfont.family: no such font\naxes.facecolor: red\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("figures", "elsewhere"):
+        with drawn_beside([DRAWING], Path(name)) as pictures:
+            pictures()
+        (tmp_path / "matplotlibrc").unlink(missing_ok=True)
+    first, second = ((tmp_path / name / "one.svg").read_text() for name in ("figures", "elsewhere"))
+    assert first == second
+
+
 def test_nothing_is_started_for_nothing(tmp_path: Path) -> None:
     with drawn_beside([], tmp_path / "figures") as pictures:
         assert pictures() == {}
