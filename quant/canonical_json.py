@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -84,7 +85,7 @@ def _sync_folder(folder: Path) -> None:
 MOST_BYTES = 2**28  # of a file that is read at once
 
 
-def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BinaryIO:
+def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BufferedReader:
     """Open a regular file, or one that a link leads to: a pipe or a device would be waited for, or never end.
 
     Raises OSError with the file, also where the path is none or the file is larger than `most_bytes`.

@@ -147,8 +147,9 @@ def _default_index(file: Path) -> str | None:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
         indexes = [*table.get("index", ()), *table.get("pip", {}).get("index", ())]
-        named = [index["url"] for index in indexes if index.get("default")]
-        return next(iter(named), None) or table.get("index-url") or table.get("pip", {}).get("index-url")
+        addresses = [index["url"] for index in indexes if index.get("default")]
+        addresses += [table.get("index-url"), table.get("pip", {}).get("index-url")]
+        return next(map(str, filter(None, addresses)), None)
     except (OSError, ValueError, AttributeError, LookupError, TypeError):
         return None
 

@@ -76,11 +76,11 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
         monkeypatch.setattr(module, "PINS_FOLDER", tmp_path / "pins")
     with ExitStack() as servers:
         main, extra = (servers.enter_context(served(tmp_path / name)) for name in ("main", "extra"))
-        found = Machine(tmp_path, main, extra, {"index-url": [main], "extra-index-url": [extra]})
-        found.settings["find-links"] = [str(tmp_path / "wheels" / "torch")]
+        made = Machine(tmp_path, main, extra, {"index-url": [main], "extra-index-url": [extra]})
+        made.settings["find-links"] = [str(tmp_path / "wheels" / "torch")]
         plant_wheel(tmp_path / "wheels", "torch", "2.13.0+cpu", "wheels")  # so that no backend is asked for
-        monkeypatch.setattr(environment_module, "pip_settings", lambda: found.settings)
-        yield found
+        monkeypatch.setattr(environment_module, "pip_settings", lambda: made.settings)
+        yield made
 
 
 def test_a_higher_local_version_of_an_extra_index_does_not_win(machine: Machine) -> None:
