@@ -16,22 +16,10 @@ from rich.table import Table
 from engines.redaction import redacted
 from engines.runtime.cache import VARIABLE, NotWritable, absolute_cache, create_cache
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
-from flows.cli.output import unforeseen, write_what_the_terminal_takes
+from flows.cli.output import OF_FILES, unforeseen, write_what_the_terminal_takes
 from flows.cli.sweep_command import conclude, console, errors, run_whole, show_outside
 from quant.canonical_json import json_text
 from quant.errors import CONTROLS, BitfrontierError, is_failure, reading
-
-# of what stands in a file's place, and of rights: the user's to mend, and no defect
-OF_FILES = (
-    errno.EISDIR,
-    errno.ENOTDIR,
-    errno.EEXIST,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-)
 
 
 def main() -> None:

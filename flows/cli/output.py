@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -16,6 +17,17 @@ from engines.redaction import redacted
 from quant.errors import one_line, without_controls
 
 UNFORESEEN = "error: not foreseen"
+# of what stands in a file's place, and of rights: the user's to mend, and no defect
+OF_FILES = (
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)
 
 
 class SafeConsole(Console):

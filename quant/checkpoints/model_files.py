@@ -7,6 +7,7 @@ neither read nor copied. Standard library only: every quantizer's environment im
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -62,6 +63,7 @@ CODE = (
     "*.bin",
 )
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "typical_p", "top_h", "epsilon_cutoff", "eta_cutoff")
+IMPLEMENTATION = re.compile("(attn|experts)_implementation")
 OPENVINO = "openvino_*.bin"  # plain numbers, beside a graph in XML
 
 
@@ -83,6 +85,9 @@ def stage(source: Path, place: Path, patterns: Iterable[str] = MODEL_FILES) -> P
     neighbours would find the code again. Raises CheckpointError as `regular_files` does.
     """
     files = regular_files(source, patterns)
+    if (config := source / "config.json") in files:
+        with reading(config, CheckpointError, "Correct it"):
+            _refuse_kernels(config, json.loads(read_regular(config)))
     shutil.rmtree(place, ignore_errors=True)
     folder = place / source.name
     folder.mkdir(parents=True)
@@ -93,6 +98,19 @@ def stage(source: Path, place: Path, patterns: Iterable[str] = MODEL_FILES) -> P
             shutil.copyfile(file, folder / file.name)
     _drop_idle_sampling(folder / "generation_config.json")
     return folder
+
+
+def _refuse_kernels(file: Path, value: object, *, chosen: bool = False) -> None:
+    """Raises CheckpointError where a configuration names a repository of the hub (`owner/name`) as an implementation of
+    attention or experts: Transformers would run the kernels that lie there, without asking for trust.
+    """
+    if chosen and isinstance(value, str) and "/" in value:
+        raise CheckpointError(
+            f"{file} asks for code of the repository {value[:100]}. Name an implementation of Transformers' own there"
+        )
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_kernels(file, item, chosen=chosen or bool(IMPLEMENTATION.search(name)))
 
 
 def _drop_idle_sampling(file: Path) -> None:

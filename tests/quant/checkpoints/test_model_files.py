@@ -51,6 +51,28 @@ def test_settings_of_generation_that_nobody_can_read_are_said(tiny_model: Path, 
         stage(tiny_model, tmp_path / "place")
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"attn_implementation": "evil/kernel"},
+        {"_attn_implementation": {"text_config": "evil/kernel@v1"}},
+        {"text_config": {"attn_implementation": "evil/kernel:f"}},
+        {"experts_implementation": "evil/kernel"},
+    ],
+)
+def test_kernels_of_somebody_s_repository_are_refused(
+    tiny_model: Path, tmp_path: Path, given: dict[str, object]
+) -> None:
+    """Transformers would fetch and run them, whatever `trust_remote_code` says."""
+    config = tiny_model / "config.json"
+    known = json.loads(config.read_text())
+    config.write_text(json.dumps({**known, "attn_implementation": "eager", "_name_or_path": "owner/name"}))
+    stage(tiny_model, tmp_path / "place")
+    config.write_text(json.dumps({**known, **given}))
+    with pytest.raises(CheckpointError, match=r"config\.json asks for code of the repository evil/kernel"):
+        stage(tiny_model, tmp_path / "place")
+
+
 def test_a_tokenizers_copy_is_the_tokenizer_alone(tiny_model: Path, tmp_path: Path) -> None:
     plant_code(tiny_model)
     out = tmp_path / "out"
