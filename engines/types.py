@@ -58,7 +58,6 @@ class Dialect:
     `label_logprobs`: log-probabilities of named next tokens can be asked for (`logprob_token_ids`).
     `top_tokens`: how many of the most likely tokens the server tells at each position of a prompt; −1 is all of the
     vocabulary, 0 none.
-    `golden_tolerance`: nats, where the engine computes less exactly than its type says; None goes by the type.
     """
 
     prompt_logprobs: PromptLogprobs
@@ -71,7 +70,6 @@ class Dialect:
     model: str = "served"
     prompt_lists: bool = True
     top_tokens: int = 0
-    golden_tolerance: float | None = None
     fact_gauges: Mapping[str, tuple[str, float]] = field(default_factory=dict)
     flush: str | None = None
     statistics: str | None = None

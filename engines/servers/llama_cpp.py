@@ -56,7 +56,6 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
         metrics="/metrics",
         request_fields={"cache_prompt": False, "timings_per_token": True},
         top_tokens=128,
-        golden_tolerance=5e-3,  # activations are rounded to the type of the weights before each product
     ),
     unsupported=unsupported,
     refused=refused,
