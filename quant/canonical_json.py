@@ -83,6 +83,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 MOST_BYTES = 2**28  # of a file that is read at once
+# of a file that is there and whole: no rights, or a disk, a share or a process that fails
+READ_LATER = (errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EMFILE, errno.ENFILE)
 
 
 def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BufferedReader:

@@ -27,6 +27,7 @@ from engines.runtime.identities import image_identity, interpreter_identity, pro
 from engines.runtime.own_packages import import_folder
 from engines.runtime.pip_config import (
     PINS_FOLDER,
+    absolute_paths,
     adjustment_arguments,
     adjustments,
     hashed,
@@ -254,6 +255,7 @@ def run_uv(*arguments: str) -> None:
     # uv reads uv.toml and pyproject.toml of the folder that it runs in and of those above: a checkout's constraints are
     # the orchestrator's, and beside a cache folder somebody else may have put his index
     variables = child_environment(index_variables(pip_settings()), fetches=True)
+    variables |= absolute_paths(variables)
     command = [find_uv_bin(), *arguments]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd="/", env=variables)
     if done.returncode != 0:

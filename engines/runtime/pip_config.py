@@ -22,6 +22,7 @@ PINS_FOLDER = CONFIGS / "environments"
 HASHES = "hashes.json"
 PYPI = "https://pypi.org/simple"  # uv's own default
 INDEX_NAME = re.compile(r"^[\w.-]+=")  # uv's variables may give an index a name
+PATHS = ("UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_PYTHON_INSTALL_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC", "TMPDIR")
 OF_BACKENDS = frozenset({"torch", "torchao", "torchaudio", "torchcodec", "torchvision", "triton"})  # as uv has it
 
 
@@ -79,10 +80,20 @@ def _folder(place: str) -> Path:
 
 
 def pip_files() -> list[Path]:
-    """pip's configuration files that are there; later ones count more."""
+    """pip's configuration files that may be read; later ones count more. As pip has it: files of somebody else's are
+    left out, and with PIP_CONFIG_FILE=/dev/null all are.
+    """
+    given = os.environ.get("PIP_CONFIG_FILE")
+    if given == os.devnull:
+        return []
     files = ["/etc/pip.conf", "~/.pip/pip.conf", "~/.config/pip/pip.conf", f"{sys.base_prefix}/pip.conf"]
-    files += [os.environ["PIP_CONFIG_FILE"]] if os.environ.get("PIP_CONFIG_FILE") else []
-    return [file for file in (Path(name).expanduser() for name in files) if file.is_file()]
+    return _readable([*files, given] if given else files)
+
+
+def _readable(names: Sequence[str]) -> list[Path]:
+    """Of these files those that are there and may be read; in a home of somebody else's `is_file` alone would fail."""
+    files = [Path(name).expanduser() for name in names]
+    return [file for file in files if os.access(file, os.R_OK) and file.is_file()]
 
 
 def pip_settings() -> dict[str, list[str]]:
@@ -127,6 +138,17 @@ def index_variables(settings: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return variables
 
 
+def absolute_paths(variables: Mapping[str, str]) -> dict[str, str]:
+    """Those of uv's variables that hold relative paths (`UV_CACHE_DIR=.uv-cache`), from the working directory: uv is
+    started in another one.
+    """
+    paths = {name: str(Path(variables[name]).absolute()) for name in PATHS if variables.get(name)}
+    if places := variables.get("UV_FIND_LINKS"):
+        each = [place if "://" in place else str(Path(place).absolute()) for place in places.split(",")]
+        paths["UV_FIND_LINKS"] = ",".join(each)
+    return paths
+
+
 def main_index(settings: Mapping[str, Sequence[str]]) -> str:
     """The address of the index that others come after: that of uv's variables, pip's settings, uv's files, or PyPI."""
     given = [os.environ.get("UV_DEFAULT_INDEX"), os.environ.get("UV_INDEX_URL"), *settings.get("index-url", [])[:1]]
@@ -138,8 +160,7 @@ def uv_files() -> list[Path]:
     """uv's configuration files that are there; earlier ones count more."""
     user = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     given = os.environ.get("UV_CONFIG_FILE")
-    files = [given] if given else [f"{user}/uv/uv.toml", "/etc/uv/uv.toml"]
-    return [file for file in (Path(name).expanduser() for name in files) if file.is_file()]
+    return _readable([given] if given else [f"{user}/uv/uv.toml", "/etc/uv/uv.toml"])
 
 
 def _default_index(file: Path) -> str | None:

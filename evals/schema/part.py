@@ -22,7 +22,7 @@ from evals.schema.load import Speed
 from evals.schema.migrate import SCHEMA_VERSION, NewerSchema, migrate_part
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Gate, Memory
-from quant.canonical_json import read_regular, write_json
+from quant.canonical_json import READ_LATER, read_regular, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def save_part(folder: Path, part: Part) -> Part:
 
 def find_part(folder: Path, key: str) -> Part | None:
     """The finished part of this key, of this or an older version of the schema; None where it is not there, or damaged.
-    Raises NewerSchema, naming the file.
+    Raises NewerSchema, naming the file, and OSError where it cannot be read now.
     """
     for file in (folder / part_file(key), *_named_by_cell(folder).get(key[:12], ())):
         try:
@@ -94,6 +94,8 @@ def find_part(folder: Path, key: str) -> Part | None:
             raise NewerSchema(f"{file}: {error}") from None
         # pydantic's errors are ValueErrors; a step of an old version finds a field missing, or of another type
         except (OSError, ValueError, RecursionError, AttributeError, LookupError, TypeError) as error:
+            if isinstance(error, OSError) and error.errno in READ_LATER:
+                raise  # measured anew, it would be lost
             logger.warning("%s is damaged and counts as missing: %s", file, error)
     return None
 

@@ -86,9 +86,12 @@ class Store:
 
     def _listed(self, name: str) -> dict[str, str]:
         """Digests of a bundle's files by their names."""
-        bundle = f"{self.root}/{name}.json"
+        bundle = self._path(f"{name}.json")
+        # whatever keeps it from being read, a network or a login, is no damage: it would be deleted for nothing
+        with reading(bundle, StoreError, "Try again when the store answers", "the store does not give it"):
+            content = self.files.cat_file(bundle)
         with reading(bundle, StoreError, "Delete it there", "it is damaged"):
-            return BUNDLES.validate_json(self.files.cat_file(bundle), strict=True)["files"]
+            return BUNDLES.validate_json(content, strict=True)["files"]
 
     def _put(self, file: Path, name: str) -> None:
         beside = self._path(f"incoming/{uuid.uuid4().hex}")

@@ -26,7 +26,7 @@ from flows.sources.calibration import calibration_text, write_calibration
 from flows.sources.checkpoints import contents
 from flows.sources.models import Model
 from flows.validate.matrix import Quantization
-from quant.canonical_json import plain, write_json
+from quant.canonical_json import READ_LATER, plain, write_json
 from quant.checkpoints.detect import check_declared
 from quant.checkpoints.inspect import WEIGHT_FILES, decode_bytes, inspect_weights
 from quant.checkpoints.model_files import check_no_code
@@ -116,7 +116,7 @@ def make_job(
 
 def finished(job: Job) -> Checkpoint | None:
     """The checkpoint of this key if it was finished, its files are whole and its layers what its label says; one that
-    is not is made again.
+    is not is made again. Raises CheckpointError where it cannot be read now.
     """
     if not (job.folder / CHECKPOINT_RECORD).exists():
         return None
@@ -126,6 +126,8 @@ def finished(job: Job) -> Checkpoint | None:
         check_whole(checkpoint)
         check_made(checkpoint.spec.format, checkpoint.spec.scheme, job.model.folder, job.folder, checkpoint)
     except CheckpointError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in READ_LATER:
+            raise  # made again, it would be lost
         logger.warning("made again: %s", error)
         return None
     return checkpoint

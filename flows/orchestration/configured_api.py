@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from engines.addresses import without_credentials
 from quant.canonical_json import read_regular
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, reading
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONNECT_SECONDS = 1.5  # Prefect's client tries four times to connect
@@ -68,6 +68,8 @@ def configured_url() -> str | None:
 def _refuse_local_settings(folder: Path) -> None:
     """Prefect reads them where it is imported. The folder may be somebody else's, or what he sent."""
     for file in (folder / name for name in LOCAL_SETTINGS):
+        if file.name == ".env" and file.is_dir():  # a virtual environment, which Prefect leaves alone
+            continue
         if os.path.lexists(file) and _sets_prefect(file):
             raise UnusableSetting(
                 f"{file} holds settings of Prefect's, which may name its server and programs to run. If they are "
@@ -76,14 +78,18 @@ def _refuse_local_settings(folder: Path) -> None:
 
 
 def _sets_prefect(file: Path) -> bool:
-    """True also where it is no file: Prefect would wait for a pipe."""
+    """True also where it is no file: Prefect would wait for a pipe. Raises UnusableSetting where a project is damaged,
+    which Prefect reads too.
+    """
     try:
         text = read_regular(file).decode(errors="replace")
         if file.name == "pyproject.toml":
-            return "prefect" in tomllib.loads(text)["tool"]
+            with reading(file, UnusableSetting, "Correct it, or work in another folder", "Prefect cannot read it"):
+                project = tomllib.loads(text)
+            return "prefect" in project["tool"]
     except OSError:
         return True
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (LookupError, TypeError):
         return False
     return file.name == "prefect.toml" or "PREFECT_" in text.upper()
 

@@ -18,7 +18,7 @@ import psutil
 from engines.addresses import without_credentials
 from engines.bounded_http import request
 from engines.runtime.cache import NotWritable, create_cache
-from engines.runtime.pip_config import pip_settings
+from engines.runtime.pip_config import main_index, pip_settings
 from engines.telemetry.device import available_cores, memory_limit
 from flows.cli.doctor.installation import Finding
 from flows.cli.network_variables import UnusableVariable, check_network_variables
@@ -27,7 +27,6 @@ ENOUGH_FILES = 4096
 ANSWER_SECONDS = 6.0
 CLOCK_SECONDS = 120.0  # signed requests of object stores, and of the hub's, are refused a few minutes off
 HUB = "https://huggingface.co"
-PYPI = "https://pypi.org/simple"
 
 
 def examine_site(runs: Path) -> list[Finding]:
@@ -81,7 +80,7 @@ def _files(runs: Path) -> Iterator[Finding]:
 
 def _addresses() -> Iterator[Finding]:
     """The hub and the package index are asked for their first page; the clock is held against what they say."""
-    index = next(iter(pip_settings().get("index-url", ())), PYPI)
+    index = main_index(pip_settings())
     hub = os.environ.get("HF_ENDPOINT") or HUB
     remedies = {
         "hub": (hub.rstrip("/") + "/", "nothing, if all is in folders or in its cache; else a proxy, or HF_ENDPOINT"),

@@ -12,7 +12,16 @@ import engines.runtime.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve
 from engines.runtime.identities import image_identity
 from engines.runtime.own_packages import ROOT
-from engines.runtime.pip_config import UnreadableSettings, index_variables, missing_pins, pip_settings, torch_backend
+from engines.runtime.pip_config import (
+    UnreadableSettings,
+    absolute_paths,
+    index_variables,
+    missing_pins,
+    pip_files,
+    pip_settings,
+    torch_backend,
+    uv_files,
+)
 from engines.runtime.process import running, wait
 from engines.runtime.wheels import fetch_wheel
 
@@ -223,6 +232,37 @@ def test_settings_of_pip_that_nobody_can_read_are_said(
     monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
     with pytest.raises(UnreadableSettings, match=r"pip\.conf: cannot be read \(.*\)\. Correct it: pip reads it too$"):
         pip_settings()
+
+
+def test_settings_that_only_others_may_read_are_left_out_as_pip_leaves_them_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "pip.conf"
+    file.write_text("[global]\nfind-links = /a\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(file))
+    monkeypatch.setenv("UV_CONFIG_FILE", str(file))
+    assert pip_files()[-1] == uv_files()[0] == file
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may read all
+    assert pip_files() == uv_files() == []
+
+
+def test_pip_s_settings_are_switched_off_as_pip_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    assert pip_files() == []
+
+
+def test_relative_paths_of_uv_s_variables_are_those_of_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """uv is started in another folder, where it would make `.uv-cache` in `/`, or could not."""
+    monkeypatch.chdir(tmp_path)
+    given = {"UV_CACHE_DIR": ".uv-cache", "UV_CONFIG_FILE": "/etc/uv.toml", "UV_FIND_LINKS": "a,file:///b,https://c/d"}
+    assert absolute_paths({**given, "PATH": "bin"}) == {
+        "UV_CACHE_DIR": f"{tmp_path}/.uv-cache",
+        "UV_CONFIG_FILE": "/etc/uv.toml",
+        "UV_FIND_LINKS": f"{tmp_path}/a,file:///b,https://c/d",
+    }
+    assert absolute_paths({"UV_CACHE_DIR": "", "UV_FIND_LINKS": ""}) == {}
 
 
 def test_a_torch_wheel_in_find_links_is_used(tmp_path: Path) -> None:

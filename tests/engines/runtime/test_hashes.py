@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -68,8 +69,11 @@ class Machine:
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     for folder in ("cache", "pins", "main", "extra", "wheels"):
         (tmp_path / folder).mkdir()
-    for name in ("UV_INDEX_STRATEGY", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS", "UV_NO_VERIFY_HASHES"):
-        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "uv-settings.toml").touch()
+    for name in [name for name in os.environ if name.startswith("UV_")]:  # of whoever runs the tests
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / "uv-settings.toml"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
     for module in (environment_module, engines.runtime.pip_config):

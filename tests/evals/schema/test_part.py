@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -94,6 +95,21 @@ def test_what_is_no_file_in_the_place_of_a_part_counts_as_missing(
     os.truncate(tmp_path / part_file(other), 2**40)
     assert find_part(tmp_path, other) is None
     assert [fault in caplog.text for fault in ("no regular file", "at most")] == [True, True]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])
+def test_a_part_that_cannot_be_read_now_is_not_measured_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It is there when the share is back: measured anew, it would be replaced."""
+    save_part(tmp_path, PART)
+
+    def refused(path: Path) -> bytes:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr("evals.schema.part.read_regular", refused)
+    with pytest.raises(OSError, match=part_file(PART.key)):
+        find_part(tmp_path, PART.key)
 
 
 def test_later_visits_are_joined_to_the_first_by_their_rounds() -> None:

@@ -38,6 +38,8 @@ def quiet_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     url = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_ENDPOINT", url)
+    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(site, "pip_settings", lambda: {"index-url": [f"{url}/simple"]})
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 1 << 20))
     monkeypatch.setattr(site, "available_cores", lambda: 1e6)
@@ -101,6 +103,11 @@ def test_hub_and_index_that_do_not_answer(tmp_path: Path, monkeypatch: pytest.Mo
     assert lines["hub"].endswith("http://127.0.0.1:9/ does not answer: ConnectError")
     assert "planted" not in lines["hub"]
     assert lines["package index"].endswith("/simple/pip/ answers HTTP 503")
+
+
+def test_the_index_that_uv_is_set_to_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "site=http://127.0.0.1:9/theirs")
+    assert _lines(tmp_path)["package index"].endswith("http://127.0.0.1:9/theirs/pip/ does not answer: ConnectError")
 
 
 def test_a_clock_that_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

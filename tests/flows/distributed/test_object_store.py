@@ -89,6 +89,25 @@ def test_a_damaged_bundle_is_a_line(tmp_path: Path, content: str) -> None:
         open_store(str(tmp_path)).fetch("trials/k", tmp_path / "there")
 
 
+def test_a_bundle_that_the_store_does_not_give_is_not_to_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its network is gone, or the login has run out: what is finished there stays."""
+    store = open_store(str(tmp_path))
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "k.json").write_text("{}")
+
+    def refused(*_: object) -> None:
+        raise PermissionError("the token has expired")
+
+    monkeypatch.setattr(type(store.files), "cat_file", refused)
+    with pytest.raises(
+        StoreError, match=r"k\.json: the store does not give it \(PermissionError: .*\)\. Try again"
+    ) as raised:
+        store.fetch("trials/k", tmp_path / "there")
+    assert "elete" not in str(raised.value)
+
+
 @pytest.mark.parametrize("name", ["sweep.json", "plan.yaml", "report.html", "figures/frontier.svg"])
 def test_a_trial_s_bundle_brings_nothing_else_of_a_run(tmp_path: Path, name: str) -> None:
     store, here = open_store(str(tmp_path / "store")), tmp_path / "here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from flows.execute.quantize_checkpoint import Job, finished, make_job
 from flows.sources.models import Model
 from flows.validate.matrix import Quantization
 from quant.canonical_json import write_json
+from quant.checkpoints.safetensors import CheckpointError
 from quant.registry import methods
 from quant.types import CHECKPOINT_RECORD, Checkpoint
 from tests.support.checkpoints import write_safetensors
@@ -48,6 +50,21 @@ def test_a_finished_checkpoint_that_is_not_what_its_label_says_is_made_again(
     )
     write_json(job.folder / CHECKPOINT_RECORD, asdict(checkpoint))
     assert (finished(job) is not None) is taken
+
+
+def test_a_checkpoint_that_cannot_be_read_now_is_not_made_again(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _job(workplace)
+    job.folder.mkdir(parents=True)
+    (job.folder / CHECKPOINT_RECORD).write_text("{}")
+
+    def refused(folder: Path) -> Checkpoint:
+        raise OSError(errno.ESTALE, "Stale file handle", str(folder))
+
+    monkeypatch.setattr("flows.execute.quantize_checkpoint.read_checkpoint", refused)
+    with pytest.raises(CheckpointError, match="Stale file handle"):
+        finished(job)
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, "{}", '{"spec": 3}'])

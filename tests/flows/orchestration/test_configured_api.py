@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.orchestration.configured_api import PrefectUnusable, configured_url, keep_loopback_direct, require_answer
+from flows.orchestration.configured_api import (
+    PrefectUnusable,
+    UnusableSetting,
+    configured_url,
+    keep_loopback_direct,
+    require_answer,
+)
 from tests.support.stub_api import answering
 
 
@@ -118,7 +124,7 @@ def test_what_prefect_itself_cannot_read_is_one_line(given: dict[str, str], show
         (".env", "prefect_api_url=http://127.0.0.1:9/theirs\n", True),
         (".env", None, True),  # a pipe
         ("pyproject.toml", '[project]\nname = "prefect"\n', False),
-        ("pyproject.toml", "damaged", False),
+        ("pyproject.toml", "[tool.other]\nx = 1\n", False),
         (".env", "OTHER=1\n", False),
     ],
 )
@@ -138,7 +144,27 @@ def test_settings_of_the_working_directory_are_not_read(
     )
     assert "theirs" not in done.stdout
     expected = f"{tmp_path / name} holds settings of Prefect's, which may name its server and programs to run. If they"
-    assert done.stdout.startswith(expected) == refused, done
+    assert done.stdout.startswith(expected if refused else "None"), done
+
+
+def test_a_damaged_project_in_the_working_directory_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prefect reads it where it is imported, and would end with a traceback."""
+    (tmp_path / "pyproject.toml").write_text("damaged")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        UnusableSetting, match=r"pyproject\.toml: Prefect cannot read it \(TOMLDecodeError: .*\)\. Corr"
+    ):
+        configured_url()
+
+
+def test_a_virtual_environment_that_is_called_env_is_no_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").mkdir()
+    monkeypatch.chdir(tmp_path)
+    configured_url()
 
 
 @pytest.mark.parametrize(
