@@ -13,6 +13,7 @@ from evals.data.corpora import WIKITEXT, read_prompts
 from evals.data.local_root import DataError
 from evals.load.traces import TraceRequest, read_trace
 from evals.schema.slo import LEAST_REPEATS
+from evals.schema.trial_file import MOST_TRIAL_BYTES
 from evals.stats.intervals import least_count
 from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan
 from flows.plan.schema import Plan
@@ -21,6 +22,7 @@ from flows.sources.models import ModelFacts
 from flows.validate.matrix import EngineChoice
 from quant.canonical_json import named_path
 
+TOKEN_BYTES = 63  # of a token that comes alone, in a result: of the 60,182 of a trial in evidence/gpu-h100-2026-11-27
 SPARE_FILES = 128  # of a process beside its connections: libraries, logs, pipes
 TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: docs/how-to/loads.md"
 
@@ -144,6 +146,26 @@ def queue_warnings(plan: Plan, choices: Iterable[EngineChoice], device: Device) 
                 + f" computes {batch} requests at once, and a load keeps "
                 f"{most} in flight: the others wait in its queue. Raise `{name}`, or lower `concurrency`"
             )
+
+
+def size_warnings(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]]) -> Iterator[str]:
+    """A sentence where a cell's result may be larger than what is read again: every token's arrival is in it."""
+    tokens = 0
+    for entry in plan.load:
+        if isinstance(entry, LoadPlan):
+            repeats, answers = entry.point.max_repeats, entry.requests * entry.output_tokens
+        else:
+            trace = traces[entry.trace]
+            repeats = entry.point(trace).max_repeats
+            answers = sum(request.output_tokens for request in trace[: entry.requests])
+        tokens += answers * max(plan.repeats, repeats)
+    size = tokens * TOKEN_BYTES * (plan.race.rounds if plan.race else 1)
+    if size > MOST_TRIAL_BYTES:
+        yield (
+            f"the loads may bring {size / TOKEN_BYTES:.3g} output tokens in each cell, and its result {size / 1e9:.2g} "
+            f"GB; larger ones than {MOST_TRIAL_BYTES / 1e9:.2g} GB are not read. Plan fewer requests, output tokens or "
+            "repeats, or a plan for some of the loads"
+        )
 
 
 def window_problems(

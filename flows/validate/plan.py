@@ -24,6 +24,7 @@ from flows.validate.loads import (
     prompts_problems,
     queue_warnings,
     read_traces,
+    size_warnings,
     slo_problems,
     window_problems,
 )
@@ -86,7 +87,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     )
     queues = queue_warnings(plan, (choice for choice, _ in served), device)
     lines = (f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable)
-    warnings = (*lines, *mixed_dtypes(served, device), *dict.fromkeys(queues))
+    warnings = (*lines, *mixed_dtypes(served, device), *dict.fromkeys(queues), *size_warnings(plan, traces))
     return ResolvedPlan(plan, parsed.file, base, device, cells, task_specs(plan), data_root, traces, warnings=warnings)
 
 
