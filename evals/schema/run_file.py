@@ -41,7 +41,10 @@ def check_no_links(folder: Path) -> None:
     """
     for pattern in ("*", "*/*"):  # whoever writes does so here; `pathlib` lists a folder that is a link, the first goes
         for entry in folder.glob(pattern):
-            mode = entry.lstat().st_mode
+            try:
+                mode = entry.lstat().st_mode
+            except FileNotFoundError:  # a sweep that runs has given a file its name meanwhile
+                continue
             if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise LinkInRun(
                     f"{entry} is a pipe, a socket or a device: whoever opens it may wait for ever. Delete it"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from evals.schema.run_file import check_no_links
 from quant.errors import BitfrontierError
 from reports.output.html_report import write_report
 from tests.support.made_runs import write_run
@@ -55,3 +57,16 @@ def test_a_pipe_where_a_log_or_a_trial_would_be(tmp_path: Path) -> None:
     os.mkfifo(run / "trials" / "x.json")
     with pytest.raises(BitfrontierError, match=r"run/trials/x\.json is a pipe, a socket or a device: .*\. Delete it$"):
         write_report(run)
+
+
+def test_a_file_that_gets_its_name_meanwhile_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that runs writes beside a result's place, and renames."""
+    run, glob = _run(tmp_path), Path.glob
+
+    def listed(folder: Path, pattern: str) -> Iterator[Path]:
+        yield from glob(folder, pattern)
+        yield folder / "trials" / "x.json.0123.partial"
+
+    with monkeypatch.context() as sweeping:
+        sweeping.setattr(Path, "glob", listed)
+        check_no_links(run)
