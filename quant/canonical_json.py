@@ -158,4 +158,5 @@ def open_to_append(path: Path) -> BinaryIO:
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # with a reader, it opens
         os.close(descriptor)
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), str(path))
+    os.set_blocking(descriptor, True)  # children write into it, and some file systems would let them try again
     return open(descriptor, "ab")

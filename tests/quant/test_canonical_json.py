@@ -100,6 +100,11 @@ def test_a_log_is_appended_to_and_never_through_a_link(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_whoever_gets_a_log_writes_as_into_any_file(tmp_path: Path) -> None:
+    with open_to_append(tmp_path / "log") as log:
+        assert os.get_blocking(log.fileno())
+
+
 def test_a_pipe_in_the_place_of_a_log_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "log")
     with pytest.raises(OSError, match="No such device or address"):
