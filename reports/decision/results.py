@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,8 @@ from reports.metrics.figures_of_merit import needed_gib
 from reports.metrics.paired_vs_baseline import Compared, compared
 from reports.rounds.speeds import Fitted, speed_models, with_models
 from reports.sections.origins import kept_stale, mixed_origins
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # what the page and every conclusion take from a run's description
@@ -235,9 +238,13 @@ def _trial_or_row(file: Path, about: Mapping[str, Any]) -> Trial:
 
 
 def control_of(folder: Path, race: RaceState | None) -> Trial | None:
-    """The trial of a race's control, where it was visited."""
+    """The trial of a race's control, where it was visited; None, with a warning, where it is damaged."""
     file = folder / "trials" / race.control if race and race.control else None
-    return without_secrets(read_trial(file)) if file and file.is_file() else None
+    try:
+        return without_secrets(read_trial(file)) if file and file.is_file() else None
+    except UnreadableTrial as error:
+        logger.warning("the race's control is left out: %s", error)
+        return None
 
 
 def conclude(

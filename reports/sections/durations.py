@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.schema.trial import Trial
+from reports.rounds.speeds import visits_of
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,12 @@ def spent(trials: Sequence[Trial], control: Trial | None = None) -> list[Spent]:
     made = {trial.checkpoint.get("key"): trial.checkpoint.get("seconds") for trial in trials if trial.checkpoint}
     good = [trial.seconds for trial in trials if trial.status != "failed"]
     raced = [*trials, *([control] if control else [])]
-    visits = [visit for trial in raced for visit in trial.provenance.get("visits", ())]
+    visits = [visit for trial in raced for visit in visits_of(trial)]
     works = {
         "quantizing": sum((seconds or {}).get("total", 0.0) for seconds in made.values()),
         "starting servers": sum(seconds.get("start", 0.0) for seconds in good)
-        + sum(visit.get("startup_seconds") or 0.0 for visit in visits),
-        "loads": sum(seconds.get("speed", 0.0) for seconds in good)
-        + sum(visit.get("seconds", 0.0) for visit in visits),
+        + sum(visit.startup_seconds or 0.0 for visit in visits),
+        "loads": sum(seconds.get("speed", 0.0) for seconds in good) + sum(visit.seconds for visit in visits),
         "accuracy": sum(seconds.get("accuracy", 0.0) for seconds in good),
         "cells that failed": sum(trial.seconds.get("total", 0.0) for trial in trials if trial.status == "failed"),
     }

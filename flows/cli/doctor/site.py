@@ -93,7 +93,7 @@ def _addresses() -> Iterator[Finding]:
         shown = without_credentials(address)
         try:
             answer = request("HEAD", address, {}, seconds=ANSWER_SECONDS)
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # OSError: certificates, proxies
             yield Finding(subject, "missing", f"{shown} does not answer: {type(error).__name__}", remedy)
             continue
         if answer.status_code >= 400:

@@ -114,3 +114,13 @@ def test_a_clock_that_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(_Page, "off_seconds", 600.0)
     assert _lines(tmp_path)["clock"].startswith("broken: 60")
     assert " s ahead of that of http://127.0.0.1:" in _lines(tmp_path)["clock"]
+
+
+def test_certificates_that_are_not_there_are_a_line_and_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
+    monkeypatch.setenv("HF_ENDPOINT", "https://huggingface.example")
+    lines = _lines(tmp_path)
+    assert lines["proxies and certificates"].startswith("broken: SSL_CERT_FILE=")
+    assert lines["hub"].endswith("https://huggingface.example/ does not answer: FileNotFoundError")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from evals.schema.accuracy import Predictions
+from evals.schema.race_file import RaceState, Rules, write_race
 from evals.schema.run_file import NoRun
 from reports.decision.results import read_results
 from reports.metrics.divergence import read_distributions
@@ -35,6 +36,16 @@ def test_a_trial_of_which_nothing_can_be_computed_is_a_failed_row(tmp_path: Path
     results = read_results(run)
     assert [each.status for each in results.trials] == ["ok", "failed"]
     assert "no figures can be computed of it" in results.trials[1].why
+
+
+def test_a_damaged_control_of_a_race_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = write_run(tmp_path, trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 78, 2.05))
+    write_race(run, RaceState(Rules(6, 0.03, 0.05), control="control-0123456789ab.json"))
+    (run / "trials" / "control-0123456789ab.json").write_text("{")
+    results = read_results(run)
+    assert results.control is None
+    assert [each.status for each in results.trials] == ["ok", "ok"]
+    assert "the race's control is left out: " in caplog.text
 
 
 def test_a_run_that_tells_too_little(tmp_path: Path) -> None:

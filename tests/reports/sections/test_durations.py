@@ -79,3 +79,9 @@ def test_durations_in_two_units(seconds: float, text: str) -> None:
 
 def test_a_forecast_with_its_range() -> None:
     assert about_duration(2400, 2) == "about 40 min (20 min to 1 h 20 min)"
+
+
+@pytest.mark.parametrize("visits", [[1], None, [{"seconds": "long"}], {"round": 2}])
+def test_visits_that_somebody_else_wrote_and_that_are_none_count_nothing(visits: object) -> None:
+    made = trial("none", 10, 1.0, 50)
+    assert spent([replace(made, provenance={**made.provenance, "visits": visits})]) == spent([made])
