@@ -149,7 +149,7 @@ def joined_searches(searches: Sequence[Search]) -> tuple[Search, ...]:
 
 
 def joined_speeds(first: Sequence[Speed], later: Mapping[int, Sequence[Speed]]) -> tuple[Speed, ...]:
-    """Each load of the first visit with its repeats in later ones, by their rounds; GPUs where all visits tell them."""
+    """Each load of the first visit with its repeats in later ones, by rounds; GPUs of the visits that tell them."""
     joined = []
     for speed in first:
         visits = {1: speed.of_round(1)}
@@ -163,7 +163,9 @@ def joined_speeds(first: Sequence[Speed], later: Mapping[int, Sequence[Speed]]) 
                 speed,
                 repeats=tuple(repeat for part in parts for repeat in part.repeats),
                 clients=tuple(client for part in parts for client in part.clients),
-                gpus=tuple(gpus for part in parts for gpus in part.gpus) if all(part.gpus for part in parts) else (),
+                gpus=tuple(gpus for part in parts for gpus in part.gpus or [()] * len(part.repeats))
+                if any(part.gpus for part in parts)
+                else (),
                 rounds=tuple(number for number in sorted(visits) for _ in visits[number].repeats),
             )
         )

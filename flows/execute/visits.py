@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -86,7 +87,7 @@ class _Planned:
 def _made(planned: _Planned) -> list[Part]:
     """The parts of a visit that is whole. Raises what its server or its loads do."""
     attempts: list[Attempt] = []
-    visit = planned.visit
+    visit, began = planned.visit, time.monotonic()
     while not attempts or (attempts[-1].reasons and len(attempts) < MOST_ATTEMPTS):
         attempts.append(_attempt(planned))
         if attempts[-1].reasons:
@@ -97,6 +98,7 @@ def _made(planned: _Planned) -> list[Part]:
         "round": visit.number,
         "place": visit.place,
         "attempts": len(attempts),
+        "all_attempts_seconds": time.monotonic() - began,
         "disturbed": list(best.reasons),
         "repeated_for": [reason for attempt in attempts for reason in attempt.reasons if attempt is not best],
     }
@@ -201,6 +203,7 @@ def _facts(number: int, parts: Sequence[Part]) -> Iterator[tuple[str, Any]]:
         "place",
         "startup_seconds",
         "attempts",
+        "all_attempts_seconds",
         "disturbed",
         "repeated_for",
         "sentinel",

@@ -119,4 +119,4 @@ def spent_seconds(prepared: Prepared, state: RaceState) -> float:
     control = control_of(prepared.folder, state)
     trials = [*(finished(row) for row in prepared.rows), control]
     visits = [visit for trial in trials if trial is not None for visit in visits_of(trial)]
-    return sum(visit.seconds + (visit.startup_seconds or 0.0) for visit in visits if visit.round <= state.number)
+    return sum(visit.took_seconds for visit in visits if visit.round <= state.number)

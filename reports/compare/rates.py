@@ -25,6 +25,8 @@ from reports.metrics.load import load_metrics, visit_rates
 from reports.metrics.ratios import ratio_of_means
 from reports.rounds.speeds import Fitted, blocks_of, fit_figure, in_rounds
 
+LEAST_SHIFT = 0.03  # of the logarithms' mean
+
 
 @dataclass(frozen=True)
 class RateChange:
@@ -85,6 +87,20 @@ def rate_changes(
         key: RateChange(change.ratio, change.p_value, p)
         for (key, change), p in zip(changes.items(), adjusted, strict=True)
     }
+
+
+def moved_alike(changes: Sequence[RateChange]) -> str | None:
+    """What is to be said where all rates, baselines' too, are higher, or all lower: what differs between two runs as
+    a whole, such as the machine's speed of that hour, is in no variance that either of them shows.
+    """
+    logs = [math.log(change.ratio.value) for change in changes]
+    if len(logs) < 2 or min(logs) * max(logs) <= 0 or abs(float(np.mean(logs))) < LEAST_SHIFT:
+        return None
+    mean, low, high = (math.exp(end) for end in (float(np.mean(logs)), min(logs), max(logs)))
+    return (
+        f"all {len(logs)} rates are {mean:.2f} ({low:.2f} to {high:.2f}) times what they were: "
+        "the machine as a whole may have been faster or slower in one of the runs, which no p value here allows for"
+    )
 
 
 def _rounds(run: Results, load: LoadPoint) -> _Rounds | None:

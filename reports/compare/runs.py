@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from evals.schema.load import LoadPoint
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
 from evals.stats.paired_tests import Verdict, verdicts
 from quant.errors import BitfrontierError
-from reports.compare.rates import rate_changes
+from reports.compare.rates import RateChange, moved_alike, rate_changes
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
@@ -91,7 +92,9 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     answers = _answers(pairs, after.limits.equivalence_margin, after.about["accuracy"]["error_rate"])
     was, now = ({cell.trial.key: cell for cell in run.cells} for run in (before, after))
     measured = [(was[old.key], now[new.key]) for old, new in pairs if old.key in was and new.key in now]
-    rates = _rates(before, after, measured, speed_margin)
+    changes = rate_changes(before, after, measured, 1 - speed_margin)
+    rates = _rates(changes, after, measured, speed_margin)
+    alike = moved_alike(list(changes.values()))
     cells = [
         _cell(
             old, new, old.key in was, [*rates.get(new.key, []), *answers.get(new.key, [])] if new.key in now else None
@@ -101,7 +104,7 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     return Comparison(
         before.about["name"],
         after.about["name"],
-        tuple(_changes(before.about, after.about)),
+        (*_changes(before.about, after.about), *([alike] if alike else [])),
         tuple(cells),
         tuple(theirs[key].name for key in theirs if key not in ours),
         tuple(ours[key].name for key in ours if key not in theirs),
@@ -202,9 +205,10 @@ def worst(checks: Sequence[Check]) -> State:
     return next((state for state in order if any(check.state == state for check in checks)), "NOT COMPARED")
 
 
-def _rates(before: Results, after: Results, cells: Sequence[Pair], margin: float) -> dict[str, list[Check]]:
+def _rates(
+    changes: Mapping[tuple[str, LoadPoint], RateChange], after: Results, cells: Sequence[Pair], margin: float
+) -> dict[str, list[Check]]:
     """By key of the later trial: each load that it ran under; all that can be compared are one family of tests."""
-    changes = rate_changes(before, after, cells, 1 - margin)
     checks: dict[str, list[Check]] = {}
     for was, now in cells:
         of_cell = checks.setdefault(now.trial.key, [])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from evals.schema.load import Request, Speed
 from evals.schema.trial import NVML, SET_ASIDE, Memory, Trial
-from evals.stats.intervals import Estimate, exact, mean_t_log
+from evals.stats.intervals import Estimate, exact
 from reports.metrics.cell import GIB
 
 ON_A_CPU = "measured peak: on a CPU a page counts once it is written"
@@ -37,10 +37,9 @@ def needed_memory(trial: Trial) -> NeededMemory | None:
     """Weights + workspace + KV cache of the tokens in flight; the measured peak where that is not known. None where
     nothing was seen of the server's memory.
 
-    A measured peak is the geometric mean over the visits of a race, each one observation; by the cell's own visits, for
-    how far peaks vary is the engine's own. Workspace is what of the peak is neither weights nor KV cache. Where the
-    engine does not report what it set aside for its KV cache, what is needed lies between weights + KV cache in flight
-    and the peak.
+    A measured peak is the highest of all visits of a race: what is needed must be there in each. Workspace is what of
+    the peak is neither weights nor KV cache. Where the engine does not report what it set aside for its KV cache, what
+    is needed lies between weights + KV cache in flight and the peak.
     """
     memory = trial.memory
     if memory is None or not memory.peak_bytes:
@@ -67,8 +66,7 @@ def needed_memory(trial: Trial) -> NeededMemory | None:
 
 
 def _peak_gib(memory: Memory) -> Estimate:
-    peaks = [memory.peak_bytes / GIB, *(peak / GIB for _, peak in memory.later_peaks if peak > 0)]
-    return mean_t_log(peaks) if len(peaks) > 1 else exact(peaks[0])
+    return exact(max(memory.peak_bytes, *(peak for _, peak in memory.later_peaks), 0) / GIB)
 
 
 def weights_bytes(trial: Trial) -> tuple[int, str] | None:

@@ -83,12 +83,21 @@ def _certainty(results: Results, answer: Answer) -> Certainty | None:
     return certainty(fitted, answer.won.key, rivals, race, less=figure == "e2e 50") if fitted and race else None
 
 
+SURE = 0.99  # beyond it draws and their model tell little
+LEAST_REGRET = 0.001
+
+
 def certainty_text(certain: Certainty) -> str:
     """How sure the choice is, and what would make it surer, as sentences."""
+    best = f"{certain.best:.2f}" if certain.best < SURE else f"> {SURE}"
+    at_worst = (
+        f"; {100 * certain.regret_95:.1f} % or more in 1 of 20 cases" if certain.regret_95 >= LEAST_REGRET else ""
+    )
+    regret = f"{100 * certain.regret:.1f}" if certain.regret >= LEAST_REGRET else "below 0.1"
     text = (
-        f"Probability of being the best: {certain.best:.2f}, among cells whose quality is as well known. Expected "
-        f"regret: {100 * certain.regret:.1f} % of the best cell's figure; {100 * certain.regret_95:.1f} % or more in "
-        f"1 of 20 cases. Its figure, corrected for the winner's curse: {interval(certain.figure)}."
+        f"Probability of being the best: {best}, among cells whose quality is as well known. Expected regret: "
+        f"{regret} % of the best cell's figure{at_worst}. Its figure, corrected for the winner's curse: "
+        f"{interval(certain.figure)}."
     )
     if not certain.rivals:
         return text

@@ -73,7 +73,13 @@ class VisitFacts:
     seconds: float = 0.0
     startup_seconds: float | None = None
     attempts: int = 1
+    all_attempts_seconds: float | None = None
     disturbed: tuple[str, ...] = ()
+
+    @property
+    def took_seconds(self) -> float:
+        """With its starts, and the attempts that do not count."""
+        return self.all_attempts_seconds or self.seconds + (self.startup_seconds or 0.0)
 
 
 VISITS = TypeAdapter(tuple[VisitFacts, ...])

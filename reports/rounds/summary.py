@@ -139,7 +139,7 @@ def _undecided(
     visits = [visits_of(rivals[key]) for key in contenders]
     if more is None or not all(visits):
         return replace(known, rivals=names, more_rounds=more)
-    took = [median(visit.seconds + (visit.startup_seconds or 0.0) for visit in of_cell) for of_cell in visits]
+    took = [median(visit.took_seconds for visit in of_cell) for of_cell in visits]
     return replace(known, rivals=names, more_rounds=more, seconds=more * sum(took))
 
 

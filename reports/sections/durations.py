@@ -46,6 +46,9 @@ def spent(trials: Sequence[Trial], control: Trial | None = None) -> list[Spent]:
         + sum(visit.startup_seconds or 0.0 for visit in visits),
         "loads": sum(seconds.get("speed", 0.0) for seconds in good) + sum(visit.seconds for visit in visits),
         "accuracy": sum(seconds.get("accuracy", 0.0) for seconds in good),
+        "visits made again": sum(
+            v.took_seconds - v.seconds - (v.startup_seconds or 0.0) for v in visits if v.attempts > 1
+        ),
         "cells that failed": sum(trial.seconds.get("total", 0.0) for trial in trials if trial.status == "failed"),
     }
     total = sum(seconds.get("total", 0.0) for seconds in good)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from evals.schema.trial import Trial
-from reports.compare.rates import RateChange, rate_changes
+from reports.compare.rates import RateChange, moved_alike, rate_changes
 from reports.compare.runs import compare
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
@@ -91,6 +91,19 @@ def test_rounds_that_were_slower_as_a_whole_are_no_certainty() -> None:
     for change in _changes(*runs):
         assert change.p_value > 0.05
         assert change.ratio.low < LEAST < change.ratio.high
+
+
+def test_where_all_rates_moved_alike_it_is_said() -> None:
+    before = _run(*(raced(method, {1: 50.0, 2: 51.0, 3: 49.0}) for method in METHODS))
+    slower = _run(*(raced(method, {1: 45.0, 2: 45.9, 3: 44.1}) for method in METHODS))
+    text = moved_alike(_changes(before, slower))
+    assert text is not None
+    assert text.startswith("all 6 rates are 0.90 (0.90 to 0.90) times what they were: the machine as a whole may have")
+    one_slower = _run(
+        *(raced(method, {1: 45.0, 2: 45.9, 3: 44.1} if method == "rtn" else {1: 51.0}) for method in METHODS)
+    )
+    assert moved_alike(_changes(before, one_slower)) is None
+    assert moved_alike(_changes(before, before)) is None
 
 
 def test_one_of_many_needs_a_smaller_p_value_than_one_alone() -> None:

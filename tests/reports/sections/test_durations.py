@@ -30,7 +30,8 @@ def test_what_the_time_went_into_adds_up_to_what_it_took() -> None:
     first = replace(
         _took("none", 100.0, 20.0), seconds={"start": 10.0, "speed": 30.0, "accuracy": 60.0, "total": 100.0}
     )
-    visits = [{"round": 2, "seconds": 25.0, "startup_seconds": 5.0}, {"round": 3, "seconds": 25.0}]
+    again = {"round": 2, "seconds": 25.0, "startup_seconds": 5.0, "attempts": 2, "all_attempts_seconds": 70.0}
+    visits = [again, {"round": 3, "seconds": 25.0}]
     first = replace(first, provenance={**first.provenance, "visits": visits})
     broken = replace(failed("rtn", "broken"), seconds={"total": 5.0})
     works = spent([first, replace(first, seconds={}, provenance={}), broken])
@@ -39,6 +40,7 @@ def test_what_the_time_went_into_adds_up_to_what_it_took() -> None:
         Spent("starting servers", 15.0),
         Spent("loads", 80.0),
         Spent("accuracy", 60.0),
+        Spent("visits made again", 40.0),
         Spent("cells that failed", 5.0),
     ]
     assert spent_text(works[:2]).startswith("Time went into quantizing 20 s (57%), starting servers 15 s (43%);")
