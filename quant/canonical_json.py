@@ -142,9 +142,13 @@ def write_whole(path: Path, content: str | bytes) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def write_json(path: Path, value: object) -> None:
-    """Write `value` as `whole_file` does; it is there also after a loss of power. Raises OSError with the file."""
-    text = json.dumps(value, indent=1, default=plain, ensure_ascii=False) + "\n"
+def write_json(path: Path, value: object, *, compact: bool = False) -> None:
+    """Write `value` as `whole_file` does; it is there also after a loss of power. Raises OSError with the file.
+
+    `compact`: without spaces, for raw samples, of which there are millions.
+    """
+    spaces: dict[str, Any] = {"separators": (",", ":")} if compact else {"indent": 1}
+    text = json.dumps(value, default=plain, ensure_ascii=False, **spaces) + "\n"
     with whole_file(path, durable=True) as file:
         file.write(text.encode())
 

@@ -22,6 +22,7 @@ from evals.schema.load import Speed
 from evals.schema.migrate import SCHEMA_VERSION, NewerSchema, migrate_part
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Gate, Memory
+from evals.schema.trial_file import MOST_RESULT_BYTES
 from quant.canonical_json import READ_LATER, read_regular, write_json
 
 logger = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ def part_file(key: str) -> str:
 def save_part(folder: Path, part: Part) -> Part:
     """Write it whole, at once."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / part_file(part.key), part)
+    write_json(folder / part_file(part.key), part, compact=True)
     return part
 
 
@@ -85,7 +86,7 @@ def find_part(folder: Path, key: str) -> Part | None:
     """
     for file in (folder / part_file(key), *_named_by_cell(folder).get(key[:12], ())):
         try:
-            raw = json.loads(read_regular(file))
+            raw = json.loads(read_regular(file, MOST_RESULT_BYTES))
             if raw.get("key") == key:
                 return PARTS.validate_python(migrate_part(raw), strict=False)
         except FileNotFoundError:

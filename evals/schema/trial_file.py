@@ -15,7 +15,7 @@ from quant.canonical_json import read_regular
 from quant.errors import BitfrontierError, reading
 
 TRIALS = TypeAdapter(Trial)
-MOST_TRIAL_BYTES = 2**28  # it holds raw samples; reading takes some four times as much memory
+MOST_RESULT_BYTES = 2**30  # it holds raw samples; reading takes some four times as much memory
 AGAIN = "Delete it and sweep again"
 
 
@@ -35,7 +35,7 @@ def read_trial(path: Path) -> Trial:
 
 
 def _read(path: Path) -> Trial:
-    text = read_regular(path, MOST_TRIAL_BYTES)
+    text = read_regular(path, MOST_RESULT_BYTES)
     try:
         trial = TRIALS.validate_json(text)
         if trial.schema_version == SCHEMA_VERSION:

@@ -78,7 +78,7 @@ def finished(row: Row) -> Trial | None:
 def save_trial(row: Row, trial: Trial) -> Trial:
     """Write it, without keys that a server or a program may have said."""
     trial = without_secrets(trial)
-    write_json(row.file, trial)
+    write_json(row.file, trial, compact=True)
     logger.info("%s: %s, written to %s", trial.name, trial.status, row.file)
     return trial
 

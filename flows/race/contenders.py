@@ -100,7 +100,7 @@ def refresh(prepared: Prepared, entry: Entry, rounds: int) -> None:
         if visits:
             speeds = tuple(replace(speed.of_round(1), repeats=(), clients=(), gpus=()) for speed in trial.speed)
             control = replace(trial, key=entry.key, speed=speeds, provenance={**trial.provenance, "control": True})
-            write_json(control_file(prepared, entry), with_visits(control, visits))
+            write_json(control_file(prepared, entry), with_visits(control, visits), compact=True)
     elif {visit.round for visit in visits_of(trial)} != visits.keys():
         save_trial(entry.row, with_visits(trial, visits))
 

@@ -13,7 +13,7 @@ from evals.data.corpora import WIKITEXT, read_prompts
 from evals.data.local_root import DataError
 from evals.load.traces import TraceRequest, read_trace
 from evals.schema.slo import LEAST_REPEATS
-from evals.schema.trial_file import MOST_TRIAL_BYTES
+from evals.schema.trial_file import MOST_RESULT_BYTES
 from evals.stats.intervals import least_count
 from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan
 from flows.plan.schema import Plan
@@ -22,7 +22,7 @@ from flows.sources.models import ModelFacts
 from flows.validate.matrix import EngineChoice
 from quant.canonical_json import named_path
 
-TOKEN_BYTES = 63  # of a token that comes alone, in a result: of the 60,182 of a trial in evidence/gpu-h100-2026-11-27
+TOKEN_BYTES = 28  # of a token that comes alone, in a result: of the 60,182 of a trial in evidence/gpu-h100-2026-11-27
 SPARE_FILES = 128  # of a process beside its connections: libraries, logs, pipes
 TRACE_FORMS = "give a JSONL trace of Mooncake's form or a CSV of Azure's: docs/how-to/loads.md"
 
@@ -160,11 +160,11 @@ def size_warnings(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]]) -> I
             answers = sum(request.output_tokens for request in trace[: entry.requests])
         tokens += answers * max(plan.repeats, repeats)
     size = tokens * TOKEN_BYTES * (plan.race.rounds if plan.race else 1)
-    if size > MOST_TRIAL_BYTES:
+    if size > MOST_RESULT_BYTES:
         yield (
             f"the loads may bring {size / TOKEN_BYTES:.3g} output tokens in each cell, and its result {size / 1e9:.2g} "
-            f"GB; larger ones than {MOST_TRIAL_BYTES / 1e9:.2g} GB are not read. Plan fewer requests, output tokens or "
-            "repeats, or a plan for some of the loads"
+            f"GB; larger ones than {MOST_RESULT_BYTES / 1e9:.2g} GB are not read. Plan fewer requests, output tokens "
+            "or repeats, or a plan for some of the loads"
         )
 
 

@@ -192,7 +192,7 @@ def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
         other
         for other in best[1:]
         if other.judged.is_good == chosen.judged.is_good
-        and (other.figure.low <= chosen.figure.high if objective.less else other.figure.high >= chosen.figure.low)
+        and (may_be_equal(chosen.figure, other.figure) if objective.less else may_be_equal(other.figure, chosen.figure))
     ]
     if not near:
         return []
@@ -201,6 +201,16 @@ def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
     if len(near) > MOST_NAMES:
         names = say("more_names", names=names, count=len(near) - MOST_NAMES)
     return [say("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
+
+
+def may_be_equal(less: Estimate, more: Estimate) -> bool:
+    """Whether the 95 % interval of more ÷ less holds 1: MOVER on the logarithms, by the ends that face each other (Zou
+    and Donner, Statistics in Medicine 27, 2008).
+    """
+    if not (0 < less.value <= less.high < math.inf and 0 < more.low <= more.value):
+        return less.high >= more.low
+    distance = math.log(more.value / less.value)
+    return distance <= math.hypot(math.log(less.high / less.value), math.log(more.value / more.low))
 
 
 def figure_text(value: float, objective: Objective) -> str:

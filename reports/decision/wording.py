@@ -46,7 +46,7 @@ WORDS = {
     "of_load": "of {name} at {load}: {warning}",
     "slow_path": "{name} ran on a slow path: {warning}",
     "devices": "it ran on {count} devices and gave {rate} output tokens/s on each; {other}, on {others}, gave {most}",
-    "close": "its {figure} {unit} is not significantly different from that of {names}: 95 % intervals overlap",
+    "close": "its {figure} {unit} is not significantly different from that of {names} (95 % interval of the ratio)",
     "close_name": "{name} ({figure})",
     "more_names": "{names} and {count} more",
     # not a caveat: a better figure at a quality that is inconclusive

@@ -52,7 +52,7 @@ class Drawing:
 
 def drawings(cells: Sequence[CellMetrics], frontiers: Sequence[Frontier]) -> list[Drawing]:
     """All cells that have both values of a plot; those without a standing on its frontier may win nothing."""
-    engines = tuple(sorted({cell.trial.engine for cell in cells}))
+    engines = tuple(sorted({without_controls(cell.trial.engine) for cell in cells}))
     return [
         Drawing(
             frontier.plot.name,

@@ -289,12 +289,19 @@ function onMoreDevices(data, ranked) {
   })];
 }
 
+// whether the 95 % interval of more ÷ less holds 1: MOVER on the logarithms
+function mayBeEqual(less, more) {
+  const [value, , top] = less, [other, bottom] = more;
+  if (!(value > 0 && value <= high(less) && high(less) < Infinity && low(more) > 0 && low(more) <= other)) return high(less) >= low(more);
+  return Math.log(other / value) <= Math.hypot(Math.log(top / value), Math.log(other / bottom));
+}
+
 const MOST_NAMES_SAID = 12;
 
 function nearBest(data, setting, ranked) {
   const best = ranked[0], objective = data.objectives[setting.objective], { less, unit } = objective;
   const near = ranked.slice(1).filter((one) => one.good === best.good
-    && (less ? low(one.figure) <= high(best.figure) : high(one.figure) >= low(best.figure)));
+    && (less ? mayBeEqual(best.figure, one.figure) : mayBeEqual(one.figure, best.figure)));
   if (!near.length) return [];
   const shown = near.slice(0, MOST_NAMES_SAID)
     .map((one) => say("close_name", { name: data.cells[one.number].name, figure: shownFigure(one.figure[0], objective) })).join(", ");

@@ -104,7 +104,7 @@ def test_a_part_that_cannot_be_read_now_is_not_measured_anew(
     """It is there when the share is back: measured anew, it would be replaced."""
     save_part(tmp_path, PART)
 
-    def refused(path: Path) -> bytes:
+    def refused(path: Path, _: int) -> bytes:
         raise OSError(number, os.strerror(number), str(path))
 
     monkeypatch.setattr("evals.schema.part.read_regular", refused)

@@ -128,12 +128,12 @@ def test_a_load_that_waits_in_the_queue_is_warned_of(
     assert all(warning is not None and warning in text for text in warnings)
 
 
-@pytest.mark.parametrize(("requests", "warned"), [(20_000, True), (10_000, False)])
+@pytest.mark.parametrize(("requests", "warned"), [(130_000, True), (100_000, False)])
 def test_a_result_that_will_be_too_large_to_be_read_is_warned_of(folder: Path, requests: int, warned: bool) -> None:
-    """63 bytes a token, in three repeats: 380 MB, and 190 MB."""
+    """28 bytes a token, in three repeats: 1.1 GB, and 0.8."""
     load = [{"concurrency": 8, "requests": requests, "prompt_tokens": 8, "output_tokens": 100}]
     warnings = _check(folder, {"engine": "vllm"}, load=load, repeats=3).warnings
-    shown = "the loads may bring 6e+06 output tokens in each cell, and its result 0.38 GB; larger ones than 0.27 GB are"
+    shown = "the loads may bring 3.9e+07 output tokens in each cell, and its result 1.1 GB; larger ones than 1.1 GB are"
     assert [text.startswith(shown) for text in warnings] == [True] * warned
 
 

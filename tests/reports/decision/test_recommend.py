@@ -9,8 +9,9 @@ import pytest
 from evals.schema.load import ClientLoad, LoadPoint, Speed
 from evals.schema.slo import SLO, Search, SearchRange
 from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate
 from reports.decision.ranking import Aim
-from reports.decision.recommend import decide
+from reports.decision.recommend import decide, may_be_equal
 from reports.decision.results import read_results
 from reports.decision.use_cases import uses
 from reports.decision.verdicts import Limits, judge, point_to_scored
@@ -85,6 +86,22 @@ def test_a_cell_that_meets_comes_before_a_faster_one_whose_quality_is_undecided(
 def test_overlapping_throughput_is_said() -> None:
     answer = decide(_judge(BASE, trial("a", 10.05, 1.0, 80, 2.01)))
     assert any("is not significantly different from that of none" in caveat for caveat in answer.caveats)
+
+
+@pytest.mark.parametrize(
+    ("less", "more", "equal"),
+    [
+        ((72, 65, 80), (88, 79, 97), False),  # the intervals overlap, that of the ratio ends below 1
+        ((75, 65, 86), (84, 75, 94), True),
+        ((72, 65, 80), (88, 84, 92), False),
+        ((0, 0, 1), (2, 1, 3), True),
+        ((1, 1, math.inf), (9, 8, 10), True),
+    ],
+)
+def test_equal_is_what_the_interval_of_the_ratio_says(
+    less: tuple[float, ...], more: tuple[float, ...], equal: bool
+) -> None:
+    assert may_be_equal(Estimate(*less, 3), Estimate(*more, 3)) is equal
 
 
 def test_without_a_baseline_nothing_is_decided() -> None:
