@@ -214,10 +214,10 @@ def test_a_trial_that_cannot_be_written_stops_the_sweep_which_goes_on_later(
     _, other = _prepared(workplace).rows
     is_full = True
 
-    def write(path: Path, value: Any) -> None:
+    def write(path: Path, value: Any, *, compact: bool) -> None:
         if path.name == other.file.name and is_full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        write_json(path, value)
+        write_json(path, value, compact=compact)
 
     monkeypatch.setattr(flows.execute.rows, "write_json", write)
     monkeypatch.setattr(sys, "argv", ["bitfrontier", "sweep", str(file), "--runs", str(workplace / "runs")])

@@ -207,7 +207,7 @@ def test_other_values_of_the_plan_change_what_reads_them(before: dict[str, str],
 def test_the_cores_of_a_machine_are_in_no_checkpoint_s_key(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch.setattr)
 
-    monkeypatch.setattr("engines.telemetry.machine._quotas", list)
+    monkeypatch.setattr("engines.telemetry.device._quotas", list)
 
     def with_cores(cores: int) -> dict[str, str]:
         monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,6 +13,7 @@ import pytest
 import flows.orchestration.api_server
 from engines.runtime.process import ProcessFailed, running
 from flows.orchestration.api_server import PrefectLost, _wait_until_ready, prefect_api, unwatched
+from flows.orchestration.configured_api import UnusableSetting
 from tests.support.emulator import emulate
 from tests.support.prefect_server import give_database
 from tests.support.stub_api import answering
@@ -76,18 +78,25 @@ except BitfrontierError as error:
 
 
 def test_the_users_own_database_is_not_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Neither a variable nor a file of settings in the working directory leads our server to it."""
+    """No variable leads our server to it; where a file of settings in the working directory would, nothing starts."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
 
     theirs = f"sqlite+aiosqlite:///{tmp_path / 'theirs.db'}"
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", theirs)
-    (tmp_path / ".env").write_text(f"PREFECT_API_DATABASE_CONNECTION_URL={theirs}\n")
-    (tmp_path / "prefect.toml").write_text(f'[server.database]\nconnection_url = "{theirs}"\n')
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     with temporary_settings({PREFECT_API_URL: None}), prefect_api(tmp_path / "log"):
         # of this version of Prefect alone: none reads what a newer one has migrated
         assert (tmp_path / "cache" / "prefect" / f"prefect-{version('prefect')}.db").exists()
+    for name, text in {
+        ".env": f"PREFECT_API_DATABASE_CONNECTION_URL={theirs}\n",
+        "prefect.toml": f'[server.database]\nconnection_url = "{theirs}"\n',
+    }.items():
+        (tmp_path / name).write_text(text)
+        refused = pytest.raises(UnusableSetting, match=rf"{re.escape(name)} holds settings of Prefect's")
+        with refused, temporary_settings({PREFECT_API_URL: None}), prefect_api(tmp_path / "log"):
+            pass
+        (tmp_path / name).unlink()
     assert not (tmp_path / "theirs.db").exists()
 
 
