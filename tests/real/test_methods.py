@@ -48,7 +48,7 @@ def test_it_is_what_it_says_and_answers_like_the_model(
     checkpoint = _quantized(model, name, changed)
     assert checkpoint.linear_bits_per_weight == pytest.approx(bits, abs=0.02)
     engine = engines_by_name()["llama_cpp" if name == "gguf" else "transformers"]
-    served = resolve(engine.format_environments.get(checkpoint.spec.format, "transformers"))
+    served = resolve(engine.format_environments.get(checkpoint.spec.format, engine.environments["cpu"]))
     build(served)
     options = {option.name: option.default for option in engine.options}
     folder, log = Path(checkpoint.folder), tmp_path / "log"
@@ -56,11 +56,11 @@ def test_it_is_what_it_says_and_answers_like_the_model(
         assert require(sanity(endpoint, model.reference)).passed
         ids = model.reference["sanity_ids"]
         measured = score(endpoint, [Pair(tuple(ids[:1]), tuple(ids[1:]))])[0].logprobs
-        assert endpoint.facts["dtype"] == "float32"
+        assert endpoint.facts["dtype"] == ("float16" if name == "gguf" else "float32")
     ratio = math.exp(
         sum(a - b for a, b in zip(model.reference["sanity_logprobs"], measured, strict=True)) / len(measured)
     )
-    assert 1.0 < ratio < most
+    assert 0.99 < ratio < most  # eight bits may gain a thousandth by chance
 
 
 def _quantized(model: Model, name: str, changed: dict[str, Any]) -> Checkpoint:
