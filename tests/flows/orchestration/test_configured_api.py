@@ -162,9 +162,10 @@ def test_a_damaged_project_in_the_working_directory_is_one_line(
 def test_a_virtual_environment_that_is_called_env_is_no_setting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    elsewhere = configured_url()
     (tmp_path / ".env").mkdir()
     monkeypatch.chdir(tmp_path)
-    configured_url()
+    assert configured_url() == elsewhere
 
 
 @pytest.mark.parametrize(
