@@ -3,8 +3,9 @@
 `configs/kills-cpu.yaml` runs undisturbed, then with a cache of its own in which it is killed (SIGKILL) at random
 moments, in turn: the process of the sweep; a Prefect worker that runs it as a deployment, with all that it started, as
 when a machine dies; one of the children that quantize or serve; the process aside, in which cells are measured. After
-each: is a process, a port or a device left behind, was a finished file written again? A sweep that got to its end is
-held against the undisturbed one, and the next kills are another's. Exits 1 where anything is wrong.
+each: is a process, a port or a device left behind, was a finished part of a trial (each visit of a round is some) or a
+checkpoint written again? A sweep that got to its end is held against the undisturbed one, no visit of its rounds may be
+missing or double, and the next kills are another's. Exits 1 where anything is wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,9 +33,12 @@ from engines.runtime.cache import cache_folder
 from engines.runtime.own_packages import ROOT
 from engines.runtime.server import HOST, free_port
 from evals.schema.accuracy import Score
+from evals.schema.race_file import read_race
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
+from flows.cli.retry import drop_failed
 from flows.state.locks import is_held, slot_lock
+from reports.rounds.speeds import visits_of
 
 PLAN = "configs/kills-cpu.yaml"
 SHARED = ("environments", "models", "data", "wheels", "tasks", "bandwidth")  # made before, no part of the question
@@ -77,9 +82,8 @@ class Place:
             return False
 
     def finished(self) -> dict[Path, int]:
-        """When each good trial and each checkpoint was written."""
-        good = [path for path in self.run.glob("trials/*.json") if read_trial(path).status == "ok"]
-        files = [*good, *self.cache.glob("checkpoints/*/bitfrontier-checkpoint.json")]
+        """When each part of a trial and each checkpoint was written."""
+        files = [*self.run.glob("parts/*.json"), *self.cache.glob("checkpoints/*/bitfrontier-checkpoint.json")]
         return {file: file.stat().st_mtime_ns for file in files}
 
 
@@ -141,7 +145,10 @@ def _kill_one(place: Place, moment_seconds: float, name: str, wanted: Callable[[
 
 
 def failures(place: Place) -> list[str]:
-    return [name for name, trial in trials(place).items() if trial.status == "failed"]
+    """Trials that failed, and keys of cells of which a later visit did."""
+    race = read_race(place.run)
+    failed = [name for name, trial in trials(place).items() if trial.status == "failed"]
+    return failed + [left.key for left in race.left if left.failed] if race else failed
 
 
 def _child(place: Place, wanted: Callable[[list[str]], bool]) -> psutil.Process | None:
@@ -159,8 +166,7 @@ def _is_child(process: psutil.Process, wanted: Callable[[list[str]], bool]) -> b
 
 def kill_worker(place: Place, moment_seconds: float) -> str | None:
     """A Prefect worker with all below it, as when its machine dies. Failed cells are to be measured again."""
-    for name in failures(place):
-        (place.run / "trials" / name).unlink()
+    drop_failed(place.run)
     with server(place) as url:
         variables = {**place.variables, "PREFECT_API_URL": url}
         prefect = [sys.executable, "-m", "prefect"]
@@ -240,10 +246,30 @@ def trials(place: Place) -> dict[str, Trial]:
     return {file.name: read_trial(file) for file in place.run.glob("trials/*.json")}
 
 
+def visit_faults(place: Place) -> list[str]:
+    """Visits that the race's orders have and a trial has not, or has twice, or that no order has."""
+    race = read_race(place.run)
+    if race is None or race.ended is None:
+        return ["its race has not ended"]
+    wanted = {(name, number) for number, order in enumerate(race.orders, 2) for name in order}
+    seen: Counter[tuple[str, int]] = Counter()
+    for file, trial in trials(place).items():
+        name = f"{trial.name}, control" if file.startswith("control-") else trial.name
+        seen.update((name, visit.round) for visit in visits_of(trial))
+        repeats = Counter(number for speed in trial.speed for number in speed.rounds if number > 1)
+        if any(count != len(trial.speed) for count in repeats.values()):
+            seen.update([(f"{name}: {dict(repeats)} repeats by round", 0)])
+    faults = [
+        f"{name}, round {number}: {seen[name, number]} visits" for name, number in wanted if seen[name, number] != 1
+    ]
+    return faults + [f"{name}, round {number}: of no order" for name, number in seen if (name, number) not in wanted]
+
+
 def differences(undisturbed: Place, disturbed: Place) -> list[str]:
     """What differs between two runs besides times and speeds."""
     ours, theirs = trials(disturbed), trials(undisturbed)
     differing = [f"other cells: {sorted(set(ours) ^ set(theirs))}"] if set(ours) != set(theirs) else []
+    differing += visit_faults(disturbed)
     for name in set(ours) & set(theirs):
         trial, other = ours[name], theirs[name]
         if (trial.status, trial.reason) != (other.status, other.reason):
@@ -274,7 +300,10 @@ def apart(first: Sequence[Sequence[float]], other: Sequence[Sequence[float]]) ->
 
 def is_complete(place: Place) -> bool:
     file = place.run / "sweep.json"
-    return file.exists() and not failures(place) and set(json.loads(file.read_text())["trials"]) <= set(trials(place))
+    race = read_race(place.run)
+    if not file.exists() or failures(place) or race is None or race.ended is None:
+        return False
+    return set(json.loads(file.read_text())["trials"]) <= set(trials(place))
 
 
 def complete(place: Place) -> float:

@@ -10,8 +10,8 @@ from benchmarks.calibration import before
 from benchmarks.calibration.limits import Limit, print_judged
 from benchmarks.calibration.planted import Truth
 from evals.stats.intervals import Floats, exact, mean_t
-from reports.decision.frontier_probability import accuracy_draws, frontier_odds
-from reports.decision.pareto import Point, frontier
+from reports.decision.frontier.frontier_probability import accuracy_draws, frontier_odds
+from reports.decision.frontier.pareto import Point, frontier
 from reports.metrics.cell import cell_metrics
 from reports.metrics.ratios import DRAWS, mean_draws
 

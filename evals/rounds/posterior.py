@@ -15,7 +15,7 @@ import numpy as np
 from scipy import special
 
 from evals.rounds.best import Bounds
-from evals.rounds.block_model import BlockFit
+from evals.rounds.block_model import BlockFit, Flags
 from evals.stats.intervals import Floats, Labels
 
 DRAWS = 4000
@@ -73,8 +73,9 @@ def _field_draws(means: Floats, own: Floats, generator: np.random.Generator, dra
 
 @dataclass(frozen=True)
 class Choice:
-    """What is known of choosing each cell, shape (…, cells): the probability that it is the best, the share of speed
-    that it is expected to give away against the best, and what it gives away in one of twenty cases.
+    """What is known of choosing each cell, shape (…, cells): the probability that it may win and is the best of those
+    that may; and if it may, the share of speed that it is expected to give away against the best of them, and what it
+    gives away in one of twenty cases.
     """
 
     best: Floats
@@ -82,10 +83,14 @@ class Choice:
     regret_95: Floats
 
 
-def choices(draws: Floats) -> Choice:
-    """By draws of all cells, shape (draws, …, cells), whose larger values are better."""
-    lost = -np.expm1(draws - draws.max(axis=-1, keepdims=True))
-    return Choice((lost <= 0).mean(axis=0), lost.mean(axis=0), np.quantile(lost, 0.95, axis=0))
+def choices(draws: Floats, may_win: Flags | None = None) -> Choice:
+    """By draws of all cells, shape (draws, …, cells), whose larger values are better, and by draws of which may win
+    (the same shape; all, where none are given). Each cell must be one that may in some draw.
+    """
+    may_win = np.ones(draws.shape, dtype=bool) if may_win is None else may_win
+    best = np.where(may_win, draws, -np.inf).max(axis=-1, keepdims=True)
+    lost = np.where(may_win, -np.expm1(draws - best), np.nan)
+    return Choice((lost <= 0).mean(axis=0), np.nanmean(lost, axis=0), np.nanquantile(lost, 0.95, axis=0))
 
 
 def chosen_bounds(fit: BlockFit, draws: Floats, chosen: Labels) -> Bounds:

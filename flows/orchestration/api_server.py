@@ -46,7 +46,6 @@ def prefect_api(log: Path, *, own: bool = False) -> Iterator[None]:
     Raises PrefectUnusable where the user's does not answer, UnusableSetting where Prefect cannot read its settings, and
     PrefectLost instead of what its client raises when there is no server any more.
     """
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     os.environ.setdefault("PREFECT_INTERNAL_LOGGING_LEVEL", "CRITICAL")
@@ -91,6 +90,8 @@ def _own_server(log: Path) -> Iterator[tuple[str, str]]:
         "PREFECT_HOME": str(home),
         # said here, or a file of settings in the working directory could name the user's own
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # it would report to its makers every ten minutes
+        "DO_NOT_TRACK": "1",
         "PREFECT_UI_ENABLED": "0",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",

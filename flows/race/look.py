@@ -12,7 +12,7 @@ from evals.schema.run_file import read_run
 from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
-from reports.decision.pareto import DOMINATED_BELOW
+from reports.decision.frontier.pareto import DOMINATED_BELOW
 from reports.decision.ranking import candidates, ranked
 from reports.decision.results import Results, conclude, control_of
 from reports.decision.verdicts import BARRED, Judged

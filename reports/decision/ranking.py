@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from evals.metrics.slo import LimitState, slo_verdict, worst
+from evals.metrics.slo import LimitState
 from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate
+from reports.decision.limit_probability import LEAST_KEPT, MET, UNKNOWN, Kept, all_kept, all_of, cost_kept, slo_kept
 from reports.decision.verdicts import BARRED, Judged
 from reports.decision.wording import say
 from reports.metrics.cell import CellMetrics
-from reports.metrics.cost import Price, affordable
+from reports.metrics.cost import Price
 from reports.metrics.figures_of_merit import Mix, latency_seconds, mix_label, needed_gib, throughput
 from reports.metrics.load import LoadMetrics
 from reports.metrics.slo_capacity import capacity_within, highest_load
@@ -114,15 +115,19 @@ class Aim:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A cell at the `loads` that it is ranked by, and whether it meets there what the aim asks for. `figure` is what
-    is to be best.
+    """A cell at the `loads` that it is ranked by, and whether it meets there what is `asked` for by the aim. `figure`
+    is what is to be best.
     """
 
     judged: Judged
     loads: tuple[LoadMetrics, ...]
     rate: Estimate
-    serves: LimitState
+    asked: Kept
     figure: Estimate
+
+    @property
+    def serves(self) -> LimitState:
+        return self.asked.state
 
     @property
     def name(self) -> str:
@@ -134,8 +139,15 @@ class Candidate:
 
     @property
     def doubtful(self) -> tuple[bool, bool]:
-        """Whether its quality, and whether what the aim asks for, is inconclusive: the fewer the better."""
-        return not self.judged.is_good, self.serves != "met"
+        """Whether its quality alone, and whether all that is asked for, is kept with less than LEAST_KEPT: the fewer
+        the better. Only a cell without doubts is recommended.
+        """
+        return not self.judged.is_good, self.kept_with < LEAST_KEPT
+
+    @property
+    def kept_with(self) -> float:
+        """The probability that it keeps all limits and what the aim asks for, at least."""
+        return all_kept([self.judged.kept_with, self.asked.probability])
 
     @property
     def at(self) -> str:
@@ -162,9 +174,9 @@ def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
 
 
 def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
-    """The best first: those whose quality is known to be good before inconclusive ones; of these, those that meet
-    what the aim asks for before those that may; then by the figure, and tied ones by their quality. Those that do not
-    keep it are left out.
+    """The best first: those that keep the limits with LEAST_KEPT before others; of these, those that keep what the aim
+    asks for too before those that may; then by the figure, and tied ones by their quality. Those that do not keep it
+    are left out.
     """
     sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
     serving = [candidate for candidate in shortlist if candidate.serves != "violated"]
@@ -191,39 +203,44 @@ def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
         served = _mixed(judged.cell, aim) if aim.mix else _at_one_load(judged.cell, aim)
     if served is None:
         return None
-    loads, rate, serves = served
+    loads, rate, asked = served
     figure = OBJECTIVES[aim.objective].figure(judged.cell, rate, aim.slo)
     if figure is None or not math.isfinite(figure.value):
         return None
-    return Candidate(judged, loads, rate, serves, figure)
+    return Candidate(judged, loads, rate, asked, figure)
 
 
-def _at_its_highest_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState] | None:
+def _at_its_highest_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
     """The load that meets the SLO as a search confirmed it, else the one that met it once, which is inconclusive; and
     whether it meets the cost limit. None where there is none.
     """
     capacity = capacity_within(cell, aim.slo)
     if capacity is None or (load := capacity.load) is None:
         return None
-    state: LimitState = "inconclusive" if capacity.met is None else "met"
-    cost = affordable(load.output_rate, cell.trial.devices, aim.price)
-    return (load,), load.output_rate, worst([state, cost])
+    confirmed = UNKNOWN if capacity.met is None else MET
+    return (load,), load.output_rate, all_of([confirmed, cost_kept(load.output_rate, cell.trial.devices, aim.price)])
 
 
-def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState]:
+def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept]:
+    """The load that gives the most, of those that meet what is asked for; else of those that do with LEAST_KEPT; else
+    of those that may.
+    """
     if not aim.asks:
-        return (cell.busiest,), cell.busiest.output_rate, "met"
-    sides: list[LimitState] = []  # whether each load meets the SLO and the cost limit
-    for speed, load in zip(cell.trial.speed, cell.loads, strict=True):
-        slo_state: LimitState = slo_verdict(speed, aim.slo) if aim.slo else "met"
-        sides.append(worst([slo_state, affordable(load.output_rate, cell.trial.devices, aim.price)]))
-    side: LimitState = "met" if "met" in sides else "inconclusive" if "inconclusive" in sides else "violated"
-    loads = [load for load, verdict in zip(cell.loads, sides, strict=True) if verdict == side]
-    best = max(loads, key=lambda load: load.output_rate.value)
-    return (best,), best.output_rate, side
+        return (cell.busiest,), cell.busiest.output_rate, MET
+    pairs = [
+        (all_of([slo_kept(speed, aim.slo), cost_kept(load.output_rate, cell.trial.devices, aim.price)]), load)
+        for speed, load in zip(cell.trial.speed, cell.loads, strict=True)
+    ]
+
+    def place(pair: tuple[Kept, LoadMetrics]) -> tuple[bool, bool, bool, float]:
+        (state, probability), load = pair
+        return state != "violated", probability >= LEAST_KEPT, state == "met", load.output_rate.value
+
+    asked, best = max(pairs, key=place)
+    return (best,), best.output_rate, asked
 
 
-def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitState] | None:
+def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
     """None where a load of the mix was not measured. The SLO must be met under all of them; the cost
     is that of the mix.
     """
@@ -231,6 +248,5 @@ def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estima
     if rate is None:
         return None
     pairs = [pair for pair in zip(cell.trial.speed, cell.loads, strict=True) if pair[1].load in aim.mix]
-    slo_states = [slo_verdict(speed, aim.slo) for speed, _ in pairs] if aim.slo else []
-    side = worst([*slo_states, affordable(rate, cell.trial.devices, aim.price)])
-    return tuple(load for _, load in pairs), rate, side
+    sides = [*(slo_kept(speed, aim.slo) for speed, _ in pairs), cost_kept(rate, cell.trial.devices, aim.price)]
+    return tuple(load for _, load in pairs), rate, all_of(sides)

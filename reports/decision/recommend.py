@@ -1,4 +1,7 @@
-"""Which cell to run: the fastest that meets the plan's limits, how sure that is, and why not another."""
+"""Which cell to run: the fastest that meets the plan's limits, how sure that is, and why not another.
+
+An unquantized cell is the answer unless a quantized one is shown to be better: the burden of proof is on quantization.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from evals.stats.intervals import CONFIDENCE, Estimate
+from reports.decision.caveats import caveats_of, may_be_equal, not_yet
 from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked, recommendable
 from reports.decision.verdicts import Judged
-from reports.decision.wording import fixed, percent_text, say, significant
+from reports.decision.wording import percent_text, say
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import quotient, ratio_of_means
 from reports.metrics.slo_capacity import capacities
-from reports.sections.roofline import warnings_of
-
-MOST_NAMES = 12
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ class Other:
 @dataclass(frozen=True)
 class Answer:
     """The recommendation for one `model`, `won` by that figure at that load. `caveats` say where intervals overlap or a
-    limit is inconclusive; `others` are all other cells, the best one first. `alternative` names a cell whose figure is
-    better and whose quality is inconclusive, empty where there is none. `worst_loss`: the share of the best one's
+    limit is inconclusive, or why nothing is `chosen`; `others` are all other cells, the best one first. `open_cells`:
+    those that may be recommended once more is known: they are ahead, and keep what is asked for with less than
+    LEAST_KEPT. `alternative` names a cell whose figure is better and whose quality is inconclusive, empty where there
+    is none. `worst_loss`: the share of the best one's
     figure that is lost at most, with 95 % confidence, if that is another.
     """
 
@@ -47,6 +50,7 @@ class Answer:
     model: str = ""
     alternative: str = ""
     worst_loss: float | None = None
+    open_cells: tuple[str, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -78,21 +82,37 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") ->
     the limits: by default the highest throughput at the highest concurrency.
 
     A cell that fails or is not trusted can win nothing: not throughput, not memory, not balance. Nor can one whose
-    accuracy was not measured, unless it is unquantized. Where no cell meets the limits or the SLO, one that
-    may is chosen, and that is said.
+    accuracy was not measured, unless it is unquantized. Where no cell keeps the limits and the SLO with LEAST_KEPT,
+    there is no recommendation yet.
     """
     aim = aim or Aim()
     shortlist = candidates(judged, aim)
-    best = ranked(shortlist, aim)
+    best = unless_shown(ranked(shortlist, aim), aim)
     others = _others(judged, shortlist, best, aim)
     if not best:
         unknown = say("none_known", title=OBJECTIVES[aim.objective].title) if recommendable(judged) else ""
         reason = say("none_serves", asks=aim.asks) if shortlist else unknown or say("none_allowed")
         return Answer(None, (reason,), (), aim, others=others, model=model)
-    caveats, rows = tuple(_caveats(best, aim)), tuple(_best(best))
-    return Answer(
-        best[0].judged, caveats, rows, aim, best[0], others, model, _alternative(best, aim), _worst_loss(best, aim)
-    )
+    rows, sign = tuple(_best(best)), 1 if OBJECTIVES[aim.objective].less else -1
+    lead = math.inf if any(best[0].doubtful) else sign * best[0].figure.value
+    open_cells = tuple(c.name for c in best if any(c.doubtful) and sign * c.figure.value < lead)
+    if any(best[0].doubtful):
+        return Answer(None, (not_yet(best[0], aim),), rows, aim, None, others, model, open_cells=open_cells)
+    caveats, other = tuple(caveats_of(best, aim)), _alternative(best, aim)
+    return Answer(best[0].judged, caveats, rows, aim, best[0], others, model, other, _worst_loss(best, aim), open_cells)
+
+
+def unless_shown(best: Sequence[Candidate], aim: Aim) -> list[Candidate]:
+    """The same list, with the best unquantized cell first where its figure may be equal to that of the quantized one
+    that is first. Not of the aim that asks for a quantized cell.
+    """
+    plain = next((candidate for candidate in best if candidate.judged.cell.trial.unquantized), None)
+    if plain is None or best[0] is plain or plain.doubtful > best[0].doubtful:
+        return list(best)
+    figures = (plain.figure, best[0].figure)
+    if not may_be_equal(*(reversed(figures) if OBJECTIVES[aim.objective].less else figures)):
+        return list(best)
+    return [plain, *(candidate for candidate in best if candidate is not plain)]
 
 
 def _worst_loss(best: Sequence[Candidate], aim: Aim) -> float | None:
@@ -115,7 +135,8 @@ def refusal(answer: Answer, models: Sequence[str]) -> str:
     if answer.chosen is not None:
         return ""
     (why,) = answer.caveats
-    return say("no_answer_of", model=answer.model, why=why) if len(models) > 1 else say("no_answer", why=why)
+    sentence = "no_answer_yet" if answer.open_cells else "no_answer"
+    return say(f"{sentence}_of", model=answer.model, why=why) if len(models) > 1 else say(sentence, why=why)
 
 
 def _alternative(best: Sequence[Candidate], aim: Aim) -> str:
@@ -141,6 +162,10 @@ def _others(
     judged: Sequence[Judged], shortlist: Sequence[Candidate], best: Sequence[Candidate], aim: Aim
 ) -> list[Other]:
     others = [_other(candidate, best[0], aim) for candidate in best[1:]]
+    if best and any(best[0].doubtful):
+        others.insert(
+            0, Other(best[0].name, best[0].judged.cell.trial.model, best[0].judged.verdict, not_yet(best[0], aim))
+        )
     violated = [candidate.judged for candidate in shortlist if candidate.serves == "violated"]
     under = say("no_mix" if aim.mix else "no_load", asks=aim.asks)
     others += [_barred(judgement, "fails", under) for judgement in violated]
@@ -156,89 +181,14 @@ def _barred(judged: Judged, verdict: str, why: str) -> Other:
 
 def _other(candidate: Candidate, chosen: Candidate, aim: Aim) -> Other:
     objective = OBJECTIVES[aim.objective]
-    why = f"{quotient(candidate.figure.value, chosen.figure.value):.2f} times the chosen one's {objective.unit}"
+    whose = f"{chosen.name}'s" if any(chosen.doubtful) else "the chosen one's"
+    why = f"{quotient(candidate.figure.value, chosen.figure.value):.2f} times {whose} {objective.unit}"
     if not objective.less:
         why += f", at {candidate.at}"
     if candidate.serves == "inconclusive":
         why += f"; whether it meets {aim.asks} is inconclusive"
     trial = candidate.judged.cell.trial
     return Other(trial.name, trial.model, candidate.judged.verdict, f"{why}; {candidate.judged.why}", candidate.figure)
-
-
-def _caveats(best: Sequence[Candidate], aim: Aim) -> list[str]:
-    chosen = best[0]
-    notes = []
-    if chosen.judged.verdict == "inconclusive":
-        notes.append(say("limits_inconclusive", name=chosen.name, why=chosen.judged.why))
-    if chosen.serves == "inconclusive":
-        unknown = aim.is_bounded and not chosen.judged.cell.trial.devices
-        missing = say("devices_unknown" if unknown else "more_requests")
-        notes.append(say("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=missing))
-    notes += [
-        say("of_load", name=chosen.name, load=load.load.label, warning=warning)
-        for load in chosen.loads
-        for warning in load.warnings
-    ]
-    notes += [say("slow_path", name=chosen.name, warning=warning) for warning in warnings_of(chosen.judged.cell.trial)]
-    if aim.objective == "throughput":
-        notes += _on_more_devices(best)
-    return notes + _close(best, OBJECTIVES[aim.objective])
-
-
-def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
-    """Cells that may be as good, of those whose quality is as sure: others are no better for being as fast."""
-    chosen = best[0]
-    near = [
-        other
-        for other in best[1:]
-        if other.judged.is_good == chosen.judged.is_good
-        and (may_be_equal(chosen.figure, other.figure) if objective.less else may_be_equal(other.figure, chosen.figure))
-    ]
-    if not near:
-        return []
-    shown = [say("close_name", name=c.name, figure=figure_text(c.figure.value, objective)) for c in near[:MOST_NAMES]]
-    names = ", ".join(shown)
-    if len(near) > MOST_NAMES:
-        names = say("more_names", names=names, count=len(near) - MOST_NAMES)
-    return [say("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
-
-
-def may_be_equal(less: Estimate, more: Estimate) -> bool:
-    """Whether the 95 % interval of more ÷ less holds 1: MOVER on the logarithms, by the ends that face each other (Zou
-    and Donner, Statistics in Medicine 27, 2008).
-    """
-    if not (0 < less.value <= less.high < math.inf and 0 < more.low <= more.value):
-        return less.high >= more.low
-    distance = math.log(more.value / less.value)
-    return distance <= math.hypot(math.log(less.high / less.value), math.log(more.value / more.low))
-
-
-def figure_text(value: float, objective: Objective) -> str:
-    return significant(value) if objective.less else fixed(value, 1)
-
-
-def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
-    """Where cells ran on different numbers of devices, and the chosen one does not make the most of its own."""
-    trials = {candidate.judged.cell.trial.key: candidate.judged.cell.trial for candidate in best}
-    rates = {
-        candidate.judged.cell.trial.key: candidate.rate.value / count
-        for candidate in best
-        if (count := candidate.judged.cell.trial.devices)
-    }
-    chosen = best[0].judged.cell.trial
-    most = trials[max(trials, key=lambda key: rates.get(key, 0.0))]
-    if chosen.key not in rates or most.devices == chosen.devices:
-        return []
-    return [
-        say(
-            "devices",
-            count=chosen.devices,
-            rate=fixed(rates[chosen.key], 1),
-            other=most.name,
-            others=most.devices,
-            most=fixed(rates[most.key], 1),
-        )
-    ]
 
 
 def _best(shortlist: Sequence[Candidate]) -> list[tuple[str, str, str]]:

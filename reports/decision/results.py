@@ -19,7 +19,7 @@ from evals.schema.trial import Server, Trial
 from evals.schema.trial_file import UnreadableTrial, read_trial, unreadable_row
 from quant.errors import reading
 from reports.decision.cell_names import mixed_compute_types, told_apart, with_compute_types
-from reports.decision.frontiers import Frontier, across_models, frontiers_of
+from reports.decision.frontier.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.ranking import Aim, fitting_objective
 from reports.decision.recommend import Answer, decide
 from reports.decision.trust_checks import distrust, usable

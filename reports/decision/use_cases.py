@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from evals.schema.slo import SLO
+from reports.decision.caveats import figure_text
 from reports.decision.ranking import OBJECTIVES, Aim
-from reports.decision.recommend import Answer, figure_text
+from reports.decision.recommend import Answer
 from reports.decision.results import Results
 
 # MLPerf Inference, Llama 2 70B in the server scenario, at a percentile that fewer requests tell

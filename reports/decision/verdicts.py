@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from evals.stats.intervals import Estimate
+from reports.decision.limit_probability import LEAST_KEPT, UNBOUNDED, all_kept, keeps
 from reports.decision.wording import fixed, say
 from reports.metrics.cell import CellMetrics
 from reports.metrics.engine_loss import AgainstReference, EngineLoss
@@ -40,11 +41,17 @@ class Undecided:
     estimate: Estimate
     limit: float
 
+    @property
+    def kept_with(self) -> float:
+        """With what probability the true figure keeps it."""
+        return keeps(self.estimate, self.limit, at_least=self.name == "recovery")
+
 
 @dataclass(frozen=True)
 class Judged:
     """A cell with its verdict under the limits and one sentence why. `cause`: whether that is the cell's own doing, or
-    its engine's, which loses accuracy without any quantization. `undecided`: the figures whose intervals hold a limit.
+    its engine's, which loses accuracy without any quantization. `undecided`: the figures whose intervals hold a limit;
+    `kept_with`: the probability that all limits are kept, at least, where those that are met are met for certain.
     """
 
     cell: CellMetrics
@@ -52,11 +59,12 @@ class Judged:
     why: str
     cause: Literal["cell", "engine"] = "cell"
     undecided: tuple[Undecided, ...] = ()
+    kept_with: float = 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether its quality is known to be good enough: an inconclusive cell comes after all such ones."""
-        return self.verdict in ("meets", "baseline")
+        """Whether its quality is known to be good enough, or is with LEAST_KEPT: others come after all such cells."""
+        return self.kept_with >= LEAST_KEPT
 
 
 class Check(NamedTuple):
@@ -65,6 +73,7 @@ class Check(NamedTuple):
     verdict: Verdict
     why: str
     undecided: tuple[Undecided, ...] = ()
+    kept_with: float = 0.0
 
 
 def judge(
@@ -95,10 +104,14 @@ def judge(
     for verdict in verdicts:
         reasons = [check for check in checks if check.verdict == verdict]
         if reasons:
-            by_engine = engine in reasons  # with this very verdict: what a ruined cell lost is its own
+            # with this very verdict: what a ruined cell lost is its own
+            by_engine = engine is not None and engine[:3] in [check[:3] for check in reasons]
             undecided = tuple(dict.fromkeys(figure for check in reasons for figure in check.undecided))
-            return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell", undecided)
-    return Judged(cell, "baseline", say("baseline")) if cell.is_baseline else Judged(cell, "meets", _joined(checks))
+            kept = all_kept(check.kept_with for check in reasons) if verdict == "inconclusive" else 0.0
+            return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell", undecided, kept)
+    if cell.is_baseline:
+        return Judged(cell, "baseline", say("baseline"), kept_with=1.0)
+    return Judged(cell, "meets", _joined(checks), kept_with=1.0)
 
 
 def _joined(checks: Sequence[Check]) -> str:
@@ -115,7 +128,9 @@ def _against_reference(direct: AgainstReference, engine: Check | None, limits: L
     known = [check for check in checks if check is not None]
     verdicts = [check.verdict for check in known]
     worst: Verdict = "fails" if "fails" in verdicts else "inconclusive" if "inconclusive" in verdicts else "meets"
-    return [*known, Check(worst, engine.why)] if engine is not None and worst != "meets" else known
+    if engine is None or worst == "meets":
+        return known
+    return [*known, Check(worst, engine.why, kept_with=1.0)]  # it explains, and asks for nothing more
 
 
 def _against_baseline(cell: CellMetrics, limits: Limits, kl: Estimate | None) -> list[Check | None]:
@@ -148,7 +163,8 @@ def engine_check(loss: EngineLoss, limits: Limits) -> Check | None:
         reasons = [check for check in checks if check.verdict == verdict]
         if reasons:
             undecided = tuple(figure for check in reasons for figure in check.undecided)
-            return Check(reasons[0].verdict, say(sentence, why=_joined(reasons), **names), undecided)
+            kept = all_kept(check.kept_with for check in reasons)
+            return Check(reasons[0].verdict, say(sentence, why=_joined(reasons), **names), undecided, kept)
     return None
 
 
@@ -165,9 +181,6 @@ def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
         return replace(judged, why=say("scored_elsewhere", why=judged.why, name=there)) if there else judged
 
     return tuple(pointed(judgement) for judgement in judged)
-
-
-UNBOUNDED = 1e9  # an upper end beyond it, of a ratio, of nats or of GiB, says nothing
 
 
 def _checkpoint(judged: Judged) -> object:
@@ -188,7 +201,8 @@ def _check(
     bad = estimate.high < limit if at_least else estimate.low > limit
     if good or bad:
         return Check("meets" if good else "fails", text)
-    return Check("inconclusive", text, (Undecided(name, estimate, limit),))
+    undecided = Undecided(name, estimate, limit)
+    return Check("inconclusive", text, (undecided,), undecided.kept_with)
 
 
 def _memory(cell: CellMetrics, limit_gib: float | None) -> Check | None:

@@ -17,8 +17,9 @@ from scipy import special
 from evals.schema.trial import Trial
 from evals.stats.intervals import CONFIDENCE, Estimate
 from evals.stats.paired_items import ACCURACY_METRICS, trial_items
+from reports.decision.limit_probability import UNBOUNDED, facing, log_or_least
 from reports.decision.results import Results
-from reports.decision.verdicts import UNBOUNDED, Judged, Undecided
+from reports.decision.verdicts import Judged, Undecided
 from reports.decision.wording import say
 from reports.metrics.cell import LOGLIKELIHOOD_TASK_METRIC, same_text
 
@@ -123,27 +124,14 @@ def _deciding(trial: Trial, other: Trial, undecided: Undecided, scored: Scored) 
         times=times,
         seconds=(times - 1) * sum(known) if times is not None and known and len(known) == len(spent) else None,
         why=why,
-        kept_with=kept_probability(undecided),
+        kept_with=undecided.kept_with,
     )
-
-
-def kept_probability(undecided: Undecided) -> float:
-    """That the true figure keeps its limit, as if its logarithm were normal; ½ where its interval has no bound."""
-    estimate = undecided.estimate
-    value, bound, goal = (
-        _log(number) for number in (estimate.value, _facing(estimate, undecided.limit), undecided.limit)
-    )
-    half = abs(value - bound) if math.isfinite(value) else math.inf
-    if not 0 < half < UNBOUNDED:
-        return 0.5
-    above = float(special.ndtr((value - goal) / half * special.ndtri((1 + CONFIDENCE) / 2)))
-    return above if undecided.name == "recovery" else 1 - above
 
 
 def times_to_decide(estimate: Estimate, limit: float) -> tuple[float | None, str]:
     """(times as many items, ""), or (None, why more of the same do not decide)."""
-    value, bound, goal = (_log(number) for number in (estimate.value, _facing(estimate, limit), limit))
-    if not math.isfinite(value) or not math.isfinite(bound) or _facing(estimate, limit) > UNBOUNDED:
+    value, bound, goal = (log_or_least(number) for number in (estimate.value, facing(estimate, limit), limit))
+    if not math.isfinite(value) or not math.isfinite(bound) or facing(estimate, limit) > UNBOUNDED:
         return None, "so few give no bound on that side"
     quantile = float(special.ndtri(POWER)) / float(special.ndtri((1 + CONFIDENCE) / 2))
     away = abs(value - goal)
@@ -151,12 +139,3 @@ def times_to_decide(estimate: Estimate, limit: float) -> tuple[float | None, str
     if root > math.sqrt(MOST_TIMES):
         return None, f"it lies so near the limit that over {MOST_TIMES:g} times as many would be needed"
     return max(root * root, 1.0), ""
-
-
-def _facing(estimate: Estimate, limit: float) -> float:
-    """The end of the interval on the side of the limit."""
-    return estimate.low if estimate.value > limit else estimate.high
-
-
-def _log(value: float) -> float:
-    return math.log(value) if value > 0 else -math.inf

@@ -35,12 +35,19 @@ WORDS = {
     # no answer
     "no_answer": "no answer: {why}",
     "no_answer_of": "no answer for {model}: {why}",
+    "no_answer_yet": "no recommendation yet: {why}",
+    "no_answer_yet_of": "no recommendation yet for {model}: {why}",
     "none_serves": "no cell meets {asks}",
     "none_known": "no cell that may meet the limits has a figure for: {title}",
     "none_allowed": "no measured cell meets the limits",
+    "not_yet": "{name} would be first, but it is not known well enough that it keeps all that is asked for "
+    "(probability at least {kept}; {least} is needed): {why}",
+    "asked_inconclusive": "whether it meets {asks} is inconclusive; {missing}",
     # caveats
-    "limits_inconclusive": "whether {name} meets the limits is inconclusive: {why}; score more items",
-    "slo_inconclusive": "whether {name} meets {asks} is inconclusive; {missing}",
+    "limits_inconclusive": "whether {name} meets the limits is inconclusive (probability {kept}): {why}; score more "
+    "items",
+    "slo_inconclusive": "whether {name} meets {asks} is inconclusive (probability {kept}); {missing}",
+    "none_shown": "no quantization is shown to be better; {name} may be",
     "devices_unknown": "on how many devices it ran is not known",
     "more_requests": "measure more requests and repeats",
     "of_load": "of {name} at {load}: {warning}",

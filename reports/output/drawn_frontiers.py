@@ -17,7 +17,7 @@ from engines.runtime.entry_points import RENDER_PLOTS
 from engines.runtime.own_packages import import_folder
 from evals.stats.intervals import Estimate
 from quant.errors import without_controls
-from reports.decision.frontiers import Frontier
+from reports.decision.frontier.frontiers import Frontier
 from reports.metrics.cell import CellMetrics
 
 State = Literal["free", "faded", "failing"]

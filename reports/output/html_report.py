@@ -20,7 +20,7 @@ from evals.schema.load import DEFINITIONS
 from evals.schema.run_file import check_no_links
 from quant.canonical_json import finite, write_whole
 from reports.compare.runs import Comparison
-from reports.decision.frontiers import Frontier, Standing
+from reports.decision.frontier.frontiers import Frontier, Standing
 from reports.decision.recommend import Answer, balance, refusal
 from reports.decision.results import Results, read_results
 from reports.decision.use_cases import recommended
@@ -51,7 +51,7 @@ from reports.sections.seed_variation import spreads
 
 logger = logging.getLogger(__name__)
 
-SCRIPTS = ("conclude.js", "figures.js", "page.js")
+SCRIPTS = ("judge.js", "conclude.js", "figures.js", "page.js")
 
 
 def write_report(folder: Path) -> Path:

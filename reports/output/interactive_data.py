@@ -16,7 +16,7 @@ from evals.metrics.slo import ttft_and_tpot
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO
 from evals.stats.intervals import Clustered, Estimate, percentile_interval
-from reports.decision.frontiers import Axis, Frontier, Plot, of_model, plots, text_plot
+from reports.decision.frontier.frontiers import Axis, Frontier, Plot, of_model, plots, text_plot
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.results import Results, Setting
 from reports.decision.use_cases import uses

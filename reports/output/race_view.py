@@ -10,9 +10,8 @@ from evals.stats.intervals import Estimate
 from reports.decision.ranking import candidates, ranked
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
-from reports.decision.verdicts import BARRED
 from reports.output.formatting import duration, interval
-from reports.rounds.summary import Certainty, Noise, Visited, against_best, certainty, noise_of, visited
+from reports.rounds.summary import Certainty, Noise, Rival, Visited, against_best, certainty, noise_of, visited
 
 FIGURES = {"throughput": "output rate", "per-device": "output rate", "latency": "e2e 50"}
 
@@ -66,19 +65,11 @@ def _certainty(results: Results, answer: Answer) -> Certainty | None:
         return None
     load = answer.chosen.cell.calmest.load if figure == "e2e 50" else answer.won.loads[0].load
     fitted = results.speed_models.get(load, {}).get(figure)
-    rivals = {
-        judged.cell.trial.key: judged.cell.trial
-        for judged in results.judged
-        if judged.cell.trial.model == answer.model
-        and judged.verdict not in BARRED
-        and (judged.is_good or not answer.chosen.is_good)
-    }
-    if answer.aim.asks:  # what does not meet that is no rival
-        ours = [judged for judged in results.judged if judged.cell.trial.key in rivals]
-        serving = ranked(candidates(ours, answer.aim), answer.aim)
-        if figure != "e2e 50" and any(candidate.loads[0].load != load for candidate in serving):
-            return None  # speeds at several loads have no model in common
-        rivals = {candidate.key: rivals[candidate.key] for candidate in serving}
+    ours = [judged for judged in results.judged if judged.cell.trial.model == answer.model]
+    serving = ranked(candidates(ours, answer.aim), answer.aim)  # what does not meet what is asked for is no rival
+    if figure != "e2e 50" and any(candidate.loads[0].load != load for candidate in serving):
+        return None  # speeds at several loads have no model in common
+    rivals = {c.key: Rival(c.judged.cell.trial, c.kept_with, not any(c.doubtful)) for c in serving}
     race = results.race
     return certainty(fitted, answer.won.key, rivals, race, less=figure == "e2e 50") if fitted and race else None
 
@@ -95,7 +86,7 @@ def certainty_text(certain: Certainty) -> str:
     )
     regret = f"{100 * certain.regret:.1f}" if certain.regret >= LEAST_REGRET else "below 0.1"
     text = (
-        f"Probability of being the best: {best}, among cells whose quality is as well known. Expected regret: "
+        f"Probability of being the best of all cells that keep what is asked for: {best}. Expected regret: "
         f"{regret} % of the best cell's figure{at_worst}. Its figure, corrected for the winner's curse: "
         f"{interval(certain.figure)}."
     )

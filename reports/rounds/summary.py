@@ -42,9 +42,10 @@ class Noise:
 
 @dataclass(frozen=True)
 class Certainty:
-    """What choosing one cell means: the probability that it is the best of those that may win, the share of the best
-    one's figure that it is expected to give away, and what it gives away in one of twenty cases. `figure` is its own,
-    with an interval that allows for its having come first by luck.
+    """What choosing one cell means: the probability that it is the best of all cells that keep what is asked for, and
+    keeps that itself; and if it does, the share of the best such cell's figure that it is expected to give away, and
+    what it gives away in one of twenty cases. `figure` is its own, with an interval that allows for its having come
+    first by luck.
 
     `rivals` are the names of those that may be the best beside it. So many `more_rounds` of these and itself show
     differences of the race's gap, and take `seconds`; None where it is decided, or a hundred do not.
@@ -105,17 +106,32 @@ def _ratio(fitted: Fitted, key: str, other: str) -> Estimate | None:
     return Estimate(math.exp(middle), math.exp(middle - half), math.exp(middle + half), freedom + 1)
 
 
+@dataclass(frozen=True)
+class Rival:
+    """A cell that keeps what is asked for with a probability of `kept_with`; that is `enough` to be recommended."""
+
+    trial: Trial
+    kept_with: float
+    enough: bool
+
+
 def certainty(
-    fitted: Fitted, chosen: str, rivals: Mapping[str, Trial], race: RaceState, *, less: bool
+    fitted: Fitted, chosen: str, rivals: Mapping[str, Rival], race: RaceState, *, less: bool
 ) -> Certainty | None:
-    """Of the chosen cell among the `rivals` and itself, by keys of trials; None where the model does not hold it."""
+    """Of the chosen cell, which is one of the `rivals`, by keys of trials; None where the model does not hold it.
+
+    Speeds and what cells keep are drawn together, one independently of the other: they are of other requests.
+    """
     if chosen not in fitted.keys:
         return None
-    places = [place for place, key in enumerate(fitted.keys) if key in rivals or key == chosen]
+    places = [place for place, key in enumerate(fitted.keys) if key in rivals and rivals[key].kept_with > 0]
     keys, sign = [fitted.keys[place] for place in places], -1.0 if less else 1.0
     fit = fitted.fit.among(places, less=less)
-    drawn, place = mean_draws(fit, np.random.default_rng(0)), keys.index(chosen)
-    choice, bounds = choices(drawn), chosen_bounds(fit, drawn, np.asarray(place))
+    generator, place = np.random.default_rng(0), keys.index(chosen)
+    drawn = mean_draws(fit, generator)
+    bounds = chosen_bounds(fit, drawn, np.asarray(place))
+    may_win = generator.random(drawn.shape) < np.asarray([rivals[key].kept_with for key in keys])
+    choice = choices(drawn, may_win)
     low, high = sorted(math.exp(sign * float(end)) for end in (bounds.low, bounds.high))
     own = Estimate(math.exp(sign * float(fit.means[place])), low, high, int(fit.degrees) + 1)
     known = Certainty(float(choice.best[place]), float(choice.regret[place]), float(choice.regret_95[place]), own)
@@ -123,20 +139,20 @@ def certainty(
 
 
 def _undecided(
-    known: Certainty, keys: Sequence[str], fit: BlockFit, rivals: Mapping[str, Trial], race: RaceState, chosen: str
+    known: Certainty, keys: Sequence[str], fit: BlockFit, rivals: Mapping[str, Rival], race: RaceState, chosen: str
 ) -> Certainty:
     """With what more rounds would show, where several cells may still be the best."""
     rules = race_rules(race)
-    racing = np.asarray([key in rivals and key not in race.gone for key in keys])
+    racing = np.asarray([rivals[key].enough and key not in race.gone for key in keys])
     if not racing.any():
         return known
     standing = judge(fit, racing, rules)
     contenders = [key for key, stays in zip(keys, standing.contenders.tolist(), strict=True) if stays]
-    names = tuple(rivals[key].name for key in contenders if key != chosen)
+    names = tuple(rivals[key].trial.name for key in contenders if key != chosen)
     if standing.over:
         return replace(known, rivals=names)
     more = rounds_until(fit, standing.contenders, race.rules.gap, rules)
-    visits = [visits_of(rivals[key]) for key in contenders]
+    visits = [visits_of(rivals[key].trial) for key in contenders]
     if more is None or not all(visits):
         return replace(known, rivals=names, more_rounds=more)
     took = [median(visit.took_seconds for visit in of_cell) for of_cell in visits]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from evals.schema.slo import SLO
-from reports.decision.frontiers import oriented, plots
-from reports.decision.pareto import frontier
+from reports.decision.frontier.frontiers import oriented, plots
+from reports.decision.frontier.pareto import frontier
 from reports.decision.ranking import Aim, candidates, ranked
+from reports.decision.recommend import unless_shown
 from reports.decision.results import Results, Setting
 from reports.decision.verdicts import Limits
 from reports.metrics.cost import Price, per_million
@@ -36,7 +37,7 @@ def page_reference(results: Results, values: JS) -> JS:
     conclusion = results.under(setting)
     places = {cell.trial.key: number for number, cell in enumerate(results.cells)}
     considered = candidates(conclusion.judged, setting.aim)
-    best = ranked(considered, setting.aim)
+    best = unless_shown(ranked(considered, setting.aim), setting.aim)
     return {
         "verdicts": {places[judgement.cell.trial.key]: judgement.verdict for judgement in conclusion.judged},
         "ranked": [(places[a.judged.cell.trial.key], a.figure.value, a.rate.low, a.rate.high, a.serves) for a in best],

@@ -1,100 +1,19 @@
 // What is concluded from the page's figures under a setting: `reports.decision.results.Results.under`, once more, tested against
-// it. An interval is [value, low, high] with null for an end that has no bound. Nothing here touches the page.
+// it, from the verdicts of `judge.js`. Nothing here touches the page.
 
-const low = (one) => (one[1] === null ? -Infinity : one[1]);
-const high = (one) => (one[2] === null ? Infinity : one[2]);
-const sum = (values) => values.reduce((total, value) => total + value, 0);
+/** reports.decision.limit_probability.Kept: [state, probability]. */
+const MET = ["met", 1], VIOLATED = ["violated", 0], UNKNOWN = ["inconclusive", 0];
+const allOf = (sides) => [
+  ["violated", "inconclusive"].find((state) => sides.some((side) => side[0] === state)) ?? "met", allKept(sides.map((side) => side[1]))];
+const atMost = (one, most) =>
+  (high(one) <= most ? MET : low(one) > most ? VIOLATED : ["inconclusive", keeps(one, most, false)]);
 
-/** reports.decision.wording: a sentence of its table, filled in, and numbers as it writes them. */
-const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, key) => values[key]);
-const say = (sentence, values = {}) => fill(data.words[sentence], values);
-const infinite = (value) => (Number.isNaN(value) ? "nan" : value > 0 ? "inf" : "-inf");
-const fixed = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : infinite(value));
-const significant = (value) => (Number.isFinite(value) ? String(+value.toPrecision(3)) : infinite(value));
-const percentText = (share) => fixed(100 * share, 100 * share < 10 ? 1 : 0);
-
-const BARRED = ["fails", "untrusted"], GOOD = ["meets", "baseline"];
-const joined = (checks) => checks.map((check) => check[1]).join("; ");
-
-/** reports.decision.verdicts.judge: [verdict, why]. */
-function judge(cell, setting) {
-  if (cell.doubts) return ["untrusted", cell.doubts];
-  const memory = setting.memory === null ? null : cell.memory
-    ? check("memory", cell.memory, setting.memory, "at_most") : ["inconclusive", say("memory_unseen")];
-  const engine = cell.engineLoss && engineCheck(cell.engineLoss, setting);
-  const judged = cell.baseline ? [engine]
-    : cell.direct ? [...againstReference(cell.direct, engine, setting), check("kl", cell.kl, setting.kl, "at_most")]
-    : [engine, ...againstBaseline(cell, setting)];
-  const checks = [...judged, memory].filter((one) => one);
-  for (const verdict of ["fails", "inconclusive"]) {
-    const reasons = checks.filter((one) => one[0] === verdict);
-    if (reasons.length) return [verdict, joined(reasons)];
-  }
-  return cell.baseline ? ["baseline", say("baseline")] : ["meets", joined(checks)];
-}
-
-/** What users get: the cell against the model's reference, with what its engine loses where that is no good. */
-function againstReference(direct, engine, setting) {
-  const recovered = direct.nothingRecovered ? [["inconclusive", say("nothing_recovered")]] : [];
-  const checks = [...recovered, ...quality(direct.recovery, direct.perplexity, setting, direct.reference)].filter((one) => one);
-  const worst = ["fails", "inconclusive"].find((verdict) => checks.some((one) => one[0] === verdict));
-  return engine && worst ? [...checks, [worst, engine[1]]] : checks;
-}
-
-/** What quantization did. */
-function againstBaseline(cell, setting) {
-  if (!cell.accuracy && !cell.perplexity) return [["inconclusive", say("not_scored")]];
-  const recovered = cell.nothingRecovered ? [["inconclusive", say("nothing_recovered")]] : [];
-  const checks = [...recovered, ...quality(cell.recovery, cell.perplexity, setting), check("kl", cell.kl, setting.kl, "at_most")].filter((one) => one);
-  return checks.length ? checks : [["inconclusive", say("no_baseline")]];
-}
-
-const quality = (recovery, perplexity, setting, reference = "") =>
-  [check("recovery", recovery, setting.recovery, "at_least", reference), check("perplexity", perplexity, setting.perplexity, "at_most", reference)];
-
-/** reports.decision.verdicts.engine_check */
-function engineCheck(loss, setting) {
-  const { engine, reference } = loss;
-  if (!loss.same && !loss.recovery && !loss.perplexity) return ["inconclusive", say("engine_unknown", { engine, reference })];
-  const checks = quality(loss.same ? null : loss.recovery, loss.sameTokens ? null : loss.perplexity, setting).filter((one) => one);
-  for (const [verdict, sentence] of [["fails", "engine_fails"], ["inconclusive", "engine_undecided"]]) {
-    const reasons = checks.filter((one) => one[0] === verdict);
-    if (reasons.length) return [verdict, say(sentence, { why: joined(reasons), engine, reference })];
-  }
-  return null;
-}
-
-function check(name, one, limit, side, reference = "") {
-  if (!one) return null;
-  const title = reference ? say("against", { name: say(name), reference }) : say(name);
-  const atLeast = side === "at_least";
-  const good = atLeast ? low(one) >= limit : high(one) <= limit;
-  const bad = atLeast ? high(one) < limit : low(one) > limit;
-  const [value, least] = [one[0], low(one)].map((end) => fixed(end, 3));
-  const most = one[2] === null || one[2] >= 1e9 ? say("no_upper_bound") : fixed(one[2], 3);
-  const text = say(side, { name: title, value, low: least, high: most, limit: +limit.toPrecision(6) });
-  return [good ? "meets" : bad ? "fails" : "inconclusive", text];
-}
-
-/** reports.decision.verdicts.point_to_scored */
-function pointToScored(cells, judged) {
-  const scored = Object.fromEntries(
-    cells.filter((cell, i) => judged[i] && (cell.accuracy || cell.perplexity)).map((cell) => [cell.checkpoint, cell.name]));
-  return judged.map((one, i) => {
-    const name = one && cells[i].silent ? scored[cells[i].checkpoint] : undefined;
-    return name === undefined ? one : [one[0], say("scored_elsewhere", { why: one[1], name })];
-  });
-}
-
-/** evals.metrics.slo.slo_verdict, of a load's percentiles at `place`. */
-function sloVerdict(load, setting, place) {
-  const sides = [[load.ttft, setting.ttft], [load.tpot, setting.tpot]].map(([waits, most]) => {
-    if (most === null) return "met";
-    if (waits === null) return "inconclusive";
-    return high(waits[place]) <= most ? "met" : low(waits[place]) > most ? "violated" : "inconclusive";
-  });
-  if (sides.includes("violated") || !load.keepsUp) return "violated";
-  return sides.includes("inconclusive") ? "inconclusive" : "met";
+/** reports.decision.limit_probability.slo_kept, of a load's percentiles at `place`. */
+function sloKept(load, setting, place) {
+  if (!hasSlo(setting)) return MET;
+  const limits = [[load.ttft, setting.ttft], [load.tpot, setting.tpot]].filter(([, most]) => most !== null);
+  const side = allOf(limits.map(([waits, most]) => (waits === null ? UNKNOWN : atMost(waits[place], most))));
+  return load.keepsUp && side[0] !== "violated" ? side : VIOLATED;
 }
 
 /** The shares of the mix by load, without those of none. */
@@ -130,12 +49,10 @@ const asks = (setting) => {
   return parts.length > 1 ? say("and", { first: parts[0], second: parts[1] }) : parts.join("");
 };
 
-/** reports.metrics.cost.affordable */
-function affordable(rate, cell, setting) {
-  if (!isBounded(setting)) return "met";
-  if (!cell.devices) return "inconclusive";
-  const [, least, most] = perMillion(rate, cell.devices, setting.price);
-  return most <= setting.cost ? "met" : least > setting.cost ? "violated" : "inconclusive";
+/** reports.decision.limit_probability.cost_kept */
+function costKept(rate, cell, setting) {
+  if (!isBounded(setting)) return MET;
+  return cell.devices ? atMost(perMillion(rate, cell.devices, setting.price), setting.cost) : UNKNOWN;
 }
 
 /** reports.metrics.slo_capacity.capacity_within */
@@ -148,21 +65,24 @@ const labelOf = (load) => load.label ?? data.loads[load.load].label;
 /** The cell's loads by which it is ranked, its rate there, and whether it meets what is asked for; null where a load of
  * the mix was not measured. */
 function ranking(cell, setting, place) {
-  const worst = (sides) => ["violated", "inconclusive", "met"].find((one) => sides.includes(one));
   if (setting.objective === "capacity") {
-    const capacity = capacityWithin(cell, setting), rate = capacity?.load.rate, state = capacity?.met ? "met" : "inconclusive";
-    return capacity && { loads: [capacity.load], rate, serves: worst([state, affordable(rate, cell, setting)]) };
+    const capacity = capacityWithin(cell, setting), rate = capacity?.load.rate;
+    return capacity && { loads: [capacity.load], rate, asked: allOf([capacity.met ? MET : UNKNOWN, costKept(rate, cell, setting)]) };
   }
-  const mix = mixOf(setting), sloState = (load) => (hasSlo(setting) ? sloVerdict(load, setting, place) : "met");
-  const best = (sides) => ["met", "inconclusive", "violated"].find((one) => sides.includes(one));
+  const mix = mixOf(setting);
   if (mix.length || !asks(setting)) {
     const found = rateUnder(cell, mix);
-    return found && { ...found, serves: worst([...found.loads.map(sloState), affordable(found.rate, cell, setting)]) };
+    const sides = found && [...found.loads.map((load) => sloKept(load, setting, place)), costKept(found.rate, cell, setting)];
+    return found && { ...found, asked: allOf(sides) };
   }
-  const sides = cell.loads.map((load) => worst([sloState(load), affordable(load.rate, cell, setting)])), serves = best(sides);
-  const most = cell.loads.filter((_, i) => sides[i] === serves).reduce((a, b) => (b.rate[0] > a.rate[0] ? b : a));
-  return { loads: [most], rate: most.rate, serves };
+  const pairs = cell.loads.map((load) => ({ load, asked: allOf([sloKept(load, setting, place), costKept(load.rate, cell, setting)]) }));
+  const rank = ({ load, asked: [state, kept] }) => [state !== "violated", kept >= LEAST_KEPT, state === "met", load.rate[0]];
+  const most = pairs.reduce((a, b) => (compared(rank(b), rank(a)) > 0 ? b : a));
+  return { loads: [most.load], rate: most.load.rate, asked: most.asked };
 }
+
+/** Which of two lists comes later, by the first place where they differ. */
+const compared = (a, b) => a.map((value, i) => value - b[i]).find((difference) => difference) ?? 0;
 
 /** reports.decision.ranking.OBJECTIVES: the figure that is to be best. */
 const FIGURES = {
@@ -188,7 +108,7 @@ function onAxis(cell, name, setting) {
   return setting.price === null || !cell.devices ? null : perMillion(found.rate, cell.devices, setting.price);
 }
 
-/** reports.decision.pareto: which cells are on the frontier by values. Dominated are those off it whose printed probability
+/** reports.decision.frontier.pareto: which cells are on the frontier by values. Dominated are those off it whose printed probability
  * of being on it is small; that was drawn among the plan's cells, and can only be smaller among more of them. */
 function frontier(data, plot, allowed, setting) {
   const turn = (one, less) => (less ? [-one[0]] : [one[0]]);
@@ -228,7 +148,9 @@ function answerOf(data, setting, model, judged, allowed) {
   const shortlist = recommendable.flatMap((number) => {
     const cell = data.cells[number], one = ranking(cell, setting, place);
     const figure = one && FIGURES[setting.objective](cell, one.rate, setting);
-    return figure ? [{ number, figure, good: GOOD.includes(judged[number][0]), ...one }] : [];
+    if (!figure) return [];
+    const kept = judged[number][2], keptWith = allKept([kept, one.asked[1]]), serves = one.asked[0];
+    return [{ number, figure, good: kept >= LEAST_KEPT, sure: keptWith >= LEAST_KEPT, keptWith, serves, ...one }];
   });
   const sign = objective.less ? 1 : -1;
   const serving = shortlist.filter((one) => one.serves !== "violated");
@@ -236,20 +158,41 @@ function answerOf(data, setting, model, judged, allowed) {
   const tiedBy = setting.objective === data.planned.objective;  // a race showed that they are equal in speed
   const tied = (one) => (tiedBy && isRaced(one, data.cells[one.number]) ? data.cells[one.number].tied : undefined);
   const lead = Math.min(...serving.filter((one) => tied(one) !== undefined).map((one) => sign * one.figure[0]));
-  const rank = (one) => [one.good ? 0 : 1, one.serves === "met" ? 0 : 1, tied(one) === undefined ? sign * one.figure[0] : lead, tied(one) ?? 0];
-  const ranked = serving.sort((a, b) => { const [x, y] = [rank(a), rank(b)]; return x[0] - y[0] || x[1] - y[1] || x[2] - y[2] || x[3] - y[3]; });
+  const rank = (one) => [!one.good, !one.sure, tied(one) === undefined ? sign * one.figure[0] : lead, tied(one) ?? 0];
+  const ranked = unlessShown(data, setting, serving.sort((a, b) => compared(rank(a), rank(b))));
   const violated = shortlist.filter((one) => one.serves === "violated").map((one) => one.number);
   const answer = { model, ranked, violated };
   if (!ranked.length) {
     const unknown = recommendable.length ? say("none_known", { title: objective.title }) : say("none_allowed");
     const why = violated.length ? say("none_serves", { asks: asks(setting) }) : unknown;
-    return { ...answer, caveats: [why], alternative: "" };
+    return { ...answer, chosen: null, caveats: [why], alternative: "" };
   }
-  return { ...answer, caveats: caveats(data, setting, ranked, judged), alternative: alternative(data, setting, ranked) };
+  if (!ranked[0].sure) return { ...answer, chosen: null, caveats: [notYet(data, setting, ranked[0], judged)], alternative: "" };
+  return { ...answer, chosen: ranked[0], caveats: caveats(data, setting, ranked, judged), alternative: alternative(data, setting, ranked) };
+}
+
+/** reports.decision.recommend: the best unquantized cell first, where its figure may be equal to the first one's. */
+function unlessShown(data, setting, ranked) {
+  const plain = ranked.find((one) => data.cells[one.number].unquantized), doubts = (one) => [!one.good, !one.sure];
+  if (!plain || plain === ranked[0] || compared(doubts(plain), doubts(ranked[0])) > 0 || !mayBeBest(data, setting, plain, ranked[0])) return ranked;
+  return [plain, ...ranked.filter((one) => one !== plain)];
+}
+
+const mayBeBest = (data, setting, one, best) =>
+  (data.objectives[setting.objective].less ? mayBeEqual(best.figure, one.figure) : mayBeEqual(one.figure, best.figure));
+
+const missing = (data, setting, one) => say(isBounded(setting) && !data.cells[one.number].devices ? "devices_unknown" : "more_requests");
+
+/** reports.decision.caveats.not_yet */
+function notYet(data, setting, first, judged) {
+  const why = first.good ? [] : [judged[first.number][1]];
+  if (first.serves === "inconclusive") why.push(say("asked_inconclusive", { asks: asks(setting), missing: missing(data, setting, first) }));
+  return say("not_yet", { name: data.cells[first.number].name, kept: fixed(first.keptWith, 2), least: LEAST_KEPT, why: why.join("; ") });
 }
 
 /** reports.decision.recommend.refusal */
-const refusal = (data, model, why) => (data.models.length > 1 ? say("no_answer_of", { model, why }) : say("no_answer", { why }));
+const refusal = (data, { model, ranked, caveats: [why] }) =>
+  say(`no_answer${ranked.length ? "_yet" : ""}${data.models.length > 1 ? "_of" : ""}`, { model, why });
 
 /** reports.decision.recommend.figure_text */
 const shownFigure = (value, objective) => (objective.less ? significant(value) : fixed(value, 1));
@@ -267,16 +210,24 @@ function alternative(data, setting, ranked) {
 
 /** reports.decision.recommend: what speaks against the first of the list. */
 function caveats(data, setting, ranked, judged) {
-  const best = ranked[0], { name, slow, devices } = data.cells[best.number], [verdict, why] = judged[best.number];
-  const missing = say(isBounded(setting) && !devices ? "devices_unknown" : "more_requests");
+  const best = ranked[0], { name, slow } = data.cells[best.number], [verdict, why, kept] = judged[best.number];
+  const asked = { name, asks: asks(setting), missing: missing(data, setting, best), kept: fixed(best.asked[1], 2) };
   return [
-    ...(verdict === "inconclusive" ? [say("limits_inconclusive", { name, why })] : []),
-    ...(best.serves === "inconclusive" ? [say("slo_inconclusive", { name, asks: asks(setting), missing })] : []),
+    ...notShown(data, setting, ranked).map((one) => say("none_shown", { name: data.cells[one.number].name })),
+    ...(verdict === "inconclusive" ? [say("limits_inconclusive", { name, why, kept: fixed(kept, 2) })] : []),
+    ...(best.serves === "inconclusive" ? [say("slo_inconclusive", asked)] : []),
     ...best.loads.flatMap((load) => load.warnings.map((warning) => say("of_load", { name, load: labelOf(load), warning }))),
     ...slow.map((warning) => say("slow_path", { name, warning })),
     ...(setting.objective === "throughput" ? onMoreDevices(data, ranked) : []),
     ...nearBest(data, setting, ranked),
   ];
+}
+
+/** The quantized cell with a better figure than the unquantized one that is first, of those without doubts. */
+function notShown(data, setting, [best, ...rest]) {
+  const sign = data.objectives[setting.objective].less ? 1 : -1, unquantized = (one) => data.cells[one.number].unquantized;
+  if (!unquantized(best)) return [];
+  return rest.filter((one) => one.sure && !unquantized(one) && sign * one.figure[0] < sign * best.figure[0]).slice(0, 1);
 }
 
 function onMoreDevices(data, ranked) {
@@ -299,9 +250,8 @@ function mayBeEqual(less, more) {
 const MOST_NAMES_SAID = 12;
 
 function nearBest(data, setting, ranked) {
-  const best = ranked[0], objective = data.objectives[setting.objective], { less, unit } = objective;
-  const near = ranked.slice(1).filter((one) => one.good === best.good
-    && (less ? mayBeEqual(best.figure, one.figure) : mayBeEqual(one.figure, best.figure)));
+  const best = ranked[0], objective = data.objectives[setting.objective], { unit } = objective;
+  const near = ranked.slice(1).filter((one) => one.good === best.good && mayBeBest(data, setting, one, best));
   if (!near.length) return [];
   const shown = near.slice(0, MOST_NAMES_SAID)
     .map((one) => say("close_name", { name: data.cells[one.number].name, figure: shownFigure(one.figure[0], objective) })).join(", ");

@@ -144,10 +144,10 @@ function showAnswer({ answers }) {
   for (const answer of answers) showModel(place, answer);
 }
 
-function showModel(place, { model, ranked, caveats, alternative }) {
-  const objective = data.objectives[setting.objective], best = ranked[0];
+function showModel(place, answer) {
+  const { chosen: best, ranked, caveats, alternative } = answer, objective = data.objectives[setting.objective];
   if (!best) {
-    element(place, "p", sentence(refusal(data, model, caveats[0])));
+    element(place, "p", sentence(refusal(data, answer)));
     return;
   }
   const line = element(place, "p", "Then run ");
@@ -168,9 +168,9 @@ function showModel(place, { model, ranked, caveats, alternative }) {
 function showRows({ answers, judged }) {
   const ranked = answers.flatMap((answer) => answer.ranked), violated = answers.flatMap((answer) => answer.violated);
   const body = document.getElementById("ranked"), known = new Set([...ranked.map((one) => one.number), ...violated]);
-  const others = judged.flatMap((one, i) => (one && !known.has(i) ? [[i, ...one]] : []));
+  const others = judged.flatMap((one, i) => (one && !known.has(i) ? [[i, one[0], one[1]]] : []));
   const rows = [
-    ...ranked.map((one) => [one.number, ...judged[one.number], one]),
+    ...ranked.map((one) => [one.number, ...judged[one.number].slice(0, 2), one]),
     ...violated.map((i) => [i, "fails", say(mixOf(setting).length ? "no_mix" : "no_load", { asks: asks(setting) }), null]),
     ...others.map((one) => [...one, null]),
   ];

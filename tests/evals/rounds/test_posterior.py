@@ -76,3 +76,14 @@ def test_a_cell_that_is_thousands_of_errors_away_breaks_no_draw() -> None:
     assert np.isfinite(drawn).all()
     assert choices(drawn).best.tolist() == [0, 1, 0, 0, 0]
     assert drawn[:, 4].mean() == pytest.approx(np.log(5.0), abs=0.003)
+
+
+def test_a_cell_that_may_not_win_is_no_rival_in_that_draw() -> None:
+    """The second is faster for certain, and may win in three of four draws; so the first is the best in the rest."""
+    draws = np.tile([0.0, 0.1], (8000, 1))
+    may_win = np.stack([np.ones(8000, dtype=bool), np.arange(8000) % 4 > 0], axis=1)
+    choice = choices(draws, may_win)
+    assert choice.best.tolist() == [0.25, 0.75]
+    assert choice.regret[0] == pytest.approx(0.75 * (1 - np.exp(-0.1)))
+    assert choice.regret[1] == 0.0
+    assert choice.regret_95[0] == pytest.approx(1 - np.exp(-0.1))

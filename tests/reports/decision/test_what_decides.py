@@ -12,8 +12,7 @@ import pytest
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.decision.results import Results, conclude
-from reports.decision.verdicts import Undecided
-from reports.decision.what_decides import MOST_TIMES, POWER, deciding, kept_probability, times_to_decide
+from reports.decision.what_decides import MOST_TIMES, POWER, deciding, times_to_decide
 from reports.output.formatting import deciding_text
 from tests.support.made_trials import ABOUT, trial
 
@@ -26,16 +25,6 @@ def test_twice_the_distance_takes_a_quarter() -> None:
     far, _ = times_to_decide(Estimate(math.exp(0.02), math.exp(-0.04), math.exp(0.08), 100), 1.0)
     assert near == pytest.approx((1.4294 * 6) ** 2, rel=1e-3)
     assert far == pytest.approx(near / 4)
-
-
-def test_a_limit_is_kept_with_the_probability_that_the_interval_says() -> None:
-    """One standard error above the limit, on logarithms: 84 %."""
-    error = 0.05 / 1.959964
-    ends = Estimate(*(math.exp(error + shift) for shift in (0, -0.05, 0.05)), 100)
-    assert kept_probability(Undecided("recovery", ends, 1.0)) == pytest.approx(0.8413, abs=1e-4)
-    assert kept_probability(Undecided("perplexity", ends, 1.0)) == pytest.approx(0.1587, abs=1e-4)
-    for unbounded in (Estimate(0.9, 0.05, math.inf, 50), Estimate(0.0, 0.0, 1.0, 3), Estimate(1.1, 0.0, 1e304, 1)):
-        assert kept_probability(Undecided("recovery", unbounded, 0.98)) == 0.5
 
 
 def test_the_half_width_is_that_of_the_side_of_the_limit() -> None:

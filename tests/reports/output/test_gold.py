@@ -23,8 +23,10 @@ GIB = 1024**3
 
 
 def _loads(rate: float) -> tuple[Speed, ...]:
+    """Of enough requests for a median to have an interval."""
     opened = replace(speed(rate), load=LoadPoint(None, 2, 10, 11, 1.0, "poisson"))
-    return speed(rate, 1), speed(1.8 * rate, 4), opened
+    loads = (speed(rate, 1), speed(1.8 * rate, 4), opened)
+    return tuple(replace(load, repeats=tuple(repeat * 10 for repeat in load.repeats)) for load in loads)
 
 
 def _scores(right: int, *, texts: bool) -> tuple[Score, ...]:

@@ -65,7 +65,7 @@ ASK = """(setting) => {
     violated: answer.violated.sort((a, b) => a - b),
     costs: setting.price === null ? [] :
       ranked.map((one) => perMillion(one.rate, data.cells[one.number].devices, setting.price)[0]),
-    chosen: answer.ranked.length ? data.cells[answer.ranked[0].number].name : null,
+    chosen: answer.chosen ? data.cells[answer.chosen.number].name : null,
     frontiers: Object.fromEntries(Object.entries(found.frontiers).map(
       ([name, one]) => [name, [one.on.sort((a, b) => a - b), one.dominated.sort((a, b) => a - b)]])),
   };
@@ -133,7 +133,7 @@ def test_every_model_has_its_own_answer_and_figures(browser: Browser, tmp_path: 
     results, opened = read_results(folder), Opened(browser, folder / "report.html")
     page = opened.page
     answers = page.evaluate("conclude(data, setting).answers")
-    names = [page.evaluate(f"data.cells[{answer['ranked'][0]['number']}].name") for answer in answers]
+    names = [page.evaluate(f"data.cells[{answer['chosen']['number']}].name") for answer in answers if answer["chosen"]]
     assert names == [answer.chosen.cell.trial.name for answer in results.answers if answer.chosen]
     assert [answer["caveats"] for answer in answers] == [[*answer.caveats] for answer in results.answers]
     assert "Then run large · rtn · e: " in page.locator("#then").inner_text()

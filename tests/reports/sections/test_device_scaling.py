@@ -81,12 +81,12 @@ def test_the_page_tells_the_sizes_apart(tmp_path: Path) -> None:
 
 
 def test_an_answer_on_more_devices_says_what_each_of_them_gives() -> None:
-    judged = [Judged(cell, "baseline", "") for cell in _cells(_on(1, 10.0), _on(4, 30.0))]
+    judged = [Judged(cell, "baseline", "", kept_with=1.0) for cell in _cells(_on(1, 10.0), _on(4, 30.0))]
     answer = decide(judged)
     assert answer.chosen is judged[1]
     caveat = "it ran on 4 devices and gave 30.0 output tokens/s on each; none · e, on 1, gave 40.0"
     assert caveat in answer.caveats
-    better = [Judged(cell, "baseline", "") for cell in _cells(_on(1, 10.0), _on(4, 41.0))]
+    better = [Judged(cell, "baseline", "", kept_with=1.0) for cell in _cells(_on(1, 10.0), _on(4, 41.0))]
     assert not any("devices" in caveat for caveat in decide(better).caveats)
-    same = [Judged(cell, "baseline", "") for cell in _cells(_on(4, 10.0), _on(4, 30.0, "rtn"))]
+    same = [Judged(cell, "baseline", "", kept_with=1.0) for cell in _cells(_on(4, 10.0), _on(4, 30.0, "rtn"))]
     assert not any("devices" in caveat for caveat in decide(same).caveats)

@@ -28,7 +28,7 @@ from evals.metrics.steady_state import e2e, steady
 from evals.stats.intervals import Floats, percentile_interval
 from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
 from evals.stats.passages import design_effect
-from reports.decision.pareto import undominated
+from reports.decision.frontier.pareto import undominated
 from reports.metrics.cell import CellMetrics
 from reports.metrics.ratios import DRAWS, Generator, rate_draws
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.stats.intervals import exact
-from reports.decision.pareto import Point, frontier
+from reports.decision.frontier.pareto import Point, frontier
 
 VALUES = st.sampled_from([0.0, -0.0, 1.0, 2.0, 3.5, -1.0, math.nan, math.inf])
 

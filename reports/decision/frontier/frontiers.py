@@ -11,8 +11,8 @@ import numpy as np
 
 from evals.stats.intervals import Estimate, Floats
 from reports.decision.cell_names import model_labels
-from reports.decision.frontier_probability import accuracy_draws, frontier_odds, latency_draws
-from reports.decision.pareto import DOMINATED_BELOW, Point, frontier
+from reports.decision.frontier.frontier_probability import accuracy_draws, frontier_odds, latency_draws
+from reports.decision.frontier.pareto import DOMINATED_BELOW, Point, frontier
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price, per_million
 from reports.metrics.figures_of_merit import (
@@ -139,8 +139,8 @@ def _turn(estimate: Estimate, less_is_better: bool) -> Estimate:
 @dataclass(frozen=True)
 class Standing:
     """One cell on one frontier: on it by values; `odds`, the share of draws in which it is on it
-    (`reports.decision.frontier_probability`), None where an interval of its numbers is not known; dominated where it is
-    off it by values and that share, as it is printed, is below 5 %.
+    (`frontier_probability`), None where an interval of its numbers is not known; dominated where it is off it by values
+    and that share, as it is printed, is below 5 %.
     """
 
     name: str

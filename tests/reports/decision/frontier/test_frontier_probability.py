@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from evals.stats.intervals import Estimate, exact, mean_t, mean_t_log
-from reports.decision.frontier_probability import _median_draws, accuracy_draws, frontier_odds, latency_draws
-from reports.decision.frontiers import frontiers
-from reports.decision.pareto import Point, frontier
+from reports.decision.frontier.frontier_probability import _median_draws, accuracy_draws, frontier_odds, latency_draws
+from reports.decision.frontier.frontiers import frontiers
+from reports.decision.frontier.pareto import Point, frontier
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
 from reports.metrics.ratios import mean_draws, rate_draws

@@ -1,0 +1,115 @@
+"""What speaks against an answer, and why there is none yet: a sentence each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from evals.stats.intervals import Estimate
+from reports.decision.limit_probability import LEAST_KEPT
+from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective
+from reports.decision.wording import fixed, say, significant
+from reports.sections.roofline import warnings_of
+
+MOST_NAMES = 12
+
+
+def not_yet(first: Candidate, aim: Aim) -> str:
+    """Why nothing is recommended: what would be first, and what keeps it from that."""
+    why = [first.judged.why] if not first.judged.is_good else []
+    if first.serves == "inconclusive":
+        why.append(say("asked_inconclusive", asks=aim.asks, missing=_missing(first, aim)))
+    return say("not_yet", name=first.name, kept=fixed(first.kept_with, 2), least=LEAST_KEPT, why="; ".join(why))
+
+
+def _missing(candidate: Candidate, aim: Aim) -> str:
+    unknown = aim.is_bounded and not candidate.judged.cell.trial.devices
+    return say("devices_unknown" if unknown else "more_requests")
+
+
+def caveats_of(best: Sequence[Candidate], aim: Aim) -> list[str]:
+    """Against the first of a ranked list."""
+    chosen = best[0]
+    notes = []
+    if faster := _not_shown(best, OBJECTIVES[aim.objective]):
+        notes.append(say("none_shown", name=faster.name))
+    if chosen.judged.verdict == "inconclusive":
+        kept = fixed(chosen.judged.kept_with, 2)
+        notes.append(say("limits_inconclusive", name=chosen.name, why=chosen.judged.why, kept=kept))
+    if chosen.serves == "inconclusive":
+        kept, missing = fixed(chosen.asked.probability, 2), _missing(chosen, aim)
+        notes.append(say("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=missing, kept=kept))
+    notes += [
+        say("of_load", name=chosen.name, load=load.load.label, warning=warning)
+        for load in chosen.loads
+        for warning in load.warnings
+    ]
+    notes += [say("slow_path", name=chosen.name, warning=warning) for warning in warnings_of(chosen.judged.cell.trial)]
+    if aim.objective == "throughput":
+        notes += _on_more_devices(best)
+    return notes + _close(best, OBJECTIVES[aim.objective])
+
+
+def _not_shown(best: Sequence[Candidate], objective: Objective) -> Candidate | None:
+    """The quantized cell with a better figure than the unquantized one that is first, of those without doubts."""
+    sign, chosen = 1 if objective.less else -1, best[0]
+    if not chosen.judged.cell.trial.unquantized:
+        return None
+    rivals = [c for c in best[1:] if not any(c.doubtful) and not c.judged.cell.trial.unquantized]
+    return next((c for c in rivals if sign * c.figure.value < sign * chosen.figure.value), None)
+
+
+def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
+    """Cells that may be as good, of those whose quality is as sure: others are no better for being as fast."""
+    chosen = best[0]
+    near = [
+        other
+        for other in best[1:]
+        if other.judged.is_good == chosen.judged.is_good
+        and (may_be_equal(chosen.figure, other.figure) if objective.less else may_be_equal(other.figure, chosen.figure))
+    ]
+    if not near:
+        return []
+    shown = [say("close_name", name=c.name, figure=figure_text(c.figure.value, objective)) for c in near[:MOST_NAMES]]
+    names = ", ".join(shown)
+    if len(near) > MOST_NAMES:
+        names = say("more_names", names=names, count=len(near) - MOST_NAMES)
+    return [say("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
+
+
+def may_be_equal(less: Estimate, more: Estimate) -> bool:
+    """Whether the 95 % interval of more ÷ less holds 1: MOVER on the logarithms, by the ends that face each other (Zou
+    and Donner, Statistics in Medicine 27, 2008).
+    """
+    if not (0 < less.value <= less.high < math.inf and 0 < more.low <= more.value):
+        return less.high >= more.low
+    distance = math.log(more.value / less.value)
+    return distance <= math.hypot(math.log(less.high / less.value), math.log(more.value / more.low))
+
+
+def figure_text(value: float, objective: Objective) -> str:
+    return significant(value) if objective.less else fixed(value, 1)
+
+
+def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
+    """Where cells ran on different numbers of devices, and the chosen one does not make the most of its own."""
+    trials = {candidate.judged.cell.trial.key: candidate.judged.cell.trial for candidate in best}
+    rates = {
+        candidate.judged.cell.trial.key: candidate.rate.value / count
+        for candidate in best
+        if (count := candidate.judged.cell.trial.devices)
+    }
+    chosen = best[0].judged.cell.trial
+    most = trials[max(trials, key=lambda key: rates.get(key, 0.0))]
+    if chosen.key not in rates or most.devices == chosen.devices:
+        return []
+    return [
+        say(
+            "devices",
+            count=chosen.devices,
+            rate=fixed(rates[chosen.key], 1),
+            other=most.name,
+            others=most.devices,
+            most=fixed(rates[most.key], 1),
+        )
+    ]
