@@ -34,11 +34,11 @@ def caveats_of(best: Sequence[Candidate], aim: Aim) -> list[str]:
     if faster := _not_shown(best, OBJECTIVES[aim.objective]):
         notes.append(say("none_shown", name=faster.name))
     if chosen.judged.verdict == "inconclusive":
-        kept = fixed(chosen.judged.kept_with, 2)
-        notes.append(say("limits_inconclusive", name=chosen.name, why=chosen.judged.why, kept=kept))
+        probability = fixed(chosen.judged.kept_with, 2)
+        notes.append(say("limits_inconclusive", name=chosen.name, why=chosen.judged.why, kept=probability))
     if chosen.serves == "inconclusive":
-        kept, missing = fixed(chosen.asked.probability, 2), _missing(chosen, aim)
-        notes.append(say("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=missing, kept=kept))
+        probability, missing = fixed(chosen.asked.probability, 2), _missing(chosen, aim)
+        notes.append(say("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=missing, kept=probability))
     notes += [
         say("of_load", name=chosen.name, load=load.load.label, warning=warning)
         for load in chosen.loads

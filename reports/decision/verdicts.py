@@ -107,8 +107,8 @@ def judge(
             # with this very verdict: what a ruined cell lost is its own
             by_engine = engine is not None and engine[:3] in [check[:3] for check in reasons]
             undecided = tuple(dict.fromkeys(figure for check in reasons for figure in check.undecided))
-            kept = all_kept(check.kept_with for check in reasons) if verdict == "inconclusive" else 0.0
-            return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell", undecided, kept)
+            probability = all_kept(check.kept_with for check in reasons) if verdict == "inconclusive" else 0.0
+            return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell", undecided, probability)
     if cell.is_baseline:
         return Judged(cell, "baseline", say("baseline"), kept_with=1.0)
     return Judged(cell, "meets", _joined(checks), kept_with=1.0)
@@ -163,8 +163,8 @@ def engine_check(loss: EngineLoss, limits: Limits) -> Check | None:
         reasons = [check for check in checks if check.verdict == verdict]
         if reasons:
             undecided = tuple(figure for check in reasons for figure in check.undecided)
-            kept = all_kept(check.kept_with for check in reasons)
-            return Check(reasons[0].verdict, say(sentence, why=_joined(reasons), **names), undecided, kept)
+            probability = all_kept(check.kept_with for check in reasons)
+            return Check(reasons[0].verdict, say(sentence, why=_joined(reasons), **names), undecided, probability)
     return None
 
 
