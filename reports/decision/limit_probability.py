@@ -44,34 +44,34 @@ def all_kept(probabilities: Iterable[float]) -> float:
     return max(0.0, 1 - sum(1 - probability for probability in probabilities))
 
 
-class Kept(NamedTuple):
+class LimitCheck(NamedTuple):
     """Whether limits are kept, and with what probability at least: 1 where they are met, 0 where one is violated."""
 
     state: LimitState
     probability: float
 
 
-MET = Kept("met", 1.0)
-UNKNOWN = Kept("inconclusive", 0.0)
+MET = LimitCheck("met", 1.0)
+UNKNOWN = LimitCheck("inconclusive", 0.0)
 
 
-def all_of(sides: Sequence[Kept]) -> Kept:
-    return Kept(worst([side.state for side in sides]), all_kept(side.probability for side in sides))
+def all_of(sides: Sequence[LimitCheck]) -> LimitCheck:
+    return LimitCheck(worst([side.state for side in sides]), all_kept(side.probability for side in sides))
 
 
-def at_most(estimate: Estimate, limit: float) -> Kept:
+def at_most(estimate: Estimate, limit: float) -> LimitCheck:
     state = within(estimate, limit)
     if state == "inconclusive":
-        return Kept(state, keeps(estimate, limit, at_least=False))
-    return MET if state == "met" else Kept(state, 0.0)
+        return LimitCheck(state, keeps(estimate, limit, at_least=False))
+    return MET if state == "met" else LimitCheck(state, 0.0)
 
 
-def slo_kept(speed: Speed, slo: SLO | None) -> Kept:
+def slo_kept(speed: Speed, slo: SLO | None) -> LimitCheck:
     """By the same intervals as `slo_verdict`: of the percentile over all requests, with visits as units."""
     if slo is None or (state := slo_verdict(speed, slo)) == "met":
         return MET
     if state == "violated":
-        return Kept(state, 0.0)
+        return LimitCheck(state, 0.0)
     limits = zip(ttft_and_tpot(speed), (slo.ttft_seconds, slo.tpot_seconds), strict=True)
     return all_of(
         [
@@ -82,7 +82,7 @@ def slo_kept(speed: Speed, slo: SLO | None) -> Kept:
     )
 
 
-def cost_kept(output_rate: Estimate, devices: int | None, price: Price | None) -> Kept:
+def cost_kept(output_rate: Estimate, devices: int | None, price: Price | None) -> LimitCheck:
     if affordable(output_rate, devices, price) == "met":
         return MET
     if not devices or price is None or price.max_cost_per_million_tokens is None:

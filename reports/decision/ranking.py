@@ -9,7 +9,16 @@ from dataclasses import dataclass, field
 from evals.metrics.slo import LimitState
 from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate
-from reports.decision.limit_probability import LEAST_KEPT, MET, UNKNOWN, Kept, all_kept, all_of, cost_kept, slo_kept
+from reports.decision.limit_probability import (
+    LEAST_KEPT,
+    MET,
+    UNKNOWN,
+    LimitCheck,
+    all_kept,
+    all_of,
+    cost_kept,
+    slo_kept,
+)
 from reports.decision.verdicts import BARRED, Judged
 from reports.decision.wording import say
 from reports.metrics.cell import CellMetrics
@@ -122,7 +131,7 @@ class Candidate:
     judged: Judged
     loads: tuple[LoadMetrics, ...]
     rate: Estimate
-    asked: Kept
+    asked: LimitCheck
     figure: Estimate
 
     @property
@@ -210,7 +219,7 @@ def _candidate(judged: Judged, aim: Aim) -> Candidate | None:
     return Candidate(judged, loads, rate, asked, figure)
 
 
-def _at_its_highest_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
+def _at_its_highest_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitCheck] | None:
     """The load that meets the SLO as a search confirmed it, else the one that met it once, which is inconclusive; and
     whether it meets the cost limit. None where there is none.
     """
@@ -221,7 +230,7 @@ def _at_its_highest_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics
     return (load,), load.output_rate, all_of([confirmed, cost_kept(load.output_rate, cell.trial.devices, aim.price)])
 
 
-def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept]:
+def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitCheck]:
     """The load that gives the most, of those that meet what is asked for; else of those that do with LEAST_KEPT; else
     of those that may.
     """
@@ -232,7 +241,7 @@ def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], 
         for speed, load in zip(cell.trial.speed, cell.loads, strict=True)
     ]
 
-    def place(pair: tuple[Kept, LoadMetrics]) -> tuple[bool, bool, bool, float]:
+    def place(pair: tuple[LimitCheck, LoadMetrics]) -> tuple[bool, bool, bool, float]:
         (state, probability), load = pair
         return state != "violated", probability >= LEAST_KEPT, state == "met", load.output_rate.value
 
@@ -240,7 +249,7 @@ def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], 
     return (best,), best.output_rate, asked
 
 
-def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, Kept] | None:
+def _mixed(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitCheck] | None:
     """None where a load of the mix was not measured. The SLO must be met under all of them; the cost
     is that of the mix.
     """

@@ -181,8 +181,8 @@ def _barred(judged: Judged, verdict: str, why: str) -> Other:
 
 def _other(candidate: Candidate, chosen: Candidate, aim: Aim) -> Other:
     objective = OBJECTIVES[aim.objective]
-    whose = f"{chosen.name}'s" if any(chosen.doubtful) else "the chosen one's"
-    why = f"{quotient(candidate.figure.value, chosen.figure.value):.2f} times {whose} {objective.unit}"
+    owner = f"{chosen.name}'s" if any(chosen.doubtful) else "the chosen one's"
+    why = f"{quotient(candidate.figure.value, chosen.figure.value):.2f} times {owner} {objective.unit}"
     if not objective.less:
         why += f", at {candidate.at}"
     if candidate.serves == "inconclusive":

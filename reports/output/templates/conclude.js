@@ -1,7 +1,7 @@
 // What is concluded from the page's figures under a setting: `reports.decision.results.Results.under`, once more, tested against
 // it, from the verdicts of `judge.js`. Nothing here touches the page.
 
-/** reports.decision.limit_probability.Kept: [state, probability]. */
+/** reports.decision.limit_probability.LimitCheck: [state, probability]. */
 const MET = ["met", 1], VIOLATED = ["violated", 0], UNKNOWN = ["inconclusive", 0];
 const allOf = (sides) => [
   ["violated", "inconclusive"].find((state) => sides.some((side) => side[0] === state)) ?? "met", allKept(sides.map((side) => side[1]))];

@@ -14,7 +14,7 @@ from reports.decision.limit_probability import (
     LEAST_KEPT,
     MET,
     UNKNOWN,
-    Kept,
+    LimitCheck,
     all_kept,
     all_of,
     at_most,
@@ -53,12 +53,12 @@ def test_several_limits_are_all_kept_at_least_as_bonferroni_says() -> None:
     assert all_kept([]) == 1.0
     assert all_kept([0.98, 0.95]) == pytest.approx(0.93)
     assert all_kept([0.4, 0.5]) == 0.0
-    assert all_of([MET, Kept("inconclusive", 0.95), Kept("inconclusive", 0.96)]) == (
+    assert all_of([MET, LimitCheck("inconclusive", 0.95), LimitCheck("inconclusive", 0.96)]) == (
         "inconclusive",
         pytest.approx(0.91),
     )
     assert all_of([MET, UNKNOWN]) == UNKNOWN
-    assert all_of([Kept("violated", 0.0), MET]) == ("violated", 0.0)
+    assert all_of([LimitCheck("violated", 0.0), MET]) == ("violated", 0.0)
     assert all_of([]) == MET
 
 
