@@ -12,7 +12,7 @@ Judging that a heartbeat is lost stays here. What of Prefect 3.8.8 was tried and
   be measured twice at once. A run that was killed before its first heartbeat was still Running after 700 s.
 - `concurrency(…, strict=True)` around each cell (tried on SQLite) frees the slot of a killed holder after 56 to 72 s.
   But leases are kept in the server's memory by default: once it was restarted, a killed holder's slot was not free
-  after 160 s, and nothing there frees it. LimitCheck in files they survive, which is the server's setting and not ours. A
+  after 160 s, and nothing there frees it. Kept in files they survive, which is the server's setting and not ours. A
   holder whose lease was gone was not interrupted while it waited for a child process.
 - A flow's `retries` concern exceptions (source): nothing starts the run of a killed process again.
 - A run that is called Crashed may still go to Running (source), so its state doesn't say whether it may publish.
