@@ -100,14 +100,16 @@ def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
             )
             fix = f"use `requests` of at least {math.ceil(needed / repeats)}, or a lower `percentile`"
             yield parsed.problem(("search", index, "requests"), message, fix)
-    counts = [(entry.requests or math.inf) * max(plan.repeats, entry.max_repeats or 0) for entry in plan.load]
+    visits = plan.race.rounds if plan.race else 1
+    counts = [(entry.requests or math.inf) * max(plan.repeats, entry.max_repeats or 0) * visits for entry in plan.load]
     most = max(counts, default=math.inf)  # a trace may hold any number
     if not plan.search and most < needed:
         message = (
             f"no load can show that percentile {percentile:g} is within a limit: this takes {needed} requests, and the "
-            f"largest load has {most:g} in all its repeats"
+            f"largest load has {most:g} in all its repeats{' and rounds' if plan.race else ''}"
         )
-        fix = f"use `requests` of at least {math.ceil(needed / plan.repeats)} in some load, or a lower `percentile`"
+        fewest = math.ceil(needed / (plan.repeats * visits))
+        fix = f"use `requests` of at least {fewest} in some load, or a lower `percentile`"
         yield parsed.problem(("slo",), message, fix)
 
 
