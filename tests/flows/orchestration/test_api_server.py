@@ -77,6 +77,20 @@ except BitfrontierError as error:
     assert done.stdout.startswith(shown), done
 
 
+def test_our_own_server_reports_to_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Prefect's would tell its makers of itself every ten minutes. Asked of the server, which has variables of its own
+    alone.
+    """
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    with temporary_settings({PREFECT_API_URL: None}), prefect_api(tmp_path / "log"):
+        name, _, password = str(PREFECT_API_AUTH_STRING.value()).partition(":")
+        login = (name, password.removeprefix(":"))
+        answer = httpx.get(f"{PREFECT_API_URL.value()}/admin/settings", auth=login, trust_env=False, timeout=30)
+        assert answer.json()["server"]["analytics_enabled"] is False
+
+
 def test_the_users_own_database_is_not_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No variable leads our server to it; where a file of settings in the working directory would, nothing starts."""
     from prefect.settings import PREFECT_API_URL, temporary_settings
