@@ -19,7 +19,8 @@ from engines.types import Attached, Serving
 from evals.accuracy.gates import golden_prompt
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair
-from flows.sources.models import Model, look_up_model, prepare_model
+from flows.sources.model_facts import look_up_model
+from flows.sources.models import Model, prepare_model
 
 WINDOW_TOKENS = 514
 

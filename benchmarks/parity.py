@@ -35,7 +35,8 @@ from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.scoring.generate import generate
 from evals.scoring.loglikelihood import score
 from flows.sources.datasets import data_root
-from flows.sources.models import look_up_model, prepare_model
+from flows.sources.model_facts import look_up_model
+from flows.sources.models import prepare_model
 
 TOLERANCE = 1e-3
 Side = Mapping[str, Mapping[str, Any]]  # a score's fields by leaf task

@@ -41,7 +41,8 @@ from evals.load.benchmark import LoadFailed, run_load
 from evals.load.prompts import Prompts
 from evals.schema.load import LoadPoint, Speed
 from flows.sources.calibration import calibration_text
-from flows.sources.models import look_up_model, prepare_model
+from flows.sources.model_facts import look_up_model
+from flows.sources.models import prepare_model
 from flows.sources.samples import sample
 from reports.metrics.load import load_metrics
 

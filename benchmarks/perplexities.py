@@ -31,7 +31,8 @@ from evals.schema.accuracy import Score
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair
 from flows.sources.datasets import data_root
-from flows.sources.models import look_up_model, prepare_model
+from flows.sources.model_facts import look_up_model
+from flows.sources.models import prepare_model
 from reports.decision.results import read_results
 from reports.metrics.cell import CellMetrics
 

@@ -28,7 +28,8 @@ from engines.types import Endpoint, Serving
 from evals.accuracy.lm_eval_model import evaluate
 from evals.accuracy.lm_eval_tasks import load_tasks
 from flows.sources.datasets import data_root
-from flows.sources.models import look_up_model, prepare_model
+from flows.sources.model_facts import look_up_model
+from flows.sources.models import prepare_model
 
 TRIED_ITEMS = 12  # of a line, to find hf's best batch size
 

@@ -156,6 +156,8 @@ DECIDES_NO_RESULT = (
     "flows/execute/worker_process.py",
     "flows/sources/checkpoints.py",  # models, data and checkpoints are known by their contents
     "flows/sources/datasets.py",
+    "flows/sources/hub.py",
+    "flows/sources/model_facts.py",
     "flows/sources/model_names.py",
     "flows/sources/models.py",
     "flows/sources/references.py",

@@ -19,7 +19,8 @@ from flows.execute.rows import all_there, finished, slug
 from flows.plan.source import PlanFile
 from flows.sources.checkpoints import fetch_stored
 from flows.sources.datasets import data_root
-from flows.sources.models import Model, ModelFacts, prepare_model, raise_failure
+from flows.sources.model_facts import ModelFacts
+from flows.sources.models import Model, prepare_model, raise_failure
 from flows.sources.references import forget_failures
 from flows.sources.samples import SourceError
 from flows.state.progress_display import Display

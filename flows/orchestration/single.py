@@ -23,7 +23,7 @@ from flows.plan.forms import Conditions
 from flows.plan.load import LoadPlan
 from flows.plan.schema import CalibrationPlan, EnginePlan, MethodPlan, Plan, TaskPlan
 from flows.plan.source import PlanFile, load_plan
-from flows.sources.models import ModelFacts
+from flows.sources.model_facts import ModelFacts
 from flows.state.kept_checkpoints import keep
 from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display

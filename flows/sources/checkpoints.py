@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.sources import hub
+from flows.sources.hub import Repository
 from flows.sources.models import content_sha256
 from flows.sources.samples import SourceError
 from quant.canonical_json import named_path
@@ -37,36 +39,25 @@ def find_stored(text: str, base: Path) -> StoredCheckpoint:
 
 def _hub_folder(text: str) -> Path:
     """The hub's folder with at least the configuration in it, from the local cache where it is there."""
-    import httpx2  # the hub client's own: its errors are neither OSErrors nor RuntimeErrors
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    name, _, revision = text.partition("@")
-    wanted = {"repo_id": name, "filename": "config.json", "revision": revision or None}
-    try:
-        return Path(hf_hub_download(**wanted, local_files_only=True)).parent
-    except HFValidationError as error:
-        raise SourceError(f"'{name}' is not a hub name", "write hub:organisation/name") from error
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        HfApi().model_info(name, revision=revision or None, timeout=2)  # a download asks again for 23 s before it fails
-        return Path(hf_hub_download(**wanted)).parent
-    except (HfHubHTTPError, httpx2.HTTPError, OSError) as error:
-        raise SourceError(
-            f"hub checkpoint '{name}' is not in the local cache and the hub gave no config.json of it",
-            "download it where there is a network, and give its folder",
-        ) from error
+    repository = Repository(text, "checkpoint")
+    folder, _ = hub.cached(repository, ["config.json"])
+    if folder is not None and (folder / "config.json").exists():
+        return folder
+    hub.require_online(repository)
+    if "config.json" not in hub.file_sizes(repository):
+        raise SourceError(f"{repository} has no config.json", "give a checkpoint whose configuration says its format")
+    return hub.fetch(repository, ["config.json"])
 
 
 def fetch_stored(stored: StoredCheckpoint) -> None:
-    """Bring the rest of a hub's checkpoint here. Raises what the hub's client raises."""
+    """Bring the rest of a hub's checkpoint here. Raises SourceError."""
     if not stored.text.startswith("hub:"):
         return
-    from huggingface_hub import snapshot_download
-
-    name, _, revision = stored.text.removeprefix("hub:").partition("@")
-    snapshot_download(name, revision=revision or None, allow_patterns=list(STORED_FILES))
+    repository = Repository(stored.text.removeprefix("hub:"), "checkpoint")
+    folder, whole = hub.cached(repository, STORED_FILES)
+    if folder is None or not whole:
+        hub.require_online(repository, in_part=True)
+        hub.fetch(repository, STORED_FILES)
 
 
 def contents(stored: Mapping[str, StoredCheckpoint]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from flows.sources.models import ModelFacts
+from flows.sources.model_facts import ModelFacts
 
 MOST_PARTS = 64  # of a folder's path in a name
 

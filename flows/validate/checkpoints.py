@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flows.plan.source import PlanFile, Problem
-from flows.sources.models import ModelFacts
+from flows.sources.model_facts import ModelFacts
 from flows.validate.matrix import Quantization
 from quant.checkpoints.detect import read_config
 

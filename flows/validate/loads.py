@@ -18,7 +18,7 @@ from evals.stats.intervals import least_count
 from flows.plan.load import LEAST_OPEN_REQUESTS, LoadPlan, TracePlan
 from flows.plan.schema import Plan
 from flows.plan.source import Path_, PlanFile, Problem
-from flows.sources.models import ModelFacts
+from flows.sources.model_facts import ModelFacts
 from flows.validate.matrix import EngineChoice
 from quant.canonical_json import named_path
 

@@ -9,7 +9,7 @@ from typing import Any
 from engines.registry import Engine
 from engines.types import Attached
 from flows.sources.checkpoints import StoredCheckpoint
-from flows.sources.models import ModelFacts
+from flows.sources.model_facts import ModelFacts
 from quant.registry import Method
 from quant.types import Scheme
 

@@ -9,7 +9,7 @@ from typing import Any
 from flows.plan.source import PlanFile, Problem, suggestion
 from flows.sources.calibration import read_calibration
 from flows.sources.checkpoints import find_stored
-from flows.sources.models import ModelFacts
+from flows.sources.model_facts import ModelFacts
 from flows.sources.samples import SourceError
 from flows.validate.matrix import Quantization
 from flows.validate.parameters import fill

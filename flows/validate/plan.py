@@ -13,8 +13,8 @@ from engines.runtime.environments import PROGRAMS, EnvironmentFailed, interprete
 from engines.telemetry.device import find_device
 from engines.types import Device
 from flows.plan.source import PlanError, PlanFile, Problem, lower_first, suggestion
+from flows.sources.model_facts import ModelFacts, look_up_model
 from flows.sources.model_names import with_distinct_names
-from flows.sources.models import ModelFacts, look_up_model
 from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
 from flows.validate.compute_types import mixed_dtypes, served_by_dtype

@@ -16,7 +16,7 @@ from evals.load.traces import TraceRequest
 from evals.schema.load import LoadPoint
 from flows.plan.load import TracePlan
 from flows.plan.schema import KLDivergencePlan, Plan
-from flows.sources.models import ModelFacts
+from flows.sources.model_facts import ModelFacts
 from flows.validate.loads import request_tokens
 from flows.validate.matrix import Cell
 from quant.canonical_json import named_path

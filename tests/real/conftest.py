@@ -12,7 +12,8 @@ from engines.runtime.environments import build, resolve
 from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Endpoint, Serving
-from flows.sources.models import Model, look_up_model, prepare_model
+from flows.sources.model_facts import look_up_model
+from flows.sources.models import Model, prepare_model
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from flows.cli.quantize_command import quantize_one
+from flows.sources import hub
 from flows.sources.checkpoints import find_stored
-from flows.sources.models import look_up_model
+from flows.sources.model_facts import look_up_model
 from flows.sources.samples import SourceError
 from flows.state.progress_display import LogDisplay
 from quant.checkpoints.model_files import MODEL_FILES
@@ -29,7 +30,7 @@ def test_no_code_and_no_key_comes_into_a_checkpoint(
     plan: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The method `none` of these tests copies all that it is given. A plan refuses this model; here as if it did not."""
-    monkeypatch.setattr("flows.sources.models.unsuitable", lambda *_: None)
+    monkeypatch.setattr("flows.sources.model_facts.unsuitable", lambda *_: None)
     mark = plant_code(workplace / "tiny")
     (made,) = quantize_one(plan, "none float16", None, QUIET)
     assert (Path(made.folder) / "tokenizer.json").exists()
@@ -49,16 +50,11 @@ def test_a_model_and_a_checkpoint_with_a_link_to_elsewhere_are_refused_before_an
 def test_the_hub_is_asked_for_no_code(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
     import huggingface_hub
 
-    import flows.sources.models
-
     asked: list[str] = []
     monkeypatch.setattr(
         huggingface_hub, "snapshot_download", lambda name, **given: asked.extend(given["allow_patterns"]) or workplace
     )
-    facts = look_up_model("tiny", workplace)
-    flows.sources.models._model_folder(
-        flows.sources.models.ModelFacts(**{**facts.__dict__, "kind": "hub", "location": "a/b"}), None, lambda _: None
-    )
+    hub.fetch(hub.Repository("a/b"), MODEL_FILES)
     assert asked == list(MODEL_FILES)
     from huggingface_hub.utils import filter_repo_objects
 

@@ -13,8 +13,9 @@ from engines.runtime.environments import resolve
 from engines.runtime.process import ProcessFailed
 from flows.sources.calibration import calibration_text, write_calibration
 from flows.sources.datasets import data_root
+from flows.sources.model_facts import ModelFacts, look_up_model
 from flows.sources.model_names import with_distinct_names
-from flows.sources.models import Model, ModelFacts, look_up_model, prepare_model, raise_failure
+from flows.sources.models import Model, prepare_model, raise_failure
 from flows.sources.samples import SourceError, run_in, sample
 from quant.errors import CellFailure
 from quant.types import CalibrationSpec
@@ -58,30 +59,6 @@ def test_a_quantized_model_is_refused(tiny_model: Path) -> None:
         look_up_model("tiny", tiny_model.parent)
 
 
-def test_a_hub_without_an_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import HfApi
-
-    def no_network(*args: object, **kwargs: object) -> None:
-        raise OSError("no route")
-
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(HfApi, "model_info", no_network)
-    with pytest.raises(SourceError, match="the hub gave no answer"):
-        look_up_model("hub:nobody/nothing", Path())
-
-
-def test_a_hub_model_without_safetensors_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
-    from huggingface_hub import HfApi
-
-    info = SimpleNamespace(siblings=[SimpleNamespace(rfilename="pytorch_model.bin", size=9)], safetensors=None)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(HfApi, "model_info", lambda *args, **kwargs: info)
-    with pytest.raises(SourceError, match="has no safetensors files"):
-        look_up_model("hub:nobody/nothing", Path())
-
-
 def test_a_download_that_is_unsuitable_is_that_models_failure(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,19 +70,6 @@ def test_a_download_that_is_unsuitable_is_that_models_failure(
     with pytest.raises(CellFailure, match="tiny is unsuitable: no token ends its texts") as raised:
         raise_failure(model)
     assert raised.value.kind == "unusable-data"
-
-
-def test_the_hub_tells_of_an_architecture_before_the_download(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
-    from huggingface_hub import HfApi
-
-    weights = SimpleNamespace(rfilename="model.safetensors", size=9)
-    info = SimpleNamespace(siblings=[weights], safetensors=None, config={"architectures": ["BertForMaskedLM"]})
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(HfApi, "model_info", lambda *args, **kwargs: info)
-    facts = look_up_model("hub:nobody/nothing", Path())
-    assert "BertForMaskedLM has no language-model head" in str(facts.unsuitable)
 
 
 def test_a_data_root_is_relative_to_the_plan(tmp_path: Path) -> None:

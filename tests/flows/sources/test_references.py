@@ -18,7 +18,8 @@ from flows.cli.retry import drop_failed
 from flows.cli.sweep_command import already_done, known_run
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.plan.source import load_plan
-from flows.sources.models import Model, look_up_model, prepare_model
+from flows.sources.model_facts import look_up_model
+from flows.sources.models import Model, prepare_model
 from flows.sources.references import reference_outputs
 from flows.state.cache_gc import register
 from flows.state.progress_display import LogDisplay

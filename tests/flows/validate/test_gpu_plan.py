@@ -9,9 +9,10 @@ import pytest
 
 import flows.validate.plan
 from engines.types import Device
-from flows.plan.source import load_plan
-from flows.sources.models import ModelFacts
+from flows.plan.source import PlanError, load_plan
+from flows.sources.model_facts import ModelFacts
 from flows.validate.plan import check
+from tests.support.hub_server import use
 
 PLAN = Path(__file__).resolve().parents[3] / "configs" / "gpu.yaml"
 QWEN = ModelFacts(
@@ -58,3 +59,13 @@ def test_a_rounded_kv_cache_is_no_golden_prompt(monkeypatch: pytest.MonkeyPatch,
     assert exact["bf16", "auto"]
     assert not exact["bf16", "fp8"]
     assert not exact["fp8 FP8-dynamic", "auto"]
+
+
+def test_without_a_network_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    h200 = Device("cuda", "NVIDIA H200", frozenset({"sm90"}), 141 * 1024**3)
+    monkeypatch.setattr(flows.validate.plan, "find_device", lambda kind: h200)
+    use(monkeypatch, "http://127.0.0.1:9", tmp_path / "hf")
+    with pytest.raises(PlanError, match=r"gpu\.yaml:11: hub model 'Qwen/Qwen2\.5-7B-Instruct' is not in the") as raised:
+        check(load_plan(PLAN))
+    assert "the hub at http://127.0.0.1:9 cannot be reached" in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 2  # and the fix

@@ -9,7 +9,7 @@ import yaml
 from evals.accuracy.lm_eval_tasks import TaskSpec
 from flows.plan.samples import sample_plans
 from flows.plan.source import load_plan
-from flows.sources.models import ModelFacts, look_up_model
+from flows.sources.model_facts import ModelFacts, look_up_model
 from flows.validate.plan import check
 from flows.validate.tasks import shots_text, task_specs, template_hints
 from tests.support.bad_plans.changes import GOOD, Plan
