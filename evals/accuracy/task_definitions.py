@@ -98,6 +98,12 @@ def task_defaults(name: str) -> TaskDefaults:
     )
 
 
+def data_sets(name: str) -> set[str]:
+    """The data sets of the hub that a task, or the leaves of a group, are defined to read: `organisation/name` each."""
+    leaves = _leaf_configs(name, definitions()[name].file.parent, {})
+    return {path for leaf in leaves if (path := str(leaf.get("dataset_path") or "")).count("/") == 1}
+
+
 def _leaf_configs(name: str, folder: Path, given: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The definitions of all leaves behind a name; `given` by the groups above overrides. What is no name itself is a
     tag of definitions below `folder`, where the group is, or defined by the group alone.

@@ -5,13 +5,18 @@ from __future__ import annotations
 from engines.runtime.cache import cache_folder
 from evals.accuracy.adaptive_budget import Budget
 from evals.accuracy.lm_eval_tasks import LoadedTasks, load_tasks
+from evals.accuracy.task_definitions import data_sets
+from evals.data.corpora import WIKITEXT_HUB_NAME
+from evals.data.local_root import DataError
 from flows.execute.keys import comparisons
 from flows.execute.score_cell import Scoring
 from flows.execute.served_parts import Work
-from flows.sources.datasets import data_root
+from flows.sources.datasets import data_root, require_hub_data
 from flows.state.progress_display import Display
 from flows.state.stages import Step, plainly
 from flows.validate.resolved import ResolvedPlan
+from flows.validate.tasks import reads_wikitext
+from quant.errors import reading
 
 
 def work_of(sweep: ResolvedPlan, tasks: LoadedTasks, display: Display, step: Step = plainly) -> Work:
@@ -40,7 +45,16 @@ def work_of(sweep: ResolvedPlan, tasks: LoadedTasks, display: Display, step: Ste
     )
 
 
+def require_data(sweep: ResolvedPlan) -> None:
+    """Raises SourceError where data of the hub that the sweep reads are neither here nor to be had."""
+    if sweep.plan.data == "hub":
+        text = {WIKITEXT_HUB_NAME} if reads_wikitext(sweep.plan) else set()
+        require_hub_data(text.union(*(data_sets(task.name) for task in sweep.tasks)))
+
+
 def load_sweep_tasks(sweep: ResolvedPlan) -> LoadedTasks:
-    """lm-eval's tasks on the sweep's data, read once for all cells."""
+    """lm-eval's tasks on the sweep's data, read once for all cells. Raises DataError, whatever their reader raises."""
     root = data_root(sweep.plan.data, sweep.base)
-    return load_tasks(sweep.tasks, root, cache_folder() / "tasks" / sweep.plan.name, seed=sweep.plan.seed)
+    remedy = "Correct `data` or the tasks; `data: hub` needs a network, or all of it in the cache of `datasets`"
+    with reading(f"the data of the tasks (`data: {sweep.plan.data}`)", DataError, remedy):
+        return load_tasks(sweep.tasks, root, cache_folder() / "tasks" / sweep.plan.name, seed=sweep.plan.seed)

