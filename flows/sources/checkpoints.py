@@ -54,8 +54,8 @@ def fetch_stored(stored: StoredCheckpoint) -> None:
     if not stored.text.startswith("hub:"):
         return
     repository = Repository(stored.text.removeprefix("hub:"), "checkpoint")
-    folder, whole = hub.cached(repository, STORED_FILES)
-    if folder is None or not whole:
+    folder, complete = hub.cached(repository, STORED_FILES)
+    if folder is None or not complete:
         hub.require_online(repository, in_part=True)
         hub.fetch(repository, STORED_FILES)
 

@@ -158,8 +158,8 @@ def model_files(folder: Path) -> list[Path]:
 
 def _hub_model(repository: Repository) -> ModelFacts:
     """Of the hub's cache where all of the model is there, else of what the hub says of it."""
-    folder, whole = hub.cached(repository, MODEL_FILES)
-    if folder is not None and whole and has_whole_model(folder):
+    folder, complete = hub.cached(repository, MODEL_FILES)
+    if folder is not None and complete and has_whole_model(folder):
         facts = describe_folder(folder)
     else:
         hub.require_online(repository, in_part=folder is not None)

@@ -99,8 +99,8 @@ def _model_folder(facts: ModelFacts, environment: Environment, say: Say) -> Path
     if facts.kind == "folder":
         return Path(facts.location)
     repository = Repository(facts.location)
-    folder, whole = hub.cached(repository, MODEL_FILES)
-    if folder is not None and whole and has_whole_model(folder):
+    folder, complete = hub.cached(repository, MODEL_FILES)
+    if folder is not None and complete and has_whole_model(folder):
         return folder
     hub.require_online(repository, in_part=folder is not None)
     say(f"fetching {repository.name} from the hub")

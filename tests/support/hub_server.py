@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-API = re.compile(r"^/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)(?:/(?P<what>.+))?$")
+API = re.compile(r"^/api/(?P<kind>models|datasets)/(?P<name>[^/]+/[^/]+)(?:/(?P<action>.+))?$")
 FILE = re.compile(r"^/(?:(?P<kind>datasets)/)?(?P<name>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<path>.+)$")
 TOKEN = "hf_of_the_tests"
 
@@ -84,9 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
         if asked is None:
             return self._send(404, b"")
         name = asked["name"] if asked["kind"] in (None, "models") else f"datasets/{asked['name']}"
-        what = (api["what"] or "") if api else ""
-        what = what.removeprefix("branch/")
-        action, _, revision = what.partition("/")
+        action, _, revision = ((api["action"] or "") if api else "").partition("/")
         revision = file["revision"] if file else revision.partition("/")[0] or "main"
         if name in self.hub.answers:
             status, headers = self.hub.answers[name]
