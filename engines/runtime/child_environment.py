@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from engines.redaction import SECRET_VARIABLE
 
@@ -87,6 +88,12 @@ _FETCHING = (
     "all_proxy",
     "no_proxy",
 )
+_LISTS_OF_PATHS = ("PATH", "LD_LIBRARY_PATH")
+_PATHS = (
+    *("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "HF_HOME", "HF_HUB_CACHE"),
+    *("HF_DATASETS_CACHE", "HF_MODULES_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR"),
+    *("NUMBA_CACHE_DIR", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "CUDA_HOME", "CUDA_CACHE_PATH"),
+)
 _FIXED = {
     # GPUs are numbered as NVML numbers them: by where they are plugged in, not the fastest first
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
@@ -99,8 +106,15 @@ _FIXED = {
 
 def child_environment(variables: Mapping[str, str], *, fetches: bool = False) -> dict[str, str]:
     """What a child gets: the listed variables that are set here, then `variables`."""
-    passed = {name: os.environ[name] for name in passed_variables(fetches=fetches)}
+    passed = {name: _absolute(name, os.environ[name]) for name in passed_variables(fetches=fetches)}
     return {**passed, **_FIXED, **variables}
+
+
+def _absolute(name: str, value: str) -> str:
+    """Paths from the working directory: a child works in another folder."""
+    if name in _LISTS_OF_PATHS:
+        return os.pathsep.join(str(Path(path).absolute()) for path in value.split(os.pathsep) if path)
+    return str(Path(value).absolute()) if value and name.startswith(_PATHS) else value
 
 
 def passed_variables(*, fetches: bool = False) -> list[str]:

@@ -34,6 +34,7 @@ from engines.runtime.pip_config import (
     index_variables,
     pip_settings,
     torch_backend,
+    uv_takes_pytorch_s_index,
 )
 from quant.canonical_json import write_json, write_whole
 from quant.errors import CellFailure
@@ -142,6 +143,8 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
 def interpreter_command(name: str, stand_in: Mapping[str, Any]) -> tuple[str, ...]:
     """How a given interpreter is started; nothing is. Raises EnvironmentFailed where it cannot be."""
     python, site = stand_in["python"], stand_in.get("site", ())
+    if os.sep in python:
+        python = str(Path(python).absolute())  # children work in other folders
     if shutil.which(python) is None:
         raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
     if site and "=" in python:
@@ -162,7 +165,7 @@ def program_path(name: str) -> str:
             f"environment '{name}': no {PROGRAMS[name]} on the PATH; give a container image for it "
             f"(`environments: {{{name}: {{image: …}}}}`), or attach a server that runs"
         )
-    return path
+    return str(Path(path).absolute())  # children work in other folders
 
 
 def _container(name: str, given: Mapping[str, Any]) -> tuple[str, ...]:
@@ -224,7 +227,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         write_json(folder / BUILDING, {"pins": environment.pins.name})
         settings = pip_settings()
         backend = torch_backend(settings)
-        by_backend = bool(backend or os.environ.get("UV_TORCH_BACKEND"))  # which uv reads by itself
+        by_backend = bool(backend) or uv_takes_pytorch_s_index()
         write_whole(folder / CONSTRAINTS, hashed(environment.pins, settings, backend=by_backend))
         install = (
             # compiled now, by both cores: else every start of an engine may compile again, and its time would count
@@ -272,7 +275,7 @@ def probe(environment: Environment) -> dict[str, Any]:
     try:
         environ = child_environment(variables)
         done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", timeout=300, env=environ
+            command, capture_output=True, encoding="utf-8", errors="replace", timeout=300, env=environ, cwd="/"
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         message = f"environment '{environment.name}' does not run: {error}"

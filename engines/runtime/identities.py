@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
@@ -21,6 +22,7 @@ import httpx
 from engines.bounded_http import json_of, request
 from engines.runtime.child_environment import child_environment
 from engines.runtime.prometheus import read_gauges
+from quant.canonical_json import open_regular
 
 ASK_SECONDS = 60.0
 SERVER_SECONDS = 5.0
@@ -35,6 +37,7 @@ SELF_DESCRIPTIONS = (
     ("/props", ("model_path", "build_info")),  # llama-server
 )
 STARTED = "process_start_time_seconds"  # seconds since 1970, of every Prometheus client
+SHOWN_CHARACTERS = 1000  # it is in each part and trial, and a server may call itself anything
 VERSION = re.compile(r"(?<![\d:.])\d+(?:\.\d+)+[\w.+-]*")  # not the end of a clock's time
 PACKAGES = """
 import importlib.metadata as metadata, json, sys
@@ -51,11 +54,12 @@ def interpreter_identity(python: str, site: tuple[str, ...] = ()) -> str:
     does not run.
     """
     answer = _output(python, "-c", PACKAGES, variables={"PYTHONPATH": os.pathsep.join(site)} if site else {})
-    if answer is None or not answer.strip():
+    try:
+        version, packages = json.loads((answer or "").splitlines()[-1])
+        digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:16]
+        return f"python:{version}, {len(packages)} packages {digest}"
+    except (LookupError, ValueError, TypeError, RecursionError):  # what it prints may be anything
         return f"python:{os.pathsep.join([python, *site])} (its packages are not known)"
-    version, packages = json.loads(answer.splitlines()[-1])
-    digest = hashlib.sha256("\n".join(packages).encode()).hexdigest()[:16]
-    return f"python:{version}, {len(packages)} packages {digest}"
 
 
 @cache
@@ -74,7 +78,8 @@ def program_identity(path: str) -> str:
     """The number that `--version` gives; a hash of the file where it gives none."""
     if number := VERSION.search(_output(path, "--version") or ""):
         return f"program:{Path(path).name} {number[0]}"
-    return f"program:{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
+    with open_regular(Path(path), sys.maxsize) as file:
+        return f"program:{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
 def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | None, model: str) -> str:
@@ -93,7 +98,7 @@ def server_identity(url: str, headers: Mapping[str, str], metrics_url: str | Non
     with suppress(httpx.HTTPError, ValueError):
         gauges = read_gauges(metrics_url, headers) if metrics_url else {}
         facts += [f"started {gauges[STARTED]:.0f}"] if STARTED in gauges else []
-    return ", ".join(dict.fromkeys(facts))
+    return ", ".join(dict.fromkeys(facts))[:SHOWN_CHARACTERS]
 
 
 def _output(*command: str, variables: Mapping[str, str] = MappingProxyType({})) -> str | None:

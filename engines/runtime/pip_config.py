@@ -183,6 +183,19 @@ def torch_backend(settings: Mapping[str, Sequence[str]]) -> str | None:
     return os.environ.get("UV_TORCH_BACKEND", "auto")
 
 
+def uv_takes_pytorch_s_index() -> bool:
+    """Whether uv is set by itself to take PyTorch's builds from its own index, whatever is asked of it here."""
+    return bool(os.environ.get("UV_TORCH_BACKEND")) or any(map(_sets_backend, uv_files()))
+
+
+def _sets_backend(file: Path) -> bool:
+    """Raises nothing where the file is damaged: uv itself says so."""
+    try:
+        return bool(tomllib.loads(file.read_text(encoding="utf-8"))["pip"].get("torch-backend"))
+    except (OSError, ValueError, AttributeError, LookupError, TypeError):
+        return False
+
+
 def missing_pins(pins: Path, packages: Mapping[str, str]) -> list[str]:
     """The pins that `packages` (name → version) does not satisfy; local version labels (+cpu) are ignored."""
     wrong, installed = [], {canonicalize_name(name): release for name, release in packages.items()}

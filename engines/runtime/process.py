@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,27 +119,35 @@ def oom_kills() -> int:
     return int(counts.get("oom_kill", 0))
 
 
-def start(command: Sequence[str], variables: Mapping[str, str], log: Path, *, fetches: bool = False) -> Child:
-    """Run `command` under a guard with our packages on PYTHONPATH; output goes to `log`.
+def start(
+    command: Sequence[str], variables: Mapping[str, str], log: Path, *, fetches: bool = False, folder: str | None = None
+) -> Child:
+    """Run `command` under a guard with our packages on PYTHONPATH; output goes to `log`. `folder` is where it works; by
+    default where this process does.
 
     Of the user's variables it gets those of `engines.runtime.child_environment`, and with `fetches` proxies and tokens.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    reading, writing = os.pipe()
-    ours = {"PYTHONPATH": str(import_folder()), PROGRESS_VARIABLE: str(writing)}
-    environment = child_environment({**variables, **ours}, fetches=fetches)
-    kills = oom_kills()
-    with open_to_append(log) as output:
-        guard = subprocess.Popen(
-            [sys.executable, "-m", SUPERVISOR, *command],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,
-            pass_fds=[writing],
-        )
-    os.close(writing)
+    kills, reading, writing = oom_kills(), *os.pipe()
+    try:
+        ours = {"PYTHONPATH": str(import_folder()), PROGRESS_VARIABLE: str(writing)}
+        environment = child_environment({**variables, **ours}, fetches=fetches)
+        with open_to_append(log) as output:
+            guard = subprocess.Popen(
+                [sys.executable, "-m", SUPERVISOR, *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+                pass_fds=[writing],
+            )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
     return Child(guard, log, reading, kills)
 
 
@@ -166,12 +175,17 @@ def _kill(child: Child) -> None:
 
 @contextlib.contextmanager
 def running(command: Sequence[str], variables: Mapping[str, str], log: Path) -> Iterator[Child]:
-    """`start`, and `stop` on the way out whatever happens."""
-    child = start(command, variables, log)
-    try:
-        yield child
-    finally:
-        stop(child)
+    """`start`, and `stop` on the way out whatever happens.
+
+    It works in an empty folder of its own: some programs run what lies in the working directory (llama.cpp's loads
+    `libggml-*.so` from there), and that may be somebody else's.
+    """
+    with tempfile.TemporaryDirectory(prefix="bitfrontier-", ignore_cleanup_errors=True) as folder:
+        child = start(command, variables, log.absolute(), folder=folder)
+        try:
+            yield child
+        finally:
+            stop(child)
 
 
 def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:

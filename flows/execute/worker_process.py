@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -169,13 +169,12 @@ class Aside:
 
     def _start(self) -> tuple[Child, Connection]:
         sweep = self._prepared.sweep
-        self._log.parent.mkdir(parents=True, exist_ok=True)
         for left in (self._log, self._socket):
             left.unlink(missing_ok=True)
         child = start([sys.executable, *COMMAND, str(self._socket)], sweep.key_variables, self._log, fetches=True)
         try:
             connection = _connect(self._socket, child, self._log)
-            connection.send((sweep, self._prepared.folder.parent))
+            connection.send((replace(sweep, file=sweep.file.absolute()), self._prepared.folder.parent.absolute()))
         except ConnectionError as error:  # it died before it had read the plan
             stop(child)
             raise ProcessFailed("the process that measures did not start", self._log) from error
@@ -292,7 +291,8 @@ def main() -> None:
         except BitfrontierError as error:
             _Up(connection).error(error)
         else:
-            with logged(prepared.folder):
+            # `datasets` and `evaluate` take a folder of the working directory for the hub's of that name, and run it
+            with contextlib.chdir("/"), logged(prepared.folder):
                 work(connection, prepared)
 
 

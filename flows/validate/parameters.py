@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -48,7 +50,9 @@ def fill(
 ) -> dict[str, Any] | None:
     """All parameters with defaults, or None after adding what is wrong to `problems`."""
     try:
-        return _schema(tuple(parameters)).model_validate(dict(given)).model_dump()
+        filled = _schema(tuple(parameters)).model_validate(dict(given)).model_dump()
+        paths = [p.name for p in parameters if p.program and os.sep in str(filled[p.name])]
+        return filled | {name: str(Path(filled[name]).absolute()) for name in paths}  # for other working directories
     except ValidationError as error:
         for problem in error.errors():
             path = (*where, *problem["loc"])

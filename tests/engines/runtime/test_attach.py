@@ -154,3 +154,11 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _attach(url: str):  # type: ignore[no-untyped-def]
     return attach(OPENAI, Attached(url, "THEIR_KEY", "served"), Path("checkpoint"), Path("log"))
+
+
+def test_of_what_a_server_says_of_itself_little_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in every part, trial and page."""
+    models = {"data": [{"id": "served", "root": f"{number}" * 10_000} for number in range(10)]}
+    monkeypatch.setattr(Handler, "about", {"/v1/models": models, "/version": {"version": "1" * 1_000_000}})
+    with emulate("good") as url:
+        assert len(str(_attach(url).facts["attached_server"])) == 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -78,3 +79,16 @@ def test_a_program_is_known_by_its_version_or_its_bytes(tmp_path: Path) -> None:
     assert program_identity(talking) == "program:server 0.5.1-rc2"
     silent = _program(tmp_path / "silent", "exit 0")
     assert re.fullmatch(r"program:[0-9a-f]{16}", program_identity(silent))
+
+
+@pytest.mark.parametrize("line", ["hello", "{}", "[1]", "[1, 2]", "[" * 100_000, ""])
+def test_an_interpreter_may_print_anything(tmp_path: Path, line: str) -> None:
+    (tmp_path / "line").write_text(line + "\n")
+    other = _program(tmp_path / "python", f"cat {tmp_path / 'line'}")
+    assert interpreter_identity(other) == f"python:{other} (its packages are not known)"
+
+
+def test_a_pipe_is_no_program_to_wait_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "server", 0o755)
+    with pytest.raises(OSError, match="it is no regular file"):
+        program_identity(str(tmp_path / "server"))
