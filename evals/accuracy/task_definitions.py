@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -20,6 +21,7 @@ from quant.canonical_json import read_note, write_json
 from quant.errors import reading
 
 GENERATES = "generate_until"  # the output type of tasks whose answers are written, not chosen
+FOLDERS = "folders of functions"  # no key of lm-eval's
 # the first of each key in a definition names it
 _NAME = re.compile(rb'^["\']?(task|group)["\']?[ \t]*:[ \t]*["\']?([^\s"\'#\[]+)["\']?[ \t]*(?:#.*)?\r?$', re.M)
 _CLASS = re.compile(rb"^class[ \t]*:", re.M)
@@ -36,11 +38,12 @@ class Definition:
 @dataclass(frozen=True)
 class TaskDefaults:
     """What the definitions of a task, or of all leaves of a group, say: their few-shot examples (0 where they name
-    none), and whether answers are generated.
+    none), whether answers are generated, and whether those are run: programs that a model wrote.
     """
 
     num_fewshot: frozenset[int]
     generates: bool
+    runs_answers: bool = False
 
     @property
     def common_num_fewshot(self) -> int | None:
@@ -95,7 +98,20 @@ def task_defaults(name: str) -> TaskDefaults:
     return TaskDefaults(
         frozenset(int(leaf.get("num_fewshot") or 0) for leaf in leaves),
         any(leaf.get("output_type") == GENERATES for leaf in leaves),
+        any(leaf.get("unsafe_code") or any(map(_runs_texts, leaf.get(FOLDERS, ()))) for leaf in leaves),
     )
+
+
+@cache
+def _runs_texts(folder: Path) -> bool:
+    """Whether a module of these definitions calls what runs a text: of answers, which any model may give. SymPy's
+    `parse_expr` does.
+    """
+    trees = [ast.parse(file.read_bytes()) for file in sorted(folder.glob("*.py"))]
+    calls = [node.func for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {call.id for call in calls if isinstance(call, ast.Name)}
+    words = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    return bool(names & {"eval", "exec"} or "parse_expr" in words)
 
 
 def data_sets(name: str) -> set[str]:
@@ -152,10 +168,15 @@ _Loader.add_constructor("!function", lambda loader, node: str(node.value))
 
 @cache
 def _read(file: Path) -> Mapping[str, Any]:
-    """A definition with all that it includes; its own keys win, as lm-eval merges them."""
-    config: dict[str, Any] = yaml.load(file.read_bytes(), Loader=_Loader)
+    """A definition with all that it includes; its own keys win, as lm-eval merges them. Under FOLDERS are those whose
+    modules it names functions of.
+    """
+    content = file.read_bytes()
+    config: dict[str, Any] = yaml.load(content, Loader=_Loader)
     included = config.pop("include", [])
     merged: dict[str, Any] = {}
+    folders: set[Path] = set()
     for name in included if isinstance(included, list) else [included]:
         merged |= _read((file.parent / name).resolve())
-    return merged | config
+        folders |= merged[FOLDERS]
+    return {**merged, **config, FOLDERS: folders | ({file.parent} if b"!function" in content else set())}

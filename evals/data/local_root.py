@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from quant.canonical_json import read_regular
 from quant.errors import CellFailure, reading
 
+BLOCK = re.compile(r"\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|$)", re.DOTALL)  # of a card, before its text
+NAMING_FILES = ("data_files", "data_dir")
 CARDS = ("README.md", ".huggingface.yaml")  # where a data set says which files belong to which configuration
 
 
@@ -67,6 +72,7 @@ def local_data_set(root: Path, task: str, config: Mapping[str, Any]) -> LocalDat
         folder = dataset_folder(root, config["dataset_path"])
     except DataError as error:
         raise DataError(f"task '{task}': {error}") from error
+    _check_cards(folder)
     import datasets
 
     given = {key: value for key, value in dataset_kwargs(config).items() if key != "cache_dir"}
@@ -77,6 +83,31 @@ def local_data_set(root: Path, task: str, config: Mapping[str, Any]) -> LocalDat
         raise DataError(f"task '{task}': {folder} is no data set that it can read: {error}") from error
     files = builder.config.data_files or {}
     return LocalDataSet(folder, {str(split): tuple(Path(file) for file in files[split]) for split in files})
+
+
+def _check_cards(folder: Path) -> None:
+    """Raises DataError where a card names files that are not in its folder: whose they are would be the choice of
+    whoever wrote it, and they would be sent to servers and shown in reports.
+    """
+    for card in (folder / name for name in CARDS):
+        if not card.is_file():
+            continue
+        with reading(card, DataError, "Correct it, or get the data set again"):
+            text = read_regular(card).decode(errors="replace")
+            block = BLOCK.match(text)
+            text = block[1] if block else text if card.suffix == ".yaml" else ""
+            settings = yaml.load(text, Loader=yaml.CSafeLoader) or {}
+            for name in _texts([entry.get(key) for entry in settings.get("configs") or [] for key in NAMING_FILES]):
+                if "://" in name or "::" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+                    raise DataError(f"{card} names files outside of its folder: {name[:100]}. Get the data set again")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in inner:
+        yield from _texts(item)
 
 
 def dataset_kwargs(config: Mapping[str, Any]) -> dict[str, Any]:

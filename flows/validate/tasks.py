@@ -32,6 +32,9 @@ def task_problems(parsed: PlanFile) -> Iterator[Problem]:
             close = difflib.get_close_matches(entry.task, alike, n=1)
             fix = f"did you mean '{close[0]}'?" if close else "`lm_eval --tasks list` names all tasks and groups"
             yield parsed.problem(where, f"unknown task '{entry.task}'", fix)
+        elif task_defaults(entry.task).runs_answers:
+            message = f"task '{entry.task}' runs what the model answers as a program, with your rights"
+            yield parsed.problem(where, message, "choose another; lm-eval itself runs it, by --confirm_run_unsafe_code")
         if entry.task in seen:
             yield parsed.problem(where, f"task '{entry.task}' appears twice", "keep one of them")
         seen.add(entry.task)

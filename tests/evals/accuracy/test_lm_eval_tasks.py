@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
-from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
+from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks, task_data
 from evals.data.local_root import DataError, dataset_folder
 from tests.support.datasets import write_data_root
 
@@ -144,3 +145,17 @@ def test_a_definition_is_asked_as_it_says(tmp_path: Path) -> None:
 def test_shots_from_a_split_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="draws examples from the split 'train'"):
         load_tasks([TaskSpec("arc_easy", 2, num_fewshot=3)], write_data_root(tmp_path), tmp_path / "work", seed=0)
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../../../notes.txt", "https://127.0.0.1:9/x.parquet", "zip://x::/etc/passwd.zip"]
+)
+@pytest.mark.parametrize("card", ["README.md", ".huggingface.yaml"])
+def test_a_card_that_names_files_outside_is_refused(tmp_path: Path, path: str, card: str) -> None:
+    """They would be sent to servers and shown in reports."""
+    root = write_data_root(tmp_path)
+    settings = {"configs": [{"config_name": "ARC-Easy", "data_files": [{"split": "test", "path": ["a", path]}]}]}
+    text = yaml.safe_dump(settings)
+    (root / "allenai" / "ai2_arc" / card).write_text(f"---\n{text}---\n# A set\n" if card == "README.md" else text)
+    with pytest.raises(DataError, match=f"{card} names files outside of its folder: "):
+        task_data([TaskSpec("arc_easy")], root)

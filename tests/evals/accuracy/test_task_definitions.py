@@ -44,3 +44,15 @@ def test_lm_evals_own_index_says_the_same(name: str) -> None:
 def test_a_name_that_lm_eval_does_not_know() -> None:
     with pytest.raises(DataError, match="lm-eval has no task 'arc_esay'"):
         task_defaults("arc_esay")
+
+
+@pytest.mark.parametrize(
+    "name", ["humaneval", "mbpp", "cruxeval_input", "longproc", "score_robustness", "humaneval_plus"]
+)
+def test_a_task_that_runs_answers_is_known(name: str) -> None:
+    assert task_defaults(name).runs_answers
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "mmlu", "hellaswag", "ifeval", "minerva_math", "bbh", "truthfulqa_gen"])
+def test_other_tasks_read_answers(name: str) -> None:
+    assert not task_defaults(name).runs_answers

@@ -8,7 +8,7 @@ import yaml
 
 from evals.accuracy.lm_eval_tasks import TaskSpec
 from flows.plan.samples import sample_plans
-from flows.plan.source import load_plan
+from flows.plan.source import PlanError, load_plan
 from flows.sources.model_facts import ModelFacts, look_up_model
 from flows.validate.plan import check
 from flows.validate.tasks import shots_text, task_specs, template_hints
@@ -82,3 +82,9 @@ def test_a_folder_tells_whether_it_has_a_template(tiny_model: Path) -> None:
     assert not look_up_model("tiny", tiny_model.parent).has_chat_template
     (tiny_model / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": "{{ messages }}"}))
     assert look_up_model("tiny", tiny_model.parent).has_chat_template
+
+
+def test_a_task_that_runs_answers_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+    words = r"plan\.yaml:\d+: task 'humaneval' runs what the model answers as a program, with your rights"
+    with pytest.raises(PlanError, match=words):
+        check(load_plan(_plan(tmp_path, tasks=[{"task": "arc_easy"}, {"task": "humaneval"}])))
