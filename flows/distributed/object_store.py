@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import fsspec
 from pydantic import Field, TypeAdapter
 
+from engines.redaction import redacted
 from quant.checkpoints.model_files import check_no_code
 from quant.checkpoints.safetensors import hash_file
 from quant.errors import BitfrontierError, reading
@@ -113,7 +114,12 @@ class Store:
 
 
 def open_store(url: str) -> Store:
-    """Raises StoreError where the address is of no kind that can be used here."""
+    """Raises StoreError where the address is of no kind that can be used here, or holds a password."""
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise StoreError(
+            f"the store {redacted(url)} holds a user or password, and Prefect shows its address to all who may use its "
+            "API. Put them into fsspec's configuration (~/.config/fsspec) or into variables of the store's client"
+        )
     try:
         files, root = fsspec.core.url_to_fs(url)
     except (ValueError, ImportError) as error:
@@ -129,7 +135,10 @@ def fetch_folder(store: Store, name: str, folder: Path) -> None:
     """
     partial = folder.with_name(folder.name + ".fetched")
     shutil.rmtree(partial, ignore_errors=True)
-    store.fetch(name, partial)
-    check_no_code(partial)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    try:
+        store.fetch(name, partial)
+        check_no_code(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -86,8 +86,7 @@ def stage(source: Path, place: Path, patterns: Iterable[str] = MODEL_FILES) -> P
     """
     files = regular_files(source, patterns)
     if (config := source / "config.json") in files:
-        with reading(config, CheckpointError, "Correct it"):
-            _refuse_kernels(config, json.loads(read_regular(config)))
+        _check_configuration(config)
     shutil.rmtree(place, ignore_errors=True)
     folder = place / source.name
     folder.mkdir(parents=True)
@@ -98,6 +97,11 @@ def stage(source: Path, place: Path, patterns: Iterable[str] = MODEL_FILES) -> P
             shutil.copyfile(file, folder / file.name)
     _drop_idle_sampling(folder / "generation_config.json")
     return folder
+
+
+def _check_configuration(file: Path) -> None:
+    with reading(file, CheckpointError, "Correct it"):
+        _refuse_kernels(file, json.loads(read_regular(file)))
 
 
 def _refuse_kernels(file: Path, value: object, *, chosen: bool = False) -> None:
@@ -128,12 +132,16 @@ def _drop_idle_sampling(file: Path) -> None:
 
 
 def check_no_code(folder: Path) -> None:
-    """Raises CheckpointError where a tool left code, a pickle or a link in a checkpoint: it would be passed on."""
+    """Raises CheckpointError where a tool left code, a pickle or a link in a checkpoint, or somebody's store has it, or
+    a configuration that names code: it would be passed on, and served.
+    """
     for file in sorted(folder.rglob("*")):
         if file.is_symlink():
             raise CheckpointError(f"{file}: a checkpoint holds no links")
         if _matches(file.name, CODE) and not fnmatchcase(file.name, OPENVINO):
             raise CheckpointError(f"{file}: a checkpoint holds no code and no pickles")
+        if file.name == "config.json":
+            _check_configuration(file)
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

@@ -127,3 +127,28 @@ def test_a_checkpoint_s_bundle_with_code_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"modeling_evil\.py: a checkpoint holds no code"):
         fetch_folder(store, "checkpoints/k", tmp_path / "there")
     assert not (tmp_path / "there").exists()
+
+
+def test_nothing_is_left_of_a_refused_checkpoint(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "model.py").write_text("")
+    store.publish("checkpoints/k", tmp_path / "here", ["model.py"])
+    with pytest.raises(CheckpointError, match="holds no code"):
+        fetch_folder(store, "checkpoints/k", tmp_path / "cache" / "k")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_checkpoint_whose_configuration_names_code_is_refused(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path / "store"))
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "config.json").write_text(json.dumps({"_attn_implementation": "theirs/kernels"}))
+    store.publish("checkpoints/k", tmp_path / "here", ["config.json"])
+    with pytest.raises(CheckpointError, match="asks for code of the repository theirs/kernels"):
+        fetch_folder(store, "checkpoints/k", tmp_path / "there")
+
+
+def test_an_address_with_a_password_is_refused() -> None:
+    """It would be a tag and a parameter of Prefect's runs."""
+    with pytest.raises(StoreError, match=r"the store ftp://\(hidden\)@host/runs holds a user or password, and Prefect"):
+        open_store("ftp://me:p4ssw0rd@host/runs")
