@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 
@@ -23,16 +24,15 @@ def sample_plans() -> dict[str, Path]:
 
 
 def find_plan(given: Path) -> Path:
-    """The plan's file: `given`, or the sample plan of that name where no such file is there (`quickstart`)."""
-    try:
-        return given if given.is_file() else sample_plans().get(str(given), given)
-    except OSError:  # a path that is too long: whoever reads it says so
-        return given
+    """The plan's file: the sample plan of that name (`quickstart`), else `given`. A file of that name does not stand
+    for it: the working directory may be somebody else's.
+    """
+    return sample_plans().get(str(given), given)
 
 
 def plan_argument(file: Path) -> str:
-    """What stands for the file on a command line: its path, or the name of a sample plan."""
-    return file.stem if file.parent == CONFIGS else str(file)
+    """What stands for the file on a command line: its path, as a shell takes it, or the name of a sample plan."""
+    return file.stem if file.parent == CONFIGS else shlex.quote(str(file))
 
 
 def copy_samples(folder: Path) -> list[Path]:

