@@ -6,13 +6,16 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from html import escape
+from html.entities import name2codepoint
 from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "(hidden)"
 # no secret, for it may stand in any text: what is shorter than 8, and letters or digits alone that are shorter than 16
 WORD = re.compile(r".{0,7}|[^\W\d_]{0,15}|\d{0,15}", re.DOTALL)
+SIGN = re.compile(r"[!-,./:-@\[-^`{-~]")  # of ASCII, but - and _, which nobody escapes
 ESCAPE = re.compile(r"%[0-9A-F]{2}")  # of an address, in capitals as Python writes it
 LOOK_AHEAD = 4096  # characters behind a cut that are redacted with it: whole bodies are long, and no key is longer
 SECRET_VARIABLE = re.compile(r"KEY|TOKEN(?!IZER|S)|SECRET|PASSWORD|PASSWD|CREDENTIAL|AUTH(?!OR)", re.IGNORECASE)
@@ -69,6 +72,7 @@ def excerpt(text: str, length: int = 300) -> str:
 def _redacted(text: str, secrets: list[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
+        text = written(secret).sub(HIDDEN, text) if SIGN.search(secret) else text
     return NAMED_KEY.sub(rf"\1{HIDDEN}", KEY_OPTION.sub(rf"\1{HIDDEN}", CREDENTIALS.sub(HIDDEN, text)))
 
 
@@ -81,6 +85,21 @@ def _secrets() -> Iterator[str]:
             values.add(value)
     forms = {form for value in values for form in _forms(value) if not WORD.fullmatch(form.strip())}
     yield from sorted(forms, key=len, reverse=True)
+
+
+@lru_cache(maxsize=256)
+def written(secret: str) -> re.Pattern[str]:
+    """A secret whose signs may be escaped, as programs do in JSON (.NET writes + as `\\u002B`), in a page (Go's
+    templates write `&#43;`) and in an address.
+    """
+    return re.compile("".join(_escaped(sign) if SIGN.match(sign) else re.escape(sign) for sign in secret))
+
+
+def _escaped(sign: str) -> str:
+    code = ord(sign)
+    names = "".join(rf"|&{name};" for name, value in name2codepoint.items() if value == code)
+    numbers = rf"&#0{{0,5}}{code};|&#[xX]0{{0,5}}(?i:{code:x});|\\{{1,4}}u(?i:{code:04x})|%(?i:{code:02x})"
+    return rf"(?:\\{{0,4}}{re.escape(sign)}|{numbers}{names})"
 
 
 def _forms(value: str) -> set[str]:

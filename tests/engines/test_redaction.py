@@ -150,3 +150,19 @@ def test_what_is_redacted_stays_so() -> None:
     hide_key("sk-planted-key")
     once = redacted("https://u:p@host Bearer abc api_key: sk-planted-key")
     assert redacted(once) == once
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"sk\u002Ba\u002fb\u0026c\u003cd=",  # .NET's and Go's JSON
+        r"sk\u002Ba/b&c\u003Cd\u003D",
+        r"sk\\u002Ba/b\\u0026c\\u003cd=",  # JSON in JSON
+        "sk&#43;a/b&amp;c&lt;d=",  # Go's templates
+        "sk&#x2B;a&#x2F;b&#38;c&#060;d&#61;",
+        "sk%2Ba/b&c<d%3d",
+    ],
+)
+def test_a_key_is_hidden_whatever_of_it_is_escaped(text: str) -> None:
+    hide_key("sk+a/b&c<d=")
+    assert redacted(f"refused: {text}.") == "refused: (hidden)."
