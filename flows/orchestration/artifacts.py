@@ -74,12 +74,17 @@ def answer_lines(data: dict[str, Any]) -> str:
     lines = []
     for answer in data["answers"]:
         if not answer["cell"]:
-            lines.append(f"**{answer['refusal']}**")
+            lines.append(f"**{as_text(answer['refusal'])}**")
             continue
-        chosen = f"**Run {answer['cell']}**: {answer['won']}"
+        chosen = f"**Run {as_text(answer['cell'])}**: {as_text(answer['won'])}"
         notes = [*(f"but {caveat}" for caveat in answer["caveats"]), answer["alternative"]]
-        lines.append(" · ".join([chosen, *(note for note in notes if note)]))
+        lines.append(" · ".join([chosen, *(as_text(note) for note in notes if note)]))
     return "\n\n".join(lines)
+
+
+def as_text(words: str) -> str:
+    """Words of servers, models and tools, of which Markdown makes no link, image, code or HTML, in one line."""
+    return re.sub(r"((?<=\])\(|[\\`*_<>])", r"\\\1", " ".join(words.split()))
 
 
 def _row(cell: dict[str, Any]) -> dict[str, str]:
@@ -111,11 +116,11 @@ def describe(checkpoint: Checkpoint) -> None:
     if unwatched.get():
         return
     lines = [
-        f"# {checkpoint.spec.method} {checkpoint.spec.scheme.label} of {checkpoint.model}",
+        f"# {checkpoint.spec.method} {checkpoint.spec.scheme.label} of {as_text(checkpoint.model)}",
         f"- {checkpoint.bytes / 1e6:.1f} MB, {checkpoint.bits_per_weight:.2f} bits per weight",
         f"- {checkpoint.seconds['total']:.0f} seconds",
         f"- `{checkpoint.folder}`",
-        *(f"- warning: {warning}" for warning in checkpoint.warnings),
+        *(f"- warning: {as_text(warning)}" for warning in checkpoint.warnings),
     ]
     name = key(checkpoint.model, checkpoint.spec.method, checkpoint.spec.scheme.label)
     create_markdown_artifact("\n".join(lines), name, f"{checkpoint.spec.method} of {checkpoint.model}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from reports.metrics.task_accuracy import task_shots
 
 TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status", "compute_dtype")
 CELL = ("cell", *TRIAL, "verdict", "why")
-FORMULA_BEGINS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = re.compile("(^|;\\s*|(?<=.)\t\\s*)(?=[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-])")
 LATENCIES = ("ttft", "tpot", "itl", "e2e")
 
 
@@ -40,16 +41,16 @@ def rows(results: Results) -> list[Row]:
 def write_csv(records: Sequence[Row], file: Path) -> None:
     """Text that a spreadsheet would take for a formula is kept from it."""
     out = io.StringIO(newline="")
-    writer = csv.DictWriter(out, list(records[0]) if records else CELL, lineterminator="\n")
-    writer.writeheader()
-    for row in records:  # an apostrophe before such a text (OWASP, CSV injection)
-        writer.writerow(
-            {
-                name: f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_BEGINS) else value
-                for name, value in row.items()
-            }
-        )
+    columns = list(records[0]) if records else CELL
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(_no_formula, columns))  # a task's name is one, and comes from a trial
+    writer.writerows([_no_formula(row[name]) for name in columns] for row in records)
     write_whole(file, out.getvalue())
+
+
+def _no_formula(value: object) -> object:
+    """An apostrophe before such a text (OWASP, CSV injection), also behind what other locales part columns by."""
+    return FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def write_parquet(records: Sequence[Row], file: Path) -> None:

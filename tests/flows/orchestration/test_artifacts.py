@@ -12,3 +12,12 @@ def test_each_model_has_its_answer_or_why_there_is_none() -> None:
         "",
         "**no answer for m: x**",
     ]
+
+
+def test_words_of_others_are_no_markdown() -> None:
+    """Whoever looks at a run would fetch an image, or be offered a link."""
+    caveat = "its server said ![x](http://theirs/x.png)\n\n# <a href='//theirs'>"
+    data = {"answers": [{"cell": "[a](//b)", "won": "`1`", "caveats": [caveat], "alternative": ""}]}
+    assert answer_lines(data) == (
+        r"**Run [a]\(//b)**: \`1\` · but its server said ![x]\(http://theirs/x.png) # \<a href='//theirs'\>"
+    )

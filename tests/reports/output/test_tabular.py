@@ -72,3 +72,24 @@ def test_it_lies_beside_the_report(tmp_path: Path) -> None:
     assert (tmp_path / "results.csv").read_bytes() == first
     assert (tmp_path / "results.parquet").read_bytes() == table
     assert first.startswith(b"cell,model,method,")
+
+
+def test_no_task_is_a_formula_in_the_line_of_columns(tmp_path: Path) -> None:
+    """Its name comes from a trial, which may be somebody else's."""
+    made = trial("none", 10, 2.0, 80)
+    name = '=HYPERLINK("http://127.0.0.1")'
+    (row,) = _read(
+        tmp_path, replace(made, scores=tuple(replace(score, task=name, group=name) for score in made.scores))
+    )
+    assert [column for column in row if column.startswith("=")] == []
+    assert f"'{name} accuracy" in row
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a;=1+1", "a;'=1+1"), ("a\t@b", "a\t'@b"), ("\uff1d1", "'\uff1d1"), ("\n=1", "'\n=1"), ("a-b; c", "a-b; c")],
+)
+def test_no_text_becomes_a_formula_where_others_part_columns(tmp_path: Path, text: str, shown: str) -> None:
+    """By semicolons, where the comma is the decimal sign; full-width signs are formulas' too (OWASP)."""
+    (row,) = _read(tmp_path, failed("rtn", text))
+    assert row["why"] == shown
