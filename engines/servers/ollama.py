@@ -41,7 +41,7 @@ def probe(url: str, headers: Mapping[str, str], dialect: Dialect) -> tuple[Diale
         raise ProcessFailed(message, kind="unreachable-server")
     details = json_of(answer).get("details", {})
     summary = ", ".join(
-        str(details[name]) for name in ("family", "parameter_size", "quantization_level") if name in details
+        str(details[name])[:100] for name in ("family", "parameter_size", "quantization_level") if name in details
     )
     return dialect, f"{summary}; OLLAMA_NUM_PARALLEL is its own affair: 1 means that requests wait for each other"
 

@@ -82,6 +82,7 @@ def _json(path: str, answer: httpx.Response) -> Any:
 def _retry_after(answer: httpx.Response, otherwise: float) -> float:
     """Seconds of the header; its date form is not used by servers of language models."""
     try:
-        return float(answer.headers.get("retry-after", otherwise))
+        seconds = float(answer.headers.get("retry-after", otherwise))
     except ValueError:
         return otherwise
+    return seconds if 0 <= seconds < math.inf else otherwise

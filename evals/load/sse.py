@@ -46,7 +46,10 @@ class Stream:
         """Note one event. Raises StreamBroken with the server's words if it is an error."""
         try:
             piece = read_event(self.dialect, payload)
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
+            counts = [count for count in (piece[1], piece[2], piece[3], piece[7], piece[8]) if count is not None]
+            if any(type(count) is not int for count in counts):
+                raise TypeError(f"{counts!r:.60} are no counts of tokens")
+        except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError) as problem:
             message = f"{type(problem).__name__}: {problem}"
             raise StreamBroken(
                 f"an event is not of the form that was expected ({message}): {excerpt(str(payload), 100)}"

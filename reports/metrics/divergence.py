@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -28,6 +29,8 @@ logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 Kind = Literal["another run", "another engine", "quantization"]
 MOST_DISTRIBUTIONS_BYTES = 2**31
+WIDEST_BYTES = 2**20 * 8  # of one position: the largest vocabulary there is, and more
+HEADER_BYTES = 2**16
 LEAST_MASS = 1e-12  # what rounding leaves of a tail that holds nothing
 
 
@@ -172,7 +175,11 @@ def read_distributions(reading: Predictions, folder: Path) -> Distributions | No
 
 
 def _load(file: Path, positions: int) -> Distributions:
-    with np.load(BytesIO(read_regular(file, MOST_DISTRIBUTIONS_BYTES)), allow_pickle=False) as arrays:
+    content, most = BytesIO(read_regular(file, MOST_DISTRIBUTIONS_BYTES)), 2 * positions * WIDEST_BYTES + HEADER_BYTES
+    with zipfile.ZipFile(content) as archive:
+        if (size := sum(entry.file_size for entry in archive.infolist())) > most:  # a kilobyte may hold a megabyte
+            raise DamagedDistributions(f"{file}: it unpacks to {size} bytes (at most {most}). Delete it")
+    with np.load(content, allow_pickle=False) as arrays:
         logprobs = arrays["logprobs"].astype(np.float64)
         ids = arrays["ids"].astype(np.int64) if "ids" in arrays else None
     if logprobs.ndim != 2 or len(logprobs) != positions or (ids is not None and ids.shape != logprobs.shape):

@@ -93,3 +93,23 @@ def test_a_line_that_does_not_end_breaks_the_stream() -> None:
     with pytest.raises(StreamBroken, match="a line of the stream is too long: over 4 MiB"):
         read_stream(reads, Stream(OPENAI))
     assert next(reads)[0] == 4.0
+
+
+@pytest.mark.parametrize("count", ["1e400", '"many"', "[3]", "2.5", "true"])
+def test_counts_that_are_none_are_said(count: str) -> None:
+    event = b'data: {"choices": [{"text": "a"}], "usage": {"prompt_tokens": 5, "completion_tokens": %s}}\n\n'
+    with pytest.raises(StreamBroken, match=r"not (of the form that was expected|JSON)"):
+        read_stream([(1.0, event % count.encode())], Stream(OPENAI))
+
+
+def test_a_count_without_bound_is_said() -> None:
+    dialect = engines_by_name()["triton"].dialect
+    event = {"text": "a", "completion_tokens": float("1e308") * 10, "prompt_tokens": 5}
+    with pytest.raises(StreamBroken, match=r"not of the form that was expected \(OverflowError"):
+        Stream(dialect).take(event, 1.0)
+
+
+def test_a_float_is_no_count() -> None:
+    event = {"choices": [{"text": "a"}], "usage": {"prompt_tokens": 5, "completion_tokens": 2.5}}
+    with pytest.raises(StreamBroken, match=r"\[2\.5, 2\.5, 5\] are no counts of tokens"):
+        Stream(OPENAI).take(event, 1.0)

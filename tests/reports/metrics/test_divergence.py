@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from evals.schema.accuracy import Predictions
 from evals.schema.trial import Trial
 from reports.decision.results import conclude
-from reports.metrics.divergence import Distributions, distances, kl_per_position
+from reports.metrics.divergence import Distributions, distances, kl_per_position, read_distributions
 from reports.output.html_report import contents, render
 from tests.support.made_trials import ABOUT, trial
 
@@ -155,3 +156,19 @@ def test_other_prompts_are_not_compared(tmp_path: Path, trials: list[Trial]) -> 
         "another run",
         "another engine",
     ]
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_not_unpacked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    reading = _reading(tmp_path, "e.npz", np.log(np.full((4, 4), 0.25)))
+    with (
+        zipfile.ZipFile(tmp_path / "e.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("logprobs.npy", "w", force_zip64=True) as file,
+    ):
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (4, 2**26)})
+        for _ in range(1024):
+            file.write(bytes(2**20))
+    assert (tmp_path / "e.npz").stat().st_size < 2 * 2**20
+    assert read_distributions(reading, tmp_path) is None
+    assert "unpacks to 1073741952 bytes (at most 67174400). Delete it" in caplog.text
