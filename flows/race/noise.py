@@ -20,7 +20,8 @@ from evals.rounds.block_model import NoisePrior, learnt_noise
 from evals.schema.race_file import LearntNoise
 from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared
-from quant.canonical_json import read_regular, write_json
+from flows.state.locks import hold
+from quant.canonical_json import READ_LATER, read_regular, write_json
 from quant.hashing import digest
 from reports.rounds.speeds import blocks_of, noise_name, speed_models
 
@@ -47,8 +48,12 @@ def noise_file(prepared: Prepared) -> Path:
 
 def learnt(prepared: Prepared, trials: Iterable[Trial]) -> dict[str, LearntNoise]:
     """What earlier races say: none of the visits of these trials."""
-    races = _others(noise_file(prepared), _visits(trials))
-    known = {}
+    file, known = noise_file(prepared), {}
+    try:
+        races = _read(file, _visits(trials))
+    except OSError as error:
+        logger.warning("%s cannot be read now (%s): earlier races teach nothing", file, error.strerror)
+        return {}
     for name in {name for race in races for name in race.noise}:
         of_races = [race.noise[name] for race in races if name in race.noise]
         pooled = learnt_noise([NoisePrior(noise.variance, noise.degrees) for noise in of_races])
@@ -64,10 +69,15 @@ def teach(prepared: Prepared, trials: Sequence[Trial]) -> None:
         for load, figures in speed_models(trials).items()
         for name, fitted in figures.items()
     }
-    if noise:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        visits = _visits(trials)
-        races = [*_others(file, visits), Taught(tuple(sorted(visits)), noise)]
+    if not noise:
+        return
+    visits = _visits(trials)
+    with hold(file.with_suffix(".lock")):  # another race may teach at the same time
+        try:
+            races = [*_read(file, visits), Taught(tuple(sorted(visits)), noise)]
+        except OSError as error:
+            logger.warning("%s cannot be read now (%s): what this race teaches is not kept", file, error.strerror)
+            return
         write_json(file, [asdict(race) for race in races])
 
 
@@ -78,13 +88,17 @@ def _visits(trials: Iterable[Trial]) -> frozenset[str]:
     )
 
 
-def _others(file: Path, visits: frozenset[str]) -> list[Taught]:
-    """The races that share none of these visits; nothing where there is no file, or it is damaged."""
+def _read(file: Path, visits: frozenset[str]) -> list[Taught]:
+    """The races that share none of these visits; nothing where there is no file, or it is damaged. Raises OSError where
+    it may be whole, and cannot be read now.
+    """
     try:
         races = TAUGHT.validate_python(json.loads(read_regular(file)), strict=False)
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError) as error:  # pydantic's errors are ValueErrors
+        if isinstance(error, OSError) and error.errno in READ_LATER:
+            raise
         logger.warning(
             "%s is damaged, or of an older program: what earlier races taught of this machine's noise is not used (%s)",
             file,

@@ -121,7 +121,14 @@ def _unneeded(runs: Sequence[Path]) -> list[Path]:
         }
         | {checkpoint.path for checkpoint in list_kept()}
     )
-    return [path for path in made_here() if path.relative_to(cache).as_posix() not in needed]
+    unneeded = [path for path in made_here() if path.relative_to(cache).as_posix() not in needed]
+    return [path for path in unneeded if not _holds_another_disk(path)]
+
+
+def _holds_another_disk(path: Path) -> bool:
+    """Whether somebody has mounted something there: what is deleted would be his."""
+    own = path.parent.stat().st_dev
+    return any(entry.lstat().st_dev != own for entry in (path, *path.rglob("*")))
 
 
 def _needs(run: Path) -> list[str]:

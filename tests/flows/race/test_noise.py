@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -110,3 +112,28 @@ def test_a_damaged_file_is_warned_of_and_made_again(
     assert "is damaged, or of an older program: what earlier races taught" in caplog.text
     teach(_prepared(), _trials(0.05))
     assert NAME in learnt(_prepared(), [])
+
+
+def test_what_cannot_be_read_now_is_kept(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    teach(_prepared(), _trials(0.05))
+    before = noise_file(_prepared()).read_bytes()
+
+    def failing(path: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(noise, "read_regular", failing)
+        assert learnt(_prepared(), []) == {}
+        teach(_prepared(), _trials(0.1, "second"))
+    assert noise_file(_prepared()).read_bytes() == before
+    assert "cannot be read now (Input/output error): what this race teaches is not kept" in caplog.text
+    assert "cannot be read now (Input/output error): earlier races teach nothing" in caplog.text
+
+
+def test_races_that_end_at_once_all_teach() -> None:
+    threads = [threading.Thread(target=teach, args=(_prepared(), _trials(0.05, str(n)))) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(json.loads(noise_file(_prepared()).read_bytes())) == 6

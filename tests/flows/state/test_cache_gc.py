@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -272,3 +273,18 @@ def test_a_damaged_record_of_a_kept_checkpoint_frees_nothing(cache: Path, text: 
     with pytest.raises(RecordUnreadable, match=rf"{OLD}.json is no record of a kept checkpoint"):
         unneeded([])
     assert (cache / "checkpoints" / OLD / "file").exists()
+
+
+def test_what_somebody_mounted_there_is_not_freed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what the kernel says of its disk; a test may mount nothing."""
+    real = Path.lstat
+
+    def lstat(path: Path) -> os.stat_result:
+        status = real(path)
+        if path != cache / "checkpoints" / OLD / "file":
+            return status
+        return os.stat_result((status.st_mode, status.st_ino, status.st_dev + 1, *status[3:]))
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert cache / "checkpoints" / OLD not in [entry.path for entry in unneeded([])]
+    assert cache / "checkpoints" / NEW in [entry.path for entry in unneeded([])]
