@@ -155,12 +155,16 @@ def write_json(path: Path, value: object, *, compact: bool = False) -> None:
 
 def open_to_append(path: Path) -> BinaryIO:
     """Open a log, to which several processes may append. Raises OSError where a link (ELOOP) or a pipe (ENXIO), which
-    would be waited for, is in its place.
+    would be waited for, is in its place, or a file with a second name (EMLINK), under which it may be anything.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o666)
-    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):  # with a reader, it opens
+    status = os.fstat(descriptor)
+    if stat.S_ISFIFO(status.st_mode):  # with a reader, it opens
         os.close(descriptor)
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), str(path))
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(errno.EMLINK, "it has a second name (a hard link)", str(path))
     os.set_blocking(descriptor, True)  # children write into it, and some file systems would let them try again
     return open(descriptor, "ab")

@@ -17,7 +17,8 @@ from engines.redaction import redacted
 from engines.runtime.cache import VARIABLE, NotWritable, absolute_cache, create_cache
 from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
 from flows.cli.output import OF_FILES, unforeseen, write_what_the_terminal_takes
-from flows.cli.sweep_command import conclude, console, errors, run_whole, show_outside
+from flows.cli.sweep_command import console, errors, run_whole, show_outside, show_results
+from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
 from quant.errors import CONTROLS, BitfrontierError, is_failure, reading
 
@@ -25,6 +26,7 @@ from quant.errors import CONTROLS, BitfrontierError, is_failure, reading
 def main() -> None:
     """Entry point: errors become one message and an exit code, never a traceback; no key is printed."""
     write_what_the_terminal_takes()
+    guard_warnings()
     if strange := [argument for argument in sys.argv[1:] if CONTROLS.search(argument)]:
         _end(
             f"error: the argument {strange[0]!r:.100} holds control characters, or is no UTF-8. Rename what it names", 2
@@ -107,12 +109,12 @@ def sweep(
 
 @app.command()
 def report(folder: RunArgument) -> None:
-    """Write a run's report again from its trial files."""
+    """Write a run's report again from its trial files. Exits 0 where it is written, whatever became of the cells."""
     from evals.schema.run_file import read_run
     from reports.output.html_report import write_report
 
     read_run(folder)
-    conclude(write_report(folder), as_json=False)
+    show_results(write_report(folder), as_json=False)
 
 
 @app.command(short_help="Make one checkpoint of a plan.")
@@ -164,7 +166,7 @@ def compare(
     BEFORE may be what `vllm bench serve --save-result`, GuideLLM or lm-eval wrote: it is held against one cell.
     Exits 1 if a cell became worse.
     """
-    from evals.schema.run_file import read_run
+    from evals.schema.run_file import check_no_links, read_run
     from reports.compare.foreign import compare_foreign
     from reports.compare.runs import compare as hold
     from reports.decision.results import read_results
@@ -172,6 +174,8 @@ def compare(
     from reports.output.html_report import render_comparison
 
     read_run(after)
+    for run in (before, after) if html is not None else ():
+        check_no_links(run)  # the page may be meant to lie in it
     if before.is_file():
         comparison = compare_foreign(before, read_results(after), cell, speed_margin=speed_margin)
     else:

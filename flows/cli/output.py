@@ -27,6 +27,7 @@ OF_FILES = (
     errno.EROFS,
     errno.ELOOP,
     errno.ENAMETOOLONG,
+    errno.EMLINK,
 )
 
 

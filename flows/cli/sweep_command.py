@@ -167,6 +167,12 @@ def known_run(checked: Any, runs: Path) -> Any:
 
 def conclude(report: Path, *, as_json: bool) -> None:
     """Print the answer, or JSON for scripts. Exits 1 where a cell failed."""
+    if any(trial.status == "failed" for trial in show_results(report, as_json=as_json).trials):
+        raise typer.Exit(1)
+
+
+def show_results(report: Path, *, as_json: bool) -> Any:
+    """Print the answer, or JSON for scripts; gives the results of which it is one."""
     from reports.decision.results import read_results
     from reports.output.terminal import as_data, print_results
 
@@ -176,5 +182,4 @@ def conclude(report: Path, *, as_json: bool) -> None:
     else:
         print_results(results, console)
         console.print(f"report: {report}", highlight=False, soft_wrap=True)
-    if any(trial.status == "failed" for trial in results.trials):
-        raise typer.Exit(1)
+    return results

@@ -15,16 +15,17 @@ from pathlib import Path
 from engines.redaction import redacted
 from engines.runtime.own_packages import PACKAGES
 from quant.canonical_json import open_to_append
+from quant.errors import without_controls
 
 RUN_LOG = "logs/bitfrontier.log"
 LINE = "%(asctime)s %(levelname)s %(name)s [%(process)d]: %(message)s"
 
 
 class WithoutKeys(logging.Formatter):
-    """A line whose credentials are hidden, of messages and tracebacks alike."""
+    """A line whose credentials are hidden, of messages and tracebacks alike; texts of others move no cursor."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redacted(super().format(record))
+        return without_controls(redacted(super().format(record)))
 
 
 class RunLog(logging.FileHandler):
@@ -53,6 +54,12 @@ class RunLog(logging.FileHandler):
 
 def _say_unwritable(file: Path, error: OSError) -> None:
     print(f"{file} cannot be written ({error.strerror}); the run goes on without it", file=sys.stderr)
+
+
+def guard_warnings() -> None:
+    """Without `-v` nothing takes records, and Python itself prints warnings: without keys and controls, too."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(WithoutKeys("%(message)s"))
 
 
 def log_to_console(verbosity: int) -> None:

@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from flows.cli.sweep_command import conclude
 from quant.canonical_json import write_json
 from tests.support.made_runs import write_run
 from tests.support.made_trials import ABOUT, failed, trial
@@ -98,10 +100,13 @@ def test_a_report_is_written_again(tmp_path: Path) -> None:
     assert (run / "report.html").exists()
 
 
-def test_a_failed_cell_is_an_exit_code(tmp_path: Path) -> None:
+def test_a_report_of_a_failed_cell_is_written(tmp_path: Path) -> None:
+    """The cell failed, and `sweep` said so by its exit code; the report did not."""
     run = write_run(tmp_path, trial("none", 10, 2.0, 80), failed("rtn", "it broke"))
-    done = _bitfrontier("report", str(run), code=1)
-    assert "failed" in done.stdout
+    assert "failed" in _bitfrontier("report", str(run)).stdout
+    with pytest.raises(typer.Exit) as end:
+        conclude(run / "report.html", as_json=True)
+    assert end.value.exit_code == 1
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
@@ -183,4 +188,13 @@ def test_a_run_with_a_link_in_the_place_of_its_report_is_refused_in_a_line(tmp_p
     shown = _bitfrontier("report", str(run), code=2).stderr
     assert shown.startswith(f"error: {run}/results.csv is a symbolic link: what a run writes would be written outside")
     assert len(shown.splitlines()) == 1
+    assert mine.read_text() == "mine"
+
+
+def test_a_comparison_is_not_written_through_a_link_of_a_run(tmp_path: Path) -> None:
+    run, mine = write_run(tmp_path / "run", trial("none", 10, 2.0, 80)), tmp_path / "mine"
+    mine.write_text("mine")
+    (run / "compared.html").symlink_to(mine)
+    shown = _bitfrontier("compare", str(run), str(run), "--html", str(run / "compared.html"), code=2).stderr
+    assert shown.startswith(f"error: {run}/compared.html is a symbolic link")
     assert mine.read_text() == "mine"

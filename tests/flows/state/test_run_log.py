@@ -7,7 +7,7 @@ import pytest
 
 from engines.runtime.own_packages import PACKAGES
 from flows.state import run_log
-from flows.state.run_log import RUN_LOG, log_to_console, logged
+from flows.state.run_log import RUN_LOG, guard_warnings, log_to_console, logged
 from quant.canonical_json import open_to_append
 
 logger = logging.getLogger("engines.somewhere")
@@ -95,3 +95,27 @@ def test_the_console_shows_what_is_asked_for(
     logger.debug("all")
     logger.info("done")
     assert [line.split()[0] for line in capsys.readouterr().err.splitlines()] == shown
+
+
+@pytest.mark.usefixtures("loggers")
+def test_texts_of_others_move_no_cursor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging, "lastResort", logging._StderrHandler(logging.WARNING))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    guard_warnings()
+    logger.warning("a name \x1b]0;title\x07 \x9b2J of a trial; api_key=p4@ss-w0rd")
+    log_to_console(1)
+    logger.warning("again \x1b[2J")
+    shown = capsys.readouterr().err
+    assert shown == (
+        "a name \\x1b]0;title\\x07 \\x9b2J of a trial; api_key=(hidden)\nWARNING engines.somewhere: again \\x1b[2J\n"
+    )
+
+
+def test_a_log_with_a_second_name_gets_no_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bashrc").write_text("mine")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / RUN_LOG).hardlink_to(tmp_path / "bashrc")
+    with logged(tmp_path):
+        logger.info("a record")
+    assert (tmp_path / "bashrc").read_text() == "mine"
+    assert "cannot be written (it has a second name (a hard link)); the run goes on" in capsys.readouterr().err
