@@ -177,8 +177,8 @@ def _kill(child: Child) -> None:
 def running(command: Sequence[str], variables: Mapping[str, str], log: Path) -> Iterator[Child]:
     """`start`, and `stop` on the way out whatever happens.
 
-    It works in an empty folder of its own: some programs run what lies in the working directory (llama.cpp's loads
-    `libggml-*.so` from there), and that may be somebody else's.
+    It works in an empty folder of its own: some programs run what lies in the working directory (ggml looks
+    for `libggml-*.so` there), and that may be somebody else's.
     """
     with tempfile.TemporaryDirectory(prefix="bitfrontier-", ignore_cleanup_errors=True) as folder:
         child = start(command, variables, log.absolute(), folder=folder)

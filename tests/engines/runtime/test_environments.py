@@ -21,7 +21,6 @@ from engines.runtime.pip_config import (
     pip_settings,
     torch_backend,
     uv_files,
-    uv_takes_pytorch_s_index,
 )
 from engines.runtime.process import running, wait
 from engines.runtime.wheels import fetch_wheel
@@ -286,23 +285,3 @@ def test_a_wheel_with_another_digest_is_refused(own_cache: Path) -> None:
     with pytest.raises(EnvironmentFailed, match="uv pip install failed"):
         fetch_wheel("packaging", "26.3", "0" * 64)
     assert not list((own_cache / "wheels").glob("packaging-26.3-*/packaging"))
-
-
-def test_a_relative_interpreter_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "python").symlink_to(sys.executable)
-    monkeypatch.chdir(tmp_path)
-    assert resolve("vllm-cpu", {"python": "./python"}).command == (str(tmp_path / "python"),)
-    assert resolve("vllm-cpu", {"python": "python3"}).command == ("python3",)
-
-
-@pytest.mark.parametrize(("text", "takes"), [('[pip]\ntorch-backend = "cpu"', True), ("[pip]", False), ("[", False)])
-def test_a_backend_that_uv_is_set_to_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, takes: bool
-) -> None:
-    """Then a wheel of find-links is none of the files that are asked for by their hashes."""
-    monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
-    (tmp_path / "uv.toml").write_text(text)
-    monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / "uv.toml"))
-    assert uv_takes_pytorch_s_index() == takes
-    monkeypatch.setenv("UV_TORCH_BACKEND", "cpu")
-    assert uv_takes_pytorch_s_index()

@@ -16,7 +16,15 @@ import pytest
 import engines.runtime.environments as environment_module
 import engines.runtime.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, resolve
-from engines.runtime.pip_config import HASHES, OF_BACKENDS, PYPI, hashed, index_variables, main_index
+from engines.runtime.pip_config import (
+    HASHES,
+    OF_BACKENDS,
+    PYPI,
+    hashed,
+    index_variables,
+    main_index,
+    uv_takes_pytorch_s_index,
+)
 from tests.support.package_index import plant_source, plant_wheel, served
 
 
@@ -219,3 +227,16 @@ def test_the_main_index_is_asked_before_the_others(monkeypatch: pytest.MonkeyPat
         "UV_INDEX": "https://first.example https://m.example https://b.example https://c.example",
         "UV_INDEX_STRATEGY": "first-index",
     }
+
+
+@pytest.mark.parametrize(("text", "takes"), [('[pip]\ntorch-backend = "cpu"', True), ("[pip]", False), ("[", False)])
+def test_a_backend_that_uv_is_set_to_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, takes: bool
+) -> None:
+    """Then a wheel of find-links is none of the files that are asked for by their hashes."""
+    monkeypatch.delenv("UV_TORCH_BACKEND", raising=False)
+    (tmp_path / "uv.toml").write_text(text)
+    monkeypatch.setenv("UV_CONFIG_FILE", str(tmp_path / "uv.toml"))
+    assert uv_takes_pytorch_s_index() == takes
+    monkeypatch.setenv("UV_TORCH_BACKEND", "cpu")
+    assert uv_takes_pytorch_s_index()

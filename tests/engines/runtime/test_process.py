@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import psutil
 import pytest
 
 import engines.runtime.process
-from engines.runtime.child_environment import child_environment, deciding_variables
+from engines.runtime.child_environment import deciding_variables
 from engines.runtime.process import ProcessFailed, oom_kills, read_log, running, start, stop, tail, wait
 from engines.types import CRASH_PREFIX
 from quant.errors import FailureKind
@@ -250,27 +249,6 @@ def test_of_a_line_of_50_megabytes_little_is_shown(tmp_path: Path) -> None:
     assert len(error.shown) < 3000
     assert len(read_log(log)) < 20_000
     assert read_log(log).startswith("bitfrontier-version 1\nxxx")
-
-
-def test_a_child_finds_nothing_in_its_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """llama.cpp's servers load `libggml-*.so` from there, and it may be somebody else's."""
-    (tmp_path / "libggml-cpu-planted.so").touch()
-    monkeypatch.chdir(tmp_path)
-    code = "import os; print(os.getcwd(), os.listdir()); open('core', 'w').close()"
-    with running([sys.executable, "-c", code], {}, Path("logs/child.log")) as child:
-        assert wait(child) == 0
-    folder, listed = (tmp_path / "logs" / "child.log").read_text().split(" ", 1)
-    assert (Path(folder) == tmp_path, listed.strip()) == (False, "[]")
-    assert not Path(folder).exists()
-
-
-def test_paths_of_the_shell_are_those_of_its_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HF_HOME", "hub")
-    monkeypatch.setenv("LD_LIBRARY_PATH", f"/lib:lib:{os.pathsep}")
-    given = child_environment({})
-    assert given["HF_HOME"] == str(tmp_path / "hub")
-    assert given["LD_LIBRARY_PATH"] == f"/lib:{tmp_path / 'lib'}"
 
 
 def test_a_child_that_cannot_be_started_leaves_no_pipe_open(tmp_path: Path) -> None:

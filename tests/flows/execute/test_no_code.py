@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import replace
+from multiprocessing.connection import Client
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+import engines.registry
+import quant.registry
 from flows.cli.quantize_command import quantize_one
+from flows.execute import worker_process
+from flows.execute.prepare import environments_of, prepare_sweep
+from flows.execute.prepared import Prepared
+from flows.plan.source import load_plan
 from flows.sources import hub
 from flows.sources.checkpoints import find_stored
 from flows.sources.model_facts import look_up_model
 from flows.sources.samples import SourceError
 from flows.state.progress_display import LogDisplay
+from flows.validate.plan import check
 from quant.checkpoints.model_files import MODEL_FILES
 from quant.checkpoints.safetensors import CheckpointError
-from tests.support.fake_sweep import install, write_plan
+from tests.support.fake_sweep import fake_methods, install, write_plan
 from tests.support.planted_code import foreign, plant_code
 
 QUIET = LogDisplay(lambda text: None)
@@ -70,3 +85,45 @@ def test_a_method_that_leaves_code_makes_no_checkpoint(plan: Path, monkeypatch: 
     monkeypatch.setattr("flows.execute.quantize_checkpoint._run", leaves_code)
     with pytest.raises(CheckpointError, match="a checkpoint holds no code and no pickles"):
         quantize_one(plan, "none float16", None, QUIET)
+
+
+@pytest.fixture
+def prepared(plan: Path, workplace: Path) -> Prepared:
+    sweep = check(load_plan(plan))
+    return prepare_sweep(sweep, environments_of(sweep), workplace / "runs", QUIET)
+
+
+def test_it_works_where_nothing_stands_for_data_of_the_hub(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`evaluate.load("code_eval")` runs code_eval/code_eval.py of the working directory, wherever that comes from."""
+    seen: list[tuple[str, Path]] = []
+    engine = prepared.sweep.cells[0].choice.engine
+    monkeypatch.setattr(engines.registry, "engines_by_name", lambda: {engine.name: engine})
+    monkeypatch.setattr(quant.registry, "methods", fake_methods)
+    monkeypatch.setattr(worker_process, "work", lambda _, made: seen.append((str(Path.cwd()), made.folder)))
+    monkeypatch.chdir(tmp_path)
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path is short
+        monkeypatch.setattr(sys, "argv", ["", f"{folder}/socket"])
+        thread = threading.Thread(target=worker_process.main)
+        thread.start()
+        while not Path(f"{folder}/socket").exists():
+            time.sleep(0.01)
+        with Client(f"{folder}/socket", family="AF_UNIX") as connection:
+            connection.send((prepared.sweep, prepared.folder.parent))
+            thread.join()
+    assert seen == [("/", prepared.folder)]
+
+
+def test_it_gets_paths_that_it_finds_from_elsewhere(
+    prepared: Prepared, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    sent: list[Any] = []
+    monkeypatch.setattr(worker_process, "start", lambda *_, **__: SimpleNamespace())
+    monkeypatch.setattr(worker_process, "_connect", lambda *_: SimpleNamespace(send=sent.append))
+    file, folder = Path(prepared.sweep.file.name), Path("runs", prepared.folder.name)
+    relative = replace(prepared, sweep=replace(prepared.sweep, file=file), folder=folder)
+    worker_process.Aside(relative, workplace / "socket")._start()
+    ((sweep, runs),) = sent
+    assert (sweep.file, runs) == (workplace / file, workplace / "runs")

@@ -6,16 +6,12 @@ import errno
 import pickle
 import subprocess
 import sys
-import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 from multiprocessing import Pipe
-from multiprocessing.connection import Client, Connection
+from multiprocessing.connection import Connection
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import psutil
@@ -27,7 +23,7 @@ import quant.registry
 from evals.data.local_root import DataError
 from evals.schema.trial import Failure
 from evals.schema.trial_file import read_trial
-from flows.execute import rows, spec, worker_process
+from flows.execute import rows, spec
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.execute.worker_process import Here, Relayed, Workbench, _follow, aside, work
@@ -270,39 +266,3 @@ def test_a_resolved_plan_crosses_whole(prepared: Prepared, monkeypatch: pytest.M
 def test_it_holds_no_prefect() -> None:
     code = "import sys, flows.execute.worker_process; raise SystemExit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_it_works_where_nothing_stands_for_data_of_the_hub(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """`evaluate.load("code_eval")` runs code_eval/code_eval.py of the working directory, wherever that comes from."""
-    seen: list[tuple[str, Path]] = []
-    engine = prepared.sweep.cells[0].choice.engine
-    monkeypatch.setattr(engines.registry, "engines_by_name", lambda: {engine.name: engine})
-    monkeypatch.setattr(quant.registry, "methods", fake_methods)
-    monkeypatch.setattr(worker_process, "work", lambda _, made: seen.append((str(Path.cwd()), made.folder)))
-    monkeypatch.chdir(tmp_path)
-    with tempfile.TemporaryDirectory() as folder:  # a socket's path is short
-        monkeypatch.setattr(sys, "argv", ["", f"{folder}/socket"])
-        thread = threading.Thread(target=worker_process.main)
-        thread.start()
-        while not Path(f"{folder}/socket").exists():
-            time.sleep(0.01)
-        with Client(f"{folder}/socket", family="AF_UNIX") as connection:
-            connection.send((prepared.sweep, prepared.folder.parent))
-            thread.join()
-    assert seen == [("/", prepared.folder)]
-
-
-def test_it_gets_paths_that_it_finds_from_elsewhere(
-    prepared: Prepared, workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(workplace)
-    sent: list[Any] = []
-    monkeypatch.setattr(worker_process, "start", lambda *_, **__: SimpleNamespace())
-    monkeypatch.setattr(worker_process, "_connect", lambda *_: SimpleNamespace(send=sent.append))
-    file, folder = Path(prepared.sweep.file.name), Path("runs", prepared.folder.name)
-    relative = replace(prepared, sweep=replace(prepared.sweep, file=file), folder=folder)
-    worker_process.Aside(relative, workplace / "socket")._start()
-    ((sweep, runs),) = sent
-    assert (sweep.file, runs) == (workplace / file, workplace / "runs")
