@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,9 @@ globals().update(planted_module.FUNCTIONS)
 
 
 def plant_in_children(folder: Path, monkeypatch: Any, text: str | None = None) -> None:
-    """Make `folder` the working directory, where `python -m` looks first, with a `pynvml.py` of these functions (or of
-    `text`).
-    """
-    from engines.runtime import child_environment  # children import this file too
+    """Let children import a `pynvml.py` of these functions (or of `text`) from `folder`."""
+    from engines.runtime import process  # children import this file too
 
     (folder / "pynvml.py").write_text(IN_A_CHILD.format(file=__file__) if text is None else text)
-    monkeypatch.chdir(folder)
-    monkeypatch.delitem(child_environment._FIXED, "PYTHONSAFEPATH")  # else nothing there is imported
+    places = f"{folder}{os.pathsep}{process.import_folder()}"
+    monkeypatch.setattr(process, "import_folder", lambda: places)
