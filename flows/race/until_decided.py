@@ -47,12 +47,10 @@ def next_step(plan: Plan, results: Results) -> Step | None:
                 tokens = max(tokens, more)
             spent.append(_seconds(entry, more))
             why.append(f"{entry.name}: {entry.figure} {entry.estimate.value:.3f} against a limit of {entry.limit:g}")
-        if race and race.state.ended in USED_UP and certain and certain.rivals:
-            wanted = min(max(certain.more_rounds or MORE_ROUNDS, LEAST_ROUNDS), MORE_ROUNDS)
+        if race and race.state.ended in USED_UP and certain and certain.more_rounds is not None:
+            wanted = min(max(certain.more_rounds, LEAST_ROUNDS), MORE_ROUNDS)
             rounds = max(rounds, wanted)
-            spent.append(
-                certain.seconds * wanted / certain.more_rounds if certain.seconds and certain.more_rounds else None
-            )
+            spent.append(certain.seconds * wanted / certain.more_rounds if certain.seconds else None)
             why.append(f"{', '.join(certain.rivals)} may be the fastest instead")
     sets = (*_more_items(plan, times, tokens), *_more_rounds(plan, rounds))
     known = [seconds for seconds in spent if seconds is not None]

@@ -79,12 +79,12 @@ def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
 
 def may_be_equal(less: Estimate, more: Estimate) -> bool:
     """Whether the 95 % interval of more ÷ less holds 1: MOVER on the logarithms, by the ends that face each other (Zou
-    and Donner, Statistics in Medicine 27, 2008).
+    and Donner, Statistics in Medicine 27, 2008). Without its ends: that of a search is a load that is too much.
     """
     if not (0 < less.value <= less.high < math.inf and 0 < more.low <= more.value):
         return less.high >= more.low
     distance = math.log(more.value / less.value)
-    return distance <= math.hypot(math.log(less.high / less.value), math.log(more.value / more.low))
+    return distance <= 0 or distance < math.hypot(math.log(less.high / less.value), math.log(more.value / more.low))
 
 
 def figure_text(value: float, objective: Objective) -> str:

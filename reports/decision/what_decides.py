@@ -95,15 +95,23 @@ def _scored(trial: Trial, other: Trial, figure: str) -> Scored | None:
     for ours, text in zip(trial.perplexities, other.perplexities, strict=False):
         if same_text(ours, text):
             parts = tuple(name for name in trial.parts if name.startswith("text "))
-            return Scored(sum(map(len, ours.tokens)), "tokens of text", parts, ours.max_tokens is None)
+            count, unscored = sum(map(len, ours.tokens)), len(ours.tokens) + ours.window_tokens  # at most
+            ends = ours.max_tokens is None or count + unscored < ours.max_tokens
+            return Scored(count, "tokens of text", parts, ends)
     words = [score for score in trial.scores if LOGLIKELIHOOD_TASK_METRIC in score.metrics]
     return _of_tasks(trial, [words[0].group or words[0].task], len(words[0].values)) if words else None
 
 
 def _of_tasks(trial: Trial, tasks: Sequence[str], items: int) -> Scored:
     parts = tuple(f"task {task}" for task in tasks)
-    limits = [trial.inputs.get(part, {}).get("task limit") for part in parts]
-    return Scored(items, "questions", parts, bool(limits) and set(limits) == {NO_LIMIT})
+    leaves = [(score, score.group or score.task) for score in trial.scores]
+    limits = {task: trial.inputs.get(f"task {task}", {}).get("task limit", "") for task in tasks}
+    ends = [
+        limits[task] == NO_LIMIT or (limits[task].isdecimal() and len(score.values) < float(limits[task]))
+        for score, task in leaves
+        if task in limits
+    ]
+    return Scored(items, "questions", parts, bool(ends) and all(ends))
 
 
 def _deciding(trial: Trial, other: Trial, undecided: Undecided, scored: Scored) -> Deciding:

@@ -67,7 +67,7 @@ def print_results(results: Results, console: Console) -> None:
         _print_answer(answer, results.models, console)
         if race and (certain := race.certainties[number]):
             console.print(certainty_text(certain), markup=False, highlight=False)
-        ahead = {answer.chosen.cell.trial.name, *answer.ahead} if answer.chosen else set()
+        ahead = {*answer.open_cells, *answer.ahead} | ({answer.chosen.cell.trial.name} if answer.chosen else set())
         for entry in [entry for entry in undecided if entry.model == answer.model and entry.name in ahead]:
             line = f"{entry.name}, {entry.figure}: {deciding_text(entry)}"
             console.print(line, markup=False, highlight=False)
@@ -215,6 +215,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "won": won_text(answer),
         "caveats": list(answer.caveats),
         "alternative": answer.alternative,
+        "open_cells": list(answer.open_cells),
         "runner_up_ratio": _estimate(answer.ratio),
         "others": [asdict(other) for other in answer.others],
     }

@@ -244,7 +244,7 @@ function onMoreDevices(data, ranked) {
 function mayBeEqual(less, more) {
   const [value, , top] = less, [other, bottom] = more;
   if (!(value > 0 && value <= high(less) && high(less) < Infinity && low(more) > 0 && low(more) <= other)) return high(less) >= low(more);
-  return Math.log(other / value) <= Math.hypot(Math.log(top / value), Math.log(other / bottom));
+  return other <= value || Math.log(other / value) < Math.hypot(Math.log(top / value), Math.log(other / bottom));
 }
 
 const MOST_NAMES_SAID = 12;

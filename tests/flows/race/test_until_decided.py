@@ -13,6 +13,7 @@ from flows.plan.schema import Plan
 from flows.race.until_decided import MOST_TIMES, next_step
 from reports.decision.results import Results, conclude
 from reports.decision.what_decides import deciding
+from reports.output.race_view import race_view
 from tests.support.made_races import noisy, raced
 from tests.support.made_trials import ABOUT
 
@@ -81,6 +82,20 @@ def test_more_rounds_are_run_where_none_has_won(ended: str) -> None:
     assert float(minutes[2]) == pytest.approx(10 * int(rounds[2]) / 6, rel=0.01)
     assert step.why[0].endswith("may be the fastest instead")
     assert next_step(_plan(), _results(*cells, ended="equal")) is None
+
+
+def test_no_rounds_are_run_where_a_hundred_would_not_decide() -> None:
+    """Visits of one cell differ by half of its speed."""
+    cells = [raced("none", noisy(5, 6, 1, 0.5))]
+    cells += [raced(name, noisy(30, 6, number, 0.5), 80, 2.001) for number, name in enumerate(("a", "b"), 2)]
+    results = _results(*cells, ended="rounds")
+    view = race_view(results)
+    assert view is not None
+    (certain,) = view.certainties
+    assert certain is not None
+    assert certain.rivals
+    assert certain.more_rounds is None
+    assert next_step(_plan(), results) is None
 
 
 def test_there_are_no_more_than_so_many_rounds() -> None:

@@ -88,6 +88,9 @@ def test_overlapping_throughput_is_said() -> None:
         ((72, 65, 80), (88, 84, 92), False),
         ((0, 0, 1), (2, 1, 3), True),
         ((1, 1, math.inf), (9, 8, 10), True),
+        ((8, 8, 16), (16, 16, 32), False),  # of a search: 16 is too much for the first, and the second takes it
+        ((8, 8, 17), (16, 16, 32), True),
+        ((8, 8, 8), (8, 8, 8), True),
     ],
 )
 def test_equal_is_what_the_interval_of_the_ratio_says(

@@ -103,6 +103,27 @@ def test_nothing_more_can_be_asked_of_a_whole_task() -> None:
     assert deciding_text(entry) == f"not decided by more questions: {entry.why}"
 
 
+@pytest.mark.parametrize(("limit", "more"), [("100", True), ("101", False)])
+def test_nothing_more_can_be_asked_of_a_task_that_has_fewer_questions_than_its_limit(limit: str, more: bool) -> None:
+    made = [trial("none", 10.0, 2.0, 50), trial("fp8", 20.0, 1.0, 48)]
+    (entry,) = deciding(_results(*(_timed(cell, 9.0, limit=limit) for cell in made)))
+    assert (entry.times is not None) is more
+
+
+@pytest.mark.parametrize(("most", "more"), [(1032, True), (1162, False)])
+def test_nothing_more_can_be_read_of_a_text_that_is_shorter_than_its_limit(most: int, more: bool) -> None:
+    """8 windows of 128 scored tokens each; of 129, so that 8 and a part of a window are not scored."""
+    made = [trial("none", 10.0, 2.0, 50, 2.0), trial("fp8", 20.0, 1.0, 50, 2.048)]
+    texts = [(replace(cell.perplexities[0], max_tokens=most),) for cell in made]
+    # intervals differ by windows, so that the limit lies within them
+    tokens = texts[1][0].tokens
+    uneven = tuple(tuple(v - 0.02 * (-1) ** number for v in window) for number, window in enumerate(tokens))
+    texts[1] = (replace(texts[1][0], tokens=uneven),)
+    both = [_timed(cell, 9.0, perplexities=text) for cell, text in zip(made, texts, strict=True)]
+    entry = next(e for e in deciding(_results(*both, recovery=0.5, ratio=1.05)) if e.figure == "perplexity ratio")
+    assert (entry.why != "all tokens of text that there are have been scored") is more
+
+
 def test_the_tokens_of_one_convention_are_counted() -> None:
     """Of the text whose ratio it is, not of all."""
     made = [trial("none", 10.0, 2.0, 50), trial("fp8", 20.0, 1.0, 50)]
