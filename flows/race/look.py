@@ -74,7 +74,12 @@ def _standings(results: Results, state: RaceState) -> RaceState:
         allowed = [j for j in of_model if j.verdict not in BARRED and j.cell.trial.key not in state.gone]
         asked = _asked(results, allowed)
         groups = {"": allowed} | ({} if asked.judged is allowed else {f" ({ASKED})": asked.judged})
-        groups |= {f"{group} (of known quality)": [j for j in cells if j.is_good] for group, cells in groups.items()}
+        groups |= {
+            f"{group} (of known quality)": [
+                j for j in cells if j.is_good and not (group and j.cell.trial.key in asked.doubtful)
+            ]
+            for group, cells in groups.items()
+        }
         for group, cells in groups.items():
             keys = frozenset(judged.cell.trial.key for judged in cells)
             for objective in objectives(list(dict.fromkeys(load.load for j in cells for load in j.cell.loads))):
@@ -115,7 +120,8 @@ def _slower(results: Results, state: RaceState) -> list[str]:
 @dataclass(frozen=True)
 class _Asked:
     """What an answer goes by, and the cells that are compared by it. `alone`: no cell at another load may win;
-    `ties`: cells that are equal there are ranked by their quality.
+    `ties`: cells that are equal there are ranked by their quality; `doubtful`: keys of those that come after others,
+    whatever their speed.
     """
 
     judged: list[Judged]
@@ -124,6 +130,7 @@ class _Asked:
     title: str = ""
     alone: bool = True
     ties: bool = True
+    doubtful: frozenset[str] = frozenset()
 
     def decides(self, verdict: Verdict) -> bool:
         return self.alone and (self.ties or verdict != "equal")
@@ -151,4 +158,5 @@ def _asked(results: Results, allowed: list[Judged]) -> _Asked:
         title=ASKED,
         alone=all(candidate.figure.high < first.figure.low for candidate in sure),
         ties=first.loads[0].load == first.judged.cell.busiest.load,
+        doubtful=frozenset(candidate.key for candidate in there if any(candidate.doubtful)),
     )

@@ -170,6 +170,28 @@ def test_cells_that_are_equal_at_a_load_that_violates_the_slo_are_not_equal_at_a
     assert view.certainties[0] is None or view.certainties[0].best > 0.9
 
 
+def test_a_race_goes_on_among_those_that_meet_the_slo_where_one_that_may_is_faster(race: Any) -> None:
+    """In two visits of the fastest some answers come at once, at their end: its p90 may be beyond the limit."""
+    slo = {"ttft_seconds": 0.06, "tpot_seconds": None, "percentile": 90}
+
+    def timed(method: str, rate: float, seed: int, late: int = 0) -> Trial:
+        made = raced(method, noisy(rate, 6, seed), loss=2.0 if method == "none" else 2.002)
+        first, second, *others = (repeat * 40 for repeat in made.speed[0].repeats)
+        slow = [
+            (*(replace(request, chunks=((request.end_seconds, 11),)) for request in repeat[:late]), *repeat[late:])
+            for repeat in (first, second)
+        ]
+        return replace(made, speed=(replace(made.speed[0], repeats=(*slow, *others)),))
+
+    cells = [timed("none", 25, 1), timed("rtn", 50, 4), timed("awq", 50.1, 5), timed("fp8", 100, 6, late=20)]
+    last = _run(race(cells, slo=slo), 6)[-1]
+    results = conclude({**ABOUT, "slo": slo}, cells, race=last)
+    assert results.answer.won is not None
+    assert results.answer.won.key in {cells[1].key, cells[2].key}
+    assert results.answer.open_cells == ("fp8 · e",)
+    assert (last.number, last.ended) == (6, None)
+
+
 def test_loads_of_one_name_are_raced_by_themselves(race: Any) -> None:
     """What differs between them, the prompts' shared beginning, is not in their names."""
 
