@@ -121,7 +121,7 @@ def test_what_was_offered_is_nowhere_the_highest_of_all() -> None:
     results = _results(_searched("a", 4, 4.6, _offered(0.1)), _searched("b", 2, 2.3, _offered(0.1)))
     expected = "4.00 [4.00, 4.60] users or requests/s within the SLO at 4 requests/s, constant, the highest load within the SLO"
     page = " ".join(render(contents(results), {}).split())
-    assert f"Run <strong>none · a</strong>: {expected} of all cells that meet the limits" in page
+    assert f"Run <strong>none · a</strong>: {expected} of all cells that keep the limits" in page
     assert "output tokens/s at 5 requests/s" not in page
     assert "best throughput" not in page
     console = Console(record=True, width=400, file=io.StringIO())

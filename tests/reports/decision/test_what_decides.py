@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from reports.decision.results import Results, conclude
 from reports.decision.what_decides import MOST_TIMES, POWER, deciding, times_to_decide
 from reports.output.formatting import deciding_text
+from reports.output.terminal import as_data, print_results
 from tests.support.made_trials import ABOUT, trial
 
 SEEDS = 4000
@@ -94,6 +96,19 @@ def test_the_time_is_that_of_what_it_is_compared_with() -> None:
     assert {entry.against for entry in entries.values()} == {"none · transformers"}
     for name, seconds in (("none · e", 1010.0), ("fp8 · e", 1020.0)):
         assert entries[name].seconds == pytest.approx((entries[name].times - 1) * seconds)
+
+
+def test_what_would_decide_is_printed_where_nothing_is_recommended_yet() -> None:
+    """Of a quantized cell alone."""
+    made = [trial("none", 10.0, 2.0, 50), trial("fp8", 20.0, 1.0, 48)]
+    console = Console(record=True, width=200)
+    results = _results(*(_timed(cell, 9.0) for cell in made))
+    results = replace(results, cells=results.cells[1:])
+    assert results.answer.chosen is None
+    print_results(results, console)
+    (entry,) = deciding(results)
+    assert f"{entry.name}, {entry.figure}: {deciding_text(entry)}" in console.export_text()
+    assert as_data(results)["answer"]["open_cells"] == [entry.name]
 
 
 def test_nothing_more_can_be_asked_of_a_whole_task() -> None:
