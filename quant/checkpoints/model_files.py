@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from quant.canonical_json import read_regular
 from quant.checkpoints.safetensors import CheckpointError, read_index
@@ -95,8 +96,19 @@ def stage(source: Path, place: Path, patterns: Iterable[str] = MODEL_FILES) -> P
             (folder / file.name).symlink_to(file.resolve())
         else:
             shutil.copyfile(file, folder / file.name)
-    _drop_idle_sampling(folder / "generation_config.json")
+    _rewrite(folder / "generation_config.json", _without_idle_sampling)
+    _rewrite(folder / "tokenizer_config.json", _without_places)
     return folder
+
+
+def _rewrite(file: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    if not file.exists():
+        return
+    with reading(file, CheckpointError, "Correct it, or delete it"):
+        settings = json.loads(read_regular(file))
+        changed = change(settings)
+    if changed != settings:
+        file.write_text(json.dumps(changed, indent=2) + "\n", encoding="utf-8")
 
 
 def _check_configuration(file: Path) -> None:
@@ -117,18 +129,24 @@ def _refuse_kernels(file: Path, value: object, *, chosen: bool = False) -> None:
             _refuse_kernels(file, item, chosen=chosen or bool(IMPLEMENTATION.search(name)))
 
 
-def _drop_idle_sampling(file: Path) -> None:
+def _without_idle_sampling(settings: dict[str, Any]) -> dict[str, Any]:
     """Llama 2's and many older models' settings of sampling without sampling: they change nothing, and Transformers
     saves no model that has them.
     """
-    if not file.exists():
-        return
-    with reading(file, CheckpointError, "Correct it, or delete it"):
-        settings = json.loads(read_regular(file))
-        idle = [name for name in SAMPLING if name in settings] if not settings.get("do_sample") else []
-    if idle:
-        rest = {name: value for name, value in settings.items() if name not in idle}
-        file.write_text(json.dumps(rest, indent=2) + "\n", encoding="utf-8")
+    if settings.get("do_sample"):
+        return settings
+    return {name: value for name, value in settings.items() if name not in SAMPLING}
+
+
+def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    """Files of a tokenizer that lie elsewhere: Transformers would read them, and copy them into what it saves. Many
+    models name one of the machine on which they were made.
+    """
+    return {
+        name: value
+        for name, value in settings.items()
+        if not (name.endswith(("_file", "spm")) and isinstance(value, str) and Path(value).name != value)
+    }
 
 
 def check_no_code(folder: Path) -> None:

@@ -160,3 +160,19 @@ def test_a_checkpoint_with_code_or_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "key").symlink_to(tmp_path / "openvino_model.bin")
     with pytest.raises(CheckpointError, match="key: a checkpoint holds no links"):
         check_no_code(tmp_path)
+
+
+def test_a_tokenizer_names_no_file_elsewhere(tiny_model: Path, tmp_path: Path) -> None:
+    """Transformers would read it as its vocabulary, and copy it into what it saves."""
+    secret = tmp_path / "id_rsa"
+    secret.write_text("a private key")
+    config = tiny_model / "tokenizer_config.json"
+    settings = json.loads(config.read_text())
+    named = {"vocab_file": str(secret), "merges_file": "../id_rsa", "source_spm": str(secret)}
+    config.write_text(json.dumps({**settings, **named, "tokenizer_file": "tokenizer.json"}))
+    staged = stage(tiny_model, tmp_path / "staged")
+    assert json.loads((staged / "tokenizer_config.json").read_text()) == {
+        **settings,
+        "tokenizer_file": "tokenizer.json",
+    }
+    assert json.loads(config.read_text())["vocab_file"] == str(secret)
