@@ -82,8 +82,9 @@ class Place:
             return False
 
     def finished(self) -> dict[Path, int]:
-        """When each part of a trial and each checkpoint was written."""
-        files = [*self.run.glob("parts/*.json"), *self.cache.glob("checkpoints/*/bitfrontier-checkpoint.json")]
+        """When each part of a trial and each checkpoint was written; gates are passed anew by each server of a cell."""
+        parts = [file for file in self.run.glob("parts/*.json") if json.loads(file.read_bytes())["name"] != "gates"]
+        files = [*parts, *self.cache.glob("checkpoints/*/bitfrontier-checkpoint.json")]
         return {file: file.stat().st_mtime_ns for file in files}
 
 
