@@ -60,14 +60,9 @@ def _not_shown(best: Sequence[Candidate], objective: Objective) -> Candidate | N
 
 
 def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
-    """Cells that may be as good, of those whose quality is as sure: others are no better for being as fast."""
+    """Cells that may be as good, of those without doubts: others are no better for being as fast."""
     chosen = best[0]
-    near = [
-        other
-        for other in best[1:]
-        if other.judged.is_good == chosen.judged.is_good
-        and (may_be_equal(chosen.figure, other.figure) if objective.less else may_be_equal(other.figure, chosen.figure))
-    ]
+    near = [other for other in best[1:] if not any(other.doubtful) and may_be_equal(other.figure, chosen.figure)]
     if not near:
         return []
     shown = [say("close_name", name=c.name, figure=figure_text(c.figure.value, objective)) for c in near[:MOST_NAMES]]
@@ -77,14 +72,17 @@ def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
     return [say("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
 
 
-def may_be_equal(less: Estimate, more: Estimate) -> bool:
-    """Whether the 95 % interval of more ÷ less holds 1: MOVER on the logarithms, by the ends that face each other (Zou
-    and Donner, Statistics in Medicine 27, 2008). Without its ends: that of a search is a load that is too much.
+def may_be_equal(first: Estimate, other: Estimate, widened: float = 1.0) -> bool:
+    """Whether the 95 % interval of their ratio, so many times as wide, holds 1: MOVER on the logarithms, by the ends
+    that face each other (Zou and Donner, Statistics in Medicine 27, 2008). Without its ends: that of a search is a load
+    that is too much.
     """
+    less, more = sorted((first, other), key=lambda estimate: estimate.value)
     if not (0 < less.value <= less.high < math.inf and 0 < more.low <= more.value):
         return less.high >= more.low
     distance = math.log(more.value / less.value)
-    return distance <= 0 or distance < math.hypot(math.log(less.high / less.value), math.log(more.value / more.low))
+    half = widened * math.hypot(math.log(less.high / less.value), math.log(more.value / more.low))
+    return distance <= 0 or distance < half
 
 
 def figure_text(value: float, objective: Objective) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from scipy import special
+
 from evals.stats.intervals import CONFIDENCE, Estimate
 from reports.decision.caveats import caveats_of, may_be_equal, not_yet
 from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked, recommendable
 from reports.decision.verdicts import Judged
-from reports.decision.wording import percent_text, say
+from reports.decision.wording import fixed, percent_text, say
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import quotient, ratio_of_means
 from reports.metrics.slo_capacity import capacities
@@ -104,15 +106,24 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") ->
 
 def unless_shown(best: Sequence[Candidate], aim: Aim) -> list[Candidate]:
     """The same list, with the best unquantized cell first where its figure may be equal to that of the quantized one
-    that is first. Not of the aim that asks for a quantized cell.
+    that is first: the best of several equal ones by chance seems better than one of them (`widening`). Not of the aim
+    that asks for a quantized cell.
     """
     plain = next((candidate for candidate in best if candidate.judged.cell.trial.unquantized), None)
     if plain is None or best[0] is plain or plain.doubtful > best[0].doubtful:
         return list(best)
-    figures = (plain.figure, best[0].figure)
-    if not may_be_equal(*(reversed(figures) if OBJECTIVES[aim.objective].less else figures)):
+    rivals = [c for c in best if not c.judged.cell.trial.unquantized and c.doubtful == best[0].doubtful]
+    if not may_be_equal(plain.figure, best[0].figure, widening(len(rivals))):
         return list(best)
     return [plain, *(candidate for candidate in best if candidate is not plain)]
+
+
+def widening(count: int) -> float:
+    """How many times as wide a 95 % interval must be, so that none of so many equal cells is said to be better in more
+    than 2.5 % of cases: Bonferroni's inequality, by quantiles of the normal distribution.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    return float(special.ndtri(1 - tail / max(count, 1)) / special.ndtri(1 - tail))
 
 
 def _worst_loss(best: Sequence[Candidate], aim: Aim) -> float | None:
@@ -140,22 +151,17 @@ def refusal(answer: Answer, models: Sequence[str]) -> str:
 
 
 def _alternative(best: Sequence[Candidate], aim: Aim) -> str:
-    """The best figure among those that are behind for their quality's sake alone."""
+    """The best figure among those that are behind for their doubts alone."""
     chosen, objective = best[0], OBJECTIVES[aim.objective]
     sign = 1 if objective.less else -1
-    behind = [
-        candidate
-        for candidate in best[1:]
-        if chosen.judged.is_good
-        and not candidate.judged.is_good
-        and (candidate.serves == "met" or chosen.serves != "met")
-        and sign * candidate.figure.value < sign * chosen.figure.value
-    ]
+    behind = [c for c in best[1:] if any(c.doubtful) and sign * c.figure.value < sign * chosen.figure.value]
     if not behind or chosen.figure.value <= 0:
         return ""
     other = min(behind, key=lambda candidate: sign * candidate.figure.value)
-    percent = percent_text(abs(other.figure.value / chosen.figure.value - 1))
-    return say("alternative", name=other.name, gain=objective.gain.format(percent=percent))
+    gain = objective.gain.format(percent=percent_text(abs(other.figure.value / chosen.figure.value - 1)))
+    if not other.judged.is_good:
+        return say("alternative", name=other.name, gain=gain)
+    return say("alternative_asked", name=other.name, gain=gain, asks=aim.asks, kept=fixed(other.asked.probability, 2))
 
 
 def _others(

@@ -56,8 +56,9 @@ WORDS = {
     "close": "its {figure} {unit} is not significantly different from that of {names} (95 % interval of the ratio)",
     "close_name": "{name} ({figure})",
     "more_names": "{names} and {count} more",
-    # not a caveat: a better figure at a quality that is inconclusive
+    # not a caveat: a better figure of a cell in doubt
     "alternative": "or, if the quality of {name} is acceptable, {name} {gain}",
+    "alternative_asked": "or, if {name} meets {asks} (probability at least {kept}), {name} {gain}",
 }
 
 

@@ -33,9 +33,10 @@ from reports.metrics.ratios import DRAWS
 from reports.metrics.slo_capacity import capacities, served
 from reports.metrics.task_accuracy import task_shots
 from reports.output.drawn_frontiers import drawings, drawn_beside
+from reports.output.first_screen import facts, tiles
 from reports.output.formatting import FILTERS
 from reports.output.interactive_data import page_data
-from reports.output.race_view import certainty_text, race_view
+from reports.output.race_view import certainty_text, race_view, sure
 from reports.output.tabular import rows, write_csv, write_parquet
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
@@ -97,6 +98,8 @@ def contents(results: Results) -> dict[str, Any]:
     page = page_data(results)
     verdicts = {judgement.cell.trial.key: judgement for judgement in results.judged}
     cells = {cell.trial.key: cell for cell in results.cells}
+    race = race_view(results)
+    certainties = race.certainties if race else [None] * len(results.answers)
     return {
         "page": page,
         # data for the script, in which nothing can end its element
@@ -122,6 +125,9 @@ def contents(results: Results) -> dict[str, Any]:
         "verdicts": verdicts,
         "direct": results.direct,
         "answers": results.answers,
+        "facts": facts(results),
+        "tiles": [tiles(results, answer) for answer in results.answers],
+        "certain": [sure(answer, certain) for answer, certain in zip(results.answers, certainties, strict=True)],
         "refusals": [refusal(answer, results.models) for answer in results.answers],
         "warnings": results.warnings,
         "frontiers": results.frontiers,
@@ -141,7 +147,7 @@ def contents(results: Results) -> dict[str, Any]:
         "anchored": anchored(results.cells),
         "seeds": spreads(results.cells, results.distances),
         "deciding": deciding(results),
-        "race": race_view(results),
+        "race": race,
         "compared": results.compared,
         "distances": results.distances,
         "rooflines": rooflines(results.cells),

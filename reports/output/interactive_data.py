@@ -18,6 +18,7 @@ from evals.schema.slo import SLO
 from evals.stats.intervals import Clustered, Estimate, percentile_interval
 from reports.decision.frontier.frontiers import Axis, Frontier, Plot, of_model, plots, text_plot
 from reports.decision.ranking import OBJECTIVES, Aim
+from reports.decision.recommend import widening
 from reports.decision.results import Results, Setting
 from reports.decision.use_cases import uses
 from reports.decision.wording import WORDS
@@ -63,6 +64,7 @@ def page_data(results: Results) -> dict[str, Any]:
             for name, objective in OBJECTIVES.items()
             if name != "capacity" or any(cell["capacity"] for cell in cells)
         },
+        "widening": [widening(count + 1) for count in range(len(cells))],
         "planned": _setting(results.planned),
         "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results)],
         "currency": price.currency if price else "",

@@ -78,13 +78,33 @@ SURE = 0.99  # beyond it draws and their model tell little
 LEAST_REGRET = 0.001
 
 
+def sure(answer: Answer, certain: Certainty | None) -> str:
+    """The probability that the choice is the best and its expected regret, or else what is lost at most, in a sentence;
+    empty where neither is known.
+    """
+    if certain is not None:
+        best, regret = _best_and_regret(certain)
+        return f"P(best) {best}; expected regret {regret} % of the best cell's figure."
+    if answer.worst_loss is not None:
+        share = f"{100 * answer.worst_loss:.0f} %"
+        return (
+            f"If another cell is the best, {share} of its {answer.objective.unit} are lost at most (95 % confidence)."
+        )
+    return ""
+
+
+def _best_and_regret(certain: Certainty) -> tuple[str, str]:
+    """A probability, and a share in percent."""
+    best = f"{certain.best:.2f}" if certain.best < SURE else f"> {SURE}"
+    return best, f"{100 * certain.regret:.1f}" if certain.regret >= LEAST_REGRET else "below 0.1"
+
+
 def certainty_text(certain: Certainty) -> str:
     """How sure the choice is, and what would make it surer, as sentences."""
-    best = f"{certain.best:.2f}" if certain.best < SURE else f"> {SURE}"
+    best, regret = _best_and_regret(certain)
     at_worst = (
         f"; {100 * certain.regret_95:.1f} % or more in 1 of 20 cases" if certain.regret_95 >= LEAST_REGRET else ""
     )
-    regret = f"{100 * certain.regret:.1f}" if certain.regret >= LEAST_REGRET else "below 0.1"
     text = (
         f"Probability of being the best of all cells that keep what is asked for: {best}. Expected regret: "
         f"{regret} % of the best cell's figure{at_worst}. Its figure, corrected for the winner's curse: "

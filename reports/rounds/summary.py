@@ -90,12 +90,12 @@ def noise_of(
         fit = fitted.fit
         scale, degrees = float(fit.scale), float(fit.degrees)
         shows = {rounds: resolution(scale, degrees, rounds, rules) for rounds in SHOWN_ROUNDS}
-        against = _ratio(fitted, control, baseline) if control and baseline else None
+        against = paired_ratio(fitted, control, baseline) if control and baseline else None
         noises.append(Noise(load, math.expm1(scale * math.sqrt(2)), degrees, shows, against))
     return noises
 
 
-def _ratio(fitted: Fitted, key: str, other: str) -> Estimate | None:
+def paired_ratio(fitted: Fitted, key: str, other: str) -> Estimate | None:
     """Of two cells' figures, paired by rounds."""
     if key not in fitted.keys or other not in fitted.keys:
         return None

@@ -173,13 +173,13 @@ function answerOf(data, setting, model, judged, allowed) {
 
 /** reports.decision.recommend: the best unquantized cell first, where its figure may be equal to the first one's. */
 function unlessShown(data, setting, ranked) {
-  const plain = ranked.find((one) => data.cells[one.number].unquantized), doubts = (one) => [!one.good, !one.sure];
-  if (!plain || plain === ranked[0] || compared(doubts(plain), doubts(ranked[0])) > 0 || !mayBeBest(data, setting, plain, ranked[0])) return ranked;
+  const unquantized = (one) => data.cells[one.number].unquantized, doubts = (one) => [!one.good, !one.sure], [first] = ranked;
+  const plain = ranked.find(unquantized);
+  if (!plain || plain === first || compared(doubts(plain), doubts(first)) > 0) return ranked;
+  const rivals = ranked.filter((one) => !unquantized(one) && compared(doubts(one), doubts(first)) === 0);
+  if (!mayBeEqual(plain.figure, first.figure, data.widening[Math.max(rivals.length, 1) - 1])) return ranked;
   return [plain, ...ranked.filter((one) => one !== plain)];
 }
-
-const mayBeBest = (data, setting, one, best) =>
-  (data.objectives[setting.objective].less ? mayBeEqual(best.figure, one.figure) : mayBeEqual(one.figure, best.figure));
 
 const missing = (data, setting, one) => say(isBounded(setting) && !data.cells[one.number].devices ? "devices_unknown" : "more_requests");
 
@@ -197,15 +197,15 @@ const refusal = (data, { model, ranked, caveats: [why] }) =>
 /** reports.decision.recommend.figure_text */
 const shownFigure = (value, objective) => (objective.less ? significant(value) : fixed(value, 1));
 
-/** reports.decision.recommend: the best figure among those that are behind for their quality's sake alone. */
+/** reports.decision.recommend: the best figure among those that are behind for their doubts alone. */
 function alternative(data, setting, ranked) {
   const [best, ...rest] = ranked, objective = data.objectives[setting.objective], sign = objective.less ? 1 : -1;
-  const behind = rest.filter((one) => best.good && !one.good && (one.serves === "met" || best.serves !== "met")
-    && sign * one.figure[0] < sign * best.figure[0]);
+  const behind = rest.filter((one) => !(one.good && one.sure) && sign * one.figure[0] < sign * best.figure[0]);
   if (!behind.length || best.figure[0] <= 0) return "";
   const other = behind.reduce((a, b) => (sign * b.figure[0] < sign * a.figure[0] ? b : a));
-  const percent = percentText(Math.abs(other.figure[0] / best.figure[0] - 1));
-  return say("alternative", { name: data.cells[other.number].name, gain: fill(objective.gain, { percent }) });
+  const gain = fill(objective.gain, { percent: percentText(Math.abs(other.figure[0] / best.figure[0] - 1)) }), { name } = data.cells[other.number];
+  if (!other.good) return say("alternative", { name, gain });
+  return say("alternative_asked", { name, gain, asks: asks(setting), kept: fixed(other.asked[1], 2) });
 }
 
 /** reports.decision.recommend: what speaks against the first of the list. */
@@ -240,18 +240,19 @@ function onMoreDevices(data, ranked) {
   })];
 }
 
-// whether the 95 % interval of more ÷ less holds 1: MOVER on the logarithms
-function mayBeEqual(less, more) {
+// reports.decision.caveats.may_be_equal: whether the 95 % interval of their ratio holds 1
+function mayBeEqual(first, second, widened = 1) {
+  const [less, more] = first[0] <= second[0] ? [first, second] : [second, first];
   const [value, , top] = less, [other, bottom] = more;
   if (!(value > 0 && value <= high(less) && high(less) < Infinity && low(more) > 0 && low(more) <= other)) return high(less) >= low(more);
-  return other <= value || Math.log(other / value) < Math.hypot(Math.log(top / value), Math.log(other / bottom));
+  return other <= value || Math.log(other / value) < widened * Math.hypot(Math.log(top / value), Math.log(other / bottom));
 }
 
 const MOST_NAMES_SAID = 12;
 
 function nearBest(data, setting, ranked) {
   const best = ranked[0], objective = data.objectives[setting.objective], { unit } = objective;
-  const near = ranked.slice(1).filter((one) => one.good === best.good && mayBeBest(data, setting, one, best));
+  const near = ranked.slice(1).filter((one) => one.good && one.sure && mayBeEqual(one.figure, best.figure));
   if (!near.length) return [];
   const shown = near.slice(0, MOST_NAMES_SAID)
     .map((one) => say("close_name", { name: data.cells[one.number].name, figure: shownFigure(one.figure[0], objective) })).join(", ");

@@ -150,7 +150,7 @@ function showModel(place, answer) {
     element(place, "p", sentence(refusal(data, answer)));
     return;
   }
-  const line = element(place, "p", "Then run ");
+  const line = element(place, "p", "Recommended: ");
   element(line, "strong", data.cells[best.number].name);
   line.append(`: ${interval(best.figure)} ${objective.unit}, the ${objective.title}${objective.less ? "" : `, at ${placeOf(best)}`}.`);
   for (const text of caveats) element(place, "p", `But ${text}.`, "bad");
@@ -211,7 +211,24 @@ function point(i, plot, group) {
   tip.style.top = `${scrollY + place.bottom + 8}px`;
 }
 
-addEventListener("beforeprint", () => { for (const one of document.querySelectorAll(".answer details")) one.open = true; });
+// Commands
+
+/** Pages of a file have a clipboard in most browsers; where there is none, the text is selected for the reader. */
+async function copy({ currentTarget: button }) {
+  const status = button.parentElement.querySelector("[role=status]"), text = button.dataset.copy;
+  try {
+    await navigator.clipboard.writeText(text);
+    status.textContent = "copied";
+  } catch {
+    const shown = [...button.closest(".answer").querySelectorAll("pre")].find((one) => one.textContent === text);
+    shown.closest("details").open = true;
+    getSelection().selectAllChildren(shown);
+    status.textContent = "selected below: press Ctrl+C";
+  }
+}
+for (const one of document.querySelectorAll("[data-copy]")) one.addEventListener("click", copy);
+
+addEventListener("beforeprint", () => { for (const one of document.querySelectorAll(".first details")) one.open = true; });
 addEventListener("keydown", (event) => event.key === "Escape" && (tip.hidden = true));
 
 const figures = [...document.querySelectorAll("[data-plot]")].map((place) => {
@@ -223,4 +240,5 @@ document.getElementById("all-rows").addEventListener("toggle", () => showRows(co
 addEventListener("hashchange", () => { setting = fromHash(location.hash.slice(1)); show(); });
 fields();
 setting = fromHash(location.hash.slice(1));
+document.getElementById("drawer").open = toHash(setting) !== "";
 show();

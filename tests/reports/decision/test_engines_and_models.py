@@ -203,8 +203,8 @@ def test_page_and_json_hold_both_answers() -> None:
     assert data["answer"] is None
     assert [answer["cell"] for answer in data["answers"]] == ["large · rtn · e", "small · rtn · e"]
     page = render(contents(results), {})
-    assert "Run <strong>large · rtn · e</strong>" in page
-    assert "Run <strong>small · rtn · e</strong>" in page
+    assert "Recommended: <strong>rtn</strong> in <strong>e</strong> for large" in page
+    assert "Recommended: <strong>rtn</strong> in <strong>e</strong> for small" in page
     assert {plot["model"] for plot in page_data(results)["plots"]} == {"org/large", "org/small", None}
     *_, (together, rows) = by_model(results.frontiers)
     assert [frontier.plot.name for frontier in together] == ["accuracy-text"]

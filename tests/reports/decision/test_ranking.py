@@ -121,7 +121,8 @@ def test_what_was_offered_is_nowhere_the_highest_of_all() -> None:
     results = _results(_searched("a", 4, 4.6, _offered(0.1)), _searched("b", 2, 2.3, _offered(0.1)))
     expected = "4.00 [4.00, 4.60] users or requests/s within the SLO at 4 requests/s, constant, the highest load within the SLO"
     page = " ".join(render(contents(results), {}).split())
-    assert f"Run <strong>none · a</strong>: {expected} of all cells that keep the limits" in page
+    assert "Recommended: <strong>none</strong> in <strong>a</strong>" in page
+    assert f"{expected} of all cells that keep the limits" in page
     assert "output tokens/s at 5 requests/s" not in page
     assert "best throughput" not in page
     console = Console(record=True, width=400, file=io.StringIO())
@@ -138,7 +139,8 @@ def test_the_least_latency_is_said_where_it_was_ranked_by() -> None:
         for engine, waits in (("quick", 0.1), ("slow", 0.3))
     )
     page = " ".join(render(contents(_results(quick, slow)), {}).split())
-    assert "Run <strong>none · quick</strong>: 0.20 [" in page
+    assert "Recommended: <strong>none</strong> in <strong>quick</strong>" in page
+    assert "0.20 [" in page
     assert "] s median end-to-end, the least median end-to-end latency at the lowest load of all cells that" in page
 
 

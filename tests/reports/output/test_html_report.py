@@ -94,8 +94,9 @@ def _read(page: Path) -> _Reader:
 def test_the_page_holds_answer_figures_and_every_row(tmp_path: Path) -> None:
     page = write_report(write_run(tmp_path, *_trials()))
     text = page.read_text(encoding="utf-8")
-    assert "Run <strong>rtn · e</strong>" in text
-    assert text[text.index("<noscript>") : text.index("</noscript>")].count('<img src="data:image/png;base64,') == 4
+    assert "Recommended: <strong>rtn</strong> in <strong>e</strong>" in text
+    static = "".join(re.findall("<noscript>(.*?)</noscript>", text, re.DOTALL))
+    assert static.count('<img src="data:image/png;base64,') == 4
     assert text.count('class="panel"') == 6
     assert "the server ended" in text
     assert "no kernel" in text

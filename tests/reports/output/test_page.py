@@ -132,12 +132,13 @@ def test_every_model_has_its_own_answer_and_figures(browser: Browser, tmp_path: 
     folder = write_page_run(tmp_path / "run", [*large, *small], models=["org/large", "org/small"])
     results, opened = read_results(folder), Opened(browser, folder / "report.html")
     page = opened.page
+    page.locator("#drawer > summary").click()
     answers = page.evaluate("conclude(data, setting).answers")
     names = [page.evaluate(f"data.cells[{answer['chosen']['number']}].name") for answer in answers if answer["chosen"]]
     assert names == [answer.chosen.cell.trial.name for answer in results.answers if answer.chosen]
     assert [answer["caveats"] for answer in answers] == [[*answer.caveats] for answer in results.answers]
-    assert "Then run large · rtn · e: " in page.locator("#then").inner_text()
-    assert "Then run small · rtn · e: " in page.locator("#then").inner_text()
+    assert "Recommended: large · rtn · e: " in page.locator("#then").inner_text()
+    assert "Recommended: small · rtn · e: " in page.locator("#then").inner_text()
     for front in results.frontiers:
         count = page.locator(f"[data-plot={front.plot.name}] .cell.on:visible").count()
         assert count == len(front.on), front.plot.name
@@ -152,6 +153,7 @@ def test_why_there_is_no_answer_is_said_in_the_same_words(browser: Browser, tmp_
     limits = {"accuracy_recovery": 0.9, "perplexity_ratio": 1.1, "memory_gib": 0.001}
     folder = write_page_run(tmp_path / "run", trials, models=models, limits=limits)
     results, opened = read_results(folder), Opened(browser, folder / "report.html")
+    opened.page.locator("#drawer > summary").click()
     expected = [refusal(answer, results.models) for answer in results.answers]
     named = [f" for {model}" for model in models] if len(models) > 1 else [""]
     assert expected == [f"no answer{name}: no measured cell meets the limits" for name in named]

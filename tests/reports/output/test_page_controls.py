@@ -29,8 +29,10 @@ def test_a_slider_changes_answer_frontier_and_address_and_the_address_restores_t
     run: Path = request.getfixturevalue(of)
     results, opened = read_results(run), Opened(browser, run / "report.html")
     page = opened.page
-    before, planned = page.locator("#then").inner_text(), page.locator(".answer strong").first.inner_text()
-    assert f"Then run {planned}" in before
+    page.locator("#drawer > summary").click()
+    assert results.answer.chosen is not None
+    before, planned = page.locator("#then").inner_text(), results.answer.chosen.cell.trial.name
+    assert f"Recommended: {planned}" in before
     on = f"[data-plot={plot}] .cell.on"
     count = page.locator(on).count()
     slider = page.get_by_role("slider", name=label)
@@ -44,7 +46,7 @@ def test_a_slider_changes_answer_frontier_and_address_and_the_address_restores_t
             break
     assert expected["chosen"] not in (None, planned)
     after = page.locator("#then").inner_text()
-    assert f"Then run {expected['chosen']}:" in after
+    assert f"Recommended: {expected['chosen']}:" in after
     assert page.locator(on).count() == len(expected["frontiers"][plot][0])
     assert of == "four_engines" or len(expected["frontiers"][plot][0]) != count
     address = page.evaluate("location.hash")
@@ -62,6 +64,7 @@ def test_a_slider_changes_answer_frontier_and_address_and_the_address_restores_t
 def test_all_that_can_be_set_is_in_the_address(browser: Browser, run: Path) -> None:
     opened = Opened(browser, run / "report.html")
     page = opened.page
+    page.locator("#drawer > summary").click()
     page.get_by_role("button", name="research").click()
     page.get_by_label("price of a device").fill("7.5")
     page.locator("#cost-field").fill("120.5")
@@ -138,4 +141,4 @@ def test_without_scripts_figures_and_answer_are_there(browser: Browser, run: Pat
     opened = Opened(browser, run / "report.html", java_script_enabled=False)
     assert opened.page.locator("noscript img").first.is_visible()
     assert not opened.page.locator("#what-if").is_visible()
-    assert "Run " in opened.page.locator(".answer").first.inner_text()
+    assert "Recommended: " in opened.page.locator(".answer").first.inner_text()

@@ -116,7 +116,7 @@ def test_a_throttled_run_is_marked_on_the_page(tmp_path: Path) -> None:
     section = text[text.index("Energy and clocks") :]
     assert message in section
     assert f'<span class="bad">{message}' in text[text.index("Load points") : text.index("Energy and clocks")]
-    assert f"But of none · e at concurrency 1: {message}" in text
+    assert f"of none · e at concurrency 1: {message}" in text
     data = as_data(read_results(run))
     assert data["energy"][0]["watts"]["value"] == pytest.approx(200)
     assert message in data["cells"][0]["loads"][0]["warnings"]

@@ -1,0 +1,155 @@
+"""What the first screen of the page says: what was run where and when, and the recommendation in figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evals.schema.trial import Trial
+from evals.stats.intervals import Estimate
+from evals.stats.paired_items import trial_items
+from reports.decision.caveats import figure_text
+from reports.decision.ranking import Candidate
+from reports.decision.recommend import Answer
+from reports.decision.results import Results
+from reports.metrics.cell import CellMetrics, Quality
+from reports.metrics.cost import per_million
+from reports.metrics.figures_of_merit import needed_gib
+from reports.metrics.ratios import ratio_of_means
+from reports.output.formatting import duration, figures_interval, interval, number
+from reports.output.formatting import figure as significant_figure
+from reports.output.formatting import needed_gib as needed_text
+from reports.rounds.summary import paired_ratio
+from reports.sections.durations import spent
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure of the recommended cell: what it is, its value, its interval with what it is held against."""
+
+    label: str
+    value: str
+    detail: str
+
+
+def facts(results: Results) -> list[tuple[str, str]]:
+    """Model, machine, date, duration, versions and what quality was scored on, by their labels; what is not known is
+    left out.
+    """
+    took = sum(part.seconds for part in spent(results.trials, results.control))
+    pairs = [
+        ("Model", ", ".join(results.models)),
+        ("Machine", f"{results.about['device']}, {results.about['threads']} threads"),
+        ("Measured", _dates(results.trials)),
+        ("Work", f"{duration(took)} in {len(results.trials)} cells" if took >= 1 else f"{len(results.trials)} cells"),
+        ("Versions", _versions(results)),
+        ("Quality from", scored_on([cell.trial for cell in results.cells])),
+    ]
+    return [(label, text) for label, text in pairs if text]
+
+
+def _dates(trials: Sequence[Trial]) -> str:
+    """The first and the last day, in UTC; empty for files of older programs."""
+    origins = [trial.provenance.get("measured") or {} for trial in trials]
+    days = sorted({origin["started"][:10] for origin in origins if origin.get("started")})
+    return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
+
+
+def _versions(results: Results) -> str:
+    """Of this program, and of every engine that says its own."""
+    engines: dict[str, dict[str, None]] = {}
+    for trial in results.trials:
+        if version := trial.facts.get("version"):
+            engines.setdefault(trial.engine, {})[str(version)] = None
+    own = results.about["versions"].get("bitfrontier")
+    named = [f"{engine} {' and '.join(versions)}" for engine, versions in engines.items()]
+    return ", ".join([*([f"bitfrontier {own}"] if own else []), *named])
+
+
+def scored_on(trials: Sequence[Trial]) -> str:
+    """How many questions of how many tasks, and how many tokens of text, the trial answered that answered most."""
+    counts = [
+        (
+            sum(len(items.values) for items in tasks.values()),
+            len(tasks),
+            sum(len(window) for perplexity in trial.perplexities for window in perplexity.tokens),
+        )
+        for trial in trials
+        for tasks in (trial_items(trial),)
+    ]
+    questions, tasks, tokens = max(counts, default=(0, 0, 0))
+    asked = [f"{questions:,} questions of {tasks} task{'s' if tasks != 1 else ''}"] if questions else []
+    return " and ".join(asked + ([f"{tokens:,} tokens of text"] if tokens else []))
+
+
+def tiles(results: Results, answer: Answer) -> list[Tile]:
+    """Throughput against the baseline, memory, quality lost and, with a price, cost; none where no cell was chosen."""
+    if answer.chosen is None or answer.won is None:
+        return []
+    cell, reference = answer.chosen.cell, answer.chosen.cell.reference
+    base = next((other for other in results.cells if reference and other.trial.key == reference.key), None)
+    shown = [_speed(results, answer, answer.won, base), _memory(cell, base), _quality(results, cell)]
+    cost = _cost(answer, answer.won)
+    return [*shown, cost] if cost else shown
+
+
+def _speed(results: Results, answer: Answer, won: Candidate, base: CellMetrics | None) -> Tile:
+    objective = answer.objective
+    if answer.aim.objective not in ("throughput", "per-device"):
+        detail = f"{interval(won.figure)} {objective.unit}"
+        return Tile(objective.title.capitalize(), figure_text(won.figure.value, objective), detail)
+    at = f"{interval(won.rate)} output tokens/s at {won.at}"
+    load = won.loads[0].load
+    slower = next((other for other in base.loads if other.load == load), None) if base else None
+    if base is None or slower is None or len(won.loads) != 1:
+        return Tile("Throughput", f"{number(won.rate.value)} tokens/s", at)
+    fitted = results.speed_models.get(load, {}).get("output rate")
+    ratio = paired_ratio(fitted, won.key, base.trial.key) if fitted else None
+    ratio = ratio or ratio_of_means(won.rate, slower.output_rate)
+    against = f"[{number(ratio.low)}, {number(ratio.high)}] × {base.trial.name}"
+    return Tile("Throughput", f"{number(ratio.value)} × baseline", f"{against}; {at}")
+
+
+def _memory(cell: CellMetrics, base: CellMetrics | None) -> Tile:
+    ours, theirs = needed_gib(cell), needed_gib(base) if base else None
+    if ours is None:
+        return Tile("Needed memory", "–", "not measured")
+    share = f"{ours.value / theirs.value:.0%} of the {theirs.value:.2f} GiB of the baseline" if theirs else ""
+    bounds = f"{needed_text(cell.trial)} GiB" if ours.low < ours.high else ""
+    return Tile("Needed memory", f"{ours.value:.2f} GiB", "; ".join(part for part in (bounds, share) if part))
+
+
+def _quality(results: Results, cell: CellMetrics) -> Tile:
+    """Against the model's reference where it was compared with that, else against its own baseline: by log-likelihoods
+    where there are some, which tell more than answers.
+    """
+    direct = results.direct.get(cell.trial.key)
+    against = direct.reference if direct else cell.reference.name if cell.reference else ""
+    own = Quality(cell.recovery, cell.perplexity_ratio, cell.nothing_recovered)
+    quality = direct.quality if direct else own
+    if not against:
+        return Tile("Quality lost", "none", "it is the unquantized baseline")
+    recovered = f"accuracy recovered {interval(quality.recovery)}" if quality.recovery else ""
+    if quality.perplexity_ratio is not None:
+        value, bounds = _percent(quality.perplexity_ratio.map(lambda ratio: ratio - 1))
+        detail = [f"{bounds} against {against}", *([recovered] if recovered else [])]
+        return Tile("Quality lost", f"{value} perplexity", "; ".join(detail))
+    if quality.recovery is not None:
+        value, bounds = _percent(quality.recovery.map(lambda ratio: ratio - 1))
+        return Tile("Quality lost", f"{value} accuracy", f"{bounds} against {against}")
+    return Tile("Quality lost", "–", f"not measured against {against}")
+
+
+def _percent(share: Estimate) -> tuple[str, str]:
+    """Value and interval, with signs."""
+    value, low, high = (f"{100 * end:+.1f}" for end in (share.value, share.low, share.high))
+    return f"{value} %", f"[{low}, {high}] %"
+
+
+def _cost(answer: Answer, won: Candidate) -> Tile | None:
+    price, devices = answer.aim.price, won.judged.cell.trial.devices
+    if price is None or devices is None:
+        return None
+    cost = per_million(won.rate, devices, price)
+    at = f"per million output tokens at {won.at}: {figures_interval(cost)}"
+    return Tile("Cost", f"{significant_figure(cost.value)} {price.currency}", at)

@@ -1,0 +1,100 @@
+"""What the first screen shows: the answer in figures, beside the chart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from evals.schema.race_file import RaceState, Rules
+from reports.decision.results import Results, conclude, read_results
+from reports.output.first_screen import facts, scored_on, tiles
+from reports.output.html_report import write_report
+from tests.support.accessibility import violations
+from tests.support.browser import Opened, needs_chromium
+from tests.support.made_races import noisy, raced
+from tests.support.made_trials import ABOUT, trial
+from tests.support.planted_page import page_trials, write_page_run
+
+
+def _shown(results: Results) -> dict[str, tuple[str, str]]:
+    return {tile.label: (tile.value, tile.detail) for tile in tiles(results, results.answer)}
+
+
+def test_the_tiles_hold_the_chosen_cell_against_its_baseline() -> None:
+    cells = [trial("none", 10, 2.0, 80), trial("fast", 30, 1.0, 80, 2.01)]
+    price = {"per_device_hour": 3.6, "currency": "EUR"}
+    shown = _shown(conclude({**ABOUT, "price": price}, cells))
+    against = "[2.30, 3.90] × none · e; 30.0 [26.4, 34.1] output tokens/s at concurrency 1"
+    assert shown["Throughput"] == ("3.00 × baseline", against)
+    assert shown["Needed memory"] == ("1.00 GiB", "50% of the 2.00 GiB of the baseline")
+    lost = "[+1.0, +1.0] % against none · e; accuracy recovered 1.00 [0.95, 1.05]"
+    assert shown["Quality lost"] == ("+1.0 % perplexity", lost)
+    assert shown["Cost"] == ("33.34 EUR", "per million output tokens at concurrency 1: 33.34 [29.36, 37.85]")
+
+
+def test_an_unquantized_answer_has_lost_nothing() -> None:
+    shown = _shown(conclude(ABOUT, [trial("none", 10, 2.0, 80)]))
+    assert shown["Quality lost"] == ("none", "it is the unquantized baseline")
+    assert "Cost" not in shown
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    cells = [trial("none", 10, 2.0, 80), replace(trial("fast", 30, 1.0, 80, 2.01), memory=None)]
+    assert _shown(conclude(ABOUT, cells))["Needed memory"] == ("–", "not measured")
+
+
+def test_without_an_answer_there_are_no_tiles() -> None:
+    limits = {**ABOUT["limits"], "memory_gib": 0.001}
+    results = conclude({**ABOUT, "limits": limits}, [trial("none", 10, 2.0, 80)])
+    assert tiles(results, results.answer) == []
+
+
+def test_throughput_of_a_race_is_paired_by_rounds() -> None:
+    """Rounds that were slower for both are in neither's ratio."""
+    wander = {number: 1 + 0.3 * (number % 2) for number in range(1, 7)}
+    cells = [
+        raced("none", {n: 10 * factor for n, factor in wander.items()}),
+        raced("fast", {n: rate * wander[n] for n, rate in noisy(30, 6, 2, 0.001).items()}, 80, 2.001),
+    ]
+    results = conclude(ABOUT, cells, race=RaceState(Rules(6, 0.03, 0.05), 6, ended="winner"))
+    value, detail = _shown(results)["Throughput"]
+    low, high = (float(end) for end in detail[1 : detail.index("]")].split(", "))
+    assert float(value.split()[0]) == pytest.approx(3, rel=0.01)
+    assert high - low < 0.1
+
+
+def test_the_facts_say_what_was_run_where_when_and_on_how_much() -> None:
+    origin = {"measured": {"started": "2026-11-28T03:00:00+00:00"}}
+    cells = [replace(trial("none", 10, 2.0, 80), provenance=origin, facts={"version": "1.2"})]
+    known = dict(facts(conclude({**ABOUT, "versions": {"bitfrontier": "0.1"}}, cells)))
+    assert known["Model"] == "m"
+    assert known["Machine"] == "a test, 1 threads"
+    assert known["Measured"] == "2026-11-28"
+    assert known["Versions"] == "bitfrontier 0.1, e 1.2"
+    assert known["Quality from"] == "100 questions of 1 task and 1,024 tokens of text"
+    assert scored_on([]) == ""
+
+
+@needs_chromium
+def test_answer_and_chart_are_on_the_first_screen(browser: Browser, tmp_path: Path) -> None:
+    folder = write_page_run(tmp_path / "run", page_trials())
+    write_report(folder)
+    opened = Opened(browser, folder / "report.html", viewport={"width": 1280, "height": 800})
+    page = opened.page
+    for place in (".answer h2", ".answer .tiles", ".answer .copy button", ".first [data-plot] svg"):
+        box = page.locator(place).first.bounding_box()
+        assert box is not None, place
+        assert box["y"] + box["height"] <= 800, place
+    results = read_results(folder)
+    assert results.answer.chosen is not None
+    assert page.locator(".answer h2").inner_text().startswith("Recommended: ")
+    assert page.locator("#drawer").get_attribute("open") is None
+    page.locator("#drawer > summary").click()
+    assert page.locator("#what-if").is_visible()
+    page.locator("[data-copy]").first.click()
+    page.wait_for_function("document.querySelector('.copy [role=status]').textContent !== ''")
+    assert violations(opened) == []
+    assert opened.faults == []
