@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from engines.runtime.cache import cache_folder, create_cache, is_marked, mark_cache
 from engines.runtime.environments import known_environments, resolve
 from engines.runtime.own_packages import import_folder
@@ -122,13 +124,10 @@ def _unneeded(runs: Sequence[Path]) -> list[Path]:
         | {checkpoint.path for checkpoint in list_kept()}
     )
     unneeded = [path for path in made_here() if path.relative_to(cache).as_posix() not in needed]
-    return [path for path in unneeded if not _holds_another_disk(path)]
-
-
-def _holds_another_disk(path: Path) -> bool:
-    """Whether somebody has mounted something there: what is deleted would be his."""
-    own = path.parent.stat().st_dev
-    return any(entry.lstat().st_dev != own for entry in (path, *path.rglob("*")))
+    # what somebody has mounted there is his. By the kernel's list: a folder bound from the same disk has its number,
+    # and in a container files of an image may have another one than their folders
+    mounts = [Path(partition.mountpoint) for partition in psutil.disk_partitions(all=True)]
+    return [path for path in unneeded if not any(mount.is_relative_to(path.resolve()) for mount in mounts)]
 
 
 def _needs(run: Path) -> list[str]:

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -276,15 +276,9 @@ def test_a_damaged_record_of_a_kept_checkpoint_frees_nothing(cache: Path, text: 
 
 
 def test_what_somebody_mounted_there_is_not_freed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By what the kernel says of its disk; a test may mount nothing."""
-    real = Path.lstat
-
-    def lstat(path: Path) -> os.stat_result:
-        status = real(path)
-        if path != cache / "checkpoints" / OLD / "file":
-            return status
-        return os.stat_result((status.st_mode, status.st_ino, status.st_dev + 1, *status[3:]))
-
-    monkeypatch.setattr(Path, "lstat", lstat)
+    """By the kernel's list, whatever the disk's number: folders are bound, too. A test may mount nothing."""
+    bound = SimpleNamespace(mountpoint=str(cache.resolve() / "checkpoints" / OLD / "bound"))
+    listed = [SimpleNamespace(mountpoint="/"), bound]
+    monkeypatch.setattr("psutil.disk_partitions", lambda **asked: listed if asked == {"all": True} else [])
     assert cache / "checkpoints" / OLD not in [entry.path for entry in unneeded([])]
     assert cache / "checkpoints" / NEW in [entry.path for entry in unneeded([])]
