@@ -29,6 +29,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 BUNDLES = TypeAdapter(dict[Literal["files"], dict[FileName, Digest]])
 # whoever may write into the store makes results, not the rest of a run
 OF_RUNS = {"trials": ("trials", "parts", "logs"), "parts": ("trials", "parts", "logs")}
+WITH_ACCOUNTS = ("abfs", "abfss", "az", "hdfs", "sftp", "ssh")  # a name before the @ of an address
 
 
 class StoreError(BitfrontierError):
@@ -115,7 +116,10 @@ class Store:
 
 def open_store(url: str) -> Store:
     """Raises StoreError where the address is of no kind that can be used here, or holds a password."""
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    scheme, _, rest = url.partition("://")
+    account, at, _ = rest.partition("/")[0].rpartition("@")
+    # a container of Azure's stands before the @, and who logs in by SSH or at HDFS is no secret
+    if at and (":" in account or scheme not in WITH_ACCOUNTS):
         raise StoreError(
             f"the store {redacted(url)} holds a user or password, and Prefect shows its address to all who may use its "
             "API. Put them into fsspec's configuration (~/.config/fsspec) or into variables of the store's client"

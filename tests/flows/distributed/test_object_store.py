@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from flows.distributed.object_store import StoreError, fetch_folder, open_store
@@ -152,3 +153,13 @@ def test_an_address_with_a_password_is_refused() -> None:
     """It would be a tag and a parameter of Prefect's runs."""
     with pytest.raises(StoreError, match=r"the store ftp://\(hidden\)@host/runs holds a user or password, and Prefect"):
         open_store("ftp://me:p4ssw0rd@host/runs")
+
+
+@pytest.mark.parametrize("url", ["abfs://runs@site.dfs.core.windows.net/sweeps", "sftp://me@host/runs"])
+def test_an_address_with_a_name_alone_is_none_with_a_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure's own form of an address is `abfs://container@account…`."""
+    files = fsspec.filesystem("memory")
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda _: (files, "/runs"))
+    assert open_store(url).url == url
+    with pytest.raises(StoreError, match="holds a user or password"):
+        open_store(url.replace("@", ":p4ssw0rd@"))
