@@ -111,7 +111,11 @@ def child_environment(variables: Mapping[str, str], *, fetches: bool = False) ->
 
 
 def _absolute(name: str, value: str) -> str:
-    """Paths from the working directory: a child works in another folder."""
+    """Paths from the working directory: a child works in another folder. One that begins with a home or a variable
+    (`~/hub`, `$SCRATCH/hub`, of a file that no shell reads) stays: the hub's client puts in what it means.
+    """
+    if value.startswith(("~", "$")):
+        return value
     if name in _LISTS_OF_PATHS:
         return os.pathsep.join(str(Path(path).absolute()) for path in value.split(os.pathsep) if path)
     return str(Path(value).absolute()) if value and name.startswith(_PATHS) else value

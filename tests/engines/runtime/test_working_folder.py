@@ -34,6 +34,13 @@ def test_paths_of_the_shell_are_those_of_its_working_directory(tmp_path: Path, m
     assert given["LD_LIBRARY_PATH"] == f"/lib:{tmp_path / 'lib'}"
 
 
+@pytest.mark.parametrize("folder", ["~/hub", "$SCRATCH/hub"])
+def test_a_home_that_no_shell_has_put_in_stays(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a Dockerfile or a unit's file; the hub's client expands it."""
+    monkeypatch.setenv("HF_HOME", folder)
+    assert child_environment({})["HF_HOME"] == folder
+
+
 def test_a_relative_interpreter_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "python").symlink_to(sys.executable)
     monkeypatch.chdir(tmp_path)
