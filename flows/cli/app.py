@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from flows.plan.changes import Changes
+
 app = typer.Typer(
     name="bitfrontier",
     no_args_is_help=True,
@@ -39,6 +41,30 @@ DataRoot = Annotated[
 Runs = Annotated[Path, typer.Option(help="Folder for results.")]
 
 
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a value of the plan, such as load[0].concurrency=8. Repeatable."
+    ),
+]
+
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="Cells of these names alone, a glob such as 'gptq*', and their baselines. Repeatable."),
+]
+
+
+Exclude = Annotated[
+    list[str] | None, typer.Option(help="No cells of these names, a glob such as '*vllm*'. Repeatable.")
+]
+
+
+Minutes = Annotated[
+    float | None, typer.Option(help="Minutes of a race's later rounds, as --set race.minutes; for a plan with a race.")
+]
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
@@ -63,3 +89,11 @@ def configure(
         from flows.state.run_log import log_to_console
 
         log_to_console(verbosity)
+
+
+def changes_from(
+    sets: list[str] | None, only: list[str] | None, exclude: list[str] | None, minutes: float | None = None
+) -> Changes:
+    """What these options change of a plan."""
+    timed = () if minutes is None else (f"race.minutes={minutes:g}",)
+    return Changes((*(sets or ()), *timed), tuple(only or ()), tuple(exclude or ()))

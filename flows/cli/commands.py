@@ -15,7 +15,20 @@ from rich.table import Table
 
 from engines.redaction import redacted
 from engines.runtime.cache import VARIABLE, NotWritable, absolute_cache, create_cache
-from flows.cli.app import DataRoot, Json, NoPrefectServer, PlanArgument, RunArgument, Runs, app
+from flows.cli.app import (
+    DataRoot,
+    Exclude,
+    Json,
+    Minutes,
+    NoPrefectServer,
+    Only,
+    PlanArgument,
+    RunArgument,
+    Runs,
+    Sets,
+    app,
+    changes_from,
+)
 from flows.cli.output import OF_FILES, unforeseen, write_what_the_terminal_takes
 from flows.cli.sweep_command import console, errors, run_whole, show_outside, show_results
 from flows.state.run_log import guard_warnings
@@ -60,6 +73,10 @@ def plan(
     file: PlanArgument,
     data_root: DataRoot = None,
     runs: Runs = Path("runs"),
+    sets: Sets = None,
+    only: Only = None,
+    exclude: Exclude = None,
+    minutes: Minutes = None,
     as_json: Json = False,
 ) -> None:
     """Print every cell of a plan: environment, supported or why not, estimated time and disk. Runs nothing.
@@ -71,40 +88,16 @@ def plan(
     """
     from flows.cli.network_variables import check_network_variables
     from flows.cli.plan_command import describe_plan, print_plan
-    from flows.plan.source import load_plan
-    from flows.validate.plan import check
+    from flows.validate.plan import load_and_check
 
     check_network_variables()
-    parsed = load_plan(file)
-    sweep = check(parsed, data_root=data_root)
+    sweep = load_and_check(file, changes_from(sets, only, exclude, minutes), data_root=data_root)
     show_outside(sweep.plan, errors if as_json else console)
     described = describe_plan(sweep, runs)
     if as_json:
         print(json_text(described))
     else:
         print_plan(sweep, described, with_keys=bool(context.obj))
-
-
-@app.command(short_help="Run a whole sweep; it goes on where it stopped.")
-def sweep(
-    file: PlanArgument,
-    data_root: DataRoot = None,
-    runs: Runs = Path("runs"),
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")] = False,
-    keep_stale: Annotated[
-        bool, typer.Option("--keep-stale", help="Keep results that are not what would be measured now, and mark them.")
-    ] = False,
-    no_server: NoPrefectServer = False,
-    as_json: Json = False,
-) -> None:
-    """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped.
-
-    With `race: {}` in the plan speed is measured in rounds of fresh servers, and cells that cannot win any more leave:
-    docs/reference/race.md.
-    """
-    run_whole(
-        file, data_root, runs, retry_failed=retry_failed, as_json=as_json, keep_stale=keep_stale, own_server=no_server
-    )
 
 
 @app.command()
@@ -122,6 +115,7 @@ def quantize(
     file: PlanArgument,
     label: Annotated[str, typer.Argument(help="Its method as tables name it, such as 'gptq W4A16-g64'.")],
     data_root: DataRoot = None,
+    sets: Sets = None,
     as_json: Json = False,
 ) -> None:
     """Make the checkpoint of one method of a plan, or find it, and print its folder: to serve it."""
@@ -132,7 +126,7 @@ def quantize(
     check_network_variables()
     create_cache()
     with bars(errors) as display:
-        checkpoints = quantize_one(file, label, data_root, display)
+        checkpoints = quantize_one(file, label, data_root, display, changes_from(sets, None, None))
     if as_json:
         print(json_text([asdict(checkpoint) for checkpoint in checkpoints]))
     else:
@@ -234,9 +228,16 @@ def retry(
         errors.print("error: say what to measure again: --failed", highlight=False)
         raise typer.Exit(2)
     place = errors if as_json else console
-    file, data_root = check_unchanged(folder, lambda plan: show_outside(plan, place))
+    file, data_root, changes = check_unchanged(folder, lambda plan: show_outside(plan, place))
     run_whole(
-        file, data_root, folder.parent, retry_failed=True, as_json=as_json, own_server=no_server, outside_shown=True
+        file,
+        data_root,
+        folder.parent,
+        changes=changes,
+        retry_failed=True,
+        as_json=as_json,
+        own_server=no_server,
+        outside_shown=True,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from engines.runtime.environments import build
 from flows.execute import rows
 from flows.execute.prepare import environments_of, jobs_of
+from flows.plan.changes import UNCHANGED, Changes
 from flows.plan.outside import outside_lines
 from flows.plan.source import load_plan, suggestion
 from flows.state.kept_checkpoints import keep
@@ -25,13 +26,15 @@ class UnknownCheckpoint(BitfrontierError):
 
 
 @cache_in_use()
-def quantize_one(file: Path, label: str, data_root: str | None, display: Display) -> list[Checkpoint]:
+def quantize_one(
+    file: Path, label: str, data_root: str | None, display: Display, changes: Changes = UNCHANGED
+) -> list[Checkpoint]:
     """The checkpoint of each of the plan's models that a method makes, by its label in tables (`gptq W4A16-g64`);
     those that are there are found. They are kept until they are released.
 
     Raises UnknownCheckpoint, PlanError, and what the quantizer fails with.
     """
-    parsed = load_plan(file)
+    parsed = load_plan(file, changes)
     sweep = check(parsed, data_root=data_root)
     for line in outside_lines(sweep.plan):
         display.say(line)

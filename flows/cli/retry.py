@@ -9,10 +9,11 @@ from evals.schema.race_file import RACE_FILE, read_race
 from evals.schema.run_file import RUN_FILE, NoRun, read_run
 from evals.schema.trial_file import UnreadableTrial, read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
+from flows.plan.changes import Changes, changes_of
 from flows.plan.outside import outside_lines
 from flows.plan.samples import plan_argument
 from flows.plan.schema import Plan
-from flows.plan.source import load_plan, plan_text
+from flows.plan.source import load_plan
 from flows.sources.references import forget_failures
 from flows.state.cache_gc import begun_here
 from flows.state.locks import alone
@@ -44,9 +45,9 @@ def _is_failed(file: Path) -> bool:
         return not isinstance(error.__cause__, OSError)
 
 
-def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple[Path, str | None]:
-    """The plan and data root of a run that would go on as it began. `show_outside` is called before anything of it is
-    started.
+def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple[Path, str | None, Changes]:
+    """The plan, data root and changes of a run that would go on as it began. `show_outside` is called before anything
+    of it is started.
 
     Raises NoRun, PlanError, and RunChanged where plan, program, packages or data are others than the run's: then its
     finished cells would be measured again too. So it does where the run came from somebody else, before anything that
@@ -56,8 +57,9 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
     if missing := [name for name in ("file", "data_root", "plan", "command") if name not in about]:
         raise NoRun(f"{folder / RUN_FILE}: it does not tell its {missing[0]}. Sweep its plan again")
     file, data_root = Path(about["file"]), about["data_root"]
-    parsed, command = load_plan(file), f"bitfrontier sweep {plan_argument(file)}"
-    if plan_text(file) != about["plan"]:
+    changes = changes_of(about.get("changes"))
+    parsed, command = load_plan(file, changes), f"bitfrontier sweep {plan_argument(file)}{changes.words}"
+    if parsed.text != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{command}` measures what is new in it")
     lines = outside_lines(parsed.plan)
     if lines and not begun_here(folder, about["plan"]):
@@ -76,4 +78,4 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
             f"{len(others)} of {len(rows)} cells would be measured anew: program, packages or data changed since "
             f"{folder} was made; `{command}` does that"
         )
-    return file, data_root
+    return file, data_root, changes

@@ -7,15 +7,62 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+from flows.cli.app import (
+    DataRoot,
+    Exclude,
+    Json,
+    Minutes,
+    NoPrefectServer,
+    Only,
+    PlanArgument,
+    Runs,
+    Sets,
+    app,
+    changes_from,
+)
 from flows.cli.output import SafeConsole
+from flows.plan.changes import UNCHANGED, Changes
 from quant.canonical_json import json_text
 
 console = SafeConsole(width=None if sys.stdout.isatty() else 132)
 errors = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else 132)
+
+
+@app.command(short_help="Run a whole sweep; it goes on where it stopped.")
+def sweep(
+    file: PlanArgument,
+    data_root: DataRoot = None,
+    runs: Runs = Path("runs"),
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")] = False,
+    keep_stale: Annotated[
+        bool, typer.Option("--keep-stale", help="Keep results that are not what would be measured now, and mark them.")
+    ] = False,
+    sets: Sets = None,
+    only: Only = None,
+    exclude: Exclude = None,
+    minutes: Minutes = None,
+    no_server: NoPrefectServer = False,
+    as_json: Json = False,
+) -> None:
+    """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped.
+
+    With `race: {}` in the plan speed is measured in rounds of fresh servers, and cells that cannot win any more leave:
+    docs/reference/race.md. What --set, --only and --exclude change is recorded in the run, and `retry` keeps to it.
+    """
+    run_whole(
+        file,
+        data_root,
+        runs,
+        changes=changes_from(sets, only, exclude, minutes),
+        retry_failed=retry_failed,
+        as_json=as_json,
+        keep_stale=keep_stale,
+        own_server=no_server,
+    )
 
 
 def run_whole(
@@ -23,6 +70,7 @@ def run_whole(
     data_root: str | None,
     runs: Path,
     *,
+    changes: Changes = UNCHANGED,
     retry_failed: bool,
     as_json: bool,
     keep_stale: bool = False,
@@ -34,13 +82,11 @@ def run_whole(
     from flows.cli.network_variables import check_network_variables
     from flows.cli.retry import drop_failed
     from flows.orchestration.api_server import PrefectLost
-    from flows.plan.source import load_plan
-    from flows.validate.plan import check
+    from flows.validate.plan import load_and_check
 
     check_network_variables()
-    parsed = load_plan(file)
+    checked = load_and_check(file, changes, data_root=data_root)
     create_cache()
-    checked = check(parsed, data_root=data_root)
     if not outside_shown:
         show_outside(checked.plan, errors if as_json else console)
     require_writable(runs, "Name another by --runs")
@@ -81,7 +127,8 @@ def _run(
             advance(1)
             from flows.orchestration.sweep import sweep as flow
 
-            report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs), keep_stale=keep_stale))
+            changes = {"changes": checked.changes.plain} if checked.changes else {}
+            report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs), keep_stale=keep_stale, **changes))
         current.reset(token)
     return report
 
@@ -148,12 +195,11 @@ def known_run(checked: Any, runs: Path) -> Any:
     from evals.schema.run_file import NoRun, read_run
     from flows.execute.prepare import environments_of, prepare_sweep
     from flows.plan.outside import outside
-    from flows.plan.source import plan_text
     from flows.state.cache_gc import begun_here
     from flows.state.progress_display import LogDisplay
 
-    folders, text = (runs, cache_folder() / "cells"), plan_text(checked.file)
-    if outside(checked.plan) and not any(begun_here(folder / checked.plan.name, text) for folder in folders):
+    folders = (runs, cache_folder() / "cells")
+    if outside(checked.plan) and not any(begun_here(folder / checked.plan.name, checked.text) for folder in folders):
         return None
     environments, models = environments_of(checked), set()
     for folder in folders:

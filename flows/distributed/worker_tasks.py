@@ -20,7 +20,6 @@ from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.execute.worker_process import Here
 from flows.plan.outside import outside_lines
-from flows.plan.source import plan_text
 from flows.sources.models import raise_failure
 from flows.sources.references import forget_failures
 from flows.state.cache_gc import register
@@ -59,7 +58,7 @@ def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Ro
     prepared = prepare_sweep(sweep, list(environments.values()), cache_folder() / "cells", display)
     describe(prepared)  # before it may be refused, so that `bitfrontier plan` here shows this machine's keys
     # so that `bitfrontier gc` keeps what this worker has
-    register(prepared.folder, plan_text(sweep.file))
+    register(prepared.folder, sweep.text)
     row = next((row for row in prepared.rows if name in (checkpoint_name(row), trial_name(row))), None)
     if row is None:
         raise OtherWork(

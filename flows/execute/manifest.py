@@ -17,7 +17,6 @@ from evals.schema.migrate import SCHEMA_VERSION
 from evals.schema.run_file import NoRun, read_run
 from flows.execute.prepared import Prepared
 from flows.plan.samples import plan_argument
-from flows.plan.source import plan_text
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
 from flows.validate.estimate import estimate, noted
@@ -74,10 +73,11 @@ def _about(prepared: Prepared) -> dict[str, Any]:
             "context_tokens": sweep.plan.memory.context_tokens or [sweep.plan.max_length],
         },
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
-        "command": f"bitfrontier sweep {plan_argument(sweep.file)}",
+        "command": f"bitfrontier sweep {plan_argument(sweep.file)}{sweep.changes.words}",
         "file": str(sweep.file),
         "data_root": sweep.data_root,
-        "plan": plan_text(sweep.file),
+        "plan": sweep.text,
+        "changes": sweep.changes.plain,
         "versions": versions(),
         "trials": [row.file.name for row in prepared.rows],
         "stale": {name: list(result.reasons) for name, result in prepared.stale.items()},

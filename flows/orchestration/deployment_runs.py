@@ -43,6 +43,7 @@ from prefect.types import DateTime
 from evals.schema.failures import because
 from evals.schema.trial import Failure
 from flows.distributed.object_store import Store
+from flows.plan.changes import UNCHANGED, Changes
 from flows.plan.outside import refuse_outside
 from flows.plan.source import PlanFile, load_plan
 from flows.state.locks import hold, is_held
@@ -194,9 +195,9 @@ class DeploymentRuns:
         return None
 
 
-def load_allowed(file: Path) -> PlanFile:
+def load_allowed(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
     """A plan, which names nothing that is not ours where a deployment's run is what reads it. Raises PlanError."""
-    parsed = load_plan(file)
+    parsed = load_plan(file, changes)
     if deployment.id:
         refuse_outside(parsed)
     return parsed

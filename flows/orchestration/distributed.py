@@ -30,6 +30,7 @@ from flows.execute.prepared import Baselines, Prepared, Row
 from flows.execute.rows import failed_trial, unsupported_trial
 from flows.orchestration import artifacts
 from flows.orchestration.deployment_runs import DeploymentRuns, Work, ended, load_allowed, require_newest
+from flows.plan.changes import Changes, changes_of
 from flows.plan.source import PlanError
 from flows.state.locks import cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line
@@ -42,23 +43,25 @@ Make = Callable[[Prepared, Row, Store, Display], Made]
 
 
 @flow(name="checkpoint", persist_result=False)
-def checkpoint(plan: str, data_root: str | None, store: str, name: str) -> State:
+def checkpoint(
+    plan: str, data_root: str | None, store: str, name: str, changes: dict[str, list[str]] | None = None
+) -> State:
     """Quantize once, for all machines of a sweep, which starts this itself."""
-    return _make(make_checkpoint, plan, data_root, store, name)
+    return _make(make_checkpoint, plan, data_root, store, name, changes_of(changes))
 
 
 @flow(name="cell", persist_result=False)
-def cell(plan: str, data_root: str | None, store: str, name: str) -> State:
+def cell(plan: str, data_root: str | None, store: str, name: str, changes: dict[str, list[str]] | None = None) -> State:
     """Measure one cell of a sweep, which starts this itself."""
-    return _make(measure_cell, plan, data_root, store, name)
+    return _make(measure_cell, plan, data_root, store, name, changes_of(changes))
 
 
-def _make(make: Make, plan: str, data_root: str | None, url: str, name: str) -> State:
+def _make(make: Make, plan: str, data_root: str | None, url: str, name: str, changes: Changes) -> State:
     """Failed where there is no result, by a name that says whether another worker would end alike."""
     display, store = LogDisplay(get_run_logger().info), open_store(url)
     with cache_in_use():
         try:
-            prepared, row = find(check(load_allowed(Path(plan)), data_root=data_root), name, display)
+            prepared, row = find(check(load_allowed(Path(plan), changes), data_root=data_root), name, display)
             made = make(prepared, row, store, display)
             if not isinstance(made, Failure):
                 require_newest(store, name)
@@ -115,6 +118,7 @@ class Spread:
     def _runs(self) -> DeploymentRuns:
         sweep = self.prepared.sweep
         parameters = {"plan": str(sweep.file), "data_root": sweep.data_root}
+        parameters |= {"changes": sweep.changes.plain} if sweep.changes else {}
         return DeploymentRuns(sweep.device.kind, self.store, parameters, self.display.say)
 
 

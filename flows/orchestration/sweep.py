@@ -28,9 +28,9 @@ from flows.orchestration.rounds import run_race
 from flows.orchestration.sweep_head import head
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
+from flows.plan.changes import UNCHANGED, Changes, changes_of
 from flows.plan.outside import outside_lines
 from flows.plan.schema import Plan
-from flows.plan.source import plan_text
 from flows.race.contenders import first_round
 from flows.state.cache_gc import register
 from flows.state.locks import alone, cache_in_use
@@ -97,6 +97,7 @@ def sweep(
     runs: str = "runs",
     store: str | None = None,
     keep_stale: bool = False,
+    changes: dict[str, list[str]] | None = None,
 ) -> str:
     """Run a whole sweep and write its report; what is finished already is not done again.
 
@@ -109,20 +110,28 @@ def sweep(
         store: a folder that all machines see, or an address of fsspec's (s3://bucket/prefix). With one, every
             checkpoint and cell is a deployment run for the workers of the pool of this kind of device.
         keep_stale: results that are not what would be measured now are kept, and marked in the report.
+        changes: `sets` (KEY=VALUE), `only` and `exclude` (globs of cells), as the command line has them.
 
     Returns:
         The path of report.html.
     """
-    return str(run_plan(forms.plan_file(plan, Path(runs)), data_root, Path(runs), store, keep_stale=keep_stale))
+    file = forms.plan_file(plan, Path(runs))
+    return str(run_plan(file, data_root, Path(runs), store, keep_stale=keep_stale, changes=changes_of(changes)))
 
 
 @cache_in_use()
 def run_plan(
-    file: Path, data_root: str | None, runs: Path, store: str | None = None, *, keep_stale: bool = False
+    file: Path,
+    data_root: str | None,
+    runs: Path,
+    store: str | None = None,
+    *,
+    keep_stale: bool = False,
+    changes: Changes = UNCHANGED,
 ) -> Path:
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
-    checked = replace(check(load_allowed(file), data_root=data_root), keep_stale=keep_stale)
+    checked = replace(check(load_allowed(file, changes), data_root=data_root), keep_stale=keep_stale)
     if store and checked.plan.race is not None:
         raise RaceOnWorkers(
             f"{file}: `race` visits all cells in turn on one machine, and with a store each goes to any worker. Sweep "
@@ -134,7 +143,7 @@ def run_plan(
             logger.info(line) if current.get() else display.say(line)
         for line in head(checked):
             display.say(line)
-        register(runs / checked.plan.name, plan_text(checked.file))
+        register(runs / checked.plan.name, checked.text)
         require_data(checked)
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 
 from engines.telemetry.device import available_cores
 
@@ -31,6 +31,15 @@ def thread_count(threads: Threads) -> int:
 
 
 class Part(BaseModel):
-    """Base of all parts of a plan: unknown keys and loose types are errors, and nothing changes later."""
+    """Base of all parts of a plan: unknown keys and loose types are errors, and nothing changes later.
+
+    A text in the place of a part with a `text_key` is the value of that key: `methods: [none, fp8]`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    text_key: ClassVar[str] = ""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _from_text(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        return handler({cls.text_key: given} if cls.text_key and isinstance(given, str) else given)

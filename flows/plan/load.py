@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -52,6 +52,8 @@ class LoadPlan(SizedPlan):
     `target_relative_ci: 0.05` repeats the load, at most `max_repeats` (10) times, until its output rate is known to
     ±5 %. Recorded arrivals are a TracePlan.
     """
+
+    text_key: ClassVar[str] = "workload"
 
     workload: str | None = None
     shared_prefix_tokens: Annotated[int, Field(ge=0, le=MOST)] = 0
@@ -201,6 +203,8 @@ class SLOPlan(Part):
 
     `preset` takes them from configs/slo.yaml (MLPerf's); what is given beside it counts instead.
     """
+
+    text_key: ClassVar[str] = "preset"
 
     preset: str | None = None
     ttft_ms: Annotated[float, Field(gt=0, le=MOST)] | None = None

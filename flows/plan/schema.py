@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,8 +16,6 @@ from flows.plan.load import AnyLoad, LoadPlan, SearchPlan, SLOPlan
 from flows.plan.race import RacePlan
 
 Name = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._ -]*$")]
-
-
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -52,6 +50,8 @@ class MethodPlan(Part):
 
     `seeds` makes it once for each: other rows of the calibration text, to see how much of a result is luck.
     """
+
+    text_key: ClassVar[str] = "method"
 
     method: str
     name: Name | None = None
@@ -120,6 +120,8 @@ class EnginePlan(Part):
     here; what is set here anyway is refused. Both are in keys, names and results: nothing secret may stand there.
     """
 
+    text_key: ClassVar[str] = "engine"
+
     engine: str
     attach: AttachPlan | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -135,6 +137,8 @@ class TaskPlan(Part):
     where it says nothing).
     """
 
+    text_key: ClassVar[str] = "task"
+
     task: str
     limit: Positive | None = None
     num_fewshot: Annotated[int, Field(ge=0, le=64)] | None = None
@@ -146,6 +150,8 @@ class PerplexityPlan(Part):
     `max_length`: 2048 by default, 512 for llama.cpp. `stride_tokens` is for "strided": half a window by default.
     lm-eval's word and byte perplexities are its task `wikitext`.
     """
+
+    text_key: ClassVar[str] = "convention"
 
     convention: Literal["papers", "strided", "llama.cpp"] = "papers"
     max_length: Annotated[int, Field(ge=4, le=MOST)] | None = None
@@ -189,6 +195,8 @@ class KLDivergencePlan(Part):
     distributions at the last `positions` tokens; `answer_tokens` are generated greedily from each (0: none). `repeat`
     reads the baseline twice, in two runs: the noise beside which every effect is shown.
     """
+
+    text_key: ClassVar[str] = "prompts"
 
     prompts: str = "wikitext2"
     count: Positive = 20

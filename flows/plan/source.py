@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, RoundTripConstructor, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import Node
-from ruamel.yaml.scanner import RoundTripScanner
 
 from engines.redaction import redacted
+from flows.plan.changes import UNCHANGED, Changes, apply_sets
 from flows.plan.load import LoadPlan, TracePlan
 from flows.plan.samples import find_plan, sample_plans
 from flows.plan.schema import Plan
-from flows.plan.type_errors import explain, parts_at, range_at
+from flows.plan.type_errors import explain, parts_at, range_at, worded
+from flows.plan.yaml_reader import plan_yaml
 from quant.canonical_json import read_regular
 from quant.errors import CONTROLS, BitfrontierError, reading, without_controls
 
@@ -48,14 +47,22 @@ RENAMED = {
     **dict.fromkeys(("bits", "format", "type", "weights", "numbers", "activations"), "scheme"),
 }
 NEW_VALUES = {"scheme": "its value is a scheme such as W4A16 (`bitfrontier methods NAME` lists them)"}
-MOST_PLAN_BYTES, MOST_BRACKETS = 2**20, 64
+MOST_PLAN_BYTES = 2**20
 MOST_SHOWN, MOST_LETTERS = 100, 2000  # of problems, and of the words of each
 LARGEST_WHOLE = 2**53 - 1  # up to here JSON's numbers are exact everywhere (RFC 8259, section 6)
 MOST_VALUES = 100_000  # a plan of 10,000 cells has fewer; aliases of aliases can stand for billions
 
 
 RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")  # pydantic's kinds of errors
-KINDS = (LoadPlan.__name__, TracePlan.__name__)  # pydantic names them in the place of an error
+KINDS = (LoadPlan.__name__, TracePlan.__name__, "[key]")  # pydantic names them in the place of an error
+
+
+NAMING = ("models", "methods", "engines", "tasks")  # a plan without an entry of these is another one
+BOUND_TO = {"load": ("slo", "search"), "slo": ("search",)}  # without the one, the other would be wrong
+STAND_INS: dict[str, Any] = {
+    "name": "plan",
+    "load": [{"concurrency": 1, "requests": 1, "prompt_tokens": 1, "output_tokens": 2}],
+}
 
 
 @dataclass(frozen=True)
@@ -72,8 +79,9 @@ class PlanError(BitfrontierError):
 
     exit_code = 2
 
-    def __init__(self, file: Path, problems: Sequence[Problem]) -> None:
-        self.problems = sorted(problems, key=lambda problem: problem.line)
+    def __init__(self, file: Path, problems: Sequence[Problem], rest: PlanFile | None = None) -> None:
+        """`rest` is the plan without what is wrong, where that is one: what it names can be looked at, too."""
+        self.rest, self.problems = rest, sorted(problems, key=lambda problem: problem.line)
         shown = self.problems[:MOST_SHOWN]
         lines = [f"{file}:{p.line}: {p.message:.{MOST_LETTERS}}\n  fix: {p.fix:.{MOST_LETTERS}}" for p in shown]
         if others := len(self.problems) - len(shown):
@@ -87,63 +95,25 @@ class PlanError(BitfrontierError):
 
 @dataclass(frozen=True)
 class PlanFile:
-    """A parsed plan with the line of every value, so that later checks can point too."""
+    """A parsed plan with the line of every value, so that later checks can point too. `text` is what it says, with
+    the `changes` of a command line; `sets` are those of them that changed a value, by its place.
+    """
 
     file: Path
     plan: Plan
     tree: CommentedMap
+    text: str
+    changes: Changes = UNCHANGED
+    sets: Mapping[Path_, str] = field(default_factory=dict)
 
     def problem(self, where: Path_, message: str, fix: str) -> Problem:
-        return Problem(_line(self.tree, where), message, fix)
+        given = next((text for place, text in self.sets.items() if where[: len(place)] == place), None)
+        return Problem(_line(self.tree, where), f"{message} (given by --set {given})" if given else message, fix)
 
 
-class PlanScanner(RoundTripScanner):
-    """The round-trip scanner, which takes time in the square of how deeply brackets are nested: not beyond a limit."""
-
-    def fetch_flow_collection_start(self, TokenClass: Any, to_push: str) -> None:
-        if self.flow_level >= MOST_BRACKETS:
-            raise RecursionError
-        super().fetch_flow_collection_start(TokenClass, to_push)
-
-
-class PlanConstructor(RoundTripConstructor):
-    """The round-trip constructor, which keeps lines and refuses duplicate keys, with the safe one's plain scalars.
-
-    It also says where a scalar stands that YAML takes for a date or a number and cannot read, and refuses an alias
-    that holds itself, which the round-trip constructor replaces by null.
-    """
-
-    def construct_object(self, node: Node, deep: bool = False) -> object:
-        if node in self.recursive_objects:
-            raise ConstructorError(problem="an alias holds itself", problem_mark=node.start_mark)
-        try:
-            return super().construct_object(node, deep)
-        except (ValueError, OverflowError) as error:
-            text, mark = str(node.value)[:40], node.start_mark
-            note = f'write "{text}" in quotes'
-            raise ConstructorError(problem=f"{text!r} is no value: {error}", problem_mark=mark, note=note) from error
-
-    def check_mapping_key(self, node: Node, key_node: Node, mapping: Any, key: Any, value: Any) -> bool:
-        """As ruamel's own, whose error writes out both values, which aliases may have made endless."""
-        if key in mapping:
-            problem = f'found duplicate key "{str(key)[:80]}"'
-            raise DuplicateKeyError(problem=problem, problem_mark=key_node.start_mark, note="keep one of them")
-        return True
-
-    def construct_number(self, node: Node) -> float:
-        """A number; 1e3 is a whole one, as YAML 1.2's JSON schema has it."""
-        value: float = SafeConstructor.construct_yaml_float(self, node)
-        return int(value) if "." not in node.value and value.is_integer() else value
-
-
-for _tag in ("null", "bool", "int", "str", "timestamp"):
-    PlanConstructor.add_constructor(f"tag:yaml.org,2002:{_tag}", getattr(SafeConstructor, f"construct_yaml_{_tag}"))
-PlanConstructor.add_constructor("tag:yaml.org,2002:float", PlanConstructor.construct_number)
-PlanConstructor.add_constructor(None, SafeConstructor.construct_undefined)
-
-
-def load_plan(file: Path) -> PlanFile:
-    """Read and validate the shape of `file`, or of the sample plan of that name. Raises PlanError.
+def load_plan(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
+    """Read and validate the shape of `file`, or of the sample plan of that name, with `changes`. Raises PlanError and
+    UnusableChange.
 
     What it names is checked by `flows.validate.plan`.
     """
@@ -153,26 +123,62 @@ def load_plan(file: Path) -> PlanFile:
         return PlanError(file, [Problem(1, words, "write it as the sample plan quickstart is written")])
 
     with reading("its YAML", unreadable, "No value of a plan needs more than plain YAML 1.2"):
-        tree = _parse(file, plan_text(file))
+        text = plan_text(file)
+        tree = _parse(file, text)
     if not isinstance(tree, CommentedMap):
         fix = "start from the sample plan quickstart; `bitfrontier init` copies it"
         raise PlanError(file, [Problem(1, "the plan is empty or no mapping", fix)])
+    sets = apply_sets(tree, changes.sets)
     if unusable := list(_unusable(tree, ())):
         fixes = [f"change the value of `{where[-1] if where else 'the plan'}`" for where, _ in unusable]
         lines = [(_line(tree, where), f"{dotted(where)}: {why}") for where, why in unusable]
         raise PlanError(file, [Problem(*line, fix) for line, fix in zip(lines, fixes, strict=True)])
+    values = _plain(tree)
+    read = PlanFile(file, Plan.model_construct(), tree, _written(tree) if sets else text, changes, sets)
     try:
-        return PlanFile(file, Plan.model_validate(_plain(tree)), tree)
+        return replace(read, plan=Plan.model_validate(values))
     except ValidationError as error:
-        raise PlanError(file, [_problem(detail, tree) for detail in error.errors()]) from error
+        wrong = error.errors()
+        problems, rest = [_problem(detail, read) for detail in wrong], _without(values, wrong)
+        raise PlanError(file, problems, rest and replace(read, plan=rest)) from error
+
+
+def _written(tree: CommentedMap) -> str:
+    """A changed plan as YAML, with its comments."""
+    out = StringIO()
+    plan_yaml().dump(tree, out)
+    return out.getvalue()
+
+
+def _without(values: dict[str, Any], wrong: Sequence[Any]) -> Plan | None:
+    """The plan without what is wrong, so that what else it names can be looked at in the same go; None where that would
+    make problems of its own. Entries of lists stay where they are, since problems are found by their numbers.
+    """
+    for detail in wrong:
+        key = detail["loc"][0] if detail["loc"] else "data"
+        if key in STAND_INS:
+            values[key] = STAND_INS[key]
+        elif key == "data" or (key in NAMING and detail["type"] != "extra_forbidden"):
+            return None
+        elif key in NAMING:
+            part: Any = values
+            for step in detail["loc"][:-1]:
+                part = part[step]
+            del part[detail["loc"][-1]]
+        else:
+            values.pop(key, None)
+        for other in BOUND_TO.get(key, ()):
+            values.pop(other, None)
+    try:
+        return Plan.model_validate(values)
+    except ValidationError:
+        return None
 
 
 def _parse(file: Path, text: str) -> object:
     """The values of a YAML 1.2 text with their lines; its aliases multiply nothing without end. Raises PlanError."""
-    reader = YAML()
-    reader.Scanner, reader.Constructor = PlanScanner, PlanConstructor
     try:
-        tree = reader.load(text)
+        tree = plan_yaml().load(text)
         if _size(tree, {}) > MOST_VALUES:
             message = f"its aliases stand for more than {MOST_VALUES} values"
             raise PlanError(file, [Problem(1, message, "write the plan without aliases of aliases")])
@@ -199,7 +205,7 @@ def _size(value: object, known: dict[int, int]) -> int:
 def _unusable(value: object, where: Path_) -> Iterator[tuple[Path_, str]]:
     """The values that nothing can be done with, whatever their key takes, keys among them: where they stand and why."""
     if isinstance(value, float) and not math.isfinite(value):
-        yield where, f"input should be a finite number, but it is {value!r}"
+        yield where, f"it must be a finite number, but it is {value!r}"
     if isinstance(value, int) and abs(value) > LARGEST_WHOLE:
         yield where, f"a whole number of {value.bit_length()} bits is too large (at most {LARGEST_WHOLE})"
     if isinstance(value, str) and CONTROLS.search(value):
@@ -247,30 +253,22 @@ def dotted(path: Path_) -> str:
     return text.lstrip(".") or "the plan"
 
 
-def _problem(error: Any, tree: CommentedMap) -> Problem:
+def _problem(error: Any, read: PlanFile) -> Problem:
     path: Path_ = tuple(part for part in error["loc"] if part not in KINDS)
     kind, where = error["type"], dotted(path)
-    line = _line(tree, path)
     if kind == "extra_forbidden":
-        return Problem(line, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
+        return read.problem(path, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
     if kind == "missing":
-        return Problem(
-            line,
-            f"'{where}' is missing",
-            f"add `{path[-1]}:`; the sample plan quickstart shows every key; `bitfrontier init` copies it",
-        )
+        fix = f"add `{path[-1]}:`; the sample plan quickstart shows every key; `bitfrontier init` copies it"
+        return read.problem(path, f"'{where}' is missing", fix)
     if kind == "value_error":
-        return Problem(line, f"{where}: {error['ctx']['error']}", "change the value as said")
-    given = error.get("input")
-    explained = explain(kind, where, given, parts_at(path))
+        return read.problem(path, f"{where}: {error['ctx']['error']}", "change the value as said")
+    explained = explain(kind, where, error.get("input"), parts_at(path))
     if explained:
-        return Problem(line, *explained)
+        return read.problem(path, *explained)
     numbers = f" ({numbers})" if kind in RANGES and (numbers := range_at(path)) else ""
-    return Problem(
-        line,
-        f"{where}: {lower_first(error['msg'])}, but it is {given!r}",
-        f"change the value of `{path[-1] if path else where}`{numbers}",
-    )
+    fix = f"change the value of `{path[-1] if path else where}`{numbers}"
+    return read.problem(path, worded(error, where), fix)
 
 
 def lower_first(text: str) -> str:

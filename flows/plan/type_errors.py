@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from flows.plan.base import Part
@@ -60,7 +60,7 @@ def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ())
     if given is None:
         return f"'{where}' has no value", "give one, or remove it (`~` and `null` are no value)"
     if kind == "list_type":
-        fix = "begin it with `- `" if isinstance(given, dict) else f"write `[{_as_part(given, parts)}]`"
+        fix = "begin it with `- `" if isinstance(given, dict) else f"write `[{given}]`"
         return f"'{where}' must be a list, but it is {given!r}", fix
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         if (
@@ -70,8 +70,7 @@ def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ())
         ):
             fix = f"write `{where.rpartition('.')[2]}: {{}}` for its defaults, or remove it"
             return f"'{where}' must have keys, but it is {given!r}", fix
-        short = _as_part(given, parts)
-        fix = f"write `{short}`" if short != str(given) else "give its keys under it"
+        fix = "give its keys under it"
         return f"'{where}' must have keys, but it is {given!r}", fix
     if kind == "string_type" and isinstance(given, int | float):
         return f"'{where}' must be a text, but it is {given!r}", "put quotes around it"
@@ -82,16 +81,32 @@ def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ())
     return None
 
 
-def _as_part(given: Any, parts: Sequence[type[Part]]) -> str:
-    """A text with the key that it is meant for, as YAML; other values as they are."""
-    fields = [(name, field.annotation) for part in parts for name, field in part.model_fields.items()]
-    key = next((name for name, annotation in fields if _takes_text(annotation)), None)
-    return f"{{{key}: {given}}}" if isinstance(given, str) and key else str(given)
+WORDS = {
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match the pattern {pattern}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
 
 
-def _takes_text(annotation: Any) -> bool:
-    inner = get_args(annotation)
-    return annotation is str or any(isinstance(argument, str) or _takes_text(argument) for argument in inner)
+def worded(error: Mapping[str, Any], where: str) -> str:
+    """What is wrong with a value of the right type, in the plan's words; in pydantic's, where its kind is new."""
+    words, context = WORDS.get(error["type"]), error.get("ctx", {})
+    given = context["actual_length"] if error["type"] in ("too_short", "too_long") else error.get("input")
+    if words is None:
+        return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}, but it is {given!r}"
+    verb = "has" if "actual_length" in context else "is"
+    return f"'{where}' {words.format(**context)}, but it {verb} {given!r}"
 
 
 def _is_number(text: str) -> bool:

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from flows.plan.source import PlanFile, Problem, dotted, lower_first, suggestion
-from flows.plan.type_errors import explain
+from flows.plan.source import PlanFile, Problem, dotted, suggestion
+from flows.plan.type_errors import explain, worded
 from quant.registry import Parameter
 from quant.types import Range
 
@@ -64,7 +64,7 @@ def fill(
             elif explained := explain(problem["type"], dotted(path), problem["input"]):
                 message, fix = explained
             else:
-                message = f"{dotted(path)}: {lower_first(problem['msg'])}, but it is {problem['input']!r}"
+                message = worded(problem, dotted(path))
                 fix = f"see `bitfrontier {where[0]} {owner}` for what '{name}' may be"
             problems.append(parsed.problem(path, message, fix))
         return None

@@ -12,7 +12,8 @@ from pathlib import Path
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, interpreter_command, known_environments, resolve
 from engines.telemetry.device import find_device
 from engines.types import Device
-from flows.plan.source import PlanError, PlanFile, Problem, lower_first, suggestion
+from flows.plan.changes import UNCHANGED, Changes
+from flows.plan.source import PlanError, PlanFile, Problem, load_plan, lower_first, suggestion
 from flows.sources.model_facts import ModelFacts, look_up_model
 from flows.sources.model_names import with_distinct_names
 from flows.sources.samples import SourceError
@@ -88,7 +89,54 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     queues = queue_warnings(plan, (choice for choice, _ in served), device)
     lines = (f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable)
     warnings = (*lines, *mixed_dtypes(served, device), *dict.fromkeys(queues), *size_warnings(plan, traces))
-    return ResolvedPlan(plan, parsed.file, base, device, cells, task_specs(plan), data_root, traces, warnings=warnings)
+    return ResolvedPlan(
+        plan,
+        parsed.file,
+        base,
+        device,
+        parsed.text,
+        selected(parsed, cells),
+        task_specs(plan),
+        data_root,
+        traces,
+        warnings=warnings,
+        changes=parsed.changes,
+    )
+
+
+def load_and_check(file: Path, changes: Changes = UNCHANGED, *, data_root: str | None = None) -> ResolvedPlan:
+    """Read a plan, with the changes of a command line, and validate all that it names. Raises PlanError with every
+    problem of shape and of names, and UnusableChange.
+    """
+    try:
+        parsed = load_plan(file, changes)
+    except PlanError as error:
+        if error.rest is None:
+            raise
+        try:
+            check(error.rest, data_root=data_root)
+        except PlanError as others:
+            raise PlanError(error.rest.file, [*error.problems, *others.problems]) from error
+        raise
+    return check(parsed, data_root=data_root)
+
+
+def selected(parsed: PlanFile, cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells that `--only` and `--exclude` leave, and the baselines of their engines and models: every comparison is
+    with these. Raises PlanError where none is left.
+    """
+    changes = parsed.changes
+    chosen = [cell for cell in cells if changes.selects(cell.name)]
+    if not chosen:
+        names = ", ".join(dict.fromkeys(cell.name for cell in cells))
+        fix = f"give globs of its cells, in quotes: {names}"
+        raise PlanError(parsed.file, [parsed.problem((), f"no cell is left by{changes.words}", fix)])
+    served = {(cell.model.location, id(cell.choice)) for cell in chosen}
+    return tuple(
+        cell
+        for cell in cells
+        if cell in chosen or (cell.quantization.scheme.unquantized and (cell.model.location, id(cell.choice)) in served)
+    )
 
 
 def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization]]:

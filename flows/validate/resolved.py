@@ -14,6 +14,7 @@ from evals.accuracy.lm_eval_tasks import TaskSpec
 from evals.data.corpora import WIKITEXT
 from evals.load.traces import TraceRequest
 from evals.schema.load import LoadPoint
+from flows.plan.changes import UNCHANGED, Changes
 from flows.plan.load import TracePlan
 from flows.plan.schema import KLDivergencePlan, Plan
 from flows.sources.model_facts import ModelFacts
@@ -26,19 +27,22 @@ from quant.canonical_json import named_path
 class ResolvedPlan:
     """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
     given in place of the plan's `data`. `keep_stale` keeps finished results that are not what would be measured now.
-    `warnings` are what makes its results hard to compare.
+    `warnings` are what makes its results hard to compare. `text` is what the plan says, with the `changes` of the
+    command line.
     """
 
     plan: Plan
     file: Path
     base: Path
     device: Device
+    text: str
     cells: tuple[Cell, ...]
     tasks: tuple[TaskSpec, ...]
     data_root: str | None = None
     traces: Mapping[str, Sequence[TraceRequest]] = field(default_factory=dict)
     keep_stale: bool = False
     warnings: tuple[str, ...] = ()
+    changes: Changes = UNCHANGED
 
     @cached_property
     def loads(self) -> tuple[LoadPoint, ...]:

@@ -15,6 +15,7 @@ from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows import versions
 from flows.cli.retry import check_unchanged, drop_failed
+from flows.plan.changes import UNCHANGED
 from flows.plan.schema import Plan
 from flows.state.cache_gc import register
 from flows.state.status import RunChanged, cell_states
@@ -43,7 +44,7 @@ def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPa
     }
     assert {cell.state for cell in cell_states(run)} == {"ok", "failed"}
     drop_failed(run)
-    assert check_unchanged(run, _not_shown) == (run.parent.parent / "plan.yaml", None)
+    assert check_unchanged(run, _not_shown) == (run.parent.parent / "plan.yaml", None, UNCHANGED)
     assert [cell.state for cell in cell_states(run)] == ["ok", "to do"]
     assert {path: path.stat().st_mtime_ns for path in (run / "trials").glob("*.json")} == before
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)

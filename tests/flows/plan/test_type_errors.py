@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from flows.plan.schema import Plan
 from flows.plan.source import PlanError, load_plan
-from flows.validate.plan import check
+from flows.validate.plan import check, load_and_check
 from tests.support.bad_plans.changes import GOOD
 
 
@@ -23,15 +25,11 @@ def _plan(folder: Path, key: str, written: str) -> Path:
 @pytest.mark.parametrize(
     ("key", "written", "message", "fix"),
     [
-        ("methods", "[none]", "'methods[0]' must have keys, but it is 'none'", "write `{method: none}`"),
-        ("methods", "none", "'methods' must be a list, but it is 'none'", "write `[{method: none}]`"),
+        ("methods", "none", "'methods' must be a list, but it is 'none'", "write `[none]`"),
         ("methods", "{method: none}", "'methods' must be a list", "begin it with `- `"),
         ("methods", "[[none]]", "'methods[0]' must have keys, but it is ['none']", "give its keys under it"),
-        ("engines", "[transformers]", "'engines[0]' must have keys", "write `{engine: transformers}`"),
-        ("tasks", "arc_easy", "'tasks' must be a list", "write `[{task: arc_easy}]`"),
-        ("load", "[chat]", "'load[0]' must have keys", "write `{workload: chat}`"),
-        ("slo", "chat", "'slo' must have keys", "write `{preset: chat}`"),
-        ("perplexity", "[papers]", "'perplexity[0]' must have keys", "write `{convention: papers}`"),
+        ("tasks", "arc_easy", "'tasks' must be a list", "write `[arc_easy]`"),
+        ("search", "[rate]", "'search[0]' must have keys", "give its keys under it"),
         ("models", "smol", "'models' must be a list", "write `[smol]`"),
         ("models", "~", "'models' has no value", "give one, or remove it"),
         ("models", "[~]", "'models[0]' has no value", "give one, or remove it"),
@@ -69,3 +67,53 @@ def test_numbers_may_have_exponents(tmp_path: Path, written: str, value: float) 
 
 def test_a_whole_number_may_have_an_exponent(tmp_path: Path) -> None:
     assert load_plan(_plan(tmp_path, "max_length", "2e3")).plan.max_length == 2000
+
+
+SHORT_FORMS = {
+    "methods": ("[none, {method: rtn}]", "[{method: none}, {method: rtn}]"),
+    "engines": ("[vllm]", "[{engine: vllm}]"),
+    "tasks": ("[arc_easy]", "[{task: arc_easy}]"),
+    "slo": ("llama-2-70b", "{preset: llama-2-70b}"),
+    "perplexity": ("[strided]", "[{convention: strided}]"),
+    "kl_divergence": ("[wikitext2]", "[{prompts: wikitext2}]"),
+}
+
+
+@pytest.mark.parametrize("key", SHORT_FORMS)
+def test_a_text_stands_for_the_key_that_matters(tmp_path: Path, key: str) -> None:
+    short, long = (load_plan(_plan(tmp_path, key, written)).plan for written in SHORT_FORMS[key])
+    assert short == long
+
+
+def test_a_workload_by_its_name_is_filled_from_its_file(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"'load\[0\]\.requests' is missing") as raised:
+        load_plan(_plan(tmp_path, "load", "[chat]"))
+    assert "prompt_tokens" not in str(raised.value)
+
+
+WRONG_TYPES = (None, True, 3, 0.5, "text", [], [3], {}, {"a": 1})
+
+
+@pytest.mark.parametrize("key", Plan.model_fields)
+def test_no_error_speaks_of_classes(tmp_path: Path, key: str) -> None:
+    """Neither of ours nor of pydantic's: errors name keys."""
+    for value in WRONG_TYPES:
+        (tmp_path / "plan.yaml").write_text(yaml.safe_dump({**GOOD, key: value}), encoding="utf-8")
+        try:
+            load_plan(tmp_path / "plan.yaml")
+            words = key
+        except PlanError as error:
+            words = str(error)
+        assert key in words
+        assert not re.search(r"instance of|dictionary|\w+Plan\b|Part\b|nput should", words), words
+
+
+def test_what_is_misspelt_and_what_is_unknown_is_said_at_once(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "text.txt").write_text("a b c d " * 2000)
+    plan = {**GOOD, "repeats": "three", "methods": ["none", "gtpq"], "load": [{"concurrency": 1}], "bogus": 1}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan, sort_keys=False), encoding="utf-8")
+    with pytest.raises(PlanError) as raised:
+        load_and_check(tmp_path / "plan.yaml")
+    for words in ("unknown method 'gtpq'", "unknown key 'bogus'", "'load[0].requests' is missing", "'repeats' must be"):
+        assert words in str(raised.value)
+    assert "text.txt" not in str(raised.value)  # what is right is not said to be wrong

@@ -13,7 +13,7 @@ ENGINES: dict[str, Wrong] = {
     ),
     "wrong type": (
         set_key("repeats", value="three"),
-        "repeats: input should be a valid integer",
+        "'repeats' must be a whole number",
         "change the value of `repeats`",
     ),
     "number as text": (
@@ -33,7 +33,7 @@ ENGINES: dict[str, Wrong] = {
     ),
     "no url": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "localhost:8000"}}),
-        "engines[1].attach.url: string should match pattern",
+        "'engines[1].attach.url' must match the pattern",
         "change the value of `url`",
     ),
     "key not set": (
@@ -85,7 +85,7 @@ ENGINES: dict[str, Wrong] = {
     ),
     "a list with one bad value": (
         set_key("engines", 0, value={"engine": "vllm", "options": {"max_num_seqs": [8, 0]}}),
-        "engines[0].options.max_num_seqs: input should be greater than or equal to 1, but it is 0",
+        "'engines[0].options.max_num_seqs' must be at least 1, but it is 0",
         "bitfrontier engines vllm",
     ),
     "an argument that is set here": (
@@ -125,7 +125,7 @@ ENGINES: dict[str, Wrong] = {
     ),
     "a variable that is none": (
         set_key("engines", 0, value={"engine": "vllm", "env": {"A B": "0"}}),
-        "string should match pattern",
+        "must match the pattern",
         "change the value",
     ),
     "arguments of an attached server": (
@@ -160,17 +160,17 @@ ENGINES: dict[str, Wrong] = {
     ),
     "a free device": (
         set_key("price", value={"per_device_hour": 0, "currency": "USD"}),
-        "price.per_device_hour: input should be greater than 0",
+        "'price.per_device_hour' must be above 0",
         "change the value of `per_device_hour`",
     ),
     "tokens for nothing": (
         set_key("price", value={"per_device_hour": 1, "currency": "USD", "max_cost_per_million_tokens": 0}),
-        "price.max_cost_per_million_tokens: input should be greater than 0",
+        "'price.max_cost_per_million_tokens' must be above 0",
         "change the value of `max_cost_per_million_tokens`",
     ),
     "a price without end": (
         set_key("price", value={"per_device_hour": float("inf"), "currency": "USD"}),
-        "price.per_device_hour: input should be a finite number",
+        "price.per_device_hour: it must be a finite number",
         "change the value of `per_device_hour`",
     ),
     "a price of nothing known": (
@@ -180,7 +180,7 @@ ENGINES: dict[str, Wrong] = {
     ),
     "a currency of four letters": (
         set_key("price", value={"per_device_hour": 2.5, "currency": "Euro"}),
-        "price.currency: string should match pattern",
+        "'price.currency' must match the pattern",
         "change the value of `currency`",
     ),
     "option without effect": (

