@@ -140,7 +140,7 @@ def load_plan(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
     except ValidationError as error:
         wrong = error.errors()
         problems, rest = [_problem(detail, read) for detail in wrong], _without(values, wrong)
-        raise PlanError(file, problems, rest and replace(read, plan=rest)) from error
+        raise PlanError(file, problems, replace(read, plan=rest) if rest else None) from error
 
 
 def _written(tree: CommentedMap) -> str:

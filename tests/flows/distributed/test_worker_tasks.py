@@ -32,6 +32,7 @@ from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row
 from flows.orchestration.deployment_runs import NO_RESULT, WORKER_FAILED, DeploymentRuns, Rescheduled, Work
+from flows.plan.changes import UNCHANGED, changes_of
 from flows.plan.source import PlanError, Problem, load_plan
 from flows.state.locks import hold
 from flows.state.progress_display import LogDisplay
@@ -55,7 +56,12 @@ class Here(DeploymentRuns):
             Here.done += 1
             given = self.parameters
             state = flows.orchestration.distributed._make(
-                make[work.kind], given["plan"], given["data_root"], self.store.url, work.name
+                make[work.kind],
+                given["plan"],
+                given["data_root"],
+                self.store.url,
+                work.name,
+                changes_of(given.get("changes")),
             )
             assert state.is_completed() or state.name in (NO_RESULT, WORKER_FAILED)
             yield work, Failure(**json.loads(state.message or "")) if state.is_failed() else None
@@ -162,7 +168,7 @@ def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
     store, name = open_store(str(workplace / "store")), checkpoint_name(_rows(sweep)["none"])
     _install(Here, monkeypatch)
     monkeypatch.setattr(flows.orchestration.distributed, "require_newest", refuse)
-    state = flows.orchestration.distributed._make(make_checkpoint, str(sweep.file), None, store.url, name)
+    state = flows.orchestration.distributed._make(make_checkpoint, str(sweep.file), None, store.url, name, UNCHANGED)
     assert (state.name, json.loads(state.message or "")["cause"]) == (NO_RESULT, f"another has {name}")
     assert not store.has(name)
 
@@ -184,7 +190,9 @@ def test_what_one_worker_lacks_is_not_said_of_all(
 
     _install(Here, monkeypatch)
     name = checkpoint_name(_rows(sweep)["none"])
-    state = flows.orchestration.distributed._make(fails, str(sweep.file), None, str(workplace / "store"), name)
+    state = flows.orchestration.distributed._make(
+        fails, str(sweep.file), None, str(workplace / "store"), name, UNCHANGED
+    )
     assert (state.name, json.loads(state.message or "")["kind"]) == (WORKER_FAILED, kind)
 
 

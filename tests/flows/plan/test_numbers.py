@@ -32,7 +32,7 @@ def test_a_number_without_bound_is_an_error_wherever_it_stands(tmp_path: Path, p
     before = yaml.safe_dump({name: part for name, part in GOOD.items() if name not in yaml.safe_load(added)})
     file = tmp_path / "plan.yaml"
     file.write_text(before + added)
-    with pytest.raises(PlanError, match=r"should be a finite number, but it is -?(inf|nan)\n  fix: change") as caught:
+    with pytest.raises(PlanError, match=r"must be a finite number, but it is -?(inf|nan)\n  fix: change") as caught:
         load_plan(file)
     (problem,) = caught.value.problems
     assert number in file.read_text().splitlines()[problem.line - 1]
