@@ -117,7 +117,7 @@ class Spread:
 
     def _runs(self) -> DeploymentRuns:
         sweep = self.prepared.sweep
-        parameters = {"plan": str(sweep.file), "data_root": sweep.data_root}
+        parameters: dict[str, Any] = {"plan": str(sweep.file), "data_root": sweep.data_root}
         parameters |= {"changes": sweep.changes.plain} if sweep.changes else {}
         return DeploymentRuns(sweep.device.kind, self.store, parameters, self.display.say)
 
