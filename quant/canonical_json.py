@@ -155,7 +155,8 @@ def write_json(path: Path, value: object, *, compact: bool = False) -> None:
 
 def open_to_append(path: Path) -> BinaryIO:
     """Open a log, to which several processes may append. Raises OSError where a link (ELOOP) or a pipe (ENXIO), which
-    would be waited for, is in its place, or a file with a second name (EMLINK), under which it may be anything.
+    would be waited for, is in its place. A file with a second name, under which it may be anything, such as a backup's,
+    is left to that one, and a new one begun.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o666)
@@ -165,6 +166,7 @@ def open_to_append(path: Path) -> BinaryIO:
         raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), str(path))
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
         os.close(descriptor)
-        raise OSError(errno.EMLINK, "it has a second name (a hard link)", str(path))
+        path.unlink()
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
     os.set_blocking(descriptor, True)  # children write into it, and some file systems would let them try again
     return open(descriptor, "ab")

@@ -45,6 +45,9 @@ def sweep(
     only: Only = None,
     exclude: Exclude = None,
     minutes: Minutes = None,
+    until_decided: Annotated[
+        bool, typer.Option("--until-decided", help="Go on with more questions and rounds until an answer is known.")
+    ] = False,
     no_server: NoPrefectServer = False,
     as_json: Json = False,
 ) -> None:
@@ -62,6 +65,7 @@ def sweep(
         as_json=as_json,
         keep_stale=keep_stale,
         own_server=no_server,
+        until_decided=until_decided,
     )
 
 
@@ -76,6 +80,7 @@ def run_whole(
     keep_stale: bool = False,
     own_server: bool = False,
     outside_shown: bool = False,
+    until_decided: bool = False,
 ) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
     from engines.runtime.cache import create_cache, require_writable
@@ -93,10 +98,9 @@ def run_whole(
     if retry_failed:
         drop_failed(runs / checked.plan.name)
     try:
-        report = already_done(checked, runs, keep_stale=keep_stale)
-        report = report or _run(
-            checked, file, data_root, runs, as_json=as_json, keep_stale=keep_stale, own_server=own_server
-        )
+        report = None if until_decided else already_done(checked, runs, keep_stale=keep_stale)
+        wanted = {"data_root": data_root, "runs": str(runs), "keep_stale": keep_stale, "until_decided": until_decided}
+        report = report or _run(checked, {"plan": str(file), **wanted}, as_json=as_json, own_server=own_server)
     except KeyboardInterrupt:
         errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
         raise typer.Exit(130) from None
@@ -113,22 +117,20 @@ def show_outside(plan: Any, place: SafeConsole) -> None:
         place.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _run(
-    checked: Any, file: Path, data_root: str | None, runs: Path, *, as_json: bool, keep_stale: bool, own_server: bool
-) -> Path:
-    """Run the Prefect flow in this process, with bars, and return the report's path."""
+def _run(checked: Any, wanted: dict[str, Any], *, as_json: bool, own_server: bool) -> Path:
+    """Run the Prefect flow with these parameters in this process, with bars, and return the report's path."""
     from flows.orchestration.api_server import prefect_api
     from flows.state.progress_display import bars, current
 
     with bars(errors if as_json else console) as display:
         token = current.set(display)
         advance = display.overall("Prefect", 1)
-        with prefect_api(runs / checked.plan.name / "prefect.log", own=own_server):
+        with prefect_api(Path(wanted["runs"]) / checked.plan.name / "prefect.log", own=own_server):
             advance(1)
             from flows.orchestration.sweep import sweep as flow
 
             changes = {"changes": checked.changes.plain} if checked.changes else {}
-            report = Path(flow(plan=str(file), data_root=data_root, runs=str(runs), keep_stale=keep_stale, **changes))
+            report = Path(flow(**wanted, **changes))
         current.reset(token)
     return report
 

@@ -14,6 +14,7 @@ from prefect.runtime import flow_run
 import flows.execute.worker_process
 from engines.runtime.environments import Environment, EnvironmentFailed, build
 from evals.schema.failures import because, failure_of
+from evals.schema.run_file import RUN_FILE
 from evals.schema.trial import Failure, Trial
 from flows.execute import rows
 from flows.execute.manifest import describe
@@ -31,7 +32,9 @@ from flows.plan import forms
 from flows.plan.changes import UNCHANGED, Changes, changes_of
 from flows.plan.outside import outside_lines
 from flows.plan.schema import Plan
+from flows.plan.source import load_plan
 from flows.race.contenders import first_round
+from flows.race.until_decided import MOST_STEPS, gone_on_with, next_step
 from flows.state.cache_gc import register
 from flows.state.locks import alone, cache_in_use
 from flows.state.progress_display import Display, LogDisplay, cell_line, current
@@ -40,6 +43,7 @@ from flows.validate.plan import REFERENCE_ENVIRONMENT, check
 from flows.validate.resolved import ResolvedPlan
 from quant.errors import BitfrontierError
 from quant.types import Checkpoint
+from reports.decision.results import read_results
 from reports.output.html_report import write_report
 
 logger = logging.getLogger(__name__)
@@ -98,6 +102,7 @@ def sweep(
     store: str | None = None,
     keep_stale: bool = False,
     changes: dict[str, list[str]] | None = None,
+    until_decided: bool = False,
 ) -> str:
     """Run a whole sweep and write its report; what is finished already is not done again.
 
@@ -111,12 +116,23 @@ def sweep(
             checkpoint and cell is a deployment run for the workers of the pool of this kind of device.
         keep_stale: results that are not what would be measured now are kept, and marked in the report.
         changes: `sets` (KEY=VALUE), `only` and `exclude` (globs of cells), as the command line has them.
+        until_decided: go on with more questions, longer texts and more rounds of a race until an answer is known.
 
     Returns:
         The path of report.html.
     """
-    file = forms.plan_file(plan, Path(runs))
-    return str(run_plan(file, data_root, Path(runs), store, keep_stale=keep_stale, changes=changes_of(changes)))
+    file, given = forms.plan_file(plan, Path(runs)), changes_of(changes)
+    if until_decided:
+        given = gone_on_with(given, Path(runs) / load_plan(file, given).plan.name)
+    report = run_plan(file, data_root, Path(runs), store, keep_stale=keep_stale, changes=given)
+    for _ in range(MOST_STEPS if until_decided else 0):
+        step = next_step(load_plan(file, given).plan, read_results(report.parent))
+        shown().say(step.text if step else "nothing that can be measured more would decide more")
+        if step is None:
+            break
+        given = replace(given, sets=(*given.sets, *step.sets))
+        report = run_plan(file, data_root, Path(runs), store, keep_stale=keep_stale, changes=given)
+    return str(report)
 
 
 @cache_in_use()
@@ -144,7 +160,8 @@ def run_plan(
         for line in head(checked):
             display.say(line)
         register(runs / checked.plan.name, checked.text)
-        require_data(checked)
+        if not (runs / checked.plan.name / RUN_FILE).exists():  # a run that goes on may need none of it any more
+            require_data(checked)
         environments = environments_of(checked)
         here = [environment for environment in environments if not store or environment.name == REFERENCE_ENVIRONMENT]
         missing = build_all(here, display)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from evals.schema.race_file import MOST_ROUNDS
+from evals.schema.run_file import NoRun, read_run
+from flows.plan.changes import Changes, changes_of
 from flows.plan.schema import Plan
 from reports.decision.results import Results
-from reports.decision.what_decides import Deciding, deciding
+from reports.decision.what_decides import deciding
+from reports.output.formatting import duration
 from reports.output.race_view import race_view
 
 LEAST_TIMES, MOST_TIMES = 1.25, 4.0  # as many items at once: how many decide is itself known roughly
@@ -25,6 +29,22 @@ class Step:
     sets: tuple[str, ...]
     why: tuple[str, ...]
     seconds: float | None
+
+    @property
+    def text(self) -> str:
+        """What is measured next and why, in a line."""
+        taking = f", some {duration(self.seconds)}" if self.seconds else ""
+        return f"not decided ({'; '.join(self.why)}): goes on with {', '.join(self.sets)}{taking}"
+
+
+def gone_on_with(given: Changes, folder: Path) -> Changes:
+    """The changes with which a run has gone on already, where it began with those that are given."""
+    try:
+        recorded = changes_of(read_run(folder).get("changes"))
+    except NoRun:
+        return given
+    began = replace(recorded, sets=recorded.sets[: len(given.sets)])
+    return recorded if began == given else given
 
 
 def next_step(plan: Plan, results: Results) -> Step | None:
@@ -45,22 +65,21 @@ def next_step(plan: Plan, results: Results) -> Step | None:
                 times = max(times, more)
             else:
                 tokens = max(tokens, more)
-            spent.append(_seconds(entry, more))
+            spent.append(entry.seconds * (more - 1) / (entry.times - 1) if entry.seconds and entry.times > 1 else None)
             why.append(f"{entry.name}: {entry.figure} {entry.estimate.value:.3f} against a limit of {entry.limit:g}")
         if race and race.state.ended in USED_UP and certain and certain.more_rounds is not None:
             wanted = min(max(certain.more_rounds, LEAST_ROUNDS), MORE_ROUNDS)
             rounds = max(rounds, wanted)
             spent.append(certain.seconds * wanted / certain.more_rounds if certain.seconds else None)
             why.append(f"{', '.join(certain.rivals)} may be the fastest instead")
+        loaded = [name for name in answer.open_cells if name not in {entry.name for entry in undecided}]
+        if race and race.state.ended in USED_UP and loaded and answer.aim.asks:
+            rounds = MORE_ROUNDS
+            spent.append(None)
+            why.append(f"whether {', '.join(loaded)} meets {answer.aim.asks} is inconclusive")
     sets = (*_more_items(plan, times, tokens), *_more_rounds(plan, rounds))
     known = [seconds for seconds in spent if seconds is not None]
     return Step(sets, tuple(why), sum(known) if len(known) == len(spent) else None) if sets else None
-
-
-def _seconds(entry: Deciding, times: float) -> float | None:
-    if entry.seconds is None or entry.times is None or entry.times <= 1:
-        return None
-    return entry.seconds * (times - 1) / (entry.times - 1)
 
 
 def _more_items(plan: Plan, questions: float, tokens: float) -> Iterator[str]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evals.schema.race_file import RaceState, Rules
 from evals.schema.trial import Trial
+from flows.plan.changes import Changes
 from flows.plan.schema import Plan
-from flows.race.until_decided import MOST_TIMES, next_step
+from flows.race.until_decided import MOST_TIMES, gone_on_with, next_step
 from reports.decision.results import Results, conclude
 from reports.decision.what_decides import deciding
 from reports.output.race_view import race_view
@@ -96,6 +99,30 @@ def test_no_rounds_are_run_where_a_hundred_would_not_decide() -> None:
     assert certain.rivals
     assert certain.more_rounds is None
     assert next_step(_plan(), results) is None
+
+
+def test_more_rounds_are_run_where_a_faster_cell_may_meet_the_slo() -> None:
+    cells = raced("none", noisy(10, 6, 1)), raced("open", noisy(30, 6, 2), 80, 2.001)
+    limits = {**ABOUT["limits"], "perplexity_ratio": 2.0}
+    slo = {"ttft_seconds": None, "tpot_seconds": 0.2, "percentile": 99}
+    state = RaceState(Rules(6, 0.03, 0.05), 6, ended="rounds")
+    results = conclude({**ABOUT, "limits": limits, "slo": slo}, list(map(_scored, cells)), race=state)
+    step = next_step(_plan(), results)
+    assert step is not None
+    assert step.sets == ("race.rounds=12",)
+    assert step.seconds is None
+    assert step.text == (
+        "not decided (whether open · e, none · e meets the SLO is inconclusive): goes on with race.rounds=12"
+    )
+
+
+def test_a_run_goes_on_with_the_changes_that_it_was_gone_on_with(tmp_path: Path) -> None:
+    given, further = Changes(("seed=1",)), Changes(("seed=1", "race.rounds=8"))
+    assert gone_on_with(given, tmp_path) == given
+    (tmp_path / "sweep.json").write_text(json.dumps({**ABOUT, "changes": further.plain}))
+    assert gone_on_with(given, tmp_path) == further
+    assert gone_on_with(Changes(("seed=2",)), tmp_path) == Changes(("seed=2",))
+    assert gone_on_with(Changes(("seed=1",), only=("a",)), tmp_path) == Changes(("seed=1",), only=("a",))
 
 
 def test_there_are_no_more_than_so_many_rounds() -> None:
