@@ -1,8 +1,8 @@
 """Pack the raw results of a run to be kept: `python -m benchmarks.pack RUN FILE.tar.xz`.
 
-Into the archive go sweep.json and the trials, without what belongs to others or tells of one machine: the texts of
-evaluation items are left out, folders before a file of the cache too. Distributions (`trials/*.npz`), which KL
-divergences are computed from, are too large to be kept.
+Into the archive go sweep.json and the trials, of a race race.json and its control's, without what belongs to others or
+tells of one machine: the texts of evaluation items are left out, folders before a file of the cache too. Distributions
+(`trials/*.npz`), which KL divergences are computed from, are too large to be kept.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ def without_texts(trial: dict[str, Any]) -> dict[str, Any]:
 def pack(run: Path, file: Path) -> None:
     """The same run gives the same bytes."""
     about = json.loads((run / "sweep.json").read_text(encoding="utf-8"))
-    files = {"sweep.json": about}
-    for name in about["trials"]:
+    files, names = {"sweep.json": about}, list(about["trials"])
+    if (race := run / "race.json").exists():
+        files["race.json"] = json.loads(race.read_text(encoding="utf-8"))
+        names += [files["race.json"]["control"]] if files["race.json"]["control"] else []
+    for name in names:
         files[f"trials/{name}"] = without_texts(json.loads((run / "trials" / name).read_text(encoding="utf-8")))
     with tarfile.open(file, "w:xz") as archive:
         for name, content in files.items():
