@@ -71,7 +71,8 @@ class LearntNoise:
 @dataclass(frozen=True)
 class RaceState:
     """After `number` rounds: who has left, and how it has ended, if it has. `orders` are the names of the cells of each
-    later round, as they were visited; `contenders` the keys of those that may still be the best, by objective, and
+    later round, as they were visited; `contenders` the keys of those that may still be the best, by objective, of all
+    that were `raced` for it (a cell may come to it later, when it is known to keep a limit), and
     `telling` of those whose next visits decide most: where time is short, they alone are visited (empty: all are).
     `equal` are the keys of those that are equal in speed within the gap, where it ended so; `control` is the file of
     the control's trial. `noise` was learnt before it, by figure and load. `of` is a digest of the plan and its cells:
@@ -89,6 +90,7 @@ class RaceState:
     noise: Mapping[str, LearntNoise] = field(default_factory=dict)
     of: str = ""
     telling: tuple[str, ...] = ()
+    raced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def gone(self) -> frozenset[str]:

@@ -67,8 +67,8 @@ def _standings(results: Results, state: RaceState) -> RaceState:
     """The state with who may still be the best for each objective, and how the race for what the plan wants to be best
     has ended: for every model, among all cells that may win and among those whose quality is known to be good.
     """
-    contenders, verdicts, equal, telling = dict(state.contenders), [], set[str](), set[str]()
-    rules = race_rules(state)
+    contenders, raced, rules = dict(state.contenders), dict(state.raced), race_rules(state)
+    verdicts, equal, telling = list[Verdict](), set[str](), set[str]()
     for model in results.models:
         of_model = [judged for judged in results.judged if judged.cell.trial.model == model]
         allowed = [j for j in of_model if j.verdict not in BARRED and j.cell.trial.key not in state.gone]
@@ -84,13 +84,14 @@ def _standings(results: Results, state: RaceState) -> RaceState:
             keys = frozenset(judged.cell.trial.key for judged in cells)
             for objective in objectives(list(dict.fromkeys(load.load for j in cells for load in j.cell.loads))):
                 title = f"{model}: {objective.title}{group}"
-                racing = keys & frozenset(contenders.get(title, keys))
+                racing = keys & ({*contenders.get(title, ())} | (keys - {*raced.get(title, ())}))
                 standing = stand(objective, results.speed_models, racing, rules)
                 if len(keys) == 1:
                     standing = ObjectiveStanding(keys, "winner")
                 if standing is None:
                     continue
                 contenders[title] = tuple(sorted(standing.may_be_best))
+                raced[title] = tuple(sorted(keys | {*raced.get(title, ())}))
                 if objective.figure == asked.figure and objective.load == asked.load and asked.title in group:
                     verdict = standing.verdict if asked.decides(standing.verdict) else "undecided"
                     verdicts.append(verdict)
@@ -98,9 +99,9 @@ def _standings(results: Results, state: RaceState) -> RaceState:
                         telling |= standing.telling if standing.verdict == "undecided" else keys
                     equal |= standing.may_be_best if verdict == "equal" else frozenset()
     if not verdicts or "undecided" in verdicts:
-        return replace(state, contenders=contenders, telling=tuple(sorted(telling)))
+        return replace(state, contenders=contenders, raced=raced, telling=tuple(sorted(telling)))
     ended: Ending = "equal" if "equal" in verdicts else "winner"
-    return replace(state, contenders=contenders, ended=ended, equal=tuple(sorted(equal)))
+    return replace(state, contenders=contenders, raced=raced, ended=ended, equal=tuple(sorted(equal)))
 
 
 def _slower(results: Results, state: RaceState) -> list[str]:

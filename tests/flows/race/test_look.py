@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -190,6 +191,22 @@ def test_a_race_goes_on_among_those_that_meet_the_slo_where_one_that_may_is_fast
     assert results.answer.won.key in {cells[1].key, cells[2].key}
     assert results.answer.open_cells == ("fp8 · e",)
     assert (last.number, last.ended) == (6, None)
+
+
+def test_a_cell_that_is_known_to_be_good_later_is_raced_from_then_on(race: Any) -> None:
+    """As if it had been in doubt before: among those of known quality nobody has raced it yet."""
+    cells = [raced("none", noisy(20, 6, 1, 0.05)), raced("rtn", noisy(50, 6, 2, 0.05), loss=2.01)]
+    cells.append(raced("awq", noisy(50.2, 6, 3, 0.05), loss=2.01))
+    prepared, late = race(cells), cells[2].key
+    before = _run(prepared, 3)[-1]
+
+    def without(keys: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {title: tuple(key for key in of_title if key != late) for title, of_title in keys.items()}
+
+    doubtful = replace(before, contenders=without(before.contenders), raced=without(before.raced))
+    assert all(late in keys for keys in look(prepared, replace(doubtful, number=4)).contenders.values())
+    out = replace(before, contenders=without(before.contenders))
+    assert not any(late in keys for keys in look(prepared, replace(out, number=4)).contenders.values())
 
 
 def test_loads_of_one_name_are_raced_by_themselves(race: Any) -> None:
