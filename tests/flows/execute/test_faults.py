@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
 import re
@@ -108,16 +109,14 @@ def test_every_failure_is_a_row_and_the_sweep_goes_on(workplace: Path, monkeypat
     monkeypatch.setattr(flows.validate.engines, "engines_by_name", _engines)
     monkeypatch.setenv("UV_OFFLINE", "1")
     monkeypatch.setenv("UV_CACHE_DIR", str(workplace / "nothing"))
-    load_tasks, before = (
-        flows.execute.spec.load_sweep_tasks,
-        {child.pid for child in psutil.Process().children(recursive=True)},
-    )
+    module = importlib.import_module("flows.orchestration.sweep")
+    measure, before = module._measure_all, {child.pid for child in psutil.Process().children(recursive=True)}
 
-    def torn_meanwhile(checked: Any) -> Any:
+    def torn_meanwhile(*arguments: Any) -> None:
         _cut_short(workplace)
-        return load_tasks(checked)
+        measure(*arguments)
 
-    monkeypatch.setattr(flows.execute.spec, "load_sweep_tasks", torn_meanwhile)
+    monkeypatch.setattr(module, "_measure_all", torn_meanwhile)
     report = Path(sweep(plan=str(_plan(workplace)), runs=str(workplace / "runs")))
     trials, page = _trials(report), report.read_text()
     assert trials.pop("none").status == "ok"
@@ -268,7 +267,7 @@ def test_a_sweep_that_cannot_go_on_without_prefect_says_so(
     monkeypatch.setattr(os, "_exit", sys.exit)
     plan = write_plan(workplace, ["none"])
     with pytest.raises(SystemExit) as ended:
-        commands.sweep(plan, runs=workplace / "runs")
+        sweep_command.sweep(plan, runs=workplace / "runs")
     assert ended.value.code == 1
     output = capsys.readouterr().err.replace("\n", " ")
     assert "Prefect's server was lost; what is finished is kept. Run the same command again to go on." in output
