@@ -47,6 +47,7 @@
         UnreadableSettings          engines.runtime.pip_config
         UnreadableTrial             evals.schema.trial_file
         UnsafeLock                  flows.state.locks
+        UnusableChange              flows.plan.changes
         UnusableSetting             flows.orchestration.configured_api
         UnusableVariable            flows.cli.network_variables
 
