@@ -52,7 +52,7 @@ from reports.sections.seed_variation import spreads
 
 logger = logging.getLogger(__name__)
 
-SCRIPTS = ("judge.js", "conclude.js", "figures.js", "page.js")
+SCRIPTS = ("vendor/observable-plot.min.js", "judge.js", "conclude.js", "chart.js", "chart_controls.js", "page.js")
 
 
 def write_report(folder: Path) -> Path:
@@ -122,6 +122,7 @@ def contents(results: Results) -> dict[str, Any]:
         "spent": spent(results.trials, results.control),
         "trials": results.trials,
         "cells": cells,
+        "numbers": {key: number for number, key in enumerate(cells)},
         "verdicts": verdicts,
         "direct": results.direct,
         "answers": results.answers,

@@ -16,7 +16,7 @@ from evals.metrics.slo import ttft_and_tpot
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO
 from evals.stats.intervals import Clustered, Estimate, percentile_interval
-from reports.decision.frontier.frontiers import Axis, Frontier, Plot, of_model, plots, text_plot
+from reports.decision.frontier.frontiers import Axis, Frontier, Plot, Read, of_model, plots, text_plot
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.recommend import widening
 from reports.decision.results import Results, Setting
@@ -29,6 +29,8 @@ from reports.metrics.engine_loss import AgainstReference, EngineLoss
 from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, needed_gib
 from reports.metrics.load import LoadMetrics
 from reports.metrics.slo_capacity import first_capacity
+from reports.output.chart.axes import chart_data, quality_read
+from reports.sections.energy import energies
 from reports.sections.roofline import warnings_of
 
 PERCENTILES = (50.0, 90.0, 95.0, 99.0)
@@ -43,16 +45,31 @@ class _Columns:
     percentiles: list[float]
     kl: Mapping[str, Estimate]
     results: Results
+    divergence: Read
+    difference: Read
+    joules: Mapping[tuple[str, LoadPoint], Estimate]
 
 
 def page_data(results: Results) -> dict[str, Any]:
     """Everything that the page's controls work on."""
     loads = list(dict.fromkeys(load.load for cell in results.cells for load in cell.loads))
     slo_percentile = [results.slo.percentile] if results.slo else []
-    columns = _Columns(loads, sorted({*PERCENTILES, *slo_percentile}), largest_kl(results.distances), results)
+    columns = _Columns(
+        loads=loads,
+        percentiles=sorted({*PERCENTILES, *slo_percentile}),
+        kl=largest_kl(results.distances),
+        results=results,
+        divergence=quality_read(results, "divergence"),
+        difference=quality_read(results, "difference"),
+        joules={
+            (usage.name, usage.load): usage.joules_per_token
+            for usage in energies(results.cells, results.speed_models)
+            if usage.joules_per_token
+        },
+    )
     price = results.planned.aim.price
     cells = [_cell(cell, columns) for cell in results.cells]
-    return {
+    page = {
         "percentiles": columns.percentiles,
         "loads": [{"label": load.label, "sizes": load.sizes} for load in loads],
         "cells": cells,
@@ -69,6 +86,7 @@ def page_data(results: Results) -> dict[str, Any]:
         "uses": [{"name": use.name, "asks": use.asks, **_aim(use.aim)} for use in uses(results)],
         "currency": price.currency if price else "",
     }
+    return {**page, "chart": chart_data(results, cells, page)}
 
 
 def _setting(setting: Setting) -> dict[str, Any]:
@@ -114,10 +132,13 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "memory": interval(needed_gib(cell)),
         "bits": interval(bits_per_weight(cell)),
         "latency": interval(latency_seconds(cell)),
+        "divergence": interval(columns.divergence(cell)),
+        "difference": interval(columns.difference(cell)),
+        "within": interval(capacity.figure) if (capacity := first_capacity(cell)) else None,
         "textRate": interval(text_plot("", columns.results.bytes_per_token).x.read(cell)),
         "capacity": _capacity(cell),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
-        "loads": [_load(speed, metrics, columns) for speed, metrics in pairs],
+        "loads": [_load(trial.name, speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),
         "engineLoss": _loss(columns.results.losses.get(trial.server)),
         "direct": _direct(columns.results.direct.get(trial.key)),
@@ -160,11 +181,12 @@ def _direct(direct: AgainstReference | None) -> dict[str, Any] | None:
     return {"reference": direct.reference, "nothingRecovered": quality.nothing_recovered, **figures}
 
 
-def _load(speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, Any]:
+def _load(name: str, speed: Speed, metrics: LoadMetrics, columns: _Columns) -> dict[str, Any]:
     first, later = ttft_and_tpot(speed)
     return {
         "load": columns.loads.index(speed.load),
         "rate": interval(metrics.output_rate),
+        **({"joules": interval(joules)} if (joules := columns.joules.get((name, speed.load))) else {}),
         "keepsUp": keeps_up(speed),
         "ttft": _waits(first, columns),
         "tpot": _waits(later, columns),

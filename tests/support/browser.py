@@ -43,6 +43,11 @@ class Opened:
         if request.url.split("#")[0] != self.file:
             self.faults.append(f"request: {request.url}")
 
+    def show_axes(self, x: str, y: str) -> None:
+        """On the frontier chart, by their names."""
+        self.page.locator("#x-axis").select_option(x)
+        self.page.locator("#y-axis").select_option(y)
+
     def settle(self) -> None:
         """Until what was changed is shown."""
         self.page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

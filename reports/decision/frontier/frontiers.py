@@ -70,7 +70,7 @@ def _cost_of(price: Price, rate_of: Read) -> Read:
     return cost
 
 
-def _each(read: Read, drawn: Callable[[Estimate, Generator], Floats]) -> Draw:
+def each_drawn(read: Read, drawn: Callable[[Estimate, Generator], Floats]) -> Draw:
     """A figure of all cells, each drawn by itself; NaN where a cell has none."""
 
     def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
@@ -82,7 +82,7 @@ def _each(read: Read, drawn: Callable[[Estimate, Generator], Floats]) -> Draw:
 
 def _negative(rate_of: Read) -> Draw:
     """Of a device's rate. It orders cells as their cost does, and is finite where a drawn rate is zero."""
-    rates = _each(rate_of, rate_draws)
+    rates = each_drawn(rate_of, rate_draws)
 
     def draw(cells: Sequence[CellMetrics], generator: Generator) -> Floats:
         devices = np.asarray([cell.trial.devices or np.nan for cell in cells], dtype=np.float64)
@@ -102,13 +102,15 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
     def rate_of(cell: CellMetrics) -> Estimate | None:
         return throughput(cell, mix)
 
-    rate = Axis("throughput", rate_of, "output tokens per second", False, _each(rate_of, rate_draws), busiest)
+    rate = Axis("throughput", rate_of, "output tokens per second", False, each_drawn(rate_of, rate_draws), busiest)
     accuracy = Axis("accuracy", accuracy_percent, "mean accuracy, %", False, accuracy_draws)
-    memory = Axis("memory", needed_gib, "needed memory, GiB", True, _each(needed_gib, mean_draws))
+    memory = Axis("memory", needed_gib, "needed memory, GiB", True, each_drawn(needed_gib, mean_draws))
     latency = Axis("latency", latency_seconds, "median end-to-end latency, s", True, _latencies)
-    size = Axis("bits", bits_per_weight, "bits per weight", True, _each(bits_per_weight, mean_draws))
+    size = Axis("bits", bits_per_weight, "bits per weight", True, each_drawn(bits_per_weight, mean_draws))
     against = "perplexity ÷ the unquantized model's"
-    perplexity = Axis("perplexity", lambda cell: cell.perplexity_ratio, against, True, _each(_log_ratio, mean_draws))
+    perplexity = Axis(
+        "perplexity", lambda cell: cell.perplexity_ratio, against, True, each_drawn(_log_ratio, mean_draws)
+    )
     charts = [
         Plot("accuracy-throughput", "Accuracy against throughput", rate, accuracy),
         Plot("memory-throughput", "Memory against throughput", rate, memory),
@@ -192,7 +194,12 @@ def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: M
     if not allowed:
         return []
     busiest = mix_label(mix) if mix else allowed[0].busiest.load.label
-    wanted, drawn = plots(busiest, allowed[0].calmest.load.label, price, mix or {}), _Drawn({})
+    return frontiers_on(allowed, plots(busiest, allowed[0].calmest.load.label, price, mix or {}))
+
+
+def frontiers_on(allowed: Sequence[CellMetrics], wanted: Sequence[Plot]) -> list[Frontier]:
+    """On these plots, with each axis drawn once; none of a plot on which no cell has both values."""
+    drawn = _Drawn({})
     return [front for front in (_frontier(allowed, plot, drawn) for plot in wanted) if front.standings]
 
 
@@ -205,7 +212,7 @@ def text_plot(busiest: str, bytes_per_token: Mapping[str, float]) -> Plot:
         size = bytes_per_token.get(cell.trial.model)
         return cell.busiest.output_rate.map(lambda tokens: tokens * size) if size and cell.loads else None
 
-    rate = Axis("textRate", rate_of, "bytes of text per second", False, _each(rate_of, rate_draws), busiest)
+    rate = Axis("textRate", rate_of, "bytes of text per second", False, each_drawn(rate_of, rate_draws), busiest)
     accuracy = Axis("accuracy", accuracy_percent, "mean accuracy, %", False, accuracy_draws)
     return Plot("accuracy-text", "Accuracy against text, all models", rate, accuracy)
 

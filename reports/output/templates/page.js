@@ -127,7 +127,8 @@ function show() {
   showFields();
   showAnswer(result);
   showRows(result);
-  for (const figure of figures) figure.update(result, setting);
+  chart?.update(result, setting);
+  for (const one of document.querySelectorAll("[data-legend]")) one.setAttribute("aria-pressed", !setting.without[one.dataset.legend]?.includes(one.value));
 }
 
 const costOf = (one) => {
@@ -191,26 +192,6 @@ function showRows({ answers, judged }) {
   }));
 }
 
-// Details of the cell that is pointed at
-
-const tip = element(document.body, "div", "", "tip");
-tip.setAttribute("role", "status");
-tip.hidden = true;
-
-function point(i, plot, group) {
-  tip.hidden = i === null;
-  if (i === null) return;
-  const cell = data.cells[i], result = judge(cell, setting), place = group.getBoundingClientRect();
-  tip.replaceChildren();
-  element(tip, "strong", cell.name);
-  for (const axis of [plot.x, plot.y]) element(tip, "div", `${axis.label}: ${interval(onAxis(cell, axis.name, setting))}`);
-  element(tip, "div", `${result[0]}: ${result[1]}`, "dim");
-  const right = place.left > innerWidth / 2;
-  tip.style.left = right ? "" : `${scrollX + place.right + 8}px`;
-  tip.style.right = right ? `${document.documentElement.clientWidth - scrollX - place.left + 8}px` : "";
-  tip.style.top = `${scrollY + place.bottom + 8}px`;
-}
-
 // Commands
 
 /** Pages of a file have a clipboard in most browsers; where there is none, the text is selected for the reader. */
@@ -229,13 +210,9 @@ async function copy({ currentTarget: button }) {
 for (const one of document.querySelectorAll("[data-copy]")) one.addEventListener("click", copy);
 
 addEventListener("beforeprint", () => { for (const one of document.querySelectorAll(".first details")) one.open = true; });
-addEventListener("keydown", (event) => event.key === "Escape" && (tip.hidden = true));
 
-const figures = [...document.querySelectorAll("[data-plot]")].map((place) => {
-  const plot = data.plots.find((one) => one.name === place.dataset.plot);
-  return new Figure(place, data, plot, point);
-});
 for (const one of document.querySelectorAll("[data-scripted]")) one.hidden = false;
+startChart();
 document.getElementById("all-rows").addEventListener("toggle", () => showRows(conclude(data, setting)));
 addEventListener("hashchange", () => { setting = fromHash(location.hash.slice(1)); show(); });
 fields();

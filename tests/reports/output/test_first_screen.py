@@ -84,7 +84,7 @@ def test_answer_and_chart_are_on_the_first_screen(browser: Browser, tmp_path: Pa
     write_report(folder)
     opened = Opened(browser, folder / "report.html", viewport={"width": 1280, "height": 800})
     page = opened.page
-    for place in (".answer h2", ".answer .tiles", ".answer .copy button", ".first [data-plot] svg"):
+    for place in (".answer h2", ".answer .tiles", ".answer .copy button", ".first #chart svg"):
         box = page.locator(place).first.bounding_box()
         assert box is not None, place
         assert box["y"] + box["height"] <= 800, place
@@ -95,6 +95,6 @@ def test_answer_and_chart_are_on_the_first_screen(browser: Browser, tmp_path: Pa
     page.locator("#drawer > summary").click()
     assert page.locator("#what-if").is_visible()
     page.locator("[data-copy]").first.click()
-    page.wait_for_function("document.querySelector('.copy [role=status]').textContent !== ''")
+    page.locator(".copy [role=status]:not(:empty)").wait_for()
     assert violations(opened) == []
     assert opened.faults == []

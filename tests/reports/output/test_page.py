@@ -140,7 +140,10 @@ def test_every_model_has_its_own_answer_and_figures(browser: Browser, tmp_path: 
     assert "Recommended: large · rtn · e: " in page.locator("#then").inner_text()
     assert "Recommended: small · rtn · e: " in page.locator("#then").inner_text()
     for front in results.frontiers:
-        count = page.locator(f"[data-plot={front.plot.name}] .cell.on:visible").count()
+        opened.show_axes(front.plot.x.name, front.plot.y.name)
+        of = {standing.model for standing in front.standings}
+        page.locator("#chart-model").select_option(label=of.pop() if len(of) == 1 else "all models")
+        count = page.locator("#chart .cell.on").count()
         assert count == len(front.on), front.plot.name
     assert violations(opened) == []
     assert opened.faults == []
@@ -175,6 +178,8 @@ def test_so_it_does_for_real_runs(browser: Browser, four_engines: Path, name: st
     results, opened = read_results(folder), Opened(browser, folder / "report.html")
     for setting in _settings(results, 20):
         _same(opened.page.evaluate(ASK, setting), page_reference(results, setting), setting)
-    assert opened.page.locator("[data-plot] > svg").count() == len(page_data(results)["plots"])
+    for front in results.frontiers:
+        opened.show_axes(front.plot.x.name, front.plot.y.name)
+        assert opened.page.locator("#chart .cell.on").count() == len(front.on), front.plot.name
     assert opened.faults == []
     assert violations(opened) == []

@@ -33,7 +33,8 @@ def test_a_slider_changes_answer_frontier_and_address_and_the_address_restores_t
     assert results.answer.chosen is not None
     before, planned = page.locator("#then").inner_text(), results.answer.chosen.cell.trial.name
     assert f"Recommended: {planned}" in before
-    on = f"[data-plot={plot}] .cell.on"
+    opened.show_axes("throughput", plot.removesuffix("-throughput"))
+    on = "#chart .cell.on"
     count = page.locator(on).count()
     slider = page.get_by_role("slider", name=label)
     slider.focus()
@@ -108,11 +109,12 @@ def test_an_address_that_makes_no_sense_is_as_planned(browser: Browser, run: Pat
 def test_details_by_pointer_and_by_keys(browser: Browser, run: Path) -> None:
     opened = Opened(browser, run / "report.html")
     page = opened.page
-    figure = page.locator("[data-plot=accuracy-throughput]")
+    figure = page.locator("#chart")
+    opened.show_axes("throughput", "accuracy")
     tip = page.locator(".tip")
     assert not tip.is_visible()
-    figure.locator(".cell.on .mark").first.hover()
-    assert "output tokens per second: " in tip.inner_text()
+    figure.locator(".cell.on").first.hover()
+    assert "output tokens/s: " in tip.inner_text()
     figure.locator(".cell[tabindex='0']").focus()
     first = tip.inner_text()
     page.keyboard.press("ArrowRight")
