@@ -47,7 +47,13 @@ def chart_data(results: Results, cells: Sequence[Mapping[str, Any]], page: Mappi
     """The axes that some cell has a figure on, those shown first, and each cell's probability of being Pareto-optimal
     where it was drawn; `cells` and the rest of the `page` are the script's.
     """
-    x = [axis for axis in _x_axes(results, page) if any(_is_known(cell, axis) for cell in cells)]
+
+    def values(axis: Mapping[str, Any]) -> list[Any]:
+        if "load" in axis:
+            return [load.get(axis["field"]) for cell in cells for load in cell["loads"] if load["load"] == axis["load"]]
+        return [axis["name"] in (FIRST, "cost") or cell[axis["name"]] for cell in cells]
+
+    x = [axis for axis in _x_axes(results, page) if any(values(axis))]
     y = [
         _axis(quality.name, quality.label, "Quality lost" if quality is not MEMORY else "Size", less=quality.less)
         for quality in (*QUALITIES, MEMORY)
@@ -72,13 +78,6 @@ def first_quality(cells: Sequence[Mapping[str, Any]]) -> Quality | None:
     if most:
         return next(quality for quality, count in counts.items() if count == most)
     return next((quality for quality in (QUALITIES[-1], MEMORY) if any(cell[quality.name] for cell in cells)), None)
-
-
-def _is_known(cell: Mapping[str, Any], axis: Mapping[str, Any]) -> bool:
-    if "load" in axis:
-        values = [load.get(axis["field"]) for load in cell["loads"] if load["load"] == axis["load"]]
-        return any(values)
-    return axis["name"] in (FIRST, "cost") or bool(cell[axis["name"]])
 
 
 def _x_axes(results: Results, page: Mapping[str, Any]) -> list[dict[str, Any]]:

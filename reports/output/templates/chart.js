@@ -69,7 +69,7 @@ class Chart {
   draw() {
     const { place, view, x, y } = this, focused = this.nodes?.get(this.focusedCell());
     this.width = place.clientWidth;
-    const points = this.list = this.points(), width = Math.max(this.width, 280), height = Math.round(Math.min(Math.max(0.68 * width, 300), 430));
+    const points = this.list = this.points(), width = Math.max(this.width, 280), height = Math.round(Math.min(Math.max(0.68 * width, 360), 430));
     const refocus = focused && document.activeElement === focused.dot ? focused.i : null;
     place.replaceChildren();
     this.nodes = new Map();
@@ -77,7 +77,7 @@ class Chart {
       element(place, "p", "No cell has a figure on both axes under this setting.", "dim");
       return;
     }
-    const good = points.filter((one) => !one.bad), bad = points.filter((one) => one.bad);
+    const good = points.filter((one) => !one.bad).sort((a, b) => a.recommended - b.recommended), bad = points.filter((one) => one.bad);
     const drawn = good.length ? good : bad; // what is barred must not squeeze what may win: beyond the axes it stands at their edge
     const domains = [this.domain(drawn.map((one) => one.x), view.logX), this.domain(drawn.map((one) => one.y), view.logY)];
     const barred = points.filter((one) => one.on || points.length <= MOST_FAINT), best = points.filter((one) => one.on).sort((a, b) => a.x[0] - b.x[0] || a.y[0] - b.y[0]);

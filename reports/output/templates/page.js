@@ -214,7 +214,15 @@ addEventListener("beforeprint", () => { for (const one of document.querySelector
 for (const one of document.querySelectorAll("[data-scripted]")) one.hidden = false;
 startChart();
 document.getElementById("all-rows").addEventListener("toggle", () => showRows(conclude(data, setting)));
-addEventListener("hashchange", () => { setting = fromHash(location.hash.slice(1)); show(); });
+for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", (event) => {
+  event.preventDefault(); // the address holds the setting
+  document.getElementById(link.hash.slice(1)).scrollIntoView();
+});
+addEventListener("hashchange", () => {
+  if (document.getElementById(location.hash.slice(1))) return; // of a section
+  setting = fromHash(location.hash.slice(1));
+  show();
+});
 fields();
 setting = fromHash(location.hash.slice(1));
 document.getElementById("drawer").open = toHash(setting) !== "";

@@ -109,7 +109,7 @@ def test_the_page_shows_them_and_a_checkpoint_that_predicts_otherwise_is_not_tru
     assert "predicts the baseline's token at 0% of the positions" in judged["rtn · e"].why
     assert judged["none · f"].verdict == "baseline"
     page = render(contents(results), {})
-    assert "How close the predictions are" in page
+    assert "KL divergence</h2>" in page
     assert "another run" in page
 
 

@@ -33,7 +33,7 @@ def test_other_questions_are_not_compared() -> None:
 def test_the_page_and_the_data_say_so() -> None:
     results = conclude(ABOUT, [trial("none", 10, 1.0, 80), trial("rtn", 20, 1.0, 78)])
     page = render(contents(results), {})
-    assert "The same questions" in page
+    assert "Accuracy (paired)" in page
     assert "inconclusive" in page
     assert "against 1.00 % of the baseline" in page
     (row,) = as_data(results)["flips"]

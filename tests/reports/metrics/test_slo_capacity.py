@@ -128,8 +128,8 @@ def test_page_and_json_show_it(tmp_path: Path) -> None:
     write_json(tmp_path / "sweep.json", {**ABOUT, **about})
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "p90 of TTFT ≤ 500 ms" in page
-    assert "How much load it takes" in page
-    assert "Within the SLO" in page
+    assert "SLO capacity" in page
+    assert "Goodput within the SLO" in page
     assert "not even 1" in page
     assert "64, the highest tried" in page
     data = json.loads(json.dumps(as_data(read_results(tmp_path))))

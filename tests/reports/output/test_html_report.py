@@ -137,7 +137,7 @@ def test_who_is_fastest_at_which_concurrency_and_what_fails_is_left_out(tmp_path
         tmp_path, curve(trial("none", 10, 2.0, 80), 10, 80), curve(trial("rtn", 20, 1.0, 80), 20, 40), broken
     )
     text = write_report(run).read_text(encoding="utf-8")
-    section = text[text.index("Which is fastest where") : text.index("The same questions")]
+    section = text[text.index("Fastest by concurrency</h2>") : text.index("Accuracy (paired)</h2>")]
     assert "broken" not in section
     assert re.search(r"rtn · e</td><td>none · e</td><td[^>]*>10 / 11</td><td[^>]*>[12]\.", section)
     data = as_data(read_results(run))
@@ -156,7 +156,7 @@ def test_an_open_load_and_its_warnings_are_shown(tmp_path: Path) -> None:
     text = write_report(write_run(tmp_path, result)).read_text(encoding="utf-8")
     assert "2 requests/s, poisson<br>" in text
     assert "the load client was the bottleneck: it used 95% of the one core" in text
-    assert "Which is fastest where" not in text
+    assert "Fastest by concurrency</h2>" not in text
 
 
 @pytest.mark.usefixtures("drawn")

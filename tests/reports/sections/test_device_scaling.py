@@ -67,13 +67,16 @@ def test_a_load_that_only_one_size_ran_is_left_out() -> None:
 
 
 def test_one_size_has_no_scaling(tmp_path: Path) -> None:
-    assert "More devices" not in write_report(write_run(tmp_path, _on(2, 10.0), _on(2, 20.0, "rtn"))).read_text()
+    assert (
+        "Scaling over devices</h2>"
+        not in write_report(write_run(tmp_path, _on(2, 10.0), _on(2, 20.0, "rtn"))).read_text()
+    )
 
 
 def test_the_page_tells_the_sizes_apart(tmp_path: Path) -> None:
     run = write_run(tmp_path, _on(1, 10.0), _on(2, 18.0))
     text = write_report(run).read_text()
-    section = text[text.index("More devices") :]
+    section = text[text.index("Scaling over devices</h2>") :]
     assert '<th scope="row">none · e tensor_parallel 2</th><td>none · e tensor_parallel 1</td>' in section
     data = as_data(read_results(run))
     assert [row["cell"] for row in data["cells"]] == ["none · e tensor_parallel 1", "none · e tensor_parallel 2"]

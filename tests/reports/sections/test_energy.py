@@ -115,7 +115,10 @@ def test_a_throttled_run_is_marked_on_the_page(tmp_path: Path) -> None:
     message = "its GPUs were slowed down by its power limit: repeat 2, 100% of the samples"
     section = text[text.index("Energy and clocks") :]
     assert message in section
-    assert f'<span class="bad">{message}' in text[text.index("Load points") : text.index("Energy and clocks")]
+    assert (
+        f'<span class="bad">{message}'
+        in text[text.index("Load and latency</h2>") : text.index("Energy and clocks</h2>")]
+    )
     assert f"of none · e at concurrency 1: {message}" in text
     data = as_data(read_results(run))
     assert data["energy"][0]["watts"]["value"] == pytest.approx(200)

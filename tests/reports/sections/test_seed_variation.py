@@ -30,7 +30,7 @@ def test_one_method_over_its_seeds() -> None:
     assert round(accuracy.mean, 6) == 0.72
     assert ratio.figure == "perplexity ratio"
     page = render(contents(results), {})
-    assert "Over calibration seeds" in page
+    assert "Calibration seeds</h2>" in page
     assert "0, 1" in page
 
 

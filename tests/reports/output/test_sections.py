@@ -1,0 +1,92 @@
+"""The page's sections in Chromium: an index that stays in sight, and nothing that is blank where it is captured whole."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser
+
+from reports.decision.results import read_results
+from tests.support.browser import Opened, needs_chromium
+
+pytestmark = needs_chromium
+
+HEADINGS = "[...document.querySelectorAll('h2[id]')].filter((one) => one.id !== 'frontier-title').map((one) => [one.id, one.textContent])"
+LINKS = "[...document.querySelectorAll('nav a')].map((one) => [one.hash.slice(1), one.textContent])"
+REGIONS = """[...document.querySelectorAll('h2, .scroll, #chart, .answer')].map((one) => {
+  const { x, y, width, height } = one.getBoundingClientRect();
+  return [one.id || one.getAttribute('aria-label') || one.textContent, x + scrollX, y + scrollY, width, height];
+}).filter((one) => one[4] > 0)"""
+
+
+def test_the_index_names_all_sections_and_leads_to_them(browser: Browser, run: Path) -> None:
+    opened = Opened(browser, run / "report.html", "#memory=3", viewport={"width": 1280, "height": 800})
+    page = opened.page
+    links = page.evaluate(LINKS)
+    assert links == page.evaluate(HEADINGS)
+    assert {"Load and latency", "SLO capacity", "Accuracy (paired)", "Cost", "Failures"} <= {
+        title for _, title in links
+    }
+    for section, title in links[:-2]:
+        page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
+        opened.settle()
+        top = page.locator(f"#{section}").bounding_box()
+        bar = page.get_by_role("navigation").bounding_box()
+        assert top is not None
+        assert bar is not None
+        assert bar["y"] == 0  # it stays in sight
+        assert bar["height"] - 1 <= top["y"] < 100, title
+    assert page.evaluate("location.hash") == "#memory=3"
+    assert page.evaluate("setting.memory") == 3
+    page.evaluate("location.hash = 'evidence'")  # a link from elsewhere
+    opened.settle()
+    assert page.evaluate("setting.memory") == 3
+    assert opened.faults == []
+
+
+def test_without_scripts_the_index_leads_to_sections_too(browser: Browser, run: Path) -> None:
+    opened = Opened(browser, run / "report.html", java_script_enabled=False)
+    opened.page.get_by_role("navigation").get_by_role("link", name="Evidence by cell").click()
+    box = opened.page.locator("#evidence").bounding_box()
+    assert box is not None
+    assert 0 <= box["y"] < 200
+
+
+def test_failures_have_a_section_with_cause(browser: Browser, run: Path) -> None:
+    opened = Opened(browser, run / "report.html")
+    failed = [trial for trial in read_results(run).trials if trial.status != "ok"]
+    rows = opened.page.get_by_role("region", name="Failures").locator("tbody tr")
+    assert rows.count() == len(failed) == 1
+    assert failed[0].why in rows.first.inner_text()
+
+
+@pytest.mark.parametrize("media", ["screen", "print"])
+@pytest.mark.parametrize("of", ["run", "four_engines"])
+def test_nothing_is_blank_in_a_capture_of_the_whole_page(
+    browser: Browser, request: pytest.FixtureRequest, of: str, media: str
+) -> None:
+    run: Path = request.getfixturevalue(of)
+    opened = Opened(browser, run / "report.html", viewport={"width": 1280, "height": 800})
+    page = opened.page
+    page.emulate_media(media=media)  # type: ignore[arg-type]
+    opened.settle()
+    picture = Image.open(io.BytesIO(page.screenshot(full_page=True))).convert("L")
+    regions = page.evaluate(REGIONS)
+    assert len(regions) > 15
+    for name, x, y, width, height in regions:
+        box = (int(max(x, 0)), int(y), int(min(x + width, picture.width)), int(min(y + height, picture.height)))
+        darkest, lightest = picture.crop(box).getextrema()
+        assert int(lightest) - int(darkest) > 60, name
+    assert opened.faults == []
+
+
+def test_a_page_is_printed_in_light_colours_with_what_is_folded_in_the_answer(browser: Browser, run: Path) -> None:
+    opened = Opened(browser, run / "report.html", color_scheme="dark")
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    opened.page.emulate_media(media="print")
+    assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert opened.page.get_by_text("bitfrontier quantize").first.is_visible()
+    assert len(opened.page.pdf()) > 50_000
