@@ -110,6 +110,7 @@ def answers(page: Path) -> list[float]:
     seconds = []
     with chromium() as browser:
         opened = Opened(browser, page)
+        opened.page.locator("#drawer > summary").click()
         opened.page.get_by_role("slider", name="accuracy recovered, at least").focus()
         opened.page.evaluate(WATCH)
         for press in range(PRESSES):

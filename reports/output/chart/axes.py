@@ -44,8 +44,8 @@ MEMORY = Quality("memory", "needed memory, GiB", True)
 
 
 def chart_data(results: Results, cells: Sequence[Mapping[str, Any]], page: Mapping[str, Any]) -> dict[str, Any]:
-    """The axes that some cell has a figure on, those shown first, and each cell's probability of being Pareto-optimal
-    where it was drawn; `cells` and the rest of the `page` are the script's.
+    """The axes that some cell has a figure on, those shown first (of what the plan wants the best of), and each cell's
+    probability of being Pareto-optimal where it was drawn; `cells` and the rest of the `page` are the script's.
     """
 
     def values(axis: Mapping[str, Any]) -> list[Any]:
@@ -60,10 +60,12 @@ def chart_data(results: Results, cells: Sequence[Mapping[str, Any]], page: Mappi
         if any(cell[quality.name] for cell in cells)
     ]
     first = first_quality(cells)
+    names = [axis["name"] for axis in x]
+    wanted = {"capacity": "within", "latency": "latency"}.get(results.planned.aim.objective, FIRST)
     return {
         "x": x if first else [],
         "y": y,
-        "first": {"x": FIRST, "y": first.name if first else ""},
+        "first": {"x": wanted if wanted in names else next(iter(names), ""), "y": first.name if first else ""},
         "odds": _odds(results, first) if first else [],
     }
 
@@ -82,16 +84,17 @@ def first_quality(cells: Sequence[Mapping[str, Any]]) -> Quality | None:
 
 def _x_axes(results: Results, page: Mapping[str, Any]) -> list[dict[str, Any]]:
     """All that may be. The throughput at the busiest load, and with it the cost, follow the mix that the page is set
-    to; the others are of one load each.
+    to; the others are of one load each. An open load's output rate is what was offered: it is no cell's figure.
     """
     busiest = next((cell.busiest.load.label for cell in results.cells if cell.loads), "")
+    closed = {load.load.label for cell in results.cells for load in cell.loads if load.load.concurrency is not None}
     calmest = next((cell.calmest.load.label for cell in results.cells if cell.loads), "")
     axes = [
-        _axis(FIRST, "output tokens/s", "Throughput", less=False, at=busiest),
+        *([_axis(FIRST, "output tokens/s", "Throughput", less=False, at=busiest)] if busiest in closed else []),
         *(
             axis
             for axis in _of_loads(page, "rate", "output tokens/s", "Throughput", less=False)
-            if page["loads"][axis["load"]]["label"] != busiest
+            if page["loads"][axis["load"]]["label"] in closed - {busiest}
         ),
         _axis("latency", f"median end-to-end latency at {calmest}, s", "Latency", less=True),
         *_of_percentiles(page, "ttft", "TTFT"),
@@ -108,7 +111,7 @@ def _x_axes(results: Results, page: Mapping[str, Any]) -> list[dict[str, Any]]:
         ),
         *_of_loads(page, "joules", "J per output token", "Size, capacity, cost", less=True),
     ]
-    if len(results.models) > 1:
+    if len(results.models) > 1 and busiest in closed:
         axes.insert(1, _axis("textRate", f"bytes of text per second at {busiest}", "Throughput", less=False))
     return axes
 

@@ -1,6 +1,6 @@
 // The frontier chart. Observable Plot draws axes and marks; names, keys, details and export are added to what it drew.
 
-const SVG = "http://www.w3.org/2000/svg", MOST_FAINT = 200, MOST_NAMES = 24;
+const SVG = "http://www.w3.org/2000/svg", MOST_FAINT = 200, MOST_NAMES = 24, AFTER_MILLISECONDS = 80;
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9"]; // Okabe and Ito
 const SHAPES = ["circle", "square", "triangle", "diamond"];
 
@@ -36,7 +36,9 @@ class Chart {
 
   update(result, setting) {
     Object.assign(this, { result, setting });
-    this.draw();
+    clearTimeout(this.waiting);
+    if (this.svg && this.data.cells.length > MOST_FAINT) this.waiting = setTimeout(() => this.draw(), AFTER_MILLISECONDS); // a slider that moves shows its answer first
+    else this.draw();
   }
 
   change(what) {

@@ -43,6 +43,7 @@ MANY = """(count) => {
     setting.memory = 10 - i;
     const start = performance.now(), result = conclude(data, setting);
     chart.update(result, setting);
+    chart.draw();
     chart.svg.getBoundingClientRect();
     times.push(performance.now() - start);
   }

@@ -47,8 +47,16 @@ def test_each_load_has_its_own_throughput_and_latencies() -> None:
     assert axes["throughput"]["at"] == "concurrency 4"
     assert axes["rate-0"]["label"] == "output tokens/s at concurrency 1"
     assert "rate-1" not in axes
+    assert "rate-2" not in axes  # its rate is what was offered
     assert axes["ttft-2-90"]["label"] == "TTFT p90 at 1 requests/s, poisson, ms"
     assert (axes["ttft-2-90"]["load"], axes["ttft-2-90"]["field"], axes["ttft-2-90"]["place"]) == (2, "ttft", 1)
+
+
+def test_where_all_loads_are_open_nothing_goes_by_what_was_offered() -> None:
+    opened = replace(speed(5), load=LoadPoint(None, 2, 10, 11, 1.0, "poisson"))
+    chart = _chart(ABOUT, [replace(cell, speed=(opened,)) for cell in _cells()])
+    assert chart["first"] == {"x": "latency", "y": "perplexity"}
+    assert not {"throughput", "rate-0"} & {axis["name"] for axis in chart["x"]}
 
 
 def test_log_likelihoods_come_first_as_they_tell_most() -> None:
