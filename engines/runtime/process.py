@@ -129,25 +129,25 @@ def start(
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     kills, reading, writing = oom_kills(), *os.pipe()
-    try:
-        ours = {"PYTHONPATH": str(import_folder()), PROGRESS_VARIABLE: str(writing)}
-        environment = child_environment({**variables, **ours}, fetches=fetches)
-        with open_to_append(log) as output:
-            guard = subprocess.Popen(
-                [sys.executable, "-m", SUPERVISOR, *command],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=folder,
-                start_new_session=True,
-                pass_fds=[writing],
-            )
-    except BaseException:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
+    with contextlib.ExitStack() as unless_started:
+        unless_started.callback(os.close, reading)
+        try:
+            ours = {"PYTHONPATH": str(import_folder()), PROGRESS_VARIABLE: str(writing)}
+            environment = child_environment({**variables, **ours}, fetches=fetches)
+            with open_to_append(log) as output:
+                guard = subprocess.Popen(
+                    [sys.executable, "-m", SUPERVISOR, *command],
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    cwd=folder,
+                    start_new_session=True,
+                    pass_fds=[writing],
+                )
+        finally:
+            os.close(writing)
+        unless_started.pop_all()
     return Child(guard, log, reading, kills)
 
 
