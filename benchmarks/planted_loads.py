@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.load_client import scheduled
-from benchmarks.schedule_server import Schedule
+from benchmarks.support.schedule_server import Schedule
 from engines.telemetry.kernel_log import kernel_facts
 from evals.load.benchmark import LoadFailed, measure_speed
 from evals.load.prompts import Prompts

@@ -21,7 +21,7 @@ from itertools import pairwise, product
 import numpy as np
 from scipy import stats
 
-from benchmarks.noisy_machines import CELLS, NOISES, REPEATS, SESSION, Machine, Noise
+from benchmarks.support.noisy_machines import CELLS, NOISES, REPEATS, SESSION, Machine, Noise
 from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, Flags, NoisePrior, fit_blocks
 from evals.rounds.posterior import choices, chosen_bounds, mean_draws
 from evals.rounds.race import RaceRules, Standing, judge, most_telling

@@ -16,8 +16,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hf_specs import LINES, PARITY, THREADS, WINDOW
 from benchmarks.parity import TOLERANCE, largest_difference, other_answers, served_model, theirs
+from benchmarks.support.hf_specs import LINES, PARITY, THREADS, WINDOW
 from engines.registry import engines_by_name
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build, resolve

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lm_eval.models.huggingface import HFLM
 
-from benchmarks.hf_specs import WINDOW
+from benchmarks.support.hf_specs import WINDOW
 from evals.accuracy.lm_eval_model import evaluate
 from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 
