@@ -8,8 +8,8 @@ one, and the server's own counts of each request's tokens must be those that wer
 has half of the cores and the clients the others, so that neither takes time from the other.
 
 Prints the ratio ours ÷ theirs of each figure twice: as each of us defines it, and with ours counted by their definition
-(`benchmarks.support.peer_tools` says where each is to be found). Latencies are means over all requests of a run, as the others
-have them, the first ones and those of the drain included. Exits 1 where the median of the latter is beyond 3 %.
+(`benchmarks.support.peer_tools` says where each is to be found). Latencies are means over all requests of a run, as the
+others have them, the first ones and those of the drain included. Exits 1 where the median of the latter is beyond 3 %.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A completion server that sends its tokens on a known schedule: what a load client measures of it can be checked.
 
-`python -m benchmarks.support.schedule_server PORT '{"ttft_seconds": 0.2, "tpot_seconds": 0.02, "chunk_tokens": 1}'` listens on
-127.0.0.1 and prints "ready". A request that was read at time t gets its chunk j (from 0) at
+`python -m benchmarks.support.schedule_server PORT '{"ttft_seconds": 0.2, "tpot_seconds": 0.02, "chunk_tokens": 1}'`
+listens on 127.0.0.1 and prints "ready". A request that was read at time t gets its chunk j (from 0) at
 t + ttft + j × chunk_tokens × tpot; what falls into a stall is sent when that ends. OpenAI's `/v1/completions`,
 streamed, with the tokens so far in every chunk. `GET /lateness` tells by how many seconds events were sent late
 (median, 99th percentile, maximum).
