@@ -92,7 +92,7 @@ def configure(
 
 
 def changes_from(
-    sets: list[str] | None, only: list[str] | None, exclude: list[str] | None, minutes: float | None = None
+    sets: list[str] | None, only: list[str] | None, exclude: list[str] | None, minutes: float | None
 ) -> Changes:
     """What these options change of a plan."""
     timed = () if minutes is None else (f"race.minutes={minutes:g}",)

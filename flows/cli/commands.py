@@ -30,7 +30,8 @@ from flows.cli.app import (
     changes_from,
 )
 from flows.cli.output import OF_FILES, unforeseen, write_what_the_terminal_takes
-from flows.cli.sweep_command import console, errors, run_whole, show_outside, show_results
+from flows.cli.sweep_command import SweepRequest, console, errors, run_whole, show_outside, show_results
+from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
 from quant.errors import CONTROLS, BitfrontierError, is_failure, reading
@@ -126,7 +127,7 @@ def quantize(
     check_network_variables()
     create_cache()
     with bars(errors) as display:
-        checkpoints = quantize_one(file, label, data_root, display, changes_from(sets, None, None))
+        checkpoints = quantize_one(file, label, data_root, display, Changes(tuple(sets or ())))
     if as_json:
         print(json_text([asdict(checkpoint) for checkpoint in checkpoints]))
     else:
@@ -229,16 +230,8 @@ def retry(
         raise typer.Exit(2)
     place = errors if as_json else console
     file, data_root, changes = check_unchanged(folder, lambda plan: show_outside(plan, place))
-    run_whole(
-        file,
-        data_root,
-        folder.parent,
-        changes=changes,
-        retry_failed=True,
-        as_json=as_json,
-        own_server=no_server,
-        outside_shown=True,
-    )
+    request = SweepRequest(file, data_root, folder.parent, changes)
+    run_whole(request, retry_failed=True, own_server=no_server, as_json=as_json, outside_shown=True)
 
 
 @app.command(short_help="Show and free what of the cache no run needs.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -32,6 +32,24 @@ console = SafeConsole(width=None if sys.stdout.isatty() else 132)
 errors = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else 132)
 
 
+@dataclass(frozen=True)
+class SweepRequest:
+    """What a sweep is asked for, as the flow's parameters are."""
+
+    plan: Path
+    data_root: str | None
+    runs: Path
+    changes: Changes = UNCHANGED
+    keep_stale: bool = False
+    until_decided: bool = False
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """For the flow, as plain values."""
+        changes = self.changes.plain if self.changes else None
+        return {**vars(self), "plan": str(self.plan), "runs": str(self.runs), "changes": changes}
+
+
 @app.command(short_help="Run a whole sweep; it goes on where it stopped.")
 def sweep(
     file: PlanArgument,
@@ -56,31 +74,13 @@ def sweep(
     With `race: {}` in the plan speed is measured in rounds of fresh servers, and cells that cannot win any more leave:
     docs/reference/race.md. What --set, --only and --exclude change is recorded in the run, and `retry` keeps to it.
     """
-    run_whole(
-        file,
-        data_root,
-        runs,
-        changes=changes_from(sets, only, exclude, minutes),
-        retry_failed=retry_failed,
-        as_json=as_json,
-        keep_stale=keep_stale,
-        own_server=no_server,
-        until_decided=until_decided,
-    )
+    changes = changes_from(sets, only, exclude, minutes)
+    request = SweepRequest(file, data_root, runs, changes, keep_stale=keep_stale, until_decided=until_decided)
+    run_whole(request, retry_failed=retry_failed, own_server=no_server, as_json=as_json)
 
 
 def run_whole(
-    file: Path,
-    data_root: str | None,
-    runs: Path,
-    *,
-    changes: Changes = UNCHANGED,
-    retry_failed: bool,
-    as_json: bool,
-    keep_stale: bool = False,
-    own_server: bool = False,
-    outside_shown: bool = False,
-    until_decided: bool = False,
+    request: SweepRequest, *, retry_failed: bool, own_server: bool = False, as_json: bool, outside_shown: bool = False
 ) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
     from engines.runtime.cache import create_cache, require_writable
@@ -90,22 +90,23 @@ def run_whole(
     from flows.validate.plan import load_and_check
 
     check_network_variables()
-    checked = load_and_check(file, changes, data_root=data_root)
+    checked = load_and_check(request.plan, request.changes, data_root=request.data_root)
+    checked = replace(checked, keep_stale=request.keep_stale)
     create_cache()
     if not outside_shown:
         show_outside(checked.plan, errors if as_json else console)
-    require_writable(runs, "Name another by --runs")
+    require_writable(request.runs, "Name another by --runs")
+    folder = request.runs / checked.plan.name
     if retry_failed:
-        drop_failed(runs / checked.plan.name)
+        drop_failed(folder)
     try:
-        report = None if until_decided else already_done(checked, runs, keep_stale=keep_stale)
-        wanted = {"data_root": data_root, "runs": str(runs), "keep_stale": keep_stale, "until_decided": until_decided}
-        report = report or _run(checked, {"plan": str(file), **wanted}, as_json=as_json, own_server=own_server)
+        report = None if request.until_decided else already_done(checked, request.runs)
+        report = report or _run(request, folder, own_server=own_server, as_json=as_json)
     except KeyboardInterrupt:
         errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
         raise typer.Exit(130) from None
     except PrefectLost as error:
-        _end_without_prefect(error, checked, runs, as_json=as_json, keep_stale=keep_stale)
+        _end_without_prefect(error, checked, request.runs, as_json=as_json)
     conclude(report, as_json=as_json)
 
 
@@ -117,29 +118,28 @@ def show_outside(plan: Any, place: SafeConsole) -> None:
         place.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _run(checked: Any, wanted: dict[str, Any], *, as_json: bool, own_server: bool) -> Path:
-    """Run the Prefect flow with these parameters in this process, with bars, and return the report's path."""
+def _run(request: SweepRequest, folder: Path, *, own_server: bool, as_json: bool) -> Path:
+    """Run the Prefect flow in this process, with bars, and return the report's path."""
     from flows.orchestration.api_server import prefect_api
     from flows.state.progress_display import bars, current
 
     with bars(errors if as_json else console) as display:
         token = current.set(display)
         advance = display.overall("Prefect", 1)
-        with prefect_api(Path(wanted["runs"]) / checked.plan.name / "prefect.log", own=own_server):
+        with prefect_api(folder / "prefect.log", own=own_server):
             advance(1)
             from flows.orchestration.sweep import sweep as flow
 
-            changes = {"changes": checked.changes.plain} if checked.changes else {}
-            report = Path(flow(**wanted, **changes))
+            report = Path(flow(**request.parameters))
         current.reset(token)
     return report
 
 
-def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json: bool, keep_stale: bool) -> NoReturn:
+def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json: bool) -> NoReturn:
     """Conclude what is complete: tasks run without Prefect's server too. Then leave at once, since Prefect's client
     would wait for the server with each event that is still to be told.
     """
-    code, report = 1, already_done(checked, runs, keep_stale=keep_stale)
+    code, report = 1, already_done(checked, runs)
     if report is None:
         errors.print(f"error: {error}; what is finished is kept. Run the same command again to go on.", highlight=False)
     else:
@@ -153,7 +153,7 @@ def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json:
     os._exit(code)
 
 
-def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path | None:
+def already_done(checked: Any, runs: Path) -> Path | None:
     """The report of a sweep that is complete, written again if trials are newer; None if there is work to do."""
     from engines.runtime.environments import is_built
     from flows.execute import rows
@@ -168,8 +168,7 @@ def already_done(checked: Any, runs: Path, *, keep_stale: bool = False) -> Path 
     if not all(is_built(environment) for environment in environments) or not (runs / checked.plan.name).exists():
         return None
     with cache_in_use():
-        wanted = replace(checked, keep_stale=keep_stale)
-        prepared = prepare_sweep(wanted, environments, runs, LogDisplay(lambda text: None), references=False)
+        prepared = prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None), references=False)
         if not all(model.reference or model.failure for model in prepared.models.values()):
             return None
         with alone(prepared.folder):

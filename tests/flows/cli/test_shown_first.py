@@ -78,8 +78,9 @@ def test_before_a_sweep_looks_whether_it_is_done(
     planted: Planted, monkeypatch: pytest.MonkeyPatch, as_json: bool
 ) -> None:
     monkeypatch.setattr(sweep_command, "_run", _end)
+    request = sweep_command.SweepRequest(planted.plan, None, planted.runs)
     with pytest.raises(Ended):
-        sweep_command.run_whole(planted.plan, None, planted.runs, retry_failed=False, as_json=as_json)
+        sweep_command.run_whole(request, retry_failed=False, as_json=as_json)
     assert planted.listed_first()
 
 
