@@ -112,6 +112,7 @@ class _Run(TypedDict, total=False):
     file: str
     data_root: str | None
     plan: str
+    changes: dict[str, list[str]]
     versions: dict[str, str]
     stale: dict[str, list[str]]
     cells: list[_Cell]

@@ -11,7 +11,7 @@ from evals.schema.trial_file import UnreadableTrial, read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.plan.changes import Changes, changes_of
 from flows.plan.outside import outside_lines
-from flows.plan.samples import plan_argument
+from flows.plan.samples import sweep_command
 from flows.plan.schema import Plan
 from flows.plan.source import load_plan
 from flows.sources.references import forget_failures
@@ -58,7 +58,7 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
         raise NoRun(f"{folder / RUN_FILE}: it does not tell its {missing[0]}. Sweep its plan again")
     file, data_root = Path(about["file"]), about["data_root"]
     changes = changes_of(about.get("changes"))
-    parsed, command = load_plan(file, changes), f"bitfrontier sweep {plan_argument(file)}{changes.words}"
+    parsed, command = load_plan(file, changes), sweep_command(file, data_root, changes)
     if parsed.text != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{command}` measures what is new in it")
     lines = outside_lines(parsed.plan)

@@ -16,7 +16,7 @@ from engines.telemetry.device import driver_version
 from evals.schema.migrate import SCHEMA_VERSION
 from evals.schema.run_file import NoRun, read_run
 from flows.execute.prepared import Prepared
-from flows.plan.samples import plan_argument
+from flows.plan.samples import sweep_command
 from flows.sources.datasets import data_root
 from flows.sources.samples import sample
 from flows.validate.estimate import estimate, noted
@@ -73,7 +73,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
             "context_tokens": sweep.plan.memory.context_tokens or [sweep.plan.max_length],
         },
         "memory_source": "NVML" if sweep.device.kind == "cuda" else "proportional set size of its process tree",
-        "command": f"bitfrontier sweep {plan_argument(sweep.file)}{sweep.changes.words}",
+        "command": sweep_command(sweep.file, sweep.data_root, sweep.changes),
         "file": str(sweep.file),
         "data_root": sweep.data_root,
         "plan": sweep.text,

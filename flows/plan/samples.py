@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from engines.runtime.own_packages import CONFIGS
+from flows.plan.changes import Changes
 from quant.errors import BitfrontierError
 
 PRESETS = ("anchors", "slo")  # files of configs/ that are no plans
@@ -33,6 +34,12 @@ def find_plan(given: Path) -> Path:
 def plan_argument(file: Path) -> str:
     """What stands for the file on a command line: its path, as a shell takes it, or the name of a sample plan."""
     return file.stem if file.parent == CONFIGS else shlex.quote(str(file))
+
+
+def sweep_command(file: Path, data_root: str | None, changes: Changes) -> str:
+    """What goes on with a sweep, as it was begun."""
+    root = f" --data-root {shlex.quote(data_root)}" if data_root else ""
+    return f"bitfrontier sweep {plan_argument(file)}{root}{changes.words}"
 
 
 def copy_samples(folder: Path) -> list[Path]:

