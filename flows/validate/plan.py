@@ -132,11 +132,12 @@ def selected(parsed: PlanFile, cells: Sequence[Cell]) -> tuple[Cell, ...]:
         fix = f"give globs of its cells, in quotes: {names}"
         raise PlanError(parsed.file, [parsed.problem((), f"no cell is left by{changes.words}", fix)])
     served = {(cell.model.location, id(cell.choice)) for cell in chosen}
-    return tuple(
-        cell
-        for cell in cells
-        if cell in chosen or (cell.quantization.scheme.unquantized and (cell.model.location, id(cell.choice)) in served)
-    )
+
+    def stays(cell: Cell) -> bool:
+        is_baseline = cell.quantization.scheme.unquantized and (cell.model.location, id(cell.choice)) in served
+        return is_baseline or changes.selects(cell.name)
+
+    return tuple(filter(stays, cells))
 
 
 def check_quantizations(parsed: PlanFile) -> tuple[ModelFacts, list[Quantization]]:
