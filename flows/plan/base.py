@@ -34,6 +34,7 @@ class Part(BaseModel):
     """Base of all parts of a plan: unknown keys and loose types are errors, and nothing changes later.
 
     A text in the place of a part with a `text_key` is the value of that key: `methods: [none, fp8]`.
+    It wraps the others: a part's own validators that come before see keys.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
