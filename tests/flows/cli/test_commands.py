@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
+from flows.cli import commands, sweep_command
 from flows.cli.sweep_command import conclude
 from quant.canonical_json import write_json
 from tests.support.made_runs import write_run
@@ -198,3 +201,32 @@ def test_a_comparison_is_not_written_through_a_link_of_a_run(tmp_path: Path) -> 
     shown = _bitfrontier("compare", str(run), str(run), "--html", str(run / "compared.html"), code=2).stderr
     assert shown.startswith(f"error: {run}/compared.html is a symbolic link")
     assert mine.read_text() == "mine"
+
+
+def test_all_that_a_sweep_is_asked_for_reaches_its_flow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from flows.orchestration.sweep import sweep as flow
+
+    asked: list[sweep_command.SweepRequest] = []
+
+    def run(request: sweep_command.SweepRequest, folder: Path, **_: object) -> Path:
+        asked.append(request)
+        return folder / "report.html"
+
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sweep_command, "_run", run)
+    monkeypatch.setattr(sweep_command, "conclude", lambda report, *, as_json: None)
+    options = ["--keep-stale", "--until-decided", "--data-root", "data", "--only", "gguf*", "--minutes", "5"]
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(commands.app, ["sweep", "quickstart", "--runs", "results", *options])
+    assert result.exit_code == 0, result.output
+    (request,) = asked
+    assert request.parameters == {
+        "plan": "quickstart",
+        "data_root": "data",
+        "runs": "results",
+        "changes": {"sets": ["race.minutes=5"], "only": ["gguf*"], "exclude": []},
+        "keep_stale": True,
+        "until_decided": True,
+    }
+    assert {*request.parameters, "store"} == {*inspect.signature(flow.fn).parameters}
