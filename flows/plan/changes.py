@@ -12,6 +12,7 @@ from typing import Any
 from quant.errors import BitfrontierError
 
 STEP = re.compile(r"\[(\d+)\]|(?:^|\.)([^.\[\]=]+)")
+MOST_STEPS = 20  # of the key of a `--set`: no plan is that deep
 SWITCHES = ("race",)  # a plan that has it measures in another way: no setting within it begins one in passing
 
 
@@ -69,6 +70,10 @@ def _apply(tree: dict[str, Any], text: str) -> tuple[str | int, ...]:
     steps = [int(index) if index else int(name) if name.isdigit() else name for index, name in STEP.findall(key)]
     if not equals or not steps or "".join(match.group() for match in STEP.finditer(key)) != key:
         raise UnusableChange(f"--set {text}: it is not KEY=VALUE. Write it as `--set load[0].concurrency=8`")
+    if len(steps) > MOST_STEPS:
+        raise UnusableChange(
+            f"--set {text:.60}…: its key has {len(steps)} steps (at most {MOST_STEPS}). Name one of a plan"
+        )
     place: Any = tree
     for position, step in enumerate(steps):
         before = key if position == len(steps) - 1 else "".join(f".{step}" for step in steps[: position + 1])[1:]

@@ -129,6 +129,7 @@ def load_plan(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
         fix = "start from the sample plan quickstart; `bitfrontier init` copies it"
         raise PlanError(file, [Problem(1, "the plan is empty or no mapping", fix)])
     sets = apply_sets(tree, changes.sets)
+    _check_size(file, tree)  # again: a `--set` may have aliases, too
     if unusable := list(_unusable(tree, ())):
         fixes = [f"change the value of `{where[-1] if where else 'the plan'}`" for where, _ in unusable]
         lines = [(_line(tree, where), f"{dotted(where)}: {why}") for where, why in unusable]
@@ -179,9 +180,7 @@ def _parse(file: Path, text: str) -> object:
     """The values of a YAML 1.2 text with their lines; its aliases multiply nothing without end. Raises PlanError."""
     try:
         tree = plan_yaml().load(text)
-        if _size(tree, {}) > MOST_VALUES:
-            message = f"its aliases stand for more than {MOST_VALUES} values"
-            raise PlanError(file, [Problem(1, message, "write the plan without aliases of aliases")])
+        _check_size(file, tree)
     except MarkedYAMLError as error:
         line = (error.problem_mark.line if error.problem_mark else 0) + 1
         fix = error.note or "check indentation, colons and quotes on this line"
@@ -191,6 +190,12 @@ def _parse(file: Path, text: str) -> object:
     except RecursionError as error:
         raise PlanError(file, [Problem(1, "it is nested too deeply", "no plan needs over 6 levels")]) from error
     return tree
+
+
+def _check_size(file: Path, tree: object) -> None:
+    if _size(tree, {}) > MOST_VALUES:
+        message = f"its aliases stand for more than {MOST_VALUES} values"
+        raise PlanError(file, [Problem(1, message, "write the plan without aliases of aliases")])
 
 
 def _size(value: object, known: dict[int, int]) -> int:

@@ -42,10 +42,23 @@ def test_a_part_that_the_plan_lacks_is_made() -> None:
         ("load[9].requests=1", "there is no entry 9 at `load.9`. Use an index of it \\(0 to 0\\)"),
         ("name.x=3", "`name.x` is within 'quickstart', which has no keys"),
         ("seed=[", "the value is no YAML"),
+        ("limits" + ".a" * 3000 + "=1", "its key has 3001 steps \\(at most 20\\)"),
     ],
 )
 def test_a_set_that_changes_nothing_is_refused(text: str, words: str) -> None:
     with pytest.raises(UnusableChange, match=f"--set .*: {words}"):
+        load_plan(Path("quickstart"), Changes((text,)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed=&a [*a]",
+        "seed={" + ", ".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 1}]" for i in range(7)) + "}",
+    ],
+)
+def test_aliases_of_a_set_stand_for_no_more_than_those_of_a_plan(text: str) -> None:
+    with pytest.raises(PlanError, match="its aliases stand for more than 100000 values"):
         load_plan(Path("quickstart"), Changes((text,)))
 
 
