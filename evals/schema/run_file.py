@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Annotated, Any, Required
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, with_config
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from evals.schema.migrate import NewerSchema, migrate_run
@@ -56,6 +56,7 @@ def check_no_links(folder: Path) -> None:
                 )
 
 
+MOST_CHANGES, MOST_LETTERS = 1000, 10_000  # of what a command line changed of a plan, and of each of it
 STRICT = with_config(ConfigDict(strict=True, allow_inf_nan=False))
 
 
@@ -112,7 +113,7 @@ class _Run(TypedDict, total=False):
     file: str
     data_root: str | None
     plan: str
-    changes: dict[str, list[str]]
+    changes: dict[str, Annotated[list[Annotated[str, Field(max_length=MOST_LETTERS)]], Field(max_length=MOST_CHANGES)]]
     versions: dict[str, str]
     stale: dict[str, list[str]]
     cells: list[_Cell]
@@ -141,7 +142,14 @@ def read_run(folder: Path) -> dict[str, Any]:
                 fault = "it names no trials, so it is not a run's. Give a run's folder, such as runs/quickstart"
                 raise NoRun(f"{file}: {fault}")
             about = migrate_run(raw)
-            _RUN.validate_python(about)
+            try:
+                _RUN.validate_python(about)
+            except ValidationError as error:
+                first = error.errors()[0]
+                place = ".".join(map(str, first["loc"]))
+                raise NoRun(
+                    f"{file}: it is damaged: `{place}` is {first['input']!r:.60}: {first['msg']}. {AGAIN}"
+                ) from error
             if strange := [name for name in about["trials"] if not FILE_NAME.fullmatch(name)]:
                 raise NoRun(f"{file}: {strange[0]!r:.60} is no name of a trial's file. {AGAIN}")
             return about

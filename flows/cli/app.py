@@ -34,7 +34,7 @@ RunArgument = Annotated[Path, typer.Argument(help="A run's folder, such as runs/
 
 
 DataRoot = Annotated[
-    str | None, typer.Option("--data-root", help="Local root of evaluation data; replaces the plan's `data`.")
+    str | None, typer.Option("--data-root", help="Folder with the evaluation data; replaces the plan's `data`.")
 ]
 
 
@@ -56,7 +56,8 @@ Only = Annotated[
 
 
 Exclude = Annotated[
-    list[str] | None, typer.Option(help="No cells of these names, a glob such as '*vllm*'. Repeatable.")
+    list[str] | None,
+    typer.Option(help="No cells of these names, a glob such as '*vllm*', but baselines of others. Repeatable."),
 ]
 
 

@@ -72,10 +72,15 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
     sweep = check(parsed, data_root=data_root)
     silent = LogDisplay(lambda _: None)
     rows = prepare_sweep(sweep, environments_of(sweep), folder.parent, silent, references=False).rows
-    others = [row for row in rows if row.file.name not in about["trials"]]
-    if others:
+    names, measured = {row.file.name for row in rows}, {*about["trials"]}
+    if others := names - measured:
         raise RunChanged(
             f"{len(others)} of {len(rows)} cells would be measured anew: program, packages or data changed since "
             f"{folder} was made; `{command}` does that"
+        )
+    if gone := measured - names:
+        raise RunChanged(
+            f"{len(gone)} of {len(measured)} cells of {folder} are none of its plan as it was changed; `{command}` "
+            "measures those that are"
         )
     return file, data_root, changes

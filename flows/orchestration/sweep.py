@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from prefect import flow, task
@@ -124,14 +125,15 @@ def sweep(
     file, given = forms.plan_file(plan, Path(runs)), changes_of(changes)
     if until_decided:
         given = gone_on_with(given, Path(runs) / load_plan(file, given).plan.name)
-    report = run_plan(file, data_root, Path(runs), store, keep_stale=keep_stale, changes=given)
+    measured = partial(run_plan, file, data_root, Path(runs), store, keep_stale=keep_stale)
+    report = measured(changes=given)
     for _ in range(MOST_STEPS if until_decided else 0):
         step = next_step(load_plan(file, given).plan, read_results(report.parent))
-        shown().say(step.text if step else "nothing that can be measured more would decide more")
+        shown().say(step.text if step else "nothing more is measured: all is decided, or more of it would not decide")
         if step is None:
             break
         given = replace(given, sets=(*given.sets, *step.sets))
-        report = run_plan(file, data_root, Path(runs), store, keep_stale=keep_stale, changes=given)
+        report = measured(changes=given)
     return str(report)
 
 

@@ -68,8 +68,8 @@ def apply_sets(tree: dict[str, Any], sets: Sequence[str]) -> dict[tuple[str | in
 def _apply(tree: dict[str, Any], text: str) -> tuple[str | int, ...]:
     key, equals, value = text.partition("=")
     steps = [int(index) if index else int(name) if name.isdigit() else name for index, name in STEP.findall(key)]
-    if not equals or not steps or "".join(match.group() for match in STEP.finditer(key)) != key:
-        raise UnusableChange(f"--set {text}: it is not KEY=VALUE. Write it as `--set load[0].concurrency=8`")
+    if not equals or not steps or key.startswith(".") or "".join(match.group() for match in STEP.finditer(key)) != key:
+        raise UnusableChange(f"--set {text:.200}: it is not KEY=VALUE. Write it as `--set load[0].concurrency=8`")
     if len(steps) > MOST_STEPS:
         raise UnusableChange(
             f"--set {text:.60}…: its key has {len(steps)} steps (at most {MOST_STEPS}). Name one of a plan"
@@ -79,17 +79,20 @@ def _apply(tree: dict[str, Any], text: str) -> tuple[str | int, ...]:
         before = key if position == len(steps) - 1 else "".join(f".{step}" for step in steps[: position + 1])[1:]
         if isinstance(place, list) and not (isinstance(step, int) and step < len(place)):
             known = f"0 to {len(place) - 1}" if place else "none: the list is empty"
-            raise UnusableChange(f"--set {text}: there is no entry {step} at `{before}`. Use an index of it ({known})")
+            entry = f"no entry {step} at `{before}`" if isinstance(step, int) else f"a list before `.{step}`"
+            raise UnusableChange(
+                f"--set {text:.200}: there is {entry}. Use an index of it ({known}), as in `load[0].concurrency`"
+            )
         if not isinstance(place, dict | list):
             raise UnusableChange(
-                f"--set {text}: `{before}` is within {place!r}, which has no keys. Set that as a whole"
+                f"--set {text:.200}: `{before}` is within {place!r:.60}, which has no keys. Set that as a whole"
             )
         if position == len(steps) - 1:
             place[step] = _value(text, value)
         elif isinstance(place, dict) and place.get(step) is None:
             if step in SWITCHES:
                 fix = f"Add it with `--set {step}={{}}` before, or to the plan"
-                raise UnusableChange(f"--set {text}: the plan has no `{step}`. {fix}")
+                raise UnusableChange(f"--set {text:.200}: the plan has no `{step}`. {fix}")
             place[step] = {}
         place = place[step]
     return tuple(steps)
@@ -106,5 +109,5 @@ def _value(text: str, value: str) -> Any:
     except (YAMLError, RecursionError) as error:
         problem = error.problem if isinstance(error, MarkedYAMLError) else str(error)
         raise UnusableChange(
-            f"--set {text}: the value is no YAML: {problem}. Put it in quotes for YAML, too"
+            f"--set {text:.200}: the value is no YAML: {problem}. Quote it twice: for the shell and for YAML"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from reports.output.race_view import race_view
 LEAST_TIMES, MOST_TIMES = 1.25, 4.0  # as many items at once: how many decide is itself known roughly
 LEAST_ROUNDS, MORE_ROUNDS = 2, 6  # at once
 MOST_STEPS = 8
+OF_A_STEP = re.compile(r"(tasks\[\d+\]\.limit|perplexity\[\d+\]\.max_tokens|race\.(rounds|minutes))=[\d.]+")
 USED_UP = ("rounds", "minutes")  # endings of a race that has not decided
 
 
@@ -38,13 +40,15 @@ class Step:
 
 
 def gone_on_with(given: Changes, folder: Path) -> Changes:
-    """The changes with which a run has gone on already, where it began with those that are given."""
+    """The changes with which a run has gone on already, where it began with those that are given, and the rest is of
+    the kind that steps make: the folder may be somebody else's.
+    """
     try:
         recorded = changes_of(read_run(folder).get("changes"))
     except NoRun:
         return given
-    began = replace(recorded, sets=recorded.sets[: len(given.sets)])
-    return recorded if began == given else given
+    began, further = recorded.sets[: len(given.sets)], recorded.sets[len(given.sets) :]
+    return recorded if replace(recorded, sets=began) == given and all(map(OF_A_STEP.fullmatch, further)) else given
 
 
 def next_step(plan: Plan, results: Results) -> Step | None:

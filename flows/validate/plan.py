@@ -60,13 +60,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     suitable = [model for model in models if model.unsuitable is None]
     unsuitable = list(unsuitable_problems(parsed, models))
     problems += [] if suitable else unsuitable
-    problems += [*group_problems(parsed, suitable, quantizations), *stored_problems(parsed, suitable, quantizations)]
-    problems += [
-        *task_problems(parsed),
-        *data_problems(parsed, base),
-        *prompts_problems(parsed, base),
-        *calibration_problems(parsed, base, quantizations),
-    ]
+    problems += _named_problems(parsed, base, suitable, quantizations)
     traces = read_traces(parsed, base, problems)
     problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, suitable, traces)]
     problems += [*slo_problems(parsed), *open_file_problems(parsed)]
@@ -102,6 +96,20 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
         warnings=warnings,
         changes=parsed.changes,
     )
+
+
+def _named_problems(
+    parsed: PlanFile, base: Path, models: Sequence[ModelFacts], quantizations: Sequence[Quantization]
+) -> list[Problem]:
+    """Of what the plan names beside models and engines."""
+    return [
+        *group_problems(parsed, models, quantizations),
+        *stored_problems(parsed, models, quantizations),
+        *task_problems(parsed),
+        *data_problems(parsed, base),
+        *prompts_problems(parsed, base),
+        *calibration_problems(parsed, base, quantizations),
+    ]
 
 
 def load_and_check(file: Path, changes: Changes = UNCHANGED, *, data_root: str | None = None) -> ResolvedPlan:

@@ -50,13 +50,17 @@ def caveats_of(best: Sequence[Candidate], aim: Aim) -> list[str]:
     return notes + _close(best, OBJECTIVES[aim.objective])
 
 
+def quantized_rivals(best: Sequence[Candidate]) -> list[Candidate]:
+    """The quantized cells of a ranked list that are as little in doubt as its first."""
+    return [c for c in best if not c.judged.cell.trial.unquantized and c.doubtful == best[0].doubtful]
+
+
 def _not_shown(best: Sequence[Candidate], objective: Objective) -> Candidate | None:
     """The quantized cell with a better figure than the unquantized one that is first, of those without doubts."""
     sign, chosen = 1 if objective.less else -1, best[0]
     if not chosen.judged.cell.trial.unquantized:
         return None
-    rivals = [c for c in best[1:] if not any(c.doubtful) and not c.judged.cell.trial.unquantized]
-    return next((c for c in rivals if sign * c.figure.value < sign * chosen.figure.value), None)
+    return next((c for c in quantized_rivals(best) if sign * c.figure.value < sign * chosen.figure.value), None)
 
 
 def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:

@@ -13,7 +13,7 @@ from functools import cached_property
 from scipy import special
 
 from evals.stats.intervals import CONFIDENCE, Estimate
-from reports.decision.caveats import caveats_of, may_be_equal, not_yet
+from reports.decision.caveats import caveats_of, may_be_equal, not_yet, quantized_rivals
 from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked, recommendable
 from reports.decision.verdicts import Judged
 from reports.decision.wording import fixed, percent_text, say
@@ -112,8 +112,7 @@ def unless_shown(best: Sequence[Candidate], aim: Aim) -> list[Candidate]:
     plain = next((candidate for candidate in best if candidate.judged.cell.trial.unquantized), None)
     if plain is None or best[0] is plain or plain.doubtful > best[0].doubtful:
         return list(best)
-    rivals = [c for c in best if not c.judged.cell.trial.unquantized and c.doubtful == best[0].doubtful]
-    if not may_be_equal(plain.figure, best[0].figure, widening(len(rivals))):
+    if not may_be_equal(plain.figure, best[0].figure, widening(len(quantized_rivals(best)))):
         return list(best)
     return [plain, *(candidate for candidate in best if candidate is not plain)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from evals.stats.intervals import Estimate
@@ -59,7 +59,7 @@ class Judged:
     why: str
     cause: Literal["cell", "engine"] = "cell"
     undecided: tuple[Undecided, ...] = ()
-    kept_with: float = 0.0
+    kept_with: float = field(kw_only=True)
 
     @property
     def is_good(self) -> bool:
@@ -91,7 +91,7 @@ def judge(
     its engine's loss and its own beside its baseline say.
     """
     if doubts:
-        return Judged(cell, "untrusted", "; ".join(doubts))
+        return Judged(cell, "untrusted", "; ".join(doubts), kept_with=0.0)
     engine = engine_check(loss, limits) if loss else None
     if cell.is_baseline:
         quality = [engine]
@@ -108,7 +108,9 @@ def judge(
             by_engine = engine is not None and engine[:3] in [check[:3] for check in reasons]
             undecided = tuple(dict.fromkeys(figure for check in reasons for figure in check.undecided))
             probability = all_kept(check.kept_with for check in reasons) if verdict == "inconclusive" else 0.0
-            return Judged(cell, verdict, _joined(reasons), "engine" if by_engine else "cell", undecided, probability)
+            return Judged(
+                cell, verdict, _joined(reasons), "engine" if by_engine else "cell", undecided, kept_with=probability
+            )
     if cell.is_baseline:
         return Judged(cell, "baseline", say("baseline"), kept_with=1.0)
     return Judged(cell, "meets", _joined(checks), kept_with=1.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scipy import special
 
@@ -57,7 +57,7 @@ class Deciding:
     times: float | None
     seconds: float | None
     why: str = ""
-    kept_with: float = 0.5
+    kept_with: float = field(kw_only=True)
 
 
 def deciding(results: Results) -> list[Deciding]:

@@ -40,7 +40,7 @@ WORDS = {
     "none_serves": "no cell meets {asks}",
     "none_known": "no cell that may meet the limits has a figure for: {title}",
     "none_allowed": "no measured cell meets the limits",
-    "not_yet": "{name} would be first, but it is not known well enough that it keeps all that is asked for "
+    "not_yet": "{name} would be first, but it is not certain enough that it meets all that is asked for "
     "(probability at least {kept}; {least} is needed): {why}",
     "asked_inconclusive": "whether it meets {asks} is inconclusive; {missing}",
     # caveats

@@ -128,7 +128,10 @@ def contents(results: Results) -> dict[str, Any]:
         "answers": results.answers,
         "facts": facts(results),
         "tiles": [tiles(results, answer) for answer in results.answers],
-        "certain": [sure(answer, certain) for answer, certain in zip(results.answers, certainties, strict=True)],
+        "certain": [
+            sure(answer, certain, raced=race is not None)
+            for answer, certain in zip(results.answers, certainties, strict=True)
+        ],
         "refusals": [refusal(answer, results.models) for answer in results.answers],
         "warnings": results.warnings,
         "frontiers": results.frontiers,

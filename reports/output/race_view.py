@@ -78,19 +78,24 @@ SURE = 0.99  # beyond it draws and their model tell little
 LEAST_REGRET = 0.001
 
 
-def sure(answer: Answer, certain: Certainty | None) -> str:
-    """The probability that the choice is the best and its expected regret, or else what is lost at most, in a sentence;
-    empty where neither is known.
+def sure(answer: Answer, certain: Certainty | None, *, raced: bool) -> str:
+    """The probability that the choice is the best and its expected regret, or else what is lost at most; and what is
+    not known of it where there was no race.
     """
     if certain is not None:
         best, regret = _best_and_regret(certain)
         return f"P(best) {best}; expected regret {regret} % of the best cell's figure."
     if answer.worst_loss is not None:
         share = f"{100 * answer.worst_loss:.0f} %"
-        return (
+        lost = (
             f"If another cell is the best, {share} of its {answer.objective.unit} are lost at most (95 % confidence)."
         )
-    return ""
+    else:
+        lost = ""
+    if raced or answer.chosen is None:
+        return lost
+    sessions = "How speeds differ between sessions was not measured: add `race: {}` to the plan."
+    return f"{lost} {sessions}".strip()
 
 
 def _best_and_regret(certain: Certainty) -> tuple[str, str]:
@@ -106,7 +111,7 @@ def certainty_text(certain: Certainty) -> str:
         f"; {100 * certain.regret_95:.1f} % or more in 1 of 20 cases" if certain.regret_95 >= LEAST_REGRET else ""
     )
     text = (
-        f"Probability of being the best of all cells that keep what is asked for: {best}. Expected regret: "
+        f"Probability of being the best of all cells that meet what is asked for: {best}. Expected regret: "
         f"{regret} % of the best cell's figure{at_worst}. Its figure, corrected for the winner's curse: "
         f"{interval(certain.figure)}."
     )

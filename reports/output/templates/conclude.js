@@ -173,13 +173,16 @@ function answerOf(data, setting, model, judged, allowed) {
 
 /** reports.decision.recommend: the best unquantized cell first, where its figure may be equal to the first one's. */
 function unlessShown(data, setting, ranked) {
-  const unquantized = (one) => data.cells[one.number].unquantized, doubts = (one) => [!one.good, !one.sure], [first] = ranked;
-  const plain = ranked.find(unquantized);
+  const plain = ranked.find((one) => data.cells[one.number].unquantized), [first] = ranked;
   if (!plain || plain === first || compared(doubts(plain), doubts(first)) > 0) return ranked;
-  const rivals = ranked.filter((one) => !unquantized(one) && compared(doubts(one), doubts(first)) === 0);
-  if (!mayBeEqual(plain.figure, first.figure, data.widening[Math.max(rivals.length, 1) - 1])) return ranked;
+  if (!mayBeEqual(plain.figure, first.figure, data.widening[Math.max(quantizedRivals(data, ranked).length, 1) - 1])) return ranked;
   return [plain, ...ranked.filter((one) => one !== plain)];
 }
+
+/** reports.decision.caveats.quantized_rivals */
+const doubts = (one) => [!one.good, !one.sure];
+const quantizedRivals = (data, ranked) =>
+  ranked.filter((one) => !data.cells[one.number].unquantized && compared(doubts(one), doubts(ranked[0])) === 0);
 
 const missing = (data, setting, one) => say(isBounded(setting) && !data.cells[one.number].devices ? "devices_unknown" : "more_requests");
 
@@ -224,10 +227,10 @@ function caveats(data, setting, ranked, judged) {
 }
 
 /** The quantized cell with a better figure than the unquantized one that is first, of those without doubts. */
-function notShown(data, setting, [best, ...rest]) {
-  const sign = data.objectives[setting.objective].less ? 1 : -1, unquantized = (one) => data.cells[one.number].unquantized;
-  if (!unquantized(best)) return [];
-  return rest.filter((one) => one.sure && !unquantized(one) && sign * one.figure[0] < sign * best.figure[0]).slice(0, 1);
+function notShown(data, setting, ranked) {
+  const sign = data.objectives[setting.objective].less ? 1 : -1, [best] = ranked;
+  if (!data.cells[best.number].unquantized) return [];
+  return quantizedRivals(data, ranked).filter((one) => sign * one.figure[0] < sign * best.figure[0]).slice(0, 1);
 }
 
 function onMoreDevices(data, ranked) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,11 @@ def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPa
     assert check_unchanged(run, _not_shown) == (run.parent.parent / "plan.yaml", None, UNCHANGED)
     assert [cell.state for cell in cell_states(run)] == ["ok", "to do"]
     assert {path: path.stat().st_mtime_ns for path in (run / "trials").glob("*.json")} == before
+    about = json.loads((run / "sweep.json").read_text())
+    write_json(run / "sweep.json", {**about, "changes": {"sets": [], "only": ["none*"], "exclude": []}})
+    with pytest.raises(RunChanged, match=r"1 of 2 cells of .* are none of its plan as it was changed; `bitfrontier"):
+        check_unchanged(run, _not_shown)
+    write_json(run / "sweep.json", about)
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
     with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured anew.*`bitfrontier sweep .*plan.yaml` does"):
         check_unchanged(run, _not_shown)

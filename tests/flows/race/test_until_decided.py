@@ -123,6 +123,9 @@ def test_a_run_goes_on_with_the_changes_that_it_was_gone_on_with(tmp_path: Path)
     assert gone_on_with(given, tmp_path) == further
     assert gone_on_with(Changes(("seed=2",)), tmp_path) == Changes(("seed=2",))
     assert gone_on_with(Changes(("seed=1",), only=("a",)), tmp_path) == Changes(("seed=1",), only=("a",))
+    theirs = Changes(("seed=1", "environments.transformers.python=/tmp/theirs"))
+    (tmp_path / "sweep.json").write_text(json.dumps({**ABOUT, "changes": theirs.plain}))
+    assert gone_on_with(given, tmp_path) == given
 
 
 def test_there_are_no_more_than_so_many_rounds() -> None:

@@ -34,7 +34,7 @@ def test_nothing_is_recommended_while_no_cell_keeps_the_limits_with_nine_in_ten(
     assert answer.chosen is None
     assert answer.open_cells == ("close · e",)
     assert refusal(answer, ["m"]).startswith(
-        f"no recommendation yet: close · e would be first, but it is not known well enough that it keeps all "
+        f"no recommendation yet: close · e would be first, but it is not certain enough that it meets all "
         f"that is asked for (probability at least {judged.kept_with:.2f}; 0.9 is needed): accuracy recovered "
     )
     assert refusal(answer, ["m", "n"]).startswith("no recommendation yet for ")

@@ -146,7 +146,7 @@ def test_the_answer_names_the_cell_that_serves_most() -> None:
     cells = [
         replace(cell, trial=replace(cell.trial, method_label=name)) for cell, name in zip(cells, "ab", strict=True)
     ]
-    answer = decide([Judged(cell, "meets", "fine") for cell in cells])
+    answer = decide([Judged(cell, "meets", "fine", kept_with=1.0) for cell in cells])
     (best,) = [(name, text) for title, name, text in answer.best if title == "highest load within the SLO"]
     assert best == ("b · e", "2 at once meet the SLO, 3 inconclusive, 4 are too much")
 

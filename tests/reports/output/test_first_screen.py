@@ -12,6 +12,7 @@ from evals.schema.race_file import RaceState, Rules
 from reports.decision.results import Results, conclude, read_results
 from reports.output.first_screen import facts, scored_on, tiles
 from reports.output.html_report import write_report
+from reports.output.race_view import sure
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
 from tests.support.made_races import noisy, raced
@@ -64,6 +65,16 @@ def test_throughput_of_a_race_is_paired_by_rounds() -> None:
     low, high = (float(end) for end in detail[1 : detail.index("]")].split(", "))
     assert float(value.split()[0]) == pytest.approx(3, rel=0.01)
     assert high - low < 0.1
+
+
+def test_without_a_race_what_is_not_known_of_the_speed_is_said() -> None:
+    answer = conclude(ABOUT, [trial("none", 10, 2.0, 80), trial("fast", 30, 1.0, 80, 2.01)]).answer
+    sessions = "How speeds differ between sessions was not measured: add `race: {}` to the plan."
+    assert sure(answer, None, raced=False).endswith(sessions)
+    assert "are lost at most (95 % confidence). How speeds" in sure(answer, None, raced=False)
+    assert sessions not in sure(answer, None, raced=True)
+    alone = conclude(ABOUT, [trial("none", 10, 2.0, 80)]).answer
+    assert sure(alone, None, raced=False) == sessions
 
 
 def test_the_facts_say_what_was_run_where_when_and_on_how_much() -> None:
