@@ -36,23 +36,18 @@ def facts(results: Results) -> list[tuple[str, str]]:
     """Model, machine, date, duration, versions and what quality was scored on, by their labels; what is not known is
     left out.
     """
+    origins = [trial.provenance.get("measured") or {} for trial in results.trials]
+    days = sorted({origin["started"][:10] for origin in origins if origin.get("started")})  # in UTC
     took = sum(part.seconds for part in spent(results.trials, results.control))
     pairs = [
         ("Model", ", ".join(results.models)),
         ("Machine", f"{results.about['device']}, {results.about['threads']} threads"),
-        ("Measured", _dates(results.trials)),
+        ("Measured", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""),
         ("Work", f"{duration(took)} in {len(results.trials)} cells" if took >= 1 else f"{len(results.trials)} cells"),
         ("Versions", _versions(results)),
         ("Quality from", scored_on([cell.trial for cell in results.cells])),
     ]
     return [(label, text) for label, text in pairs if text]
-
-
-def _dates(trials: Sequence[Trial]) -> str:
-    """The first and the last day, in UTC; empty for files of older programs."""
-    origins = [trial.provenance.get("measured") or {} for trial in trials]
-    days = sorted({origin["started"][:10] for origin in origins if origin.get("started")})
-    return " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""
 
 
 def _versions(results: Results) -> str:
