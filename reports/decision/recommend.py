@@ -160,7 +160,7 @@ def _alternative(best: Sequence[Candidate], aim: Aim) -> str:
     gain = objective.gain.format(percent=percent_text(abs(other.figure.value / chosen.figure.value - 1)))
     if not other.judged.is_good:
         return say("alternative", name=other.name, gain=gain)
-    return say("alternative_asked", name=other.name, gain=gain, asks=aim.asks, kept=fixed(other.asked.probability, 2))
+    return say("alternative_asked", name=other.name, gain=gain, kept=fixed(other.kept_with, 2))
 
 
 def _others(

@@ -58,7 +58,7 @@ WORDS = {
     "more_names": "{names} and {count} more",
     # not a caveat: a better figure of a cell in doubt
     "alternative": "or, if the quality of {name} is acceptable, {name} {gain}",
-    "alternative_asked": "or, if {name} meets {asks} (probability at least {kept}), {name} {gain}",
+    "alternative_asked": "or, if {name} meets all that is asked for (probability at least {kept}), {name} {gain}",
 }
 
 

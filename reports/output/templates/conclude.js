@@ -208,7 +208,7 @@ function alternative(data, setting, ranked) {
   const other = behind.reduce((a, b) => (sign * b.figure[0] < sign * a.figure[0] ? b : a));
   const gain = fill(objective.gain, { percent: percentText(Math.abs(other.figure[0] / best.figure[0] - 1)) }), { name } = data.cells[other.number];
   if (!other.good) return say("alternative", { name, gain });
-  return say("alternative_asked", { name, gain, asks: asks(setting), kept: fixed(other.asked[1], 2) });
+  return say("alternative_asked", { name, gain, kept: fixed(other.keptWith, 2) });
 }
 
 /** reports.decision.recommend: what speaks against the first of the list. */

@@ -89,7 +89,9 @@ def test_a_faster_cell_of_which_the_slo_is_in_doubt_is_an_alternative_and_no_equ
     assert answer.won is not None
     assert answer.won.name == "certain · e"
     assert answer.open_cells == ("open · e",)
-    assert answer.alternative == "or, if open · e meets the SLO (probability at least 0.50), open · e is 50 % faster"
+    assert answer.alternative == (
+        "or, if open · e meets all that is asked for (probability at least 0.50), open · e is 50 % faster"
+    )
     assert not any("open" in caveat for caveat in answer.caveats)
 
 
