@@ -11,6 +11,7 @@ from flows.plan.changes import Changes
 from quant.errors import BitfrontierError
 
 PRESETS = ("anchors", "slo")  # files of configs/ that are no plans
+SCHEMA_FILE = "plan.schema.json"
 
 
 class FileInTheWay(BitfrontierError):
@@ -42,17 +43,26 @@ def sweep_command(file: Path, data_root: str | None, changes: Changes) -> str:
     return f"bitfrontier sweep {plan_argument(file)}{root}{changes.words}"
 
 
-def copy_samples(folder: Path) -> list[Path]:
-    """Copy the sample plans with their prompts to FOLDER/configs, and Prefect's deployments of them to FOLDER.
+def copy_samples(folder: Path, *, replace: bool = False) -> list[Path]:
+    """Copy the sample plans with their prompts and schema to FOLDER/configs, and Prefect's deployments of them to
+    FOLDER.
 
-    Raises FileInTheWay, before anything is written.
+    Raises FileInTheWay, before anything is written, unless what is there is to be replaced.
     """
-    copied = [*sample_plans().values(), *sorted(CONFIGS.glob("*.jsonl"))]
+    copied = [*sample_plans().values(), *sorted(CONFIGS.glob("*.jsonl")), CONFIGS / SCHEMA_FILE]
     copies = {folder / "configs" / source.name: source for source in copied}
     copies |= {folder / source.name: source for source in sorted((CONFIGS / "deployments").glob("*.yaml"))}
-    if existing := [target for target in copies if target.exists()]:
-        raise FileInTheWay(f"{existing[0]} exists: nothing was copied. Name another folder: `bitfrontier init FOLDER`.")
+    if (existing := [target for target in copies if target.exists()]) and not replace:
+        raise FileInTheWay(
+            f"{existing[0]} exists: nothing was copied. Name another folder: `bitfrontier init --to FOLDER`."
+        )
     for target, source in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     return list(copies)
+
+
+def copy_schema(folder: Path) -> None:
+    """Lay the schema of plans beside a plan, whose first line names it to editors. What is there stays."""
+    if not (folder / SCHEMA_FILE).exists():
+        shutil.copyfile(CONFIGS / SCHEMA_FILE, folder / SCHEMA_FILE)

@@ -31,7 +31,7 @@ def _with_limits(annotation: Any) -> Any:
 
 
 @cache
-def _schema(parameters: tuple[Parameter, ...]) -> type[BaseModel]:
+def parameters_model(parameters: tuple[Parameter, ...]) -> type[BaseModel]:
     """A strict pydantic model of a method's parameters or an engine's options."""
     fields: dict[str, Any] = {}
     for parameter in parameters:
@@ -50,7 +50,7 @@ def fill(
 ) -> dict[str, Any] | None:
     """All parameters with defaults, or None after adding what is wrong to `problems`."""
     try:
-        filled = _schema(tuple(parameters)).model_validate(dict(given)).model_dump()
+        filled = parameters_model(tuple(parameters)).model_validate(dict(given)).model_dump()
         paths = [p.name for p in parameters if p.program and os.sep in str(filled[p.name])]
         return filled | {name: str(Path(filled[name]).absolute()) for name in paths}  # for other working directories
     except ValidationError as error:

@@ -80,7 +80,7 @@ def test_how_tasks_are_asked_is_shown() -> None:
 
 def test_a_data_root_that_is_not_there() -> None:
     shown = _bitfrontier("plan", "configs/cpu.yaml", "--data-root", "/no/such/root", code=2).stderr
-    assert "configs/cpu.yaml:11: data root /no/such/root does not exist" in shown
+    assert "configs/cpu.yaml:12: data root /no/such/root does not exist" in shown
 
 
 def test_one_method_is_explained() -> None:

@@ -65,7 +65,7 @@ def test_without_a_network_it_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_p
     h200 = Device("cuda", "NVIDIA H200", frozenset({"sm90"}), 141 * 1024**3)
     monkeypatch.setattr(flows.validate.plan, "find_device", lambda kind: h200)
     use(monkeypatch, "http://127.0.0.1:9", tmp_path / "hf")
-    with pytest.raises(PlanError, match=r"gpu\.yaml:11: hub model 'Qwen/Qwen2\.5-7B-Instruct' is not in the") as raised:
+    with pytest.raises(PlanError, match=r"gpu\.yaml:12: hub model 'Qwen/Qwen2\.5-7B-Instruct' is not in the") as raised:
         check(load_plan(PLAN))
     assert "the hub at http://127.0.0.1:9 cannot be reached" in str(raised.value)
     assert len(str(raised.value).splitlines()) == 2  # and the fix
