@@ -107,11 +107,14 @@ def group_problems(
         for model in models:
             wrong = [width for width in model.widths if width % size]
             if wrong:
-                fits = [g for g in (128, 64, 32, 16) if all(width % g == 0 for width in model.widths)]
+                fits = fitting_group_size(model)
                 message = f"group_size {size} does not divide the layer width {wrong[0]} of {model.name}"
-                yield parsed.problem(
-                    where, message, f"use {fits[0] if fits else 0}" + ("" if fits else " (one scale per channel)")
-                )
+                yield parsed.problem(where, message, f"use {fits}" + ("" if fits else " (one scale per channel)"))
+
+
+def fitting_group_size(model: ModelFacts) -> int:
+    """The largest of the usual sizes that divides all of the model's layers; 0 (one scale per channel) if none does."""
+    return next((size for size in (128, 64, 32, 16) if all(width % size == 0 for width in model.widths)), 0)
 
 
 def calibration_problems(parsed: PlanFile, base: Path, quantizations: Sequence[Quantization]) -> Iterator[Problem]:
