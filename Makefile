@@ -24,8 +24,9 @@ imports:
 test:
 	uv run pytest
 
-docs:  ## generated parts of README and docs are those of the code
+docs:  ## generated parts of README and docs are those of the code; the site, in build/docs
 	uv run cog -I . --check $$(git grep -l '\[\[\[cog' -- '*.md')
+	NO_MKDOCS_2_WARNING=1 uv run mkdocs build --strict --quiet
 
 pins:  ## refresh every pin: the orchestrator's constraints, configs/environments/*.txt and their hashes
 	uv run python -m scripts.pins

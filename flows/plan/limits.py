@@ -18,7 +18,7 @@ class LimitsPlan(Part):
 
     `accuracy_recovery`: mean accuracy ÷ the reference's. `perplexity_ratio`: perplexity ÷ the reference's.
     `kl_nats`: mean KL divergence of its predictions from its own baseline's, where `kl_divergence` reads them.
-    `memory_gib`: its server's peak memory, which a baseline must keep too.
+    `memory_gib`: the memory that its server needs, which a baseline must keep too.
     `equivalence_margin`: accuracies that differ by less, relative to the baseline's, count as equal.
     """
 
