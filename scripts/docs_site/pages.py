@@ -21,8 +21,19 @@ def keys_of_plans() -> str:
     lines = [*_table(schema)]
     for name, part in schema["$defs"].items():
         keys = part["anyOf"][-1] if "anyOf" in part and "properties" not in part else part
-        lines += ["", f"## `{name}`", "", " ".join(keys["description"].split()), "", *_table(keys)]
+        places = ", ".join(_uses(schema, name))
+        lines += ["", f"## `{name}`", "", f"In {places}. {' '.join(keys['description'].split())}", "", *_table(keys)]
     return "\n".join(lines)
+
+
+def _uses(schema: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Where in a plan a part stands."""
+    parts = {"": schema, **schema["$defs"]}
+    for owner, part in parts.items():
+        keys = part["anyOf"][-1] if "anyOf" in part and "properties" not in part else part
+        for key, value in keys["properties"].items():
+            if f'"#/$defs/{name}"' in json.dumps(value):
+                yield f"`{key}`" + (f" of [`{owner}`](#{owner.lower()})" if owner else "")
 
 
 def _table(part: Mapping[str, Any]) -> Iterator[str]:

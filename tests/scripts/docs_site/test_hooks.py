@@ -18,7 +18,8 @@ from scripts.docs_site.hooks import DOCS, PAGES, ROOT, loaded_from_elsewhere, on
         ("developer/contributing.md", "[a](docs/architecture.md)", "[a](../architecture.md)"),
         ("reference/methods.md", "[a](../../CONTRIBUTING.md)", "[a](../developer/contributing.md)"),
         ("reference/race.md", "[a](../results/quick-start.md)", "[a](../results/quick-start.md)"),
-        ("reference/engines.md", "[evidence](../../mkdocs.yml)", "evidence (`mkdocs.yml`)"),
+        ("reference/engines.md", "[evidence](../../mkdocs.yml)", "evidence: `mkdocs.yml`"),
+        ("reference/engines.md", "[`mkdocs.yml`](../../mkdocs.yml)", "`mkdocs.yml`"),
         ("reference/engines.md", "[a](https://example.org/x.md)", "[a](https://example.org/x.md)"),
         ("reference/engines.md", "[a](../../no-such-file.md)", "[a](../../no-such-file.md)"),  # refused by --strict
         ("reference/engines.md", "[a](../../../outside.md)", "[a](../../../outside.md)"),
