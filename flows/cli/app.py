@@ -51,18 +51,18 @@ Sets = Annotated[
 
 Only = Annotated[
     list[str] | None,
-    typer.Option(help="Cells of these names alone, a glob such as 'gptq*', and their baselines. Repeatable."),
+    typer.Option(help="Only cells whose names match this glob, such as 'gptq*', and their baselines. Repeatable."),
 ]
 
 
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(help="No cells of these names, a glob such as '*vllm*', but baselines of others. Repeatable."),
+    typer.Option(help="No cells whose names match this glob, such as '*vllm*'; baselines of others stay. Repeatable."),
 ]
 
 
 Minutes = Annotated[
-    float | None, typer.Option(help="Minutes of a race's later rounds, as --set race.minutes; for a plan with a race.")
+    float | None, typer.Option(help="At most so many minutes for a race's later rounds, as --set race.minutes.")
 ]
 
 

@@ -114,12 +114,12 @@ def report(folder: RunArgument) -> None:
 @app.command(short_help="Make one checkpoint of a plan.")
 def quantize(
     file: PlanArgument,
-    label: Annotated[str, typer.Argument(help="Its method as tables name it, such as 'gptq W4A16-g64'.")],
+    label: Annotated[str, typer.Argument(help="The method as tables name it, such as 'gptq W4A16-g64'.")],
     data_root: DataRoot = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Make the checkpoint of one method of a plan, or find it, and print its folder: to serve it."""
+    """Make the checkpoint of one method of a plan, or find it, and print its folder, which an engine can serve."""
     from flows.cli.network_variables import check_network_variables
     from flows.cli.quantize_command import quantize_one
     from flows.state.progress_display import bars
@@ -147,16 +147,16 @@ def export(folder: RunArgument, to: Annotated[Path, typer.Argument(help="Folder 
     console.print(f"{len(files)} files in {to}", markup=False, highlight=False)
 
 
-@app.command(short_help="Hold a run against an earlier one, or another tool's result.")
+@app.command(short_help="Compare a run with an earlier one, or with another tool's result.")
 def compare(
     before: Annotated[Path, typer.Argument(help="A run's folder, or the JSON of vllm bench, GuideLLM or lm-eval.")],
     after: RunArgument,
     cell: Annotated[str | None, typer.Option(help="Which cell another tool's result is of, as tables name it.")] = None,
     speed_margin: Annotated[float, typer.Option(help="How much slower still passes, as a share.")] = 0.05,
-    html: Annotated[Path | None, typer.Option(help="Write a page here, too.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the comparison as a page to this file, too.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Hold a run against an earlier one, cell by cell: PASS, REGRESSION, INCONCLUSIVE or NOT COMPARED.
+    """Compare a run with an earlier one, cell by cell: PASS, REGRESSION, INCONCLUSIVE or NOT COMPARED.
 
     BEFORE may be what `vllm bench serve --save-result`, GuideLLM or lm-eval wrote: it is held against one cell.
     Exits 1 if a cell became worse.
@@ -218,7 +218,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
 @app.command()
 def retry(
     folder: RunArgument,
-    failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again. Needed.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again; required.")] = False,
     no_server: NoPrefectServer = False,
     as_json: Json = False,
 ) -> None:
@@ -245,7 +245,7 @@ def gc(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what the cache folder holds that no run needs any more, and free it when you say so."""
+    """Show what the cache folder holds that no run needs any more, and free it after a confirmation."""
     from flows.state import kept_checkpoints
     from flows.state.cache_gc import adopt_cache, free, known_runs, unneeded
 

@@ -122,7 +122,7 @@ def _allowed(annotation: Any) -> str:
 
 @app.command(short_help="Show what is missing on this machine.")
 def doctor(
-    site: Annotated[bool, typer.Option("--site", help="Look at this site's settings instead.")] = False,
+    site: Annotated[bool, typer.Option("--site", help="Check this site's settings instead.")] = False,
     runs: Runs = Path("runs"),
     as_json: Json = False,
 ) -> None:

@@ -55,7 +55,7 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
     """
     about = read_run(folder)
     if missing := [name for name in ("file", "data_root", "plan", "command") if name not in about]:
-        raise NoRun(f"{folder / RUN_FILE}: it does not tell its {missing[0]}. Sweep its plan again")
+        raise NoRun(f"{folder / RUN_FILE}: it lacks `{missing[0]}`. Sweep its plan again")
     file, data_root = Path(about["file"]), about["data_root"]
     changes = changes_of(about.get("changes"))
     parsed, command = load_plan(file, changes), sweep_command(file, data_root, changes)

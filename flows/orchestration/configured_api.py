@@ -17,7 +17,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 CONNECT_SECONDS = 1.5  # Prefect's client tries four times to connect
 ANSWER_SECONDS = 6.0
 LOCAL_SETTINGS = ("prefect.toml", "pyproject.toml", ".env")  # of the working directory, as Prefect has them
-NO_API = "is no Prefect API (they end in /api)"
+NO_API = "is not a Prefect API (they end in /api)"
 
 
 class PrefectUnusable(BitfrontierError):
@@ -62,7 +62,7 @@ def configured_url() -> str | None:
             raise UnusableSetting(f"Prefect's setting {setting}: {refusal['msg']}. Correct or unset it.") from error
         given = os.environ.get("PREFECT_API_URL", "")
         origin = "the variable PREFECT_API_URL" if given else "Prefect's profile or a file of settings"
-        raise PrefectUnusable(given, origin, "is no address") from error
+        raise PrefectUnusable(given, origin, "is not an address") from error
 
 
 def _refuse_local_settings(folder: Path) -> None:

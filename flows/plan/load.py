@@ -72,7 +72,7 @@ class LoadPlan(SizedPlan):
         if not isinstance(given, dict) or "workload" not in given:
             return given
         if given["workload"] not in workloads():
-            raise ValueError(f"no workload is called '{given['workload']}'; there are {', '.join(workloads())}")
+            raise ValueError(f"unknown workload '{given['workload']}'; known: {', '.join(workloads())}")
         known = dict(workloads()[given["workload"]])
         if "rate_per_second" in given:
             known.pop("concurrency", None)
@@ -84,11 +84,13 @@ class LoadPlan(SizedPlan):
         if self.shared_prefix_tokens >= self.prompt_tokens:
             raise ValueError(f"shared_prefix_tokens ({self.shared_prefix_tokens}) must be fewer than prompt_tokens")
         if self.requests % self.turns:
-            raise ValueError(f"requests ({self.requests}) are no whole conversations of {self.turns} turns")
+            raise ValueError(f"requests ({self.requests}) must be a multiple of turns ({self.turns})")
         if self.turns > 1 and self.rate_per_second is not None:
-            raise ValueError("conversations are closed loops: a turn waits for the answer before it")
+            raise ValueError(
+                "`turns` exclude `rate_per_second`: a turn waits for the answer before it. Use `concurrency`"
+            )
         if self.prompts and (self.turns > 1 or self.shared_prefix_tokens):
-            raise ValueError("`prompts` are taken as they are: they have no `turns` and no `shared_prefix_tokens`")
+            raise ValueError("`prompts` are sent as they are. Remove `turns` and `shared_prefix_tokens`")
         return self
 
     @model_validator(mode="after")
@@ -214,7 +216,7 @@ class SLOPlan(Part):
     @model_validator(mode="after")
     def _some_limit(self) -> SLOPlan:
         if self.preset is not None and self.preset not in presets():
-            raise ValueError(f"no preset is called '{self.preset}'; there are {', '.join(presets())}")
+            raise ValueError(f"unknown preset '{self.preset}'; known: {', '.join(presets())}")
         if self.preset is None and self.ttft_ms is None and self.tpot_ms is None:
             raise ValueError("an SLO needs `ttft_ms`, `tpot_ms` or a `preset`")
         return self

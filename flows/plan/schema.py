@@ -85,13 +85,13 @@ class AttachPlan(Part):
         try:
             httpx.URL(self.url)
         except httpx.InvalidURL:
-            raise ValueError("`url` is no address of a server. Write it as http://HOST:PORT") from None
+            raise ValueError("`url` is not a server's address. Write it as http://HOST:PORT") from None
         try:
             port = urlsplit(self.url).port
         except ValueError:
             port = 0
         if port == 0:
-            raise ValueError("`url` is no address: its host or port (1 to 65535) is none. Give http://host:port")
+            raise ValueError("`url` is not an address: its host or port (1 to 65535) is wrong. Write http://HOST:PORT")
         if "@" in self.url.split("/")[2]:
             raise ValueError(
                 "`url` holds a user or password. Put the server's key in a variable, named by key_variable"
@@ -99,7 +99,7 @@ class AttachPlan(Part):
         if self.key_variable is None:
             return self
         if not VARIABLE.fullmatch(self.key_variable):
-            raise ValueError("`key_variable` is no name of a variable. Give the name, not the key itself")
+            raise ValueError("`key_variable` is not the name of a variable. Give the name, not the key itself")
         if not self.allow_plain_http and self.url.startswith("http:") and not is_loopback(self.url):
             raise ValueError(
                 f"the key in {self.key_variable} would go unencrypted to another machine (http). Use https, or allow "
@@ -163,7 +163,7 @@ class PerplexityPlan(Part):
         if self.stride_tokens is not None and self.convention != "strided":
             raise ValueError(f"stride_tokens belongs to `convention: strided`, not to {self.convention}")
         if self.stride > self.window:
-            raise ValueError(f"stride_tokens ({self.stride}) is over max_length ({self.window}): tokens would be left")
+            raise ValueError(f"stride_tokens ({self.stride}) is over max_length ({self.window}): use at most that")
         return self
 
     @property
@@ -280,7 +280,7 @@ class Plan(Part):
     @model_validator(mode="after")
     def _repeated(self) -> Plan:
         if self.repeats < 2 and self.race is None:
-            raise ValueError("`repeats: 1` shows no spread; use 2 or more, or measure in rounds by `race: {rounds: 6}`")
+            raise ValueError("`repeats: 1` shows no variation; use 2 or more, or measure in rounds by `race: {}`")
         if self.race is not None and any(load.target_relative_ci is not None for load in self.load):
             raise ValueError(
                 "`target_relative_ci` repeats a load in one server, and a race in several; keep one of them"

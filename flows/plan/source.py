@@ -127,7 +127,7 @@ def load_plan(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
         tree = _parse(file, text)
     if not isinstance(tree, CommentedMap):
         fix = "start from the sample plan quickstart; `bitfrontier init` copies it"
-        raise PlanError(file, [Problem(1, "the plan is empty or no mapping", fix)])
+        raise PlanError(file, [Problem(1, "the plan is empty, or is not a mapping of keys to values", fix)])
     sets = apply_sets(tree, changes.sets)
     _check_size(file, tree)  # again: a `--set` may have aliases, too
     if unusable := list(_unusable(tree, ())):

@@ -218,7 +218,7 @@ def read_results(folder: Path) -> Results:
     """
     about = read_run(folder)
     if missing := [name for name in NEEDED if name not in about]:
-        raise NoRun(f"{folder / RUN_FILE}: it does not tell its {missing[0]}. {AGAIN}")
+        raise NoRun(f"{folder / RUN_FILE}: it lacks `{missing[0]}`. {AGAIN}")
     files = [folder / "trials" / name for name in about["trials"]]
     trials = tuple(without_secrets(_trial_or_row(file, about)) for file in files if file.exists() or file.is_symlink())
     race = read_race(folder)

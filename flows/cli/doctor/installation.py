@@ -110,12 +110,12 @@ def _prefect() -> Finding:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         return Finding(subject, "broken", f"{shown} does not answer: {type(error).__name__}", remedy)
     if answer.status_code not in (200, 401, 403):
-        return Finding(subject, "broken", f"{shown} is no Prefect API: HTTP {answer.status_code}", remedy)
+        return Finding(subject, "broken", f"{shown} is not a Prefect API: HTTP {answer.status_code}", remedy)
     origins = answer.headers.get("access-control-allow-origin")
     problems = ["answers without a login"] if answer.status_code == 200 else []
     problems += ["lets every web page ask it (CORS)"] if origins in ("*", STRANGER) else []
     if not problems:
-        return Finding(subject, "ok", f"{shown} wants a login, and strange web pages get no answer")
+        return Finding(subject, "ok", f"{shown} asks for a login, and pages of other sites get no answer")
     remedy = "start it with PREFECT_SERVER_API_AUTH_STRING and the other variables of docs/how-to/prefect.md"
     return Finding(subject, "unsafe", f"{shown} {' and '.join(problems)}", remedy)
 

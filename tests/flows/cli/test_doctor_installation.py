@@ -44,8 +44,8 @@ def _finding(url: str | None) -> Finding:
         (200, "*", "unsafe", "answers without a login and lets every web page ask it (CORS)"),
         (200, None, "unsafe", "answers without a login"),
         (401, "*", "unsafe", "lets every web page ask it (CORS)"),
-        (404, None, "broken", "is no Prefect API: HTTP 404"),
-        (401, "http://127.0.0.1:4200", "ok", "wants a login, and strange web pages get no answer"),
+        (404, None, "broken", "is not a Prefect API: HTTP 404"),
+        (401, "http://127.0.0.1:4200", "ok", "asks for a login, and pages of other sites get no answer"),
     ],
 )
 def test_a_server_that_anybody_may_use_is_unsafe(status: int, origins: str | None, state: str, detail: str) -> None:

@@ -31,7 +31,7 @@ def no_proxy_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
         ("http://me:secret@127.0.0.1:9/api", r"at http://127\.0\.0\.1:9/api .* does not answer: ConnectError"),
         ("localhost:4200/api", r"at localhost:4200/api .* does not begin with http:// or https://"),
         ("htp://127.0.0.1:9/api", r"does not begin with http:// or https://"),
-        ("http://127.0.0.1:port/api", r"is no Prefect API \(they end in /api\)"),
+        ("http://127.0.0.1:port/api", r"is not a Prefect API \(they end in /api\)"),
     ],
 )
 def test_an_address_that_is_dead_or_mistyped_is_one_line(url: str, shown: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,8 +53,8 @@ def test_an_address_that_is_dead_or_mistyped_is_one_line(url: str, shown: str, m
         (401, b"{}", "refuses the login: HTTP 401"),
         (403, b"{}", "refuses the login: HTTP 403"),
         (503, b"{}", "is out of order: HTTP 503"),
-        (404, b"{}", r"is no Prefect API \(they end in /api\): HTTP 404"),
-        (200, b"<html>", r"is no Prefect API \(they end in /api\)"),
+        (404, b"{}", r"is not a Prefect API \(they end in /api\): HTTP 404"),
+        (200, b"<html>", r"is not a Prefect API \(they end in /api\)"),
     ],
 )
 def test_a_server_that_refuses_or_is_another_is_one_line(
@@ -97,7 +97,7 @@ except (PrefectUnusable, UnusableSetting) as error:
     [
         (
             {"PREFECT_API_URL": "http://[::1/api"},
-            "Prefect's API at http://[::1/api (from the variable PREFECT_API_URL) is no address",
+            "Prefect's API at http://[::1/api (from the variable PREFECT_API_URL) is not an address",
         ),
         ({"PREFECT_API_REQUEST_TIMEOUT": "abc"}, "Prefect's setting PREFECT_API_REQUEST_TIMEOUT: Input should be a "),
         ({"PREFECT_SERVER_API_PORT": "abc"}, "Prefect's setting PREFECT_SERVER_API_PORT: Input should be a valid int"),
@@ -171,7 +171,7 @@ def test_a_virtual_environment_that_is_called_env_is_no_setting(
 @pytest.mark.parametrize(
     ("variable", "shown"),
     [
-        (None, "(from Prefect's profile or a file of settings) is no address"),
+        (None, "(from Prefect's profile or a file of settings) is not an address"),
         ("", "None\n"),  # as --no-prefect-server sets it
     ],
 )

@@ -62,7 +62,9 @@ def test_a_name_that_is_none_leads_nowhere_else(name: object, tmp_path: Path) ->
 
 @pytest.mark.parametrize("nonsense", [None, 7, ["a"], {}])
 def test_what_is_no_plan_is_refused_as_one(nonsense: object, tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match=r"plan.yaml:1: (the plan is empty or no mapping|'name' is missing)"):
+    with pytest.raises(
+        PlanError, match=r"plan.yaml:1: (the plan is empty, or is not a mapping of keys to values|'name' is missing)"
+    ):
         load_plan(forms.plan_file(nonsense, tmp_path))
 
 

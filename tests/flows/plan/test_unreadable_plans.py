@@ -23,7 +23,7 @@ def _bomb(end: bytes) -> bytes:
 UNREADABLE: dict[str, tuple[bytes | None, str]] = {
     "no such file": (None, "no such file"),
     "empty": (b"", "the plan is empty"),
-    "a list": (b"- a\n- b\n", "the plan is empty or no mapping"),
+    "a list": (b"- a\n- b\n", "the plan is empty, or is not a mapping of keys to values"),
     "broken YAML": (b"name: [a\nmodels: b\n", "not valid YAML"),
     "a key twice": (b"name: a\nname: b\n", ':2: not valid YAML: found duplicate key "name"\n  fix: keep one of them'),
     "not text": (b"\xff\xfe\x00\x80", "cannot be read"),

@@ -53,7 +53,7 @@ def test_a_run_that_tells_too_little(tmp_path: Path) -> None:
     about = json.loads((run / "sweep.json").read_text())
     del about["limits"]
     (run / "sweep.json").write_text(json.dumps(about))
-    with pytest.raises(NoRun, match=r"sweep\.json: it does not tell its limits\. Sweep its plan again"):
+    with pytest.raises(NoRun, match=r"sweep\.json: it lacks `limits`\. Sweep its plan again"):
         read_results(run)
 
 

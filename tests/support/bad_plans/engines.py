@@ -28,7 +28,7 @@ ENGINES: dict[str, Wrong] = {
     ),
     "an url that is none": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "http://[::1]evil.com/"}}),
-        "engines[1].attach: `url` is no address of a server",
+        "engines[1].attach: `url` is not a server's address",
         "Write it as http://HOST:PORT",
     ),
     "no url": (
@@ -55,7 +55,7 @@ ENGINES: dict[str, Wrong] = {
     ),
     "a key in place of its variable": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "https://x:1", "key_variable": "sk-planted"}}),
-        "engines[1].attach: `key_variable` is no name of a variable. Give the name, not the key itself",
+        "engines[1].attach: `key_variable` is not the name of a variable. Give the name, not the key itself",
         "change the value as said",
     ),
     "a key over http": (

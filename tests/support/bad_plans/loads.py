@@ -57,7 +57,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "an unknown preset": (
         set_key("slo", value={"preset": "gpt-9"}),
-        "no preset is called 'gpt-9'; there are llama-3.1-8b, llama-3.1-8b-interactive",
+        "unknown preset 'gpt-9'; known: llama-3.1-8b, llama-3.1-8b-interactive",
         "change the value as said",
     ),
     "a search that begins above its end": (
@@ -102,7 +102,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "an unknown workload": (
         set_key("load", 0, value={"workload": "chatt", "concurrency": 1, "requests": 4}),
-        "no workload is called 'chatt'; there are batch-1, batch-32",
+        "unknown workload 'chatt'; known: batch-1, batch-32",
         "change the value as said",
     ),
     "all of a prompt shared": (
@@ -116,14 +116,14 @@ LOADS: dict[str, Wrong] = {
     ),
     "half a conversation": (
         set_key("load", 0, value={"concurrency": 1, "requests": 6, "prompt_tokens": 8, "output_tokens": 4, "turns": 4}),
-        "requests (6) are no whole conversations of 4 turns",
+        "requests (6) must be a multiple of turns (4)",
         "change the value as said",
     ),
     "conversations at a rate": (
         set_key(
             "load", 0, value={"rate_per_second": 1, "requests": 12, "prompt_tokens": 8, "output_tokens": 4, "turns": 4}
         ),
-        "conversations are closed loops: a turn waits for the answer before it",
+        "`turns` exclude `rate_per_second`: a turn waits for the answer before it. Use `concurrency`",
         "change the value as said",
     ),
     "repeats until nothing": (
@@ -146,7 +146,7 @@ LOADS: dict[str, Wrong] = {
                 "prompts": "mine.jsonl",
             },
         ),
-        "`prompts` are taken as they are: they have no `turns` and no `shared_prefix_tokens`",
+        "`prompts` are sent as they are. Remove `turns` and `shared_prefix_tokens`",
         "change the value as said",
     ),
     "own prompts that are not there": (

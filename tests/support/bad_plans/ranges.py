@@ -26,12 +26,12 @@ RANGES: dict[str, Wrong] = {
     ),
     "a port of 99999999": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "http://x:99999999"}, "methods": ["none"]}),
-        "`url` is no address: its host or port (1 to 65535) is none",
+        "`url` is not an address: its host or port (1 to 65535) is wrong",
         "change the value as said",
     ),
     "an address that is none": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "http://[::1"}, "methods": ["none"]}),
-        "`url` is no address",
+        "`url` is not a",
         "change the value as said",
     ),
     "a seed of 33 bits": (set_key("seed", value=2**32), "'seed' must be below 4294967296", "of `seed`"),

@@ -12,8 +12,8 @@ SCORING: dict[str, Wrong] = {
     ),
     "one repeat": (
         set_key("repeats", value=1),
-        "`repeats: 1` shows no spread",
-        "use 2 or more, or measure in rounds by `race: {rounds: 6}`",
+        "`repeats: 1` shows no variation",
+        "use 2 or more, or measure in rounds by `race: {}`",
     ),
     "no repeat": (set_key("repeats", value=0), "'repeats' must be at least 1", "change the value"),
     "a race of two rounds": (
