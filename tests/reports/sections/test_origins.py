@@ -10,7 +10,8 @@ from rich.console import Console
 from evals.schema.trial import Trial
 from reports.decision.results import read_results
 from reports.output.html_report import contents, render
-from reports.output.terminal import as_data, print_results
+from reports.output.json_data import as_data
+from reports.output.terminal.summary import print_results
 from reports.sections.origins import kept_stale, mixed_origins
 from tests.support.made_runs import write_run
 from tests.support.made_trials import failed, trial
