@@ -146,7 +146,8 @@ def bars(console: Console) -> Iterator[SweepDisplay]:
     if not console.is_terminal:
         yield LogDisplay(lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
         return
-    name, bar = (44, 24) if console.width >= 100 else (28, 14)
+    bar = max(8, min(24, (console.width - 40) // 3))
+    name = max(8, min(44, console.width - bar - 34))  # the rest are numbers
     columns = (
         TextColumn(f"{{task.description:<{name}.{name}}}", markup=False),
         BarColumn(bar_width=bar),
