@@ -106,10 +106,10 @@ def plan(
 def report(folder: RunArgument, verbose: Verbose = False) -> None:
     """Write a run's report again from its trial files. Exits 0 where it is written, whatever became of the cells."""
     from evals.schema.run_file import read_run
-    from reports.output.html_report import write_report
+    from reports.output.index.runs_page import write_report_and_index
 
     read_run(folder)
-    show_results(write_report(folder), Shown(verbose=verbose))
+    show_results(write_report_and_index(folder), Shown(verbose=verbose))
 
 
 @app.command(short_help="Make one checkpoint of a plan.")

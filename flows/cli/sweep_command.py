@@ -173,7 +173,7 @@ def already_done(checked: Any, runs: Path) -> Path | None:
     from flows.race.contenders import race_is_over
     from flows.state.locks import alone, cache_in_use
     from flows.state.progress_display import LogDisplay
-    from reports.output.html_report import write_report
+    from reports.output.index.runs_page import write_report_and_index
 
     environments = environments_of(checked)
     if not all(is_built(environment) for environment in environments) or not (runs / checked.plan.name).exists():
@@ -193,7 +193,7 @@ def already_done(checked: Any, runs: Path) -> Path | None:
         f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated", highlight=False
     )
     newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
-    return report if report.exists() and report.stat().st_mtime >= newest else write_report(prepared.folder)
+    return report if report.exists() and report.stat().st_mtime >= newest else write_report_and_index(prepared.folder)
 
 
 def known_run(checked: Any, runs: Path) -> Any:

@@ -45,7 +45,7 @@ from flows.validate.resolved import ResolvedPlan
 from quant.errors import BitfrontierError
 from quant.types import Checkpoint
 from reports.decision.results import read_results
-from reports.output.html_report import write_report
+from reports.output.index.runs_page import write_report_and_index
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def measure(name: str, bench: Workbench, prepared: Prepared, row: Row, display: 
 
 @task(task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report(folder: Path) -> Path:
-    page = write_report(folder)
+    page = write_report_and_index(folder)
     artifacts.publish(folder)
     return page
 

@@ -42,7 +42,7 @@ def test_hosts_and_days_are_named_on_page_and_terminal(tmp_path: Path) -> None:
     text = console.export_text()
     for warning in (hosts, days):
         assert f">Warning</span> {warning}</summary>" in page
-        assert f"Warning: {warning}." in text
+        assert f"Warning: {warning}\n" in text
     assert as_data(results)["warnings"] == [hosts, days]
     assert as_data(results)["cells"][0]["measured"]["host"] == "aa"
 

@@ -91,8 +91,8 @@ def test_each_model_has_a_line() -> None:
     cells = [trial("none", 10, 2.0, 80, model=model) for model in ("a", "b")]
     lines = summary(conclude({**ABOUT, "models": ["a", "b"]}, cells))
     assert [text.partition(":")[0] for label, text in lines if label == "Recommended"] == [
-        "none · e · a",
-        "none · e · b",
+        "a · none · e",
+        "b · none · e",
     ]
 
 
