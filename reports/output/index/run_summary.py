@@ -23,7 +23,7 @@ from reports.output.race_view import race_view, sure
 SUMMARY_FILE = "summary.json"
 MOST_BYTES = 1_000_000
 Text = Annotated[str, Field(max_length=4000)]
-Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,10 @@ class AnswerSummary:
 
     @property
     def estimate(self) -> Estimate | None:
-        if self.value is None or self.low is None or self.high is None or not self.low <= self.value <= self.high:
+        """None where an end of its interval has no bound, or is none of a rate."""
+        if self.value is None or self.low is None or self.high is None:
+            return None
+        if not 0 < self.low <= self.value <= self.high:
             return None
         return Estimate(self.value, self.low, self.high, self.count)
 
