@@ -31,7 +31,7 @@ from flows.cli.app import (
     changes_from,
 )
 from flows.cli.output import OF_FILES, unforeseen, write_what_the_terminal_takes
-from flows.cli.sweep_command import Shown, SweepRequest, console, errors, run_whole, show_outside, show_results
+from flows.cli.sweep_command import Shown, SweepRequest, console, errors, run_whole, show_outside
 from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
@@ -100,16 +100,6 @@ def plan(
         print(json_text(described))
     else:
         print_plan(sweep, described, with_keys=bool(context.obj))
-
-
-@app.command()
-def report(folder: RunArgument, verbose: Verbose = False) -> None:
-    """Write a run's report again from its trial files. Exits 0 where it is written, whatever became of the cells."""
-    from evals.schema.run_file import read_run
-    from reports.output.index.runs_page import write_report_and_index
-
-    read_run(folder)
-    show_results(write_report_and_index(folder), Shown(verbose=verbose))
 
 
 @app.command(short_help="Make one checkpoint of a plan.")

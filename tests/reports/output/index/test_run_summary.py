@@ -55,12 +55,12 @@ def test_there_is_none_where_no_report_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["{", "[]", '{"plan": "x"}', "measured", "cells", "figure", "long"])
 def test_a_damaged_summary_is_one_line(tmp_path: Path, damage: str) -> None:
     write_summary(conclude(ABOUT, [trial("none", 10, 2.0, 80)]), tmp_path)
-    whole = json.loads((tmp_path / "summary.json").read_text())
+    written = json.loads((tmp_path / "summary.json").read_text())
     changed = {
-        "measured": {**whole, "measured": "<script>"},
-        "cells": {**whole, "cells": {"ok": "many"}},
-        "figure": {**whole, "answers": [{**whole["answers"][0], "value": -1.0}]},
-        "long": {**whole, "plan": "x" * 5000},
+        "measured": {**written, "measured": "<script>"},
+        "cells": {**written, "cells": {"ok": "many"}},
+        "figure": {**written, "answers": [{**written["answers"][0], "value": -1.0}]},
+        "long": {**written, "plan": "x" * 5000},
     }
     if damage in changed:
         write_json(tmp_path / "summary.json", changed[damage])
