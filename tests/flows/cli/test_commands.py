@@ -85,7 +85,10 @@ def test_a_data_root_that_is_not_there() -> None:
 
 def test_one_method_is_explained() -> None:
     shown = _bitfrontier("methods", "gptq").stdout
-    assert "dampening_frac" in shown
+    assert "method: gptq\n" in shown
+    assert "environment: llmcompressor\n" in shown
+    words = " ".join(re.sub("[│┃]", " ", shown).split())
+    assert "dampening_frac float, 0 to 1 0.01 0.01 share of the Hessian's mean diagonal" in words
     assert "did you mean 'gptq'?" in _bitfrontier("methods", "gpqt", code=2).stderr
 
 
