@@ -35,6 +35,7 @@ from reports.metrics.task_accuracy import task_shots
 from reports.output.drawn_frontiers import drawings, drawn_beside
 from reports.output.first_screen import facts, tiles
 from reports.output.formatting import FILTERS
+from reports.output.index.run_summary import write_summary
 from reports.output.interactive_data import page_data
 from reports.output.race_view import certainty_text, race_view, sure
 from reports.output.tabular import rows, write_csv, write_parquet
@@ -56,8 +57,8 @@ SCRIPTS = ("vendor/observable-plot.min.js", "judge.js", "conclude.js", "chart.js
 
 
 def write_report(folder: Path) -> Path:
-    """Write report.html, results.csv, results.parquet and figures/*.svg, *.png. The page appears last, whole or not at
-    all. Raises LinkInRun before anything is written where one of them is a link.
+    """Write report.html, results.csv, results.parquet, summary.json and figures/*.svg, *.png. The page appears last,
+    whole or not at all. Raises LinkInRun before anything is written where one of them is a link.
     """
     check_no_links(folder)
     with no_collection():
@@ -74,6 +75,7 @@ def _written(results: Results, folder: Path) -> str:
         table, shown = rows(results), contents(results)
         write_csv(table, folder / "results.csv")
         write_parquet(table, folder / "results.parquet")
+        write_summary(results, folder)
         return render(shown, pictures())
 
 
@@ -184,6 +186,11 @@ def _environment() -> Environment:
     )
     environment.filters |= {**FILTERS, "by_engines": by_engines, "certainty": certainty_text}
     return environment
+
+
+def render_runs(rows: Sequence[Any], left_out: int) -> str:
+    """The page of all runs of a folder, as closed."""
+    return _environment().get_template("runs.html").render(rows=rows, left_out=left_out)
 
 
 def render_comparison(comparison: Comparison) -> str:
