@@ -27,6 +27,7 @@ from reports.decision.use_cases import recommended
 from reports.decision.what_decides import POWER, deciding
 from reports.metrics.cell import CellMetrics, TaskMetrics
 from reports.metrics.cost import costs
+from reports.metrics.definitions.table import definitions, of_column
 from reports.metrics.engine_drift import drifts
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import DRAWS
@@ -52,7 +53,15 @@ from reports.sections.seed_variation import spreads
 
 logger = logging.getLogger(__name__)
 
-SCRIPTS = ("vendor/observable-plot.min.js", "judge.js", "conclude.js", "chart.js", "chart_controls.js", "page.js")
+SCRIPTS = (
+    "vendor/observable-plot.min.js",
+    "judge.js",
+    "conclude.js",
+    "chart.js",
+    "chart_controls.js",
+    "explain.js",
+    "page.js",
+)
 
 
 def write_report(folder: Path) -> Path:
@@ -141,7 +150,9 @@ def contents(results: Results) -> dict[str, Any]:
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
         "standings": by_model(results.frontiers),
         "columns": task_columns(results.cells),
-        "definitions": DEFINITIONS,
+        "latencies": DEFINITIONS,
+        "definitions": definitions(),
+        "of_column": of_column,
         "shots": task_shots(results.trials),
         "balance": balance,
         "find": find_task,

@@ -47,6 +47,7 @@ function chartControls() {
     const log = document.getElementById(`${name}-log`), axis = document.getElementById(`${name}-axis`);
     axis.value = chart.view[name];
     axis.addEventListener("change", () => chart.change({ [name]: axis.value }));
+    axis.addEventListener("change", () => explainAxis(name, chart[name]));
     log.addEventListener("change", () => chart.change({ [`log${name.toUpperCase()}`]: log.checked }));
   }
   const model = document.getElementById("chart-model");
@@ -54,6 +55,13 @@ function chartControls() {
   for (const button of document.querySelectorAll("[data-export]")) button.addEventListener("click", () => save(button.dataset.export));
   legend("engine", "Engines shown", (name, place) => { place.style.color = COLOURS[chart.engines.indexOf(name) % COLOURS.length]; place.textContent = ["●", "■", "▲", "◆"][Math.floor(chart.engines.indexOf(name) / COLOURS.length) % 4]; });
   legend("method", "Methods shown", (_, place) => place.remove());
+}
+
+/** The "?" beside an axis is that of what it shows. */
+function explainAxis(name, axis) {
+  const link = document.querySelector(`[data-about="${name}"] a`), definition = document.getElementById(`about-${axis.about}`);
+  link.href = `#about-${axis.about}`;
+  link.setAttribute("aria-label", `What is ${definition.querySelector("dt").textContent}?`);
 }
 
 /** A button for each name: pressed while its cells are there. The what-if setting holds the same filter. */
