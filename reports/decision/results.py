@@ -219,11 +219,12 @@ def read_results(folder: Path) -> Results:
     about = read_run(folder)
     if missing := [name for name in NEEDED if name not in about]:
         raise NoRun(f"{folder / RUN_FILE}: it does not tell its {missing[0]}. {AGAIN}")
-    files = [folder / "trials" / name for name in about["trials"]]
-    trials = tuple(without_secrets(_trial_or_row(file, about)) for file in files if file.exists() or file.is_symlink())
+    named = [folder / "trials" / name for name in about["trials"]]
+    files = [file for file in named if file.exists() or file.is_symlink()]
+    trials = tuple(without_secrets(_trial_or_row(file, about)) for file in files)
     race = read_race(folder)
     with reading(folder, NoRun, AGAIN, "its results are damaged"):
-        described = described_without_secrets(about)
+        described = {**described_without_secrets(about), "files": [file.name for file in files]}
         results = conclude(described, trials, folder / "trials", race, control_of(folder, race))
         results.planned, results.conclusion, results.compared, results.warnings  # noqa: B018 (limits, SLO and price)
         return results

@@ -55,12 +55,8 @@ logger = logging.getLogger(__name__)
 
 SCRIPTS = (
     "vendor/observable-plot.min.js",
-    "judge.js",
-    "conclude.js",
-    "chart.js",
-    "chart_controls.js",
-    "explain.js",
-    "page.js",
+    *("judge.js", "conclude.js", "chart.js", "chart_controls.js", "explain.js"),
+    *("latency.js", "tables.js", "address.js", "page.js"),
 )
 
 
@@ -132,6 +128,8 @@ def contents(results: Results) -> dict[str, Any]:
         "trials": results.trials,
         "cells": cells,
         "numbers": {key: number for number, key in enumerate(cells)},
+        "anchors": anchors(results),
+        "trial_files": dict(zip((t.key for t in results.trials), results.about.get("files", ()), strict=False)),
         "verdicts": verdicts,
         "direct": results.direct,
         "answers": results.answers,
@@ -170,6 +168,15 @@ def contents(results: Results) -> dict[str, Any]:
         "power": POWER,
         "margin": results.limits.equivalence_margin,
         "error_rate": results.about["accuracy"]["error_rate"],
+    }
+
+
+def anchors(results: Results) -> dict[str, str]:
+    """Where the evidence of each cell is on the page, by its name: `cell-3` by the script's number, or `failed-0`."""
+    measured = [cell.trial.name for cell in results.cells]
+    failed = [trial.name for trial in results.trials if trial.name not in measured]
+    return {name: f"failed-{number}" for number, name in enumerate(failed)} | {
+        name: f"cell-{number}" for number, name in enumerate(measured)
     }
 
 

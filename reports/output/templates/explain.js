@@ -21,3 +21,10 @@ document.addEventListener("click", (event) => {
   definition.style.top = `${place.bottom + height + 8 < innerHeight ? place.bottom + 4 : Math.max(8, place.top - height - 4)}px`;
   definition.focus();
 });
+
+/** The "?" beside a choice is that of what is chosen. */
+function explainBeside(place, name) {
+  const link = document.querySelector(`[data-about="${place}"] a`), entry = document.getElementById(`about-${name}`);
+  link.href = `#about-${name}`;
+  link.setAttribute("aria-label", `What is ${entry.querySelector("dt").textContent}?`);
+}
