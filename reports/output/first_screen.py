@@ -38,6 +38,34 @@ class Tile:
     about: str
 
 
+@dataclass(frozen=True)
+class Line:
+    """What is said beside the tiles, under a label of a few words: the first text is seen, the others are folded."""
+
+    label: str
+    texts: tuple[str, ...]
+    is_warning: bool = False
+
+
+def lines(results: Results, answer: Answer) -> list[Line]:
+    """Of one answer; those of the whole run stand beside the first one."""
+    shown: dict[tuple[str, bool], list[str]] = {}
+    if answer.chosen:
+        for label, caveat in zip(answer.caveat_labels, answer.caveats, strict=True):
+            shown.setdefault((label, True), []).append(caveat)
+    if answer.alternative:
+        shown["Alternative", False] = [answer.alternative]
+    if answer.runner_up and answer.ratio:
+        ratio = f"{interval(answer.ratio)} times its {answer.objective.unit}"
+        shown["Runner-up", False] = [f"{answer.runner_up.name}: {ratio}"]
+    if answer is results.answers[0]:
+        for label, texts in results.labelled_warnings:
+            shown.setdefault((label, True), []).extend(texts)
+        if notes := results.about["notes"]:
+            shown["Notes", False] = [*notes]
+    return [Line(label, tuple(texts), is_warning) for (label, is_warning), texts in shown.items()]
+
+
 def facts(results: Results) -> list[tuple[str, str]]:
     """Model, machine, date, duration, versions and what quality was scored on, by their labels; what is not known is
     left out.

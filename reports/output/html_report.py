@@ -34,7 +34,7 @@ from reports.metrics.ratios import DRAWS
 from reports.metrics.slo_capacity import capacities, served
 from reports.metrics.task_accuracy import task_shots
 from reports.output.drawn_frontiers import drawings, drawn_beside
-from reports.output.first_screen import facts, tiles
+from reports.output.first_screen import facts, lines, tiles
 from reports.output.formatting import FILTERS
 from reports.output.interactive_data import page_data
 from reports.output.race_view import certainty_text, race_view, sure
@@ -140,7 +140,7 @@ def contents(results: Results) -> dict[str, Any]:
             for answer, certain in zip(results.answers, certainties, strict=True)
         ],
         "refusals": [refusal(answer, results.models) for answer in results.answers],
-        "warnings": results.warnings,
+        "lines": [lines(results, answer) for answer in results.answers],
         "frontiers": results.frontiers,
         "draws": DRAWS,
         "quantize_commands": [quantize_command(results.about, answer) for answer in results.answers],
