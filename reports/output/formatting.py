@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+
+from markupsafe import Markup, escape
 
 from evals.schema.slo import SLO
 from evals.schema.trial import Trial
@@ -188,7 +191,13 @@ def won_text(answer: Answer) -> str:
     return f"{figure_text(answer)}, the {answer.objective.title}" if answer.won else ""
 
 
+def code(text: str) -> Markup:
+    """Escaped, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
+
+
 FILTERS: Mapping[str, Callable[..., str]] = {
+    "code": code,
     "deciding": deciding_text,
     "gib": gib,
     "needed_gib": needed_gib,

@@ -40,8 +40,8 @@ def test_hosts_and_days_are_named_on_page_and_terminal(tmp_path: Path) -> None:
     page, console = render(contents(results), {}), Console(record=True, width=300)
     print_results(results, console)
     text = console.export_text()
+    assert f">Mixed origins (2)</span> {hosts}</summary><p>{days}</p>" in page
     for warning in (hosts, days):
-        assert f">Warning</span> {warning}</summary>" in page
         assert f"Warning: {warning}\n" in text
     assert as_data(results)["warnings"] == [hosts, days]
     assert as_data(results)["cells"][0]["measured"]["host"] == "aa"
