@@ -29,6 +29,7 @@ docs:  ## generated parts of README and docs are those of the code
 
 pins:  ## refresh every pin: the orchestrator's constraints, configs/environments/*.txt and their hashes
 	uv run python -m scripts.pins
+	uv run python -m scripts.pins_by_python
 
 bench:  ## timings and agreement with other tools, by hand
 	uv run python -m benchmarks.parity
