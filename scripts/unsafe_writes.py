@@ -24,7 +24,7 @@ EXCEPTIONS = {
     "quant/tools/tokenizer.py": CHECKPOINT,
     "quant/tools/transformers4_compat.py": CHECKPOINT,
     "engines/launchers/triton_server.py": TEMPORARY,
-    "engines/runtime/wheels.py": LOCKED_FOLDER,
+    "flows/sources/wheels.py": LOCKED_FOLDER,
     "engines/telemetry/sampler.py": TEMPORARY,
     "evals/data/sample_data.py": LOCKED_FOLDER,
     "flows/cli/commands.py": "`compare --html`: where the user says, which may be a pipe or a device",

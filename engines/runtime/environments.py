@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +35,7 @@ from engines.runtime.pip_config import (
     torch_backend,
     uv_takes_pytorch_s_index,
 )
+from engines.runtime.pythons import python_for
 from quant.canonical_json import write_json, write_whole
 from quant.errors import CellFailure
 from quant.foreign_failures import decisive_line
@@ -135,7 +135,8 @@ def resolve(name: str, stand_in: Mapping[str, Any] | None = None) -> Environment
         raise EnvironmentFailed(f"no environment '{name}': {pins} does not exist (known: {known})")
     # the CPU wheel of torch and the CUDA wheel satisfy the same pin: what the machine's settings choose belongs to it
     texts = [file.read_text(encoding="utf-8") for file in (pins, *adjustments(pins))]
-    identity = digest([*texts, f"{sys.version_info.major}.{sys.version_info.minor}", torch_backend(pip_settings())])
+    python = python_for(pins)
+    identity = digest([*texts, python.minor, torch_backend(pip_settings())])
     folder = cache_folder() / "environments" / f"{name}-{identity[:12]}"
     return Environment(name, identity, (str(folder / "bin" / "python"),), folder, pins)
 
@@ -223,7 +224,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # what an interrupted build left
         say(f"building environment {environment.name}")
         logger.info("building environment %s in %s", environment.name, folder)
-        run_uv("venv", "--quiet", "--python", sys.executable, str(folder))
+        run_uv("venv", "--quiet", "--python", python_for(environment.pins).asked, str(folder))
         write_json(folder / BUILDING, {"pins": environment.pins.name})
         settings = pip_settings()
         backend = torch_backend(settings)

@@ -69,6 +69,15 @@ Minutes = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
+def _or_before_the_command(context: typer.Context, verbose: bool) -> bool:
+    return verbose or bool(context.obj)
+
+
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print all that is known.", callback=_or_before_the_command)
+]
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         print(metadata.version("bitfrontier"))

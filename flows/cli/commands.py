@@ -26,11 +26,12 @@ from flows.cli.app import (
     RunArgument,
     Runs,
     Sets,
+    Verbose,
     app,
     changes_from,
 )
 from flows.cli.output import OF_FILES, unforeseen, write_what_the_terminal_takes
-from flows.cli.sweep_command import SweepRequest, console, errors, run_whole, show_outside, show_results
+from flows.cli.sweep_command import Shown, SweepRequest, console, errors, run_whole, show_outside
 from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
@@ -101,16 +102,6 @@ def plan(
         print_plan(sweep, described, with_keys=bool(context.obj))
 
 
-@app.command()
-def report(folder: RunArgument) -> None:
-    """Write a run's report again from its trial files. Exits 0 where it is written, whatever became of the cells."""
-    from evals.schema.run_file import read_run
-    from reports.output.html_report import write_report
-
-    read_run(folder)
-    show_results(write_report(folder), as_json=False)
-
-
 @app.command(short_help="Make one checkpoint of a plan.")
 def quantize(
     file: PlanArgument,
@@ -159,14 +150,15 @@ def compare(
     """Compare a run with an earlier one, cell by cell: PASS, REGRESSION, INCONCLUSIVE or NOT COMPARED.
 
     BEFORE may be what `vllm bench serve --save-result`, GuideLLM or lm-eval wrote: it is held against one cell.
-    Exits 1 if a cell became worse.
+    Exits 1 if a cell became worse; 3 if all rates are slower alike, by no more than another hour of a machine explains,
+    and something else than the hour has changed.
     """
     from evals.schema.run_file import check_no_links, read_run
     from reports.compare.foreign import compare_foreign
     from reports.compare.runs import compare as hold
     from reports.decision.results import read_results
-    from reports.output.comparison_table import print_comparison
     from reports.output.html_report import render_comparison
+    from reports.output.terminal.comparison_table import print_comparison
 
     read_run(after)
     for run in (before, after) if html is not None else ():
@@ -184,8 +176,8 @@ def compare(
         print(json_text(asdict(comparison)))
     else:
         print_comparison(comparison, console)
-    if comparison.count("REGRESSION"):
-        raise typer.Exit(1)
+    if comparison.exit_code:
+        raise typer.Exit(comparison.exit_code)
 
 
 @app.command(short_help="Show how far a run is.")
@@ -221,6 +213,7 @@ def retry(
     failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again; required.")] = False,
     no_server: NoPrefectServer = False,
     as_json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Measure a run's failed cells again, and nothing else."""
     from flows.cli.retry import check_unchanged
@@ -231,7 +224,8 @@ def retry(
     place = errors if as_json else console
     file, data_root, changes = check_unchanged(folder, lambda plan: show_outside(plan, place))
     request = SweepRequest(file, data_root, folder.parent, changes)
-    run_whole(request, retry_failed=True, own_server=no_server, as_json=as_json, outside_shown=True)
+    shown = Shown(as_json=as_json, verbose=verbose)
+    run_whole(request, shown, retry_failed=True, own_server=no_server, outside_shown=True)
 
 
 @app.command(short_help="Show and free what of the cache no run needs.")

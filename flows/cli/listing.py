@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from flows.cli.app import Json, Runs, app
+from flows.cli.app import Json, Runs, Verbose, app
 from flows.cli.sweep_command import console, errors
 from quant.canonical_json import json_text
 
@@ -33,10 +33,11 @@ def list_methods(
             f"error: unknown method '{name}'{reason}; {suggestion(name, list(known))}", markup=False, highlight=False
         )
         raise typer.Exit(2)
-    table = Table("method", "scheme", "format", "needs calibration", "environment", "supported engines", "what it does")
+    columns = ("method", "scheme", "format", "needs calibration", "environment", "supported engines", "what it does")
+    rows = []
     for method in known.values() if name is None else [known[name]]:
         defaults = method.defaults
-        table.add_row(
+        row = (
             method.name,
             method.scheme(defaults).label if defaults is not None else "as found",
             method.format(defaults) if defaults is not None else "as found",
@@ -45,7 +46,8 @@ def list_methods(
             ", ".join(readers(method)),
             method.summary,
         )
-    console.print(table)
+        rows.append(row)
+    _print_rows(columns, rows, alone=name is not None)
     if name is not None:
         _print_parameters(known[name].parameters)
 
@@ -68,11 +70,11 @@ def list_engines(
         )
         raise typer.Exit(2)
     formats = known_formats()
-    table = Table("engine", "what it is", "loads", "environments", "log-probabilities by", "tokens so far by")
+    columns, rows = ("engine", "what it is", "loads", "environments", "log-probabilities by", "tokens so far by"), []
     for engine in known.values() if name is None else [known[name]]:
         built = [f"{kind}: {environment}{_state(environment)}" for kind, environment in engine.environments.items()]
         loads, dialect = ", ".join(formats_of(engine, formats)), engine.dialect
-        table.add_row(
+        row = (
             engine.name,
             engine.summary,
             loads,
@@ -80,7 +82,8 @@ def list_engines(
             dialect.prompt_logprobs,
             dialect.chunk_tokens,
         )
-    console.print(table)
+        rows.append(row)
+    _print_rows(columns, rows, alone=name is not None)
     if name is not None:
         _print_parameters(known[name].options)
 
@@ -96,12 +99,29 @@ def _state(environment: str) -> str:
     return " (built)" if there and environment not in PROGRAMS else " (found)" if there else ""
 
 
+def _print_rows(columns: Sequence[str], rows: Sequence[Sequence[str]], *, alone: bool) -> None:
+    """A table; of one thing `alone` its facts below each other."""
+    if not alone:
+        table = Table(*columns)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        console.print(table)
+        return
+    for column, text in zip(columns, rows[0], strict=True):
+        console.print(f"{column}: {', '.join(text.splitlines())}", markup=False, highlight=False)
+
+
 def _print_parameters(parameters: Any) -> None:
-    table = Table("parameter", "what it may be", "default")
+    if not parameters:
+        console.print("no parameters")
+        return
+    described = any(parameter.sentence for parameter in parameters)
+    table = Table("parameter", "what it may be", "default", *(("the tool's own", "what it is") if described else ()))
     for parameter in parameters:
         default = "required" if parameter.required else str(parameter.default)
-        table.add_row(parameter.name, _allowed(parameter.annotation), default)
-    console.print(table, markup=False) if parameters else console.print("no parameters")
+        words = (parameter.tools_own or "–", parameter.sentence) if described else ()
+        table.add_row(parameter.name, _allowed(parameter.annotation), default, *map(escape, words))
+    console.print(table)
 
 
 def _allowed(annotation: Any) -> str:
@@ -125,13 +145,15 @@ def doctor(
     site: Annotated[bool, typer.Option("--site", help="Check this site's settings instead.")] = False,
     runs: Runs = Path("runs"),
     as_json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
-    """Show device, environments, sources and disk, and what to do about each problem.
+    """Show what of device, environments, sources and disk needs doing, and how; what is fine is a line for each group.
 
     --site looks at proxies, certificates, terminal, limits, file systems, hub, package index and clock instead, and has
     a line for each that needs something done.
     """
     from flows.cli.doctor.installation import examine
+    from flows.cli.doctor.shown import print_findings
     from flows.cli.doctor.site import examine_site
 
     findings = examine_site(runs) if site else examine()
@@ -139,14 +161,8 @@ def doctor(
         console.print("nothing of this site's settings stands in the way")
         return
     if as_json:
-        print(json_text([asdict(finding) for finding in findings]))
+        print(json_text([finding.as_data for finding in findings]))
     else:
-        table = Table("what", "state", "detail", "what to do")
-        for finding in findings:
-            style = {"ok": "green", "missing": "yellow", "unsafe": "red", "broken": "red"}[finding.state]
-            table.add_row(
-                finding.subject, f"[{style}]{finding.state}[/{style}]", *map(escape, (finding.detail, finding.remedy))
-            )
-        console.print(table)
+        print_findings(findings, console, verbose=verbose)
     if any(finding.state == "broken" for finding in findings):
         raise typer.Exit(1)

@@ -21,6 +21,7 @@ from flows.cli.app import (
     PlanArgument,
     Runs,
     Sets,
+    Verbose,
     app,
     changes_from,
 )
@@ -50,6 +51,14 @@ class SweepRequest:
         return {**vars(self), "plan": str(self.plan), "runs": str(self.runs), "changes": changes}
 
 
+@dataclass(frozen=True)
+class Shown:
+    """How the end of a sweep is printed."""
+
+    as_json: bool = False
+    verbose: bool = False
+
+
 @app.command(short_help="Run a whole sweep; it goes on where it stopped.")
 def sweep(
     file: PlanArgument,
@@ -68,6 +77,7 @@ def sweep(
     ] = False,
     no_server: NoPrefectServer = False,
     as_json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped.
 
@@ -76,11 +86,12 @@ def sweep(
     """
     changes = changes_from(sets, only, exclude, minutes)
     request = SweepRequest(file, data_root, runs, changes, keep_stale=keep_stale, until_decided=until_decided)
-    run_whole(request, retry_failed=retry_failed, own_server=no_server, as_json=as_json)
+    shown = Shown(as_json=as_json, verbose=verbose)
+    run_whole(request, shown, retry_failed=retry_failed, own_server=no_server)
 
 
 def run_whole(
-    request: SweepRequest, *, retry_failed: bool, own_server: bool = False, as_json: bool, outside_shown: bool = False
+    request: SweepRequest, shown: Shown, *, retry_failed: bool, own_server: bool = False, outside_shown: bool = False
 ) -> None:
     """Exits 130 where it is interrupted, 1 where a cell failed."""
     from engines.runtime.cache import create_cache, require_writable
@@ -94,20 +105,20 @@ def run_whole(
     checked = replace(checked, keep_stale=request.keep_stale)
     create_cache()
     if not outside_shown:
-        show_outside(checked.plan, errors if as_json else console)
+        show_outside(checked.plan, errors if shown.as_json else console)
     require_writable(request.runs, "Name another by --runs")
     folder = request.runs / checked.plan.name
     if retry_failed:
         drop_failed(folder)
     try:
         report = None if request.until_decided else already_done(checked, request.runs)
-        report = report or _run(request, folder, own_server=own_server, as_json=as_json)
+        report = report or _run(request, folder, own_server=own_server, as_json=shown.as_json)
     except KeyboardInterrupt:
         errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
         raise typer.Exit(130) from None
     except PrefectLost as error:
-        _end_without_prefect(error, checked, request.runs, as_json=as_json)
-    conclude(report, as_json=as_json)
+        _end_without_prefect(error, checked, request.runs, shown)
+    conclude(report, shown)
 
 
 def show_outside(plan: Any, place: SafeConsole) -> None:
@@ -135,7 +146,7 @@ def _run(request: SweepRequest, folder: Path, *, own_server: bool, as_json: bool
     return report
 
 
-def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json: bool) -> NoReturn:
+def _end_without_prefect(error: Exception, checked: Any, runs: Path, shown: Shown) -> NoReturn:
     """Conclude what is complete: tasks run without Prefect's server too. Then leave at once, since Prefect's client
     would wait for the server with each event that is still to be told.
     """
@@ -145,7 +156,7 @@ def _end_without_prefect(error: Exception, checked: Any, runs: Path, *, as_json:
     else:
         errors.print(f"{error}; the sweep went on without it", highlight=False)
         try:
-            conclude(report, as_json=as_json)
+            conclude(report, shown)
             code = 0
         except typer.Exit as done:
             code = done.exit_code
@@ -162,7 +173,7 @@ def already_done(checked: Any, runs: Path) -> Path | None:
     from flows.race.contenders import race_is_over
     from flows.state.locks import alone, cache_in_use
     from flows.state.progress_display import LogDisplay
-    from reports.output.html_report import write_report
+    from reports.output.index.runs_page import write_report_and_index
 
     environments = environments_of(checked)
     if not all(is_built(environment) for environment in environments) or not (runs / checked.plan.name).exists():
@@ -182,7 +193,7 @@ def already_done(checked: Any, runs: Path) -> Path | None:
         f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated", highlight=False
     )
     newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
-    return report if report.exists() and report.stat().st_mtime >= newest else write_report(prepared.folder)
+    return report if report.exists() and report.stat().st_mtime >= newest else write_report_and_index(prepared.folder)
 
 
 def known_run(checked: Any, runs: Path) -> Any:
@@ -212,21 +223,22 @@ def known_run(checked: Any, runs: Path) -> Any:
     return prepare_sweep(checked, environments, runs, LogDisplay(lambda text: None), references=False)
 
 
-def conclude(report: Path, *, as_json: bool) -> None:
+def conclude(report: Path, shown: Shown) -> None:
     """Print the answer, or JSON for scripts. Exits 1 where a cell failed."""
-    if any(trial.status == "failed" for trial in show_results(report, as_json=as_json).trials):
+    if any(trial.status == "failed" for trial in show_results(report, shown).trials):
         raise typer.Exit(1)
 
 
-def show_results(report: Path, *, as_json: bool) -> Any:
+def show_results(report: Path, shown: Shown) -> Any:
     """Print the answer, or JSON for scripts; gives the results of which it is one."""
     from reports.decision.results import read_results
-    from reports.output.terminal import as_data, print_results
+    from reports.output.json_data import as_data
+    from reports.output.terminal.summary import print_results
 
     results = read_results(report.parent)
-    if as_json:
+    if shown.as_json:
         print(json_text({"report": str(report), **as_data(results)}))
     else:
-        print_results(results, console)
-        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+        print_results(results, console, verbose=shown.verbose)
+        console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
     return results

@@ -23,7 +23,7 @@ from flows.orchestration.api_server import unwatched
 from flows.state.progress_display import Advance
 from quant.types import Checkpoint
 from reports.decision.results import read_results
-from reports.output.terminal import as_data
+from reports.output.json_data import as_data
 
 UPDATE_SECONDS = 1.0
 

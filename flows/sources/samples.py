@@ -12,7 +12,7 @@ import yaml
 from engines.runtime.environments import Environment
 from engines.runtime.own_packages import CONFIGS, import_folder
 from engines.runtime.process import ProcessFailed, running, wait
-from engines.runtime.wheels import fetch_wheel
+from flows.sources.wheels import fetch_wheel
 from quant.errors import BitfrontierError
 
 SAMPLES = CONFIGS / "samples"

@@ -1,4 +1,4 @@
-"""What a person sees while a sweep runs: one bar per stage with an ETA, one line per finished cell.
+"""What a person sees while a sweep runs: its stages, the current cell, bars with an ETA, one line per finished cell.
 
 Under a Prefect worker or without a terminal the same lines are logged instead.
 """
@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from evals.schema.trial import Trial
 
 logger = logging.getLogger(__name__)
 Advance = Callable[[float], None]
+Seconds = Callable[[], float | None]
+REFRESHES_PER_SECOND = 2  # each takes time of the cores that are being measured
 
 
 class Display(Protocol):
@@ -33,6 +36,16 @@ class Display(Protocol):
         """The bar of what is being done now; the next one takes its place."""
 
 
+class SweepDisplay(Display, Protocol):
+    """Where progress of a whole sweep goes."""
+
+    def overall(self, name: str, total: float, remaining: Seconds | None = None) -> Advance:
+        """The same; where something better is known of what is left, its ETA is what `remaining` says."""
+
+    def doing(self, text: str) -> None:
+        """The cell, checkpoint or environment that is being worked on."""
+
+
 class LogDisplay:
     """Lines only, for logs and workers."""
 
@@ -43,20 +56,51 @@ class LogDisplay:
         logger.debug(text)
         self._log(text)
 
-    def overall(self, name: str, total: float) -> Advance:
+    def overall(self, name: str, total: float, remaining: Seconds | None = None) -> Advance:
         self._log(f"{name} ({total:.0f})")
         return lambda amount: None
+
+    def doing(self, text: str) -> None:
+        """A line for what has ended is enough."""
 
     def stage(self, name: str, total: float) -> Advance:
         return lambda amount: None
 
 
+class Eta(ProgressColumn):
+    """How long a bar's work will still take."""
+
+    max_refresh = 0.5
+
+    def render(self, task: Task) -> Text:
+        remaining: Seconds | None = task.fields.get("remaining")
+        seconds = remaining() if remaining else task.time_remaining
+        if seconds is None or task.finished:
+            return Text("")
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return Text(f"ETA {hours}:{minutes:02d}:{rest:02d}")
+
+
+class Live(Progress):
+    """Bars below the stages so far and what is being worked on."""
+
+    stages: tuple[str, ...] = ()
+    doing: str = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        done = "".join(f"✓ {name} · " for name in self.stages[:-1])
+        lines = (f"{done}{self.stages[-1]}" if self.stages else "", f"▸ {self.doing}" if self.doing else "")
+        yield from (Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line)
+        yield self.make_tasks_table(self.tasks)
+
+
 class BarDisplay:
     """Rich's bars on a terminal. Colours follow NO_COLOR and the terminal."""
 
-    def __init__(self, console: Console, progress: Progress) -> None:
+    def __init__(self, console: Console, live: Live) -> None:
         self._console = console
-        self._progress = progress
+        self.live = live
         self._overall: TaskID | None = None
         self._stage: TaskID | None = None
 
@@ -64,57 +108,67 @@ class BarDisplay:
         logger.debug(text)
         self._console.print(text, markup=False, highlight=False)
 
-    def overall(self, name: str, total: float) -> Advance:
+    def overall(self, name: str, total: float, remaining: Seconds | None = None) -> Advance:
         self._drop(self._overall)
         self._drop(self._stage)
         self._stage = None
-        self._overall = self._progress.add_task(name, total=total)
+        self.live.doing = ""
+        self.live.stages = (*self.live.stages, name)
+        self._overall = self.live.add_task(name, total=total, remaining=remaining)
         return self._advance(self._overall)
+
+    def doing(self, text: str) -> None:
+        self._drop(self._stage)
+        self._stage = None
+        self.live.doing = text
 
     def stage(self, name: str, total: float) -> Advance:
         self._drop(self._stage)
-        self._stage = self._progress.add_task(f"  {name}", total=total)
+        self._stage = self.live.add_task(f"  {name}", total=total)
         return self._advance(self._stage)
 
     def _advance(self, task: TaskID) -> Advance:
         def advance(amount: float) -> None:
             with contextlib.suppress(KeyError):  # a stage that was replaced may still report its end
-                self._progress.advance(task, amount)
+                self.live.advance(task, amount)
 
         return advance
 
     def _drop(self, task: TaskID | None) -> None:
         if task is not None:
             with contextlib.suppress(KeyError):
-                self._progress.remove_task(task)
+                self.live.remove_task(task)
 
 
 @contextlib.contextmanager
-def bars(console: Console) -> Iterator[Display]:
+def bars(console: Console) -> Iterator[SweepDisplay]:
     """A display for a terminal, or lines where the console is none."""
     if not console.is_terminal:
         yield LogDisplay(lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
         return
+    bar = max(8, min(24, (console.width - 40) // 3))
+    name = max(8, min(44, console.width - bar - 34))  # the rest are numbers
     columns = (
-        TextColumn("{task.description:<44.44}", markup=False),
-        BarColumn(bar_width=24),
+        TextColumn(f"{{task.description:<{name}.{name}}}", markup=False),
+        BarColumn(bar_width=bar),
         TextColumn("{task.completed:.0f}/{task.total:.0f}"),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        Eta(),
     )
     # cells take minutes: an ETA from the last 30 seconds alone, as by default, would often be none
-    with Progress(*columns, console=console, transient=True, speed_estimate_period=3600.0) as progress:
-        yield BarDisplay(console, progress)
+    with Live(
+        *columns, console=console, transient=True, speed_estimate_period=3600.0, refresh_per_second=REFRESHES_PER_SECOND
+    ) as live:
+        yield BarDisplay(console, live)
 
 
-current: ContextVar[Display | None] = ContextVar("display", default=None)
+current: ContextVar[SweepDisplay | None] = ContextVar("display", default=None)
 
 
-def cell_line(trial: Trial, number: int, count: int) -> str:
-    """One line per finished cell: what it was, how it ended, how long it took."""
+def cell_line(trial: Trial, number: int, count: int, figures: str = "") -> str:
+    """One line per finished cell: what it was, how long it took, its `figures` and verdict, or why it has none."""
     mark = {"ok": "✓", "failed": "✗", "unsupported": "–"}[trial.status]
     seconds = trial.seconds.get("total")
     took = f"{seconds:.0f} s" if seconds else ""
-    line = f"{mark} [{number}/{count}] {trial.name:<36} " + "  ".join(filter(None, (took, trial.why)))
-    return f"{line}\n    {trial.failure.remedy}" if trial.failure else line
+    line = f"{mark} [{number}/{count}] {trial.name:<36} " + "  ".join(filter(None, (took, figures, trial.why)))
+    return f"{line.rstrip()}\n    {trial.failure.remedy}" if trial.failure else line.rstrip()

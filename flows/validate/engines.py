@@ -13,11 +13,12 @@ from engines.parallelism import too_many
 from engines.redaction import hide_key
 from engines.registry import Engine, engines_by_name, registered_engines
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, program_path
+from engines.runtime.pythons import python_fault, python_note
 from engines.types import Attached, Device, Serving
 from engines.user_arguments import own_options, refusals, with_users
-from flows.plan.schema import EnginePlan
+from flows.plan.schema import EnginePlan, Plan
 from flows.plan.source import PlanFile, Problem, suggestion
-from flows.validate.matrix import EngineChoice, Quantization
+from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.parameters import fill
 from quant.plugins import reason_for
 from quant.types import UNKNOWN_ARCHITECTURE, Architecture
@@ -132,6 +133,22 @@ def _missing(parsed: PlanFile, environment: str) -> str | None:
     except EnvironmentFailed as error:
         return str(error)
     return None
+
+
+def without_python(plan: Plan, quantization: Quantization, choice: EngineChoice) -> str:
+    """Why the environments of this pair cannot be built for want of a Python; empty where they can."""
+    return next(filter(None, map(python_fault, _built_here(plan, quantization, choice))), "")
+
+
+def pythons_to_fetch(plan: Plan, cells: Sequence[Cell]) -> list[str]:
+    """A line for each environment of these that waits for a Python that is not here."""
+    names = {name for cell in cells for name in _built_here(plan, cell.quantization, cell.choice)}
+    return [note for name in sorted(names) if (note := python_note(name))]
+
+
+def _built_here(plan: Plan, quantization: Quantization, choice: EngineChoice) -> list[str]:
+    names = [quantization.method.environment, "" if choice.attached else choice.environment_for(quantization.format)]
+    return [name for name in names if name and name not in PROGRAMS and name not in plan.environments]
 
 
 def _attach_problems(

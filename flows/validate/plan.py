@@ -19,7 +19,7 @@ from flows.sources.model_names import with_distinct_names
 from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
 from flows.validate.compute_types import mixed_dtypes, served_by_dtype
-from flows.validate.engines import baseline_problems, choose_engines, unsupported
+from flows.validate.engines import baseline_problems, choose_engines, pythons_to_fetch, unsupported, without_python
 from flows.validate.loads import (
     open_file_problems,
     prompts_problems,
@@ -74,14 +74,18 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
             model,
             quantization,
             choice,
-            model.unsuitable or unsupported(quantization, choice, device, model.architecture),
+            model.unsuitable
+            or unsupported(quantization, choice, device, model.architecture)
+            or without_python(plan, quantization, choice)
+            or None,
         )
         for model in models
         for choice, group in served
         for quantization in group
     )
     queues = queue_warnings(plan, (choice for choice, _ in served), device)
-    lines = (f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable)
+    lines = [f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable]
+    lines += pythons_to_fetch(plan, [cell for cell in cells if cell.unsupported is None])
     warnings = (*lines, *mixed_dtypes(served, device), *dict.fromkeys(queues), *size_warnings(plan, traces))
     return ResolvedPlan(
         plan,

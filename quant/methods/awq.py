@@ -29,7 +29,14 @@ def awq(
     symmetric: bool = False,
     n_grid: Annotated[int, Range(3, 100)] = 20,
 ) -> None:
-    """W4A16 with channels scaled by how much their activations matter; the scale is the best of `n_grid` tried."""
+    """W4A16 with channels scaled by how much their activations matter; the scale is the best of `n_grid` tried.
+
+    Args:
+        group_size: weights that share one scale along the input dimension; 0: one scale for each output
+            channel. Tool's own: 128.
+        symmetric: whether a group's range is centred on zero; if not, each group has a zero point.
+        n_grid: how many scales are tried for each layer. Tool's own: 20.
+    """
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.awq import AWQModifier
 

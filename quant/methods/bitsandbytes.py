@@ -13,7 +13,11 @@ def scheme(parameters: Any) -> Scheme:
 
 @method("bitsandbytes", format="bitsandbytes", environment="transformers", scheme=scheme)
 def bitsandbytes(model: Path, out: Path, *, scheme: Literal["NF4", "LLM_INT8"] = "NF4") -> None:
-    """NF4 in blocks of 64, or LLM.int8 (weights per row, activations per token, outliers in float16)."""
+    """NF4 in blocks of 64, or LLM.int8 (weights per row, activations per token, outliers in float16).
+
+    Args:
+        scheme: NF4 in blocks of 64, or INT8 with outliers in float16. Tool's own: none; of its 4-bit types FP4.
+    """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 

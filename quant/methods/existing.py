@@ -33,7 +33,11 @@ def checkpoint_format(parameters: Any) -> str:
 
 @method("existing", format=checkpoint_format, environment="transformers", scheme=scheme)
 def existing(model: Path, out: Path, *, checkpoint: Annotated[str, Stored()]) -> None:
-    """A checkpoint quantized elsewhere: a folder or `hub:organisation/name`, known by its configuration."""
+    """A checkpoint quantized elsewhere: a folder or `hub:organisation/name`, known by its configuration.
+
+    Args:
+        checkpoint: a folder, relative to the plan, or `hub:organisation/name`.
+    """
     source = Path(checkpoint)
     for pattern in COPIED:
         for file in sorted(source.glob(pattern)):

@@ -38,7 +38,12 @@ def fp4(
     *,
     scheme: Literal["NVFP4", "NVFP4A16", "MXFP4", "MXFP4A16"] = "NVFP4A16",
 ) -> None:
-    """NVFP4 or MXFP4 weights, rounded to nearest; without A16 activations are four-bit floats too."""
+    """NVFP4 or MXFP4 weights, rounded to nearest; without A16 activations are four-bit floats too.
+
+    Args:
+        scheme: the 4-bit float and what shares a scale: 16 weights (NVFP4) or 32 (MXFP4); A16: activations stay
+            in 16 bits. Tool's own: none.
+    """
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
     from quant.tools.llmcompressor import LEFT_ALONE, compress

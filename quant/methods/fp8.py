@@ -34,7 +34,12 @@ def fp8(
     scheme: Literal["FP8_DYNAMIC", "FP8"] = "FP8_DYNAMIC",
     kv_cache_fp8: bool = False,
 ) -> None:
-    """FP8: per-channel weights with per-token activations, or static per-tensor scales from calibration."""
+    """FP8: per-channel weights with per-token activations, or static per-tensor scales from calibration.
+
+    Args:
+        scheme: activations scaled for each token while serving, or by calibration (FP8). Tool's own: none.
+        kv_cache_fp8: whether scales for an FP8 KV cache are calibrated too. Tool's own: false.
+    """
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
     from quant.tools.llmcompressor import LEFT_ALONE, compress

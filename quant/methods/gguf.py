@@ -25,7 +25,11 @@ def gguf(
     *,
     scheme: Literal["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"] = "Q4_K_M",
 ) -> None:
-    """llama.cpp's own types, without calibration; F16 is its unquantized baseline."""
+    """llama.cpp's own types, without calibration; F16 is its unquantized baseline.
+
+    Args:
+        scheme: llama.cpp's file type; a mixed one such as Q4_K_M names that of most tensors. Tool's own: none.
+    """
     from quant.tools.gguf import convert, quantize
     from quant.tools.tokenizer import copy_tokenizer
 

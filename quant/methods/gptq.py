@@ -26,7 +26,17 @@ def gptq(
     symmetric: bool = True,
     dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.01,
 ) -> None:
-    """W4A16 or W8A16 whose rounding errors are made up for by the weights not yet rounded."""
+    """W4A16 or W8A16 whose rounding errors are made up for by the weights not yet rounded.
+
+    Args:
+        scheme: bits of the weights, 4 or 8; activations stay in 16 bits. Tool's own: none.
+        group_size: weights that share one scale along the input dimension; 0: one scale for each output
+            channel. Tool's own: 128.
+        symmetric: whether a group's range is centred on zero; if not, each group has a zero point. Tool's own:
+            true.
+        dampening_frac: share of the Hessian's mean diagonal that is added to it, so that it can be inverted.
+            Tool's own: 0.01.
+    """
     from llmcompressor.modifiers.gptq import GPTQModifier
 
     from quant.tools.llmcompressor import LEFT_ALONE, compress, weights_in_groups

@@ -19,7 +19,16 @@ def gptqmodel(
     actorder: bool = False,
     dampening_frac: Annotated[float, Range(0.0, 1.0)] = 0.05,
 ) -> None:
-    """GPTQ by GPTQModel: W4A16 or W8A16 in the format gptq."""
+    """GPTQ by GPTQModel: W4A16 or W8A16 in the format gptq.
+
+    Args:
+        scheme: bits of the weights, 4 or 8; activations stay in 16 bits.
+        group_size: weights that share one scale along the input dimension; 0: one scale for each output
+            channel.
+        symmetric: whether a group's range is centred on zero; if not, each group has a zero point.
+        actorder: whether columns are quantized in the order of their activations' size.
+        dampening_frac: share of the Hessian's mean diagonal that is added to it, so that it can be inverted.
+    """
     from quant.tools.gptqmodel import quantize
 
     settings = {

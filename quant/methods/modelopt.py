@@ -31,7 +31,15 @@ def modelopt(
     group_size: GroupSize = 128,
     smoothing_strength: Annotated[float, Range(0.0, 1.0)] = 0.5,
 ) -> None:
-    """FP8, W8A8 by SmoothQuant, W4A16 and W4A8 by AWQ in groups, or NVFP4 by NVIDIA ModelOpt."""
+    """FP8, W8A8 by SmoothQuant, W4A16 and W4A8 by AWQ in groups, or NVFP4 by NVIDIA ModelOpt.
+
+    Args:
+        scheme: FP8, INT8 by SmoothQuant, 4-bit weights by AWQ with 16- or 8-bit activations, or NVFP4. Tool's
+            own: none.
+        group_size: weights that share one scale along the input dimension; of W4A16 and W4A8 alone.
+        smoothing_strength: how much of the activations' outliers moves into the weights; of W8A8 alone. Tool's
+            own: 1.0.
+    """
     from quant.tools.modelopt import quantize
 
     quantize(model, out, calibration, CONFIGURATIONS[scheme], group_size, smoothing_strength)

@@ -16,7 +16,11 @@ def scheme(parameters: Any) -> Scheme:
 
 @method("none", format="safetensors", environment="llmcompressor", scheme=scheme)
 def none(model: Path, out: Path, *, dtype: Literal["fp32", "bf16", "fp16"] = "fp16") -> None:
-    """The unquantized baseline, cast to one type."""
+    """The unquantized baseline, cast to one type.
+
+    Args:
+        dtype: the type that all weights are cast to; all other cells of an engine are compared with it.
+    """
     import torch
 
     from quant.tools.llmcompressor import load_source

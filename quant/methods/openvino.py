@@ -31,7 +31,15 @@ def openvino(
     symmetric: bool = False,
     algorithm: Literal["rtn", "awq", "gptq"] = "rtn",
 ) -> None:
-    """OpenVINO with weights in FP16 (its baseline), INT8 per channel, or INT4 in groups by NNCF."""
+    """OpenVINO with weights in FP16 (its baseline), INT8 per channel, or INT4 in groups by NNCF.
+
+    Args:
+        scheme: FP16, INT8 for each channel, or INT4 in groups. Tool's own: W8A16.
+        group_size: weights that share one scale along the input dimension; of W4A16 alone. Tool's own: 128.
+        symmetric: whether a group's range is centred on zero; if not, each group has a zero point. Tool's own:
+            false of INT8.
+        algorithm: how the INT4 weights are chosen: rounded to nearest, by AWQ or by GPTQ. Tool's own: rtn.
+    """
     from quant.tools.openvino import compress, export, save
 
     exported = export(model)

@@ -30,7 +30,15 @@ def rtn(
     group_size: GroupSize = 128,
     symmetric: bool = True,
 ) -> None:
-    """Round-to-nearest without calibration data: W4A16 and W8A16 in groups, or INT8 W8A8."""
+    """Round-to-nearest without calibration data: W4A16 and W8A16 in groups, or INT8 W8A8.
+
+    Args:
+        scheme: bits of the weights, and of the activations with W8A8. Tool's own: none.
+        group_size: weights that share one scale along the input dimension; 0: one scale for each output
+            channel. Tool's own: 128 of 4 bits.
+        symmetric: whether a group's range is centred on zero; if not, each group has a zero point. Tool's own:
+            true.
+    """
     from llmcompressor.modifiers.quantization import QuantizationModifier
 
     from quant.tools.llmcompressor import LEFT_ALONE, compress, weights_in_groups

@@ -23,7 +23,11 @@ def scheme(parameters: Any) -> Scheme:
 def smoothquant(
     model: Path, out: Path, calibration: Calibration, *, smoothing_strength: Annotated[float, Range(0.0, 1.0)] = 0.8
 ) -> None:
-    """INT8 W8A8 after moving activation outliers into the weights: per-channel weights, per-token activations."""
+    """INT8 W8A8 after moving activation outliers into the weights: per-channel weights, per-token activations.
+
+    Args:
+        smoothing_strength: how much of the activations' outliers moves into the weights. Tool's own: 0.5.
+    """
     from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 

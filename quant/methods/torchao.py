@@ -29,7 +29,14 @@ def torchao(
     group_size: Annotated[int, Range(16, 1024)] = 128,
     symmetric: bool = False,
 ) -> None:
-    """W8A16, W8A8, FP8 weights, or W4A16 kept a byte each (`group_size` and `symmetric`: of that one)."""
+    """W8A16, W8A8, FP8 weights, or W4A16 kept a byte each (`group_size` and `symmetric`: of that one).
+
+    Args:
+        scheme: the type of the weights; W8A8 has INT8 activations too. Tool's own: none.
+        group_size: weights that share one scale; of W4A16 alone. Tool's own: 128.
+        symmetric: whether a group's range is centred on zero; of W4A16 alone; if not, each group has a zero
+            point.
+    """
     from quant.tools.torchao import quantize
 
     quantize(model, out, CONFIGURATIONS[scheme], group_size, symmetric=symmetric)

@@ -17,10 +17,11 @@ from pydantic import TypeAdapter
 from evals.stats.intervals import Estimate
 from quant.canonical_json import read_regular
 from quant.errors import reading
+from reports.compare.checks import Check, State, shown, side, worst
 from reports.compare.foreign_types import Foreign, ForeignLoad, ForeignScore, Unreadable
 from reports.compare.guidellm import read_guidellm
 from reports.compare.lm_eval import read_lm_eval
-from reports.compare.runs import CellComparison, Check, Comparison, NotComparable, State, shown, side, worst
+from reports.compare.runs import CellComparison, Comparison, NotComparable
 from reports.compare.vllm_bench import read_vllm_bench
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics, TaskMetrics

@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from evals.schema.load import LoadPoint
 from evals.schema.trial import Trial
-from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
 from evals.stats.paired_tests import Verdict, verdicts
 from quant.errors import BitfrontierError
-from reports.compare.rates import RateChange, moved_alike, rate_changes
+from reports.compare.checks import Check, State, shown, worst
+from reports.compare.rate_checks import BY_HOLM, of_all_rates, of_rates
+from reports.compare.rates import rate_changes
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.paired_vs_baseline import Flips, Likelihood, flips_between, likelihoods_between
 
 Pair = tuple[CellMetrics, CellMetrics]  # of the earlier and of the later run
-State = Literal["PASS", "REGRESSION", "INCONCLUSIVE", "NOT COMPARED"]
 SPEED_MARGIN = 0.05
-BY_HOLM = "Rates: by their p values against the least that passes, after Holm's correction over all of them."
+SLOWER_ALIKE = 3  # the exit code
 FACTS = ("version", "kernel", "dtype")
+OTHER_PLAN = "the plan was changed"
 OF_VERDICT: Mapping[Verdict, State] = {
     "better": "PASS",
     "equivalent": "PASS",
@@ -35,15 +35,6 @@ class NotComparable(BitfrontierError):
     """The two runs have no cell in common."""
 
     exit_code = 2
-
-
-@dataclass(frozen=True)
-class Check:
-    """One number of a cell, after against before."""
-
-    figure: str
-    state: State
-    text: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +51,8 @@ class CellComparison:
 @dataclass(frozen=True)
 class Comparison:
     """Two runs. `changes` are those of the runs as a whole; `only_before` and `only_after` name cells of one alone.
-    `rates_by` says how rates are judged.
+    `rates_by` says how rates are judged, `common` what all of them have in common; `alike`: they are slower alike, by
+    no more than a machine may be, and what was recorded has changed.
     """
 
     before: str
@@ -70,16 +62,26 @@ class Comparison:
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
     rates_by: str = "Rates: by their 95 % intervals."
+    common: Check | None = None
+    alike: bool = False
 
     def count(self, state: State) -> int:
         return sum(cell.state == state for cell in self.cells)
+
+    @property
+    def exit_code(self) -> int:
+        """1 where something became worse, SLOWER_ALIKE where that may be."""
+        common = self.common is not None and self.common.state == "REGRESSION"
+        return 1 if common or self.count("REGRESSION") else SLOWER_ALIKE if self.alike else 0
 
 
 def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARGIN) -> Comparison:
     """Each cell (model, method, engine, by their labels) that both runs have. Raises NotComparable where there is none.
 
-    Rates: REGRESSION where after ÷ before is shown to be below 1 − `speed_margin`, PASS where it is shown to be above,
-    at the later run's error rate with Holm's correction over all rates; those on different devices are not compared.
+    Rates: REGRESSION where after ÷ before, relative to the other cells, is shown to be below 1 − `speed_margin`, PASS
+    where this and after ÷ before itself are shown to be above, at the later run's error rate with Holm's correction
+    over all rates; those on different devices are not compared. Others of which nothing is recorded as changed come
+    first; where there are none, REGRESSION needs after ÷ before itself to be below, too.
     Answers and likelihoods: paired on the same items and tokens, by the tests of a report, with the later run's margin
     and error rate and Holm's correction over all cells; *worse* is a REGRESSION, *better* and *equivalent* pass. A cell
     that was measured and fails now is a REGRESSION.
@@ -92,9 +94,13 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     answers = _answers(pairs, after.limits.equivalence_margin, after.about["accuracy"]["error_rate"])
     was, now = ({cell.trial.key: cell for cell in run.cells} for run in (before, after))
     measured = [(was[old.key], now[new.key]) for old, new in pairs if old.key in was and new.key in now]
-    changes = rate_changes(before, after, measured, 1 - speed_margin)
-    rates = _rates(changes, after, measured, speed_margin)
-    alike = moved_alike(list(changes.values()))
+    of_runs = tuple(_changes(before.about, after.about))
+    unchanged = frozenset(new.key for old, new in pairs if not any(_cell_changes(old, new)))
+    same = frozenset[str]() if any(change != OTHER_PLAN for change in of_runs) else unchanged
+    changes = rate_changes(before, after, measured, 1 - speed_margin, same)
+    rates = of_rates(changes.of_cells, after, measured, speed_margin)
+    recorded = bool(of_runs) or len(unchanged) < len(pairs)
+    common, alike = of_all_rates(changes.common, speed_margin, after.about["accuracy"]["error_rate"], recorded)
     cells = [
         _cell(
             old, new, old.key in was, [*rates.get(new.key, []), *answers.get(new.key, [])] if new.key in now else None
@@ -104,11 +110,13 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     return Comparison(
         before.about["name"],
         after.about["name"],
-        (*_changes(before.about, after.about), *([alike] if alike else [])),
+        of_runs,
         tuple(cells),
         tuple(theirs[key].name for key in theirs if key not in ours),
         tuple(ours[key].name for key in ours if key not in theirs),
         BY_HOLM,
+        common,
+        alike,
     )
 
 
@@ -199,46 +207,6 @@ def _cell(old: Trial, new: Trial, was_measured: bool, compared: Sequence[Check] 
     return CellComparison(new.name, new.model, worst(checks), tuple(checks), tuple(_cell_changes(old, new)))
 
 
-def worst(checks: Sequence[Check]) -> State:
-    """Of all of them."""
-    order: tuple[State, ...] = ("REGRESSION", "INCONCLUSIVE", "PASS")
-    return next((state for state in order if any(check.state == state for check in checks)), "NOT COMPARED")
-
-
-def _rates(
-    changes: Mapping[tuple[str, LoadPoint], RateChange], after: Results, cells: Sequence[Pair], margin: float
-) -> dict[str, list[Check]]:
-    """By key of the later trial: each load that it ran under; all that can be compared are one family of tests."""
-    checks: dict[str, list[Check]] = {}
-    for was, now in cells:
-        of_cell = checks.setdefault(now.trial.key, [])
-        for load in (speed.load for speed in now.trial.speed):
-            title, change = f"output tokens/s at {load.label}", changes.get((now.trial.key, load))
-            if was.trial.device != now.trial.device:
-                text = f"on {was.trial.device} before, on {now.trial.device} now"
-            elif change is None:
-                text = "the other run has no such load"
-            else:
-                state: State = "PASS" if change.ratio.value > 1 - margin else "REGRESSION"
-                if change.adjusted > after.about["accuracy"]["error_rate"]:
-                    state = "INCONCLUSIVE"
-                text = f"{shown(change.ratio)} times what they were, p = {change.adjusted:.2g} against {1 - margin:.3g}"
-                of_cell.append(Check(title, state, text))
-                continue
-            of_cell.append(Check(title, "NOT COMPARED", text))
-    return checks
-
-
-def side(ratio: Estimate, least: float) -> State:
-    """Whether an interval lies wholly above what it may be at least."""
-    return "PASS" if ratio.low >= least else "REGRESSION" if ratio.high < least else "INCONCLUSIVE"
-
-
-def shown(estimate: Estimate) -> str:
-    """`value [low, high]` in three digits."""
-    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
-
-
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """Of what the runs say of themselves."""
     for name in ("device", "threads", "repeats"):
@@ -249,7 +217,7 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[st
         if versions[0].get(name) != versions[1].get(name):
             yield f"{name}: {versions[0].get(name, 'none')} → {versions[1].get(name, 'none')}"
     if before.get("plan") != after.get("plan"):
-        yield "the plan was changed"
+        yield OTHER_PLAN
 
 
 def _cell_changes(old: Trial, new: Trial) -> Iterator[str]:

@@ -12,6 +12,17 @@ from reports.decision.wording import fixed, say, significant
 from reports.sections.roofline import warnings_of
 
 MOST_NAMES = 12
+# two or three words for each kind of caveat
+LABELS = {
+    "none_shown": "Not shown faster",
+    "limits_inconclusive": "Quality in doubt",
+    "slo_inconclusive": "Limits in doubt",
+    "of_load": "Disturbed load",
+    "slow_path": "Slow path",
+    "devices": "Per device",
+    "close": "Close rivals",
+}
+Caveat = tuple[str, str]  # a label and a sentence
 
 
 def not_yet(first: Candidate, aim: Aim) -> str:
@@ -27,24 +38,30 @@ def _missing(candidate: Candidate, aim: Aim) -> str:
     return say("devices_unknown" if unknown else "more_requests")
 
 
-def caveats_of(best: Sequence[Candidate], aim: Aim) -> list[str]:
+def _caveat(kind: str, /, **values: object) -> Caveat:
+    return LABELS[kind], say(kind, **values)
+
+
+def caveats_of(best: Sequence[Candidate], aim: Aim) -> list[Caveat]:
     """Against the first of a ranked list."""
     chosen = best[0]
     notes = []
     if faster := _not_shown(best, OBJECTIVES[aim.objective]):
-        notes.append(say("none_shown", name=faster.name))
+        notes.append(_caveat("none_shown", name=faster.name))
     if chosen.judged.verdict == "inconclusive":
         probability = fixed(chosen.judged.kept_with, 2)
-        notes.append(say("limits_inconclusive", name=chosen.name, why=chosen.judged.why, kept=probability))
+        notes.append(_caveat("limits_inconclusive", name=chosen.name, why=chosen.judged.why, kept=probability))
     if chosen.serves == "inconclusive":
         probability, missing = fixed(chosen.asked.probability, 2), _missing(chosen, aim)
-        notes.append(say("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=missing, kept=probability))
+        notes.append(_caveat("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=missing, kept=probability))
     notes += [
-        say("of_load", name=chosen.name, load=load.load.label, warning=warning)
+        _caveat("of_load", name=chosen.name, load=load.load.label, warning=warning)
         for load in chosen.loads
         for warning in load.warnings
     ]
-    notes += [say("slow_path", name=chosen.name, warning=warning) for warning in warnings_of(chosen.judged.cell.trial)]
+    notes += [
+        _caveat("slow_path", name=chosen.name, warning=warning) for warning in warnings_of(chosen.judged.cell.trial)
+    ]
     if aim.objective == "throughput":
         notes += _on_more_devices(best)
     return notes + _close(best, OBJECTIVES[aim.objective])
@@ -63,7 +80,7 @@ def _not_shown(best: Sequence[Candidate], objective: Objective) -> Candidate | N
     return next((c for c in quantized_rivals(best) if sign * c.figure.value < sign * chosen.figure.value), None)
 
 
-def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
+def _close(best: Sequence[Candidate], objective: Objective) -> list[Caveat]:
     """Cells that may be as good, of those without doubts: others are no better for being as fast."""
     chosen = best[0]
     near = [other for other in best[1:] if not any(other.doubtful) and may_be_equal(other.figure, chosen.figure)]
@@ -73,7 +90,7 @@ def _close(best: Sequence[Candidate], objective: Objective) -> list[str]:
     names = ", ".join(shown)
     if len(near) > MOST_NAMES:
         names = say("more_names", names=names, count=len(near) - MOST_NAMES)
-    return [say("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
+    return [_caveat("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
 
 
 def may_be_equal(first: Estimate, other: Estimate, widened: float = 1.0) -> bool:
@@ -93,7 +110,7 @@ def figure_text(value: float, objective: Objective) -> str:
     return significant(value) if objective.less else fixed(value, 1)
 
 
-def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
+def _on_more_devices(best: Sequence[Candidate]) -> list[Caveat]:
     """Where cells ran on different numbers of devices, and the chosen one does not make the most of its own."""
     trials = {candidate.judged.cell.trial.key: candidate.judged.cell.trial for candidate in best}
     rates = {
@@ -106,7 +123,7 @@ def _on_more_devices(best: Sequence[Candidate]) -> list[str]:
     if chosen.key not in rates or most.devices == chosen.devices:
         return []
     return [
-        say(
+        _caveat(
             "devices",
             count=chosen.devices,
             rate=fixed(rates[chosen.key], 1),

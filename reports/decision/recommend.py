@@ -36,11 +36,11 @@ class Other:
 @dataclass(frozen=True)
 class Answer:
     """The recommendation for one `model`, `won` by that figure at that load. `caveats` say where intervals overlap or a
-    limit is inconclusive, or why nothing is `chosen`; `others` are all other cells, the best one first. `open_cells`:
-    those that may be recommended once more is known: they are ahead, and keep what is asked for with less than
-    LEAST_KEPT. `alternative` names a cell whose figure is better and whose quality is inconclusive, empty where there
-    is none. `worst_loss`: the share of the best one's
-    figure that is lost at most, with 95 % confidence, if that is another.
+    limit is inconclusive, each under its label, or why nothing is `chosen`; `others` are all other cells, the best one
+    first. `open_cells`: those that may be recommended once more is known: they are ahead, and keep what is asked for
+    with less than LEAST_KEPT. `alternative` names a cell whose figure is better and whose quality is inconclusive,
+    empty where there is none. `worst_loss`: the share of the best one's figure that is lost at most, with 95 %
+    confidence, if that is another.
     """
 
     chosen: Judged | None
@@ -53,6 +53,7 @@ class Answer:
     alternative: str = ""
     worst_loss: float | None = None
     open_cells: tuple[str, ...] = ()
+    caveat_labels: tuple[str, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -100,8 +101,10 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") ->
     open_cells = tuple(c.name for c in best if any(c.doubtful) and sign * c.figure.value < lead)
     if any(best[0].doubtful):
         return Answer(None, (not_yet(best[0], aim),), rows, aim, None, others, model, open_cells=open_cells)
-    caveats, other = tuple(caveats_of(best, aim)), _alternative(best, aim)
-    return Answer(best[0].judged, caveats, rows, aim, best[0], others, model, other, _worst_loss(best, aim), open_cells)
+    notes = caveats_of(best, aim)
+    caveats, labels = tuple(text for _, text in notes), tuple(label for label, _ in notes)
+    other, loss = _alternative(best, aim), _worst_loss(best, aim)
+    return Answer(best[0].judged, caveats, rows, aim, best[0], others, model, other, loss, open_cells, labels)
 
 
 def unless_shown(best: Sequence[Candidate], aim: Aim) -> list[Candidate]:

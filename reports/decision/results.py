@@ -18,11 +18,11 @@ from evals.schema.slo import SLO
 from evals.schema.trial import Server, Trial
 from evals.schema.trial_file import UnreadableTrial, read_trial, unreadable_row
 from quant.errors import reading
-from reports.decision.cell_names import mixed_compute_types, told_apart, with_compute_types
+from reports.decision.cell_names import told_apart, with_compute_types
 from reports.decision.frontier.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.ranking import Aim, fitting_objective
 from reports.decision.recommend import Answer, decide
-from reports.decision.trust_checks import distrust, usable
+from reports.decision.trust_checks import LabelledTexts, distrust, run_warnings, usable
 from reports.decision.verdicts import BARRED, Judged, Limits, judge, point_to_scored
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
@@ -31,7 +31,6 @@ from reports.metrics.engine_loss import AgainstReference, EngineLoss, against_re
 from reports.metrics.figures_of_merit import needed_gib
 from reports.metrics.paired_vs_baseline import Compared, compared
 from reports.rounds.speeds import Fitted, speed_models, with_models
-from reports.sections.origins import kept_stale, mixed_origins
 
 logger = logging.getLogger(__name__)
 
@@ -191,11 +190,13 @@ class Results:
         return compared(self.cells, self.limits.equivalence_margin, self.about["accuracy"]["error_rate"])
 
     @property
+    def labelled_warnings(self) -> tuple[LabelledTexts, ...]:
+        return run_warnings(self.trials, self.cells, self.about)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What doubts all comparisons of the run."""
-        baselines = {cell.trial.server: cell.trial for cell in self.cells if cell.is_baseline}
-        mixed = mixed_compute_types([cell.trial for cell in self.cells], baselines)
-        return (*mixed_origins(self.trials), *mixed, *self.about.get("warnings", ()), *kept_stale(self.about))
+        return tuple(text for _, texts in self.labelled_warnings for text in texts)
 
     @property
     def limits(self) -> Limits:
@@ -219,11 +220,12 @@ def read_results(folder: Path) -> Results:
     about = read_run(folder)
     if missing := [name for name in NEEDED if name not in about]:
         raise NoRun(f"{folder / RUN_FILE}: it lacks `{missing[0]}`. {AGAIN}")
-    files = [folder / "trials" / name for name in about["trials"]]
-    trials = tuple(without_secrets(_trial_or_row(file, about)) for file in files if file.exists() or file.is_symlink())
+    named = [folder / "trials" / name for name in about["trials"]]
+    files = [file for file in named if file.exists() or file.is_symlink()]
+    trials = tuple(without_secrets(_trial_or_row(file, about)) for file in files)
     race = read_race(folder)
     with reading(folder, NoRun, AGAIN, "its results are damaged"):
-        described = described_without_secrets(about)
+        described = {**described_without_secrets(about), "files": [file.name for file in files]}
         results = conclude(described, trials, folder / "trials", race, control_of(folder, race))
         results.planned, results.conclusion, results.compared, results.warnings  # noqa: B018 (limits, SLO and price)
         return results

@@ -1,10 +1,13 @@
-"""Why a cell's figures must not be trusted: each reason keeps it off the frontier and out of the answer."""
+"""Why a cell's figures must not be trusted: each reason keeps it off the frontier and out of the answer;
+and what doubts a whole run.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from scipy import special
@@ -13,9 +16,13 @@ from evals.schema.trial import Trial
 from evals.stats.group_sequential import compare_asked
 from evals.stats.paired_items import Items, Matched, matched, trial_items
 from evals.stats.paired_tests import ALPHA, margin_of
+from reports.decision.cell_names import mixed_compute_types
+from reports.metrics.cell import CellMetrics
 from reports.metrics.divergence import Distance
+from reports.sections.origins import kept_stale, mixed_origins
 
 SAME_TOP_AT_LEAST = 0.5
+LabelledTexts = tuple[str, tuple[str, ...]]
 
 
 def usable(trial: Trial) -> Trial:
@@ -71,6 +78,20 @@ def distrust(trial: Trial, baseline: Trial | None, distances: Sequence[Distance]
         and distance.same_top < SAME_TOP_AT_LEAST
     ]
     return reasons
+
+
+def run_warnings(
+    trials: Sequence[Trial], cells: Sequence[CellMetrics], about: Mapping[str, Any]
+) -> tuple[LabelledTexts, ...]:
+    """What doubts all comparisons of a run, by labels of a few words."""
+    baselines = {cell.trial.server: cell.trial for cell in cells if cell.is_baseline}
+    shown = {
+        "Mixed origins": (*mixed_origins(trials),),
+        "Compute types": (*mixed_compute_types([cell.trial for cell in cells], baselines),),
+        "Plan": (*about.get("warnings", ()),),
+        "Stale": kept_stale(about),
+    }
+    return tuple((label, texts) for label, texts in shown.items() if texts)
 
 
 def _at_chance(trial: Trial, baseline: Trial) -> Iterator[str]:

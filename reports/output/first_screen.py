@@ -22,14 +22,48 @@ from reports.output.formatting import needed_gib as needed_text
 from reports.rounds.summary import paired_ratio
 from reports.sections.durations import spent
 
+# definitions of what is to be best, but for output tokens/s
+ABOUT = {"latency": "e2e", "capacity": "within", "memory": "needed_memory", "fidelity": "perplexity_ratio"}
+
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure of the recommended cell: what it is, its value, its interval with what it is held against."""
+    """One figure of the recommended cell: what it is, its value, its interval with what it is held against, and the
+    name of its definition.
+    """
 
     label: str
     value: str
     detail: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is said beside the tiles, under a label of a few words: the first text is seen, the others are folded."""
+
+    label: str
+    texts: tuple[str, ...]
+    is_warning: bool = False
+
+
+def lines(results: Results, answer: Answer) -> list[Line]:
+    """Of one answer; those of the whole run stand beside the first one."""
+    shown: dict[tuple[str, bool], list[str]] = {}
+    if answer.chosen:
+        for label, caveat in zip(answer.caveat_labels, answer.caveats, strict=True):
+            shown.setdefault((label, True), []).append(caveat)
+    if answer.alternative:
+        shown["Alternative", False] = [answer.alternative]
+    if answer.runner_up and answer.ratio:
+        ratio = f"{interval(answer.ratio)} times its {answer.objective.unit}"
+        shown["Runner-up", False] = [f"{answer.runner_up.name}: {ratio}"]
+    if answer is results.answers[0]:
+        for label, texts in results.labelled_warnings:
+            shown.setdefault((label, True), []).extend(texts)
+        if notes := results.about["notes"]:
+            shown["Notes", False] = [*notes]
+    return [Line(label, tuple(texts), is_warning) for (label, is_warning), texts in shown.items()]
 
 
 def facts(results: Results) -> list[tuple[str, str]]:
@@ -92,26 +126,30 @@ def _speed(results: Results, answer: Answer, won: Candidate, base: CellMetrics |
     objective = answer.objective
     if answer.aim.objective not in ("throughput", "per-device"):
         detail = f"{interval(won.figure)} {objective.unit}"
-        return Tile(objective.title.capitalize(), figure_text(won.figure.value, objective), detail)
+        return Tile(
+            objective.title.capitalize(), figure_text(won.figure.value, objective), detail, ABOUT[answer.aim.objective]
+        )
     at = f"{interval(won.rate)} output tokens/s at {won.at}"
     load = won.loads[0].load
     slower = next((other for other in base.loads if other.load == load), None) if base else None
     if base is None or slower is None or len(won.loads) != 1:
-        return Tile("Throughput", f"{number(won.rate.value)} tokens/s", at)
+        return Tile("Throughput", f"{number(won.rate.value)} tokens/s", at, "output_rate")
     fitted = results.speed_models.get(load, {}).get("output rate")
     ratio = paired_ratio(fitted, won.key, base.trial.key) if fitted else None
     ratio = ratio or ratio_of_means(won.rate, slower.output_rate)
     against = f"[{number(ratio.low)}, {number(ratio.high)}] × {base.trial.name}"
-    return Tile("Throughput", f"{number(ratio.value)} × baseline", f"{against}; {at}")
+    return Tile("Throughput", f"{number(ratio.value)} × baseline", f"{against}; {at}", "output_rate")
 
 
 def _memory(cell: CellMetrics, base: CellMetrics | None) -> Tile:
     ours, theirs = needed_gib(cell), needed_gib(base) if base else None
     if ours is None:
-        return Tile("Needed memory", "–", "not measured")
+        return Tile("Needed memory", "–", "not measured", "needed_memory")
     share = f"{ours.value / theirs.value:.0%} of the {theirs.value:.2f} GiB of the baseline" if theirs else ""
     bounds = f"{needed_text(cell.trial)} GiB" if ours.low < ours.high else ""
-    return Tile("Needed memory", f"{ours.value:.2f} GiB", "; ".join(part for part in (bounds, share) if part))
+    return Tile(
+        "Needed memory", f"{ours.value:.2f} GiB", "; ".join(part for part in (bounds, share) if part), "needed_memory"
+    )
 
 
 def _quality(results: Results, cell: CellMetrics) -> Tile:
@@ -123,16 +161,16 @@ def _quality(results: Results, cell: CellMetrics) -> Tile:
     own = Quality(cell.recovery, cell.perplexity_ratio, cell.nothing_recovered)
     quality = direct.quality if direct else own
     if not against:
-        return Tile("Quality lost", "none", "it is the unquantized baseline")
+        return Tile("Quality lost", "none", "it is the unquantized baseline", "against_reference")
     recovered = f"accuracy recovered {interval(quality.recovery)}" if quality.recovery else ""
     if quality.perplexity_ratio is not None:
         value, bounds = _percent(quality.perplexity_ratio.map(lambda ratio: ratio - 1))
         detail = [f"{bounds} against {against}", *([recovered] if recovered else [])]
-        return Tile("Quality lost", f"{value} perplexity", "; ".join(detail))
+        return Tile("Quality lost", f"{value} perplexity", "; ".join(detail), "perplexity_ratio")
     if quality.recovery is not None:
         value, bounds = _percent(quality.recovery.map(lambda ratio: ratio - 1))
-        return Tile("Quality lost", f"{value} accuracy", f"{bounds} against {against}")
-    return Tile("Quality lost", "–", f"not measured against {against}")
+        return Tile("Quality lost", f"{value} accuracy", f"{bounds} against {against}", "recovery")
+    return Tile("Quality lost", "–", f"not measured against {against}", "against_reference")
 
 
 def _percent(share: Estimate) -> tuple[str, str]:
@@ -147,4 +185,4 @@ def _cost(answer: Answer, won: Candidate) -> Tile | None:
         return None
     cost = per_million(won.rate, devices, price)
     at = f"per million output tokens at {won.at}: {figures_interval(cost)}"
-    return Tile("Cost", f"{significant_figure(cost.value)} {price.currency}", at)
+    return Tile("Cost", f"{significant_figure(cost.value)} {price.currency}", at, "cost")

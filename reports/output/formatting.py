@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
+
+from markupsafe import Markup, escape
 
 from evals.schema.slo import SLO
 from evals.schema.trial import Trial
@@ -13,6 +16,8 @@ from reports.decision.what_decides import Deciding
 from reports.metrics.cell import GIB
 from reports.metrics.needed_memory import needed_memory
 from reports.sections.durations import ForecastError, Spent
+
+MOST_UNEVEN = 4 / 3  # of the sides of an interval, one to the other, that ± stands for
 
 
 def times(value: float | None) -> str:
@@ -131,6 +136,32 @@ def interval(estimate: Estimate | None, scale: float = 1.0) -> str:
     return f"{number(estimate.value * scale)} [{number(estimate.low * scale)}, {number(estimate.high * scale)}]"
 
 
+def plus_minus(estimate: Estimate | None, scale: float = 1.0) -> str:
+    """`value ±half`, the half that is larger; `value −below/+above` where they differ by more than a third. Rounded to
+    what the interval tells (Particle Data Group, Review of Particle Physics, section 5.3).
+    """
+    if estimate is None:
+        return "–"
+    value, low, high = (scale * end for end in (estimate.value, estimate.low, estimate.high))
+    less, more = sorted((value - low, high - value))
+    if not more:
+        return number(value)
+    if more <= MOST_UNEVEN * less:
+        digits = _decimals(more, two_below=3.55)
+        return f"{value:.{digits}f} ±{max(more, 10.0**-digits):.{digits}f}"
+    digits = _decimals(less or more)
+    upper = f"{high - value:.{digits}f}" if math.isfinite(high) else "∞"
+    return f"{value:.{digits}f} −{value - low:.{digits}f}/+{upper}"
+
+
+def _decimals(half: float, two_below: float = 1.0) -> int:
+    """For half an interval: it has a significant digit, two where it begins with less than `two_below`; three decimals
+    at most.
+    """
+    exponent = math.floor(math.log10(half))
+    return min(max(int(half / 10.0**exponent < two_below) - exponent, 0), 3)
+
+
 def figure(value: float) -> str:
     """Four significant digits."""
     return f"{value:.4g}"
@@ -146,16 +177,27 @@ def spread(estimate: Estimate | None) -> str:
     return "–" if estimate is None else f"{nats(estimate.value)} [{nats(estimate.low)}, {nats(estimate.high)}]"
 
 
-def won_text(answer: Answer) -> str:
-    """By what the chosen cell is the best, and how good it is; empty where there is none."""
+def figure_text(answer: Answer) -> str:
+    """How good the chosen cell is at what was asked for; empty where there is none."""
     if answer.won is None:
         return ""
     objective = answer.objective
     at = "" if objective.less else f" at {answer.won.at}"
-    return f"{interval(answer.won.figure)} {objective.unit}{at}, the {objective.title}"
+    return f"{interval(answer.won.figure)} {objective.unit}{at}"
+
+
+def won_text(answer: Answer) -> str:
+    """The same with what it is the best of."""
+    return f"{figure_text(answer)}, the {answer.objective.title}" if answer.won else ""
+
+
+def code(text: str) -> Markup:
+    """Escaped, with what stands between backticks as code."""
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(text))))
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
+    "code": code,
     "deciding": deciding_text,
     "gib": gib,
     "needed_gib": needed_gib,

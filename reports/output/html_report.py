@@ -27,14 +27,16 @@ from reports.decision.use_cases import recommended
 from reports.decision.what_decides import POWER, deciding
 from reports.metrics.cell import CellMetrics, TaskMetrics
 from reports.metrics.cost import costs
+from reports.metrics.definitions.table import definitions, of_column
 from reports.metrics.engine_drift import drifts
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import DRAWS
 from reports.metrics.slo_capacity import capacities, served
 from reports.metrics.task_accuracy import task_shots
 from reports.output.drawn_frontiers import drawings, drawn_beside
-from reports.output.first_screen import facts, tiles
+from reports.output.first_screen import facts, lines, tiles
 from reports.output.formatting import FILTERS
+from reports.output.index.run_summary import write_summary
 from reports.output.interactive_data import page_data
 from reports.output.race_view import certainty_text, race_view, sure
 from reports.output.tabular import rows, write_csv, write_parquet
@@ -52,12 +54,16 @@ from reports.sections.seed_variation import spreads
 
 logger = logging.getLogger(__name__)
 
-SCRIPTS = ("vendor/observable-plot.min.js", "judge.js", "conclude.js", "chart.js", "chart_controls.js", "page.js")
+SCRIPTS = (
+    "vendor/observable-plot.min.js",
+    *("judge.js", "conclude.js", "chart.js", "chart_controls.js", "explain.js"),
+    *("latency.js", "tables.js", "address.js", "page.js"),
+)
 
 
 def write_report(folder: Path) -> Path:
-    """Write report.html, results.csv, results.parquet and figures/*.svg, *.png. The page appears last, whole or not at
-    all. Raises LinkInRun before anything is written where one of them is a link.
+    """Write report.html, results.csv, results.parquet, summary.json and figures/*.svg, *.png. The page appears last,
+    whole or not at all. Raises LinkInRun before anything is written where one of them is a link.
     """
     check_no_links(folder)
     with no_collection():
@@ -74,6 +80,7 @@ def _written(results: Results, folder: Path) -> str:
         table, shown = rows(results), contents(results)
         write_csv(table, folder / "results.csv")
         write_parquet(table, folder / "results.parquet")
+        write_summary(results, folder)
         return render(shown, pictures())
 
 
@@ -123,6 +130,8 @@ def contents(results: Results) -> dict[str, Any]:
         "trials": results.trials,
         "cells": cells,
         "numbers": {key: number for number, key in enumerate(cells)},
+        "anchors": anchors(results),
+        "trial_files": dict(zip((t.key for t in results.trials), results.about.get("files", ()), strict=False)),
         "verdicts": verdicts,
         "direct": results.direct,
         "answers": results.answers,
@@ -133,7 +142,7 @@ def contents(results: Results) -> dict[str, Any]:
             for answer, certain in zip(results.answers, certainties, strict=True)
         ],
         "refusals": [refusal(answer, results.models) for answer in results.answers],
-        "warnings": results.warnings,
+        "lines": [lines(results, answer) for answer in results.answers],
         "frontiers": results.frontiers,
         "draws": DRAWS,
         "quantize_commands": [quantize_command(results.about, answer) for answer in results.answers],
@@ -141,7 +150,9 @@ def contents(results: Results) -> dict[str, Any]:
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
         "standings": by_model(results.frontiers),
         "columns": task_columns(results.cells),
-        "definitions": DEFINITIONS,
+        "latencies": DEFINITIONS,
+        "definitions": definitions(),
+        "of_column": of_column,
         "shots": task_shots(results.trials),
         "balance": balance,
         "find": find_task,
@@ -159,6 +170,15 @@ def contents(results: Results) -> dict[str, Any]:
         "power": POWER,
         "margin": results.limits.equivalence_margin,
         "error_rate": results.about["accuracy"]["error_rate"],
+    }
+
+
+def anchors(results: Results) -> dict[str, str]:
+    """Where the evidence of each cell is on the page, by its name: `cell-3` by the script's number, or `failed-0`."""
+    measured = [cell.trial.name for cell in results.cells]
+    failed = [trial.name for trial in results.trials if trial.name not in measured]
+    return {name: f"failed-{number}" for number, name in enumerate(failed)} | {
+        name: f"cell-{number}" for number, name in enumerate(measured)
     }
 
 
@@ -184,6 +204,11 @@ def _environment() -> Environment:
     )
     environment.filters |= {**FILTERS, "by_engines": by_engines, "certainty": certainty_text}
     return environment
+
+
+def render_runs(rows: Sequence[Any], left_out: int) -> str:
+    """The page of all runs of a folder, as closed."""
+    return _environment().get_template("runs.html").render(rows=rows, left_out=left_out)
 
 
 def render_comparison(comparison: Comparison) -> str:

@@ -67,11 +67,20 @@ def page_data(results: Results) -> dict[str, Any]:
             if usage.joules_per_token
         },
     )
-    price = results.planned.aim.price
+    price, families = results.planned.aim.price, list(dict.fromkeys(map(_family, loads)))
     cells = [_cell(cell, columns) for cell in results.cells]
     page = {
         "percentiles": columns.percentiles,
-        "loads": [{"label": load.label, "sizes": load.sizes} for load in loads],
+        "loads": [
+            {
+                "label": load.label,
+                "sizes": load.sizes,
+                "family": families.index(_family(load)),
+                "amount": load.concurrency or load.rate_per_second,
+            }
+            for load in loads
+        ],
+        "families": families,
         "cells": cells,
         "models": results.models,
         "plots": _plots(results),
@@ -87,6 +96,15 @@ def page_data(results: Results) -> dict[str, Any]:
         "currency": price.currency if price else "",
     }
     return {**page, "chart": chart_data(results, cells, page)}
+
+
+def _family(load: LoadPoint) -> str:
+    """What all loads of one latency–throughput curve share: they differ in concurrency or rate alone."""
+    kind = "closed loop" if load.concurrency is not None else f"open load, {load.arrivals}"
+    cv = f" with a coefficient of variation of {load.arrival_cv:g}" if load.arrivals == "gamma" else ""
+    turns = f", {load.turns} turns" if load.turns > 1 else ""
+    shared = f", {load.shared_prefix_tokens} shared" if load.shared_prefix_tokens else ""
+    return f"{f'{load.source}: ' if load.source else ''}{kind}{cv}, {load.sizes} tokens{shared}{turns}"
 
 
 def _setting(setting: Setting) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """results.csv and results.parquet: a line for each load of each cell, for spreadsheets and scripts. Columns carry their
-units.
+units. What each means lies beside the former (W3C, Metadata Vocabulary for Tabular Data, 2015) and in the fields of the
+latter.
 """
 
 from __future__ import annotations
@@ -7,15 +8,17 @@ from __future__ import annotations
 import csv
 import io
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
-from quant.canonical_json import whole_file, write_whole
+from quant.canonical_json import whole_file, write_json, write_whole
 from reports.decision.results import Results
 from reports.metrics.cell import GIB, CellMetrics
+from reports.metrics.definitions.table import of_column
 from reports.metrics.load import PERCENTS, LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.task_accuracy import task_shots
@@ -23,6 +26,7 @@ from reports.metrics.task_accuracy import task_shots
 TRIAL = ("model", "method", "method_label", "engine", "engine_label", "device", "key", "status", "compute_dtype")
 CELL = ("cell", *TRIAL, "verdict", "why")
 FORMULA = re.compile("(^|;\\s*|(?<=.)\t\\s*)(?=[=+@\t\r\n\uff1d\uff0b\uff0d\uff20-])")
+ENDS = {"_low": "Low end of the 95 % interval. ", "_high": "High end of the 95 % interval. "}
 LATENCIES = ("ttft", "tpot", "itl", "e2e")
 
 
@@ -39,13 +43,32 @@ def rows(results: Results) -> list[Row]:
 
 
 def write_csv(records: Sequence[Row], file: Path) -> None:
-    """Text that a spreadsheet would take for a formula is kept from it."""
+    """Text that a spreadsheet would take for a formula is kept from it. `FILE-metadata.json` describes the columns."""
     out = io.StringIO(newline="")
     columns = list(records[0]) if records else CELL
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(map(_no_formula, columns))  # a task's name is one, and comes from a trial
     writer.writerows([_no_formula(row[name]) for name in columns] for row in records)
     write_whole(file, out.getvalue())
+    described = [
+        {
+            "name": urllib.parse.quote(name, safe=""),
+            "titles": _no_formula(name),
+            "dc:description": described_column(name),
+        }
+        for name in columns
+    ]
+    table = {"@context": "http://www.w3.org/ns/csvw", "url": file.name, "tableSchema": {"columns": described}}
+    write_json(file.with_name(f"{file.name}-metadata.json"), table)
+
+
+def described_column(column: str) -> str:
+    """What it holds, in a few sentences; empty where nobody knows."""
+    definition = of_column(column)
+    if definition is None:
+        return ""
+    end = next((text for ending, text in ENDS.items() if column.endswith(ending)), "")
+    return " ".join(filter(None, (f"{end}{definition.label}: {definition.formula}.", definition.sense)))
 
 
 def _no_formula(value: object) -> object:
@@ -58,8 +81,10 @@ def write_parquet(records: Sequence[Row], file: Path) -> None:
     import pyarrow as pa  # takes longer to import than a small report to write
     import pyarrow.parquet as pq
 
+    table = pa.Table.from_pylist(list(records))
+    fields = [field.with_metadata({"description": described_column(field.name)}) for field in table.schema]
     with whole_file(file) as out:
-        pq.write_table(pa.Table.from_pylist(list(records)), out)
+        pq.write_table(table.cast(pa.schema(fields)), out)
 
 
 def _rows(results: Results, trial: Trial) -> Iterator[dict[str, Any]]:

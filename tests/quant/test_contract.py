@@ -39,6 +39,13 @@ def test_its_summary_is_one_sentence(method: Method) -> None:
     assert len(method.summary) < 120
 
 
+def test_each_of_its_parameters_is_explained_in_one_sentence(method: Method) -> None:
+    for parameter in method.parameters:
+        assert parameter.sentence.endswith("."), f"{parameter.name}: say below `Args:` of the docstring what it is"
+        assert len(parameter.sentence.split()) <= 25
+        assert not parameter.tools_own.endswith(".")
+
+
 def test_its_defaults_make_a_scheme_with_a_label_and_a_format(method: Method, tmp_path: Path) -> None:
     scheme = method.scheme(_defaults(method, tmp_path))
     assert isinstance(scheme, Scheme)

@@ -22,6 +22,23 @@ def test_parameters_come_from_the_signature() -> None:
     assert not by_name["scheme"].required
 
 
+def test_a_docstring_says_what_a_parameter_is_and_what_its_tool_takes() -> None:
+    @method("m", format="f", environment="e")
+    def m(model: Path, out: Path, *, size: int = 1, other: int = 2, silent: int = 3) -> None:
+        """What it does.
+
+        Args:
+            size: how many weights
+                share a scale. Tool's own: 0.5.
+            other: something else.
+        """
+
+    size, other, silent = m.__method__.parameters  # type: ignore[attr-defined]
+    assert (size.sentence, size.tools_own) == ("how many weights share a scale.", "0.5")
+    assert (other.sentence, other.tools_own) == ("something else.", "")
+    assert (silent.sentence, silent.tools_own) == ("", "")
+
+
 def test_a_method_without_docstring_is_refused() -> None:
     def bare(model: Path, out: Path) -> None: ...
 

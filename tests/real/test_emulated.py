@@ -16,7 +16,6 @@ from engines.registry import engines_by_name
 from engines.runtime.environments import PROGRAMS, Environment, build, resolve
 from engines.runtime.process import ProcessFailed
 from engines.runtime.server import attach, serve
-from engines.runtime.wheels import fetch_wheel
 from engines.telemetry.device import cpu
 from engines.types import Attached, Endpoint, Serving
 from evals.accuracy.gates import golden_prompt, greedy_answer, require, sanity
@@ -31,6 +30,7 @@ from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair
 from flows.sources.models import Model
 from flows.sources.samples import sample
+from flows.sources.wheels import fetch_wheel
 
 pytestmark = pytest.mark.real
 HERE = Path(__file__).parent / "programs"

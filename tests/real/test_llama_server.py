@@ -9,7 +9,6 @@ import pytest
 from engines.registry import engines_by_name
 from engines.runtime.environments import build, resolve
 from engines.runtime.server import serve
-from engines.runtime.wheels import fetch_wheel
 from engines.telemetry.device import cpu
 from engines.types import Endpoint, Serving
 from evals.accuracy.gates import golden_prompt, require, sanity
@@ -19,6 +18,7 @@ from evals.load.prompts import Prompts
 from evals.schema.load import LoadPoint
 from flows.sources.models import Model
 from flows.sources.samples import sample
+from flows.sources.wheels import fetch_wheel
 
 pytestmark = pytest.mark.real
 

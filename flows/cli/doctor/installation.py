@@ -24,16 +24,26 @@ LOW_DISK_BYTES = 15_000_000_000
 ANSWER_SECONDS = 6.0
 NEEDS_LOGIN = "/admin/version"  # where there is one; a POST would be refused for want of a CSRF token, too
 STRANGER = "http://a-strange-page.invalid"
+MACHINE, ENVIRONMENTS, PROGRAMS_ASIDE, SAMPLE_FILES = "machine", "environments", "programs", "samples"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of `bitfrontier doctor`."""
+    """One line of `bitfrontier doctor`. What is missing may be something that `waits` for a sweep that makes it, or for
+    a user who wants it: then nothing needs to be done. What is fine is shown in a line for each `group`.
+    """
 
     subject: str
     state: Literal["ok", "missing", "unsafe", "broken"]
     detail: str
     remedy: str = ""
+    group: str = "settings"
+    waits: bool = False
+
+    @property
+    def as_data(self) -> dict[str, str]:
+        """For scripts."""
+        return {"subject": self.subject, "state": self.state, "detail": self.detail, "remedy": self.remedy}
 
 
 def examine() -> list[Finding]:
@@ -50,39 +60,44 @@ def _device() -> Iterator[Finding]:
     try:
         device = find_device()
     except ValueError as error:
-        yield Finding("device", "broken", str(error), "name whole GPUs in CUDA_VISIBLE_DEVICES (`nvidia-smi -L`)")
+        remedy = "name whole GPUs in CUDA_VISIBLE_DEVICES (`nvidia-smi -L`)"
+        yield Finding("device", "broken", str(error), remedy, MACHINE)
         return
     features = ", ".join(sorted(device.features)) or "no wide vector units"
-    yield Finding("device", "ok", f"{device.kind}: {device.name}, {device.memory_bytes / 1e9:.0f} GB, {features}")
+    detail = f"{device.kind}: {device.name}, {device.memory_bytes / 1e9:.0f} GB, {features}"
+    yield Finding("device", "ok", detail, group=MACHINE)
     driver = driver_version()
     if driver:
-        yield Finding("NVIDIA driver", "ok", driver)
+        yield Finding("NVIDIA driver", "ok", driver, group=MACHINE)
     else:
-        yield Finding("NVIDIA driver", "missing", "none found", "nothing, if there is no GPU; else install the driver")
+        remedy = "nothing, if there is no GPU; else install the driver"
+        yield Finding("NVIDIA driver", "missing", "none found", remedy, MACHINE, waits=True)
 
 
 def _environment(name: str) -> Finding:
     subject, environment = f"environment {name}", resolve(name)
     if not is_built(environment):
-        return Finding(subject, "missing", "not built yet", "nothing: a sweep that needs it builds it")
+        remedy = "nothing: a sweep that needs it builds it"
+        return Finding(subject, "missing", "not built yet", remedy, ENVIRONMENTS, waits=True)
     remedy = f"delete {environment.folder} and sweep again"
     try:
         facts = probe(environment)
     except EnvironmentFailed as error:
-        return Finding(subject, "broken", excerpt(str(error), 200), remedy)
+        return Finding(subject, "broken", excerpt(str(error), 200), remedy, ENVIRONMENTS)
     wrong = missing_pins(PINS_FOLDER / f"{name}.txt", facts["packages"])
     if wrong:
-        return Finding(subject, "broken", "; ".join(wrong[:3]), remedy)
-    return Finding(subject, "ok", f"Python {facts['python']}, torch {facts['packages'].get('torch', 'none')}")
+        return Finding(subject, "broken", "; ".join(wrong[:3]), remedy, ENVIRONMENTS)
+    detail = f"Python {facts['python']}, torch {facts['packages'].get('torch', 'none')}"
+    return Finding(subject, "ok", detail, group=ENVIRONMENTS)
 
 
 def _programs() -> Iterator[Finding]:
     for name, program in PROGRAMS.items():
         try:
-            yield Finding(f"program {program}", "ok", resolve(name).command[0])
+            yield Finding(f"program {program}", "ok", resolve(name).command[0], group=PROGRAMS_ASIDE)
         except EnvironmentFailed:
             remedy = f"nothing, unless you want the engine; else an image or its maker's instructions for {name}"
-            yield Finding(f"program {program}", "missing", "not on the PATH", remedy)
+            yield Finding(f"program {program}", "missing", "not on the PATH", remedy, PROGRAMS_ASIDE, waits=True)
 
 
 def _samples() -> Iterator[Finding]:
@@ -90,10 +105,11 @@ def _samples() -> Iterator[Finding]:
         raw = sample(file.stem)
         folder = cache_folder() / "wheels" / f"{raw['package']}-{raw['version']}-{raw['wheel_sha256'][:12]}"
         if folder.exists():
-            yield Finding(f"sample pypi:{file.stem}", "ok", str(folder))
+            yield Finding(f"sample pypi:{file.stem}", "ok", str(folder), group=SAMPLE_FILES)
         else:
             detail = f"not fetched yet ({raw['download_bytes'] / 1e6:.0f} MB)"
-            yield Finding(f"sample pypi:{file.stem}", "missing", detail, "nothing: a sweep that needs it fetches it")
+            remedy = "nothing: a sweep that needs it fetches it"
+            yield Finding(f"sample pypi:{file.stem}", "missing", detail, remedy, SAMPLE_FILES, waits=True)
 
 
 def _prefect() -> Finding:
@@ -124,9 +140,9 @@ def _disk() -> Finding:
     try:
         place = create_cache()
     except NotWritable as error:
-        return Finding("disk", "broken", str(error), "set BITFRONTIER_CACHE to a folder that you may write to")
+        return Finding("disk", "broken", str(error), "set BITFRONTIER_CACHE to a folder that you may write to", MACHINE)
     free = shutil.disk_usage(place).free
     detail = f"{free / 1e9:.0f} GB free under {place}"
     if free < LOW_DISK_BYTES:
-        return Finding("disk", "broken", detail, "free some, or set BITFRONTIER_CACHE to a larger disk")
-    return Finding("disk", "ok", detail)
+        return Finding("disk", "broken", detail, "free some, or set BITFRONTIER_CACHE to a larger disk", MACHINE)
+    return Finding("disk", "ok", detail, group=MACHINE)

@@ -15,6 +15,7 @@ from reports.decision.frontier.frontiers import Axis, Frontier, Plot, Read, each
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
+from reports.metrics.definitions.table import of_axis
 from reports.metrics.divergence import largest_kl
 from reports.metrics.ratios import mean_draws
 
@@ -117,7 +118,9 @@ def _x_axes(results: Results, page: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _axis(name: str, label: str, group: str, *, less: bool, at: str = "") -> dict[str, Any]:
-    return {"name": name, "label": label, "group": group, "less": less, "at": at}
+    about = of_axis(name)
+    assert about is not None, name
+    return {"name": name, "label": label, "group": group, "less": less, "at": at, "about": about.name}
 
 
 def _of_loads(page: Mapping[str, Any], field: str, label: str, group: str, *, less: bool) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ class Chart {
   /** `shown` tells of a cell that is pointed at or focused, null when it is left; `open` of one that is chosen. */
   constructor(place, data, { shown, open }) {
     Object.assign(this, { place, data, shown, open, view: { ...data.chart.first, logX: false, logY: false, model: data.models.length > 1 ? data.models[0] : null } });
+    this.planned = { ...this.view };
     this.engines = [...new Set(data.cells.map((cell) => cell.engine))].sort();
     place.addEventListener("keydown", (event) => this.step(event));
     new ResizeObserver(() => this.width !== place.clientWidth && this.result && this.draw()).observe(place);
@@ -43,7 +44,7 @@ class Chart {
 
   change(what) {
     Object.assign(this.view, what);
-    this.draw();
+    if (this.result) this.draw();
   }
 
   /** What stands on the axes, and where on the frontier: on it, its probability, or barred from it. */

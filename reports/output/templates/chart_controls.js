@@ -1,59 +1,89 @@
 // What readers do with the frontier chart: axes, engines and methods shown, details, evidence, export.
 
-let tip = null, chart = null;
+let tip = null, chart = null, latency = null;
 
-function startChart() {
-  const place = document.getElementById("chart");
-  if (!place) return;
-  spreadLoads(data);
+function startCharts() {
   tip = element(document.body, "div", "", "tip");
   tip.setAttribute("role", "status");
   tip.hidden = true;
   addEventListener("keydown", (event) => event.key === "Escape" && (tip.hidden = true));
+  if (document.getElementById("latency")) latency = new Latency(data, remember);
+  const place = document.getElementById("chart");
+  if (!place) return;
+  spreadLoads(data);
   chart = new Chart(place, data, { shown: point, open: openCell });
   chartControls();
 }
 
 function point(one, dot) {
-  tip.hidden = one === null;
-  if (one === null) return;
-  const { cell, i } = one, result = judge(cell, setting), place = dot.getBoundingClientRect(), known = [...data.chart.y, ...data.chart.x];
-  tip.replaceChildren();
-  element(tip, "strong", cell.name);
+  if (one === null) return showTip(null);
+  const { cell } = one, result = judge(cell, setting), known = [...data.chart.y, ...data.chart.x], lines = [cell.name];
   const shown = new Set([chart.view.y, chart.view.x, "throughput", "memory", "recovery", "perplexity"]);
   for (const axis of known.filter((axis, k) => shown.has(axis.name) && known.findIndex((other) => other.name === axis.name) === k)) {
     const found = onAxis(cell, axis.name, setting);
-    if (found) element(tip, "div", `${axis.label}: ${interval(found)}`);
+    if (found) lines.push(`${axis.label}: ${interval(found)}`);
   }
-  if (one.recommended) element(tip, "div", "recommended");
-  if (one.odds !== null) element(tip, "div", `probability of being Pareto-optimal: ${one.odds.toFixed(2)}`);
-  element(tip, "div", `${result[0]}: ${result[1]}`, "dim");
+  if (one.recommended) lines.push("recommended");
+  if (one.odds !== null) lines.push(`probability of being Pareto-optimal: ${one.odds.toFixed(2)}`);
+  showTip([...lines, `${result[0]}: ${result[1]}`], dot);
+}
+
+/** Lines of text beside what is pointed at, a name first; null when it is left. */
+function showTip(lines, dot) {
+  tip.hidden = lines === null;
+  if (lines === null) return;
+  const place = dot.getBoundingClientRect(), [name, ...others] = lines;
+  tip.replaceChildren();
+  element(tip, "strong", name);
+  for (const line of others) element(tip, "div", line);
   const right = place.left > innerWidth / 2;
   tip.style.left = right ? "" : `${scrollX + place.right + 8}px`;
   tip.style.right = right ? `${document.documentElement.clientWidth - scrollX - place.left + 8}px` : "";
   tip.style.top = `${scrollY + place.bottom + 8}px`;
 }
 
-/** The evidence of a cell. */
+/** The evidence of a cell, by its number or the name of its place. */
 function openCell(i) {
-  const details = document.getElementById(`cell-${i}`);
+  const details = document.getElementById(typeof i === "string" ? i : `cell-${i}`).closest("details");
   details.open = true;
   details.querySelector("summary").focus();
   details.scrollIntoView();
 }
 
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#cell-"], a[href^="#failed-"]');
+  if (!link) return;
+  event.preventDefault(); // the address holds the setting
+  openCell(link.hash.slice(1));
+});
+
 function chartControls() {
   for (const name of ["x", "y"]) {
-    const log = document.getElementById(`${name}-log`), axis = document.getElementById(`${name}-axis`);
-    axis.value = chart.view[name];
-    axis.addEventListener("change", () => chart.change({ [name]: axis.value }));
-    log.addEventListener("change", () => chart.change({ [`log${name.toUpperCase()}`]: log.checked }));
+    axisField(name).addEventListener("change", ({ target }) => showAxes({ [name]: target.value }));
+    logField(name).addEventListener("change", ({ target }) => showAxes({ [`log${name.toUpperCase()}`]: target.checked }));
   }
-  const model = document.getElementById("chart-model");
-  model?.addEventListener("change", () => chart.change({ model: model.value === "" ? null : data.models[model.value] }));
+  modelField()?.addEventListener("change", ({ target }) => showAxes({ model: target.value === "" ? null : data.models[target.value] }));
   for (const button of document.querySelectorAll("[data-export]")) button.addEventListener("click", () => save(button.dataset.export));
   legend("engine", "Engines shown", (name, place) => { place.style.color = COLOURS[chart.engines.indexOf(name) % COLOURS.length]; place.textContent = ["●", "■", "▲", "◆"][Math.floor(chart.engines.indexOf(name) / COLOURS.length) % 4]; });
   legend("method", "Methods shown", (_, place) => place.remove());
+}
+
+const axisField = (name) => document.getElementById(`${name}-axis`), logField = (name) => document.getElementById(`${name}-log`), modelField = () => document.getElementById("chart-model");
+
+function showAxes(view) {
+  chart.change(view);
+  showAxisFields();
+  remember();
+}
+
+function showAxisFields() {
+  const { view } = chart, model = modelField();
+  for (const name of ["x", "y"]) {
+    axisField(name).value = view[name];
+    logField(name).checked = view[`log${name.toUpperCase()}`];
+    explainBeside(name, chart[name].about);
+  }
+  if (model) model.value = view.model === null ? "" : data.models.indexOf(view.model);
 }
 
 /** A button for each name: pressed while its cells are there. The what-if setting holds the same filter. */

@@ -114,10 +114,15 @@ function change(what) {
   waiting = true; // many events of one drag, one look
   requestAnimationFrame(() => {
     waiting = false;
-    const hash = toHash(setting);
-    history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+    remember();
     show();
   });
+}
+
+/** The address holds the setting and what is seen. */
+function remember() {
+  const hash = [toHash(setting), String(new URLSearchParams(viewPairs()))].filter(Boolean).join("&");
+  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
 }
 
 // The answer
@@ -128,6 +133,9 @@ function show() {
   showAnswer(result);
   showRows(result);
   chart?.update(result, setting);
+  latency?.update(result);
+  const barred = new Set(data.cells.flatMap((_, i) => (result.judged[i] ? [] : [i])));
+  for (const table of TABLES.values()) table.filter(table.words, barred);
   for (const one of document.querySelectorAll("[data-legend]")) one.setAttribute("aria-pressed", !setting.without[one.dataset.legend]?.includes(one.value));
 }
 
@@ -211,8 +219,14 @@ for (const one of document.querySelectorAll("[data-copy]")) one.addEventListener
 
 addEventListener("beforeprint", () => { for (const one of document.querySelectorAll(".first details")) one.open = true; });
 
+function restore() {
+  setting = fromHash(location.hash.slice(1));
+  showViews(location.hash.slice(1));
+}
+
 for (const one of document.querySelectorAll("[data-scripted]")) one.hidden = false;
-startChart();
+startCharts();
+startTables(remember);
 document.getElementById("all-rows").addEventListener("toggle", () => showRows(conclude(data, setting)));
 for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", (event) => {
   event.preventDefault(); // the address holds the setting
@@ -220,10 +234,10 @@ for (const link of document.querySelectorAll("nav a")) link.addEventListener("cl
 });
 addEventListener("hashchange", () => {
   if (document.getElementById(location.hash.slice(1))) return; // of a section
-  setting = fromHash(location.hash.slice(1));
+  restore();
   show();
 });
 fields();
-setting = fromHash(location.hash.slice(1));
+restore();
 document.getElementById("drawer").open = toHash(setting) !== "";
 show();

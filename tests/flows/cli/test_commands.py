@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from engines.telemetry.device import find_device
 from flows.cli import commands, sweep_command
-from flows.cli.sweep_command import conclude
+from flows.cli.sweep_command import Shown, conclude
 from quant.canonical_json import write_json
 from tests.support.made_runs import write_run
 from tests.support.made_trials import ABOUT, failed, trial
@@ -87,7 +87,10 @@ def test_a_data_root_that_is_not_there() -> None:
 
 def test_one_method_is_explained() -> None:
     shown = _bitfrontier("methods", "gptq").stdout
-    assert "dampening_frac" in shown
+    assert "method: gptq\n" in shown
+    assert "environment: llmcompressor\n" in shown
+    words = " ".join(re.sub("[│┃]", " ", shown).split())
+    assert "dampening_frac float, 0 to 1 0.01 0.01 share of the Hessian's mean diagonal" in words
     assert "did you mean 'gptq'?" in _bitfrontier("methods", "gpqt", code=2).stderr
 
 
@@ -101,7 +104,7 @@ def test_engines_are_listed() -> None:
 def test_a_report_is_written_again(tmp_path: Path) -> None:
     run = write_run(tmp_path, trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 78, 2.05))
     shown = _bitfrontier("report", str(run)).stdout
-    assert "run rtn · e" in shown
+    assert "Recommended: rtn · e" in shown
     assert (run / "report.html").exists()
 
 
@@ -110,7 +113,7 @@ def test_a_report_of_a_failed_cell_is_written(tmp_path: Path) -> None:
     run = write_run(tmp_path, trial("none", 10, 2.0, 80), failed("rtn", "it broke"))
     assert "failed" in _bitfrontier("report", str(run)).stdout
     with pytest.raises(typer.Exit) as end:
-        conclude(run / "report.html", as_json=True)
+        conclude(run / "report.html", Shown(as_json=True))
     assert end.value.exit_code == 1
 
 
@@ -216,7 +219,7 @@ def test_all_that_a_sweep_is_asked_for_reaches_its_flow(monkeypatch: pytest.Monk
 
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sweep_command, "_run", run)
-    monkeypatch.setattr(sweep_command, "conclude", lambda report, *, as_json: None)
+    monkeypatch.setattr(sweep_command, "conclude", lambda report, shown: None)
     options = ["--keep-stale", "--until-decided", "--data-root", "data", "--only", "gguf*", "--minutes", "5"]
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)

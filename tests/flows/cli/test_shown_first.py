@@ -80,7 +80,7 @@ def test_before_a_sweep_looks_whether_it_is_done(
     monkeypatch.setattr(sweep_command, "_run", _end)
     request = sweep_command.SweepRequest(planted.plan, None, planted.runs)
     with pytest.raises(Ended):
-        sweep_command.run_whole(request, retry_failed=False, as_json=as_json)
+        sweep_command.run_whole(request, sweep_command.Shown(as_json=as_json), retry_failed=False)
     assert planted.listed_first()
 
 

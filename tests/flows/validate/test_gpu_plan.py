@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import engines.runtime.pythons as pythons
 import flows.validate.plan
 from engines.types import Device
 from flows.plan.source import PlanError, load_plan
@@ -42,6 +43,22 @@ def test_without_tensorrt_llm_its_rows_say_so(monkeypatch: pytest.MonkeyPatch, t
     cells = _cells(monkeypatch, tmp_path, has_trtllm=False)
     missing = {name for name, why in cells.items() if why and "no trtllm-serve on the PATH" in why}
     assert missing == {name for name in cells if name.endswith("tensorrt_llm")}
+
+
+def test_without_a_python_for_its_environment_a_row_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(pythons, "OWN", "3.14")
+    monkeypatch.setattr(pythons, "_installed", lambda version: "")
+    pythons._another.cache_clear()
+    _cells(monkeypatch, tmp_path, has_trtllm=True)
+    warnings = check(load_plan(PLAN)).warnings
+    for name, version in {"sglang-cuda": "3.12", "vllm-cuda": "3.11"}.items():
+        assert [line for line in warnings if f"'{name}' takes Python" in line and f"uv fetches {version}" in line]
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+    sweep = check(load_plan(PLAN))
+    without = {cell.name for cell in sweep.cells if cell.unsupported and "Install Python 3.1" in cell.unsupported}
+    assert without == {cell.name for cell in sweep.cells if "tensorrt_llm" not in cell.name}
+    assert not [line for line in sweep.warnings if "uv fetches" in line]
+    pythons._another.cache_clear()
 
 
 def test_a_rounded_kv_cache_is_no_golden_prompt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

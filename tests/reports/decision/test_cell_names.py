@@ -10,8 +10,9 @@ from rich.console import Console
 from evals.schema.trial import Trial
 from reports.decision.results import conclude, read_results
 from reports.output.html_report import write_report
+from reports.output.json_data import as_data
 from reports.output.tabular import rows
-from reports.output.terminal import as_data, print_results
+from reports.output.terminal.summary import print_results
 from tests.support.made_runs import write_run
 from tests.support.made_trials import ABOUT, trial
 
@@ -64,10 +65,10 @@ def test_a_type_that_is_not_known_or_equal_is_not_in_the_name(types: tuple[str, 
 def test_the_type_is_a_column_everywhere(tmp_path: Path) -> None:
     run = write_run(tmp_path, _in("float32", trial("none", 10, 2.0, 80)), _in("", trial("gptq", 40, 1.0, 80)))
     page, results = write_report(run).read_text(encoding="utf-8"), read_results(run)
-    assert "<th>computes in</th>" in page
+    assert "<th>computes in <a" in page
     assert "<td>float32</td>" in page
     assert [row["compute_dtype"] for row in rows(results)] == ["float32", ""]
     assert [row["compute_dtype"] for row in as_data(results)["cells"]] == ["float32", ""]
     console = Console(record=True, width=400, file=io.StringIO())
-    print_results(results, console)
+    print_results(results, console, verbose=True)
     assert "computes in" in console.export_text()

@@ -9,7 +9,7 @@ from reports.decision.results import Results, conclude
 from reports.decision.use_cases import recommended
 from reports.output.html_report import by_model, contents, render
 from reports.output.interactive_data import page_data
-from reports.output.terminal import as_data
+from reports.output.json_data import as_data
 from tests.support.made_trials import ABOUT, score, trial
 
 

@@ -19,7 +19,8 @@ from reports.decision.results import Results, conclude
 from reports.metrics.cost import Price
 from reports.output.html_report import contents, render
 from reports.output.interactive_data import page_data
-from reports.output.terminal import as_data, print_results
+from reports.output.json_data import as_data
+from reports.output.terminal.summary import print_results
 from tests.support.made_trials import ABOUT, request, speed, trial
 
 LIMITS = SLO(0.5, None, 90)
@@ -119,7 +120,11 @@ def test_a_cell_that_no_fresh_session_confirmed_is_still_a_contender() -> None:
 def test_what_was_offered_is_nowhere_the_highest_of_all() -> None:
     """On the page, in the terminal, for scripts and in Prefect."""
     results = _results(_searched("a", 4, 4.6, _offered(0.1)), _searched("b", 2, 2.3, _offered(0.1)))
-    expected = "4.00 [4.00, 4.60] users or requests/s within the SLO at 4 requests/s, constant, the highest load within the SLO"
+    figure, title = (
+        "4.00 [4.00, 4.60] users or requests/s within the SLO at 4 requests/s, constant",
+        "the highest load within the SLO",
+    )
+    expected = f"{figure}, {title}"
     page = " ".join(render(contents(results), {}).split())
     assert "Recommended: <strong>none</strong> in <strong>a</strong>" in page
     assert f"{expected} of all cells that keep the limits" in page
@@ -127,7 +132,7 @@ def test_what_was_offered_is_nowhere_the_highest_of_all() -> None:
     assert "best throughput" not in page
     console = Console(record=True, width=400, file=io.StringIO())
     print_results(results, console)
-    assert f"run none · a: {expected}; the unquantized baseline" in console.export_text()
+    assert f"Recommended: none · a: {figure}\nWhy: {title}; the unquantized baseline" in console.export_text()
     data = as_data(results)
     assert (data["answer"]["objective"], data["answer"]["figure"]["value"]) == ("capacity", 4)
     assert answer_lines(data) == f"**Run none · a**: {expected}"

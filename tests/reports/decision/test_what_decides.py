@@ -15,7 +15,8 @@ from evals.stats.intervals import Estimate
 from reports.decision.results import Results, conclude
 from reports.decision.what_decides import MOST_TIMES, POWER, deciding, times_to_decide
 from reports.output.formatting import deciding_text
-from reports.output.terminal import as_data, print_results
+from reports.output.json_data import as_data
+from reports.output.terminal.summary import print_results
 from tests.support.made_trials import ABOUT, trial
 
 SEEDS = 4000

@@ -17,7 +17,8 @@ from reports.decision.results import read_results
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price, costs, per_million
 from reports.output.html_report import write_report
-from reports.output.terminal import as_data, print_results
+from reports.output.json_data import as_data
+from reports.output.terminal.summary import print_results
 from tests.support.made_runs import write_run
 from tests.support.made_trials import request, speed, trial
 
@@ -108,7 +109,7 @@ def test_page_console_and_json_show_costs_only_with_a_price(tmp_path: Path) -> N
     assert [(cost["name"], cost["currency"]) for cost in data] == [("none · e", "EUR"), ("rtn · e", "EUR")]
     assert data[1]["loads"][0]["per_million"]["value"] == pytest.approx(50, rel=0.01)
     console = Console(record=True, width=200)
-    print_results(results, console)
+    print_results(results, console, verbose=True)
     assert "EUR per million output tokens at concurrency 1" in console.export_text()
 
 

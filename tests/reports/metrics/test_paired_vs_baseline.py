@@ -5,7 +5,7 @@ import dataclasses
 from reports.decision.results import conclude
 from reports.metrics.paired_vs_baseline import compared
 from reports.output.html_report import contents, render
-from reports.output.terminal import as_data
+from reports.output.json_data import as_data
 from tests.support.made_trials import ABOUT, score, trial
 
 

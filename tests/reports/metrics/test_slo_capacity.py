@@ -21,7 +21,7 @@ from reports.metrics.cell import cell_metrics
 from reports.metrics.slo_capacity import capacities, highest_load, served
 from reports.output.formatting import slo_text
 from reports.output.html_report import write_report
-from reports.output.terminal import as_data
+from reports.output.json_data import as_data
 from tests.support.made_trials import ABOUT, trial
 
 LIMITS = SLO(0.5, None, 90)

@@ -9,8 +9,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from evals.schema.race_file import RaceState, Rules
+from reports.decision.caveats import LABELS
 from reports.decision.results import Results, conclude, read_results
-from reports.output.first_screen import facts, scored_on, tiles
+from reports.decision.wording import WORDS
+from reports.output.first_screen import Line, facts, lines, scored_on, tiles
 from reports.output.html_report import write_report
 from reports.output.race_view import sure
 from tests.support.accessibility import violations
@@ -87,6 +89,34 @@ def test_the_facts_say_what_was_run_where_when_and_on_how_much() -> None:
     assert known["Versions"] == "bitfrontier 0.1, e 1.2"
     assert known["Quality from"] == "100 questions of 1 task and 1,024 tokens of text"
     assert scored_on([]) == ""
+
+
+def test_what_is_said_beside_the_tiles_has_a_short_label_and_each_label_once() -> None:
+    cells = [
+        replace(trial("none", 10, 2.0, 80), facts={"dtype": "float32"}),
+        replace(trial("rtn", 30, 1.0, 80, 2.01), facts={"dtype": "float16"}),
+        replace(trial("awq", 29, 1.0, 80, 2.01), facts={"dtype": "float16"}),
+    ]
+    about = {**ABOUT, "warnings": ["one core is busy"], "notes": ["a sample"]}
+    results = conclude(about, cells)
+    shown = {line.label: line for line in lines(results, results.answer)}
+    assert list(shown) == ["Close rivals", "Runner-up", "Compute types", "Plan", "Notes"]
+    assert [line.label for line in shown.values() if line.is_warning] == ["Close rivals", "Compute types", "Plan"]
+    assert len(shown["Compute types"].texts) == 2
+    assert shown["Plan"] == Line("Plan", ("one core is busy",), is_warning=True)
+    assert results.warnings == (*shown["Compute types"].texts, "one core is busy")
+    assert shown["Close rivals"].texts == results.answer.caveats
+
+
+def test_every_kind_of_caveat_has_a_label_of_three_words_at_most() -> None:
+    assert set(LABELS) <= set(WORDS)
+    assert all(len(label.split()) <= 3 for label in LABELS.values())
+
+
+def test_an_answer_that_is_not_given_has_the_run_s_warnings() -> None:
+    limits = {**ABOUT["limits"], "memory_gib": 0.001}
+    results = conclude({**ABOUT, "limits": limits, "warnings": ["one core is busy"]}, [trial("none", 10, 2.0, 80)])
+    assert [line.label for line in lines(results, results.answer)] == ["Plan"]
 
 
 @needs_chromium

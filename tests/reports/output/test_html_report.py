@@ -17,9 +17,10 @@ from evals.stats.intervals import independent, percentile_interval
 from reports.decision.results import read_results
 from reports.output.formatting import interval, milliseconds_sure, number
 from reports.output.html_report import contents, write_report
+from reports.output.json_data import as_data
 from reports.output.render_plots import engine_mark
 from reports.output.tabular import rows
-from reports.output.terminal import as_data, print_results
+from reports.output.terminal.summary import print_results
 from tests.support.made_runs import write_run
 from tests.support.made_trials import failed, speed, trial
 
@@ -46,7 +47,7 @@ def test_a_failure_is_shown_with_cause_remedy_and_log(tmp_path: Path) -> None:
     data = as_data(read_results(run))["cells"][1]["failure"]
     assert data == {"kind": "timeout", "cause": failure.cause, "remedy": failure.remedy, "log_tail": failure.log_tail}
     console = Console(record=True, width=400, file=io.StringIO())
-    print_results(read_results(run), console)
+    print_results(read_results(run), console, verbose=True)
     assert "failed: timeout" in console.export_text(clear=False).splitlines()[4]
     assert f"awq · e failed: timeout: no answer {EVIL}\n  raise it {EVIL}" in console.export_text()
 
@@ -59,7 +60,7 @@ def test_the_examples_before_each_question_are_shown(tmp_path: Path) -> None:
     results = read_results(run)
     assert as_data(results)["shots"] == {"arc": "5-shot"}
     console = Console(record=True, width=400, file=io.StringIO())
-    print_results(results, console)
+    print_results(results, console, verbose=True)
     assert "tasks: arc 5-shot\n" in console.export_text()
     assert rows(results)[0]["arc shots"] == "5-shot"
 

@@ -51,14 +51,15 @@ def test_a_slider_changes_answer_frontier_and_address_and_the_address_restores_t
     assert page.locator(on).count() == len(expected["frontiers"][plot][0])
     assert of == "four_engines" or len(expected["frontiers"][plot][0]) != count
     address = page.evaluate("location.hash")
-    assert address == f"#{limit}={most:g}"
+    seen = f"y={plot.removesuffix('-throughput')}"
+    assert address == f"#{limit}={most:g}&{seen}"
     again = Opened(browser, run / "report.html", address)
     assert again.page.locator("#then").inner_text() == after
     assert float(again.page.locator(f"#{limit}-field").input_value()) == most
     again.page.get_by_role("button", name="as planned").click()
     again.settle()
     assert again.page.locator("#then").inner_text() == before
-    assert again.page.evaluate("location.hash") == ""
+    assert again.page.evaluate("location.hash") == f"#{seen}"
     assert opened.faults == again.faults == []
 
 

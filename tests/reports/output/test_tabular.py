@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_parquet_holds_the_same_in_columns_of_one_type(tmp_path: Path) -> None:
     assert [row["method"] for row in results] == ["none", "none", "=rtn"]  # nothing here is a formula
     assert str(table.schema.field("output_tokens_per_second").type) == "double"
     assert str(table.schema.field("peak_memory_bytes").type) == "int64"
+
+
+def test_every_column_is_described_beside_the_table_and_in_the_parquet_file(tmp_path: Path) -> None:
+    (row,) = _read(tmp_path, trial("none", 10, 2.0, 80))
+    described = json.loads((tmp_path / "results.csv-metadata.json").read_text(encoding="utf-8"))
+    assert described["@context"] == "http://www.w3.org/ns/csvw"
+    assert described["url"] == "results.csv"
+    columns = described["tableSchema"]["columns"]
+    assert [column["titles"] for column in columns] == list(row)
+    texts = {column["titles"]: column["dc:description"] for column in columns}
+    assert all(texts.values())
+    assert texts["ttft_p99_seconds_low"].startswith("Low end of the 95 % interval. TTFT: first token − sent")
+    assert texts["ttft_p99_seconds_low"].endswith("Unit: s (page: ms); lower is better.")
+    assert next(column["name"] for column in columns if column["titles"] == "arc accuracy") == "arc%20accuracy"
+    write_parquet(rows(conclude(ABOUT, [trial("none", 10, 2.0, 80)])), tmp_path / "results.parquet")
+    fields = pq.read_schema(tmp_path / "results.parquet")
+    assert {field.name: field.metadata[b"description"].decode() for field in fields} == texts
 
 
 def test_a_run_without_a_cell_has_its_columns(tmp_path: Path) -> None:

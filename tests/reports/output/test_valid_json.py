@@ -14,8 +14,8 @@ from flows.cli.commands import compare
 from flows.cli.sweep_command import conclude
 from reports.decision.results import read_results
 from reports.output.html_report import write_report
+from reports.output.json_data import as_data
 from reports.output.llmd_export import export
-from reports.output.terminal import as_data
 from tests.support.made_runs import write_run
 from tests.support.made_trials import ABOUT, trial
 

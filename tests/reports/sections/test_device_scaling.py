@@ -11,7 +11,7 @@ from reports.decision.results import read_results
 from reports.decision.verdicts import Judged
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.output.html_report import write_report
-from reports.output.terminal import as_data
+from reports.output.json_data import as_data
 from reports.sections.device_scaling import scalings
 from tests.support.made_runs import write_run
 from tests.support.made_trials import speed, trial

@@ -13,7 +13,7 @@ from quant.canonical_json import write_json
 from reports.decision.results import read_results
 from reports.metrics.cell import cell_metrics
 from reports.output.html_report import write_report
-from reports.output.terminal import as_data
+from reports.output.json_data import as_data
 from reports.rounds.speeds import speed_models
 from reports.sections.energy import energies
 from tests.support.made_runs import write_run

@@ -13,7 +13,7 @@ from quant.canonical_json import write_json
 from reports.decision.results import read_results
 from reports.metrics.cell import cell_metrics
 from reports.output.html_report import write_report
-from reports.output.terminal import as_data
+from reports.output.json_data import as_data
 from reports.sections.engine_ratios import Move, moves
 from tests.support.made_trials import ABOUT, speed, trial
 

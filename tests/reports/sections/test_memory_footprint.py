@@ -13,7 +13,7 @@ from reports.decision.results import read_results
 from reports.metrics.cell import cell_metrics
 from reports.metrics.needed_memory import in_flight_tokens
 from reports.output.html_report import write_report
-from reports.output.terminal import as_data
+from reports.output.json_data import as_data
 from reports.sections.memory_footprint import Fit, Footprint, footprints
 from tests.support.made_trials import ABOUT, request, speed, trial
 

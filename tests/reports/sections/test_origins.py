@@ -10,7 +10,8 @@ from rich.console import Console
 from evals.schema.trial import Trial
 from reports.decision.results import read_results
 from reports.output.html_report import contents, render
-from reports.output.terminal import as_data, print_results
+from reports.output.json_data import as_data
+from reports.output.terminal.summary import print_results
 from reports.sections.origins import kept_stale, mixed_origins
 from tests.support.made_runs import write_run
 from tests.support.made_trials import failed, trial
@@ -39,9 +40,9 @@ def test_hosts_and_days_are_named_on_page_and_terminal(tmp_path: Path) -> None:
     page, console = render(contents(results), {}), Console(record=True, width=300)
     print_results(results, console)
     text = console.export_text()
+    assert f">Mixed origins (2)</span> {hosts}</summary><p>{days}</p>" in page
     for warning in (hosts, days):
-        assert f">Warning</span> {warning}</summary>" in page
-        assert f"Warning: {warning}." in text
+        assert f"Warning: {warning}\n" in text
     assert as_data(results)["warnings"] == [hosts, days]
     assert as_data(results)["cells"][0]["measured"]["host"] == "aa"
 

@@ -20,6 +20,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         for check in cell.checks:
             style = {"REGRESSION": "red", "PASS": "green"}.get(check.state, "")
             table.add_row("", escape(check.figure), check.state, escape(check.text), style=style)
+    if comparison.common is not None:
+        common = comparison.common
+        table.add_row(escape(common.figure), "", common.state, escape(common.text), style="bold")
     console.print(table)
     console.print(comparison.rates_by, highlight=False)
     for run, names in ((comparison.before, comparison.only_before), (comparison.after, comparison.only_after)):

@@ -1,15 +1,9 @@
-"""The same conclusions for a terminal and for scripts."""
+"""The same conclusions for scripts: plain data."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
-
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
 
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
@@ -23,17 +17,9 @@ from reports.metrics.load import LoadMetrics
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.slo_capacity import Capacity, Waiting, capacities, served
 from reports.metrics.task_accuracy import task_shots
-from reports.output.formatting import (
-    deciding_text,
-    forecast_text,
-    interval,
-    milliseconds_sure,
-    needed_gib,
-    spent_text,
-    won_text,
-)
+from reports.output.formatting import won_text
 from reports.output.html_report import task_columns
-from reports.output.race_view import RaceView, certainty_text, race_view
+from reports.output.race_view import RaceView, race_view
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
 from reports.sections.durations import forecast_error, spent
@@ -46,94 +32,6 @@ from reports.sections.seed_variation import spreads
 
 ABOUT = ("name", "models", "command", "device", "threads", "repeats", "limits", "accuracy", "versions", "notes")
 CHECKPOINT = ("bytes", "bits_per_weight", "linear_bits_per_weight", "tensor_types", "seconds", "versions")
-
-
-def print_results(results: Results, console: Console) -> None:
-    """A table of all cells, then the answer."""
-    console.print(_cells_table(results))
-    if shots := task_shots(results.trials):
-        asked = ", ".join(f"{task} {count}" for task, count in shots.items())
-        console.print(f"tasks: {asked}", markup=False, highlight=False)
-    for trial in results.trials:
-        if trial.failure:
-            text = f"{trial.name} {trial.status}: {trial.why}\n  {trial.failure.remedy}"
-            console.print(text, markup=False, highlight=False)
-    for warning in results.warnings:
-        console.print(f"Warning: {warning}.", markup=False, highlight=False)
-    undecided, race = deciding(results), race_view(results)
-    for line in race.lines if race else ():
-        console.print(line, markup=False, highlight=False)
-    for number, answer in enumerate(results.answers):
-        _print_answer(answer, results.models, console)
-        if race and (certain := race.certainties[number]):
-            console.print(certainty_text(certain), markup=False, highlight=False)
-        ahead = {*answer.open_cells, *answer.ahead} | ({answer.chosen.cell.trial.name} if answer.chosen else set())
-        for entry in [entry for entry in undecided if entry.model == answer.model and entry.name in ahead]:
-            line = f"{entry.name}, {entry.figure}: {deciding_text(entry)}"
-            console.print(line, markup=False, highlight=False)
-    if forecast := forecast_error(results.about, results.trials, results.control):
-        console.print(f"{forecast_text(forecast)}.", markup=False, highlight=False)
-    if works := spent(results.trials, results.control):
-        console.print(f"{spent_text(works)}.", markup=False, highlight=False)
-    for capacity in capacities(results.cells):
-        console.print(f"{capacity.name}: {capacity.text}", markup=False, highlight=False)
-    for cost in costs(results.cells, results.about.get("price"), results.slo):
-        console.print(f"{cost.name}: {cost.text}", markup=False, highlight=False)
-
-
-def _cells_table(results: Results) -> Table:
-    """A line for each cell: its headline figures, or why it has none."""
-    columns = (
-        "status",
-        "computes in",
-        "tok/s",
-        "TTFT ms",
-        "TPOT ms",
-        "needed GiB",
-        "bits",
-        "mean accuracy %",
-        "ppl ratio",
-    )
-    table = Table(Column("cell", no_wrap=True), *columns, box=box.SIMPLE)
-    cells = {cell.trial.key: cell for cell in results.cells}
-    verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
-    for trial in results.trials:
-        cell = cells.get(trial.key)
-        if cell is None:
-            status = f"{trial.status}: {trial.failure.kind}" if trial.failure else trial.status
-            table.add_row(escape(trial.name), escape(status), *[""] * 8)
-            continue
-        latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
-        table.add_row(
-            escape(trial.name),
-            verdicts[trial.key],
-            escape(trial.compute_dtype or "–"),
-            interval(cell.busiest.output_rate),
-            milliseconds_sure(latency.ttft[0]),
-            milliseconds_sure(latency.tpot_p50),
-            needed_gib(trial),
-            f"{bits:.2f}",
-            interval(cell.accuracy, 100),
-            interval(cell.perplexity_ratio),
-        )
-    return table
-
-
-def _print_answer(answer: Answer, models: Sequence[str], console: Console) -> None:
-    """Of one model, whose name is in its cells' names where there are several."""
-    if answer.chosen is None:
-        console.print(refusal(answer, models), markup=False, highlight=False)
-        return
-    name = escape(answer.chosen.cell.trial.name)
-    console.print(f"run [bold]{name}[/bold]: {escape(f'{won_text(answer)}; {answer.chosen.why}')}", highlight=False)
-    lines = [f"but {caveat}" for caveat in answer.caveats]
-    if answer.alternative:
-        lines.append(answer.alternative)
-    if answer.runner_up and answer.ratio:
-        lines.append(f"next: {answer.runner_up.name}, {interval(answer.ratio)} times its {answer.objective.unit}")
-    lines += [f"{title}: {name}, {text}" for title, name, text in answer.best]
-    for line in lines:
-        console.print(line, markup=False, highlight=False)
 
 
 def as_data(results: Results) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""What is said of output rates against those of an earlier run: of each, and of all together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from evals.schema.load import LoadPoint
+from reports.compare.checks import Check, State, shown
+from reports.compare.rates import CommonChange, RateChange
+from reports.decision.results import Results
+from reports.metrics.cell import CellMetrics
+
+BY_HOLM = (
+    "Rates: REGRESSION by their change relative to the other cells, for a machine may be slower as a whole in one run; "
+    "PASS where their change as it is shows it, too. By p values against the least that passes, after Holm's "
+    "correction over all of them."
+)
+
+
+def of_rates(
+    changes: Mapping[tuple[str, LoadPoint], RateChange],
+    after: Results,
+    cells: Sequence[tuple[CellMetrics, CellMetrics]],
+    margin: float,
+) -> dict[str, list[Check]]:
+    """By key of the later trial: each load that it ran under; all that can be compared are one family of tests."""
+    checks: dict[str, list[Check]] = {}
+    for was, now in cells:
+        of_cell = checks.setdefault(now.trial.key, [])
+        for load in (speed.load for speed in now.trial.speed):
+            title, change = f"output tokens/s at {load.label}", changes.get((now.trial.key, load))
+            if was.trial.device != now.trial.device:
+                text = f"on {was.trial.device} before, on {now.trial.device} now"
+            elif change is not None:
+                of_cell.append(_of_rate(title, change, margin, after.about["accuracy"]["error_rate"]))
+                continue
+            elif any(speed.load == load for speed in was.trial.speed):
+                of_cell.append(Check(title, "PASS", "the same measurement"))
+                continue
+            else:
+                text = "the other run has no such load"
+            of_cell.append(Check(title, "NOT COMPARED", text))
+    return checks
+
+
+def _of_rate(title: str, change: RateChange, margin: float, error_rate: float) -> Check:
+    state: State = "REGRESSION" if change.slower else "PASS"
+    if change.adjusted > error_rate:
+        state = "INCONCLUSIVE"
+    by = f"p = {change.adjusted:.2g} against {1 - margin:.3g}"
+    if change.relative is not None:
+        by = f"{shown(change.relative)} relative to the other cells, {by}"
+    elif change.slower:
+        by = f"{by} with what another server and hour may do, for no other cell was measured anew"
+    return Check(title, state, f"{shown(change.ratio)} times what they were, {by}")
+
+
+def of_all_rates(
+    common: CommonChange | None, margin: float, error_rate: float, recorded: bool
+) -> tuple[Check | None, bool]:
+    """What is said of all rates together, and whether they are slower alike and what was `recorded` may be why."""
+    if common is None:
+        return None, False
+    slower, why = common.seen.value < 1 - margin, ""
+    state: State
+    if slower and common.p_value <= error_rate:
+        state, why = "REGRESSION", ": slower by more than another hour of a machine explains"
+    elif slower and common.p_seen <= error_rate:
+        state, why = "INCONCLUSIVE", f": suspect the machine of that hour{', or what changed' if recorded else ''}"
+    else:
+        state = "PASS" if common.p_seen <= error_rate else "INCONCLUSIVE"
+    text = (
+        f"{shown(common.seen)} times what they were in these two runs, {shown(common.ratio)} with what another hour "
+        f"may do to a machine{why}"
+    )
+    alike = slower and common.p_seen <= error_rate < common.p_value
+    return Check(f"all {common.count} rates", state, text), alike and recorded

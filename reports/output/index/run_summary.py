@@ -1,0 +1,121 @@
+"""`summary.json` of a run: what its report concluded, in a few lines, for the page of all runs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from evals.stats.intervals import Estimate
+from quant.canonical_json import finite, read_regular, write_json
+from quant.errors import BitfrontierError, reading
+from reports.decision.recommend import refusal
+from reports.decision.results import Results
+from reports.output.first_screen import tiles
+from reports.output.formatting import figure_text
+from reports.output.race_view import race_view, sure
+
+SUMMARY_FILE = "summary.json"
+MOST_BYTES = 1_000_000
+Text = Annotated[str, Field(max_length=4000)]
+Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class AnswerSummary:
+    """Of one model: the recommended cell with its figure (`value` between `low` and `high`, None without end), at which
+    load, and what it lost in quality; or why there is none.
+    """
+
+    model: Text
+    cell: Text = ""
+    refusal: Text = ""
+    figure_text: Text = ""
+    value: Figure | None = None
+    low: Figure | None = None
+    high: Figure | None = None
+    count: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    unit: Text = ""
+    at: Text = ""
+    sure: Text = ""
+    quality: Text = ""
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """None where an end of its interval has no bound, or is none of a rate."""
+        if self.value is None or self.low is None or self.high is None:
+            return None
+        if not 0 < self.low <= self.value <= self.high:
+            return None
+        return Estimate(self.value, self.low, self.high, self.count)
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """`measured`: when its newest cell was begun (UTC), empty where that is not known. `cells` by their status."""
+
+    plan: Text
+    machine: Text
+    measured: Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?$")]
+    cells: dict[Text, int]
+    answers: Annotated[tuple[AnswerSummary, ...], Field(max_length=100)]
+
+
+SUMMARY = TypeAdapter(RunSummary)
+
+
+class UnreadableSummary(BitfrontierError):
+    """A run's summary is damaged, or of another program."""
+
+
+def write_summary(results: Results, folder: Path) -> None:
+    """Write the summary of a run that has a report."""
+    origins = [trial.provenance.get("measured") or {} for trial in results.trials]
+    summary = RunSummary(
+        plan=str(results.about["name"])[:4000],
+        machine=f"{results.about['device']}, {results.about['threads']} threads"[:4000],
+        measured=max((str(origin["started"]) for origin in origins if origin.get("started")), default=""),
+        cells=dict(Counter(trial.status for trial in results.trials)),
+        answers=tuple(_answers(results)),
+    )
+    write_json(folder / SUMMARY_FILE, finite(asdict(summary)))
+
+
+def _answers(results: Results) -> Iterator[AnswerSummary]:
+    race = race_view(results)
+    certainties = race.certainties if race else [None] * len(results.answers)
+    for answer, certain in zip(results.answers, certainties, strict=True):
+        if answer.chosen is None or answer.won is None:
+            yield AnswerSummary(answer.model[:4000], refusal=refusal(answer, results.models)[:4000])
+            continue
+        figure = answer.won.figure
+        # as its tile on the report's first screen says it
+        quality = next((tile.value for tile in tiles(results, answer) if tile.label == "Quality lost"), "")
+        yield AnswerSummary(
+            model=answer.model[:4000],
+            cell=answer.chosen.cell.trial.name[:4000],
+            figure_text=figure_text(answer)[:4000],
+            value=figure.value,
+            low=figure.low,
+            high=figure.high,
+            count=figure.count,
+            unit=answer.objective.unit,
+            at="" if answer.objective.less else answer.won.at[:4000],
+            sure=sure(answer, certain, raced=race is not None),
+            quality=quality[:4000],
+        )
+
+
+def read_summary(folder: Path) -> RunSummary | None:
+    """None where no report was written by a program that makes one. Raises UnreadableSummary."""
+    file = folder / SUMMARY_FILE
+    with reading(file.name, UnreadableSummary, "`bitfrontier report` of this run writes it again", "it is damaged"):
+        try:
+            return SUMMARY.validate_python(json.loads(read_regular(file, MOST_BYTES)), strict=False)
+        except FileNotFoundError:
+            return None
