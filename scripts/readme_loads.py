@@ -29,7 +29,7 @@ def fastest_table(file: str) -> str:
         [winner["concurrency"], winner["name"], ", ".join(winner["near"]) or "–", shown(winner["rate"])]
         for winner in read(file)["fastest"]
     ]
-    return markdown(["concurrency", "fastest", "cannot be told apart", "output tok/s"], 3, rows)
+    return markdown(["concurrency", "fastest", "not significantly different", "output tok/s"], 3, rows)
 
 
 def crossings_table(file: str) -> str:
@@ -47,7 +47,7 @@ def _ends(interval: dict[str, Any]) -> str:
 
 def capacity_table(file: str) -> str:
     """The highest load within the limits, and what users wait there."""
-    heads = ["cell", "keeps the limits", "not told", "too much", "TTFT, ms", "TPOT, ms", "output tok/s"]
+    heads = ["cell", "meets the SLO", "inconclusive", "violates it", "TTFT, ms", "TPOT, ms", "output tok/s"]
     return markdown(heads, 1, [_capacity(capacity) for capacity in read(file)["capacities"]])
 
 

@@ -53,8 +53,8 @@ class Predictions:
     """What is predicted at the last tokens of some prompts, to be held against another checkpoint's.
 
     Per prompt: `logprobs` of its last tokens (nats) and `greedy`, the text of a greedy answer. `top_tokens` is how many
-    of the most likely tokens are told at each position, −1 for the whole vocabulary, 0 for none; they are in `file`,
-    beside the trial: `logprobs` of (positions, tokens), with `ids` of the same shape where it is not the whole.
+    of the most likely tokens are reported at each position, −1 for the whole vocabulary, 0 for none; they are in
+    `file`, beside the trial: `logprobs` of (positions, tokens), with `ids` of the same shape where it is not the whole.
     `repeat` is True for a second reading in another run, one prompt at a time: what differs there is noise.
     """
 

@@ -22,7 +22,7 @@ class Request:
     """One streamed completion. Times are seconds on the client's monotonic clock, counted from the load's start.
 
     `chunks` are (arrival, output tokens so far) of each chunk that brought tokens. `error` is None for a good one.
-    `cached_tokens` of the prompt came from a prefix cache, where the server tells.
+    `cached_tokens` of the prompt came from a prefix cache, where the server reports it.
     `due_seconds` is when an open load meant to send it (None in a closed loop): from there a user's waiting is counted.
     """
 
@@ -155,7 +155,7 @@ class ClientLoad:
 
 @dataclass(frozen=True)
 class GpuSamples:
-    """What one GPU told during one repeat: columns of one length, `seconds` from the load's start as its requests'.
+    """What one GPU reported during one repeat: columns of one length, `seconds` from the load's start as its requests'.
 
     `watts` drawn, the clock of its processors (SM), its temperature, NVML's bits of `reasons` for that clock, and its
     counter of `joules`. An entry that the GPU does not tell is None.
@@ -172,10 +172,10 @@ class GpuSamples:
 
 @dataclass(frozen=True)
 class Speed:
-    """One load point: of every repeat the raw requests, what the client saw of itself, and what the server's GPUs told
-    (`gpus` is empty without any, and where it is not known which the server used). `first_repeats`: by the spread of
-    so many their number was chosen, 0 where it was fixed. `rounds`: in which round of a race each repeat was measured,
-    each in a fresh server; empty where all were measured in one.
+    """One load point: of every repeat the raw requests, what the client saw of itself, and what the server's GPUs
+    reported (`gpus` is empty without any, and where it is not known which the server used). `first_repeats`: by the spread
+    of so many their number was chosen, 0 where it was fixed. `rounds`: in which round of a race each repeat was
+    measured, each in a fresh server; empty where all were measured in one.
     """
 
     load: LoadPoint

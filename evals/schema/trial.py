@@ -29,7 +29,7 @@ IN_USE = "highest in use during the load"
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes, each from a named source; None where nothing tells.
+    """Bytes, each from a named source; None where nothing reports it.
 
     `weights_bytes` and `kv_cache_bytes` as the engine reports them (`kv_source` is IN_USE or SET_ASIDE),
     `kv_bytes_per_token` as `kv_token_source` says. `loaded_bytes` and `peak_bytes` are measured from outside (`source`

@@ -39,7 +39,7 @@ class MemoryPlan(Part):
 
 
 class PricePlan(Part):
-    """What one device costs for an hour: then the report tells what a million output tokens cost. It changes no
+    """What one device costs for an hour: then the report says what a million output tokens cost. It changes no
     measurement.
 
     `max_cost_per_million_tokens`: what a million output tokens may cost at the load for which a cell is recommended.
