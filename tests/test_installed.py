@@ -66,6 +66,13 @@ def test_sample_plans_are_copied_to_be_edited(installed: Path, empty: Path) -> N
     _run([str(installed / "bitfrontier"), "init"], empty)
     assert {file.name for file in empty.iterdir()} == {"configs", "prefect.yaml", "prefect-workers.yaml"}
     assert load_plan(empty / "configs" / "quickstart.yaml").plan.name == "quickstart"
+    assert (empty / "configs" / "plan.schema.json").exists()
+
+
+def test_a_first_plan_is_written(installed: Path, empty: Path) -> None:
+    shown = _run([str(installed / "bitfrontier"), "init", "pypi:smollm2-135m-instruct"], empty)
+    assert "next: bitfrontier plan smollm2-135m-instruct.yaml" in shown
+    assert {file.name for file in empty.iterdir()} == {"smollm2-135m-instruct.yaml", "plan.schema.json"}
 
 
 def test_a_report_is_written(installed: Path, empty: Path) -> None:
