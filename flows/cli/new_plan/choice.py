@@ -14,7 +14,7 @@ from engines.types import Device
 from flows.plan.schema import Plan
 from flows.plan.source import PlanFile
 from flows.sources.model_facts import ModelFacts
-from flows.validate.engines import choose_engines, unsupported
+from flows.validate.engines import choose_engines, unsupported, without_python
 from flows.validate.matrix import EngineChoice, Quantization
 from flows.validate.methods import fitting_group_size, resolve_quantizations
 from flows.validate.tasks import SAMPLE_DATA
@@ -87,9 +87,15 @@ def first_plan(model: ModelFacts, device: Device) -> FirstPlan:
     candidates = [_grouped(entry, model) for entry in METHODS[device.kind]]
     served: dict[str, list[Quantization]] = {}
     left_out: dict[str, str] = {}
-    quantizations, choices = _resolved(candidates, device)
-    for choice in choices:
-        reasons = [unsupported(quantization, choice, device, model.architecture) for quantization in quantizations]
+    plan = _plan_of_all(candidates, device)
+    quantizations = resolve_quantizations(plan, Path(), [])
+    for choice in choose_engines(plan, device, quantizations, []):
+        reasons = [
+            unsupported(quantization, choice, device, model.architecture)
+            or without_python(plan.plan, quantization, choice)
+            or None
+            for quantization in quantizations
+        ]
         works = [q for q, reason in zip(quantizations, reasons, strict=True) if reason is None]
         if reason := _why_left_out(choice, works, reasons):
             left_out[choice.engine.name] = reason
@@ -115,10 +121,8 @@ def _grouped(entry: Mapping[str, Any], model: ModelFacts) -> dict[str, Any]:
     return {**entry, "parameters": {**entry.get("parameters", {}), "group_size": fitting_group_size(model)}}
 
 
-def _resolved(
-    entries: Sequence[Mapping[str, Any]], device: Device
-) -> tuple[Sequence[Quantization], Sequence[EngineChoice]]:
-    """The entries and every engine that can be started on this kind of device, as for a plan of all of them."""
+def _plan_of_all(entries: Sequence[Mapping[str, Any]], device: Device) -> PlanFile:
+    """The entries in every engine that can be started on this kind of device; none of its names is checked yet."""
     engines = [name for name, engine in engines_by_name().items() if device.kind in engine.environments]
     raw = {
         "name": "first",
@@ -129,9 +133,7 @@ def _resolved(
         "load": [{"concurrency": 1, "requests": 1, "prompt_tokens": 1, "output_tokens": 2}],
         "tasks": ["arc_easy"],
     }
-    parsed = PlanFile(Path("first.yaml"), Plan.model_validate(raw), CommentedMap(), "")
-    quantizations = resolve_quantizations(parsed, Path(), [])
-    return quantizations, choose_engines(parsed, device, quantizations, [])
+    return PlanFile(Path("first.yaml"), Plan.model_validate(raw), CommentedMap(), "")
 
 
 def _why_left_out(choice: EngineChoice, works: Sequence[Quantization], reasons: Sequence[str | None]) -> str | None:

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner, Result
 
 import engines.telemetry.device
+import flows.validate.engines
 import flows.validate.plan
 from engines.types import Device
 from flows.cli.__main__ import main as _registers_all  # noqa: F401
@@ -109,6 +110,16 @@ def test_engines_that_are_left_out_say_why(place: Path) -> None:
     assert "no trtllm-serve on the PATH" in left_out["tensorrt_llm"]
     assert "serves none of these quantized" in left_out["deepspeed"]
     assert "emulates quantized layers" in left_out["transformers"]
+
+
+def test_an_engine_without_its_python_is_left_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fault(environment: str) -> str:
+        return f"{environment} needs Python 3.10" if environment == "sglang-cuda" else ""
+
+    monkeypatch.setattr(flows.validate.engines, "python_fault", fault)
+    first = first_plan(look_up_model("tiny", place), H200)
+    assert first.left_out["sglang"] == "sglang-cuda needs Python 3.10"
+    assert "vllm" in first.engines
 
 
 def test_few_positions_give_short_requests(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
