@@ -66,9 +66,11 @@ def learnt_noise(sweeps: Sequence[NoisePrior]) -> NoisePrior:
 class BlockFit:
     """What the model says of each cell.
 
-    `means` (…, cells) are logarithms of geometric means, as if every cell had been in every block. `unscaled`
-    (…, cells, cells) is their covariance ÷ `scale`². `scale` (…) is the standard deviation of an error, known with so
-    many `degrees` (…) of freedom, those of the prior among them.
+    `means` (…, cells) are logarithms of geometric means, as if every cell had been in every block. Blocks count by
+    their visits, and these by Huber's weights: where only two cells were visited, nothing says which of them others
+    disturbed, and such a block would be too slow. `unscaled` (…, cells, cells) is the means' covariance ÷ `scale`².
+    `scale` (…) is the standard deviation of an error, known with so many `degrees` (…) of freedom, those of the prior
+    among them.
     """
 
     means: Floats
@@ -166,7 +168,9 @@ def _degrees(seen: Flags) -> Floats:
 
 
 def _least_squares(observed: Floats, weights: Floats, seen: Flags) -> tuple[Floats, Floats, Floats, Floats]:
-    """The cells' means over all blocks, their covariance for errors of variance 1, fitted logarithms, leverages."""
+    """The cells' means over all visits' blocks, their covariance for errors of variance 1, fitted logarithms,
+    leverages.
+    """
     cells, blocks = observed.shape[-2:]
     visited = seen.any(axis=-2)
     normal = np.zeros((*observed.shape[:-2], cells + blocks, cells + blocks))
@@ -182,7 +186,8 @@ def _least_squares(observed: Floats, weights: Floats, seen: Flags) -> tuple[Floa
     effects = np.einsum("...ij,...j->...i", inverse, sums)
     to_means = np.zeros((*observed.shape[:-2], cells, cells + blocks))
     to_means[..., :cells, :cells] = np.eye(cells)
-    to_means[..., cells:] = (visited / visited.sum(axis=-1, keepdims=True))[..., None, :]
+    worth = weights.sum(axis=-2)
+    to_means[..., cells:] = (worth / worth.sum(axis=-1, keepdims=True))[..., None, :]
     means = np.einsum("...ij,...j->...i", to_means, effects)
     unscaled = to_means @ inverse @ np.swapaxes(to_means, -1, -2)
     fitted = effects[..., :cells, None] + effects[..., None, cells:]

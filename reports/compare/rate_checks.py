@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from statistics import median
 
 from evals.schema.load import LoadPoint
 from reports.compare.checks import Check, State, shown
 from reports.compare.rates import CommonChange, RateChange
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
+from reports.rounds.speeds import visits_of
 
 BY_HOLM = (
     "Rates: REGRESSION by their change relative to the other cells, for a machine may be slower as a whole in one run; "
     "PASS where their change as it is shows it, too. By p values against the least that passes, after Holm's "
     "correction over all of them."
 )
+KNOWN_WORK = {"hashed": "hashing", "copied": "copying"}
 
 
 def of_rates(
@@ -55,10 +58,27 @@ def _of_rate(title: str, change: RateChange, margin: float, error_rate: float) -
     return Check(title, state, f"{shown(change.ratio)} times what they were, {by}")
 
 
+def known_work(before: Results, after: Results) -> str:
+    """How fast the known work before visits was in the later run against the earlier one; empty where none was done."""
+    of_runs = [
+        {name: [visit.sentinel[name] for visit in visits if visit.sentinel.get(name, 0.0) > 0] for name in KNOWN_WORK}
+        for run in (before, after)
+        for visits in ([visit for trial in run.trials for visit in visits_of(trial)],)
+    ]
+    ratios = [
+        f"{median(of_runs[1][name]) / median(of_runs[0][name]):.2f} times as fast ({title})"
+        for name, title in KNOWN_WORK.items()
+        if all(rates[name] for rates in of_runs)
+    ]
+    return f"; the known work before visits was {' and '.join(ratios)}" if ratios else ""
+
+
 def of_all_rates(
-    common: CommonChange | None, margin: float, error_rate: float, recorded: bool
+    common: CommonChange | None, margin: float, error_rate: float, recorded: bool, machine: str
 ) -> tuple[Check | None, bool]:
-    """What is said of all rates together, and whether they are slower alike and what was `recorded` may be why."""
+    """What is said of all rates together, with what is known of the `machine`, and whether they are slower alike and
+    what was `recorded` may be why.
+    """
     if common is None:
         return None, False
     slower, why = common.seen.value < 1 - margin, ""
@@ -71,7 +91,7 @@ def of_all_rates(
         state = "PASS" if common.p_seen <= error_rate else "INCONCLUSIVE"
     text = (
         f"{shown(common.seen)} times what they were in these two runs, {shown(common.ratio)} with what another hour "
-        f"may do to a machine{why}"
+        f"may do to a machine{why}{machine}"
     )
     alike = slower and common.p_seen <= error_rate < common.p_value
     return Check(f"all {common.count} rates", state, text), alike and recorded

@@ -78,18 +78,19 @@ class RateChanges:
 @dataclass(frozen=True)
 class _Rounds:
     """The model of one run's output rates under one load: `count` rounds, whose means vary by `variance` (of
-    logarithms, errors included); a round's mean is of `each` cells.
+    logarithms, errors included); a round's mean is of `each` cells. Rounds count by their cells: as `worth` alike ones.
     """
 
     fitted: Fitted
     count: int
+    worth: float
     variance: float
     each: float
 
     def error_share(self, key: str, *, shared: bool) -> float:
         """Of a cell's mean, the share of the errors' variance; not of what is in the rounds' already, if `shared`."""
         place = self.fitted.keys.index(key)
-        in_rounds = 1 / (self.each * self.count) if shared else 0.0
+        in_rounds = 1 / (self.each * self.worth) if shared else 0.0
         return max(float(self.fitted.fit.unscaled[place, place]) - in_rounds, 0.0)
 
     @property
@@ -238,8 +239,9 @@ def _rounds(run: Results, load: LoadPoint) -> _Rounds | None:
     if len(shared) < 2:
         return None
     of_rounds = [float(np.mean(offsets)) for offsets in shared.values()]
-    each = 1 / float(np.mean([1 / len(offsets) for offsets in shared.values()]))
-    return _Rounds(fitted, len(shared), float(np.var(of_rounds, ddof=1)), each)
+    sizes = np.asarray([len(offsets) for offsets in shared.values()])
+    worth, each = float(sizes.sum() ** 2 / (sizes**2).sum()), float(1 / np.mean(1 / sizes))
+    return _Rounds(fitted, len(shared), worth, float(np.var(of_rounds, ddof=1)), each)
 
 
 def _by_rounds(old: _Rounds, old_key: str, new: _Rounds, new_key: str) -> _Seen:
@@ -249,7 +251,7 @@ def _by_rounds(old: _Rounds, old_key: str, new: _Rounds, new_key: str) -> _Seen:
     errors = sum(side.degrees * float(side.fitted.fit.scale) ** 2 for side, _ in sides) / max(error_degrees, 1.0)
     means = [float(side.fitted.fit.means[side.fitted.keys.index(key)]) for side, key in sides]
     own, apart = (errors * sum(side.error_share(key, shared=shared) for side, key in sides) for shared in (False, True))
-    from_rounds = rounds * sum(1 / side.count for side, _ in sides)
+    from_rounds = rounds * sum(1 / side.worth for side, _ in sides)
     return _Seen(means[1] - means[0], own, apart, max(error_degrees, 1.0), from_rounds, round_degrees)
 
 

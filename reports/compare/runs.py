@@ -12,7 +12,7 @@ from evals.stats.paired_items import trial_items
 from evals.stats.paired_tests import Verdict, verdicts
 from quant.errors import BitfrontierError
 from reports.compare.checks import Check, State, shown, worst
-from reports.compare.rate_checks import BY_HOLM, of_all_rates, of_rates
+from reports.compare.rate_checks import BY_HOLM, known_work, of_all_rates, of_rates
 from reports.compare.rates import rate_changes
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
@@ -91,7 +91,8 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     if not both:
         raise NotComparable(f"{before.about['name']} and {after.about['name']} have no cell in common")
     pairs = [(theirs[key], ours[key]) for key in both]
-    answers = _answers(pairs, after.limits.equivalence_margin, after.about["accuracy"]["error_rate"])
+    error_rate = after.about["accuracy"]["error_rate"]
+    answers = _answers(pairs, after.limits.equivalence_margin, error_rate)
     was, now = ({cell.trial.key: cell for cell in run.cells} for run in (before, after))
     measured = [(was[old.key], now[new.key]) for old, new in pairs if old.key in was and new.key in now]
     of_runs = tuple(_changes(before.about, after.about))
@@ -100,7 +101,8 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
     changes = rate_changes(before, after, measured, 1 - speed_margin, same)
     rates = of_rates(changes.of_cells, after, measured, speed_margin)
     recorded = bool(of_runs) or len(unchanged) < len(pairs)
-    common, alike = of_all_rates(changes.common, speed_margin, after.about["accuracy"]["error_rate"], recorded)
+    machine = known_work(before, after)
+    common, alike = of_all_rates(changes.common, speed_margin, error_rate, recorded, machine)
     cells = [
         _cell(
             old, new, old.key in was, [*rates.get(new.key, []), *answers.get(new.key, [])] if new.key in now else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,7 @@ class VisitFacts:
     attempts: int = 1
     all_attempts_seconds: float | None = None
     disturbed: tuple[str, ...] = ()
+    sentinel: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def took_seconds(self) -> float:

@@ -136,3 +136,24 @@ def test_a_single_cell_has_the_spread_of_its_visits() -> None:
 def test_a_table_of_visits() -> None:
     logs = table([(0, 0, 100.0), (1, 0, 50.0), (1, 1, 60.0), (0, 0, 80.0)], cells=3)
     np.testing.assert_allclose(np.exp(logs), [[80, np.nan], [50, 60], [np.nan, np.nan]])
+
+
+def test_a_disturbed_block_of_two_cells_counts_little() -> None:
+    """Whole rounds of six cells, then rounds of two of them; in some a burst slows one of the two by 35 %."""
+    generator = np.random.default_rng(0)
+    logs = 0.05 * generator.standard_normal((300, 6, 9))
+    logs[:, 2:, 3:] = np.nan
+    quiet = fit_blocks(logs)
+    logs[:, 0, 4] += np.log(0.65)
+    logs[:, 1, 7] += np.log(0.65)
+    fit = fit_blocks(logs)
+    assert fit.means[:, 0].mean() == pytest.approx(
+        quiet.means[:, 0].mean(), abs=0.025
+    )  # two ninths of half a burst: 0.048
+
+
+def test_blocks_count_by_their_visits() -> None:
+    """Of the same cells: what a block has in common with no other is averaged over visits."""
+    logs = np.array([[0.0, 0.3, 0.3], [0.1, 0.4, np.nan], [0.2, 0.5, np.nan]])
+    fit = fit_blocks(logs, NoisePrior(0.05**2, 20.0))
+    assert fit.means.tolist() == pytest.approx([0.0 + 4 / 7 * 0.3, 0.1 + 4 / 7 * 0.3, 0.2 + 4 / 7 * 0.3])

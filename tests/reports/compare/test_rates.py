@@ -223,3 +223,18 @@ def test_the_p_value_and_how_rates_are_judged_are_said() -> None:
     assert " times what they were, " in text
     assert " relative to the other cells, p = " in text
     assert text.endswith(" against 0.95")
+
+
+def test_how_fast_known_work_was_is_said_beside_all_rates() -> None:
+    """It is another witness of the machine's hour."""
+    runs = []
+    for copied in (10.0, 8.0):
+        made = [raced(method, {n: 5 * copied + n / 10 for n in range(1, 4)}) for method in METHODS]
+        facts = [{**made[0].provenance["visits"][0], "sentinel": {"hashed": 3.0, "copied": copied}}]
+        runs.append(_run(*(replace(trial, provenance={"visits": facts}) for trial in made)))
+    common = compare(*runs).common
+    assert common is not None
+    assert common.text.endswith(
+        ": suspect the machine of that hour; the known work before visits was 1.00 times as fast (hashing) and 0.80 "
+        "times as fast (copying)"
+    )
