@@ -184,11 +184,11 @@ def test_it_is_said_how_it_is_reached_and_the_key_is_in_a_file_of_this_user_alon
         yield _running(wants_key=wants_key)
 
     def say_how(running: Any, key_file: Path) -> None:
-        told(running, key_file)
+        printed(running, key_file)
         mode = stat.S_IMODE(key_file.parent.stat().st_mode)
         seen.append((mode, key_file.read_text() if key_file.exists() else ""))
 
-    told = command.say_how
+    printed = command.say_how
     monkeypatch.setattr(served_cell, "served", fake)
     monkeypatch.setattr(command, "say_how", say_how)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
