@@ -193,7 +193,8 @@ class Zygote:
 
     def _listing(self, case: Case) -> Listing:
         """Of each entry outside of what the command may write to: what changes when it is written."""
-        free = {str(self.root / "input" / name) for name in ("cache", "tmp", *case.writes)}
+        beside = "index.html"  # of the runs that lie there, which a report writes
+        free = {str(self.root / "input" / name) for name in ("cache", "tmp", beside, *case.writes)}
         free |= {str(self.root / "locks"), str(self.root / "output")}
         entries: Listing = {}
         for folder, folders, files in os.walk(self.root):

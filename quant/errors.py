@@ -27,6 +27,7 @@
         NotKept                     flows.state.kept_checkpoints
         NotKnown                    evals.metrics.energy
         NotOurs                     flows.state.cache_gc
+        NotServed                   flows.cli.serve.served_cell
         NotTheWholeModel            quant.reference_outputs
         NotWritable                 engines.runtime.cache
         PlanError                   flows.plan.source

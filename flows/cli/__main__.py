@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import flows.cli.init_command
 import flows.cli.listing
-import flows.cli.report_command  # noqa: F401 (registers its commands)
+import flows.cli.report_command
+import flows.cli.serve.command  # noqa: F401 (registers its commands)
 from flows.cli.commands import main
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Which cells of a run are to be measured again."""
+"""Which cells of a run are to be measured again, and whether its plan may be started once more."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from evals.schema.race_file import RACE_FILE, read_race
 from evals.schema.run_file import RUN_FILE, NoRun, read_run
 from evals.schema.trial_file import UnreadableTrial, read_trial
 from flows.execute.prepare import environments_of, prepare_sweep
+from flows.execute.prepared import Prepared
 from flows.plan.changes import Changes, changes_of
 from flows.plan.outside import outside_lines
 from flows.plan.samples import sweep_command
@@ -49,9 +50,31 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
     """The plan, data root and changes of a run that would go on as it began. `show_outside` is called before anything
     of it is started.
 
-    Raises NoRun, PlanError, and RunChanged where plan, program, packages or data are others than the run's: then its
-    finished cells would be measured again too. So it does where the run came from somebody else, before anything that
-    its plan names is started.
+    Raises what `prepared_as_begun` does, and RunChanged where program, packages or data are others than the run's: then
+    its finished cells would be measured again too.
+    """
+    about, prepared = read_run(folder), prepared_as_begun(folder, show_outside)
+    file, data_root, changes = Path(about["file"]), about["data_root"], changes_of(about.get("changes"))
+    command = sweep_command(file, data_root, changes)
+    names, measured = {row.file.name for row in prepared.rows}, {*about["trials"]}
+    if others := names - measured:
+        raise RunChanged(
+            f"{len(others)} of {len(prepared.rows)} cells would be measured anew: program, packages or data changed "
+            f"since {folder} was made; `{command}` does that"
+        )
+    if gone := measured - names:
+        raise RunChanged(
+            f"{len(gone)} of {len(measured)} cells of {folder} are none of its plan as it was changed; `{command}` "
+            "measures those that are"
+        )
+    return file, data_root, changes
+
+
+def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Prepared:
+    """What a sweep of the run's own plan would work on now. `show_outside` is called before anything of it is started.
+
+    Raises NoRun, PlanError, and RunChanged where the plan was changed, or the run came from somebody else: before
+    anything that its plan names is started.
     """
     about = read_run(folder)
     if missing := [name for name in ("file", "data_root", "plan", "command") if name not in about]:
@@ -71,16 +94,4 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
     show_outside(parsed.plan)
     sweep = check(parsed, data_root=data_root)
     silent = LogDisplay(lambda _: None)
-    rows = prepare_sweep(sweep, environments_of(sweep), folder.parent, silent, references=False).rows
-    names, measured = {row.file.name for row in rows}, {*about["trials"]}
-    if others := names - measured:
-        raise RunChanged(
-            f"{len(others)} of {len(rows)} cells would be measured anew: program, packages or data changed since "
-            f"{folder} was made; `{command}` does that"
-        )
-    if gone := measured - names:
-        raise RunChanged(
-            f"{len(gone)} of {len(measured)} cells of {folder} are none of its plan as it was changed; `{command}` "
-            "measures those that are"
-        )
-    return file, data_root, changes
+    return prepare_sweep(sweep, environments_of(sweep), folder.parent, silent, references=False)

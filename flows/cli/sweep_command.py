@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -240,5 +241,7 @@ def show_results(report: Path, shown: Shown) -> Any:
         print(json_text({"report": str(report), **as_data(results)}))
     else:
         print_results(results, console, verbose=shown.verbose)
-        console.print(f"Report: {report}", markup=False, highlight=False, soft_wrap=True)
+        one_cell = len(results.answers) == 1 and results.answers[0].chosen
+        serve = f" · serve it: bitfrontier serve {shlex.quote(str(report.parent))}" if one_cell else ""
+        console.print(f"Report: {report}{serve}", markup=False, highlight=False, soft_wrap=True)
     return results

@@ -51,6 +51,7 @@ def configured_url() -> str | None:
     Prefect would read settings of the working directory.
     """
     _refuse_local_settings(Path.cwd())
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # else Prefect's import prints on a terminal what it collects
     try:
         from prefect.settings import PREFECT_API_URL
 

@@ -39,6 +39,7 @@ from reports.output.formatting import FILTERS
 from reports.output.index.run_summary import write_summary
 from reports.output.interactive_data import page_data
 from reports.output.race_view import certainty_text, race_view, sure
+from reports.output.serve_command import serve_commands
 from reports.output.tabular import rows, write_csv, write_parquet
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
@@ -145,7 +146,11 @@ def contents(results: Results) -> dict[str, Any]:
         "lines": [lines(results, answer) for answer in results.answers],
         "frontiers": results.frontiers,
         "draws": DRAWS,
-        "quantize_commands": [quantize_command(results.about, answer) for answer in results.answers],
+        "quantize_commands": (quantizing := [quantize_command(results.about, answer) for answer in results.answers]),
+        "serving": [
+            serve_commands(results.about, answer, quantize)
+            for answer, quantize in zip(results.answers, quantizing, strict=True)
+        ],
         "panels": {trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
         "standings": by_model(results.frontiers),

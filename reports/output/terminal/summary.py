@@ -23,7 +23,7 @@ from reports.sections.durations import forecast_error, spent
 
 MOST_LINES = 7  # and the report's path
 MOST_NAMED = 3
-LABEL = len("Recommended: ")
+LABEL = len("No recommendation: ")  # the longest
 WARNING = "Warning"
 Line = tuple[str, str]  # label and text
 
@@ -38,7 +38,7 @@ def print_results(results: Results, console: Console, *, verbose: bool = False) 
         for label, text in summary(results):
             console.print(f"{label}: {text}", markup=False, highlight=False, soft_wrap=True)
         return
-    grid = Table.grid(Column(no_wrap=True, width=LABEL - 1), Column(overflow="fold"), padding=(0, 1, 0, 0))
+    grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 1, 0, 0))
     for label, text in summary(results, console.width - LABEL):
         cut = label == WARNING  # rather than wrapped: all of it is in the report
         shown = Text(text, no_wrap=cut, overflow="ellipsis" if cut else "fold")

@@ -105,6 +105,7 @@ def test_a_report_is_written_again(tmp_path: Path) -> None:
     run = write_run(tmp_path, trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 78, 2.05))
     shown = _bitfrontier("report", str(run)).stdout
     assert "Recommended: rtn · e" in shown
+    assert f"Report: {run}/report.html · serve it: bitfrontier serve {run}\n" in shown
     assert (run / "report.html").exists()
 
 

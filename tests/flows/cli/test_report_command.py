@@ -54,3 +54,4 @@ def test_the_command_ends_well_whether_or_not_there_is_one(
     assert done.returncode == 0, done.stderr
     message = f"no browser was opened here; open {run}/report.html"
     assert (message in done.stderr) == (browser != "true %s")
+    assert 'href="run/report.html"' in (tmp_path / "index.html").read_text()

@@ -100,6 +100,8 @@ def test_without_a_recommendation_it_says_why_and_what_would_decide() -> None:
     limits = {**ABOUT["limits"], "memory_gib": 0.001}
     lines = summary(conclude({**ABOUT, "limits": limits}, [trial("none", 10, 2.0, 80)]))
     assert lines == [("No recommendation", "no measured cell meets the limits")]
+    refused = conclude({**ABOUT, "limits": limits}, [trial("none", 10, 2.0, 80)])
+    assert _shown(refused)[-1] == "No recommendation: no measured cell meets the limits"
 
 
 def test_a_run_without_any_figure_is_shown_too() -> None:
