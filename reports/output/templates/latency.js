@@ -66,12 +66,16 @@ class Latency {
     if (table?.sort) table.order(table.sort);
   }
 
+  /** A slider that changes none of the curves costs nothing; others are drawn after its answer. */
   update(result) {
     this.result = result;
     clearTimeout(this.waiting);
-    if (this.svg && this.data.cells.length > MOST_FAINT) this.waiting = setTimeout(() => this.draw(), AFTER_MILLISECONDS);
-    else this.draw();
+    if (!this.svg) return this.draw();
+    const key = this.keyOf(this.curves().curves);
+    if (key !== this.key) this.waiting = setTimeout(() => this.draw(), AFTER_MILLISECONDS);
   }
+
+  keyOf(curves) { return String(curves.map(({ i }) => i).sort((a, b) => a - b)); }
 
   /** Of the ranked cells first, so many: curves of more would be a carpet. */
   curves() {
@@ -91,6 +95,7 @@ class Latency {
     this.width = place.clientWidth;
     place.replaceChildren();
     this.svg = null;
+    this.key = this.keyOf(curves);
     if (!curves.length) {
       if (loads > 1) element(place, "p", "No cell has this figure at two loads under this setting.", "dim");
       return;
@@ -111,7 +116,7 @@ class Latency {
       ],
     });
     place.append(svg);
-    element(place, "figcaption", `A line for each cell, a point for each load, from little to much: ${data.families[view.family]}. Lower and further right is better. ${all > curves.length ? `The first ${curves.length} of ${all} cells, by rank. ` : ""}A point shows its interval; a click leads to its figure in the table.`);
+    element(place, "figcaption", `A line for each cell, a point for each load, from little to much: ${data.families[view.family]}. Lower and further right is better. Colours are the engines', as in the frontier chart. ${all > curves.length ? `The first ${curves.length} of ${all} cells, by rank. ` : ""}A point shows its interval; a click leads to its figure in the table.`);
     svg.setAttribute("role", "group");
     for (const group of svg.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
     this.ends = new Map(points.map((point) => [point, []]));

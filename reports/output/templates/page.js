@@ -134,8 +134,7 @@ function show() {
   showRows(result);
   chart?.update(result, setting);
   latency?.update(result);
-  const barred = new Set(data.cells.flatMap((_, i) => (result.judged[i] ? [] : [i])));
-  for (const table of TABLES.values()) table.filter(table.words, barred);
+  filterTables(data.cells.flatMap((_, i) => (result.judged[i] ? [] : [i])));
   for (const one of document.querySelectorAll("[data-legend]")) one.setAttribute("aria-pressed", !setting.without[one.dataset.legend]?.includes(one.value));
 }
 

@@ -148,6 +148,15 @@ function followHeads() {
   }
 }
 
+let barredBefore = "";
+
+/** Rows of these cells are left out; a slider that bars none costs nothing. */
+function filterTables(barred) {
+  if (String(barred) === barredBefore) return;
+  barredBefore = String(barred);
+  for (const table of TABLES.values()) table.filter(table.words, new Set(barred));
+}
+
 function startTables(changed) {
   for (const table of document.querySelectorAll("[data-tools]")) TABLES.set(table.dataset.tools, new Table(table, changed));
   addEventListener("scroll", followHeads, { passive: true });

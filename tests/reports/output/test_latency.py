@@ -75,7 +75,8 @@ def test_each_cell_has_a_curve_and_a_point_leads_to_its_figure_and_that_to_its_e
     assert name in page.locator("details[open] > summary:focus").inner_text()
     assert page.locator("details[open] a[href^='trials/']").count() == 1
     page.get_by_role("group", name="Engines shown").get_by_role("button", name="vllm").click()
-    opened.settle()
+    left = len({c.trial.name for c in results.cells if c.trial.engine != "vllm"})
+    page.wait_for_function("(count) => latency.lines.length === count", arg=left)
     assert {name for name, _ in page.evaluate(CURVES)} == {
         c.trial.name for c in results.cells if c.trial.engine != "vllm"
     }

@@ -83,6 +83,18 @@ def test_nothing_is_blank_in_a_capture_of_the_whole_page(
     assert opened.faults == []
 
 
+def test_no_table_of_a_real_run_is_cut_off_on_paper(browser: Browser, four_engines: Path) -> None:
+    """A4, landscape, less margins of 10 mm: 277 mm are 1,047 pixels."""
+    opened = Opened(browser, four_engines / "report.html", viewport={"width": 1047, "height": 718})
+    opened.page.emulate_media(media="print")
+    opened.settle()
+    widths = opened.page.evaluate(
+        "[...document.querySelectorAll('table')].map((one) => one.getBoundingClientRect().right)"
+    )
+    assert len(widths) > 10
+    assert max(widths) <= 1047
+
+
 def test_a_page_is_printed_in_light_colours_with_what_is_folded_in_the_answer(browser: Browser, run: Path) -> None:
     opened = Opened(browser, run / "report.html", color_scheme="dark")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
