@@ -41,10 +41,10 @@ def test_a_question_mark_shows_the_definition_and_keys_close_it(browser: Browser
 def test_the_chart_s_axes_explain_what_they_show(browser: Browser, run: Path) -> None:
     opened = Opened(browser, run / "report.html")
     page = opened.page
-    page.locator(".pick").get_by_role("link", name="What is Output tokens/s?").click()
+    page.locator(".chart .pick").get_by_role("link", name="What is Output tokens/s?").click()
     assert definitions()["output_rate"].formula in page.get_by_role("dialog").inner_text()
     opened.show_axes("ttft-0-50", "memory")
-    page.locator(".pick").get_by_role("link", name="What is TTFT?").click()
+    page.locator(".chart .pick").get_by_role("link", name="What is TTFT?").click()
     assert definitions()["ttft"].formula in page.get_by_role("dialog").inner_text()
     page.locator(".tiles a.what").first.click()
     assert page.get_by_role("dialog").inner_text().startswith("Output tokens/s")
