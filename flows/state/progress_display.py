@@ -170,5 +170,5 @@ def cell_line(trial: Trial, number: int, count: int, figures: str = "") -> str:
     mark = {"ok": "✓", "failed": "✗", "unsupported": "–"}[trial.status]
     seconds = trial.seconds.get("total")
     took = f"{seconds:.0f} s" if seconds else ""
-    line = f"{mark} [{number}/{count}] {trial.name:<36} " + "  ".join(filter(None, (took, figures, trial.why)))
+    line = f"{mark} [{number}/{count}] {trial.name:<32} " + "  ".join(filter(None, (took, figures, trial.why)))
     return f"{line.rstrip()}\n    {trial.failure.remedy}" if trial.failure else line.rstrip()

@@ -58,6 +58,7 @@ def say_how(running: Any, key_file: Path) -> None:
     lines = [f"{running.name} is served.", f"  base URL: {running.base_url}"]
     if running.wants_key:
         write_whole(key_file, running.endpoint.api_key)
+        key_file.chmod(0o600)
         lines.append(f'  key:      export OPENAI_API_KEY="$(cat {key_file})"')
     else:
         lines.append("  key:      none: this engine asks for no key, and every program of this machine may use it")

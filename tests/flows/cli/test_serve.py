@@ -177,7 +177,7 @@ def _running(url: str = "http://127.0.0.1:1", *, wants_key: bool = True) -> Serv
 def test_it_is_said_how_it_is_reached_and_the_key_is_in_a_file_of_this_user_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wants_key: bool
 ) -> None:
-    seen: list[tuple[int, str]] = []
+    seen: list[tuple[list[str], str]] = []
 
     @contextmanager
     def fake(*_: Any) -> Any:
@@ -185,8 +185,8 @@ def test_it_is_said_how_it_is_reached_and_the_key_is_in_a_file_of_this_user_alon
 
     def say_how(running: Any, key_file: Path) -> None:
         printed(running, key_file)
-        mode = stat.S_IMODE(key_file.parent.stat().st_mode)
-        seen.append((mode, key_file.read_text() if key_file.exists() else ""))
+        modes = [oct(stat.S_IMODE(path.stat().st_mode)) for path in (key_file.parent, key_file) if path.exists()]
+        seen.append((modes, key_file.read_text() if key_file.exists() else ""))
 
     printed = command.say_how
     monkeypatch.setattr(served_cell, "served", fake)
@@ -194,7 +194,7 @@ def test_it_is_said_how_it_is_reached_and_the_key_is_in_a_file_of_this_user_alon
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     result = CliRunner().invoke(commands.app, ["serve", "run"])
     assert result.exit_code == 1  # it has ended by itself
-    assert seen == [(0o700, "a-secret-key" if wants_key else "")]
+    assert seen == [(["0o700", "0o600"], "a-secret-key") if wants_key else (["0o700"], "")]
     shown = capsys.readouterr().out + result.output
     assert "a-secret-key" not in shown
     assert list(tmp_path.iterdir()) == []  # the key is gone with the server
