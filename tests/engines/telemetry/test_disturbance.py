@@ -69,6 +69,15 @@ def test_a_slow_sentinel_is_one_that_is_slower_than_usual() -> None:
     assert slow_sentinel(Sentinel(100.0, 25.0), usual) == ["copying was 50% slower than usual here (at most 15%)"]
 
 
+def test_a_sentinel_that_was_kept_waiting_has_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine so busy that its time was over before it ran; later ones are held against it."""
+    monkeypatch.setattr(disturbance, "SENTINEL_SECONDS", -1.0)
+    seen = sentinel(1)
+    assert seen.hashed > 0
+    assert seen.copied > 0
+    assert slow_sentinel(seen, [seen] * 3) == []
+
+
 def test_the_sentinel_works_on_all_its_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disturbance, "SENTINEL_SECONDS", 0.05)
     before = threading.active_count()
