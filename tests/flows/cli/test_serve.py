@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import flows.cli.__main__  # noqa: F401 (registers the command)
 from engines.types import Dialect, Endpoint
-from evals.schema.run_file import LinkInRun, read_run
+from evals.schema.run_file import LinkInRun, NoRun, read_run
 from flows import versions
 from flows.cli import commands
 from flows.cli.serve import command, served_cell
@@ -110,6 +110,18 @@ def test_a_cell_that_would_be_served_otherwise_is_refused(prepared: Prepared, mo
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
     with (
         pytest.raises(RunChanged, match=r"would be served otherwise than it was measured.*`bitfrontier sweep"),
+        served(prepared.folder, None, None, _not_shown, QUIET),
+    ):
+        pass
+
+
+def test_a_run_whose_plan_is_not_here_says_where_to_start(prepared: Prepared) -> None:
+    about = read_run(prepared.folder)
+    write_json(prepared.folder / "sweep.json", {**about, "file": "gone.yaml"})
+    with (
+        pytest.raises(
+            NoRun, match=r"its plan gone\.yaml is no file in .*Start this where `bitfrontier sweep .*` was started"
+        ),
         served(prepared.folder, None, None, _not_shown, QUIET),
     ):
         pass
