@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 
 from engines.runtime.own_packages import CONFIGS
 from flows.plan.changes import Changes
+from quant.canonical_json import write_whole
 from quant.errors import BitfrontierError
 
 PRESETS = ("anchors", "slo")  # files of configs/ that are no plans
@@ -58,11 +58,11 @@ def copy_samples(folder: Path, *, replace: bool = False) -> list[Path]:
         )
     for target, source in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        write_whole(target, source.read_bytes())
     return list(copies)
 
 
 def copy_schema(folder: Path) -> None:
     """Lay the schema of plans beside a plan, whose first line names it to editors. What is there stays."""
     if not (folder / SCHEMA_FILE).exists():
-        shutil.copyfile(CONFIGS / SCHEMA_FILE, folder / SCHEMA_FILE)
+        write_whole(folder / SCHEMA_FILE, (CONFIGS / SCHEMA_FILE).read_bytes())
