@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import stat
 from contextlib import contextmanager
 from dataclasses import replace
@@ -210,3 +212,28 @@ def test_it_is_said_how_it_is_reached_and_the_key_is_in_a_file_of_this_user_alon
     shown = capsys.readouterr().out + result.output
     assert "a-secret-key" not in shown
     assert list(tmp_path.iterdir()) == []  # the key is gone with the server
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whoever_ends_it_or_closes_its_terminal_ends_the_file_with_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: signal.Signals
+) -> None:
+    @contextmanager
+    def fake(*_: Any) -> Any:
+        yield _running()
+
+    def say_how(running: Any, key_file: Path) -> None:
+        key_file.write_text("a-secret-key")
+        os.kill(os.getpid(), ending)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(served_cell, "served", fake)
+    monkeypatch.setattr(command, "say_how", say_how)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    try:
+        result = CliRunner().invoke(commands.app, ["serve", "run"])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert (result.exit_code, list(tmp_path.iterdir())) == (0, [])
+    assert "stopped" in result.output
