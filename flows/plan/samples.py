@@ -33,8 +33,10 @@ def find_plan(given: Path) -> Path:
 
 
 def plan_argument(file: Path) -> str:
-    """What stands for the file on a command line: its path, as a shell takes it, or the name of a sample plan."""
-    return file.stem if file.parent == CONFIGS else shlex.quote(str(file))
+    """What stands for the file on a command line: its path, as a shell takes it and as no option, or the name of a
+    sample plan.
+    """
+    return file.stem if file.parent == CONFIGS else shlex.quote(f"./{file}" if str(file).startswith("-") else str(file))
 
 
 def sweep_command(file: Path, data_root: str | None, changes: Changes) -> str:

