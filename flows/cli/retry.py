@@ -12,7 +12,7 @@ from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared
 from flows.plan.changes import Changes, changes_of
 from flows.plan.outside import outside_lines
-from flows.plan.samples import sweep_command
+from flows.plan.samples import find_plan, sweep_command
 from flows.plan.schema import Plan
 from flows.plan.source import load_plan
 from flows.sources.references import forget_failures
@@ -81,7 +81,10 @@ def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Pre
         raise NoRun(f"{folder / RUN_FILE}: it lacks `{missing[0]}`. Sweep its plan again")
     file, data_root = Path(about["file"]), about["data_root"]
     changes = changes_of(about.get("changes"))
-    parsed, command = load_plan(file, changes), sweep_command(file, data_root, changes)
+    command = sweep_command(file, data_root, changes)
+    if not find_plan(file).is_file():
+        raise NoRun(f"{folder}: its plan {file} is no file in {Path.cwd()}. Start this where `{command}` was started")
+    parsed = load_plan(file, changes)
     if parsed.text != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{command}` measures what is new in it")
     lines = outside_lines(parsed.plan)

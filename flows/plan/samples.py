@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 
 from engines.runtime.own_packages import CONFIGS
 from flows.plan.changes import Changes
+from quant.canonical_json import write_whole
 from quant.errors import BitfrontierError
 
 PRESETS = ("anchors", "slo")  # files of configs/ that are no plans
@@ -33,8 +33,10 @@ def find_plan(given: Path) -> Path:
 
 
 def plan_argument(file: Path) -> str:
-    """What stands for the file on a command line: its path, as a shell takes it, or the name of a sample plan."""
-    return file.stem if file.parent == CONFIGS else shlex.quote(str(file))
+    """What stands for the file on a command line: its path, as a shell takes it and as no option, or the name of a
+    sample plan.
+    """
+    return file.stem if file.parent == CONFIGS else shlex.quote(f"./{file}" if str(file).startswith("-") else str(file))
 
 
 def sweep_command(file: Path, data_root: str | None, changes: Changes) -> str:
@@ -58,11 +60,11 @@ def copy_samples(folder: Path, *, replace: bool = False) -> list[Path]:
         )
     for target, source in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        write_whole(target, source.read_bytes())
     return list(copies)
 
 
 def copy_schema(folder: Path) -> None:
     """Lay the schema of plans beside a plan, whose first line names it to editors. What is there stays."""
     if not (folder / SCHEMA_FILE).exists():
-        shutil.copyfile(CONFIGS / SCHEMA_FILE, folder / SCHEMA_FILE)
+        write_whole(folder / SCHEMA_FILE, (CONFIGS / SCHEMA_FILE).read_bytes())

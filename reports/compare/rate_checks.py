@@ -13,9 +13,9 @@ from reports.metrics.cell import CellMetrics
 from reports.rounds.speeds import visits_of
 
 BY_HOLM = (
-    "Rates: REGRESSION by their change relative to the other cells, for a machine may be slower as a whole in one run; "
-    "PASS where their change as it is shows it, too. By p values against the least that passes, after Holm's "
-    "correction over all of them."
+    "Rates: a whole machine may be slower in one run, so a cell is a REGRESSION only if it became slower relative to "
+    "the other cells. It is a PASS only if its change as measured shows that, too. p values are for the hypothesis "
+    "that the change is the smallest that passes, after Holm's correction over all rates."
 )
 KNOWN_WORK = {"hashed": "hashing", "copied": "copying"}
 

@@ -54,8 +54,8 @@ def lines(results: Results, answer: Answer) -> list[Line]:
         for label, caveat in zip(answer.caveat_labels, answer.caveats, strict=True):
             shown.setdefault((label, True), []).append(caveat)
     if answer.alternative:
-        shown["Alternative", False] = [answer.alternative]
-    if answer.runner_up and answer.ratio:
+        shown["Alternative", False] = [answer.alternative.removeprefix("or, ")]
+    if answer.runner_up and answer.ratio and answer.runner_up.name not in answer.alternative:
         ratio = f"{interval(answer.ratio)} times its {answer.objective.unit}"
         shown["Runner-up", False] = [f"{answer.runner_up.name}: {ratio}"]
     if answer is results.answers[0]:

@@ -6,7 +6,6 @@ import base64
 import functools
 import hashlib
 import logging
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,7 @@ from reports.output.formatting import FILTERS
 from reports.output.index.run_summary import write_summary
 from reports.output.interactive_data import page_data
 from reports.output.race_view import certainty_text, race_view, sure
-from reports.output.serve_command import serve_commands
+from reports.output.serve_command import serve_commands, shell_line
 from reports.output.tabular import rows, write_csv, write_parquet
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
@@ -195,7 +194,7 @@ def quantize_command(about: Mapping[str, Any], answer: Answer) -> str:
     root = ["--data-root", about["data_root"]] if about.get("data_root") else []
     sets = [word for text in about.get("changes", {}).get("sets", ()) for word in ("--set", text)]
     words = ["bitfrontier", "quantize", about.get("file", "PLAN"), chosen.cell.trial.method_label, *root, *sets]
-    return shlex.join(words)
+    return shell_line(words)
 
 
 @functools.cache  # with the templates that it has compiled

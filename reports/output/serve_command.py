@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from engines.runtime.environments import PROGRAMS
 from evals.schema.trial import Trial
+from quant.errors import without_controls
 from reports.decision.recommend import Answer
 
 CHECKPOINT = re.compile(r"\S*/checkpoints/[0-9a-f]{32}((?:/[\w.-]+)?)")
@@ -37,7 +38,7 @@ def serve_commands(about: Mapping[str, Any], answer: Answer, quantize: str) -> S
     if answer.chosen is None or answer.chosen.cell.trial.provenance.get("attached"):
         return None
     trial = answer.chosen.cell.trial
-    ours = shlex.join(["bitfrontier", "serve", f"runs/{about['name']}", trial.name])
+    ours = shell_line(["bitfrontier", "serve", f"runs/{about['name']}", trial.name])
     own = own_command(trial)
     key = 'export BITFRONTIER_KEY="$(openssl rand -hex 16)"'
     return ServeCommands(ours, f'{key}\nCHECKPOINT="$({quantize})"\n{own}' if own else "")
@@ -69,13 +70,20 @@ def own_command(trial: Trial) -> str:
     return " ".join([*variables, *map(_quoted, words)])
 
 
+def shell_line(words: Sequence[str]) -> str:
+    """Quoted for a shell. Control characters and line feeds, which a terminal that they are pasted into may obey in
+    spite of quotes, are written out: a run may be somebody else's.
+    """
+    return without_controls(shlex.join(words)).replace("\n", "\\n")
+
+
 def _quoted(word: str) -> str:
     """For a shell. Our own variables stay variables."""
     if match := CHECKPOINT.fullmatch(word):
         return f'"$CHECKPOINT{match[1]}"'
     if word == "$BITFRONTIER_KEY" or re.fullmatch(r"\$\{CONTEXT:-\d+\}", word):
         return f'"{word}"'
-    return shlex.quote(word)
+    return shell_line([word])
 
 
 def _llama_server(flags: Mapping[str, str]) -> str:

@@ -33,8 +33,10 @@ def serve(
     from flows.state.progress_display import bars
 
     check_network_variables()
-    # whoever ends this process ends the server and the file with its key too
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # whoever ends this process, or closes its terminal, ends the server and the file with its key too
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(ending, signal.default_int_handler)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bitfrontier-") as private,  # for this user alone (mode 700)

@@ -32,6 +32,7 @@ MARK = b'<meta name="generator" content="bitfrontier runs">'  # in our own page 
 MARK_BYTES = 4096
 MOST_RUNS = 1000
 MOST_TRIES = 3
+MOST_LETTERS = 250  # of a name in `sweep.json`, which may be of any length: those of folders have no more
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,9 @@ def _row(folder: Path, modified: float) -> RunRow:
         about = read_run(folder)
         row = replace(
             row,
-            plan=without_controls(str(about.get("name") or "")),
-            models=without_controls(", ".join(map(str, about.get("models", ())))),
-            machine=without_controls(str(about.get("device") or "")),
+            plan=without_controls(str(about.get("name") or "")[:MOST_LETTERS]),
+            models=without_controls(", ".join(map(str, about.get("models", ())))[:MOST_LETTERS]),
+            machine=without_controls(str(about.get("device") or "")[:MOST_LETTERS]),
         )
         summary = read_summary(folder)
     except BitfrontierError as error:

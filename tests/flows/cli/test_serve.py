@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import stat
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +19,7 @@ from typer.testing import CliRunner
 
 import flows.cli.__main__  # noqa: F401 (registers the command)
 from engines.types import Dialect, Endpoint
-from evals.schema.run_file import LinkInRun, read_run
+from evals.schema.run_file import LinkInRun, NoRun, read_run
 from flows import versions
 from flows.cli import commands
 from flows.cli.serve import command, served_cell
@@ -115,6 +117,18 @@ def test_a_cell_that_would_be_served_otherwise_is_refused(prepared: Prepared, mo
         pass
 
 
+def test_a_run_whose_plan_is_not_here_says_where_to_start(prepared: Prepared) -> None:
+    about = read_run(prepared.folder)
+    write_json(prepared.folder / "sweep.json", {**about, "file": "gone.yaml"})
+    with (
+        pytest.raises(
+            NoRun, match=r"its plan gone\.yaml is no file in .*Start this where `bitfrontier sweep .*` was started"
+        ),
+        served(prepared.folder, None, None, _not_shown, QUIET),
+    ):
+        pass
+
+
 def test_of_somebodys_run_nothing_is_started(prepared: Prepared) -> None:
     """It brings its plan and an interpreter along."""
     run = prepared.folder
@@ -198,3 +212,28 @@ def test_it_is_said_how_it_is_reached_and_the_key_is_in_a_file_of_this_user_alon
     shown = capsys.readouterr().out + result.output
     assert "a-secret-key" not in shown
     assert list(tmp_path.iterdir()) == []  # the key is gone with the server
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_whoever_ends_it_or_closes_its_terminal_ends_the_file_with_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: signal.Signals
+) -> None:
+    @contextmanager
+    def fake(*_: Any) -> Any:
+        yield _running()
+
+    def say_how(running: Any, key_file: Path) -> None:
+        key_file.write_text("a-secret-key")
+        os.kill(os.getpid(), ending)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(served_cell, "served", fake)
+    monkeypatch.setattr(command, "say_how", say_how)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    try:
+        result = CliRunner().invoke(commands.app, ["serve", "run"])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert (result.exit_code, list(tmp_path.iterdir())) == (0, [])
+    assert "stopped" in result.output

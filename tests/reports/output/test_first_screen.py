@@ -18,6 +18,7 @@ from reports.output.race_view import sure
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
 from tests.support.made_races import noisy, raced
+from tests.support.made_runs import write_run
 from tests.support.made_trials import ABOUT, trial
 from tests.support.planted_page import page_trials, write_page_run
 
@@ -106,6 +107,20 @@ def test_what_is_said_beside_the_tiles_has_a_short_label_and_each_label_once() -
     assert shown["Plan"] == Line("Plan", ("one core is busy",), is_warning=True)
     assert results.warnings == (*shown["Compute types"].texts, "one core is busy")
     assert shown["Close rivals"].texts == results.answer.caveats
+
+
+def test_the_alternative_is_not_named_a_second_time_as_the_runner_up() -> None:
+    results = conclude(ABOUT, [trial("none", 100, 2.0, 80), trial("open", 130, 0.5, 72, 2.01)])
+    assert results.answer.runner_up
+    assert results.answer.alternative.startswith("or, if the quality of open · e is acceptable")
+    shown = {line.label: line.texts for line in lines(results, results.answer)}
+    assert shown["Alternative"] == (results.answer.alternative.removeprefix("or, "),)
+    assert "Runner-up" not in shown
+
+
+def test_what_is_to_be_typed_is_shown_as_code(tmp_path: Path) -> None:
+    run = write_run(tmp_path, trial("none", 10, 2.0, 80))
+    assert "add <code>race: {}</code> to the plan" in write_report(run).read_text()
 
 
 def test_every_kind_of_caveat_has_a_label_of_three_words_at_most() -> None:

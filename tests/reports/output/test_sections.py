@@ -30,6 +30,10 @@ def test_the_index_names_all_sections_and_leads_to_them(browser: Browser, run: P
     assert {"Load and latency", "SLO capacity", "Accuracy (paired)", "Cost", "Failures"} <= {
         title for _, title in links
     }
+    assert (
+        page.evaluate("(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.querySelector('nav ul'))")
+        == 0
+    )
     for section, title in links[:-2]:
         page.get_by_role("navigation").get_by_role("link", name=title, exact=True).click()
         opened.settle()

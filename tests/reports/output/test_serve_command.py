@@ -12,7 +12,7 @@ import pytest
 
 from evals.schema.trial import Trial
 from reports.decision.results import conclude
-from reports.output.html_report import contents, render
+from reports.output.html_report import contents, quantize_command, render
 from reports.output.serve_command import own_command, serve_commands
 from tests.support.made_trials import ABOUT, failed, trial
 
@@ -118,3 +118,18 @@ def test_the_page_has_both() -> None:
     assert "CONTEXT: tokens of the longest request with its answer" in page
     page = render(contents(conclude(ABOUT, [_of("")])), {})
     assert "The engine's own command line" not in page
+
+
+def test_what_a_terminal_would_obey_is_written_out(tmp_path: Path) -> None:
+    """Pasted without brackets, ^C leaves the quotes, and a line feed starts what follows."""
+    evil = "x\x03\ntouch pwned\n\x1b[201~"
+    made = replace(_of(f"{VLLM} --more {shlex.quote(evil)}"), method_label=evil)
+    about = {**ABOUT, "file": evil, "name": evil, "data_root": evil}
+    results = conclude(about, [made])
+    quantize = quantize_command(about, results.answer)
+    commands = serve_commands(about, results.answer, quantize)
+    assert commands is not None
+    for line in (quantize, commands.ours, *commands.own.split("\n")):
+        assert line.isprintable()
+    assert len(commands.own.split("\n")) == 3
+    assert "touch pwned" in quantize

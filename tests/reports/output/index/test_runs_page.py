@@ -125,6 +125,23 @@ def test_words_of_a_run_are_text(tmp_path: Path) -> None:
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
 
 
+@needs_chromium
+def test_long_names_leave_room_for_what_is_said_of_the_others(browser: Browser, tmp_path: Path) -> None:
+    _run(tmp_path / ("n" * 250), 20, name="p" * 100_000, models=["m" * 100_000], device="d" * 100_000)
+    _run(tmp_path / "run", 21)
+    page = _page(tmp_path)
+    assert len(page) < 50_000
+    opened = Opened(browser, tmp_path / INDEX_FILE, viewport={"width": 1280, "height": 800})
+    box = opened.page.locator("tbody tr").first.locator("td").last.bounding_box()
+    assert box is not None
+    assert box["x"] + box["width"] <= 1280
+
+
+def test_what_is_to_be_typed_is_shown_as_code(tmp_path: Path) -> None:
+    _run(tmp_path / "run", 20)
+    assert "add <code>race: {}</code> to the plan" in _page(tmp_path)
+
+
 def test_a_page_that_is_not_ours_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _run(tmp_path / "run", 20)
     (tmp_path / INDEX_FILE).write_text("my own page")
