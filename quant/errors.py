@@ -21,6 +21,7 @@
         LinkInRun                   evals.schema.run_file
         MethodError                 quant.registry
         NewerSchema                 evals.schema.migrate
+        NoFirstPlan                 flows.cli.new_plan.choice
         NoRun                       evals.schema.run_file
         NotComparable               reports.compare.runs
         NotEstimable                evals.rounds.block_model

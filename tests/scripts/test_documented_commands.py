@@ -42,7 +42,9 @@ RUN = ("init", "plan", "methods", "engines", "status", "compare", "gc")  # withi
 # of ours, parsed and their plans checked, but not run
 PARSED = {
     "sweep": "minutes; .ci/run sweeps a reduced quick start, tests/flows/orchestration made-up ones",
+    "report": "opens a browser; tests/flows/cli/test_report_command.py",
     "retry": "measures; tests/flows/cli/test_retry.py",
+    "serve": "a server; tests/flows/cli/test_serve.py",
     "quantize": "minutes; tests/flows/cli/test_quantize_command.py",
     "doctor": "its answer is this machine's; tests/flows/cli/test_doctor_installation.py",
     "compare bench.json runs/new/NAME": "another tool's file; tests/reports/compare reads such",

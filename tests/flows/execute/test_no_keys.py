@@ -83,7 +83,7 @@ def test_a_key_in_an_old_trial_is_in_no_report_of_it(tmp_path: Path, monkeypatch
     monkeypatch.setenv("SOME_TOKEN", KEY)
     write_report(run)
     files = [file for file in run.iterdir() if file.is_file() and file.name != "sweep.json"]
-    assert len(files) == 3
+    assert len(files) == 5  # page, CSV with its columns, Parquet, summary
     assert not [file for file in files if KEY.encode() in file.read_bytes()]
     assert KEY not in str(parquet.read_table(run / "results.parquet").to_pylist())
 

@@ -189,7 +189,7 @@ def test_an_attached_server_is_measured_and_left_alone(workplace: Path, monkeypa
 def test_a_second_run_repeats_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch.setattr)
     _sweep(workplace)
-    again = ("sweep.json", "summary.json")
+    again = ("sweep.json", "summary.json", "results.csv-metadata.json")  # of the report, which is written again
     before = {p: p.stat().st_mtime_ns for p in (workplace / "runs").rglob("*.json") if p.name not in again}
     sweep = check(load_plan(workplace / "plan.yaml"))
     assert sweep_command.already_done(sweep, workplace / "runs") == workplace / "runs/fake/report.html"

@@ -11,8 +11,8 @@ from evals.schema.trial import Trial
 from reports.decision.results import Results, conclude
 from reports.metrics.definitions.table import definitions, of_axis, of_column
 from reports.output.interactive_data import page_data
+from reports.output.json_data import as_data
 from reports.output.tabular import rows
-from reports.output.terminal import as_data
 from tests.support.made_trials import ABOUT, failed, score, trial
 from tests.support.planted_page import page_trials
 

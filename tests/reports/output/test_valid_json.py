@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flows.cli.commands import compare
-from flows.cli.sweep_command import conclude
+from flows.cli.sweep_command import Shown, conclude
 from reports.decision.results import read_results
 from reports.output.html_report import write_report
 from reports.output.json_data import as_data
@@ -40,7 +40,7 @@ def test_the_page_s_data_is_json(run: Path) -> None:
 
 
 def test_what_commands_print_for_scripts_is_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    conclude(run / "report.html", as_json=True)
+    conclude(run / "report.html", Shown(as_json=True))
     printed = _strict(capsys.readouterr().out)
     assert "Infinity" in json.dumps(as_data(read_results(run)))  # there was something to replace
     assert printed["answer"]
