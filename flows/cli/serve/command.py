@@ -34,9 +34,9 @@ def serve(
 
     check_network_variables()
     # whoever ends this process, or closes its terminal, ends the server and the file with its key too
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) is not signal.SIG_IGN:  # as `nohup` has it
-            signal.signal(ending, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, signal.default_int_handler)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="bitfrontier-") as private,  # for this user alone (mode 700)
