@@ -94,7 +94,7 @@ def sure(answer: Answer, certain: Certainty | None, *, raced: bool) -> str:
         lost = ""
     if raced or answer.chosen is None:
         return lost
-    sessions = "How speeds differ between sessions was not measured: add `race: {}` to the plan."
+    sessions = "Differences between sessions were not measured: add `race: {}` to the plan."
     return f"{lost} {sessions}".strip()
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
+
+import yaml
+
+from evals.schema.run_file import read_run
+from quant.canonical_json import write_json
 
 MARK = "somebody's code ran"
 EVIL = "from pathlib import Path\nPath({mark!r}).touch()\nclass Evil:\n    from_pretrained = classmethod(lambda cls, *a, **k: cls())\n"
@@ -43,3 +49,18 @@ def planted_interpreter(folder: Path) -> tuple[Path, Path]:
     program.write_text(f'#!/bin/sh\ntouch {marker}\nexec {sys.executable} "$@"\n')
     program.chmod(0o755)
     return program, marker
+
+
+def somebodys_run(run: Path) -> tuple[Path, Path, Path]:
+    """A copy of a run of `fake_sweep` that brings its own plan, an interpreter and what to type along: its folder, the
+    interpreter, and the file that this writes when it is started.
+    """
+    theirs, (python, marker) = run.parent / "theirs", planted_interpreter(run.parent)
+    shutil.copytree(run, theirs)
+    file, about = theirs / "plan.yaml", read_run(theirs)
+    plan = yaml.safe_load(about["plan"]) | {"environments": {"transformers": {"python": str(python)}}}
+    for name in ("tiny", "root"):
+        shutil.copytree(run.parent.parent / name, theirs / name)
+    file.write_text(yaml.safe_dump(plan))
+    write_json(theirs / "sweep.json", {**about, "file": str(file), "plan": file.read_text(), "command": "rm -rf ~"})
+    return theirs, python, marker

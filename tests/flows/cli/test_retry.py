@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from evals.schema.race_file import RACE_FILE, Left, RaceState, Rules, write_race
-from evals.schema.run_file import read_run
 from evals.schema.trial_file import read_trial
 from flows import versions
 from flows.cli.retry import check_unchanged, drop_failed
@@ -22,7 +19,7 @@ from flows.state.cache_gc import register
 from flows.state.status import RunChanged, cell_states
 from quant.canonical_json import write_json
 from tests.support.fake_sweep import install, write_plan
-from tests.support.planted_code import planted_interpreter
+from tests.support.planted_code import somebodys_run
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
@@ -66,21 +63,14 @@ def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPa
 
 def test_of_somebodys_run_nothing_is_started(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It brings its plan, an interpreter and what to type along."""
-    theirs, (python, marker) = run.parent / "theirs", planted_interpreter(run.parent)
-    shutil.copytree(run, theirs)
-    file, about = theirs / "plan.yaml", read_run(theirs)
-    plan = yaml.safe_load(about["plan"]) | {"environments": {"transformers": {"python": str(python)}}}
-    for name in ("tiny", "root"):
-        shutil.copytree(run.parent.parent / name, theirs / name)
-    file.write_text(yaml.safe_dump(plan))
-    write_json(theirs / "sweep.json", {**about, "file": str(file), "plan": file.read_text(), "command": "rm -rf ~"})
+    theirs, python, marker = somebodys_run(run)
     with pytest.raises(
         RunChanged, match=rf"theirs was not begun here .*\nnot ours: interpreter {python} .*\n.*`bitfrontier sweep "
     ) as refused:
         check_unchanged(theirs, _not_shown)
     assert "rm -rf" not in str(refused.value)
     assert not marker.exists()
-    register(theirs, file.read_text())  # as a sweep of it does
+    register(theirs, (theirs / "plan.yaml").read_text())  # as a sweep of it does
     with pytest.raises(RunChanged, match="would be measured anew"):
         check_unchanged(theirs, _not_shown)
     assert marker.exists()

@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 import flows.cli.__main__  # noqa: F401 (registers the command)
@@ -33,7 +32,7 @@ from quant.canonical_json import write_json
 from reports.decision.results import conclude
 from tests.support.fake_sweep import install, measured, prepared_run
 from tests.support.made_trials import ABOUT, failed, trial
-from tests.support.planted_code import planted_interpreter
+from tests.support.planted_code import somebodys_run
 
 ROOT = Path(__file__).resolve().parents[3]
 QUIET = LogDisplay(lambda _: None)
@@ -131,15 +130,7 @@ def test_a_run_whose_plan_is_not_here_says_where_to_start(prepared: Prepared) ->
 
 def test_of_somebodys_run_nothing_is_started(prepared: Prepared) -> None:
     """It brings its plan and an interpreter along."""
-    run = prepared.folder
-    theirs, (python, marker) = run.parent / "theirs", planted_interpreter(run.parent)
-    shutil.copytree(run, theirs)
-    file, about = theirs / "plan.yaml", read_run(theirs)
-    plan = yaml.safe_load(about["plan"]) | {"environments": {"transformers": {"python": str(python)}}}
-    for name in ("tiny", "root"):
-        shutil.copytree(run.parent.parent / name, theirs / name)
-    file.write_text(yaml.safe_dump(plan))
-    write_json(theirs / "sweep.json", {**about, "file": str(file), "plan": file.read_text()})
+    theirs, python, marker = somebodys_run(prepared.folder)
     with (
         pytest.raises(RunChanged, match=rf"theirs was not begun here .*\nnot ours: interpreter {python}"),
         served(theirs, None, None, _not_shown, QUIET),
