@@ -135,9 +135,13 @@ def _missing(parsed: PlanFile, environment: str) -> str | None:
     return None
 
 
-def without_python(plan: Plan, quantization: Quantization, choice: EngineChoice) -> str:
-    """Why the environments of this pair cannot be built for want of a Python; empty where they can."""
-    return next(filter(None, map(python_fault, _built_here(plan, quantization, choice))), "")
+def reason_against(
+    plan: Plan, quantization: Quantization, choice: EngineChoice, device: Device, architecture: Architecture
+) -> str | None:
+    """Why this pair cannot work here, for want of a Python either, or None."""
+    if reason := unsupported(quantization, choice, device, architecture):
+        return reason
+    return next(filter(None, map(python_fault, _built_here(plan, quantization, choice))), None)
 
 
 def pythons_to_fetch(plan: Plan, cells: Sequence[Cell]) -> list[str]:

@@ -13,14 +13,13 @@ from engines.runtime.environments import PROGRAMS, EnvironmentFailed, interprete
 from engines.telemetry.device import find_device
 from engines.types import Device
 from flows.plan.changes import UNCHANGED, Changes
-from flows.plan.schema import Plan
 from flows.plan.source import PlanError, PlanFile, Problem, load_plan, lower_first, suggestion
 from flows.sources.model_facts import ModelFacts, look_up_model
 from flows.sources.model_names import with_distinct_names
 from flows.sources.samples import SourceError
 from flows.validate.checkpoints import stored_problems
 from flows.validate.compute_types import mixed_dtypes, served_by_dtype
-from flows.validate.engines import baseline_problems, choose_engines, pythons_to_fetch, unsupported, without_python
+from flows.validate.engines import baseline_problems, choose_engines, pythons_to_fetch, reason_against
 from flows.validate.loads import (
     open_file_problems,
     prompts_problems,
@@ -71,7 +70,12 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
         raise PlanError(parsed.file, problems)
     served = served_by_dtype(plan, choices, quantizations, device)
     cells = tuple(
-        Cell(model, quantization, choice, _reason(plan, model, quantization, choice, device))
+        Cell(
+            model,
+            quantization,
+            choice,
+            model.unsuitable or reason_against(plan, quantization, choice, device, model.architecture),
+        )
         for model in models
         for choice, group in served
         for quantization in group
@@ -93,18 +97,6 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
         warnings=warnings,
         changes=parsed.changes,
     )
-
-
-def _reason(
-    plan: Plan, model: ModelFacts, quantization: Quantization, choice: EngineChoice, device: Device
-) -> str | None:
-    """Why a cell cannot work here, or None."""
-    reasons = (
-        model.unsuitable,
-        unsupported(quantization, choice, device, model.architecture),
-        without_python(plan, quantization, choice),
-    )
-    return next(filter(None, reasons), None)
 
 
 def _named_problems(

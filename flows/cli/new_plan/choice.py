@@ -14,7 +14,7 @@ from engines.types import Device
 from flows.plan.schema import Plan
 from flows.plan.source import PlanFile
 from flows.sources.model_facts import ModelFacts
-from flows.validate.engines import choose_engines, unsupported, without_python
+from flows.validate.engines import choose_engines, reason_against
 from flows.validate.matrix import EngineChoice, Quantization
 from flows.validate.methods import fitting_group_size, resolve_quantizations
 from flows.validate.tasks import SAMPLE_DATA
@@ -91,9 +91,7 @@ def first_plan(model: ModelFacts, device: Device) -> FirstPlan:
     quantizations = resolve_quantizations(plan, Path(), [])
     for choice in choose_engines(plan, device, quantizations, []):
         reasons = [
-            unsupported(quantization, choice, device, model.architecture)
-            or without_python(plan.plan, quantization, choice)
-            or None
+            reason_against(plan.plan, quantization, choice, device, model.architecture)
             for quantization in quantizations
         ]
         works = [q for q, reason in zip(quantizations, reasons, strict=True) if reason is None]

@@ -11,7 +11,6 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from evals.stats.intervals import Estimate
 from quant.canonical_json import finite, read_regular, write_json
 from quant.errors import BitfrontierError, reading
 from reports.decision.recommend import refusal
@@ -28,8 +27,8 @@ Figure = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class AnswerSummary:
-    """Of one model: the recommended cell with its figure (`value` between `low` and `high`, None without end), at which
-    load, and what it lost in quality; or why there is none.
+    """Of one model: the recommended cell with its figure (`value`, None where it is none), at which load, and what it
+    lost in quality; or why there is none.
     """
 
     model: Text
@@ -37,22 +36,10 @@ class AnswerSummary:
     refusal: Text = ""
     figure_text: Text = ""
     value: Figure | None = None
-    low: Figure | None = None
-    high: Figure | None = None
-    count: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     unit: Text = ""
     at: Text = ""
     sure: Text = ""
     quality: Text = ""
-
-    @property
-    def estimate(self) -> Estimate | None:
-        """None where an end of its interval has no bound, or is none of a rate."""
-        if self.value is None or self.low is None or self.high is None:
-            return None
-        if not 0 < self.low <= self.value <= self.high:
-            return None
-        return Estimate(self.value, self.low, self.high, self.count)
 
 
 @dataclass(frozen=True)
@@ -93,17 +80,13 @@ def _answers(results: Results) -> Iterator[AnswerSummary]:
         if answer.chosen is None or answer.won is None:
             yield AnswerSummary(answer.model[:4000], refusal=refusal(answer, results.models)[:4000])
             continue
-        figure = answer.won.figure
         # as its tile on the report's first screen says it
         quality = next((tile.value for tile in tiles(results, answer) if tile.label == "Quality lost"), "")
         yield AnswerSummary(
             model=answer.model[:4000],
             cell=answer.chosen.cell.trial.name[:4000],
             figure_text=figure_text(answer)[:4000],
-            value=figure.value,
-            low=figure.low,
-            high=figure.high,
-            count=figure.count,
+            value=answer.won.figure.value,
             unit=answer.objective.unit,
             at="" if answer.objective.less else answer.won.at[:4000],
             sure=sure(answer, certain, raced=race is not None),

@@ -20,8 +20,7 @@ from urllib.parse import quote
 from evals.schema.run_file import RUN_FILE, read_run
 from quant.canonical_json import read_regular, write_whole
 from quant.errors import BitfrontierError, without_controls
-from reports.metrics.ratios import ratio_of_means
-from reports.output.formatting import interval
+from reports.output.formatting import times
 from reports.output.html_report import render_runs, write_report
 from reports.output.index.run_summary import SUMMARY_FILE, AnswerSummary, RunSummary, read_summary
 
@@ -153,14 +152,15 @@ def _against_before(row: RunRow, older: Sequence[RunRow]) -> RunRow:
 
 
 def _change(now: AnswerSummary, before: AnswerSummary | None) -> str:
-    """Of the recommended cell's figure and its quality."""
+    """Of the recommended cell's figure and its quality. No interval: what a machine does to a whole run is in none that
+    the two runs show, and `bitfrontier compare` judges with it.
+    """
     if before is None or not before.cell or not now.cell:
         return "" if before is None or before.cell == now.cell else f"was {before.cell or 'no recommendation'}"
     cell = "the same cell" if before.cell == now.cell else f"was {before.cell}"
-    ours, theirs = now.estimate, before.estimate
-    if (now.unit, now.at) != (before.unit, before.at) or ours is None or theirs is None:
+    if (now.unit, now.at) != (before.unit, before.at) or not now.value or not before.value:
         figure = f"was {before.figure_text}: not the same figure"
     else:
-        figure = f"{interval(ratio_of_means(ours, theirs))} × its {now.unit}"
+        figure = f"{times(now.value / before.value)} × its {now.unit}"
     quality = f"quality lost {now.quality}, was {before.quality}" if now.quality != before.quality else ""
     return "; ".join(part for part in (figure, cell, quality) if part)
