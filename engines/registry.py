@@ -44,7 +44,8 @@ class Engine:
     a server that is attached to what it can do (the dialect, and the same in words); an engine without environments
     starts none. `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about
     it. `computes_in(scheme, device, options)` is the type it is asked to compute in: "auto" is the checkpoint's own.
-    `batches(options, device)` is how many requests it computes at once, None where that is not known.
+    `batches(options, device)` is how many requests it computes at once, None where that is not known. `emulates`:
+    quantized weights are dequantized when they are loaded, so that its cells show a method's accuracy and no speed.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Engine:
     computes_in: ComputesIn = by_option
     batches: Batches = batched_by_option
     unsupported_model: UnsupportedModel = lambda architecture, scheme, device: None
+    emulates: bool = False
 
     @property
     def summary(self) -> str:
@@ -91,6 +93,7 @@ def engine(
     computes_in: ComputesIn = by_option,
     batches: Batches = batched_by_option,
     unsupported_model: UnsupportedModel = lambda architecture, scheme, device: None,
+    emulates: bool = False,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.
 
@@ -132,6 +135,7 @@ def engine(
             computes_in,
             batches,
             unsupported_model,
+            emulates,
         )
         function.__engine__ = made  # type: ignore[attr-defined]
         return function

@@ -90,6 +90,7 @@ def thin_variables(serving: Serving) -> dict[str, str]:
     unsupported=unsupported,
     unsupported_model=unsupported_model,
     read_facts=read_facts,
+    emulates=True,
 )
 def transformers(
     serving: Serving,

@@ -51,6 +51,7 @@ def read_facts(log: str) -> dict[str, str | int | float]:
     unsupported=unsupported,
     unsupported_model=unsupported_model,
     read_facts=read_facts,
+    emulates=True,
 )
 def triton(
     serving: Serving,

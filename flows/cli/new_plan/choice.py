@@ -42,10 +42,6 @@ METHODS: dict[Literal["cpu", "cuda"], list[dict[str, Any]]] = {
         {"method": "awq"},
     ],
 }
-EMULATING = (
-    "transformers",
-    "triton",
-)  # engines/reference_server/model_loading.py: weights are dequantized at the start
 ROOM = 0.8  # of a device's memory for weights: the rest is for the KV cache and what runs beside it
 BYTES_PER_WEIGHT = 2
 
@@ -139,7 +135,7 @@ def _why_left_out(choice: EngineChoice, works: Sequence[Quantization], reasons: 
         return choice.missing.partition(";")[0]
     if choice.engine.dialect.prompt_logprobs == "none":
         return "its server gives no log-probabilities: accuracy cannot be scored in it"
-    if choice.engine.name in EMULATING:
+    if choice.engine.emulates:
         return "it emulates quantized layers: its cells would show a method's accuracy, not its speed"
     baselines = [quantization for quantization in works if quantization.scheme.unquantized]
     if not baselines:
