@@ -22,8 +22,8 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.support.limits import Limit, summed_up
-from benchmarks.support.noisy_machines import CELLS, NOISES, REPEATS, SESSION, Machine, Noise
-from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, Flags, NoisePrior, fit_blocks
+from benchmarks.support.noisy_machines import CELLS, MOST_AGAIN, NOISES, REPEATS, SESSION, Machine, Noise
+from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, Flags, NoisePrior, fit_blocks, without_disturbed
 from evals.rounds.posterior import choices, chosen_bounds, mean_draws
 from evals.rounds.race import RaceRules, Standing, judge, most_telling
 from evals.stats.intervals import Floats, Labels
@@ -90,9 +90,12 @@ def noise_of_equal_cells(noise: Noise, sweeps: int, generator: Generator) -> Noi
     """By equal cells that each machine has visited before: what its own A/A controls have taught it."""
     machine, equal = Machine(noise, sweeps, PILOT_CELLS * 6, generator), np.zeros(sweeps)
     logs = np.full((sweeps, PILOT_CELLS, 6), np.nan)
+    disturbed = np.zeros(logs.shape, dtype=bool)
     for visit in range(PILOT_CELLS * 6):
-        logs[:, visit % PILOT_CELLS, visit // PILOT_CELLS] = machine.visit(equal, equal == 0)[0].mean(axis=1)
-    fit = fit_blocks(logs)
+        place = (slice(None), visit % PILOT_CELLS, visit // PILOT_CELLS)
+        seen, _, disturbed[place] = machine.visit(equal, equal == 0)
+        logs[place] = seen.mean(axis=1)
+    fit = fit_blocks(without_disturbed(logs, disturbed))
     return NoisePrior(fit.scale**2, fit.degrees)
 
 
@@ -102,6 +105,7 @@ def race(
     """Rounds of contenders until the race is over. `duels`: after the first look only the first two are visited."""
     machine, sweeps = Machine(noise, len(speeds), CELLS * rules.rounds, generator), np.arange(len(speeds))
     logs = np.full((*speeds.shape, rules.rounds), np.nan)
+    disturbed = np.zeros(logs.shape, dtype=bool)
     visits = np.zeros(len(speeds), dtype=np.int64)
     standing = Standing(np.ones(speeds.shape, dtype=bool), visits > 0, visits > 0)
     next_ones = standing.contenders
@@ -111,11 +115,13 @@ def race(
         for place in range(CELLS):
             cell = order[:, place]
             wanted = racing & next_ones[sweeps, cell]
-            seen, taken = machine.visit(speeds[sweeps, cell], wanted)
+            seen, taken, hit = machine.visit(speeds[sweeps, cell], wanted, MOST_AGAIN if number else 0)
             logs[sweeps[wanted], cell[wanted], number] = seen[wanted].mean(axis=1)
+            disturbed[sweeps[wanted], cell[wanted], number] = hit[wanted]
             visits += taken
         if number + 1 >= rules.first_look:
-            fit = fit_blocks(logs[:, :, : number + 1], prior)
+            so_far = without_disturbed(logs[:, :, : number + 1], disturbed[:, :, : number + 1])
+            fit = fit_blocks(so_far, prior)
             look = judge(fit, standing.contenders, rules)
             standing = Standing(
                 *(

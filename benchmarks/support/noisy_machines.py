@@ -24,7 +24,7 @@ DETECTED, FALSE_ALARM = 0.9, 0.02  # of the sentinel
 @dataclass(frozen=True)
 class Noise:
     """Of each repeat and each session; the slow-down over a sweep as a share; the wander of 5 minutes; bursts of a
-    neighbour (60 s, −35 %, one in 10 minutes), and whether a sentinel looks for them.
+    neighbour (60 s or so many, −35 %, one in 10 minutes), and whether a sentinel looks for them.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Noise:
     wander: float = 0.0
     bursts: bool = False
     sentinel: bool = False
+    burst_seconds: int = 60
     repeat: float = 0.04
 
 
@@ -45,6 +46,7 @@ NOISES = (
     Noise("5 %, wander of 8 %", session=0.05, wander=0.08),
     Noise("5 %, bursts", session=0.05, bursts=True),
     Noise("5 %, bursts, sentinel", session=0.05, bursts=True, sentinel=True),
+    Noise("5 %, long b., sentinel", session=0.05, bursts=True, sentinel=True, burst_seconds=300),
 )
 
 
@@ -64,17 +66,21 @@ class Machine:
                 1 - correlation**2
             ) * generator.standard_normal(sweeps)
         starts = generator.random((sweeps, steps)) < STEP / 600 * noise.bursts
-        self.hit: Flags = np.logical_or.reduce([np.roll(starts, step, axis=1) for step in range(6)])
+        self.hit: Flags = np.logical_or.reduce(
+            [np.roll(starts, step, axis=1) for step in range(int(noise.burst_seconds / STEP))]
+        )
         self.now = np.zeros(sweeps, dtype=np.int64)
         self.undisturbed: list[Floats] = []  # the state in each visit that counts, NaN for sweeps without one
 
-    def visit(self, speeds: Floats, wanted: Flags) -> tuple[Floats, Labels]:
-        """Logarithms of three repeats (sweeps, repeats) of a cell in the sweeps that want one, and visits it took."""
+    def visit(self, speeds: Floats, wanted: Flags, again: int = MOST_AGAIN) -> tuple[Floats, Labels, Flags]:
+        """Logarithms of three repeats (sweeps, repeats) of a cell in the sweeps that want one, visits it took (a
+        disturbed one is made `again` so many times), and whether the last one was disturbed, as far as a sentinel says.
+        """
         sweeps, generator = np.arange(len(speeds)), self.generator
         logs, todo = np.full((len(speeds), REPEATS), np.nan), wanted.copy()
         taken = np.zeros(len(speeds), dtype=np.int64)
         state = np.full(len(speeds), np.nan)
-        for _ in range(1 + MOST_AGAIN * self.noise.sentinel):
+        for _ in range(1 + again * self.noise.sentinel):
             when = (self.now[:, None] + FIRST_REPEAT + np.arange(REPEATS))[todo]
             hit = self.hit[sweeps[todo, None], when]
             session = self.noise.session * generator.standard_normal((len(when), 1))
@@ -87,4 +93,4 @@ class Machine:
             alarm = generator.random(len(when)) < np.where(hit.any(axis=1), DETECTED, FALSE_ALARM)
             todo[todo] = alarm
         self.undisturbed.append(state)
-        return logs, taken
+        return logs, taken, todo & self.noise.sentinel

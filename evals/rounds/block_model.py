@@ -105,6 +105,19 @@ def table(visits: Sequence[tuple[int, int, float]], cells: int) -> Floats:
     return logs
 
 
+def without_disturbed(logs: Floats, disturbed: Flags) -> Floats:
+    """The table without the visits that others on the machine disturbed: what they show is not the cell's. All visits
+    of a cell stay where all were disturbed, and all of a table where those that are left would not say how its cells
+    compare, or nothing of their noise.
+    """
+    seen = ~np.isnan(logs)
+    spared = (seen & ~disturbed).any(axis=-1, keepdims=True)
+    left = seen & ~(disturbed & spared)
+    fitted = logs.shape[-2] - 1 + (left.any(axis=-2).sum(axis=-1) if logs.shape[-2] > 1 else 1)
+    enough = _linked(left) & (left.sum(axis=(-2, -1)) > fitted)
+    return np.where(left | ~np.asarray(enough)[..., None, None], logs, np.nan)
+
+
 def fit_blocks(logs: Floats, prior: NoisePrior = NOTHING_KNOWN) -> BlockFit:
     """Fit a table by weighted least squares, with Huber's weights and the scale of his second proposal (Huber and
     Ronchetti, Robust Statistics, 2009, section 7.8), so that a visit beside a neighbour's burst weighs little.
@@ -156,15 +169,20 @@ def _known(degrees: Floats, prior: NoisePrior) -> Floats:
 def _degrees(seen: Flags) -> Floats:
     """Visits less what is fitted to them. Raises NotEstimable where cells were in no block together."""
     cells, visited = seen.shape[-2], seen.any(axis=-2)
-    linked = seen @ np.swapaxes(seen, -1, -2)
-    for _ in range(cells.bit_length()):  # each step doubles how many cells a link may go by way of
-        linked = linked @ linked
-    if not linked.all():
+    if not _linked(seen).all():
         raise NotEstimable(
             "some cells were never visited in one round on one host with the others, so their speeds cannot be "
             "compared. Visit all cells in the first round."
         )
     return np.asarray(seen.sum(axis=(-2, -1)) - (cells - 1) - visited.sum(axis=-1), dtype=np.float64)
+
+
+def _linked(seen: Flags) -> Flags:
+    """Of each table: whether every cell was in a block with every other, directly or by way of others."""
+    linked = seen @ np.swapaxes(seen, -1, -2)
+    for _ in range(seen.shape[-2].bit_length()):  # each step doubles how many cells a link may go by way of
+        linked = linked @ linked
+    return np.asarray(linked.all(axis=(-2, -1)))
 
 
 def _least_squares(observed: Floats, weights: Floats, seen: Flags) -> tuple[Floats, Floats, Floats, Floats]:

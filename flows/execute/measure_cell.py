@@ -101,7 +101,7 @@ def _measure(
         with contextlib.ExitStack() as life:
             server = reach(cell, environment, folder, device, work, target.log)
             endpoint, child = work.step("start", lambda: life.enter_context(server))
-            served = Served(endpoint, child, cell, folder, device, work, target)
+            served = Served(endpoint, child, environment, cell, folder, device, work, target)
             first = endpoint.facts.get(ATTACHED_SERVER)
             missing = _missing(target, parts, endpoint)
             _measure_parts(blank, served, [request for request in missing if not request.again])
@@ -111,7 +111,7 @@ def _measure(
             if (second := endpoint.facts.get(ATTACHED_SERVER)) != first:
                 message = f"another server answered: {first}, then {second}. Attach to one server's own address"
                 raise ServerFailed(message, kind="unreachable-server")
-            served = Served(endpoint, child, cell, folder, device, work, target)
+            served = Served(endpoint, child, environment, cell, folder, device, work, target)
             for request in again:
                 _finish(served, request)
 
@@ -154,7 +154,10 @@ def finished_part(served: Served, request: PartRequest) -> Part:
     blank, watch = Part(request.key, request.name, request.inputs, origin), CpuWatch(served.child)
     part = served.work.step(request.name, lambda: measure_part(served, request, blank))
     if isinstance(request.subject, LoadPoint):
-        part = replace(part, measured={**part.measured, "others": asdict(watch.disturbance())})
+        others = watch.disturbance()
+        if not served.is_child:  # its own CPU time would count as that of others
+            others = replace(others, foreign=0.0)
+        part = replace(part, measured={**part.measured, "others": asdict(others)})
     return replace(part, seconds=time.monotonic() - began)
 
 

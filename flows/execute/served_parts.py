@@ -9,6 +9,7 @@ from typing import Any
 
 from engines.kv_cache import kv_bytes_per_token
 from engines.parallelism import devices
+from engines.runtime.environments import Environment
 from engines.runtime.process import Child
 from engines.runtime.prometheus import read_gauges, read_statistics
 from engines.telemetry.host import utc_now
@@ -60,11 +61,17 @@ class Served:
 
     endpoint: Endpoint
     child: Child | None
+    environment: Environment | None
     cell: Cell
     folder: Path
     device: Device
     work: Work
     target: Target
+
+    @property
+    def is_child(self) -> bool:
+        """Whether it is a process of ours: it is none where it ran already, or runs in a container."""
+        return self.child is not None and self.environment is not None and not self.environment.is_container
 
 
 def measure_part(served: Served, request: PartRequest, blank: Part) -> Part:

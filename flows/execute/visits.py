@@ -114,12 +114,10 @@ def _attempt(planned: _Planned) -> Attempt:
     environment = planned.prepared.environments.get(row.cell.environment)
     folder, device = Path(planned.checkpoint.folder), planned.prepared.sweep.device
     with reach(row.cell, environment, folder, device, work, target.log) as (endpoint, child):
-        served = Served(endpoint, child, row.cell, folder, device, work, target)
+        served = Served(endpoint, child, environment, row.cell, folder, device, work, target)
         parts = [finished_part(served, request) for request in planned.visit.requests(row)]
     parts = [replace(part, memory=replace(part.memory, samples=()) if part.memory else None) for part in parts]
     others = [Disturbance(**part.measured["others"]) for part in parts]
-    if environment is not None and environment.is_container:  # its server is no child of ours: it counts as foreign
-        others = [replace(other, foreign=0.0) for other in others]
     facts = {"sentinel": asdict(known_work), "startup_seconds": endpoint.startup_seconds}
     return Attempt(
         parts=[replace(part, measured={**part.measured, **facts}) for part in parts],

@@ -36,7 +36,7 @@ from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.load import load_metrics, visit_rates
 from reports.metrics.ratios import ratio_of_means
-from reports.rounds.speeds import Fitted, blocks_of, fit_figure, in_rounds
+from reports.rounds.speeds import Fitted, blocks_of, disturbed_blocks, fit_figure, in_rounds
 
 
 @dataclass(frozen=True)
@@ -228,13 +228,16 @@ def _rounds(run: Results, load: LoadPoint) -> _Rounds | None:
     for key, (trial, speed) in speeds.items():
         blocks, rates = blocks_of(trial), {n: visit_rates(repeats)[0] for n, repeats in speed.visits().items()}
         values[key] = {blocks.get(n, (n, "", "")): rate for n, rate in rates.items() if rate > 0}
-    fitted = fit_figure(values)
+    disturbed = {key: disturbed_blocks(trial) for key, (trial, _) in speeds.items()}
+    fitted = fit_figure(values, disturbed=disturbed)
     if fitted is None:
         return None
     means = dict(zip(fitted.keys, fitted.fit.means.tolist(), strict=True))
     shared: dict[object, list[float]] = {}
     for key in fitted.keys:
         for block, rate in values[key].items():
+            if block in disturbed[key]:
+                continue
             shared.setdefault(block, []).append(math.log(rate) - means[key])
     if len(shared) < 2:
         return None

@@ -137,8 +137,9 @@ def interval(estimate: Estimate | None, scale: float = 1.0) -> str:
 
 
 def plus_minus(estimate: Estimate | None, scale: float = 1.0) -> str:
-    """`value ±half`, the half that is larger; `value −below/+above` where they differ by more than a third. Rounded to
-    what the interval tells (Particle Data Group, Review of Particle Physics, section 5.3).
+    """`value ±half`, the half that is larger; `value −below/+above` where they differ by more than a third; `value ±∞`
+    where a single visit says nothing of others. Rounded to what the interval says (Particle Data Group, Review of
+    Particle Physics, section 5.3).
     """
     if estimate is None:
         return "–"
@@ -146,6 +147,8 @@ def plus_minus(estimate: Estimate | None, scale: float = 1.0) -> str:
     less, more = sorted((value - low, high - value))
     if not more:
         return number(value)
+    if math.isinf(high) and low <= value / 1000:
+        return f"{number(value)} ±∞"
     if more <= MOST_UNEVEN * less:
         digits = _decimals(more, two_below=3.55)
         return f"{value:.{digits}f} ±{max(more, 10.0**-digits):.{digits}f}"

@@ -14,8 +14,17 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from engines.telemetry.disturbance import Disturbance
 from evals.metrics.energy import visit_energy
-from evals.rounds.block_model import NOTHING_KNOWN, BlockFit, NoisePrior, NotEstimable, fit_blocks, table
+from evals.rounds.block_model import (
+    NOTHING_KNOWN,
+    BlockFit,
+    NoisePrior,
+    NotEstimable,
+    fit_blocks,
+    table,
+    without_disturbed,
+)
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.race_file import LearntNoise
 from evals.schema.trial import Trial
@@ -78,12 +87,18 @@ class VisitFacts:
     sentinel: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def block(self) -> Block:
+        return self.round, self.host, self.session
+
+    @property
     def took_seconds(self) -> float:
         """With its starts, and the attempts that do not count."""
         return self.all_attempts_seconds or self.seconds + (self.startup_seconds or 0.0)
 
 
 VISITS = TypeAdapter(tuple[VisitFacts, ...])
+OTHERS = TypeAdapter(list[Disturbance])
+NONE_DISTURBED: Mapping[str, set[Block]] = {}
 
 
 def visits_of(trial: Trial) -> tuple[VisitFacts, ...]:
@@ -101,20 +116,44 @@ def blocks_of(trial: Trial) -> dict[int, Block]:
     first = trial.provenance.get("measured")
     origin = first if isinstance(first, Mapping) else {}
     blocks = {1: (1, str(origin.get("host", "")), str(origin.get("session", "")))}
-    return blocks | {visit.round: (visit.round, visit.host, visit.session) for visit in visits_of(trial)}
+    return blocks | {visit.round: visit.block for visit in visits_of(trial)}
 
 
-def fit_figure(values: Mapping[str, Mapping[Block, float]], prior: NoisePrior = NOTHING_KNOWN) -> Fitted | None:
-    """The model of one figure of one load: by trials' keys, its value in each block. None where too few visits say
-    anything of their spread, or some cell was in no block with the others, directly or by way of third ones.
+def first_disturbed(trial: Trial) -> tuple[str, ...]:
+    """What others did on the machine while the loads of the first visit were timed, which is not repeated."""
+    parts = trial.provenance.get("parts")
+    measured = parts.values() if isinstance(parts, Mapping) else ()
+    others = [part["others"] for part in measured if isinstance(part, Mapping) and part.get("others")]
+    try:
+        reasons = [reason for other in OTHERS.validate_python(others) for reason in other.reasons]
+    except ValidationError:
+        return ()
+    return tuple(dict.fromkeys(reasons))
+
+
+def disturbed_blocks(trial: Trial) -> set[Block]:
+    """Those of visits that others on the machine disturbed, the repeated ones to the last attempt."""
+    first = {blocks_of(trial)[1]} if first_disturbed(trial) else set()
+    return first | {visit.block for visit in visits_of(trial) if visit.disturbed}
+
+
+def fit_figure(
+    values: Mapping[str, Mapping[Block, float]],
+    prior: NoisePrior = NOTHING_KNOWN,
+    disturbed: Mapping[str, set[Block]] = NONE_DISTURBED,
+) -> Fitted | None:
+    """The model of one figure of one load: by trials' keys, its value in each block. Visits in `disturbed` blocks are
+    left out as far as others say enough. None where too few visits say anything of their spread, or some cell was in no
+    block with the others, directly or by way of third ones.
     """
     keys = tuple(key for key in values if values[key])
     blocks = {block: place for place, block in enumerate(sorted({block for key in keys for block in values[key]}))}
     visits = [(place, blocks[block], value) for place, key in enumerate(keys) for block, value in values[key].items()]
     if not visits:
         return None
+    beside = np.array([[block in disturbed.get(key, ()) for block in blocks] for key in keys])
     try:
-        return Fitted(keys, fit_blocks(table(visits, len(keys)), prior))
+        return Fitted(keys, fit_blocks(without_disturbed(table(visits, len(keys)), beside), prior))
     except NotEstimable:
         return None
 
@@ -127,6 +166,7 @@ def speed_models(
     """
     speeds: dict[LoadPoint, dict[str, Speed]] = {}
     blocks = {trial.key: blocks_of(trial) for trial in trials}
+    disturbed = {trial.key: disturbed_blocks(trial) for trial in trials}
     for trial in trials:
         for speed in trial.speed:
             speeds.setdefault(speed.load, {})[trial.key] = speed
@@ -142,7 +182,7 @@ def speed_models(
                 key: {blocks[key].get(n, (n, "", "")): value for n, value in of_cell.get(name, {}).items()}
                 for key, of_cell in figures.items()
             }
-            fitted = fit_figure(values, prior)
+            fitted = fit_figure(values, prior, disturbed)
             if fitted is not None:
                 models.setdefault(load, {})[name] = fitted
     return models

@@ -17,7 +17,7 @@ from evals.schema.load import LoadPoint
 from evals.schema.race_file import Left, RaceState
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate, t_quantile
-from reports.rounds.speeds import Fitted, visits_of
+from reports.rounds.speeds import Fitted, disturbed_blocks, visits_of
 from reports.rounds.standing import race_rules
 
 FIGURE = "output rate"
@@ -63,7 +63,8 @@ class Certainty:
 @dataclass(frozen=True)
 class Visited:
     """One cell in a race. `startup_seconds` is the median of its servers; `repeated`: visits that were made again for
-    what others did on the machine; `disturbed`: those that count although something did. `against_best`: its output
+    what others did on the machine; `disturbed`: those beside which something did to the last, and which are left out of
+    the model of speeds as far as others say enough. `against_best`: its output
     tokens/s at the busiest load ÷ those of the best other cell of its model.
     """
 
@@ -193,7 +194,7 @@ def _visited(trial: Trial, left: Left | None, ratio: Estimate | None) -> Visited
         rounds=len(trial.speed[0].visits()),
         startup_seconds=median(starts) if starts else None,
         repeated=sum(visit.attempts > 1 for visit in visits),
-        disturbed=sum(bool(visit.disturbed) for visit in visits),
+        disturbed=len(disturbed_blocks(trial)),
         left_after=left.after_round if left else None,
         why=left.why if left else "",
         against_best=ratio,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from evals.rounds.block_model import NoisePrior, NotEstimable, fit_blocks, learnt_noise, table
+from evals.rounds.block_model import NoisePrior, NotEstimable, fit_blocks, learnt_noise, table, without_disturbed
 
 SPEEDS = np.log([100.0, 90.0, 60.0, 55.0])
 ROUNDS = np.log([1.0, 0.8, 1.1, 0.9, 1.0])
@@ -28,6 +28,50 @@ def test_missing_visits_do_not_move_the_others() -> None:
     fit = fit_blocks(some_missing(planted()))
     np.testing.assert_allclose(fit.means, SPEEDS + ROUNDS.mean(), atol=1e-9)
     assert fit.degrees == 15 - (4 + 5 - 1)
+
+
+def beside_others(*places):
+    disturbed = np.zeros((4, 5), dtype=bool)
+    for place in places:
+        disturbed[place] = True
+    return disturbed
+
+
+def test_a_disturbed_visit_is_as_if_it_had_not_been_made() -> None:
+    logs, expected = planted(SMALL), planted(SMALL)
+    logs[1, [0, 3]] -= 0.4
+    expected[1, [0, 3]] = np.nan
+    np.testing.assert_array_equal(without_disturbed(logs, beside_others((1, 0), (1, 3))), expected)
+
+
+def test_a_cell_that_was_always_disturbed_keeps_its_visits() -> None:
+    always = beside_others(*((1, block) for block in range(5)), (2, 4))
+    left = without_disturbed(planted(SMALL), always)
+    assert np.argwhere(np.isnan(left)).tolist() == [[2, 4]]
+
+
+@pytest.mark.parametrize(
+    "disturbed",
+    [
+        pytest.param([(0, 1), (1, 0), (2, 0), (3, 0)], id="no block has the first cell and another one"),
+        pytest.param([(0, 1), (1, 1), (2, 1), (3, 1)], id="one block says nothing of the noise"),
+    ],
+)
+def test_a_table_that_would_say_too_little_keeps_all(disturbed: list[tuple[int, int]]) -> None:
+    logs = planted(SMALL)[:, :2]
+    np.testing.assert_array_equal(without_disturbed(logs, beside_others(*disturbed)[:, :2]), logs)
+
+
+def test_each_table_is_looked_at_alone() -> None:
+    logs = np.stack([planted(SMALL)[:, :2], planted(SMALL)[:, 2:4]])
+    disturbed = np.stack([beside_others((0, 1), (1, 1), (2, 1), (3, 1))[:, :2], beside_others((0, 1))[:, :2]])
+    left = without_disturbed(logs, disturbed)
+    assert np.argwhere(np.isnan(left)).tolist() == [[1, 0, 1]]
+
+
+def test_visits_of_a_single_cell_are_left_out_too() -> None:
+    logs, disturbed = planted(SMALL)[:1], beside_others((0, 2))[:1]
+    assert np.isnan(without_disturbed(logs, disturbed)).tolist() == disturbed.tolist()
 
 
 def test_some_cells_of_a_fit_are_compared_as_they_were_among_all() -> None:

@@ -11,14 +11,18 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
-from engines.runtime.process import ProcessFailed
+from engines.runtime.environments import Environment
+from engines.runtime.process import Child, ProcessFailed
 from engines.runtime.server import serve
+from engines.telemetry.disturbance import Disturbance
 from engines.types import Device, Dialect, Endpoint, Serving
 from evals.load.prompts import Prompts
 from evals.metrics.energy import window
 from evals.schema.load import LoadPoint
 from evals.schema.trial import NVML
-from flows.execute.measure_cell import reach
+from flows.execute import measure_cell
+from flows.execute.keys import PartRequest
+from flows.execute.measure_cell import finished_part, reach
 from flows.execute.served_parts import Served, _prompts, _speed_and_memory
 from flows.plan.load import LoadPlan, workloads
 from flows.validate.matrix import Cell, EngineChoice
@@ -37,6 +41,32 @@ def test_an_engine_without_environment_is_not_started(tmp_path: Path) -> None:
         reach(cell, None, tmp_path, CPU, work, tmp_path / "log"),
     ):
         pass
+
+
+IMAGE = Environment("here", "here", ("docker", "run", "image"))
+
+
+@pytest.mark.parametrize(
+    ("child", "environment", "foreign"),
+    [(object(), HERE, 0.4), (None, None, 0.0), (None, HERE, 0.0), (object(), IMAGE, 0.0)],
+    ids=["a child", "attached", "attached, and could be started", "in a container"],
+)
+def test_cpu_time_of_a_server_that_is_no_child_is_not_that_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, child: object, environment: Environment | None, foreign: float
+) -> None:
+    """Else all its visits would be repeated for its own work."""
+    watch = SimpleNamespace(disturbance=lambda: Disturbance(0.4, 0.05, 0.3, 2.0))
+    monkeypatch.setattr(measure_cell, "CpuWatch", lambda _: watch)
+    monkeypatch.setattr(measure_cell, "measure_part", lambda served, request, blank: blank)
+    endpoint = Endpoint("http://here", "", None, tmp_path, Dialect("none", "usage", None), 0.0, {})
+    work, target = SimpleNamespace(step=lambda name, action: action()), SimpleNamespace(measured={})
+    anything = cast(Any, None)
+    served = Served(
+        endpoint, cast(Child, child), environment, anything, tmp_path, CPU, cast(Any, work), cast(Any, target)
+    )
+    part = finished_part(served, PartRequest("load", {}, {}, LoadPoint(2, 2, 5, 6)))
+    others = part.measured["others"]
+    assert (others["foreign"], others["steal"]) == (foreign, 0.05)
 
 
 def test_loads_are_closed_loops_or_arrive_at_a_rate() -> None:
@@ -90,7 +120,7 @@ def test_a_load_is_measured_with_the_energy_of_its_gpus(tmp_path: Path, monkeypa
         prompts = Prompts(range(10, 40))
         options = {"tensor_parallel": 2}
         cell = SimpleNamespace(choice=EngineChoice(fake_engine(), options, ""))
-        served = Served(endpoint, child, cast(Any, cell), tmp_path, GPUS, cast(Any, work), cast(Any, None))
+        served = Served(endpoint, child, None, cast(Any, cell), tmp_path, GPUS, cast(Any, work), cast(Any, None))
         speed, memory = _speed_and_memory(served, load, prompts, 1)
         count = len(child.tree())
     assert memory is not None

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from evals.schema.trial import Trial
 from evals.stats.intervals import mean_t_log
 from reports.decision.results import conclude
 from reports.metrics.load import load_metrics
-from reports.rounds.speeds import estimates, figures_by_round, fit_figure, speed_models
+from reports.rounds.speeds import disturbed_blocks, estimates, figures_by_round, fit_figure, speed_models
 from tests.support.made_races import noisy, raced, visited_speed
 from tests.support.made_trials import ABOUT, speed
 
@@ -89,6 +90,33 @@ def test_the_results_have_the_model_s_figures() -> None:
         assert cell.loads[0].output_rate == known[cell.trial.key]
         assert cell.loads[0].latency.tpot[0] == estimates(models["tpot 50"])[cell.trial.key]
         assert cell.loads[0].output_rate.count == 1 + 2 * 3
+
+
+QUIET = {"foreign": 0.02, "steal": 0.01, "pressure": 0.1, "load_average": 1.0}
+BUSY = {**QUIET, "foreign": 0.23}
+
+
+def beside_others(made: Trial, *rounds: int, parts: object = None) -> Trial:
+    """As if other processes had been busy in these later rounds to the last attempt."""
+    visits = [{**visit, "disturbed": ["others"] * (visit["round"] in rounds)} for visit in made.provenance["visits"]]
+    return replace(made, provenance={**made.provenance, "visits": visits, "parts": parts})
+
+
+def test_a_disturbed_visit_is_left_out_of_the_model() -> None:
+    """The first one too, which is never repeated."""
+    cells = [raced("none", noisy(50, 5, 1)), raced("rtn", noisy(60, 5, 2))]
+    slow = {**noisy(40, 5, 3), 1: 20.0, 4: 25.0}
+    first = {"load a": {"others": QUIET}, "load b": {"others": BUSY}, "gates": {}}
+    disturbed = beside_others(raced("awq", slow), 4, parts=first)
+    spared = raced("awq", {number: rate for number, rate in slow.items() if number not in (1, 4)})
+    (models,), (expected,) = (speed_models([*cells, third]).values() for third in (disturbed, spared))
+    assert estimates(models["output rate"]) == estimates(expected["output rate"])
+    assert conclude(ABOUT, [*cells, disturbed]).cells[2].loads[0].output_rate.value == pytest.approx(40, rel=0.05)
+
+
+@pytest.mark.parametrize("parts", [{"load a": {"others": QUIET}}, {"load a": {"others": {"foreign": []}}}, ["x"], {}])
+def test_a_quiet_first_visit_is_not_disturbed_nor_one_that_does_not_say(parts: object) -> None:
+    assert disturbed_blocks(beside_others(raced("none", noisy(50, 3, 1)), 3, parts=parts)) == {(3, "", "")}
 
 
 def test_the_control_says_as_much_of_the_noise_and_is_no_cell() -> None:
