@@ -51,7 +51,7 @@ PARSED = {
 }
 OTHERS = {
     "pip install uv": "installs",
-    "uv run pytest": "the tests themselves",
+    "uv run pytest -n 2": "the tests themselves",
     "vllm serve": "another program, with a model of the reader's",
     "export PREFECT_": "settings; tests/support/prefect_server.py starts a server with them",
     "export BITFRONTIER_REPORTS_URL": "a setting; tests/flows/orchestration/test_artifacts.py",
