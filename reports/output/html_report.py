@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 SCRIPTS = (
     "vendor/observable-plot.min.js",
-    *("judge.js", "conclude.js", "chart.js", "chart_controls.js", "explain.js"),
+    *("rules.js", "judge.js", "conclude.js", "chart.js", "chart_controls.js", "explain.js"),
     *("latency.js", "tables.js", "address.js", "page.js"),
 )
 

@@ -1,7 +1,7 @@
 """What the page needs to conclude again under another setting, by itself: figures with their intervals as plain data.
 
-`templates/conclude.js` computes from it what `reports.decision.results.Results.under` does from the trials. An
-interval is [value, low, high] with null for an end that has no bound.
+`templates/conclude.js` computes from it what `reports.decision.results.Results.under` does from the trials, by the same
+table of rules. An interval is [value, low, high] with null for an end that has no bound.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from reports.decision.frontier.frontiers import Axis, Frontier, Plot, Read, of_m
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.recommend import widening
 from reports.decision.results import Results, Setting
+from reports.decision.rules import LIMITS, TABLE
 from reports.decision.use_cases import uses
-from reports.decision.wording import WORDS
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import largest_kl
@@ -84,7 +84,7 @@ def page_data(results: Results) -> dict[str, Any]:
         "cells": cells,
         "models": results.models,
         "plots": _plots(results),
-        "words": WORDS,
+        "rules": {name: part for name, part in TABLE.items() if name != "objectives"},
         "objectives": {
             name: {"title": objective.title, "unit": objective.unit, "less": objective.less, "gain": objective.gain}
             for name, objective in OBJECTIVES.items()
@@ -108,14 +108,8 @@ def _family(load: LoadPoint) -> str:
 
 
 def _setting(setting: Setting) -> dict[str, Any]:
-    limits = {
-        "recovery": setting.limits.accuracy_recovery,
-        "perplexity": setting.limits.perplexity_ratio,
-        "kl": setting.limits.kl_nats,
-        "memory": setting.limits.memory_gib,
-    }
     return {
-        **limits,
+        **{rule.key: getattr(setting.limits, rule.field) for rule in LIMITS.values() if rule.of == "cell"},
         **_aim(setting.aim),
         "price": setting.aim.price.per_device_hour if setting.aim.price else None,
         "cost": setting.aim.price.max_cost_per_million_tokens if setting.aim.price else None,

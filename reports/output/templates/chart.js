@@ -119,8 +119,8 @@ class Chart {
   focusedCell() { return this.list?.find((one) => this.nodes?.get(one.i)?.dot === document.activeElement)?.i; }
 
   scale(axis, log, domain) {
-    const { loads } = this.data, mix = mixOf(this.setting), mixed = mix.length === 1 ? loads[mix[0][0]].label : `the mix of ${mix.length} loads`;
-    const label = axis.label + (axis.at ? ` at ${mix.length ? mixed : axis.at}` : "") + " (better →)";
+    const mix = mixOf(this.setting), at = mix.length ? mixLabel(mix.map(([load]) => this.data.loads[load].label)) : axis.at;
+    const label = axis.label + (axis.at ? ` at ${at}` : "") + " (better →)";
     // turned so that the best corner is always the upper right one
     return { reverse: axis.less, type: log ? "log" : "linear", domain, label, labelAnchor: "center", labelArrow: "none", labelOffset: axis === this.y ? 52 : 38, grid: true, ticks: log ? undefined : 6, tickFormat: log ? "~g" : undefined };
   }
@@ -136,7 +136,7 @@ class Chart {
 
   mark(dot, one) {
     const node = this.node(one), { x, y } = this, result = this.result.judged[one.i];
-    const faded = !one.on && !one.bad && (one.odds === null || one.odds < 0.05);
+    const faded = !one.on && !one.bad && (one.odds === null || one.odds < this.data.rules.thresholds.dominated_below);
     node.dot = dot;
     dot.setAttribute("class", ["cell", ...Object.entries({ on: one.on, bad: one.bad, recommended: one.recommended, faded }).flatMap(([name, is]) => (is ? [name] : []))].join(" "));
     dot.style.opacity = one.on || one.recommended ? 1 : one.bad ? 0.6 : 0.3 + 0.7 * (one.odds ?? 0);
