@@ -41,7 +41,7 @@ def page_reference(results: Results, values: JS) -> JS:
         "answers": answers,
         "chosen": answers[0]["chosen"],
         "rows": _rows(conclusion, answers, places),
-        "frontiers": _frontiers(results, conclusion.allowed, price, mix, places),
+        "frontiers": _frontiers(conclusion.allowed, price, mix, places),
     }
 
 
@@ -73,22 +73,9 @@ def _rows(conclusion: Conclusion, answers: list[JS], places: dict[str, int]) -> 
     return {str(place): reasons[name] if place in violated else row for place, (name, row) in rows.items()}
 
 
-def _frontiers(results: Results, allowed: Any, price: Price | None, mix: Any, places: dict[str, int]) -> JS:
-    """Dominated is who is called so under the plan's setting, by its printed probability, and is off the frontier now:
-    as long as all among whom that was drawn are still there.
-    """
+def _frontiers(allowed: Any, price: Price | None, mix: Any, places: dict[str, int]) -> dict[str, list[int]]:
+    """On the axes of the plan's own figures."""
     if not allowed:
         return {}
-    keys = {cell.trial.name: cell.trial.key for cell in results.cells}
-    planned = {front.plot.name: front.standings for front in results.frontiers}
-    expected = {}
-    for plot in plots("", "", price, mix):
-        points = oriented(allowed, plot)
-        on = sorted(places[point.key] for point in frontier(points))
-        standings = planned.get(plot.name, ())
-        holds = {keys[standing.name] for standing in standings} <= {point.key for point in points} and not mix
-        if price is not None and price.per_device_hour == 0:
-            holds = False
-        faded = [places[keys[s.name]] for s in standings if s.odds is not None and s.odds < 0.05 and holds]
-        expected[plot.name] = [on, sorted(place for place in faded if place not in on)]
-    return expected
+    points = {plot.name: oriented(allowed, plot) for plot in plots("", "", price, mix)}
+    return {name: sorted(places[point.key] for point in frontier(of_plot)) for name, of_plot in points.items()}

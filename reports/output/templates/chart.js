@@ -38,6 +38,7 @@ class Chart {
   update(result, setting) {
     Object.assign(this, { result, setting });
     clearTimeout(this.waiting);
+    if (this.key === this.keyOf(this.points())) return; // a setting that changes nothing of it costs no drawing
     if (this.svg && this.data.cells.length > MOST_FAINT) this.waiting = setTimeout(() => this.draw(), AFTER_MILLISECONDS); // a slider that moves shows its answer first
     else this.draw();
   }
@@ -51,8 +52,8 @@ class Chart {
   points() {
     const { data, result, setting, view, x, y } = this;
     if (!x || !y) return [];
-    const odds = this.odds(), recommended = new Set(result.answers.map((answer) => answer.chosen?.number)), plot = { model: view.model, x, y, drawn: [], dominated: [] };
-    const on = new Set(frontier(data, plot, result.allowed, setting).on), allowed = new Set(result.allowed);
+    const odds = this.odds(), recommended = new Set(result.answers.map((answer) => answer.chosen?.number));
+    const on = new Set(frontier(data, { model: view.model, x, y }, result.allowed, setting)), allowed = new Set(result.allowed);
     return data.cells.flatMap((cell, i) => {
       if (!result.judged[i] || (view.model && cell.model !== view.model)) return [];
       const [a, b] = [onAxis(cell, x.name, setting), onAxis(cell, y.name, setting)];
@@ -60,6 +61,9 @@ class Chart {
       return [{ i, cell, x: a, y: b, on: on.has(i), bad: !allowed.has(i), recommended: recommended.has(i), odds: odds?.get(i) ?? null }];
     });
   }
+
+  /** All that a drawing is made of, but for the view. */
+  keyOf(points) { return JSON.stringify([this.setting.mix, points.map(({ cell, ...point }) => [point, this.result.judged[point.i][0]])]); }
 
   /** Probabilities were drawn among the plan's cells, under its loads and price: they hold while all of them are there. */
   odds() {
@@ -76,6 +80,7 @@ class Chart {
     const refocus = focused && document.activeElement === focused.dot ? focused.i : null;
     place.replaceChildren();
     this.nodes = new Map();
+    this.key = this.keyOf(points);
     if (!points.length) {
       element(place, "p", "No cell has a figure on both axes under this setting.", "dim");
       return;

@@ -112,34 +112,23 @@ function onAxis(cell, name, setting) {
   return setting.price === null || !cell.devices ? null : perMillion(found.rate, cell.devices, setting.price);
 }
 
-/** reports.decision.frontier.pareto: which cells are on the frontier by values. Dominated are those off it whose printed probability
- * of being on it is small; that was drawn among the plan's cells, and can only be smaller among more of them. */
-function frontier(data, plot, allowed, setting) {
-  const turn = (one, less) => (less ? [-one[0]] : [one[0]]);
-  const points = allowed.filter((cell) => !plot.model || data.cells[cell].model === plot.model).flatMap((cell) => {
-    const x = onAxis(data.cells[cell], plot.x.name, setting), y = onAxis(data.cells[cell], plot.y.name, setting);
-    return x && y ? [{ cell, x: turn(x, plot.x.less), y: turn(y, plot.y.less) }] : [];
-  });
-  const dominates = (a, b) => a.x[0] >= b.x[0] && a.y[0] >= b.y[0] && (a.x[0] > b.x[0] || a.y[0] > b.y[0]);
-  const finite = points.filter((one) => Number.isFinite(one.x[0]) && Number.isFinite(one.y[0]));
-  const on = finite.filter((one) => !finite.some((other) => dominates(other, one))).map((one) => one.cell);
-  const shown = new Set(points.map((one) => one.cell)), best = new Set(on);
-  const holds = plot.drawn.every((cell) => shown.has(cell)) && !mixOf(setting).length && setting.price !== 0;
-  return { points: [...shown], on, dominated: holds ? plot.dominated.filter((cell) => shown.has(cell) && !best.has(cell)) : [] };
+/** reports.decision.frontier.pareto.frontier: the numbers of the cells that no other dominates on both axes, by values. */
+function frontier(data, { model, x, y }, allowed, setting) {
+  const turned = (one, axis) => one && (axis.less ? -one[0] : one[0]);
+  const points = allowed.filter((i) => !model || data.cells[i].model === model)
+    .map((i) => ({ i, x: turned(onAxis(data.cells[i], x.name, setting), x), y: turned(onAxis(data.cells[i], y.name, setting), y) }))
+    .filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y)).sort((a, b) => b.x - a.x || b.y - a.y);
+  let last = { x: Infinity, y: -Infinity }; // from right to left whatever is higher than all before is on it, and what is equal
+  return points.filter((point) => (point.y > last.y || (point.y === last.y && point.x === last.x)) && (last = point)).map(({ i }) => i);
 }
 
-/** Judge, rank and draw frontiers again, with an answer for each model. `judged` has null for cells that are filtered
- * out; cells are numbers. */
+/** Judge and rank again, with an answer for each model. `judged` has null for cells that are filtered out; cells are numbers. */
 function conclude(data, setting) {
   const hidden = (cell) => Object.entries(setting.without).some(([group, names]) => names.includes(cell[group]));
   const judged = pointToScored(data.cells, data.cells.map((cell) => (hidden(cell) ? null : judge(cell, setting))));
   const numbers = data.cells.map((_, i) => i).filter((i) => judged[i]);
   const allowed = numbers.filter((i) => !isBarred(judged[i][0]));
-  const answers = data.models.map((model) => answerOf(data, setting, model, judged, allowed));
-  return {
-    judged, allowed, answers,
-    frontiers: Object.fromEntries(data.plots.map((plot) => [plot.name, frontier(data, plot, allowed, setting)])),
-  };
+  return { judged, allowed, answers: data.models.map((model) => answerOf(data, setting, model, judged, allowed)) };
 }
 
 /** reports.decision.recommend.decide: one model's cells, the best first. */

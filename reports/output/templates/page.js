@@ -72,8 +72,16 @@ function fields() {
 
 const use = ({ objective, ttft, tpot, percentile }) => change({ objective, ttft, tpot, percentile });
 
-/** The slider's end: beyond all that was measured. */
+const MOST = new Map();
+
+/** The slider's end: beyond all that was measured. Only that of the cost depends on the setting. */
 function mostOf(name) {
+  const key = name === "cost" ? `cost ${setting.price}` : name;
+  if (!MOST.has(key)) MOST.set(key, mostMeasured(name));
+  return MOST.get(key);
+}
+
+function mostMeasured(name) {
   const place = data.percentiles.length - 1;
   const found = data.cells.flatMap((cell) => {
     if (name === "memory") return [cell.memory?.[0]];

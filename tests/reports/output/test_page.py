@@ -14,9 +14,11 @@ from rich.console import Console
 
 from engines.runtime.own_packages import ROOT
 from evals.schema.race_file import RaceState, Rules, write_race
+from reports.decision.frontier.frontiers import plots
 from reports.decision.recommend import refusal
 from reports.decision.results import Results, read_results
 from reports.decision.rules import LIMITS, TABLE
+from reports.metrics.cost import Price
 from reports.output.html_report import write_report
 from reports.output.interactive_data import page_data
 from reports.output.json_data import as_data
@@ -29,6 +31,10 @@ from tests.support.planted_page import SEARCHED, page_trials, write_page_run
 
 pytestmark = needs_chromium
 
+PLOTS = [
+    [plot.name, *({"name": axis.name, "less": axis.less} for axis in (plot.x, plot.y))]
+    for plot in plots("", "", Price(1.0, "EUR"), {})
+]
 REAL = {  # packed by `benchmarks.pack`
     "four engines": ("frontier-cpu-2026-11-22.tar.xz", ""),
     "A/A": ("aa-cpu-2026-11-28.tar.xz", ""),
@@ -80,7 +86,7 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
         yield changed | (searched if changed["objective"] == "capacity" and draw.random() < 0.7 else {})
 
 
-ASK = """(setting) => {
+ASK = """([setting, plots]) => {
   const result = conclude(data, setting);
   return {
     answers: result.answers.map((answer) => ({
@@ -92,8 +98,8 @@ ASK = """(setting) => {
       caveats: answer.caveats, alternative: answer.alternative, refusal: answer.chosen ? "" : refusal(data, answer),
     })),
     rows: Object.fromEntries(rowsOf(result, setting).map(([i, verdict, why]) => [i, [verdict, why]])),
-    frontiers: Object.fromEntries(Object.entries(result.frontiers).map(
-      ([name, one]) => [name, [one.on.sort((a, b) => a - b), one.dominated.sort((a, b) => a - b)]])),
+    frontiers: Object.fromEntries(plots.map(
+      ([name, x, y]) => [name, frontier(data, { x, y }, result.allowed, setting).sort((a, b) => a - b)])),
   };
 }"""
 
@@ -108,7 +114,8 @@ def _same(shown: JS, expected: JS, setting: JS) -> None:
         for row, other in zip(ours["ranked"], theirs["ranked"], strict=True):
             assert row[1:4] == pytest.approx(other[1:4], rel=1e-7), setting
         assert ours["costs"] == pytest.approx(theirs["costs"], rel=1e-7), setting
-    assert {name: shown["frontiers"][name] for name in expected["frontiers"]} == expected["frontiers"], setting
+    for name, on in expected["frontiers"].items():
+        assert shown["frontiers"][name] == on, (name, setting)
 
 
 def _limits_where_verdicts_turn(results: Results, count: int) -> Iterator[JS]:
@@ -145,7 +152,7 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
     sentences: set[str] = set()
     for setting in _settings(results, 150):
         expected = page_reference(results, setting)
-        _same(opened.page.evaluate(ASK, setting), expected, setting)
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
         (answer,) = expected["answers"]
         seen.add(answer["chosen"])
         sentences |= {*answer["caveats"], answer["alternative"]}
@@ -173,9 +180,9 @@ def test_so_it_does_where_a_race_showed_cells_to_be_equal(browser: Browser, tmp_
     results, opened = read_results(tmp_path / "run"), Opened(browser, tmp_path / "run" / "report.html")
     assert len(results.planned.aim.tied) == len(equal)
     for setting in _settings(results, 60):
-        _same(opened.page.evaluate(ASK, setting), page_reference(results, setting), setting)
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), page_reference(results, setting), setting)
         setting = setting | {"objective": results.planned.aim.objective, "price": None}
-        _same(opened.page.evaluate(ASK, setting), page_reference(results, setting), setting)
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), page_reference(results, setting), setting)
     assert opened.faults == []
 
 
@@ -233,7 +240,7 @@ def test_so_it_does_for_real_runs(browser: Browser, real_run: Callable[[str], Pa
     verdicts: set[str] = set()
     for setting in (*_settings(results, 20), *_limits_where_verdicts_turn(results, 48)):
         expected = page_reference(results, setting)
-        _same(opened.page.evaluate(ASK, setting), expected, setting)
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
         verdicts |= {verdict for verdict, _ in expected["rows"].values()}
     assert verdicts >= {"meets", "fails", "inconclusive"}
     for front in results.frontiers:
@@ -258,7 +265,7 @@ def test_a_changed_rule_changes_both_sides(browser: Browser, tmp_path: Path, mon
     settings = [*_settings(results, 30)]
     after = [page_reference(results, setting) for setting in settings]
     for setting, expected in zip(settings, after, strict=True):
-        _same(opened.page.evaluate(ASK, setting), expected, setting)
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
     assert sum(old["rows"] != new["rows"] for old, new in zip(before, after, strict=True)) == len(settings)
     assert any(old["answers"] != new["answers"] for old, new in zip(before, after, strict=True))
     assert "nobody asked it anything" in str(after)
