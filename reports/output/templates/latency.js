@@ -81,10 +81,10 @@ class Latency {
   /** Draw what waits to be drawn, if anything of it changed. */
   catchUp() {
     clearTimeout(this.waiting);
-    if (this.result && this.key !== this.keyOf(this.curves().curves)) this.draw();
+    if (this.result && this.key !== this.keyOf(this.curves())) this.draw();
   }
 
-  keyOf(curves) { return String(curves.map(({ i }) => i).sort((a, b) => a - b)); }
+  keyOf({ curves, all }) { return String([all, ...curves.map(({ i }) => i).sort((a, b) => a - b)]); }
 
   /** Of the ranked cells first, so many: curves of more would be a carpet. */
   curves() {
@@ -109,7 +109,7 @@ class Latency {
     this.width = place.clientWidth;
     place.replaceChildren();
     this.svg = null;
-    this.key = this.keyOf(curves);
+    this.key = this.keyOf({ curves, all });
     if (!curves.length) {
       if (loads > 1) element(place, "p", "No cell has this figure at two loads under this setting.", "dim");
       return;
