@@ -113,8 +113,8 @@ def plant(folder: Path, cells: int) -> Path:
 
 
 def answers(page: Path, keys: tuple[str, str]) -> tuple[list[float], list[float]]:
-    """Of so many presses of these keys on a slider, by turns: milliseconds until the frame after the one in which all is
-    drawn again, and those that the page's script takes.
+    """Of presses of these keys on a slider, by turns: milliseconds until the frame after the one in which all is drawn
+    again, and those that the page's script takes.
     """
     with chromium() as browser:
         opened = Opened(browser, page)
