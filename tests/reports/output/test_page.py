@@ -242,7 +242,7 @@ def test_so_it_does_for_real_runs(browser: Browser, real_run: Callable[[str], Pa
         expected = page_reference(results, setting)
         _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
         verdicts |= {verdict for verdict, _ in expected["rows"].values()}
-    assert verdicts >= {"meets", "fails", "inconclusive"}
+    assert verdicts >= ({"fails", "baseline"} if name in ("A/A", "H100, large") else {"meets", "fails", "inconclusive"})
     for front in results.frontiers:
         opened.show_axes(front.plot.x.name, front.plot.y.name)
         assert opened.page.locator("#chart .cell.on").count() == len(front.on), front.plot.name
