@@ -18,7 +18,7 @@ class Latency {
       changed();
     });
     this.place.addEventListener("keydown", (event) => this.step(event));
-    new ResizeObserver(() => this.width !== this.place.clientWidth && this.result && this.draw()).observe(this.place);
+    new ResizeObserver(() => this.width !== this.place.clientWidth && this.result && this.later()).observe(this.place);
     new IntersectionObserver(([{ isIntersecting }]) => { this.isSeen = isIntersecting; if (isIntersecting) this.catchUp(); }, { rootMargin: "50%" }).observe(this.place);
     addEventListener("beforeprint", () => this.catchUp());
   }
@@ -73,15 +73,19 @@ class Latency {
   /** Curves are drawn after a slider's answer; while nobody sees them, once it rests. */
   update(result) {
     this.result = result;
-    clearTimeout(this.waiting);
     if (this.key === undefined) this.draw();
-    else this.waiting = setTimeout(() => this.catchUp(), this.isSeen ? AFTER_MILLISECONDS : UNSEEN_MILLISECONDS);
+    else this.later();
+  }
+
+  later() {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.catchUp(), this.isSeen ? AFTER_MILLISECONDS : UNSEEN_MILLISECONDS);
   }
 
   /** Draw what waits to be drawn, if anything of it changed. */
   catchUp() {
     clearTimeout(this.waiting);
-    if (this.result && this.key !== this.keyOf(this.curves())) this.draw();
+    if (this.result && (this.width !== this.place.clientWidth || this.key !== this.keyOf(this.curves()))) this.draw();
   }
 
   keyOf({ curves, all }) { return String([all, ...curves.map(({ i }) => i).sort((a, b) => a - b)]); }
