@@ -1,8 +1,9 @@
 """How long a report of many cells takes, how large it is, and how fast its page answers: `python -m benchmarks.pages`.
 
-The cells are planted: no figure of them was measured. Each has what a real one has: two loads of three repeats, 240
-questions in three tasks with their log-likelihoods, 4,096 tokens of a text. A slider's answer is timed in Chromium from
-the key press to the frame that shows it.
+Of a real sweep of 16 cells, `evidence/frontier-cpu-2026-11-22.tar.xz`, and of planted cells, of which no figure was
+measured. Each has what a real one has: two loads of three repeats, 240 questions in three tasks with their
+log-likelihoods, 4,096 tokens of a text. A slider's answer is timed in Chromium from the key press to the frame that
+shows it: that of a limit that moves a step, and of one that leaps so that other cells fail.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import tarfile
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
+from engines.runtime.own_packages import ROOT
 from evals.schema.accuracy import Perplexity, Score
 from evals.schema.load import LoadPoint, Request, Speed
 from evals.schema.trial import Trial
@@ -39,8 +42,12 @@ SIZES = (100, 1000)
 REPEATS, QUESTIONS, TOKENS = 3, 80, 4096
 TASKS = ("arc_easy", "hellaswag", "mmlu")
 PRESSES = 20
+MOVES = {("ArrowRight", "ArrowLeft"): "a step", ("PageUp", "PageDown"): "a tenth"}
+REAL = ROOT / "evidence" / "frontier-cpu-2026-11-22.tar.xz"
 WATCH = """() => {
-  window.took = [];
+  Object.assign(window, { took: [], shown: [] });
+  const ours = show;
+  show = () => { const began = performance.now(); ours(); shown.push(performance.now() - began); };
   document.addEventListener("keydown", () => {
     const began = performance.now();
     requestAnimationFrame(() => requestAnimationFrame(() => took.push(performance.now() - began)));
@@ -105,42 +112,53 @@ def plant(folder: Path, cells: int) -> Path:
     return folder
 
 
-def answers(page: Path) -> list[float]:
-    """Seconds from a key press on a slider until the frame after the one in which all is drawn again."""
-    seconds = []
+def answers(page: Path, keys: tuple[str, str]) -> tuple[list[float], list[float]]:
+    """Of presses of these keys on a slider, by turns: milliseconds until the frame after the one in which all is drawn
+    again, and those that the page's script takes.
+    """
     with chromium() as browser:
         opened = Opened(browser, page)
         opened.page.locator("#drawer > summary").click()
         opened.page.get_by_role("slider", name="accuracy recovered, at least").focus()
         opened.page.evaluate(WATCH)
         for press in range(PRESSES):
-            opened.page.keyboard.press("ArrowLeft" if press % 2 else "ArrowRight")
+            opened.page.keyboard.press(keys[press % 2])
             opened.page.wait_for_timeout(300)
-        seconds = [milliseconds / 1000 for milliseconds in opened.page.evaluate("took")]
+        waits, scripts = opened.page.evaluate("[took, shown]")
         if opened.faults:
             raise SystemExit(f"the page is at fault: {opened.faults}")
-    return seconds
+    return sorted(waits), sorted(scripts)
+
+
+def report(name: str, run: Path) -> None:
+    began, used = time.monotonic(), time.process_time()
+    page = write_report(run)
+    seconds, cpu_seconds = time.monotonic() - began, time.process_time() - used
+    print(
+        f"{name}: written in {seconds:.1f} s ({cpu_seconds:.1f} CPU-seconds), page {page.stat().st_size / 1e6:.2f} MB"
+    )
+    for keys, move in MOVES.items():
+        waits, scripts = answers(page, keys)
+        print(
+            f"  a slider that moves {move} is answered after {statistics.median(waits):.0f} ms "
+            f"(of {len(waits)}: {waits[0]:.0f} to {waits[-1]:.0f}), of which the script takes "
+            f"{statistics.median(scripts):.0f} ms ({scripts[0]:.0f} to {scripts[-1]:.0f})",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--sizes", type=int, nargs="*", default=list(SIZES))
     given = parser.parse_args()
     print(__doc__)
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(REAL) as archive:
+            archive.extractall(folder, filter="data")
+        report("four engines, 16 cells that were measured", Path(folder))
     for cells in given.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            run = plant(Path(folder) / "run", cells)
-            began, used = time.monotonic(), time.process_time()
-            page = write_report(run)
-            seconds, cpu_seconds = time.monotonic() - began, time.process_time() - used
-            waits = sorted(answers(page))
-            print(
-                f"{cells} cells: written in {seconds:.1f} s ({cpu_seconds:.1f} CPU-seconds), "
-                f"page {page.stat().st_size / 1e6:.2f} MB; a slider's answer after "
-                f"{1000 * statistics.median(waits):.0f} ms (of {len(waits)}: "
-                f"{1000 * waits[0]:.0f} to {1000 * waits[-1]:.0f})",
-                flush=True,
-            )
+            report(f"{cells} planted cells", plant(Path(folder) / "run", cells))
 
 
 if __name__ == "__main__":

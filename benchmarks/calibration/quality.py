@@ -13,7 +13,8 @@ from benchmarks.calibration.limits import COVERAGE, Limit, print_judged
 from benchmarks.calibration.planted import Truth
 from evals.stats.intervals import Estimate
 from evals.stats.paired_items import task_items
-from reports.decision.limit_probability import LEAST_KEPT, keeps
+from reports.decision.limit_probability import keeps
+from reports.decision.rules import THRESHOLDS, likely
 from reports.metrics.task_accuracy import mean_accuracy, recovery
 
 LIMIT = 0.98
@@ -50,6 +51,7 @@ SHARED = Limit(
     "often where flips lie in few passages",
 )
 MANY_FLIPS = Limit("held after, of the others", *COVERAGE)
+LEAST = THRESHOLDS["least_kept"]
 
 
 def report_recovery(repeats: int) -> int:
@@ -57,7 +59,7 @@ def report_recovery(repeats: int) -> int:
         f"## Recovery below the limit of {LIMIT}: called 'meets' (want at most 2.5 %) and coverage (want 93 to 98 %)\n"
     )
     print("| tasks × questions | passages of | lost, gained % | true | no flip % | meets before | after", end="")
-    print(f" | kept with {LEAST_KEPT:g} or more | held before | after | least that can be held |")
+    print(f" | kept with {LEAST:g} or more | held before | after | least that can be held |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     met_by_all: list[float] = []
     likely_by_all: list[float] = []
@@ -67,13 +69,13 @@ def report_recovery(repeats: int) -> int:
         met = [100 * float(np.mean([estimate.low >= LIMIT for estimate in way])) for way in pairs]
         held = [_held(way, truth.recovery) for way in pairs]
         met_by_all.append(met[1])
-        likely = [keeps(estimate, LIMIT, at_least=True) >= LEAST_KEPT for estimate in pairs[1]]
-        likely_by_all.append(100 * float(np.mean(likely)))
+        enough = [likely(keeps(estimate, LIMIT, at_least=True)) for estimate in pairs[1]]
+        likely_by_all.append(100 * float(np.mean(enough)))
         held_by_kind[_kind(truth)].append(held[1])
         least = f"{_least_held(truth):.1f}" if truth.gained == 0 else ""
         print(f"| {_name(truth)} | {truth.recovery:.3f} | {_no_flip(truth):.1f} |", end="")
         print(f" {_percents(met)} | {likely_by_all[-1]:.1f} | {_percents(held)} | {least} |", flush=True)
-    likely_limit = Limit(f"said to keep the limit with {LEAST_KEPT:g} or more", 0.0, 100 * (1 - LEAST_KEPT))
+    likely_limit = Limit(f"said to keep the limit with {LEAST:g} or more", 0.0, 100 * (1 - LEAST))
     return print_judged(
         (Limit("meets after", 0.0, 2.5), met_by_all), (likely_limit, likely_by_all), *held_by_kind.items()
     )

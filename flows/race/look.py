@@ -12,10 +12,10 @@ from evals.schema.run_file import read_run
 from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
-from reports.decision.frontier.pareto import DOMINATED_BELOW
 from reports.decision.ranking import candidates, ranked
 from reports.decision.results import Results, conclude, control_of
-from reports.decision.verdicts import BARRED, Judged
+from reports.decision.rules import BARRED, THRESHOLDS
+from reports.decision.verdicts import Judged
 from reports.rounds.standing import ObjectiveStanding, Verdict, objectives, race_rules, stand
 
 FIRST_LOOK = RaceRules().first_look
@@ -114,7 +114,8 @@ def _slower(results: Results, state: RaceState) -> list[str]:
     return [
         cell.trial.key
         for cell in results.allowed
-        if cell.trial.key not in reached and highest.get((cell.trial.model, cell.trial.name), 1.0) < DOMINATED_BELOW
+        if cell.trial.key not in reached
+        and highest.get((cell.trial.model, cell.trial.name), 1.0) < THRESHOLDS["dominated_below"]
     ]
 
 

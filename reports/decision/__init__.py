@@ -1,3 +1,4 @@
 """Verdicts, ranking, recommendation, frontiers with probabilities.
 
-A rule that changes here changes in `output/templates/conclude.js` too; a test in Chromium holds both together."""
+Limits, thresholds, orders and sentences are in `rules.toml`, which the page's script reads too; what is computed here
+is computed in `output/templates/{judge,conclude}.js` too. A test in Chromium holds both together."""

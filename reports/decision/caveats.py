@@ -1,27 +1,17 @@
-"""What speaks against an answer, and why there is none yet: a sentence each."""
+"""What speaks against an answer, and why there is none yet: a sentence each, by the table of rules."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from evals.stats.intervals import Estimate
-from reports.decision.limit_probability import LEAST_KEPT
 from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective
-from reports.decision.wording import fixed, say, significant
+from reports.decision.rules import CAVEATS, THRESHOLDS, holds
+from reports.decision.wording import fill, fixed, say, significant
 from reports.sections.roofline import warnings_of
 
-MOST_NAMES = 12
-# two or three words for each kind of caveat
-LABELS = {
-    "none_shown": "Not shown faster",
-    "limits_inconclusive": "Quality in doubt",
-    "slo_inconclusive": "Limits in doubt",
-    "of_load": "Disturbed load",
-    "slow_path": "Slow path",
-    "devices": "Per device",
-    "close": "Close rivals",
-}
 Caveat = tuple[str, str]  # a label and a sentence
 
 
@@ -30,7 +20,8 @@ def not_yet(first: Candidate, aim: Aim) -> str:
     why = [first.judged.why] if not first.judged.is_good else []
     if first.serves == "inconclusive":
         why.append(say("asked_inconclusive", asks=aim.asks, missing=_missing(first, aim)))
-    return say("not_yet", name=first.name, kept=fixed(first.kept_with, 2), least=LEAST_KEPT, why="; ".join(why))
+    probability, least = fixed(first.kept_with, "probability"), f"{THRESHOLDS['least_kept']:g}"
+    return say("not_yet", name=first.name, probability=probability, least=least, why="; ".join(why))
 
 
 def _missing(candidate: Candidate, aim: Aim) -> str:
@@ -38,33 +29,51 @@ def _missing(candidate: Candidate, aim: Aim) -> str:
     return say("devices_unknown" if unknown else "more_requests")
 
 
-def _caveat(kind: str, /, **values: object) -> Caveat:
-    return LABELS[kind], say(kind, **values)
-
-
 def caveats_of(best: Sequence[Candidate], aim: Aim) -> list[Caveat]:
     """Against the first of a ranked list."""
     chosen = best[0]
-    notes = []
-    if faster := _not_shown(best, OBJECTIVES[aim.objective]):
-        notes.append(_caveat("none_shown", name=faster.name))
-    if chosen.judged.verdict == "inconclusive":
-        probability = fixed(chosen.judged.kept_with, 2)
-        notes.append(_caveat("limits_inconclusive", name=chosen.name, why=chosen.judged.why, kept=probability))
-    if chosen.serves == "inconclusive":
-        probability, missing = fixed(chosen.asked.probability, 2), _missing(chosen, aim)
-        notes.append(_caveat("slo_inconclusive", name=chosen.name, asks=aim.asks, missing=missing, kept=probability))
-    notes += [
-        _caveat("of_load", name=chosen.name, load=load.load.label, warning=warning)
-        for load in chosen.loads
-        for warning in load.warnings
+    figures = _figures(best, aim)
+    entries: dict[str, Sequence[Mapping[str, Any]]] = {
+        "": [{}],
+        "load_warnings": [
+            {"load": load.load.label, "warning": warning} for load in chosen.loads for warning in load.warnings
+        ],
+        "slow_paths": [{"warning": warning} for warning in warnings_of(chosen.judged.cell.trial)],
+    }
+    return [
+        (rule.label, fill(rule.words, {**figures, **entry}))
+        for rule in CAVEATS
+        if holds(rule.when, figures)
+        for entry in entries[rule.each]
     ]
-    notes += [
-        _caveat("slow_path", name=chosen.name, warning=warning) for warning in warnings_of(chosen.judged.cell.trial)
+
+
+def _figures(best: Sequence[Candidate], aim: Aim) -> Mapping[str, Any]:
+    """All that the table's conditions and words read: numbers, and texts as they are shown."""
+    chosen, objective = best[0], OBJECTIVES[aim.objective]
+    ahead = [
+        c for c in quantized_rivals(best) if objective.gained(c.figure.value) > objective.gained(chosen.figure.value)
     ]
-    if aim.objective == "throughput":
-        notes += _on_more_devices(best)
-    return notes + _close(best, OBJECTIVES[aim.objective])
+    near = [other for other in best[1:] if not any(other.doubtful) and may_be_equal(other.figure, chosen.figure)]
+    return {
+        "name": chosen.name,
+        "unquantized": chosen.judged.cell.trial.unquantized,
+        "rivals_ahead": len(ahead),
+        "rival": ahead[0].name if ahead else "",
+        "quality_inconclusive": chosen.judged.verdict == "inconclusive",
+        "quality_probability": fixed(chosen.judged.kept_with, "probability"),
+        "why": chosen.judged.why,
+        "asked_inconclusive": chosen.serves == "inconclusive",
+        "asked_probability": fixed(chosen.asked.probability, "probability"),
+        "asks": aim.asks,
+        "missing": _missing(chosen, aim),
+        "by_throughput": aim.objective == "throughput",
+        **_on_devices(best),
+        "close_rivals": len(near),
+        "names": _names(near, objective),
+        "figure": figure_text(chosen.figure.value, objective),
+        "unit": objective.unit,
+    }
 
 
 def quantized_rivals(best: Sequence[Candidate]) -> list[Candidate]:
@@ -72,25 +81,14 @@ def quantized_rivals(best: Sequence[Candidate]) -> list[Candidate]:
     return [c for c in best if not c.judged.cell.trial.unquantized and c.doubtful == best[0].doubtful]
 
 
-def _not_shown(best: Sequence[Candidate], objective: Objective) -> Candidate | None:
-    """The quantized cell with a better figure than the unquantized one that is first, of those without doubts."""
-    sign, chosen = 1 if objective.less else -1, best[0]
-    if not chosen.judged.cell.trial.unquantized:
-        return None
-    return next((c for c in quantized_rivals(best) if sign * c.figure.value < sign * chosen.figure.value), None)
-
-
-def _close(best: Sequence[Candidate], objective: Objective) -> list[Caveat]:
-    """Cells that may be as good, of those without doubts: others are no better for being as fast."""
-    chosen = best[0]
-    near = [other for other in best[1:] if not any(other.doubtful) and may_be_equal(other.figure, chosen.figure)]
-    if not near:
-        return []
-    shown = [say("close_name", name=c.name, figure=figure_text(c.figure.value, objective)) for c in near[:MOST_NAMES]]
+def _names(near: Sequence[Candidate], objective: Objective) -> str:
+    """With their figures, of no more than the table has room for."""
+    most = int(THRESHOLDS["most_names"])
+    shown = [say("close_name", name=c.name, figure=figure_text(c.figure.value, objective)) for c in near[:most]]
     names = ", ".join(shown)
-    if len(near) > MOST_NAMES:
-        names = say("more_names", names=names, count=len(near) - MOST_NAMES)
-    return [_caveat("close", figure=figure_text(chosen.figure.value, objective), unit=objective.unit, names=names)]
+    if len(near) <= most:
+        return names
+    return say("more_names", names=names, count=len(near) - most)
 
 
 def may_be_equal(first: Estimate, other: Estimate, widened: float = 1.0) -> bool:
@@ -107,28 +105,20 @@ def may_be_equal(first: Estimate, other: Estimate, widened: float = 1.0) -> bool
 
 
 def figure_text(value: float, objective: Objective) -> str:
-    return significant(value) if objective.less else fixed(value, 1)
+    return significant(value) if objective.less else fixed(value, "rate")
 
 
-def _on_more_devices(best: Sequence[Candidate]) -> list[Caveat]:
-    """Where cells ran on different numbers of devices, and the chosen one does not make the most of its own."""
-    trials = {candidate.judged.cell.trial.key: candidate.judged.cell.trial for candidate in best}
-    rates = {
-        candidate.judged.cell.trial.key: candidate.rate.value / count
-        for candidate in best
-        if (count := candidate.judged.cell.trial.devices)
+def _on_devices(best: Sequence[Candidate]) -> Mapping[str, Any]:
+    """On how many devices the first one ran and what each gave, beside the cell that makes the most of its own; 0 where
+    that is not known.
+    """
+    trials = [candidate.judged.cell.trial for candidate in best]
+    rates = [c.rate.value / trial.devices if trial.devices else 0.0 for c, trial in zip(best, trials, strict=True)]
+    most = max(range(len(best)), key=rates.__getitem__)
+    return {
+        "devices": trials[0].devices or 0,
+        "device_rate": fixed(rates[0], "rate"),
+        "other": trials[most].name,
+        "most_devices": trials[most].devices or 0,
+        "most_rate": fixed(rates[most], "rate"),
     }
-    chosen = best[0].judged.cell.trial
-    most = trials[max(trials, key=lambda key: rates.get(key, 0.0))]
-    if chosen.key not in rates or most.devices == chosen.devices:
-        return []
-    return [
-        _caveat(
-            "devices",
-            count=chosen.devices,
-            rate=fixed(rates[chosen.key], 1),
-            other=most.name,
-            others=most.devices,
-            most=fixed(rates[most.key], 1),
-        )
-    ]

@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from scipy import special
 
-from evals.metrics.slo import LimitState, slo_verdict, ttft_and_tpot, within, worst
+from evals.metrics.slo import LimitState, slo_verdict, ttft_and_tpot, worst
 from evals.schema.load import Speed
 from evals.schema.slo import SLO
 from evals.stats.intervals import CONFIDENCE, Estimate, percentile_interval
+from reports.decision.rules import LIMITS, THRESHOLDS, verdict_of
 from reports.metrics.cost import Price, affordable, per_million
 
-LEAST_KEPT = 0.9  # a cell that keeps all its limits with less is not recommended
-UNBOUNDED = 1e9  # an upper end beyond it, of a ratio, of nats or of GiB, says nothing
+UNBOUNDED = THRESHOLDS["unbounded"]
 
 
 def log_or_least(value: float) -> float:
@@ -59,11 +59,13 @@ def all_of(sides: Sequence[LimitCheck]) -> LimitCheck:
     return LimitCheck(worst([side.state for side in sides]), all_kept(side.probability for side in sides))
 
 
-def at_most(estimate: Estimate, limit: float) -> LimitCheck:
-    state = within(estimate, limit)
-    if state == "inconclusive":
-        return LimitCheck(state, keeps(estimate, limit, at_least=False))
-    return MET if state == "met" else LimitCheck(state, 0.0)
+def check_limit(key: str, estimate: Estimate, limit: float) -> LimitCheck:
+    """One of the table's limits, of a load or of a rate."""
+    direction = LIMITS[key].direction
+    verdict = verdict_of(direction, estimate, limit)
+    if verdict == "inconclusive":
+        return LimitCheck(verdict, keeps(estimate, limit, at_least=direction == "at_least"))
+    return MET if verdict == "meets" else LimitCheck("violated", 0.0)
 
 
 def slo_kept(speed: Speed, slo: SLO | None) -> LimitCheck:
@@ -72,11 +74,11 @@ def slo_kept(speed: Speed, slo: SLO | None) -> LimitCheck:
         return MET
     if state == "violated":
         return LimitCheck(state, 0.0)
-    limits = zip(ttft_and_tpot(speed), (slo.ttft_seconds, slo.tpot_seconds), strict=True)
+    limits = zip(("ttft", "tpot"), ttft_and_tpot(speed), (slo.ttft_seconds, slo.tpot_seconds), strict=True)
     return all_of(
         [
-            UNKNOWN if waits is None else at_most(percentile_interval(waits, slo.percentile), most)
-            for waits, most in limits
+            UNKNOWN if waits is None else check_limit(key, percentile_interval(waits, slo.percentile), most)
+            for key, waits, most in limits
             if most is not None
         ]
     )
@@ -87,4 +89,4 @@ def cost_kept(output_rate: Estimate, devices: int | None, price: Price | None) -
         return MET
     if not devices or price is None or price.max_cost_per_million_tokens is None:
         return UNKNOWN
-    return at_most(per_million(output_rate, devices, price), price.max_cost_per_million_tokens)
+    return check_limit("cost", per_million(output_rate, devices, price), price.max_cost_per_million_tokens)

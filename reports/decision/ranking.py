@@ -5,40 +5,42 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from evals.metrics.slo import LimitState
 from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate
-from reports.decision.limit_probability import (
-    LEAST_KEPT,
-    MET,
-    UNKNOWN,
-    LimitCheck,
-    all_kept,
-    all_of,
-    cost_kept,
-    slo_kept,
-)
-from reports.decision.verdicts import BARRED, Judged
-from reports.decision.wording import say
+from reports.decision.limit_probability import MET, UNKNOWN, LimitCheck, all_kept, all_of, cost_kept, slo_kept
+from reports.decision.rules import BARRED, TABLE, likely, place
+from reports.decision.verdicts import Judged
+from reports.decision.wording import mix_label, say
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
-from reports.metrics.figures_of_merit import Mix, latency_seconds, mix_label, needed_gib, throughput
+from reports.metrics.figures_of_merit import Mix, latency_seconds, needed_gib, throughput
 from reports.metrics.load import LoadMetrics
 from reports.metrics.slo_capacity import capacity_within, highest_load
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is to be best. `figure` reads it from a cell, its rate and the SLO; None where it is not known. `gain` says
-    how much better another cell is.
+    """What is to be best, as the table of rules has it. `figure` reads it from a cell, its rate and the SLO; None where
+    it is not known. `gain` says how much better another cell is.
     """
 
     title: str
     unit: str
-    less: bool
-    figure: Callable[[CellMetrics, Estimate, SLO | None], Estimate | None]
+    better: Literal["higher", "lower"]
     gain: str
+    figure: Callable[[CellMetrics, Estimate, SLO | None], Estimate | None]
+
+    @property
+    def less(self) -> bool:
+        """Whether less of it is better."""
+        return self.better == "lower"
+
+    def gained(self, value: float) -> float:
+        """The value, turned so that more is better."""
+        return -value if self.less else value
 
 
 def _of_a_device(cell: CellMetrics, rate: Estimate, _: SLO | None) -> Estimate | None:
@@ -51,37 +53,15 @@ def _fidelity(cell: CellMetrics, _: Estimate, __: SLO | None) -> Estimate | None
     return None if cell.trial.unquantized else cell.perplexity_ratio
 
 
-FASTER = "is {percent} % faster"
-OBJECTIVES = {
-    "throughput": Objective("most output tokens/s", "output tokens/s", False, lambda _, rate, __: rate, FASTER),
-    "per-device": Objective(
-        "most output tokens/s of a device", "output tokens/s of a device", False, _of_a_device, f"{FASTER} on a device"
-    ),
-    "latency": Objective(
-        "least median end-to-end latency at the lowest load",
-        "s median end-to-end",
-        True,
-        lambda cell, _, __: latency_seconds(cell),
-        "takes {percent} % less time",
-    ),
-    "capacity": Objective(
-        "highest load within the SLO",
-        "users or requests/s within the SLO",
-        False,
-        lambda cell, _, slo: highest_load(cell, slo),
-        "takes {percent} % more load",
-    ),
-    "memory": Objective(
-        "least needed memory", "GiB needed", True, lambda cell, *_: needed_gib(cell), "needs {percent} % less memory"
-    ),
-    "fidelity": Objective(
-        "quantized, with the least perplexity against the unquantized model's",
-        "times the unquantized model's perplexity",
-        True,
-        _fidelity,
-        "has {percent} % less perplexity",
-    ),
+FIGURES: Mapping[str, Callable[[CellMetrics, Estimate, SLO | None], Estimate | None]] = {
+    "throughput": lambda _, rate, __: rate,
+    "per-device": _of_a_device,
+    "latency": lambda cell, _, __: latency_seconds(cell),
+    "capacity": lambda cell, _, slo: highest_load(cell, slo),
+    "memory": lambda cell, *_: needed_gib(cell),
+    "fidelity": _fidelity,
 }
+OBJECTIVES = {name: Objective(**entry, figure=FIGURES[name]) for name, entry in TABLE["objectives"].items()}
 
 
 def fitting_objective(cells: Sequence[CellMetrics], slo: SLO | None) -> str:
@@ -148,10 +128,10 @@ class Candidate:
 
     @property
     def doubtful(self) -> tuple[bool, bool]:
-        """Whether its quality alone, and whether all that is asked for, is kept with less than LEAST_KEPT: the fewer
-        the better. Only a cell without doubts is recommended.
+        """Whether its quality alone, and whether all that is asked for, is not likely kept: the fewer the better. Only
+        a cell without doubts is recommended.
         """
-        return not self.judged.is_good, self.kept_with < LEAST_KEPT
+        return not self.judged.is_good, not likely(self.kept_with)
 
     @property
     def kept_with(self) -> float:
@@ -160,7 +140,7 @@ class Candidate:
 
     @property
     def at(self) -> str:
-        return mix_label([load.load for load in self.loads])
+        return mix_label([load.load.label for load in self.loads])
 
 
 def recommendable(judged: Sequence[Judged]) -> list[Judged]:
@@ -183,21 +163,21 @@ def candidates(judged: Sequence[Judged], aim: Aim) -> list[Candidate]:
 
 
 def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
-    """The best first: those that keep the limits with LEAST_KEPT before others; of these, those that keep what the aim
-    asks for too before those that may; then by the figure, and tied ones by their quality. Those that do not keep it
-    are left out.
+    """The best first, by the table's order of cells. Of cells that a race showed to be equal all have the best figure.
+    Those that do not keep what the aim asks for are left out.
     """
-    sign = 1.0 if OBJECTIVES[aim.objective].less else -1.0
+    objective = OBJECTIVES[aim.objective]
     serving = [candidate for candidate in shortlist if candidate.serves != "violated"]
-    figures = {candidate.key: sign * candidate.figure.value for candidate in serving}
+    gains = {candidate.key: objective.gained(candidate.figure.value) for candidate in serving}
     tied = {candidate.key for candidate in serving if candidate.key in aim.tied and _is_raced(candidate, aim)}
-    lead = min((figures[key] for key in tied), default=0.0)
+    lead = max((gains[key] for key in tied), default=0.0)
 
-    def place(candidate: Candidate) -> tuple[float, ...]:
-        figure = lead if candidate.key in tied else figures[candidate.key]
-        return (*candidate.doubtful, figure, aim.tied[candidate.key] if candidate.key in tied else 0)
+    def standing(candidate: Candidate) -> tuple[float, ...]:
+        not_good, not_sure = candidate.doubtful
+        gain, by_quality = (lead, aim.tied[candidate.key]) if candidate.key in tied else (gains[candidate.key], 0)
+        return place("cells", {"good": not not_good, "sure": not not_sure, "gain": gain, "place": by_quality})
 
-    return sorted(serving, key=place)
+    return sorted(serving, key=standing)
 
 
 def _is_raced(candidate: Candidate, aim: Aim) -> bool:
@@ -231,9 +211,7 @@ def _at_its_highest_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics
 
 
 def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], Estimate, LimitCheck]:
-    """The load that gives the most, of those that meet what is asked for; else of those that do with LEAST_KEPT; else
-    of those that may.
-    """
+    """The best by the table's order of loads, where one must meet something; else the busiest."""
     if not aim.asks:
         return (cell.busiest,), cell.busiest.output_rate, MET
     pairs = [
@@ -241,11 +219,12 @@ def _at_one_load(cell: CellMetrics, aim: Aim) -> tuple[tuple[LoadMetrics, ...], 
         for speed, load in zip(cell.trial.speed, cell.loads, strict=True)
     ]
 
-    def place(pair: tuple[LimitCheck, LoadMetrics]) -> tuple[bool, bool, bool, float]:
+    def standing(pair: tuple[LimitCheck, LoadMetrics]) -> tuple[float, ...]:
         (state, probability), load = pair
-        return state != "violated", probability >= LEAST_KEPT, state == "met", load.output_rate.value
+        figures = {"possible": state != "violated", "likely": likely(probability), "met": state == "met"}
+        return place("loads", {**figures, "rate": load.output_rate.value})
 
-    asked, best = max(pairs, key=place)
+    asked, best = min(pairs, key=standing)
     return (best,), best.output_rate, asked
 
 

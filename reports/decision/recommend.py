@@ -16,7 +16,7 @@ from evals.stats.intervals import CONFIDENCE, Estimate
 from reports.decision.caveats import caveats_of, may_be_equal, not_yet, quantized_rivals
 from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked, recommendable
 from reports.decision.verdicts import Judged
-from reports.decision.wording import fixed, percent_text, say
+from reports.decision.wording import fill, fixed, percent_text, say
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import quotient, ratio_of_means
 from reports.metrics.slo_capacity import capacities
@@ -37,8 +37,8 @@ class Other:
 class Answer:
     """The recommendation for one `model`, `won` by that figure at that load. `caveats` say where intervals overlap or a
     limit is inconclusive, each under its label, or why nothing is `chosen`; `others` are all other cells, the best one
-    first. `open_cells`: those that may be recommended once more is known: they are ahead, and keep what is asked for
-    with less than LEAST_KEPT. `alternative` names a cell whose figure is better and whose quality is inconclusive,
+    first. `open_cells`: those that may be recommended once more is known: they are ahead, and it is not likely enough
+    that they keep what is asked for. `alternative` names a cell whose figure is better and whose quality is in doubt,
     empty where there is none. `worst_loss`: the share of the best one's figure that is lost at most, with 95 %
     confidence, if that is another.
     """
@@ -85,8 +85,8 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") ->
     the limits: by default the highest throughput at the highest concurrency.
 
     A cell that fails or is not trusted can win nothing: not throughput, not memory, not balance. Nor can one whose
-    accuracy was not measured, unless it is unquantized. Where no cell keeps the limits and the SLO with LEAST_KEPT,
-    there is no recommendation yet.
+    accuracy was not measured, unless it is unquantized. Where no cell likely keeps the limits and the SLO, there is no
+    recommendation yet.
     """
     aim = aim or Aim()
     shortlist = candidates(judged, aim)
@@ -160,10 +160,10 @@ def _alternative(best: Sequence[Candidate], aim: Aim) -> str:
     if not behind or chosen.figure.value <= 0:
         return ""
     other = min(behind, key=lambda candidate: sign * candidate.figure.value)
-    gain = objective.gain.format(percent=percent_text(abs(other.figure.value / chosen.figure.value - 1)))
+    gain = fill(objective.gain, {"percent": percent_text(abs(other.figure.value / chosen.figure.value - 1))})
     if not other.judged.is_good:
         return say("alternative", name=other.name, gain=gain)
-    return say("alternative_asked", name=other.name, gain=gain, kept=fixed(other.kept_with, 2))
+    return say("alternative_asked", name=other.name, gain=gain, probability=fixed(other.kept_with, "probability"))
 
 
 def _others(
@@ -189,12 +189,13 @@ def _barred(judged: Judged, verdict: str, why: str) -> Other:
 
 def _other(candidate: Candidate, chosen: Candidate, aim: Aim) -> Other:
     objective = OBJECTIVES[aim.objective]
-    owner = f"{chosen.name}'s" if any(chosen.doubtful) else "the chosen one's"
-    why = f"{quotient(candidate.figure.value, chosen.figure.value):.2f} times {owner} {objective.unit}"
+    owner = say("owner", name=chosen.name) if any(chosen.doubtful) else say("owner_chosen")
+    ratio = f"{quotient(candidate.figure.value, chosen.figure.value):.2f}"
+    why = say("other", ratio=ratio, owner=owner, unit=objective.unit)
     if not objective.less:
-        why += f", at {candidate.at}"
+        why = say("other_at", why=why, at=candidate.at)
     if candidate.serves == "inconclusive":
-        why += f"; whether it meets {aim.asks} is inconclusive"
+        why = say("other_asked", why=why, asks=aim.asks)
     trial = candidate.judged.cell.trial
     return Other(trial.name, trial.model, candidate.judged.verdict, f"{why}; {candidate.judged.why}", candidate.figure)
 
@@ -230,7 +231,7 @@ def _most_served(ranked: Sequence[Judged]) -> list[tuple[str, Judged, str]]:
     for within in dict.fromkeys(capacity.within for capacity, _ in pairs):
         of_range = [pair for pair in pairs if pair[0].within == within]
         most, judgement = max(of_range, key=lambda pair: (pair[1].is_good, pair[0].met or 0.0))
-        rows.append(("highest load within the SLO", judgement, most.text))
+        rows.append((OBJECTIVES["capacity"].title, judgement, most.text))
     return rows
 
 

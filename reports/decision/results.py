@@ -22,8 +22,9 @@ from reports.decision.cell_names import told_apart, with_compute_types
 from reports.decision.frontier.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.ranking import Aim, fitting_objective
 from reports.decision.recommend import Answer, decide
+from reports.decision.rules import BARRED
 from reports.decision.trust_checks import LabelledTexts, distrust, run_warnings, usable
-from reports.decision.verdicts import BARRED, Judged, Limits, judge, point_to_scored
+from reports.decision.verdicts import Judged, Limits, judge, point_to_scored
 from reports.metrics.cell import CellMetrics, cell_metrics
 from reports.metrics.cost import Price
 from reports.metrics.divergence import Distance, distances, largest_kl

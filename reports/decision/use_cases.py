@@ -41,22 +41,18 @@ def uses(results: Results) -> tuple[Use, ...]:
     that is what was offered.
     """
     chat, planned, tied = results.slo or CHAT, results.planned.aim.objective, results.planned.aim.tied
-    rated = planned == "throughput"
-    batch = Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput", tied=tied))
+    rated, rate = planned == "throughput", f"the {OBJECTIVES['throughput'].title}"
+    batch = Use("offline batch", f"{rate}, however long each waits", Aim("throughput", tied=tied))
     most = f"the {OBJECTIVES[planned].title}"
     return (
         *([batch] if rated else []),
-        Use(
-            "chat",
-            "the most output tokens/s within the SLO" if rated else f"{most}, within the SLO",
-            Aim(planned, chat, tied=tied),
-        ),
+        Use("chat", f"{rate} within the SLO" if rated else f"{most}, within the SLO", Aim(planned, chat, tied=tied)),
         Use(
             "one user",
             "the least time to a whole answer, nobody else beside",
             Aim("latency", tied=tied if planned == "latency" else {}),
         ),
-        Use("little memory", "the least needed memory", Aim("memory")),
+        Use("little memory", f"the {OBJECTIVES['memory'].title}", Aim("memory")),
         Use("research", "of quantized cells the one that predicts as the unquantized model does", Aim("fidelity")),
     )
 

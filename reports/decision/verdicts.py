@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 from evals.stats.intervals import Estimate
-from reports.decision.limit_probability import LEAST_KEPT, UNBOUNDED, all_kept, keeps
-from reports.decision.wording import fixed, say
+from reports.decision.limit_probability import UNBOUNDED, all_kept, keeps
+from reports.decision.rules import LIMITS, TABLE, Limit, likely, verdict_of
+from reports.decision.wording import fill, fixed, say
 from reports.metrics.cell import CellMetrics
 from reports.metrics.engine_loss import AgainstReference, EngineLoss
 from reports.metrics.needed_memory import needed_memory
 
 Verdict = Literal["meets", "fails", "inconclusive", "baseline", "untrusted"]
-BARRED = ("fails", "untrusted")  # such a cell can win nothing and is on no frontier
+WORST_FIRST: Sequence[Verdict] = TABLE["verdicts"]["worst_first"]
+Figures = Mapping[str, Estimate | None]  # by the keys of the limits that they are held to
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Undecided:
     @property
     def kept_with(self) -> float:
         """With what probability the true figure keeps it."""
-        return keeps(self.estimate, self.limit, at_least=self.name == "recovery")
+        return keeps(self.estimate, self.limit, at_least=LIMITS[self.name].direction == "at_least")
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Judged:
 
     @property
     def is_good(self) -> bool:
-        """Whether its quality is known to be good enough, or is with LEAST_KEPT: others come after all such cells."""
-        return self.kept_with >= LEAST_KEPT
+        """Whether its quality is good enough, likely at least: others come after all such cells."""
+        return likely(self.kept_with)
 
 
 class Check(NamedTuple):
@@ -96,12 +98,13 @@ def judge(
     if cell.is_baseline:
         quality = [engine]
     elif direct is not None:
-        quality = [*_against_reference(direct, engine, limits), _check("kl", kl, limits.kl_nats, "at_most")]
+        quality = [*_against_reference(direct, engine, limits), *_checks("baseline", {"kl": kl}, limits)]
     else:
         quality = [engine, *_against_baseline(cell, limits, kl)]
-    checks = [check for check in (*quality, _memory(cell, limits.memory_gib)) if check is not None]
-    verdicts: tuple[Verdict, ...] = ("fails", "inconclusive")
-    for verdict in verdicts:
+    needed = needed_memory(cell.trial)
+    alone = _checks("nothing", {"memory": needed.gib if needed else None}, limits)
+    checks = [check for check in (*quality, *alone) if check is not None]
+    for verdict in WORST_FIRST:
         reasons = [check for check in checks if check.verdict == verdict]
         if reasons:
             # with this very verdict: what a ruined cell lost is its own
@@ -125,33 +128,23 @@ def _against_reference(direct: AgainstReference, engine: Check | None, limits: L
     said beside it.
     """
     quality = direct.quality
-    checks: list[Check | None] = [Check("inconclusive", say("nothing_recovered"))] if quality.nothing_recovered else []
-    checks += _quality(quality.recovery, quality.perplexity_ratio, limits, direct.reference)
-    known = [check for check in checks if check is not None]
-    verdicts = [check.verdict for check in known]
-    worst: Verdict = "fails" if "fails" in verdicts else "inconclusive" if "inconclusive" in verdicts else "meets"
-    if engine is None or worst == "meets":
-        return known
-    return [*known, Check(worst, engine.why, kept_with=1.0)]  # it explains, and asks for nothing more
+    checks = [Check("inconclusive", say("nothing_recovered"))] if quality.nothing_recovered else []
+    figures = {"recovery": quality.recovery, "perplexity": quality.perplexity_ratio}
+    checks += _checks("reference", figures, limits, direct.reference)
+    worst = next((v for v in WORST_FIRST if any(check.verdict == v for check in checks)), None)
+    if engine is None or worst is None:
+        return checks
+    return [*checks, Check(worst, engine.why, kept_with=1.0)]  # it explains, and asks for nothing more
 
 
-def _against_baseline(cell: CellMetrics, limits: Limits, kl: Estimate | None) -> list[Check | None]:
+def _against_baseline(cell: CellMetrics, limits: Limits, kl: Estimate | None) -> list[Check]:
     """What quantization did: the cell against the unquantized model in the same engine."""
     if cell.accuracy is None and cell.perplexity_ratio is None:
         return [Check("inconclusive", say("not_scored"))]
-    recovered: list[Check | None] = [Check("inconclusive", say("nothing_recovered"))] if cell.nothing_recovered else []
-    quality = _quality(cell.recovery, cell.perplexity_ratio, limits)
-    checks = [*recovered, *quality, _check("kl", kl, limits.kl_nats, "at_most")]
-    return checks if any(checks) else [Check("inconclusive", say("no_baseline"))]
-
-
-def _quality(
-    recovery: Estimate | None, perplexity_ratio: Estimate | None, limits: Limits, reference: str = ""
-) -> list[Check | None]:
-    return [
-        _check("recovery", recovery, limits.accuracy_recovery, "at_least", reference),
-        _check("perplexity", perplexity_ratio, limits.perplexity_ratio, "at_most", reference),
-    ]
+    checks = [Check("inconclusive", say("nothing_recovered"))] if cell.nothing_recovered else []
+    checks += _checks("reference", {"recovery": cell.recovery, "perplexity": cell.perplexity_ratio}, limits)
+    checks += _checks("baseline", {"kl": kl}, limits)
+    return checks or [Check("inconclusive", say("no_baseline"))]
 
 
 def engine_check(loss: EngineLoss, limits: Limits) -> Check | None:
@@ -159,15 +152,46 @@ def engine_check(loss: EngineLoss, limits: Limits) -> Check | None:
     names = {"engine": loss.engine, "reference": loss.reference}
     if not loss.is_known:
         return Check("inconclusive", say("engine_unknown", **names))
-    recovery = None if loss.same_answers else loss.recovery
-    checks = [c for c in _quality(recovery, None if loss.same_tokens else loss.perplexity_ratio, limits) if c]
-    for verdict, sentence in (("fails", "engine_fails"), ("inconclusive", "engine_undecided")):
+    figures = {
+        "recovery": None if loss.same_answers else loss.recovery,
+        "perplexity": None if loss.same_tokens else loss.perplexity_ratio,
+    }
+    checks = _checks("reference", figures, limits)
+    for verdict in WORST_FIRST:
         reasons = [check for check in checks if check.verdict == verdict]
         if reasons:
             undecided = tuple(figure for check in reasons for figure in check.undecided)
             probability = all_kept(check.kept_with for check in reasons)
-            return Check(reasons[0].verdict, say(sentence, why=_joined(reasons), **names), undecided, probability)
+            return Check(verdict, say(f"engine_{verdict}", why=_joined(reasons), **names), undecided, probability)
     return None
+
+
+def _checks(against: str, figures: Figures, limits: Limits, reference: str = "") -> list[Check]:
+    """By the table's limits of a cell that are held against the same, in its order; none of a limit that is not set."""
+    rules = [rule for rule in LIMITS.values() if rule.of == "cell" and rule.against == against]
+    pairs = [(rule, getattr(limits, rule.field)) for rule in rules]
+    checks = [_check(rule, figures[rule.key], limit, reference) for rule, limit in pairs if limit is not None]
+    return [check for check in checks if check is not None]
+
+
+def _check(rule: Limit, estimate: Estimate | None, limit: float, reference: str) -> Check | None:
+    if estimate is None:
+        return Check("inconclusive", say(rule.unknown)) if rule.unknown else None
+    words = {
+        "name": say("against", name=rule.name, reference=reference) if reference else rule.name,
+        "value": fixed(estimate.value, "check"),
+        "low": fixed(estimate.low, "check"),
+        "high": fixed(estimate.high, "check") if estimate.high < UNBOUNDED else say("no_upper_bound"),
+        "limit": f"{limit:g}",
+    }
+    text, verdict = (
+        fill(TABLE["directions"][rule.direction]["words"], words),
+        verdict_of(rule.direction, estimate, limit),
+    )
+    if verdict != "inconclusive":
+        return Check(verdict, text)
+    undecided = Undecided(rule.key, estimate, limit)
+    return Check(verdict, text, (undecided,), undecided.kept_with)
 
 
 def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
@@ -187,30 +211,3 @@ def point_to_scored(judged: Sequence[Judged]) -> tuple[Judged, ...]:
 
 def _checkpoint(judged: Judged) -> object:
     return (judged.cell.trial.checkpoint or {}).get("key", judged.cell.trial.key)
-
-
-def _check(
-    name: str, estimate: Estimate | None, limit: float, side: Literal["at_least", "at_most"], reference: str = ""
-) -> Check | None:
-    if estimate is None:
-        return None
-    title = say("against", name=say(name), reference=reference) if reference else say(name)
-    value, low = fixed(estimate.value, 3), fixed(estimate.low, 3)
-    high = fixed(estimate.high, 3) if estimate.high < UNBOUNDED else say("no_upper_bound")
-    text = say(side, name=title, value=value, low=low, high=high, limit=f"{limit:g}")
-    at_least = side == "at_least"
-    good = estimate.low >= limit if at_least else estimate.high <= limit
-    bad = estimate.high < limit if at_least else estimate.low > limit
-    if good or bad:
-        return Check("meets" if good else "fails", text)
-    undecided = Undecided(name, estimate, limit)
-    return Check("inconclusive", text, (undecided,), undecided.kept_with)
-
-
-def _memory(cell: CellMetrics, limit_gib: float | None) -> Check | None:
-    if limit_gib is None:
-        return None
-    needed = needed_memory(cell.trial)
-    if needed is None:
-        return Check("inconclusive", say("memory_unseen"))
-    return _check("memory", needed.gib, limit_gib, "at_most")

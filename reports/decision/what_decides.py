@@ -19,8 +19,8 @@ from evals.stats.intervals import CONFIDENCE, Estimate
 from evals.stats.paired_items import ACCURACY_METRICS, trial_items
 from reports.decision.limit_probability import UNBOUNDED, facing, log_or_least
 from reports.decision.results import Results
+from reports.decision.rules import LIMITS
 from reports.decision.verdicts import Judged, Undecided
-from reports.decision.wording import say
 from reports.metrics.cell import LOGLIKELIHOOD_TASK_METRIC, same_text
 
 POWER = 0.8
@@ -124,7 +124,7 @@ def _deciding(trial: Trial, other: Trial, undecided: Undecided, scored: Scored) 
         name=trial.name,
         model=trial.model,
         against=other.name,
-        figure=say(undecided.name),
+        figure=LIMITS[undecided.name].name,
         estimate=undecided.estimate,
         limit=undecided.limit,
         items=scored.items,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from evals.schema.load import LoadPoint
 from evals.stats.intervals import Estimate, exact
@@ -11,10 +11,6 @@ from reports.metrics.cell import CellMetrics
 from reports.metrics.needed_memory import needed_memory
 
 Mix = Mapping[LoadPoint, float]  # which share of all output tokens each load gives, in any unit
-
-
-def mix_label(loads: Collection[LoadPoint]) -> str:
-    return next(iter(loads)).label if len(loads) == 1 else f"the mix of {len(loads)} loads"
 
 
 def throughput(cell: CellMetrics, mix: Mix) -> Estimate | None:

@@ -12,6 +12,7 @@ from reports.decision.caveats import figure_text
 from reports.decision.ranking import Candidate
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
+from reports.decision.wording import say
 from reports.metrics.cell import CellMetrics, Quality
 from reports.metrics.cost import per_million
 from reports.metrics.figures_of_merit import needed_gib
@@ -161,7 +162,7 @@ def _quality(results: Results, cell: CellMetrics) -> Tile:
     own = Quality(cell.recovery, cell.perplexity_ratio, cell.nothing_recovered)
     quality = direct.quality if direct else own
     if not against:
-        return Tile("Quality lost", "none", "it is the unquantized baseline", "against_reference")
+        return Tile("Quality lost", "none", f"it is {say('baseline')}", "against_reference")
     recovered = f"accuracy recovered {interval(quality.recovery)}" if quality.recovery else ""
     if quality.perplexity_ratio is not None:
         value, bounds = _percent(quality.perplexity_ratio.map(lambda ratio: ratio - 1))

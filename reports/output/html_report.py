@@ -22,6 +22,7 @@ from reports.compare.runs import Comparison
 from reports.decision.frontier.frontiers import Frontier, Standing
 from reports.decision.recommend import Answer, balance, refusal
 from reports.decision.results import Results, read_results
+from reports.decision.rules import BARRED
 from reports.decision.use_cases import recommended
 from reports.decision.what_decides import POWER, deciding
 from reports.metrics.cell import CellMetrics, TaskMetrics
@@ -56,7 +57,7 @@ logger = logging.getLogger(__name__)
 
 SCRIPTS = (
     "vendor/observable-plot.min.js",
-    *("judge.js", "conclude.js", "chart.js", "chart_controls.js", "explain.js"),
+    *("rules.js", "judge.js", "conclude.js", "chart.js", "chart_controls.js", "explain.js"),
     *("latency.js", "tables.js", "address.js", "page.js"),
 )
 
@@ -132,6 +133,7 @@ def contents(results: Results) -> dict[str, Any]:
         "numbers": {key: number for number, key in enumerate(cells)},
         "anchors": anchors(results),
         "trial_files": dict(zip((t.key for t in results.trials), results.about.get("files", ()), strict=False)),
+        "barred": BARRED,
         "verdicts": verdicts,
         "direct": results.direct,
         "answers": results.answers,

@@ -1,7 +1,7 @@
 """What the page needs to conclude again under another setting, by itself: figures with their intervals as plain data.
 
-`templates/conclude.js` computes from it what `reports.decision.results.Results.under` does from the trials. An
-interval is [value, low, high] with null for an end that has no bound.
+`templates/conclude.js` computes from it what `reports.decision.results.Results.under` does from the trials, by the same
+table of rules. An interval is [value, low, high] with null for an end that has no bound.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from evals.metrics.slo import ttft_and_tpot
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.slo import SLO
 from evals.stats.intervals import Clustered, Estimate, percentile_interval
-from reports.decision.frontier.frontiers import Axis, Frontier, Plot, Read, of_model, plots, text_plot
+from reports.decision.frontier.frontiers import Read, text_plot
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.recommend import widening
 from reports.decision.results import Results, Setting
+from reports.decision.rules import LIMITS, TABLE
 from reports.decision.use_cases import uses
-from reports.decision.wording import WORDS
 from reports.metrics.cell import CellMetrics
-from reports.metrics.cost import Price
 from reports.metrics.divergence import largest_kl
 from reports.metrics.engine_loss import AgainstReference, EngineLoss
 from reports.metrics.figures_of_merit import accuracy_percent, bits_per_weight, latency_seconds, needed_gib
@@ -83,8 +82,7 @@ def page_data(results: Results) -> dict[str, Any]:
         "families": families,
         "cells": cells,
         "models": results.models,
-        "plots": _plots(results),
-        "words": WORDS,
+        "rules": {name: part for name, part in TABLE.items() if name != "objectives"},
         "objectives": {
             name: {"title": objective.title, "unit": objective.unit, "less": objective.less, "gain": objective.gain}
             for name, objective in OBJECTIVES.items()
@@ -108,14 +106,8 @@ def _family(load: LoadPoint) -> str:
 
 
 def _setting(setting: Setting) -> dict[str, Any]:
-    limits = {
-        "recovery": setting.limits.accuracy_recovery,
-        "perplexity": setting.limits.perplexity_ratio,
-        "kl": setting.limits.kl_nats,
-        "memory": setting.limits.memory_gib,
-    }
     return {
-        **limits,
+        **{rule.key: getattr(setting.limits, rule.field) for rule in LIMITS.values() if rule.of == "cell"},
         **_aim(setting.aim),
         "price": setting.aim.price.per_device_hour if setting.aim.price else None,
         "cost": setting.aim.price.max_cost_per_million_tokens if setting.aim.price else None,
@@ -228,43 +220,3 @@ def _plain(estimate: Estimate) -> Interval:
     """Nine digits: more than any measurement has, fewer bytes."""
     figures = (estimate.value, estimate.low, estimate.high)
     return [float(f"{value:.9g}") if math.isfinite(value) else None for value in figures]
-
-
-def _plots(results: Results) -> list[dict[str, Any]]:
-    """Of each model, and of all together, what some cell has both figures for; those with a price without one too, for
-    the page can be given one. With what the plan's own setting says of them: `drawn`, the cells among which
-    probabilities were drawn; `dominated`, those of which the printed one is small.
-    """
-    planned = {frontier.plot.name: frontier for frontier in results.frontiers}
-    price = results.planned.aim.price or Price(1.0, "price's currency")
-    places = {(cell.trial.model, cell.trial.name): number for number, cell in enumerate(results.cells)}
-    shown = []
-    for model in results.models:
-        cells = [cell for cell in results.cells if cell.loads and cell.trial.model == model]
-        charts = plots(cells[0].busiest.load.label, cells[0].calmest.load.label, price, {}) if cells else ()
-        for chart in charts:
-            if any(chart.x.read(cell) and chart.y.read(cell) for cell in cells):
-                plot = of_model(chart, model, results.models)
-                shown.append({**_plot(plot, planned, places), "model": model})
-    return shown + [
-        {**_plot(front.plot, planned, places), "model": None}
-        for front in results.frontiers
-        if len({standing.model for standing in front.standings}) > 1
-    ]
-
-
-def _plot(plot: Plot, planned: Mapping[str, Frontier], places: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    standings = planned[plot.name].standings if plot.name in planned else ()
-    drawn = [places[standing.model, standing.name] for standing in standings]
-    return {
-        "name": plot.name,
-        "title": plot.title,
-        "x": _axis(plot.x),
-        "y": _axis(plot.y),
-        "drawn": drawn,
-        "dominated": [number for number, standing in zip(drawn, standings, strict=True) if standing.dominated],
-    }
-
-
-def _axis(axis: Axis) -> dict[str, Any]:
-    return {"name": axis.name, "label": axis.label, "at": axis.at, "less": axis.less}

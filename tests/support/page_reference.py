@@ -8,8 +8,8 @@ from evals.schema.slo import SLO
 from reports.decision.frontier.frontiers import oriented, plots
 from reports.decision.frontier.pareto import frontier
 from reports.decision.ranking import Aim, candidates, ranked
-from reports.decision.recommend import unless_shown
-from reports.decision.results import Results, Setting
+from reports.decision.recommend import Answer, refusal, unless_shown
+from reports.decision.results import Conclusion, Results, Setting
 from reports.decision.verdicts import Limits
 from reports.metrics.cost import Price, per_million
 
@@ -36,41 +36,46 @@ def page_reference(results: Results, values: JS) -> JS:
     setting = Setting(limits, Aim(values["objective"], service, mix, price, tied), frozenset(hidden))
     conclusion = results.under(setting)
     places = {cell.trial.key: number for number, cell in enumerate(results.cells)}
-    considered = candidates(conclusion.judged, setting.aim)
-    best = unless_shown(ranked(considered, setting.aim), setting.aim)
+    answers = [_answer(answer, conclusion, results, places) for answer in conclusion.answers]
     return {
-        "verdicts": {places[judgement.cell.trial.key]: judgement.verdict for judgement in conclusion.judged},
-        "ranked": [(places[a.judged.cell.trial.key], a.figure.value, a.rate.low, a.rate.high, a.serves) for a in best],
-        "violated": sorted(places[a.judged.cell.trial.key] for a in considered if a.serves == "violated"),
+        "answers": answers,
+        "chosen": answers[0]["chosen"],
+        "rows": _rows(conclusion, answers, places),
+        "frontiers": _frontiers(conclusion.allowed, price, mix, places),
+    }
+
+
+def _answer(answer: Answer, conclusion: Conclusion, results: Results, places: dict[str, int]) -> JS:
+    """One model's cells in their order, with what is said of the first."""
+    aim, price = conclusion.setting.aim, conclusion.setting.aim.price
+    considered = candidates([j for j in conclusion.judged if j.cell.trial.model == answer.model], aim)
+    best = unless_shown(ranked(considered, aim), aim)
+    return {
+        "ranked": [(places[a.key], a.figure.value, a.rate.low, a.rate.high, a.serves) for a in best],
+        "violated": sorted(places[a.key] for a in considered if a.serves == "violated"),
         "costs": [
             per_million(a.rate, count, price).value
             for a in best
             if price and (count := a.judged.cell.trial.devices) is not None
         ],
-        "chosen": conclusion.answer.chosen.cell.trial.name if conclusion.answer.chosen else None,
-        "caveats": list(conclusion.answer.caveats),
-        "alternative": conclusion.answer.alternative,
-        "why": {places[judgement.cell.trial.key]: judgement.why for judgement in conclusion.judged},
-        "frontiers": _frontiers(results, conclusion.allowed, price, mix, places),
+        "chosen": answer.chosen.cell.trial.name if answer.chosen else None,
+        "caveats": list(answer.caveats),
+        "alternative": answer.alternative,
+        "refusal": refusal(answer, results.models),
     }
 
 
-def _frontiers(results: Results, allowed: Any, price: Price | None, mix: Any, places: dict[str, int]) -> JS:
-    """Dominated is who is called so under the plan's setting, by its printed probability, and is off the frontier now:
-    as long as all among whom that was drawn are still there.
-    """
+def _rows(conclusion: Conclusion, answers: list[JS], places: dict[str, int]) -> dict[str, list[str]]:
+    """Of every cell its verdict and why, by its number; of those that violate what is asked of loads, that they do."""
+    violated = {place for answer in answers for place in answer["violated"]}
+    reasons = {other.name: [other.verdict, other.why] for answer in conclusion.answers for other in answer.others}
+    rows = {places[j.cell.trial.key]: (j.cell.trial.name, [j.verdict, j.why]) for j in conclusion.judged}
+    return {str(place): reasons[name] if place in violated else row for place, (name, row) in rows.items()}
+
+
+def _frontiers(allowed: Any, price: Price | None, mix: Any, places: dict[str, int]) -> dict[str, list[int]]:
+    """On the axes of the plan's own figures."""
     if not allowed:
         return {}
-    keys = {cell.trial.name: cell.trial.key for cell in results.cells}
-    planned = {front.plot.name: front.standings for front in results.frontiers}
-    expected = {}
-    for plot in plots("", "", price, mix):
-        points = oriented(allowed, plot)
-        on = sorted(places[point.key] for point in frontier(points))
-        standings = planned.get(plot.name, ())
-        holds = {keys[standing.name] for standing in standings} <= {point.key for point in points} and not mix
-        if price is not None and price.per_device_hour == 0:
-            holds = False
-        faded = [places[keys[s.name]] for s in standings if s.odds is not None and s.odds < 0.05 and holds]
-        expected[plot.name] = [on, sorted(place for place in faded if place not in on)]
-    return expected
+    points = {plot.name: oriented(allowed, plot) for plot in plots("", "", price, mix)}
+    return {name: sorted(places[point.key] for point in frontier(of_plot)) for name, of_plot in points.items()}

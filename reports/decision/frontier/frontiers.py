@@ -12,7 +12,9 @@ import numpy as np
 from evals.stats.intervals import Estimate, Floats
 from reports.decision.cell_names import model_labels
 from reports.decision.frontier.frontier_probability import accuracy_draws, frontier_odds, latency_draws
-from reports.decision.frontier.pareto import DOMINATED_BELOW, Point, frontier
+from reports.decision.frontier.pareto import Point, frontier
+from reports.decision.rules import THRESHOLDS
+from reports.decision.wording import mix_label
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price, per_million
 from reports.metrics.figures_of_merit import (
@@ -20,7 +22,6 @@ from reports.metrics.figures_of_merit import (
     accuracy_percent,
     bits_per_weight,
     latency_seconds,
-    mix_label,
     needed_gib,
     throughput,
 )
@@ -152,7 +153,7 @@ class Standing:
 
     @property
     def dominated(self) -> bool:
-        return not self.on and self.odds is not None and self.odds < DOMINATED_BELOW
+        return not self.on and self.odds is not None and self.odds < THRESHOLDS["dominated_below"]
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def frontiers(allowed: Sequence[CellMetrics], price: Price | None = None, mix: M
     """Of the cells that fail no limit and are trusted; the same seed for all. None where no cell has both values."""
     if not allowed:
         return []
-    busiest = mix_label(mix) if mix else allowed[0].busiest.load.label
+    busiest = mix_label([load.label for load in mix]) if mix else allowed[0].busiest.load.label
     return frontiers_on(allowed, plots(busiest, allowed[0].calmest.load.label, price, mix or {}))
 
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from evals.stats.intervals import Estimate, Floats
 
-DOMINATED_BELOW = 0.05  # a cell less likely than so on a frontier that it is not on by values is called dominated
-
 
 @dataclass(frozen=True)
 class Point:

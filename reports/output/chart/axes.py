@@ -12,6 +12,7 @@ from typing import Any
 from evals.stats.combined_intervals import mean_of
 from evals.stats.intervals import Estimate, exact
 from reports.decision.frontier.frontiers import Axis, Frontier, Plot, Read, each_drawn, frontiers_on, plots
+from reports.decision.ranking import OBJECTIVES
 from reports.decision.results import Results
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
@@ -100,7 +101,7 @@ def _x_axes(results: Results, page: Mapping[str, Any]) -> list[dict[str, Any]]:
         _axis("latency", f"median end-to-end latency at {calmest}, s", "Latency", less=True),
         *_of_percentiles(page, "ttft", "TTFT"),
         *_of_percentiles(page, "tpot", "TPOT"),
-        _axis("within", "highest load within the SLO", "Size, capacity, cost", less=False),
+        _axis("within", OBJECTIVES["capacity"].title, "Size, capacity, cost", less=False),
         _axis("memory", "needed memory, GiB", "Size, capacity, cost", less=True),
         _axis("bits", "bits per weight", "Size, capacity, cost", less=True),
         _axis(

@@ -38,6 +38,7 @@ class Chart {
   update(result, setting) {
     Object.assign(this, { result, setting });
     clearTimeout(this.waiting);
+    if (this.key === this.keyOf(this.points())) return; // a setting that changes nothing of it costs no drawing
     if (this.svg && this.data.cells.length > MOST_FAINT) this.waiting = setTimeout(() => this.draw(), AFTER_MILLISECONDS); // a slider that moves shows its answer first
     else this.draw();
   }
@@ -51,8 +52,8 @@ class Chart {
   points() {
     const { data, result, setting, view, x, y } = this;
     if (!x || !y) return [];
-    const odds = this.odds(), recommended = new Set(result.answers.map((answer) => answer.chosen?.number)), plot = { model: view.model, x, y, drawn: [], dominated: [] };
-    const on = new Set(frontier(data, plot, result.allowed, setting).on), allowed = new Set(result.allowed);
+    const odds = this.odds(), recommended = new Set(result.answers.map((answer) => answer.chosen?.number));
+    const on = new Set(frontier(data, { model: view.model, x, y }, result.allowed, setting)), allowed = new Set(result.allowed);
     return data.cells.flatMap((cell, i) => {
       if (!result.judged[i] || (view.model && cell.model !== view.model)) return [];
       const [a, b] = [onAxis(cell, x.name, setting), onAxis(cell, y.name, setting)];
@@ -60,6 +61,9 @@ class Chart {
       return [{ i, cell, x: a, y: b, on: on.has(i), bad: !allowed.has(i), recommended: recommended.has(i), odds: odds?.get(i) ?? null }];
     });
   }
+
+  /** All that a drawing is made of, but for the view. */
+  keyOf(points) { return JSON.stringify([this.setting.mix, points.map(({ cell, ...point }) => [point, this.result.judged[point.i][0]])]); }
 
   /** Probabilities were drawn among the plan's cells, under its loads and price: they hold while all of them are there. */
   odds() {
@@ -76,6 +80,7 @@ class Chart {
     const refocus = focused && document.activeElement === focused.dot ? focused.i : null;
     place.replaceChildren();
     this.nodes = new Map();
+    this.key = this.keyOf(points);
     if (!points.length) {
       element(place, "p", "No cell has a figure on both axes under this setting.", "dim");
       return;
@@ -119,8 +124,8 @@ class Chart {
   focusedCell() { return this.list?.find((one) => this.nodes?.get(one.i)?.dot === document.activeElement)?.i; }
 
   scale(axis, log, domain) {
-    const { loads } = this.data, mix = mixOf(this.setting), mixed = mix.length === 1 ? loads[mix[0][0]].label : `the mix of ${mix.length} loads`;
-    const label = axis.label + (axis.at ? ` at ${mix.length ? mixed : axis.at}` : "") + " (better →)";
+    const mix = mixOf(this.setting), at = mix.length ? mixLabel(mix.map(([load]) => this.data.loads[load].label)) : axis.at;
+    const label = axis.label + (axis.at ? ` at ${at}` : "") + " (better →)";
     // turned so that the best corner is always the upper right one
     return { reverse: axis.less, type: log ? "log" : "linear", domain, label, labelAnchor: "center", labelArrow: "none", labelOffset: axis === this.y ? 52 : 38, grid: true, ticks: log ? undefined : 6, tickFormat: log ? "~g" : undefined };
   }
@@ -136,7 +141,7 @@ class Chart {
 
   mark(dot, one) {
     const node = this.node(one), { x, y } = this, result = this.result.judged[one.i];
-    const faded = !one.on && !one.bad && (one.odds === null || one.odds < 0.05);
+    const faded = !one.on && !one.bad && (one.odds === null || one.odds < this.data.rules.thresholds.dominated_below);
     node.dot = dot;
     dot.setAttribute("class", ["cell", ...Object.entries({ on: one.on, bad: one.bad, recommended: one.recommended, faded }).flatMap(([name, is]) => (is ? [name] : []))].join(" "));
     dot.style.opacity = one.on || one.recommended ? 1 : one.bad ? 0.6 : 0.3 + 0.7 * (one.odds ?? 0);

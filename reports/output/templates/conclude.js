@@ -1,18 +1,22 @@
 // What is concluded from the page's figures under a setting: `reports.decision.results.Results.under`, once more, tested against
-// it, from the verdicts of `judge.js`. Nothing here touches the page.
+// it, from the verdicts of `judge.js`, by the table of rules. Nothing here touches the page.
 
 /** reports.decision.limit_probability.LimitCheck: [state, probability]. */
 const MET = ["met", 1], VIOLATED = ["violated", 0], UNKNOWN = ["inconclusive", 0];
 const allOf = (sides) => [
   ["violated", "inconclusive"].find((state) => sides.some((side) => side[0] === state)) ?? "met", allKept(sides.map((side) => side[1]))];
-const atMost = (one, most) =>
-  (high(one) <= most ? MET : low(one) > most ? VIOLATED : ["inconclusive", keeps(one, most, false)]);
+
+/** reports.decision.limit_probability.check_limit */
+function checkLimit({ direction }, one, limit) {
+  const verdict = verdictOf(direction, one, limit);
+  return verdict === "meets" ? MET : verdict === "fails" ? VIOLATED : [verdict, keeps(one, limit, direction === "at_least")];
+}
 
 /** reports.decision.limit_probability.slo_kept, of a load's percentiles at `place`. */
 function sloKept(load, setting, place) {
   if (!hasSlo(setting)) return MET;
-  const limits = [[load.ttft, setting.ttft], [load.tpot, setting.tpot]].filter(([, most]) => most !== null);
-  const side = allOf(limits.map(([waits, most]) => (waits === null ? UNKNOWN : atMost(waits[place], most))));
+  const limits = limitsOf("load").filter(({ key }) => setting[key] !== null);
+  const side = allOf(limits.map((rule) => (load[rule.key] === null ? UNKNOWN : checkLimit(rule, load[rule.key][place], setting[rule.key]))));
   return load.keepsUp && side[0] !== "violated" ? side : VIOLATED;
 }
 
@@ -52,7 +56,9 @@ const asks = (setting) => {
 /** reports.decision.limit_probability.cost_kept */
 function costKept(rate, cell, setting) {
   if (!isBounded(setting)) return MET;
-  return cell.devices ? atMost(perMillion(rate, cell.devices, setting.price), setting.cost) : UNKNOWN;
+  if (!cell.devices) return UNKNOWN;
+  const figures = { cost: perMillion(rate, cell.devices, setting.price) };
+  return allOf(limitsOf("rate").map((rule) => checkLimit(rule, figures[rule.key], setting[rule.key])));
 }
 
 /** reports.metrics.slo_capacity.capacity_within */
@@ -76,15 +82,13 @@ function ranking(cell, setting, place) {
     return found && { ...found, asked: allOf(sides) };
   }
   const pairs = cell.loads.map((load) => ({ load, asked: allOf([sloKept(load, setting, place), costKept(load.rate, cell, setting)]) }));
-  const rank = ({ load, asked: [state, kept] }) => [state !== "violated", kept >= LEAST_KEPT, state === "met", load.rate[0]];
-  const most = pairs.reduce((a, b) => (compared(rank(b), rank(a)) > 0 ? b : a));
+  const rank = ({ load, asked: [state, kept] }) =>
+    standing("loads", { possible: state !== "violated", likely: likely(kept), met: state === "met", rate: load.rate[0] });
+  const most = pairs.reduce((a, b) => (compared(rank(b), rank(a)) < 0 ? b : a));
   return { loads: [most.load], rate: most.load.rate, asked: most.asked };
 }
 
-/** Which of two lists comes later, by the first place where they differ. */
-const compared = (a, b) => a.map((value, i) => value - b[i]).find((difference) => difference) ?? 0;
-
-/** reports.decision.ranking.OBJECTIVES: the figure that is to be best. */
+/** reports.decision.ranking.FIGURES: the figure that is to be best. */
 const FIGURES = {
   throughput: (cell, rate) => rate,
   "per-device": (cell, rate) => cell.devices && rate.map((end) => end === null ? null : end / cell.devices),
@@ -108,34 +112,23 @@ function onAxis(cell, name, setting) {
   return setting.price === null || !cell.devices ? null : perMillion(found.rate, cell.devices, setting.price);
 }
 
-/** reports.decision.frontier.pareto: which cells are on the frontier by values. Dominated are those off it whose printed probability
- * of being on it is small; that was drawn among the plan's cells, and can only be smaller among more of them. */
-function frontier(data, plot, allowed, setting) {
-  const turn = (one, less) => (less ? [-one[0]] : [one[0]]);
-  const points = allowed.filter((cell) => !plot.model || data.cells[cell].model === plot.model).flatMap((cell) => {
-    const x = onAxis(data.cells[cell], plot.x.name, setting), y = onAxis(data.cells[cell], plot.y.name, setting);
-    return x && y ? [{ cell, x: turn(x, plot.x.less), y: turn(y, plot.y.less) }] : [];
-  });
-  const dominates = (a, b) => a.x[0] >= b.x[0] && a.y[0] >= b.y[0] && (a.x[0] > b.x[0] || a.y[0] > b.y[0]);
-  const finite = points.filter((one) => Number.isFinite(one.x[0]) && Number.isFinite(one.y[0]));
-  const on = finite.filter((one) => !finite.some((other) => dominates(other, one))).map((one) => one.cell);
-  const shown = new Set(points.map((one) => one.cell)), best = new Set(on);
-  const holds = plot.drawn.every((cell) => shown.has(cell)) && !mixOf(setting).length && setting.price !== 0;
-  return { points: [...shown], on, dominated: holds ? plot.dominated.filter((cell) => shown.has(cell) && !best.has(cell)) : [] };
+/** reports.decision.frontier.pareto.frontier: the numbers of the cells that no other dominates on both axes, by values. */
+function frontier(data, { model, x, y }, allowed, setting) {
+  const turned = (one, axis) => one && (axis.less ? -one[0] : one[0]);
+  const points = allowed.filter((i) => !model || data.cells[i].model === model)
+    .map((i) => ({ i, x: turned(onAxis(data.cells[i], x.name, setting), x), y: turned(onAxis(data.cells[i], y.name, setting), y) }))
+    .filter((point) => Number.isFinite(point.x) && Number.isFinite(point.y)).sort((a, b) => b.x - a.x || b.y - a.y);
+  let last = { x: Infinity, y: -Infinity }; // from right to left whatever is higher than all before is on it, and what is equal
+  return points.filter((point) => (point.y > last.y || (point.y === last.y && point.x === last.x)) && (last = point)).map(({ i }) => i);
 }
 
-/** Judge, rank and draw frontiers again, with an answer for each model. `judged` has null for cells that are filtered
- * out; cells are numbers. */
+/** Judge and rank again, with an answer for each model. `judged` has null for cells that are filtered out; cells are numbers. */
 function conclude(data, setting) {
   const hidden = (cell) => Object.entries(setting.without).some(([group, names]) => names.includes(cell[group]));
   const judged = pointToScored(data.cells, data.cells.map((cell) => (hidden(cell) ? null : judge(cell, setting))));
   const numbers = data.cells.map((_, i) => i).filter((i) => judged[i]);
-  const allowed = numbers.filter((i) => !BARRED.includes(judged[i][0]));
-  const answers = data.models.map((model) => answerOf(data, setting, model, judged, allowed));
-  return {
-    judged, allowed, answers,
-    frontiers: Object.fromEntries(data.plots.map((plot) => [plot.name, frontier(data, plot, allowed, setting)])),
-  };
+  const allowed = numbers.filter((i) => !isBarred(judged[i][0]));
+  return { judged, allowed, answers: data.models.map((model) => answerOf(data, setting, model, judged, allowed)) };
 }
 
 /** reports.decision.recommend.decide: one model's cells, the best first. */
@@ -150,15 +143,15 @@ function answerOf(data, setting, model, judged, allowed) {
     const figure = one && FIGURES[setting.objective](cell, one.rate, setting);
     if (!figure) return [];
     const kept = judged[number][2], keptWith = allKept([kept, one.asked[1]]), serves = one.asked[0];
-    return [{ number, figure, good: kept >= LEAST_KEPT, sure: keptWith >= LEAST_KEPT, keptWith, serves, ...one }];
+    return [{ number, figure, good: likely(kept), sure: likely(keptWith), keptWith, serves, ...one }];
   });
-  const sign = objective.less ? 1 : -1;
+  const gain = (one) => gained(objective, one.figure[0]);
   const serving = shortlist.filter((one) => one.serves !== "violated");
   const isRaced = (one, cell) => setting.objective === "latency" || (one.loads.length === 1 && one.loads[0] === cell.loads[cell.busiest]);
   const tiedBy = setting.objective === data.planned.objective;  // a race showed that they are equal in speed
   const tied = (one) => (tiedBy && isRaced(one, data.cells[one.number]) ? data.cells[one.number].tied : undefined);
-  const lead = Math.min(...serving.filter((one) => tied(one) !== undefined).map((one) => sign * one.figure[0]));
-  const rank = (one) => [!one.good, !one.sure, tied(one) === undefined ? sign * one.figure[0] : lead, tied(one) ?? 0];
+  const lead = Math.max(...serving.filter((one) => tied(one) !== undefined).map(gain));
+  const rank = ({ good, sure, ...one }) => standing("cells", { good, sure, gain: tied(one) === undefined ? gain(one) : lead, place: tied(one) ?? 0 });
   const ranked = unlessShown(data, setting, serving.sort((a, b) => compared(rank(a), rank(b))));
   const violated = shortlist.filter((one) => one.serves === "violated").map((one) => one.number);
   const answer = { model, ranked, violated };
@@ -190,57 +183,73 @@ const missing = (data, setting, one) => say(isBounded(setting) && !data.cells[on
 function notYet(data, setting, first, judged) {
   const why = first.good ? [] : [judged[first.number][1]];
   if (first.serves === "inconclusive") why.push(say("asked_inconclusive", { asks: asks(setting), missing: missing(data, setting, first) }));
-  return say("not_yet", { name: data.cells[first.number].name, kept: fixed(first.keptWith, 2), least: LEAST_KEPT, why: why.join("; ") });
+  return say("not_yet", { name: data.cells[first.number].name, probability: fixed(first.keptWith, "probability"), least: data.rules.thresholds.least_kept, why: why.join("; ") });
 }
 
 /** reports.decision.recommend.refusal */
 const refusal = (data, { model, ranked, caveats: [why] }) =>
   say(`no_answer${ranked.length ? "_yet" : ""}${data.models.length > 1 ? "_of" : ""}`, { model, why });
 
-/** reports.decision.recommend.figure_text */
-const shownFigure = (value, objective) => (objective.less ? significant(value) : fixed(value, 1));
+/** reports.decision.caveats.figure_text */
+const shownFigure = (value, objective) => (objective.less ? significant(value) : fixed(value, "rate"));
+
+/** reports.decision.ranking.Objective.gained: the value, turned so that more is better. */
+const gained = (objective, value) => (objective.less ? -value : value);
 
 /** reports.decision.recommend: the best figure among those that are behind for their doubts alone. */
 function alternative(data, setting, ranked) {
-  const [best, ...rest] = ranked, objective = data.objectives[setting.objective], sign = objective.less ? 1 : -1;
-  const behind = rest.filter((one) => !(one.good && one.sure) && sign * one.figure[0] < sign * best.figure[0]);
+  const [best, ...rest] = ranked, objective = data.objectives[setting.objective], gain = (one) => gained(objective, one.figure[0]);
+  const behind = rest.filter((one) => !(one.good && one.sure) && gain(one) > gain(best));
   if (!behind.length || best.figure[0] <= 0) return "";
-  const other = behind.reduce((a, b) => (sign * b.figure[0] < sign * a.figure[0] ? b : a));
-  const gain = fill(objective.gain, { percent: percentText(Math.abs(other.figure[0] / best.figure[0] - 1)) }), { name } = data.cells[other.number];
-  if (!other.good) return say("alternative", { name, gain });
-  return say("alternative_asked", { name, gain, kept: fixed(other.keptWith, 2) });
+  const other = behind.reduce((a, b) => (gain(b) > gain(a) ? b : a)), { name } = data.cells[other.number];
+  const better = fill(objective.gain, { percent: percentText(Math.abs(other.figure[0] / best.figure[0] - 1)) });
+  if (!other.good) return say("alternative", { name, gain: better });
+  return say("alternative_asked", { name, gain: better, probability: fixed(other.keptWith, "probability") });
 }
 
-/** reports.decision.recommend: what speaks against the first of the list. */
+/** reports.decision.caveats.caveats_of: against the first of the list, in the table's order. */
 function caveats(data, setting, ranked, judged) {
-  const best = ranked[0], { name, slow } = data.cells[best.number], [verdict, why, kept] = judged[best.number];
-  const asked = { name, asks: asks(setting), missing: missing(data, setting, best), kept: fixed(best.asked[1], 2) };
-  return [
-    ...notShown(data, setting, ranked).map((one) => say("none_shown", { name: data.cells[one.number].name })),
-    ...(verdict === "inconclusive" ? [say("limits_inconclusive", { name, why, kept: fixed(kept, 2) })] : []),
-    ...(best.serves === "inconclusive" ? [say("slo_inconclusive", asked)] : []),
-    ...best.loads.flatMap((load) => load.warnings.map((warning) => say("of_load", { name, load: labelOf(load), warning }))),
-    ...slow.map((warning) => say("slow_path", { name, warning })),
-    ...(setting.objective === "throughput" ? onMoreDevices(data, ranked) : []),
-    ...nearBest(data, setting, ranked),
-  ];
+  const figures = caveatFigures(data, setting, ranked, judged), [best] = ranked;
+  const entries = {
+    "": [{}],
+    load_warnings: best.loads.flatMap((load) => load.warnings.map((warning) => ({ load: labelOf(load), warning }))),
+    slow_paths: data.cells[best.number].slow.map((warning) => ({ warning })),
+  };
+  return data.rules.caveats.filter(({ when = [] }) => holds(when, figures))
+    .flatMap(({ words, each = "" }) => entries[each].map((entry) => fill(words, { ...figures, ...entry })));
 }
 
-/** The quantized cell with a better figure than the unquantized one that is first, of those without doubts. */
-function notShown(data, setting, ranked) {
-  const sign = data.objectives[setting.objective].less ? 1 : -1, [best] = ranked;
-  if (!data.cells[best.number].unquantized) return [];
-  return quantizedRivals(data, ranked).filter((one) => sign * one.figure[0] < sign * best.figure[0]).slice(0, 1);
+/** reports.decision.caveats: all that the table's conditions and words read, numbers and texts as they are shown. */
+function caveatFigures(data, setting, ranked, judged) {
+  const [best] = ranked, cell = data.cells[best.number], [verdict, why, kept] = judged[best.number], objective = data.objectives[setting.objective];
+  const ahead = quantizedRivals(data, ranked).filter((one) => gained(objective, one.figure[0]) > gained(objective, best.figure[0]));
+  const near = ranked.slice(1).filter((one) => one.good && one.sure && mayBeEqual(one.figure, best.figure));
+  return {
+    name: cell.name, unquantized: cell.unquantized,
+    rivals_ahead: ahead.length, rival: ahead.length ? data.cells[ahead[0].number].name : "",
+    quality_inconclusive: verdict === "inconclusive", quality_probability: fixed(kept, "probability"), why,
+    asked_inconclusive: best.serves === "inconclusive", asked_probability: fixed(best.asked[1], "probability"),
+    asks: asks(setting), missing: missing(data, setting, best),
+    by_throughput: setting.objective === "throughput", ...onDevices(data, ranked),
+    close_rivals: near.length, names: namesOf(data, near, objective), figure: shownFigure(best.figure[0], objective), unit: objective.unit,
+  };
 }
 
-function onMoreDevices(data, ranked) {
+/** reports.decision.caveats: with their figures, of no more than the table has room for. */
+function namesOf(data, near, objective) {
+  const most = data.rules.thresholds.most_names;
+  const names = near.slice(0, most).map((one) => say("close_name", { name: data.cells[one.number].name, figure: shownFigure(one.figure[0], objective) })).join(", ");
+  return near.length > most ? say("more_names", { names, count: near.length - most }) : names;
+}
+
+/** reports.decision.caveats: the devices of the first cell, and of the one that makes the most of its own. */
+function onDevices(data, ranked) {
   const perDevice = (one) => (data.cells[one.number].devices ? one.rate[0] / data.cells[one.number].devices : 0);
-  const best = ranked[0], most = ranked.reduce((a, b) => (perDevice(b) > perDevice(a) ? b : a));
-  const [ours, theirs] = [best, most].map((one) => data.cells[one.number]);
-  if (!ours.devices || theirs.devices === ours.devices) return [];
-  return [say("devices", {
-    count: ours.devices, rate: fixed(perDevice(best), 1), other: theirs.name, others: theirs.devices, most: fixed(perDevice(most), 1),
-  })];
+  const [best] = ranked, most = ranked.reduce((a, b) => (perDevice(b) > perDevice(a) ? b : a)), theirs = data.cells[most.number];
+  return {
+    devices: data.cells[best.number].devices ?? 0, device_rate: fixed(perDevice(best), "rate"),
+    other: theirs.name, most_devices: theirs.devices ?? 0, most_rate: fixed(perDevice(most), "rate"),
+  };
 }
 
 // reports.decision.caveats.may_be_equal: whether the 95 % interval of their ratio holds 1
@@ -249,16 +258,4 @@ function mayBeEqual(first, second, widened = 1) {
   const [value, , top] = less, [other, bottom] = more;
   if (!(value > 0 && value <= high(less) && high(less) < Infinity && low(more) > 0 && low(more) <= other)) return high(less) >= low(more);
   return other <= value || Math.log(other / value) < widened * Math.hypot(Math.log(top / value), Math.log(other / bottom));
-}
-
-const MOST_NAMES_SAID = 12;
-
-function nearBest(data, setting, ranked) {
-  const best = ranked[0], objective = data.objectives[setting.objective], { unit } = objective;
-  const near = ranked.slice(1).filter((one) => one.good && one.sure && mayBeEqual(one.figure, best.figure));
-  if (!near.length) return [];
-  const shown = near.slice(0, MOST_NAMES_SAID)
-    .map((one) => say("close_name", { name: data.cells[one.number].name, figure: shownFigure(one.figure[0], objective) })).join(", ");
-  const names = near.length > MOST_NAMES_SAID ? say("more_names", { names: shown, count: near.length - MOST_NAMES_SAID }) : shown;
-  return [say("close", { figure: shownFigure(best.figure[0], objective), unit, names })];
 }

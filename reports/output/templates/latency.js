@@ -1,6 +1,6 @@
 // Latency by load: a table of cells and loads at the percentile that is chosen, and each cell's latency–throughput curve.
 
-const MOST_CURVES = 60, NO_FIGURE = "–";
+const MOST_CURVES = 60, NO_FIGURE = "–", UNSEEN_MILLISECONDS = 1000;
 
 class Latency {
   /** `changed` is told of what the reader did. */
@@ -8,6 +8,7 @@ class Latency {
     Object.assign(this, { data, view: { figure: "ttft", place: data.percentiles.indexOf(data.planned.percentile), family: this.largest(data), log: false } });
     this.planned = { ...this.view };
     this.engines = [...new Set(data.cells.map((cell) => cell.engine))].sort();
+    this.known = new Map(); // of each cell the points of its curve, which no setting changes
     this.place = document.getElementById("curves");
     this.table = document.querySelector('[data-tools="latency"]');
     this.links = data.cells.map((cell, i) => this.row(cell, i));
@@ -17,7 +18,9 @@ class Latency {
       changed();
     });
     this.place.addEventListener("keydown", (event) => this.step(event));
-    new ResizeObserver(() => this.width !== this.place.clientWidth && this.result && this.draw()).observe(this.place);
+    new ResizeObserver(() => this.width !== this.place.clientWidth && this.result && this.later()).observe(this.place);
+    new IntersectionObserver(([{ isIntersecting }]) => { this.isSeen = isIntersecting; if (isIntersecting) this.catchUp(); }, { rootMargin: "50%" }).observe(this.place);
+    addEventListener("beforeprint", () => this.catchUp());
   }
 
   /** The loads that make the longest curve. */
@@ -43,6 +46,7 @@ class Latency {
 
   change(view) {
     Object.assign(this.view, view);
+    this.known.clear();
     const { figure, place, family, log } = this.view, { fields } = this;
     Object.assign(fields.figure, { value: figure });
     fields.percentile.value = place;
@@ -66,26 +70,40 @@ class Latency {
     if (table?.sort) table.order(table.sort);
   }
 
-  /** A slider that changes none of the curves costs nothing; others are drawn after its answer. */
+  /** Curves are drawn after a slider's answer; while nobody sees them, once it rests. */
   update(result) {
     this.result = result;
-    clearTimeout(this.waiting);
-    if (!this.svg) return this.draw();
-    const key = this.keyOf(this.curves().curves);
-    if (key !== this.key) this.waiting = setTimeout(() => this.draw(), AFTER_MILLISECONDS);
+    if (this.key === undefined) this.draw();
+    else this.later();
   }
 
-  keyOf(curves) { return String(curves.map(({ i }) => i).sort((a, b) => a - b)); }
+  later() {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.catchUp(), this.isSeen ? AFTER_MILLISECONDS : UNSEEN_MILLISECONDS);
+  }
+
+  /** Draw what waits to be drawn, if anything of it changed. */
+  catchUp() {
+    clearTimeout(this.waiting);
+    if (this.result && (this.width !== this.place.clientWidth || this.key !== this.keyOf(this.curves()))) this.draw();
+  }
+
+  keyOf({ curves, all }) { return String([all, ...curves.map(({ i }) => i).sort((a, b) => a - b)]); }
 
   /** Of the ranked cells first, so many: curves of more would be a carpet. */
   curves() {
     const { data, result, view } = this, ranked = result.answers.flatMap((answer) => answer.ranked.map((candidate) => candidate.number));
     const order = [...new Set([...ranked, ...data.cells.keys()])].filter((i) => result.judged[i]);
-    const curves = order.map((i) => ({ i, points: this.pointsOf(data.cells[i], i) })).filter(({ points }) => points.length > 1);
+    const curves = order.map((i) => ({ i, points: this.pointsOf(i) })).filter(({ points }) => points.length > 1);
     return { curves: curves.slice(0, MOST_CURVES), all: curves.length, loads: data.loads.filter((load) => load.family === view.family).length };
   }
 
-  pointsOf(cell, i) {
+  pointsOf(i) {
+    if (!this.known.has(i)) this.known.set(i, this.pointsFrom(this.data.cells[i], i));
+    return this.known.get(i);
+  }
+
+  pointsFrom(cell, i) {
     const points = cell.loads.filter((at) => this.data.loads[at.load].family === this.view.family).map((at) => ({ i, cell, load: at.load, x: at.rate, y: this.waits(cell, at.load) }));
     return points.filter(({ x, y }) => x && y && Number.isFinite(x[0]) && Number.isFinite(y[0]) && (!this.view.log || y[0] > 0)).sort((a, b) => this.data.loads[a.load].amount - this.data.loads[b.load].amount);
   }
@@ -95,7 +113,7 @@ class Latency {
     this.width = place.clientWidth;
     place.replaceChildren();
     this.svg = null;
-    this.key = this.keyOf(curves);
+    this.key = this.keyOf({ curves, all });
     if (!curves.length) {
       if (loads > 1) element(place, "p", "No cell has this figure at two loads under this setting.", "dim");
       return;

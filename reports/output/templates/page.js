@@ -72,8 +72,16 @@ function fields() {
 
 const use = ({ objective, ttft, tpot, percentile }) => change({ objective, ttft, tpot, percentile });
 
-/** The slider's end: beyond all that was measured. */
+const MOST = new Map();
+
+/** The slider's end: beyond all that was measured. Only that of the cost depends on the setting. */
 function mostOf(name) {
+  const key = name === "cost" ? `cost ${setting.price}` : name;
+  if (!MOST.has(key)) MOST.set(key, mostMeasured(name));
+  return MOST.get(key);
+}
+
+function mostMeasured(name) {
   const place = data.percentiles.length - 1;
   const found = data.cells.flatMap((cell) => {
     if (name === "memory") return [cell.memory?.[0]];
@@ -142,9 +150,17 @@ const costOf = (one) => {
   const { devices } = data.cells[one.number];
   return setting.price === null || !devices ? null : perMillion(one.rate, devices, setting.price);
 };
-const placeOf = (one) => one.loads.length === 1 ? labelOf(one.loads[0]) : `the mix of ${one.loads.length} loads`;
+const placeOf = (one) => mixLabel(one.loads.map(labelOf));
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
+/** A paragraph of the table's words; what is handed over as an element stays one. */
+function paragraph(parent, name, values, className = "") {
+  const parts = data.rules.words[name].split(/\{(\w+)\}/); // words and names by turns
+  element(parent, "p", "", className).append(...parts.map((part, i) => (i % 2 ? values[part] : part)));
+}
+
+const strong = (text, className = "") => element(document.createDocumentFragment(), "strong", text, className);
 
 function showAnswer({ answers }) {
   const place = document.getElementById("then");
@@ -158,30 +174,32 @@ function showModel(place, answer) {
     element(place, "p", sentence(refusal(data, answer)));
     return;
   }
-  const line = element(place, "p", "Recommended: ");
-  element(line, "strong", data.cells[best.number].name);
-  line.append(`: ${interval(best.figure)} ${objective.unit}, the ${objective.title}${objective.less ? "" : `, at ${placeOf(best)}`}.`);
-  for (const text of caveats) element(place, "p", `But ${text}.`, "bad");
+  const { unit, title } = objective, at = placeOf(best);
+  paragraph(place, objective.less ? "recommended" : "recommended_at", { cell: strong(data.cells[best.number].name), figure: interval(best.figure), unit, title, at });
+  for (const caveat of caveats) paragraph(place, "but", { caveat }, "bad");
   if (alternative) element(place, "p", sentence(alternative));
   const cost = costOf(best);
-  if (cost) element(place, "p", `It costs ${interval(cost)} ${data.currency} per million output tokens at ${placeOf(best)}.`);
+  if (cost) paragraph(place, "costs", { cost: interval(cost), currency: data.currency, at });
   if (ranked[1]) {
-    const next = element(place, "p", "If that is wrong, run "), ratio = ranked[1].figure[0] / best.figure[0];
-    element(next, "strong", data.cells[ranked[1].number].name, "second");
-    next.append(`: ${number(ratio)} times its ${objective.unit}.`);
+    const ratio = number(ranked[1].figure[0] / best.figure[0]);
+    paragraph(place, "second", { cell: strong(data.cells[ranked[1].number].name, "second"), ratio, unit });
   }
 }
 
-/** The ranked cells first, then those that were not chosen for a reason. */
-function showRows({ answers, judged }) {
+/** The ranked cells first, then those that were not chosen for a reason: number, verdict, why, and the candidate that it is. */
+function rowsOf({ answers, judged }, setting) {
   const ranked = answers.flatMap((answer) => answer.ranked), violated = answers.flatMap((answer) => answer.violated);
-  const body = document.getElementById("ranked"), known = new Set([...ranked.map((one) => one.number), ...violated]);
+  const known = new Set([...ranked.map((one) => one.number), ...violated]);
   const others = judged.flatMap((one, i) => (one && !known.has(i) ? [[i, one[0], one[1]]] : []));
-  const rows = [
+  return [
     ...ranked.map((one) => [one.number, ...judged[one.number].slice(0, 2), one]),
     ...violated.map((i) => [i, "fails", say(mixOf(setting).length ? "no_mix" : "no_load", { asks: asks(setting) }), null]),
     ...others.map((one) => [...one, null]),
   ];
+}
+
+function showRows(result) {
+  const body = document.getElementById("ranked"), rows = rowsOf(result, setting);
   const all = document.getElementById("all-rows").open, shown = all ? rows : rows.slice(0, MOST_ROWS);
   const title = document.getElementById("figure-title"), isRate = setting.objective === "throughput";
   title.textContent = data.objectives[setting.objective].unit;
@@ -190,7 +208,7 @@ function showRows({ answers, judged }) {
   body.replaceChildren(...shown.map(([i, verdict, why, one]) => {
     const row = document.createElement("tr"), cost = one && costOf(one);
     element(row, "th", data.cells[i].name).scope = "row";
-    element(row, "td", verdict, BARRED.includes(verdict) ? "bad" : verdict === "meets" ? "good" : "");
+    element(row, "td", verdict, isBarred(verdict) ? "bad" : verdict === "meets" ? "good" : "");
     element(row, "td", one ? interval(one.figure) : "–", "n").hidden = isRate;
     element(row, "td", one ? interval(one.rate) : "–", "n");
     element(row, "td", cost ? interval(cost) : "–", "n");

@@ -11,17 +11,17 @@ import pytest
 from evals.schema.slo import SLO
 from evals.stats.intervals import Estimate
 from reports.decision.limit_probability import (
-    LEAST_KEPT,
     MET,
     UNKNOWN,
     LimitCheck,
     all_kept,
     all_of,
-    at_most,
+    check_limit,
     cost_kept,
     keeps,
     slo_kept,
 )
+from reports.decision.rules import likely
 from reports.decision.verdicts import Limits, Undecided, judge
 from reports.metrics.cell import cell_metrics
 from reports.metrics.cost import Price
@@ -44,9 +44,9 @@ def test_of_figures_just_on_their_limit_one_in_ten_is_said_to_keep_it(truth: flo
     """Normal logarithms of standard error 0.01, on the limit and one error to either side."""
     values = np.exp(math.log(truth) + 0.01 * np.random.default_rng(3).standard_normal(4000))
     half = math.exp(0.01 * 1.959964)
-    likely = [keeps(Estimate(v, v / half, v * half, 9), 0.98, at_least=True) >= LEAST_KEPT for v in values.tolist()]
+    enough = [likely(keeps(Estimate(v, v / half, v * half, 9), 0.98, at_least=True)) for v in values.tolist()]
     expected = {0.97: 0.011, 0.98: 0.1, 0.99: 0.397}[truth]
-    assert np.mean(likely) == pytest.approx(expected, abs=0.02)
+    assert np.mean(enough) == pytest.approx(expected, abs=0.02)
 
 
 def test_several_limits_are_all_kept_at_least_as_bonferroni_says() -> None:
@@ -100,4 +100,4 @@ def test_an_slo_and_a_cost_are_kept_by_the_intervals_of_their_figures() -> None:
     assert cost_kept(rate, None, price) == UNKNOWN
     assert cost_kept(rate, 1, price) == ("inconclusive", pytest.approx(0.5))
     assert cost_kept(Estimate(20.0, 18.0, 22.0, 5), 1, price) == MET
-    assert at_most(Estimate(2.0, 1.9, 2.1, 5), 1.0) == ("violated", 0.0)
+    assert check_limit("cost", Estimate(2.0, 1.9, 2.1, 5), 1.0) == ("violated", 0.0)

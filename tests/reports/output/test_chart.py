@@ -236,3 +236,25 @@ def test_the_library_is_the_file_that_was_looked_at() -> None:
     assert not re.search(r"</script|<!--|new Function|[^\w.]eval\(", text)
     described = (ROOT / "docs" / "explanation" / "chart-library.md").read_text()
     assert f"Observable Plot {record['packages']['@observablehq/plot']}" in described
+
+
+@needs_chromium
+def test_a_setting_that_changes_nothing_of_the_chart_draws_nothing(browser: Browser, four_engines: Path) -> None:
+    opened = Opened(browser, four_engines / "report.html")
+    same = "(what) => { window.before = chart.svg; change(what); }"
+    planned = opened.page.evaluate("setting.recovery")
+    for changed, is_same in (
+        ({"recovery": planned + 1e-6}, True),
+        ({"recovery": 2}, False),  # all are barred
+        ({"price": 1000}, True),
+        ({"mix": {"0": 1}}, False),  # another load on the axis
+        ({"without": {"engine": ["vllm"]}}, False),
+    ):
+        opened.page.evaluate(same, changed)
+        opened.settle()
+        assert opened.page.evaluate("chart.svg === before") is is_same, changed
+    opened.show_axes("cost", "memory")
+    opened.page.evaluate(same, {"price": 2000})
+    opened.settle()
+    assert not opened.page.evaluate("chart.svg === before")
+    assert opened.faults == []

@@ -153,3 +153,28 @@ def test_a_run_of_one_load_has_the_table_and_no_curve(browser: Browser, tmp_path
     assert opened.page.locator("#curves").inner_text() == ""
     assert opened.page.locator("#table-latency tbody tr").count() == 2
     assert opened.faults == []
+
+
+@needs_chromium
+def test_curves_that_nobody_sees_are_drawn_before_they_are_seen_or_printed(
+    browser: Browser, four_engines: Path
+) -> None:
+    opened = Opened(browser, four_engines / "report.html")
+    page, count = opened.page, len(read_results(four_engines).cells)
+    page.evaluate("window.before = latency.svg; change({ recovery: 0.5 })")  # of which no curve depends
+    page.wait_for_timeout(1500)
+    assert page.evaluate("[latency.svg === before, latency.lines.length]") == [True, count]
+    page.evaluate("change({ without: { engine: ['vllm'] } })")
+    opened.settle()
+    assert page.evaluate("latency.svg === before")  # the answer did not wait for it
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    left = page.evaluate("latency.lines.length")
+    assert 0 < left < count
+    page.evaluate("change({ without: {} })")
+    opened.settle()
+    page.locator("#curves").scroll_into_view_if_needed()
+    page.wait_for_function("(count) => latency.lines.length === count", arg=count, timeout=900)
+    page.evaluate("scrollTo(0, 0)")
+    page.evaluate("change({ without: { engine: ['vllm'] } })")
+    page.wait_for_function("(count) => latency.lines.length === count", arg=left)  # once the setting rests
+    assert opened.faults == []

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,11 @@ from rich.console import Console
 
 from engines.runtime.own_packages import ROOT
 from evals.schema.race_file import RaceState, Rules, write_race
+from reports.decision.frontier.frontiers import plots
 from reports.decision.recommend import refusal
 from reports.decision.results import Results, read_results
+from reports.decision.rules import LIMITS, TABLE
+from reports.metrics.cost import Price
 from reports.output.html_report import write_report
 from reports.output.interactive_data import page_data
 from reports.output.json_data import as_data
@@ -26,6 +30,33 @@ from tests.support.page_reference import GROUPS, JS, page_reference
 from tests.support.planted_page import SEARCHED, page_trials, write_page_run
 
 pytestmark = needs_chromium
+
+PLOTS = [
+    [plot.name, *({"name": axis.name, "less": axis.less} for axis in (plot.x, plot.y))]
+    for plot in plots("", "", Price(1.0, "EUR"), {})
+]
+REAL = {  # packed by `benchmarks.pack`
+    "four engines": ("frontier-cpu-2026-11-22.tar.xz", ""),
+    "A/A": ("aa-cpu-2026-11-28.tar.xz", ""),
+    "quick start": ("quickstart-2026-11-28.tar.xz", ""),
+    "H100": ("gpu-h100-2026-11-27/runs.tar.xz", "gpu-stage1"),
+    "H100, large": ("gpu-h100-2026-11-27/runs.tar.xz", "gpu-stage2-large"),
+}
+
+
+@pytest.fixture(scope="module")
+def real_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Unpacks a run of `evidence/` and writes its page."""
+
+    def unpacked(name: str) -> Path:
+        file, folder = REAL[name]
+        place = tmp_path_factory.mktemp("real")
+        with tarfile.open(ROOT / "evidence" / file) as archive:
+            archive.extractall(place, filter="data")
+        write_report(place / folder)
+        return place / folder
+
+    return unpacked
 
 
 def _settings(results: Results, count: int) -> Iterator[JS]:
@@ -55,37 +86,64 @@ def _settings(results: Results, count: int) -> Iterator[JS]:
         yield changed | (searched if changed["objective"] == "capacity" and draw.random() < 0.7 else {})
 
 
-ASK = """(setting) => {
-  const found = conclude(data, setting), [answer] = found.answers;
-  const ranked = answer.ranked.filter((one) => data.cells[one.number].devices);
+ASK = """([setting, plots]) => {
+  const result = conclude(data, setting);
   return {
-    caveats: answer.caveats, alternative: answer.alternative,
-    why: Object.fromEntries(found.judged.flatMap((one, i) => one ? [[i, one[1]]] : [])),
-    verdicts: Object.fromEntries(found.judged.flatMap((one, i) => one ? [[i, one[0]]] : [])),
-    ranked: answer.ranked.map((one) => [one.number, one.figure[0], low(one.rate), high(one.rate), one.serves]),
-    violated: answer.violated.sort((a, b) => a - b),
-    costs: setting.price === null ? [] :
-      ranked.map((one) => perMillion(one.rate, data.cells[one.number].devices, setting.price)[0]),
-    chosen: answer.chosen ? data.cells[answer.chosen.number].name : null,
-    frontiers: Object.fromEntries(Object.entries(found.frontiers).map(
-      ([name, one]) => [name, [one.on.sort((a, b) => a - b), one.dominated.sort((a, b) => a - b)]])),
+    answers: result.answers.map((answer) => ({
+      ranked: answer.ranked.map((one) => [one.number, one.figure[0], low(one.rate), high(one.rate), one.serves]),
+      violated: answer.violated.sort((a, b) => a - b),
+      costs: setting.price === null ? [] : answer.ranked.filter((one) => data.cells[one.number].devices)
+        .map((one) => perMillion(one.rate, data.cells[one.number].devices, setting.price)[0]),
+      chosen: answer.chosen ? data.cells[answer.chosen.number].name : null,
+      caveats: answer.caveats, alternative: answer.alternative, refusal: answer.chosen ? "" : refusal(data, answer),
+    })),
+    rows: Object.fromEntries(rowsOf(result, setting).map(([i, verdict, why]) => [i, [verdict, why]])),
+    frontiers: Object.fromEntries(plots.map(
+      ([name, x, y]) => [name, frontier(data, { x, y }, result.allowed, setting).sort((a, b) => a - b)])),
   };
 }"""
 
 
 def _same(shown: JS, expected: JS, setting: JS) -> None:
-    assert shown["chosen"] == expected["chosen"], setting
-    assert shown["why"] == {str(place): why for place, why in expected["why"].items()}, setting
-    assert shown["caveats"] == expected["caveats"], setting
-    assert shown["alternative"] == expected["alternative"], setting
-    assert shown["verdicts"] == {str(place): verdict for place, verdict in expected["verdicts"].items()}, setting
-    assert shown["violated"] == expected["violated"], setting
-    assert len(shown["ranked"]) == len(expected["ranked"]), setting
-    for ours, theirs in zip(shown["ranked"], expected["ranked"], strict=True):
-        assert (ours[0], ours[4]) == (theirs[0], theirs[4]), setting
-        assert ours[1:4] == pytest.approx(theirs[1:4], rel=1e-7), setting
-    assert shown["costs"] == pytest.approx(expected["costs"], rel=1e-7), setting
-    assert {name: shown["frontiers"][name] for name in expected["frontiers"]} == expected["frontiers"], setting
+    """Verdicts, ranking, caveats and all their words; what is computed on both sides to seven digits."""
+    assert shown["rows"] == expected["rows"], setting
+    for ours, theirs in zip(shown["answers"], expected["answers"], strict=True):
+        for name in ("chosen", "caveats", "alternative", "refusal", "violated"):
+            assert ours[name] == theirs[name], (name, setting)
+        assert [(row[0], row[4]) for row in ours["ranked"]] == [(row[0], row[4]) for row in theirs["ranked"]], setting
+        for row, other in zip(ours["ranked"], theirs["ranked"], strict=True):
+            assert row[1:4] == pytest.approx(other[1:4], rel=1e-7), setting
+        assert ours["costs"] == pytest.approx(theirs["costs"], rel=1e-7), setting
+    for name, on in expected["frontiers"].items():
+        assert shown["frontiers"][name] == on, (name, setting)
+
+
+def _limits_where_verdicts_turn(results: Results, count: int) -> Iterator[JS]:
+    """Settings whose limits lie beside ends of the cells' own intervals, drawn at random."""
+    draw, page = random.Random(7), page_data(results)
+    ends: dict[str, list[float]] = {rule.key: [] for rule in LIMITS.values()}
+    for cell in page["cells"]:
+        for figures in (cell, cell["direct"] or {}, cell["engineLoss"] or {}):
+            for key in ("recovery", "perplexity", "kl", "memory"):
+                ends[key] += [end for end in figures.get(key) or () if end]
+        for load in cell["loads"]:
+            for key in ("ttft", "tpot"):
+                ends[key] += [end for waits in load[key] or () for end in waits if end]
+            ends["cost"] += [1e6 / 3600 / end for end in load["rate"] if end]
+
+    def limit(key: str) -> float | None:
+        near = (
+            draw.choice(ends[key]) * draw.uniform(0.97, 1.03) if ends[key] else None
+        )  # on no end: digits differ there
+        return near if draw.random() < 0.5 else page["planned"][key]
+
+    for _ in range(count):
+        setting = page["planned"] | {"mix": {}, "without": {}, "price": draw.choice([None, 1.0])}
+        setting |= {rule.key: limit(rule.key) for rule in LIMITS.values()}
+        yield setting | {
+            "percentile": draw.choice(page["percentiles"]),
+            "objective": draw.choice([*page["objectives"]]),
+        }
 
 
 def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path) -> None:
@@ -94,9 +152,10 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
     sentences: set[str] = set()
     for setting in _settings(results, 150):
         expected = page_reference(results, setting)
-        _same(opened.page.evaluate(ASK, setting), expected, setting)
-        seen.add(expected["chosen"])
-        sentences |= {*expected["caveats"], expected["alternative"]}
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
+        (answer,) = expected["answers"]
+        seen.add(answer["chosen"])
+        sentences |= {*answer["caveats"], answer["alternative"]}
     for part in (
         "no cell meets",
         "on each; ",
@@ -121,9 +180,9 @@ def test_so_it_does_where_a_race_showed_cells_to_be_equal(browser: Browser, tmp_
     results, opened = read_results(tmp_path / "run"), Opened(browser, tmp_path / "run" / "report.html")
     assert len(results.planned.aim.tied) == len(equal)
     for setting in _settings(results, 60):
-        _same(opened.page.evaluate(ASK, setting), page_reference(results, setting), setting)
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), page_reference(results, setting), setting)
         setting = setting | {"objective": results.planned.aim.objective, "price": None}
-        _same(opened.page.evaluate(ASK, setting), page_reference(results, setting), setting)
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), page_reference(results, setting), setting)
     assert opened.faults == []
 
 
@@ -171,17 +230,43 @@ def test_why_there_is_no_answer_is_said_in_the_same_words(browser: Browser, tmp_
     assert lines in console.export_text()
 
 
-@pytest.mark.parametrize("name", ["four engines", "runs/ci"])
-def test_so_it_does_for_real_runs(browser: Browser, four_engines: Path, name: str) -> None:
-    """`configs/frontier-cpu.yaml` as it was swept once, and the reduced quick start that `.ci/run` sweeps."""
-    folder = four_engines if name == "four engines" else ROOT / "runs" / "ci" / "ci"  # .ci/plan.yaml
+@pytest.mark.parametrize("name", [*REAL, "runs/ci"])
+def test_so_it_does_for_real_runs(browser: Browser, real_run: Callable[[str], Path], name: str) -> None:
+    """Those of `evidence/`, and the reduced quick start that `.ci/run` sweeps."""
+    folder = real_run(name) if name in REAL else ROOT / "runs" / "ci" / "ci"  # .ci/plan.yaml
     if not (folder / "report.html").exists():
         pytest.skip("runs/ci was not swept here")
     results, opened = read_results(folder), Opened(browser, folder / "report.html")
-    for setting in _settings(results, 20):
-        _same(opened.page.evaluate(ASK, setting), page_reference(results, setting), setting)
+    verdicts: set[str] = set()
+    for setting in (*_settings(results, 20), *_limits_where_verdicts_turn(results, 48)):
+        expected = page_reference(results, setting)
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
+        verdicts |= {verdict for verdict, _ in expected["rows"].values()}
+    assert verdicts >= ({"fails", "baseline"} if name in ("A/A", "H100, large") else {"meets", "fails", "inconclusive"})
     for front in results.frontiers:
         opened.show_axes(front.plot.x.name, front.plot.y.name)
         assert opened.page.locator("#chart .cell.on").count() == len(front.on), front.plot.name
     assert opened.faults == []
     assert violations(opened) == []
+
+
+def test_a_changed_rule_changes_both_sides(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A threshold, an order, a direction, digits, a condition and words."""
+    folder = write_page_run(tmp_path / "run", page_trials())
+    before = [page_reference(read_results(folder), setting) for setting in _settings(read_results(folder), 30)]
+    monkeypatch.setitem(TABLE["thresholds"], "least_kept", 0.6)
+    monkeypatch.setitem(TABLE["thresholds"], "most_names", 1)
+    monkeypatch.setitem(TABLE["digits"], "check", 1)
+    monkeypatch.setitem(TABLE["directions"]["at_least"], "meets", [["value", ">", "limit"]])
+    monkeypatch.setitem(TABLE["orders"], "cells", TABLE["orders"]["cells"][2:])
+    monkeypatch.setitem(TABLE["words"], "not_scored", "nobody asked it anything")
+    write_report(folder)
+    results, opened = read_results(folder), Opened(browser, folder / "report.html")
+    settings = [*_settings(results, 30)]
+    after = [page_reference(results, setting) for setting in settings]
+    for setting, expected in zip(settings, after, strict=True):
+        _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
+    assert sum(old["rows"] != new["rows"] for old, new in zip(before, after, strict=True)) == len(settings)
+    assert any(old["answers"] != new["answers"] for old, new in zip(before, after, strict=True))
+    assert "nobody asked it anything" in str(after)
+    assert opened.faults == []
