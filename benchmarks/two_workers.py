@@ -1,10 +1,12 @@
-"""Does a sweep survive a lost worker? `python -m benchmarks.two_workers [STORE] [--namespaces]`: two, one is killed.
+"""Does a sweep survive a lost worker? `python -m benchmarks.two_workers [STORE] [--namespaces] [--in-round]`: of two,
+one is killed.
 
 They have work folders of their own and one shared store (a folder, or an address such as `s3://bucket`), and share
-the cells of `configs/kills-cpu.yaml`. One gets SIGKILL, with all below it, while it measures; then Prefect's server is
-away for a while. With `--namespaces` (needs root and iproute2) each worker has a network namespace of its own and
-reaches the server over a veth pair alone. Prints who did what; exits 1 where the sweep is not complete, nothing was
-rescheduled, or a cell was measured to its end by both.
+the cells of `configs/kills-cpu.yaml` and the rounds of its race; `--only GLOB` leaves some of the cells. One gets
+SIGKILL, with all below it, while it measures, with `--in-round` while it visits a round; then Prefect's server is away
+for a while. With `--namespaces` (needs root and iproute2) each worker has a network namespace of its own and reaches
+the server over a veth pair alone. Prints who did what; exits 1 where the sweep is not complete, nothing was
+rescheduled, a cell was measured to its end by both, or a visit is missing or double.
 """
 
 from __future__ import annotations
@@ -23,11 +25,13 @@ from pathlib import Path
 import httpx
 import psutil
 
-from benchmarks.kills import PLAN, Place, is_complete, make_place, server, trials
+from benchmarks.kills import PLAN, Place, is_complete, make_place, server, trials, visit_faults
 from engines.runtime.own_packages import ROOT
 from engines.runtime.server import HOST, free_port
+from evals.schema.race_file import RACE_FILE
+from evals.schema.trial_file import read_trial
 from flows.state.locks import is_held
-from flows.state.status import running_lock
+from reports.rounds.speeds import blocks_of
 
 PREFECT = [sys.executable, "-m", "prefect"]
 POOL = "bitfrontier-cpu"
@@ -76,12 +80,12 @@ def start_workers(places: Sequence[Place], port: int, namespaces: ExitStack | No
     return workers
 
 
-def start_sweep(place: Place, url: str, store: str) -> subprocess.Popen[bytes]:
+def start_sweep(place: Place, url: str, store: str, only: Sequence[str]) -> subprocess.Popen[bytes]:
     code = (
         "import sys; from flows.orchestration.sweep import sweep; "
-        "print(sweep(plan=sys.argv[1], runs=sys.argv[2], store=sys.argv[3]))"
+        "print(sweep(plan=sys.argv[1], runs=sys.argv[2], store=sys.argv[3], changes={'only': sys.argv[4:]}))"
     )
-    command = [sys.executable, "-c", code, PLAN, str(place.folder / "runs"), store]
+    command = [sys.executable, "-c", code, PLAN, str(place.folder / "runs"), store, *only]
     variables = {**place.variables, "PREFECT_API_URL": url}
     with (place.folder / "out.log").open("ab") as log:
         return subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
@@ -100,10 +104,10 @@ def kill_family(process: subprocess.Popen[bytes]) -> int:
     return len(family)
 
 
-def measured(place: Place) -> set[str]:
-    """The cells that this worker measured to their end; a baseline may have been brought from the store."""
+def measured(place: Place) -> dict[str, str]:
+    """Which process measured each cell whose trial this worker has; a baseline may have come from the store."""
     files = (place.cache / "cells").rglob("trials/*.json")
-    return {path.name for path in files if running_lock(path).exists()}
+    return {path.name: read_trial(path).provenance["measured"]["session"] for path in files}
 
 
 def rescheduled(url: str) -> list[str]:
@@ -117,20 +121,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("store", nargs="?")
     parser.add_argument("--namespaces", action="store_true")
+    parser.add_argument("--in-round", action="store_true")
+    parser.add_argument("--only", action="append", default=[], metavar="GLOB")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="two-workers-"))
+    store = arguments.store or str(work / "store")
     with ExitStack() as namespaces:
-        return disturb(work, arguments.store or str(work / "store"), namespaces if arguments.namespaces else None)
+        apart = namespaces if arguments.namespaces else None
+        return disturb(work, store, apart, arguments.only, in_round=arguments.in_round)
 
 
-def disturb(work: Path, store: str, namespaces: ExitStack | None) -> int:
+def disturb(work: Path, store: str, namespaces: ExitStack | None, only: Sequence[str], *, in_round: bool) -> int:
     home, places = make_place(work / "home"), [make_place(work / name) for name in ("one", "two")]
     started, port, address = time.monotonic(), free_port(), EVERY_ADDRESS if namespaces else HOST
     with server(home, port, address) as url:
         prepare_server(home, url)
         workers = start_workers(places, port, namespaces)
-        sweep = start_sweep(home, f"http://{HOST}:{port}/api", store)
-        lost = _first(places, sweep)
+        sweep = start_sweep(home, f"http://{HOST}:{port}/api", store, only)
+        lost = _first(places, sweep, home.run / RACE_FILE if in_round else work)
         if lost is not None:
             time.sleep(MEANWHILE_SECONDS)
             count = kill_family(workers[lost])
@@ -161,11 +169,11 @@ def prepare_server(home: Place, url: str) -> None:
         subprocess.run([*PREFECT, *arguments], cwd=ROOT, env=variables, check=True, capture_output=True)
 
 
-def _first(places: list[Place], sweep: subprocess.Popen[bytes]) -> int | None:
-    """Which worker is the first to measure."""
+def _first(places: list[Place], sweep: subprocess.Popen[bytes], begun: Path) -> int | None:
+    """Which worker is the first to measure once the file `begun` is there."""
     while sweep.poll() is None:
         for number, place in enumerate(places):
-            if measures(place):
+            if begun.exists() and measures(place):
                 return number
         time.sleep(0.5)
     return None
@@ -174,13 +182,16 @@ def _first(places: list[Place], sweep: subprocess.Popen[bytes]) -> int | None:
 def conclude(home: Place, places: list[Place], code: int, twice: list[str], seconds: float) -> bool:
     """True where the sweep ended as it should."""
     states = Counter(trial.status for trial in trials(home).values())
-    print(f"{seconds:.0f} s: the sweep ended with exit code {code}; {dict(states)}; rescheduled: {len(twice)}")
-    done = [measured(place) for place in places]
-    both = done[0] & done[1]
-    for place, names in zip(places, done, strict=True):
-        print(f"worker {place.folder.name}: {len(names)} cells measured to the end")
+    print(f"{seconds:.0f} s: the sweep ended with exit code {code}; {dict(states)}; rescheduled: {twice}")
+    done, other = (measured(place) for place in places)
+    both = [name for name in done.keys() & other.keys() if done[name] != other[name]]
     print(f"measured to the end by both: {sorted(both) or 'none'}")
-    return code == 0 and is_complete(home) and not both and bool(twice)
+    visits = Counter(block for trial in trials(home).values() for block in blocks_of(trial).values() if block[0] > 1)
+    for (number, _, session), count in sorted(visits.items()):
+        print(f"round {number}: {count} visits by process {session}")
+    faults = visit_faults(home)
+    print(f"visits that are missing or double: {faults or 'none'}")
+    return code == 0 and is_complete(home) and not both and bool(twice) and not faults
 
 
 if __name__ == "__main__":

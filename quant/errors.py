@@ -24,6 +24,7 @@
         NoFirstPlan                 flows.cli.new_plan.choice
         NoRun                       evals.schema.run_file
         NotComparable               reports.compare.runs
+        NotDeployed                 flows.orchestration.deployment_runs
         NotEstimable                evals.rounds.block_model
         NotKept                     flows.state.kept_checkpoints
         NotKnown                    evals.metrics.energy
@@ -34,11 +35,11 @@
         PlanError                   flows.plan.source
         PrefectLost                 flows.orchestration.api_server
         PrefectUnusable             flows.orchestration.configured_api
-        RaceOnWorkers               flows.orchestration.sweep
         RecordUnreadable            flows.state.ownership
         Relayed                     flows.execute.worker_process
         RemoteCodeRefused           quant.no_remote_code
         Rescheduled                 flows.orchestration.deployment_runs
+        RoundLost                   flows.orchestration.distributed
         RunBusy                     flows.state.locks
         RunChanged                  flows.state.status
         SourceError                 flows.sources.samples

@@ -1,8 +1,8 @@
 """What machines share: a folder, or whatever fsspec reaches (`s3://bucket/prefix`).
 
-Files are kept by their content, `blobs/SHA256`; a bundle, `KIND/KEY.json`, names the files of a checkpoint, a trial or
-a part of one, and appears when all of them are there. Everything is written beside its place and moved, so that nobody
-sees half of it.
+Files are kept by their content, `blobs/SHA256`; a bundle, `KIND/KEY.json`, names the files of a checkpoint, a trial, a
+part of one or a visit, and appears when all of them are there. Everything is written beside its place and moved, so
+that nobody sees half of it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,30 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import fsspec
 from pydantic import Field, TypeAdapter
 
 from engines.redaction import redacted
+from quant.canonical_json import read_regular, write_json
 from quant.checkpoints.model_files import check_no_code
 from quant.checkpoints.safetensors import hash_file
 from quant.errors import BitfrontierError, reading
 
+T = TypeVar("T")
 FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,1000}$")]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 BUNDLES = TypeAdapter(dict[Literal["files"], dict[FileName, Digest]])
 # whoever may write into the store makes results, not the rest of a run
-OF_RUNS = {"trials": ("trials", "parts", "logs"), "parts": ("trials", "parts", "logs")}
+RECORD = "record.json"  # the only file of an order, and of a round
+OF_RUNS = {
+    "trials": ("trials", "parts", "logs"),
+    "parts": ("trials", "parts", "logs"),
+    "visits": ("parts",),
+    "orders": (RECORD,),
+    "rounds": (RECORD,),
+}
 WITH_ACCOUNTS = ("abfs", "abfss", "az", "hdfs", "sftp", "ssh")  # a name before the @ of an address
 
 
@@ -85,6 +94,19 @@ class Store:
                 raise StoreError(f"{name} in the store {self.root} names a file that is none of its kind: {file}")
             self._get(sha256, folder / path)
         return list(files)
+
+    def publish_record(self, name: str, record: object) -> None:
+        """Put a bundle that is one record."""
+        with tempfile.TemporaryDirectory() as scratch:
+            write_json(Path(scratch) / RECORD, record)
+            self.publish(name, Path(scratch), [RECORD])
+
+    def record(self, name: str, kind: TypeAdapter[T]) -> T:
+        """A bundle that is one record of this kind. Raises StoreError."""
+        with tempfile.TemporaryDirectory() as scratch:
+            self.fetch(name, Path(scratch))
+            with reading(self._path(f"{name}.json"), StoreError, "Delete it there", "it is damaged"):
+                return kind.validate_json(read_regular(Path(scratch) / RECORD))
 
     def _listed(self, name: str) -> dict[str, str]:
         """Digests of a bundle's files by their names."""

@@ -48,8 +48,8 @@ def trial_name(row: Row) -> str:
     return f"trials/{row.key}"
 
 
-def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Row]:
-    """The row whose result has this name, with all that its run needs. Raises OtherWork."""
+def prepare_here(sweep: ResolvedPlan, display: Display) -> Prepared:
+    """The sweep as this worker would run it, in its own cache folder."""
     for line in outside_lines(sweep.plan):
         display.say(line)
     environments = {environment.name: environment for environment in environments_of(sweep)}
@@ -59,23 +59,34 @@ def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Ro
     describe(prepared)  # before it may be refused, so that `bitfrontier plan` here shows this machine's keys
     # so that `bitfrontier gc` keeps what this worker has
     register(prepared.folder, sweep.text)
+    return prepared
+
+
+def other_work(name: str) -> OtherWork:
+    """Why this worker does not make the result of this name."""
+    return OtherWork(
+        f"this worker would measure something else than {name}: its plan, versions, packages, data or machine "
+        "differ from those of the sweep. Bring them to the same state"
+    )
+
+
+def find(sweep: ResolvedPlan, name: str, display: Display) -> tuple[Prepared, Row]:
+    """The row whose result has this name, with all that its run needs. Raises OtherWork."""
+    prepared = prepare_here(sweep, display)
     row = next((row for row in prepared.rows if name in (checkpoint_name(row), trial_name(row))), None)
     if row is None:
-        raise OtherWork(
-            f"this worker would measure something else than {name}: its plan, versions, packages, data or machine "
-            "differ from those of the sweep. Bring them to the same state"
-        )
+        raise other_work(name)
     if row.job is not None:
         raise_failure(row.job.model)
     cell = row.cell
-    build(
-        environments[cell.environment if name == trial_name(row) else cell.quantization.method.environment], display.say
-    )
+    wanted = cell.environment if name == trial_name(row) else cell.quantization.method.environment
+    build(prepared.environments[wanted], display.say)
     return prepared, row
 
 
-def make_checkpoint(prepared: Prepared, row: Row, store: Store, display: Display) -> Made:
-    """Quantize; the record of the checkpoint is the last of its files."""
+def make_checkpoint(sweep: ResolvedPlan, name: str, store: Store, display: Display) -> Made:
+    """Quantize; the record of the checkpoint is the last of its files. Raises OtherWork."""
+    prepared, row = find(sweep, name, display)
     made = rows.quantize_row(prepared, row, display)
     if isinstance(made, Failure):
         return made
@@ -84,16 +95,19 @@ def make_checkpoint(prepared: Prepared, row: Row, store: Store, display: Display
     return folder, sorted(files, key=lambda file: file == CHECKPOINT_RECORD)
 
 
-def measure_cell(prepared: Prepared, row: Row, store: Store, display: Display) -> Made:
+def measure_cell(sweep: ResolvedPlan, name: str, store: Store, display: Display) -> Made:
     """Measure, with the checkpoint and the baseline's trial of the store. The trial's own file is the last one; its
-    parts come with it, so that whoever has them measures only what is new.
+    parts come with it, so that whoever has them measures only what is new. Raises OtherWork.
     """
+    prepared, row = find(sweep, name, display)
     alike = [other for other in prepared.rows if other.engine_key == row.engine_key and other is not row]
     baselines = [other for other in alike if other.cell.quantization.scheme.unquantized]
     for baseline in baselines:
         fetch_trial(prepared, baseline, store)
     fetch_parts(prepared, [*baselines, row], store)
-    trial = rows.finished(row) or _measure(prepared, row, store, display)
+    if (trial := rows.finished(row)) is None:
+        fetch_checkpoint(row, store)
+        trial = Here(prepared).measure(row, display)
     publish_parts(prepared, [row], store)  # of a cell that failed, too
     if trial.status != "ok":
         row.file.unlink()
@@ -103,14 +117,14 @@ def measure_cell(prepared: Prepared, row: Row, store: Store, display: Display) -
     return prepared.folder, [str(path.relative_to(prepared.folder)) for path in [*sorted(set(beside)), row.file]]
 
 
-def _measure(prepared: Prepared, row: Row, store: Store, display: Display) -> Trial:
+def fetch_checkpoint(row: Row, store: Store) -> None:
+    """Bring it here from the store, if it is not here. Raises OtherWork for a row without any, and StoreError."""
     if row.job is None:
         raise OtherWork(f"{row.cell.name} cannot be measured: {row.cell.unsupported}")
     row.job.folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(row.job.folder.with_suffix(".lock")):
         if not rows.has_checkpoint(row):
             fetch_folder(store, checkpoint_name(row), row.job.folder)
-    return Here(prepared).measure(row, display)
 
 
 def _part_files(prepared: Prepared, part: PartRequest) -> list[Path]:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -36,6 +36,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, FlowR
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventResourceFilter
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import deployment, flow_run
 from prefect.states import Crashed, Failed
 from prefect.types import DateTime
@@ -68,7 +69,14 @@ OF_ONE_WORKER: frozenset[FailureKind] = frozenset(
         "worker-mismatch",
     }
 )
+Kind = Literal["checkpoint", "cell", "round"]
 READ_AT_ONCE = 200  # as many runs as Prefect's API gives
+
+
+class NotDeployed(BitfrontierError):
+    """Prefect's server has no deployment that workers would be given."""
+
+    exit_code = 2
 
 
 class Rescheduled(BitfrontierError):
@@ -81,7 +89,7 @@ class Work:
     worker is at it.
     """
 
-    kind: Literal["checkpoint", "cell"]
+    kind: Kind
     name: str
     title: str
     running_lock: Path | None = None
@@ -105,6 +113,18 @@ class DeploymentRuns:
     store: Store
     parameters: Mapping[str, Any]
     say: Callable[[str], None]
+
+    def require_deployments(self, kinds: Iterable[Kind]) -> None:
+        """Raises NotDeployed where one is missing: before hours of work that would need it."""
+        with get_client(sync_client=True) as client:
+            for kind in kinds:
+                try:
+                    client.read_deployment_by_name(f"{kind}/{self.device}")
+                except ObjectNotFound as error:
+                    raise NotDeployed(
+                        f"Prefect's server has no deployment {kind}/{self.device}. "
+                        "Run `prefect deploy --all --prefect-file prefect-workers.yaml`"
+                    ) from error
 
     def results(self, works: Sequence[Work]) -> Iterator[tuple[Work, Failure | None]]:
         """Have all works done, however many workers are lost. Yields each as it ends, with its failure where it has

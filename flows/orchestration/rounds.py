@@ -1,7 +1,10 @@
-"""The rounds of a race as Prefect tasks: visits in random order, a look after each round, until it has ended."""
+"""The rounds of a race: visits in random order, a look after each round, until it has ended. Here each visit is a task
+of Prefect's; `flows.orchestration.distributed` has a round made by a worker.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from prefect import task
@@ -11,7 +14,7 @@ from evals.schema.race_file import RACE_FILE, Left, RaceState, read_race, write_
 from evals.schema.trial import Failure, Trial
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
-from flows.execute.visits import is_finished, visit_log
+from flows.execute.visits import visit_log
 from flows.execute.worker_process import Workbench
 from flows.orchestration.cell_lines import remaining_of_round
 from flows.orchestration.task_stages import unseen, watched
@@ -19,6 +22,7 @@ from flows.race.contenders import (
     Entry,
     control_file,
     entries,
+    is_visited,
     race_of,
     refresh,
     refresh_all,
@@ -29,7 +33,11 @@ from flows.race.contenders import (
 from flows.race.look import look
 from flows.race.noise import learnt, teach
 from flows.state.progress_display import Display, SweepDisplay
+from flows.state.remaining import Remaining
 from reports.decision.results import control_of
+
+# by a round's number, its cells and their forecasts: each cell as its visit has ended, and why it failed if it did
+MakeRound = Callable[[int, Sequence[Entry], Remaining], Iterator[tuple[Entry, Failure | None]]]
 
 
 @task(task_run_name="{name}", cache_policy=NO_CACHE, persist_result=False)
@@ -41,7 +49,7 @@ def visit(
         return bench.visit(entry.row, planned, display, step)
 
 
-def run_race(prepared: Prepared, bench: Workbench, display: SweepDisplay) -> None:
+def run_race(prepared: Prepared, make_round: MakeRound, display: SweepDisplay) -> None:
     """All rounds after the first, which measured each cell; nothing where the plan has no race. Finished visits are not
     made again.
     """
@@ -63,7 +71,7 @@ def run_race(prepared: Prepared, bench: Workbench, display: SweepDisplay) -> Non
         if not racing:
             state = replace(state, ended="no contenders")
             break
-        state = _round(prepared, bench, display, state, racing)
+        state = _round(prepared, make_round, display, state, racing)
         state = replace(state, number=number, orders=(*state.orders, tuple(entry.name for entry in racing)))
         state = look(prepared, state)
         if state.ended is None and number == plan.rounds:
@@ -85,27 +93,35 @@ def _measured(prepared: Prepared) -> list[Trial]:
 
 
 def _round(
-    prepared: Prepared, bench: Workbench, display: SweepDisplay, state: RaceState, racing: list[Entry]
+    prepared: Prepared, make_round: MakeRound, display: SweepDisplay, state: RaceState, racing: list[Entry]
 ) -> RaceState:
-    """Visit each cell once; those whose visit failed have left."""
+    """Have each cell visited once; those whose visit failed have left."""
     number = state.number + 1
     left = remaining_of_round(racing)
     advance = display.overall(f"round {number} of at most {state.rules.rounds}", len(racing), left.seconds)
+    before = {entry.key for entry in racing if is_visited(prepared, entry, number)}
+    for entry, failure in make_round(number, racing, left):
+        if failure is not None:
+            why = f"its visit failed: {failure.cause}"
+            state = state.leaving(Left(entry.key, entry.name, entry.row.cell.model.name, number, why, failed=True))
+            display.say(f"  round {number}, {entry.name}: {why}")
+        elif entry.key not in before:
+            refresh(prepared, entry, state.rules.rounds)
+        advance(1)
+    return state
+
+
+def visits_here(
+    prepared: Prepared, bench: Workbench, display: SweepDisplay, number: int, racing: Sequence[Entry], left: Remaining
+) -> Iterator[tuple[Entry, Failure | None]]:
+    """A round on this machine, one visit after another; what is finished is not visited again."""
     for place, entry in enumerate(racing, 1):
-        planned, took = visit_of(entry, number, place), None
-        if not is_finished(prepared.folder / "parts", planned.requests(entry.row)):
-            name = f"round {number}, {entry.name}"
+        failure = took = None
+        if not is_visited(prepared, entry, number):
             display.doing(entry.name)
             left.begins(entry.key)
             arguments = unseen(bench), unseen(prepared), unseen(entry), number, place, unseen(display)
-            failure = visit(name, *arguments)
-            if failure is not None:
-                why = f"its visit failed: {failure.cause}"
-                state = state.leaving(Left(entry.key, entry.name, entry.row.cell.model.name, number, why, failed=True))
-                display.say(f"  {name}: {why}")
-            else:
-                refresh(prepared, entry, state.rules.rounds)
-                took = left.elapsed()
+            failure = visit(f"round {number}, {entry.name}", *arguments)
+            took = left.elapsed() if failure is None else None
         left.ends(entry.key, took)
-        advance(1)
-    return state
+        yield entry, failure

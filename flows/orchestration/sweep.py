@@ -26,7 +26,7 @@ from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts, cell_lines
 from flows.orchestration.deployment_runs import load_allowed
 from flows.orchestration.distributed import spread
-from flows.orchestration.rounds import run_race
+from flows.orchestration.rounds import run_race, visits_here
 from flows.orchestration.sweep_head import head
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
@@ -42,18 +42,11 @@ from flows.state.progress_display import Display, LogDisplay, SweepDisplay, cell
 from flows.state.run_log import logged
 from flows.validate.plan import REFERENCE_ENVIRONMENT, check
 from flows.validate.resolved import ResolvedPlan
-from quant.errors import BitfrontierError
 from quant.types import Checkpoint
 from reports.decision.results import read_results
 from reports.output.index.runs_page import write_report_and_index
 
 logger = logging.getLogger(__name__)
-
-
-class RaceOnWorkers(BitfrontierError):
-    """Rounds are blocks of one machine: speeds of several cannot be compared within one."""
-
-    exit_code = 2
 
 
 @task(task_run_name="environment {environment.name}", cache_policy=NO_CACHE, persist_result=False)
@@ -114,7 +107,7 @@ def sweep(
         data_root: local root of evaluation data that replaces the plan's `data`.
         runs: folder for results.
         store: a folder that all machines see, or an address of fsspec's (s3://bucket/prefix). With one, every
-            checkpoint and cell is a deployment run for the workers of the pool of this kind of device.
+            checkpoint, cell and round of a race is a deployment run for the workers of the pool of this kind of device.
         keep_stale: results that are not what would be measured now are kept, and marked in the report.
         changes: `sets` (KEY=VALUE), `only` and `exclude` (globs of cells), as the command line has them.
         until_decided: go on with more questions, longer texts and more rounds of a race until an answer is known.
@@ -150,11 +143,6 @@ def run_plan(
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
     checked = replace(check(load_allowed(file, changes), data_root=data_root), keep_stale=keep_stale)
-    if store and checked.plan.race is not None:
-        raise RaceOnWorkers(
-            f"{file}: `race` visits all cells in turn on one machine, and with a store each goes to any worker. Sweep "
-            "it without --store, or remove `race`"
-        )
     with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
         for line in outside_lines(checked.plan):
             # the command line has shown it already, before it asked programs for their versions
@@ -175,7 +163,7 @@ def run_plan(
         else:
             with flows.execute.worker_process.aside(prepared) as bench:
                 _measure_all(prepared, bench, _quantize_all(prepared, bench, display), display)
-                run_race(prepared, bench, display)
+                run_race(prepared, partial(visits_here, prepared, bench, display), display)
         return report(prepared.folder)
 
 

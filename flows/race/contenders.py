@@ -10,7 +10,7 @@ from pathlib import Path
 from evals.schema.race_file import RACE_FILE, RaceState, Rules, control_key, read_race
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import finished, save_trial
-from flows.execute.visits import Visit, later_visits, with_visits
+from flows.execute.visits import Visit, is_finished, later_visits, with_visits
 from flows.plan.race import RacePlan
 from quant.canonical_json import write_json
 from quant.hashing import digest
@@ -112,6 +112,11 @@ def refresh_all(prepared: Prepared, cells: Sequence[Entry], rounds: int) -> None
 
 def visit_of(entry: Entry, number: int, place: int) -> Visit:
     return Visit(number, place, entry.control)
+
+
+def is_visited(prepared: Prepared, entry: Entry, number: int) -> bool:
+    """True if the cell's visit in this round is finished in the run's folder."""
+    return is_finished(prepared.folder / "parts", visit_of(entry, number, 0).requests(entry.row))
 
 
 def spent_seconds(prepared: Prepared, state: RaceState) -> float:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from pydantic import TypeAdapter
 
 from flows.distributed.object_store import StoreError, fetch_folder, open_store
 from quant.checkpoints.safetensors import CheckpointError
@@ -34,6 +35,18 @@ def test_what_is_there_is_listed_by_kind(tmp_path: Path) -> None:
     for name in ("trials/k", "trials/l", "checkpoints/k"):
         store.publish(name, tmp_path / name, _bundle(tmp_path / name))
     assert store.names("trials") == {"trials/k", "trials/l"}
+
+
+def test_a_record_comes_back_as_what_it_was(tmp_path: Path) -> None:
+    store, kind = open_store(str(tmp_path / "store")), TypeAdapter(dict[str, int])
+    store.publish_record("rounds/k", {"a": 1})
+    assert store.record("rounds/k", kind) == {"a": 1}
+    store.publish_record("rounds/l", ["a"])
+    with pytest.raises(StoreError, match=r"rounds/l.json: it is damaged \(ValidationError: .* Delete it there"):
+        store.record("rounds/l", kind)
+    store.publish("rounds/m", tmp_path / "here", _bundle(tmp_path / "here"))
+    with pytest.raises(StoreError, match=r"names a file that is none of its kind: weights/a"):
+        store.record("rounds/m", kind)
 
 
 def test_memory_is_a_file_system_too(tmp_path: Path) -> None:

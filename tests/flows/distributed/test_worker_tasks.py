@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,9 +30,9 @@ from flows.distributed.worker_tasks import (
 from flows.execute import rows, served_parts
 from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
-from flows.execute.prepared import Prepared, Row
-from flows.orchestration.deployment_runs import NO_RESULT, WORKER_FAILED, DeploymentRuns, Rescheduled, Work
-from flows.plan.changes import UNCHANGED, changes_of
+from flows.execute.prepared import Row
+from flows.orchestration.deployment_runs import NO_RESULT, WORKER_FAILED, Rescheduled, Work
+from flows.plan.changes import UNCHANGED
 from flows.plan.source import PlanError, Problem, load_plan
 from flows.state.locks import hold
 from flows.state.progress_display import LogDisplay
@@ -41,36 +41,9 @@ from flows.validate.plan import check
 from flows.validate.resolved import ResolvedPlan
 from quant.errors import CellFailure
 from tests.support.fake_sweep import install, write_plan
+from tests.support.workers import Workers, install_workers
 
 QUIET = LogDisplay(lambda _: None)
-
-
-class Here(DeploymentRuns):
-    """Workers that do each work at once."""
-
-    done = 0
-
-    def results(self, works: Sequence[Work]) -> Iterator[tuple[Work, Failure | None]]:
-        make = {"checkpoint": make_checkpoint, "cell": measure_cell}
-        for work in (work for work in works if not self.store.has(work.name)):
-            Here.done += 1
-            given = self.parameters
-            state = flows.orchestration.distributed._make(
-                make[work.kind],
-                given["plan"],
-                given["data_root"],
-                self.store.url,
-                work.name,
-                changes_of(given.get("changes")),
-            )
-            assert state.is_completed() or state.name in (NO_RESULT, WORKER_FAILED)
-            yield work, Failure(**json.loads(state.message or "")) if state.is_failed() else None
-
-
-def _install(runs: type[DeploymentRuns], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows.orchestration.distributed, "DeploymentRuns", runs)
-    monkeypatch.setattr(flows.orchestration.distributed, "require_newest", lambda *_: None)
-    monkeypatch.setattr(flows.orchestration.distributed, "get_run_logger", lambda: __import__("logging").getLogger())
 
 
 @pytest.fixture
@@ -84,13 +57,13 @@ def _rows(sweep: ResolvedPlan) -> dict[str, Row]:
     return {row.cell.quantization.method.name: row for row in rows}
 
 
-def _do(sweep: ResolvedPlan, store: Store, name: str) -> Prepared:
-    prepared, row = find(sweep, name, QUIET)
+def _do(sweep: ResolvedPlan, store: Store, name: str) -> Path:
+    """The folder with what a worker made."""
     make = make_checkpoint if name.startswith("checkpoints/") else measure_cell
-    made = make(prepared, row, store, QUIET)
+    made = make(sweep, name, store, QUIET)
     assert not isinstance(made, Failure)
     store.publish(name, *made)
-    return prepared
+    return made[0]
 
 
 def test_a_worker_makes_a_checkpoint_and_another_measures_with_it(
@@ -100,9 +73,9 @@ def test_a_worker_makes_a_checkpoint_and_another_measures_with_it(
     _do(sweep, store, checkpoint_name(row))
     assert store.has(checkpoint_name(row))
     monkeypatch.setenv("BITFRONTIER_CACHE", str(workplace / "another cache"))
-    prepared = _do(sweep, store, trial_name(row))
+    folder = _do(sweep, store, trial_name(row))
     assert not list((workplace / "another cache" / "checkpoints").rglob("*.partial"))
-    assert [trial.status for trial in map(read_trial, (prepared.folder / "trials").glob("*.json"))] == ["ok"]
+    assert [trial.status for trial in map(read_trial, (folder / "trials").glob("*.json"))] == ["ok"]
     home = prepare_sweep(sweep, environments_of(sweep), workplace / "runs", QUIET)
     trial = fetch_trial(home, next(candidate for candidate in home.rows if candidate.key == row.key), store)
     assert trial is not None
@@ -126,11 +99,11 @@ def test_parts_of_an_older_trial_are_not_measured_again_by_another_machine(
     sweep = _with(sweep, methods=[{"method": "none"}])
     store, row = open_store(str(workplace / "store")), _rows(sweep)["none"]
     _do(sweep, store, checkpoint_name(row))
-    first = read_trial(next((_do(sweep, store, trial_name(row)).folder / "trials").glob("*.json")))
+    first = read_trial(next((_do(sweep, store, trial_name(row)) / "trials").glob("*.json")))
     monkeypatch.setenv("BITFRONTIER_CACHE", str(workplace / "another cache"))
     wanted = _with(sweep, load=[TWO_USERS])
-    prepared = _do(wanted, store, trial_name(_rows(wanted)["none"]))
-    second = read_trial(next((prepared.folder / "trials").glob("*.json")))
+    folder = _do(wanted, store, trial_name(_rows(wanted)["none"]))
+    second = read_trial(next((folder / "trials").glob("*.json")))
     assert second.speed[0].load.concurrency == 2
     origins = [trial.provenance["parts"]["task arc_easy"] for trial in (first, second)]
     assert origins[0] == origins[1]  # to the second in which it was measured
@@ -152,9 +125,8 @@ def test_parts_of_a_cell_that_failed_are_kept_for_all_machines(
 
     store, row = open_store(str(workplace / "store")), _rows(sweep)["none"]
     _do(sweep, store, checkpoint_name(row))
-    prepared, row = find(sweep, trial_name(row), QUIET)
     monkeypatch.setattr(served_parts, "score_task", fails)
-    failure = measure_cell(prepared, row, store, QUIET)
+    failure = measure_cell(sweep, trial_name(row), store, QUIET)
     assert isinstance(failure, Failure)
     assert store.names("parts") == {f"parts/{part.key}" for part in row.parts if not part.name.startswith("task ")}
 
@@ -166,7 +138,7 @@ def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
         raise Rescheduled(f"another has {name}")
 
     store, name = open_store(str(workplace / "store")), checkpoint_name(_rows(sweep)["none"])
-    _install(Here, monkeypatch)
+    install_workers(monkeypatch, workplace)
     monkeypatch.setattr(flows.orchestration.distributed, "require_newest", refuse)
     state = flows.orchestration.distributed._make(make_checkpoint, str(sweep.file), None, store.url, name, UNCHANGED)
     assert (state.name, json.loads(state.message or "")["cause"]) == (NO_RESULT, f"another has {name}")
@@ -188,7 +160,7 @@ def test_what_one_worker_lacks_is_not_said_of_all(
     def fails(*_: object) -> Made:
         raise error
 
-    _install(Here, monkeypatch)
+    install_workers(monkeypatch, workplace)
     name = checkpoint_name(_rows(sweep)["none"])
     state = flows.orchestration.distributed._make(
         fails, str(sweep.file), None, str(workplace / "store"), name, UNCHANGED
@@ -218,8 +190,7 @@ def test_a_sweep_over_workers_ends_like_any_other(
 ) -> None:
     from flows.orchestration.sweep import sweep as flow
 
-    _install(Here, monkeypatch)
-    monkeypatch.setattr(Here, "done", 0)
+    workers = install_workers(monkeypatch, workplace)
     given = {"plan": str(sweep.file), "runs": str(workplace / "runs"), "store": str(workplace / "store")}
     report = Path(flow(**given))  # type: ignore[arg-type]
     trials = {trial.method: trial for trial in map(read_trial, (report.parent / "trials").glob("*.json"))}
@@ -229,9 +200,9 @@ def test_a_sweep_over_workers_ends_like_any_other(
         "other": "unsupported",
     }
     assert "this method has no luck" in trials["raises"].reason
-    assert Here.done == 3  # two checkpoints, one cell: what has no checkpoint is not measured
+    assert workers.kinds() == ["checkpoint", "checkpoint", "cell"]  # what has no checkpoint is not measured
     flow(**given)  # type: ignore[arg-type]
-    assert Here.done == 3
+    assert len(workers.runs) == 3
 
 
 @pytest.mark.usefixtures("prefect")
@@ -244,21 +215,18 @@ def test_while_a_worker_measures_status_and_prefect_tell(
     bars: list[tuple[str, str, int]] = []
     moved: list[float] = []
 
-    class Slow(Here):
-        """Workers that are seen at each cell."""
-
-        def results(self, works: Sequence[Work]) -> Iterator[tuple[Work, Failure | None]]:
-            for work in works:
-                if work.running_lock is not None:
-                    with hold(work.running_lock):
-                        seen.append({cell.cell: cell.state for cell in cell_states(workplace / "runs" / "fake")})
-                yield from super().results([work])
+    def seen_at_each_cell(runs: Workers, work: Work) -> Failure | None:
+        if work.running_lock is not None:
+            with hold(work.running_lock):
+                seen.append({cell.cell: cell.state for cell in cell_states(workplace / "runs" / "fake")})
+        return made(runs, work)
 
     def progress(name: str, stage: str, total: int) -> Callable[[float], None]:
         bars.append((name, stage, total))
         return moved.append
 
-    _install(Slow, monkeypatch)
+    made = Workers._made
+    monkeypatch.setattr(install_workers(monkeypatch, workplace), "_made", seen_at_each_cell)
     monkeypatch.setattr(flows.orchestration.distributed.artifacts, "progress", progress)
     flow(plan=str(sweep.file), runs=str(workplace / "runs"), store=str(workplace / "store"))
     assert [*seen[0].values()] == ["measuring", "to do", "unsupported"]

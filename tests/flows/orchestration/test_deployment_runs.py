@@ -23,6 +23,7 @@ from flows.orchestration.deployment_runs import (
     ATTEMPTS,
     NO_RESULT,
     DeploymentRuns,
+    NotDeployed,
     Rescheduled,
     Work,
     ended,
@@ -81,6 +82,15 @@ def _have_done(
 def _clock(monkeypatch: pytest.MonkeyPatch, step_seconds: float) -> None:
     seconds = itertools.count(0.0, step_seconds)
     monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(seconds) / 2, sleep=lambda _: None))
+
+
+def test_a_deployment_that_is_missing_is_said_before_any_work(client: SyncPrefectClient, store: Store) -> None:
+    runs = DeploymentRuns("cpu", store, {}, print)
+    runs.require_deployments(["cell"])
+    with pytest.raises(
+        NotDeployed, match=r"no deployment round/cpu\. Run `prefect deploy --all --prefect-file prefect-"
+    ):
+        runs.require_deployments(["cell", "round"])
 
 
 def test_what_is_done_is_not_run(

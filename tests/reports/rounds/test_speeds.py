@@ -150,3 +150,19 @@ def test_what_was_measured_at_another_time_is_in_no_common_block() -> None:
     again = replace(late, provenance={"visits": late.provenance["visits"]})  # its first visit was with the others
     (models,) = speed_models([*cells, again]).values()
     assert models["output rate"].fit.degrees == 12 - (3 - 1) - (4 + 3)
+
+
+def test_first_visits_by_several_workers_are_blocks_of_their_own_and_compare_nothing() -> None:
+    cells = [raced(method, noisy(mean, 4, seed)) for method, mean, seed in (("none", 50, 1), ("rtn", 60, 2))]
+    apart = [
+        replace(cell, provenance={**cell.provenance, "measured": {"host": cell.method, "session": "a"}})
+        for cell in cells
+    ]
+    (models,) = speed_models(apart).values()
+    fit = models["output rate"].fit
+    rates = {cell.key: figures_by_round(cell.speed[0])["output rate"] for cell in cells}
+    later = fit_figure(_blocks({key: {n: rate for n, rate in of.items() if n > 1} for key, of in rates.items()}))
+    assert later is not None
+    assert fit.differences() == pytest.approx(later.fit.differences())
+    assert fit.standard_errors() == pytest.approx(later.fit.standard_errors())
+    assert fit.degrees == later.fit.degrees == (2 - 1) * (3 - 1)
