@@ -88,7 +88,7 @@ def _print_version(asked: bool) -> None:
 def configure(
     context: typer.Context,
     verbosity: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv logs everything.")
+        int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Log each step; -vv logs everything.")
     ] = 0,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)

@@ -35,7 +35,7 @@ from flows.cli.sweep_command import Shown, SweepRequest, console, errors, run_wh
 from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
-from quant.errors import CONTROLS, BitfrontierError, is_failure, reading
+from quant.errors import CONTROLS, BitfrontierError, counted, is_failure, reading
 
 
 def main() -> None:
@@ -135,7 +135,7 @@ def export(folder: RunArgument, to: Annotated[Path, typer.Argument(help="Folder 
 
     read_run(folder)
     files = write(read_results(folder), to)
-    console.print(f"{len(files)} files in {to}", markup=False, highlight=False)
+    console.print(f"{counted(len(files), 'file')} in {to}", markup=False, highlight=False)
 
 
 @app.command(short_help="Compare a run with an earlier one, or with another tool's result.")

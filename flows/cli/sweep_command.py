@@ -29,6 +29,7 @@ from flows.cli.app import (
 from flows.cli.output import SafeConsole
 from flows.plan.changes import UNCHANGED, Changes
 from quant.canonical_json import json_text
+from quant.errors import counted
 
 console = SafeConsole(width=None if sys.stdout.isatty() else 132)
 errors = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else 132)
@@ -191,7 +192,7 @@ def already_done(checked: Any, runs: Path) -> Path | None:
         return None
     report = prepared.folder / "report.html"
     errors.print(
-        f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated", highlight=False
+        f"nothing to measure: {counted(len(trials), 'cell')} of '{checked.plan.name}' finished before", highlight=False
     )
     newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
     return report if report.exists() and report.stat().st_mtime >= newest else write_report_and_index(prepared.folder)

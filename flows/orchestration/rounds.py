@@ -29,6 +29,7 @@ from flows.race.contenders import (
 from flows.race.look import look
 from flows.race.noise import learnt, teach
 from flows.state.progress_display import Display, SweepDisplay
+from quant.errors import counted
 from reports.decision.results import control_of
 
 
@@ -77,7 +78,7 @@ def run_race(prepared: Prepared, bench: Workbench, display: SweepDisplay) -> Non
     write_race(prepared.folder, state)
     blind = control_of(prepared.folder, state)
     teach(prepared, [*_measured(prepared), *([blind] if blind else [])])
-    display.say(f"the race has ended after {state.number} rounds: {state.ending}")
+    display.say(f"the race has ended after {counted(state.number, 'round')}: {state.ending}")
 
 
 def _measured(prepared: Prepared) -> list[Trial]:

@@ -26,7 +26,7 @@ from flows.plan.schema import Plan
 from flows.plan.type_errors import explain, parts_at, range_at, worded
 from flows.plan.yaml_reader import plan_yaml
 from quant.canonical_json import read_regular
-from quant.errors import CONTROLS, BitfrontierError, reading, without_controls
+from quant.errors import CONTROLS, BitfrontierError, counted, reading, without_controls
 
 Path_ = tuple[str | int, ...]
 # keys of plans before 0.2, and what they are called now, in a plan or among a method's parameters
@@ -85,7 +85,7 @@ class PlanError(BitfrontierError):
         shown = self.problems[:MOST_SHOWN]
         lines = [f"{file}:{p.line}: {p.message:.{MOST_LETTERS}}\n  fix: {p.fix:.{MOST_LETTERS}}" for p in shown]
         if others := len(self.problems) - len(shown):
-            lines.append(f"{file}: and {others} more problems")
+            lines.append(f"{file}: and {counted(others, 'more problem')}")
         super().__init__(without_controls(redacted("\n".join(lines))))
 
     @property

@@ -21,6 +21,7 @@ from flows.plan.source import Path_, PlanFile, Problem
 from flows.sources.model_facts import ModelFacts
 from flows.validate.matrix import EngineChoice
 from quant.canonical_json import named_path
+from quant.errors import counted
 
 TOKEN_BYTES = 28  # of a token that comes alone, in a result: of the 60,182 of a trial in evidence/gpu-h100-2026-11-27
 SPARE_FILES = 128  # of a process beside its connections: libraries, logs, pipes
@@ -60,7 +61,7 @@ def read_traces(parsed: PlanFile, base: Path, problems: list[Problem]) -> dict[s
             continue
         least = entry.requests or LEAST_OPEN_REQUESTS
         if len(trace) < least:
-            message = f"{file} has {len(trace)} requests, fewer than {least}"
+            message = f"{file} has {counted(len(trace), 'request')}, fewer than {least}"
             problems.append(
                 parsed.problem(where, message, f"give a longer trace, or `requests` of {len(trace)} at most")
             )

@@ -10,7 +10,7 @@ from typing import Any
 from evals.schema.trial import Trial
 from evals.stats.paired_items import trial_items
 from evals.stats.paired_tests import Verdict, verdicts
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, counted
 from reports.compare.checks import Check, State, shown, worst
 from reports.compare.rate_checks import BY_HOLM, known_work, of_all_rates, of_rates
 from reports.compare.rates import rate_changes
@@ -191,7 +191,8 @@ def _of_flips(flips: Flips, verdict: Verdict, same: bool) -> Check:
     pair, points = flips.paired, flips.paired.difference.map(lambda value: 100 * value)
     if same:
         return Check(flips.task, "PASS", f"the same {pair.items} answers, to the last digit of their log-likelihoods")
-    text = f"{shown(points)} points on {pair.items} questions, {pair.lost} lost and {pair.gained} gained: {verdict}"
+    questions = counted(pair.items, "question")
+    text = f"{shown(points)} points on {questions}, {pair.lost} lost and {pair.gained} gained: {verdict}"
     return Check(flips.task, OF_VERDICT[verdict], text)
 
 

@@ -75,8 +75,8 @@ OBJECTIVES = {
         "least needed memory", "GiB needed", True, lambda cell, *_: needed_gib(cell), "needs {percent} % less memory"
     ),
     "fidelity": Objective(
-        "quantized, with the least perplexity against the unquantized model's",
-        "times the unquantized model's perplexity",
+        "lowest perplexity ratio of the quantized cells",
+        "perplexity ratio",
         True,
         _fidelity,
         "has {percent} % less perplexity",

@@ -9,6 +9,7 @@ from reports.decision.caveats import figure_text
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
+from reports.decision.wording import fixed
 
 # MLPerf Inference, Llama 2 70B in the server scenario, at a percentile that fewer requests tell
 CHAT = SLO(ttft_seconds=2.0, tpot_seconds=0.2, percentile=95)
@@ -33,7 +34,12 @@ class Recommended:
     @property
     def figure(self) -> str:
         won, objective = self.answer.won, self.answer.objective
-        return f"{figure_text(won.figure.value, objective)} {objective.unit}" if won else ""
+        if won is None:
+            return ""
+        if self.use.aim.objective == "fidelity":  # most of these ratios are 1 in three digits
+            ends = (won.figure.value, won.figure.low, won.figure.high)
+            return "{} [{}, {}] ".format(*(fixed(end, 3) for end in ends)) + objective.unit
+        return f"{figure_text(won.figure.value, objective)} {objective.unit}"
 
 
 def uses(results: Results) -> tuple[Use, ...]:

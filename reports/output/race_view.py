@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from evals.schema.race_file import RaceState, control_key
 from evals.stats.intervals import Estimate
+from quant.errors import counted
 from reports.decision.ranking import candidates, ranked
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
@@ -28,7 +29,8 @@ class RaceView:
     @property
     def lines(self) -> list[str]:
         """How it ended, and what its noise lets it show: a sentence each."""
-        return [f"The race ran {self.state.number} rounds: {self.state.ending}.", *map(noise_text, self.noises)]
+        ran = f"The race ran {counted(self.state.number, 'round')}: {self.state.ending}."
+        return [ran, *map(noise_text, self.noises)]
 
 
 def race_view(results: Results) -> RaceView | None:
@@ -121,13 +123,13 @@ def certainty_text(certain: Certainty) -> str:
     if certain.more_rounds is None:
         return f"{text} {names} may be as fast."
     taking = f", some {duration(certain.seconds)}" if certain.seconds else ""
-    rounds = f"{certain.more_rounds} more round{'s' if certain.more_rounds != 1 else ''}"
+    rounds = counted(certain.more_rounds, "more round")
     return f"{text} {names} may be the best instead: {rounds} of these cells would show differences of the gap{taking}."
 
 
 def noise_text(noise: Noise) -> str:
     """What two measurements of one cell differ by, and what rounds show, as a sentence."""
-    shows = ", ".join(f"{100 * share:.1f} % after {rounds} rounds" for rounds, share in noise.shows.items())
+    shows = ", ".join(f"{100 * share:.1f} % after {counted(rounds, 'round')}" for rounds, share in noise.shows.items())
     text = (
         f"At {noise.load.label}, two visits of one cell differ by {100 * noise.typical:.1f} % or more in one of three "
         f"cases here. The smallest difference between two cells that can be told from noise: {shows}."

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +41,6 @@ class RunRow:
 
     name: str
     report: str
-    modified: float
     plan: str = ""
     models: str = ""
     machine: str = ""
@@ -89,10 +87,9 @@ def write_index(runs: Path) -> None:
 
 
 def run_rows(runs: Path, folders: Sequence[RunFolder]) -> list[RunRow]:
-    """The rows of these, newest first, each with what changed since the one before it."""
-    rows = [_row(runs / folder.name, folder.modified) for folder in folders]
-    utc = "%Y-%m-%dT%H:%M:%SZ"  # as runs note it
-    rows.sort(key=lambda row: (row.measured or time.strftime(utc, time.gmtime(row.modified)), row.name), reverse=True)
+    """The rows of these, newest first and those without a date last, each with what changed since the one before it."""
+    rows = [_row(runs / folder.name) for folder in folders]
+    rows.sort(key=lambda row: (row.measured, row.name), reverse=True)  # a file's time is when it was copied, perhaps
     return [_against_before(row, rows[place + 1 :]) for place, row in enumerate(rows)]
 
 
@@ -112,14 +109,15 @@ def _run_folders(runs: Path) -> Iterator[RunFolder]:
             status = (runs / name / RUN_FILE).lstat()
             summary = runs / name / SUMMARY_FILE
             if stat.S_ISREG(status.st_mode):
-                yield RunFolder(status.st_mtime, summary.lstat().st_mtime if summary.exists() else 0.0, name)
+                written = summary.lstat().st_mtime if summary.is_symlink() or summary.exists() else 0.0
+                yield RunFolder(status.st_mtime, written, name)
 
 
-def _row(folder: Path, modified: float) -> RunRow:
+def _row(folder: Path) -> RunRow:
     name = without_controls(folder.name)
     has_report = (folder / "report.html").is_file() and not (folder / "report.html").is_symlink()
     report = f"{quote(folder.name, errors='surrogateescape')}/report.html" if has_report else ""
-    row = RunRow(name, report, modified)
+    row = RunRow(name, report)
     try:
         about = read_run(folder)
         row = replace(

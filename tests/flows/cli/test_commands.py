@@ -31,6 +31,7 @@ def _bitfrontier(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[
 
 def test_help_teaches() -> None:
     shown = _bitfrontier("--help").stdout
+    assert "[default: 0]" not in shown
     assert "bitfrontier sweep quickstart" in shown
     for command in ("plan", "sweep", "report", "status", "retry", "gc", "doctor", "methods", "engines"):
         assert re.search(rf"\b{command}\b", shown)

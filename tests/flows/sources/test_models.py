@@ -98,7 +98,7 @@ def test_calibration_rows_are_drawn_by_seed_and_hashed(tiny_model: Path, tmp_pat
 
 
 def test_a_text_too_short_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="gives 1 rows of 8 tokens, 4 are wanted"):
+    with pytest.raises(SourceError, match="gives 1 row of 8 tokens \\(4 are needed\\)"):
         write_calibration(CalibrationSpec("t", "d", 4, 8, 0), "a b c d e f a b c", tiny_model, tmp_path)
 
 

@@ -85,7 +85,8 @@ def test_the_facts_say_what_was_run_where_when_and_on_how_much() -> None:
     cells = [replace(trial("none", 10, 2.0, 80), provenance=origin, facts={"version": "1.2"})]
     known = dict(facts(conclude({**ABOUT, "versions": {"bitfrontier": "0.1"}}, cells)))
     assert known["Model"] == "m"
-    assert known["Machine"] == "a test, 1 threads"
+    assert known["Machine"] == "a test, 1 thread"
+    assert known["Cells"] == "1 cell"
     assert known["Measured"] == "2026-11-28"
     assert known["Versions"] == "bitfrontier 0.1, e 1.2"
     assert known["Quality from"] == "100 questions of 1 task and 1,024 tokens of text"

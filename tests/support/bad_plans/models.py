@@ -24,21 +24,21 @@ MODELS: dict[str, Wrong] = {
     ),
     "empty models": (
         set_key("models", value=[]),
-        "'models' must have at least 1 entries",
+        "'models' must have at least 1 entry",
         "change the value of `models`",
     ),
     "empty methods": (
         set_key("methods", value=[]),
-        "'methods' must have at least 1 entries",
+        "'methods' must have at least 1 entry",
         "change the value of `methods`",
     ),
     "empty engines": (
         set_key("engines", value=[]),
-        "'engines' must have at least 1 entries",
+        "'engines' must have at least 1 entry",
         "change the value of `engines`",
     ),
-    "empty load": (set_key("load", value=[]), "'load' must have at least 1 entries", "change the value of `load`"),
-    "empty tasks": (set_key("tasks", value=[]), "'tasks' must have at least 1 entries", "change the value of `tasks`"),
+    "empty load": (set_key("load", value=[]), "'load' must have at least 1 entry", "change the value of `load`"),
+    "empty tasks": (set_key("tasks", value=[]), "'tasks' must have at least 1 entry", "change the value of `tasks`"),
     "missing model folder": (set_key("models", 0, value="nowhere"), "nowhere does not exist", "hub:organisation/name"),
     "unknown sample": (set_key("models", 0, value="pypi:gpt9"), "no model sample 'pypi:gpt9'", "smollm2-135m-instruct"),
     "hub model offline": (

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 import reports.output.index.runs_page as runs_page
 from quant.canonical_json import write_json
 from reports.decision.results import read_results
-from reports.output.index.run_summary import write_summary
+from reports.output.index.run_summary import UnreadableSummary, read_summary, write_summary
 from reports.output.index.runs_page import INDEX_FILE, write_index, write_report_and_index
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
@@ -125,6 +125,28 @@ def test_words_of_a_run_are_text(tmp_path: Path) -> None:
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
 
 
+def test_a_run_without_a_date_is_last_whenever_it_was_copied(tmp_path: Path) -> None:
+    _run(tmp_path / "old", 2)
+    run = write_run(tmp_path / "undated", trial("none", 10, 2.0, 80))
+    write_summary(read_results(run), run)
+    _run(tmp_path / "new", 3)
+    rows = _rows(_page(tmp_path))
+    assert [row.split()[0] for row in rows] == ["new", "old", "undated"]
+    assert "date unknown" in rows[-1]
+
+
+def test_a_link_in_the_place_of_a_summary_is_not_followed(tmp_path: Path) -> None:
+    other = _run(tmp_path / "elsewhere", 20, name="a secret")
+    run = _run(tmp_path / "runs" / "run", 21)
+    (run / "summary.json").unlink()
+    (run / "summary.json").symlink_to(other / "summary.json")
+    with pytest.raises(UnreadableSummary, match=r"^summary\.json is a link, which is not followed\. Delete it, then "):
+        read_summary(run)
+    page = _page(tmp_path / "runs")
+    assert "a secret" not in page
+    assert "summary.json is a link, which is not followed" in page
+
+
 @needs_chromium
 def test_long_names_leave_room_for_what_is_said_of_the_others(browser: Browser, tmp_path: Path) -> None:
     _run(tmp_path / ("n" * 250), 20, name="p" * 100_000, models=["m" * 100_000], device="d" * 100_000)
@@ -195,7 +217,7 @@ def test_of_very_many_runs_the_newest_are_shown(tmp_path: Path, monkeypatch: pyt
         os.utime(run / "sweep.json", (day, day))
     page = _page(tmp_path)
     assert [row.split()[0] for row in _rows(page)] == ["run3", "run2"]
-    assert "1 older runs are not shown" in page
+    assert "1 older run is not shown" in page
 
 
 @needs_chromium
