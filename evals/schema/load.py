@@ -158,7 +158,7 @@ class GpuSamples:
     """What one GPU reported during one repeat: columns of one length, `seconds` from the load's start as its requests'.
 
     `watts` drawn, the clock of its processors (SM), its temperature, NVML's bits of `reasons` for that clock, and its
-    counter of `joules`. An entry that the GPU does not tell is None.
+    counter of `joules`. An entry that the GPU does not report is None.
     """
 
     gpu: int

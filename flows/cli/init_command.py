@@ -20,16 +20,16 @@ def init(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--to", help="The plan's file, MODEL.yaml by default; without MODEL the folder of the copies."),
+        typer.Option("--to", help="The plan's file (default: MODEL.yaml). Without MODEL: the folder for the copies."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Write a first plan for MODEL on this machine, with comments: its engines, methods, loads, SLO and tasks.
 
-    Engines and methods are those that validation finds to work here with this model.
+    It lists the engines and methods that work with this model on this machine.
 
-    Without MODEL, copy the sample plans to ./configs, and Prefect's deployments of them beside it. Nothing that exists
-    is overwritten without --force.
+    Without MODEL, copy the sample plans to ./configs and Prefect's deployments next to it. Existing files are kept
+    unless --force is given.
     """
     from flows.plan.samples import copy_samples
 
@@ -61,7 +61,7 @@ def _write_plan(text: str, to: Path | None, force: bool) -> None:
         raise NoFirstPlan(f"{error.message} ({error.fix})") from error
     file = to or Path(f"{plan_name(model)}.yaml")
     if file.exists() and not force:
-        raise FileInTheWay(f"{file} exists: nothing was written. Name another by --to, or replace it by --force.")
+        raise FileInTheWay(f"{file} exists: nothing was written. Name another by --to, or overwrite it by --force.")
     try:
         device = find_device()
     except ValueError as error:
@@ -74,7 +74,9 @@ def _write_plan(text: str, to: Path | None, force: bool) -> None:
     if first.lacks_memory:
         size = f"{weight_bytes(model) / 1e9:.3g} GB"
         memory = f"{device.memory_bytes * first.gpus / 1e9:.3g} GB"
-        console.print(f"warning: the unquantized model takes {size} in 16 bits, and {memory} are here", markup=False)
+        console.print(
+            f"warning: the unquantized model needs {size} in 16 bits (this machine has {memory})", markup=False
+        )
     lines = [
         f"{file}: {counted(cells, 'cell')}, {counted(len(first.methods), 'method')} in {', '.join(first.engines)} "
         f"on {device.name}",

@@ -59,7 +59,7 @@ def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ())
     `parts` are those that the value should be, or be a list of.
     """
     if given is None:
-        return f"'{where}' has no value", "give one, or remove it (`~` and `null` are no value)"
+        return f"'{where}' has no value", "give one, or remove it (`~` and `null` mean no value)"
     if kind == "list_type":
         fix = "begin it with `- `" if isinstance(given, dict) else f"write `[{given}]`"
         return f"'{where}' must be a list, but it is {given!r}", fix

@@ -66,8 +66,8 @@ def read_traces(parsed: PlanFile, base: Path, problems: list[Problem]) -> dict[s
                 parsed.problem(where, message, f"give a longer trace, or `requests` of {len(trace)} at most")
             )
         elif trace[-1].at_seconds == trace[0].at_seconds:
-            message = f"the {len(trace)} requests of {file} all came at once: they have no rate"
-            problems.append(parsed.problem(where, message, "take more of its requests"))
+            message = f"all {len(trace)} requests of {file} have the same time: they have no rate"
+            problems.append(parsed.problem(where, message, "use more of its requests"))
         traces[entry.trace] = max(traces.get(entry.trace, ()), trace, key=len)
     return traces
 
@@ -97,7 +97,7 @@ def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
         if search.requests * repeats < needed:
             message = (
                 f"{search.requests} requests × {repeats} repeats cannot show that percentile {percentile:g} is within "
-                f"a limit: this takes {needed} requests"
+                f"a limit: this needs {needed} requests"
             )
             fix = f"use `requests` of at least {math.ceil(needed / repeats)}, or a lower `percentile`"
             yield parsed.problem(("search", index, "requests"), message, fix)
@@ -106,7 +106,7 @@ def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
     most = max(counts, default=math.inf)  # a trace may hold any number
     if not plan.search and most < needed:
         message = (
-            f"no load can show that percentile {percentile:g} is within a limit: this takes {needed} requests, and the "
+            f"no load can show that percentile {percentile:g} is within a limit: this needs {needed} requests, and the "
             f"largest load has {most:g} in all its repeats{' and rounds' if plan.race else ''}"
         )
         fewest = math.ceil(needed / (plan.repeats * visits))
@@ -147,7 +147,7 @@ def queue_warnings(plan: Plan, choices: Iterable[EngineChoice], device: Device) 
             yield (
                 f"{choice.engine.name} {choice.label}".strip()
                 + f" computes {batch} requests at once, and a load keeps "
-                f"{most} in flight: the others wait in its queue. Raise `{name}`, or lower `concurrency`"
+                f"{most} in flight: the rest wait in its queue. Raise `{name}`, or lower `concurrency`"
             )
 
 

@@ -183,7 +183,7 @@ def _of_likelihood(likelihood: Likelihood, verdict: Verdict, same: bool) -> Chec
     if same:
         return Check(likelihood.text, "PASS", "the same log-likelihoods, to the last digit")
     return Check(
-        likelihood.text, OF_VERDICT[verdict], f"perplexity {shown(likelihood.ratio)} times what it was: {verdict}"
+        likelihood.text, OF_VERDICT[verdict], f"perplexity {shown(likelihood.ratio)} × the earlier one: {verdict}"
     )
 
 
@@ -200,13 +200,11 @@ def _cell(old: Trial, new: Trial, was_measured: bool, compared: Sequence[Check] 
     """`compared` is None where the cell was not measured now."""
     checks: list[Check] = []
     if was_measured and compared is None:
-        checks.append(Check("status", "REGRESSION", f"was measured, and now: {new.why}"))
+        checks.append(Check("status", "REGRESSION", f"measured in the earlier run, not now: {new.why}"))
     elif was_measured and compared is not None:
         checks = [*compared]
         if not (_asked_all(old) and _asked_all(new)):
-            checks.append(
-                Check("questions", "NOT COMPARED", "an adaptive budget stopped, which asks each run other questions")
-            )
+            checks.append(Check("questions", "NOT COMPARED", "an adaptive budget asked other questions in each run"))
     return CellComparison(new.name, new.model, worst(checks), tuple(checks), tuple(_cell_changes(old, new)))
 
 

@@ -48,7 +48,7 @@ def uses(results: Results) -> tuple[Use, ...]:
     """
     chat, planned, tied = results.slo or CHAT, results.planned.aim.objective, results.planned.aim.tied
     rated = planned == "throughput"
-    batch = Use("offline batch", "the most output tokens/s, however long each waits", Aim("throughput", tied=tied))
+    batch = Use("offline batch", "the most output tokens/s, regardless of latency", Aim("throughput", tied=tied))
     most = f"the {OBJECTIVES[planned].title}"
     return (
         *([batch] if rated else []),
@@ -59,7 +59,7 @@ def uses(results: Results) -> tuple[Use, ...]:
         ),
         Use(
             "one user",
-            "the least time to a whole answer, nobody else beside",
+            "the shortest time to a complete answer, without other users",
             Aim("latency", tied=tied if planned == "latency" else {}),
         ),
         Use("little memory", "the least needed memory", Aim("memory")),

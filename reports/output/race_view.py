@@ -90,13 +90,13 @@ def sure(answer: Answer, certain: Certainty | None, *, raced: bool) -> str:
     if answer.worst_loss is not None:
         share = f"{100 * answer.worst_loss:.0f} %"
         lost = (
-            f"If another cell is the best, {share} of its {answer.objective.unit} are lost at most (95 % confidence)."
+            f"If another cell is the best, at most {share} of its {answer.objective.unit} are lost (95 % confidence)."
         )
     else:
         lost = ""
     if raced or answer.chosen is None:
         return lost
-    sessions = "Differences between sessions were not measured: add `race: {}` to the plan."
+    sessions = "Differences between sessions were not measured. Add `race: {}` to the plan."
     return f"{lost} {sessions}".strip()
 
 
@@ -114,7 +114,7 @@ def certainty_text(certain: Certainty) -> str:
     )
     text = (
         f"Probability of being the best of all cells that meet what is asked for: {best}. Expected regret: "
-        f"{regret} % of the best cell's figure{at_worst}. Its figure, corrected for the winner's curse: "
+        f"{regret} % of the best cell's figure{at_worst}. Its figure corrected for the winner's curse: "
         f"{interval(certain.figure)}."
     )
     if not certain.rivals:
@@ -132,12 +132,12 @@ def noise_text(noise: Noise) -> str:
     shows = ", ".join(f"{100 * share:.1f} % after {counted(rounds, 'round')}" for rounds, share in noise.shows.items())
     text = (
         f"At {noise.load.label}, two visits of one cell differ by {100 * noise.typical:.1f} % or more in one of three "
-        f"cases here. The smallest difference between two cells that can be told from noise: {shows}."
+        f"cases on this machine. The smallest detectable difference between two cells: {shows}."
     )
     if noise.control is None:
         return text
     ratio = noise.control
     return (
         f"{text} A/A control: the first baseline, visited under another name, gave {ratio.value:.3f} "
-        f"[{ratio.low:.3f}, {ratio.high:.3f}] times its own output tokens/s; without noise it is 1."
+        f"[{ratio.low:.3f}, {ratio.high:.3f}] times its own output tokens/s (1 without noise)."
     )

@@ -138,7 +138,7 @@ def test_a_failed_stream_is_no_result(dialect: Dialect, behaviour: str, kinds: s
     with pytest.raises(LoadFailed, match=words) as caught:
         load(behaviour, dialect)
     assert caught.value.kind in kinds
-    ended = "it cannot be told to go on after the end of a text: ask for shorter answers"
+    ended = "it cannot ignore the end of a text (ignore_eos). Ask for shorter answers"
     assert (ended in str(caught.value)) == (behaviour == "wrong-counts" and not dialect.ignore_eos)
 
 

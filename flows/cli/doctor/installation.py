@@ -71,13 +71,13 @@ def _device() -> Iterator[Finding]:
         yield Finding("NVIDIA driver", "ok", driver, group=MACHINE)
     else:
         remedy = "nothing, if there is no GPU; else install the driver"
-        yield Finding("NVIDIA driver", "missing", "none found", remedy, MACHINE, waits=True)
+        yield Finding("NVIDIA driver", "missing", "not found", remedy, MACHINE, waits=True)
 
 
 def _environment(name: str) -> Finding:
     subject, environment = f"environment {name}", resolve(name)
     if not is_built(environment):
-        remedy = "nothing: a sweep that needs it builds it"
+        remedy = "nothing: the sweep that needs it builds it"
         return Finding(subject, "missing", "not built yet", remedy, ENVIRONMENTS, waits=True)
     remedy = f"delete {environment.folder} and sweep again"
     try:
@@ -96,7 +96,7 @@ def _programs() -> Iterator[Finding]:
         try:
             yield Finding(f"program {program}", "ok", resolve(name).command[0], group=PROGRAMS_ASIDE)
         except EnvironmentFailed:
-            remedy = f"nothing, unless you want the engine; else an image or its maker's instructions for {name}"
+            remedy = f"nothing, unless you want {name}: then install it, or give a container image"
             yield Finding(f"program {program}", "missing", "not on the PATH", remedy, PROGRAMS_ASIDE, waits=True)
 
 
@@ -129,7 +129,7 @@ def _prefect() -> Finding:
         return Finding(subject, "broken", f"{shown} is not a Prefect API: HTTP {answer.status_code}", remedy)
     origins = answer.headers.get("access-control-allow-origin")
     problems = ["answers without a login"] if answer.status_code == 200 else []
-    problems += ["lets every web page ask it (CORS)"] if origins in ("*", STRANGER) else []
+    problems += ["accepts requests from every web page (CORS)"] if origins in ("*", STRANGER) else []
     if not problems:
         return Finding(subject, "ok", f"{shown} asks for a login, and pages of other sites get no answer")
     remedy = "start it with PREFECT_SERVER_API_AUTH_STRING and the other variables of docs/how-to/prefect.md"

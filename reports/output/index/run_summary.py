@@ -101,7 +101,7 @@ def read_summary(folder: Path) -> RunSummary | None:
     file = folder / SUMMARY_FILE
     if file.is_symlink():
         raise UnreadableSummary(f"{file.name} is a link, which is not followed. Delete it, then `bitfrontier report`")
-    with reading(file.name, UnreadableSummary, "`bitfrontier report` of this run writes it again", "it is damaged"):
+    with reading(file.name, UnreadableSummary, "Run `bitfrontier report` on this run", "it is damaged"):
         try:
             return SUMMARY.validate_python(json.loads(read_regular(file, MOST_BYTES)), strict=False)
         except FileNotFoundError:

@@ -75,7 +75,7 @@ def write_index(runs: Path) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             if MARK not in read_regular(file)[:MARK_BYTES]:
-                logger.warning("%s is not written: what is there is not ours", file)
+                logger.warning("%s is not written: the existing file is not from bitfrontier", file)
                 return
         for _ in range(MOST_TRIES):
             before = sorted(_run_folders(runs), reverse=True)
@@ -130,7 +130,7 @@ def _row(folder: Path) -> RunRow:
     except BitfrontierError as error:
         return replace(row, reason=without_controls(str(error)).replace(f"{folder.parent}/", ""))
     if summary is None:
-        return replace(row, reason="no report was written yet, or by an older program; `bitfrontier report` writes it")
+        return replace(row, reason="no summary: no report yet, or one of an older version. Run `bitfrontier report`")
     return replace(row, summary=summary, machine=without_controls(summary.machine))
 
 
@@ -144,7 +144,7 @@ def _against_before(row: RunRow, older: Sequence[RunRow]) -> RunRow:
         return row
     before = {answer.model: answer for answer in same[0].summary.answers}
     if same[0].summary.machine != row.summary.machine:
-        return replace(row, before=same[0].name, changes=("measured on another machine: not compared",))
+        return replace(row, before=same[0].name, changes=("not compared: measured on another machine",))
     changes = tuple(_change(answer, before.get(answer.model)) for answer in row.summary.answers)
     return replace(row, before=same[0].name, changes=changes)
 
@@ -157,7 +157,7 @@ def _change(now: AnswerSummary, before: AnswerSummary | None) -> str:
         return "" if before is None or before.cell == now.cell else f"was {before.cell or 'no recommendation'}"
     cell = "the same cell" if before.cell == now.cell else f"was {before.cell}"
     if (now.unit, now.at) != (before.unit, before.at) or not now.value or not before.value:
-        figure = f"was {before.figure_text}: not the same figure"
+        figure = f"was {before.figure_text} (another figure)"
     else:
         figure = f"{times(now.value / before.value)} × its {now.unit}"
     quality = f"quality lost {now.quality}, was {before.quality}" if now.quality != before.quality else ""

@@ -161,12 +161,12 @@ function showModel(place, answer) {
   const line = element(place, "p", "Recommended: ");
   element(line, "strong", data.cells[best.number].name);
   line.append(`: ${interval(best.figure)} ${objective.unit}, the ${objective.title}${objective.less ? "" : `, at ${placeOf(best)}`}.`);
-  for (const text of caveats) element(place, "p", `But ${text}.`, "bad");
+  for (const text of caveats) element(place, "p", `Warning: ${text}.`, "bad");
   if (alternative) element(place, "p", sentence(alternative));
   const cost = costOf(best);
   if (cost) element(place, "p", `It costs ${interval(cost)} ${data.currency} per million output tokens at ${placeOf(best)}.`);
   if (ranked[1]) {
-    const next = element(place, "p", "If that is wrong, run "), ratio = ranked[1].figure[0] / best.figure[0];
+    const next = element(place, "p", "Runner-up: "), ratio = ranked[1].figure[0] / best.figure[0];
     element(next, "strong", data.cells[ranked[1].number].name, "second");
     next.append(`: ${number(ratio)} times its ${objective.unit}.`);
   }
@@ -211,7 +211,7 @@ async function copy({ currentTarget: button }) {
     const shown = [...button.closest(".answer").querySelectorAll("pre")].find((one) => one.textContent === text);
     shown.closest("details").open = true;
     getSelection().selectAllChildren(shown);
-    status.textContent = "selected below: press Ctrl+C";
+    status.textContent = "not copied: the text is selected below, press Ctrl+C";
   }
 }
 for (const one of document.querySelectorAll("[data-copy]")) one.addEventListener("click", copy);

@@ -155,11 +155,11 @@ def test_a_model_that_is_not_there_is_one_line(place: Path) -> None:
 
 def test_a_device_that_is_hidden_is_one_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_such(kind: str = "auto") -> Device:
-        raise ValueError("device 'auto': CUDA_VISIBLE_DEVICES names 7, which is no whole GPU of this machine")
+        raise ValueError("device 'auto': CUDA_VISIBLE_DEVICES names 7, which is not a whole GPU of this machine")
 
     monkeypatch.setattr(engines.telemetry.device, "find_device", no_such)
     done = _init("tiny")
-    assert "names 7, which is no whole GPU of this machine. Name whole GPUs" in str(done.exception)
+    assert "names 7, which is not a whole GPU of this machine. Name whole GPUs" in str(done.exception)
 
 
 def test_an_unsuitable_model_and_one_that_no_engine_serves(place: Path) -> None:

@@ -51,7 +51,7 @@ def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPa
         check_unchanged(run, _not_shown)
     write_json(run / "sweep.json", about)
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
-    with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured anew.*`bitfrontier sweep .*plan.yaml` does"):
+    with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured again.*`bitfrontier sweep .*plan.yaml` does"):
         check_unchanged(run, _not_shown)
     plan = run.parent.parent / "plan.yaml"
     plan.write_text(plan.read_text() + "seed: 1\n")
@@ -71,7 +71,7 @@ def test_of_somebodys_run_nothing_is_started(run: Path, monkeypatch: pytest.Monk
     assert "rm -rf" not in str(refused.value)
     assert not marker.exists()
     register(theirs, (theirs / "plan.yaml").read_text())  # as a sweep of it does
-    with pytest.raises(RunChanged, match="would be measured anew"):
+    with pytest.raises(RunChanged, match="would be measured again"):
         check_unchanged(theirs, _not_shown)
     assert marker.exists()
 

@@ -193,13 +193,13 @@ def test_a_checkpoint_that_is_not_whole_is_refused(workplace: Path, monkeypatch:
     weights = row.job.folder / "model.safetensors"
     check_whole(checkpoint)
     weights.write_bytes(bytes(weights.stat().st_size))  # what a crash of the machine may leave
-    with pytest.raises(CheckpointError, match="is no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
         check_whole(checkpoint)
     os.truncate(weights, 100)
     with pytest.raises(CheckpointError, match=r"its weights have 100 bytes where \d+ were written"):
         check_whole(checkpoint)
     weights.unlink()
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: was written, and is gone"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: was written and is missing"):
         check_whole(checkpoint)
 
 

@@ -47,7 +47,7 @@ def _plan(folder: Path, **changes: Any) -> dict[str, Any]:
 )
 def test_a_form_with_what_is_not_ours_is_refused(here: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(
-        PlanError, match=rf"plan.yaml:\d+: a plan that came by Prefect names what is not ours: {message}"
+        PlanError, match=rf"plan.yaml:\d+: a plan from Prefect names a program that is not bitfrontier's: {message}"
     ) as refused:
         sweep(plan=_plan(here, **changes), runs=str(here / "runs"))
     assert "start the worker with BITFRONTIER_ALLOW_PROGRAMS=1" in str(refused.value)

@@ -84,7 +84,7 @@ def test_a_server_that_is_attached_has_no_fresh_session(tmp_path: Path) -> None:
     result = replace(cell.trial, provenance=attached)
     (capacity,) = capacities([cell_metrics(result, result)])
     assert (capacity.met, capacity.met_once, capacity.at) == (None, 2, None)
-    words = "2 at once inconclusive: met in one session, of a server that is not ours to start anew, 4 are too much"
+    words = "2 at once inconclusive: met in one session, of a server that cannot be restarted here, 4 are too much"
     assert capacity.text == words
     (tmp_path / "trials").mkdir()
     write_json(tmp_path / "trials" / "0.json", result)

@@ -72,9 +72,9 @@ def test_throughput_of_a_race_is_paired_by_rounds() -> None:
 
 def test_without_a_race_what_is_not_known_of_the_speed_is_said() -> None:
     answer = conclude(ABOUT, [trial("none", 10, 2.0, 80), trial("fast", 30, 1.0, 80, 2.01)]).answer
-    sessions = "Differences between sessions were not measured: add `race: {}` to the plan."
+    sessions = "Differences between sessions were not measured. Add `race: {}` to the plan."
     assert sure(answer, None, raced=False).endswith(sessions)
-    assert "are lost at most (95 % confidence). Differences" in sure(answer, None, raced=False)
+    assert "are lost (95 % confidence). Differences" in sure(answer, None, raced=False)
     assert sessions not in sure(answer, None, raced=True)
     alone = conclude(ABOUT, [trial("none", 10, 2.0, 80)]).answer
     assert sure(alone, None, raced=False) == sessions

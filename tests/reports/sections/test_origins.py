@@ -67,6 +67,6 @@ def test_days_of_parts_count() -> None:
 def test_a_stale_result_that_was_kept_is_named() -> None:
     about = {"cells": [{"trial": "a.json", "name": "gptq · vllm"}], "stale": {"a.json": ["MEASUREMENT_VERSION 3 → 4"]}}
     assert kept_stale(about) == (
-        "gptq · vllm keeps a stale result; something else would be measured now: MEASUREMENT_VERSION 3 → 4",
+        "gptq · vllm keeps a stale result. A new measurement would differ: MEASUREMENT_VERSION 3 → 4",
     )
     assert kept_stale({}) == ()

@@ -15,12 +15,12 @@ MODELS: dict[str, Wrong] = {
     "threads of another kind": (
         set_key("threads", value="two"),
         "threads: must be `auto` or a whole number from 1 to 1024, but it is 'two'",
-        "change the value as said",
+        "change the value",
     ),
     "more threads than there are": (
         set_key("threads", value=2000),
         "threads: must be `auto` or a whole number from 1 to 1024, but it is 2000",
-        "change the value as said",
+        "change the value",
     ),
     "empty models": (
         set_key("models", value=[]),

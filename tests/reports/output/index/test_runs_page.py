@@ -72,7 +72,7 @@ def test_a_copy_and_another_machine_are_not_compared(tmp_path: Path) -> None:
     _run(tmp_path / "moved", 21, 20.0, name="plan", device="another")
     rows = {row.split()[0]: row for row in _rows(_page(tmp_path))}
     assert "against" not in rows["first"] + rows["copy"]
-    assert "measured on another machine: not compared" in rows["moved"]
+    assert "not compared: measured on another machine" in rows["moved"]
 
 
 def test_another_cell_load_or_quality_is_said(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_damaged_and_older_runs_are_rows_with_the_reason_and_others_are_none(tmp
     assert "names no trials" in rows["foreign"]
     assert "no report was written yet" in rows["older"]
     assert "summary.json: it is damaged" in rows["broken"]
-    assert "it is no regular file" in rows["pipe"]
+    assert "it is not a regular file" in rows["pipe"]
 
 
 def test_words_of_a_run_are_text(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_page_that_is_not_ours_stays(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / INDEX_FILE).write_text("my own page")
     write_index(tmp_path)
     assert (tmp_path / INDEX_FILE).read_text() == "my own page"
-    assert "what is there is not ours" in caplog.text
+    assert "the existing file is not from bitfrontier" in caplog.text
     (tmp_path / INDEX_FILE).unlink()
     (tmp_path / INDEX_FILE).mkdir()
     write_index(tmp_path)
