@@ -51,10 +51,15 @@ PACKAGES = ("quant", "engines", "evals", "reports", "flows")
 TEMPLATES = ROOT / "reports" / "output" / "templates"
 SENTENCES = (ROOT / "reports/metrics/definitions/metrics.toml", ROOT / "scripts/plan_keys.yaml")
 LANGUAGE = ROOT / "docs" / "developer" / "language.md"  # which shows the words
+MOST_WORDS = 25  # of a sentence on these pages
+GUIDES = ("README.md", "docs/tutorials/", "docs/how-to/", "reports/output/templates/")
+ASIDE = re.compile(r"\([^()]*\)")  # what stands in brackets is no part of a sentence
+END = re.compile(r"(?<=[.:;?!])\s")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PRINTED = re.compile(r"^(?:app\.(?:command|callback)|method|engine)\b")  # decorators of what `--help` or a list prints
 TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
 CODE = re.compile(r"\{%.*?%\}|\{\{.*?\}\}|\$\{[^}]*\}|<[^>]*>")
+CELL_END = re.compile(r"</(?:th|td|dt|dd)>")
 Place = tuple[Path, int, str]  # a file, a line and its text
 
 
@@ -87,7 +92,7 @@ def _of_python(file: Path) -> Iterator[Place]:
 def _of_template(file: Path) -> Iterator[Place]:
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if file.suffix == ".html":
-            yield file, number, CODE.sub(" ", line)
+            yield file, number, CODE.sub(" ", CELL_END.sub("; ", line))
         else:
             texts = (CODE.sub(" ", match[1] or match[2] or "") for match in TEXT.finditer(line))
             yield from ((file, number, text) for text in texts if "===" not in text)  # code in a text
@@ -112,14 +117,25 @@ def wrong(places: Iterator[Place]) -> list[str]:
     ]
 
 
+def too_long(places: Iterator[Place]) -> list[str]:
+    """A line for each sentence of the guides and of the page that has more than MOST_WORDS words."""
+    return [
+        f"{file.relative_to(ROOT)}:{line}: {count} words (at most {MOST_WORDS}): {sentence:.60}…"
+        for file, line, text in places
+        if str(file.relative_to(ROOT)).startswith(GUIDES) and not text.startswith("|")
+        for sentence in END.split(ASIDE.sub("", text))
+        if (count := len(sentence.split())) > MOST_WORDS
+    ]
+
+
 def words_table() -> str:
     """Markdown: each word, and what to write instead."""
     return "\n".join(["| not | but |", "|---|---|", *(f"| {shown} | {instead} |" for shown, _, instead in WORDS)])
 
 
 def main() -> int:
-    problems = wrong(visible())
-    print("\n".join(problems) or "no visible text holds a forbidden word")
+    problems = [*wrong(visible()), *too_long(visible())]
+    print("\n".join(problems) or "no visible text has a forbidden word, and no sentence of the guides is too long")
     return 1 if problems else 0
 
 

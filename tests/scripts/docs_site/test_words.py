@@ -13,6 +13,15 @@ def test_no_visible_text_holds_a_forbidden_word() -> None:
     assert words.wrong(words.visible()) == []
 
 
+def test_sentences_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert words.too_long(words.visible()) == []
+    monkeypatch.setattr(words, "ROOT", tmp_path)
+    file, sentence = tmp_path / "README.md", "word " * 25
+    assert words.too_long(iter([(file, 1, f"{sentence}({sentence}): {sentence}")])) == []
+    (line,) = words.too_long(iter([(file, 1, f"{sentence} end.")]))
+    assert line.startswith("README.md:1: 26 words (at most 25): word word")
+
+
 @pytest.mark.parametrize(
     ("name", "text"),
     [
