@@ -64,7 +64,7 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
         )
     if gone := measured - names:
         raise RunChanged(
-            f"{len(gone)} of {len(measured)} cells of {folder} are none of its plan as it was changed; `{command}` "
+            f"{len(gone)} of {len(measured)} cells of {folder} are no longer in its plan. `{command}` "
             "measures those that are"
         )
     return file, data_root, changes
@@ -91,8 +91,8 @@ def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Pre
     if lines and not begun_here(folder, about["plan"]):
         entities = "\n".join(lines)
         raise RunChanged(
-            f"{folder} was not begun here with this plan, which names what is not ours:\n{entities}\n"
-            f"If you trust that, `{command} --retry-failed` starts it"
+            f"{folder} was not started here with this plan, which names other programs:\n{entities}\n"
+            f"If you trust them, `{command} --retry-failed` starts the run"
         )
     show_outside(parsed.plan)
     sweep = check(parsed, data_root=data_root)

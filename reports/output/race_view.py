@@ -124,7 +124,7 @@ def certainty_text(certain: Certainty) -> str:
         return f"{text} {names} may be as fast."
     taking = f", some {duration(certain.seconds)}" if certain.seconds else ""
     rounds = counted(certain.more_rounds, "more round")
-    return f"{text} {names} may be the best instead: {rounds} of these cells would show differences of the gap{taking}."
+    return f"{text} {names} may be the best: {rounds} of these cells would resolve a difference of the gap{taking}."
 
 
 def noise_text(noise: Noise) -> str:

@@ -96,7 +96,7 @@ def test_a_stream_is_read_wherever_it_is_cut(dialect: Dialect, behaviour: str) -
 
 @dialects(lambda dialect: dialect.chunk_tokens == "one")
 def test_a_character_of_two_tokens_is_no_result_where_chunks_are_counted(dialect: Dialect) -> None:
-    with pytest.raises(LoadFailed, match="does not tell how many tokens a chunk holds"):
+    with pytest.raises(LoadFailed, match="does not report how many tokens a chunk holds"):
         load("split", dialect)
 
 

@@ -49,7 +49,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Device, driver, environments, samples, package sources, Prefect's server, disk."""
     settings = pip_settings()
-    counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none, so PyPI alone"
+    counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none (PyPI only)"
     sources = Finding("package sources of pip", "ok", counts)
     with ThreadPoolExecutor(2) as pool:  # each is asked by a process of its own, which imports for seconds
         environments = list(pool.map(_environment, known_environments()))
@@ -63,14 +63,14 @@ def _device() -> Iterator[Finding]:
         remedy = "name whole GPUs in CUDA_VISIBLE_DEVICES (`nvidia-smi -L`)"
         yield Finding("device", "broken", str(error), remedy, MACHINE)
         return
-    features = ", ".join(sorted(device.features)) or "no wide vector units"
+    features = ", ".join(sorted(device.features)) or "no known vector extensions"
     detail = f"{device.kind}: {device.name}, {device.memory_bytes / 1e9:.0f} GB, {features}"
     yield Finding("device", "ok", detail, group=MACHINE)
     driver = driver_version()
     if driver:
         yield Finding("NVIDIA driver", "ok", driver, group=MACHINE)
     else:
-        remedy = "nothing, if there is no GPU; else install the driver"
+        remedy = "nothing without a GPU. Otherwise install the driver"
         yield Finding("NVIDIA driver", "missing", "not found", remedy, MACHINE, waits=True)
 
 
@@ -118,7 +118,7 @@ def _prefect() -> Finding:
     try:
         url = configured_url()
         if url is None:
-            return Finding(subject, "ok", "none is configured: each sweep has its own, with a password")
+            return Finding(subject, "ok", "none configured: each sweep starts its own, with a password")
         shown = without_credentials(url)
         answer = request("GET", shown + NEEDS_LOGIN, {"Origin": STRANGER}, seconds=ANSWER_SECONDS)
     except (PrefectUnusable, UnusableSetting) as error:
@@ -131,7 +131,7 @@ def _prefect() -> Finding:
     problems = ["answers without a login"] if answer.status_code == 200 else []
     problems += ["accepts requests from every web page (CORS)"] if origins in ("*", STRANGER) else []
     if not problems:
-        return Finding(subject, "ok", f"{shown} asks for a login, and pages of other sites get no answer")
+        return Finding(subject, "ok", f"{shown} requires a login and rejects pages of other sites")
     remedy = "start it with PREFECT_SERVER_API_AUTH_STRING and the other variables of docs/how-to/prefect.md"
     return Finding(subject, "unsafe", f"{shown} {' and '.join(problems)}", remedy)
 
@@ -144,5 +144,5 @@ def _disk() -> Finding:
     free = shutil.disk_usage(place).free
     detail = f"{free / 1e9:.0f} GB free under {place}"
     if free < LOW_DISK_BYTES:
-        return Finding("disk", "broken", detail, "free some, or set BITFRONTIER_CACHE to a larger disk", MACHINE)
+        return Finding("disk", "broken", detail, "free disk space, or set BITFRONTIER_CACHE to a larger disk", MACHINE)
     return Finding("disk", "ok", detail, group=MACHINE)

@@ -89,7 +89,7 @@ def _of_model(first: FirstPlan, model_text: str) -> Iterator[str]:
     yield "models:"
     yield _line(f"  - {json.dumps(model_text, ensure_ascii=False)}", size)
     if first.lacks_memory:
-        yield "  # the unquantized model may not fit into this machine's memory: baselines would fail"
+        yield "  # the unquantized model may exceed this machine's memory: baselines would then fail"
     yield _line(f"data: {SAMPLE_DATA}", "`hub` has the data of every task of lm-eval, and WikiText-2")
     if any(quantization.calibration for works in first.engines.values() for quantization in works):
         samples = scale.calibration["samples"]

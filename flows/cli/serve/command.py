@@ -66,7 +66,7 @@ def say_how(running: Any, key_file: Path) -> None:
         key_file.chmod(0o600)
         lines.append(f'  key:      export OPENAI_API_KEY="$(cat {key_file})"')
     else:
-        lines.append("  key:      none: this engine asks for no key, and every program of this machine may use it")
+        lines.append("  key:      none: this engine requires no key, and every program of this machine can use it")
     lines += [
         f"  model:    {running.endpoint.dialect.model}",
         f"  context:  {running.context_tokens} tokens",

@@ -28,8 +28,8 @@ def _shown(findings: list[Finding], *, verbose: bool = False) -> list[str]:
 def test_what_is_fine_is_a_line_a_group_and_what_is_not_has_its_fix() -> None:
     assert _shown(FINDINGS) == [
         "✓ machine: device: cpu: a CPU [avx2]; NVIDIA driver: not found",
-        "✓ environments: 1 built (gguf); 1 to be built by the sweep that needs them",
-        "✓ programs: 1 not there: needed by their engines alone",
+        "✓ environments: 1 built (gguf); 1 built by the sweep that needs them",
+        "✓ programs: 1 missing: needed only by their engines",
         "✗ environment openvino (broken): no [torch]",
         "    delete it",
         "✗ Prefect server (unsafe): answers without a login",

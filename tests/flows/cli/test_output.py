@@ -59,7 +59,7 @@ def test_what_nobody_foresaw_is_a_line_and_a_file(tmp_path: Path, monkeypatch: p
         line = unforeseen(error)
     (file,) = tmp_path.iterdir()
     assert line.startswith("error: unexpected: ZeroDivisionError: ")
-    assert f"its traceback is in {file}. This is a defect of bitfrontier" in line
+    assert f"its traceback is in {file}. This is a bug in bitfrontier" in line
     assert "Traceback" in file.read_text()
     assert "planted-secret" not in file.read_text()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))

@@ -248,7 +248,7 @@ def test_a_sweep_goes_on_without_prefects_server(workplace: Path, monkeypatch: p
     shown = (workplace / "out.log").read_text()
     assert sweep.returncode == 1, shown  # of the method that raises
     assert "was lost" in shown
-    assert "the sweep went on without it" in shown
+    assert "the sweep continued without it" in shown
     assert "Traceback" not in shown
     statuses = sorted(read_trial(path).status for path in (workplace / "runs/fake/trials").iterdir())
     assert statuses == ["failed", "ok"]
@@ -270,4 +270,4 @@ def test_a_sweep_that_cannot_go_on_without_prefect_says_so(
         sweep_command.sweep(plan, runs=workplace / "runs")
     assert ended.value.code == 1
     output = capsys.readouterr().err.replace("\n", " ")
-    assert "Prefect's server was lost; what is finished is kept. Run the same command again to go on." in output
+    assert "Prefect's server was lost; finished cells are kept. Run the same command again." in output

@@ -152,7 +152,7 @@ def test_a_part_that_is_gone_before_the_trial_is_written_fails_the_cell(
 ) -> None:
     install(monkeypatch.setattr)
     monkeypatch.setattr(measure_cell, "assembled", lambda *_: None)
-    assert "a part of the cell is gone from" in measured(prepared_run(workplace)).reason
+    assert "a part of the cell is missing in" in measured(prepared_run(workplace)).reason
 
 
 def test_a_damaged_part_counts_as_missing(first: Trial, workplace: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -44,7 +44,7 @@ def test_a_part_that_the_plan_lacks_is_made() -> None:
         (".load=[chat]", "it is not KEY=VALUE"),
         ("x" * 5000, "it is not KEY=VALUE"),
         ("name.x=3", "`name.x` is within 'quickstart', which has no keys"),
-        ("seed=[", "the value is no YAML"),
+        ("seed=[", "the value is not YAML"),
         ("limits" + ".a" * 3000 + "=1", "its key has 3001 steps \\(at most 20\\)"),
     ],
 )

@@ -67,7 +67,7 @@ def test_a_download_that_is_unsuitable_is_that_models_failure(
     (tiny_model / "tokenizer_config.json").write_text("{}")
     monkeypatch.setattr(flows.sources.models, "_model_folder", lambda *_: tiny_model)
     model = prepare_model(_facts("hub", "a/tiny", "tiny"), resolve("transformers", {"python": sys.executable}))
-    with pytest.raises(CellFailure, match="tiny is unsuitable: no token ends its texts") as raised:
+    with pytest.raises(CellFailure, match="tiny is unsuitable: no end-of-text token") as raised:
         raise_failure(model)
     assert raised.value.kind == "unusable-data"
 

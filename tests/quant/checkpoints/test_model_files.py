@@ -131,7 +131,7 @@ def test_an_index_names_files_beside_it(tiny_model: Path, shard: str) -> None:
     with pytest.raises(CheckpointError, match=r"names the shard .*, which is not a safetensors file next to it"):
         regular_files(tiny_model, MODEL_FILES)
     file.write_text("[]")
-    with pytest.raises(CheckpointError, match="is no index of safetensors"):
+    with pytest.raises(CheckpointError, match="is not an index of safetensors"):
         regular_files(tiny_model, MODEL_FILES)
 
 

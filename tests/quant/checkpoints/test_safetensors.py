@@ -166,5 +166,5 @@ def test_an_unquantized_checkpoint_has_no_linear_figure(tiny_model: Path) -> Non
 def test_only_regular_files_are_hashed(tmp_path: Path) -> None:
     """An executable of a plan may be a pipe."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         hash_file(tmp_path / "pipe")

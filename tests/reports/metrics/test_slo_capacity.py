@@ -90,7 +90,7 @@ def test_a_server_that_is_attached_has_no_fresh_session(tmp_path: Path) -> None:
     write_json(tmp_path / "trials" / "0.json", result)
     write_json(tmp_path / "sweep.json", {**ABOUT, "trials": ["0.json"]})
     page = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "what it meets is met in one session alone, and confirmed by none" in page
+    assert "its capacity is met in one session and is not confirmed" in page
     assert '<td class="n">in one session</td>' in page
 
 

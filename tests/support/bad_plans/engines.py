@@ -71,7 +71,7 @@ ENGINES: dict[str, Wrong] = {
     "attached to many checkpoints": (
         add_entry("engines", {"engine": "vllm", "attach": {"url": "http://x:1"}}),
         "an attached server serves one checkpoint, and this entry has 3",
-        "name the one that it serves",
+        "name the checkpoint it serves",
     ),
     "attached without baseline": (
         add_entry("engines", {"engine": "openai", "methods": ["rtn"], "attach": {"url": "http://x:1"}}),

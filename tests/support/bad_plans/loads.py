@@ -130,7 +130,7 @@ LOADS: dict[str, Wrong] = {
         set_key(
             "load", 0, value={"concurrency": 1, "requests": 6, "prompt_tokens": 8, "output_tokens": 4, "max_repeats": 5}
         ),
-        "`max_repeats` belongs to a load with `target_relative_ci`",
+        "`max_repeats` needs `target_relative_ci`",
         "change the value",
     ),
     "own prompts in turns": (
@@ -225,7 +225,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "a trace's repeats until nothing": (
         replay("good.jsonl", max_repeats=5),
-        "`max_repeats` belongs to a load with `target_relative_ci`",
+        "`max_repeats` needs `target_relative_ci`",
         "change the value",
     ),
     "a speed of no trace": (

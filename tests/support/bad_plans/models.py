@@ -110,7 +110,7 @@ MODELS: dict[str, Wrong] = {
     "checkpoint and two models": (
         lambda plan: (existing("gptq")(plan), add_entry("models", "other")(plan)),
         "is a checkpoint of one model, and the plan has 2",
-        "leave the one model",
+        "keep only the model",
     ),
     "hub checkpoint offline": (
         existing("hub:nobody/nothing"),

@@ -50,7 +50,7 @@ RANGES: dict[str, Wrong] = {
         "the engines have over 1000 sets of options",
         "leave out sets that cannot win",
     ),
-    "12,000 cells": (_many_cells, "the plan has 12000 cells (at most 10000)", "a sweep of so many takes months"),
+    "12,000 cells": (_many_cells, "the plan has 12000 cells (at most 10000)", "split the plan, or leave out cells"),
     "1,001 loads": (
         set_key("load", value=[copy.deepcopy(GOOD["load"][0])] * 1001),
         "'load' must have at most 1000 entries",

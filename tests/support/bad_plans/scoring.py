@@ -13,7 +13,7 @@ SCORING: dict[str, Wrong] = {
     "one repeat": (
         set_key("repeats", value=1),
         "`repeats: 1` shows no variation",
-        "use 2 or more, or measure in rounds by `race: {}`",
+        "Use 2 or more, or measure in rounds by `race: {}`",
     ),
     "no repeat": (set_key("repeats", value=0), "'repeats' must be at least 1", "change the value"),
     "a race of two rounds": (
@@ -74,7 +74,7 @@ SCORING: dict[str, Wrong] = {
     ),
     "stride over the window": (
         set_key("perplexity", value=[{"convention": "strided", "max_length": 64, "stride_tokens": 65}]),
-        "stride_tokens (65) is over max_length (64)",
+        "stride_tokens (65) is above max_length (64)",
         "change the value",
     ),
     "unknown convention": (

@@ -111,7 +111,7 @@ def test_damaged_and_older_runs_are_rows_with_the_reason_and_others_are_none(tmp
     assert "damaged/sweep.json: it is damaged" in rows["damaged"]
     assert str(tmp_path) not in "".join(rows.values())
     assert "names no trials" in rows["foreign"]
-    assert "no report was written yet" in rows["older"]
+    assert "no summary: no report yet" in rows["older"]
     assert "summary.json: it is damaged" in rows["broken"]
     assert "it is not a regular file" in rows["pipe"]
 
