@@ -135,7 +135,7 @@ class TracePlan(Part):
     """An open load that was recorded: arrivals and token counts of each request are those of a file.
 
     `trace`: a JSONL file of Mooncake's form or a CSV of Azure's (`evals/load/traces.py`), beside the plan; `requests`
-    takes the first so many. `trace_speedup: 2` sends them in half of the time. Where the file has `hash_ids`, prompts
+    uses that many from its start. `trace_speedup: 2` sends them in half the time. Where the file has `hash_ids`, prompts
     share the tokens of equal ones; every repeat has the same arrivals and other tokens. Latencies count from when a
     request was due. `target_relative_ci` and `max_repeats` are those of other loads.
     """
@@ -232,7 +232,7 @@ class SearchPlan(SizedPlan):
     Of each load at least `requests` count (`evals/metrics/steady_state.py`) in each of `repeats` (at least 5), and all
     of them take about `level_seconds` or longer. Then its percentile is within the limits (95 % CI), beyond them, or
     neither. To be within takes at least 368 requests for the 99th percentile, 72 for the 95th, 36 for the 90th: a
-    search with fewer in all its repeats is refused. The load found is tried again on a server that was started anew, in
+    search with fewer in all its repeats is refused. The load found is tried again on a fresh server, in
     repeats of `level_seconds` each: only then is it called met.
     """
 
