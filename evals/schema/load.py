@@ -174,8 +174,8 @@ class GpuSamples:
 class Speed:
     """One load point: of every repeat the raw requests, what the client saw of itself, and what the server's GPUs
     reported (`gpus` is empty without any, and where it is not known which the server used). `first_repeats`: how
-    many repeats decided by their spread how many were made, 0 where that was fixed. `rounds`: in which round of a race each repeat was
-    measured, each in a fresh server; empty where all were measured in one.
+    many repeats decided by their spread how many were made, 0 where that was fixed. `rounds`: the round of a race in
+    which each repeat was measured, in a fresh server; empty where all were measured in one.
     """
 
     load: LoadPoint

@@ -135,7 +135,7 @@ class TracePlan(Part):
     """An open load that was recorded: arrivals and token counts of each request are those of a file.
 
     `trace`: a JSONL file of Mooncake's form or a CSV of Azure's (`evals/load/traces.py`), beside the plan; `requests`
-    uses that many from its start. `trace_speedup: 2` sends them in half the time. Where the file has `hash_ids`, prompts
+    uses that many from its start. `trace_speedup: 2` halves the time between them. With `hash_ids`, prompts
     share the tokens of equal ones; every repeat has the same arrivals and other tokens. Latencies count from when a
     request was due. `target_relative_ci` and `max_repeats` are those of other loads.
     """
