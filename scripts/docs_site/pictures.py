@@ -39,7 +39,7 @@ SCREEN, PHONE, PAPER = (
     {"width": 718, "height": 1047},  # A4 at 96 dots an inch, without its margins of a centimetre
 )
 MOST_BYTES = 200_000
-COLOURS = 128
+COLOURS = 256
 COLUMNS = 100
 FONTS = re.compile(r"@font-face \{\{.*?\}\}\s*", re.DOTALL)  # which would be fetched
 
@@ -49,8 +49,7 @@ def top(_: Page) -> None:
 
 
 def to_curves(page: Page) -> None:
-    page.locator("#latency").scroll_into_view_if_needed()
-    page.evaluate("document.getElementById('curves').scrollIntoView({ block: 'end' })")
+    page.evaluate("document.getElementById('loads').scrollIntoView()")
 
 
 def on_paper(page: Page) -> None:
@@ -113,7 +112,7 @@ def take(browser: Browser, shot: Shot) -> None:
 def small(picture: bytes, name: str) -> bytes:
     """A PNG in few colours."""
     content = io.BytesIO()
-    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
     few.save(content, "PNG", optimize=True)
     if (size := len(content.getvalue())) > MOST_BYTES:
         raise SystemExit(f"{name}: {size} bytes (at most {MOST_BYTES}). Show less on it")

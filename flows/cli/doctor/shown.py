@@ -14,9 +14,9 @@ from quant.errors import counted
 STYLES = {"ok": "green", "missing": "yellow", "unsafe": "red", "broken": "red"}
 # of groups that are counted rather than described: what those are that are there, and what becomes of the others
 COUNTED = {
-    ENVIRONMENTS: ("built", "built by the sweep that needs them"),
+    ENVIRONMENTS: ("built", "not built yet: a sweep builds what it needs"),
     PROGRAMS_ASIDE: ("on the PATH", "missing: needed only by their engines"),
-    SAMPLE_FILES: ("fetched", "fetched by the sweep that needs them"),
+    SAMPLE_FILES: ("fetched", "not fetched yet: a sweep fetches what it needs"),
 }
 
 

@@ -163,7 +163,7 @@ def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytes
     assert "is marked as a cache" in _bitfrontier("gc", "--adopt").stdout
     (tmp_path / "cache" / "kept").mkdir()
     write_json(tmp_path / "cache" / "kept" / f"{old.name}.json", {"name": old.name, "label": "rtn", "model": "m"})
-    assert f"--release {old.name} lets it go" in _bitfrontier("gc", "--yes").stdout
+    assert f"--release {old.name} lets `gc` free it" in _bitfrontier("gc", "--yes").stdout
     assert json.loads(_bitfrontier("gc", "--json").stdout)["kept"][0]["name"] == old.name
     assert "is no longer kept" in _bitfrontier("gc", "--release", old.name).stdout
     assert json.loads(_bitfrontier("gc", "--json").stdout)["unneeded"][0]["path"] == str(old)

@@ -28,7 +28,7 @@ def _shown(findings: list[Finding], *, verbose: bool = False) -> list[str]:
 def test_what_is_fine_is_a_line_a_group_and_what_is_not_has_its_fix() -> None:
     assert _shown(FINDINGS) == [
         "✓ machine: device: cpu: a CPU [avx2]; NVIDIA driver: not found",
-        "✓ environments: 1 built (gguf); 1 built by the sweep that needs them",
+        "✓ environments: 1 built (gguf); 1 not built yet: a sweep builds what it needs",
         "✓ programs: 1 missing: needed only by their engines",
         "✗ environment openvino (broken): no [torch]",
         "    delete it",

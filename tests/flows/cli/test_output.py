@@ -123,5 +123,5 @@ def test_what_is_in_a_file_s_or_folder_s_place_is_said_and_no_defect(
         flows.cli.commands.main()
     stderr = capsys.readouterr().err
     assert ended.value.code == 2
-    assert f"error: {run / name}: {fault}. Move what is there out of the way" in stderr
-    assert "not foreseen" not in stderr
+    assert f"error: {run / name}: {fault}. Move it away, or correct its permissions" in stderr
+    assert "unexpected" not in stderr

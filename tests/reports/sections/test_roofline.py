@@ -145,8 +145,8 @@ def test_neither_is_limited_by_the_memory() -> None:
 
 def test_the_unquantized_alone_is_limited_by_the_memory() -> None:
     roofline = _second(_made("none", 20, 400), _made("rtn", 10, 100))
-    assert roofline.causes[0].startswith("the unquantized model comes to 8")
-    assert "this one to 10%: unpacking its weights takes the time" in roofline.causes[0]
+    assert roofline.causes[0].startswith("the unquantized model reaches 8")
+    assert "this one 10%: unpacking its weights takes the time" in roofline.causes[0]
 
 
 def test_a_disturbed_load_comes_first_among_the_causes() -> None:

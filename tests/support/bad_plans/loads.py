@@ -39,7 +39,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "too few arrivals": (
         set_key("load", 0, value={"rate_per_second": 2, "requests": 4, "prompt_tokens": 8, "output_tokens": 4}),
-        "requests (4) are too few for an open load; use at least 10",
+        "requests (4) are too few for an open load (at least 10)",
         "change the value",
     ),
     "a search without limits": (
@@ -87,12 +87,12 @@ LOADS: dict[str, Wrong] = {
     ),
     "a search that cannot succeed": (
         search_with_slo({"over": "rate", "highest": 8, "requests": 20, "prompt_tokens": 8, "output_tokens": 4}),
-        "cannot show that percentile 99 is within a limit: this takes 368 requests",
+        "cannot show that percentile 99 is within a limit: this needs 368 requests",
         "use `requests` of at least ",
     ),
     "an SLO that no load can be known to meet": (
         set_key("slo", value={"ttft_ms": 500}),
-        "no load can show that percentile 99 is within a limit: this takes 368 requests, and the largest load has ",
+        "no load can show that percentile 99 is within a limit: this needs 368 requests, and the largest load has ",
         "in some load, or a lower `percentile`",
     ),
     "a search that does not fit": (

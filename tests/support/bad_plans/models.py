@@ -109,7 +109,7 @@ MODELS: dict[str, Wrong] = {
     "checkpoint of another model": (existing("words"), "words has 9 words, tiny has 8", "made from this model"),
     "checkpoint and two models": (
         lambda plan: (existing("gptq")(plan), add_entry("models", "other")(plan)),
-        "is a checkpoint of one model, and the plan has 2",
+        "is a checkpoint of one model (the plan has 2)",
         "keep only the model",
     ),
     "hub checkpoint offline": (
