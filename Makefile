@@ -13,6 +13,7 @@ lint:
 	uv run python scripts/sizes.py
 	uv run python scripts/single_use_helpers.py
 	uv run python scripts/unsafe_writes.py
+	uv run python -m scripts.docs_site.words
 	uv run python -m scripts.check_versions
 
 types:

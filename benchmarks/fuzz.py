@@ -181,7 +181,7 @@ class Zygote:
         touched = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         faults = {
             "other exit": code not in (0, 2) and not (code == 1 and case.arguments[0] in MAY_FAIL),
-            "traceback": "Traceback (most recent call last)" in text or "error: not foreseen" in text,
+            "traceback": "Traceback (most recent call last)" in text or "error: unexpected" in text,
             "too slow": cpu > CPU_SECONDS or code in (-signal.SIGALRM, -signal.SIGXCPU),
             "too large": size > RESIDENT_BYTES,
             "touched": bool(touched),

@@ -103,7 +103,7 @@ def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BufferedReader:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     raise OSError(errno.EFBIG, f"it has {status.st_size} bytes (at most {most_bytes})", str(path))
 
 

@@ -211,6 +211,11 @@ def is_failure(error: BaseException) -> bool:
     return isinstance(error, Exception | SystemExit) or type(error).__name__ == "PanicException"
 
 
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """A count with its noun: `1 cell`, `2 cells`; `plural` where it is more than the noun with an s."""
+    return f"{count} {noun if count == 1 else plural or f'{noun}s'}"
+
+
 def one_line(error: BaseException) -> str:
     """An error in one line: our own by its words, others with their type. Where those say nothing (an assertion without
     a text, a missing key), also the line of code that raised.

@@ -101,7 +101,7 @@ def method(
     """Register `function(model: Path, out: Path, [calibration: Calibration,] *, parameters…)` as a method.
 
     `format` names the checkpoint format that engines declare support for, or tells it from the parameters;
-    `environment` names a file in `configs/environments/` (without .txt). `scheme` tells the numeric format from the
+    `environment` names a file in `configs/environments/` (without .txt). `scheme` gives the numeric format from the
     parameters; without it the weights count as `unknown`. `calibrated` tells from the parameters whether the
     calibration set is used; the default is yes exactly if the function takes a third positional argument.
     `unsupported` says why the tool does not run on a kind of device, or None, `unsupported_model` why it does not

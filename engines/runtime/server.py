@@ -83,7 +83,7 @@ def serve(
                 _wait_until_ready(child, serving, engine.dialect, limits.ready_seconds or launch.ready_timeout_seconds)
             except ProcessFailed as error:
                 if error.kind == "port-taken" and attempt < PORT_ATTEMPTS:
-                    logger.info("%s: port %d was taken meanwhile; another is tried", engine.name, serving.port)
+                    logger.info("%s: port %d was taken by another process; another is tried", engine.name, serving.port)
                     continue
                 raise
             try:

@@ -60,8 +60,8 @@ def make_model(url: str, serving: Serving, dialect: Dialect) -> dict[str, str | 
     wanted = {"model": dialect.model, "files": {file.name: digest}, "parameters": settings, "stream": False}
     _checked_json(ask("POST", "/api/create", wanted), "make a model of it")
     _checked_json(ask("POST", "/api/generate", {"model": dialect.model, "stream": False}), "load it")
-    version = _checked_json(ask("GET", "/api/version"), "tell its version")["version"]
-    running = _checked_json(ask("GET", "/api/ps"), "tell what runs")["models"]
+    version = _checked_json(ask("GET", "/api/version"), "report its version")["version"]
+    running = _checked_json(ask("GET", "/api/ps"), "list what runs")["models"]
     facts: dict[str, str | int | float] = {"version": version, "dtype": "float16"}
     for model in running:
         facts |= {"loaded_bytes": int(model["size"]), "loaded_device_bytes": int(model.get("size_vram", 0))}

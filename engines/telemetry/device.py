@@ -27,7 +27,7 @@ def find_device(kind: str = "auto") -> Device:
     gpu = _first_gpu() if kind in ("auto", "cuda") else None
     if gpu is None and kind != "cpu" and (missing := _missing_gpu()):
         raise ValueError(
-            f"device '{kind}': CUDA_VISIBLE_DEVICES names {missing}, which is no whole GPU of this machine"
+            f"device '{kind}': CUDA_VISIBLE_DEVICES names {missing}, which is not a whole GPU of this machine"
         )
     if gpu is None and kind == "cuda":
         raise ValueError("device 'cuda': no NVIDIA GPU found by NVML")

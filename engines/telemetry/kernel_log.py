@@ -132,7 +132,7 @@ SLOW = (
     # there
     Sign(
         re.compile(r"torch linear on dequantized weights, quantization emulated"),
-        "quantization is emulated: weights are dequantized when they are loaded, so that no fewer bytes are read",
+        "quantization is emulated: weights are dequantized when they are loaded, so no fewer bytes are read",
         "take this cell's accuracy, and its speed from an engine with kernels for the format",
     ),
     # Transformers 5.17, quantizers/quantizer_finegrained_fp8.py, quantizer_mxfp4.py

@@ -33,7 +33,7 @@ def read_anchors(file: Path) -> tuple[Anchor, ...]:
         try:
             anchors.append(Anchor(**entry))
         except TypeError as error:
-            raise ValueError(f"{file}: entry {number} is no anchor: {error}") from error
+            raise ValueError(f"{file}: entry {number} is not an anchor: {error}") from error
     return tuple(anchors)
 
 

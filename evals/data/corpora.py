@@ -109,7 +109,7 @@ def _prompt(file: Path, number: int, line: str) -> str:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f'{file}:{number}: not a line of JSON with a "prompt"') from error
     if not isinstance(prompt, str) or not prompt.strip():
-        raise DataError(f"{file}:{number}: its prompt is no text")
+        raise DataError(f"{file}:{number}: its prompt is not a text")
     return prompt
 
 

@@ -80,7 +80,7 @@ def local_data_set(root: Path, task: str, config: Mapping[str, Any]) -> LocalDat
         with tempfile.TemporaryDirectory() as cache:  # it makes folders, where rows would be if it read any
             builder = datasets.load_dataset_builder(str(folder), config.get("dataset_name"), cache_dir=cache, **given)
     except (ValueError, OSError, TypeError, KeyError) as error:
-        raise DataError(f"task '{task}': {folder} is no data set that it can read: {error}") from error
+        raise DataError(f"task '{task}': {folder} is not a data set that it can read: {error}") from error
     files = builder.config.data_files or {}
     return LocalDataSet(folder, {str(split): tuple(Path(file) for file in files[split]) for split in files})
 

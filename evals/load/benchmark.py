@@ -124,7 +124,7 @@ def _check(request: Request, ask: Ask, load: LoadPoint, *, may_end: bool) -> Non
     """An answer that the model ends (`may_end`: the server has no way to go on) is another load, and no result."""
     counts, wanted = (request.prompt_tokens, request.output_tokens), (len(ask.prompt), ask.output_tokens)
     if counts != wanted:
-        fix = "; it cannot be told to go on after the end of a text: ask for shorter answers" if may_end else ""
+        fix = "; it cannot ignore the end of a text (ignore_eos). Ask for shorter answers" if may_end else ""
         message = (
             f"the server counted {counts[0]} prompt and {counts[1]} output tokens where {wanted[0]} and "
             f"{wanted[1]} were asked for{fix if counts[1] < wanted[1] else ''}"
@@ -134,7 +134,7 @@ def _check(request: Request, ask: Ask, load: LoadPoint, *, may_end: bool) -> Non
         seen = request.chunks[-1][1] if request.chunks else 0
         message = (
             f"the stream brought {seen} tokens where the server counted {request.output_tokens}: "
-            "it does not tell how many tokens a chunk holds"
+            "it does not report how many tokens a chunk holds"
         )
         raise LoadFailed(message, kind="wrong-token-counts")
 

@@ -48,7 +48,7 @@ class Stream:
             piece = read_event(self.dialect, payload)
             counts = [count for count in (piece[1], piece[2], piece[3], piece[7], piece[8]) if count is not None]
             if any(type(count) is not int for count in counts):
-                raise TypeError(f"{counts!r:.60} are no counts of tokens")
+                raise TypeError(f"{counts!r:.60} are not counts of tokens")
         except (KeyError, IndexError, TypeError, ValueError, ArithmeticError, AttributeError) as problem:
             message = f"{type(problem).__name__}: {problem}"
             raise StreamBroken(

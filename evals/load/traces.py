@@ -101,9 +101,9 @@ def _request(file: Path, line: int, at_seconds: float, counts: tuple[Any, Any], 
         if type(count) is not int or count < 1:
             raise DataError(f"{file}:{line}: it has {count!r:.40} {name} tokens; at least one is needed")
         if count > MOST_TOKENS:
-            raise DataError(f"{file}:{line}: it has over {MOST_TOKENS} {name} tokens; no model takes so many")
+            raise DataError(f"{file}:{line}: it has over {MOST_TOKENS} {name} tokens; no model takes as many")
     if not isinstance(blocks, list) or any(type(block) is not int or block < 0 for block in blocks):
-        raise DataError(f"{file}:{line}: its hash_ids are no list of whole numbers")
+        raise DataError(f"{file}:{line}: its hash_ids are not a list of whole numbers")
     if blocks and len(blocks) != math.ceil(counts[0] / BLOCK_TOKENS):
         message = f"{len(blocks)} hash_ids for {counts[0]} prompt tokens; one is needed for each {BLOCK_TOKENS}"
         raise DataError(f"{file}:{line}: it has {message}")

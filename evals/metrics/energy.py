@@ -85,7 +85,7 @@ def energy(repeat: Sequence[Request], gpus: Sequence[GpuSamples]) -> Energy:
     known = Energy(None, end - start, sum(request.output_tokens for request in repeat))
     if not gpus:
         return replace(
-            known, why="no power was recorded: NVML did not tell which GPUs the server used, or was not asked"
+            known, why="no power was recorded: NVML did not report which GPUs the server used, or was not asked"
         )
     try:
         return replace(known, joules=sum(_joules(gpu, start, end) for gpu in gpus))
@@ -109,7 +109,7 @@ def _joules(samples: GpuSamples, start: float, end: float) -> float:
     """Of one GPU: by its counter, which power must not contradict; by power where it has none. Raises NotKnown."""
     times, watts = _known_values(samples.seconds, samples.watts)
     if not len(times):
-        raise NotKnown(f"GPU {samples.gpu} tells no power")
+        raise NotKnown(f"GPU {samples.gpu} reports no power")
     if times[0] > start or times[-1] < end:
         raise NotKnown(f"the power samples of GPU {samples.gpu} do not cover the load")
     inside = times[(times > start) & (times < end)]

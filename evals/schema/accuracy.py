@@ -50,7 +50,7 @@ class Perplexity:
 
 @dataclass(frozen=True)
 class Predictions:
-    """What is predicted at the last tokens of some prompts, to be held against another checkpoint's.
+    """What is predicted at the last tokens of some prompts, to be compared with another checkpoint's.
 
     Per prompt: `logprobs` of its last tokens (nats) and `greedy`, the text of a greedy answer. `top_tokens` is how many
     of the most likely tokens are reported at each position, −1 for the whole vocabulary, 0 for none; they are in

@@ -158,7 +158,7 @@ class GpuSamples:
     """What one GPU reported during one repeat: columns of one length, `seconds` from the load's start as its requests'.
 
     `watts` drawn, the clock of its processors (SM), its temperature, NVML's bits of `reasons` for that clock, and its
-    counter of `joules`. An entry that the GPU does not tell is None.
+    counter of `joules`. An entry that the GPU does not report is None.
     """
 
     gpu: int
@@ -173,9 +173,9 @@ class GpuSamples:
 @dataclass(frozen=True)
 class Speed:
     """One load point: of every repeat the raw requests, what the client saw of itself, and what the server's GPUs
-    reported (`gpus` is empty without any, and where it is not known which the server used). `first_repeats`: by the
-    spread of so many their number was chosen, 0 where it was fixed. `rounds`: in which round of a race each repeat was
-    measured, each in a fresh server; empty where all were measured in one.
+    reported (`gpus` is empty without any, and where it is not known which the server used). `first_repeats`: how
+    many repeats decided by their spread how many were made, 0 where that was fixed. `rounds`: the round of a race in
+    which each repeat was measured, in a fresh server; empty where all were measured in one.
     """
 
     load: LoadPoint

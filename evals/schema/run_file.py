@@ -46,9 +46,7 @@ def check_no_links(folder: Path) -> None:
             except FileNotFoundError:  # a sweep that runs has given a file its name meanwhile
                 continue
             if not (stat.S_ISLNK(mode) or stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-                raise LinkInRun(
-                    f"{entry} is a pipe, a socket or a device: whoever opens it may wait for ever. Delete it"
-                )
+                raise LinkInRun(f"{entry} is a pipe, a socket or a device: a reader may wait for ever. Delete it")
             if stat.S_ISLNK(mode):
                 raise LinkInRun(
                     f"{entry} is a symbolic link: what a run writes would be written outside of its folder. Delete it, "
@@ -63,7 +61,7 @@ STRICT = with_config(ConfigDict(strict=True, allow_inf_nan=False))
 def _no_nan(limit: float) -> float:
     """`.inf` was a limit in older plans. Raises ValueError."""
     if math.isnan(limit):
-        raise ValueError("it is no number")
+        raise ValueError("it is not a number")
     return limit
 
 
@@ -151,7 +149,7 @@ def read_run(folder: Path) -> dict[str, Any]:
                     f"{file}: it is damaged: `{place}` is {first['input']!r:.60}: {first['msg']}. {AGAIN}"
                 ) from error
             if strange := [name for name in about["trials"] if not FILE_NAME.fullmatch(name)]:
-                raise NoRun(f"{file}: {strange[0]!r:.60} is no name of a trial's file. {AGAIN}")
+                raise NoRun(f"{file}: {strange[0]!r:.60} is not the name of a trial file. {AGAIN}")
             return about
     except NewerSchema as error:
         raise NewerSchema(f"{file}: {error}") from None

@@ -12,9 +12,7 @@ LEAST_REPEATS = 5  # of a load of a search: of two, an interval is five times as
 
 @dataclass(frozen=True)
 class SLO:
-    """What users may be made to wait: TTFT and TPOT, each at this percentile of the requests at most so many seconds
-    (None: however long).
-    """
+    """Latency limits: TTFT and TPOT in seconds (None: no limit), each at this percentile of the requests."""
 
     ttft_seconds: float | None
     tpot_seconds: float | None

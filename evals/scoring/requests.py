@@ -248,7 +248,7 @@ def _from_context_logits(pair: Pair, logits: Sequence[Sequence[float]] | None) -
     if not logits or len(logits) != expected:
         known = len(logits) if logits else 0
         raise ScoringFailed(
-            f"the server ignored return_context_logits: it told {known} of the prompt's {expected} tokens "
+            f"the server ignored return_context_logits: it returned {known} of the prompt's {expected} tokens "
             "(with block reuse on, only those that it did not know)"
         )
     rows = np.asarray(logits[len(pair.context) - 1 :], dtype=np.float64)

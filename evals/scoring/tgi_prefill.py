@@ -67,7 +67,7 @@ def prompt_logprobs(pair: Pair, details: Mapping[str, Any]) -> tuple[float, ...]
     """Of the continuation's tokens, from `details.prefill`: {"id", "logprob", "text"} each. Raises ScoringFailed."""
     entries = details.get("prefill") or []
     if not entries:
-        raise ScoringFailed(f"the server tells nothing of the prompt's tokens (details.prefill is empty): {HINT}")
+        raise ScoringFailed(f"the server reports nothing about the prompt's tokens (details.prefill is empty): {HINT}")
     if [entry["id"] for entry in entries] != [*pair.context, *pair.continuation]:
         message = "the server made other tokens of the prompt's text than were counted here"
         raise ScoringFailed(message, kind="wrong-token-counts")

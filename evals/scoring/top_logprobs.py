@@ -79,7 +79,7 @@ async def _by_score(client: Client, dialect: Dialect, pairs: Sequence[Pair]) -> 
     distributions = []
     for pair, (answer,) in zip(pairs, answers, strict=True):
         if "whole" not in answer:
-            raise ScoringFailed("the server ignored `whole`: it tells of the asked tokens alone")
+            raise ScoringFailed("the server ignored `whole`: it reports the requested tokens only")
         rows_of_all = np.frombuffer(base64.b64decode(answer["whole"]), dtype="<f4").reshape(len(pair.continuation), -1)
         distributions.append(Distribution(tuple(answer["logprobs"]), rows_of_all, None))
     return distributions
@@ -122,7 +122,7 @@ async def _by_context_logits(client: Client, dialect: Dialect, pair: Pair) -> Di
     body = {"model": dialect.model, "prompt": prompt, "max_tokens": 1, "temperature": 0, "return_context_logits": True}
     logits = (await ask(client, dialect.completions, body, rows=len(prompt)))["choices"][0]["context_logits"]
     if not logits or len(logits) != len(prompt):
-        raise ScoringFailed("the server ignored return_context_logits: it does not tell of each of the prompt's tokens")
+        raise ScoringFailed("the server ignored return_context_logits: it does not report each of the prompt's tokens")
     rows = log_softmax(np.asarray(logits[len(pair.context) - 1 :], dtype=np.float64), axis=1).astype(np.float32)
     return Distribution(
         tuple(float(row[token]) for row, token in zip(rows, pair.continuation, strict=True)), rows, None
@@ -144,7 +144,7 @@ def _top(chosen: Sequence[float], tops: Sequence[Sequence[tuple[int, float]]], c
     """Raises ScoringFailed where a position does not tell `count` tokens."""
     short = min(map(len, tops), default=0)
     if short < count or len(tops) != len(chosen):
-        raise ScoringFailed(f"the server tells {short} of the {count} most likely tokens that were asked for")
+        raise ScoringFailed(f"the server returned {short} of the {count} most likely tokens")
     ids = np.asarray([[token for token, _ in top[:count]] for top in tops], dtype=np.int32)
     logprobs = np.asarray([[value for _, value in top[:count]] for top in tops], dtype=np.float32)
     return Distribution(tuple(map(float, chosen)), logprobs, ids)

@@ -21,7 +21,7 @@ app = typer.Typer(
 
 
 NoPrefectServer = Annotated[
-    bool, typer.Option("--no-prefect-server", help="Ignore PREFECT_API_URL: use a server of our own for this sweep.")
+    bool, typer.Option("--no-prefect-server", help="Ignore PREFECT_API_URL: start a private server for this sweep.")
 ]
 
 
@@ -57,12 +57,14 @@ Only = Annotated[
 
 Exclude = Annotated[
     list[str] | None,
-    typer.Option(help="No cells whose names match this glob, such as '*vllm*'; baselines of others stay. Repeatable."),
+    typer.Option(
+        help="Leave out cells whose names match this glob, such as '*vllm*'; needed baselines stay. Repeatable."
+    ),
 ]
 
 
 Minutes = Annotated[
-    float | None, typer.Option(help="At most so many minutes for a race's later rounds, as --set race.minutes.")
+    float | None, typer.Option(help="Time limit in minutes for the later rounds of a race, as --set race.minutes.")
 ]
 
 
@@ -73,9 +75,7 @@ def _or_before_the_command(context: typer.Context, verbose: bool) -> bool:
     return verbose or bool(context.obj)
 
 
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Print all that is known.", callback=_or_before_the_command)
-]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print every detail.", callback=_or_before_the_command)]
 
 
 def _print_version(asked: bool) -> None:
@@ -88,7 +88,7 @@ def _print_version(asked: bool) -> None:
 def configure(
     context: typer.Context,
     verbosity: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Log what is done; -vv logs everything.")
+        int, typer.Option("--verbose", "-v", count=True, show_default=False, help="Log each step; -vv logs everything.")
     ] = 0,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)

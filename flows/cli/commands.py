@@ -35,7 +35,7 @@ from flows.cli.sweep_command import Shown, SweepRequest, console, errors, run_wh
 from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
-from quant.errors import CONTROLS, BitfrontierError, is_failure, reading
+from quant.errors import CONTROLS, BitfrontierError, counted, is_failure, reading
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
     guard_warnings()
     if strange := [argument for argument in sys.argv[1:] if CONTROLS.search(argument)]:
         _end(
-            f"error: the argument {strange[0]!r:.100} holds control characters, or is no UTF-8. Rename what it names", 2
+            f"error: the argument {strange[0]!r:.100} contains control characters, or is not UTF-8. Rename the file", 2
         )
     try:
         if os.environ.get(VARIABLE):
@@ -56,10 +56,10 @@ def main() -> None:
         if isinstance(error, SystemExit) or not is_failure(error):
             raise
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "what is finished is kept. Free space on this disk and run the same command again"
+            advice = "finished cells are kept. Free space on this disk and run the same command again"
             _end(f"error: {error}; {advice}.", 1)
         if isinstance(error, OSError) and error.errno in OF_FILES and error.filename is not None:
-            advice = "Move what is there out of the way, or give yourself the right to it"
+            advice = "Move it away, or correct its permissions"
             _end(f"error: {error.filename}: {error.strerror}. {advice}", 2)
         _end(unforeseen(error), 1)
 
@@ -69,7 +69,7 @@ def _end(text: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-@app.command(short_help="Print every cell of a plan; runs nothing.")
+@app.command(short_help="Print every cell of a plan. Runs nothing.")
 def plan(
     context: typer.Context,
     file: PlanArgument,
@@ -81,12 +81,12 @@ def plan(
     minutes: Minutes = None,
     as_json: Json = False,
 ) -> None:
-    """Print every cell of a plan: environment, supported or why not, estimated time and disk. Runs nothing.
+    """Print every cell of a plan: environment, support, estimated time and disk. Runs nothing.
 
-    Says which finished results of its run are stale, and why. --json has the keys of each cell and its parts, the
-    table too after `bitfrontier -v`; they are unknown until models and environments are on this machine.
+    Lists stale results of its run with the reason. --json adds the key of each cell and part, and so does the table
+    after `bitfrontier -v`. Keys are unknown until models and environments are on this machine.
 
-    Exits 2 with file:line, what is wrong and the fix, if the plan is not valid.
+    If the plan is not valid: exits 2 and prints file:line, the problem and the fix.
     """
     from flows.cli.network_variables import check_network_variables
     from flows.cli.plan_command import describe_plan, print_plan
@@ -105,12 +105,12 @@ def plan(
 @app.command(short_help="Make one checkpoint of a plan.")
 def quantize(
     file: PlanArgument,
-    label: Annotated[str, typer.Argument(help="The method as tables name it, such as 'gptq W4A16-g64'.")],
+    label: Annotated[str, typer.Argument(help="The method, by its name in tables, such as 'gptq W4A16-g64'.")],
     data_root: DataRoot = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Make the checkpoint of one method of a plan, or find it, and print its folder, which an engine can serve."""
+    """Make the checkpoint of one method of a plan, or find it in the cache, and print its folder."""
     from flows.cli.network_variables import check_network_variables
     from flows.cli.quantize_command import quantize_one
     from flows.state.progress_display import bars
@@ -135,23 +135,23 @@ def export(folder: RunArgument, to: Annotated[Path, typer.Argument(help="Folder 
 
     read_run(folder)
     files = write(read_results(folder), to)
-    console.print(f"{len(files)} files in {to}", markup=False, highlight=False)
+    console.print(f"{counted(len(files), 'file')} in {to}", markup=False, highlight=False)
 
 
 @app.command(short_help="Compare a run with an earlier one, or with another tool's result.")
 def compare(
     before: Annotated[Path, typer.Argument(help="A run's folder, or the JSON of vllm bench, GuideLLM or lm-eval.")],
     after: RunArgument,
-    cell: Annotated[str | None, typer.Option(help="Which cell another tool's result is of, as tables name it.")] = None,
-    speed_margin: Annotated[float, typer.Option(help="How much slower still passes, as a share.")] = 0.05,
-    html: Annotated[Path | None, typer.Option(help="Write the comparison as a page to this file, too.")] = None,
+    cell: Annotated[str | None, typer.Option(help="The cell of another tool's result, by its name in tables.")] = None,
+    speed_margin: Annotated[float, typer.Option(help="Slowdown that still passes, as a share.")] = 0.05,
+    html: Annotated[Path | None, typer.Option(help="Also write the comparison as an HTML page to this file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare a run with an earlier one, cell by cell: PASS, REGRESSION, INCONCLUSIVE or NOT COMPARED.
 
-    BEFORE may be what `vllm bench serve --save-result`, GuideLLM or lm-eval wrote: it is held against one cell.
-    Exits 1 if a cell became worse; 3 if all rates are slower alike, by no more than another hour of a machine explains,
-    and something else than the hour has changed.
+    BEFORE may be what `vllm bench serve --save-result`, GuideLLM or lm-eval wrote: it is compared with one cell.
+    Exits 1 if a cell became worse. Exits 3 if all rates are slower alike, by no more than the machine varies from hour
+    to hour, and something else has changed too.
     """
     from evals.schema.run_file import check_no_links, read_run
     from reports.compare.foreign import compare_foreign
@@ -180,9 +180,9 @@ def compare(
         raise typer.Exit(comparison.exit_code)
 
 
-@app.command(short_help="Show how far a run is.")
+@app.command(short_help="Show the progress of a run.")
 def status(folder: RunArgument, as_json: Json = False) -> None:
-    """Show how far a run is: which cells are done, running, failed, to do; from its folder, whoever runs it."""
+    """Show the progress of a run: which cells are done, running, failed or waiting. Only the run's folder is read."""
     from evals.schema.race_file import read_race
     from flows.state.status import cell_states, counts, remaining_seconds
 
@@ -200,7 +200,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
             *map(escape, (cell.cell, cell.model)), cell.state, seconds, escape(cell.reason[:160]), style=style
         )
     console.print(table)
-    guess = "" if not left else f"; about {left / 60:.0f} minutes of measuring left, by those that were measured"
+    guess = "" if not left else f"; about {left / 60:.0f} minutes of measuring left, by the pace of finished cells"
     console.print(", ".join(f"{n} {state}" for state, n in counts(cells).items()) + guess, highlight=False)
     if race:
         ending = f"has ended: {race.ended}" if race.ended else "goes on"
@@ -215,11 +215,11 @@ def retry(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Measure a run's failed cells again, and nothing else."""
+    """Measure only a run's failed cells again."""
     from flows.cli.retry import check_unchanged
 
     if not failed:
-        errors.print("error: say what to measure again: --failed", highlight=False)
+        errors.print("error: nothing selected. Give --failed", highlight=False)
         raise typer.Exit(2)
     place = errors if as_json else console
     file, data_root, changes = check_unchanged(folder, lambda plan: show_outside(plan, place))
@@ -228,18 +228,18 @@ def retry(
     run_whole(request, shown, retry_failed=True, own_server=no_server, outside_shown=True)
 
 
-@app.command(short_help="Show and free what of the cache no run needs.")
+@app.command(short_help="Show and free cache entries that no run needs.")
 def gc(
     yes: Annotated[bool, typer.Option("--yes", help="Free it without asking.")] = False,
     release: Annotated[
-        str | None, typer.Option("--release", help="Stop keeping a checkpoint of `quantize`. Deletes nothing.")
+        str | None, typer.Option("--release", help="Let `gc` free this checkpoint of `quantize` later.")
     ] = None,
     adopt: Annotated[
         bool, typer.Option("--adopt", help="Mark this existing folder as bitfrontier's cache. Deletes nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show what the cache folder holds that no run needs any more, and free it after a confirmation."""
+    """Show the cache entries that no run needs, and free them after confirmation."""
     from flows.state import kept_checkpoints
     from flows.state.cache_gc import adopt_cache, free, known_runs, unneeded
 
@@ -248,7 +248,7 @@ def gc(
     if release is not None:
         released = kept_checkpoints.release(release)
         console.print(
-            f"{released.name} ({released.label}) is kept no longer; `bitfrontier gc` frees it", highlight=False
+            f"{released.name} ({released.label}) is no longer kept. `bitfrontier gc` frees it", highlight=False
         )
     if adopt or release is not None:
         return
@@ -275,12 +275,12 @@ def gc(
     for entry in entries:
         table.add_row(escape(f"{entry.path.parent.name}/{entry.path.name}"), f"{entry.bytes / 1e6:.0f}")
     console.print(table)
-    console.print(f"{total / 1e9:.1f} GB. These runs and checkpoints need what is kept:", highlight=False)
+    console.print(f"{total / 1e9:.1f} GB. Runs and checkpoints that use the rest:", highlight=False)
     for line in map(str, runs) if runs else ["no run is registered in this cache"]:
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for checkpoint in kept_checkpoints.list_kept():
         origin = f"{checkpoint.label} of {checkpoint.model}, made by `quantize`"
-        line = f"{checkpoint.path} ({origin}; --release {checkpoint.name} lets it go)"
+        line = f"{checkpoint.path} ({origin}; --release {checkpoint.name} lets `gc` free it)"
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if entries and (yes or typer.confirm("free it?")):
         free(entries)

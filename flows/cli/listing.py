@@ -140,17 +140,17 @@ def _allowed(annotation: Any) -> str:
     return getattr(annotation, "__name__", "") or str(annotation).replace("typing.", "")
 
 
-@app.command(short_help="Show what is missing on this machine.")
+@app.command(short_help="Check this machine: device, environments, disk, Prefect.")
 def doctor(
     site: Annotated[bool, typer.Option("--site", help="Check this site's settings instead.")] = False,
     runs: Runs = Path("runs"),
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Show what of device, environments, sources and disk needs doing, and how; what is fine is a line for each group.
+    """Check device, environments, package sources, Prefect and disk. Prints each problem with its fix.
 
-    --site looks at proxies, certificates, terminal, limits, file systems, hub, package index and clock instead, and has
-    a line for each that needs something done.
+    --site checks proxies, certificates, terminal, limits, file systems, hub, package index and clock instead, and
+    prints only problems.
     """
     from flows.cli.doctor.installation import examine
     from flows.cli.doctor.shown import print_findings
@@ -158,7 +158,7 @@ def doctor(
 
     findings = examine_site(runs) if site else examine()
     if not findings and not as_json:
-        console.print("nothing of this site's settings stands in the way")
+        console.print("no problem in this site's settings")
         return
     if as_json:
         print(json_text([finding.as_data for finding in findings]))

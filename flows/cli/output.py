@@ -16,7 +16,7 @@ from rich.segment import Segment
 from engines.redaction import redacted
 from quant.errors import one_line, without_controls
 
-UNFORESEEN = "error: not foreseen"
+UNFORESEEN = "error: unexpected"
 # of what stands in a file's place, and of rights: the user's to mend, and no defect
 OF_FILES = (
     errno.EISDIR,
@@ -59,4 +59,4 @@ def unforeseen(error: BaseException) -> str:
         where = f"its traceback is in {name}"
     except OSError:
         pass
-    return f"{UNFORESEEN}: {one_line(error)[:500]}; {where}. This is a defect of bitfrontier: report it with that file"
+    return f"{UNFORESEEN}: {one_line(error)[:500]}; {where}. This is a bug in bitfrontier. Report it with that file"

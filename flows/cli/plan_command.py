@@ -17,6 +17,7 @@ from flows.validate.compute_types import added_baselines
 from flows.validate.estimate import FIRST_LOOK, Forecast, estimate
 from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import shots_text, template_hints
+from quant.errors import counted
 from reports.output.formatting import about_duration, duration
 
 COLUMNS = ("cell", "model", "environments", "supported", "≈ s")
@@ -84,7 +85,7 @@ def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: boo
 def _race_lines(race: dict[str, Any] | None) -> list[str]:
     if race is None:
         return []
-    who = f"{race['cells']} cell{'s' if race['cells'] != 1 else ''}{' and a control' if race['control'] else ''}"
+    who = f"{counted(race['cells'], 'cell')}{' and a control' if race['control'] else ''}"
     least, most = duration(race["least_seconds"]), duration(race["most_seconds"])
     time = f"the later ones take about {least} if all is decided after round {FIRST_LOOK}, {most} if no cell leaves"
     return [f"race: up to {race['rounds']} rounds of {who}; {time} (in the time above)"]

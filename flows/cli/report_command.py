@@ -18,10 +18,10 @@ SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
 @app.command()
 def report(
     folder: RunArgument,
-    open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser, where there is one.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the report in a browser.")] = False,
     verbose: Verbose = False,
 ) -> None:
-    """Write a run's report again from its trial files. Exits 0 where it is written, whatever became of the cells."""
+    """Write a run's report again from its trial files. Exits 0 if the report was written, even where cells failed."""
     from evals.schema.run_file import read_run
     from reports.output.index.runs_page import write_report_and_index
 
@@ -30,7 +30,7 @@ def report(
     show_results(page, Shown(verbose=verbose))
     if open_it and not opened(page):
         place = page.absolute()
-        errors.print(f"no browser was opened here; open {place}", markup=False, highlight=False, soft_wrap=True)
+        errors.print(f"no browser could be opened. Open {place}", markup=False, highlight=False, soft_wrap=True)
 
 
 def opened(page: Path) -> bool:

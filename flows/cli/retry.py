@@ -59,12 +59,12 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
     names, measured = {row.file.name for row in prepared.rows}, {*about["trials"]}
     if others := names - measured:
         raise RunChanged(
-            f"{len(others)} of {len(prepared.rows)} cells would be measured anew: program, packages or data changed "
+            f"{len(others)} of {len(prepared.rows)} cells would be measured again: program, packages or data changed "
             f"since {folder} was made; `{command}` does that"
         )
     if gone := measured - names:
         raise RunChanged(
-            f"{len(gone)} of {len(measured)} cells of {folder} are none of its plan as it was changed; `{command}` "
+            f"{len(gone)} of {len(measured)} cells of {folder} are no longer in its plan. `{command}` "
             "measures those that are"
         )
     return file, data_root, changes
@@ -83,7 +83,7 @@ def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Pre
     changes = changes_of(about.get("changes"))
     command = sweep_command(file, data_root, changes)
     if not find_plan(file).is_file():
-        raise NoRun(f"{folder}: its plan {file} is no file in {Path.cwd()}. Start this where `{command}` was started")
+        raise NoRun(f"{folder}: its plan {file} is not in {Path.cwd()}. Start this where `{command}` was started")
     parsed = load_plan(file, changes)
     if parsed.text != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{command}` measures what is new in it")
@@ -91,8 +91,8 @@ def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Pre
     if lines and not begun_here(folder, about["plan"]):
         entities = "\n".join(lines)
         raise RunChanged(
-            f"{folder} was not begun here with this plan, which names what is not ours:\n{entities}\n"
-            f"If you trust that, `{command} --retry-failed` starts it"
+            f"{folder} was not started here with this plan, which names other programs:\n{entities}\n"
+            f"If you trust them, `{command} --retry-failed` starts the run"
         )
     show_outside(parsed.plan)
     sweep = check(parsed, data_root=data_root)

@@ -29,6 +29,7 @@ from flows.cli.app import (
 from flows.cli.output import SafeConsole
 from flows.plan.changes import UNCHANGED, Changes
 from quant.canonical_json import json_text
+from quant.errors import counted
 
 console = SafeConsole(width=None if sys.stdout.isatty() else 132)
 errors = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else 132)
@@ -60,30 +61,30 @@ class Shown:
     verbose: bool = False
 
 
-@app.command(short_help="Run a whole sweep; it goes on where it stopped.")
+@app.command(short_help="Run a whole sweep, or continue one.")
 def sweep(
     file: PlanArgument,
     data_root: DataRoot = None,
     runs: Runs = Path("runs"),
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Measure failed cells again.")] = False,
     keep_stale: Annotated[
-        bool, typer.Option("--keep-stale", help="Keep results that are not what would be measured now, and mark them.")
+        bool, typer.Option("--keep-stale", help="Keep stale results, and mark them in the report.")
     ] = False,
     sets: Sets = None,
     only: Only = None,
     exclude: Exclude = None,
     minutes: Minutes = None,
     until_decided: Annotated[
-        bool, typer.Option("--until-decided", help="Go on with more questions and rounds until an answer is known.")
+        bool, typer.Option("--until-decided", help="Add questions and rounds until the answer is decided.")
     ] = False,
     no_server: NoPrefectServer = False,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Run a whole sweep: environments, model, quantization, measurement, report. Goes on where it stopped.
+    """Run a whole sweep: environments, model, quantization, measurement, report. An interrupted sweep continues.
 
-    With `race: {}` in the plan speed is measured in rounds of fresh servers, and cells that cannot win any more leave:
-    docs/reference/race.md. What --set, --only and --exclude change is recorded in the run, and `retry` keeps to it.
+    With `race: {}` in the plan, speed is measured in rounds of fresh servers, and cells that can no longer win leave:
+    docs/reference/race.md. The run records --set, --only and --exclude, and `retry` uses them again.
     """
     changes = changes_from(sets, only, exclude, minutes)
     request = SweepRequest(file, data_root, runs, changes, keep_stale=keep_stale, until_decided=until_decided)
@@ -115,7 +116,7 @@ def run_whole(
         report = None if request.until_decided else already_done(checked, request.runs)
         report = report or _run(request, folder, own_server=own_server, as_json=shown.as_json)
     except KeyboardInterrupt:
-        errors.print("interrupted; what is finished is kept. Run the same command again to go on.")
+        errors.print("interrupted: finished cells are kept. Run the same command again to continue.")
         raise typer.Exit(130) from None
     except PrefectLost as error:
         _end_without_prefect(error, checked, request.runs, shown)
@@ -153,9 +154,9 @@ def _end_without_prefect(error: Exception, checked: Any, runs: Path, shown: Show
     """
     code, report = 1, already_done(checked, runs)
     if report is None:
-        errors.print(f"error: {error}; what is finished is kept. Run the same command again to go on.", highlight=False)
+        errors.print(f"error: {error}; finished cells are kept. Run the same command again.", highlight=False)
     else:
-        errors.print(f"{error}; the sweep went on without it", highlight=False)
+        errors.print(f"{error}; the sweep continued without it", highlight=False)
         try:
             conclude(report, shown)
             code = 0
@@ -191,7 +192,7 @@ def already_done(checked: Any, runs: Path) -> Path | None:
         return None
     report = prepared.folder / "report.html"
     errors.print(
-        f"all {len(trials)} cells of '{checked.plan.name}' were measured before; nothing is repeated", highlight=False
+        f"nothing to measure: {counted(len(trials), 'cell')} of '{checked.plan.name}' finished before", highlight=False
     )
     newest = max([row.file.stat().st_mtime for row, _ in trials] + [(prepared.folder / "sweep.json").stat().st_mtime])
     return report if report.exists() and report.stat().st_mtime >= newest else write_report_and_index(prepared.folder)

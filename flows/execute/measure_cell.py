@@ -75,7 +75,7 @@ def measure(
         _measure(known, cell, Path(checkpoint.folder), environment, device, work, target)
         done = assembled(known, target, work.scoring.window_tokens)
         if done is None:
-            raise DataError(f"a part of the cell is gone from {target.folder}. Sweep again, and it is measured anew")
+            raise DataError(f"a part of the cell is missing in {target.folder}. Sweep again")
         return done
     except BaseException as error:  # whatever one cell does becomes its row; the sweep goes on
         if not is_failure(error):

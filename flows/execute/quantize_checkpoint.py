@@ -141,7 +141,7 @@ def check_whole(checkpoint: Checkpoint) -> None:
     folder = Path(checkpoint.folder)
     for name in checkpoint.files:
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name}: was written, and is gone")
+            raise CheckpointError(f"{folder / name}: was written and is missing")
     size = _weight_bytes(folder)
     if size != checkpoint.bytes:
         raise CheckpointError(f"{folder}: its weights have {size} bytes where {checkpoint.bytes} were written")

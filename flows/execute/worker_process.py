@@ -129,7 +129,7 @@ class Aside:
                 return failure
             if row.job is not None and (made := finished_checkpoint(row.job)) is not None:
                 return made
-            raise CheckpointError("its checkpoint is gone again")
+            raise CheckpointError("its checkpoint is missing again")
         except CellFailure as error:
             return because("quantization failed", failure_of(error))
 
@@ -138,7 +138,7 @@ class Aside:
             self._ask("measure", row, display, step)
             if (trial := rows.finished(row)) is not None:
                 return trial
-            raise CellFailure(f"{row.file} is gone again")
+            raise CellFailure(f"{row.file} is missing again")
         except CellFailure as error:
             return rows.failed_trial(self._prepared, row, failure_of(error))
 

@@ -76,8 +76,8 @@ def answer_lines(data: dict[str, Any]) -> str:
         if not answer["cell"]:
             lines.append(f"**{as_text(answer['refusal'])}**")
             continue
-        chosen = f"**Run {as_text(answer['cell'])}**: {as_text(answer['won'])}"
-        notes = [*(f"but {caveat}" for caveat in answer["caveats"]), answer["alternative"]]
+        chosen = f"**Recommended: {as_text(answer['cell'])}**: {as_text(answer['won'])}"
+        notes = [*(f"warning: {caveat}" for caveat in answer["caveats"]), answer["alternative"]]
         lines.append(" · ".join([chosen, *(as_text(note) for note in notes if note)]))
     return "\n\n".join(lines)
 

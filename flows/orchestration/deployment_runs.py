@@ -153,7 +153,7 @@ class DeploymentRuns:
                 except httpx.HTTPError as error:  # Prefect's client has asked for about a minute
                     if isinstance(error, httpx.HTTPStatusError) and not error.response.is_server_error:
                         raise
-                    self.say(f"Prefect's server does not answer, workers go on meanwhile: {error}")
+                    self.say(f"Prefect's server does not answer; workers continue: {error}")
                 for assignment, outcome in outcomes:
                     assigned.remove(assignment)
                     assignment.lock.close()

@@ -34,6 +34,7 @@ from flows.race.look import look
 from flows.race.noise import learnt, teach
 from flows.state.progress_display import Display, SweepDisplay
 from flows.state.remaining import Remaining
+from quant.errors import counted
 from reports.decision.results import control_of
 
 # by a round's number, its cells and their forecasts: each cell as its visit has ended, and why it failed if it did
@@ -85,7 +86,7 @@ def run_race(prepared: Prepared, make_round: MakeRound, display: SweepDisplay) -
     write_race(prepared.folder, state)
     blind = control_of(prepared.folder, state)
     teach(prepared, [*_measured(prepared), *([blind] if blind else [])])
-    display.say(f"the race has ended after {state.number} rounds: {state.ending}")
+    display.say(f"the race has ended after {counted(state.number, 'round')}: {state.ending}")
 
 
 def _measured(prepared: Prepared) -> list[Trial]:

@@ -11,6 +11,7 @@ from engines.runtime.pip_config import pip_files, pip_settings
 from engines.telemetry.device import driver_version
 from flows.orchestration.api_server import unwatched
 from flows.validate.resolved import ResolvedPlan
+from quant.errors import counted
 
 UV_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_CONFIG_FILE")
 
@@ -32,8 +33,7 @@ def _sources() -> str:
 
 def _devices(sweep: ResolvedPlan) -> str:
     device = sweep.device
-    slots = (
-        f" ({', '.join(device.slots)})" if device.kind == "cuda" else f", {sweep.plan.thread_count} threads for engines"
-    )
+    threads = f", {counted(sweep.plan.thread_count, 'thread')} for engines"
+    slots = f" ({', '.join(device.slots)})" if device.kind == "cuda" else threads
     driver = f", driver {driver_version()}" if device.kind == "cuda" else ""
     return f"device: {device.name}{slots}{driver}"

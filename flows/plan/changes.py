@@ -109,5 +109,5 @@ def _value(text: str, value: str) -> Any:
     except (YAMLError, RecursionError) as error:
         problem = error.problem if isinstance(error, MarkedYAMLError) else str(error)
         raise UnusableChange(
-            f"--set {text:.200}: the value is no YAML: {problem}. Quote it twice: for the shell and for YAML"
+            f"--set {text:.200}: the value is not YAML: {problem}. Quote it twice: for the shell and for YAML"
         ) from error

@@ -36,13 +36,13 @@ def workloads() -> dict[str, dict[str, Any]]:
 
 def _check_repeats(load: LoadPlan | TracePlan) -> None:
     if load.max_repeats is not None and load.target_relative_ci is None:
-        raise ValueError("`max_repeats` belongs to a load with `target_relative_ci`: how narrow its interval is to be")
+        raise ValueError("`max_repeats` needs `target_relative_ci`, the target width of the interval")
 
 
 class LoadPlan(SizedPlan):
     """Requests with exact token counts: a closed loop, or an open load where users come whatever the server does.
 
-    `concurrency` keeps so many in flight. `rate_per_second` sends them at their own times: `arrivals` are "poisson"
+    `concurrency` keeps that many in flight. `rate_per_second` sends them at their own times: `arrivals` are "poisson"
     (independent users, the default), "constant", or "gamma" with a coefficient of variation of `arrival_cv` (above
     1: bursts). Latencies of an open load count from when a request was due.
 
@@ -86,9 +86,7 @@ class LoadPlan(SizedPlan):
         if self.requests % self.turns:
             raise ValueError(f"requests ({self.requests}) must be a multiple of turns ({self.turns})")
         if self.turns > 1 and self.rate_per_second is not None:
-            raise ValueError(
-                "`turns` exclude `rate_per_second`: a turn waits for the answer before it. Use `concurrency`"
-            )
+            raise ValueError("`turns` need `concurrency`, not `rate_per_second`: a turn waits for the previous answer")
         if self.prompts and (self.turns > 1 or self.shared_prefix_tokens):
             raise ValueError("`prompts` are sent as they are. Remove `turns` and `shared_prefix_tokens`")
         return self
@@ -103,13 +101,13 @@ class LoadPlan(SizedPlan):
             raise ValueError("`arrivals: gamma` and `arrival_cv` belong together")
         if self.rate_per_second is not None and self.requests < LEAST_OPEN_REQUESTS:
             raise ValueError(
-                f"requests ({self.requests}) are too few for an open load; use at least {LEAST_OPEN_REQUESTS}"
+                f"requests ({self.requests}) are too few for an open load (at least {LEAST_OPEN_REQUESTS})"
             )
         if self.concurrency is not None and self.requests < self.concurrency * self.turns:
             raise ValueError(
                 f"requests ({self.requests}) is less than concurrency ({self.concurrency}"
                 f"{f' × {self.turns} turns' if self.turns > 1 else ''}): "
-                f"the load would never be reached; use at least {2 * self.concurrency * self.turns} requests"
+                f"the load would never be reached. Use at least {2 * self.concurrency * self.turns} requests"
             )
         return self
 
@@ -137,7 +135,7 @@ class TracePlan(Part):
     """An open load that was recorded: arrivals and token counts of each request are those of a file.
 
     `trace`: a JSONL file of Mooncake's form or a CSV of Azure's (`evals/load/traces.py`), beside the plan; `requests`
-    takes the first so many. `trace_speedup: 2` sends them in half of the time. Where the file has `hash_ids`, prompts
+    uses that many from its start. `trace_speedup: 2` halves the time between them. With `hash_ids`, prompts
     share the tokens of equal ones; every repeat has the same arrivals and other tokens. Latencies count from when a
     request was due. `target_relative_ci` and `max_repeats` are those of other loads.
     """
@@ -156,9 +154,7 @@ class TracePlan(Part):
         others = [name for name in LoadPlan.model_fields if name in given and name not in cls.model_fields]
         if others:
             names = ", ".join(f"`{name}`" for name in others)
-            raise ValueError(
-                f"{names} cannot stand beside `trace`, which says when requests come and how long they are"
-            )
+            raise ValueError(f"{names} cannot be combined with `trace`, which sets arrivals and token counts")
         return given
 
     @model_validator(mode="after")
@@ -236,7 +232,7 @@ class SearchPlan(SizedPlan):
     Of each load at least `requests` count (`evals/metrics/steady_state.py`) in each of `repeats` (at least 5), and all
     of them take about `level_seconds` or longer. Then its percentile is within the limits (95 % CI), beyond them, or
     neither. To be within takes at least 368 requests for the 99th percentile, 72 for the 95th, 36 for the 90th: a
-    search with fewer in all its repeats is refused. The load found is tried again on a server that was started anew, in
+    search with fewer in all its repeats is refused. The load found is tried again on a fresh server, in
     repeats of `level_seconds` each: only then is it called met.
     """
 

@@ -55,7 +55,7 @@ def outside_lines(plan: Plan) -> list[str]:
 
 def _stand_ins(plan: Plan) -> Iterator[Outside]:
     for name, given in plan.environments.items():
-        use, place = f"stands in for the environment {name}", ("environments", name)
+        use, place = f"in place of the environment {name}", ("environments", name)
         if given.python is not None:
             yield Outside("interpreter", given.python, use, place, tuple(given.site), tuple(passed_variables()))
         elif given.image is not None:
@@ -90,10 +90,12 @@ def refuse_outside(parsed: PlanFile) -> None:
     """
     if os.environ.get(ALLOW) == "1":
         return
-    fix = f"take it out; or, if you trust all who may use Prefect's API, start the worker with {ALLOW}=1"
+    fix = f"remove it. If you trust everyone with access to Prefect's API, start the worker with {ALLOW}=1 instead"
     problems = [
         parsed.problem(
-            entity.place, f"a plan that came by Prefect names what is not ours: {entity.kind} {entity.name}", fix
+            entity.place,
+            f"a plan from Prefect names a program that is not bitfrontier's: {entity.kind} {entity.name}",
+            fix,
         )
         for entity in outside(parsed.plan)
         if entity.kind != "program"

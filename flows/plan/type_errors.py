@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from flows.plan.base import Part
 from flows.plan.schema import Plan
+from quant.errors import counted
 
 
 def parts_at(path: Sequence[str | int]) -> list[type[Part]]:
@@ -58,7 +59,7 @@ def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ())
     `parts` are those that the value should be, or be a list of.
     """
     if given is None:
-        return f"'{where}' has no value", "give one, or remove it (`~` and `null` are no value)"
+        return f"'{where}' has no value", "give one, or remove it (`~` and `null` mean no value)"
     if kind == "list_type":
         fix = "begin it with `- `" if isinstance(given, dict) else f"write `[{given}]`"
         return f"'{where}' must be a list, but it is {given!r}", fix
@@ -92,10 +93,10 @@ WORDS = {
     "string_type": "must be a text",
     "literal_error": "must be {expected}",
     "string_pattern_mismatch": "must match the pattern {pattern}",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must have at least {min_length} entries",
-    "too_long": "must have at most {max_length} entries",
+    "string_too_short": "must have at least {characters}",
+    "string_too_long": "must have at most {characters}",
+    "too_short": "must have at least {entries}",
+    "too_long": "must have at most {entries}",
 }
 
 
@@ -106,7 +107,9 @@ def worded(error: Mapping[str, Any], where: str) -> str:
     if words is None:
         return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}, but it is {given!r}"
     verb = "has" if "actual_length" in context else "is"
-    return f"'{where}' {words.format(**context)}, but it {verb} {given!r}"
+    limit = context.get("min_length", context.get("max_length", 0))
+    sizes = {"entries": counted(limit, "entry", "entries"), "characters": counted(limit, "character")}
+    return f"'{where}' {words.format(**context, **sizes)}, but it {verb} {given!r}"
 
 
 def _is_number(text: str) -> bool:

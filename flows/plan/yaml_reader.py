@@ -30,7 +30,7 @@ class PlanConstructor(RoundTripConstructor):
 
     def construct_object(self, node: Node, deep: bool = False) -> object:
         if node in self.recursive_objects:
-            raise ConstructorError(problem="an alias holds itself", problem_mark=node.start_mark)
+            raise ConstructorError(problem="an alias contains itself", problem_mark=node.start_mark)
         try:
             return super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:

@@ -52,7 +52,7 @@ def learnt(prepared: Prepared, trials: Iterable[Trial]) -> dict[str, LearntNoise
     try:
         races = _read(file, _visits(trials))
     except OSError as error:
-        logger.warning("%s cannot be read now (%s): earlier races teach nothing", file, error.strerror)
+        logger.warning("%s cannot be read now (%s): the noise of earlier races is not used", file, error.strerror)
         return {}
     for name in {name for race in races for name in race.noise}:
         of_races = [race.noise[name] for race in races if name in race.noise]
@@ -76,7 +76,7 @@ def teach(prepared: Prepared, trials: Sequence[Trial]) -> None:
         try:
             races = [*_read(file, visits), Taught(tuple(sorted(visits)), noise)]
         except OSError as error:
-            logger.warning("%s cannot be read now (%s): what this race teaches is not kept", file, error.strerror)
+            logger.warning("%s cannot be read now (%s): the noise of this race is not recorded", file, error.strerror)
             return
         write_json(file, [asdict(race) for race in races])
 
@@ -100,9 +100,7 @@ def _read(file: Path, visits: frozenset[str]) -> list[Taught]:
         if isinstance(error, OSError) and error.errno in READ_LATER:
             raise
         logger.warning(
-            "%s is damaged, or of an older program: what earlier races taught of this machine's noise is not used (%s)",
-            file,
-            error,
+            "%s is damaged, or from an older version: the noise of earlier races is not used (%s)", file, error
         )
         return []
     return [race for race in races if visits.isdisjoint(race.visits)]

@@ -36,7 +36,7 @@ class Step:
     def text(self) -> str:
         """What is measured next and why, in a line."""
         taking = f", some {duration(self.seconds)}" if self.seconds else ""
-        return f"not decided ({'; '.join(self.why)}): goes on with {', '.join(self.sets)}{taking}"
+        return f"not decided ({'; '.join(self.why)}): continues with {', '.join(self.sets)}{taking}"
 
 
 def gone_on_with(given: Changes, folder: Path) -> Changes:

@@ -10,6 +10,7 @@ from evals.api.tokenizers import load_tokenizer
 from flows.sources.samples import SAMPLE_DATA, SourceError, sample_wheel
 from quant.canonical_json import named_path, read_regular
 from quant.checkpoints.safetensors import hash_file
+from quant.errors import counted
 from quant.hashing import digest
 from quant.types import Calibration, CalibrationSpec
 
@@ -43,7 +44,8 @@ def write_calibration(spec: CalibrationSpec, content: str, model: Path, folder: 
     rows = np.asarray(ids[: len(ids) // spec.length * spec.length], dtype=np.int32).reshape(-1, spec.length)
     if len(rows) < spec.samples:
         raise SourceError(
-            f"calibration text {spec.text} gives {len(rows)} rows of {spec.length} tokens, {spec.samples} are wanted",
+            f"calibration text {spec.text} gives {counted(len(rows), 'row')} of {spec.length} tokens "
+            f"({spec.samples} are needed)",
             "use fewer or shorter samples, or a longer text",
         )
     chosen = np.sort(np.random.default_rng(spec.seed).choice(len(rows), spec.samples, replace=False))

@@ -18,7 +18,7 @@ from quant.checkpoints.safetensors import Tensor
 ANSWER_SECONDS = 10.0  # as the hub's own client waits
 CONNECTIONS = 8
 KINDS = {"model": "", "checkpoint": "", "data set": "datasets/"}  # how pages of a repository begin
-ELSEWHERE = "fetch it where there is a network, or give its folder"
+ELSEWHERE = "fetch it with a network connection, or give its folder"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,11 @@ def cached(repository: Repository, patterns: Sequence[str]) -> tuple[Path | None
 def require_online(repository: Repository, *, in_part: bool = False) -> None:
     """Raises SourceError where a variable forbids to ask the hub for what is missing here."""
     if variable := offline_variable():
-        remedy = f"unset {variable} where there is a network: what is missing is fetched" if in_part else ELSEWHERE
+        remedy = (
+            f"unset {variable} on a machine with a network connection, and the missing files are fetched"
+            if in_part
+            else ELSEWHERE
+        )
         place = "only in part" if in_part else "not"
         raise SourceError(f"{repository} is {place} in the local cache, and {variable} is set", remedy)
 
@@ -160,9 +164,9 @@ def _why(repository: Repository, error: BaseException | None) -> tuple[str, str]
         remedy = f"try again later, or {ELSEWHERE}"
         return f"is not in the local cache, and the hub at {hub} gave no answer within {ANSWER_SECONDS:g} s", remedy
     if isinstance(error, ValueError | errors.FileMetadataError):
-        return f"is asked of {hub}, which does not answer as a hub does", "correct HF_ENDPOINT, or the proxy"
+        return f"cannot be fetched from {hub}, which does not answer like a hub", "correct HF_ENDPOINT, or the proxy"
     words = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-    return f"broke off while it was fetched ({words})", "run the same command again: files that are whole are kept"
+    return f"was interrupted during the download ({words})", "run the same command again: complete files are kept"
 
 
 def _refused(repository: Repository, error: Any) -> tuple[str, str]:
@@ -188,7 +192,7 @@ def _refused(repository: Repository, error: Any) -> tuple[str, str]:
         seconds = error.response.headers.get("retry-after", "")
         wait = f"wait {seconds} s" if seconds.isdecimal() else "wait some minutes"
         more = "" if token else "; with a token (HF_TOKEN) the hub allows more"
-        return "was asked for too often from this address (HTTP 429)", f"{wait} and run the same command again{more}"
+        return "was requested too often from this address (HTTP 429)", f"{wait} and run the same command again{more}"
     if status in (401, 403):
         token_remedy = "renew the token, give it the right to read this repository, or unset HF_TOKEN"
         return f"is refused (HTTP {status})", token_remedy if token else "give a token by HF_TOKEN or `hf auth login`"

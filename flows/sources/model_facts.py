@@ -131,7 +131,7 @@ def _described(
 ) -> ModelFacts:
     """The facts of a model with its configuration and tokenizer in `folder`; `reason` is why it is unsuitable."""
     if reason is None and special_ids(folder, load_tokenizer(folder))[1] is None:
-        reason = "no token ends its texts. Name eos_token in tokenizer_config.json"
+        reason = "no end-of-text token. Name eos_token in tokenizer_config.json"
     return ModelFacts(
         folder.name,
         "folder",
@@ -182,7 +182,7 @@ def _remote_model(repository: Repository) -> ModelFacts:
     sizes = hub.file_sizes(repository)
     weights = sorted(name for name in sizes if fnmatchcase(name, "*.safetensors") and "/" not in name)
     if not weights:
-        raise SourceError(f"{repository} has no safetensors files", "pickled weights are never loaded; choose another")
+        raise SourceError(f"{repository} has no safetensors files", "pickled weights are never loaded. Choose another")
     if missing := next((name for name in NEEDED if name not in sizes), None):
         raise SourceError(f"{repository} has no {missing}", "choose a repository for Transformers, tokenizer included")
     folder = hub.fetch(repository, WITHOUT_WEIGHTS)

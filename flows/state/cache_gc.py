@@ -105,10 +105,10 @@ def _check(runs: Sequence[Path]) -> None:
             "made it. If this folder is bitfrontier's cache, run `bitfrontier gc --adopt` once"
         )
     if busy := [name for name in machine_slots() if is_held(slot_lock(name))]:
-        raise RunBusy(f"{', '.join(busy)}: somebody measures or quantizes there; free the cache when they have ended")
+        raise RunBusy(f"{', '.join(busy)}: a measurement or quantization uses it. Free the cache when it has ended")
     for run in runs:
         if is_held(run / "sweep.lock"):
-            raise RunBusy(f"{run} is being swept; free the cache when it has ended")
+            raise RunBusy(f"{run} is being swept. Free the cache when the sweep has ended")
 
 
 def _unneeded(runs: Sequence[Path]) -> list[Path]:
@@ -134,7 +134,7 @@ def _needs(run: Path) -> list[str]:
     file = run / "sweep.json"
     needs = read_record(file).get("needs", []) if file.exists() else []
     if not isinstance(needs, list) or not all(isinstance(name, str) for name in needs):
-        raise RecordUnreadable(f"{file} does not tell what the run needs; nothing is freed")
+        raise RecordUnreadable(f"{file} does not say what the run needs; nothing is freed")
     return needs
 
 

@@ -49,7 +49,7 @@ def _checkpoint_of(file: Path) -> KeptCheckpoint:
     record = read_record(file)
     fields = [record.get(name) for name in ("name", "label", "model")]
     if fields[0] != file.stem or not all(isinstance(value, str) for value in fields):
-        raise RecordUnreadable(f"{file} is no record of a kept checkpoint; delete it if the checkpoint is not needed")
+        raise RecordUnreadable(f"{file} is not the record of a kept checkpoint. Delete it if that is not needed")
     return KeptCheckpoint(*map(str, fields))
 
 

@@ -43,7 +43,7 @@ KERNEL_LOCKS = Path("/proc/locks")
 POLL_SECONDS = 0.1  # asked again and again: a call that blocks could not be cancelled by Prefect
 NO_LINK = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # nor a FIFO, at which opening would wait for ever
 
-NO_LOCK = "a link, a pipe or a folder in the place of a lock. Delete it"
+NO_LOCK = "a link, a pipe or a folder instead of a lock file. Delete it"
 
 
 class RunBusy(BitfrontierError):
@@ -82,7 +82,7 @@ def hold(file: Path, *, wait: bool = True) -> Iterator[None]:
             if not (taken := _take(file, descriptor, fcntl.LOCK_EX)):
                 if not wait:
                     raise BlockingIOError(f"{file} is held")
-                logger.warning("waiting for %s, who holds %s", _holder(descriptor), file)
+                logger.warning("waiting for %s, which holds %s", _holder(descriptor), file)
             while not taken:
                 time.sleep(POLL_SECONDS)
                 taken = _take(file, descriptor, fcntl.LOCK_EX)
@@ -129,7 +129,7 @@ def _opened(file: Path) -> Iterator[int]:
         try:
             descriptor = _open(file, os.O_RDONLY)
         except FileNotFoundError:
-            raise UnsafeLock(f"{file} cannot be made: {error.strerror}. Make {file.parent} writable") from error
+            raise UnsafeLock(f"{file} cannot be created: {error.strerror}. Make {file.parent} writable") from error
     try:
         _let_others_read(file, descriptor)
         yield descriptor
@@ -143,7 +143,7 @@ def _open(file: Path, flags: int) -> int:
     except OSError as error:
         if isinstance(error, PermissionError) and not flags & os.O_CREAT:
             remedy = f"Ask its owner for `chmod 644 {file}`, or to delete it"
-            raise UnsafeLock(f"{file} may not be read: {error.strerror}. {remedy}") from error
+            raise UnsafeLock(f"{file} is not readable: {error.strerror}. {remedy}") from error
         if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
             raise
         raise UnsafeLock(f"{file} is {NO_LOCK}") from error
@@ -221,7 +221,7 @@ def cache_alone() -> Iterator[None]:
     with _opened(cache_folder() / CACHE_LOCK) as descriptor:
         if not _take(cache_folder() / CACHE_LOCK, descriptor, fcntl.LOCK_EX):
             raise RunBusy(
-                f"{cache_folder()} is in use by a sweep or a quantization; free the cache when they have ended"
+                f"{cache_folder()} is in use by a sweep or a quantization. Free the cache when they have ended"
             )
         yield
 

@@ -99,5 +99,5 @@ def read_record(file: Path) -> Mapping[str, Any]:
     with reading(file, RecordUnreadable, UNREADABLE):
         document = json.loads(read_regular(file))
         if not isinstance(document, dict):
-            raise RecordUnreadable(f"{file}: it holds a {type(document).__name__}, no record. {UNREADABLE}")
+            raise RecordUnreadable(f"{file}: it holds a {type(document).__name__}, not a record. {UNREADABLE}")
         return document

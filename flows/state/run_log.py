@@ -53,7 +53,7 @@ class RunLog(logging.FileHandler):
 
 
 def _say_unwritable(file: Path, error: OSError) -> None:
-    print(f"{file} cannot be written ({error.strerror}); the run goes on without it", file=sys.stderr)
+    print(f"{file} cannot be written ({error.strerror}); the run continues without it", file=sys.stderr)
 
 
 def guard_warnings() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 
-NO_INPUTS = "it was measured by a program that did not note what decides a result"
+NO_INPUTS = "it was measured by a version that did not record its key"
 Inputs = Mapping[str, Mapping[str, str]]
 
 

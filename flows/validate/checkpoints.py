@@ -19,12 +19,14 @@ def stored_problems(
         for name, stored in quantization.stored.items():
             if quantization.format == "safetensors":
                 message = f"{stored.folder} is not quantized"
-                yield parsed.problem((*where, name), message, "name it under `models:`, where every method can take it")
+                yield parsed.problem(
+                    (*where, name), message, "name it under `models:`, so that every method can use it"
+                )
             if len(parsed.plan.models) > 1:
                 message = (
-                    f"'{quantization.label}' is a checkpoint of one model, and the plan has {len(parsed.plan.models)}"
+                    f"'{quantization.label}' is a checkpoint of one model (the plan has {len(parsed.plan.models)})"
                 )
-                yield parsed.problem((*where, name), message, "leave the one model that it was made from")
+                yield parsed.problem((*where, name), message, "keep only the model that it was made from")
             if not (stored.folder / "config.json").exists():
                 continue
             vocabulary = read_config(stored.folder).get("vocab_size")

@@ -80,7 +80,7 @@ def added_baselines(plan: Plan, cells: Sequence[Cell]) -> list[str]:
         given = plan.engines[cell.choice.entry].options.get("dtype", "auto")
         dtype = cell.choice.options.get("dtype", "auto")
         if cell.quantization.scheme.unquantized and dtype not in (given if isinstance(given, list) else [given]):
-            sentences.append(f"{cell.name} is added: cells that compute in {dtype} are held against it")
+            sentences.append(f"{cell.name} is added: cells that compute in {dtype} are compared with it")
     return sentences
 
 

@@ -51,7 +51,7 @@ def choose_engines(
         problems += dict.fromkeys(wrong)  # what is wrong in every set is told once
         if len(choices) > MOST_CHOICES:
             message = f"the engines have over {MOST_CHOICES} sets of options"
-            problems.append(parsed.problem(("engines",), message, "leave out those that cannot win"))
+            problems.append(parsed.problem(("engines",), message, "leave out sets that cannot win"))
             break
         problems += _attach_problems(parsed, entry, engine, where, quantizations)
         problems += _restriction_problems(parsed, entry, where, quantizations)
@@ -114,8 +114,8 @@ def _users_problems(
     if own_options(options) == options or device is None:
         return
     if parsed.plan.engines[index].attach is not None:
-        message = "an attached server is not started here: `arguments` and `env` would reach nobody"
-        yield parsed.problem(("engines", index), message, "give them to whatever starts that server")
+        message = "an attached server is not started here: `arguments` and `env` have no effect"
+        yield parsed.problem(("engines", index), message, "give them where that server is started")
         return
     launch = engine.launch(Serving(Path("checkpoint"), device, 1, 1), **own_options(options))
     stand_in = parsed.plan.environments.get(engine.environments.get(device.kind, ""))
@@ -170,14 +170,14 @@ def _attach_problems(
         message = f"the environment variable {key} is not set"
         yield parsed.problem(place, message, f"export {key}=… (the server's key)")
     elif not all("!" <= character <= "~" for character in value):
-        message = f"the environment variable {key} holds a space, a line end or a character beyond ASCII"
-        yield parsed.problem(place, message, f"export {key}=… again: the key alone")
+        message = f"the environment variable {key} contains a space, a line end or a non-ASCII character"
+        yield parsed.problem(place, message, f"export {key}=… again, with the key only")
     served = [quantization for quantization in quantized if takes(quantization, entry)]
     if len(served) != 1 or len(parsed.plan.models) != 1:
         message = (
             f"an attached server serves one checkpoint, and this entry has {len(served) * len(parsed.plan.models)}"
         )
-        fix = "name the one that it serves: `methods: [label]`, in a plan with one model"
+        fix = "name the checkpoint it serves: `methods: [label]`, in a plan with one model"
         yield parsed.problem((*where, "attach"), message, fix)
 
 
@@ -205,7 +205,7 @@ def _left_out_problems(
         entries = [parsed.plan.engines[other.entry] for other in _alike(choice, choices)]
         if baselines and not any(takes(baseline, entry) for baseline in baselines for entry in entries):
             message = f"engine '{choice.engine.name}' leaves out the baseline"
-            fix = f"add '{baselines[0].method.name}': its golden prompt must agree first"
+            fix = f"add '{baselines[0].method.name}': the engine is checked with it first"
             yield parsed.problem(("engines", choice.entry, "methods"), message, fix)
 
 

@@ -21,6 +21,7 @@ from flows.plan.source import Path_, PlanFile, Problem
 from flows.sources.model_facts import ModelFacts
 from flows.validate.matrix import EngineChoice
 from quant.canonical_json import named_path
+from quant.errors import counted
 
 TOKEN_BYTES = 28  # of a token that comes alone, in a result: of the 60,182 of a trial in evidence/gpu-h100-2026-11-27
 SPARE_FILES = 128  # of a process beside its connections: libraries, logs, pipes
@@ -60,13 +61,13 @@ def read_traces(parsed: PlanFile, base: Path, problems: list[Problem]) -> dict[s
             continue
         least = entry.requests or LEAST_OPEN_REQUESTS
         if len(trace) < least:
-            message = f"{file} has {len(trace)} requests, fewer than {least}"
+            message = f"{file} has {counted(len(trace), 'request')}, fewer than {least}"
             problems.append(
                 parsed.problem(where, message, f"give a longer trace, or `requests` of {len(trace)} at most")
             )
         elif trace[-1].at_seconds == trace[0].at_seconds:
-            message = f"the {len(trace)} requests of {file} all came at once: they have no rate"
-            problems.append(parsed.problem(where, message, "take more of its requests"))
+            message = f"all {len(trace)} requests of {file} have the same time: they have no rate"
+            problems.append(parsed.problem(where, message, "use more of its requests"))
         traces[entry.trace] = max(traces.get(entry.trace, ()), trace, key=len)
     return traces
 
@@ -96,7 +97,7 @@ def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
         if search.requests * repeats < needed:
             message = (
                 f"{search.requests} requests × {repeats} repeats cannot show that percentile {percentile:g} is within "
-                f"a limit: this takes {needed} requests"
+                f"a limit: this needs {needed} requests"
             )
             fix = f"use `requests` of at least {math.ceil(needed / repeats)}, or a lower `percentile`"
             yield parsed.problem(("search", index, "requests"), message, fix)
@@ -105,7 +106,7 @@ def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
     most = max(counts, default=math.inf)  # a trace may hold any number
     if not plan.search and most < needed:
         message = (
-            f"no load can show that percentile {percentile:g} is within a limit: this takes {needed} requests, and the "
+            f"no load can show that percentile {percentile:g} is within a limit: this needs {needed} requests, and the "
             f"largest load has {most:g} in all its repeats{' and rounds' if plan.race else ''}"
         )
         fewest = math.ceil(needed / (plan.repeats * visits))
@@ -146,7 +147,7 @@ def queue_warnings(plan: Plan, choices: Iterable[EngineChoice], device: Device) 
             yield (
                 f"{choice.engine.name} {choice.label}".strip()
                 + f" computes {batch} requests at once, and a load keeps "
-                f"{most} in flight: the others wait in its queue. Raise `{name}`, or lower `concurrency`"
+                f"{most} in flight: the rest wait in its queue. Raise `{name}`, or lower `concurrency`"
             )
 
 

@@ -54,7 +54,7 @@ def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
     quantizations = resolve_quantizations(parsed, base, problems)
     choices = choose_engines(parsed, device, quantizations, problems)
     if (count := len(models) * len(quantizations) * len(choices)) > MOST_CELLS:
-        fix = "a sweep of so many takes months: split the plan, or leave out what cannot win"
+        fix = "split the plan, or leave out cells that cannot win"
         problems.append(parsed.problem((), f"the plan has {count} cells (at most {MOST_CELLS})", fix))
         raise PlanError(parsed.file, problems)
     suitable = [model for model in models if model.unsuitable is None]

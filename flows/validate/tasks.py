@@ -33,8 +33,10 @@ def task_problems(parsed: PlanFile) -> Iterator[Problem]:
             fix = f"did you mean '{close[0]}'?" if close else "`lm_eval --tasks list` names all tasks and groups"
             yield parsed.problem(where, f"unknown task '{entry.task}'", fix)
         elif task_defaults(entry.task).runs_answers:
-            message = f"task '{entry.task}' runs what the model answers as a program, with your rights"
-            yield parsed.problem(where, message, "choose another; lm-eval itself runs it, by --confirm_run_unsafe_code")
+            message = f"task '{entry.task}' runs the model's answers as programs, with your permissions"
+            yield parsed.problem(
+                where, message, "choose another task. lm-eval itself runs it with --confirm_run_unsafe_code"
+            )
         if entry.task in seen:
             yield parsed.problem(where, f"task '{entry.task}' appears twice", "keep one of them")
         seen.add(entry.task)
@@ -70,7 +72,9 @@ def template_hints(plan: Plan, models: Sequence[ModelFacts]) -> list[str]:
     if plan.accuracy.chat_template:
         return []
     generated = [entry.task for entry in plan.tasks if task_defaults(entry.task).generates]
-    asked = f"{', '.join(generated)} generates answers" if generated else "its name says that it follows instructions"
+    asked = (
+        f"{', '.join(generated)} generates answers" if generated else "its name suggests that it follows instructions"
+    )
     return [
         f"{model.name} has a chat template that this plan does not use, and {asked}; "
         "`accuracy: {chat_template: true}` puts each question into it"

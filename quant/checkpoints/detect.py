@@ -210,7 +210,7 @@ def _gguf(files: list[Path]) -> Scheme:
 def _openvino(file: Path) -> Scheme:
     """What NNCF notes of its weight compression in the model's `rt_info`; a model without it is not compressed."""
     with reading(
-        file, CheckpointError, MAKE_AGAIN, "is no OpenVINO model"
+        file, CheckpointError, MAKE_AGAIN, "is not an OpenVINO model"
     ):  # an encoding that is none is a LookupError or a ValueError
         root = ElementTree.fromstring(read_regular(file))
     noted = root.find("rt_info/nncf/weight_compression")

@@ -45,7 +45,7 @@ class _HeaderReader(GGUFReader):  # type: ignore[misc]
 
 def read_gguf_file(file: Path) -> GgufFile:
     """Of a little-endian file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). Raises CheckpointError."""
-    with reading(file, CheckpointError, MAKE_AGAIN, "is no GGUF file"):
+    with reading(file, CheckpointError, MAKE_AGAIN, "is not a GGUF file"):
         open_regular(file, MOST_GGUF_BYTES).close()
         reader = _HeaderReader(file)
         named = reader.get_field("general.file_type")

@@ -81,7 +81,7 @@ def read_openvino(folder: Path) -> dict[str, Tensor]:
     """The constants of `openvino_model.xml` that hold weights, scales and zero points (not indexes and shapes)."""
     file = folder / "openvino_model.xml"
     tensors = {}
-    with reading(file, CheckpointError, MAKE_AGAIN, "is no OpenVINO model"):
+    with reading(file, CheckpointError, MAKE_AGAIN, "is not an OpenVINO model"):
         for layer in ElementTree.fromstring(read_regular(file)).iter("layer"):
             data = layer.find("data")
             if layer.get("type") != "Const" or data is None or data.get("element_type") in OPENVINO_INDEXES:

@@ -75,7 +75,7 @@ def regular_files(folder: Path, patterns: Iterable[str]) -> list[Path]:
         _check_regular(file)
         for shard in sorted(set(read_index(file).values())) if fnmatchcase(file.name, INDEX) else ():
             if Path(shard).name != shard or not shard.endswith(".safetensors"):  # readers open those that it names
-                raise CheckpointError(f"{file} names the shard {shard}, which is no safetensors file beside it")
+                raise CheckpointError(f"{file} names the shard {shard}, which is not a safetensors file next to it")
     return named
 
 
@@ -170,7 +170,7 @@ def _check_regular(file: Path) -> None:
     with reading(file, CheckpointError, "Put the file itself there"):  # a link to itself
         real = file.resolve()
     if not real.is_file():
-        raise CheckpointError(f"{file} is no regular file; put the file itself there")
+        raise CheckpointError(f"{file} is not a regular file; put the file itself there")
     if not any(real.is_relative_to(root) for root in _roots(file.parent)):
         raise CheckpointError(f"{file} is a link to {real}, outside of the folder; put the file itself there")
 

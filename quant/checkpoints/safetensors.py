@@ -55,7 +55,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
                 parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
                 entries = [(name, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()]
         except SafetensorError as error:
-            words = f"is no whole safetensors file ({error}); it was cut off or damaged"
+            words = f"is not a whole safetensors file ({error}); it was cut off or damaged"
             raise CheckpointError(f"{path}: {words}") from error
     bits = {dtype: int((re.findall(r"\d+", dtype) or [8])[0]) for _, dtype, _ in entries}  # F8_E4M3: 8, BOOL: 8
     return {name: Tensor(name, dtype, shape, math.prod(shape) * bits[dtype] // 8) for name, dtype, shape in entries}
@@ -97,7 +97,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 def read_index(file: Path) -> dict[str, str]:
     """The name of the file of each tensor. Raises CheckpointError."""
-    with reading(file, CheckpointError, MAKE_AGAIN, "is no index of safetensors files"):
+    with reading(file, CheckpointError, MAKE_AGAIN, "is not an index of safetensors files"):
         return {str(name): str(shard) for name, shard in json.loads(read_regular(file))["weight_map"].items()}
 
 

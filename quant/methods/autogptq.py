@@ -8,7 +8,7 @@ from quant.types import Calibration, GroupSize, Range, weight_only
 
 
 def unsupported(device: str) -> str | None:
-    return None if device == "cuda" else "AutoGPTQ 0.7.1 quantizes on a CUDA device alone (gptqmodel goes on from it)"
+    return None if device == "cuda" else "AutoGPTQ 0.7.1 quantizes on a CUDA device alone (gptqmodel continues it)"
 
 
 @method("autogptq", format="gptq", environment="autogptq", scheme=weight_only, unsupported=unsupported)

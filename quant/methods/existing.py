@@ -60,5 +60,5 @@ def _same_shape(source: Path, config: dict[str, Any], model: dict[str, Any]) -> 
     for name in SHAPE:
         if name in model and config.get(name, model[name]) != model[name]:
             raise CheckpointError(
-                f"{source} is no checkpoint of this model: its {name} is {config[name]}, the model's is {model[name]}"
+                f"{source} is not a checkpoint of this model: its {name} is {config[name]} (the model's: {model[name]})"
             )

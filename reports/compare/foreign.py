@@ -67,7 +67,7 @@ def _cell(after: Results, name: str | None) -> CellMetrics:
     wanted = name if name is not None else names[0] if len(names) == 1 else None
     match = next((cell for cell in after.cells if cell.trial.name == wanted), None)
     if match is None:
-        asked = "say which cell it is of, with --cell" if name is None else f"there is no measured cell '{name}'"
+        asked = "no cell given. Name one with --cell" if name is None else f"there is no measured cell '{name}'"
         raise NotComparable(f"{asked}: {'; '.join(names) or 'none was measured'}")
     return match
 
@@ -115,7 +115,7 @@ def _score(theirs: ForeignScore, tasks: Sequence[TaskMetrics], margin: float) ->
     if ours is None:
         return Check(title, "NOT COMPARED", "the run has no such task")
     if theirs.items is not None and theirs.items != ours.estimate.count:
-        text = f"of {theirs.items} items, and here of {ours.estimate.count}: other questions"
+        text = f"of {theirs.items} items, and here of {ours.estimate.count}: the questions differ"
         return Check(title, "NOT COMPARED", text)
     own = (ours.estimate.high - ours.estimate.low) / (2 * Z)
     half = Z * math.hypot(own, theirs.error or 0.0)

@@ -54,12 +54,12 @@ def _of_rate(title: str, change: RateChange, margin: float, error_rate: float) -
     if change.relative is not None:
         by = f"{shown(change.relative)} relative to the other cells, {by}"
     elif change.slower:
-        by = f"{by} with what another server and hour may do, for no other cell was measured anew"
-    return Check(title, state, f"{shown(change.ratio)} times what they were, {by}")
+        by = f"{by}, allowing for another server and hour, because no other cell was measured again"
+    return Check(title, state, f"{shown(change.ratio)} × the earlier rate, {by}")
 
 
 def known_work(before: Results, after: Results) -> str:
-    """How fast the known work before visits was in the later run against the earlier one; empty where none was done."""
+    """The speed of the reference computation in the later run against the earlier one; empty where none was done."""
     of_runs = [
         {name: [visit.sentinel[name] for visit in visits if visit.sentinel.get(name, 0.0) > 0] for name in KNOWN_WORK}
         for run in (before, after)
@@ -70,7 +70,7 @@ def known_work(before: Results, after: Results) -> str:
         for name, title in KNOWN_WORK.items()
         if all(rates[name] for rates in of_runs)
     ]
-    return f"; the known work before visits was {' and '.join(ratios)}" if ratios else ""
+    return f"; the reference computation before visits was {' and '.join(ratios)}" if ratios else ""
 
 
 def of_all_rates(
@@ -84,14 +84,14 @@ def of_all_rates(
     slower, why = common.seen.value < 1 - margin, ""
     state: State
     if slower and common.p_value <= error_rate:
-        state, why = "REGRESSION", ": slower by more than another hour of a machine explains"
+        state, why = "REGRESSION", ": slower by more than the machine varies from hour to hour"
     elif slower and common.p_seen <= error_rate:
-        state, why = "INCONCLUSIVE", f": suspect the machine of that hour{', or what changed' if recorded else ''}"
+        state, why = ("INCONCLUSIVE", f": suspect that hour of the machine{', or what changed' if recorded else ''}")
     else:
         state = "PASS" if common.p_seen <= error_rate else "INCONCLUSIVE"
     text = (
-        f"{shown(common.seen)} times what they were in these two runs, {shown(common.ratio)} with what another hour "
-        f"may do to a machine{why}{machine}"
+        f"{shown(common.seen)} × the earlier rates as measured, {shown(common.ratio)} allowing for how a "
+        f"machine varies from hour to hour{why}{machine}"
     )
     alike = slower and common.p_seen <= error_rate < common.p_value
     return Check(f"all {common.count} rates", state, text), alike and recorded

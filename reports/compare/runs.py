@@ -10,7 +10,7 @@ from typing import Any
 from evals.schema.trial import Trial
 from evals.stats.paired_items import trial_items
 from evals.stats.paired_tests import Verdict, verdicts
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, counted
 from reports.compare.checks import Check, State, shown, worst
 from reports.compare.rate_checks import BY_HOLM, known_work, of_all_rates, of_rates
 from reports.compare.rates import rate_changes
@@ -183,7 +183,7 @@ def _of_likelihood(likelihood: Likelihood, verdict: Verdict, same: bool) -> Chec
     if same:
         return Check(likelihood.text, "PASS", "the same log-likelihoods, to the last digit")
     return Check(
-        likelihood.text, OF_VERDICT[verdict], f"perplexity {shown(likelihood.ratio)} times what it was: {verdict}"
+        likelihood.text, OF_VERDICT[verdict], f"perplexity {shown(likelihood.ratio)} × the earlier one: {verdict}"
     )
 
 
@@ -191,7 +191,8 @@ def _of_flips(flips: Flips, verdict: Verdict, same: bool) -> Check:
     pair, points = flips.paired, flips.paired.difference.map(lambda value: 100 * value)
     if same:
         return Check(flips.task, "PASS", f"the same {pair.items} answers, to the last digit of their log-likelihoods")
-    text = f"{shown(points)} points on {pair.items} questions, {pair.lost} lost and {pair.gained} gained: {verdict}"
+    questions = counted(pair.items, "question")
+    text = f"{shown(points)} points on {questions}, {pair.lost} lost and {pair.gained} gained: {verdict}"
     return Check(flips.task, OF_VERDICT[verdict], text)
 
 
@@ -199,13 +200,11 @@ def _cell(old: Trial, new: Trial, was_measured: bool, compared: Sequence[Check] 
     """`compared` is None where the cell was not measured now."""
     checks: list[Check] = []
     if was_measured and compared is None:
-        checks.append(Check("status", "REGRESSION", f"was measured, and now: {new.why}"))
+        checks.append(Check("status", "REGRESSION", f"measured in the earlier run, not now: {new.why}"))
     elif was_measured and compared is not None:
         checks = [*compared]
         if not (_asked_all(old) and _asked_all(new)):
-            checks.append(
-                Check("questions", "NOT COMPARED", "an adaptive budget stopped, which asks each run other questions")
-            )
+            checks.append(Check("questions", "NOT COMPARED", "an adaptive budget asked other questions in each run"))
     return CellComparison(new.name, new.model, worst(checks), tuple(checks), tuple(_cell_changes(old, new)))
 
 

@@ -34,6 +34,7 @@ from reports.metrics.paired_vs_baseline import Compared, compared
 from reports.rounds.speeds import Fitted, speed_models, with_models
 
 logger = logging.getLogger(__name__)
+_warned: set[str] = set()  # by this process
 
 T = TypeVar("T")
 # what the page and every conclusion take from a run's description
@@ -246,7 +247,9 @@ def control_of(folder: Path, race: RaceState | None) -> Trial | None:
     try:
         return without_secrets(read_trial(file)) if file and file.is_file() else None
     except UnreadableTrial as error:
-        logger.warning("the race's control is left out: %s", error)
+        if str(error) not in _warned:  # a command reads results more than once
+            logger.warning("the race's control is left out: %s", error)
+        _warned.add(str(error))
         return None
 
 

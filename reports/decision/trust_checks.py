@@ -46,10 +46,10 @@ def _failed_requests(trial: Trial) -> Iterator[str]:
 def _no_numbers(trial: Trial) -> Iterator[str]:
     for score in trial.scores:
         if not math.isfinite(sum(map(sum, (*score.values, *score.loglikelihoods)))):
-            yield f"what was read for {score.task} holds what is no number"
+            yield f"what was read for {score.task} contains a value that is not a number"
     for perplexity in trial.perplexities:
         if not math.isfinite(sum(map(sum, perplexity.tokens))):
-            yield f"the log-probabilities of wikitext2 ({perplexity.convention}) hold what is no number"
+            yield f"the log-probabilities of wikitext2 ({perplexity.convention}) contain a value that is not a number"
 
 
 def distrust(trial: Trial, baseline: Trial | None, distances: Sequence[Distance] = ()) -> list[str]:
@@ -70,7 +70,7 @@ def distrust(trial: Trial, baseline: Trial | None, distances: Sequence[Distance]
         reasons += _at_chance(trial, baseline)
     reasons += [
         f"it predicts the baseline's token at {distance.same_top:.0%} of the positions of {distance.text} alone "
-        f"(at least {SAME_TOP_AT_LEAST:.0%} are wanted)"
+        f"(at least {SAME_TOP_AT_LEAST:.0%} are needed)"
         for distance in distances
         if distance.key == trial.key
         and distance.kind == "quantization"

@@ -9,6 +9,7 @@ from reports.decision.caveats import figure_text
 from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
+from reports.decision.wording import fixed
 
 # MLPerf Inference, Llama 2 70B in the server scenario, at a percentile that fewer requests tell
 CHAT = SLO(ttft_seconds=2.0, tpot_seconds=0.2, percentile=95)
@@ -33,7 +34,12 @@ class Recommended:
     @property
     def figure(self) -> str:
         won, objective = self.answer.won, self.answer.objective
-        return f"{figure_text(won.figure.value, objective)} {objective.unit}" if won else ""
+        if won is None:
+            return ""
+        if self.use.aim.objective == "fidelity":  # most of these ratios are 1 in three digits
+            ends = (won.figure.value, won.figure.low, won.figure.high)
+            return "{} [{}, {}] ".format(*(fixed(end, "check") for end in ends)) + objective.unit
+        return f"{figure_text(won.figure.value, objective)} {objective.unit}"
 
 
 def uses(results: Results) -> tuple[Use, ...]:
@@ -42,14 +48,14 @@ def uses(results: Results) -> tuple[Use, ...]:
     """
     chat, planned, tied = results.slo or CHAT, results.planned.aim.objective, results.planned.aim.tied
     rated, rate = planned == "throughput", f"the {OBJECTIVES['throughput'].title}"
-    batch = Use("offline batch", f"{rate}, however long each waits", Aim("throughput", tied=tied))
+    batch = Use("offline batch", f"{rate}, regardless of latency", Aim("throughput", tied=tied))
     most = f"the {OBJECTIVES[planned].title}"
     return (
         *([batch] if rated else []),
         Use("chat", f"{rate} within the SLO" if rated else f"{most}, within the SLO", Aim(planned, chat, tied=tied)),
         Use(
             "one user",
-            "the least time to a whole answer, nobody else beside",
+            "the shortest time to a complete answer, without other users",
             Aim("latency", tied=tied if planned == "latency" else {}),
         ),
         Use("little memory", f"the {OBJECTIVES['memory'].title}", Aim("memory")),

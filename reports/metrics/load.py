@@ -18,7 +18,7 @@ LATE_SECONDS = 0.005
 LATE_SHARE = 0.1
 BUSY_SHARE = 0.9
 # latencies tell how long the load was then, not how fast the server is
-BACKLOG = "the server does not keep up with this rate: its backlog grows, and latencies with it"
+SATURATED = "saturated: requests arrive faster than they are served, and the queue grows"
 CACHED_SHARE = 0.01  # what a server puts before every prompt may be known
 
 
@@ -81,7 +81,7 @@ def load_metrics(speed: Speed) -> LoadMetrics:
         request_rate=mean_t_log([finished for _, _, finished in rates], first_stage(speed)),
         latency=latency,
         warnings=(
-            *(() if keeps_up(speed) else (BACKLOG,)),
+            *(() if keeps_up(speed) else (SATURATED,)),
             *_one_wave(speed.load, counted),
             *_wide(speed),
             *_cached(requests, speed.load),
@@ -124,7 +124,7 @@ def _one_wave(load: LoadPoint, counted: Steady) -> list[str]:
         return []
     users = load.concurrency or 1
     wanted = 2 * users * (load.turns if load.turns > 1 else 1)
-    return [f"one wave: no steady state, its latencies are those of {users} that start at once (use {wanted} requests)"]
+    return [f"no steady state: all {users} requests start together. Use at least {wanted} requests"]
 
 
 def _wide(speed: Speed) -> list[str]:
@@ -132,7 +132,9 @@ def _wide(speed: Speed) -> list[str]:
     wanted = speed.load.target_relative_ci
     if wanted is None or (width := relative_half_width(speed)) <= wanted:
         return []
-    return [f"after {len(speed.repeats)} repeats its output tokens/s are known to ±{width:.0%}, not to ±{wanted:.0%}"]
+    return [
+        f"after {len(speed.repeats)} repeats the interval of output tokens/s is ±{width:.0%} (target ±{wanted:.0%})"
+    ]
 
 
 def _cached(requests: Sequence[Request], load: LoadPoint) -> list[str]:
@@ -142,7 +144,7 @@ def _cached(requests: Sequence[Request], load: LoadPoint) -> list[str]:
     )
     if share <= load.known_share + CACHED_SHARE:
         return []
-    return [f"{share:.0%} of the prompts' tokens came from a prefix cache: its TTFT is not that of a new prompt"]
+    return [f"{share:.0%} of the prompt tokens came from a prefix cache: TTFT is lower than for a new prompt"]
 
 
 def _cores(clients: Sequence[ClientLoad]) -> float | None:
@@ -154,12 +156,12 @@ def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]
     limits = []
     busy = _cores(clients) or 0.0
     if busy > BUSY_SHARE:
-        limits.append(f"the load client was the bottleneck: it used {busy:.0%} of the one core that it can use")
+        limits.append(f"the load client was the bottleneck: it used {busy:.0%} of its one core")
     late = max((client.lags_seconds[1] for client in clients), default=0.0)
     allowed = max(LATE_SECONDS, LATE_SHARE * (latency.tpot_p50_seconds or 0.0))
     if late > allowed:
         limits.append(
-            f"the load client woke up {1000 * late:.0f} ms late or more 1 time in 100 "
-            f"(allowed: {1000 * allowed:.0f} ms): arrivals may be noted that late"
+            f"the load client was {1000 * late:.0f} ms late or more 1 time in 100 "
+            f"(limit: {1000 * allowed:.0f} ms): latencies may be overstated by that"
         )
     return limits

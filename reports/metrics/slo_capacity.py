@@ -75,14 +75,15 @@ class Capacity:
     @property
     def text(self) -> str:
         """In one line, with what is not known."""
-        unit = "requests/s" if self.within.over == "rate" else "at once"
-        met = f"{self.met:g} {unit} meet the SLO" if self.met else f"not even {self.within.lowest:g} {unit} for certain"
+        at = "{:g} requests/s" if self.within.over == "rate" else "concurrency {:g}"
+        lowest = f"{at.format(self.within.lowest)} not shown to meet the SLO"
+        met = f"{at.format(self.met)} meets the SLO" if self.met else lowest
         if self.met_once is not None and self.met_once != self.met:
-            ours = "not in a fresh one" if self.confirmed else "not tried in a fresh one"
-            fresh = "of a server that is not ours to start anew" if self.attached else ours
-            once = f"{self.met_once:g} {unit} inconclusive: met in one session, {fresh}"
+            ours = "not on a fresh server" if self.confirmed else "not tried on a fresh server"
+            fresh = "of a server that cannot be restarted here" if self.attached else ours
+            once = f"{at.format(self.met_once)} inconclusive: met in one session, {fresh}"
             met = f"{met}, {once}" if self.met else once
-        violated = "" if self.violated is None else f", {self.violated:g} are too much"
+        violated = "" if self.violated is None else f", {self.violated:g} violates it"
         inconclusive = (
             f", {' and '.join(f'{level:g}' for level in self.inconclusive)} inconclusive" if self.inconclusive else ""
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
+from quant.errors import counted
 from reports.decision.caveats import figure_text
 from reports.decision.ranking import Candidate
 from reports.decision.recommend import Answer
@@ -74,11 +75,12 @@ def facts(results: Results) -> list[tuple[str, str]]:
     origins = [trial.provenance.get("measured") or {} for trial in results.trials]
     days = sorted({origin["started"][:10] for origin in origins if origin.get("started")})  # in UTC
     took = sum(part.seconds for part in spent(results.trials, results.control))
+    cells = counted(len(results.trials), "cell")
     pairs = [
         ("Model", ", ".join(results.models)),
-        ("Machine", f"{results.about['device']}, {results.about['threads']} threads"),
+        ("Machine", f"{results.about['device']}, {counted(results.about['threads'], 'thread')}"),
         ("Measured", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else ""),
-        ("Work", f"{duration(took)} in {len(results.trials)} cells" if took >= 1 else f"{len(results.trials)} cells"),
+        ("Time", f"{duration(took)} of quantizing and measuring, {cells}") if took >= 1 else ("Cells", cells),
         ("Versions", _versions(results)),
         ("Quality from", scored_on([cell.trial for cell in results.cells])),
     ]
@@ -108,7 +110,7 @@ def scored_on(trials: Sequence[Trial]) -> str:
         for tasks in (trial_items(trial),)
     ]
     questions, tasks, tokens = max(counts, default=(0, 0, 0))
-    asked = [f"{questions:,} questions of {tasks} task{'s' if tasks != 1 else ''}"] if questions else []
+    asked = [f"{questions:,} questions of {counted(tasks, 'task')}"] if questions else []
     return " and ".join(asked + ([f"{tokens:,} tokens of text"] if tokens else []))
 
 

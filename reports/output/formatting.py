@@ -11,6 +11,7 @@ from markupsafe import Markup, escape
 from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
+from quant.errors import counted
 from reports.decision.recommend import Answer
 from reports.decision.what_decides import Deciding
 from reports.metrics.cell import GIB
@@ -96,7 +97,7 @@ def about_duration(seconds: float, factor: float) -> str:
 def forecast_text(error: ForecastError) -> str:
     """What was forecast against what it took, environments and downloads apart."""
     outside = "" if error.is_within else ", which is outside"
-    failed = f"; {error.failed} cells failed and took less" if error.failed else ""
+    failed = f"; {counted(error.failed, 'cell')} failed and took less" if error.failed else ""
     forecast = about_duration(error.forecast_seconds, error.factor)
     return f"Forecast {forecast}; quantizing and measuring took {duration(error.took_seconds)}{outside}{failed}"
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from evals.schema.race_file import RaceState, control_key
 from evals.stats.intervals import Estimate
+from quant.errors import counted
 from reports.decision.ranking import candidates, ranked
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
@@ -28,7 +29,8 @@ class RaceView:
     @property
     def lines(self) -> list[str]:
         """How it ended, and what its noise lets it show: a sentence each."""
-        return [f"The race ran {self.state.number} rounds: {self.state.ending}.", *map(noise_text, self.noises)]
+        ran = f"The race ran {counted(self.state.number, 'round')}: {self.state.ending}."
+        return [ran, *map(noise_text, self.noises)]
 
 
 def race_view(results: Results) -> RaceView | None:
@@ -88,13 +90,13 @@ def sure(answer: Answer, certain: Certainty | None, *, raced: bool) -> str:
     if answer.worst_loss is not None:
         share = f"{100 * answer.worst_loss:.0f} %"
         lost = (
-            f"If another cell is the best, {share} of its {answer.objective.unit} are lost at most (95 % confidence)."
+            f"If another cell is the best, at most {share} of its {answer.objective.unit} are lost (95 % confidence)."
         )
     else:
         lost = ""
     if raced or answer.chosen is None:
         return lost
-    sessions = "Differences between sessions were not measured: add `race: {}` to the plan."
+    sessions = "Differences between sessions were not measured. Add `race: {}` to the plan."
     return f"{lost} {sessions}".strip()
 
 
@@ -112,7 +114,7 @@ def certainty_text(certain: Certainty) -> str:
     )
     text = (
         f"Probability of being the best of all cells that meet what is asked for: {best}. Expected regret: "
-        f"{regret} % of the best cell's figure{at_worst}. Its figure, corrected for the winner's curse: "
+        f"{regret} % of the best cell's figure{at_worst}. Its figure corrected for the winner's curse: "
         f"{interval(certain.figure)}."
     )
     if not certain.rivals:
@@ -121,21 +123,21 @@ def certainty_text(certain: Certainty) -> str:
     if certain.more_rounds is None:
         return f"{text} {names} may be as fast."
     taking = f", some {duration(certain.seconds)}" if certain.seconds else ""
-    rounds = f"{certain.more_rounds} more round{'s' if certain.more_rounds != 1 else ''}"
-    return f"{text} {names} may be the best instead: {rounds} of these cells would show differences of the gap{taking}."
+    rounds = counted(certain.more_rounds, "more round")
+    return f"{text} {names} may be the best: {rounds} of these cells would resolve a difference of the gap{taking}."
 
 
 def noise_text(noise: Noise) -> str:
     """What two measurements of one cell differ by, and what rounds show, as a sentence."""
-    shows = ", ".join(f"{100 * share:.1f} % after {rounds} rounds" for rounds, share in noise.shows.items())
+    shows = ", ".join(f"{100 * share:.1f} % after {counted(rounds, 'round')}" for rounds, share in noise.shows.items())
     text = (
         f"At {noise.load.label}, two visits of one cell differ by {100 * noise.typical:.1f} % or more in one of three "
-        f"cases here. The smallest difference between two cells that can be told from noise: {shows}."
+        f"cases on this machine. The smallest detectable difference between two cells: {shows}."
     )
     if noise.control is None:
         return text
     ratio = noise.control
     return (
         f"{text} A/A control: the first baseline, visited under another name, gave {ratio.value:.3f} "
-        f"[{ratio.low:.3f}, {ratio.high:.3f}] times its own output tokens/s; without noise it is 1."
+        f"[{ratio.low:.3f}, {ratio.high:.3f}] times its own output tokens/s (1 without noise)."
     )

@@ -23,7 +23,7 @@ def kept_stale(about: Mapping[str, Any]) -> tuple[str, ...]:
     """A sentence for each result of a run that was kept although something else would be measured now."""
     names = {cell["trial"]: cell["name"] for cell in about.get("cells", [])}
     return tuple(
-        f"{names.get(file, file)} keeps a stale result; something else would be measured now: {'; '.join(reasons)}"
+        f"{names.get(file, file)} keeps a stale result. A new measurement would differ: {'; '.join(reasons)}"
         for file, reasons in (about.get("stale") or {}).items()
     )
 
@@ -31,7 +31,7 @@ def kept_stale(about: Mapping[str, Any]) -> tuple[str, ...]:
 def _sentences(hosts: Mapping[str, str], days: Sequence[str], machines: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if len(hosts) > 1:
         names = ", ".join(f"{host} ({cpu})" if cpu else host for host, cpu in sorted(hosts.items()))
-        yield f"the cells were measured on {len(hosts)} hosts, {names}: speeds may differ by the machine"
+        yield f"the cells were measured on {len(hosts)} hosts ({names}): speeds may differ by host"
     fields = dict.fromkeys(name for machine in machines for name in machine)
     differing = [name for name in fields if any(machine.get(name) != machines[0].get(name) for machine in machines)]
     if differing:

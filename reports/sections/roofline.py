@@ -103,7 +103,7 @@ def _roofline(cell: CellMetrics, load: LoadMetrics, baseline: CellMetrics | None
         their_share = None if their_floor is None else _ratio(their_floor, theirs.latency.tpot[0].value)
         disturbed = tuple(f"its load was disturbed: {warning}" for warning in load.warnings)
         causes = disturbed + _causes(trial, baseline.trial, share.value if share else None, their_share)
-        causes = causes or ("no cause known from its log",)
+        causes = causes or ("no cause in its log",)
     return Roofline(
         name=trial.name,
         model=trial.model,
@@ -169,7 +169,7 @@ def _dequantized(trial: Trial, baseline: Trial) -> str:
         return ""
     return (
         f"the engine holds {ours / 1e6:.0f} MB of weights, the unquantized model takes {theirs / 1e6:.0f} MB there: "
-        "they are dequantized when they are loaded, so that no fewer bytes are read"
+        "they are dequantized when they are loaded, so no fewer bytes are read"
     )
 
 
@@ -188,11 +188,11 @@ def _not_memory(share: float | None, their_share: float | None) -> str:
         return ""
     if their_share >= FAR_FROM_IT:
         return (
-            f"the unquantized model comes to {their_share:.0%} of the roofline, this one to {share:.0%}: unpacking its "
-            "weights takes the time, not reading them; probably the engine has no fast kernel for them on this device, "
-            "or something else ran on it meanwhile"
+            f"the unquantized model reaches {their_share:.0%} of the roofline, this one {share:.0%}: unpacking its "
+            "weights takes the time, not reading them. Probably the engine has no fast kernel for them on this device, "
+            "or another process ran on it"
         )
     return (
-        f"neither is limited by the memory (this one at {share:.0%} of the roofline, the unquantized at "
+        f"neither is limited by memory bandwidth (this one at {share:.0%} of the roofline, the unquantized at "
         f"{their_share:.0%}): reading fewer bytes saves little where arithmetic or overhead takes the time"
     )

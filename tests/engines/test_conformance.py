@@ -96,7 +96,7 @@ def test_a_stream_is_read_wherever_it_is_cut(dialect: Dialect, behaviour: str) -
 
 @dialects(lambda dialect: dialect.chunk_tokens == "one")
 def test_a_character_of_two_tokens_is_no_result_where_chunks_are_counted(dialect: Dialect) -> None:
-    with pytest.raises(LoadFailed, match="does not tell how many tokens a chunk holds"):
+    with pytest.raises(LoadFailed, match="does not report how many tokens a chunk holds"):
         load("split", dialect)
 
 
@@ -138,7 +138,7 @@ def test_a_failed_stream_is_no_result(dialect: Dialect, behaviour: str, kinds: s
     with pytest.raises(LoadFailed, match=words) as caught:
         load(behaviour, dialect)
     assert caught.value.kind in kinds
-    ended = "it cannot be told to go on after the end of a text: ask for shorter answers"
+    ended = "it cannot ignore the end of a text (ignore_eos). Ask for shorter answers"
     assert (ended in str(caught.value)) == (behaviour == "wrong-counts" and not dialect.ignore_eos)
 
 

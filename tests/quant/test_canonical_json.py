@@ -133,8 +133,8 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("file")
     assert read_regular(tmp_path / "link") == b"x"
     for name, fault in (
-        ("pipe", "no regular file"),
-        ("zero", "no regular file"),
+        ("pipe", "not a regular file"),
+        ("zero", "not a regular file"),
         ("huge", "at most"),
         (".", "directory"),
     ):

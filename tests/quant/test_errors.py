@@ -10,7 +10,16 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import Split
 
 import quant.errors
-from quant.errors import REMEDIES, BitfrontierError, CellFailure, is_failure, one_line, reading, without_controls
+from quant.errors import (
+    REMEDIES,
+    BitfrontierError,
+    CellFailure,
+    counted,
+    is_failure,
+    one_line,
+    reading,
+    without_controls,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("quant", "engines", "evals", "reports", "flows")
@@ -130,3 +139,8 @@ def test_an_error_for_people_passes_a_reader() -> None:
 
 def test_control_characters_are_shown() -> None:
     assert without_controls("\x1b[2J\x9b31m\x07é\n\t\ud800") == "\\x1b[2J\\x9b31m\\x07é\n\t\\ud800"
+
+
+def test_a_count_has_its_noun() -> None:
+    assert [counted(number, "cell") for number in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
+    assert [counted(number, "entry", "entries") for number in (1, 2)] == ["1 entry", "2 entries"]

@@ -34,5 +34,11 @@ def test_every_page_is_reached_from_readme() -> None:
     assert set(PAGES) <= reached
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_figure_needs_a_script_from_elsewhere(page: Path) -> None:
+    """The site's pages load nothing: mermaid would be shown as its code."""
+    assert "```mermaid" not in page.read_text(encoding="utf-8")
+
+
 def test_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_bytes()) < 8192

@@ -49,7 +49,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Device, driver, environments, samples, package sources, Prefect's server, disk."""
     settings = pip_settings()
-    counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none, so PyPI alone"
+    counts = ", ".join(f"{len(values)} {key}" for key, values in settings.items()) or "none (PyPI only)"
     sources = Finding("package sources of pip", "ok", counts)
     with ThreadPoolExecutor(2) as pool:  # each is asked by a process of its own, which imports for seconds
         environments = list(pool.map(_environment, known_environments()))
@@ -63,21 +63,21 @@ def _device() -> Iterator[Finding]:
         remedy = "name whole GPUs in CUDA_VISIBLE_DEVICES (`nvidia-smi -L`)"
         yield Finding("device", "broken", str(error), remedy, MACHINE)
         return
-    features = ", ".join(sorted(device.features)) or "no wide vector units"
+    features = ", ".join(sorted(device.features)) or "no known vector extensions"
     detail = f"{device.kind}: {device.name}, {device.memory_bytes / 1e9:.0f} GB, {features}"
     yield Finding("device", "ok", detail, group=MACHINE)
     driver = driver_version()
     if driver:
         yield Finding("NVIDIA driver", "ok", driver, group=MACHINE)
     else:
-        remedy = "nothing, if there is no GPU; else install the driver"
-        yield Finding("NVIDIA driver", "missing", "none found", remedy, MACHINE, waits=True)
+        remedy = "nothing without a GPU. Otherwise install the driver"
+        yield Finding("NVIDIA driver", "missing", "not found", remedy, MACHINE, waits=True)
 
 
 def _environment(name: str) -> Finding:
     subject, environment = f"environment {name}", resolve(name)
     if not is_built(environment):
-        remedy = "nothing: a sweep that needs it builds it"
+        remedy = "nothing: the sweep that needs it builds it"
         return Finding(subject, "missing", "not built yet", remedy, ENVIRONMENTS, waits=True)
     remedy = f"delete {environment.folder} and sweep again"
     try:
@@ -96,7 +96,7 @@ def _programs() -> Iterator[Finding]:
         try:
             yield Finding(f"program {program}", "ok", resolve(name).command[0], group=PROGRAMS_ASIDE)
         except EnvironmentFailed:
-            remedy = f"nothing, unless you want the engine; else an image or its maker's instructions for {name}"
+            remedy = f"nothing, unless you want {name}: then install it, or give a container image"
             yield Finding(f"program {program}", "missing", "not on the PATH", remedy, PROGRAMS_ASIDE, waits=True)
 
 
@@ -118,7 +118,7 @@ def _prefect() -> Finding:
     try:
         url = configured_url()
         if url is None:
-            return Finding(subject, "ok", "none is configured: each sweep has its own, with a password")
+            return Finding(subject, "ok", "none configured: each sweep starts its own, with a password")
         shown = without_credentials(url)
         answer = request("GET", shown + NEEDS_LOGIN, {"Origin": STRANGER}, seconds=ANSWER_SECONDS)
     except (PrefectUnusable, UnusableSetting) as error:
@@ -129,9 +129,9 @@ def _prefect() -> Finding:
         return Finding(subject, "broken", f"{shown} is not a Prefect API: HTTP {answer.status_code}", remedy)
     origins = answer.headers.get("access-control-allow-origin")
     problems = ["answers without a login"] if answer.status_code == 200 else []
-    problems += ["lets every web page ask it (CORS)"] if origins in ("*", STRANGER) else []
+    problems += ["accepts requests from every web page (CORS)"] if origins in ("*", STRANGER) else []
     if not problems:
-        return Finding(subject, "ok", f"{shown} asks for a login, and pages of other sites get no answer")
+        return Finding(subject, "ok", f"{shown} requires a login and rejects pages of other sites")
     remedy = "start it with PREFECT_SERVER_API_AUTH_STRING and the other variables of docs/how-to/prefect.md"
     return Finding(subject, "unsafe", f"{shown} {' and '.join(problems)}", remedy)
 
@@ -144,5 +144,5 @@ def _disk() -> Finding:
     free = shutil.disk_usage(place).free
     detail = f"{free / 1e9:.0f} GB free under {place}"
     if free < LOW_DISK_BYTES:
-        return Finding("disk", "broken", detail, "free some, or set BITFRONTIER_CACHE to a larger disk", MACHINE)
+        return Finding("disk", "broken", detail, "free disk space, or set BITFRONTIER_CACHE to a larger disk", MACHINE)
     return Finding("disk", "ok", detail, group=MACHINE)

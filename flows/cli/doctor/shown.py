@@ -9,13 +9,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.doctor.installation import ENVIRONMENTS, PROGRAMS_ASIDE, SAMPLE_FILES, Finding
+from quant.errors import counted
 
 STYLES = {"ok": "green", "missing": "yellow", "unsafe": "red", "broken": "red"}
 # of groups that are counted rather than described: what those are that are there, and what becomes of the others
 COUNTED = {
-    ENVIRONMENTS: ("built", "to be built by the sweep that needs them"),
-    PROGRAMS_ASIDE: ("on the PATH", "not there: needed by their engines alone"),
-    SAMPLE_FILES: ("fetched", "to be fetched by the sweep that needs them"),
+    ENVIRONMENTS: ("built", "not built yet: a sweep builds what it needs"),
+    PROGRAMS_ASIDE: ("on the PATH", "missing: needed only by their engines"),
+    SAMPLE_FILES: ("fetched", "not fetched yet: a sweep fetches what it needs"),
 }
 
 
@@ -34,7 +35,7 @@ def print_findings(findings: Sequence[Finding], console: Console, *, verbose: bo
         console.print(f"[{style}]✗ {escape('{} ({}): {}'.format(*texts))}[/{style}]", highlight=False)
         console.print(f"    {finding.remedy}", markup=False, highlight=False)
     if fine:
-        ending = "Nothing needs doing." if not wrong else f"{len(wrong)} to do."
+        ending = "No problem." if not wrong else f"{counted(len(wrong), 'problem')}."
         console.print(f"{ending} `bitfrontier doctor -v` lists everything.", markup=False, highlight=False)
 
 

@@ -42,8 +42,8 @@ def _shell() -> Iterator[Finding]:
         yield Finding("proxies and certificates", "broken", wrong, remedy)
     encoding = (sys.stdout.encoding or "ascii").lower().replace("_", "-")
     if encoding not in ("utf-8", "utf8"):
-        detail = f"it takes {encoding}: other characters are shown as question marks"
-        yield Finding("terminal", "missing", detail, "LC_ALL=C.UTF-8, if it can show more")
+        detail = f"its encoding is {encoding}: other characters are shown as question marks"
+        yield Finding("terminal", "missing", detail, "set LC_ALL=C.UTF-8, if the terminal supports it")
 
 
 def _limits() -> Iterator[Finding]:
@@ -54,11 +54,11 @@ def _limits() -> Iterator[Finding]:
     cores, here = available_cores(), psutil.cpu_count() or 1
     if cores < here:
         detail = f"{cores:g} of the machine's {here} (affinity or cgroup); `threads: auto` takes {max(1, int(cores))}"
-        yield Finding("cores", "missing", detail, "nothing, if that is what you want to measure")
+        yield Finding("cores", "missing", detail, "nothing, if you want to measure with these")
     memory, total = memory_limit(), psutil.virtual_memory().total
     if memory < total:
         detail = f"{memory / 1e9:.1f} of the machine's {total / 1e9:.1f} GB (cgroup)"
-        yield Finding("memory", "missing", detail, "nothing, if models fit; else raise the container's limit")
+        yield Finding("memory", "missing", detail, "nothing, if models fit. Otherwise raise the container's limit")
 
 
 def _files(runs: Path) -> Iterator[Finding]:
@@ -74,7 +74,7 @@ def _files(runs: Path) -> Iterator[Finding]:
             with tempfile.TemporaryFile(dir=folder) as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            detail = f"{folder} takes no file that can be locked: {error.strerror}"
+            detail = f"{folder} does not support file locks: {error.strerror}"
             yield Finding(subject, "broken", detail, "move it to a local disk, or mount the share with locks")
 
 
@@ -83,10 +83,10 @@ def _addresses() -> Iterator[Finding]:
     index = main_index(pip_settings())
     hub = os.environ.get("HF_ENDPOINT") or HUB
     remedies = {
-        "hub": (hub.rstrip("/") + "/", "nothing, if all is in folders or in its cache; else a proxy, or HF_ENDPOINT"),
+        "hub": (hub.rstrip("/") + "/", "nothing, if models and data are local. Otherwise set a proxy or HF_ENDPOINT"),
         "package index": (
             index.rstrip("/") + "/pip/",
-            "nothing, if environments are built; else a proxy, or index-url",
+            "nothing, if environments are built. Otherwise set a proxy or index-url",
         ),
     }
     for subject, (address, remedy) in remedies.items():
@@ -108,4 +108,4 @@ def _clock(date: str | None, where: str) -> Iterator[Finding]:
         return
     if abs(off) > CLOCK_SECONDS:
         detail = f"{abs(off):.0f} s {'ahead of' if off > 0 else 'behind'} that of {where}"
-        yield Finding("clock", "broken", detail, "set it (chrony, ntpd): certificates and signed requests go by it")
+        yield Finding("clock", "broken", detail, "set it (chrony, ntpd): certificates and signed requests depend on it")

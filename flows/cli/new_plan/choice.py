@@ -134,12 +134,12 @@ def _why_left_out(choice: EngineChoice, works: Sequence[Quantization], reasons: 
     if choice.missing:
         return choice.missing.partition(";")[0]
     if choice.engine.dialect.prompt_logprobs == "none":
-        return "its server gives no log-probabilities: accuracy cannot be scored in it"
+        return "its server gives no log-probabilities: accuracy cannot be scored"
     if choice.engine.emulates:
         return "it emulates quantized layers: its cells would show a method's accuracy, not its speed"
     baselines = [quantization for quantization in works if quantization.scheme.unquantized]
     if not baselines:
         return next(reason for reason in reasons if reason)
     if len(baselines) == len(works):
-        return "it serves none of these quantized here"
+        return "it serves none of these methods here"
     return None

@@ -89,7 +89,7 @@ def _of_model(first: FirstPlan, model_text: str) -> Iterator[str]:
     yield "models:"
     yield _line(f"  - {json.dumps(model_text, ensure_ascii=False)}", size)
     if first.lacks_memory:
-        yield "  # the unquantized model may not fit into this machine's memory: baselines would fail"
+        yield "  # the unquantized model may exceed this machine's memory: baselines would then fail"
     yield _line(f"data: {SAMPLE_DATA}", "`hub` has the data of every task of lm-eval, and WikiText-2")
     if any(quantization.calibration for works in first.engines.values() for quantization in works):
         samples = scale.calibration["samples"]
@@ -134,8 +134,8 @@ def _scores(first: FirstPlan) -> Iterator[str]:
         yield f"  - {_flow({'task': task, 'limit': limit, 'num_fewshot': 0})}"
     yield _line("accuracy: {budget: adaptive}", "a task ends when its comparison is decided")
     yield "limits:"
-    yield _line("  accuracy_recovery: 0.98", "a cell keeps this share of the unquantized model's accuracy")
-    yield _line("  perplexity_ratio: 1.1", "and its perplexity is at most so many times as high")
+    yield _line("  accuracy_recovery: 0.98", "a cell has at least this share of the unquantized model's accuracy")
+    yield _line("  perplexity_ratio: 1.1", "and at most this multiple of its perplexity")
     yield "# perplexity: [papers]                   # WikiText-2, with `data: hub`"
     yield "# kl_divergence: [wikitext2]             # the sharpest measure of quality lost, with `data: hub`"
     yield "# price: {per_device_hour: 2.5, currency: USD}   # what a million output tokens cost"

@@ -16,17 +16,20 @@ from flows.cli.sweep_command import console, errors, show_outside
 POLL_SECONDS = 0.5
 
 
-@app.command(short_help="Serve a run's recommended cell, until Ctrl-C.")
+@app.command(short_help="Serve a run's recommended cell until Ctrl-C.")
 def serve(
     folder: RunArgument,
-    cell: Annotated[str | None, typer.Argument(help="A cell as tables name it; else the recommended one.")] = None,
+    cell: Annotated[
+        str | None, typer.Argument(help="A cell by its name in tables (default: the recommended one).")
+    ] = None,
     context: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of the longest request with its answer; else as it was measured.")
+        int | None, typer.Option(min=1, help="Tokens of the longest request with its answer (default: as measured).")
     ] = None,
 ) -> None:
     """Start the server of a run's recommended cell as the sweep did, on 127.0.0.1 with a key of its own.
 
-    No sweep measures on its device meanwhile. A run that was not begun here starts nothing of others'. Ctrl-C stops it.
+    No sweep measures on its device at the same time. Programs of a run from another machine are not started. Ctrl-C
+    stops the server.
     """
     from flows.cli.network_variables import check_network_variables
     from flows.cli.serve.served_cell import served
@@ -63,7 +66,7 @@ def say_how(running: Any, key_file: Path) -> None:
         key_file.chmod(0o600)
         lines.append(f'  key:      export OPENAI_API_KEY="$(cat {key_file})"')
     else:
-        lines.append("  key:      none: this engine asks for no key, and every program of this machine may use it")
+        lines.append("  key:      none: this engine requires no key, and every program of this machine can use it")
     lines += [
         f"  model:    {running.endpoint.dialect.model}",
         f"  context:  {running.context_tokens} tokens",

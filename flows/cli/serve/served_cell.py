@@ -85,7 +85,7 @@ def served(
     check_no_links(folder)
     trial = chosen_trial(read_results(folder), folder, name)
     if trial.provenance.get("attached"):
-        raise NotServed(f"{trial.name} was measured at a server that runs already: {trial.provenance['attached']}")
+        raise NotServed(f"{trial.name} was measured at an attached server: {trial.provenance['attached']}")
     with cache_in_use():
         prepared = prepared_as_begun(folder, show_outside)
         row = _row(prepared, trial)
@@ -121,7 +121,7 @@ def _row(prepared: Prepared, trial: Trial) -> Row:
         sweep = prepared.sweep
         command = sweep_command(sweep.file, sweep.data_root, sweep.changes)
         raise RunChanged(
-            f"{trial.name} would be served otherwise than it was measured: program or packages changed since "
+            f"{trial.name} would not be served as measured: program or packages changed since "
             f"{prepared.folder} was made. `{command}` measures it again"
         )
     return row

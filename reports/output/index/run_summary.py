@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from quant.canonical_json import finite, read_regular, write_json
-from quant.errors import BitfrontierError, reading
+from quant.errors import BitfrontierError, counted, reading
 from reports.decision.recommend import refusal
 from reports.decision.results import Results
 from reports.output.first_screen import tiles
@@ -65,7 +65,7 @@ def write_summary(results: Results, folder: Path) -> None:
     origins = [trial.provenance.get("measured") or {} for trial in results.trials]
     summary = RunSummary(
         plan=str(results.about["name"])[:4000],
-        machine=f"{results.about['device']}, {results.about['threads']} threads"[:4000],
+        machine=f"{results.about['device']}, {counted(results.about['threads'], 'thread')}"[:4000],
         measured=max((str(origin["started"]) for origin in origins if origin.get("started")), default=""),
         cells=dict(Counter(trial.status for trial in results.trials)),
         answers=tuple(_answers(results)),
@@ -95,9 +95,13 @@ def _answers(results: Results) -> Iterator[AnswerSummary]:
 
 
 def read_summary(folder: Path) -> RunSummary | None:
-    """None where no report was written by a program that makes one. Raises UnreadableSummary."""
+    """None where no report was written by a program that makes one. Raises UnreadableSummary, also where a link is in
+    its place: what it leads to may be anybody's.
+    """
     file = folder / SUMMARY_FILE
-    with reading(file.name, UnreadableSummary, "`bitfrontier report` of this run writes it again", "it is damaged"):
+    if file.is_symlink():
+        raise UnreadableSummary(f"{file.name} is a link, which is not followed. Delete it, then `bitfrontier report`")
+    with reading(file.name, UnreadableSummary, "Run `bitfrontier report` on this run", "it is damaged"):
         try:
             return SUMMARY.validate_python(json.loads(read_regular(file, MOST_BYTES)), strict=False)
         except FileNotFoundError:

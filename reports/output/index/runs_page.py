@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,7 +41,6 @@ class RunRow:
 
     name: str
     report: str
-    modified: float
     plan: str = ""
     models: str = ""
     machine: str = ""
@@ -77,7 +75,7 @@ def write_index(runs: Path) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             if MARK not in read_regular(file)[:MARK_BYTES]:
-                logger.warning("%s is not written: what is there is not ours", file)
+                logger.warning("%s is not written: the existing file is not from bitfrontier", file)
                 return
         for _ in range(MOST_TRIES):
             before = sorted(_run_folders(runs), reverse=True)
@@ -89,10 +87,9 @@ def write_index(runs: Path) -> None:
 
 
 def run_rows(runs: Path, folders: Sequence[RunFolder]) -> list[RunRow]:
-    """The rows of these, newest first, each with what changed since the one before it."""
-    rows = [_row(runs / folder.name, folder.modified) for folder in folders]
-    utc = "%Y-%m-%dT%H:%M:%SZ"  # as runs note it
-    rows.sort(key=lambda row: (row.measured or time.strftime(utc, time.gmtime(row.modified)), row.name), reverse=True)
+    """The rows of these, newest first and those without a date last, each with what changed since the one before it."""
+    rows = [_row(runs / folder.name) for folder in folders]
+    rows.sort(key=lambda row: (row.measured, row.name), reverse=True)  # a file's time is when it was copied, perhaps
     return [_against_before(row, rows[place + 1 :]) for place, row in enumerate(rows)]
 
 
@@ -112,14 +109,15 @@ def _run_folders(runs: Path) -> Iterator[RunFolder]:
             status = (runs / name / RUN_FILE).lstat()
             summary = runs / name / SUMMARY_FILE
             if stat.S_ISREG(status.st_mode):
-                yield RunFolder(status.st_mtime, summary.lstat().st_mtime if summary.exists() else 0.0, name)
+                written = summary.lstat().st_mtime if summary.is_symlink() or summary.exists() else 0.0
+                yield RunFolder(status.st_mtime, written, name)
 
 
-def _row(folder: Path, modified: float) -> RunRow:
+def _row(folder: Path) -> RunRow:
     name = without_controls(folder.name)
     has_report = (folder / "report.html").is_file() and not (folder / "report.html").is_symlink()
     report = f"{quote(folder.name, errors='surrogateescape')}/report.html" if has_report else ""
-    row = RunRow(name, report, modified)
+    row = RunRow(name, report)
     try:
         about = read_run(folder)
         row = replace(
@@ -132,7 +130,7 @@ def _row(folder: Path, modified: float) -> RunRow:
     except BitfrontierError as error:
         return replace(row, reason=without_controls(str(error)).replace(f"{folder.parent}/", ""))
     if summary is None:
-        return replace(row, reason="no report was written yet, or by an older program; `bitfrontier report` writes it")
+        return replace(row, reason="no summary: no report yet, or one of an older version. Run `bitfrontier report`")
     return replace(row, summary=summary, machine=without_controls(summary.machine))
 
 
@@ -146,7 +144,7 @@ def _against_before(row: RunRow, older: Sequence[RunRow]) -> RunRow:
         return row
     before = {answer.model: answer for answer in same[0].summary.answers}
     if same[0].summary.machine != row.summary.machine:
-        return replace(row, before=same[0].name, changes=("measured on another machine: not compared",))
+        return replace(row, before=same[0].name, changes=("not compared: measured on another machine",))
     changes = tuple(_change(answer, before.get(answer.model)) for answer in row.summary.answers)
     return replace(row, before=same[0].name, changes=changes)
 
@@ -159,7 +157,7 @@ def _change(now: AnswerSummary, before: AnswerSummary | None) -> str:
         return "" if before is None or before.cell == now.cell else f"was {before.cell or 'no recommendation'}"
     cell = "the same cell" if before.cell == now.cell else f"was {before.cell}"
     if (now.unit, now.at) != (before.unit, before.at) or not now.value or not before.value:
-        figure = f"was {before.figure_text}: not the same figure"
+        figure = f"was {before.figure_text} (another figure)"
     else:
         figure = f"{times(now.value / before.value)} × its {now.unit}"
     quality = f"quality lost {now.quality}, was {before.quality}" if now.quality != before.quality else ""

@@ -1,6 +1,6 @@
 // Latency by load: a table of cells and loads at the percentile that is chosen, and each cell's latency–throughput curve.
 
-const MOST_CURVES = 60, NO_FIGURE = "–", UNSEEN_MILLISECONDS = 1000;
+const MOST_CURVES = 60, NO_FIGURE = "–", UNSEEN_MILLISECONDS = 1000, NAME_HEIGHT = 13;
 
 class Latency {
   /** `changed` is told of what the reader did. */
@@ -122,7 +122,7 @@ class Latency {
     const [most, ...values] = [Math.max(...points.map(({ x }) => x[0])), ...points.map(({ y }) => y[0])], highest = Math.max(...values), lowest = Math.min(...values);
     const colour = ({ cell }) => COLOURS[this.engines.indexOf(cell.engine) % COLOURS.length], at = { x: ({ x }) => x[0], y: ({ y }) => y[0] };
     const svg = this.svg = Plot.plot({
-      width, height: Math.round(Math.min(Math.max(0.5 * width, 280), 420)), marginLeft: 72, marginBottom: 44, marginTop: 14, marginRight: 24, ariaLabel: `${title} against output tokens/s`,
+      width, height: Math.round(Math.min(Math.max(0.5 * width, 280), 420)), marginLeft: 72, marginBottom: 44, marginTop: 14, marginRight: Math.round(Math.min(0.34 * width, 230)), ariaLabel: `${title} against output tokens/s`,
       x: { label: "output tokens/s", labelAnchor: "center", labelArrow: "none", labelOffset: 38, grid: true, ticks: 6, domain: [0, 1.06 * most] },
       y: { label: title, labelAnchor: "center", labelArrow: "none", labelOffset: 62, grid: true, type: view.log ? "log" : "linear", domain: view.log ? [lowest / 1.2, highest * 1.2] : [0, 1.08 * highest], ticks: view.log ? undefined : 6, tickFormat: view.log ? "~g" : undefined },
       color: { type: "identity" },
@@ -134,15 +134,37 @@ class Latency {
       ],
     });
     place.append(svg);
-    element(place, "figcaption", `A line for each cell, a point for each load, from little to much: ${data.families[view.family]}. Lower and further right is better. Colours are the engines', as in the frontier chart. ${all > curves.length ? `The first ${curves.length} of ${all} cells, by rank. ` : ""}A point shows its interval; a click leads to its figure in the table.`);
+    element(place, "figcaption", `Each line is a cell, each point a load, from the lightest to the heaviest: ${data.families[view.family]}. Lower and further right is better. Colours show the engine, as in the frontier chart. ${all > curves.length ? `The first ${curves.length} of ${all} cells by rank are drawn. ` : ""}Point at a load for its interval; click it for its figure in the table.`);
     svg.setAttribute("role", "group");
     for (const group of svg.querySelectorAll("g[aria-label]")) group.removeAttribute("aria-label");
     this.ends = new Map(points.map((point) => [point, []]));
     for (const end of svg.querySelectorAll("g.ends > *")) this.ends.get(points[end.__data__])?.push(end);
     this.lines = [...svg.querySelectorAll("g.lines path")].map((line) => [points[line.__data__[0]].i, line]);
     this.dots = [...svg.querySelectorAll("g.dots > *")];
+    this.name(curves.map((curve) => curve.points.at(-1)), colour);
     for (const dot of this.dots) this.mark(dot, points[dot.__data__], title);
     this.dots[0].setAttribute("tabindex", 0);
+  }
+
+  /** The curves' names in the right margin: each at the height of its curve's end or next to it, with a line to it. */
+  name(ends, colour) {
+    const { svg } = this, [sx, sy] = ["x", "y"].map((axis) => svg.scale(axis)), [bottom, top] = sy.range, edge = sx.range[1];
+    const group = svg.appendChild(document.createElementNS(SVG, "g")), room = Number(svg.getAttribute("width")) - edge - 14;
+    group.setAttribute("class", "names");
+    group.setAttribute("aria-hidden", "true");
+    const named = ends.slice(0, Math.floor((bottom - top) / NAME_HEIGHT)).map((point) => ({ point, y: sy.apply(point.y[0]) })).sort((a, b) => a.y - b.y);
+    named.forEach((one, k) => { one.y = Math.max(one.y, k ? named[k - 1].y + NAME_HEIGHT : top); });
+    for (let k = named.length - 1; k >= 0; k -= 1) named[k].y = Math.min(named[k].y, k + 1 < named.length ? named[k + 1].y - NAME_HEIGHT : bottom);
+    for (const { point, y } of named) {
+      const line = group.appendChild(document.createElementNS(SVG, "path")), text = group.appendChild(document.createElementNS(SVG, "text"));
+      line.setAttribute("d", `M${sx.apply(point.x[0])} ${sy.apply(point.y[0])}L${edge + 8} ${y}`);
+      line.setAttribute("stroke", colour(point));
+      for (const [name, value] of Object.entries({ x: edge + 12, y: y + 4, "text-anchor": "start" })) text.setAttribute(name, value);
+      for (let name = point.cell.name, letters = name.length; letters > 3; letters -= 1) {
+        text.textContent = letters === name.length ? name : `${name.slice(0, letters)}…`;
+        if (text.getComputedTextLength() <= room) break;
+      }
+    }
   }
 
   mark(dot, point, title) {

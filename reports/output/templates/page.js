@@ -229,7 +229,7 @@ async function copy({ currentTarget: button }) {
     const shown = [...button.closest(".answer").querySelectorAll("pre")].find((one) => one.textContent === text);
     shown.closest("details").open = true;
     getSelection().selectAllChildren(shown);
-    status.textContent = "selected below: press Ctrl+C";
+    status.textContent = "not copied: the text is selected below, press Ctrl+C";
   }
 }
 for (const one of document.querySelectorAll("[data-copy]")) one.addEventListener("click", copy);

@@ -118,7 +118,7 @@ class Table {
       this.status.textContent = "copied";
     } catch {
       getSelection().selectAllChildren(this.table);
-      this.status.textContent = "selected below: press Ctrl+C";
+      this.status.textContent = "not copied: the text is selected below, press Ctrl+C";
     }
   }
 }

@@ -21,7 +21,7 @@ LEFT_OUT_FIRST = ("TPOT\nms", "TTFT\nms", "GiB", "accuracy\n%")  # in a narrow t
 LEAST_NAME = 24  # columns of a cell's name, which may take two lines
 VERDICT = len("inconclusive")
 ALL_COLUMNS = ("status", "computes in", "tok/s", "TTFT ms", "TPOT ms", "needed GiB", "bits")
-ALL_QUALITY = ("mean accuracy %", "ppl ratio")
+ALL_QUALITY = ("mean accuracy %", "ppl ratio, own engine")
 
 
 def short_table(results: Results, width: int) -> Table:
@@ -92,7 +92,11 @@ def _legend(results: Results, left_out: Sequence[str]) -> str:
     if len(busiest) == len(calmest) == 1:
         at = "" if busiest == calmest else f" at {busiest.pop()};"
         parts = [f"tok/s{at or ','} median TTFT, TPOT at {calmest.pop()}; needed GiB"]
-    parts += ["±, −a/+b: 95 % interval", *([f"no room for {', '.join(left_out)}"] if left_out else [])]
+    parts += [
+        "ppl ratio: to the unquantized model in the same engine",
+        "±, −a/+b: 95 % interval",
+        *([f"no room for {', '.join(left_out)}"] if left_out else []),
+    ]
     return escape("; ".join(parts))
 
 

@@ -90,5 +90,5 @@ def test_an_interpreter_may_print_anything(tmp_path: Path, line: str) -> None:
 
 def test_a_pipe_is_no_program_to_wait_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "server", 0o755)
-    with pytest.raises(OSError, match="it is no regular file"):
+    with pytest.raises(OSError, match="it is not a regular file"):
         program_identity(str(tmp_path / "server"))

@@ -56,7 +56,7 @@ def test_a_variable_that_names_no_gpu_is_refused(
     plant(monkeypatch, nvmlDeviceGetUUID=lambda handle: f"GPU-{handle}-uuid")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
     with pytest.raises(
-        ValueError, match=f"device '{kind}': CUDA_VISIBLE_DEVICES names {missing}.*no whole GPU of this"
+        ValueError, match=f"device '{kind}': CUDA_VISIBLE_DEVICES names {missing}.*not a whole GPU of this"
     ):
         find_device(kind)
     assert find_device("cpu").kind == "cpu"

@@ -75,7 +75,7 @@ def test_a_folder_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_folder_without_readme_has_no_configuration(tmp_path: Path) -> None:
     root = write_data_root(tmp_path)
     (root / "allenai/ai2_arc/README.md").unlink()
-    with pytest.raises(DataError, match=r"task 'arc_easy': .*ai2_arc is no data set that it can read: .*ARC-Easy"):
+    with pytest.raises(DataError, match=r"task 'arc_easy': .*ai2_arc is not a data set that it can read: .*ARC-Easy"):
         load_tasks([TaskSpec("arc_easy", 2)], root, tmp_path / "work", seed=0)
 
 

@@ -30,5 +30,5 @@ def test_a_model_is_found_by_its_hub_id_or_its_folder() -> None:
 def test_an_entry_that_is_none_is_named(tmp_path: Path) -> None:
     file = tmp_path / "anchors.yaml"
     file.write_text("- {model: m, value: 3.0}\n")
-    with pytest.raises(ValueError, match=r"anchors\.yaml: entry 1 is no anchor"):
+    with pytest.raises(ValueError, match=r"anchors\.yaml: entry 1 is not an anchor"):
         read_anchors(file)

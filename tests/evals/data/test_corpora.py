@@ -58,7 +58,7 @@ def test_own_prompts_are_drawn_and_cut_on_the_left(tiny_model: Path, tmp_path: P
     [
         ('{"prompt": "a b"}\nnot json\n', r"mine\.jsonl:2: not a line of JSON with a \"prompt\""),
         ('{"text": "a b"}\n', r"mine\.jsonl:1: not a line of JSON with a \"prompt\""),
-        ('{"prompt": 3}\n', r"mine\.jsonl:1: its prompt is no text"),
+        ('{"prompt": 3}\n', r"mine\.jsonl:1: its prompt is not a text"),
         ("\n", r"mine\.jsonl has no prompts"),
     ],
 )

@@ -111,5 +111,5 @@ def test_a_count_without_bound_is_said() -> None:
 
 def test_a_float_is_no_count() -> None:
     event = {"choices": [{"text": "a"}], "usage": {"prompt_tokens": 5, "completion_tokens": 2.5}}
-    with pytest.raises(StreamBroken, match=r"\[2\.5, 2\.5, 5\] are no counts of tokens"):
+    with pytest.raises(StreamBroken, match=r"\[2\.5, 2\.5, 5\] are not counts of tokens"):
         Stream(OPENAI).take(event, 1.0)

@@ -62,8 +62,8 @@ WRONG: dict[str, tuple[object, str]] = {
     "nothing asked": ({**ROW, "input_length": 0}, "it has 0 prompt tokens; at least one is needed"),
     "nothing answered": ({**ROW, "output_length": 0}, "it has 0 output tokens; at least one is needed"),
     "half a token": ({**ROW, "output_length": 1.5}, "it has 1.5 output tokens; at least one is needed"),
-    "a block without a name": ({**ROW, "hash_ids": [1, "b"]}, "its hash_ids are no list of whole numbers"),
-    "blocks that are none": ({**ROW, "hash_ids": 3}, "its hash_ids are no list of whole numbers"),
+    "a block without a name": ({**ROW, "hash_ids": [1, "b"]}, "its hash_ids are not a list of whole numbers"),
+    "blocks that are none": ({**ROW, "hash_ids": 3}, "its hash_ids are not a list of whole numbers"),
     "too few blocks": ({**ROW, "hash_ids": [1]}, "it has 1 hash_ids for 600 prompt tokens; one is needed for each 512"),
 }
 

@@ -87,7 +87,7 @@ def _without(samples: GpuSamples, low: float, high: float) -> GpuSamples:
     ("gpus", "why"),
     [
         ([], "no power was recorded"),
-        ([_samples(0), replace(_samples(1), watts=(None,) * 42)], "GPU 1 tells no power"),
+        ([_samples(0), replace(_samples(1), watts=(None,) * 42)], "GPU 1 reports no power"),
         ([_samples(low=1.05)], "the power samples of GPU 0 do not cover the load"),
         ([_samples(high=4.95)], "the power samples of GPU 0 do not cover the load"),
         ([_samples(low=0.75, high=5.25, step=0.5)], r"8 power samples of GPU 0 are too few \(at least 10\)"),

@@ -63,7 +63,7 @@ def test_one_wave_has_no_steady_state_and_says_so() -> None:
     steady_state = _of(load, repeat)
     assert (len(steady_state.started), len(steady_state.ended), steady_state.one_wave) == (7, 7, True)
     (warning,) = load_metrics(Speed(load, (repeat, repeat))).warnings
-    assert warning == ("one wave: no steady state, its latencies are those of 4 that start at once (use 8 requests)")
+    assert warning == ("no steady state: all 4 requests start together. Use at least 8 requests")
 
 
 def test_one_user_has_neither() -> None:

@@ -45,7 +45,7 @@ def test_a_trial_is_a_file_of_its_folder(tmp_path: Path, name: str) -> None:
     folder = write_run(tmp_path / "run")
     about = json.loads((folder / "sweep.json").read_text())
     (folder / "sweep.json").write_text(json.dumps({**about, "trials": [name]}))
-    with pytest.raises(NoRun, match="is no name of a trial's file"):
+    with pytest.raises(NoRun, match="is not the name of a trial file"):
         read_run(folder)
 
 
@@ -58,9 +58,9 @@ def test_a_damaged_description(tmp_path: Path, content: bytes) -> None:
 
 def test_a_pipe_in_place_of_a_run_or_trial(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "sweep.json")
-    with pytest.raises(NoRun, match="it is no regular file"):
+    with pytest.raises(NoRun, match="it is not a regular file"):
         read_run(tmp_path)
-    with pytest.raises(UnreadableTrial, match="it is no regular file"):
+    with pytest.raises(UnreadableTrial, match="it is not a regular file"):
         read_trial(tmp_path / "sweep.json")
 
 

@@ -94,7 +94,7 @@ def test_what_is_no_file_in_the_place_of_a_part_counts_as_missing(
     (tmp_path / part_file(other)).touch()
     os.truncate(tmp_path / part_file(other), 2**40)
     assert find_part(tmp_path, other) is None
-    assert [fault in caplog.text for fault in ("no regular file", "at most")] == [True, True]
+    assert [fault in caplog.text for fault in ("not a regular file", "at most")] == [True, True]
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE, errno.EMFILE])

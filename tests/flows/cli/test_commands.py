@@ -31,6 +31,7 @@ def _bitfrontier(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[
 
 def test_help_teaches() -> None:
     shown = _bitfrontier("--help").stdout
+    assert "[default: 0]" not in shown
     assert "bitfrontier sweep quickstart" in shown
     for command in ("plan", "sweep", "report", "status", "retry", "gc", "doctor", "methods", "engines"):
         assert re.search(rf"\b{command}\b", shown)
@@ -147,7 +148,7 @@ def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     data = json.loads(_bitfrontier("status", str(tmp_path), "--json").stdout)
     assert [cell["state"] for cell in data["cells"]] == ["failed", "to do"]
     assert "has no sweep.json" in _bitfrontier("status", str(tmp_path / "trials"), code=2).stderr
-    assert "say what to measure again: --failed" in _bitfrontier("retry", str(tmp_path), code=2).stderr
+    assert "nothing selected. Give --failed" in _bitfrontier("retry", str(tmp_path), code=2).stderr
 
 
 def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +163,9 @@ def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytes
     assert "is marked as a cache" in _bitfrontier("gc", "--adopt").stdout
     (tmp_path / "cache" / "kept").mkdir()
     write_json(tmp_path / "cache" / "kept" / f"{old.name}.json", {"name": old.name, "label": "rtn", "model": "m"})
-    assert f"--release {old.name} lets it go" in _bitfrontier("gc", "--yes").stdout
+    assert f"--release {old.name} lets `gc` free it" in _bitfrontier("gc", "--yes").stdout
     assert json.loads(_bitfrontier("gc", "--json").stdout)["kept"][0]["name"] == old.name
-    assert "is kept no longer" in _bitfrontier("gc", "--release", old.name).stdout
+    assert "is no longer kept" in _bitfrontier("gc", "--release", old.name).stdout
     assert json.loads(_bitfrontier("gc", "--json").stdout)["unneeded"][0]["path"] == str(old)
     assert f"checkpoints/{old.name}" in _bitfrontier("gc", code=1).stdout  # nobody is there to be asked
     assert old.exists()

@@ -41,11 +41,11 @@ def _finding(url: str | None) -> Finding:
 @pytest.mark.parametrize(
     ("status", "origins", "state", "detail"),
     [
-        (200, "*", "unsafe", "answers without a login and lets every web page ask it (CORS)"),
+        (200, "*", "unsafe", "answers without a login and accepts requests from every web page (CORS)"),
         (200, None, "unsafe", "answers without a login"),
-        (401, "*", "unsafe", "lets every web page ask it (CORS)"),
+        (401, "*", "unsafe", "accepts requests from every web page (CORS)"),
         (404, None, "broken", "is not a Prefect API: HTTP 404"),
-        (401, "http://127.0.0.1:4200", "ok", "asks for a login, and pages of other sites get no answer"),
+        (401, "http://127.0.0.1:4200", "ok", "requires a login and rejects pages of other sites"),
     ],
 )
 def test_a_server_that_anybody_may_use_is_unsafe(status: int, origins: str | None, state: str, detail: str) -> None:
@@ -58,7 +58,7 @@ def test_a_server_that_anybody_may_use_is_unsafe(status: int, origins: str | Non
 @pytest.mark.usefixtures("prefect")
 def test_a_real_server_with_a_login_is_told_from_one_without() -> None:
     """Ours has a login, and Prefect's own default of CORS."""
-    assert _prefect().detail.endswith("/api lets every web page ask it (CORS)")
+    assert _prefect().detail.endswith("/api accepts requests from every web page (CORS)")
 
 
 def test_a_server_that_is_not_there() -> None:
@@ -67,4 +67,4 @@ def test_a_server_that_is_not_there() -> None:
 
 
 def test_without_a_server_nothing_is_asked() -> None:
-    assert _finding(None).detail == "none is configured: each sweep has its own, with a password"
+    assert _finding(None).detail == "none configured: each sweep starts its own, with a password"

@@ -9,7 +9,7 @@ from flows.cli.doctor.shown import print_findings
 
 FINDINGS = [
     Finding("device", "ok", "cpu: a CPU [avx2]", group=MACHINE),
-    Finding("NVIDIA driver", "missing", "none found", "nothing, if there is no GPU", MACHINE, waits=True),
+    Finding("NVIDIA driver", "missing", "not found", "nothing, if there is no GPU", MACHINE, waits=True),
     Finding("environment gguf", "ok", "Python 3.12", group=ENVIRONMENTS),
     Finding("environment vllm-cpu", "missing", "not built yet", "nothing: a sweep builds it", ENVIRONMENTS, waits=True),
     Finding("program tgi", "missing", "not on the PATH", "nothing", PROGRAMS_ASIDE, waits=True),
@@ -27,19 +27,19 @@ def _shown(findings: list[Finding], *, verbose: bool = False) -> list[str]:
 
 def test_what_is_fine_is_a_line_a_group_and_what_is_not_has_its_fix() -> None:
     assert _shown(FINDINGS) == [
-        "✓ machine: device: cpu: a CPU [avx2]; NVIDIA driver: none found",
-        "✓ environments: 1 built (gguf); 1 to be built by the sweep that needs them",
-        "✓ programs: 1 not there: needed by their engines alone",
+        "✓ machine: device: cpu: a CPU [avx2]; NVIDIA driver: not found",
+        "✓ environments: 1 built (gguf); 1 not built yet: a sweep builds what it needs",
+        "✓ programs: 1 missing: needed only by their engines",
         "✗ environment openvino (broken): no [torch]",
         "    delete it",
         "✗ Prefect server (unsafe): answers without a login",
         "    start it with a password",
-        "2 to do. `bitfrontier doctor -v` lists everything.",
+        "2 problems. `bitfrontier doctor -v` lists everything.",
     ]
 
 
 def test_where_nothing_needs_doing_it_says_so() -> None:
-    assert _shown(FINDINGS[:5])[-1] == "Nothing needs doing. `bitfrontier doctor -v` lists everything."
+    assert _shown(FINDINGS[:5])[-1] == "No problem. `bitfrontier doctor -v` lists everything."
 
 
 def test_verbose_lists_everything() -> None:
@@ -47,13 +47,13 @@ def test_verbose_lists_everything() -> None:
     for finding in FINDINGS:
         assert finding.subject in lines
         assert finding.remedy in lines
-    assert "Nothing needs doing" not in lines
+    assert "No problem" not in lines
 
 
 def test_scripts_get_what_they_always_got() -> None:
     assert FINDINGS[1].as_data == {
         "subject": "NVIDIA driver",
         "state": "missing",
-        "detail": "none found",
+        "detail": "not found",
         "remedy": "nothing, if there is no GPU",
     }

@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parents[3]
         ("/proc/no", ("plan", "configs/quickstart.yaml"), "error: /proc/no cannot be written: "),
         ("/proc/no", ("sweep", "configs/quickstart.yaml"), "error: /proc/no cannot be written: "),
         ("/proc/no", ("quantize", "configs/quickstart.yaml", "gguf Q8_0"), "error: /proc/no cannot be written: "),
+        (None, ("init", "pypi:smollm2-135m-instruct", "--to", "/proc/x.yaml"), "error: /proc cannot be written: "),
+        (None, ("init", "pypi:smollm2-135m-instruct", "--to", "/proc/x/y.yaml"), "error: /proc/x cannot be written: "),
+        (None, ("init", "--to", "/proc/x"), "error: /proc/x cannot be written: "),
         (None, ("sweep", "configs/quickstart.yaml", "--runs", "/proc/runs"), "error: /proc/runs cannot be written: "),
     ],
 )

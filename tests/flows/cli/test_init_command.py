@@ -102,13 +102,13 @@ def test_a_model_too_large_for_one_gpu_is_spread(place: Path) -> None:
     assert not first.lacks_memory
     alone = first_plan(LARGE, replace(FOUR_GPUS, slots=("GPU-0",)))
     assert alone.lacks_memory
-    assert "may not fit into this machine's memory" in plan_text(alone, "hub:them/Large-70B", "large.yaml")
+    assert "may exceed this machine's memory" in plan_text(alone, "hub:them/Large-70B", "large.yaml")
 
 
 def test_engines_that_are_left_out_say_why(place: Path) -> None:
     left_out = first_plan(look_up_model("tiny", place), H200).left_out
     assert "no trtllm-serve on the PATH" in left_out["tensorrt_llm"]
-    assert "serves none of these quantized" in left_out["deepspeed"]
+    assert "serves none of these methods" in left_out["deepspeed"]
     assert "emulates quantized layers" in left_out["transformers"]
 
 
@@ -155,11 +155,11 @@ def test_a_model_that_is_not_there_is_one_line(place: Path) -> None:
 
 def test_a_device_that_is_hidden_is_one_line(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_such(kind: str = "auto") -> Device:
-        raise ValueError("device 'auto': CUDA_VISIBLE_DEVICES names 7, which is no whole GPU of this machine")
+        raise ValueError("device 'auto': CUDA_VISIBLE_DEVICES names 7, which is not a whole GPU of this machine")
 
     monkeypatch.setattr(engines.telemetry.device, "find_device", no_such)
     done = _init("tiny")
-    assert "names 7, which is no whole GPU of this machine. Name whole GPUs" in str(done.exception)
+    assert "names 7, which is not a whole GPU of this machine. Name whole GPUs" in str(done.exception)
 
 
 def test_an_unsuitable_model_and_one_that_no_engine_serves(place: Path) -> None:

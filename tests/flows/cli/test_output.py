@@ -58,8 +58,8 @@ def test_what_nobody_foresaw_is_a_line_and_a_file(tmp_path: Path, monkeypatch: p
     except ZeroDivisionError as error:
         line = unforeseen(error)
     (file,) = tmp_path.iterdir()
-    assert line.startswith("error: not foreseen: ZeroDivisionError: ")
-    assert f"its traceback is in {file}. This is a defect of bitfrontier" in line
+    assert line.startswith("error: unexpected: ZeroDivisionError: ")
+    assert f"its traceback is in {file}. This is a bug in bitfrontier" in line
     assert "Traceback" in file.read_text()
     assert "planted-secret" not in file.read_text()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
@@ -71,7 +71,7 @@ def test_an_argument_with_control_characters_is_refused(argument: bytes) -> None
     command = [sys.executable, "-m", "flows.cli", "status", argument]
     done = subprocess.run(command, capture_output=True, cwd=ROOT)
     assert done.returncode == 2
-    assert b"holds control characters, or is no UTF-8. Rename what it names" in done.stderr
+    assert b"contains control characters, or is not UTF-8. Rename the file" in done.stderr
     assert not re.search(rb"[\x1b\x9b\xe9]", done.stderr)
 
 
@@ -107,7 +107,7 @@ def test_a_panic_of_a_library_is_a_line_too(
     with pytest.raises(SystemExit) as ended:
         flows.cli.commands.main()
     assert ended.value.code == 1
-    assert "error: not foreseen: PanicException: retry-limit-in-match over" in capsys.readouterr().err
+    assert "error: unexpected: PanicException: retry-limit-in-match over" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -123,5 +123,5 @@ def test_what_is_in_a_file_s_or_folder_s_place_is_said_and_no_defect(
         flows.cli.commands.main()
     stderr = capsys.readouterr().err
     assert ended.value.code == 2
-    assert f"error: {run / name}: {fault}. Move what is there out of the way" in stderr
-    assert "not foreseen" not in stderr
+    assert f"error: {run / name}: {fault}. Move it away, or correct its permissions" in stderr
+    assert "unexpected" not in stderr

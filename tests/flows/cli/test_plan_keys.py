@@ -66,7 +66,7 @@ def test_what_is_not_ours_comes_first_and_is_not_started(workplace: Path, monkey
     plan = yaml.safe_load(file.read_text())
     file.write_text(yaml.safe_dump({**plan, "environments": {"transformers": {"python": str(python)}}}))
     first = _plan(workplace).splitlines()[0]
-    assert first.startswith(f"not ours: interpreter {python} (stands in for the environment transformers); gets ")
+    assert first.startswith(f"not ours: interpreter {python} (in place of the environment transformers); gets ")
     assert "PATH" in first
     (listed,) = json.loads(_plan(workplace, "--json"))["not_ours"]
     assert (listed["kind"], listed["name"]) == ("interpreter", str(python))

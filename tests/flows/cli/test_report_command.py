@@ -52,6 +52,6 @@ def test_the_command_ends_well_whether_or_not_there_is_one(
     command = [sys.executable, "-m", "flows.cli", "report", str(run), "--open"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
-    message = f"no browser was opened here; open {run}/report.html"
+    message = f"no browser could be opened. Open {run}/report.html"
     assert (message in done.stderr) == (browser != "true %s")
     assert 'href="run/report.html"' in (tmp_path / "index.html").read_text()

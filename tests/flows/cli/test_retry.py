@@ -47,11 +47,11 @@ def test_only_failed_cells_are_forgotten(run: Path, monkeypatch: pytest.MonkeyPa
     assert {path: path.stat().st_mtime_ns for path in (run / "trials").glob("*.json")} == before
     about = json.loads((run / "sweep.json").read_text())
     write_json(run / "sweep.json", {**about, "changes": {"sets": [], "only": ["none*"], "exclude": []}})
-    with pytest.raises(RunChanged, match=r"1 of 2 cells of .* are none of its plan as it was changed; `bitfrontier"):
+    with pytest.raises(RunChanged, match=r"1 of 2 cells of .* are no longer in its plan\. `bitfrontier"):
         check_unchanged(run, _not_shown)
     write_json(run / "sweep.json", about)
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
-    with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured anew.*`bitfrontier sweep .*plan.yaml` does"):
+    with pytest.raises(RunChanged, match=r"2 of 2 cells would be measured again.*`bitfrontier sweep .*plan.yaml` does"):
         check_unchanged(run, _not_shown)
     plan = run.parent.parent / "plan.yaml"
     plan.write_text(plan.read_text() + "seed: 1\n")
@@ -65,13 +65,13 @@ def test_of_somebodys_run_nothing_is_started(run: Path, monkeypatch: pytest.Monk
     """It brings its plan, an interpreter and what to type along."""
     theirs, python, marker = somebodys_run(run)
     with pytest.raises(
-        RunChanged, match=rf"theirs was not begun here .*\nnot ours: interpreter {python} .*\n.*`bitfrontier sweep "
+        RunChanged, match=rf"theirs was not started here .*\nnot ours: interpreter {python} .*\n.*`bitfrontier sweep "
     ) as refused:
         check_unchanged(theirs, _not_shown)
     assert "rm -rf" not in str(refused.value)
     assert not marker.exists()
     register(theirs, (theirs / "plan.yaml").read_text())  # as a sweep of it does
-    with pytest.raises(RunChanged, match="would be measured anew"):
+    with pytest.raises(RunChanged, match="would be measured again"):
         check_unchanged(theirs, _not_shown)
     assert marker.exists()
 

@@ -101,7 +101,7 @@ def test_a_server_that_runs_already_is_not_started(prepared: Prepared, monkeypat
     attached = replace(trial("none", 10, 2.0, 80), provenance={"attached": "http://127.0.0.1:1"})
     monkeypatch.setattr(served_cell, "chosen_trial", lambda *_: attached)
     with (
-        pytest.raises(NotServed, match=r"was measured at a server that runs already: http://127.0.0.1:1"),
+        pytest.raises(NotServed, match=r"was measured at an attached server: http://127.0.0.1:1"),
         served(prepared.folder, None, None, _not_shown, QUIET),
     ):
         pass
@@ -110,7 +110,7 @@ def test_a_server_that_runs_already_is_not_started(prepared: Prepared, monkeypat
 def test_a_cell_that_would_be_served_otherwise_is_refused(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(versions, "MEASUREMENT_VERSION", versions.MEASUREMENT_VERSION + 1)
     with (
-        pytest.raises(RunChanged, match=r"would be served otherwise than it was measured.*`bitfrontier sweep"),
+        pytest.raises(RunChanged, match=r"would not be served as measured.*`bitfrontier sweep"),
         served(prepared.folder, None, None, _not_shown, QUIET),
     ):
         pass
@@ -132,7 +132,7 @@ def test_of_somebodys_run_nothing_is_started(prepared: Prepared) -> None:
     """It brings its plan and an interpreter along."""
     theirs, python, marker = somebodys_run(prepared.folder)
     with (
-        pytest.raises(RunChanged, match=rf"theirs was not begun here .*\nnot ours: interpreter {python}"),
+        pytest.raises(RunChanged, match=rf"theirs was not started here .*\nnot ours: interpreter {python}"),
         served(theirs, None, None, _not_shown, QUIET),
     ):
         pass

@@ -102,7 +102,7 @@ def test_before_retry_compares_and_only_once(planted: Planted, monkeypatch: pyte
     result = CliRunner().invoke(commands.app, ["retry", str(planted.runs / "fake"), "--failed"])
     assert isinstance(result.exception, Ended)
     assert planted.listed_first()
-    assert planted.shown.read_text().count("stands in for the environment transformers") == 1
+    assert planted.shown.read_text().count("in place of the environment transformers") == 1
 
 
 def _quantize(planted: Planted) -> None:

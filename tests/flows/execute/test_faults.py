@@ -193,13 +193,13 @@ def test_a_checkpoint_that_is_not_whole_is_refused(workplace: Path, monkeypatch:
     weights = row.job.folder / "model.safetensors"
     check_whole(checkpoint)
     weights.write_bytes(bytes(weights.stat().st_size))  # what a crash of the machine may leave
-    with pytest.raises(CheckpointError, match="is no whole safetensors file"):
+    with pytest.raises(CheckpointError, match="is not a whole safetensors file"):
         check_whole(checkpoint)
     os.truncate(weights, 100)
     with pytest.raises(CheckpointError, match=r"its weights have 100 bytes where \d+ were written"):
         check_whole(checkpoint)
     weights.unlink()
-    with pytest.raises(CheckpointError, match=r"model\.safetensors: was written, and is gone"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: was written and is missing"):
         check_whole(checkpoint)
 
 
@@ -248,7 +248,7 @@ def test_a_sweep_goes_on_without_prefects_server(workplace: Path, monkeypatch: p
     shown = (workplace / "out.log").read_text()
     assert sweep.returncode == 1, shown  # of the method that raises
     assert "was lost" in shown
-    assert "the sweep went on without it" in shown
+    assert "the sweep continued without it" in shown
     assert "Traceback" not in shown
     statuses = sorted(read_trial(path).status for path in (workplace / "runs/fake/trials").iterdir())
     assert statuses == ["failed", "ok"]
@@ -270,4 +270,4 @@ def test_a_sweep_that_cannot_go_on_without_prefect_says_so(
         sweep_command.sweep(plan, runs=workplace / "runs")
     assert ended.value.code == 1
     output = capsys.readouterr().err.replace("\n", " ")
-    assert "Prefect's server was lost; what is finished is kept. Run the same command again to go on." in output
+    assert "Prefect's server was lost; finished cells are kept. Run the same command again." in output

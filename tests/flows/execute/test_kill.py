@@ -73,4 +73,4 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workplace: Path) -> None:
     wait_for(lambda: sweep.poll() is not None, None, workplace)
     assert sweep.returncode == 130
     assert not alive(tree)
-    assert "Run the same command again to go on" in (workplace / "out.log").read_text()
+    assert "Run the same command again" in (workplace / "out.log").read_text()

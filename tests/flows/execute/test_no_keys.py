@@ -129,7 +129,7 @@ def test_no_key_is_in_the_traceback_of_the_real_program(tmp_path: Path) -> None:
         text=True,
     )
     assert ended.returncode == 1
-    assert ended.stderr.startswith("error: not foreseen: ValueError: it said (hidden); its traceback is in ")
+    assert ended.stderr.startswith("error: unexpected: ValueError: it said (hidden); its traceback is in ")
     written = Path(ended.stderr.split("its traceback is in ")[1].split(". This is")[0])
     assert written.read_text().endswith("ValueError: it said (hidden)\n")
     assert KEY not in ended.stdout + ended.stderr + written.read_text()

@@ -144,7 +144,7 @@ def test_a_result_without_inputs_is_stale_for_that(first: Trial, workplace: Path
     for part in (workplace / "runs" / "fake" / "parts").glob("*"):
         part.unlink()
     (result,) = stale_rows(prepared).values()
-    assert result.reasons == ("it was measured by a program that did not note what decides a result",)
+    assert result.reasons == ("it was measured by a version that did not record its key",)
 
 
 def test_a_part_that_is_gone_before_the_trial_is_written_fails_the_cell(
@@ -152,7 +152,7 @@ def test_a_part_that_is_gone_before_the_trial_is_written_fails_the_cell(
 ) -> None:
     install(monkeypatch.setattr)
     monkeypatch.setattr(measure_cell, "assembled", lambda *_: None)
-    assert "a part of the cell is gone from" in measured(prepared_run(workplace)).reason
+    assert "a part of the cell is missing in" in measured(prepared_run(workplace)).reason
 
 
 def test_a_damaged_part_counts_as_missing(first: Trial, workplace: Path, caplog: pytest.LogCaptureFixture) -> None:

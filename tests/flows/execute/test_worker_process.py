@@ -225,9 +225,9 @@ def test_what_was_told_to_be_done_and_is_not_there_is_a_failure(
         assert isinstance(failure, Failure)
         assert (failure.kind, failure.cause) == (
             "unreadable-checkpoint",
-            "quantization failed: its checkpoint is gone again",
+            "quantization failed: its checkpoint is missing again",
         )
-        assert bench.measure(row, QUIET, plainly).reason == f"{row.file} is gone again"
+        assert bench.measure(row, QUIET, plainly).reason == f"{row.file} is missing again"
 
 
 def test_it_ends_with_the_sweep(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:

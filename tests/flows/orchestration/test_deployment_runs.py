@@ -180,10 +180,7 @@ def test_a_server_that_is_away_is_asked_again(
         return _finish(store, tmp_path)
 
     reason, messages = _have_done(monkeypatch, store, script)
-    assert (reason, messages) == (
-        None,
-        ["Prefect's server does not answer, workers go on meanwhile: Connection refused"] * 2,
-    )
+    assert (reason, messages) == (None, ["Prefect's server does not answer; workers continue: Connection refused"] * 2)
 
 
 @pytest.mark.parametrize(("code", "is_absence"), [(503, True), (500, True), (403, False)])
@@ -204,7 +201,7 @@ def test_a_gateway_that_answers_for_the_server_is_an_absence_too(
 
     if is_absence:
         _, messages = _have_done(monkeypatch, store, script)
-        assert messages == ["Prefect's server does not answer, workers go on meanwhile: refused"]
+        assert messages == ["Prefect's server does not answer; workers continue: refused"]
     else:
         with pytest.raises(httpx.HTTPStatusError, match="refused"):
             _have_done(monkeypatch, store, script)

@@ -47,7 +47,7 @@ def _plan(folder: Path, **changes: Any) -> dict[str, Any]:
 )
 def test_a_form_with_what_is_not_ours_is_refused(here: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(
-        PlanError, match=rf"plan.yaml:\d+: a plan that came by Prefect names what is not ours: {message}"
+        PlanError, match=rf"plan.yaml:\d+: a plan from Prefect names a program that is not bitfrontier's: {message}"
     ) as refused:
         sweep(plan=_plan(here, **changes), runs=str(here / "runs"))
     assert "start the worker with BITFRONTIER_ALLOW_PROGRAMS=1" in str(refused.value)
@@ -59,16 +59,18 @@ def test_an_interpreter_of_a_plan_is_not_started(here: Path, monkeypatch: pytest
     plan = _plan(here, environments={"transformers": {"python": str(python)}})
     (here / "plan.yaml").write_text(yaml.safe_dump(plan))
     given = plan if form else str(here / "plan.yaml")
-    with pytest.raises(PlanError, match=f"what is not ours: interpreter {python}"):
+    with pytest.raises(PlanError, match=f"names a program that is not bitfrontier's: interpreter {python}"):
         sweep(plan=given, runs=str(here / "runs"))
     state = cell(str(here / "plan.yaml"), None, str(here / "store"), "trials/x", return_state=True)
-    assert f"what is not ours: interpreter {python}" in json.loads(state.message or "")["cause"]
+    assert (
+        f"names a program that is not bitfrontier's: interpreter {python}" in json.loads(state.message or "")["cause"]
+    )
     assert not marker.exists()
 
 
 def test_a_cell_s_form_may_name_no_server(here: Path) -> None:
     load = [{"concurrency": 1, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}]
-    with pytest.raises(PlanError, match=r"names what is not ours: server https://example\.org"):
+    with pytest.raises(PlanError, match=r"names a program that is not bitfrontier's: server https://example\.org"):
         measure(
             model=str(here / "tiny"),
             method={"method": "none"},  # type: ignore[arg-type]
@@ -82,7 +84,7 @@ def test_a_cell_s_form_may_name_no_server(here: Path) -> None:
 def test_whoever_starts_the_worker_may_allow_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_plan(here, ["none"])
     monkeypatch.setenv(ALLOW, "yes")
-    with pytest.raises(PlanError, match="what is not ours: interpreter "):
+    with pytest.raises(PlanError, match="names a program that is not bitfrontier's: interpreter "):
         sweep(plan=str(file), runs=str(here / "runs"))
     monkeypatch.setenv(ALLOW, "1")
     assert Path(sweep(plan=str(file), runs=str(here / "runs"))).exists()

@@ -44,7 +44,7 @@ def test_a_part_that_the_plan_lacks_is_made() -> None:
         (".load=[chat]", "it is not KEY=VALUE"),
         ("x" * 5000, "it is not KEY=VALUE"),
         ("name.x=3", "`name.x` is within 'quickstart', which has no keys"),
-        ("seed=[", "the value is no YAML"),
+        ("seed=[", "the value is not YAML"),
         ("limits" + ".a" * 3000 + "=1", "its key has 3001 steps \\(at most 20\\)"),
     ],
 )
@@ -61,7 +61,7 @@ def test_a_set_that_changes_nothing_is_refused(text: str, words: str) -> None:
     ],
 )
 def test_aliases_of_a_set_stand_for_no_more_than_those_of_a_plan(text: str) -> None:
-    with pytest.raises(PlanError, match="its aliases stand for more than 100000 values"):
+    with pytest.raises(PlanError, match="its aliases expand to more than 100000 values"):
         load_plan(Path("quickstart"), Changes((text,)))
 
 

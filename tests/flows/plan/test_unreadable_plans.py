@@ -28,7 +28,7 @@ UNREADABLE: dict[str, tuple[bytes | None, str]] = {
     "a key twice": (b"name: a\nname: b\n", ':2: not valid YAML: found duplicate key "name"\n  fix: keep one of them'),
     "not text": (b"\xff\xfe\x00\x80", "cannot be read"),
     "a key that is a list": (b"? [name]\n: a\n", "keys should be strings"),
-    "aliases of aliases": (_bomb(b"name: *i\n"), "its aliases stand for more than 100000 values"),
+    "aliases of aliases": (_bomb(b"name: *i\n"), "its aliases expand to more than 100000 values"),
     "a key twice, with aliases of aliases": (_bomb(b"name: x\nname: *i\n"), 'found duplicate key "name"'),
     "an impossible date": (b"name: 2026-02-31\n", "'2026-02-31' is no value"),
     "a number without digits": (b"seed: 0x_\n", "'0x_' is no value"),
@@ -39,7 +39,7 @@ UNREADABLE: dict[str, tuple[bytes | None, str]] = {
     "a NUL": (b'models: ["a\\0b"]\n', r"models[0]: the text holds control characters: 'a\x00b'"),
     "a change of direction": (b'name: "a\\u202eb"\n', "name: the text holds control characters: 'a\\u202eb'"),
     "an escape": (b'name: "\\e[2J"\n', r"name: the text holds control characters: '\x1b[2J'"),
-    "an alias to itself": (b"name: &a [*a]\n", "an alias holds itself"),
+    "an alias to itself": (b"name: &a [*a]\n", "an alias contains itself"),
     "nested deeply": (b"name: " + b"[" * 100_000, "it is nested too deeply"),
     "2 MB": (b"#" * 2_000_000, "it has 2000000 bytes (at most 1048576)"),
     "a tag": (b"name: !!python/object:os.system {}\n", "not valid YAML"),
@@ -69,14 +69,14 @@ IMPOSSIBLE = {
         r":1: not valid YAML: '2026-11-31' is no value: .*\n  fix: write \"2026-11-31\" in",
     ),
     "a number without digits": ("name: a\nseed: 0x_\n", r":2: not valid YAML: '0x_' is no value: "),
-    "an alias of itself": ("a: &a [*a]\nname: x\n", r":1: not valid YAML: an alias holds itself"),
-    "a plan that holds itself": ("&a {name: *a}", r":1: its aliases stand for more than 100000 values"),
+    "an alias of itself": ("a: &a [*a]\nname: x\n", r":1: not valid YAML: an alias contains itself"),
+    "a plan that holds itself": ("&a {name: *a}", r":1: its aliases expand to more than 100000 values"),
     "an alias of nothing": ("name: x\nseed: *a\n", r":2: not valid YAML: found undefined alias 'a'"),
     "two plans": ("name: x\n---\nname: y\n", r":2: not valid YAML: but found another document"),
     "a NUL": ("name: \0\n", r":1: not valid YAML: unacceptable character #x0000"),
     "aliases of aliases": (
         "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 1}]\n" for i in range(12)),
-        r"its aliases stand for more than 100000 values",
+        r"its aliases expand to more than 100000 values",
     ),
     "too deep": ("a: " + "[" * 1000 + "]" * 1000, r"it is nested too deeply"),
     "too many digits": ("name: x\nseed: " + "9" * 5000, r":2: not valid YAML: '9+' is no value: "),
@@ -94,7 +94,7 @@ def test_values_that_yaml_itself_stumbles_over_are_errors_of_the_plan(tmp_path: 
 
 def test_a_pipe_is_no_plan(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "plan.yaml")
-    with pytest.raises(PlanError, match="it is no regular file"):
+    with pytest.raises(PlanError, match="it is not a regular file"):
         load_plan(tmp_path / "plan.yaml")
 
 

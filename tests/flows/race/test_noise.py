@@ -109,7 +109,7 @@ def test_a_damaged_file_is_warned_of_and_made_again(
     make(file)
     with caplog.at_level(logging.WARNING):
         assert learnt(_prepared(), []) == {}
-    assert "is damaged, or of an older program: what earlier races taught" in caplog.text
+    assert "is damaged, or from an older version: the noise of earlier races is not used" in caplog.text
     teach(_prepared(), _trials(0.05))
     assert NAME in learnt(_prepared(), [])
 
@@ -126,8 +126,8 @@ def test_what_cannot_be_read_now_is_kept(caplog: pytest.LogCaptureFixture, monke
         assert learnt(_prepared(), []) == {}
         teach(_prepared(), _trials(0.1, "second"))
     assert noise_file(_prepared()).read_bytes() == before
-    assert "cannot be read now (Input/output error): what this race teaches is not kept" in caplog.text
-    assert "cannot be read now (Input/output error): earlier races teach nothing" in caplog.text
+    assert "cannot be read now (Input/output error): the noise of this race is not recorded" in caplog.text
+    assert "cannot be read now (Input/output error): the noise of earlier races is not used" in caplog.text
 
 
 def test_races_that_end_at_once_all_teach() -> None:

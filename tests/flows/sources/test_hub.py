@@ -70,7 +70,7 @@ def test_an_unsuitable_model_is_found_before_its_weights_are_fetched(hub: Hub) -
     hub.add("nice/headless", {**files, "config.json": b'{"tie_word_embeddings": false}'})
     assert "no language-model head" in str(look_up_model("hub:nice/bert", Path()).unsuitable)
     assert hub.bytes_of("model.safetensors") == []
-    assert "no token ends its texts" in str(look_up_model("hub:nice/endless", Path()).unsuitable)
+    assert "no end-of-text token" in str(look_up_model("hub:nice/endless", Path()).unsuitable)
     assert "has no weights of a language-model head" in str(look_up_model("hub:nice/headless", Path()).unsuitable)
     hub.add("nice/quantized", {**files, "config.json": b'{"quantization_config": {}}'})
     assert "is quantized already" in _refusal("hub:nice/quantized")
@@ -156,13 +156,13 @@ def test_weights_that_are_no_safetensors(hub: Hub) -> None:
 @pytest.mark.parametrize(
     ("status", "headers", "expected"),
     [
-        (429, {"Retry-After": "42"}, "asked for too often from this address (HTTP 429) (wait 42 s and run the same"),
+        (429, {"Retry-After": "42"}, "requested too often from this address (HTTP 429) (wait 42 s and run the same"),
         (429, {}, "wait some minutes and run the same command again; with a token (HF_TOKEN) the hub allows more"),
         (401, {"X-Error-Message": "Invalid credentials in Authorization header"}, "is refused (HTTP 401)"),
         (403, {}, "is refused (HTTP 403) (give a token by HF_TOKEN"),
         (404, {}, "(HTTP 404) (correct the name, the revision or HF_ENDPOINT)"),
         (503, {}, "the hub answers HTTP 503 (try again later"),
-        (200, {}, "which does not answer as a hub does (correct HF_ENDPOINT, or the proxy)"),
+        (200, {}, "which does not answer like a hub (correct HF_ENDPOINT, or the proxy)"),
     ],
 )
 def test_an_answer_that_is_an_error(hub: Hub, status: int, headers: dict[str, str], expected: str) -> None:
@@ -218,7 +218,9 @@ def test_a_download_that_broke_off_is_completed(hub: Hub, monkeypatch: pytest.Mo
     hub.cut["model.safetensors"] = 20_000
     with monkeypatch.context() as patch:
         patch.setattr("huggingface_hub.file_download.http_get", _without_retries())
-        with pytest.raises(SourceError, match=r"hub model 'nice/tiny' broke off .*run the same command again: files"):
+        with pytest.raises(
+            SourceError, match=r"hub model 'nice/tiny' was interrupted .*run the same command again: complete files"
+        ):
             _prepare()
     with monkeypatch.context() as patch:
         _offline(patch, tmp_path)
@@ -276,7 +278,7 @@ def test_a_data_set_of_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Non
     hub.add("datasets/nice/data", {"README.md": b"x"})
     client.require_data_set(Repository("nice/data", "data set"))
     hub.answers["datasets/nice/data"] = (429, {"Retry-After": "7"})
-    with pytest.raises(SourceError, match=r"hub data set 'nice/data' was asked for too often .*wait 7 s"):
+    with pytest.raises(SourceError, match=r"hub data set 'nice/data' was requested too often .*wait 7 s"):
         client.require_data_set(Repository("nice/data", "data set"))
     with pytest.raises(SourceError, match="hub data set 'nice/none' is not on the hub"):
         client.require_data_set(Repository("nice/none", "data set"))

@@ -67,7 +67,7 @@ def test_a_download_that_is_unsuitable_is_that_models_failure(
     (tiny_model / "tokenizer_config.json").write_text("{}")
     monkeypatch.setattr(flows.sources.models, "_model_folder", lambda *_: tiny_model)
     model = prepare_model(_facts("hub", "a/tiny", "tiny"), resolve("transformers", {"python": sys.executable}))
-    with pytest.raises(CellFailure, match="tiny is unsuitable: no token ends its texts") as raised:
+    with pytest.raises(CellFailure, match="tiny is unsuitable: no end-of-text token") as raised:
         raise_failure(model)
     assert raised.value.kind == "unusable-data"
 
@@ -98,7 +98,7 @@ def test_calibration_rows_are_drawn_by_seed_and_hashed(tiny_model: Path, tmp_pat
 
 
 def test_a_text_too_short_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(SourceError, match="gives 1 rows of 8 tokens, 4 are wanted"):
+    with pytest.raises(SourceError, match="gives 1 row of 8 tokens \\(4 are needed\\)"):
         write_calibration(CalibrationSpec("t", "d", 4, 8, 0), "a b c d e f a b c", tiny_model, tmp_path)
 
 

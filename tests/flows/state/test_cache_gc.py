@@ -86,7 +86,7 @@ def test_environments_of_the_present_pins_stay(cache: Path) -> None:
 
 def test_nothing_is_freed_under_a_sweep(cache: Path, tmp_path: Path) -> None:
     run = _run(tmp_path / "runs" / "a", [])
-    with alone(run), pytest.raises(RunBusy, match=r"runs/a is being swept; free the cache when it has ended"):
+    with alone(run), pytest.raises(RunBusy, match=r"runs/a is being swept. Free the cache when the sweep has ended"):
         unneeded([run])
 
 
@@ -98,7 +98,10 @@ def test_nothing_is_freed_while_a_device_is_worked_on(cache: Path) -> None:
 def test_what_is_needed_since_it_was_shown_is_not_freed(cache: Path, tmp_path: Path) -> None:
     entries = unneeded(known_runs())
     run = _run(tmp_path / "runs" / "meanwhile", [f"checkpoints/{OLD}"])
-    with alone(run), pytest.raises(RunBusy, match=r"runs/meanwhile is being swept; free the cache when it has ended"):
+    with (
+        alone(run),
+        pytest.raises(RunBusy, match=r"runs/meanwhile is being swept. Free the cache when the sweep has ended"),
+    ):
         free(entries)
     assert (cache / "checkpoints" / NEW).exists()
     free(entries)
@@ -222,7 +225,7 @@ def test_a_checkpoints_record_that_cannot_be_read_frees_nothing(cache: Path) -> 
 
 def test_nothing_is_freed_while_others_use_the_cache_and_they_share_it(cache: Path) -> None:
     result = unneeded([])
-    item = "cache is in use by a sweep or a quantization; free the cache when they have ended"
+    item = "cache is in use by a sweep or a quantization. Free the cache when they have ended"
     with cache_in_use(), cache_in_use():
         with pytest.raises(RunBusy, match=item):
             unneeded([])
@@ -270,7 +273,7 @@ def test_a_damaged_record_of_a_kept_checkpoint_frees_nothing(cache: Path, text: 
     )
     record = cache / "kept" / f"{OLD}.json"
     record.write_text(text)
-    with pytest.raises(RecordUnreadable, match=rf"{OLD}.json is no record of a kept checkpoint"):
+    with pytest.raises(RecordUnreadable, match=rf"{OLD}.json is not the record of a kept checkpoint"):
         unneeded([])
     assert (cache / "checkpoints" / OLD / "file").exists()
 

@@ -42,7 +42,7 @@ def test_a_full_disk_ends_no_run_and_is_said_once(
         for number in range(5):
             logger.info("record %d", number)
     assert capsys.readouterr().err == (
-        f"{tmp_path / RUN_LOG} cannot be written (No space left on device); the run goes on without it\n"
+        f"{tmp_path / RUN_LOG} cannot be written (No space left on device); the run continues without it\n"
     )
 
 

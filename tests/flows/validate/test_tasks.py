@@ -57,8 +57,12 @@ def _model(name: str, *, has_chat_template: bool = True) -> ModelFacts:
     ("name", "task", "expected"),
     [
         ("m", "gsm8k", "m has a chat template that this plan does not use, and gsm8k generates answers"),
-        ("A-7B-Instruct", "arc_easy", "its name says that it follows instructions; `accuracy: {chat_template: true}`"),
-        ("gemma-3-270m-it", "arc_easy", "its name says that it follows instructions"),
+        (
+            "A-7B-Instruct",
+            "arc_easy",
+            "its name suggests that it follows instructions; `accuracy: {chat_template: true}`",
+        ),
+        ("gemma-3-270m-it", "arc_easy", "its name suggests that it follows instructions"),
         ("m", "arc_easy", None),
         ("digits", "arc_easy", None),
     ],
@@ -85,6 +89,6 @@ def test_a_folder_tells_whether_it_has_a_template(tiny_model: Path) -> None:
 
 
 def test_a_task_that_runs_answers_is_refused(tmp_path: Path, tiny_model: Path) -> None:
-    words = r"plan\.yaml:\d+: task 'humaneval' runs what the model answers as a program, with your rights"
+    words = r"plan\.yaml:\d+: task 'humaneval' runs the model's answers as programs, with your permissions"
     with pytest.raises(PlanError, match=words):
         check(load_plan(_plan(tmp_path, tasks=[{"task": "arc_easy"}, {"task": "humaneval"}])))

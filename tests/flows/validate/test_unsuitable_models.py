@@ -104,7 +104,7 @@ def test_a_model_whose_texts_have_no_end_is_unsuitable(tmp_path: Path, tiny_mode
     _folder(tmp_path / "endless", LLAMA)
     (tmp_path / "endless" / "tokenizer_config.json").write_text("{}")
     sweep = _check(tmp_path, models=["tiny", "endless"])
-    assert sweep.cells[-1].unsupported == "no token ends its texts. Name eos_token in tokenizer_config.json"
+    assert sweep.cells[-1].unsupported == "no end-of-text token. Name eos_token in tokenizer_config.json"
     config = json.loads((tmp_path / "endless" / "config.json").read_text())
     (tmp_path / "endless" / "config.json").write_text(json.dumps({**config, "eos_token_id": [1, 2]}))  # GPT-2's way
     assert _check(tmp_path, models=["endless"]).warnings == ()

@@ -146,7 +146,7 @@ def test_a_gguf_names_its_type(tmp_path: Path, kind: LlamaFileType | None, label
 
 def test_a_gguf_in_parts_and_one_that_is_none_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.gguf").write_bytes(b"not GGUF" * 8)
-    with pytest.raises(CheckpointError, match=r"a\.gguf: is no GGUF file"):
+    with pytest.raises(CheckpointError, match=r"a\.gguf: is not a GGUF file"):
         recognise(tmp_path)
     (tmp_path / "b.gguf").write_bytes(b"")
     with pytest.raises(CheckpointError, match="has 2 GGUF files; one file with the whole model is read"):
@@ -175,7 +175,7 @@ def test_an_openvino_model_notes_its_compression(tmp_path: Path, noted: str, lab
 
 def test_an_openvino_model_that_is_no_xml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "openvino_model.xml").write_text("<net")
-    with pytest.raises(CheckpointError, match="is no OpenVINO model"):
+    with pytest.raises(CheckpointError, match="is not an OpenVINO model"):
         recognise(tmp_path)
 
 

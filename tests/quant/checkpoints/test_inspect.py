@@ -74,13 +74,13 @@ def test_a_tokenizer_in_a_gguf_is_stepped_over(tmp_path: Path) -> None:
 def test_a_gguf_cut_off_within_its_words_is_refused(tmp_path: Path) -> None:
     _write_gguf(tmp_path / "model.gguf", lambda writer: writer.add_token_list(["word"] * 1000))
     (tmp_path / "model.gguf").write_bytes((tmp_path / "model.gguf").read_bytes()[:2000])
-    with pytest.raises(CheckpointError, match=r"model\.gguf: is no GGUF file"):
+    with pytest.raises(CheckpointError, match=r"model\.gguf: is not a GGUF file"):
         read_gguf(tmp_path)
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").write_bytes(b"not GGUF" * 8)
-    with pytest.raises(CheckpointError, match=r"model\.gguf: is no GGUF file"):
+    with pytest.raises(CheckpointError, match=r"model\.gguf: is not a GGUF file"):
         read_gguf(tmp_path)
 
 
@@ -115,10 +115,10 @@ def test_an_uncompressed_openvino_model_has_no_quantized_layers(tmp_path: Path, 
 
 
 def test_a_broken_openvino_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is no OpenVINO model"):
+    with pytest.raises(CheckpointError, match="is not an OpenVINO model"):
         read_openvino(tmp_path)
     (tmp_path / "openvino_model.xml").write_text("<net>")
-    with pytest.raises(CheckpointError, match="is no OpenVINO model"):
+    with pytest.raises(CheckpointError, match="is not an OpenVINO model"):
         read_openvino(tmp_path)
 
 

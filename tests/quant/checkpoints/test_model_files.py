@@ -118,7 +118,7 @@ def test_a_snapshot_of_the_hubs_cache_is_links_into_its_blobs(tiny_model: Path, 
 
 def test_what_is_no_file_is_refused(tiny_model: Path) -> None:
     (tiny_model / "vocab.json").mkdir()
-    with pytest.raises(CheckpointError, match=r"vocab\.json is no regular file"):
+    with pytest.raises(CheckpointError, match=r"vocab\.json is not a regular file"):
         regular_files(tiny_model, MODEL_FILES)
 
 
@@ -128,10 +128,10 @@ def test_an_index_names_files_beside_it(tiny_model: Path, shard: str) -> None:
     file.write_text(json.dumps({"weight_map": {"a": "model.safetensors"}}))
     assert file in regular_files(tiny_model, MODEL_FILES)
     file.write_text(json.dumps({"weight_map": {"a": shard}}))
-    with pytest.raises(CheckpointError, match=r"names the shard .*, which is no safetensors file beside it"):
+    with pytest.raises(CheckpointError, match=r"names the shard .*, which is not a safetensors file next to it"):
         regular_files(tiny_model, MODEL_FILES)
     file.write_text("[]")
-    with pytest.raises(CheckpointError, match="is no index of safetensors"):
+    with pytest.raises(CheckpointError, match="is not an index of safetensors"):
         regular_files(tiny_model, MODEL_FILES)
 
 

@@ -58,7 +58,7 @@ def test_a_missing_shard_is_refused(tmp_path: Path) -> None:
 
 def test_an_index_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors.index.json").write_text("[]")
-    with pytest.raises(CheckpointError, match="is no index of safetensors files"):
+    with pytest.raises(CheckpointError, match="is not an index of safetensors files"):
         read_tensors(tmp_path)
 
 
@@ -92,7 +92,7 @@ WRONG: dict[str, tuple[bytes, str]] = {
 def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     content, message = WRONG[name]
     (tmp_path / "a.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match=rf"a\.safetensors: is no whole safetensors file \(.*{message}"):
+    with pytest.raises(CheckpointError, match=rf"a\.safetensors: is not a whole safetensors file \(.*{message}"):
         read_header(tmp_path / "a.safetensors")
 
 
@@ -166,5 +166,5 @@ def test_an_unquantized_checkpoint_has_no_linear_figure(tiny_model: Path) -> Non
 def test_only_regular_files_are_hashed(tmp_path: Path) -> None:
     """An executable of a plan may be a pipe."""
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         hash_file(tmp_path / "pipe")

@@ -52,5 +52,7 @@ def test_a_gguf_gets_the_name_that_is_looked_for(folders: tuple[Path, Path, Path
 def test_a_checkpoint_of_another_model_is_refused(folders: tuple[Path, Path, Path]) -> None:
     model, out, checkpoint = folders
     (checkpoint / "config.json").write_text(json.dumps({**SIZES, "hidden_size": 128}))
-    with pytest.raises(CheckpointError, match="no checkpoint of this model: its hidden_size is 128, the model's is 64"):
+    with pytest.raises(
+        CheckpointError, match=r"not a checkpoint of this model: its hidden_size is 128 \(the model's: 64\)"
+    ):
         existing(model, out, checkpoint=str(checkpoint))

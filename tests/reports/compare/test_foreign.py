@@ -219,7 +219,7 @@ def test_what_is_no_result_is_refused(tmp_path: Path, raw: Any, words: str) -> N
 def test_which_cell_must_be_clear(tmp_path: Path) -> None:
     result = trial("none", 10, 1.0, 80)
     run = conclude(ABOUT, [result, replace(result, key="b", method_label="b")])
-    with pytest.raises(NotComparable, match="say which cell it is of, with --cell: none · e; b · e"):
+    with pytest.raises(NotComparable, match=r"no cell given\. Name one with --cell: none · e; b · e"):
         compare_foreign(_file(tmp_path, VLLM), run, None, speed_margin=0.05)
     with pytest.raises(NotComparable, match="there is no measured cell 'c'"):
         compare_foreign(_file(tmp_path, VLLM), run, "c", speed_margin=0.05)

@@ -103,7 +103,7 @@ def test_what_cannot_be_compared_is_not() -> None:
     adaptive = replace(_cell(), scores=(replace(_answers(1000, 1500), drawn=2000),))
     texts = {check.figure: check.text for check in compare(_run(_cell()), _run(adaptive)).cells[0].checks}
     assert "arc" not in texts
-    assert texts["questions"] == "an adaptive budget stopped, which asks each run other questions"
+    assert texts["questions"] == "an adaptive budget asked other questions in each run"
     with pytest.raises(NotComparable, match=r"made and later have no cell in common"):
         compare(_run(_cell()), _run(trial("rtn", 10, 1.0, 50), name="later"))
 

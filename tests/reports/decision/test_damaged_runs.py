@@ -45,7 +45,8 @@ def test_a_damaged_control_of_a_race_is_left_out(tmp_path: Path, caplog: pytest.
     results = read_results(run)
     assert results.control is None
     assert [each.status for each in results.trials] == ["ok", "ok"]
-    assert "the race's control is left out: " in caplog.text
+    read_results(run)
+    assert caplog.text.count("the race's control is left out: ") == 1
 
 
 def test_a_run_that_tells_too_little(tmp_path: Path) -> None:

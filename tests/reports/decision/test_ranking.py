@@ -127,7 +127,7 @@ def test_what_was_offered_is_nowhere_the_highest_of_all() -> None:
     expected = f"{figure}, {title}"
     page = " ".join(render(contents(results), {}).split())
     assert "Recommended: <strong>none</strong> in <strong>a</strong>" in page
-    assert f"{expected} of all cells that keep the limits" in page
+    assert f"{expected} of all cells that meet the limits" in page
     assert "output tokens/s at 5 requests/s" not in page
     assert "best throughput" not in page
     console = Console(record=True, width=400, file=io.StringIO())

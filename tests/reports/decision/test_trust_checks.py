@@ -115,15 +115,15 @@ def _failing_search(result: Trial) -> Trial:
         (_failing_requests(trial("planted", 900, 0.1, 80), 0.2), "8 of 40 requests failed at concurrency 1: HTTP 503"),
         (
             _with(trial("planted", 900, 0.1, 80), scores=(score("arc", [math.nan] * 100),)),
-            "what was read for arc holds what is no number",
+            "what was read for arc contains a value that is not a number",
         ),
         (
             trial("planted", 900, 0.1, 80, math.nan),
-            "the log-probabilities of wikitext2 (papers) hold what is no number",
+            "the log-probabilities of wikitext2 (papers) contain a value that is not a number",
         ),
         (
             trial("planted", 900, 0.1, 80, math.inf),
-            "the log-probabilities of wikitext2 (papers) hold what is no number",
+            "the log-probabilities of wikitext2 (papers) contain a value that is not a number",
         ),
     ],
 )

@@ -49,7 +49,7 @@ def _cell(*probes: tuple[int, int], confirmed: tuple[tuple[int, int], ...] | Non
 def test_the_highest_kept_and_the_lowest_broken_load_are_told() -> None:
     (capacity,) = capacities([_cell((1, 0), (2, 0), (4, 20), (3, 4))])
     assert (capacity.met, capacity.inconclusive, capacity.violated) == (2, (3,), 4)
-    assert capacity.text == "2 at once meet the SLO, 3 inconclusive, 4 are too much"
+    assert capacity.text == "concurrency 2 meets the SLO, 3 inconclusive, 4 violates it"
     assert capacity.at is not None
     assert capacity.at.load.load.concurrency == 2
     assert capacity.at.ttft.value == pytest.approx(0.1)
@@ -70,10 +70,10 @@ def test_what_no_fresh_session_confirmed_is_inconclusive() -> None:
         [_cell((1, 0), (2, 0), (4, 20), confirmed=()), _cell((1, 0), (2, 0), (4, 20), confirmed=((2, 20), (1, 0)))]
     )
     assert (old.met, old.met_once, old.at) == (None, 2, None)
-    assert old.text == "2 at once inconclusive: met in one session, not tried in a fresh one, 4 are too much"
+    assert old.text == "concurrency 2 inconclusive: met in one session, not tried on a fresh server, 4 violates it"
     assert (lower.met, lower.met_once) == (1, 2)
     assert lower.text.startswith(
-        "1 at once meet the SLO, 2 at once inconclusive: met in one session, not in a fresh one"
+        "concurrency 1 meets the SLO, concurrency 2 inconclusive: met in one session, not on a fresh server"
     )
 
 
@@ -84,13 +84,13 @@ def test_a_server_that_is_attached_has_no_fresh_session(tmp_path: Path) -> None:
     result = replace(cell.trial, provenance=attached)
     (capacity,) = capacities([cell_metrics(result, result)])
     assert (capacity.met, capacity.met_once, capacity.at) == (None, 2, None)
-    words = "2 at once inconclusive: met in one session, of a server that is not ours to start anew, 4 are too much"
+    words = "concurrency 2 inconclusive: met in one session, of a server that cannot be restarted here, 4 violates it"
     assert capacity.text == words
     (tmp_path / "trials").mkdir()
     write_json(tmp_path / "trials" / "0.json", result)
     write_json(tmp_path / "sweep.json", {**ABOUT, "trials": ["0.json"]})
     page = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "what it meets is met in one session alone, and confirmed by none" in page
+    assert "its capacity is met in one session and is not confirmed" in page
     assert '<td class="n">in one session</td>' in page
 
 
@@ -98,11 +98,11 @@ def test_the_ends_of_the_range() -> None:
     nothing, all_of_it = capacities([_cell((1, 20)), _cell((1, 0), (64, 0))])
     assert (nothing.met, nothing.violated, nothing.at) == (None, 1, None)
     assert (all_of_it.met, all_of_it.violated) == (64, None)
-    assert nothing.text == "not even 1 at once for certain, 1 are too much"
-    assert all_of_it.text == "64 at once meet the SLO"
+    assert nothing.text == "concurrency 1 not shown to meet the SLO, 1 violates it"
+    assert all_of_it.text == "concurrency 64 meets the SLO"
     (open_end,) = capacities([_cell((1, 4))])
     assert (open_end.met, open_end.violated, open_end.inconclusive) == (None, None, (1,))
-    assert open_end.text == "not even 1 at once for certain, 1 inconclusive"
+    assert open_end.text == "concurrency 1 not shown to meet the SLO, 1 inconclusive"
 
 
 def test_goodput_counts_requests_within_every_limit() -> None:
@@ -130,7 +130,7 @@ def test_page_and_json_show_it(tmp_path: Path) -> None:
     assert "p90 of TTFT ≤ 500 ms" in page
     assert "SLO capacity" in page
     assert "Goodput within the SLO" in page
-    assert "not even 1" in page
+    assert "below 1" in page
     assert "64, the highest tried" in page
     data = json.loads(json.dumps(as_data(read_results(tmp_path))))
     assert [(capacity["met"], capacity["violated"]) for capacity in data["capacities"]] == [
@@ -148,7 +148,7 @@ def test_the_answer_names_the_cell_that_serves_most() -> None:
     ]
     answer = decide([Judged(cell, "meets", "fine", kept_with=1.0) for cell in cells])
     (best,) = [(name, text) for title, name, text in answer.best if title == "highest load within the SLO"]
-    assert best == ("b · e", "2 at once meet the SLO, 3 inconclusive, 4 are too much")
+    assert best == ("b · e", "concurrency 2 meets the SLO, 3 inconclusive, 4 violates it")
 
 
 def test_a_promise_in_words() -> None:

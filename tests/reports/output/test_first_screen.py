@@ -71,9 +71,9 @@ def test_throughput_of_a_race_is_paired_by_rounds() -> None:
 
 def test_without_a_race_what_is_not_known_of_the_speed_is_said() -> None:
     answer = conclude(ABOUT, [trial("none", 10, 2.0, 80), trial("fast", 30, 1.0, 80, 2.01)]).answer
-    sessions = "Differences between sessions were not measured: add `race: {}` to the plan."
+    sessions = "Differences between sessions were not measured. Add `race: {}` to the plan."
     assert sure(answer, None, raced=False).endswith(sessions)
-    assert "are lost at most (95 % confidence). Differences" in sure(answer, None, raced=False)
+    assert "are lost (95 % confidence). Differences" in sure(answer, None, raced=False)
     assert sessions not in sure(answer, None, raced=True)
     alone = conclude(ABOUT, [trial("none", 10, 2.0, 80)]).answer
     assert sure(alone, None, raced=False) == sessions
@@ -84,7 +84,8 @@ def test_the_facts_say_what_was_run_where_when_and_on_how_much() -> None:
     cells = [replace(trial("none", 10, 2.0, 80), provenance=origin, facts={"version": "1.2"})]
     known = dict(facts(conclude({**ABOUT, "versions": {"bitfrontier": "0.1"}}, cells)))
     assert known["Model"] == "m"
-    assert known["Machine"] == "a test, 1 threads"
+    assert known["Machine"] == "a test, 1 thread"
+    assert known["Cells"] == "1 cell"
     assert known["Measured"] == "2026-11-28"
     assert known["Versions"] == "bitfrontier 0.1, e 1.2"
     assert known["Quality from"] == "100 questions of 1 task and 1,024 tokens of text"

@@ -117,7 +117,7 @@ def test_percentiles_of_too_few_requests_have_a_star(tmp_path: Path) -> None:
     assert milliseconds_sure(None) == "–"
     page = write_report(write_run(tmp_path, *_trials())).read_text(encoding="utf-8")  # four requests in two repeats
     assert re.search(r'<td class="n">\d+\* \[–, –\] / \d+\* / \d+\*</td>', page)
-    assert "a p50 takes 6 requests, a p95 72, a p99 368" in page
+    assert "a p50 needs 6 requests, a p95 72, a p99 368" in page
 
 
 def test_a_trace_of_any_name_is_shown_as_text(tmp_path: Path) -> None:

@@ -85,6 +85,26 @@ def test_each_cell_has_a_curve_and_a_point_leads_to_its_figure_and_that_to_its_e
 
 
 @needs_chromium
+@pytest.mark.parametrize("width", [390, 1280])
+def test_each_curve_has_its_name_in_the_margin(browser: Browser, four_engines: Path, width: int) -> None:
+    opened = Opened(browser, four_engines / "report.html", viewport={"width": width, "height": 800})
+    names = opened.page.evaluate("""() => [...latency.svg.querySelectorAll(".names text")].map((text) => {
+        const box = text.getBBox();
+        return [text.textContent, box.x, box.y, box.x + box.width, box.y + box.height];
+    })""")
+    cells = [cell.trial.name for cell in read_results(four_engines).cells]
+    assert len(names) == len(cells)
+    assert all(any(cell.startswith(text.rstrip("…")) for cell in cells) for text, *_ in names)
+    size = opened.page.evaluate("[latency.svg.width.baseVal.value, latency.svg.height.baseVal.value]")
+    assert all(
+        left >= 0 and top >= 0 and right <= size[0] and bottom <= size[1] for _, left, top, right, bottom in names
+    )
+    middles = sorted((top + bottom) / 2 for _, _, top, _, bottom in names)
+    assert min(after - before for before, after in zip(middles, middles[1:], strict=False)) >= 12.9
+    assert opened.faults == []
+
+
+@needs_chromium
 def test_the_curves_are_walked_by_keys(browser: Browser, run: Path) -> None:
     opened = Opened(browser, run / "report.html")
     page = opened.page

@@ -68,7 +68,7 @@ def test_all_that_can_be_set_is_in_the_address(browser: Browser, run: Path) -> N
     page = opened.page
     page.locator("#drawer > summary").click()
     page.get_by_role("button", name="research").click()
-    page.get_by_label("price of a device").fill("7.5")
+    page.get_by_label("price per device-hour").fill("7.5")
     page.locator("#cost-field").fill("120.5")
     page.locator("#mix-1").fill("30")
     page.locator("#mix-0").fill("70")

@@ -115,7 +115,7 @@ def test_the_page_has_both() -> None:
     page = render(contents(conclude(ABOUT, [_of(VLLM)])), {})
     assert "bitfrontier serve runs/made &#39;none · e&#39;" in page
     assert "vllm serve &#34;$CHECKPOINT&#34;" in page
-    assert "CONTEXT: tokens of the longest request with its answer" in page
+    assert "Set CONTEXT to the tokens of the longest request with its answer" in page
     page = render(contents(conclude(ABOUT, [_of("")])), {})
     assert "The engine's own command line" not in page
 

@@ -128,7 +128,7 @@ def test_without_a_clipboard_the_table_is_selected(browser: Browser, run: Path) 
     opened = Opened(browser, run / "report.html")
     opened.page.evaluate("Object.defineProperty(navigator, 'clipboard', { value: undefined })")
     opened.page.get_by_role("button", name="Copy as Markdown").first.click()
-    opened.page.get_by_text("selected below: press Ctrl+C").first.wait_for()
+    opened.page.get_by_text("selected below, press Ctrl+C").first.wait_for()
     assert "none · vllm" in opened.page.evaluate("getSelection().toString()")
     assert opened.faults == []
 

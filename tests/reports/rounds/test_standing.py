@@ -80,7 +80,7 @@ def test_how_sure_the_choice_is() -> None:
     assert certain.seconds == pytest.approx(certain.more_rounds * 2 * 5.0)  # of two cells, start and load
     assert certain.figure.low < 60 < certain.figure.high
     text = certainty_text(certain)
-    assert f"awq · e may be the best instead: {certain.more_rounds} more rounds of these cells would show" in text
+    assert f"awq · e may be the best: {certain.more_rounds} more rounds of these cells would resolve" in text
     ratios = [cell.against_best for cell in view.visited]
     assert ratios[0] is not None
     assert ratios[0].high == 1.0  # surely slower than another
@@ -96,7 +96,7 @@ def test_how_sure_the_choice_is() -> None:
     assert noise.control is None
     assert "all rounds of the plan were run" in view.lines[0]
     assert "two visits of one cell differ by" in view.lines[1]
-    assert f"told from noise: {100 * noise.shows[3]:.1f} % after 3 rounds, " in view.lines[1]
+    assert f"detectable difference between two cells: {100 * noise.shows[3]:.1f} % after 3 rounds, " in view.lines[1]
 
 
 def test_the_control_is_held_against_its_cell() -> None:

@@ -64,7 +64,7 @@ def test_a_forecast_that_was_far_off_says_so() -> None:
     error = forecast_error(ABOUT_IT, [_took("none", 3000.0, 0.0), failed("rtn", "broken")])
     assert error is not None
     assert not error.is_within
-    assert forecast_text(error).endswith("took 50 min, which is outside; 1 cells failed and took less")
+    assert forecast_text(error).endswith("took 50 min, which is outside; 1 cell failed and took less")
 
 
 def test_a_run_without_a_forecast_or_without_all_cells_has_none() -> None:

@@ -35,7 +35,7 @@ def test_hosts_and_days_are_named_on_page_and_terminal(tmp_path: Path) -> None:
     cells = _at(BASE, "2026-11-21T08:00:00Z", "aa"), _at(OTHER, "2026-11-22T08:00:00Z", "bb")
     results = read_results(write_run(tmp_path, *cells))
     hosts, days = results.warnings
-    assert hosts == ("the cells were measured on 2 hosts, aa (a CPU), bb (a CPU): speeds may differ by the machine")
+    assert hosts == ("the cells were measured on 2 hosts (aa (a CPU), bb (a CPU)): speeds may differ by host")
     assert days.startswith("the cells were measured on 2 days (UTC), 2026-11-21, 2026-11-22: ")
     page, console = render(contents(results), {}), Console(record=True, width=300)
     print_results(results, console)
@@ -67,6 +67,6 @@ def test_days_of_parts_count() -> None:
 def test_a_stale_result_that_was_kept_is_named() -> None:
     about = {"cells": [{"trial": "a.json", "name": "gptq · vllm"}], "stale": {"a.json": ["MEASUREMENT_VERSION 3 → 4"]}}
     assert kept_stale(about) == (
-        "gptq · vllm keeps a stale result; something else would be measured now: MEASUREMENT_VERSION 3 → 4",
+        "gptq · vllm keeps a stale result. A new measurement would differ: MEASUREMENT_VERSION 3 → 4",
     )
     assert kept_stale({}) == ()

@@ -120,7 +120,7 @@ def test_few_requests_mark_nothing() -> None:
 @pytest.mark.parametrize(
     ("quantized", "words"),
     [
-        (_made("rtn", 10, 800), "no cause known from its log"),
+        (_made("rtn", 10, 800), "no cause in its log"),
         (
             _made("rtn", 10, 800, weights_bytes=195 * 10**6),
             "holds 195 MB of weights, the unquantized model takes 200 MB",
@@ -139,14 +139,14 @@ def test_the_likely_cause_comes_from_the_record(quantized: Trial, words: str) ->
 def test_neither_is_limited_by_the_memory() -> None:
     roofline = _second(_made("none", 20, 100), _made("rtn", 10, 50))
     assert roofline.causes[0].startswith(
-        "neither is limited by the memory (this one at 5% of the roofline, the unquantized at 2"
+        "neither is limited by memory bandwidth (this one at 5% of the roofline, the unquantized at 2"
     )
 
 
 def test_the_unquantized_alone_is_limited_by_the_memory() -> None:
     roofline = _second(_made("none", 20, 400), _made("rtn", 10, 100))
-    assert roofline.causes[0].startswith("the unquantized model comes to 8")
-    assert "this one to 10%: unpacking its weights takes the time" in roofline.causes[0]
+    assert roofline.causes[0].startswith("the unquantized model reaches 8")
+    assert "this one 10%: unpacking its weights takes the time" in roofline.causes[0]
 
 
 def test_a_disturbed_load_comes_first_among_the_causes() -> None:

@@ -51,27 +51,27 @@ ENGINES: dict[str, Wrong] = {
     "a password in an address": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "https://me:planted@x:1"}}),
         "engines[1].attach: `url` holds a user or password",
-        "change the value as said",
+        "change the value",
     ),
     "a key in place of its variable": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "https://x:1", "key_variable": "sk-planted"}}),
         "engines[1].attach: `key_variable` is not the name of a variable. Give the name, not the key itself",
-        "change the value as said",
+        "change the value",
     ),
     "a key over http": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "http://x:1", "key_variable": "AWS_SECRET_KEY"}}),
         "the key in AWS_SECRET_KEY would go unencrypted to another machine (http). Use https, or allow it by",
-        "change the value as said",
+        "change the value",
     ),
     "a key over http to what looks like this machine": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "http://127.0.0.1.x:1", "key_variable": "KEY"}}),
         "would go unencrypted to another machine (http)",
-        "change the value as said",
+        "change the value",
     ),
     "attached to many checkpoints": (
         add_entry("engines", {"engine": "vllm", "attach": {"url": "http://x:1"}}),
         "an attached server serves one checkpoint, and this entry has 3",
-        "name the one that it serves",
+        "name the checkpoint it serves",
     ),
     "attached without baseline": (
         add_entry("engines", {"engine": "openai", "methods": ["rtn"], "attach": {"url": "http://x:1"}}),
@@ -132,8 +132,8 @@ ENGINES: dict[str, Wrong] = {
         add_entry(
             "engines", {"engine": "openai", "methods": ["none"], "arguments": ["--x"], "attach": {"url": "http://x:1"}}
         ),
-        "an attached server is not started here: `arguments` and `env` would reach nobody",
-        "give them to whatever starts that server",
+        "an attached server is not started here: `arguments` and `env` have no effect",
+        "give them where that server is started",
     ),
     "a list with a value twice": (
         set_key("engines", 0, value={"engine": "vllm", "options": {"max_num_seqs": [8, 8]}}),

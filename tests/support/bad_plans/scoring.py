@@ -13,7 +13,7 @@ SCORING: dict[str, Wrong] = {
     "one repeat": (
         set_key("repeats", value=1),
         "`repeats: 1` shows no variation",
-        "use 2 or more, or measure in rounds by `race: {}`",
+        "Use 2 or more, or measure in rounds by `race: {}`",
     ),
     "no repeat": (set_key("repeats", value=0), "'repeats' must be at least 1", "change the value"),
     "a race of two rounds": (
@@ -70,12 +70,12 @@ SCORING: dict[str, Wrong] = {
     "stride of papers": (
         set_key("perplexity", value=[{"convention": "papers", "stride_tokens": 8}]),
         "stride_tokens belongs to `convention: strided`, not to papers",
-        "change the value as said",
+        "change the value",
     ),
     "stride over the window": (
         set_key("perplexity", value=[{"convention": "strided", "max_length": 64, "stride_tokens": 65}]),
-        "stride_tokens (65) is over max_length (64)",
-        "change the value as said",
+        "stride_tokens (65) is above max_length (64)",
+        "change the value",
     ),
     "unknown convention": (
         set_key("perplexity", value=[{"convention": "word"}]),
@@ -105,7 +105,7 @@ SCORING: dict[str, Wrong] = {
     "a seed twice": (
         set_key("methods", 2, "seeds", value=[1, 1]),
         "a seed appears twice in `seeds`",
-        "change the value as said",
+        "change the value",
     ),
     "seeds and a seed": (
         set_key(
@@ -114,7 +114,7 @@ SCORING: dict[str, Wrong] = {
             value={"method": "gptq", "parameters": {"group_size": 32}, "seeds": [1, 2], "calibration": {"seed": 3}},
         ),
         "`seeds` and `calibration: seed` both name seeds",
-        "change the value as said",
+        "change the value",
     ),
     "seeds without use": (
         set_key("methods", 1, "seeds", value=[1, 2]),

@@ -28,7 +28,7 @@ def test_a_report_leaves_a_summary_of_its_run(tmp_path: Path) -> None:
     write_report(run)
     summary = read_summary(run)
     assert summary is not None
-    assert (summary.plan, summary.machine) == ("made", "a test, 1 threads")
+    assert (summary.plan, summary.machine) == ("made", "a test, 1 thread")
     assert summary.measured == "2026-11-21T09:00:00Z"
     assert summary.cells == {"ok": 2, "failed": 1}
     (answer,) = summary.answers

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser
 import reports.output.index.runs_page as runs_page
 from quant.canonical_json import write_json
 from reports.decision.results import read_results
-from reports.output.index.run_summary import write_summary
+from reports.output.index.run_summary import UnreadableSummary, read_summary, write_summary
 from reports.output.index.runs_page import INDEX_FILE, write_index, write_report_and_index
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
@@ -72,7 +72,7 @@ def test_a_copy_and_another_machine_are_not_compared(tmp_path: Path) -> None:
     _run(tmp_path / "moved", 21, 20.0, name="plan", device="another")
     rows = {row.split()[0]: row for row in _rows(_page(tmp_path))}
     assert "against" not in rows["first"] + rows["copy"]
-    assert "measured on another machine: not compared" in rows["moved"]
+    assert "not compared: measured on another machine" in rows["moved"]
 
 
 def test_another_cell_load_or_quality_is_said(tmp_path: Path) -> None:
@@ -111,9 +111,9 @@ def test_damaged_and_older_runs_are_rows_with_the_reason_and_others_are_none(tmp
     assert "damaged/sweep.json: it is damaged" in rows["damaged"]
     assert str(tmp_path) not in "".join(rows.values())
     assert "names no trials" in rows["foreign"]
-    assert "no report was written yet" in rows["older"]
+    assert "no summary: no report yet" in rows["older"]
     assert "summary.json: it is damaged" in rows["broken"]
-    assert "it is no regular file" in rows["pipe"]
+    assert "it is not a regular file" in rows["pipe"]
 
 
 def test_words_of_a_run_are_text(tmp_path: Path) -> None:
@@ -123,6 +123,28 @@ def test_words_of_a_run_are_text(tmp_path: Path) -> None:
     assert "\x1b" not in page
     assert "&lt;script&gt;" in page
     assert "default-src 'none'; style-src 'unsafe-inline'" in page
+
+
+def test_a_run_without_a_date_is_last_whenever_it_was_copied(tmp_path: Path) -> None:
+    _run(tmp_path / "old", 2)
+    run = write_run(tmp_path / "undated", trial("none", 10, 2.0, 80))
+    write_summary(read_results(run), run)
+    _run(tmp_path / "new", 3)
+    rows = _rows(_page(tmp_path))
+    assert [row.split()[0] for row in rows] == ["new", "old", "undated"]
+    assert "date unknown" in rows[-1]
+
+
+def test_a_link_in_the_place_of_a_summary_is_not_followed(tmp_path: Path) -> None:
+    other = _run(tmp_path / "elsewhere", 20, name="a secret")
+    run = _run(tmp_path / "runs" / "run", 21)
+    (run / "summary.json").unlink()
+    (run / "summary.json").symlink_to(other / "summary.json")
+    with pytest.raises(UnreadableSummary, match=r"^summary\.json is a link, which is not followed\. Delete it, then "):
+        read_summary(run)
+    page = _page(tmp_path / "runs")
+    assert "a secret" not in page
+    assert "summary.json is a link, which is not followed" in page
 
 
 @needs_chromium
@@ -147,7 +169,7 @@ def test_a_page_that_is_not_ours_stays(tmp_path: Path, caplog: pytest.LogCapture
     (tmp_path / INDEX_FILE).write_text("my own page")
     write_index(tmp_path)
     assert (tmp_path / INDEX_FILE).read_text() == "my own page"
-    assert "what is there is not ours" in caplog.text
+    assert "the existing file is not from bitfrontier" in caplog.text
     (tmp_path / INDEX_FILE).unlink()
     (tmp_path / INDEX_FILE).mkdir()
     write_index(tmp_path)
@@ -195,7 +217,7 @@ def test_of_very_many_runs_the_newest_are_shown(tmp_path: Path, monkeypatch: pyt
         os.utime(run / "sweep.json", (day, day))
     page = _page(tmp_path)
     assert [row.split()[0] for row in _rows(page)] == ["run3", "run2"]
-    assert "1 older runs are not shown" in page
+    assert "1 older run is not shown" in page
 
 
 @needs_chromium
