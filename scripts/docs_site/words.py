@@ -84,9 +84,10 @@ def _of_python(file: Path) -> Iterator[Place]:
         if not any(PRINTED.match(ast.unparse(use)) for use in getattr(node, "decorator_list", ()))
     }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and id(node) not in hidden and isinstance(node.value, str):
-            if " " in node.value:
-                yield file, node.lineno, node.value
+        if isinstance(node, ast.Constant) and id(node) not in hidden:
+            text = node.value
+            if isinstance(text, str) and " " in text:
+                yield file, node.lineno, text
 
 
 def _of_template(file: Path) -> Iterator[Place]:
