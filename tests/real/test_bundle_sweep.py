@@ -62,7 +62,7 @@ def test_a_bundle_is_swept_without_a_network(tmp_path: Path) -> None:
     )
 
     there = tmp_path / "there"
-    there.mkdir()
+    (there / "home").mkdir(parents=True)
     (tmp_path / "bundle").rename(there / "bundle")
     plain = {name: ours[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in ours}
     plain |= {"HOME": str(there / "home"), "BITFRONTIER_CACHE": str(there / "cache")}

@@ -37,7 +37,7 @@ def _bundled(place: Path, *options: str) -> str:
 
 def test_the_command_says_what_it_made_and_what_is_next(place: Path) -> None:
     shown = _bundled(place, "--split", "1MB")
-    assert "there/bundle: 7 files, 0.00 GB, for linux " in shown
+    assert "there/bundle: 8 files, 0.00 GB, for linux " in shown
     assert "join them there: sha256sum --check SHA256SUMS && cat bundle.tar.* | tar -x" in shown
     assert "next, there: bitfrontier sweep bundle/files/plan.yaml --bundle bundle" in shown
     assert "not in the bundle, since it is given there: environment llmcompressor, transformers" in shown
