@@ -1,6 +1,7 @@
 """Errors that are for people: their words say what is wrong and what to do, and no traceback is needed.
 
     BitfrontierError                quant.errors
+        BadBundle                   flows.bundle.contents
         BadRequest                  engines.reference_server.api_schema
         CellFailure                 quant.errors
             ChatTemplateError       evals.accuracy.chat_template

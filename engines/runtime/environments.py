@@ -29,6 +29,7 @@ from engines.runtime.pip_config import (
     absolute_paths,
     adjustment_arguments,
     adjustments,
+    forbids_indexes,
     hashed,
     index_variables,
     pip_settings,
@@ -254,13 +255,16 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
 
 
 def run_uv(*arguments: str) -> None:
+    """Run uv on this machine's package sources. Raises EnvironmentFailed with its own last words."""
     from uv import find_uv_bin  # not needed where every environment is given
 
     # uv reads uv.toml and pyproject.toml of the folder that it runs in and of those above: a checkout's constraints are
     # the orchestrator's, and beside a cache folder somebody else may have put his index
-    variables = child_environment(index_variables(pip_settings()), fetches=True)
+    settings = pip_settings()
+    variables = child_environment(index_variables(settings), fetches=True)
     variables |= absolute_paths(variables)
-    command = [find_uv_bin(), *arguments]
+    no_index = ["--no-index"] if arguments[0] == "pip" and forbids_indexes(settings) else []
+    command = [find_uv_bin(), *arguments, *no_index]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", cwd="/", env=variables)
     if done.returncode != 0:
         refused = HASH_MISMATCH.search(done.stderr)

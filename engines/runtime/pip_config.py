@@ -14,15 +14,17 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from engines.runtime.own_packages import CONFIGS
-from quant.canonical_json import read_regular
+from quant.canonical_json import read_note, read_regular
 from quant.checkpoints.safetensors import hash_file
 from quant.errors import BitfrontierError, reading
 
 PINS_FOLDER = CONFIGS / "environments"
 HASHES = "hashes.json"
+BUILT = "built-wheels.json"  # in a folder of wheels: those that `bitfrontier bundle` built, by their pins
 PYPI = "https://pypi.org/simple"  # uv's own default
 INDEX_NAME = re.compile(r"^[\w.-]+=")  # uv's variables may give an index a name
 PATHS = ("UV_CACHE_DIR", "UV_CONFIG_FILE", "UV_PYTHON_INSTALL_DIR", "SSL_CERT_FILE", "SSL_CERT_DIR", "NETRC", "TMPDIR")
+YES = ("1", "true", "yes", "on")
 OF_BACKENDS = frozenset({"torch", "torchao", "torchaudio", "torchcodec", "torchvision", "triton"})  # as uv has it
 
 
@@ -52,9 +54,10 @@ def hashed(pins: Path, settings: Mapping[str, Sequence[str]], *, backend: bool) 
     For all pins that is a file of PyPI. Of OF_BACKENDS there are builds for each kind of GPU. With a `backend` uv takes
     these from PyTorch's own index and asks no other. So they have no hash: which files are there is not known here, and
     a hash would make a sound machine's environment impossible. Without one, a wheel in a folder that this machine is
-    set to take wheels from (find-links) is as good as PyPI's, and no other file is.
+    set to take wheels from (find-links) is as good as PyPI's, and no other file is. So is a wheel that such a folder's
+    BUILT lists: it was built of a source distribution that was held to these hashes.
     """
-    file = pins.with_name(HASHES)
+    file, built = pins.with_name(HASHES), built_wheels(settings)
     known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     constraints = []
     for line in (line.partition(";")[0].strip() for line in pins.read_text(encoding="utf-8").splitlines()):
@@ -64,15 +67,28 @@ def hashed(pins: Path, settings: Mapping[str, Sequence[str]], *, backend: bool) 
         digests = known[line].split()
         if name in OF_BACKENDS:
             digests += map(hash_file, local_wheels(name, version, settings))
+        digests += [built[line]] if line in built else []
         constraints.append(" ".join([line, *(f"--hash=sha256:{digest}" for digest in digests)]))
     return "".join(f"{constraint}\n" for constraint in constraints)
 
 
 def local_wheels(name: str, version: str, settings: Mapping[str, Sequence[str]]) -> list[Path]:
     """The wheels of a version, whatever its local label, in folders that pip or uv are set to take wheels from."""
-    places = [*settings.get("find-links", ()), *filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))]
-    wheels = [wheel for place in places for wheel in sorted(_folder(place).glob(f"{name}-{version}*.whl"))]
+    wheels = [
+        wheel for place in wheel_places(settings) for wheel in sorted(_folder(place).glob(f"{name}-{version}*.whl"))
+    ]
     return [wheel for wheel in wheels if wheel.name.split("-")[1].partition("+")[0] == version]
+
+
+def built_wheels(settings: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The SHA-256 of each wheel that was built for a bundle, by its pin, in folders that wheels are taken from."""
+    notes = [read_note(_folder(place) / BUILT) for place in wheel_places(settings)]
+    return {pin: str(sha256) for note in notes for pin, sha256 in note.items()}
+
+
+def wheel_places(settings: Mapping[str, Sequence[str]]) -> list[str]:
+    """Folders and pages that pip or uv are set to take wheels from."""
+    return [*settings.get("find-links", ()), *filter(None, os.environ.get("UV_FIND_LINKS", "").split(","))]
 
 
 def _folder(place: str) -> Path:
@@ -107,7 +123,7 @@ def pip_settings() -> dict[str, list[str]]:
         with reading(file, UnreadableSettings, "Correct it: pip reads it too"):
             parser.read_string(read_regular(file).decode(), str(file))
     settings: dict[str, list[str]] = {}
-    for key in ("index-url", "extra-index-url", "find-links"):
+    for key in ("index-url", "extra-index-url", "find-links", "no-index"):
         for section in ("global", "install"):
             if parser.has_option(section, key):
                 settings[key] = parser.get(section, key).split()
@@ -127,7 +143,9 @@ def index_variables(settings: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """
     own, main, extra = os.environ, main_index(settings), settings.get("extra-index-url", [])
     variables = {}
-    if settings.get("index-url") and not own.get("UV_DEFAULT_INDEX") and not own.get("UV_INDEX_URL"):
+    if forbids_indexes(settings):
+        extra = []
+    elif settings.get("index-url") and not own.get("UV_DEFAULT_INDEX") and not own.get("UV_INDEX_URL"):
         variables["UV_DEFAULT_INDEX"] = main
     if extra:
         variables["UV_INDEX"] = " ".join([*own.get("UV_INDEX", "").split(), main, *extra])
@@ -136,6 +154,11 @@ def index_variables(settings: Mapping[str, Sequence[str]]) -> dict[str, str]:
         places = [*filter(None, [own.get("UV_FIND_LINKS")]), *settings["find-links"]]
         variables["UV_FIND_LINKS"] = ",".join(places)
     return variables
+
+
+def forbids_indexes(settings: Mapping[str, Sequence[str]]) -> bool:
+    """Whether pip is set to ask no index (`no-index`); uv has no variable for it."""
+    return " ".join(settings.get("no-index", ())).lower() in YES
 
 
 def absolute_paths(variables: Mapping[str, str]) -> dict[str, str]:
@@ -157,7 +180,9 @@ def main_index(settings: Mapping[str, Sequence[str]]) -> str:
 
 
 def uv_files() -> list[Path]:
-    """uv's configuration files that are there; earlier ones count more."""
+    """uv's configuration files that are there; earlier ones count more. With UV_NO_CONFIG uv reads none."""
+    if os.environ.get("UV_NO_CONFIG", "").lower() in YES:
+        return []
     user = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
     given = os.environ.get("UV_CONFIG_FILE")
     return _readable([given] if given else [f"{user}/uv/uv.toml", "/etc/uv/uv.toml"])

@@ -39,11 +39,21 @@ class Python:
 
 def python_for(pins: Path) -> Python:
     """The Python that the environment of `pins` is built with; nothing is fetched."""
+    takes = _taken(pins)
+    return Python(sys.executable, OWN) if OWN in SpecifierSet(takes) else _another(takes)
+
+
+def minor_for(pins: Path, own: str) -> str:
+    """The Python that the environment of `pins` is meant for on a machine where this program runs on `own`."""
+    takes = SpecifierSet(_taken(pins))
+    return own if own in takes else next(version for version in TRIED if version in takes)
+
+
+def _taken(pins: Path) -> str:
+    """The versions of Python that the pins take, as a specifier; empty where that is every one."""
     source = pins.with_suffix(".in")
     match = REQUIRES.search(source.read_text(encoding="utf-8")) if source.exists() else None
-    if match is None or OWN in SpecifierSet(match[1]):
-        return Python(sys.executable, OWN)
-    return _another(match[1])
+    return match[1] if match else ""
 
 
 @cache

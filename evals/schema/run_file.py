@@ -110,6 +110,7 @@ class _Run(TypedDict, total=False):
     command: str
     file: str
     data_root: str | None
+    bundle: str | None
     plan: str
     changes: dict[str, Annotated[list[Annotated[str, Field(max_length=MOST_LETTERS)]], Field(max_length=MOST_CHANGES)]]
     versions: dict[str, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flows.cli.bundling.command
 import flows.cli.init_command
 import flows.cli.listing
 import flows.cli.report_command

@@ -38,6 +38,12 @@ DataRoot = Annotated[
 ]
 
 
+BundleFolder = Annotated[
+    str | None,
+    typer.Option("--bundle", metavar="FOLDER", help="Take all that is needed from this bundle, and nothing else."),
+]
+
+
 Runs = Annotated[Path, typer.Option(help="Folder for results.")]
 
 

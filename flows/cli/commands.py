@@ -16,6 +16,7 @@ from rich.table import Table
 from engines.redaction import redacted
 from engines.runtime.cache import VARIABLE, NotWritable, absolute_cache, create_cache
 from flows.cli.app import (
+    BundleFolder,
     DataRoot,
     Exclude,
     Json,
@@ -31,7 +32,7 @@ from flows.cli.app import (
     changes_from,
 )
 from flows.cli.output import OF_FILES, unforeseen, write_what_the_terminal_takes
-from flows.cli.sweep_command import Shown, SweepRequest, console, errors, run_whole, show_outside
+from flows.cli.sweep_command import Shown, SweepRequest, console, errors, resolved, run_whole, show_outside
 from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
@@ -79,6 +80,7 @@ def plan(
     only: Only = None,
     exclude: Exclude = None,
     minutes: Minutes = None,
+    bundle: BundleFolder = None,
     as_json: Json = False,
 ) -> None:
     """Print every cell of a plan: environment, support, estimated time and disk. Runs nothing.
@@ -90,10 +92,10 @@ def plan(
     """
     from flows.cli.network_variables import check_network_variables
     from flows.cli.plan_command import describe_plan, print_plan
-    from flows.validate.plan import load_and_check
 
     check_network_variables()
-    sweep = load_and_check(file, changes_from(sets, only, exclude, minutes), data_root=data_root)
+    request = SweepRequest(file, data_root, runs, changes_from(sets, only, exclude, minutes), bundle=bundle)
+    sweep = resolved(request)
     show_outside(sweep.plan, errors if as_json else console)
     described = describe_plan(sweep, runs)
     if as_json:
@@ -222,8 +224,8 @@ def retry(
         errors.print("error: nothing selected. Give --failed", highlight=False)
         raise typer.Exit(2)
     place = errors if as_json else console
-    file, data_root, changes = check_unchanged(folder, lambda plan: show_outside(plan, place))
-    request = SweepRequest(file, data_root, folder.parent, changes)
+    begun = check_unchanged(folder, lambda plan: show_outside(plan, place))
+    request = SweepRequest(begun.file, begun.data_root, folder.parent, begun.changes, bundle=begun.bundle)
     shown = Shown(as_json=as_json, verbose=verbose)
     run_whole(request, shown, retry_failed=True, own_server=no_server, outside_shown=True)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from evals.schema.race_file import RACE_FILE, read_race
 from evals.schema.run_file import RUN_FILE, NoRun, read_run
 from evals.schema.trial_file import UnreadableTrial, read_trial
+from flows.bundle.use import from_bundle
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared
-from flows.plan.changes import Changes, changes_of
+from flows.plan.changes import changes_of
 from flows.plan.outside import outside_lines
 from flows.plan.samples import find_plan, sweep_command
 from flows.plan.schema import Plan
@@ -21,6 +22,7 @@ from flows.state.locks import alone
 from flows.state.progress_display import LogDisplay
 from flows.state.status import RunChanged
 from flows.validate.plan import check
+from flows.validate.resolved import ResolvedPlan
 
 
 def drop_failed(folder: Path) -> None:
@@ -46,17 +48,16 @@ def _is_failed(file: Path) -> bool:
         return not isinstance(error.__cause__, OSError)
 
 
-def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple[Path, str | None, Changes]:
-    """The plan, data root and changes of a run that would go on as it began. `show_outside` is called before anything
-    of it is started.
+def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> ResolvedPlan:
+    """The plan of a run that would go on as it began. `show_outside` is called before anything of it is started.
 
     Raises what `prepared_as_begun` does, and RunChanged where program, packages or data are others than the run's: then
     its finished cells would be measured again too.
     """
-    about, prepared = read_run(folder), prepared_as_begun(folder, show_outside)
-    file, data_root, changes = Path(about["file"]), about["data_root"], changes_of(about.get("changes"))
-    command = sweep_command(file, data_root, changes)
-    names, measured = {row.file.name for row in prepared.rows}, {*about["trials"]}
+    prepared = prepared_as_begun(folder, show_outside)
+    sweep = prepared.sweep
+    command = sweep_command(sweep.file, sweep.data_root, sweep.changes, sweep.bundle)
+    names, measured = {row.file.name for row in prepared.rows}, {*read_run(folder)["trials"]}
     if others := names - measured:
         raise RunChanged(
             f"{len(others)} of {len(prepared.rows)} cells would be measured again: program, packages or data changed "
@@ -67,7 +68,7 @@ def check_unchanged(folder: Path, show_outside: Callable[[Plan], None]) -> tuple
             f"{len(gone)} of {len(measured)} cells of {folder} are no longer in its plan. `{command}` "
             "measures those that are"
         )
-    return file, data_root, changes
+    return sweep
 
 
 def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Prepared:
@@ -79,9 +80,9 @@ def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Pre
     about = read_run(folder)
     if missing := [name for name in ("file", "data_root", "plan", "command") if name not in about]:
         raise NoRun(f"{folder / RUN_FILE}: it lacks `{missing[0]}`. Sweep its plan again")
-    file, data_root = Path(about["file"]), about["data_root"]
+    file, data_root, bundle = Path(about["file"]), about["data_root"], about.get("bundle")
     changes = changes_of(about.get("changes"))
-    command = sweep_command(file, data_root, changes)
+    command = sweep_command(file, data_root, changes, bundle)
     if not find_plan(file).is_file():
         raise NoRun(f"{folder}: its plan {file} is not in {Path.cwd()}. Start this where `{command}` was started")
     parsed = load_plan(file, changes)
@@ -95,6 +96,6 @@ def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Pre
             f"If you trust them, `{command} --retry-failed` starts the run"
         )
     show_outside(parsed.plan)
-    sweep = check(parsed, data_root=data_root)
     silent = LogDisplay(lambda _: None)
+    sweep = from_bundle(bundle, lambda base: check(parsed, data_root=data_root, base=base), silent)
     return prepare_sweep(sweep, environments_of(sweep), folder.parent, silent, references=False)

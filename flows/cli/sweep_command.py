@@ -13,6 +13,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flows.cli.app import (
+    BundleFolder,
     DataRoot,
     Exclude,
     Json,
@@ -45,6 +46,7 @@ class SweepRequest:
     changes: Changes = UNCHANGED
     keep_stale: bool = False
     until_decided: bool = False
+    bundle: str | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -77,6 +79,7 @@ def sweep(
     until_decided: Annotated[
         bool, typer.Option("--until-decided", help="Add questions and rounds until the answer is decided.")
     ] = False,
+    bundle: BundleFolder = None,
     no_server: NoPrefectServer = False,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -87,7 +90,7 @@ def sweep(
     docs/reference/race.md. The run records --set, --only and --exclude, and `retry` uses them again.
     """
     changes = changes_from(sets, only, exclude, minutes)
-    request = SweepRequest(file, data_root, runs, changes, keep_stale=keep_stale, until_decided=until_decided)
+    request = SweepRequest(file, data_root, runs, changes, keep_stale, until_decided, bundle)
     shown = Shown(as_json=as_json, verbose=verbose)
     run_whole(request, shown, retry_failed=retry_failed, own_server=no_server)
 
@@ -100,10 +103,9 @@ def run_whole(
     from flows.cli.network_variables import check_network_variables
     from flows.cli.retry import drop_failed
     from flows.orchestration.api_server import PrefectLost
-    from flows.validate.plan import load_and_check
 
     check_network_variables()
-    checked = load_and_check(request.plan, request.changes, data_root=request.data_root)
+    checked = resolved(request)
     checked = replace(checked, keep_stale=request.keep_stale)
     create_cache()
     if not outside_shown:
@@ -121,6 +123,20 @@ def run_whole(
     except PrefectLost as error:
         _end_without_prefect(error, checked, request.runs, shown)
     conclude(report, shown)
+
+
+def resolved(request: SweepRequest) -> Any:
+    """The plan that is asked for, every name of it found: in the bundle, where one is given."""
+    from flows.bundle.use import from_bundle
+    from flows.state.progress_display import bars
+    from flows.validate.plan import load_and_check
+
+    with bars(errors) as display:
+        return from_bundle(
+            request.bundle,
+            lambda base: load_and_check(request.plan, request.changes, data_root=request.data_root, base=base),
+            display,
+        )
 
 
 def show_outside(plan: Any, place: SafeConsole) -> None:

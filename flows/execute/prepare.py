@@ -34,11 +34,16 @@ from quant.hashing import digest
 
 def environments_of(sweep: ResolvedPlan) -> list[Environment]:
     """Every environment that the sweep's supported cells need, resolved but not built."""
+    return [engines.runtime.environments.resolve(name, sweep.stand_in(name)) for name in environment_names(sweep)]
+
+
+def environment_names(sweep: ResolvedPlan) -> list[str]:
+    """The names of every environment that the sweep's supported cells need."""
     names = {REFERENCE_ENVIRONMENT}
     for cell in sweep.cells:
         if cell.unsupported is None:
             names |= {cell.quantization.method.environment, cell.environment} - {""}
-    return [engines.runtime.environments.resolve(name, sweep.stand_in(name)) for name in sorted(names)]
+    return sorted(names)
 
 
 def prepare_sweep(

@@ -21,6 +21,7 @@ Judging that a heartbeat is lost stays here. What of Prefect 3.8.8 was tried and
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -43,9 +44,10 @@ from prefect.types import DateTime
 
 from evals.schema.failures import because
 from evals.schema.trial import Failure
+from flows.bundle.contents import BadBundle
 from flows.distributed.object_store import Store
 from flows.plan.changes import UNCHANGED, Changes
-from flows.plan.outside import refuse_outside
+from flows.plan.outside import ALLOW, refuse_outside
 from flows.plan.source import PlanFile, load_plan
 from flows.state.locks import hold, is_held
 from quant.errors import REMEDIES, BitfrontierError, FailureKind
@@ -221,6 +223,18 @@ def load_allowed(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
     if deployment.id:
         refuse_outside(parsed)
     return parsed
+
+
+def allowed_bundle(bundle: str | None) -> str | None:
+    """The folder of a bundle, which brings packages that are run. Raises BadBundle where a deployment's run names it,
+    unless this process was started with ALLOW=1.
+    """
+    if bundle is not None and deployment.id and os.environ.get(ALLOW) != "1":
+        raise BadBundle(
+            f"a run that came by Prefect names the bundle {bundle:.200}, whose packages would be run. If you trust all "
+            f"who may use Prefect's API, start the worker with {ALLOW}=1"
+        )
+    return bundle
 
 
 def ended(failure: Failure) -> State:

@@ -18,6 +18,7 @@ from prefect.states import Completed
 
 from evals.schema.failures import failure_of
 from evals.schema.trial import Failure, Trial
+from flows.bundle.use import from_bundle
 from flows.distributed.object_store import Store, StoreError, open_store
 from flows.distributed.worker_rounds import FAILURES, Order, make_round, publish_visits, visit_name
 from flows.distributed.worker_tasks import (
@@ -40,6 +41,7 @@ from flows.orchestration.deployment_runs import (
     DeploymentRuns,
     Kind,
     Work,
+    allowed_bundle,
     ended,
     load_allowed,
     require_newest,
@@ -66,33 +68,56 @@ class RoundLost(BitfrontierError):
 
 @flow(name="checkpoint", persist_result=False)
 def checkpoint(
-    plan: str, data_root: str | None, store: str, name: str, changes: dict[str, list[str]] | None = None
+    plan: str,
+    data_root: str | None,
+    store: str,
+    name: str,
+    changes: dict[str, list[str]] | None = None,
+    bundle: str | None = None,
 ) -> State:
     """Quantize once, for all machines of a sweep, which starts this itself."""
-    return _make(make_checkpoint, plan, data_root, store, name, changes_of(changes))
+    return _make(make_checkpoint, plan, data_root, store, name, changes_of(changes), bundle)
 
 
 @flow(name="cell", persist_result=False)
-def cell(plan: str, data_root: str | None, store: str, name: str, changes: dict[str, list[str]] | None = None) -> State:
+def cell(
+    plan: str,
+    data_root: str | None,
+    store: str,
+    name: str,
+    changes: dict[str, list[str]] | None = None,
+    bundle: str | None = None,
+) -> State:
     """Measure one cell of a sweep, which starts this itself."""
-    return _make(measure_cell, plan, data_root, store, name, changes_of(changes))
+    return _make(measure_cell, plan, data_root, store, name, changes_of(changes), bundle)
 
 
 @flow(name="round", persist_result=False)
 def race_round(
-    plan: str, data_root: str | None, store: str, name: str, changes: dict[str, list[str]] | None = None
+    plan: str,
+    data_root: str | None,
+    store: str,
+    name: str,
+    changes: dict[str, list[str]] | None = None,
+    bundle: str | None = None,
 ) -> State:
     """Visit the cells of one round of a race, of a sweep, which starts this itself."""
     make = partial(make_round, require_newest=partial(require_newest, open_store(store), name))
-    return _make(make, plan, data_root, store, name, changes_of(changes))
+    return _make(make, plan, data_root, store, name, changes_of(changes), bundle)
 
 
-def _make(make: Make, plan: str, data_root: str | None, url: str, name: str, changes: Changes) -> State:
+def _make(
+    make: Make, plan: str, data_root: str | None, url: str, name: str, changes: Changes, bundle: str | None
+) -> State:
     """Failed where there is no result, by a name that says whether another worker would end alike."""
     display, store = LogDisplay(get_run_logger().info), open_store(url)
     with cache_in_use():
         try:
-            made = make(check(load_allowed(Path(plan), changes), data_root=data_root), name, store, display)
+            parsed = load_allowed(Path(plan), changes)
+            sweep = from_bundle(
+                allowed_bundle(bundle), lambda base: check(parsed, data_root=data_root, base=base), display
+            )
+            made = make(sweep, name, store, display)
             if not isinstance(made, Failure):
                 require_newest(store, name)
                 store.publish(name, *made)
@@ -202,6 +227,7 @@ class Spread:
         sweep = self.prepared.sweep
         parameters: dict[str, Any] = {"plan": str(sweep.file), "data_root": sweep.data_root}
         parameters |= {"changes": sweep.changes.plain} if sweep.changes else {}
+        parameters |= {"bundle": sweep.bundle} if sweep.bundle else {}
         return DeploymentRuns(sweep.device.kind, self.store, parameters, self.display.say)
 
 

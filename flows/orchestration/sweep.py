@@ -17,6 +17,7 @@ from engines.runtime.environments import Environment, EnvironmentFailed, build
 from evals.schema.failures import because, failure_of
 from evals.schema.run_file import RUN_FILE
 from evals.schema.trial import Failure, Trial
+from flows.bundle.use import from_bundle
 from flows.execute import rows
 from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep, stale_rows
@@ -24,7 +25,7 @@ from flows.execute.prepared import Baselines, Prepared, Row
 from flows.execute.spec import require_data
 from flows.execute.worker_process import Workbench
 from flows.orchestration import artifacts, cell_lines
-from flows.orchestration.deployment_runs import load_allowed
+from flows.orchestration.deployment_runs import allowed_bundle, load_allowed
 from flows.orchestration.distributed import spread
 from flows.orchestration.rounds import run_race, visits_here
 from flows.orchestration.sweep_head import head
@@ -97,6 +98,7 @@ def sweep(
     keep_stale: bool = False,
     changes: dict[str, list[str]] | None = None,
     until_decided: bool = False,
+    bundle: str | None = None,
 ) -> str:
     """Run a whole sweep and write its report; what is finished already is not done again.
 
@@ -111,6 +113,7 @@ def sweep(
         keep_stale: results that are not what would be measured now are kept, and marked in the report.
         changes: `sets` (KEY=VALUE), `only` and `exclude` (globs of cells), as the command line has them.
         until_decided: go on with more questions, longer texts and more rounds of a race until an answer is known.
+        bundle: a folder that `bitfrontier bundle` made: everything comes from there alone.
 
     Returns:
         The path of report.html.
@@ -118,7 +121,7 @@ def sweep(
     file, given = forms.plan_file(plan, Path(runs)), changes_of(changes)
     if until_decided:
         given = gone_on_with(given, Path(runs) / load_plan(file, given).plan.name)
-    measured = partial(run_plan, file, data_root, Path(runs), store, keep_stale=keep_stale)
+    measured = partial(run_plan, file, data_root, Path(runs), store, keep_stale=keep_stale, bundle=bundle)
     report = measured(changes=given)
     for _ in range(MOST_STEPS if until_decided else 0):
         step = next_step(load_plan(file, given).plan, read_results(report.parent))
@@ -139,10 +142,15 @@ def run_plan(
     *,
     keep_stale: bool = False,
     changes: Changes = UNCHANGED,
+    bundle: str | None = None,
 ) -> Path:
     """The steps of a sweep, each a task run, or a deployment run with a `store`; gives the path of its report."""
     display = shown()
-    checked = replace(check(load_allowed(file, changes), data_root=data_root), keep_stale=keep_stale)
+    parsed = load_allowed(file, changes)
+    # the command line has said already what it comes from
+    place = LogDisplay(logger.info) if current.get() else display
+    checked = from_bundle(allowed_bundle(bundle), lambda base: check(parsed, data_root=data_root, base=base), place)
+    checked = replace(checked, keep_stale=keep_stale)
     with alone(runs / checked.plan.name), logged(runs / checked.plan.name):
         for line in outside_lines(checked.plan):
             # the command line has shown it already, before it asked programs for their versions

@@ -41,10 +41,11 @@ def plan_argument(file: Path) -> str:
     return file.stem if file.parent == CONFIGS else shlex.quote(f"./{file}" if str(file).startswith("-") else str(file))
 
 
-def sweep_command(file: Path, data_root: str | None, changes: Changes) -> str:
+def sweep_command(file: Path, data_root: str | None, changes: Changes, bundle: str | None = None) -> str:
     """What goes on with a sweep, as it was begun."""
-    root = f" --data-root {shlex.quote(data_root)}" if data_root else ""
-    return f"bitfrontier sweep {plan_argument(file)}{root}{changes.words}"
+    given = {"--data-root": data_root, "--bundle": bundle}
+    options = "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
+    return f"bitfrontier sweep {plan_argument(file)}{options}{changes.words}"
 
 
 def copy_samples(folder: Path, *, replace: bool = False) -> list[Path]:

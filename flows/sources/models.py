@@ -98,7 +98,11 @@ def _model_folder(facts: ModelFacts, environment: Environment, say: Say) -> Path
         return _prepare_sample(facts.location, environment, say)
     if facts.kind == "folder":
         return Path(facts.location)
-    repository = Repository(facts.location)
+    return whole_model(Repository(facts.location), say)
+
+
+def whole_model(repository: Repository, say: Say) -> Path:
+    """The folder of a model of the hub, of its cache where all of it is there. Raises SourceError."""
     folder, complete = hub.cached(repository, MODEL_FILES)
     if folder is not None and complete and has_whole_model(folder):
         return folder

@@ -39,17 +39,20 @@ MOST_CELLS = 10_000
 REFERENCE_ENVIRONMENT = "transformers"
 
 
-def check(parsed: PlanFile, *, data_root: str | None = None) -> ResolvedPlan:
+def check(
+    parsed: PlanFile, *, data_root: str | None = None, base: Path | None = None, device: Device | None = None
+) -> ResolvedPlan:
     """Validate all that the plan names. Raises PlanError with every problem found.
 
     `data_root` replaces the plan's `data`; it is relative to the working directory, the plan's own paths are
-    relative to the plan's folder.
+    relative to `base`, which is the plan's folder, or what stands for it in a bundle. `device` is one of another
+    machine.
     """
     if data_root is not None:
         parsed = replace(parsed, plan=parsed.plan.model_copy(update={"data": str(named_path(Path.cwd(), data_root))}))
-    plan, base = parsed.plan, parsed.file.resolve().parent
+    plan, base = parsed.plan, base or parsed.file.resolve().parent
     problems: list[Problem] = []
-    device = _device(parsed, problems)
+    device = device or _device(parsed, problems)
     models = _models(parsed, base, problems)
     quantizations = resolve_quantizations(parsed, base, problems)
     choices = choose_engines(parsed, device, quantizations, problems)
@@ -113,7 +116,14 @@ def _named_problems(
     ]
 
 
-def load_and_check(file: Path, changes: Changes = UNCHANGED, *, data_root: str | None = None) -> ResolvedPlan:
+def load_and_check(
+    file: Path,
+    changes: Changes = UNCHANGED,
+    *,
+    data_root: str | None = None,
+    base: Path | None = None,
+    device: Device | None = None,
+) -> ResolvedPlan:
     """Read a plan, with the changes of a command line, and validate all that it names. Raises PlanError with every
     problem of shape and of names, and UnusableChange.
     """
@@ -123,11 +133,11 @@ def load_and_check(file: Path, changes: Changes = UNCHANGED, *, data_root: str |
         if error.rest is None:
             raise
         try:
-            check(error.rest, data_root=data_root)
+            check(error.rest, data_root=data_root, base=base, device=device)
         except PlanError as others:
             raise PlanError(error.rest.file, [*error.problems, *others.problems]) from error
         raise
-    return check(parsed, data_root=data_root)
+    return check(parsed, data_root=data_root, base=base, device=device)
 
 
 def selected(parsed: PlanFile, cells: Sequence[Cell]) -> tuple[Cell, ...]:

@@ -28,7 +28,7 @@ class ResolvedPlan:
     """A plan that is valid to the last name. `base` is the folder that relative paths start from, `data_root` what was
     given in place of the plan's `data`. `keep_stale` keeps finished results that are not what would be measured now.
     `warnings` are what makes its results hard to compare. `text` is what the plan says, with the `changes` of the
-    command line.
+    command line. `bundle` is the folder that all it needs comes from, where one was given.
     """
 
     plan: Plan
@@ -43,6 +43,7 @@ class ResolvedPlan:
     keep_stale: bool = False
     warnings: tuple[str, ...] = ()
     changes: Changes = UNCHANGED
+    bundle: str | None = None
 
     @cached_property
     def loads(self) -> tuple[LoadPoint, ...]:

@@ -46,11 +46,16 @@ PARSED = {
     "retry": "measures; tests/flows/cli/test_retry.py",
     "serve": "a server; tests/flows/cli/test_serve.py",
     "quantize": "minutes; tests/flows/cli/test_quantize_command.py",
+    "bundle": "hundreds of MB; tests/flows/bundle, and tests/real/test_bundle_sweep.py sweeps from one",
     "doctor": "its answer is this machine's; tests/flows/cli/test_doctor_installation.py",
     "compare bench.json runs/new/NAME": "another tool's file; tests/reports/compare reads such",
 }
 OTHERS = {
     "pip install uv": "installs",
+    "pip install --no-index": "installs; what its file holds is in tests/flows/bundle",
+    "python3.11 -m venv": "another Python's own module",
+    "sha256sum --check": "tests/flows/bundle/test_parts.py joins parts so",
+    "cat gpu.tar": "tests/flows/bundle/test_parts.py joins parts so",
     "uv run pytest -n 2": "the tests themselves",
     "vllm serve": "another program, with a model of the reader's",
     "export PREFECT_": "settings; tests/support/prefect_server.py starts a server with them",

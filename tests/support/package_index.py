@@ -31,28 +31,45 @@ def served(folder: Path) -> Iterator[str]:
     server.server_close()
 
 
-def plant_wheel(folder: Path, name: str, version: str, text: str, requires: Sequence[str] = ()) -> str:
+def plant_wheel(
+    folder: Path, name: str, version: str, text: str, requires: Sequence[str] = (), tag: str = "py3-none-any"
+) -> str:
     """A wheel with one module, which holds `text`, listed as an index does. Its SHA-256."""
     record = f"{name}-{version}.dist-info"
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
-    wheel = place / f"{name}-{version}-py3-none-any.whl"
+    wheel = place / f"{name}-{version}-{tag}.whl"
     needs = "".join(f"Requires-Dist: {other}\n" for other in requires)
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr(f"{name}/__init__.py", text)
         archive.writestr(f"{record}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
-        archive.writestr(f"{record}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{record}/WHEEL", f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n")
         archive.writestr(f"{record}/RECORD", "")
     return _list(wheel)
 
 
-def plant_source(folder: Path, name: str, version: str, mark: Path) -> str:
-    """A source distribution whose build leaves a mark. Its SHA-256."""
+BUILDER = """
+import pathlib, zipfile
+def build_wheel(place, settings=None, metadata=None):
+    name, record = "{name}-{version}-{tag}.whl", "{name}-{version}.dist-info"
+    with pathlib.Path({mark!r}).open("a") as log: log.write("built\\n")
+    with zipfile.ZipFile(pathlib.Path(place, name), "w") as archive:
+        archive.writestr("{name}/__init__.py", "built")
+        archive.writestr(record + "/METADATA", "Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+        archive.writestr(record + "/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: {tag}\\n")
+        archive.writestr(record + "/RECORD", "")
+    return name
+"""
+
+
+def plant_source(folder: Path, name: str, version: str, mark: Path, *, builds: str = "") -> str:
+    """A source distribution whose build leaves a mark; with the tags `builds`, it makes a wheel. Its SHA-256."""
     place = folder / name
     place.mkdir(parents=True, exist_ok=True)
     texts = {
         "pyproject.toml": '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
-        "backend.py": BACKEND.format(mark=str(mark)),
+        "backend.py": BACKEND.format(mark=str(mark))
+        + (BUILDER.format(mark=str(mark), name=name, version=version, tag=builds) if builds else ""),
         "PKG-INFO": f"Metadata-Version: 1.0\nName: {name}\nVersion: {version}\n",
     }
     archive = place / f"{name}-{version}.tar.gz"

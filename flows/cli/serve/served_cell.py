@@ -119,7 +119,7 @@ def _row(prepared: Prepared, trial: Trial) -> Row:
     row = next((row for row in prepared.rows if row.key == trial.key), None)
     if row is None or row.job is None:
         sweep = prepared.sweep
-        command = sweep_command(sweep.file, sweep.data_root, sweep.changes)
+        command = sweep_command(sweep.file, sweep.data_root, sweep.changes, sweep.bundle)
         raise RunChanged(
             f"{trial.name} would not be served as measured: program or packages changed since "
             f"{prepared.folder} was made. `{command}` measures it again"

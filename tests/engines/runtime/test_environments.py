@@ -9,7 +9,7 @@ import pytest
 
 import engines.runtime.environments as environment_module
 import engines.runtime.pip_config
-from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve
+from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve, run_uv
 from engines.runtime.identities import image_identity
 from engines.runtime.own_packages import ROOT
 from engines.runtime.pip_config import (
@@ -278,3 +278,23 @@ def test_pins_that_are_not_met_are_named(tmp_path: Path) -> None:
     )
     installed = {"torch": "2.13.0+cpu", "numpy": "2.0", "py-yaml": "6", "zope.event": "6.2"}
     assert missing_pins(tmp_path / "p.txt", installed) == ["numpy==1.0 (found 2.0)"]
+
+
+def test_pips_no_index_is_kept_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_INDEX_URL", "https://one.example")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.delenv("UV_FIND_LINKS", raising=False)
+    assert index_variables(pip_settings()) == {"UV_FIND_LINKS": str(tmp_path)}
+    (tmp_path / "wanted.txt").write_text("packaging==26.3\n")
+    with pytest.raises(
+        EnvironmentFailed, match=r"uv pip compile failed: .*packaging was not found in the provided pack"
+    ):
+        run_uv("pip", "compile", "--quiet", str(tmp_path / "wanted.txt"))
+
+
+@pytest.mark.parametrize("value", ["1", "true"])
+def test_uv_s_files_are_not_read_where_uv_reads_none(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("UV_NO_CONFIG", value)
+    assert uv_files() == []

