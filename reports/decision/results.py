@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,7 +34,6 @@ from reports.metrics.paired_vs_baseline import Compared, compared
 from reports.rounds.speeds import Fitted, speed_models, with_models
 
 logger = logging.getLogger(__name__)
-_warned: set[str] = set()  # by this process
 
 T = TypeVar("T")
 # what the page and every conclusion take from a run's description
@@ -247,10 +246,13 @@ def control_of(folder: Path, race: RaceState | None) -> Trial | None:
     try:
         return without_secrets(read_trial(file)) if file and file.is_file() else None
     except UnreadableTrial as error:
-        if str(error) not in _warned:  # a command reads results more than once
-            logger.warning("the race's control is left out: %s", error)
-        _warned.add(str(error))
+        _warn_once(f"the race's control is left out: {error}")
         return None
+
+
+@cache
+def _warn_once(warning: str) -> None:
+    logger.warning(warning)  # a command reads results more than once
 
 
 def conclude(

@@ -56,7 +56,7 @@ OTHERS = {
     "python3.11 -m venv": "another Python's own module",
     "sha256sum --check": "tests/flows/bundle/test_parts.py joins parts so",
     "cat gpu.tar": "tests/flows/bundle/test_parts.py joins parts so",
-    "uv run pytest -n 2": "the tests themselves",
+    "uv run pytest": "the tests themselves",
     "vllm serve": "another program, with a model of the reader's",
     "export PREFECT_": "settings; tests/support/prefect_server.py starts a server with them",
     "export BITFRONTIER_REPORTS_URL": "a setting; tests/flows/orchestration/test_artifacts.py",

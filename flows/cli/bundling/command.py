@@ -38,7 +38,7 @@ def bundle(
 ) -> None:
     """Collect all that a plan needs into FOLDER: wheels of its environments and of bitfrontier, models, data, texts.
 
-    An interrupted one goes on where it stopped. `bitfrontier sweep PLAN --bundle FOLDER` then needs no network. It is
+    An interrupted one continues where it stopped. `bitfrontier sweep PLAN --bundle FOLDER` then needs no network. It is
     for machines like this one; --platform, --python and --gpu name others.
     """
     from flows.bundle.collect import collect
