@@ -53,7 +53,7 @@ SENTENCES = (ROOT / "reports/metrics/definitions/metrics.toml", ROOT / "scripts/
 LANGUAGE = ROOT / "docs" / "developer" / "language.md"  # which shows the words
 MOST_WORDS = 25  # of a sentence on these pages
 GUIDES = ("README.md", "docs/tutorials/", "docs/how-to/", "reports/output/templates/")
-ASIDE = re.compile(r"\([^()]*\)")  # what stands in brackets is no part of a sentence
+ASIDE = re.compile(r"\s*\([^()]*\)")  # what stands in brackets is no part of a sentence
 END = re.compile(r"(?<=[.:;?!])\s")
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PRINTED = re.compile(r"^(?:app\.(?:command|callback)|method|engine)\b")  # decorators of what `--help` or a list prints

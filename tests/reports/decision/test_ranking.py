@@ -135,7 +135,7 @@ def test_what_was_offered_is_nowhere_the_highest_of_all() -> None:
     assert f"Recommended: none · a: {figure}\nWhy: {title}; the unquantized baseline" in console.export_text()
     data = as_data(results)
     assert (data["answer"]["objective"], data["answer"]["figure"]["value"]) == ("capacity", 4)
-    assert answer_lines(data) == f"**Run none · a**: {expected}"
+    assert answer_lines(data) == f"**Recommended: none · a**: {expected}"
 
 
 def test_the_least_latency_is_said_where_it_was_ranked_by() -> None:
