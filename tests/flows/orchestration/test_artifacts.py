@@ -8,7 +8,7 @@ def test_each_model_has_its_answer_or_why_there_is_none() -> None:
     chosen = {"cell": "rtn · e", "won": won, "caveats": ["it is close"], "alternative": "or another"}
     refused = {"cell": None, "caveats": ["x"], "alternative": "", "refusal": "no answer for m: x"}
     assert answer_lines({"answers": [chosen, refused]}).splitlines() == [
-        f"**Run rtn · e**: {won} · but it is close · or another",
+        f"**Recommended: rtn · e**: {won} · warning: it is close · or another",
         "",
         "**no answer for m: x**",
     ]
@@ -19,5 +19,5 @@ def test_words_of_others_are_no_markdown() -> None:
     caveat = "its server said ![x](http://theirs/x.png)\n\n# <a href='//theirs'>"
     data = {"answers": [{"cell": "[a](//b)", "won": "`1`", "caveats": [caveat], "alternative": ""}]}
     assert answer_lines(data) == (
-        r"**Run [a]\(//b)**: \`1\` · but its server said ![x]\(http://theirs/x.png) # \<a href='//theirs'\>"
+        r"**Recommended: [a]\(//b)**: \`1\` · warning: its server said ![x]\(http://theirs/x.png) # \<a href='//theirs'\>"
     )

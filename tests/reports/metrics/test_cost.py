@@ -103,7 +103,7 @@ def test_page_console_and_json_show_costs_only_with_a_price(tmp_path: Path) -> N
     assert as_data(read_results(run))["costs"] == []
     _about(run, price=PRICE)
     text = write_report(run).read_text()
-    assert "EUR per million output tokens, prompts included: 3.6 EUR per device and hour" in text
+    assert "EUR per million output tokens, prompts included: 3.6 EUR per device-hour" in text
     results = read_results(run)
     data = as_data(results)["costs"]
     assert [(cost["name"], cost["currency"]) for cost in data] == [("none · e", "EUR"), ("rtn · e", "EUR")]

@@ -154,7 +154,7 @@ def test_a_disturbed_load_comes_first_among_the_causes() -> None:
     late = replace(slow.speed[0], clients=(ClientLoad(1.0, 0.1, (0.0, 0.5, 0.5)),))
     roofline = _second(_made("none", 30, 200), replace(slow, speed=(late,)))
     assert len(roofline.causes) == 1
-    assert roofline.causes[0].startswith("its load was disturbed: the load client woke up 500 ms late")
+    assert roofline.causes[0].startswith("its load was disturbed: the load client was 500 ms late")
 
 
 def test_what_is_as_large_or_as_fast_is_not_marked() -> None:

@@ -86,7 +86,7 @@ def test_another_cell_load_or_quality_is_said(tmp_path: Path) -> None:
         write_json(run / "summary.json", {**summary, "measured": f"2026-11-{day:02d}T08:00:00Z", "answers": [given]})
     rows = {row.split()[0]: row for row in _rows(_page(tmp_path))}
     assert "was a · e; quality lost +2.0 % perplexity, was +1.0 % perplexity" in rows["day2"]
-    assert "was 10 tok: not the same figure; was b · e" in rows["day3"]
+    assert "was 10 tok (another figure); was b · e" in rows["day3"]
     assert rows["day4"].endswith("was a · e")
     assert rows["day5"].endswith("was no recommendation")
 
@@ -161,7 +161,7 @@ def test_long_names_leave_room_for_what_is_said_of_the_others(browser: Browser, 
 
 def test_what_is_to_be_typed_is_shown_as_code(tmp_path: Path) -> None:
     _run(tmp_path / "run", 20)
-    assert "add <code>race: {}</code> to the plan" in _page(tmp_path)
+    assert "Add <code>race: {}</code> to the plan" in _page(tmp_path)
 
 
 def test_a_page_that_is_not_ours_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
