@@ -8,7 +8,7 @@ import sys
 import tarfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from flows.bundle.contents import BUNDLE_FILE, BadBundle, Contents
 from flows.state.progress_display import Display
@@ -43,7 +43,7 @@ def split(folder: Path, contents: Contents, part_bytes: int, display: Display) -
     advance = display.overall("parts, in MB", total / 1e6)
     with (
         _Parts(place / f"{folder.name}.tar", part_bytes) as parts,
-        tarfile.open(fileobj=cast(IO[bytes], parts), mode="w|", format=tarfile.PAX_FORMAT) as archive,
+        tarfile.open(fileobj=cast(Any, parts), mode="w|", format=tarfile.PAX_FORMAT) as archive,
     ):
         for path in [BUNDLE_FILE, *sorted(file.path for file in contents.files)]:
             with open_regular(folder / path, sys.maxsize) as file:

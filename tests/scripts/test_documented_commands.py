@@ -52,7 +52,7 @@ PARSED = {
 }
 OTHERS = {
     "pip install uv": "installs",
-    "pip install --no-index": "installs; what its file holds is in tests/flows/bundle",
+    "bf/bin/pip install --no-index": "installs; what its file holds is in tests/flows/bundle",
     "python3.11 -m venv": "another Python's own module",
     "sha256sum --check": "tests/flows/bundle/test_parts.py joins parts so",
     "cat gpu.tar": "tests/flows/bundle/test_parts.py joins parts so",
@@ -105,7 +105,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for run in ("quickstart", "good/NAME", "new/NAME"):
         with tarfile.open(ROOT / "evidence" / "quickstart-2026-11-28.tar.xz") as archive:
             archive.extractall(tmp_path / "runs" / run, filter="data")
-    shutil.copyfile(ROOT / "configs" / "quickstart.yaml", tmp_path / "plan.yaml")
+    (tmp_path / "gpu" / "files").mkdir(parents=True)
+    for plan in ("plan.yaml", "gpu/files/plan.yaml"):
+        shutil.copyfile(ROOT / "configs" / "quickstart.yaml", tmp_path / plan)
     monkeypatch.setattr(flows.sources.model_facts, "look_up_model", _known_hub_model)
     monkeypatch.setattr(flows.validate.plan, "look_up_model", _known_hub_model)
     return tmp_path
