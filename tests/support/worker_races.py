@@ -15,18 +15,19 @@ from evals.schema.race_file import RaceState, read_race
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
 from flows.execute import visits
+from flows.race import look
 from reports.rounds.speeds import blocks_of
 from tests.support.fake_sweep import install, write_plan
 
-UNDECIDED = {"gap": 1e-6, "alpha": 1e-4}  # a race that runs all of its rounds
 CELLS = (("none", False), ("none", True), ("torn", False))  # methods, and whether it is the control
 ALL_ROUNDS = {"none": (1, 2, 3), "torn": (1, 2, 3), "control": (2, 3)}
 ALL_VISITS = {(*cell, number): 1 for cell in CELLS for number in (2, 3)}
 
 
 def install_race(patch: pytest.MonkeyPatch) -> None:
-    """What others do on the machine of the tests is no reason to visit again."""
+    """What others do on the machine of the tests is no reason to visit again, and no race ends before its rounds do."""
     install(patch.setattr)
+    patch.setattr(look, "FIRST_LOOK", 1000)
     patch.setattr(disturbance, "FOREIGN_SHARE", 2.0)
     patch.setattr(disturbance, "STEAL_SHARE", 2.0)
     patch.setattr(disturbance, "SLOW_SENTINEL", 0.0)
@@ -37,7 +38,7 @@ def write_race_plan(workplace: Path, **race: Any) -> Path:
     file = write_plan(workplace, ["none", "torn"])
     plan = yaml.safe_load(file.read_text())
     del plan["repeats"]
-    file.write_text(yaml.safe_dump(plan | {"race": {"rounds": 3, **UNDECIDED, **race}}))
+    file.write_text(yaml.safe_dump(plan | {"race": {"rounds": 3, **race}}))
     return file
 
 
