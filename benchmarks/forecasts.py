@@ -21,7 +21,7 @@ from evals.schema.trial_file import read_trial
 from flows.plan.source import load_plan
 from flows.validate.estimate import Forecast, estimate
 from flows.validate.plan import check
-from reports.decision.results import control_of
+from reports.rounds.control import control_of
 from reports.sections.durations import forecast_error
 
 

@@ -35,7 +35,7 @@ from flows.race.noise import learnt, teach
 from flows.state.progress_display import Display, SweepDisplay
 from flows.state.remaining import Remaining
 from quant.errors import counted
-from reports.decision.results import control_of
+from reports.rounds.control import control_of
 
 # by a round's number, its cells and their forecasts: each cell as its visit has ended, and why it failed if it did
 MakeRound = Callable[[int, Sequence[Entry], Remaining], Iterator[tuple[Entry, Failure | None]]]

@@ -14,7 +14,7 @@ from flows.execute.visits import Visit, is_finished, later_visits, with_visits
 from flows.plan.race import RacePlan
 from quant.canonical_json import write_json
 from quant.hashing import digest
-from reports.decision.results import control_of
+from reports.rounds.control import control_of
 from reports.rounds.speeds import visits_of
 
 

@@ -13,9 +13,10 @@ from evals.schema.trial import Trial
 from flows.execute.prepared import Prepared
 from flows.execute.rows import finished
 from reports.decision.ranking import candidates, ranked
-from reports.decision.results import Results, conclude, control_of
+from reports.decision.results import Results, conclude
 from reports.decision.rules import BARRED, THRESHOLDS
 from reports.decision.verdicts import Judged
+from reports.rounds.control import control_of
 from reports.rounds.standing import ObjectiveStanding, Verdict, objectives, race_rules, stand
 
 FIRST_LOOK = RaceRules().first_look

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,9 +30,8 @@ from reports.metrics.divergence import Distance, distances, largest_kl
 from reports.metrics.engine_loss import AgainstReference, EngineLoss, against_reference, engine_losses
 from reports.metrics.figures_of_merit import needed_gib
 from reports.metrics.paired_vs_baseline import Compared, compared
+from reports.rounds.control import control_of
 from reports.rounds.speeds import Fitted, speed_models, with_models
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # what the page and every conclusion take from a run's description
@@ -238,21 +236,6 @@ def _trial_or_row(file: Path, about: Mapping[str, Any]) -> Trial:
         return read_trial(file)
     except UnreadableTrial as error:
         return unreadable_row(file, error, about)
-
-
-def control_of(folder: Path, race: RaceState | None) -> Trial | None:
-    """The trial of a race's control, where it was visited; None, with a warning, where it is damaged."""
-    file = folder / "trials" / race.control if race and race.control else None
-    try:
-        return without_secrets(read_trial(file)) if file and file.is_file() else None
-    except UnreadableTrial as error:
-        _warn_once(f"the race's control is left out: {error}")
-        return None
-
-
-@cache
-def _warn_once(warning: str) -> None:
-    logger.warning(warning)  # a command reads results more than once
 
 
 def conclude(
