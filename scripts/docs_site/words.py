@@ -84,9 +84,8 @@ def _of_python(file: Path) -> Iterator[Place]:
         if not any(PRINTED.match(ast.unparse(use)) for use in getattr(node, "decorator_list", ()))
     }
     for node in ast.walk(tree):
-        text = node.value if isinstance(node, ast.Constant) and id(node) not in hidden else None
-        if isinstance(text, str) and " " in text:
-            yield file, node.lineno, text
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in hidden:
+            yield from [(file, node.lineno, node.value)] if " " in node.value else []
 
 
 def _of_template(file: Path) -> Iterator[Place]:
