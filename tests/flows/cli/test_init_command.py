@@ -136,7 +136,7 @@ def test_nothing_is_overwritten(place: Path) -> None:
     (place / "tiny.yaml").write_text("mine")
     done = _init("tiny")
     assert isinstance(done.exception, FileInTheWay)
-    assert "tiny.yaml exists: nothing was written. Name another by --to, or replace it by --force" in str(
+    assert "tiny.yaml exists: nothing was written. Name another by --to, or overwrite it by --force" in str(
         done.exception
     )
     assert (place / "tiny.yaml").read_text() == "mine"
