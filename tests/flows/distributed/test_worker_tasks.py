@@ -62,6 +62,7 @@ class Here(DeploymentRuns):
                 self.store.url,
                 work.name,
                 changes_of(given.get("changes")),
+                given.get("bundle"),
             )
             assert state.is_completed() or state.name in (NO_RESULT, WORKER_FAILED)
             yield work, Failure(**json.loads(state.message or "")) if state.is_failed() else None
