@@ -107,7 +107,7 @@ def race_round(
 
 
 def _make(
-    make: Make, plan: str, data_root: str | None, url: str, name: str, changes: Changes, bundle: str | None
+    make: Make, plan: str, data_root: str | None, url: str, name: str, changes: Changes, bundle: str | None = None
 ) -> State:
     """Failed where there is no result, by a name that says whether another worker would end alike."""
     display, store = LogDisplay(get_run_logger().info), open_store(url)
