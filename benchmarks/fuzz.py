@@ -117,9 +117,13 @@ class Zygote:
         warnings.filterwarnings("ignore", "Glyph")  # of the figure, which are not shown where it is drawn beside
 
         @contextlib.contextmanager
-        def first_drawn(charts: Sequence[Any], folder: Path) -> Iterator[Callable[[], dict[str, str]]]:
-            with drawing.drawn_here(charts[:1], folder) as pictures:
-                yield lambda: {**{chart.name: "" for chart in charts}, **pictures()}
+        def first_drawn(folder: Path) -> Iterator[Callable[[Sequence[Any]], Callable[[], dict[str, str]]]]:
+            def of_first(charts: Sequence[Any]) -> Callable[[], dict[str, str]]:
+                pictures = draw(charts[:1])()
+                return lambda: {**{chart.name: "" for chart in charts}, **pictures}
+
+            with drawing.drawn_here(folder) as draw:
+                yield of_first
 
         page.drawn_beside = first_drawn  # type: ignore[attr-defined]
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,6 +22,7 @@ from reports.metrics.cell import CellMetrics
 
 State = Literal["free", "faded", "failing"]
 Pictures = dict[str, str]  # by a plot's name, a small PNG in base64
+Draw = Callable[[Sequence["Drawing"]], Callable[[], Pictures]]
 
 
 @dataclass(frozen=True)
@@ -84,31 +85,41 @@ def _dots(cells: Sequence[CellMetrics], frontier: Frontier) -> tuple[Dot, ...]:
 
 
 @contextmanager
-def drawn_beside(charts: Sequence[Drawing], folder: Path) -> Iterator[Callable[[], Pictures]]:
-    """Draw NAME.svg and NAME.png into the folder in another process, which ends with the block at the latest.
+def drawn_beside(folder: Path) -> Iterator[Draw]:
+    """Start a process that draws, which ends with the block at the latest: it is ready once there is something to draw.
 
-    What is yielded waits for the pictures. Raises RuntimeError with the process's last words where it fails.
+    What is yielded has it draw NAME.svg and NAME.png of charts into the folder, once; what that returns waits for the
+    pictures. Raises RuntimeError with the process's last words where it fails.
     """
-    if not charts:
-        yield dict
-        return
-    folder.mkdir(exist_ok=True)
     command = [sys.executable, "-P", "-m", RENDER_PLOTS, str(folder.resolve())]
-    with tempfile.TemporaryFile("w+") as data:
-        json.dump(charts, data, default=vars)
-        data.seek(0)
-        with subprocess.Popen(
+    with (
+        tempfile.NamedTemporaryFile("w+", encoding="utf-8") as data,
+        subprocess.Popen(
             command,
-            stdin=data,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=child_environment({"PYTHONPATH": str(import_folder())}),
             cwd="/",  # matplotlib reads its settings of the working directory, which may be a run from somebody else
-        ) as process:
-            try:
-                yield lambda: _pictures(process)
-            finally:
-                process.kill()
+        ) as process,
+    ):
+
+        def draw(charts: Sequence[Drawing]) -> Callable[[], Pictures]:
+            if not charts:
+                return dict
+            folder.mkdir(exist_ok=True)
+            json.dump(charts, data, default=vars)
+            data.flush()
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):  # it ended: its last words say why
+                process.stdin.write(f"{data.name}\n".encode())
+                process.stdin.flush()
+            return lambda: _pictures(process)
+
+        try:
+            yield draw
+        finally:
+            process.kill()
 
 
 def _pictures(process: subprocess.Popen[bytes]) -> Pictures:

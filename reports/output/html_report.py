@@ -33,7 +33,7 @@ from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import DRAWS
 from reports.metrics.slo_capacity import capacities, served
 from reports.metrics.task_accuracy import task_shots
-from reports.output.drawn_frontiers import drawings, drawn_beside
+from reports.output.drawn_frontiers import Draw, drawings, drawn_beside
 from reports.output.first_screen import facts, lines, tiles
 from reports.output.formatting import FILTERS
 from reports.output.index.run_summary import write_summary
@@ -67,22 +67,22 @@ def write_report(folder: Path) -> Path:
     whole or not at all. Raises LinkInRun before anything is written where one of them is a link.
     """
     check_no_links(folder)
-    with no_collection():
-        page = _written(read_results(folder), folder)
+    with no_collection(), drawn_beside(folder / "figures") as draw:
+        page = _written(read_results(folder), folder, draw)
     out = folder / "report.html"
     write_whole(out, page)
     logger.info("wrote %s", out)
     return out
 
 
-def _written(results: Results, folder: Path) -> str:
+def _written(results: Results, folder: Path, draw: Draw) -> str:
     """The page; all besides it is in the folder then."""
-    with drawn_beside(drawings(results.cells, results.frontiers), folder / "figures") as pictures:
-        table, shown = rows(results), contents(results)
-        write_csv(table, folder / "results.csv")
-        write_parquet(table, folder / "results.parquet")
-        write_summary(results, folder)
-        return render(shown, pictures())
+    pictures = draw(drawings(results.cells, results.frontiers))
+    table, shown = rows(results), contents(results)
+    write_csv(table, folder / "results.csv")
+    write_parquet(table, folder / "results.parquet")
+    write_summary(results, folder)
+    return render(shown, pictures())
 
 
 def render(shown: Mapping[str, Any], pictures: Mapping[str, str]) -> str:

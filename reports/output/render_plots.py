@@ -1,7 +1,7 @@
 """Frontiers as matplotlib figures; the same trials give the same bytes.
 
-`python -m reports.output.render_plots FOLDER` reads drawings as JSON from standard input, writes their files into
-FOLDER and prints a small PNG of each.
+`python -m reports.output.render_plots FOLDER` reads the path of a file of drawings from standard input, once there is
+one, writes their files into FOLDER and prints a small PNG of each.
 """
 
 from __future__ import annotations
@@ -139,7 +139,10 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
 
 
 def main() -> None:
-    folder, drawings = Path(sys.argv[1]), TypeAdapter(list[Drawing]).validate_json(sys.stdin.buffer.read())
+    folder, file = Path(sys.argv[1]), sys.stdin.readline().strip()
+    if not file:  # whoever would have said it has ended
+        return
+    drawings = TypeAdapter(list[Drawing]).validate_json(Path(file).read_bytes())
     pictures = {
         drawing.name: base64.b64encode(save(draw(drawing), folder, drawing.name)).decode() for drawing in drawings
     }

@@ -34,8 +34,8 @@ def test_a_cell_that_may_win_nothing_is_failing_and_a_dominated_one_faded() -> N
 
 
 def test_ends_without_bound_are_drawn_too(tmp_path: Path) -> None:
-    with drawn_beside([DRAWING], tmp_path / "figures") as pictures:
-        images = pictures()
+    with drawn_beside(tmp_path / "figures") as draw_there:
+        images = draw_there([DRAWING])()
     assert base64.b64decode(images["one"])[:4] == b"\x89PNG"
     assert sorted(file.name for file in (tmp_path / "figures").iterdir()) == ["one.png", "one.svg"]
 
@@ -47,16 +47,16 @@ def test_matplotlib_s_settings_of_the_working_directory_are_not_read(
     (tmp_path / "matplotlibrc").write_text("svg.fonttype: none\nfont.family: no such font\naxes.facecolor: red\n")
     monkeypatch.chdir(tmp_path)
     for name in ("figures", "elsewhere"):
-        with drawn_beside([DRAWING], Path(name)) as pictures:
-            pictures()
+        with drawn_beside(Path(name)) as draw_there:
+            draw_there([DRAWING])()
         (tmp_path / "matplotlibrc").unlink(missing_ok=True)
     first, second = ((tmp_path / name / "one.svg").read_text() for name in ("figures", "elsewhere"))
     assert first == second
 
 
-def test_nothing_is_started_for_nothing(tmp_path: Path) -> None:
-    with drawn_beside([], tmp_path / "figures") as pictures:
-        assert pictures() == {}
+def test_nothing_is_drawn_of_nothing(tmp_path: Path) -> None:
+    with drawn_beside(tmp_path / "figures") as draw_there:
+        assert draw_there([])() == {}
     assert not (tmp_path / "figures").exists()
 
 
@@ -64,9 +64,9 @@ def test_what_cannot_be_drawn_is_told(tmp_path: Path) -> None:
     strange = replace(DRAWING, engines=())
     with (
         pytest.raises(RuntimeError, match=r"the figures could not be drawn:\n(?s:.*)ValueError"),
-        drawn_beside([strange], tmp_path) as pictures,
+        drawn_beside(tmp_path) as draw_there,
     ):
-        pictures()
+        draw_there([strange])()
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,11 @@ def test_a_long_name_keeps_its_beginning(name: str, shown: str) -> None:
 
 
 def test_it_ends_with_the_block(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), drawn_beside([DRAWING], tmp_path):
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with drawn_beside(tmp_path) as draw_there:
+            draw_there([DRAWING])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert not list(tmp_path.iterdir())
