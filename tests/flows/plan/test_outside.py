@@ -33,14 +33,14 @@ def test_an_interpreter_gets_the_listed_variables(tmp_path: Path, monkeypatch: p
     assert "PATH" in entity.variables
     assert "AWS_SECRET_ACCESS_KEY" not in entity.variables
     assert entity.line.startswith(
-        "not ours: interpreter /opt/python (stands in for the environment vllm); sees /opt/site; gets "
+        "not ours: interpreter /opt/python (in place of the environment vllm); sees /opt/site; gets "
     )
 
 
 def test_an_image_has_its_mounts(tmp_path: Path) -> None:
     (entity,) = _outside(tmp_path, environments={"vllm": {"image": "theirs/vllm:1", "mounts": ["/:/host"]}})
     assert entity.line == (
-        "not ours: image theirs/vllm:1 (stands in for the environment vllm); sees our packages (read-only), the cache "
+        "not ours: image theirs/vllm:1 (in place of the environment vllm); sees our packages (read-only), the cache "
         "folder, /:/host; gets no variable of this shell"
     )
 
