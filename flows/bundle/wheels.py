@@ -172,7 +172,8 @@ def _parts(address: str) -> Iterator[bytes]:
                 yield part
         return
     auth = _credentials(address)
-    with httpx.stream("GET", address, auth=auth, follow_redirects=True, timeout=ANSWER_SECONDS) as answer:
+    client = httpx.Client(trust_env=True, auth=auth, follow_redirects=True, timeout=ANSWER_SECONDS)
+    with client, client.stream("GET", address) as answer:
         answer.raise_for_status()
         yield from answer.iter_bytes(CHUNK_BYTES)
 

@@ -259,7 +259,7 @@ def test_distributions_are_told_as_the_dialect_says(telling: Dialect) -> None:
 
 @pytest.mark.parametrize("telling", TELLING.values(), ids=TELLING.keys())
 def test_distributions_that_are_not_told_are_no_result(telling: Dialect) -> None:
-    words = "no distributions in the server's answer|the server tells 0 of|ignored"
+    words = "no distributions in the server's answer|the server returned 0 of|ignored"
     with emulate("ignored") as url, pytest.raises(ScoringFailed, match=words):
         tell(endpoint(url, telling), PAIRS, lambda _: None, alone=False)
 

@@ -52,6 +52,7 @@ def _run(command: list[str | Path], folder: Path, variables: dict[str, str]) -> 
     return done
 
 
+@pytest.mark.skipif(os.environ.get("BITFRONTIER_LONG_TESTS") != "1", reason="BITFRONTIER_LONG_TESTS is not 1")
 @pytest.mark.skipif(bool(_no_namespace()), reason=f"no network namespace: {_no_namespace()}")
 def test_a_bundle_is_swept_without_a_network(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(PLAN, encoding="utf-8")

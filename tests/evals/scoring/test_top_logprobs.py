@@ -75,8 +75,8 @@ def _check_chosen(pair: Pair, distribution: Distribution) -> None:
         ("score", -1, "no distributions in the server's answer"),
         ("context_logits", -1, "ignored return_context_logits: it does not report each"),
         ("prompt_logprobs", 6, "no distributions in the server's answer"),
-        ("logprob_start_len", 6, "the server tells 0 of the 6 most likely tokens"),
-        ("prompt_logprobs", 51, "the server tells 50 of the 51 most likely tokens"),
+        ("logprob_start_len", 6, "the server returned 0 of the 6 most likely tokens"),
+        ("prompt_logprobs", 51, "the server returned 50 of the 51 most likely tokens"),
     ],
 )
 def test_a_server_that_does_not_tell_is_refused(tmp_path: Path, kind: PromptLogprobs, top: int, words: str) -> None:

@@ -235,5 +235,6 @@ def test_all_that_a_sweep_is_asked_for_reaches_its_flow(monkeypatch: pytest.Monk
         "changes": {"sets": ["race.minutes=5"], "only": ["gguf*"], "exclude": []},
         "keep_stale": True,
         "until_decided": True,
+        "bundle": None,
     }
     assert {*request.parameters, "store"} == {*inspect.signature(flow.fn).parameters}

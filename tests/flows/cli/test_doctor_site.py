@@ -71,7 +71,7 @@ def test_limits_are_said_with_what_they_are_good_for(tmp_path: Path, monkeypatch
 
 def test_a_terminal_that_takes_few_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
-    assert _lines(tmp_path)["terminal"].startswith("missing: it takes latin-1: other characters")
+    assert _lines(tmp_path)["terminal"].startswith("missing: its encoding is latin-1: other characters")
 
 
 def test_a_variable_that_no_client_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(site.fcntl, "flock", refused)
     lines = _lines(tmp_path)
-    assert lines["folder of runs"] == f"broken: {tmp_path} takes no file that can be locked: No locks available"
+    assert lines["folder of runs"] == f"broken: {tmp_path} does not support file locks: No locks available"
     assert "cache folder" in lines
 
 

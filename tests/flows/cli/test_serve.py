@@ -121,7 +121,7 @@ def test_a_run_whose_plan_is_not_here_says_where_to_start(prepared: Prepared) ->
     write_json(prepared.folder / "sweep.json", {**about, "file": "gone.yaml"})
     with (
         pytest.raises(
-            NoRun, match=r"its plan gone\.yaml is no file in .*Start this where `bitfrontier sweep .*` was started"
+            NoRun, match=r"its plan gone\.yaml is not in .*Start this where `bitfrontier sweep .*` was started"
         ),
         served(prepared.folder, None, None, _not_shown, QUIET),
     ):
