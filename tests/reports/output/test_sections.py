@@ -43,11 +43,12 @@ def test_the_index_names_all_sections_and_leads_to_them(browser: Browser, run: P
         assert bar is not None
         assert bar["y"] == 0  # it stays in sight
         assert bar["height"] - 1 <= top["y"] < 100, title
-    assert page.evaluate("location.hash") == "#memory=3"
+    assert page.evaluate("location.hash") == f"#{links[-3][0]}&memory=3"
     assert page.evaluate("setting.memory") == 3
     page.evaluate("location.hash = 'evidence'")  # a link from elsewhere
     opened.settle()
     assert page.evaluate("setting.memory") == 3
+    assert page.evaluate("location.hash") == "#evidence&memory=3"
     assert opened.faults == []
 
 
