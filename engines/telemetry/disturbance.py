@@ -94,7 +94,7 @@ class Disturbance:
     def reasons(self) -> list[str]:
         """Why what was timed meanwhile is to be timed again; none where it is not."""
         return [
-            f"{name} {share:.0%} of the CPUs' time (at most {most:.0%})"
+            f"{name} {100 * share:.0f} % of the CPUs' time (at most {100 * most:.0f} %)"
             for name, share, most in (
                 ("other processes used", self.foreign, FOREIGN_SHARE),
                 ("the hypervisor took", self.steal, STEAL_SHARE),
@@ -112,7 +112,7 @@ def slow_sentinel(now: Sentinel, earlier: Sequence[Sentinel]) -> list[str]:
         "copying": now.copied / median(before.copied for before in earlier),
     }
     return [
-        f"{name} was {1 - share:.0%} slower than usual here (at most {1 - SLOW_SENTINEL:.0%})"
+        f"{name} was {100 * (1 - share):.0f} % slower than usual here (at most {100 * (1 - SLOW_SENTINEL):.0f} %)"
         for name, share in shares.items()
         if share < SLOW_SENTINEL
     ]

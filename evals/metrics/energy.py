@@ -126,7 +126,7 @@ def _joules(samples: GpuSamples, start: float, end: float) -> float:
     if not (1 - MOST_DISAGREEMENT) * min(areas) <= counted <= (1 + MOST_DISAGREEMENT) * max(areas):
         raise NotKnown(
             f"the power samples of GPU {samples.gpu} give {min(areas):.0f} to {max(areas):.0f} J and its energy "
-            f"counter {counted:.0f} J: they differ by over {MOST_DISAGREEMENT:.0%}"
+            f"counter {counted:.0f} J: they differ by over {100 * MOST_DISAGREEMENT:.0f} %"
         )
     return counted
 
@@ -178,7 +178,7 @@ def slow_downs(speed: Speed) -> list[str]:
             single = len(shares) == 1
             descriptions.append(
                 f"its GPUs were slowed down by {name}: repeat{'' if single else 's'} {', '.join(map(str, shares))}, "
-                f"{'' if single else 'up to '}{max(shares.values()):.0%} of the samples"
+                f"{'' if single else 'up to '}{100 * max(shares.values()):.0f} % of the samples"
             )
     return descriptions
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 Ending = Literal["winner", "equal", "rounds", "minutes", "no contenders"]
 ENDINGS: Mapping[Ending | None, str] = {
-    "winner": "one cell is the fastest of those that may win",
+    "winner": "the race found a winner",
     "equal": "the fastest cells are equal in speed within {gap:.3g} %; the one with the best quality is chosen",
     "rounds": "all rounds of the plan were run, and more than one cell may still be the fastest",
     "minutes": "the `minutes` of its plan are used up, and more than one cell may still be the fastest",

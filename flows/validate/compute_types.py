@@ -69,7 +69,8 @@ def mixed_dtypes(served: Sequence[Served], device: Device) -> Iterator[str]:
             if ours and theirs and ours != theirs and not quantization.scheme.unquantized:
                 yield (
                     f"{quantization.label} computes in {ours} in {choice.engine.name}, its baseline in {theirs}, and "
-                    f"{choice.engine.name} serves no baseline in {ours}: part of every ratio is the type's"
+                    f"{choice.engine.name} serves no baseline in {ours}, "
+                    "so ratios mix quantization with the change of dtype"
                 )
 
 

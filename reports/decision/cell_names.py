@@ -39,9 +39,9 @@ def mixed_compute_types(trials: Sequence[Trial], baselines: Mapping[Server, Tria
         baseline = baselines.get(trial.server)
         if baseline is not None and _differs(trial, baseline):
             yield (
-                f"{trial.name} computes in {trial.compute_dtype}, its baseline in {baseline.compute_dtype}: part of "
-                f"every ratio is the type's. Sweep again, with `dtype: {trial.compute_dtype}` among the options of "
-                f"{trial.engine}"
+                f"{trial.name} computes in {trial.compute_dtype}, its baseline in {baseline.compute_dtype}, so "
+                "ratios mix quantization with the change of dtype. "
+                f"Sweep again, with `dtype: {trial.compute_dtype}` among the options of {trial.engine}"
             )
 
 

@@ -69,8 +69,8 @@ def distrust(trial: Trial, baseline: Trial | None, distances: Sequence[Distance]
         ]
         reasons += _at_chance(trial, baseline)
     reasons += [
-        f"it predicts the baseline's token at {distance.same_top:.0%} of the positions of {distance.text} alone "
-        f"(at least {SAME_TOP_AT_LEAST:.0%} are needed)"
+        f"it predicts the baseline's token at {100 * distance.same_top:.0f} % of the positions of {distance.text} "
+        f"alone (at least {100 * SAME_TOP_AT_LEAST:.0f} % are needed)"
         for distance in distances
         if distance.key == trial.key
         and distance.kind == "quantization"
@@ -104,7 +104,7 @@ def _at_chance(trial: Trial, baseline: Trial) -> Iterator[str]:
         paired = compare_asked(pairs, margin_of(theirs[task].values, 0.01))
         if paired.p_different <= ALPHA and paired.difference.value < 0:
             right = np.average(pairs.candidate, weights=pairs.weights)
-            yield f"its accuracy on {task}, {right:.1%}, is that of guessing ({_chance(ours):.1%})"
+            yield f"its accuracy on {task}, {100 * right:.1f} %, is that of guessing ({100 * _chance(ours):.1f} %)"
 
 
 def _guesses(ours: Items, pairs: Matched, theirs: Sequence[float]) -> bool:

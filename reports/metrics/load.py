@@ -133,7 +133,8 @@ def _wide(speed: Speed) -> list[str]:
     if wanted is None or (width := relative_half_width(speed)) <= wanted:
         return []
     return [
-        f"after {len(speed.repeats)} repeats the interval of output tokens/s is ±{width:.0%} (target ±{wanted:.0%})"
+        f"after {len(speed.repeats)} repeats the interval of output tokens/s is ±{100 * width:.0f} % "
+        f"(target ±{100 * wanted:.0f} %)"
     ]
 
 
@@ -144,7 +145,7 @@ def _cached(requests: Sequence[Request], load: LoadPoint) -> list[str]:
     )
     if share <= load.known_share + CACHED_SHARE:
         return []
-    return [f"{share:.0%} of the prompt tokens came from a prefix cache: TTFT is lower than for a new prompt"]
+    return [f"{100 * share:.0f} % of the prompt tokens came from a prefix cache: TTFT is lower than for a new prompt"]
 
 
 def _cores(clients: Sequence[ClientLoad]) -> float | None:
@@ -156,12 +157,12 @@ def _client_limits(clients: Sequence[ClientLoad], latency: Latency) -> list[str]
     limits = []
     busy = _cores(clients) or 0.0
     if busy > BUSY_SHARE:
-        limits.append(f"the load client was the bottleneck: it used {busy:.0%} of its one core")
+        limits.append(f"the load generator was the bottleneck: it used {100 * busy:.0f} % of its one core")
     late = max((client.lags_seconds[1] for client in clients), default=0.0)
     allowed = max(LATE_SECONDS, LATE_SHARE * (latency.tpot_p50_seconds or 0.0))
     if late > allowed:
         limits.append(
-            f"the load client was {1000 * late:.0f} ms late or more 1 time in 100 "
-            f"(limit: {1000 * allowed:.0f} ms): latencies may be overstated by that"
+            f"the load generator's p99 send delay was {1000 * late:.0f} ms (limit {1000 * allowed:.0f} ms): "
+            "latencies may be overstated by that"
         )
     return limits

@@ -148,7 +148,7 @@ def _memory(cell: CellMetrics, base: CellMetrics | None) -> Tile:
     ours, theirs = needed_gib(cell), needed_gib(base) if base else None
     if ours is None:
         return Tile("Needed memory", "–", "not measured", "needed_memory")
-    share = f"{ours.value / theirs.value:.0%} of the {theirs.value:.2f} GiB of the baseline" if theirs else ""
+    share = f"{100 * ours.value / theirs.value:.0f} % of the {theirs.value:.2f} GiB of the baseline" if theirs else ""
     bounds = f"{needed_text(cell.trial)} GiB" if ours.low < ours.high else ""
     return Tile(
         "Needed memory", f"{ours.value:.2f} GiB", "; ".join(part for part in (bounds, share) if part), "needed_memory"

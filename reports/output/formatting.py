@@ -105,7 +105,7 @@ def forecast_text(error: ForecastError) -> str:
 def spent_text(works: Sequence[Spent]) -> str:
     """The kinds of work, with their shares of what is known."""
     total = sum(part.seconds for part in works)
-    shares = (f"{part.work} {duration(part.seconds)} ({part.seconds / total:.0%})" for part in works)
+    shares = (f"{part.work} {duration(part.seconds)} ({100 * part.seconds / total:.0f} %)" for part in works)
     return f"Time went into {', '.join(shares)}; environments and downloads are not in it"
 
 

@@ -188,11 +188,11 @@ def _not_memory(share: float | None, their_share: float | None) -> str:
         return ""
     if their_share >= FAR_FROM_IT:
         return (
-            f"the unquantized model reaches {their_share:.0%} of the roofline, this one {share:.0%}: unpacking its "
-            "weights takes the time, not reading them. Probably the engine has no fast kernel for them on this device, "
-            "or another process ran on it"
+            f"the unquantized model reaches {100 * their_share:.0f} % of the roofline, this one {100 * share:.0f} %: "
+            "unpacking its weights takes the time, not reading them. Probably the engine has no fast kernel for "
+            "them on this device, or another process ran on it"
         )
     return (
-        f"neither is limited by memory bandwidth (this one at {share:.0%} of the roofline, the unquantized at "
-        f"{their_share:.0%}): reading fewer bytes saves little where arithmetic or overhead takes the time"
+        f"neither is limited by memory bandwidth (this one at {100 * share:.0f} % of the roofline, the unquantized at "
+        f"{100 * their_share:.0f} %): reading fewer bytes saves little where arithmetic or overhead takes the time"
     )

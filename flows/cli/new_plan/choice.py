@@ -141,5 +141,5 @@ def _why_left_out(choice: EngineChoice, works: Sequence[Quantization], reasons: 
     if not baselines:
         return next(reason for reason in reasons if reason)
     if len(baselines) == len(works):
-        return "it serves none of these methods here"
+        return "here it serves the unquantized model alone"
     return None

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import yaml
 
 from engines.registry import engines_by_name
-from evals.stats.intervals import least_count
+from evals.rounds.race import RaceRules
+from evals.stats.combined_intervals import mean_of, recovery_of
+from evals.stats.group_sequential import confidence_at
+from evals.stats.intervals import exact, least_count
+from evals.stats.paired_tests import difference_interval
 from flows.cli.new_plan.choice import FirstPlan, weight_bytes
 from flows.plan.load import presets
 from flows.plan.samples import SCHEMA_FILE
@@ -20,6 +25,8 @@ from flows.validate.tasks import SAMPLE_DATA
 from quant.errors import without_controls
 
 ROUNDS = 6
+FIRST_LOOK = RaceRules().first_look  # a race may end after so many rounds
+HIGHEST_RECOVERY, RIGHT, FLIPPED = 0.98, 0.5, 0.05
 MANY_POSITIONS = 2**20  # of a model that does not say how many it has
 LOWER_PERCENTILE = 90  # fewer requests show that it is met
 COMMENT_COLUMN = 44
@@ -114,16 +121,18 @@ def _loads(first: FirstPlan) -> Iterator[str]:
         "output_tokens": max(2, min(scale.output_tokens, positions // 4)),
     }
     yield _line(f"race: {{rounds: {ROUNDS}}}", "speed in rounds of fresh servers, until the fastest is known")
-    yield "load:"
-    yield _line(f"  - {_flow({'concurrency': 1, 'requests': max(8, scale.users), **tokens})}", "one user: latency")
-    busy = {"concurrency": scale.users, "requests": scale.requests, **tokens}
-    yield _line(f"  - {_flow(busy)}", "many users: throughput")
     sizes = {name: int(match[1]) for name in presets() if (match := re.search(r"-(\d+)b$", name))}
     larger = [name for name, size in sizes.items() if size * 1e9 >= first.model.parameters]
     name = min(larger or [max(sizes, key=sizes.__getitem__)], key=sizes.__getitem__)
     limits = presets()[name]
-    decides = scale.requests * ROUNDS >= least_count(limits["percentile"])
-    slo = {"preset": name} | ({} if decides else {"percentile": LOWER_PERCENTILE})
+    decides = scale.requests * FIRST_LOOK >= least_count(limits["percentile"])
+    percentile = limits["percentile"] if decides else LOWER_PERCENTILE
+    fewest = math.ceil(least_count(percentile) / FIRST_LOOK)  # of each load: the shortest race shows the percentile
+    yield "load:"
+    yield _line(f"  - {_flow({'concurrency': 1, 'requests': fewest, **tokens})}", "one user: latency")
+    busy = {"concurrency": scale.users, "requests": max(scale.requests, fewest), **tokens}
+    yield _line(f"  - {_flow(busy)}", "many users: throughput")
+    slo = {"preset": name} | ({} if decides else {"percentile": percentile})
     words = f"TTFT {limits['ttft_ms']} ms, TPOT {limits['tpot_ms']} ms, MLPerf's; or `ttft_ms` and `tpot_ms` of yours"
     yield _line(f"slo: {_flow(slo)}", words)
 
@@ -134,11 +143,25 @@ def _scores(first: FirstPlan) -> Iterator[str]:
         yield f"  - {_flow({'task': task, 'limit': limit, 'num_fewshot': 0})}"
     yield _line("accuracy: {budget: adaptive}", "a task ends when its comparison is decided")
     yield "limits:"
-    yield _line("  accuracy_recovery: 0.98", "a cell has at least this share of the unquantized model's accuracy")
+    counts = SCALES[first.device.kind].tasks.values()
+    words = f"least share of the unquantized model's accuracy: what {sum(counts)} questions can show without a loss"
+    yield _line(f"  accuracy_recovery: {_recovery_limit(counts):g}", words)
     yield _line("  perplexity_ratio: 1.1", "and at most this multiple of its perplexity")
     yield "# perplexity: [papers]                   # WikiText-2, with `data: hub`"
     yield "# kl_divergence: [wikitext2]             # the sharpest measure of quality lost, with `data: hub`"
     yield "# price: {per_device_hour: 2.5, currency: USD}   # what a million output tokens cost"
+
+
+def _recovery_limit(counts: Collection[int]) -> float:
+    """The highest limit, to a hundredth, which a cell without a loss is shown to meet by so many questions each:
+    the lower end of its interval, where half of the model's answers are right and one in 20 flips.
+    """
+    differences = [
+        difference_interval(count, count * FLIPPED / 2, count * FLIPPED / 2, confidence_at(count, count))
+        for count in counts
+    ]
+    lowest = recovery_of(mean_of(differences), exact(RIGHT), 0.0).low
+    return min(HIGHEST_RECOVERY, math.floor(100 * lowest) / 100)
 
 
 def _positions(model: ModelFacts) -> int:

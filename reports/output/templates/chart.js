@@ -93,7 +93,7 @@ class Chart {
     const within = (value, [from, to]) => Math.min(Math.max(value, from), to);
     const at = { x: (one) => within(one.x[0], domains[0]), y: (one) => within(one.y[0], domains[1]) };
     const svg = Plot.plot({
-      width, height, marginLeft: 62, marginBottom: 44, marginTop: 12, marginRight: 14, ariaLabel: `${y.label} against ${x.label}`,
+      width, height, marginLeft: 74, marginBottom: 44, marginTop: 12, marginRight: 14, ariaLabel: `${y.label} against ${x.label}`,
       x: this.scale(x, view.logX, domains[0]), y: this.scale(y, view.logY, domains[1]), color: { type: "identity" }, symbol: { type: "identity" },
       marks: [
         Plot.link(barred, { x1: (one) => within(low(one.x), domains[0]), x2: (one) => within(high(one.x), domains[0]), y1: at.y, y2: at.y, stroke: colour, className: "bars" }),
@@ -127,7 +127,7 @@ class Chart {
     const mix = mixOf(this.setting), at = mix.length ? mixLabel(mix.map(([load]) => this.data.loads[load].label)) : axis.at;
     const label = axis.label + (axis.at ? ` at ${at}` : "") + " (better →)";
     // turned so that the best corner is always the upper right one
-    return { reverse: axis.less, type: log ? "log" : "linear", domain, label, labelAnchor: "center", labelArrow: "none", labelOffset: axis === this.y ? 52 : 38, grid: true, ticks: log ? undefined : 6, tickFormat: log ? "~g" : undefined };
+    return { reverse: axis.less, type: log ? "log" : "linear", domain, label, labelAnchor: "center", labelArrow: "none", labelOffset: axis === this.y ? 64 : 38, grid: true, ticks: log ? undefined : 6, tickFormat: log ? "~g" : undefined };
   }
 
   /** Room around all values and their intervals, as far as these are no wider than all values lie apart. */
@@ -144,7 +144,7 @@ class Chart {
     const faded = !one.on && !one.bad && (one.odds === null || one.odds < this.data.rules.thresholds.dominated_below);
     node.dot = dot;
     dot.setAttribute("class", ["cell", ...Object.entries({ on: one.on, bad: one.bad, recommended: one.recommended, faded }).flatMap(([name, is]) => (is ? [name] : []))].join(" "));
-    dot.style.opacity = one.on || one.recommended ? 1 : one.bad ? 0.6 : 0.3 + 0.7 * (one.odds ?? 0);
+    dot.style.opacity = one.on || one.recommended ? 1 : one.bad ? 0.75 : 0.5 + 0.5 * (one.odds ?? 0);
     for (const bar of node.bars) bar.setAttribute("class", one.on ? "on" : "faint");
     const standing = (one.recommended ? "recommended, " : "") + (one.bad ? result[0] : `${one.on ? "on" : "off"} the frontier${one.odds === null ? "" : `, probability of being Pareto-optimal ${one.odds.toFixed(2)}`}`);
     for (const [name, value] of Object.entries({ role: "button", tabindex: -1, "aria-label": `${one.cell.name}: ${x.label} ${interval(one.x)}, ${y.label} ${interval(one.y)}, ${standing}` })) dot.setAttribute(name, value);
@@ -171,6 +171,7 @@ class Chart {
     group.setAttribute("aria-hidden", "true");
     group.setAttribute("text-anchor", "start");
     const marks = named.map((one) => [sx(one.x[0]), sy(one.y[0])]), [left, right, top, bottom] = [...domains[0].map(sx).sort((a, b) => a - b), ...domains[1].map(sy).sort((a, b) => a - b)];
+    const inside = ([from, over, , under], width) => { const start = Math.min(Math.max(from, left), right - width); return [start, over, start + width, under]; };
     const free = (box, own) => box[0] >= left && box[2] <= right && box[1] >= top && box[3] <= bottom
       && !taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])
       && !marks.some(([a, b], k) => k !== own && box[0] < a + 5 && box[2] > a - 5 && box[1] < b + 5 && box[3] > b - 5);
@@ -178,8 +179,9 @@ class Chart {
       const text = group.appendChild(document.createElementNS(SVG, "text")), name = `${one.cell.method} · ${one.cell.engine}`;
       text.textContent = name.length > 36 ? `${name.slice(0, 35)}…` : name;
       const width = text.getComputedTextLength() + 2, [a, b] = marks[k];
-      const tries = [[a + 8, b - 7], [a - 8 - width, b - 7], [a + 8, b + 8], [a - 8 - width, b + 8], [a - width / 2, b - 14], [a - width / 2, b + 15], [a + 8, b - 20], [a - 8 - width, b - 20], [a + 8, b + 21], [a - 8 - width, b + 21]];
-      const spot = tries.map(([from, middle]) => [from, middle - 7, from + width, middle + 7]).find((box) => free(box, k));
+      const tries = [0, 13, 26, 39, 52].flatMap((away) => [b - 7 - away, b + 8 + away].flatMap((middle) => [[a + 8, middle], [a - 8 - width, middle], [a - width / 2, middle + Math.sign(middle - b) * 7]]));
+      const boxes = tries.map(([from, middle]) => [from, middle - 7, from + width, middle + 7]);
+      const spot = boxes.find((box) => free(box, k)) ?? boxes.map((box) => inside(box, width)).find((box) => free(box, k));
       if (!spot) return text.remove();
       taken.push(spot);
       text.setAttribute("x", spot[0]);

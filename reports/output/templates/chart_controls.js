@@ -11,7 +11,7 @@ function startCharts() {
   const place = document.getElementById("chart");
   if (!place) return;
   spreadLoads(data);
-  chart = new Chart(place, data, { shown: point, open: openCell });
+  chart = new Chart(place, data, { shown: point, open: (i) => go(`cell-${i}`) });
   chartControls();
 }
 
@@ -41,21 +41,6 @@ function showTip(lines, dot) {
   tip.style.right = right ? `${document.documentElement.clientWidth - scrollX - place.left + 8}px` : "";
   tip.style.top = `${scrollY + place.bottom + 8}px`;
 }
-
-/** The evidence of a cell, by its number or the name of its place. */
-function openCell(i) {
-  const details = document.getElementById(typeof i === "string" ? i : `cell-${i}`).closest("details");
-  details.open = true;
-  details.querySelector("summary").focus();
-  details.scrollIntoView();
-}
-
-document.addEventListener("click", (event) => {
-  const link = event.target.closest('a[href^="#cell-"], a[href^="#failed-"]');
-  if (!link) return;
-  event.preventDefault(); // the address holds the setting
-  openCell(link.hash.slice(1));
-});
 
 function chartControls() {
   for (const name of ["x", "y"]) {

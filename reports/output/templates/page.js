@@ -127,12 +127,6 @@ function change(what) {
   });
 }
 
-/** The address holds the setting and what is seen. */
-function remember() {
-  const hash = [toHash(setting), String(new URLSearchParams(viewPairs()))].filter(Boolean).join("&");
-  history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
-}
-
 // The answer
 
 function show() {
@@ -234,27 +228,27 @@ async function copy({ currentTarget: button }) {
 }
 for (const one of document.querySelectorAll("[data-copy]")) one.addEventListener("click", copy);
 
-addEventListener("beforeprint", () => { for (const one of document.querySelectorAll(".first details")) one.open = true; });
+// On paper nothing can be opened.
+const closed = [];
+addEventListener("beforeprint", () => {
+  closed.push(...document.querySelectorAll(".first details:not([open]), #drawer:not([open])"));
+  for (const one of closed) one.open = true;
+});
+addEventListener("afterprint", () => { for (const one of closed.splice(0)) one.open = false; });
 
 function restore() {
-  setting = fromHash(location.hash.slice(1));
-  showViews(location.hash.slice(1));
+  const state = stateIn(location.hash);
+  setting = fromHash(state);
+  showViews(state);
 }
 
 for (const one of document.querySelectorAll("[data-scripted]")) one.hidden = false;
 startCharts();
 startTables(remember);
 document.getElementById("all-rows").addEventListener("toggle", () => showRows(conclude(data, setting)));
-for (const link of document.querySelectorAll("nav a")) link.addEventListener("click", (event) => {
-  event.preventDefault(); // the address holds the setting
-  document.getElementById(link.hash.slice(1)).scrollIntoView();
-});
-addEventListener("hashchange", () => {
-  if (document.getElementById(location.hash.slice(1))) return; // of a section
-  restore();
-  show();
-});
 fields();
 restore();
 document.getElementById("drawer").open = toHash(setting) !== "";
 show();
+followLinks();
+arrive();

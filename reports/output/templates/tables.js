@@ -35,8 +35,8 @@ class Table {
     button.append(...[...cell.childNodes].filter((node) => node.className !== "what"));
     cell.prepend(button);
     button.addEventListener("click", () => {
-      const { sort } = this, next = sort?.column !== i ? { column: i, down: false } : sort.down ? null : { column: i, down: true };
-      this.order(next);
+      const { sort } = this, bestDown = cell.dataset.better === "higher"; // the best first, then the worst, then the plan's order
+      this.order(sort?.column !== i ? { column: i, down: bestDown } : sort.down === bestDown ? { column: i, down: !bestDown } : null);
       this.changed();
     });
   }
@@ -96,12 +96,15 @@ class Table {
     Object.assign(this, { words, barred });
     if (document.activeElement !== this.field) this.field.value = words;
     const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
+    let shown = 0, off = 0;
     this.rows.forEach((row, i) => {
-      row.hidden = (row.dataset.cell !== undefined && barred.has(Number(row.dataset.cell))) || !wanted.every((word) => this.texts[i].includes(word));
+      const isBarred = row.dataset.cell !== undefined && barred.has(Number(row.dataset.cell));
+      row.hidden = isBarred || !wanted.every((word) => this.texts[i].includes(word));
       shown += !row.hidden;
+      off += isBarred;
     });
-    this.status.textContent = shown < this.rows.length ? `${shown} of ${this.rows.length} rows` : "";
+    const why = off ? `; the chart's legend or What if hides ${off}` : "";
+    this.status.textContent = shown < this.rows.length ? `${shown} of ${this.rows.length} rows${why}` : "";
   }
 
   /** What is shown, as text by row and column. */

@@ -37,7 +37,7 @@ def test_others_and_the_hypervisor_are_counted_on_our_cpus(tmp_path: Path, monke
     assert seen.pressure == pytest.approx(0.05 / passed, rel=0.3)
     (foreign, steal) = seen.reasons
     assert foreign.startswith("other processes used ")
-    assert foreign.endswith(" of the CPUs' time (at most 10%)")
+    assert foreign.endswith(" of the CPUs' time (at most 10 %)")
     assert steal.startswith("the hypervisor took ")
 
 
@@ -65,8 +65,8 @@ def test_a_slow_sentinel_is_one_that_is_slower_than_usual() -> None:
     usual = [Sentinel(100.0, 50.0), Sentinel(101.0, 51.0), Sentinel(99.0, 49.0)]
     assert slow_sentinel(Sentinel(1.0, 1.0), usual[:2]) == []  # too few to know what is usual
     assert slow_sentinel(Sentinel(86.0, 43.0), usual) == []
-    assert slow_sentinel(Sentinel(80.0, 50.0), usual) == ["hashing was 20% slower than usual here (at most 15%)"]
-    assert slow_sentinel(Sentinel(100.0, 25.0), usual) == ["copying was 50% slower than usual here (at most 15%)"]
+    assert slow_sentinel(Sentinel(80.0, 50.0), usual) == ["hashing was 20 % slower than usual here (at most 15 %)"]
+    assert slow_sentinel(Sentinel(100.0, 25.0), usual) == ["copying was 50 % slower than usual here (at most 15 %)"]
 
 
 def test_a_sentinel_that_was_kept_waiting_has_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_what_came_from_a_prefix_cache_is_noted(tmp_path: Path) -> None:
     (speed,) = _measure(tmp_path, "cached")
     assert {request.cached_tokens for repeat in speed.repeats for request in repeat} == {4}
     (warning,) = [warning for warning in load_metrics(speed).warnings if "prefix cache" in warning]
-    assert warning == "80% of the prompt tokens came from a prefix cache: TTFT is lower than for a new prompt"
+    assert warning == "80 % of the prompt tokens came from a prefix cache: TTFT is lower than for a new prompt"
     (cold,) = _measure(tmp_path, "good")
     assert not [warning for warning in load_metrics(cold).warnings if "prefix cache" in warning]
 

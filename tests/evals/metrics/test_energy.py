@@ -100,7 +100,7 @@ def _without(samples: GpuSamples, low: float, high: float) -> GpuSamples:
         ),
         (
             [replace(_samples(), joules=tuple(120 * at**2 for at in _samples().seconds))],
-            r"the power samples of GPU 0 give 1200 to \d+ J and its energy counter 2880 J: they differ by over 25%",
+            r"the power samples of GPU 0 give 1200 to \d+ J and its energy counter 2880 J: they differ by over 25 %",
         ),
     ],
 )
@@ -154,8 +154,8 @@ def _slowed(*bits: tuple[int, ...]) -> Speed:
 def test_a_gpu_that_was_slowed_down_is_told_with_the_repeats() -> None:
     thermal = pynvml.nvmlClocksEventReasonHwThermalSlowdown
     assert slow_downs(_slowed((POWER_CAP,), (), (POWER_CAP | IDLE, POWER_CAP | thermal))) == [
-        "its GPUs were slowed down by its power limit: repeats 1, 3, up to 50% of the samples",
-        "its GPUs were slowed down by the hardware, by heat: repeat 3, 25% of the samples",
+        "its GPUs were slowed down by its power limit: repeats 1, 3, up to 50 % of the samples",
+        "its GPUs were slowed down by the hardware, by heat: repeat 3, 25 % of the samples",
     ]
 
 

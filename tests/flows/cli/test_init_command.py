@@ -14,6 +14,8 @@ import engines.telemetry.device
 import flows.validate.engines
 import flows.validate.plan
 from engines.types import Device
+from evals.rounds.race import RaceRules
+from evals.stats.intervals import least_count
 from flows.cli.__main__ import main as _registers_all  # noqa: F401
 from flows.cli.app import app
 from flows.cli.new_plan.choice import NoFirstPlan, first_plan
@@ -105,10 +107,25 @@ def test_a_model_too_large_for_one_gpu_is_spread(place: Path) -> None:
     assert "may exceed this machine's memory" in plan_text(alone, "hub:them/Large-70B", "large.yaml")
 
 
+@pytest.mark.parametrize(("device", "recovery"), [(OLD_CPU, 0.94), (H200, 0.98)], ids=lambda value: str(value)[:12])
+def test_limits_are_such_that_the_questions_and_requests_decide(
+    place: Path, monkeypatch: pytest.MonkeyPatch, device: Device, recovery: float
+) -> None:
+    _on(device, monkeypatch)
+    assert _init("tiny").exit_code == 0
+    plan = load_plan(place / "tiny.yaml").plan
+    assert plan.limits.accuracy_recovery == recovery
+    asked = sum(task.limit or 0 for task in plan.tasks)
+    assert f"what {asked} questions can show without a loss" in (place / "tiny.yaml").read_text()
+    assert plan.slo is not None
+    needed = least_count(plan.slo.limits.percentile)
+    assert all((load.requests or 0) * RaceRules().first_look >= needed for load in plan.load)
+
+
 def test_engines_that_are_left_out_say_why(place: Path) -> None:
     left_out = first_plan(look_up_model("tiny", place), H200).left_out
     assert "no trtllm-serve on the PATH" in left_out["tensorrt_llm"]
-    assert "serves none of these methods" in left_out["deepspeed"]
+    assert left_out["deepspeed"] == "here it serves the unquantized model alone"
     assert "emulates quantized layers" in left_out["transformers"]
 
 

@@ -98,7 +98,7 @@ def test_an_engine_that_leaves_no_choice_is_warned_of(
     assert [cell.name for cell in sweep.cells] == ["none bfloat16 · tensorrt_llm", "fp8 FP8-dynamic · tensorrt_llm"]
     assert sweep.warnings == (
         "fp8 FP8-dynamic computes in float16 in tensorrt_llm, its baseline in bfloat16, and tensorrt_llm serves no "
-        "baseline in float16: part of every ratio is the type's",
+        "baseline in float16, so ratios mix quantization with the change of dtype",
     )
 
 

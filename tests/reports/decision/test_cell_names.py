@@ -36,7 +36,7 @@ def test_another_type_than_the_baselines_is_in_the_name_and_warned_of() -> None:
     assert [made.name for made in results.trials] == ["none · e", "gptq · e in float16", "smoothquant · e"]
     assert [cell.trial.name for cell in results.cells] == [made.name for made in results.trials]
     (warning,) = results.warnings
-    assert warning.startswith("gptq · e in float16 computes in float16, its baseline in float32: part of every ratio")
+    assert warning.startswith("gptq · e in float16 computes in float16, its baseline in float32, so ratios mix")
 
 
 def test_ratios_are_against_the_baseline_in_the_same_type() -> None:

@@ -117,7 +117,7 @@ def test_what_is_wrong_with_the_winning_load_is_said() -> None:
     watched = tuple(replace(measurement, clients=(slow_client,)) for measurement in fast.speed)
     answer = decide(_judge(BASE, replace(fast, speed=watched)))
     assert any(
-        caveat.startswith("of fast · e at concurrency ") and "the load client was the bottleneck" in caveat
+        caveat.startswith("of fast · e at concurrency ") and "the load generator was the bottleneck" in caveat
         for caveat in answer.caveats
     )
 

@@ -44,7 +44,7 @@ def test_guessing_is_not_trusted_and_wins_nothing() -> None:
     guessing = _with(trial("rtn", 1000, 0.1, 80), scores=(_choices(_answers(0.25, 2)),), perplexities=())
     (reason,) = distrust(guessing, BASE)
     assert reason.startswith("its accuracy on arc, 2")
-    assert reason.endswith("is that of guessing (25.0%)")
+    assert reason.endswith("is that of guessing (25.0 %)")
     results = conclude(ABOUT, [BASE, guessing])
     assert results.judged[1].verdict == "untrusted"
     assert results.answer.chosen is not None
@@ -148,7 +148,7 @@ def test_a_cell_at_chance_is_on_no_frontier_and_no_use_recommends_it() -> None:
         for recommendation in recommended(results)
     } <= {BASE.name, None}
     page = render(contents(results), {})
-    assert "is that of guessing (25.0%)" in page
+    assert "is that of guessing (25.0 %)" in page
 
 
 def test_a_good_trial_is_used_as_it_is() -> None:

@@ -106,7 +106,7 @@ def test_the_page_shows_them_and_a_checkpoint_that_predicts_otherwise_is_not_tru
     results = conclude(ABOUT, trials, tmp_path)
     judged = {judgement.cell.trial.name: judgement for judgement in results.judged}
     assert judged["rtn · e"].verdict == "untrusted"
-    assert "predicts the baseline's token at 0% of the positions" in judged["rtn · e"].why
+    assert "predicts the baseline's token at 0 % of the positions" in judged["rtn · e"].why
     assert judged["none · f"].verdict == "baseline"
     page = render(contents(results), {})
     assert "KL divergence</h2>" in page

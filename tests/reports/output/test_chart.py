@@ -96,7 +96,7 @@ def test_the_sharpest_measure_is_shown_first_and_probabilities_are_opacities(
             "(i) => { const { dot } = chart.nodes.get(i); return [dot.matches('.on, .recommended'), dot.style.opacity]; }",
             cell,
         )
-        assert float(opacity) == pytest.approx(1.0 if is_shown else 0.3 + 0.7 * odds, abs=1e-3)
+        assert float(opacity) == pytest.approx(1.0 if is_shown else 0.5 + 0.5 * odds, abs=1e-3)
         seen.add(is_shown)
     assert seen == {True, False}
     assert page.locator("#chart .cell.recommended").count() == 1

@@ -32,7 +32,7 @@ def test_the_tiles_hold_the_chosen_cell_against_its_baseline() -> None:
     shown = _shown(conclude({**ABOUT, "price": price}, cells))
     against = "[2.30, 3.90] × none · e; 30.0 [26.4, 34.1] output tokens/s at concurrency 1"
     assert shown["Throughput"] == ("3.00 × baseline", against)
-    assert shown["Needed memory"] == ("1.00 GiB", "50% of the 2.00 GiB of the baseline")
+    assert shown["Needed memory"] == ("1.00 GiB", "50 % of the 2.00 GiB of the baseline")
     lost = "[+1.0, +1.0] % against none · e; accuracy recovered 1.00 [0.95, 1.05]"
     assert shown["Quality lost"] == ("+1.0 % perplexity", lost)
     assert shown["Cost"] == ("33.34 EUR", "per million output tokens at concurrency 1: 33.34 [29.36, 37.85]")

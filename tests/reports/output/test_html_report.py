@@ -156,7 +156,7 @@ def test_an_open_load_and_its_warnings_are_shown(tmp_path: Path) -> None:
     )
     text = write_report(write_run(tmp_path, result)).read_text(encoding="utf-8")
     assert "2 requests/s, poisson<br>" in text
-    assert "the load client was the bottleneck: it used 95% of its one core" in text
+    assert "the load generator was the bottleneck: it used 95 % of its one core" in text
     assert "Fastest by concurrency</h2>" not in text
 
 

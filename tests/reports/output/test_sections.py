@@ -43,11 +43,12 @@ def test_the_index_names_all_sections_and_leads_to_them(browser: Browser, run: P
         assert bar is not None
         assert bar["y"] == 0  # it stays in sight
         assert bar["height"] - 1 <= top["y"] < 100, title
-    assert page.evaluate("location.hash") == "#memory=3"
+    assert page.evaluate("location.hash") == f"#{links[-3][0]}&memory=3"
     assert page.evaluate("setting.memory") == 3
     page.evaluate("location.hash = 'evidence'")  # a link from elsewhere
     opened.settle()
     assert page.evaluate("setting.memory") == 3
+    assert page.evaluate("location.hash") == "#evidence&memory=3"
     assert opened.faults == []
 
 
@@ -106,3 +107,22 @@ def test_a_page_is_printed_in_light_colours_with_what_is_folded_in_the_answer(br
     assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert opened.page.get_by_text("bitfrontier quantize").first.is_visible()
     assert len(opened.page.pdf()) > 50_000
+
+
+def test_on_paper_all_is_open_and_no_table_is_cut_off(browser: Browser, four_engines: Path) -> None:
+    opened = Opened(browser, four_engines / "report.html", viewport={"width": 1047, "height": 718})  # A4 across
+    page = opened.page
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    opened.settle()
+    assert page.locator("#drawer[open]").count() == 1
+    assert page.locator(".first details:not([open])").count() == 0
+    over = "[...document.querySelectorAll('table')].filter((one) => one.scrollWidth > one.parentElement.clientWidth).length"
+    assert page.evaluate(over) == 0
+    title, chart = page.locator("#frontier-title").bounding_box(), page.locator("#chart").bounding_box()
+    assert title is not None
+    assert chart is not None
+    assert chart["y"] - title["y"] - title["height"] < 30
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("#drawer[open]").count() == 0
+    assert opened.faults == []

@@ -43,7 +43,7 @@ def test_what_the_time_went_into_adds_up_to_what_it_took() -> None:
         Spent("visits made again", 40.0),
         Spent("cells that failed", 5.0),
     ]
-    assert spent_text(works[:2]).startswith("Time went into quantizing 20 s (57%), starting servers 15 s (43%);")
+    assert spent_text(works[:2]).startswith("Time went into quantizing 20 s (57 %), starting servers 15 s (43 %);")
     about = {**ABOUT, "trials": [], "forecast": {"seconds": 60.0, "factor": 2.0, "cells": {}}}
     error = forecast_error(about, [first, broken])
     assert error is not None

@@ -112,7 +112,7 @@ def test_without_a_gpu_nothing_is_said(tmp_path: Path) -> None:
 def test_a_throttled_run_is_marked_on_the_page(tmp_path: Path) -> None:
     run = write_run(tmp_path, _trial(_gpu(100.0), _gpu(300.0, reasons=0x4)))
     text = write_report(run).read_text()
-    message = "its GPUs were slowed down by its power limit: repeat 2, 100% of the samples"
+    message = "its GPUs were slowed down by its power limit: repeat 2, 100 % of the samples"
     section = text[text.index("Energy and clocks") :]
     assert message in section
     assert (

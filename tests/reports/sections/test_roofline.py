@@ -139,14 +139,14 @@ def test_the_likely_cause_comes_from_the_record(quantized: Trial, words: str) ->
 def test_neither_is_limited_by_the_memory() -> None:
     roofline = _second(_made("none", 20, 100), _made("rtn", 10, 50))
     assert roofline.causes[0].startswith(
-        "neither is limited by memory bandwidth (this one at 5% of the roofline, the unquantized at 2"
+        "neither is limited by memory bandwidth (this one at 5 % of the roofline, the unquantized at 2"
     )
 
 
 def test_the_unquantized_alone_is_limited_by_the_memory() -> None:
     roofline = _second(_made("none", 20, 400), _made("rtn", 10, 100))
     assert roofline.causes[0].startswith("the unquantized model reaches 8")
-    assert "this one 10%: unpacking its weights takes the time" in roofline.causes[0]
+    assert "this one 10 %: unpacking its weights takes the time" in roofline.causes[0]
 
 
 def test_a_disturbed_load_comes_first_among_the_causes() -> None:
@@ -154,7 +154,7 @@ def test_a_disturbed_load_comes_first_among_the_causes() -> None:
     late = replace(slow.speed[0], clients=(ClientLoad(1.0, 0.1, (0.0, 0.5, 0.5)),))
     roofline = _second(_made("none", 30, 200), replace(slow, speed=(late,)))
     assert len(roofline.causes) == 1
-    assert roofline.causes[0].startswith("its load was disturbed: the load client was 500 ms late")
+    assert roofline.causes[0].startswith("its load was disturbed: the load generator's p99 send delay was 500 ms")
 
 
 def test_what_is_as_large_or_as_fast_is_not_marked() -> None:
