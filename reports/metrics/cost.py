@@ -66,7 +66,7 @@ class CellCosts:
         """In one line."""
         if self.cheapest is None:
             return self.without
-        cost, within = self.cheapest, ", within the limits" if self.within_limits else ""
+        cost, within = self.cheapest, ", within the SLO" if self.within_limits else ""
         value, low, high = (
             f"{figure:.3g}" for figure in (cost.per_million.value, cost.per_million.low, cost.per_million.high)
         )

@@ -86,7 +86,7 @@ def test_with_limits_only_loads_that_keep_them_are_compared() -> None:
     (cell_costs,) = costs([_cell(searched)], PRICE, limits)
     assert cell_costs.cheapest is not None
     assert cell_costs.cheapest.load.concurrency == 2
-    assert cell_costs.text.endswith("at concurrency 2, within the limits")
+    assert cell_costs.text.endswith("at concurrency 2, within the SLO")
     (cell_costs,) = costs([_cell(made)], PRICE, SLO(0.001, None, 90.0))
     assert (cell_costs.cheapest, cell_costs.text) == (None, "no load meets the SLO")
 
