@@ -13,7 +13,7 @@ from evals.stats.intervals import Estimate
 from reports.decision.limit_probability import MET, UNKNOWN, LimitCheck, all_kept, all_of, cost_kept, slo_kept
 from reports.decision.rules import BARRED, TABLE, likely, place
 from reports.decision.verdicts import Judged
-from reports.decision.wording import mix_label, say
+from reports.decision.wording import mix_label, say, verdict_text
 from reports.metrics.cell import CellMetrics
 from reports.metrics.cost import Price
 from reports.metrics.figures_of_merit import Mix, latency_seconds, needed_gib, throughput
@@ -24,13 +24,15 @@ from reports.metrics.slo_capacity import capacity_within, highest_load
 @dataclass(frozen=True)
 class Objective:
     """What is to be best, as the table of rules has it. `figure` reads it from a cell, its rate and the SLO; None where
-    it is not known. `gain` says how much better another cell is.
+    it is not known. `gain` says how much better another cell is, `maybe` where the interval of
+    the ratio holds 1.
     """
 
     title: str
     unit: str
     better: Literal["higher", "lower"]
     gain: str
+    maybe: str
     figure: Callable[[CellMetrics, Estimate, SLO | None], Estimate | None]
 
     @property
@@ -134,6 +136,12 @@ class Candidate:
         return not self.judged.is_good, not likely(self.kept_with)
 
     @property
+    def verdict(self) -> str:
+        """On its own limits and what the aim asks for, with the probability where an interval holds a limit."""
+        is_open = "inconclusive" in (self.judged.verdict, self.serves)
+        return verdict_text("inconclusive" if is_open else self.judged.verdict, self.kept_with)
+
+    @property
     def kept_with(self) -> float:
         """The probability that it keeps all limits and what the aim asks for, at least."""
         return all_kept([self.judged.kept_with, self.asked.probability])
@@ -141,6 +149,13 @@ class Candidate:
     @property
     def at(self) -> str:
         return mix_label([load.load.label for load in self.loads])
+
+
+def place_of(candidate: Candidate, aim: Aim) -> str:
+    """The load that its figure is of; empty where it is of none."""
+    if aim.objective == "latency":
+        return candidate.judged.cell.calmest.load.label
+    return "" if OBJECTIVES[aim.objective].less else candidate.at
 
 
 def recommendable(judged: Sequence[Judged]) -> list[Judged]:
@@ -169,7 +184,7 @@ def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
     objective = OBJECTIVES[aim.objective]
     serving = [candidate for candidate in shortlist if candidate.serves != "violated"]
     gains = {candidate.key: objective.gained(candidate.figure.value) for candidate in serving}
-    tied = {candidate.key for candidate in serving if candidate.key in aim.tied and _is_raced(candidate, aim)}
+    tied = equal_by_race(serving, aim)
     lead = max((gains[key] for key in tied), default=0.0)
 
     def standing(candidate: Candidate) -> tuple[float, ...]:
@@ -180,9 +195,16 @@ def ranked(shortlist: Sequence[Candidate], aim: Aim) -> list[Candidate]:
     return sorted(serving, key=standing)
 
 
-def _is_raced(candidate: Candidate, aim: Aim) -> bool:
-    """Whether it is ranked by what a race goes by: the latency of the calmest load, or the rate of the busiest."""
-    return aim.objective == "latency" or candidate.loads == (candidate.judged.cell.busiest,)
+def equal_by_race(serving: Sequence[Candidate], aim: Aim) -> set[str]:
+    """Keys of those that a race showed to be equal in speed, and that are ranked by what it goes by: the latency of the
+    calmest load, or the rate of the busiest.
+    """
+    return {
+        candidate.key
+        for candidate in serving
+        if candidate.key in aim.tied
+        and (aim.objective == "latency" or candidate.loads == (candidate.judged.cell.busiest,))
+    }
 
 
 def _candidate(judged: Judged, aim: Aim) -> Candidate | None:

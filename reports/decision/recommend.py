@@ -14,9 +14,19 @@ from scipy import special
 
 from evals.stats.intervals import CONFIDENCE, Estimate
 from reports.decision.caveats import caveats_of, may_be_equal, not_yet, quantized_rivals
-from reports.decision.ranking import OBJECTIVES, Aim, Candidate, Objective, candidates, ranked, recommendable
+from reports.decision.ranking import (
+    OBJECTIVES,
+    Aim,
+    Candidate,
+    Objective,
+    candidates,
+    equal_by_race,
+    place_of,
+    ranked,
+    recommendable,
+)
 from reports.decision.verdicts import Judged
-from reports.decision.wording import fill, fixed, percent_text, say
+from reports.decision.wording import fill, fixed, percent_text, say, verdict_text
 from reports.metrics.needed_memory import needed_memory
 from reports.metrics.ratios import quotient, ratio_of_means
 from reports.metrics.slo_capacity import capacities
@@ -24,13 +34,16 @@ from reports.metrics.slo_capacity import capacities
 
 @dataclass(frozen=True)
 class Other:
-    """A cell that was not chosen, and why. Where it could have been: its `figure` of what was to be best."""
+    """A cell that was not chosen, and why. Where it could have been: its `figure` of what was to be best; `apart`: at
+    which load, and at which the chosen one's is, where it is another.
+    """
 
     name: str
     model: str
     verdict: str
     why: str
     figure: Estimate | None = None
+    apart: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,9 +51,9 @@ class Answer:
     """The recommendation for one `model`, `won` by that figure at that load. `caveats` say where intervals overlap or a
     limit is inconclusive, each under its label, or why nothing is `chosen`; `others` are all other cells, the best one
     first. `open_cells`: those that may be recommended once more is known: they are ahead, and it is not likely enough
-    that they keep what is asked for. `alternative` names a cell whose figure is better and whose quality is in doubt,
-    empty where there is none. `worst_loss`: the share of the best one's figure that is lost at most, with 95 %
-    confidence, if that is another.
+    that they keep what is asked for. `alternative` names a cell whose figure is better and that is in doubt, or not
+    shown to be better; empty where there is none. `worst_loss`: the share of the best one's figure that is lost at
+    most, with 95 % confidence, if that is another.
     """
 
     chosen: Judged | None
@@ -96,7 +109,7 @@ def decide(judged: Sequence[Judged], aim: Aim | None = None, model: str = "") ->
         unknown = say("none_known", title=OBJECTIVES[aim.objective].title) if recommendable(judged) else ""
         reason = say("none_serves", asks=aim.asks) if shortlist else unknown or say("none_allowed")
         return Answer(None, (reason,), (), aim, others=others, model=model)
-    rows, sign = tuple(_best(best)), 1 if OBJECTIVES[aim.objective].less else -1
+    rows, sign = tuple(_best(best, aim)), 1 if OBJECTIVES[aim.objective].less else -1
     lead = math.inf if any(best[0].doubtful) else sign * best[0].figure.value
     open_cells = tuple(c.name for c in best if any(c.doubtful) and sign * c.figure.value < lead)
     if any(best[0].doubtful):
@@ -153,14 +166,21 @@ def refusal(answer: Answer, models: Sequence[str]) -> str:
 
 
 def _alternative(best: Sequence[Candidate], aim: Aim) -> str:
-    """The best figure among those that are behind for their doubts alone."""
-    chosen, objective = best[0], OBJECTIVES[aim.objective]
+    """The best figure of those that are ahead, cells without doubts first: no other that is ahead is both better and
+    more likely to meet what is asked for. Equals of a race are not ahead of each other.
+    """
+    chosen, objective, equal = best[0], OBJECTIVES[aim.objective], equal_by_race(best, aim)
     sign = 1 if objective.less else -1
-    behind = [c for c in best[1:] if any(c.doubtful) and sign * c.figure.value < sign * chosen.figure.value]
-    if not behind or chosen.figure.value <= 0:
+    rivals = [c for c in best[1:] if not {c.key, chosen.key} <= equal]
+    ahead = [c for c in rivals if sign * c.figure.value < sign * chosen.figure.value]
+    if not ahead or chosen.figure.value <= 0:
         return ""
-    other = min(behind, key=lambda candidate: sign * candidate.figure.value)
-    gain = fill(objective.gain, {"percent": percent_text(abs(other.figure.value / chosen.figure.value - 1))})
+    other = min(ahead, key=lambda candidate: (any(candidate.doubtful), sign * candidate.figure.value))
+    is_shown = any(other.doubtful) and not may_be_equal(other.figure, chosen.figure)
+    percent = percent_text(abs(other.figure.value / chosen.figure.value - 1))
+    gain = fill(objective.gain if is_shown else objective.maybe, {"percent": percent})
+    if not any(other.doubtful):
+        return say("alternative_unshown", name=other.name, gain=gain)
     if not other.judged.is_good:
         return say("alternative", name=other.name, gain=gain)
     return say("alternative_asked", name=other.name, gain=gain, probability=fixed(other.kept_with, "probability"))
@@ -192,31 +212,50 @@ def _other(candidate: Candidate, chosen: Candidate, aim: Aim) -> Other:
     owner = say("owner", name=chosen.name) if any(chosen.doubtful) else say("owner_chosen")
     ratio = f"{quotient(candidate.figure.value, chosen.figure.value):.2f}"
     why = say("other", ratio=ratio, owner=owner, unit=objective.unit)
-    if not objective.less:
-        why = say("other_at", why=why, at=candidate.at)
+    at, theirs = place_of(candidate, aim), place_of(chosen, aim)
+    apart = say("apart", at=at, theirs=theirs) if at != theirs else ""
+    if at:
+        why = _with_same(f"{why}{apart}", candidate, chosen, aim) if apart else say("other_at", why=why, at=at)
     if candidate.serves == "inconclusive":
         why = say("other_asked", why=why, asks=aim.asks)
     trial = candidate.judged.cell.trial
-    return Other(trial.name, trial.model, candidate.judged.verdict, f"{why}; {candidate.judged.why}", candidate.figure)
+    return Other(
+        trial.name, trial.model, candidate.judged.verdict, f"{why}; {candidate.judged.why}", candidate.figure, apart
+    )
 
 
-def _best(shortlist: Sequence[Candidate]) -> list[tuple[str, str, str]]:
-    """Of the cells whose quality is most sure. Where all loads were open, output tokens/s are what was offered."""
+def _with_same(why: str, candidate: Candidate, chosen: Candidate, aim: Aim) -> str:
+    """And the ratio of rates at the candidate's load, where both were measured there."""
+    rates = {load.load: load.output_rate.value for load in chosen.judged.cell.loads}
+    loads = [load for load in candidate.loads if load.load in rates]
+    if aim.objective != "throughput" or len(candidate.loads) != 1 or not loads:
+        return why
+    ratio = f"{quotient(loads[0].output_rate.value, rates[loads[0].load]):.2f}"
+    return say("other_same", why=why, at=loads[0].load.label, ratio=ratio)
+
+
+def _best(shortlist: Sequence[Candidate], aim: Aim) -> list[tuple[str, str, str]]:
+    """By measured values, of the cells whose quality is most sure; only the throughput is held to what the aim asks
+    for. Where all loads were open, output tokens/s are what was offered.
+    """
     rows = []
     if any(load.load.concurrency is not None for candidate in shortlist for load in candidate.judged.cell.loads):
         fastest = min(shortlist, key=lambda candidate: (*candidate.doubtful, -candidate.rate.value))
-        rows.append(("best throughput", fastest.judged, f"{fastest.rate.value:.1f} output tokens/s"))
+        title = f"best throughput within {aim.asks}" if aim.asks else "best throughput"
+        text = f"{fastest.rate.value:.1f} output tokens/s at {fastest.at}"
+        rows.append((title, fastest.judged, text, fastest.verdict))
     judged = [candidate.judged for candidate in shortlist]
     sized = [(needed.gib.value, judgement) for judgement in judged if (needed := needed_memory(judgement.cell.trial))]
     if sized:
         gib, least = min(sized, key=lambda pair: (not pair[1].is_good, pair[0]))
-        rows.append(("best memory", least, f"{gib:.2f} GiB needed"))
-    rows += _most_served(judged)
+        rows.append(("best memory", least, f"{gib:.2f} GiB needed", verdict_text(least.verdict, least.kept_with)))
+    rows += [(*row, verdict_text(row[1].verdict, row[1].kept_with)) for row in _most_served(judged)]
     scored = [judgement for _, judgement in sized if judgement.cell.accuracy]
     if scored:
         balanced = max(scored, key=lambda judgement: (judgement.is_good, balance(judgement)))
-        rows.append(("best balance", balanced, f"{balance(balanced):.1f} tokens/s × accuracy ÷ GiB"))
-    return [(title, judgement.cell.trial.name, text) for title, judgement, text in rows]
+        text = f"{balance(balanced):.1f} tokens/s × accuracy ÷ GiB"
+        rows.append(("best balance", balanced, text, verdict_text(balanced.verdict, balanced.kept_with)))
+    return [(title, judgement.cell.trial.name, f"{text}; {verdict}") for title, judgement, text, verdict in rows]
 
 
 def _most_served(ranked: Sequence[Judged]) -> list[tuple[str, Judged, str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from evals.schema.slo import SLO
 from reports.decision.caveats import figure_text
-from reports.decision.ranking import OBJECTIVES, Aim
+from reports.decision.ranking import OBJECTIVES, Aim, place_of
 from reports.decision.recommend import Answer
 from reports.decision.results import Results
 from reports.decision.wording import fixed
@@ -39,7 +39,8 @@ class Recommended:
         if self.use.aim.objective == "fidelity":  # most of these ratios are 1 in three digits
             ends = (won.figure.value, won.figure.low, won.figure.high)
             return "{} [{}, {}] ".format(*(fixed(end, "check") for end in ends)) + objective.unit
-        return f"{figure_text(won.figure.value, objective)} {objective.unit}"
+        at = place_of(won, self.use.aim)
+        return f"{figure_text(won.figure.value, objective)} {objective.unit}" + (f" at {at}" if at else "")
 
 
 def uses(results: Results) -> tuple[Use, ...]:
@@ -53,14 +54,19 @@ def uses(results: Results) -> tuple[Use, ...]:
     return (
         *([batch] if rated else []),
         Use("chat", f"{rate} within the SLO" if rated else f"{most}, within the SLO", Aim(planned, chat, tied=tied)),
-        Use(
-            "one user",
-            "the shortest time to a complete answer, without other users",
-            Aim("latency", tied=tied if planned == "latency" else {}),
-        ),
+        _calm(results, Aim("latency", tied=tied if planned == "latency" else {})),
         Use("little memory", f"the {OBJECTIVES['memory'].title}", Aim("memory")),
         Use("research", "of quantized cells the one that predicts as the unquantized model does", Aim("fidelity")),
     )
+
+
+def _calm(results: Results, aim: Aim) -> Use:
+    """One user alone, where that was measured; else the lowest load that was."""
+    loads = {cell.calmest.load.label: cell.calmest.load for cell in results.cells if cell.loads}
+    goal = "the shortest time to a complete answer"
+    if all(load.concurrency == 1 for load in loads.values()):
+        return Use("one user", f"{goal}, without other users", aim)
+    return Use("lowest load", f"{goal} at {' or '.join(loads)}, the lowest load that was measured", aim)
 
 
 def recommended(results: Results) -> list[Recommended]:

@@ -44,3 +44,8 @@ def percent_text(share: float) -> str:
     """A share in percent: one decimal below ten."""
     percent = 100 * share
     return fixed(percent, "percent" if percent < 10 else "percents")
+
+
+def verdict_text(verdict: str, probability: float) -> str:
+    """A verdict, with how likely all limits are kept where that is not known."""
+    return say("probably", probability=fixed(probability, "probability")) if verdict == "inconclusive" else verdict

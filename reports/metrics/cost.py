@@ -48,7 +48,8 @@ class Cost:
 @dataclass(frozen=True)
 class CellCosts:
     """One cell on so many `devices`: each of its load points, and the cheapest load, of those at which the SLO
-    is met where there are any (None: at none).
+    is met where there are any (None: at none). `unsure`: the loads, searches included, of which the SLO's verdict is
+    inconclusive.
     """
 
     name: str
@@ -58,17 +59,26 @@ class CellCosts:
     loads: tuple[Cost, ...]
     cheapest: Cost | None
     within_limits: bool
+    unsure: tuple[LoadPoint, ...] = ()
 
     @property
     def text(self) -> str:
         """In one line."""
         if self.cheapest is None:
-            return "no load meets the SLO"
-        cost, within = self.cheapest, ", within the limits" if self.within_limits else ""
+            return self.without
+        cost, within = self.cheapest, ", within the SLO" if self.within_limits else ""
         value, low, high = (
             f"{figure:.3g}" for figure in (cost.per_million.value, cost.per_million.low, cost.per_million.high)
         )
         return f"{value} [{low}, {high}] {self.currency} per million output tokens at {cost.load.label}{within}"
+
+    @property
+    def without(self) -> str:
+        """Why no load is the cheapest."""
+        if not self.unsure:
+            return "no load meets the SLO"
+        labels = ", ".join(dict.fromkeys(load.label for load in self.unsure))
+        return f"the SLO is inconclusive at {labels}. Measure more requests and repeats"
 
 
 def costs(cells: Sequence[CellMetrics], price: Mapping[str, Any] | None, limits: SLO | None) -> list[CellCosts]:
@@ -84,11 +94,15 @@ def _costs(cell: CellMetrics, devices: int, price: Price, limits: SLO | None) ->
     def cost(load: LoadMetrics) -> Cost:
         return Cost(load.load, per_million(load.output_rate, devices, price))
 
-    candidates = list(cell.loads)
+    candidates, unsure = list(cell.loads), []
     if limits is not None:  # those that meet the SLO, and the highest such load of each search
-        points = zip(cell.trial.speed, cell.loads, strict=True)
-        candidates = [load for speed, load in points if slo_verdict(speed, limits) == "met"]
-        candidates += [capacity.at.load for capacity in capacities([cell]) if capacity.at]
+        verdicts = [slo_verdict(speed, limits) for speed in cell.trial.speed]
+        points = list(zip(verdicts, cell.loads, strict=True))
+        searched = capacities([cell])
+        candidates = [load for verdict, load in points if verdict == "met"]
+        candidates += [capacity.at.load for capacity in searched if capacity.at]
+        unsure = [load.load for verdict, load in points if verdict == "inconclusive"]
+        unsure += [capacity.at_once.load.load for capacity in searched if capacity.at_once and not capacity.at]
     return CellCosts(
         name=cell.trial.name,
         model=cell.trial.model,
@@ -97,6 +111,7 @@ def _costs(cell: CellMetrics, devices: int, price: Price, limits: SLO | None) ->
         loads=tuple(map(cost, cell.loads)),
         cheapest=min(map(cost, candidates), key=lambda cost: cost.per_million.value, default=None),
         within_limits=limits is not None,
+        unsure=tuple(unsure),
     )
 
 

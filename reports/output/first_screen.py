@@ -58,7 +58,7 @@ def lines(results: Results, answer: Answer) -> list[Line]:
     if answer.alternative:
         shown["Alternative", False] = [answer.alternative.removeprefix("or, ")]
     if answer.runner_up and answer.ratio and answer.runner_up.name not in answer.alternative:
-        ratio = f"{interval(answer.ratio)} times its {answer.objective.unit}"
+        ratio = f"{interval(answer.ratio)} times its {answer.objective.unit}{answer.runner_up.apart}"
         shown["Runner-up", False] = [f"{answer.runner_up.name}: {ratio}"]
     if answer is results.answers[0]:
         for label, texts in results.labelled_warnings:

@@ -12,6 +12,7 @@ from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from quant.errors import counted
+from reports.decision.ranking import place_of
 from reports.decision.recommend import Answer
 from reports.decision.what_decides import Deciding
 from reports.metrics.cell import GIB
@@ -186,8 +187,8 @@ def figure_text(answer: Answer) -> str:
     if answer.won is None:
         return ""
     objective = answer.objective
-    at = "" if objective.less else f" at {answer.won.at}"
-    return f"{interval(answer.won.figure)} {objective.unit}{at}"
+    at = place_of(answer.won, answer.aim)
+    return f"{interval(answer.won.figure)} {objective.unit}" + (f" at {at}" if at else "")
 
 
 def won_text(answer: Answer) -> str:

@@ -84,7 +84,7 @@ def page_data(results: Results) -> dict[str, Any]:
         "models": results.models,
         "rules": {name: part for name, part in TABLE.items() if name != "objectives"},
         "objectives": {
-            name: {"title": objective.title, "unit": objective.unit, "less": objective.less, "gain": objective.gain}
+            name: {key: getattr(objective, key) for key in ("title", "unit", "less", "gain", "maybe")}
             for name, objective in OBJECTIVES.items()
             if name != "capacity" or any(cell["capacity"] for cell in cells)
         },
@@ -148,6 +148,7 @@ def _cell(cell: CellMetrics, columns: _Columns) -> dict[str, Any]:
         "textRate": interval(text_plot("", columns.results.bytes_per_token).x.read(cell)),
         "capacity": _capacity(cell),
         "busiest": cell.loads.index(cell.busiest) if cell.loads else None,
+        "calmest": cell.loads.index(cell.calmest) if cell.loads else None,
         "loads": [_load(trial.name, speed, metrics, columns) for speed, metrics in pairs],
         "slow": list(warnings_of(trial)),
         "engineLoss": _loss(columns.results.losses.get(trial.server)),

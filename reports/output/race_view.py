@@ -90,14 +90,14 @@ def sure(answer: Answer, certain: Certainty | None, *, raced: bool) -> str:
     if answer.worst_loss is not None:
         share = f"{100 * answer.worst_loss:.0f} %"
         lost = (
-            f"If another cell is the best, at most {share} of its {answer.objective.unit} are lost (95 % confidence)."
+            f"if another cell is the best, at most {share} of its {answer.objective.unit} are lost (95 % confidence)."
         )
     else:
         lost = ""
     if raced or answer.chosen is None:
-        return lost
-    sessions = "Differences between sessions were not measured. Add `race: {}` to the plan."
-    return f"{lost} {sessions}".strip()
+        return lost[:1].upper() + lost[1:]
+    unknown = "Not known: each server was started once. Add `race: {}` to measure the variation between runs."
+    return f"{unknown} Within this run, {lost}" if lost else unknown
 
 
 def _best_and_regret(certain: Certainty) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter
 
 from quant.canonical_json import finite, read_regular, write_json
 from quant.errors import BitfrontierError, counted, reading
+from reports.decision.ranking import place_of
 from reports.decision.recommend import refusal
 from reports.decision.results import Results
 from reports.output.first_screen import tiles
@@ -88,7 +89,7 @@ def _answers(results: Results) -> Iterator[AnswerSummary]:
             figure_text=figure_text(answer)[:4000],
             value=answer.won.figure.value,
             unit=answer.objective.unit,
-            at="" if answer.objective.less else answer.won.at[:4000],
+            at=place_of(answer.won, answer.aim)[:4000],
             sure=sure(answer, certain, raced=race is not None),
             quality=quality[:4000],
         )

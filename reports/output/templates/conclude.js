@@ -161,7 +161,7 @@ function answerOf(data, setting, model, judged, allowed) {
     return { ...answer, chosen: null, caveats: [why], alternative: "" };
   }
   if (!ranked[0].sure) return { ...answer, chosen: null, caveats: [notYet(data, setting, ranked[0], judged)], alternative: "" };
-  return { ...answer, chosen: ranked[0], caveats: caveats(data, setting, ranked, judged), alternative: alternative(data, setting, ranked) };
+  return { ...answer, chosen: ranked[0], caveats: caveats(data, setting, ranked, judged), alternative: alternative(data, setting, ranked, tied) };
 }
 
 /** reports.decision.recommend: the best unquantized cell first, where its figure may be equal to the first one's. */
@@ -196,13 +196,16 @@ const shownFigure = (value, objective) => (objective.less ? significant(value) :
 /** reports.decision.ranking.Objective.gained: the value, turned so that more is better. */
 const gained = (objective, value) => (objective.less ? -value : value);
 
-/** reports.decision.recommend: the best figure among those that are behind for their doubts alone. */
-function alternative(data, setting, ranked) {
+/** reports.decision.recommend: the best figure of those that are ahead, cells without doubts first; equals of a race are not. */
+function alternative(data, setting, ranked, tied) {
   const [best, ...rest] = ranked, objective = data.objectives[setting.objective], gain = (one) => gained(objective, one.figure[0]);
-  const behind = rest.filter((one) => !(one.good && one.sure) && gain(one) > gain(best));
-  if (!behind.length || best.figure[0] <= 0) return "";
-  const other = behind.reduce((a, b) => (gain(b) > gain(a) ? b : a)), { name } = data.cells[other.number];
-  const better = fill(objective.gain, { percent: percentText(Math.abs(other.figure[0] / best.figure[0] - 1)) });
+  const isEqual = (one) => tied(one) !== undefined && tied(best) !== undefined, isSure = (one) => one.good && one.sure;
+  const ahead = rest.filter((one) => !isEqual(one) && gain(one) > gain(best));
+  if (!ahead.length || best.figure[0] <= 0) return "";
+  const sure = ahead.filter(isSure), other = (sure.length ? sure : ahead).reduce((a, b) => (gain(b) > gain(a) ? b : a)), { name } = data.cells[other.number];
+  const words = !isSure(other) && !mayBeEqual(other.figure, best.figure) ? objective.gain : objective.maybe;
+  const better = fill(words, { percent: percentText(Math.abs(other.figure[0] / best.figure[0] - 1)) });
+  if (isSure(other)) return say("alternative_unshown", { name, gain: better });
   if (!other.good) return say("alternative", { name, gain: better });
   return say("alternative_asked", { name, gain: better, probability: fixed(other.keptWith, "probability") });
 }

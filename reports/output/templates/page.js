@@ -168,15 +168,16 @@ function showModel(place, answer) {
     element(place, "p", sentence(refusal(data, answer)));
     return;
   }
-  const { unit, title } = objective, at = placeOf(best);
-  paragraph(place, objective.less ? "recommended" : "recommended_at", { cell: strong(data.cells[best.number].name), figure: interval(best.figure), unit, title, at });
+  const { unit, title } = objective, at = placeOf(best), cell = data.cells[best.number], isLatency = setting.objective === "latency";
+  const of = { cell: strong(cell.name), figure: interval(best.figure), unit, title, at: isLatency ? labelOf(cell.loads[cell.calmest]) : at };
+  paragraph(place, objective.less && !isLatency ? "recommended" : "recommended_at", of);
   for (const caveat of caveats) paragraph(place, "but", { caveat }, "bad");
   if (alternative) element(place, "p", sentence(alternative));
   const cost = costOf(best);
   if (cost) paragraph(place, "costs", { cost: interval(cost), currency: data.currency, at });
   if (ranked[1]) {
-    const ratio = number(ranked[1].figure[0] / best.figure[0]);
-    paragraph(place, "second", { cell: strong(data.cells[ranked[1].number].name, "second"), ratio, unit });
+    const theirs = placeOf(ranked[1]), ratio = number(ranked[1].figure[0] / best.figure[0]);
+    paragraph(place, "second", { cell: strong(data.cells[ranked[1].number].name, "second"), ratio, unit: objective.less || theirs === at ? unit : unit + say("apart", { at: theirs, theirs: at }) });
   }
 }
 

@@ -90,7 +90,9 @@ def _of_one_model(results: Results, answer: Answer, race: RaceView | None) -> li
 def _runner_up(answer: Answer) -> str:
     if answer.runner_up is None or answer.ratio is None:
         return ""
-    return f"{answer.runner_up.name}, {interval(answer.ratio)} times its {answer.objective.unit}"
+    return (
+        f"{answer.runner_up.name}, {interval(answer.ratio)} times its {answer.objective.unit}{answer.runner_up.apart}"
+    )
 
 
 def _warnings(warnings: Sequence[str], room: int) -> list[Line]:

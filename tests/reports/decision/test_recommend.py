@@ -63,7 +63,9 @@ def test_a_cell_that_meets_comes_before_a_faster_one_whose_quality_is_undecided(
     assert [judgement.verdict for judgement in judged] == ["baseline", "meets", "inconclusive"]
     answer = decide(judged)
     assert answer.chosen is judged[1]
-    assert answer.alternative == "or, if the quality of open · e is acceptable, open · e is 1.0 % faster"
+    assert answer.alternative == (
+        "or, if the quality of open · e is acceptable, open · e may be 1.0 % faster, not significantly"
+    )
     assert {name for _, name, _ in answer.best} == {"meets · e"}
     assert answer.caveats == ()
     memory = decide(judged, Aim("memory"))
@@ -73,6 +75,25 @@ def test_a_cell_that_meets_comes_before_a_faster_one_whose_quality_is_undecided(
     assert slower.alternative == ""
     assert slower.runner_up is not None
     assert (slower.runner_up.name, answer.worst_loss is not None) == ("none · e", True)
+
+
+def test_the_alternative_is_a_cell_without_doubts_before_a_doubtful_one_that_is_slower() -> None:
+    """The unquantized cell is recommended, for none is shown to be faster: of those ahead, the likelier comes first."""
+    wide = replace(speed(20), repeats=(*speed(16).repeats, *speed(25).repeats))
+    base = replace(BASE, speed=(wide,))
+    cells = [trial("likely", 22, 1.0, 80, 2.01), trial("open", 21, 0.5, 72, 2.01), trial("slow", 5, 1.0, 80, 2.01)]
+    answer = decide(_judge(base, *cells, base=base))
+    assert answer.chosen is not None
+    assert answer.chosen.cell.trial is base
+    assert answer.alternative.startswith("or, by the measured value alone, likely · e may be ")
+    assert answer.alternative.endswith(" % faster, not significantly")
+
+
+def test_equals_of_a_race_are_no_alternatives_of_each_other() -> None:
+    judged = _judge(BASE, trial("a", 20, 1.0, 80, 2.01), trial("b", 21, 1.0, 80, 2.01))
+    tied = {judged[1].cell.trial.key: 0, judged[2].cell.trial.key: 1}
+    answer = decide(judged, Aim(tied=tied))
+    assert (answer.chosen, answer.alternative) == (judged[1], "")
 
 
 def test_overlapping_throughput_is_said() -> None:
@@ -141,7 +162,10 @@ def test_what_users_were_promised_decides_the_load() -> None:
     assert answer.won.loads[0].load.concurrency == 1
     assert [(other.name, other.verdict) for other in answer.others] == [("steady · e", "meets"), ("never · e", "fails")]
     assert answer.runner_up is answer.others[0]
-    assert answer.others[0].why.startswith("0.67 times the chosen one's output tokens/s, at concurrency 4; accuracy")
+    apart = " at concurrency 4 against concurrency 1"
+    why = f"0.67 times the chosen one's output tokens/s{apart} (5.00 times with both at concurrency 4); accuracy"
+    assert answer.others[0].why.startswith(why)
+    assert answer.others[0].apart == apart
     assert answer.others[1].why == "it meets the SLO under no load"
     assert answer.others[1].figure is None
     nobody = decide(judged, Aim(slo=SLO(None, 0.001, 90)))

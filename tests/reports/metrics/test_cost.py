@@ -86,9 +86,21 @@ def test_with_limits_only_loads_that_keep_them_are_compared() -> None:
     (cell_costs,) = costs([_cell(searched)], PRICE, limits)
     assert cell_costs.cheapest is not None
     assert cell_costs.cheapest.load.concurrency == 2
-    assert cell_costs.text.endswith("at concurrency 2, within the limits")
+    assert cell_costs.text.endswith("at concurrency 2, within the SLO")
     (cell_costs,) = costs([_cell(made)], PRICE, SLO(0.001, None, 90.0))
     assert (cell_costs.cheapest, cell_costs.text) == (None, "no load meets the SLO")
+
+
+def test_a_load_of_which_the_slo_is_inconclusive_is_not_said_to_violate_it() -> None:
+    """Of four requests the p90 may be anything."""
+    made, limits = trial("none", 10, 2.0, 80), SLO(None, 1.0, 90.0)
+    (cell_costs,) = costs([_cell(made)], PRICE, limits)
+    assert (cell_costs.cheapest, [load.label for load in cell_costs.unsure]) == (None, ["concurrency 1"])
+    assert cell_costs.text.startswith("the SLO is inconclusive at concurrency 1. ")
+    within = SearchRange("concurrency", 1, 2, 100, 10, 11)
+    once = replace(made, speed=(_many(1, 4),), searches=(Search(within, SLO(0.05, None, 90.0), (_many(50, 2),)),))
+    (cell_costs,) = costs([_cell(once)], PRICE, SLO(0.05, None, 90.0))
+    assert "inconclusive at concurrency 2." in cell_costs.text
 
 
 def _about(run: Path, **more: Any) -> Path:
@@ -114,7 +126,9 @@ def test_page_console_and_json_show_costs_only_with_a_price(tmp_path: Path) -> N
 
 
 def test_a_page_says_that_no_load_keeps_the_limits(tmp_path: Path) -> None:
-    run = write_run(tmp_path, trial("none", 10, 2.0, 80))
+    """Of four requests nothing is known."""
+    run = write_run(tmp_path, replace(trial("none", 10, 2.0, 80), speed=(_many(10, 1),)), trial("rtn", 20, 1.0, 80))
     limits = {"ttft_seconds": 0.001, "tpot_seconds": None, "percentile": 90.0}
     text = write_report(_about(run, price=PRICE, slo=limits)).read_text()
     assert "<em>cheapest</em>: no load meets the SLO" in text
+    assert "<em>cheapest</em>: the SLO is inconclusive at concurrency 1." in text

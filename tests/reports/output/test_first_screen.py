@@ -71,12 +71,13 @@ def test_throughput_of_a_race_is_paired_by_rounds() -> None:
 
 def test_without_a_race_what_is_not_known_of_the_speed_is_said() -> None:
     answer = conclude(ABOUT, [trial("none", 10, 2.0, 80), trial("fast", 30, 1.0, 80, 2.01)]).answer
-    sessions = "Differences between sessions were not measured. Add `race: {}` to the plan."
-    assert sure(answer, None, raced=False).endswith(sessions)
-    assert "are lost (95 % confidence). Differences" in sure(answer, None, raced=False)
-    assert sessions not in sure(answer, None, raced=True)
+    unknown = "Not known: each server was started once. Add `race: {}` to measure the variation between runs."
+    assert sure(answer, None, raced=False).startswith(
+        f"{unknown} Within this run, if another cell is the best, at most "
+    )
+    assert sure(answer, None, raced=True).startswith("If another cell is the best, at most ")
     alone = conclude(ABOUT, [trial("none", 10, 2.0, 80)]).answer
-    assert sure(alone, None, raced=False) == sessions
+    assert sure(alone, None, raced=False) == unknown
 
 
 def test_the_facts_say_what_was_run_where_when_and_on_how_much() -> None:
@@ -120,7 +121,7 @@ def test_the_alternative_is_not_named_a_second_time_as_the_runner_up() -> None:
 
 def test_what_is_to_be_typed_is_shown_as_code(tmp_path: Path) -> None:
     run = write_run(tmp_path, trial("none", 10, 2.0, 80))
-    assert "add <code>race: {}</code> to the plan" in write_report(run).read_text()
+    assert "Add <code>race: {}</code> to measure the variation" in write_report(run).read_text()
 
 
 def test_every_kind_of_caveat_has_a_label_of_three_words_at_most() -> None:

@@ -161,7 +161,7 @@ def test_long_names_leave_room_for_what_is_said_of_the_others(browser: Browser, 
 
 def test_what_is_to_be_typed_is_shown_as_code(tmp_path: Path) -> None:
     _run(tmp_path / "run", 20)
-    assert "Add <code>race: {}</code> to the plan" in _page(tmp_path)
+    assert "Add <code>race: {}</code> to measure the variation" in _page(tmp_path)
 
 
 def test_a_page_that_is_not_ours_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
