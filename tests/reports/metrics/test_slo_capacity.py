@@ -148,7 +148,7 @@ def test_the_answer_names_the_cell_that_serves_most() -> None:
     ]
     answer = decide([Judged(cell, "meets", "fine", kept_with=1.0) for cell in cells])
     (best,) = [(name, text) for title, name, text in answer.best if title == "highest load within the SLO"]
-    assert best == ("b · e", "concurrency 2 meets the SLO, 3 inconclusive, 4 violates it")
+    assert best == ("b · e", "concurrency 2 meets the SLO, 3 inconclusive, 4 violates it; meets")
 
 
 def test_a_promise_in_words() -> None:
