@@ -91,7 +91,7 @@ def test_nothing_is_freed_under_a_sweep(cache: Path, tmp_path: Path) -> None:
 
 
 def test_nothing_is_freed_while_a_device_is_worked_on(cache: Path) -> None:
-    with slots(["cpu"]), pytest.raises(RunBusy, match=r"cpu: somebody measures or quantizes there; free the cache"):
+    with slots(["cpu"]), pytest.raises(RunBusy, match=r"cpu: a measurement or quantization uses it. Free the cache"):
         unneeded([])
 
 

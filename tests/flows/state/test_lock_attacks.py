@@ -49,7 +49,7 @@ def test_what_is_no_file_in_the_place_of_a_lock_is_refused(kind: str, tmp_path: 
     PLACES[kind](file)
     for use in (lambda: hold(file).__enter__(), lambda: is_held(file)):
         with pytest.raises(
-            BitfrontierError, match=r"cpu\.lock is a link, a pipe or a folder in the place of a lock\. "
+            BitfrontierError, match=r"cpu\.lock is a link, a pipe or a folder instead of a lock file\. Delete it"
         ):
             use()
     assert (tmp_path / "mine").read_text() == "mine"
@@ -163,7 +163,7 @@ def test_a_lock_that_may_only_be_read_is_held(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "geteuid", lambda: -1)
     with hold(tmp_path / "cpu.lock"):
         assert is_held(tmp_path / "cpu.lock")
-    words = r"none\.lock cannot be made: Permission denied\. Make .* writable"
+    words = r"none\.lock cannot be created: Permission denied\. Make .* writable"
     with pytest.raises(BitfrontierError, match=words), hold(tmp_path / "none.lock"):
         pass
 
@@ -176,7 +176,7 @@ def test_a_lock_that_may_not_be_read_says_who_mends_it(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(os, "open", refused)
     for use in (lambda: hold(file).__enter__(), lambda: is_held(file)):
-        with pytest.raises(BitfrontierError, match=r"cpu\.lock may not be read: .* Ask its owner for `chmod 644 /"):
+        with pytest.raises(BitfrontierError, match=r"cpu\.lock is not readable: .* Ask its owner for `chmod 644 /"):
             use()
 
 
@@ -243,5 +243,5 @@ def test_who_waits_says_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         finally:
             logging.getLogger("flows.state.locks").removeHandler(process_ends)
     [words] = caplog.messages
-    assert words == f"waiting for {since}, who holds {file}"
+    assert words == f"waiting for {since}, which holds {file}"
     assert words.startswith(f"waiting for PID {process.pid} of user {USER} since ")
