@@ -86,7 +86,7 @@ def test_the_facts_say_what_was_run_where_when_and_on_how_much() -> None:
     known = dict(facts(conclude({**ABOUT, "versions": {"bitfrontier": "0.1"}}, cells)))
     assert known["Model"] == "m"
     assert known["Machine"] == "a test, 1 thread"
-    assert known["Cells"] == "1 cell"
+    assert known["Time"] == "1 s of quantizing and measuring, 1 cell"
     assert known["Measured"] == "2026-11-28"
     assert known["Versions"] == "bitfrontier 0.1, e 1.2"
     assert known["Quality from"] == "100 questions of 1 task and 1,024 tokens of text"
