@@ -185,7 +185,7 @@ LOADS: dict[str, Wrong] = {
     ),
     "a trace of one moment": (
         replay("at-once.jsonl"),
-        "at-once.jsonl all came at once: they have no rate",
+        "at-once.jsonl have the same time: they have no rate",
         "use more of its requests",
     ),
     "a trace over the model's positions": (
@@ -195,17 +195,17 @@ LOADS: dict[str, Wrong] = {
     ),
     "a trace with token counts": (
         replay("good.jsonl", prompt_tokens=8, output_tokens=4),
-        "`prompt_tokens`, `output_tokens` cannot stand beside `trace`, which says when requests come",
+        "`prompt_tokens`, `output_tokens` cannot be combined with `trace`, which sets arrivals and token counts",
         "change the value",
     ),
     "a trace in a closed loop": (
         replay("good.jsonl", concurrency=8),
-        "load[0]: `concurrency` cannot stand beside `trace`",
+        "load[0]: `concurrency` cannot be combined with `trace`",
         "change the value",
     ),
     "a trace of a workload": (
         replay("good.jsonl", workload="chat"),
-        "`workload` cannot stand beside `trace`",
+        "`workload` cannot be combined with `trace`",
         "change the value",
     ),
     "the beginning of a key": (
