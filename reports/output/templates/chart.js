@@ -180,12 +180,12 @@ class Chart {
       text.textContent = name.length > 36 ? `${name.slice(0, 35)}…` : name;
       const width = text.getComputedTextLength() + 2, [a, b] = marks[k];
       const tries = [0, 13, 26, 39, 52].flatMap((away) => [b - 7 - away, b + 8 + away].flatMap((middle) => [[a + 8, middle], [a - 8 - width, middle], [a - width / 2, middle + Math.sign(middle - b) * 7]]));
-      const boxes = tries.map(([from, middle]) => [from, middle - 7, from + width, middle + 7]);
+      const boxes = tries.map(([from, middle]) => [from, middle - 8, from + width, middle + 8]);
       const spot = boxes.find((box) => free(box, k)) ?? boxes.map((box) => inside(box, width)).find((box) => free(box, k));
       if (!spot) return text.remove();
       taken.push(spot);
       text.setAttribute("x", spot[0]);
-      text.setAttribute("y", spot[3] - 3);
+      text.setAttribute("y", spot[3] - 4);
     });
   }
 
