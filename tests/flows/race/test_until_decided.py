@@ -112,7 +112,7 @@ def test_more_rounds_are_run_where_a_faster_cell_may_meet_the_slo() -> None:
     assert step.sets == ("race.rounds=12",)
     assert step.seconds is None
     assert step.text == (
-        "not decided (whether open · e, none · e meets the SLO is inconclusive): goes on with race.rounds=12"
+        "not decided (whether open · e, none · e meets the SLO is inconclusive): continues with race.rounds=12"
     )
 
 
