@@ -1,6 +1,6 @@
 // Latency by load: a table of cells and loads at the percentile that is chosen, and each cell's latency–throughput curve.
 
-const MOST_CURVES = 60, NO_FIGURE = "–", UNSEEN_MILLISECONDS = 1000, NAME_HEIGHT = 13;
+const MOST_CURVES = 60, NO_FIGURE = "–", UNSEEN_MILLISECONDS = 1000, NAME_HEIGHT = 13, MOST_LETTERS = 60;
 
 class Latency {
   /** `changed` is told of what the reader did. */
@@ -160,7 +160,7 @@ class Latency {
       line.setAttribute("d", `M${sx.apply(point.x[0])} ${sy.apply(point.y[0])}L${edge + 8} ${y}`);
       line.setAttribute("stroke", colour(point));
       for (const [name, value] of Object.entries({ x: edge + 12, y: y + 4, "text-anchor": "start" })) text.setAttribute(name, value);
-      for (let name = point.cell.name, letters = name.length; letters > 3; letters -= 1) {
+      for (let name = point.cell.name, letters = Math.min(name.length, MOST_LETTERS); letters > 3; letters -= 1) {
         text.textContent = letters === name.length ? name : `${name.slice(0, letters)}…`;
         if (text.getComputedTextLength() <= room) break;
       }
