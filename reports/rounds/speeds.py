@@ -119,22 +119,23 @@ def blocks_of(trial: Trial) -> dict[int, Block]:
     return blocks | {visit.round: visit.block for visit in visits_of(trial)}
 
 
-def first_disturbed(trial: Trial) -> tuple[str, ...]:
-    """What others did on the machine while the loads of the first visit were timed, which is not repeated."""
+def disturbed_blocks(trial: Trial) -> set[Block]:
+    """Those of visits that others on the machine disturbed, the repeated ones to the last attempt."""
+    first = {blocks_of(trial)[1]} if _is_first_disturbed(trial) else set()
+    return first | {visit.block for visit in visits_of(trial) if visit.disturbed}
+
+
+def _is_first_disturbed(trial: Trial) -> bool:
+    """Whether others did much while a load of the first visit was timed, which is not repeated. False where somebody
+    else's trial says something else there.
+    """
     parts = trial.provenance.get("parts")
     measured = parts.values() if isinstance(parts, Mapping) else ()
     others = [part["others"] for part in measured if isinstance(part, Mapping) and part.get("others")]
     try:
-        reasons = [reason for other in OTHERS.validate_python(others) for reason in other.reasons]
+        return any(other.reasons for other in OTHERS.validate_python(others))
     except ValidationError:
-        return ()
-    return tuple(dict.fromkeys(reasons))
-
-
-def disturbed_blocks(trial: Trial) -> set[Block]:
-    """Those of visits that others on the machine disturbed, the repeated ones to the last attempt."""
-    first = {blocks_of(trial)[1]} if first_disturbed(trial) else set()
-    return first | {visit.block for visit in visits_of(trial) if visit.disturbed}
+        return False
 
 
 def fit_figure(
