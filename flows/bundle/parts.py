@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import re
+import shlex
 import sys
 import tarfile
 from contextlib import ExitStack
@@ -38,7 +40,7 @@ def split(folder: Path, contents: Contents, part_bytes: int, display: Display) -
         raise BadBundle(f"{total / 1e9:.1f} GB in parts of {part_bytes} bytes are over {MOST_PARTS} parts. {fix}")
     place = folder.with_name(f"{folder.name}.parts")
     place.mkdir(exist_ok=True)
-    for left in [*place.glob(f"{folder.name}.tar.*"), place / SUMS]:
+    for left in [*place.glob(f"{glob.escape(folder.name)}.tar.*"), place / SUMS]:
         left.unlink(missing_ok=True)
     advance = display.overall("parts, in MB", total / 1e6)
     with (
@@ -57,7 +59,7 @@ def split(folder: Path, contents: Contents, part_bytes: int, display: Display) -
 
 def how_to_join(folder: Path) -> list[str]:
     """What joins the parts, in their folder, where there is no bitfrontier yet."""
-    return [f"sha256sum --check {SUMS}", f"cat {folder.name}.tar.* | tar -x"]
+    return [f"sha256sum --check {SUMS}", f"cat {shlex.quote(f'{folder.name}.tar.')}* | tar -x"]
 
 
 class _Parts:

@@ -16,6 +16,7 @@ from engines.types import Device
 from flows.bundle.contents import BadBundle, glibc_and_architecture
 
 MEMORY_BYTES, SLOTS = 10**12, tuple(f"GPU {number}" for number in range(64))  # so that no cell is left out for these
+UV_GLIBCS = (*range(40, 30, -1), 28, 17)  # minor versions of glibc that uv resolves for
 ALIASES = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}  # of glibc's minor version, PEP 600
 
 
@@ -43,9 +44,10 @@ class Target:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The same for uv."""
+        """The same for uv: of the glibc versions that it knows the newest that is not newer than the machine's."""
         minor, architecture = glibc_and_architecture(self.platform)
-        return "--python-version", self.python, "--python-platform", f"{architecture}-manylinux_2_{minor}"
+        known = next(version for version in UV_GLIBCS if version <= minor)
+        return "--python-version", self.python, "--python-platform", f"{architecture}-manylinux_2_{known}"
 
     @property
     def runs_what_is_built_here(self) -> bool:
@@ -80,7 +82,10 @@ def target_of(wheels: str | None, python: str | None, gpu: str | None = None) ->
     if wheels is None and library != "glibc":
         raise BadBundle("this machine has no glibc, so its wheels are others. Name a machine by --platform")
     target = Target(wheels or f"manylinux_2_{version.split('.')[1]}_{platform.machine()}", python or OWN, gpu or "")
-    _ = glibc_and_architecture(target.platform)
+    if glibc_and_architecture(target.platform)[0] < UV_GLIBCS[-1]:
+        raise BadBundle(
+            f"--platform {target.platform}: uv resolves for glibc 2.{UV_GLIBCS[-1]} or newer. Name a newer one"
+        )
     if target.python not in TRIED:
         raise BadBundle(
             f"--python {target.python:.20}: bitfrontier runs on {', '.join(reversed(TRIED))}. Name one of these"

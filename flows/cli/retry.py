@@ -89,10 +89,11 @@ def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Pre
     if parsed.text != about["plan"]:
         raise RunChanged(f"{file} was changed since {folder} was made; `{command}` measures what is new in it")
     lines = outside_lines(parsed.plan)
+    lines += [f"not ours: bundle {bundle} (its packages are installed and run)"] if bundle is not None else []
     if lines and not begun_here(folder, about["plan"]):
         entities = "\n".join(lines)
         raise RunChanged(
-            f"{folder} was not started here with this plan, which names other programs:\n{entities}\n"
+            f"{folder} was not started here with this plan, and names other programs:\n{entities}\n"
             f"If you trust them, `{command} --retry-failed` starts the run"
         )
     show_outside(parsed.plan)

@@ -56,7 +56,7 @@ def bundle(
     changes = changes_from(sets, only, exclude, None)
     sweep = load_and_check(file, changes, device=target.device)
     show_outside(sweep.plan, console)
-    folder = out.absolute()
+    folder = out.resolve()  # `.` has a name, too
     with bars(errors) as display, cache_in_use():
         contents = collect(sweep, folder, target, display, program=program)
         parts = cut(folder, contents, part_bytes, display) if part_bytes else None
@@ -66,8 +66,8 @@ def bundle(
         join = " && ".join(how_to_join(folder))
         lines += [f"in parts: {parts} ({len(list(parts.iterdir())) - 1} files); join them there: {join}"]
     if program:
-        install = f"pip install --no-index --find-links {shlex.quote(f'{out.name}/wheels')}"
-        lines += [f"install there: {install} -r {shlex.quote(f'{out.name}/bitfrontier.txt')}"]
-    plan = file if str(file) in sample_plans() else Path(out.name, contents.base, file.name)
-    lines += [f"next, there: {sweep_command(plan, None, changes, out.name)}"]
+        install = f"pip install --no-index --find-links {shlex.quote(f'{folder.name}/wheels')}"
+        lines += [f"install there: {install} -r {shlex.quote(f'{folder.name}/bitfrontier.txt')}"]
+    plan = file if str(file) in sample_plans() else Path(folder.name, contents.base, file.name)
+    lines += [f"next, there: {sweep_command(plan, None, changes, folder.name)}"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -164,9 +164,32 @@ def test_a_folder_of_somebody_else_is_left_alone(place: Path) -> None:
     (place / "bundle").mkdir()
     (place / "bundle" / "letters").touch()
     with pytest.raises(
-        BadBundle, match=r"bundle holds letters, and is no bundle\. Name an empty or a new folder by --out"
+        BadBundle, match=r"bundle holds letters, which is no part of a bundle\. Name an empty or a new folder by --out"
     ):
         _collected(place)
+
+
+def test_a_folder_with_a_bundle_json_of_another_program_is_left_alone(place: Path) -> None:
+    """The attack: all but the bundle's own files would be deleted."""
+    (place / "bundle" / "src").mkdir(parents=True)
+    (place / "bundle" / BUNDLE_FILE).write_text('{"resourceType": "Bundle"}')
+    (place / "bundle" / "src" / "main.py").touch()
+    with pytest.raises(BadBundle, match=r"bundle\.json: `format` is "):
+        _collected(place)
+    assert (place / "bundle" / "src" / "main.py").exists()
+
+
+def test_files_beside_those_of_a_bundle_are_not_deleted(place: Path) -> None:
+    _collected(place)
+    (place / "bundle" / "runs").mkdir()
+    (place / "bundle" / "runs" / "trial.json").touch()
+    with pytest.raises(BadBundle, match="bundle holds runs, which is no part of a bundle"):
+        _collected(place)
+    assert (place / "bundle" / "runs" / "trial.json").exists()
+    assert (place / "bundle" / BUNDLE_FILE).exists()
+    shutil.rmtree(place / "bundle" / "runs")
+    (place / "bundle" / f"{BUNDLE_FILE}.0123456789abcdef.partial").touch()  # what a lost process left
+    _collected(place)
 
 
 def test_a_disk_without_room_is_said_before_anything_is_fetched(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

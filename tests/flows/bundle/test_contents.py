@@ -50,6 +50,18 @@ def test_what_is_whole_is_read_once(bundle: Path, monkeypatch: pytest.MonkeyPatc
     assert read[2:] == ["a.whl"]
 
 
+def test_a_damaged_copy_with_the_same_times_is_read_again(bundle: Path) -> None:
+    """Files that `tar` joined from parts all have the same time."""
+    wheel = bundle / "wheels" / "a.whl"
+    os.utime(wheel, ns=(0, 0))
+    _check(bundle)
+    wheel.unlink()
+    wheel.write_bytes(b"A WHEEL")
+    os.utime(wheel, ns=(0, 0))
+    with pytest.raises(BadBundle, match=r"wheels/a\.whl is damaged"):
+        _check(bundle)
+
+
 def test_a_damaged_file_is_named(bundle: Path) -> None:
     (bundle / "wheels" / "a.whl").write_bytes(b"A WHEEL")
     with pytest.raises(

@@ -33,6 +33,16 @@ def test_parts_are_joined_by_cat_and_tar(bundle: Path) -> None:
     check_files(place / "mine", read_contents(place / "mine"), SILENT)
 
 
+def test_a_name_that_a_shell_would_read_is_joined_too(bundle: Path) -> None:
+    bundle = bundle.rename(bundle.with_name("my [1] bundle"))
+    split(bundle, read_contents(bundle), 30_000, SILENT)
+    place = split(bundle, read_contents(bundle), 60_000, SILENT)
+    assert len(list(place.iterdir())) == 3  # none of the smaller parts is left
+    for line in how_to_join(bundle):
+        subprocess.run(line, shell=True, cwd=place, check=True, capture_output=True)
+    check_files(place / bundle.name, read_contents(place / bundle.name), SILENT)
+
+
 def test_a_damaged_part_is_named_before_it_is_joined(bundle: Path) -> None:
     place = split(bundle, read_contents(bundle), 30_000, SILENT)
     (place / "mine.tar.001").write_bytes(bytes(30_000))

@@ -14,6 +14,7 @@ from flows.bundle.contents import BadBundle
 from flows.cli.app import app
 from flows.cli.retry import check_unchanged
 from flows.orchestration.sweep import sweep
+from flows.state.status import RunChanged
 from tests.support.fake_sweep import install, write_plan
 
 
@@ -61,6 +62,10 @@ def test_a_sweep_from_a_bundle_is_repeated_from_it(place: Path) -> None:
     assert about["bundle"] == str(bundle)
     assert about["command"] == f"bitfrontier sweep there/bundle/files/plan.yaml --bundle {bundle}"
     assert check_unchanged(run, lambda _: None).bundle == str(bundle)
+    shutil.copytree(run, place / "theirs")  # the attack: a run that brings a bundle, whose packages would be run
+    expected = rf"theirs was not started here (.*\n)+not ours: bundle {bundle} \(its packages are installed and run\)"
+    with pytest.raises(RunChanged, match=expected):
+        check_unchanged(place / "theirs", lambda _: None)
     (bundle / "files" / "tiny" / "config.json").write_text("{}")
     with pytest.raises(BadBundle, match=r"files/tiny/config\.json is damaged"):
         check_unchanged(run, lambda _: None)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import pytest
 
+from engines.runtime.environments import run_uv
 from engines.runtime.pythons import OWN
 from flows.bundle.contents import BadBundle
 from flows.bundle.targets import Target, target_of
@@ -40,7 +42,15 @@ def test_the_machine_is_this_one_by_default() -> None:
     here = target_of(None, None)
     assert (here.python, here.runs_what_is_built_here) == (OWN, True)
     assert here.arguments[:2] == ("--python-version", OWN)
-    assert not target_of("manylinux_2_5_x86_64", "3.12").runs_what_is_built_here
+    assert not target_of("manylinux_2_17_x86_64", "3.12").runs_what_is_built_here
+
+
+@pytest.mark.parametrize(("glibc", "known"), [(17, 17), (27, 17), (30, 28), (36, 36), (41, 40)])
+def test_uv_is_asked_for_a_glibc_that_it_knows(glibc: int, known: int, tmp_path: Path) -> None:
+    arguments = Target(f"manylinux_2_{glibc}_x86_64", OWN).arguments
+    assert arguments[-1] == f"x86_64-manylinux_2_{known}"
+    (tmp_path / "none.txt").touch()
+    run_uv("pip", "compile", "--quiet", str(tmp_path / "none.txt"), *arguments)  # which refuses what it does not know
 
 
 def test_a_gpu_that_is_elsewhere() -> None:
@@ -56,6 +66,10 @@ def test_a_gpu_that_is_elsewhere() -> None:
 def test_what_is_no_machine_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(BadBundle, match="platform 'win_amd64' is no manylinux tag"):
         target_of("win_amd64", None)
+    with pytest.raises(
+        BadBundle, match=r"--platform manylinux_2_12_x86_64: uv resolves for glibc 2\.17 or newer\. Name"
+    ):
+        target_of("manylinux_2_12_x86_64", None)
     with pytest.raises(BadBundle, match=r"--python 3\.9: bitfrontier runs on 3\.11, .*3\.14\. Name one of these"):
         target_of(None, "3.9")
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
