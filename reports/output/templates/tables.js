@@ -2,7 +2,7 @@
 
 const TABLES = new Map(); // by the name in `data-tools`
 const FORMULA = /^[=+@\t\r\uff1d\uff0b\uff0d\uff20-]/; // what a spreadsheet takes for one, as in results.csv
-const INTERVAL = /^(\S+) \[(.+), (.+)\]$/;
+const INTERVAL = /^([-+−∞\d.e]+) \[([-+−∞\d.e]+), ([-+−∞\d.e]+)\]$/; // as numbers are shown
 
 /** The text of a cell of a table, its lines in one, without what asks for a definition. */
 const textOf = (cell) => [...cell.childNodes].map((node) => (node.nodeName === "BR" ? " " : node.className === "what" ? "" : node.nodeName === "BUTTON" ? textOf(node) : node.textContent)).join("").replace(/\s+/g, " ").trim();

@@ -17,7 +17,7 @@ from reports.output.interactive_data import page_data
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
 from tests.support.made_trials import ABOUT, speed, trial
-from tests.support.planted_page import write_page_run
+from tests.support.planted_page import planted_speeds, write_page_run
 
 CURVES = (
     """() => latency.lines.map(([i, line]) => [data.cells[i].name, line.getAttribute("d").split(/[ML]/).length - 1])"""
@@ -197,4 +197,15 @@ def test_curves_that_nobody_sees_are_drawn_before_they_are_seen_or_printed(
     page.evaluate("scrollTo(0, 0)")
     page.evaluate("change({ without: { engine: ['vllm'] } })")
     page.wait_for_function("(count) => latency.lines.length === count", arg=left)  # once the setting rests
+    assert opened.faults == []
+
+
+@needs_chromium
+def test_a_very_long_name_is_cut_beside_its_curve(browser: Browser, tmp_path: Path) -> None:
+    cell = replace(trial("none", 10, 2.0, 80, label="w" * 10_000), speed=planted_speeds((10, 20)))
+    opened = Opened(browser, write_page_run(tmp_path / "run", [cell]) / "report.html")
+    opened.page.locator("#curves").scroll_into_view_if_needed()
+    (shown,) = opened.page.locator("#curves .names text").all_text_contents()
+    assert shown == "w" * (len(shown) - 1) + "…"
+    assert len(shown) <= 61
     assert opened.faults == []

@@ -89,6 +89,7 @@ def test_columns_are_chosen_and_what_is_shown_is_copied(browser: Browser, tmp_pa
         trial("none", 10, 2.0, 80),
         trial("rtn", 20, 1.0, 79, 2.01, label=HOSTILE),
         failed("awq", f"{HOSTILE}\nlog"),
+        failed("gptq", "shape [1, 2]"),  # not an interval
     ]
     folder = write_page_run(tmp_path / "run", cells)
     opened = Opened(browser, folder / "report.html")
@@ -116,6 +117,7 @@ def test_columns_are_chosen_and_what_is_shown_is_copied(browser: Browser, tmp_pa
     assert float(lines[1][4]) < float(lines[1][3]) < float(lines[1][5])
     assert lines[2][0] == f"'{HOSTILE} · e"
     assert lines[3][:3] == ["awq · e", "failed", f"'{HOSTILE}"]
+    assert lines[4][:3] == ["gptq · e", "failed", "shape [1, 2]"]
     tools.get_by_role("button", name="Copy as Markdown").click()
     page.wait_for_function("copied.startsWith('|')")
     text = page.evaluate("copied").splitlines()
