@@ -1,7 +1,7 @@
 """What machines share: a folder, or whatever fsspec reaches (`s3://bucket/prefix`).
 
-Files are kept by their content, `blobs/SHA256`; a bundle, `KIND/KEY.json`, names the files of a checkpoint, a trial, a
-part of one or a visit, and appears when all of them are there. Everything is written beside its place and moved, so
+Files are kept by their content, `blobs/SHA256`. A manifest, `KIND/KEY.json`, names the files of a checkpoint, a trial,
+a part of one or a visit, and appears when all of them are there. Everything is written beside its place and moved, so
 that nobody sees half of it.
 """
 
@@ -28,7 +28,7 @@ from quant.errors import BitfrontierError, reading
 T = TypeVar("T")
 FileName = Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,1000}$")]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-BUNDLES = TypeAdapter(dict[Literal["files"], dict[FileName, Digest]])
+MANIFESTS = TypeAdapter(dict[Literal["files"], dict[FileName, Digest]])
 # whoever may write into the store makes results, not the rest of a run
 RECORD = "record.json"  # the only file of an order, and of a round
 OF_RUNS = {
@@ -57,12 +57,12 @@ class Store:
         return f"{self.root}/{name}"
 
     def has(self, name: str) -> bool:
-        """True if the bundle `name` is there, now and not when somebody looked before."""
+        """True if the manifest `name` is there now, and not when somebody looked before."""
         self.files.invalidate_cache()
         return bool(self.files.exists(self._path(f"{name}.json")))
 
     def names(self, kind: str) -> set[str]:
-        """All bundles `KIND/…` that are there now, by one listing."""
+        """All manifests `KIND/…` that are there now, by one listing."""
         self.files.invalidate_cache()
         try:
             files = self.files.ls(self._path(kind), detail=False)
@@ -71,18 +71,18 @@ class Store:
         return {f"{kind}/{PurePosixPath(file).stem}" for file in files if str(file).endswith(".json")}
 
     def publish(self, name: str, folder: Path, files: Iterable[str]) -> None:
-        """Put a bundle of `files`, named relative to `folder`. It is there when all of them are."""
+        """Put `files`, named relative to `folder`, and their manifest when all of them are there."""
         digests = {file: hash_file(folder / file) for file in files}
         for file, sha256 in digests.items():
             if not self.files.exists(self._path(f"blobs/{sha256}")):
                 self._put(folder / file, f"blobs/{sha256}")
         with tempfile.TemporaryDirectory() as scratch:
-            bundle = Path(scratch) / "bundle.json"
-            bundle.write_text(json.dumps({"files": digests}), encoding="utf-8")
-            self._put(bundle, f"{name}.json")
+            manifest = Path(scratch) / "manifest.json"
+            manifest.write_text(json.dumps({"files": digests}), encoding="utf-8")
+            self._put(manifest, f"{name}.json")
 
     def fetch(self, name: str, folder: Path) -> list[str]:
-        """Bring a bundle's files into `folder`, in their order, each whole or not at all. Raises StoreError."""
+        """Bring a manifest's files into `folder`, in their order, each whole or not at all. Raises StoreError."""
         if not self.has(name):
             raise StoreError(f"{name} is not in the store {self.root}")
         files = self._listed(name)
@@ -96,26 +96,26 @@ class Store:
         return list(files)
 
     def publish_record(self, name: str, record: object) -> None:
-        """Put a bundle that is one record."""
+        """Put one record, and its manifest."""
         with tempfile.TemporaryDirectory() as scratch:
             write_json(Path(scratch) / RECORD, record)
             self.publish(name, Path(scratch), [RECORD])
 
     def record(self, name: str, kind: TypeAdapter[T]) -> T:
-        """A bundle that is one record of this kind. Raises StoreError."""
+        """The record of this kind that a manifest names. Raises StoreError."""
         with tempfile.TemporaryDirectory() as scratch:
             self.fetch(name, Path(scratch))
             with reading(self._path(f"{name}.json"), StoreError, "Delete it there", "it is damaged"):
                 return kind.validate_json(read_regular(Path(scratch) / RECORD))
 
     def _listed(self, name: str) -> dict[str, str]:
-        """Digests of a bundle's files by their names."""
-        bundle = self._path(f"{name}.json")
+        """Digests of a manifest's files by their names."""
+        manifest = self._path(f"{name}.json")
         # whatever keeps it from being read, a network or a login, is no damage: it would be deleted for nothing
-        with reading(bundle, StoreError, "Try again when the store answers", "the store does not give it"):
-            content = self.files.cat_file(bundle)
-        with reading(bundle, StoreError, "Delete it there", "it is damaged"):
-            return BUNDLES.validate_json(content, strict=True)["files"]
+        with reading(manifest, StoreError, "Try again when the store answers", "the store does not give it"):
+            content = self.files.cat_file(manifest)
+        with reading(manifest, StoreError, "Delete it there", "it is damaged"):
+            return MANIFESTS.validate_json(content, strict=True)["files"]
 
     def _put(self, file: Path, name: str) -> None:
         beside = self._path(f"incoming/{uuid.uuid4().hex}")
@@ -156,7 +156,7 @@ def open_store(url: str) -> Store:
 
 
 def fetch_folder(store: Store, name: str, folder: Path) -> None:
-    """Bring a checkpoint's bundle in as a whole folder, which appears when it is complete. Raises StoreError, and
+    """Bring a checkpoint in as a whole folder, which appears when it is complete. Raises StoreError, and
     CheckpointError where it holds code.
     """
     partial = folder.with_name(folder.name + ".fetched")

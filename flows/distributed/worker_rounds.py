@@ -1,7 +1,7 @@
 """What a worker does for a race: the visits of one round, one after another, each published as it ends.
 
-A round has an order, which the sweep puts into the store before it asks for the round. A visit is a bundle of its own,
-so that what a lost worker has published is not visited again, and is never put together from two servers.
+A round has an order, which the sweep puts into the store before it asks for the round. A visit has a manifest of its
+own, so that what a lost worker has published is not visited again, and is never put together from two servers.
 """
 
 from __future__ import annotations

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -47,7 +46,7 @@ from flows.orchestration.deployment_runs import (
     require_newest,
 )
 from flows.orchestration.rounds import run_race
-from flows.plan.changes import Changes, changes_of
+from flows.plan.changes import changes_of
 from flows.plan.source import PlanError
 from flows.race.contenders import Entry, first_round, is_visited
 from flows.state.locks import cache_in_use
@@ -66,57 +65,47 @@ class RoundLost(BitfrontierError):
     """No worker has visited a round to its end."""
 
 
+@dataclass(frozen=True)
+class Source:
+    """What a worker's share of a sweep is made from, as Prefect hands it over.
+
+    `plan` is the path of a file, `changes` are as in `Changes.plain`, `bundle` is the folder that all comes from.
+    """
+
+    plan: str
+    data_root: str | None = None
+    changes: dict[str, list[str]] | None = None
+    bundle: str | None = None
+
+
 @flow(name="checkpoint", persist_result=False)
-def checkpoint(
-    plan: str,
-    data_root: str | None,
-    store: str,
-    name: str,
-    changes: dict[str, list[str]] | None = None,
-    bundle: str | None = None,
-) -> State:
+def checkpoint(source: Source, store: str, name: str) -> State:
     """Quantize once, for all machines of a sweep, which starts this itself."""
-    return _make(make_checkpoint, plan, data_root, store, name, changes_of(changes), bundle)
+    return _make(make_checkpoint, source, store, name)
 
 
 @flow(name="cell", persist_result=False)
-def cell(
-    plan: str,
-    data_root: str | None,
-    store: str,
-    name: str,
-    changes: dict[str, list[str]] | None = None,
-    bundle: str | None = None,
-) -> State:
+def cell(source: Source, store: str, name: str) -> State:
     """Measure one cell of a sweep, which starts this itself."""
-    return _make(measure_cell, plan, data_root, store, name, changes_of(changes), bundle)
+    return _make(measure_cell, source, store, name)
 
 
 @flow(name="round", persist_result=False)
-def race_round(
-    plan: str,
-    data_root: str | None,
-    store: str,
-    name: str,
-    changes: dict[str, list[str]] | None = None,
-    bundle: str | None = None,
-) -> State:
+def race_round(source: Source, store: str, name: str) -> State:
     """Visit the cells of one round of a race, of a sweep, which starts this itself."""
-    make = partial(make_round, require_newest=partial(require_newest, open_store(store), name))
-    return _make(make, plan, data_root, store, name, changes_of(changes), bundle)
+    return _make(
+        partial(make_round, require_newest=partial(require_newest, open_store(store), name)), source, store, name
+    )
 
 
-def _make(
-    make: Make, plan: str, data_root: str | None, url: str, name: str, changes: Changes, bundle: str | None = None
-) -> State:
+def _make(make: Make, source: Source, url: str, name: str) -> State:
     """Failed where there is no result, by a name that says whether another worker would end alike."""
     display, store = LogDisplay(get_run_logger().info), open_store(url)
     with cache_in_use():
         try:
-            parsed = load_allowed(Path(plan), changes)
-            sweep = from_bundle(
-                allowed_bundle(bundle), lambda base: check(parsed, data_root=data_root, base=base), display
-            )
+            parsed = load_allowed(Path(source.plan), changes_of(source.changes))
+            checked = partial(check, parsed, data_root=source.data_root)
+            sweep = from_bundle(allowed_bundle(source.bundle), lambda base: checked(base=base), display)
             made = make(sweep, name, store, display)
             if not isinstance(made, Failure):
                 require_newest(store, name)
@@ -225,10 +214,8 @@ class Spread:
 
     def _runs(self) -> DeploymentRuns:
         sweep = self.prepared.sweep
-        parameters: dict[str, Any] = {"plan": str(sweep.file), "data_root": sweep.data_root}
-        parameters |= {"changes": sweep.changes.plain} if sweep.changes else {}
-        parameters |= {"bundle": sweep.bundle} if sweep.bundle else {}
-        return DeploymentRuns(sweep.device.kind, self.store, parameters, self.display.say)
+        source = Source(str(sweep.file), sweep.data_root, sweep.changes.plain, sweep.bundle)
+        return DeploymentRuns(sweep.device.kind, self.store, {"source": asdict(source)}, self.display.say)
 
 
 def spread(prepared: Prepared, url: str, display: SweepDisplay) -> None:

@@ -13,6 +13,7 @@ from engines.runtime.environments import PROGRAMS, EnvironmentFailed, interprete
 from engines.telemetry.device import find_device
 from engines.types import Device
 from flows.plan.changes import UNCHANGED, Changes
+from flows.plan.schema import Plan
 from flows.plan.source import PlanError, PlanFile, Problem, load_plan, lower_first, suggestion
 from flows.sources.model_facts import ModelFacts, look_up_model
 from flows.sources.model_names import with_distinct_names
@@ -72,17 +73,7 @@ def check(
     if problems or device is None:
         raise PlanError(parsed.file, problems)
     served = served_by_dtype(plan, choices, quantizations, device)
-    cells = tuple(
-        Cell(
-            model,
-            quantization,
-            choice,
-            model.unsuitable or reason_against(plan, quantization, choice, device, model.architecture),
-        )
-        for model in models
-        for choice, group in served
-        for quantization in group
-    )
+    cells = _cells(plan, models, served, device)
     queues = queue_warnings(plan, (choice for choice, _ in served), device)
     lines = [f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable]
     lines += pythons_to_fetch(plan, [cell for cell in cells if cell.unsupported is None])
@@ -99,6 +90,26 @@ def check(
         traces,
         warnings=warnings,
         changes=parsed.changes,
+    )
+
+
+def _cells(
+    plan: Plan,
+    models: Sequence[ModelFacts],
+    served: Sequence[tuple[EngineChoice, Sequence[Quantization]]],
+    device: Device,
+) -> tuple[Cell, ...]:
+    """All that the plan asks for, in its order, each with why it cannot be measured, if so."""
+    return tuple(
+        Cell(
+            model,
+            quantization,
+            choice,
+            model.unsuitable or reason_against(plan, quantization, choice, device, model.architecture),
+        )
+        for model in models
+        for choice, group in served
+        for quantization in group
     )
 
 

@@ -38,7 +38,7 @@ from reports.output.first_screen import facts, lines, tiles
 from reports.output.formatting import FILTERS
 from reports.output.index.run_summary import write_summary
 from reports.output.interactive_data import page_data
-from reports.output.race_view import certainty_text, race_view, sure
+from reports.output.race_view import RaceView, certainty_text, race_view, sure
 from reports.output.serve_command import serve_commands, shell_line
 from reports.output.tabular import rows, write_csv, write_parquet
 from reports.sections.crossover import crossings, fastest
@@ -104,78 +104,103 @@ def render(shown: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
 def contents(results: Results) -> dict[str, Any]:
     """All that the page shows, by the templates' names for it."""
     page = page_data(results)
-    verdicts = {judgement.cell.trial.key: judgement for judgement in results.judged}
-    cells = {cell.trial.key: cell for cell in results.cells}
     race = race_view(results)
-    certainties = race.certainties if race else [None] * len(results.answers)
     return {
         "page": page,
         # data for the script, in which nothing can end its element
         "page_json": htmlsafe_json_dumps(
             finite(page), separators=(",", ":"), sort_keys=True, ensure_ascii=False, allow_nan=False
         ),
-        "recommended": recommended(results),
-        "footprints": footprints(results.cells, results.about.get("memory")),
+        "about": results.about,
         "limits": results.limits,
         "slo": results.slo,
-        "served": served(results.cells, results.slo),
-        "capacities": capacities(results.cells),
-        "costs": costs(results.cells, results.about.get("price"), results.slo),
-        "scalings": scalings(results.cells),
-        "energies": energies(results.cells, results.speed_models),
-        "fastest": fastest(results.allowed),
-        "crossings": crossings(results.allowed),
-        "about": results.about,
+        "facts": facts(results),
+        "race": race,
+        "frontiers": results.frontiers,
+        "standings": by_model(results.frontiers),
+        "direct": results.direct,
+        "compared": results.compared,
+        "distances": results.distances,
+        "deciding": deciding(results),
         "forecast": forecast_error(results.about, results.trials, results.control),
         "spent": spent(results.trials, results.control),
+        "margin": results.limits.equivalence_margin,
+        "error_rate": results.about["accuracy"]["error_rate"],
+        **_answers(results, race),
+        **_cells(results),
+        **_serving(results),
+        **_words(results),
+    }
+
+
+def _answers(results: Results, race: RaceView | None) -> dict[str, Any]:
+    """What is recommended, how sure that is, and how to have it."""
+    answers, about = results.answers, results.about
+    certainties = race.certainties if race else [None] * len(answers)
+    quantizing = [quantize_command(about, answer) for answer in answers]
+    pairs = zip(answers, certainties, strict=True)
+    return {
+        "recommended": recommended(results),
+        "answers": answers,
+        "tiles": [tiles(results, answer) for answer in answers],
+        "certain": [sure(answer, certain, raced=race is not None) for answer, certain in pairs],
+        "refusals": [refusal(answer, results.models) for answer in answers],
+        "lines": [lines(results, answer) for answer in answers],
+        "quantize_commands": quantizing,
+        "serving": [serve_commands(about, *pair) for pair in zip(answers, quantizing, strict=True)],
+    }
+
+
+def _cells(results: Results) -> dict[str, Any]:
+    """Of each cell: its verdict, its evidence and where that is on the page."""
+    cells = {cell.trial.key: cell for cell in results.cells}
+    return {
         "trials": results.trials,
         "cells": cells,
         "numbers": {key: number for number, key in enumerate(cells)},
         "anchors": anchors(results),
         "trial_files": dict(zip((t.key for t in results.trials), results.about.get("files", ()), strict=False)),
-        "barred": BARRED,
-        "verdicts": verdicts,
-        "direct": results.direct,
-        "answers": results.answers,
-        "facts": facts(results),
-        "tiles": [tiles(results, answer) for answer in results.answers],
-        "certain": [
-            sure(answer, certain, raced=race is not None)
-            for answer, certain in zip(results.answers, certainties, strict=True)
-        ],
-        "refusals": [refusal(answer, results.models) for answer in results.answers],
-        "lines": [lines(results, answer) for answer in results.answers],
-        "frontiers": results.frontiers,
-        "draws": DRAWS,
-        "quantize_commands": (quantizing := [quantize_command(results.about, answer) for answer in results.answers]),
-        "serving": [
-            serve_commands(results.about, answer, quantize)
-            for answer, quantize in zip(results.answers, quantizing, strict=True)
-        ],
+        "verdicts": {judgement.cell.trial.key: judgement for judgement in results.judged},
         "panels": {trial.key: panels(trial, results.distances) for trial in results.trials if trial.key in cells},
         "flipped": {cell.trial.key: flipped(cell.trial, cell.reference) for cell in results.cells},
-        "standings": by_model(results.frontiers),
-        "columns": task_columns(results.cells),
-        "latencies": DEFINITIONS,
-        "definitions": definitions(),
-        "of_column": of_column,
-        "shots": task_shots(results.trials),
-        "balance": balance,
-        "find": find_task,
         "needed": {key: needed_memory(cell.trial) for key, cell in cells.items()},
         "moves": moves(results.cells),
         "drifts": drifts(results.cells),
         "anchored": anchored(results.cells),
         "seeds": spreads(results.cells, results.distances),
-        "deciding": deciding(results),
-        "race": race,
-        "compared": results.compared,
-        "distances": results.distances,
-        "rooflines": rooflines(results.cells),
-        "bandwidths": bandwidths(results.cells),
+    }
+
+
+def _serving(results: Results) -> dict[str, Any]:
+    """Speed under load, memory, cost and energy."""
+    cells, about = results.cells, results.about
+    return {
+        "footprints": footprints(cells, about.get("memory")),
+        "served": served(cells, results.slo),
+        "capacities": capacities(cells),
+        "costs": costs(cells, about.get("price"), results.slo),
+        "scalings": scalings(cells),
+        "energies": energies(cells, results.speed_models),
+        "rooflines": rooflines(cells),
+        "bandwidths": bandwidths(cells),
+        "fastest": fastest(results.allowed),
+        "crossings": crossings(results.allowed),
+    }
+
+
+def _words(results: Results) -> dict[str, Any]:
+    """Columns, definitions and what the templates call by name."""
+    return {
+        "barred": BARRED,
+        "draws": DRAWS,
         "power": POWER,
-        "margin": results.limits.equivalence_margin,
-        "error_rate": results.about["accuracy"]["error_rate"],
+        "columns": task_columns(results.cells),
+        "shots": task_shots(results.trials),
+        "latencies": DEFINITIONS,
+        "definitions": definitions(),
+        "of_column": of_column,
+        "balance": balance,
+        "find": find_task,
     }
 
 

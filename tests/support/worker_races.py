@@ -24,18 +24,23 @@ ALL_ROUNDS = {"none": (1, 2, 3), "torn": (1, 2, 3), "control": (2, 3)}
 ALL_VISITS = {(*cell, number): 1 for cell in CELLS for number in (2, 3)}
 
 
-def install_race(patch: pytest.MonkeyPatch) -> None:
-    """What others do on the machine of the tests is no reason to visit again, and no race ends before its rounds do."""
-    install(patch.setattr)
-    patch.setattr(look, "FIRST_LOOK", 1000)
+def ignore_disturbance(patch: pytest.MonkeyPatch) -> None:
+    """What others do on the machine of the tests is no reason to visit again."""
     patch.setattr(disturbance, "FOREIGN_SHARE", 2.0)
     patch.setattr(disturbance, "STEAL_SHARE", 2.0)
     patch.setattr(disturbance, "SLOW_SENTINEL", 0.0)
     patch.setattr(disturbance, "SENTINEL_SECONDS", 0.01)
 
 
-def write_race_plan(workplace: Path, **race: Any) -> Path:
-    file = write_plan(workplace, ["none", "torn"])
+def install_race(patch: pytest.MonkeyPatch) -> None:
+    """A fake engine on a quiet machine; no race ends before its rounds do."""
+    install(patch.setattr)
+    ignore_disturbance(patch)
+    patch.setattr(look, "FIRST_LOOK", 1000)
+
+
+def write_race_plan(workplace: Path, *, methods: tuple[str, ...] = ("none", "torn"), **race: Any) -> Path:
+    file = write_plan(workplace, list(methods))
     plan = yaml.safe_load(file.read_text())
     del plan["repeats"]
     file.write_text(yaml.safe_dump(plan | {"race": {"rounds": 3, **race}}))

@@ -63,7 +63,8 @@ class Workers(DeploymentRuns):
                 patch.setattr(module, "SESSION", f"run {number}")
                 patch.setattr(module, "host_id", lambda: name)
             parameters = {**self.parameters, "store": self.store.url, "name": work.name}
-            return KINDS[work.kind].fn(**parameters)
+            flow = KINDS[work.kind]
+            return flow.fn(**flow.validate_parameters(parameters))
 
     @classmethod
     def kinds(cls) -> list[str]:

@@ -29,7 +29,7 @@ from flows.validate.resolved import ResolvedPlan
 from tests.support.datasets import write_data_root
 from tests.support.fake_sweep import install, write_plan
 from tests.support.hub_server import Hub, serving, use
-from tests.support.package_index import plant_wheel, served
+from tests.support.package_index import forget_settings, plant_wheel, served
 
 SILENT = LogDisplay(lambda _: None)
 
@@ -45,12 +45,7 @@ def place(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (pins / f"{environment}.txt").write_text(f"{name}==1.0\n")
         known[f"{name}==1.0"] = plant_wheel(workplace / "index", name, "1.0", "ours")
     (pins / HASHES).write_text(json.dumps(known))
-    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("UV_NO_CONFIG", "1")
-    monkeypatch.setenv("UV_CACHE_DIR", str(workplace / "uv"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    forget_settings(monkeypatch, workplace)
     for module in (engines.runtime.environments, engines.runtime.pip_config):
         monkeypatch.setattr(module, "PINS_FOLDER", pins)
     _write(workplace)

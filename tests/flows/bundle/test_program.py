@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from dataclasses import dataclass
 from importlib import metadata
@@ -15,7 +14,7 @@ from engines.runtime.environments import run_uv
 from engines.runtime.own_packages import PACKAGES
 from flows.bundle.program import needed_packages, own_wheel
 from flows.bundle.targets import target_of
-from tests.support.package_index import plant_wheel, served
+from tests.support.package_index import forget_settings, plant_wheel, served
 
 
 @dataclass
@@ -28,12 +27,7 @@ class Installed:
 
 @pytest.fixture
 def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("UV_NO_CONFIG", "1")
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    forget_settings(monkeypatch, tmp_path)
     return tmp_path / "index"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from flows.bundle.wheels import (
     resolve,
 )
 from quant.checkpoints.safetensors import hash_file
-from tests.support.package_index import plant_source, plant_wheel, served
+from tests.support.package_index import forget_settings, plant_source, plant_wheel, served
 
 ARM = Target("manylinux_2_28_aarch64", "3.12")
 
@@ -60,13 +59,8 @@ class Place:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     for folder in ("index", "pins", "wheels"):
         (tmp_path / folder).mkdir()
-    for name in [name for name in os.environ if name.startswith(("UV_", "PIP_"))]:
-        monkeypatch.delenv(name)
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("UV_NO_CONFIG", "1")
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    forget_settings(monkeypatch, tmp_path)
     with served(tmp_path / "index") as address:
         monkeypatch.setenv("PIP_INDEX_URL", address)
         yield Place(tmp_path)

@@ -19,7 +19,6 @@ from tests.support.worker_races import (
     ALL_VISITS,
     blocks_by_round,
     count_visits,
-    install_race,
     race_of,
     rounds_of,
     run_sweep,
@@ -27,12 +26,7 @@ from tests.support.worker_races import (
 )
 from tests.support.workers import Killed, install_workers
 
-pytestmark = pytest.mark.usefixtures("prefect")
-
-
-@pytest.fixture(autouse=True)
-def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    install_race(monkeypatch)
+pytestmark = pytest.mark.usefixtures("race")
 
 
 @pytest.mark.parametrize("after_publishing", [True, False])

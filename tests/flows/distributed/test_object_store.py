@@ -11,17 +11,17 @@ from flows.distributed.object_store import StoreError, fetch_folder, open_store
 from quant.checkpoints.safetensors import CheckpointError
 
 
-def _bundle(folder: Path) -> list[str]:
+def _files(folder: Path) -> list[str]:
     (folder / "weights").mkdir(parents=True)
     (folder / "weights" / "a.safetensors").write_bytes(b"a" * 100)
     (folder / "record.json").write_text("{}")
     return ["weights/a.safetensors", "record.json"]
 
 
-def test_a_bundle_comes_back_whole(tmp_path: Path) -> None:
+def test_a_manifest_comes_back_whole(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     assert not store.has("checkpoints/k")
-    store.publish("checkpoints/k", tmp_path / "here", _bundle(tmp_path / "here"))
+    store.publish("checkpoints/k", tmp_path / "here", _files(tmp_path / "here"))
     assert store.has("checkpoints/k")
     fetch_folder(store, "checkpoints/k", tmp_path / "there")
     assert (tmp_path / "there" / "weights" / "a.safetensors").read_bytes() == b"a" * 100
@@ -33,7 +33,7 @@ def test_what_is_there_is_listed_by_kind(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
     assert store.names("trials") == set()
     for name in ("trials/k", "trials/l", "checkpoints/k"):
-        store.publish(name, tmp_path / name, _bundle(tmp_path / name))
+        store.publish(name, tmp_path / name, _files(tmp_path / name))
     assert store.names("trials") == {"trials/k", "trials/l"}
 
 
@@ -44,20 +44,20 @@ def test_a_record_comes_back_as_what_it_was(tmp_path: Path) -> None:
     store.publish_record("rounds/l", ["a"])
     with pytest.raises(StoreError, match=r"rounds/l.json: it is damaged \(ValidationError: .* Delete it there"):
         store.record("rounds/l", kind)
-    store.publish("rounds/m", tmp_path / "here", _bundle(tmp_path / "here"))
+    store.publish("rounds/m", tmp_path / "here", _files(tmp_path / "here"))
     with pytest.raises(StoreError, match=r"names a file that is none of its kind: weights/a"):
         store.record("rounds/m", kind)
 
 
 def test_memory_is_a_file_system_too(tmp_path: Path) -> None:
     store = open_store(f"memory://{tmp_path.name}")
-    store.publish("checkpoints/k", tmp_path / "here", _bundle(tmp_path / "here"))
+    store.publish("checkpoints/k", tmp_path / "here", _files(tmp_path / "here"))
     assert store.fetch("checkpoints/k", tmp_path / "there") == ["weights/a.safetensors", "record.json"]
 
 
 def test_damage_is_noticed_and_nothing_is_left(tmp_path: Path) -> None:
     store = open_store(str(tmp_path / "store"))
-    store.publish("checkpoints/k", tmp_path / "here", _bundle(tmp_path / "here"))
+    store.publish("checkpoints/k", tmp_path / "here", _files(tmp_path / "here"))
     for blob in (tmp_path / "store" / "blobs").iterdir():
         blob.write_bytes(b"other")
     with pytest.raises(StoreError, match=r"a.safetensors in the store .* is damaged; delete blobs/"):
@@ -65,13 +65,13 @@ def test_damage_is_noticed_and_nothing_is_left(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "there").rglob("*") if path.is_file()]
 
 
-def test_a_bundle_that_is_not_there(tmp_path: Path) -> None:
+def test_a_manifest_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="trials/k is not in the store"):
         open_store(str(tmp_path)).fetch("trials/k", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/out", "."])
-def test_a_bundle_stays_in_its_folder(tmp_path: Path, name: str) -> None:
+def test_a_manifest_stays_in_its_folder(tmp_path: Path, name: str) -> None:
     store = open_store(str(tmp_path / "store"))
     (tmp_path / "store" / "trials").mkdir(parents=True)
     (tmp_path / "store" / "trials" / "k.json").write_text(json.dumps({"files": {name: "0" * 64}}))
@@ -96,14 +96,14 @@ def test_an_address_of_no_kind() -> None:
         '{"files": {"a\\u0000b": "%s"}}' % ("0" * 64),
     ],
 )
-def test_a_damaged_bundle_is_a_line(tmp_path: Path, content: str) -> None:
+def test_a_damaged_manifest_is_a_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "k.json").write_text(content)
     with pytest.raises(StoreError, match=r"trials/k\.json: it is damaged \(.*\)\. Delete it there$"):
         open_store(str(tmp_path)).fetch("trials/k", tmp_path / "there")
 
 
-def test_a_bundle_that_the_store_does_not_give_is_not_to_be_deleted(
+def test_a_manifest_that_the_store_does_not_give_is_not_to_be_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its network is gone, or the login has run out: what is finished there stays."""

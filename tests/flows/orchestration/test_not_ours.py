@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from flows.bundle.contents import BadBundle
-from flows.orchestration.distributed import cell
+from flows.orchestration.distributed import Source, cell
 from flows.orchestration.single import measure
 from flows.orchestration.sweep import sweep
 from flows.plan.outside import ALLOW
@@ -74,7 +74,7 @@ def test_an_interpreter_of_a_plan_is_not_started(here: Path, monkeypatch: pytest
     given = plan if form else str(here / "plan.yaml")
     with pytest.raises(PlanError, match=f"names a program that is not bitfrontier's: interpreter {python}"):
         sweep(plan=given, runs=str(here / "runs"))
-    state = cell(str(here / "plan.yaml"), None, str(here / "store"), "trials/x", return_state=True)
+    state = cell(Source(str(here / "plan.yaml")), str(here / "store"), "trials/x", return_state=True)
     assert (
         f"names a program that is not bitfrontier's: interpreter {python}" in json.loads(state.message or "")["cause"]
     )

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from engines.telemetry import disturbance
 from evals.schema.part import PARTS
 from evals.schema.race_file import read_race
 from evals.schema.trial import Trial
@@ -24,26 +23,19 @@ from flows.plan.source import load_plan
 from flows.race.contenders import race_is_over, spent_seconds
 from flows.state.progress_display import LogDisplay
 from flows.validate.plan import check
-from tests.support.fake_sweep import install, write_plan, written
+from tests.support.fake_sweep import install, written
+from tests.support.worker_races import ignore_disturbance, write_race_plan
 
 pytestmark = pytest.mark.usefixtures("prefect")
 
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What others do on the machine of the tests is no reason to visit again."""
-    monkeypatch.setattr(disturbance, "FOREIGN_SHARE", 2.0)
-    monkeypatch.setattr(disturbance, "STEAL_SHARE", 2.0)
-    monkeypatch.setattr(disturbance, "SLOW_SENTINEL", 0.0)
-    monkeypatch.setattr(disturbance, "SENTINEL_SECONDS", 0.01)
+    ignore_disturbance(monkeypatch)
 
 
 def _plan(workplace: Path, **race: Any) -> Path:
-    file = write_plan(workplace, ["none", "other"])
-    plan = yaml.safe_load(file.read_text())
-    del plan["repeats"]
-    file.write_text(yaml.safe_dump(plan | {"race": {"rounds": 3, **race}}))
-    return file
+    return write_race_plan(workplace, methods=("none", "other"), **race)
 
 
 def _sweep(workplace: Path, file: Path) -> Trial:

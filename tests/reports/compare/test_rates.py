@@ -171,7 +171,7 @@ def test_where_all_rates_are_slower_alike_it_is_said() -> None:
     texts = [check.text for check in commons if check]
     assert texts[1].startswith("0.9 [0.8")
     assert texts[1].endswith("allowing for how a machine varies from hour to hour: suspect that hour of the machine")
-    assert texts[2].endswith("suspect the machine of that hour, or what changed")
+    assert texts[2].endswith("suspect that hour of the machine, or what changed")
     assert texts[3].endswith("slower by more than the machine varies from hour to hour")
     assert slower.count("REGRESSION") == slower.count("PASS") == 0
     alone = _run(raced("none", {1: 50.0, 2: 51.0, 3: 49.0}))

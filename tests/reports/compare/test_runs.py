@@ -87,7 +87,7 @@ def test_texts_by_paired_tests() -> None:
 def test_what_fails_now_is_worse() -> None:
     comparison = compare(_run(_cell()), _run(failed("none", "the kernel is gone")))
     assert _states(comparison) == {"status": "REGRESSION"}
-    assert comparison.cells[0].checks[0].text == "was measured, and now: the kernel is gone"
+    assert comparison.cells[0].checks[0].text == "measured in the earlier run, not now: the kernel is gone"
     mended = compare(_run(failed("none", "the kernel is gone")), _run(_cell()))
     assert mended.cells[0].state == "NOT COMPARED"
 

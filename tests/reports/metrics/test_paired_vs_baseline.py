@@ -35,7 +35,7 @@ def test_the_page_and_the_data_say_so() -> None:
     page = render(contents(results), {})
     assert "Accuracy (paired)" in page
     assert "inconclusive" in page
-    assert "against 1.00 % of the baseline" in page
+    assert "margin of 1.00 % of the baseline" in page
     (row,) = as_data(results)["flips"]
     assert (row["task"], row["paired"]["lost"], row["paired"]["verdict"]) == ("arc", 2, "inconclusive")
 
