@@ -12,6 +12,9 @@ function number(value) {
 }
 const interval = (one) => `${number(one[0])} [${number(low(one))}, ${number(high(one))}]`;
 
+/** An end of an interval, drawn no further than its axis: what is cut off there still has its length, and a browser measures it. */
+const within = (value, [from, to]) => Math.min(Math.max(value, from), to);
+
 /** Figures of single loads become figures of the cell, under their axis's name: the rules read all by name. */
 function spreadLoads(data) {
   const scaled = (one, axis) => one && (axis.field === "rate" || axis.field === "joules" ? one : one.map((end) => end === null ? null : 1000 * end));
@@ -90,7 +93,6 @@ class Chart {
     const domains = [this.domain(drawn.map((one) => one.x), view.logX), this.domain(drawn.map((one) => one.y), view.logY)];
     const barred = points.filter((one) => one.on || points.length <= MOST_FAINT), best = points.filter((one) => one.on).sort((a, b) => a.x[0] - b.x[0] || a.y[0] - b.y[0]);
     const colour = (one) => COLOURS[this.engines.indexOf(one.cell.engine) % COLOURS.length];
-    const within = (value, [from, to]) => Math.min(Math.max(value, from), to);
     const at = { x: (one) => within(one.x[0], domains[0]), y: (one) => within(one.y[0], domains[1]) };
     const svg = Plot.plot({
       width, height, marginLeft: 74, marginBottom: 44, marginTop: 12, marginRight: 14, ariaLabel: `${y.label} against ${x.label}`,

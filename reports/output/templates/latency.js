@@ -120,15 +120,16 @@ class Latency {
     }
     const points = this.points = curves.flatMap((curve) => curve.points), width = Math.max(Math.min(this.width, 900), 280);
     const [most, ...values] = [Math.max(...points.map(({ x }) => x[0])), ...points.map(({ y }) => y[0])], highest = Math.max(...values), lowest = Math.min(...values);
+    const across = [0, 1.06 * most], up = view.log ? [lowest / 1.2, highest * 1.2] : [0, 1.08 * highest];
     const colour = ({ cell }) => COLOURS[this.engines.indexOf(cell.engine) % COLOURS.length], at = { x: ({ x }) => x[0], y: ({ y }) => y[0] };
     const svg = this.svg = Plot.plot({
       width, height: Math.round(Math.min(Math.max(0.5 * width, 280), 420)), marginLeft: 72, marginBottom: 44, marginTop: 14, marginRight: Math.round(Math.min(0.34 * width, 230)), ariaLabel: `${title} against output tokens/s`,
-      x: { label: "output tokens/s", labelAnchor: "center", labelArrow: "none", labelOffset: 38, grid: true, ticks: 6, domain: [0, 1.06 * most] },
-      y: { label: title, labelAnchor: "center", labelArrow: "none", labelOffset: 62, grid: true, type: view.log ? "log" : "linear", domain: view.log ? [lowest / 1.2, highest * 1.2] : [0, 1.08 * highest], ticks: view.log ? undefined : 6, tickFormat: view.log ? "~g" : undefined },
+      x: { label: "output tokens/s", labelAnchor: "center", labelArrow: "none", labelOffset: 38, grid: true, ticks: 6, domain: across },
+      y: { label: title, labelAnchor: "center", labelArrow: "none", labelOffset: 62, grid: true, type: view.log ? "log" : "linear", domain: up, ticks: view.log ? undefined : 6, tickFormat: view.log ? "~g" : undefined },
       color: { type: "identity" },
       marks: [
-        Plot.link(points, { x1: ({ x }) => Math.max(low(x), 0), x2: ({ x }) => Math.min(high(x), 1e9), y1: at.y, y2: at.y, stroke: colour, className: "ends", clip: true }),
-        Plot.link(points, { x1: at.x, x2: at.x, y1: ({ y }) => Math.max(low(y), view.log ? 1e-9 : 0), y2: ({ y }) => Math.min(high(y), 1e9), stroke: colour, className: "ends", clip: true }),
+        Plot.link(points, { x1: ({ x }) => within(low(x), across), x2: ({ x }) => within(high(x), across), y1: at.y, y2: at.y, stroke: colour, className: "ends" }),
+        Plot.link(points, { x1: at.x, x2: at.x, y1: ({ y }) => within(low(y), up), y2: ({ y }) => within(high(y), up), stroke: colour, className: "ends" }),
         Plot.line(points, { ...at, z: "i", stroke: colour, strokeWidth: 1.5, className: "lines" }),
         Plot.dot(points, { ...at, fill: colour, r: 4, className: "dots" }),
       ],
