@@ -57,15 +57,16 @@ def _point(cell: int, x: float, y: float, signs: tuple[int, int]) -> Point:
 
 
 @needs_chromium
-@pytest.mark.parametrize("of", ["run", "four_engines"])
+@pytest.mark.parametrize(("of", "half"), [("run", 0), ("four_engines", 1)], ids=["run", "four_engines"])
 def test_on_every_pair_of_axes_the_frontier_is_python_s_and_no_name_hides_another(
-    browser: Browser, request: pytest.FixtureRequest, of: str
+    browser: Browser, request: pytest.FixtureRequest, of: str, half: int
 ) -> None:
+    """Each page has every other pair: a second or two goes into each."""
     run: Path = request.getfixturevalue(of)
     axes, opened = page_data(read_results(run))["chart"], Opened(browser, run / "report.html")
     names = 0
-    for y in axes["y"]:
-        for x in axes["x"]:
+    for row, y in enumerate(axes["y"]):
+        for x in axes["x"][(row + half) % 2 :: 2]:
             opened.show_axes(x["name"], y["name"])
             points = opened.page.evaluate(READ)
             signs = (-1 if x["less"] else 1, -1 if y["less"] else 1)

@@ -150,7 +150,7 @@ def test_the_script_concludes_what_python_concludes(browser: Browser, run: Path)
     results, opened = read_results(run), Opened(browser, run / "report.html")
     seen: set[str | None] = set()
     sentences: set[str] = set()
-    for setting in _settings(results, 150):
+    for setting in _settings(results, 75):
         expected = page_reference(results, setting)
         _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
         (answer,) = expected["answers"]
@@ -179,7 +179,7 @@ def test_so_it_does_where_a_race_showed_cells_to_be_equal(browser: Browser, tmp_
     write_report(tmp_path / "run")
     results, opened = read_results(tmp_path / "run"), Opened(browser, tmp_path / "run" / "report.html")
     assert len(results.planned.aim.tied) == len(equal)
-    for setting in _settings(results, 60):
+    for setting in _settings(results, 24):
         _same(opened.page.evaluate(ASK, [setting, PLOTS]), page_reference(results, setting), setting)
         setting = setting | {"objective": results.planned.aim.objective, "price": None}
         _same(opened.page.evaluate(ASK, [setting, PLOTS]), page_reference(results, setting), setting)
