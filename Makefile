@@ -23,7 +23,7 @@ imports:
 	uv run lint-imports
 
 test:
-	uv run pytest -n 2
+	uv run pytest -n 4
 
 docs:  ## generated parts of README and docs are those of the code; the site, in build/docs
 	uv run cog -I . --check $$(git grep -l '\[\[\[cog' -- '*.md')

@@ -24,9 +24,7 @@ KNOWN = {PAPERS: 21.490, STRIDED: 18.956, LLAMA_CPP: 22.459}
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="no local root with WikiText-2 beside the checkout")
 @pytest.mark.parametrize("specs", [(PAPERS, STRIDED), (LLAMA_CPP,)], ids=["papers and strided", "llama.cpp"])
-def test_the_first_tokens_of_wikitext2(
-    endpoint: Endpoint, model: Model, specs: tuple[PerplexitySpec, ...]
-) -> None:
+def test_the_first_tokens_of_wikitext2(endpoint: Endpoint, model: Model, specs: tuple[PerplexitySpec, ...]) -> None:
     text = TEXTS[specs[0].convention](ROOT)
     ids = load_tokenizer(model.folder).encode(text).ids
     windows = {spec: windows_of(spec, ids, None) for spec in specs}

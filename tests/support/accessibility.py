@@ -6,7 +6,6 @@ from axe_playwright_python.sync_playwright import Axe
 
 from tests.support.browser import Opened
 
-
 TOO_LARGE = """() => [...document.querySelectorAll("*")].filter((element) => {
   const { x, width, height } = element.getBoundingClientRect();
   return Math.abs(x) > 20000 || width > 20000 || height > 200000;
