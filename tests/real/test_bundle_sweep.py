@@ -1,5 +1,5 @@
 """A bundle, made where there is a network, is swept in a network namespace without a route, with empty caches: a real
-model in a real engine, and no request that leaves.
+model in a real engine, and no request that leaves. Then again on a machine that is poor in every way at once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,3 +75,69 @@ def test_a_bundle_is_swept_without_a_network(tmp_path: Path) -> None:
         lines = traced.read_text(errors="replace").splitlines()
         assert [line for line in lines if OUTSIDE.search(line)] == []
         assert any('inet_addr("127.0.0.1")' in line for line in lines)  # it does see them
+
+
+CGROUPS = Path("/sys/fs/cgroup")
+LIMITS = {"memory/memory.limit_in_bytes": 2 * 1024**3, "cpu/cpu.cfs_quota_us": 100_000}  # 2 GiB, one CPU
+PYTHON_313 = next((str(path) for path in Path.home().glob(".pyenv/versions/3.13.*/bin/python3.13")), None)
+PYTHON_313 = PYTHON_313 or shutil.which("python3.13")
+LATIN = {"LANG": "en_US.ISO-8859-1", "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"}
+DEAD = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+READ_ONLY = 'mount --bind "$HOME" "$HOME" && mount -o remount,ro,bind "$HOME"'
+
+
+@pytest.fixture
+def cgroup() -> Iterator[list[Path]]:
+    """The folders of a cgroup with the limits of a small container."""
+    if not all((CGROUPS / file).exists() for file in LIMITS):
+        pytest.skip("no cgroups of version 1 with memory and cpu")
+    folders = []
+    for file, limit in LIMITS.items():
+        folder = CGROUPS / Path(file).parent / f"bitfrontier-{os.getpid()}"
+        folder.mkdir()
+        (folder / Path(file).name).write_text(str(limit))
+        folders.append(folder)
+    yield folders
+    for folder in folders:
+        folder.rmdir()
+
+
+@pytest.mark.skipif(os.environ.get("BITFRONTIER_LONG_TESTS") != "1", reason="BITFRONTIER_LONG_TESTS is not 1")
+@pytest.mark.skipif(bool(_no_namespace()), reason=f"no network namespace: {_no_namespace()}")
+@pytest.mark.skipif(PYTHON_313 is None, reason="no Python 3.13")
+def test_a_poor_machine_sweeps_a_bundle(tmp_path: Path, cgroup: list[Path]) -> None:
+    """2 GiB and one CPU, a proxy that is dead, a Latin-1 terminal, Python 3.13, a home that cannot be written, TMPDIR
+    elsewhere, and no network: all at once.
+    """
+    write_one_cell_plan(tmp_path, "poor")
+    ours = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "flows.cli", "bundle", "plan.yaml", "--out", "bundle", "--python", "3.13"]
+    _run(command, tmp_path, ours)
+    there = tmp_path / "there"
+    for folder in ("home", "elsewhere", "work"):
+        (there / folder).mkdir(parents=True)
+    (tmp_path / "bundle").rename(there / "work" / "bundle")
+    plain = {"PATH": ours["PATH"], "HOME": str(there / "home"), "TMPDIR": str(there / "elsewhere"), **LATIN, **DEAD}
+    plain |= {"BITFRONTIER_CACHE": str(there / "cache")}
+    install = [
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--find-links",
+        "bundle/wheels",
+        "-r",
+        "bundle/bitfrontier.txt",
+    ]
+    _run([PYTHON_313 or "", "-m", "venv", there / "tool"], there, plain)
+    _run([there / "tool" / "bin" / "python", "-m", *install, "--no-cache-dir"], there / "work", plain)
+    join = "".join(f'echo $$ > "{folder}/cgroup.procs" && ' for folder in cgroup)
+    inside = ["sh", "-c", f'{READ_ONLY} && ip link set lo up && exec "$@"', "sh"]
+    sweep = [there / "tool" / "bin" / "bitfrontier", "sweep", "bundle/files/plan.yaml", "--bundle", "bundle"]
+    confined = ["sh", "-c", f'{join}exec "$@"', "sh", *NAMESPACE, "--mount", *inside, *sweep]
+    done = subprocess.run(confined, cwd=there / "work", env=plain, capture_output=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr).decode("latin-1")
+    (trial,) = map(read_trial, (there / "work" / "runs" / "poor" / "trials").glob("*.json"))
+    assert trial.status == "ok"
+    assert "Recommended: none float16 in transformers" in done.stdout.decode("latin-1")
+    assert list((there / "home").iterdir()) == []
