@@ -116,5 +116,5 @@ def test_an_order_that_is_none_is_refused(workplace: Path, monkeypatch: pytest.M
     store.publish_record("orders/k", {"number": 2, "visits": ["../elsewhere"]})
     with pytest.raises(StoreError, match=r"orders/k.json: it is damaged .* Delete it there"):
         make_round(checked, "rounds/k", store, QUIET, lambda: None)
-    state = distributed.race_round.fn(str(checked.file), None, store.url, "rounds/k")
+    state = distributed.race_round.fn(distributed.Source(str(checked.file)), store.url, "rounds/k")
     assert state.name == NO_RESULT

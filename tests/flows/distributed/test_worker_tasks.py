@@ -32,7 +32,7 @@ from flows.execute.manifest import describe
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Row
 from flows.orchestration.deployment_runs import NO_RESULT, WORKER_FAILED, Rescheduled, Work
-from flows.plan.changes import UNCHANGED
+from flows.orchestration.distributed import Source
 from flows.plan.source import PlanError, Problem, load_plan
 from flows.state.locks import hold
 from flows.state.progress_display import LogDisplay
@@ -140,7 +140,7 @@ def test_a_worker_whose_work_was_rescheduled_publishes_nothing(
     store, name = open_store(str(workplace / "store")), checkpoint_name(_rows(sweep)["none"])
     install_workers(monkeypatch, workplace)
     monkeypatch.setattr(flows.orchestration.distributed, "require_newest", refuse)
-    state = flows.orchestration.distributed._make(make_checkpoint, str(sweep.file), None, store.url, name, UNCHANGED)
+    state = flows.orchestration.distributed._make(make_checkpoint, Source(str(sweep.file)), store.url, name)
     assert (state.name, json.loads(state.message or "")["cause"]) == (NO_RESULT, f"another has {name}")
     assert not store.has(name)
 
@@ -162,9 +162,7 @@ def test_what_one_worker_lacks_is_not_said_of_all(
 
     install_workers(monkeypatch, workplace)
     name = checkpoint_name(_rows(sweep)["none"])
-    state = flows.orchestration.distributed._make(
-        fails, str(sweep.file), None, str(workplace / "store"), name, UNCHANGED
-    )
+    state = flows.orchestration.distributed._make(fails, Source(str(sweep.file)), str(workplace / "store"), name)
     assert (state.name, json.loads(state.message or "")["kind"]) == (WORKER_FAILED, kind)
 
 
