@@ -42,6 +42,8 @@ REAL = {  # packed by `benchmarks.pack`
     "H100": ("gpu-h100-2026-11-27/runs.tar.xz", "gpu-stage1"),
     "H100, large": ("gpu-h100-2026-11-27/runs.tar.xz", "gpu-stage2-large"),
 }
+# what is not all three; few questions of a new run show what chance lets them
+VERDICTS = {"A/A": {"fails", "baseline"}, "H100, large": {"fails", "baseline"}, "runs/ci": {"baseline", "inconclusive"}}
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +244,7 @@ def test_so_it_does_for_real_runs(browser: Browser, real_run: Callable[[str], Pa
         expected = page_reference(results, setting)
         _same(opened.page.evaluate(ASK, [setting, PLOTS]), expected, setting)
         verdicts |= {verdict for verdict, _ in expected["rows"].values()}
-    assert verdicts >= ({"fails", "baseline"} if name in ("A/A", "H100, large") else {"meets", "fails", "inconclusive"})
+    assert verdicts >= VERDICTS.get(name, {"meets", "fails", "inconclusive"})
     for front in results.frontiers:
         opened.show_axes(front.plot.x.name, front.plot.y.name)
         assert opened.page.locator("#chart .cell.on").count() == len(front.on), front.plot.name
