@@ -96,7 +96,8 @@ def test_a_build_without_its_python_fails_in_words(own_pins: Path, monkeypatch: 
         build(resolve("small"))
 
 
-def test_uv_is_asked_which_are_here() -> None:
+def test_uv_is_asked_which_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{sys.base_prefix}/bin:{os.environ['PATH']}")  # before a shim that starts another
     assert Path(pythons._installed(OWN)).is_file()
     assert pythons._installed("3.2") == ""
 
