@@ -122,12 +122,20 @@ def read_note(file: Path) -> dict[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
+def with_home(text: str) -> Path:
+    """The path that others call `text`, whose `~` may be a home that no shell has put in. Raises ValueError."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user, or no home
+        return Path(text)
+
+
 def named_path(base: Path, text: str) -> Path:
     """The absolute path that others call `text`, relative to `base`. Of one that the system takes for none (too long,
     half a surrogate pair, a link to itself) the first characters, where nothing is either.
     """
     try:
-        path = (base / text).resolve()
+        path = (base / with_home(text)).resolve()
         path.stat()
     except FileNotFoundError:
         return path

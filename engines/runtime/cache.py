@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from quant.canonical_json import read_regular, write_whole
+from quant.canonical_json import read_regular, with_home, write_whole
 from quant.errors import BitfrontierError, reading
 
 VARIABLE = "BITFRONTIER_CACHE"
@@ -26,7 +26,7 @@ class NotWritable(BitfrontierError):
 
 def cache_folder() -> Path:
     """Where environments, models, data and checkpoints are kept: $BITFRONTIER_CACHE or the user's cache folder."""
-    return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("bitfrontier")).absolute()
+    return with_home(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("bitfrontier")).absolute()
 
 
 def absolute_cache() -> Path:

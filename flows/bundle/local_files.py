@@ -18,6 +18,7 @@ from flows.sources.model_facts import model_files
 from flows.sources.models import whole_model
 from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import reads_wikitext
+from quant.canonical_json import named_path
 from quant.checkpoints.model_files import MODEL_FILES, STORED_FILES, regular_files
 
 
@@ -36,7 +37,7 @@ def local_files(sweep: ResolvedPlan) -> tuple[str, list[Copy]]:
     """
     named = {sweep.base / sweep.file.name: sweep.file.resolve()}
     for text, sources in _named(sweep):
-        if Path(text).is_absolute():
+        if Path(text).is_absolute() or text.startswith("~"):
             raise BadBundle(
                 f"{sweep.file} names {text}, which is a place of this machine alone. Name it relative to the plan's "
                 "folder: in a bundle it lies as it does here"
@@ -54,7 +55,7 @@ def _named(sweep: ResolvedPlan) -> Iterator[tuple[str, dict[str, Path]]]:
     cells = [cell for cell in sweep.cells if cell.unsupported is None]
     folders = {str(facts.location): model_files for facts in sweep.models if facts.kind == "folder"}
     for text in plan.models:
-        folder = (sweep.base / text).resolve()
+        folder = named_path(sweep.base, text)
         if str(folder) in folders:
             yield text, {file.name: file for file in model_files(folder)}
     for stored in {checkpoint for cell in cells for checkpoint in cell.quantization.stored.values()}:
@@ -65,9 +66,9 @@ def _named(sweep: ResolvedPlan) -> Iterator[tuple[str, dict[str, Path]]]:
     if any(cell.quantization.calibration for cell in cells) and not plan.calibration.text.startswith("pypi:"):
         texts.add(plan.calibration.text)
     for text in sorted(texts):
-        yield text, {"": (sweep.base / text).resolve()}
+        yield text, {"": named_path(sweep.base, text)}
     if plan.data != "hub" and not plan.data.startswith("pypi:"):
-        yield plan.data, _of_data(sweep, (sweep.base / plan.data).resolve())
+        yield plan.data, _of_data(sweep, named_path(sweep.base, plan.data))
 
 
 def _of_data(sweep: ResolvedPlan, root: Path) -> dict[str, Path]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from flows.plan.changes import Changes
+from quant.canonical_json import with_home
 
 app = typer.Typer(
     name="bitfrontier",
@@ -44,7 +45,8 @@ BundleFolder = Annotated[
 ]
 
 
-Runs = Annotated[Path, typer.Option(help="Folder for results.")]
+# bash puts no home in the place of ~ in --runs=~/runs
+Runs = Annotated[Path, typer.Option(help="Folder for results.", callback=lambda folder: with_home(str(folder)))]
 
 
 Sets = Annotated[

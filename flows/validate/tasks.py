@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evals.accuracy.lm_eval_tasks import TaskSpec
-from evals.accuracy.task_definitions import Definition, definitions, task_defaults
+from evals.accuracy.task_definitions import Definition, data_sets, definitions, task_defaults
 from evals.data.corpora import WIKITEXT, WIKITEXT_HUB_NAME
 from evals.data.local_root import DataError, dataset_folder
 from flows.plan.schema import Plan
@@ -107,6 +107,13 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
             dataset_folder(root, WIKITEXT_HUB_NAME)
         except DataError as error:
             yield parsed.problem((where,), str(error), f"add that folder, or remove it from `{where}:`")
+    for index, entry in enumerate(plan.tasks):
+        for name in sorted(data_sets(entry.task)) if entry.task in definitions() else ():
+            try:
+                dataset_folder(root, name)
+            except DataError as error:
+                remedy = f"add that folder, or remove '{entry.task}' from `tasks:`"
+                yield parsed.problem(("tasks", index, "task"), str(error), remedy)
 
 
 def reads_wikitext(plan: Plan) -> list[str]:

@@ -17,6 +17,7 @@ from quant.errors import CellFailure, reading
 MAKE_AGAIN = "Copy, download or make it again"
 MOST_SHARD_BYTES = 2**42  # headers alone are read
 INDEX = "model.safetensors.index.json"
+LFS_POINTER = b"version https://git-lfs"  # what a clone without Git LFS has in a file's place
 QUANTIZED_SUFFIXES = (".weight_scale", ".weight_packed", ".qweight", ".weight.absmax", ".SCB", "._weight_qdata")
 
 
@@ -56,6 +57,9 @@ def read_header(path: Path) -> dict[str, Tensor]:
                 entries = [(name, str(part.get_dtype()), tuple(part.get_shape())) for name, part in parts.items()]
         except SafetensorError as error:
             words = f"is not a whole safetensors file ({error}); it was cut off or damaged"
+            with open_regular(path, MOST_SHARD_BYTES) as content:
+                if content.read(len(LFS_POINTER)) == LFS_POINTER:
+                    words = "is a pointer of Git LFS, not the weights; run `git lfs install` and `git lfs pull` there"
             raise CheckpointError(f"{path}: {words}") from error
     bits = {dtype: int((re.findall(r"\d+", dtype) or [8])[0]) for _, dtype, _ in entries}  # F8_E4M3: 8, BOOL: 8
     return {name: Tensor(name, dtype, shape, math.prod(shape) * bits[dtype] // 8) for name, dtype, shape in entries}

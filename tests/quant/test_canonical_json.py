@@ -157,6 +157,13 @@ def test_a_path_that_is_none_leads_nowhere(tmp_path: Path) -> None:
     assert named_path(tmp_path, "../x") == tmp_path.parent / "x"
 
 
+def test_the_home_is_found_where_no_shell_put_it_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert named_path(tmp_path, "~/models/x") == tmp_path / "home" / "models" / "x"
+    assert named_path(tmp_path, "~nobody-of-this-name/x") == tmp_path / "~nobody-of-this-name" / "x"
+    assert not named_path(tmp_path, "~a\0b/x").exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff", b"[" * 100_000, b'{"a": 1'])
 def test_a_damaged_note_is_none(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "note.json").write_bytes(content)

@@ -15,6 +15,14 @@ def test_a_relative_cache_is_the_same_in_another_folder(tmp_path: Path, monkeypa
     assert is_marked()
 
 
+def test_a_cache_in_the_home_is_there_where_no_shell_put_the_home_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("BITFRONTIER_CACHE", "~/cache")
+    assert cache_folder() == tmp_path / "cache"
+
+
 def test_a_cache_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "file" / "cache"))

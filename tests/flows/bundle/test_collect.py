@@ -123,6 +123,12 @@ def test_a_place_of_one_machine_alone_is_refused(place: Path) -> None:
         _collected(place, models=[str(place / "tiny")])
 
 
+def test_a_place_in_the_home_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(place))
+    with pytest.raises(BadBundle, match=r"plan\.yaml names ~/tiny, which is a place of this machine alone"):
+        _collected(place, models=["~/tiny"])
+
+
 def test_a_link_out_of_the_data_is_refused(place: Path) -> None:
     (place / "root" / "allenai" / "ai2_arc" / "more").symlink_to("/etc/hostname")
     with pytest.raises(BadBundle, match=r"ai2_arc/more is a link that leads out of .*root\. Put the file itself there"):

@@ -13,6 +13,7 @@ from flows.sources.model_facts import ModelFacts, look_up_model
 from flows.validate.plan import check
 from flows.validate.tasks import shots_text, task_specs, template_hints
 from tests.support.bad_plans.changes import GOOD, Plan
+from tests.support.datasets import write_data_root
 
 
 def _plan(folder: Path, **changes: object) -> Path:
@@ -92,3 +93,12 @@ def test_a_task_that_runs_answers_is_refused(tmp_path: Path, tiny_model: Path) -
     words = r"plan\.yaml:\d+: task 'humaneval' runs the model's answers as programs, with your permissions"
     with pytest.raises(PlanError, match=words):
         check(load_plan(_plan(tmp_path, tasks=[{"task": "arc_easy"}, {"task": "humaneval"}])))
+
+
+def test_a_local_root_without_a_task_s_data_is_refused_before_any_work(tmp_path: Path, tiny_model: Path) -> None:
+    write_data_root(tmp_path)
+    assert check(load_plan(_plan(tmp_path, data="root", tasks=[{"task": "arc_easy"}])))
+    with pytest.raises(PlanError) as refused:
+        check(load_plan(_plan(tmp_path, data="root", tasks=[{"task": "arc_easy"}, {"task": "leaderboard"}])))
+    assert "root has no folder TIGER-Lab/MMLU-Pro" in str(refused.value)
+    assert "remove 'leaderboard' from `tasks:`" in str(refused.value)

@@ -96,6 +96,13 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
         read_header(tmp_path / "a.safetensors")
 
 
+def test_a_pointer_of_git_lfs_is_said_to_be_one(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 269060552\n"
+    (tmp_path / "a.safetensors").write_text(pointer)
+    with pytest.raises(CheckpointError, match=r"a\.safetensors: is a pointer of Git LFS.*git lfs pull"):
+        read_header(tmp_path / "a.safetensors")
+
+
 def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "a.safetensors"
     write_safetensors(file, {"x": ("F16", (2, 3), 12)})
