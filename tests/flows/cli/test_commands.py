@@ -223,7 +223,8 @@ def test_all_that_a_sweep_is_asked_for_reaches_its_flow(monkeypatch: pytest.Monk
     monkeypatch.setattr(sweep_command, "_run", run)
     monkeypatch.setattr(sweep_command, "conclude", lambda report, shown: None)
     options = ["--keep-stale", "--until-decided", "--data-root", "data", "--only", "gguf*", "--minutes", "5"]
-    (tmp_path / "data").mkdir()
+    for data_set in ("allenai/ai2_arc", "EleutherAI/lambada_openai"):
+        (tmp_path / "data" / data_set).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(commands.app, ["sweep", "quickstart", "--runs", "results", *options])
     assert result.exit_code == 0, result.output
