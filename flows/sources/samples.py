@@ -52,7 +52,8 @@ def run_in(environment: Environment, arguments: list[str], log: Path) -> None:
     }
     with running(environment.argv(arguments, variables), variables, log) as child:
         if wait(child) != 0:
-            raise ProcessFailed(f"{' '.join(arguments[:2])} failed with {child.ending}", log)
+            message = f"{' '.join(arguments[:2])} failed with {child.ending}"
+            raise ProcessFailed(message, log, kind=child.loss("other"))
 
 
 def sample_wheel(say: Say) -> Path:
