@@ -84,7 +84,7 @@ def is_marked() -> bool:
 def uv_variables() -> dict[str, str]:
     """A cache folder for uv in ours, where its own cannot be written: a home may be read-only."""
     own = Path(platformdirs.user_cache_dir("uv"))
-    there = next(folder for folder in (own, *own.parents) if folder.exists())
+    there = next(folder for folder in (own, *own.parents) if os.access(folder, os.F_OK))
     if "UV_CACHE_DIR" in os.environ or os.access(there, os.W_OK):
         return {}
     return {"UV_CACHE_DIR": str(create_cache() / "uv")}

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
+from engines.runtime.cache import uv_variables
 from engines.runtime.child_environment import child_environment
 from engines.runtime.pip_config import PINS_FOLDER
 
@@ -77,7 +78,7 @@ def _installed(version: str) -> str:
         encoding="utf-8",
         errors="replace",
         cwd="/",
-        env=child_environment({}, fetches=True),
+        env=child_environment(uv_variables(), fetches=True),
     )
     return done.stdout.strip() if done.returncode == 0 else ""
 

@@ -105,7 +105,6 @@ def cgroup() -> Iterator[list[Path]]:
 @pytest.mark.skipif(os.environ.get("BITFRONTIER_LONG_TESTS") != "1", reason="BITFRONTIER_LONG_TESTS is not 1")
 @pytest.mark.skipif(bool(_no_namespace()), reason=f"no network namespace: {_no_namespace()}")
 @pytest.mark.skipif(PYTHON_313 is None, reason="no Python 3.13")
-@pytest.mark.xfail(strict=True, reason="the float32 reference needs over 2 GiB beside the sweep and Prefect's server")
 def test_a_poor_machine_sweeps_a_bundle(tmp_path: Path, cgroup: list[Path]) -> None:
     """2 GiB and one CPU, a proxy that is dead, a Latin-1 terminal, Python 3.13, a home that cannot be written, TMPDIR
     elsewhere, and no network: all at once.
@@ -138,8 +137,10 @@ def test_a_poor_machine_sweeps_a_bundle(tmp_path: Path, cgroup: list[Path]) -> N
     sweep = [there / "tool" / "bin" / "bitfrontier", "sweep", "bundle/files/plan.yaml", "--bundle", "bundle"]
     confined = ["sh", "-c", f'{join}exec "$@"', "sh", *NAMESPACE, "--mount", *inside, *sweep]
     done = subprocess.run(confined, cwd=there / "work", env=plain, capture_output=True, check=False)
-    assert done.returncode == 0, (done.stdout + done.stderr).decode("latin-1")
     (trial,) = map(read_trial, (there / "work" / "runs" / "poor" / "trials").glob("*.json"))
+    if trial.failure and trial.failure.kind == "out-of-memory":
+        pytest.xfail("the float32 reference needs over 2 GiB beside the sweep and Prefect's server")
+    assert done.returncode == 0, (done.stdout + done.stderr).decode("latin-1")
     assert trial.status == "ok"
     assert "Recommended: none float16 in transformers" in done.stdout.decode("latin-1")
     assert list((there / "home").iterdir()) == []

@@ -43,7 +43,7 @@ def test_uv_keeps_its_files_in_ours_where_the_home_is_read_only(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home" / ".cache"))
     monkeypatch.delenv("UV_CACHE_DIR", raising=False)
     assert uv_variables() == {}
-    monkeypatch.setattr(os, "access", lambda folder, mode: folder != tmp_path)
+    monkeypatch.setattr(os, "access", lambda folder, mode: mode == os.F_OK)
     assert uv_variables() == {"UV_CACHE_DIR": str(tmp_path / "cache" / "uv")}
     monkeypatch.setenv("UV_CACHE_DIR", "mine")
     assert uv_variables() == {}

@@ -102,6 +102,17 @@ def test_uv_is_asked_which_are_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pythons._installed("3.2") == ""
 
 
+def test_they_are_found_where_the_home_is_read_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """uv, which begins with its cache, would find none."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("PATH", f"{sys.base_prefix}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # no folder can be made in it
+    monkeypatch.delenv("UV_CACHE_DIR", raising=False)
+    monkeypatch.setattr(os, "access", lambda folder, mode: mode == os.F_OK)
+    assert Path(pythons._installed(OWN)).is_file()
+
+
 @pytest.mark.parametrize(("own", "minor"), [("3.11", "3.12"), ("3.12", "3.12"), ("3.14", "3.12")])
 def test_the_python_of_pins_on_another_machine(tmp_path: Path, own: str, minor: str) -> None:
     pins = tmp_path / "small.txt"
