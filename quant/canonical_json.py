@@ -123,7 +123,7 @@ def read_note(file: Path) -> dict[str, Any]:
 
 
 def with_home(text: str) -> Path:
-    """The path that others call `text`, whose `~` may be a home that no shell has put in. Raises ValueError."""
+    """`text` as a path, with the home in the place of `~` or `~user` at its beginning."""
     try:
         return Path(text).expanduser()
     except RuntimeError:  # no such user, or no home

@@ -37,7 +37,7 @@ from engines.runtime.pip_config import (
     uv_takes_pytorch_s_index,
 )
 from engines.runtime.pythons import python_for
-from quant.canonical_json import write_json, write_whole
+from quant.canonical_json import with_home, write_json, write_whole
 from quant.errors import CellFailure
 from quant.foreign_failures import decisive_line
 from quant.hashing import digest
@@ -146,7 +146,7 @@ def interpreter_command(name: str, stand_in: Mapping[str, Any]) -> tuple[str, ..
     """How a given interpreter is started; nothing is. Raises EnvironmentFailed where it cannot be."""
     python, site = stand_in["python"], stand_in.get("site", ())
     if os.sep in python:
-        python = str(Path(python).absolute())  # children work in other folders
+        python = str(with_home(python).absolute())  # children work in other folders
     if shutil.which(python) is None:
         raise EnvironmentFailed(f"environment '{name}': {python} is not an executable interpreter")
     if site and "=" in python:

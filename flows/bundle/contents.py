@@ -162,8 +162,8 @@ def _entries(folder: Path) -> Iterator[str]:
 
 
 def _stamp(folder: Path, file: BundledFile) -> list[int]:
-    """Size, times and number of a file: a copy from parts has the time of the one before, but not when and where it was
-    written. Raises BadBundle where it is not there, or has another size.
+    """Size, times and inode of a file; `tar` restores the time of the last change, and neither of the other two.
+    Raises BadBundle where it is not there, or has another size.
     """
     with reading(folder / file.path, BadBundle, AGAIN, "is not there"):
         status = (folder / file.path).lstat()

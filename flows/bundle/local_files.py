@@ -18,7 +18,7 @@ from flows.sources.model_facts import model_files
 from flows.sources.models import whole_model
 from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import reads_wikitext
-from quant.canonical_json import named_path
+from quant.canonical_json import named_path, with_home
 from quant.checkpoints.model_files import MODEL_FILES, STORED_FILES, regular_files
 
 
@@ -37,7 +37,7 @@ def local_files(sweep: ResolvedPlan) -> tuple[str, list[Copy]]:
     """
     named = {sweep.base / sweep.file.name: sweep.file.resolve()}
     for text, sources in _named(sweep):
-        if Path(text).is_absolute() or text.startswith("~"):
+        if with_home(text).is_absolute():
             raise BadBundle(
                 f"{sweep.file} names {text}, which is a place of this machine alone. Name it relative to the plan's "
                 "folder: in a bundle it lies as it does here"

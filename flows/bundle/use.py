@@ -28,7 +28,7 @@ from flows.bundle.contents import (
     read_contents,
 )
 from flows.execute.prepare import environment_names
-from flows.plan.source import PlanError
+from flows.plan.source import PlanError, Problem
 from flows.sources.samples import SAMPLE_DATA, sample
 from flows.state.progress_display import Display
 from flows.validate.resolved import ResolvedPlan
@@ -56,17 +56,17 @@ def from_bundle(bundle: str | None, check: Callable[[Path | None], ResolvedPlan]
     check_files(folder, contents, display)
     _set_variables(folder, contents)
     display.say(bundle_line(folder, contents))
-    as_made = f"{folder} was made for the plan '{contents.plan}' as it was then"
-    make_again = "Make it again by `bitfrontier bundle` where there is a network"
     try:
         sweep = check(folder / contents.base)
     except PlanError as error:
-        named = [problem.message for problem in error.problems if str(folder) in problem.message]
-        if not named:
-            raise
-        raise BadBundle(f"{as_made}: {'; '.join(named)}. {make_again}") from error
+        fix = "if the plan was changed since then, make the bundle again by `bitfrontier bundle`"
+        hint = Problem(1, f"all files come from the bundle {folder}, made {contents.made[:10]}", fix)
+        raise PlanError(error.file, [*error.problems, hint]) from error
     if lacking := list(_lacking(folder, contents, sweep)):
-        raise BadBundle(f"{as_made}, and lacks {'; '.join(lacking)}. {make_again}")
+        raise BadBundle(
+            f"{folder} was made for the plan '{contents.plan}' as it was then, and lacks {'; '.join(lacking)}. Make it "
+            "again by `bitfrontier bundle` where there is a network"
+        )
     return replace(sweep, bundle=str(folder))
 
 

@@ -45,7 +45,7 @@ BundleFolder = Annotated[
 ]
 
 
-# bash puts no home in the place of ~ in --runs=~/runs
+# bash does not expand the ~ of --runs=~/runs
 Runs = Annotated[Path, typer.Option(help="Folder for results.", callback=lambda folder: with_home(str(folder)))]
 
 

@@ -93,7 +93,7 @@ def prepared_as_begun(folder: Path, show_outside: Callable[[Plan], None]) -> Pre
     if lines and not begun_here(folder, about["plan"]):
         entities = "\n".join(lines)
         raise RunChanged(
-            f"{folder} was not started here with this plan, and names other programs:\n{entities}\n"
+            f"{folder} was not started here with this plan, and uses what is not ours:\n{entities}\n"
             f"If you trust them, `{command} --retry-failed` starts the run"
         )
     show_outside(parsed.plan)

@@ -81,7 +81,7 @@ class PlanError(BitfrontierError):
 
     def __init__(self, file: Path, problems: Sequence[Problem], rest: PlanFile | None = None) -> None:
         """`rest` is the plan without what is wrong, where that is one: what it names can be looked at, too."""
-        self.rest, self.problems = rest, sorted(problems, key=lambda problem: problem.line)
+        self.file, self.rest, self.problems = file, rest, sorted(problems, key=lambda problem: problem.line)
         shown = self.problems[:MOST_SHOWN]
         lines = [f"{file}:{p.line}: {p.message:.{MOST_LETTERS}}\n  fix: {p.fix:.{MOST_LETTERS}}" for p in shown]
         if others := len(self.problems) - len(shown):

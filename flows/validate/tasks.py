@@ -107,11 +107,11 @@ def data_problems(parsed: PlanFile, base: Path) -> Iterator[Problem]:
     for index, entry in enumerate(plan.tasks):
         names = sorted(data_sets(entry.task)) if entry.task in definitions() else []
         needed += [(("tasks", index, "task"), name, f"'{entry.task}' from `tasks:`") for name in names]
-    for place, name, what in needed:
+    for place, name, user in needed:
         try:
             dataset_folder(root, name)
         except DataError as error:
-            yield parsed.problem(place, str(error), f"add that folder, or remove {what}")
+            yield parsed.problem(place, str(error), f"add that folder, or remove {user}")
 
 
 def reads_wikitext(plan: Plan) -> list[str]:
