@@ -56,10 +56,11 @@ def dataset_folder(root: Path, hub_name: str) -> Path:
     git and archives leave of a symbolic link where the file system has none.
     """
     place = root / hub_name
-    if place.is_file() and place.stat().st_size < 4096:
-        with reading(place, DataError, "Put the folder itself there, or a file that holds its relative path"):
+    with reading(place, DataError, "Put the folder itself there, or a file that holds its relative path"):
+        if place.is_file() and place.stat().st_size < 4096:
             place = (place.parent / read_regular(place).decode().strip()).resolve()
-    if not place.is_dir():
+        is_there = place.is_dir()
+    if not is_there:
         raise DataError(f"{root} has no folder {hub_name}; a local root holds <organisation>/<name> as on the hub")
     return place
 

@@ -104,8 +104,10 @@ def _make(make: Make, source: Source, url: str, name: str) -> State:
     with cache_in_use():
         try:
             parsed = load_allowed(Path(source.plan), changes_of(source.changes))
-            checked = partial(check, parsed, data_root=source.data_root)
-            sweep = from_bundle(allowed_bundle(source.bundle), lambda base: checked(base=base), display)
+            root = source.data_root
+            sweep = from_bundle(
+                allowed_bundle(source.bundle), lambda base: check(parsed, data_root=root, base=base), display
+            )
             made = make(sweep, name, store, display)
             if not isinstance(made, Failure):
                 require_newest(store, name)
