@@ -32,6 +32,7 @@ from flows.plan.source import PlanError, Problem
 from flows.sources.samples import SAMPLE_DATA, sample
 from flows.state.progress_display import Display
 from flows.validate.resolved import ResolvedPlan
+from quant.canonical_json import with_home
 from quant.checkpoints.safetensors import hash_file
 from quant.hashing import digest
 
@@ -50,7 +51,7 @@ def from_bundle(bundle: str | None, check: Callable[[Path | None], ResolvedPlan]
     """
     if bundle is None:
         return check(None)
-    folder = Path(bundle).absolute()
+    folder = with_home(bundle).absolute()
     contents = read_contents(folder)
     _check_machine(folder, contents)
     check_files(folder, contents, display)

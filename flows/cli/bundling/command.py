@@ -50,13 +50,14 @@ def bundle(
     from flows.state.locks import cache_in_use
     from flows.state.progress_display import bars
     from flows.validate.plan import load_and_check
+    from quant.canonical_json import with_home
 
     check_network_variables()
     target, part_bytes = target_of(platform, python, gpu), size_of(split) if split else 0
     changes = changes_from(sets, only, exclude, None)
     sweep = load_and_check(file, changes, device=target.device)
     show_outside(sweep.plan, console)
-    folder = out.resolve()  # `.` has a name, too
+    folder = with_home(str(out)).resolve()  # `.` has a name, too
     with bars(errors) as display, cache_in_use():
         contents = collect(sweep, folder, target, display, program=program)
         parts = cut(folder, contents, part_bytes, display) if part_bytes else None

@@ -91,3 +91,9 @@ def test_libraries_that_were_imported_are_told(place: Path) -> None:
         _used(bundle)
     assert (f"{bundle}/hub", True) == (huggingface_hub.constants.HF_HUB_CACHE, huggingface_hub.constants.HF_HUB_OFFLINE)
     assert str(datasets.config.HF_DATASETS_CACHE).startswith(f"{place}/cache/bundles/")
+
+
+def test_a_home_that_no_shell_put_in_is_meant(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(place))
+    with pytest.raises(BadBundle, match=rf"^{place}/none is no folder"):
+        _used(Path("~/none"))
