@@ -85,7 +85,7 @@ def rounding_nats(folder: Path, reference: Mapping[str, Any]) -> dict[str, dict[
     for dtype in ("float16", "bfloat16"):
         model = _load(folder, "float32")  # anew: what float16 cannot hold, bfloat16 may
         for weight in model.parameters():
-            weight.data = weight.data.to(getattr(torch, dtype)).float()
+            weight.data.copy_(weight.data.to(getattr(torch, dtype)))  # in place: memory is what small machines lack
         rounded[dtype] = {"stored": _largest_difference(model, reference)}
         del model
     rounded["bfloat16"]["computed"] = _largest_difference(_load(folder, "bfloat16"), reference)

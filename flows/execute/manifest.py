@@ -47,7 +47,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
     """What the report says of the sweep as a whole; no clock, so that equal sweeps describe themselves equally."""
     sweep = prepared.sweep
     notes = sorted({model.note for model in prepared.models.values() if model.note})
-    notes += template_hints(sweep.plan, sweep.models)
+    notes += template_hints(sweep.plan, sweep.models, sweep.known_tasks)
     if sweep.plan.data.startswith("pypi:"):
         notes.append(sample(sweep.plan.data.removeprefix("pypi:"))["note"])
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from engines.runtime.cache import cache_folder
 from evals.accuracy.adaptive_budget import Budget
 from evals.accuracy.lm_eval_tasks import LoadedTasks, load_tasks
-from evals.accuracy.task_definitions import data_sets
 from evals.data.corpora import WIKITEXT_HUB_NAME
 from evals.data.local_root import DataError
 from flows.execute.keys import comparisons
@@ -49,7 +48,7 @@ def require_data(sweep: ResolvedPlan) -> None:
     """Raises SourceError where data of the hub that the sweep reads are neither here nor to be had."""
     if sweep.plan.data == "hub":
         text = {WIKITEXT_HUB_NAME} if reads_wikitext(sweep.plan) else set()
-        require_hub_data(text.union(*(data_sets(task.name) for task in sweep.tasks)))
+        require_hub_data(text.union(*(sweep.known_tasks.data_sets(task.name) for task in sweep.tasks)))
 
 
 def load_sweep_tasks(sweep: ResolvedPlan) -> LoadedTasks:
@@ -57,4 +56,5 @@ def load_sweep_tasks(sweep: ResolvedPlan) -> LoadedTasks:
     root = data_root(sweep.plan.data, sweep.base)
     remedy = "Correct `data` or the tasks; `data: hub` needs a network, or all of it in the cache of `datasets`"
     with reading(f"the data of the tasks (`data: {sweep.plan.data}`)", DataError, remedy):
-        return load_tasks(sweep.tasks, root, cache_folder() / "tasks" / sweep.plan.name, seed=sweep.plan.seed)
+        work = cache_folder() / "tasks" / sweep.plan.name
+        return load_tasks(sweep.tasks, root, work, seed=sweep.plan.seed, known=sweep.known_tasks)

@@ -1,4 +1,5 @@
-"""What a plan names that is neither ours nor built here: programs, interpreters, images, servers that run elsewhere.
+"""What a plan names that is neither ours nor built here: programs, interpreters, images, definitions of
+tasks, servers that run elsewhere.
 
 A plan is data, but what it names is started with the rights of whoever sweeps it. So this is said before anything of it
 is started. Of a plan that came by Prefect nobody here can have looked at it: there it is refused, unless whoever runs
@@ -29,7 +30,7 @@ class Outside:
     given; the variables of this shell that it gets, by name.
     """
 
-    kind: Literal["interpreter", "image", "program", "executable", "arguments", "server"]
+    kind: Literal["interpreter", "image", "program", "executable", "arguments", "server", "tasks"]
     name: str
     use: str
     place: Path_
@@ -45,7 +46,8 @@ class Outside:
 
 def outside(plan: Plan) -> list[Outside]:
     """All of them, in the plan's order; nothing is started."""
-    return [*_stand_ins(plan), *(entity for index in range(len(plan.engines)) for entity in _of_engine(plan, index))]
+    of_engines = (entity for index in range(len(plan.engines)) for entity in _of_engine(plan, index))
+    return [*_stand_ins(plan), *_tasks(plan), *of_engines]
 
 
 def outside_lines(plan: Plan) -> list[str]:
@@ -61,6 +63,12 @@ def _stand_ins(plan: Plan) -> Iterator[Outside]:
         elif given.image is not None:
             folders = ("our packages (read-only)", "the cache folder", *given.mounts)
             yield Outside("image", given.image, use, place, folders)
+
+
+def _tasks(plan: Plan) -> Iterator[Outside]:
+    if plan.tasks_path is not None:
+        use = "functions that its task definitions name are run"
+        yield Outside("tasks", plan.tasks_path, use, ("tasks_path",), (), tuple(passed_variables(fetches=True)))
 
 
 def _of_engine(plan: Plan, index: int) -> Iterator[Outside]:

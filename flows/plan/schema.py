@@ -238,7 +238,8 @@ class Plan(Part):
     """A whole sweep: models × methods × engines, under these loads, on these tasks.
 
     `threads` of engines and quantizers; "auto" is one for each core that this process may use. `repeats` of each load
-    in one server: 3, or 1 where a `race` measures in several.
+    in one server: 3, or 1 where a `race` measures in several. `tasks_path`: a folder of your own task definitions, as
+    lm-eval's `--include_path`; functions that they name are run.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -249,6 +250,7 @@ class Plan(Part):
     max_length: Annotated[int, Field(ge=16, le=MOST)] = 2048
     models: list[str] = Field(min_length=1, max_length=MOST_ENTRIES)
     data: str = "hub"
+    tasks_path: str | None = None
     calibration: CalibrationPlan = CalibrationPlan()
     methods: list[MethodPlan] = Field(min_length=1, max_length=MOST_ENTRIES)
     engines: list[EnginePlan] = Field(min_length=1, max_length=MOST_ENTRIES)

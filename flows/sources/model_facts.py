@@ -122,7 +122,8 @@ def _reading_model(folder: Path) -> Iterator[None]:
 def _unquantized(folder: Path) -> dict[str, Any]:
     config = read_config(folder)
     if "quantization_config" in config:
-        raise SourceError(f"model folder {folder} is quantized already", "give the unquantized model")
+        fix = "name the unquantized model in `models`, and this one as a method: {method: existing, parameters: "
+        raise SourceError(f"model folder {folder} is quantized already", f"{fix}{{checkpoint: FOLDER or hub:NAME}}}}")
     return config
 
 

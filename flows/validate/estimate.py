@@ -195,7 +195,7 @@ def _phases(sweep: ResolvedPlan, cell: Cell, device: DeviceFigures) -> Mapping[s
     timed = visit["speed"] + sum(speed.search_seconds(search) for search in plan.search)
     confirming = 0 if cell.choice.attached else LEAST_REPEATS
     timed += sum(entry.level_seconds * (_search_loads(entry) + confirming) for entry in plan.search)
-    tokens = scored_tokens(plan, sweep.tasks, is_baseline=cell.quantization.scheme.unquantized)
+    tokens = scored_tokens(plan, sweep.tasks, sweep.known_tasks, is_baseline=cell.quantization.scheme.unquantized)
     way = {"forcing": FORCING, "score": SHARING, "none": 0.0}.get(cell.choice.engine.dialect.prompt_logprobs, 1.0)
     scoring = way * tokens.read * speed.prompt_seconds
     scoring += tokens.generated / SCORING_IN_FLIGHT * speed.step_seconds(SCORING_IN_FLIGHT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evals.accuracy.lm_eval_tasks import TaskSpec
-from evals.accuracy.task_definitions import task_defaults
+from evals.accuracy.task_definitions import TaskIndex
 from flows.plan.schema import Plan
 
 
@@ -43,14 +43,14 @@ class Scored:
     generated: float
 
 
-def scored_tokens(plan: Plan, tasks: tuple[TaskSpec, ...], *, is_baseline: bool) -> Scored:
+def scored_tokens(plan: Plan, tasks: tuple[TaskSpec, ...], known: TaskIndex, *, is_baseline: bool) -> Scored:
     """Of one cell."""
     share = ADAPTIVE_SHARE if plan.accuracy.budget == "adaptive" and not is_baseline else 1.0
     read = generated = 0.0
     for spec in tasks:
         size = SIZES.get(spec.name, UNKNOWN_TASK)
         items = share * size.leaves * min(spec.limit or size.items, size.items)
-        examples = max(task_defaults(spec.name).num_fewshot) if spec.num_fewshot is None else spec.num_fewshot
+        examples = max(known.defaults(spec.name).num_fewshot) if spec.num_fewshot is None else spec.num_fewshot
         read += items * (size.tokens + size.example_tokens * examples)
         generated += items * size.generated_tokens
     for text in plan.perplexity:

@@ -33,7 +33,7 @@ from flows.validate.loads import (
 from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.methods import calibration_problems, group_problems, resolve_quantizations
 from flows.validate.resolved import ResolvedPlan
-from flows.validate.tasks import data_problems, task_problems, task_specs
+from flows.validate.tasks import SAMPLE_DATA, data_problems, find_tasks, task_problems, task_specs
 from quant.canonical_json import named_path
 
 MOST_CELLS = 10_000
@@ -50,7 +50,8 @@ def check(
     machine.
     """
     if data_root is not None:
-        parsed = replace(parsed, plan=parsed.plan.model_copy(update={"data": str(named_path(Path.cwd(), data_root))}))
+        data = data_root if data_root in ("hub", SAMPLE_DATA) else str(named_path(Path.cwd(), data_root))
+        parsed = replace(parsed, plan=parsed.plan.model_copy(update={"data": data}))
     plan, base = parsed.plan, base or parsed.file.resolve().parent
     problems: list[Problem] = []
     device = device or _device(parsed, problems)
@@ -64,6 +65,8 @@ def check(
     suitable = [model for model in models if model.unsuitable is None]
     unsuitable = list(unsuitable_problems(parsed, models))
     problems += [] if suitable else unsuitable
+    known = find_tasks(parsed, base, problems)
+    problems += [*task_problems(parsed, known), *data_problems(parsed, base, known)]
     problems += _named_problems(parsed, base, suitable, quantizations)
     traces = read_traces(parsed, base, problems)
     problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, suitable, traces)]
@@ -85,7 +88,7 @@ def check(
         device,
         parsed.text,
         selected(parsed, cells),
-        task_specs(plan),
+        task_specs(plan, known),
         data_root,
         traces,
         warnings=warnings,
@@ -116,12 +119,10 @@ def _cells(
 def _named_problems(
     parsed: PlanFile, base: Path, models: Sequence[ModelFacts], quantizations: Sequence[Quantization]
 ) -> list[Problem]:
-    """Of what the plan names beside models and engines."""
+    """Of what the plan names beside models, engines and tasks."""
     return [
         *group_problems(parsed, models, quantizations),
         *stored_problems(parsed, models, quantizations),
-        *task_problems(parsed),
-        *data_problems(parsed, base),
         *prompts_problems(parsed, base),
         *calibration_problems(parsed, base, quantizations),
     ]

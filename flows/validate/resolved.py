@@ -11,6 +11,7 @@ from typing import Any
 
 from engines.types import Device
 from evals.accuracy.lm_eval_tasks import TaskSpec
+from evals.accuracy.task_definitions import TaskIndex, task_index
 from evals.data.corpora import WIKITEXT
 from evals.load.traces import TraceRequest
 from evals.schema.load import LoadPoint
@@ -52,6 +53,16 @@ class ResolvedPlan:
         return tuple(
             entry.point(self.traces[entry.trace]) if isinstance(entry, TracePlan) else entry.point for entry in entries
         )
+
+    @property
+    def own_tasks(self) -> Path | None:
+        """The folder of the user's own task definitions."""
+        return named_path(self.base, self.plan.tasks_path) if self.plan.tasks_path else None
+
+    @cached_property
+    def known_tasks(self) -> TaskIndex:
+        """All names of tasks: lm-eval's, and the user's own."""
+        return task_index(self.own_tasks)
 
     @property
     def models(self) -> list[ModelFacts]:

@@ -59,7 +59,7 @@ def read_header(path: Path) -> dict[str, Tensor]:
             words = f"is not a whole safetensors file ({error}); it was cut off or damaged"
             with open_regular(path, MOST_SHARD_BYTES) as content:
                 if content.read(len(LFS_POINTER)) == LFS_POINTER:
-                    words = "is a pointer of Git LFS, not the weights; run `git lfs install` and `git lfs pull` there"
+                    words = "is a pointer of Git LFS in the place of the weights, which `git lfs pull` fetches there"
             raise CheckpointError(f"{path}: {words}") from error
     bits = {dtype: int((re.findall(r"\d+", dtype) or [8])[0]) for _, dtype, _ in entries}  # F8_E4M3: 8, BOOL: 8
     return {name: Tensor(name, dtype, shape, math.prod(shape) * bits[dtype] // 8) for name, dtype, shape in entries}

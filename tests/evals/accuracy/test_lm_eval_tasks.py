@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks, task_data
+from evals.accuracy.task_definitions import task_index
 from evals.data.local_root import DataError, dataset_folder
 from tests.support.datasets import write_data_root
+from tests.support.own_tasks import write_own_tasks
 
 AGIEVAL_NOUS = (
     "aqua-rat",
@@ -158,4 +160,40 @@ def test_a_card_that_names_files_outside_is_refused(tmp_path: Path, path: str, c
     text = yaml.safe_dump(settings)
     (root / "allenai" / "ai2_arc" / card).write_text(f"---\n{text}---\n# A set\n" if card == "README.md" else text)
     with pytest.raises(DataError, match=f"{card} names files outside of its folder: "):
-        task_data([TaskSpec("arc_easy")], root)
+        task_data([TaskSpec("arc_easy")], root, task_index())
+
+
+@pytest.mark.parametrize("on_the_hub", [True, False])
+def test_own_tasks_are_loaded_with_the_data_beside_them(tmp_path: Path, on_the_hub: bool) -> None:
+    """Whatever the plan's data are."""
+    known = task_index(write_own_tasks(tmp_path / "tasks"))
+    specs = [TaskSpec("capitals", 4, num_fewshot=2), TaskSpec("capitals_two")]
+    root = None if on_the_hub else write_data_root(tmp_path)
+    loaded = load_tasks(specs, root, tmp_path / "work", seed=0, known=known)
+    task = loaded.leaves["capitals"]
+    assert [doc["question"] for doc in task.eval_docs] == [f"test {n}?" for n in range(9)]
+    assert task.get_config("num_fewshot") == 2
+    assert {doc["question"] for doc in task.fewshot_docs()} == {f"train {n}?" for n in range(4)}
+    assert (len(loaded.samples["capitals"]), len(loaded.samples["capitals_two"])) == (4, 9)
+
+
+def test_an_own_group_joins_own_tasks_and_lm_evals(tmp_path: Path) -> None:
+    known = task_index(write_own_tasks(tmp_path / "tasks"))
+    loaded = load_tasks([TaskSpec("towns", 3)], write_data_root(tmp_path), tmp_path / "work", seed=0, known=known)
+    assert loaded.parents == dict.fromkeys(("capitals", "capitals_two", "arc_easy"), "towns")
+
+
+def test_own_data_that_changed_are_read_again(tmp_path: Path) -> None:
+    """`datasets` knows a file by its name."""
+    known = task_index(write_own_tasks(tmp_path / "tasks"))
+    test = tmp_path / "tasks" / "data" / "test.jsonl"
+    for question in ("first", "second"):
+        test.write_text(json.dumps({"question": question, "choices": ["a", "b"], "answer": 0}) + "\n")
+        loaded = load_tasks([TaskSpec("capitals")], None, tmp_path / "work", seed=0, known=known)
+        assert [doc["question"] for doc in loaded.leaves["capitals"].eval_docs] == [question]
+
+
+def test_examples_of_a_split_that_own_files_have_not(tmp_path: Path) -> None:
+    known = task_index(write_own_tasks(tmp_path / "tasks"))
+    loaded = load_tasks([TaskSpec("capitals_two", num_fewshot=2)], None, tmp_path / "work", seed=0, known=known)
+    assert {doc["question"] for doc in loaded.leaves["capitals_two"].fewshot_docs()} <= {f"test {n}?" for n in range(9)}

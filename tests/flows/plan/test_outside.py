@@ -64,6 +64,13 @@ def test_a_program_that_is_found_and_what_it_is_given(tmp_path: Path, monkeypatc
     assert stood_in.kind == "image"
 
 
+def test_own_tasks_are_named_for_their_functions(tmp_path: Path) -> None:
+    (entity,) = _outside(tmp_path, tasks_path="mine")
+    assert entity.place == ("tasks_path",)
+    assert entity.line.startswith("not ours: tasks mine (functions that its task definitions name are run); gets ")
+    assert set(entity.variables) >= set(passed_variables())
+
+
 @pytest.mark.parametrize("given", ["/opt/llama-server", ["", "/opt/llama-server"]], ids=["one", "a list"])
 def test_an_executable_among_the_options(tmp_path: Path, given: Any) -> None:
     (entity,) = _outside(tmp_path, engines=[{"engine": "llama_cpp", "options": {"executable": given}}])

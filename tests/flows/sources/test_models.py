@@ -55,7 +55,8 @@ def test_a_folder_without_safetensors_is_refused(tiny_model: Path) -> None:
 def test_a_quantized_model_is_refused(tiny_model: Path) -> None:
     config = json.loads((tiny_model / "config.json").read_text())
     (tiny_model / "config.json").write_text(json.dumps({**config, "quantization_config": {}}))
-    with pytest.raises(SourceError, match="is quantized already"):
+    words = r"is quantized already .name the unquantized .*\{method: existing, parameters: \{checkpoint: FOLDER or hub"
+    with pytest.raises(SourceError, match=words):
         look_up_model("tiny", tiny_model.parent)
 
 

@@ -1,0 +1,45 @@
+"""Data that a user's task definition names itself: files for a reader of `datasets`, or a folder, beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evals.data.local_root import DataError, LocalDataSet, dataset_kwargs, described
+
+READERS = ("json", "csv", "parquet", "arrow", "text")  # those of `datasets` that take any files
+
+
+def named_data(task: str, config: Mapping[str, Any], file: Path) -> LocalDataSet | None:
+    """What the definition in `file` reads of its own; None where it names a data set of the hub. Relative names start
+    at the definition, so that a folder of tasks can be moved and bundled. Raises DataError naming the task.
+    """
+    path = str(config.get("dataset_path") or "")
+    if path in READERS and dataset_kwargs(config).get("data_files"):
+        return LocalDataSet(file.parent, _data_files(task, dataset_kwargs(config), file))
+    folder = file.parent / path
+    return described(folder, task, config) if path and folder.is_dir() else None
+
+
+def _data_files(task: str, kwargs: Mapping[str, Any], file: Path) -> dict[str, tuple[Path, ...]]:
+    """By split, as `datasets` reads its argument `data_files`: what has no split is `train`."""
+    given = kwargs["data_files"]
+    by_split: Mapping[str, Any] = given if isinstance(given, Mapping) else {"train": given}
+    start = file.parent / str(kwargs.get("data_dir") or "")
+    return {
+        str(split): tuple(_existing(task, str(name), start, file) for name in _listed(names))
+        for split, names in by_split.items()
+    }
+
+
+def _listed(names: str | Sequence[str]) -> Sequence[str]:
+    return [names] if isinstance(names, str) else names
+
+
+def _existing(task: str, name: str, start: Path, file: Path) -> Path:
+    if "://" in name or "::" in name:
+        raise DataError(f"task '{task}': {file} names an address in data_files: {name[:100]}. Name a file")
+    if not (start / name).is_file():
+        raise DataError(f"task '{task}': {file} names {name[:100]} in data_files, and {start} has no such file")
+    return (start / name).resolve()
