@@ -10,6 +10,7 @@ import errno
 import json
 import math
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from dataclasses import asdict
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
+
+PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial$")  # ends the name of a file that is being written (`whole_file`)
 
 
 def plain(value: object) -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -42,12 +41,11 @@ from flows.sources.samples import sample
 from flows.state.progress_display import SweepDisplay
 from flows.validate.resolved import ResolvedPlan
 from flows.validate.tasks import reads_wikitext
-from quant.canonical_json import open_regular, read_note, whole_file, write_json, write_whole
+from quant.canonical_json import PARTIAL, open_regular, read_note, whole_file, write_json, write_whole
 from quant.hashing import digest
 
 BEGUN_FILE = "bundle-begun.json"  # in a folder that is being filled: what is in it is ours
 TOP_LEVEL = (BUNDLE_FILE, BEGUN_FILE, REQUIREMENTS, WHEELS, HUB, DATASETS, FILES)
-PARTIAL = re.compile(r"\.[0-9a-f]{16}\.partial$")  # a file that was being written (`whole_file`)
 
 
 @dataclass

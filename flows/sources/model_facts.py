@@ -30,6 +30,7 @@ from quant.checkpoints.safetensors import (
 )
 from quant.checkpoints.suitability import unsuitable
 from quant.errors import CellFailure, reading
+from quant.reference_texts import SANITY_TEXT
 from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
 SAMPLE_MODELS = ("smollm2-135m-instruct",)
@@ -42,7 +43,7 @@ WITHOUT_WEIGHTS = tuple(name for name in MODEL_FILES if name != "*.safetensors")
 class ModelFacts:
     """What can be known of a model before it is there. `widths` are input widths of its linear layers.
 
-    `unsuitable` is the reason why nothing here can use it, or None.
+    `unsuitable` is the reason why nothing here can use it, or None. `gate_tokens`: those of the gates' longest text.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ModelFacts:
     has_chat_template: bool = False
     architecture: Architecture = UNKNOWN_ARCHITECTURE
     unsuitable: str | None = None
+    gate_tokens: int = 0
 
 
 def look_up_model(text: str, base: Path) -> ModelFacts:
@@ -89,6 +91,7 @@ def _sample_model(name: str) -> ModelFacts:
         raw["download_bytes"] + raw["disk_bytes"],
         raw["note"],
         raw["has_chat_template"],
+        gate_tokens=raw["gate_tokens"],
     )
 
 
@@ -131,8 +134,12 @@ def _described(
     folder: Path, config: Mapping[str, Any], reason: str | None, tensors: Mapping[str, Tensor]
 ) -> ModelFacts:
     """The facts of a model with its configuration and tokenizer in `folder`; `reason` is why it is unsuitable."""
-    if reason is None and special_ids(folder, load_tokenizer(folder))[1] is None:
-        reason = "no end-of-text token. Name eos_token in tokenizer_config.json"
+    gate_tokens = 0
+    if reason is None:
+        tokenizer = load_tokenizer(folder)
+        gate_tokens = len(tokenizer.encode(SANITY_TEXT, add_special_tokens=False).ids)
+        if special_ids(folder, tokenizer)[1] is None:
+            reason = "no end-of-text token. Name eos_token in tokenizer_config.json"
     return ModelFacts(
         folder.name,
         "folder",
@@ -146,6 +153,7 @@ def _described(
         template_of(folder) is not None,
         architecture_of(config),
         reason,
+        gate_tokens,
     )
 
 

@@ -179,6 +179,13 @@ def window_problems(
     windows += [
         (("perplexity", i, "max_length"), perplexity_plan.window) for i, perplexity_plan in enumerate(plan.perplexity)
     ]
+    for model in models:
+        if model.max_positions is not None and model.gate_tokens + 2 > model.max_positions:
+            message = (
+                f"{model.name} has {model.max_positions} positions, and the text of the sanity gate takes "
+                f"{model.gate_tokens} tokens: no engine can be checked with it"
+            )
+            yield parsed.problem(("models",), message, "choose a model with a longer context")
     for where, tokens in windows:
         for model in models:
             if model.max_positions is not None and tokens + 2 > model.max_positions:

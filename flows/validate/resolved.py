@@ -71,13 +71,15 @@ class ResolvedPlan:
 
     @property
     def max_model_len(self) -> int:
-        """Positions that every engine is started with: the window, the token that is predicted, one generated."""
+        """Positions that every engine is started with: the longest of windows, requests and the gates' texts, the token
+        that is predicted, one generated.
+        """
         longest = max(tokens for *_, tokens in request_tokens(self.plan, self.traces))
         windows = [self.plan.max_length, *(perplexity_plan.window for perplexity_plan in self.plan.perplexity)]
         windows += [
             divergence_plan.length + divergence_plan.answer_tokens for divergence_plan in self.plan.kl_divergence
         ]
-        return max(*windows, longest) + 2
+        return max(*windows, longest, *(model.gate_tokens for model in self.models)) + 2
 
     def prompts_file(self, divergence_plan: KLDivergencePlan) -> Path | None:
         """The JSONL file of the user's own prompts; None for WikiText-2."""

@@ -61,6 +61,25 @@ def test_the_longest_window_or_prompt_decides_the_positions(folder: Path) -> Non
     assert sweep.prompts_file(sweep.plan.kl_divergence[0]) == folder / "mine.jsonl"
 
 
+def test_a_window_below_the_gates_texts_still_holds_them(folder: Path) -> None:
+    plan = copy.deepcopy(GOOD)
+    plan |= {"max_length": 16, "kl_divergence": [], "perplexity": []}
+    plan["load"] = [{"concurrency": 1, "requests": 2, "prompt_tokens": 4, "output_tokens": 4}]
+    sweep = check(load_plan(_write(folder, plan)))
+    (model,) = sweep.models
+    assert model.gate_tokens > 16
+    assert sweep.max_model_len == model.gate_tokens + 2
+
+
+def test_a_model_too_short_for_the_gates_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "tiny" / "config.json").read_text())
+    (folder / "tiny" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 40}))
+    plan = copy.deepcopy(GOOD)
+    plan |= {"max_length": 16, "kl_divergence": [], "perplexity": []}
+    with pytest.raises(PlanError, match=r"has 40 positions, and the text of the sanity gate takes \d+ tokens"):
+        check(load_plan(_write(folder, plan)))
+
+
 def test_a_trace_is_a_load_of_its_own(folder: Path) -> None:
     plan = copy.deepcopy(GOOD)
     plan["load"] = [
