@@ -31,9 +31,9 @@ from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Endpoint, Serving
 from evals.accuracy.lm_eval_model import EndpointLM, evaluate
-from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.scoring.generate import generate
 from evals.scoring.loglikelihood import score
+from evals.tasks.loaded_tasks import TaskSpec, load_tasks
 from flows.sources.datasets import data_root
 from flows.sources.model_facts import look_up_model
 from flows.sources.models import prepare_model

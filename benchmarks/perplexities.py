@@ -24,12 +24,12 @@ from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Serving
 from evals.accuracy.lm_eval_model import evaluate
-from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.api.tokenizers import load_tokenizer
 from evals.data.corpora import wikitext2_test_raw
 from evals.schema.accuracy import Score
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair
+from evals.tasks.loaded_tasks import TaskSpec, load_tasks
 from flows.sources.datasets import data_root
 from flows.sources.model_facts import look_up_model
 from flows.sources.models import prepare_model

@@ -26,7 +26,7 @@ from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Endpoint, Serving
 from evals.accuracy.lm_eval_model import evaluate
-from evals.accuracy.lm_eval_tasks import load_tasks
+from evals.tasks.loaded_tasks import load_tasks
 from flows.sources.datasets import data_root
 from flows.sources.model_facts import look_up_model
 from flows.sources.models import prepare_model

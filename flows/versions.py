@@ -25,7 +25,7 @@ MEASUREMENT_COVERS = (
     "flows/execute/visits.py",
 )
 
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 """What is asked and how it becomes a score: tasks, items drawn, windows, conventions, texts, adaptive budgets."""
 SCORING_COVERS = (
     "evals/accuracy/adaptive_budget.py",
@@ -35,8 +35,8 @@ SCORING_COVERS = (
     "evals/accuracy/divergence.py",
     "evals/accuracy/lm_eval_*.py",
     "evals/accuracy/perplexity.py",
-    "evals/accuracy/task_definitions.py",
     "evals/data/*.py",
+    "evals/tasks/*.py",
     "evals/stats/cluster_bootstrap.py",
     "evals/stats/group_sequential.py",
     "evals/stats/intervals.py",

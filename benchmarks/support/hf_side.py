@@ -17,7 +17,7 @@ from lm_eval.models.huggingface import HFLM
 
 from benchmarks.support.hf_specs import WINDOW
 from evals.accuracy.lm_eval_model import evaluate
-from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
+from evals.tasks.loaded_tasks import TaskSpec, load_tasks
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What `benchmarks.parity` and `benchmarks.scoring` score, by both sides."""
 
-from evals.accuracy.lm_eval_tasks import TaskSpec
+from evals.tasks.loaded_tasks import TaskSpec
 
 PARITY = "parity"
 LINES = {

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.accuracy import Score
 from evals.stats.group_sequential import looks, settled
 from evals.stats.paired_items import asking_order, matched, task_items
 from evals.stats.paired_tests import margin_of
+from evals.tasks.loaded_tasks import LoadedTasks
 
 Evaluate = Callable[[Mapping[str, Sequence[int]]], list[Score]]
 

@@ -19,11 +19,11 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from evals.accuracy.answer_margin import answer_margins
 from evals.accuracy.chat_template import ChatTemplateError, render, special_tokens, template_of
 from evals.accuracy.contamination import Runs, shares_a_run
-from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.api.tokenizers import load_tokenizer, special_ids
 from evals.schema.accuracy import Score
 from evals.scoring.generate import Prompt
 from evals.scoring.types import Pair, Scored
+from evals.tasks.loaded_tasks import LoadedTasks
 
 Request = tuple[Any, list[int], list[int]]
 Scorer = Callable[[Sequence[Pair]], list[Scored]]

@@ -67,13 +67,17 @@ def dataset_folder(root: Path, hub_name: str) -> Path:
 
 def local_data_set(root: Path, task: str, config: Mapping[str, Any]) -> LocalDataSet:
     """What the task called `task`, defined by `config`, reads in `root`. Raises DataError naming the task."""
+    return described(local_folder(root, task, config), task, config)
+
+
+def local_folder(root: Path, task: str, config: Mapping[str, Any]) -> Path:
+    """The folder of its data set. Raises DataError naming the task."""
     if "class" in config or config.get("custom_dataset") or not config.get("dataset_path"):
         raise DataError(f"task '{task}' reads its data by a program of its own, not from a local root; use `data: hub`")
     try:
-        folder = dataset_folder(root, config["dataset_path"])
+        return dataset_folder(root, config["dataset_path"])
     except DataError as error:
         raise DataError(f"task '{task}': {error}") from error
-    return described(folder, task, config)
 
 
 def described(folder: Path, task: str, config: Mapping[str, Any]) -> LocalDataSet:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evals.accuracy.task_definitions import own_files
 from evals.data.corpora import WIKITEXT, WIKITEXT_HUB_NAME
 from evals.data.local_root import dataset_folder
+from evals.tasks.own_definitions import own_files
 from flows.bundle.contents import FILES, HUB, BadBundle
 from flows.sources import hub
 from flows.sources.checkpoints import fetch_stored
@@ -79,10 +79,8 @@ def _own_tasks(sweep: ResolvedPlan, own: Path) -> list[Path]:
         for leaf in sweep.known_tasks.leaves(task.name):
             data = leaf.own_data
             for file in (file for files in data.files.values() for file in files) if data else ():
-                if not file.is_relative_to(own.resolve()):
-                    raise BadBundle(
-                        f"task '{leaf.name}' reads {file}. Put it into {own}, and name it relative to the task"
-                    )
+                if not file.resolve().is_relative_to(own.resolve()):
+                    raise BadBundle(f"task '{leaf.name}' reads {file}. Put it into {own}, named relative to the task")
     return own_files(own)
 
 

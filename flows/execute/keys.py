@@ -17,13 +17,14 @@ from engines.runtime.child_environment import deciding_variables
 from engines.runtime.environments import Environment
 from engines.telemetry.machine import this_machine
 from evals.accuracy.divergence import PredictionSpec
-from evals.accuracy.lm_eval_tasks import TaskSpec, task_data
 from evals.accuracy.perplexity import TEXTS, PerplexitySpec
-from evals.accuracy.task_definitions import TaskIndex, own_files
 from evals.data.corpora import WIKITEXT, wikitext_files
+from evals.data.local_root import LocalDataSet
 from evals.schema.load import LoadPoint
 from evals.schema.part import GATES
 from evals.schema.slo import SLO, SearchRange
+from evals.tasks.loaded_tasks import TaskSpec, task_data
+from evals.tasks.own_definitions import own_files
 from flows import versions
 from flows.execute.quantize_checkpoint import Job
 from flows.plan.schema import Plan
@@ -105,19 +106,18 @@ def data_identities(sweep: ResolvedPlan, root: Path | None) -> dict[str, str]:
     else:
         identities = {name: digest([hash_of(file) for file in wikitext_files(root)]) for name in read}
         for task in sweep.tasks:
-            identities[task.name] = _content([task], root, sweep.known_tasks, hash_of)
-    own = [task for task in sweep.tasks if any(leaf.own for leaf in sweep.known_tasks.leaves(task.name))]
+            identities[task.name] = _content(task_data([task], root, sweep.known_tasks), hash_of)
+    own = [task for task in sweep.tasks if any(leaf.touched for leaf in sweep.known_tasks.leaves(task.name))]
     if own and sweep.own_tasks is not None:  # all of their folder: definitions, their functions, files that these read
         files = [[str(file.relative_to(sweep.own_tasks)), hash_of(file)] for file in own_files(sweep.own_tasks)]
         for task in own:
-            named = _content([task], root, sweep.known_tasks, hash_of)
+            named = _content(task_data([task], None, sweep.known_tasks), hash_of)
             identities[task.name] = digest([identities[task.name], files, named])
     return identities
 
 
-def _content(tasks: Sequence[TaskSpec], root: Path | None, known: TaskIndex, hash_of: Callable[[Path], str]) -> str:
-    leaves = sorted(task_data(tasks, root, known).items())
-    return digest([[leaf, data.content(hash_of)] for leaf, data in leaves])
+def _content(leaves: Mapping[str, LocalDataSet], hash_of: Callable[[Path], str]) -> str:
+    return digest([[leaf, data.content(hash_of)] for leaf, data in sorted(leaves.items())])
 
 
 def server_inputs(sweep: ResolvedPlan, cell: Cell, job: Job, environments: Mapping[str, Environment]) -> dict[str, str]:

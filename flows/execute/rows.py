@@ -24,13 +24,13 @@ from engines.telemetry.host import SESSION, cpu_model, host_id, utc_now
 from engines.telemetry.machine import this_machine
 from engines.telemetry.memory_bandwidth import memory_bandwidth
 from evals.accuracy.contamination import Runs, runs
-from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.accuracy import Score
 from evals.schema.failures import because, failure_of
 from evals.schema.part import find_part, finished_parts
 from evals.schema.secrets_hidden import without_secrets
 from evals.schema.trial import Failure, Trial
 from evals.schema.trial_file import read_trial
+from evals.tasks.loaded_tasks import LoadedTasks
 from flows.execute.keys import decodes_alone
 from flows.execute.manifest import commit, versions
 from flows.execute.measure_cell import assembled, blank_trial, measure, repeat_log

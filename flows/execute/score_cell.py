@@ -12,7 +12,6 @@ from evals.accuracy.adaptive_budget import Budget, spend
 from evals.accuracy.contamination import Runs, shares_a_run
 from evals.accuracy.divergence import PredictionSpec, Stage, prompts_of, read_predictions
 from evals.accuracy.gates import apart_from_calibration, whole_contexts
-from evals.accuracy.lm_eval_tasks import LoadedTasks, TaskSpec
 from evals.accuracy.perplexity import TEXTS, PerplexitySpec, pairs_of, passes, perplexity_of, windows_of
 from evals.api.tokenizers import added_ids, load_tokenizer
 from evals.data.corpora import sha256_of
@@ -23,6 +22,7 @@ from evals.scoring.cache import Keep, keep_answers, keep_scores
 from evals.scoring.generate import Prompt, generate
 from evals.scoring.loglikelihood import score
 from evals.scoring.types import Pair, Scored
+from evals.tasks.loaded_tasks import LoadedTasks, TaskSpec
 from flows.execute.keys import PartRequest
 from flows.sources.models import Model
 

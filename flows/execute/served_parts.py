@@ -17,7 +17,6 @@ from engines.telemetry.kernel_log import kernel_facts
 from engines.telemetry.sampler import watch
 from engines.types import ATTACHED_SERVER, Device, Endpoint, TimeLimits
 from evals.accuracy.divergence import Stage
-from evals.accuracy.lm_eval_tasks import TaskSpec
 from evals.api.formats import prompt_vocabulary
 from evals.api.tokenizers import load_tokenizer
 from evals.data.corpora import read_prompts
@@ -29,6 +28,7 @@ from evals.metrics.energy import with_gpus
 from evals.schema.load import LoadPoint, Speed
 from evals.schema.part import GATES, Part, find_part
 from evals.schema.trial import IN_USE, NVML, PSS, SET_ASIDE, Gate, Memory, Trial
+from evals.tasks.loaded_tasks import TaskSpec
 from flows.execute.keys import Confirmation, PartRequest, SearchSpec, TextSpec
 from flows.execute.score_cell import Scoring, Target, predict, score_task, score_text
 from flows.state.stages import Step, plainly

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from engines.runtime.cache import cache_folder
 from evals.accuracy.adaptive_budget import Budget
-from evals.accuracy.lm_eval_tasks import LoadedTasks, load_tasks
 from evals.data.corpora import WIKITEXT_HUB_NAME
 from evals.data.local_root import DataError
+from evals.tasks.loaded_tasks import LoadedTasks, load_tasks
 from flows.execute.keys import comparisons
 from flows.execute.score_cell import Scoring
 from flows.execute.served_parts import Work

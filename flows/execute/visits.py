@@ -17,11 +17,11 @@ from typing import Any
 
 from engines.telemetry.disturbance import Disturbance, Sentinel, sentinel, slow_sentinel
 from engines.telemetry.host import SESSION, cpu_model, host_id
-from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.failures import failure_of
 from evals.schema.part import Part, find_part, joined_speeds, save_part
 from evals.schema.secrets_hidden import without_secrets
 from evals.schema.trial import Failure, Trial
+from evals.tasks.loaded_tasks import LoadedTasks
 from flows.execute.keys import PartRequest, visit_parts
 from flows.execute.manifest import commit
 from flows.execute.measure_cell import finished_part, reach

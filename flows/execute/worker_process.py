@@ -23,9 +23,9 @@ from typing import Any, Protocol, TypeVar
 from engines.runtime.entry_points import WORKER_PROCESS
 from engines.runtime.process import Child, ProcessFailed, start, stop
 from engines.telemetry.disturbance import Sentinel
-from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.failures import because, failure_of
 from evals.schema.trial import Failure, Trial
+from evals.tasks.loaded_tasks import LoadedTasks
 from flows.execute import rows, spec
 from flows.execute.prepare import environments_of, prepare_sweep
 from flows.execute.prepared import Prepared, Row

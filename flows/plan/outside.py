@@ -46,8 +46,11 @@ class Outside:
 
 def outside(plan: Plan) -> list[Outside]:
     """All of them, in the plan's order; nothing is started."""
-    of_engines = (entity for index in range(len(plan.engines)) for entity in _of_engine(plan, index))
-    return [*_stand_ins(plan), *_tasks(plan), *of_engines]
+    named = [*_stand_ins(plan)]
+    if plan.tasks_path is not None:
+        use, gets = "functions that its task definitions name are run", tuple(passed_variables(fetches=True))
+        named.append(Outside("tasks", plan.tasks_path, use, ("tasks_path",), (), gets))
+    return [*named, *(entity for index in range(len(plan.engines)) for entity in _of_engine(plan, index))]
 
 
 def outside_lines(plan: Plan) -> list[str]:
@@ -63,12 +66,6 @@ def _stand_ins(plan: Plan) -> Iterator[Outside]:
         elif given.image is not None:
             folders = ("our packages (read-only)", "the cache folder", *given.mounts)
             yield Outside("image", given.image, use, place, folders)
-
-
-def _tasks(plan: Plan) -> Iterator[Outside]:
-    if plan.tasks_path is not None:
-        use = "functions that its task definitions name are run"
-        yield Outside("tasks", plan.tasks_path, use, ("tasks_path",), (), tuple(passed_variables(fetches=True)))
 
 
 def _of_engine(plan: Plan, index: int) -> Iterator[Outside]:

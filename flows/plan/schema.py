@@ -237,9 +237,7 @@ class StandIn(Part):
 class Plan(Part):
     """A whole sweep: models × methods × engines, under these loads, on these tasks.
 
-    `threads` of engines and quantizers; "auto" is one for each core that this process may use. `repeats` of each load
-    in one server: 3, or 1 where a `race` measures in several. `tasks_path`: a folder of your own task definitions, as
-    lm-eval's `--include_path`; functions that they name are run.
+    `threads` of engines and quantizers; "auto" is one for each core of this process. `repeats`: 3, or 1 with a `race`.
     """
 
     name: Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

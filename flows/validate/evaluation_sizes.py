@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evals.accuracy.lm_eval_tasks import TaskSpec
-from evals.accuracy.task_definitions import TaskIndex
+from evals.tasks.loaded_tasks import TaskSpec
+from evals.tasks.task_index import TaskIndex
 from flows.plan.schema import Plan
 
 

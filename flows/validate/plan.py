@@ -66,14 +66,14 @@ def check(
     unsuitable = list(unsuitable_problems(parsed, models))
     problems += [] if suitable else unsuitable
     known = find_tasks(parsed, base, problems)
-    problems += [*task_problems(parsed, known), *data_problems(parsed, base, known)]
+    problems += [*task_problems(parsed, known), *data_problems(parsed, base, known)] if known else []
     problems += _named_problems(parsed, base, suitable, quantizations)
     traces = read_traces(parsed, base, problems)
     problems += [*_environment_problems(parsed, quantizations, choices), *window_problems(parsed, suitable, traces)]
     problems += [*slo_problems(parsed), *open_file_problems(parsed)]
     if device is not None:
         problems += dict.fromkeys(baseline_problems(parsed, quantizations, choices, device))
-    if problems or device is None:
+    if problems or device is None or known is None:
         raise PlanError(parsed.file, problems)
     served = served_by_dtype(plan, choices, quantizations, device)
     cells = _cells(plan, models, served, device)

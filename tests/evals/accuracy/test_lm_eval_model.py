@@ -16,9 +16,9 @@ from evals.accuracy.adaptive_budget import joined
 from evals.accuracy.chat_template import ChatTemplateError
 from evals.accuracy.contamination import runs
 from evals.accuracy.lm_eval_model import EndpointLM, _passage, _score, evaluate
-from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.scoring.generate import Prompt, cut
 from evals.scoring.types import Pair, Scored
+from evals.tasks.loaded_tasks import TaskSpec, load_tasks
 from tests.support.datasets import write_data_root
 
 

@@ -42,7 +42,7 @@ def test_a_folder_beside_the_definition_is_read_by_its_card(tmp_path: Path) -> N
     assert set(data.files) == {"validation", "test"}
 
 
-@pytest.mark.parametrize("config", [{"dataset_path": "allenai/ai2_arc"}, {"dataset_path": "json"}, {}])
+@pytest.mark.parametrize("config", [{"dataset_path": "allenai/ai2_arc"}, {"dataset_path": "wikitext"}, {}])
 def test_other_definitions_name_no_files(tmp_path: Path, config: dict[str, Any]) -> None:
     assert named_data("mine", config, tmp_path / "mine.yaml") is None
 
@@ -58,3 +58,16 @@ def test_other_definitions_name_no_files(tmp_path: Path, config: dict[str, Any])
 def test_what_is_no_file_is_refused(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         named_data("mine", _config({"test": name}), tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("path", ["./dat", "/no/where", "~/dat", "my/data/set"])
+def test_a_folder_that_is_not_there_is_no_name_of_the_hub(tmp_path: Path, path: str) -> None:
+    with pytest.raises(DataError, match=rf"mine\.yaml names {path} as its data, and .* is no folder"):
+        named_data("mine", {"dataset_path": path}, tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("kwargs", [{}, {"data_dir": "data"}])
+def test_a_reader_without_files_is_refused(tmp_path: Path, kwargs: dict[str, str]) -> None:
+    """It would read what lies in the folder that somebody happens to be in."""
+    with pytest.raises(DataError, match=r"mine\.yaml names no files\. Name them by split in dataset_kwargs"):
+        named_data("mine", {"dataset_path": "csv", "dataset_kwargs": kwargs}, tmp_path / "mine.yaml")

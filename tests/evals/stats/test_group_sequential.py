@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from evals.accuracy.adaptive_budget import Budget, spend
-from evals.accuracy.lm_eval_tasks import LoadedTasks
 from evals.schema.accuracy import Score
 from evals.stats.group_sequential import confidence_at, decides_later, follow, looks, settled, shares
 from evals.stats.paired_items import Matched, task_items
 from evals.stats.paired_tests import Paired, compare, verdicts
+from evals.tasks.loaded_tasks import LoadedTasks
 from tests.support.made_requests import pair
 
 

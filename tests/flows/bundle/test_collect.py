@@ -30,7 +30,6 @@ from flows.validate.resolved import ResolvedPlan
 from tests.support.datasets import write_data_root
 from tests.support.fake_sweep import install, write_plan
 from tests.support.hub_server import Hub, serving, use
-from tests.support.own_tasks import write_own_tasks
 from tests.support.package_index import forget_settings, plant_wheel, served
 
 SILENT = LogDisplay(lambda _: None)
@@ -116,27 +115,6 @@ def test_names_above_the_plan_keep_their_places(place: Path) -> None:
     )
     assert contents.base == "files/plans"
     assert {"files/texts.jsonl", "files/tiny/config.json", "files/plans/plan.yaml"} <= {f.path for f in contents.files}
-
-
-def test_own_tasks_lie_in_a_bundle_with_their_data(place: Path) -> None:
-    write_own_tasks(place / "mine")
-    contents = _collected(place, tasks_path="mine", tasks=[{"task": "towns", "limit": 3}])
-    assert {"files/mine/capitals.yaml", "files/mine/data/test.jsonl"} <= {file.path for file in contents.files}
-    there = _moved(place)
-    shutil.rmtree(place / "mine")
-    sweep = _used(there)
-    assert sweep.own_tasks == there / "bundle" / "files" / "mine"
-    assert {*load_sweep_tasks(sweep).leaves} == {"capitals", "capitals_two", "arc_easy"}
-
-
-def test_data_of_own_tasks_that_lie_elsewhere_are_refused(place: Path) -> None:
-    write_own_tasks(place / "mine")
-    (place / "mine" / "data" / "test.jsonl").rename(place / "test.jsonl")
-    (place / "mine" / "data" / "test.jsonl").symlink_to(place / "test.jsonl")
-    with pytest.raises(
-        BadBundle, match=r"task 'capitals' reads .*test\.jsonl\. Put it into .*mine, and name it relati"
-    ):
-        _collected(place, tasks_path="mine", tasks=[{"task": "capitals", "limit": 3}])
 
 
 def test_a_place_of_one_machine_alone_is_refused(place: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from evals.accuracy.lm_eval_tasks import TaskSpec
-from evals.accuracy.task_definitions import task_index
+from evals.tasks.loaded_tasks import TaskSpec
+from evals.tasks.task_index import task_index
 from flows.execute.keys import data_identities
 from tests.support.own_tasks import CHOICE, write_own_tasks, write_task
 
@@ -87,7 +87,8 @@ def test_own_tasks_are_in_their_keys_alone(tmp_path: Path, root: bool) -> None:
     own = write_own_tasks(tmp_path / "mine")
     elsewhere = tmp_path / "elsewhere.jsonl"
     elsewhere.write_text((own / "data" / "test.jsonl").read_text())
-    write_task(own / "far.yaml", **{**CHOICE, "dataset_kwargs": {"data_files": {"test": str(elsewhere)}}})
+    far = {"dataset_kwargs": {"data_files": {"test": str(elsewhere)}}, "training_split": None}
+    write_task(own / "far.yaml", **{**CHOICE, **far})
 
     def identities() -> dict[str, str]:
         tasks = (TaskSpec("capitals"), TaskSpec("towns"), TaskSpec("arc_easy"), TaskSpec("far"))
@@ -102,6 +103,16 @@ def test_own_tasks_are_in_their_keys_alone(tmp_path: Path, root: bool) -> None:
         before = identities()
     elsewhere.write_text("")
     assert {name for name, text in identities().items() if text != before[name]} == {"far"}
+
+
+def test_an_own_group_of_lm_evals_tasks_is_in_its_key(tmp_path: Path) -> None:
+    own = tmp_path / "mine"
+    identities = []
+    for group in ({"task": ["arc_easy"]}, {"task": [{"task": "arc_easy", "description": "Answer."}]}):
+        write_task(own / "g.yaml", group="g", **group)
+        identities.append(data_identities(_sweep((TaskSpec("g"), TaskSpec("arc_easy")), own, data="hub"), None))
+    assert identities[0]["g"] != identities[1]["g"]
+    assert identities[0]["arc_easy"] == identities[1]["arc_easy"] == "hub"
 
 
 def test_a_text_is_in_the_key_of_plans_that_read_it(tmp_path: Path) -> None:

@@ -118,7 +118,8 @@ def test_other_values_of_the_plan_change_what_reads_them(before: dict[str, str],
     assert changed(seed=1) == {LOAD, TASK}
     assert changed(tasks=[{"task": "arc_easy", "limit": 3}]) == {TASK}
     assert changed(limits={"equivalence_margin": 0.02}) == set()
-    assert changed(max_length=32) == ALL - {"checkpoint"}  # the server has other positions
+    assert changed(max_length=32) == {TASK}  # the gates' texts are longer
+    assert changed(max_length=900) == ALL - {"checkpoint"}  # the server has other positions
     assert changed(threads=1) == ALL
 
 

@@ -13,10 +13,10 @@ from engines.types import Serving
 from evals.accuracy.adaptive_budget import Budget
 from evals.accuracy.contamination import runs
 from evals.accuracy.divergence import PredictionSpec
-from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks
 from evals.accuracy.perplexity import PerplexitySpec
 from evals.api.tokenizers import load_tokenizer
 from evals.schema.part import Part
+from evals.tasks.loaded_tasks import TaskSpec, load_tasks
 from flows.execute.keys import PartRequest, Subject, TextSpec
 from flows.execute.score_cell import Scoring, Target, predict, score_task, score_text, scoring_gates
 from flows.sources.models import Model

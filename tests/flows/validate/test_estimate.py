@@ -10,7 +10,7 @@ import yaml
 
 from engines.telemetry.machine import this_machine
 from engines.types import Attached, Device
-from evals.accuracy.lm_eval_tasks import TaskSpec
+from evals.tasks.loaded_tasks import TaskSpec
 from flows.plan.schema import Plan
 from flows.plan.source import load_plan
 from flows.validate.estimate import Forecast, RaceForecast, bits_of, estimate, noted

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evals.accuracy.lm_eval_tasks import TaskSpec
-from evals.accuracy.task_definitions import task_index
+from evals.tasks.loaded_tasks import TaskSpec
+from evals.tasks.task_index import task_index
 from flows.plan.samples import sample_plans
 from flows.plan.source import PlanError, load_plan
 from flows.sources.model_facts import ModelFacts, look_up_model
@@ -26,20 +26,19 @@ def _plan(folder: Path, **changes: object) -> Path:
     return file
 
 
-TASKS = [{"task": "gsm8k"}, {"task": "arc_easy"}, {"task": "mmlu_pro", "num_fewshot": 0}, {"task": "openllm"}]
+TASKS = [{"task": "arc_easy"}, {"task": "mmlu_pro", "num_fewshot": 0}, {"task": "openllm"}]
 
 
 def test_a_task_is_asked_as_it_is_defined_unless_the_plan_says_otherwise(tmp_path: Path, tiny_model: Path) -> None:
     sweep = check(load_plan(_plan(tmp_path, tasks=TASKS)))
     assert sweep.tasks == (
-        TaskSpec("gsm8k", num_fewshot=5),
         TaskSpec("arc_easy", num_fewshot=0),
         TaskSpec("mmlu_pro", num_fewshot=0),
         TaskSpec("openllm"),
     )
     assert (
         shots_text(sweep.plan, sweep.known_tasks)
-        == "gsm8k 5-shot, arc_easy 0-shot, mmlu_pro 0-shot (the plan's), openllm 0- to 25-shot"
+        == "arc_easy 0-shot, mmlu_pro 0-shot (the plan's), openllm 0- to 25-shot"
     )
 
 
@@ -118,7 +117,7 @@ def test_a_tag_stands_for_its_tasks(tmp_path: Path, tiny_model: Path) -> None:
     assert sweep.tasks == (TaskSpec("arc_challenge", 5, 0), TaskSpec("arc_easy", 5, 0))
     assert shots_text(sweep.plan, sweep.known_tasks) == "arc_challenge 0-shot, arc_easy 0-shot"
     twice = _refused(tmp_path, tasks=[{"task": "arc_easy"}, {"task": "ai2_arc"}])
-    assert "task 'arc_easy' of the tag 'ai2_arc' appears twice" in twice
+    assert "task 'arc_easy' appears twice: by 'arc_easy' and by 'ai2_arc'" in twice
     assert "fix: did you mean 'ai2_arc'?" in _refused(tmp_path, tasks=[{"task": "ai2_arcs"}])
 
 
@@ -151,13 +150,30 @@ def test_own_tasks_that_cannot_be_used_are_problems_of_the_plan(tmp_path: Path, 
     changes = {"tasks_path": "mine", "tasks": [{"task": "capitals"}]}
     assert "mine is not a folder\n  fix: give a folder of task definitions" in _refused(tmp_path, **changes)
     (tmp_path / "mine").mkdir()
-    assert "no file in" in _refused(tmp_path, **changes)
+    assert "no .yaml file in" in _refused(tmp_path, **changes)
+    assert "unknown task" not in _refused(tmp_path, **changes)
     write_own_tasks(tmp_path / "mine")
     (tmp_path / "mine" / "data" / "test.jsonl").unlink()
     text = _refused(tmp_path, **changes)
     assert "capitals.yaml names data/test.jsonl in data_files, and" in text
+    assert "fix: name each file; patterns are not taken, or remove 'capitals' from `tasks:`" in text
     (tmp_path / "mine" / "capitals.yaml").write_text("task: capitals\nx: [1\n")
     assert "capitals.yaml: cannot be read" in _refused(tmp_path, **changes)
+    above = _refused(tmp_path, tasks_path=".", tasks=[{"task": "capitals"}])
+    assert "holds the plan itself, and all files of `tasks_path` decide results" in above
+
+
+def test_a_task_that_two_entries_ask_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    write_own_tasks(tmp_path / "mine")
+    text = _refused(tmp_path, tasks_path="mine", tasks=[{"task": "towns"}, {"task": "capitals"}])
+    assert "task 'capitals' appears twice: by 'towns' and by 'capitals'" in text
+    assert "task 'arc_easy' appears twice: by 'arc_easy'" in _refused(tmp_path, tasks=[{"task": "arc_easy"}] * 2)
+
+
+def test_data_read_by_a_program_are_refused_with_a_local_root(tmp_path: Path, tiny_model: Path) -> None:
+    write_data_root(tmp_path)
+    text = _refused(tmp_path, data="root", tasks=[{"task": "squadv2"}])
+    assert "task 'squadv2' reads its data by a program of its own, not from a local root; use `data: hub`" in text
 
 
 def test_an_own_task_that_runs_answers_is_refused(tmp_path: Path, tiny_model: Path) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from evals.accuracy.task_definitions import Definition, TaskIndex, members, task_index
 from evals.data.local_root import DataError, LocalDataSet, dataset_kwargs, local_data_set
-from evals.data.named_files import READERS, named_data
+from evals.data.named_files import READERS
+from evals.tasks.task_index import Leaf, TaskIndex, task_index
 from quant.canonical_json import write_whole
 
 # in the order in which lm-eval looks for few-shot examples
@@ -77,33 +77,53 @@ class LoadedTasks:
         }
 
 
-@dataclass(frozen=True)
-class AskedLeaf:
-    """A leaf with its whole definition; `only_hub` says why it cannot have data of a local root, if so."""
-
-    name: str
-    config: Mapping[str, Any]
-    only_hub: str = ""
-
-
 def task_data(specs: Sequence[TaskSpec], root: Path | None, known: TaskIndex) -> dict[str, LocalDataSet]:
     """What each leaf of these tasks reads of this machine's files: in a local `root` (None is the hub, of which nothing
     is returned), or where its own definition says. Raises DataError.
     """
-    manager, _ = _lm_evals_index(specs, known)
-    asked = [leaf for spec in specs for leaf in _leaves(manager, spec.name, spec.overrides)]
-    return {leaf.name: data for leaf in asked if (data := _data(leaf, root, known)) is not None}
+    leaves = [leaf for spec in specs for leaf in known.leaves(spec.name, spec.overrides)]
+    return {leaf.name: data for leaf in leaves if (data := data_of(leaf, root)) is not None}
 
 
-def _data(leaf: AskedLeaf, root: Path | None, known: TaskIndex) -> LocalDataSet | None:
-    definition = known.names.get(leaf.name)
-    if definition is not None and definition.own and (own := named_data(leaf.name, leaf.config, definition.file)):
-        return own
-    if root is None:
+def data_of(leaf: Leaf, root: Path | None) -> LocalDataSet | None:
+    """The files of this machine that a leaf reads, with all splits that it asks for; None for the hub's, and for what a
+    user's definition reads by a program. Raises DataError.
+    """
+    if (named := leaf.own_data) is not None:
+        _require_splits(leaf, named)
+        return named
+    if root is None or (leaf.own and leaf.by_program):
         return None
-    if leaf.only_hub:
-        raise DataError(leaf.only_hub)
-    return local_data_set(root, leaf.name, leaf.config)
+    if leaf.file is None:
+        raise DataError(f"task '{leaf.name}' is defined by its group alone, so a local root has no data for it")
+    if leaf.other_data:
+        raise DataError(f"task '{leaf.name}' gets another {leaf.other_data} from its group; use `data: hub`")
+    data = local_data_set(root, leaf.name, leaf.config)
+    source = _examples_of(leaf.config)
+    if source and source not in data.files and leaf.config.get("num_fewshot"):
+        raise DataError(
+            f"task '{leaf.name}' with {leaf.config['num_fewshot']}-shot prompts draws examples from the split "
+            f"'{source}', which {data.folder} has not; use `num_fewshot: 0`"
+        )
+    return data
+
+
+def _require_splits(leaf: Leaf, data: LocalDataSet) -> None:
+    """Raises DataError where a definition of the user's names a split that its files have not, as lm-eval would."""
+    for split in [*(leaf.config[key] for key in SPLITS if leaf.config.get(key)), _examples_of(leaf.config)]:
+        if split and split not in data.files:
+            words = f"task '{leaf.name}': {leaf.file} names the split '{split}'"
+            raise DataError(
+                f"{words}, and its data have {', '.join(sorted(data.files))}. Correct it, or set it to null"
+            )
+
+
+def _examples_of(config: Mapping[str, Any]) -> str:
+    """The split that examples are drawn from; none where a definition gives them itself."""
+    given = config.get("fewshot_config") or {}
+    if given.get("samples"):
+        return ""
+    return str(given.get("split") or next((config[key] for key in SPLITS if config.get(key)), ""))
 
 
 def load_tasks(
@@ -114,105 +134,57 @@ def load_tasks(
     from lm_eval.tasks import TaskManager
 
     datasets.disable_progress_bars()
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     known = known or task_index()
-    plain, folders = _lm_evals_index(specs, known)
-    items = [{known.names[spec.name].kind: spec.name, **spec.overrides} for spec in specs]
+    items = [{known.names[spec.name].kind: spec.name} for spec in specs]
     written: list[dict[str, Any]] = [{"group": WRAPPER, "task": items}]
-    written += _local_leaves(plain, specs, root, known, work / "datasets")
-    manager = TaskManager(include_defaults=False, include_path=[*folders, str(_write_folder(written, work))])
-    _whole_tags(manager, known)
+    written += _local_leaves(specs, root, known, work / "datasets")
+    include = [*_folders(specs, known), str(_write_folder(written, work))]
+    manager = TaskManager(include_defaults=False, include_path=[*include])
+    for name, entry in manager.task_index.items():
+        if entry.kind.name == "TAG":  # of folders given one by one, lm-eval takes a tag's tasks of the last one alone
+            entry.tags = {task for task in known.tags.get(name, entry.tags) if task in manager.task_index}
     loaded = manager.load([WRAPPER])
     leaves = loaded["tasks"]
     parents = {leaf: _parent(leaf, specs, loaded["group_map"]) for leaf in leaves}
-    limits = {spec.name: spec.limit for spec in specs}
-    samples = {leaf: _draw(len(task.eval_docs), limits[parents[leaf]], seed) for leaf, task in leaves.items()}
+    by_name = {spec.name: spec for spec in specs}
+    for leaf, task in leaves.items():
+        for key, value in by_name[parents[leaf]].overrides.items():
+            task.set_config(key, value)  # over what groups say of their members, as lm-eval's own option
+    samples = {leaf: _draw(len(task.eval_docs), by_name[parents[leaf]].limit, seed) for leaf, task in leaves.items()}
     return LoadedTasks(manager, leaves, parents, samples, _ranks(samples, parents, seed))
 
 
-def _lm_evals_index(specs: Sequence[TaskSpec], known: TaskIndex) -> tuple[Any, list[str]]:
-    """lm-eval's manager of the folders that hold these tasks and all members of their groups, and those folders. The
-    user's own folder is the last: what it defines stands instead of lm-eval's.
+def _folders(specs: Sequence[TaskSpec], known: TaskIndex) -> list[str]:
+    """Those that define these tasks, their groups and all members. The user's own is the last: what it defines stands
+    in place of lm-eval's.
     """
-    from lm_eval.tasks import TaskManager
-
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    own = [] if known.own is None else [str(known.own)]
-    folders = _folders_of((spec.name for spec in specs), known)
-    while True:
-        manager = TaskManager(include_defaults=False, include_path=[*sorted(folders), *own])
-        groups = [entry.cfg for entry in manager.task_index.values() if entry.kind.name == "GROUP"]
-        elsewhere = _folders_of((name for config in groups for name, _ in members(config)), known) - folders
-        if not elsewhere:
-            _whole_tags(manager, known)
-            return manager, [*sorted(folders), *own]
-        folders |= elsewhere
-
-
-def _folders_of(names: Iterable[str], known: TaskIndex) -> set[str]:
-    """The folders of lm-eval that define these tasks and groups and the tasks of these tags."""
-    tasks = {task for name in names for task in known.expanded(name)}
-    definitions: list[Definition] = [known.names[task] for task in tasks if task in known.names]
-    return {str(definition.file.parent) for definition in definitions if not definition.own}
-
-
-def _whole_tags(manager: Any, known: TaskIndex) -> None:
-    """Of folders that are given one by one, lm-eval takes a tag's tasks of the last one alone."""
-    for name, entry in manager.task_index.items():
-        if entry.kind.name == "TAG":
-            entry.tags = {task for task in known.tags.get(name, entry.tags) if task in manager.task_index}
-
-
-def _leaves(manager: Any, name: str, given: Mapping[str, Any]) -> Iterator[AskedLeaf]:
-    """The leaves behind a name with their definitions; `given` and the groups below override."""
-    entry = manager.task_index.get(name)
-    if entry is None:
-        reason = f"task '{name}' is defined by its group alone, so a local root has no data for it"
-        yield AskedLeaf(name, dict(given), reason)
-    elif entry.kind.name == "TAG":
-        for member in sorted(entry.tags):
-            yield from _leaves(manager, member, given)
-    elif entry.kind.name == "GROUP":
-        for member, instead in members(entry.cfg):
-            yield from _leaves(manager, member, {**given, **instead})
-    else:
-        changed = sorted(key for key in given if key.startswith("dataset_"))
-        reason = f"task '{name}' gets another {changed[0]} from its group; use `data: hub`" if changed else ""
-        yield AskedLeaf(name, {**entry.cfg, **given, "task": name, "yaml_path": entry.yaml_path}, reason)
+    ways = [leaf.way for spec in specs for leaf in known.leaves(spec.name)]
+    folders = {str(each.file.parent) for way in ways for each in way if each.own is None}
+    return [*sorted(folders), *([] if known.own is None else [str(known.own)])]
 
 
 def _local_leaves(
-    manager: Any, specs: Sequence[TaskSpec], root: Path | None, known: TaskIndex, cache_dir: Path
+    specs: Sequence[TaskSpec], root: Path | None, known: TaskIndex, cache_dir: Path
 ) -> Iterator[dict[str, Any]]:
     """For each leaf with data on this machine, what differs from its definition: those data, and null for splits that
-    they have not.
+    a local root has not.
     """
-    for leaf in (leaf for spec in specs for leaf in _leaves(manager, spec.name, spec.overrides)):
-        data = _data(leaf, root, known)
-        if data is None:
+    for leaf in (leaf for spec in specs for leaf in known.leaves(spec.name, spec.overrides)):
+        if (data := data_of(leaf, root)) is None:
             continue
-        require_examples(leaf.name, leaf.config, data)
         kwargs = {**dataset_kwargs(leaf.config), "cache_dir": str(cache_dir / data.stamp[:16])}
         path = str(data.folder)
-        if leaf.config["dataset_path"] in READERS:
+        if leaf.own and leaf.config["dataset_path"] in READERS:
             path = leaf.config["dataset_path"]
             kwargs = {**kwargs, "data_dir": None, "data_files": {s: [*map(str, f)] for s, f in data.files.items()}}
         yield {
-            "include": str(leaf.config["yaml_path"]),
+            "include": str(leaf.file),
             "task": leaf.name,
             "dataset_path": path,
             "dataset_kwargs": kwargs,
             **{key: None for key in SPLITS if leaf.config.get(key) and leaf.config[key] not in data.files},
         }
-
-
-def require_examples(leaf: str, config: Mapping[str, Any], data: LocalDataSet) -> None:
-    """Raises DataError where a leaf is asked with examples, and its data lack the split of those."""
-    source = next((key for key in SPLITS if config.get(key)), None)
-    if source and config[source] not in data.files and config.get("num_fewshot"):
-        raise DataError(
-            f"task '{leaf}' with {config['num_fewshot']}-shot prompts draws examples from the split "
-            f"'{config[source]}', which {data.folder} has not; use `num_fewshot: 0`"
-        )
 
 
 def _write_folder(definitions: Sequence[Mapping[str, Any]], work: Path) -> Path:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from evals.accuracy.lm_eval_tasks import TaskSpec, load_tasks, task_data
-from evals.accuracy.task_definitions import task_index
 from evals.data.local_root import DataError, dataset_folder
+from evals.tasks.loaded_tasks import TaskSpec, load_tasks, task_data
+from evals.tasks.task_index import TaskIndex, task_index
 from tests.support.datasets import write_data_root
-from tests.support.own_tasks import write_own_tasks
+from tests.support.own_tasks import CHOICE, write_own_tasks, write_task
 
 AGIEVAL_NOUS = (
     "aqua-rat",
@@ -193,7 +193,54 @@ def test_own_data_that_changed_are_read_again(tmp_path: Path) -> None:
         assert [doc["question"] for doc in loaded.leaves["capitals"].eval_docs] == [question]
 
 
-def test_examples_of_a_split_that_own_files_have_not(tmp_path: Path) -> None:
-    known = task_index(write_own_tasks(tmp_path / "tasks"))
-    loaded = load_tasks([TaskSpec("capitals_two", num_fewshot=2)], None, tmp_path / "work", seed=0, known=known)
-    assert {doc["question"] for doc in loaded.leaves["capitals_two"].fewshot_docs()} <= {f"test {n}?" for n in range(9)}
+def _own(folder: Path, **changes: object) -> TaskIndex:
+    own = write_own_tasks(folder / "tasks")
+    write_task(own / "capitals.yaml", **{**CHOICE, **changes})
+    return task_index(own)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"test_split": "tset"}, {"validation_split": "dev"}, {"fewshot_config": {"split": "dev"}}]
+)
+def test_a_split_that_own_files_have_not_is_named(tmp_path: Path, changes: dict[str, object]) -> None:
+    """lm-eval itself would end with a KeyError, or without a word ask another split."""
+    known = _own(tmp_path, **changes)
+    with pytest.raises(DataError, match=r"capitals\.yaml names the split '(tset|dev)', and its data have test, train"):
+        load_tasks([TaskSpec("capitals")], None, tmp_path / "work", seed=0, known=known)
+
+
+def test_examples_that_a_definition_gives_need_no_split(tmp_path: Path) -> None:
+    root = write_data_root(tmp_path)
+    arc = {"dataset_path": "allenai/ai2_arc", "dataset_name": "ARC-Easy", "dataset_kwargs": None}
+    arc |= {"doc_to_choice": ["a", "b"], "doc_to_target": 0}
+    known = _own(tmp_path, **arc, training_split="train", fewshot_config={"samples": [{"question": "mine?"}]})
+    loaded = load_tasks([TaskSpec("capitals", num_fewshot=1)], root, tmp_path / "work", seed=0, known=known)
+    assert [doc["question"] for doc in loaded.leaves["capitals"].fewshot_docs()] == ["mine?"]
+
+
+@pytest.mark.parametrize("on_the_hub", [True, False])
+def test_a_program_of_the_user_s_own_reads_whatever_the_plan_s_data_are(tmp_path: Path, on_the_hub: bool) -> None:
+    own = tmp_path / "tasks"
+    own.mkdir()
+    (own / "utils.py").write_text(
+        "import datasets\ndef load(**_):\n"
+        "    row = {'question': 'mine?', 'choices': ['a', 'b'], 'answer': 0}\n"
+        "    return datasets.DatasetDict(test=datasets.Dataset.from_list([row]))\n"
+    )
+    unused = {"dataset_path", "dataset_kwargs", "training_split"}
+    write_task(own / "mine.yaml", **{key: value for key, value in CHOICE.items() if key not in unused})
+    (own / "mine.yaml").write_text((own / "mine.yaml").read_text() + "custom_dataset: !function utils.load\n")
+    root = None if on_the_hub else write_data_root(tmp_path)
+    loaded = load_tasks([TaskSpec("mine")], root, tmp_path / "work", seed=0, known=task_index(own))
+    assert [doc["question"] for doc in loaded.leaves["mine"].eval_docs] == ["mine?"]
+
+
+@pytest.mark.parametrize(("given", "counts"), [(None, {1, 2}), (0, {0}), (3, {3})])
+def test_what_the_plan_says_of_examples_wins(tmp_path: Path, given: int | None, counts: set[int]) -> None:
+    """Over what a group says of its members; with nothing in the plan that counts."""
+    own = write_own_tasks(tmp_path / "tasks")
+    members = [{"task": "capitals", "num_fewshot": 1}, "capitals_two"]
+    write_task(own / "g.yaml", group="g", task=members, num_fewshot=2)
+    spec = TaskSpec("g", num_fewshot=given)
+    loaded = load_tasks([spec], None, tmp_path / "work", seed=0, known=task_index(own))
+    assert {task.get_config("num_fewshot") for task in loaded.leaves.values()} == counts
