@@ -15,13 +15,15 @@ from evals.stats.stratification import crowding, drawing_order, strata_of
 
 # the first that a task has is its headline, as in the field's tables
 ACCURACY_METRICS = ("acc_norm", "acc", "exact_match")
+JOIN = ", "
 MOST_CROWDED = 1.25  # above, whole passages are compared, in a random order
 LIKELIHOOD_METRICS = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 
 
 @dataclass(frozen=True)
 class Items:
-    """One task of a plan, its leaves together, in drawn order. `values` are the headline `metric`'s.
+    """One task of a plan, its leaves together, in drawn order. `values` are those of each leaf's headline metric;
+    `metric` names it, or all of them where leaves have different accuracies.
 
     `ranks` are their places in the random order of the task. `choices` is how many answers an item offers (0 where it
     is generated or open), `margins` how far the best one was ahead (empty where that is not known); `drawn` how many
@@ -37,6 +39,11 @@ class Items:
     drawn: int
     ranks: tuple[int, ...] = ()
     margins: tuple[float, ...] = ()
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether it is a share of items that are right."""
+        return {*self.metric.split(JOIN)} <= {*ACCURACY_METRICS}
 
     @property
     def binary(self) -> bool:
@@ -103,11 +110,17 @@ def headline(score: Score) -> str | None:
 
 
 def task_items(scores: Sequence[Score]) -> dict[str, Items]:
-    """By task of the plan, those that have a headline metric."""
+    """By task of the plan, those that have a headline metric. Different metrics of a group's leaves are averaged only
+    where all are shares of right answers; others are tasks of their own, named by the group and their metric.
+    """
+    metrics: dict[str, set[str]] = {}
+    for score in scores:
+        metrics.setdefault(score.group, set()).update(filter(None, [headline(score)]))
     by_task: dict[str, list[Score]] = {}
     for score in scores:
-        if headline(score) is not None:
-            by_task.setdefault(score.group, []).append(score)
+        if (metric := headline(score)) is not None:
+            alone = len(metrics[score.group]) > 1 and metric not in ACCURACY_METRICS
+            by_task.setdefault(f"{score.group} ({metric})" if alone else score.group, []).append(score)
     return {task: _items(task, leaves) for task, leaves in by_task.items()}
 
 
@@ -121,18 +134,18 @@ def trial_items(trial: Trial) -> Mapping[str, Items]:
 
 
 def _items(task: str, leaves: Sequence[Score]) -> Items:
-    metric = headline(leaves[0]) or ""
-    ranks, keys, values, clusters, choices, margins = zip(*_rows(metric, leaves), strict=True)
+    metric = JOIN.join(sorted({headline(leaf) or "" for leaf in leaves}))
+    ranks, keys, values, clusters, choices, margins = zip(*_rows(leaves), strict=True)
     drawn = sum(leaf.drawn or len(leaf.item_keys) for leaf in leaves)
     known = () if any(math.isnan(margin) for margin in margins) else margins
     return Items(task, metric, keys, values, clusters, choices, drawn, ranks, known)
 
 
-def _rows(metric: str, leaves: Sequence[Score]) -> list[tuple[int, str, float, str, int, float]]:
+def _rows(leaves: Sequence[Score]) -> list[tuple[int, str, float, str, int, float]]:
     """(rank, key, value, cluster, choices, margin) of each item, in the order of their ranks."""
     rows: list[tuple[int, str, float, str, int, float]] = []
     for leaf in leaves:
-        column, count = leaf.metrics.index(metric), len(leaf.item_keys)
+        column, count = leaf.metrics.index(headline(leaf) or ""), len(leaf.item_keys)
         clusters, margins = leaf.clusters or ("",) * count, leaf.margins or (math.nan,) * count
         ranks = leaf.ranks or range(len(rows), len(rows) + count)
         for rank, key, value, cluster, choices, margin in zip(

@@ -16,7 +16,7 @@ from scipy import special
 
 from evals.schema.trial import Trial
 from evals.stats.intervals import CONFIDENCE, Estimate
-from evals.stats.paired_items import ACCURACY_METRICS, trial_items
+from evals.stats.paired_items import trial_items
 from reports.decision.limit_probability import UNBOUNDED, facing, log_or_least
 from reports.decision.results import Results
 from reports.decision.rules import LIMITS
@@ -86,7 +86,7 @@ def _scored(trial: Trial, other: Trial, figure: str) -> Scored | None:
     """Of what the figure was computed from; None for figures that are not known to narrow with more of something."""
     if figure == "recovery":
         items, theirs = trial_items(trial), trial_items(other)
-        tasks = [task for task in items if items[task].metric in ACCURACY_METRICS and task in theirs]
+        tasks = [task for task in items if items[task].is_accuracy and task in theirs]
         if any(len(items[task].values) < items[task].drawn for task in tasks):
             return None  # an adaptive budget stopped: its interval has other laws
         return _of_tasks(trial, tasks, sum(len(items[task].values) for task in tasks))

@@ -12,7 +12,7 @@ from evals.schema.accuracy import Perplexity, Score
 from evals.schema.trial import Trial
 from evals.stats.cluster_bootstrap import blocks, compare_clusters
 from evals.stats.intervals import Estimate, exact, mean_t, ratio_of_sums
-from evals.stats.paired_items import ACCURACY_METRICS, Items, trial_items
+from evals.stats.paired_items import Items, trial_items
 from reports.metrics.load import LoadMetrics, load_metrics
 from reports.metrics.task_accuracy import accuracy_of, mean_accuracy, nothing_right, recovery
 
@@ -119,9 +119,9 @@ def _accuracies(items: Mapping[str, Items], references: Mapping[str, Items]) -> 
     return [
         TaskMetrics(
             task,
-            "accuracy" if task_items.metric in ACCURACY_METRICS else task_items.metric,
+            "accuracy" if task_items.is_accuracy else task_items.metric,
             accuracy_of(task_items, references.get(task)),
-            task_items.metric in ACCURACY_METRICS,
+            task_items.is_accuracy,
         )
         for task, task_items in items.items()
     ]

@@ -13,7 +13,7 @@ from evals.schema.trial import Trial
 from evals.stats.combined_intervals import mean_of, recovery_of
 from evals.stats.group_sequential import compare_asked, confidence_at
 from evals.stats.intervals import CONFIDENCE, UNSEEN, Estimate, Floats, exact
-from evals.stats.paired_items import ACCURACY_METRICS, Items, Matched, matched, trial_items
+from evals.stats.paired_items import Items, Matched, matched, trial_items
 from evals.stats.paired_tests import margin_of
 from evals.stats.passages import mean_estimate, variance_of_mean
 from evals.stats.stratified_estimators import added_variance, flips_of
@@ -65,7 +65,7 @@ def task_shots(trials: Iterable[Trial]) -> dict[str, str]:
 
 def mean_accuracy(items: Mapping[str, Items], references: Mapping[str, Items]) -> Estimate | None:
     """Over the tasks that have an accuracy, each counting the same."""
-    tasks = [task for task in items.values() if task.metric in ACCURACY_METRICS]
+    tasks = [task for task in items.values() if task.is_accuracy]
     if not tasks:
         return None
     mean = mean_of([accuracy_of(task, references.get(task.task)) for task in tasks])
@@ -112,7 +112,7 @@ def _nothing_right(pairs: Sequence[tuple[Items, Matched]]) -> bool:
 
 def _same_items(trial: Trial, baseline: Trial) -> list[tuple[Items, Matched]]:
     """The baseline's items of each accuracy task beside the pairs; none where one task has others than the baseline."""
-    ours = [items for items in trial_items(trial).values() if items.metric in ACCURACY_METRICS]
+    ours = [items for items in trial_items(trial).values() if items.is_accuracy]
     theirs = trial_items(baseline)
     pairs = [(theirs[items.task], matched(items, theirs[items.task])) for items in ours if items.task in theirs]
     same = [(base, pair) for base, pair in pairs if pair is not None]

@@ -26,7 +26,7 @@ import numpy as np
 
 from evals.metrics.steady_state import e2e, steady
 from evals.stats.intervals import Floats, percentile_interval
-from evals.stats.paired_items import ACCURACY_METRICS, Items, matched, trial_items
+from evals.stats.paired_items import Items, matched, trial_items
 from evals.stats.passages import design_effect
 from reports.decision.frontier.pareto import undominated
 from reports.metrics.cell import CellMetrics
@@ -75,7 +75,7 @@ def accuracy_draws(cells: Sequence[CellMetrics], generator: Generator, draws: in
     """Of the mean accuracy over tasks of all cells: shape (cells, draws); NaN where a cell has no accuracy."""
     trials = {trial.key: trial for cell in cells for trial in (cell.baseline, cell.trial) if trial}
     items = {
-        key: {task: given for task, given in trial_items(trial).items() if given.metric in ACCURACY_METRICS}
+        key: {task: given for task, given in trial_items(trial).items() if given.is_accuracy}
         for key, trial in trials.items()
     }
     bases = {cell.trial.key: cell.baseline.key for cell in cells if cell.baseline}

@@ -45,6 +45,25 @@ def test_the_headline_metric() -> None:
     assert task_items([replace(score, metrics=("word_perplexity", "bits_per_byte"))]) == {}
 
 
+def test_leaves_with_different_accuracies_are_one_task() -> None:
+    """As leaderboards average them: each leaf by its own headline."""
+    normalized = replace(_score("b", (2, 3)), metrics=("acc", "acc_norm"))
+    (items,) = task_items([_score("a", (0, 1)), normalized]).values()
+    assert (items.task, items.metric, items.is_accuracy) == ("group", "acc, acc_norm", True)
+    assert items.values == (0.0, 1.0, 2.0, 3.0)
+
+
+def test_other_metrics_of_a_group_are_tasks_of_their_own() -> None:
+    """A mean of a share and of a BLEU score would say nothing."""
+    translated = replace(_score("b", (2, 3)), metrics=("bleu", "ter"))
+    items = task_items([_score("a", (0, 1)), translated])
+    assert {name: (each.metric, each.is_accuracy, each.drawn) for name, each in items.items()} == {
+        "group": ("acc", True, 2),
+        "group (bleu)": ("bleu", False, 2),
+    }
+    assert [*task_items([translated])] == ["group"]
+
+
 def _many(values: list[float], first: int = 200) -> Score:
     """Two hundred items in two hundred places, the last ones least decided; of the first so many alone."""
     ranks = tuple(range(first))
