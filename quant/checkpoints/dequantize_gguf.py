@@ -25,10 +25,12 @@ def dequantize(gguf: Path, out: Path, eos_token: str) -> None:
     config = loaded.config
     del config.quantization_config
     config._name_or_path = gguf.stem
-    fresh = type(loaded)(config)
-    fresh.load_state_dict(loaded.state_dict())
+    with torch.device("meta"):
+        fresh = type(loaded)(config)
+    fresh.load_state_dict(loaded.state_dict(), assign=True)  # the same tensors: two copies are too many for 2 GiB
     fresh.tie_weights()
     fresh.generation_config = loaded.generation_config
+    del loaded
     fresh.to(torch.float16).save_pretrained(out)
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.eos_token = eos_token

@@ -135,5 +135,5 @@ def test_a_poor_machine_sweeps_a_bundle(tmp_path: Path, cgroup: list[Path]) -> N
     (trial,) = map(read_trial, (there / "work" / "runs" / "poor" / "trials").glob("*.json"))
     assert done.returncode == 0, (done.stdout + done.stderr).decode("latin-1")
     assert trial.status == "ok"
-    assert "Recommended: none float16 in transformers" in done.stdout.decode("latin-1")
+    assert "Recommended: none float16 · transformers: " in done.stdout.decode("latin-1")
     assert list((there / "home").iterdir()) == []

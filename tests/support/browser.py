@@ -12,8 +12,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-CHROMIUM = next((program for name in ("chromium", "google-chrome") if (program := shutil.which(name))), None)
-NO_CHROMIUM = "no Chromium on this machine (apt-get install chromium)"
+PROGRAMS = (
+    "chromium-headless-shell",
+    "chromium",
+    "google-chrome",
+)  # the first takes two thirds of the others' CPU time
+CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
+NO_CHROMIUM = "no Chromium on this machine (apt-get install chromium-headless-shell)"
 needs_chromium = pytest.mark.skipif(CHROMIUM is None and not os.environ.get("CI"), reason=NO_CHROMIUM)
 
 
