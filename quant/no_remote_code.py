@@ -1,6 +1,6 @@
-"""Transformers runs no code of a model's folder in this process, whatever its caller asks for.
-
-llama.cpp's converter, for one, passes `trust_remote_code=True` in more than ten places. Standard library only.
+"""What libraries may not do in this process. Transformers runs no code of a model's folder, whatever its caller asks
+for: llama.cpp's converter, for one, passes `trust_remote_code=True` in more than ten places. And no tool reports to its
+makers. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 from quant.errors import BitfrontierError
 
 MODULE = "transformers.dynamic_module_utils"  # where all of Transformers' loaders get such code from
+# variables that ask for it: https://consoledonottrack.com, which vLLM and huggingface_hub know too
+QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
 class RemoteCodeRefused(BitfrontierError):
@@ -70,3 +72,10 @@ def _refuse(*given: object, **_: object) -> NoReturn:
         f"{given[0] if given else 'the model'} wants code of its own to be run (`auto_map`), and bitfrontier runs "
         "none; choose a model that Transformers knows by itself"
     )
+
+
+def forbid_telemetry() -> None:
+    """From now on; to be called before OpenVINO is imported. OpenVINO and NNCF send each start and each conversion to a
+    service on the web by this package, unless a file in the user's home forbids it. Without it they take stubs.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]

@@ -24,7 +24,7 @@ from quant.canonical_json import write_json
 from quant.checkpoints.model_files import STORED_FILES, stage
 from quant.errors import one_line
 from quant.foreign_failures import kind_of
-from quant.no_remote_code import forbid_remote_code
+from quant.no_remote_code import forbid_remote_code, forbid_telemetry
 from quant.progress import report
 from quant.registry import Method, methods_in
 from quant.types import Calibration
@@ -78,6 +78,7 @@ def _failed(error: BaseException) -> dict[str, Any]:
 
 
 def _call(job: dict[str, Any]) -> None:
+    forbid_telemetry()
     chosen = load_method(job["module"], job["file"], job["method"])
     _limit_threads(job["threads"], job["seed"])
     forbid_remote_code()

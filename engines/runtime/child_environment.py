@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engines.redaction import SECRET_VARIABLE
+from quant.no_remote_code import QUIET
 
 # who and where: places, language, time zone, certificates
 _PLACES = (
@@ -101,6 +102,7 @@ _FIXED = {
     "PYTHONUTF8": "1",
     # `-m` looks into the working directory first: that may be a model's folder, or a run from somebody else
     "PYTHONSAFEPATH": "1",
+    **QUIET,
 }
 
 

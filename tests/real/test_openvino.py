@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import httpx
 import pytest
 
 from engines.registry import engines_by_name
+from engines.runtime.child_environment import child_environment
 from engines.runtime.environments import build, resolve
+from engines.runtime.own_packages import ROOT
 from engines.runtime.server import serve
 from engines.telemetry.device import cpu
 from engines.types import Endpoint, Serving
@@ -40,6 +43,15 @@ def checkpoint(model: Model) -> Checkpoint:
         0, method, "openvino float16", parameters, method.scheme(parameters), method.format(parameters), None
     )
     return quantize(make_job(model, wanted, environment, text="", base=Path(), threads=2))
+
+
+@pytest.mark.parametrize("module", ["openvino.tools.ovc.telemetry_utils", "nncf.telemetry.wrapper"])
+def test_nothing_is_reported_to_its_makers(checkpoint: Checkpoint, module: str) -> None:
+    """Both would start a process that asks a service on the web; each has a stub for where it cannot."""
+    code = f"import engines.launchers, {module} as m; print(getattr(m, 'tm', None) or type(m.telemetry))"
+    command = [*resolve("openvino").command, "-c", code]
+    done = subprocess.run(command, env=child_environment({"PYTHONPATH": str(ROOT)}), capture_output=True, text=True)
+    assert "stub" in done.stdout.lower() or "MagicMock" in done.stdout, done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,7 @@ def test_listed_variables_of_the_shell_alone_reach_a_child(
     assert set(seen) & (NEVER | FETCHING) == (FETCHING if fetches else set())
     expected = {"GIVEN": "1", "LC_ALL": "C", "PYTHONPATH": str(ROOT), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     expected["PYTHONUTF8"] = "1"  # whatever the terminal's encoding is
+    expected |= {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
     expected["PYTHONSAFEPATH"] = "1"  # whatever lies in the working directory
     assert expected.items() <= seen.items()
     assert {name: seen[name] for name in ("CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "BITFRONTIER_X")} == {
