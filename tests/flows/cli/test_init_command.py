@@ -141,12 +141,12 @@ def test_an_engine_without_its_python_is_left_out(place: Path, monkeypatch: pyte
 
 def test_few_positions_give_short_requests(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = json.loads((place / "tiny" / "config.json").read_text())
-    (place / "tiny" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 64}))
+    (place / "tiny" / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 400}))
     _on(H200, monkeypatch)
     assert _init("tiny").exit_code == 0
     plan = load_plan(place / "tiny.yaml").plan
-    assert plan.max_length == 62
-    assert plan.calibration.length == 64
+    assert plan.max_length == 398
+    assert plan.calibration.length == 400
 
 
 def test_nothing_is_overwritten(place: Path) -> None:
