@@ -15,8 +15,6 @@ from typing import Any, NoReturn
 from quant.errors import BitfrontierError
 
 MODULE = "transformers.dynamic_module_utils"  # where all of Transformers' loaders get such code from
-# variables that ask for it: https://consoledonottrack.com, which vLLM and huggingface_hub know too
-QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
 
 
 class RemoteCodeRefused(BitfrontierError):

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engines.redaction import SECRET_VARIABLE
-from quant.no_remote_code import QUIET
 
 # who and where: places, language, time zone, certificates
 _PLACES = (
@@ -95,6 +94,8 @@ _PATHS = (
     *("HF_DATASETS_CACHE", "HF_MODULES_CACHE", "TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "MPLCONFIGDIR"),
     *("NUMBA_CACHE_DIR", "SSL_CERT_", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "CUDA_HOME", "CUDA_CACHE_PATH"),
 )
+# no tool reports to its makers; DO_NOT_TRACK (https://consoledonottrack.com) is Prefect's and others', too
+QUIET = {"DO_NOT_TRACK": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "VLLM_NO_USAGE_STATS": "1"}
 _FIXED = {
     # GPUs are numbered as NVML numbers them: by where they are plugged in, not the fastest first
     "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock
 
 from engines.runtime.cache import cache_folder, create_cache, uv_variables
-from engines.runtime.child_environment import child_environment
+from engines.runtime.child_environment import QUIET, child_environment
 from engines.runtime.entry_points import QUANT_WORKER
 from engines.runtime.identities import image_identity, interpreter_identity, program_identity
 from engines.runtime.own_packages import import_folder
@@ -96,13 +96,13 @@ class Environment:
         return self.command[0] in CONTAINER_TOOLS
 
     def argv(self, arguments: Sequence[str], variables: Mapping[str, str]) -> list[str]:
-        """The full command line of a process that is started with `variables`. A container gets them by `--env NAME`:
-        other users read command lines, and a value may be a key.
+        """The full command line of a process that is started with `variables`. A container gets them, and what keeps
+        tools quiet, by `--env NAME`: other users read command lines, and a value may be a key.
         """
         if not self.is_container:
             return [*self.command, *arguments]
         *before, image = self.command
-        flags = [part for name in variables for part in ("--env", name)]
+        flags = [part for name in dict.fromkeys([*variables, *QUIET]) for part in ("--env", name)]
         return [*before, *flags, image, *arguments]
 
 

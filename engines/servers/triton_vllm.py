@@ -94,7 +94,7 @@ def triton_vllm(
         "--metrics-address": "127.0.0.1",
         "--metrics-port": metrics_port,
     }
-    variables = {"HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    variables = {"HF_HUB_OFFLINE": "1"}
     return Launch(arguments(flags), variables, ready_timeout_seconds=900, metrics_port=metrics_port)
 
 

@@ -167,13 +167,7 @@ def vllm(
         "--gpu-memory-utilization": None if on_cpu else gpu_memory_utilization,
         "--kv-cache-memory-bytes": None if on_cpu else kv_bytes,
     }
-    variables = {
-        "VLLM_API_KEY": serving.api_key,
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_OFFLINE": "1",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    variables = {"VLLM_API_KEY": serving.api_key, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     if on_cpu:
         variables |= {
             "VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib or CPU_KV_GIB),

@@ -142,7 +142,7 @@ def load_tasks(
     written: list[dict[str, Any]] = [{"group": WRAPPER, "task": items}]
     written += _local_leaves(specs, root, known, work / "datasets")
     include = [*_folders(specs, known), str(_write_folder(written, work))]
-    manager = TaskManager(include_defaults=False, include_path=[*include])
+    manager = TaskManager(include_defaults=False, include_path=include)
     for name, entry in manager.task_index.items():
         if entry.kind.name == "TAG":  # of folders given one by one, lm-eval takes a tag's tasks of the last one alone
             entry.tags = {task for task in known.tags.get(name, entry.tags) if task in manager.task_index}
@@ -161,8 +161,8 @@ def _folders(specs: Sequence[TaskSpec], known: TaskIndex) -> list[str]:
     """Those that define these tasks, their groups and all members. The user's own is the last: what it defines stands
     in place of lm-eval's.
     """
-    ways = [leaf.way for spec in specs for leaf in known.leaves(spec.name)]
-    folders = {str(each.file.parent) for way in ways for each in way if each.own is None}
+    leaves = [leaf for spec in specs for leaf in known.leaves(spec.name)]
+    folders = {str(each.file.parent) for leaf in leaves for each in leaf.definitions if each.own is None}
     return [*sorted(folders), *([] if known.own is None else [str(known.own)])]
 
 

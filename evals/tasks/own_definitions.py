@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def own_definitions(own: Path) -> dict[str, Definition]:
     files = [file for file in everything if file.suffix == ".yaml"]
     includes = {file: _with_includes(file, own) for file in files}
     modules = {file.parent for file in everything if file.suffix == ".py"}
+    _require_text_names(files)
     index = TaskManager(include_defaults=False, include_path=[str(own)]).task_index
     entries = {name: entry for name, entry in index.items() if entry.yaml_path in includes}
     taken = {Path(entry.yaml_path) for entry in entries.values()}
@@ -104,11 +106,17 @@ def _with_includes(file: Path, own: Path) -> set[Path]:
         with reading(here, DataError, "Correct this definition"):
             config = yaml.load(here.read_bytes(), Loader=Loader)
             named = config.get("include") or [] if isinstance(config, dict) else []
-            names = [config.get(key) for key in ("task", "group")] if isinstance(config, dict) else []
-            if other := next((name for name in names if isinstance(name, int | float)), None):
-                raise DataError(f"{here}: the name {other} is no text. Put it in quotes")
             todo += [(here.parent / name).resolve() for name in ([named] if isinstance(named, str) else named)]
     return read
+
+
+def _require_text_names(files: Sequence[Path]) -> None:
+    """Raises DataError for a name that YAML reads as a number or a truth value: lm-eval's index breaks at it."""
+    for file in files:
+        config = yaml.load(file.read_bytes(), Loader=Loader)
+        for key in NAMING if isinstance(config, dict) else ():
+            if isinstance(config.get(key), int | float):
+                raise DataError(f"{file}: the name {config[key]} is no text. Put it in quotes")
 
 
 def _require_template(file: Path, entries: dict[str, Any]) -> None:

@@ -40,25 +40,25 @@ class TaskDefaults:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A task with its whole definition. `way` are the groups that lead to it, and its own definition, unless a group
-    defines it inside. `given` are the keys that those groups override.
+    """A task with its whole definition. `definitions` are those of the groups that lead to it and, unless a group
+    defines it inside, its own. `given` are the keys that those groups override.
     """
 
     name: str
     config: Mapping[str, Any]
-    way: tuple[Definition, ...]
+    definitions: tuple[Definition, ...]
     file: Path | None = None
     given: frozenset[str] = frozenset()
 
     @property
     def own(self) -> bool:
         """Whether its definition is the user's, whose relative names start there."""
-        return self.file is not None and self.way[-1].own is not None
+        return self.file is not None and self.definitions[-1].own is not None
 
     @property
-    def touched(self) -> bool:
+    def involves_own(self) -> bool:
         """Whether a definition of the user's says anything of it."""
-        return any(definition.own is not None for definition in self.way)
+        return any(each.own is not None for each in self.definitions)
 
     @property
     def by_program(self) -> bool:
@@ -73,14 +73,14 @@ class Leaf:
     @property
     def own_data(self) -> LocalDataSet | None:
         """The files that a definition of the user's names itself, if it does. Raises DataError."""
-        if self.file is None and self.touched:
-            words = f"{self.way[-1].file} names the task '{self.name}', which no file defines"
-            raise DataError(f"{words}. Define it in a file of {self.way[-1].file.parent}, or correct the name")
+        if self.file is None and self.involves_own:
+            words = f"{self.definitions[-1].file} names the task '{self.name}', which no file defines"
+            raise DataError(f"{words}. Define it in a file of {self.definitions[-1].file.parent}, or correct the name")
         if not self.own or self.by_program or self.file is None:
             return None
         if self.other_data:
             words = f"task '{self.name}' gets another {self.other_data} from its group"
-            raise DataError(f"{words}. Define a task of its own for these data, in {self.way[-2].file.parent}")
+            raise DataError(f"{words}. Define a task of its own for these data, in {self.definitions[-2].file.parent}")
         with reading(self.file, DataError, "Correct this definition"):
             return named_data(self.name, self.config, self.file)
 
@@ -128,34 +128,34 @@ class TaskIndex:
         for leaf in leaves:
             yield replace(leaf, config={**leaf.config, **instead})
 
-    def _below(self, name: str, given: Mapping[str, Any], way: tuple[Definition, ...]) -> Iterator[Leaf]:
+    def _below(self, name: str, given: Mapping[str, Any], definitions: tuple[Definition, ...]) -> Iterator[Leaf]:
         definition = self.names.get(name)
         if definition is None and name in self.tags:
             for member in self.tags[name]:
-                yield from self._below(member, given, way)
+                yield from self._below(member, given, definitions)
         elif definition is None:
-            yield Leaf(name, given, way)
+            yield Leaf(name, given, definitions)
         elif definition.kind == "group":
-            yield from self._members(definition.config, given, (*way, definition))
+            yield from self._members(definition.config, given, (*definitions, definition))
         else:
             keys = frozenset(given) - {"task", FOLDERS}
-            yield Leaf(name, joined(definition.config, given), (*way, definition), definition.file, keys)
+            yield Leaf(name, joined(definition.config, given), (*definitions, definition), definition.file, keys)
 
     def _members(
-        self, group: Mapping[str, Any], given: Mapping[str, Any], way: tuple[Definition, ...]
+        self, group: Mapping[str, Any], given: Mapping[str, Any], definitions: tuple[Definition, ...]
     ) -> Iterator[Leaf]:
         """As lm-eval joins them: a group's keys give way to those from above, and a member's win."""
         given = joined({key: value for key, value in group.items() if key not in GROUP_KEYS}, given)
         for member in group.get("task") or ():
             if isinstance(member, str):
-                yield from self._below(member, given, way)
+                yield from self._below(member, given, definitions)
             elif "group" not in member:
-                yield from self._below(str(member["task"]), joined(given, member), way)
+                yield from self._below(str(member["task"]), joined(given, member), definitions)
             elif member["group"] in self.names:
                 here = {key: value for key, value in member.items() if key != "group"}
-                yield from self._below(member["group"], joined(given, here), way)
+                yield from self._below(member["group"], joined(given, here), definitions)
             else:
-                yield from self._members(member, given, way)
+                yield from self._members(member, given, definitions)
 
 
 @cache
@@ -184,22 +184,20 @@ def _defaults(leaves: Sequence[Leaf]) -> TaskDefaults:
     configs = [leaf.config for leaf in leaves]
     unsafe = any(config.get("unsafe_code") for config in configs)
     folders = sorted(set().union(*(config.get(FOLDERS, ()) for config in configs)))
+    modules = [file for folder in folders for file in sorted(folder.glob("*.py"))]
+    running = (line for file in modules if (line := _runs_text(file, file.stat().st_mtime_ns)))
     return TaskDefaults(
         frozenset(int(config.get("num_fewshot") or 0) for config in configs),
         any(config.get("output_type") == GENERATES for config in configs),
-        "its definition sets unsafe_code" if unsafe else next(filter(None, map(runs_texts, folders)), ""),
+        "its definition sets unsafe_code" if unsafe else next(running, ""),
     )
-
-
-def runs_texts(folder: Path) -> str:
-    """Which line of a module beside these definitions runs a text: of answers, which any model may give. SymPy's
-    `parse_expr` does. Empty where none does.
-    """
-    return next(filter(None, (_runs_text(file, file.stat().st_mtime_ns) for file in sorted(folder.glob("*.py")))), "")
 
 
 @cache
 def _runs_text(file: Path, written: int) -> str:
+    """Which line of a module runs a text: of answers, which any model may give. SymPy's `parse_expr` does. Empty where
+    none does.
+    """
     with reading(file, DataError, "Correct it: task definitions name its functions"):
         nodes = list(ast.walk(ast.parse(file.read_bytes())))
     calls = [node.func for node in nodes if isinstance(node, ast.Call)]

@@ -107,7 +107,7 @@ def data_identities(sweep: ResolvedPlan, root: Path | None) -> dict[str, str]:
         identities = {name: digest([hash_of(file) for file in wikitext_files(root)]) for name in read}
         for task in sweep.tasks:
             identities[task.name] = _content(task_data([task], root, sweep.known_tasks), hash_of)
-    own = [task for task in sweep.tasks if any(leaf.touched for leaf in sweep.known_tasks.leaves(task.name))]
+    own = [task for task in sweep.tasks if any(leaf.involves_own for leaf in sweep.known_tasks.leaves(task.name))]
     if own and sweep.own_tasks is not None:  # all of their folder: definitions, their functions, files that these read
         files = [[str(file.relative_to(sweep.own_tasks)), hash_of(file)] for file in own_files(sweep.own_tasks)]
         for task in own:

@@ -91,7 +91,6 @@ def _own_server(log: Path) -> Iterator[tuple[str, str]]:
         # said here, or a file of settings in the working directory could name the user's own
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{database}",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",  # it would report to its makers every ten minutes
-        "DO_NOT_TRACK": "1",
         "PREFECT_UI_ENABLED": "0",
         "PREFECT__SERVER_EPHEMERAL": "1",
         "PREFECT__SERVER_FINAL": "1",

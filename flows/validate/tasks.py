@@ -162,13 +162,13 @@ def data_problems(parsed: PlanFile, base: Path, known: TaskIndex) -> Iterator[Pr
 def _fault(leaf: Leaf, root: Path | None) -> tuple[str, str] | None:
     """Why the data of a task cannot be read here, and what to do, if so. Only for examples are a root's files read."""
     try:
-        plain = leaf.file is not None and not leaf.touched and not leaf.other_data
+        plain = leaf.file is not None and not leaf.involves_own and not leaf.other_data
         if root is not None and plain and not leaf.config.get("num_fewshot"):
             local_folder(root, leaf.name, leaf.config)
         else:
             data_of(leaf, root)
     except DataError as error:
-        return _message_and_remedy(error) if leaf.touched else (str(error), "add it, use `data: hub`")
+        return _message_and_remedy(error) if leaf.involves_own else (str(error), "add it, use `data: hub`")
     return None
 
 
@@ -190,7 +190,7 @@ def _beyond_the_sample(parsed: PlanFile, known: TaskIndex) -> Iterator[Problem]:
 def _reads_at_most(sets: set[str], name: str, known: TaskIndex) -> bool:
     """Whether all of a task of the user's reads its own files, or these data sets; one that cannot is another fault."""
     try:
-        return any(leaf.touched for leaf in known.leaves(name)) and known.data_sets(name) <= sets
+        return any(leaf.involves_own for leaf in known.leaves(name)) and known.data_sets(name) <= sets
     except DataError:
         return True
 

@@ -109,7 +109,7 @@ def test_leaves_and_what_they_are_asked_with_are_lm_evals(name: str, monkeypatch
     """
     home = Path(lm_eval.tasks.__file__).parent
     leaves = {leaf.name: _asked_with(leaf.config) for leaf in task_index().leaves(name)}
-    folders = sorted({each.file.parent for leaf in task_index().leaves(name) for each in leaf.way})
+    folders = sorted({each.file.parent for leaf in task_index().leaves(name) for each in leaf.definitions})
     theirs = _lm_evals_leaves(name, [home] if name == "afrobench" else folders, monkeypatch)
     assert leaves == {leaf: _asked_with(config) for leaf, config in theirs.items()}
 
@@ -136,7 +136,7 @@ def test_an_own_group_says_of_its_tasks_what_lm_eval_takes(
     assert {leaf.name: _asked_with(leaf.config) for leaf in known.leaves("g")} == {
         leaf: _asked_with(config) for leaf, config in theirs.items()
     }
-    assert all(leaf.touched for leaf in known.leaves("g"))
+    assert all(leaf.involves_own for leaf in known.leaves("g"))
 
 
 def test_what_a_group_says_of_itself_are_lm_evals_keys() -> None:
