@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from quant.canonical_json import read_regular
+from quant.checkpoints.configuration import text_configuration
+from quant.checkpoints.shape import shape_of
 
 DTYPE_BYTES = {
     "float32": 4,
@@ -47,14 +49,9 @@ def numbers_per_token(config: Mapping[str, Any]) -> int | None:
     """2 × layers × key-value heads × head size, where every layer keeps a key and a value of every token (Ainslie and
     others, GQA, 2023); None where some layers do not.
     """
-    config = config.get("text_config", config)
-    kinds = set(config.get("layer_types") or ())
-    if any(config.get(name) for name in OTHER_CACHES) or kinds - {"full_attention"}:
+    text, shape = text_configuration(config), shape_of(config)
+    if any(text.get(name) for name in OTHER_CACHES) or {kind for kind, _ in shape.layer_kinds} - {"full_attention"}:
         return None
-    if config.get("sliding_window") and config.get("use_sliding_window", True):
+    if shape.window or not (shape.layers and shape.key_value_heads and shape.head_size):
         return None
-    layers, heads = config.get("num_hidden_layers"), config.get("num_attention_heads")
-    if not layers or not heads:
-        return None
-    size = config.get("head_dim") or config["hidden_size"] // heads
-    return int(2 * layers * (config.get("num_key_value_heads") or heads) * size)
+    return 2 * shape.layers * shape.key_value_heads * shape.head_size

@@ -19,6 +19,7 @@ MEASUREMENT_COVERS = (
     "engines/telemetry/process_memory.py",
     "engines/telemetry/sampler.py",
     "engines/kv_cache.py",
+    "quant/checkpoints/shape.py",
     "engines/runtime/prometheus.py",
     "flows/execute/measure_cell.py",
     "flows/execute/served_parts.py",

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
+from engines.kv_cache import numbers_per_token
 from evals.accuracy.chat_template import template_of
 from evals.api.tokenizers import load_tokenizer, special_ids
 from flows.sources import hub
@@ -23,11 +24,13 @@ from quant.checkpoints.safetensors import (
     MAKE_AGAIN,
     CheckpointError,
     Tensor,
+    linear_parameters,
     linear_widths,
     read_index,
     read_tensors,
     weight_map,
 )
+from quant.checkpoints.shape import Shape, shape_of
 from quant.checkpoints.suitability import unsuitable
 from quant.errors import CellFailure, reading
 from quant.reference_texts import SANITY_TEXT
@@ -44,6 +47,8 @@ class ModelFacts:
     """What can be known of a model before it is there. `widths` are input widths of its linear layers.
 
     `unsuitable` is the reason why nothing here can use it, or None. `gate_tokens`: those of the gates' longest text.
+    `linear_parameters` are those of the layers that methods quantize, `kv_numbers` what a token adds to the KV cache;
+    they, as `shape`, are None where the files are not there, or do not say it.
     """
 
     name: str
@@ -59,6 +64,9 @@ class ModelFacts:
     architecture: Architecture = UNKNOWN_ARCHITECTURE
     unsuitable: str | None = None
     gate_tokens: int = 0
+    shape: Shape | None = None
+    linear_parameters: int | None = None
+    kv_numbers: int | None = None
 
 
 def look_up_model(text: str, base: Path) -> ModelFacts:
@@ -80,6 +88,7 @@ def _sample_model(name: str) -> ModelFacts:
     if name not in SAMPLE_MODELS:
         raise SourceError(f"no model sample 'pypi:{name}'", f"known model samples: {', '.join(SAMPLE_MODELS)}")
     raw = sample(name)
+    config = raw["configuration"]
     return ModelFacts(
         name,
         "sample",
@@ -91,7 +100,12 @@ def _sample_model(name: str) -> ModelFacts:
         raw["download_bytes"] + raw["disk_bytes"],
         raw["note"],
         raw["has_chat_template"],
-        gate_tokens=raw["gate_tokens"],
+        architecture_of(config),
+        None,
+        raw["gate_tokens"],
+        shape_of(config),
+        raw["linear_parameters"],
+        numbers_per_token(config),
     )
 
 
@@ -154,6 +168,9 @@ def _described(
         architecture_of(config),
         reason,
         gate_tokens,
+        shape_of(config),
+        linear_parameters(tensors) if tensors else None,
+        numbers_per_token(config),
     )
 
 

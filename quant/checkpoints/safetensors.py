@@ -125,13 +125,21 @@ def _is_tied(config: Path) -> bool:
     return isinstance(content, dict) and content.get("tie_word_embeddings") is True
 
 
+NOT_LINEAR = ("embed", "norm", "lm_head", "wte", "wpe")  # in names of tensors that no method quantizes
+
+
+def linear_parameters(tensors: Mapping[str, Tensor]) -> int:
+    """Those of the layers that methods quantize, fused experts among them."""
+    matrices = (tensor for tensor in tensors.values() if len(tensor.shape) >= 2)
+    return sum(tensor.elements for tensor in matrices if not any(word in tensor.name for word in NOT_LINEAR))
+
+
 def linear_widths(tensors: Mapping[str, Tensor]) -> dict[str, int]:
     """Input width of every linear layer that methods quantize: 2-D weights but embeddings, norms and the head."""
-    skipped = ("embed", "norm", "lm_head", "wte", "wpe")
     return {
         name: tensor.shape[1]
         for name, tensor in tensors.items()
-        if name.endswith(".weight") and len(tensor.shape) == 2 and not any(word in name for word in skipped)
+        if name.endswith(".weight") and len(tensor.shape) == 2 and not any(word in name for word in NOT_LINEAR)
     }
 
 

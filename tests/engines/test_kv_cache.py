@@ -28,6 +28,8 @@ SMOLLM = {"num_hidden_layers": 30, "num_attention_heads": 9, "num_key_value_head
         ({**LLAMA_8B, "layer_types": ["sliding_attention", "full_attention"]}, None),
         ({**LLAMA_8B, "kv_lora_rank": 512}, None),
         ({"hidden_size": 64}, None),
+        ({"n_layer": 12, "n_head": 12, "n_embd": 768}, 18_432),  # GPT-2
+        ({"num_hidden_layers": 32, "num_attention_heads": 71, "hidden_size": 4544, "multi_query": True}, 4_096),
     ],
 )
 def test_numbers_of_a_token(config: dict[str, Any], numbers: int | None) -> None:

@@ -80,10 +80,10 @@ def first_plan(model: ModelFacts, device: Device) -> FirstPlan:
     """Choose engines and methods for a model on a device. Raises NoFirstPlan."""
     if model.unsuitable is not None:
         raise NoFirstPlan(f"{model.name} is unsuitable: {model.unsuitable}")
-    candidates = [_grouped(entry, model) for entry in METHODS[device.kind]]
+    candidates = [grouped(entry, model) for entry in METHODS[device.kind]]
     served: dict[str, list[Quantization]] = {}
     left_out: dict[str, str] = {}
-    plan = _plan_of_all(candidates, device)
+    plan = plan_of_all(candidates, device)
     quantizations = resolve_quantizations(plan, Path(), [])
     for choice in choose_engines(plan, device, quantizations, []):
         reasons = [
@@ -106,7 +106,7 @@ def first_plan(model: ModelFacts, device: Device) -> FirstPlan:
     return FirstPlan(model, device, chosen, served, left_out, gpus)
 
 
-def _grouped(entry: Mapping[str, Any], model: ModelFacts) -> dict[str, Any]:
+def grouped(entry: Mapping[str, Any], model: ModelFacts) -> dict[str, Any]:
     """The entry with a group size that fits the model, where its numbers are in groups."""
     method = methods()[entry["method"]]
     filled = {**(method.defaults or {}), **entry.get("parameters", {})}
@@ -115,7 +115,7 @@ def _grouped(entry: Mapping[str, Any], model: ModelFacts) -> dict[str, Any]:
     return {**entry, "parameters": {**entry.get("parameters", {}), "group_size": fitting_group_size(model)}}
 
 
-def _plan_of_all(entries: Sequence[Mapping[str, Any]], device: Device) -> PlanFile:
+def plan_of_all(entries: Sequence[Mapping[str, Any]], device: Device) -> PlanFile:
     """The entries in every engine that can be started on this kind of device; none of its names is checked yet."""
     engines = [name for name, engine in engines_by_name().items() if device.kind in engine.environments]
     raw = {
