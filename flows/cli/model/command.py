@@ -28,11 +28,9 @@ class UnknownModel(BitfrontierError):
     exit_code = 2
 
 
-@app.command(short_help="Show what a model is, and which methods and engines take it here.")
-def model(
-    name: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A model's folder, hub:ORGANISATION/NAME, or pypi:NAME.")
-    ],
+@app.command(name="model", short_help="Show what a model is, and which methods and engines take it here.")
+def show_model(
+    model: Annotated[str, typer.Argument(help="A model's folder, hub:ORGANISATION/NAME, or pypi:NAME.")],
     as_json: Json = False,
 ) -> None:
     """Show a model's architecture and size, and which methods and engines take it on this machine.
@@ -48,7 +46,7 @@ def model(
 
     check_network_variables()
     try:
-        facts, device = look_up_model(name, Path.cwd()), find_device()
+        facts, device = look_up_model(model, Path.cwd()), find_device()
     except SourceError as error:
         raise UnknownModel(f"{error.message} ({error.fix})") from error
     except ValueError as error:
