@@ -22,7 +22,8 @@ class Shape:
     """None and empty stand for what the configuration does not say; classes have defaults of their own.
 
     `layer_kinds`: how many layers are of which kind, such as ("full_attention", 5). `window`: tokens that a sliding or
-    chunked layer sees. `key_value_heads` with `head_size` numbers each keep keys and values.
+    chunked layer sees. `key_value_heads` with `head_size` numbers each keep keys and values, or all of a layer's heads
+    together `latent_rank` numbers (MLA: DeepSeek-V2, 2024).
     """
 
     layers: int | None = None
@@ -34,6 +35,7 @@ class Shape:
     experts: int | None = None
     experts_per_token: int | None = None
     tied_head: bool | None = None
+    latent_rank: int | None = None
 
 
 def shape_of(config: Configuration) -> Shape:
@@ -44,17 +46,19 @@ def shape_of(config: Configuration) -> Shape:
     experts = {**text, **(text.get("ffn_config") or {})}
     heads, hidden = _first_number(text, HEADS), _first_number(text, HIDDEN)
     kinds: list[Any] = next((text[key] for key in KINDS if isinstance(text.get(key), list)), [])
+    latent_rank = _first_number(text, ("kv_lora_rank",))
     tied = text.get("tie_word_embeddings", config.get("tie_word_embeddings"))
     return Shape(
         _first_number(text, LAYERS) or len(kinds) or None,
         tuple(sorted(Counter(map(str, kinds)).items())),
         _first_number(text, WINDOWS) if text.get("use_sliding_window", True) else None,
         heads,
-        _key_value_heads(text, heads),
-        _first_number(text, ("head_dim",)) or (hidden // heads if hidden and heads else None),
+        None if latent_rank else _key_value_heads(text, heads),
+        None if latent_rank else _first_number(text, ("head_dim",)) or (hidden // heads if hidden and heads else None),
         _first_number(experts, EXPERTS),
         _first_number(experts, EXPERTS_PER_TOKEN),
         tied if isinstance(tied, bool) else None,
+        latent_rank,
     )
 
 

@@ -65,6 +65,17 @@ def test_what_the_files_say(place: Path) -> None:
     assert "group sizes that divide every linear layer: 32" in lines
 
 
+def test_experts_windows_kinds_of_layers_and_latent_attention(place: Path) -> None:
+    configure(place / "tiny", num_experts=4, num_experts_per_tok=2, kv_lora_rank=8, sliding_window=64)
+    configure(place / "tiny", layer_types=["sliding_attention"], tie_word_embeddings=None)
+    shown = _model("tiny").output
+    assert "layers: 1 (1 sliding attention)" in shown
+    assert "attention heads: 6, keys and values of all in 8 numbers; window: 64 tokens" in shown
+    assert "experts: 4, 2 for each token" in shown
+    assert "head: as its class has it" in shown
+    assert "KV cache" not in shown
+
+
 def test_the_matrix_is_that_of_plans(place: Path) -> None:
     pairs = {fit.quantization.method.name: fit.pairs for fit in fits_of(look_up_model("tiny", place), CPU)}
     assert pairs["none"]["transformers"].reason is None

@@ -63,6 +63,7 @@ GEMMA3_1B = {
         ),
         ({"layers_block_type": ["mamba", "attention"]}, Shape(2, (("attention", 1), ("mamba", 1)))),
         ({**LLAMA_8B, "num_key_value_heads": [8, 4]}, Shape(32, (), None, 32, None, 128, tied_head=False)),
+        ({**LLAMA_8B, "kv_lora_rank": 512}, Shape(32, (), None, 32, tied_head=False, latent_rank=512)),
         ({}, Shape()),
     ],
 )
