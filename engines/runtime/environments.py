@@ -23,8 +23,8 @@ from engines.runtime.cache import cache_folder, create_cache, uv_variables
 from engines.runtime.child_environment import QUIET, child_environment
 from engines.runtime.entry_points import QUANT_WORKER
 from engines.runtime.identities import image_identity, interpreter_identity, program_identity
-from engines.runtime.own_packages import import_folder
-from engines.runtime.pip_config import (
+from engines.runtime.installing.bytecode import compile_modules
+from engines.runtime.installing.pip_config import (
     PINS_FOLDER,
     absolute_paths,
     adjustment_arguments,
@@ -36,7 +36,8 @@ from engines.runtime.pip_config import (
     torch_backend,
     uv_takes_pytorch_s_index,
 )
-from engines.runtime.pythons import python_for
+from engines.runtime.installing.pythons import python_for
+from engines.runtime.own_packages import import_folder
 from quant.canonical_json import with_home, write_json, write_whole
 from quant.errors import CellFailure
 from quant.foreign_failures import decisive_line
@@ -232,11 +233,9 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         by_backend = bool(backend) or uv_takes_pytorch_s_index()
         write_whole(folder / CONSTRAINTS, hashed(environment.pins, settings, backend=by_backend))
         install = (
-            # compiled now, by both cores: else every start of an engine may compile again, and its time would count
             "pip",
             "install",
             "--quiet",
-            "--compile-bytecode",
             "--python",
             str(folder / "bin" / "python"),
             "--requirements",
@@ -251,6 +250,7 @@ def build(environment: Environment, say: Say = lambda _: None) -> None:
         # what a machine needs beside them, such as CUDA's libraries for its build of torch: wheels, whose installation
         # runs nothing
         run_uv(*install, "--no-build")
+        compile_modules(folder)
         write_json(folder / READY, {"pins": environment.pins.name, "torch_backend": backend})
 
 

@@ -14,8 +14,8 @@ from importlib import metadata
 from pathlib import Path
 
 from engines.runtime.cache import require_writable
-from engines.runtime.pip_config import BUILT
-from engines.runtime.pythons import minor_for
+from engines.runtime.installing.pip_config import BUILT
+from engines.runtime.installing.pythons import minor_for
 from flows.bundle.contents import (
     BUNDLE_FILE,
     DATASETS,

@@ -11,7 +11,7 @@ from itertools import chain
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
-from engines.runtime.pythons import OWN, TRIED
+from engines.runtime.installing.pythons import OWN, TRIED
 from engines.types import Device
 from flows.bundle.contents import BadBundle, glibc_and_architecture
 

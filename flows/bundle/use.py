@@ -15,8 +15,8 @@ from filelock import FileLock
 
 from engines.runtime.cache import create_cache
 from engines.runtime.environments import PROGRAMS, resolve
-from engines.runtime.pip_config import adjustments
-from engines.runtime.pythons import OWN, python_for
+from engines.runtime.installing.pip_config import adjustments
+from engines.runtime.installing.pythons import OWN, python_for
 from flows.bundle.contents import (
     DATASETS,
     HUB,

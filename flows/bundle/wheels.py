@@ -25,7 +25,7 @@ from packaging.utils import parse_wheel_filename
 
 from engines.addresses import without_credentials
 from engines.runtime.environments import ANOTHER_FILE, EnvironmentFailed, run_uv
-from engines.runtime.pip_config import (
+from engines.runtime.installing.pip_config import (
     BUILT,
     INDEX_NAME,
     adjustment_arguments,

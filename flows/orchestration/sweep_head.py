@@ -7,7 +7,7 @@ import os
 from prefect.settings import PREFECT_API_URL
 
 from engines.redaction import redacted
-from engines.runtime.pip_config import pip_files, pip_settings
+from engines.runtime.installing.pip_config import pip_files, pip_settings
 from engines.telemetry.device import driver_version
 from flows.orchestration.api_server import unwatched
 from flows.validate.resolved import ResolvedPlan

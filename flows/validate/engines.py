@@ -13,7 +13,7 @@ from engines.parallelism import too_many
 from engines.redaction import hide_key
 from engines.registry import Engine, engines_by_name, registered_engines
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, program_path
-from engines.runtime.pythons import python_fault, python_note
+from engines.runtime.installing.pythons import python_fault, python_note
 from engines.types import Attached, Device, Serving
 from engines.user_arguments import own_options, refusals, with_users
 from flows.plan.schema import EnginePlan, Plan

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engines.runtime.pythons import OWN
+from engines.runtime.installing.pythons import OWN
 from flows.bundle.contents import BUNDLE_FILE, FORMAT, listed_files
 from flows.bundle.targets import target_of
 from quant.canonical_json import write_json

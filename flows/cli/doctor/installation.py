@@ -15,7 +15,7 @@ from engines.bounded_http import request
 from engines.redaction import excerpt
 from engines.runtime.cache import NotWritable, cache_folder, create_cache
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, is_built, known_environments, probe, resolve
-from engines.runtime.pip_config import PINS_FOLDER, missing_pins, pip_settings
+from engines.runtime.installing.pip_config import PINS_FOLDER, missing_pins, pip_settings
 from engines.telemetry.device import driver_version, find_device
 from flows.orchestration.configured_api import PrefectUnusable, UnusableSetting, configured_url
 from flows.sources.samples import SAMPLES, sample

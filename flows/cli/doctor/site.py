@@ -18,7 +18,7 @@ import psutil
 from engines.addresses import without_credentials
 from engines.bounded_http import request
 from engines.runtime.cache import NotWritable, create_cache
-from engines.runtime.pip_config import main_index, pip_settings
+from engines.runtime.installing.pip_config import main_index, pip_settings
 from engines.telemetry.device import available_cores, memory_limit
 from flows.cli.doctor.installation import Finding
 from flows.cli.network_variables import UnusableVariable, check_network_variables

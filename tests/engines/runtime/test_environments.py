@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 import engines.runtime.environments as environment_module
-import engines.runtime.pip_config
+import engines.runtime.installing.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, probe, resolve, run_uv
 from engines.runtime.identities import image_identity
-from engines.runtime.own_packages import ROOT
-from engines.runtime.pip_config import (
+from engines.runtime.installing.pip_config import (
     UnreadableSettings,
     absolute_paths,
     index_variables,
@@ -22,6 +21,7 @@ from engines.runtime.pip_config import (
     torch_backend,
     uv_files,
 )
+from engines.runtime.own_packages import ROOT
 from engines.runtime.process import running, wait
 
 
@@ -38,7 +38,7 @@ def small_pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "small.txt").write_text("packaging==26.3\n")
     monkeypatch.setattr(environment_module, "PINS_FOLDER", folder)
-    monkeypatch.setattr(engines.runtime.pip_config, "PINS_FOLDER", folder)
+    monkeypatch.setattr(engines.runtime.installing.pip_config, "PINS_FOLDER", folder)
     return folder
 
 

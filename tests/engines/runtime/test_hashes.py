@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 import engines.runtime.environments as environment_module
-import engines.runtime.pip_config
+import engines.runtime.installing.pip_config
 from engines.runtime.environments import EnvironmentFailed, build, is_built, known_environments, resolve
-from engines.runtime.pip_config import (
+from engines.runtime.installing.pip_config import (
     HASHES,
     OF_BACKENDS,
     PYPI,
@@ -84,7 +84,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("BITFRONTIER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
-    for module in (environment_module, engines.runtime.pip_config):
+    for module in (environment_module, engines.runtime.installing.pip_config):
         monkeypatch.setattr(module, "PINS_FOLDER", tmp_path / "pins")
     with ExitStack() as servers:
         main, extra = (servers.enter_context(served(tmp_path / name)) for name in ("main", "extra"))

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 import engines.runtime.environments
-import engines.runtime.pip_config
+import engines.runtime.installing.pip_config
 import flows.bundle.collect
 import flows.bundle.wheels
 from engines.runtime.environments import build, resolve
-from engines.runtime.pip_config import HASHES
+from engines.runtime.installing.pip_config import HASHES
 from flows.bundle.collect import collect
 from flows.bundle.contents import BUNDLE_FILE, BadBundle, Contents, read_contents
 from flows.bundle.targets import target_of
@@ -47,7 +47,7 @@ def place(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         known[f"{name}==1.0"] = plant_wheel(workplace / "index", name, "1.0", "ours")
     (pins / HASHES).write_text(json.dumps(known))
     forget_settings(monkeypatch, workplace)
-    for module in (engines.runtime.environments, engines.runtime.pip_config):
+    for module in (engines.runtime.environments, engines.runtime.installing.pip_config):
         monkeypatch.setattr(module, "PINS_FOLDER", pins)
     _write(workplace)
     with served(workplace / "index") as address:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engines.runtime.environments import run_uv
-from engines.runtime.pythons import OWN
+from engines.runtime.installing.pythons import OWN
 from flows.bundle.contents import BadBundle
 from flows.bundle.targets import Target, target_of
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from engines.runtime.child_environment import child_environment
-from engines.runtime.pip_config import index_variables, pip_settings, torch_backend, uv_files
-from engines.runtime.pythons import OWN
+from engines.runtime.installing.pip_config import index_variables, pip_settings, torch_backend, uv_files
+from engines.runtime.installing.pythons import OWN
 from flows.bundle.contents import BadBundle
 from flows.bundle.use import from_bundle
 from flows.state.progress_display import LogDisplay

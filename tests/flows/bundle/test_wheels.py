@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from engines.runtime.environments import EnvironmentFailed
-from engines.runtime.pip_config import BUILT, HASHES, hashed
+from engines.runtime.installing.pip_config import BUILT, HASHES, hashed
 from flows.bundle.targets import Target, target_of
 from flows.bundle.wheels import (
     Distribution,

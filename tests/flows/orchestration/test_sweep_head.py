@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-import engines.runtime.pip_config
+import engines.runtime.installing.pip_config
 from engines.types import Device
 from flows.orchestration.api_server import unwatched
 from flows.orchestration.sweep_head import head
@@ -36,7 +36,7 @@ def test_the_server_is_named() -> None:
 def test_package_sources_are_named_without_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "pip.conf"
     file.write_text("[global]\nindex-url = https://me:planted@index.example/simple\n")
-    monkeypatch.setattr(engines.runtime.pip_config, "pip_files", lambda: [file])
+    monkeypatch.setattr(engines.runtime.installing.pip_config, "pip_files", lambda: [file])
     monkeypatch.setattr("flows.orchestration.sweep_head.pip_files", lambda: [file])
     for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
         monkeypatch.delenv(name, raising=False)

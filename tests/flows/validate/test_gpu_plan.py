@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import engines.runtime.pythons as pythons
+import engines.runtime.installing.pythons as pythons
 import flows.validate.plan
 from engines.types import Device
 from flows.plan.source import PlanError, load_plan

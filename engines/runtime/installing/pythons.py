@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 
 from engines.runtime.cache import uv_variables
 from engines.runtime.child_environment import child_environment
-from engines.runtime.pip_config import PINS_FOLDER
+from engines.runtime.installing.pip_config import PINS_FOLDER
 
 TRIED = ("3.14", "3.13", "3.12", "3.11")  # pins are resolved for these, by `make pins`
 REQUIRES = re.compile(r"^# requires-python: *(\S+)$", re.MULTILINE)

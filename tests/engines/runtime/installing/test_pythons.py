@@ -8,10 +8,19 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 import engines.runtime.environments as environment_module
-import engines.runtime.pythons as pythons
+import engines.runtime.installing.pythons as pythons
 from engines.runtime.environments import EnvironmentFailed, build, resolve
-from engines.runtime.pip_config import PINS_FOLDER
-from engines.runtime.pythons import OWN, REQUIRES, TRIED, Python, minor_for, python_fault, python_for, python_note
+from engines.runtime.installing.pip_config import PINS_FOLDER
+from engines.runtime.installing.pythons import (
+    OWN,
+    REQUIRES,
+    TRIED,
+    Python,
+    minor_for,
+    python_fault,
+    python_for,
+    python_note,
+)
 
 ABSENT = ">=3.14,<3.15" if OWN != "3.14" else ">=3.12,<3.13"  # a Python that a fake uv below does not find
 
