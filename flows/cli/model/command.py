@@ -73,9 +73,9 @@ def described(facts: ModelFacts) -> Iterator[str]:
         kinds = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in shape.layer_kinds)
         yield f"layers: {_known(shape.layers)}" + (f" ({kinds})" if kinds else "")
         window = f"; window: {shape.window:,} tokens" if shape.window else ""
-        kept = f"with keys and values: {_known(shape.key_value_heads)}, of {_known(shape.head_size)} numbers"
-        kept = f"keys and values of all in {shape.latent_rank:,} numbers" if shape.latent_rank else kept
-        yield f"attention heads: {_known(shape.heads)}, {kept}{window}"
+        cached = f"with keys and values: {_known(shape.key_value_heads)}, of {_known(shape.head_size)} numbers"
+        cached = f"keys and values of all in {shape.latent_rank:,} numbers" if shape.latent_rank else cached
+        yield f"attention heads: {_known(shape.heads)}, {cached}{window}"
         if shape.experts:
             yield f"experts: {shape.experts}, {_known(shape.experts_per_token)} for each token"
         tied = {True: "shared with the embedding", False: "of its own", None: "as its class has it"}
