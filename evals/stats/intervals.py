@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import scipy  # not `from scipy import stats`: that takes half a second of every command, and few need it
-from scipy import special
+from scipy import special  # not `stats`: that takes half a second of every command
 
 CONFIDENCE = 0.95
 UNSEEN = 0.5  # flips or passages that are added to those seen: that none was seen does not mean there are none
@@ -236,7 +235,7 @@ def _by_repeats(sample: Clustered, percent: float, confidence: float) -> Estimat
 def _tolerance_factor(units: int, percent: float, confidence: float) -> float:
     """By how many standard deviations above the mean of normal units this percentile of them lies at most."""
     shift = float(special.ndtri(percent / 100)) * math.sqrt(units)
-    return float(scipy.stats.nct.ppf((1 + confidence) / 2, units - 1, shift)) / math.sqrt(units)
+    return float(special.nctdtrit(units - 1, shift, (1 + confidence) / 2)) / math.sqrt(units)
 
 
 def least_count(percent: float, confidence: float = CONFIDENCE) -> int:
@@ -249,8 +248,15 @@ def least_count(percent: float, confidence: float = CONFIDENCE) -> int:
 @functools.cache
 def _order_places(count: int, percent: float, confidence: float) -> tuple[int, int]:
     """Which of so many values in order are the ends of a percentile's interval, counted from 1 and from 0."""
-    below = scipy.stats.binom(count, percent / 100)
-    return int(below.ppf((1 - confidence) / 2)), int(below.ppf((1 + confidence) / 2))
+    return _below((1 - confidence) / 2, count, percent / 100), _below((1 + confidence) / 2, count, percent / 100)
+
+
+def _below(share: float, count: int, chance: float) -> int:
+    """The quantile at `share` of how many of `count` draws happen, each with this chance."""
+    if chance in (0, 1):
+        return round(count * chance)
+    most = max(0, math.ceil(special.bdtrik(share, count, chance)))
+    return most - 1 if most and special.bdtr(most - 1, count, chance) >= share else most
 
 
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> Estimate:

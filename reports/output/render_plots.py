@@ -128,7 +128,7 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
     with plt.rc_context(STYLE):
         with whole_file(folder / f"{name}.svg") as drawing:
             figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": "bitfrontier"})
-        figure.set_layout_engine("none")  # all is in its place now
+        figure.set_layout_engine(None)  # all is in its place now, and need not be drawn to see where
         figure.savefig(large, format="png", dpi=150, metadata={"Software": "bitfrontier"})
     write_whole(folder / f"{name}.png", large.getvalue())
     with Image.open(large) as picture:

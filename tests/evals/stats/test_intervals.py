@@ -12,6 +12,8 @@ from scipy import stats
 
 from evals.stats.intervals import (
     Clustered,
+    _order_places,
+    _tolerance_factor,
     exact,
     independent,
     least_count,
@@ -214,3 +216,19 @@ def test_two_stages_by_hand() -> None:
     wide, narrow = mean_t_log(first), mean_t_log(first * 26, 3)
     assert math.log(narrow.high / narrow.value) == pytest.approx(math.log(wide.high / wide.value) / math.sqrt(26))
     assert narrow.high / narrow.value <= 1.05
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_quantiles_are_those_of_scipys_distributions(confidence: float) -> None:
+    """Whose module takes half a second to import."""
+    for percent in (0, 1, 50, 90, 99.9, 100):
+        for count in (*range(1, 60), 1000):
+            below = stats.binom(count, percent / 100)
+            assert _order_places(count, percent, confidence) == (
+                below.ppf((1 - confidence) / 2),
+                below.ppf((1 + confidence) / 2),
+            )
+        for units in range(2, 30) if 50 <= percent < 100 else ():
+            shift = stats.norm.ppf(percent / 100) * math.sqrt(units)
+            factor = stats.nct.ppf((1 + confidence) / 2, units - 1, shift) / math.sqrt(units)
+            assert _tolerance_factor(units, percent, confidence) == pytest.approx(factor, rel=1e-9)
