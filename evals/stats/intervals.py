@@ -255,8 +255,8 @@ def _below(share: float, count: int, chance: float) -> int:
     """The quantile at `share` of how many of `count` draws happen, each with this chance."""
     if chance in (0, 1):
         return round(count * chance)
-    most = max(0, math.ceil(special.bdtrik(share, count, chance)))
-    return most - 1 if most and special.bdtr(most - 1, count, chance) >= share else most
+    most = max(0, math.ceil(float(special.bdtrik(share, count, chance))))
+    return most - 1 if most and float(special.bdtr(most - 1, count, chance)) >= share else most
 
 
 def ratio_of_sums(numerators: Sequence[float], denominators: Sequence[float], *, seed: int = 0) -> Estimate:

@@ -22,6 +22,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 from pydantic import TypeAdapter
 
@@ -32,6 +33,10 @@ from reports.output.drawn_frontiers import Dot, Drawing, State
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: told apart by all eyes
 MOST_NAMES = 30
 LONGEST_NAME = 36
+FAINT = 0.2  # of intervals of cells that are not on the frontier
+MARK = 5.0  # half of a mark's width, with what is left free around it, in pixels
+APART = 2.0  # of names, in pixels
+PLACES = ((7, 4, "left"), (7, -10, "left"), (-7, 4, "right"), (-7, -10, "right"), (0, 9, "center"), (0, -16, "center"))
 SHAPES = ("o", "s", "^", "D")  # beyond six engines the colours come again in another shape
 STYLE: Any = {
     "svg.hashsalt": "bitfrontier",
@@ -49,20 +54,18 @@ def draw(drawing: Drawing) -> Figure:
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(7.2, 4.4), layout="constrained")
-        groups: dict[tuple[str, State], list[Dot]] = {}  # one call draws a thousand as fast as one
+        groups: dict[tuple[str, State, bool], list[Dot]] = {}  # one call draws a thousand as fast as one
         for dot in drawing.dots:
-            groups.setdefault((dot.engine, dot.state), []).append(dot)
-        for (engine, state), group in groups.items():
+            groups.setdefault((dot.engine, dot.state, dot.on), []).append(dot)
+        for (engine, state, on), group in groups.items():
             mark = engine_mark(drawing.engines.index(engine))
             if state == "failing":
                 mark = replace(mark, shape="x" if mark.shape == SHAPES[0] else "+")
-            _draw_group(axes, group, replace(mark, alpha=0.4) if state == "faded" else mark)
-        for dot in [dot for dot in drawing.dots if dot.state == "free"][:MOST_NAMES]:  # the tables name them all
-            place = (dot.x.value, dot.y.value)
-            axes.annotate(_short(dot.method), place, xytext=(5, 5), textcoords="offset points", fontsize=8)
-        on = sorted((dot.x.value, dot.y.value) for dot in drawing.dots if dot.on)
+            mark = replace(mark, alpha=0.4) if state == "faded" else mark
+            _draw_group(axes, group, mark if on else replace(mark, bars=FAINT))
+        line = sorted((dot.x.value, dot.y.value) for dot in drawing.dots if dot.on)
         label = "frontier, by values"
-        axes.plot([x for x, _ in on], [y for _, y in on], "--", color="#888888", linewidth=1, zorder=0, label=label)
+        axes.plot([x for x, _ in line], [y for _, y in line], "--", color="#888888", linewidth=1, zorder=0, label=label)
         for number, engine in enumerate(drawing.engines):
             mark = engine_mark(number)
             axes.plot([], [], mark.shape, color=mark.colour, label=_short(engine))
@@ -73,16 +76,21 @@ def draw(drawing: Drawing) -> Figure:
         axes.set_ylabel(drawing.y_label)
         axes.set_title(drawing.title)
         axes.margins(0.12)
+        if layout := figure.get_layout_engine():  # all in its place once: else it is drawn once more for each file
+            layout.execute(figure)
+            figure.set_layout_engine(None)
+        _name(figure, axes, [dot for dot in drawing.dots if dot.state == "free"])
     return figure
 
 
 @dataclass(frozen=True)
 class Mark:
-    """How a cell is drawn."""
+    """How a cell is drawn; `bars` is the opacity of its intervals."""
 
     shape: str
     colour: str
     alpha: float = 1.0
+    bars: float = 1.0
 
 
 def engine_mark(number: int) -> Mark:
@@ -91,7 +99,7 @@ def engine_mark(number: int) -> Mark:
 
 
 def _draw_group(axes: Axes, dots: Sequence[Dot], mark: Mark) -> None:
-    axes.errorbar(
+    container = axes.errorbar(
         [dot.x.value for dot in dots],
         [dot.y.value for dot in dots],
         xerr=_errors([dot.x for dot in dots]),
@@ -102,6 +110,30 @@ def _draw_group(axes: Axes, dots: Sequence[Dot], mark: Mark) -> None:
         capsize=2,
         linewidth=0.8,
     )
+    _, ends, bars = container
+    for line in (*ends, *bars):
+        line.set_alpha(min(mark.alpha, mark.bars))
+
+
+def _name(figure: Figure, axes: Axes, dots: Sequence[Dot]) -> None:
+    """Name the frontier's cells, then others of these, each where it hides no name and no mark of theirs, or not at
+    all: the tables name every cell.
+    """
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]  # of Agg, which draws here
+    frame = axes.get_window_extent(renderer)
+    marks = [axes.transData.transform((dot.x.value, dot.y.value)) for dot in dots]
+    taken = [Bbox.from_bounds(x - MARK, y - MARK, 2 * MARK, 2 * MARK) for x, y in marks]
+    for dot in sorted(dots, key=lambda dot: not dot.on)[:MOST_NAMES]:
+        place = (dot.x.value, dot.y.value)
+        text = axes.annotate(_short(dot.method), place, xytext=(0, 0), textcoords="offset points", fontsize=8)
+        for across, up, side in PLACES:
+            text.set(position=(across, up), horizontalalignment=side)
+            box = text.get_window_extent(renderer).padded(APART)
+            if frame.x0 <= box.x0 and box.x1 <= frame.x1 and not any(map(box.overlaps, taken)):
+                taken.append(box)
+                break
+        else:
+            text.remove()
 
 
 def _short(text: str) -> str:
@@ -128,7 +160,6 @@ def save(figure: Figure, folder: Path, name: str) -> bytes:
     with plt.rc_context(STYLE):
         with whole_file(folder / f"{name}.svg") as drawing:
             figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": "bitfrontier"})
-        figure.set_layout_engine(None)  # all is in its place now, and need not be drawn to see where
         figure.savefig(large, format="png", dpi=150, metadata={"Software": "bitfrontier"})
     write_whole(folder / f"{name}.png", large.getvalue())
     with Image.open(large) as picture:

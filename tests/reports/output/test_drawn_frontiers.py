@@ -84,6 +84,22 @@ def test_a_long_name_keeps_its_beginning(name: str, shown: str) -> None:
     plt.close(figure)
 
 
+def test_names_hide_no_other_and_those_of_the_frontier_come_first() -> None:
+    """Of twenty cells at almost one place, and one far from them."""
+    near = [
+        replace(DOT, method=f"m{number}", on=number == 7, x=Estimate(1 + number / 500, 0, 2, 3), y=Estimate(2, 1, 3, 3))
+        for number in range(20)
+    ]
+    far = replace(DOT, method="far", on=False, x=Estimate(9, 8, 10, 3), y=Estimate(9, 8, 10, 3))
+    figure = draw(replace(DRAWING, dots=(*near, far)))
+    (axes,) = figure.axes
+    names = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    plt.close(figure)
+    assert {"m7", "far"} <= names.keys()
+    assert len(names) < 10
+    assert not any(box.overlaps(other) for name, box in names.items() for else_, other in names.items() if name < else_)
+
+
 def test_it_ends_with_the_block(tmp_path: Path) -> None:
     def interrupted() -> None:
         with drawn_beside(tmp_path) as draw_there:
