@@ -18,6 +18,7 @@ CHECKPOINT_SCHEMA_VERSION = 1
 
 CHECKPOINT_RECORD = "bitfrontier-checkpoint.json"
 PARTIAL_RECORD = "bitfrontier-partial.json"
+CALIBRATION_WARNING = "calibration: "  # begins a warning of ours, among those of the tools' libraries
 
 
 FLOATS = ("float32", "float16", "bfloat16")
@@ -174,6 +175,11 @@ class Checkpoint:
     warnings: tuple[str, ...] = ()
     tensor_types: Mapping[str, int] = field(default_factory=dict)
     schema_version: int = field(default=CHECKPOINT_SCHEMA_VERSION)
+
+    @property
+    def calibration_warnings(self) -> tuple[str, ...]:
+        """What was wrong with the calibration, for people."""
+        return tuple(text for text in self.warnings if text.startswith(CALIBRATION_WARNING))
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

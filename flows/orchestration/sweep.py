@@ -212,6 +212,8 @@ def _quantize_all(prepared: Prepared, bench: Workbench, display: SweepDisplay) -
         made = results[key]
         text = made.cause if isinstance(made, Failure) else f"{made.bits_per_weight:.2f} bits per weight"
         display.say(f"  {verb} {label}: {text[:160]}")
+        for warning in () if isinstance(made, Failure) else made.calibration_warnings:
+            display.say(f"    {warning}")
     return results
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from quant.errors import BitfrontierError
 from quant.progress import report
+from quant.tools.expert_coverage import warn_of_idle_experts
 from quant.tools.tokenizer import copy_tokenizer
 from quant.types import Calibration
 
@@ -45,6 +46,7 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
 
     Calibration rows are used in their order, unshuffled: the tool's own shuffle has no seed. Raises TransformFailed.
     """
+    import numpy as np
     import torch
     from compressed_tensors.offload import remove_dispatch
     from llmcompressor import oneshot
@@ -54,6 +56,7 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
     loaded = load_source(model)
     arguments: dict[str, Any] = {}
     if calibration is not None:
+        warn_of_idle_experts(loaded, np.load(calibration.token_ids, allow_pickle=False).tolist())
         arguments = {
             "dataset": _dataset(calibration),
             "num_calibration_samples": calibration.samples,

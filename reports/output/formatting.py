@@ -12,6 +12,7 @@ from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
 from quant.errors import counted
+from quant.types import CALIBRATION_WARNING
 from reports.decision.ranking import place_of
 from reports.decision.recommend import Answer
 from reports.decision.what_decides import Deciding
@@ -36,6 +37,13 @@ def share(value: float | None) -> str:
 
 def gib(value: float | None) -> str:
     return "–" if value is None else f"{value / GIB:.2f}"
+
+
+def calibration_note(trial: Trial) -> str:
+    """What was wrong with the calibration of its checkpoint; empty where nothing was."""
+    warnings = (trial.checkpoint or {}).get("warnings")
+    texts = [text for text in warnings if isinstance(text, str)] if isinstance(warnings, list | tuple) else []
+    return "; ".join(text for text in texts if text.startswith(CALIBRATION_WARNING))
 
 
 def needed_gib(trial: Trial) -> str:
@@ -202,6 +210,7 @@ def code(text: str) -> Markup:
 
 
 FILTERS: Mapping[str, Callable[..., str]] = {
+    "calibration_note": calibration_note,
     "code": code,
     "deciding": deciding_text,
     "gib": gib,

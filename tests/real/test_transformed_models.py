@@ -62,3 +62,16 @@ def test_no_mapping_fails_with_the_architecture(results: dict[str, dict[str, str
     for reason in results["GPT-NeoX"].values():
         assert "has no mapping for GPTNeoXForCausalLM" in str(reason)
     assert "SmoothQuantModifier changed no weight of Mamba2ForCausalLM" in str(results["Mamba 2"]["smoothquant"])
+
+
+def test_experts_that_no_calibration_token_reaches_are_counted() -> None:
+    found = _results("expert_coverage")
+    for name in ("Mixtral", "Qwen2Moe", "Qwen3Moe", "Olmoe", "GptOss"):
+        idle, experts, expected, words = found[name]
+        assert (idle, experts) == (expected, 64), name
+        assert 0 < idle < experts, name
+        assert words == [
+            f"calibration: {idle} of 64 experts get none of the 7 tokens; use more samples (`calibration.samples`)"
+        ]
+    assert found["Llama"][:2] == [0, 0]
+    assert found["DeepseekV3"][3] == []  # its class gives no router logits

@@ -248,3 +248,16 @@ def test_the_command_for_the_checkpoint_has_what_the_sweep_changed_of_its_plan(t
     run = write_run(tmp_path, *_trials(), changes=changes, data_root="data")
     answer = contents(read_results(run))["quantize_commands"]
     assert answer == ["bitfrontier quantize PLAN rtn --data-root data --set calibration.samples=8 --set 'name=a b'"]
+
+
+@pytest.mark.parametrize("others", [[], ["a library's own words"], ["calibration: too few"], 3, None, [4]])
+def test_what_was_wrong_with_a_calibration_is_on_the_page(tmp_path: Path, others: object) -> None:
+    words = "calibration: 41 of 64 experts get none of the 7 tokens"
+    warned = trial("gptq", 20, 1.0, 80)
+    ours = [words, *others] if isinstance(others, list) else others
+    warned = replace(warned, checkpoint={**(warned.checkpoint or {}), "warnings": ours})
+    folder = write_run(tmp_path / "run", trial("none", 10, 2.0, 80), warned)
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert (words in page) is isinstance(others, list)
+    assert ("calibration: too few" in page) is (others == ["calibration: too few"])
+    assert "a library&#39;s own words" not in page.split("<script")[0]
