@@ -65,13 +65,13 @@ def test_no_mapping_fails_with_the_architecture(results: dict[str, dict[str, str
 
 
 def test_experts_that_no_calibration_token_reaches_are_counted() -> None:
-    found = _results("expert_coverage")
+    by_model = _results("expert_coverage")
     for name in ("Mixtral", "Qwen2Moe", "Qwen3Moe", "Olmoe", "GptOss"):
-        idle, experts, expected, words = found[name]
+        idle, experts, expected, words = by_model[name]
         assert (idle, experts) == (expected, 64), name
         assert 0 < idle < experts, name
         assert words == [
             f"calibration: {idle} of 64 experts get none of the 7 tokens; use more samples (`calibration.samples`)"
         ]
-    assert found["Llama"][:2] == [0, 0]
-    assert found["DeepseekV3"][3] == []  # its class gives no router logits
+    assert by_model["Llama"][:2] == [0, 0]
+    assert by_model["DeepseekV3"][3] == []  # its class gives no router logits

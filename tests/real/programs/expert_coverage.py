@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import transformers
 
-from quant.tools.expert_coverage import idle_experts, warn_of_idle_experts
+from quant.tools.llmcompressor import idle_experts, warn_of_idle_experts
 
 BASE = {
     "vocab_size": 512,
