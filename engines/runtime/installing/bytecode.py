@@ -18,6 +18,8 @@ from engines.runtime.child_environment import child_environment
 
 logger = logging.getLogger(__name__)
 
+MOST_JOBS = 8  # each takes 20 MB, and a container may have less memory than its host has cores
+
 
 def compile_modules(environment: Path) -> None:
     """Compile the modules of an environment that no other one beside it has compiled. What cannot be compiled, such as
@@ -29,7 +31,8 @@ def compile_modules(environment: Path) -> None:
     _link_compiled(packages, others, f".cpython-{minor.removeprefix('python').replace('.', '')}.pyc")
     python = str(environment / "bin" / "python")
     # -I: no module of the working folder, no variable of Python's
-    command = [python, "-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "timestamp", str(packages)]
+    jobs = str(min(MOST_JOBS, os.cpu_count() or 1))
+    command = [python, "-I", "-m", "compileall", "-q", "-j", jobs, "--invalidation-mode", "timestamp", str(packages)]
     done = subprocess.run(command, env=child_environment({}), capture_output=True, text=True, check=False)
     logger.debug("compiled %s: code %d\n%s%s", packages, done.returncode, done.stdout[-2000:], done.stderr[-2000:])
 
