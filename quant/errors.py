@@ -47,6 +47,7 @@
         StoreError                  flows.distributed.object_store
         TransformFailed             quant.tools.llmcompressor
         UnknownCheckpoint           flows.cli.quantize_command
+        UnknownModel                flows.cli.model.command
         Unreadable                  reports.compare.foreign_types
         UnreadableSettings          engines.runtime.installing.pip_config
         UnreadableSummary           reports.output.index.run_summary
@@ -228,5 +229,6 @@ def one_line(error: BaseException) -> str:
     text = f"{name}: {words}" if words else name
     frames = traceback.extract_tb(error.__traceback__)
     if frames and (not words or isinstance(error, KeyError)):
-        text += f" at {frames[-1].filename}:{frames[-1].lineno}: `{frames[-1].line}`"
+        file = frames[-1].filename.rpartition("/site-packages/")[-1]
+        text += f" at {file}:{frames[-1].lineno}: `{frames[-1].line}`"
     return text

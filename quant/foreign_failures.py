@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
+from importlib.metadata import packages_distributions, version
 
 from quant.errors import CellFailure, FailureKind
 
@@ -67,3 +69,15 @@ def decisive_line(log: str) -> str:
         if exception and not ELSEWHERE.search(exception):
             return exception
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+def raised_by(error: BaseException) -> str:
+    """The package, with its version, and the line that raised an error, such as `torch 2.13.0, torch/nn/module.py:12`:
+    tools raise `KeyError: 'n_ctx'`. Empty where no installed package did.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    _, separator, inside = frames[-1].filename.rpartition("/site-packages/") if frames else ("", "", "")
+    if not separator:
+        return ""
+    names = packages_distributions().get(inside.split("/")[0].removesuffix(".py"), [])
+    return ", ".join([*(f"{name} {version(name)}" for name in names[:1]), f"{inside}:{frames[-1].lineno}"])

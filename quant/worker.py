@@ -6,6 +6,7 @@ alone and reads the checkpoint itself. `python -m quant.worker --probe` prints v
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from quant.canonical_json import write_json
+from quant.checkpoints.configuration import architecture_of
+from quant.checkpoints.detect import read_config
 from quant.checkpoints.model_files import STORED_FILES, stage
-from quant.errors import one_line
-from quant.foreign_failures import kind_of
+from quant.errors import BitfrontierError, CellFailure, one_line
+from quant.foreign_failures import kind_of, raised_by
 from quant.no_remote_code import forbid_remote_code, forbid_telemetry
 from quant.progress import report
 from quant.registry import Method, methods_in
@@ -55,7 +58,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
         try:
             _call(job)
         except (Exception, SystemExit) as error:  # a method's failure becomes a row of the report, with its words
-            return _failed(error)
+            return _failed(error, Path(job["model"]))
     return {
         "status": "ok",
         "seconds": {"total": time.perf_counter() - started},
@@ -66,15 +69,25 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _failed(error: BaseException) -> dict[str, Any]:
-    """The failure's kind where it is known, and the tool's own message. A tool that ends itself by a number alone has
-    said why on stderr, which is its log: there the `log_explains`, and no traceback comes after it.
+def _failed(error: BaseException, model: Path) -> dict[str, Any]:
+    """The failure's kind where it is known, and the tool's own message, with the architecture and the place, of which
+    tools say little. A tool that ends itself by a number alone has said why on stderr, which is its log: there the
+    `log_explains`, and no traceback comes after it.
     """
+    places: list[str] = []
+    if not isinstance(error, BitfrontierError):
+        with contextlib.suppress(
+            CellFailure, LookupError, TypeError, ValueError
+        ):  # what failed is told, whatever this is
+            places.append(architecture_of(read_config(model)).name)
+        places.append(raised_by(error))
+    where = f" ({', '.join(filter(None, places))})" if any(places) else ""
     if isinstance(error, SystemExit) and not isinstance(error.code, str):
-        reason = f"the tool ended itself with exit code {error.code or 0}"
+        reason = f"the tool ended itself with exit code {error.code or 0}{where}"
         return {"status": "failed", "kind": None, "reason": reason, "log_explains": True, "traceback": ""}
     kind, trace = kind_of(error), "".join(traceback.format_exception(error))
-    return {"status": "failed", "kind": kind, "reason": one_line(error), "log_explains": False, "traceback": trace}
+    reason = f"{one_line(error)}{where}"
+    return {"status": "failed", "kind": kind, "reason": reason, "log_explains": False, "traceback": trace}
 
 
 def _call(job: dict[str, Any]) -> None:

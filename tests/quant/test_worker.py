@@ -22,8 +22,12 @@ from quant.registry import method
 from quant.progress import report
 
 @method("copy", format="safetensors", environment="transformers")
-def copy(model: Path, out: Path, *, fail: bool = False, leave: str = "") -> None:
+def copy(model: Path, out: Path, *, fail: bool = False, leave: str = "", version: str = "") -> None:
     """Copies."""
+    if version:
+        import packaging.version
+
+        packaging.version.Version(version)
     report("half", 1, 2)
     print("noise on stdout")
     if fail:
@@ -37,7 +41,7 @@ def copy(model: Path, out: Path, *, fail: bool = False, leave: str = "") -> None
 
 def _run(tmp_path: Path, **parameters: Any) -> tuple[subprocess.CompletedProcess[str], dict[str, Any], list[Any]]:
     (tmp_path / "copying.py").write_text(METHOD)
-    (tmp_path / "model").mkdir()
+    (tmp_path / "model").mkdir(exist_ok=True)
     (tmp_path / "model" / "model.safetensors").write_text("w")
     (tmp_path / "out").mkdir()
     job = {
@@ -104,6 +108,17 @@ def test_a_tool_that_ends_the_process_says_why(tmp_path: Path, leave: str, reaso
 def test_an_assertion_without_words_shows_its_line(tmp_path: Path) -> None:
     _, result, _ = _run(tmp_path, leave="silently")
     assert re.fullmatch(r'AssertionError at .*copying\.py:\d+: `assert leave != "silently"`', result["reason"])
+
+
+@pytest.mark.parametrize(
+    ("config", "named"), [('{"architectures": ["GPTJForCausalLM"]}', "GPTJForCausalLM, "), ('{"text_config": 3}', "")]
+)
+def test_a_tools_failure_names_architecture_package_and_place(tmp_path: Path, config: str, named: str) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(config)
+    _, result, _ = _run(tmp_path, version="none")
+    place = rf"\({named}packaging [\d.]+, packaging/version\.py:\d+\)"
+    assert re.fullmatch(rf"InvalidVersion: Invalid version: 'none' {place}", result["reason"])
 
 
 def test_probe_tells_packages() -> None:
