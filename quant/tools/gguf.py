@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from quant.canonical_json import write_json
 from quant.checkpoints.model_files import stage
 from quant.progress import report
 
@@ -23,8 +24,10 @@ def convert(model: Path, out: Path) -> None:
     model = stage(model, out.parent / "with-old-keys")
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     old = old_keys(config)
-    (model / "config.json").write_text(json.dumps({**config, **old}), encoding="utf-8")  # some read the file
-    ModelBase.load_hparams = staticmethod(_with(ModelBase.load_hparams, old))
+    write_json(model / "config.json", {**config, **old})
+    # some of the converter's classes read that file, others what Transformers made of it, which dropped those keys again
+    read = ModelBase.load_hparams
+    ModelBase.load_hparams = staticmethod(lambda *arguments: {**read(*arguments), **old})
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
     splitter = tokenizer["pre_tokenizer"] or {}
     if splitter.get("type") == "ByteLevel" and splitter.get("use_regex"):  # GPT-2's pattern alone splits words
@@ -37,11 +40,6 @@ def convert(model: Path, out: Path) -> None:
         sys.argv = before
     shutil.rmtree(model.parent)
     report("convert", 1, 1)
-
-
-def _with(read: Any, old: Mapping[str, Any]) -> Any:
-    """Others of the converter's classes read what Transformers made of the file, which dropped those keys again."""
-    return lambda *arguments: {**read(*arguments), **old}
 
 
 def old_keys(config: Mapping[str, Any]) -> dict[str, Any]:
