@@ -25,7 +25,7 @@ def convert(model: Path, out: Path) -> None:
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
     old = old_keys(config)
     write_json(model / "config.json", {**config, **old})
-    # some of the converter's classes read that file, others what Transformers made of it, which dropped those keys again
+    # some of its classes read that file, others what Transformers made of it, which dropped those keys again
     read = ModelBase.load_hparams
     ModelBase.load_hparams = staticmethod(lambda *arguments: {**read(*arguments), **old})
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
