@@ -50,7 +50,7 @@ methods:
   - {method: openvino, parameters: {scheme: W8A16}}
 engines: [transformers, {engine: vllm, methods: [none, rtn, smoothquant]}, llama_cpp, openvino]
 load: [{concurrency: 1, requests: 2, prompt_tokens: 32, output_tokens: 4}]
-tasks: [{task: arc_easy, limit: 2, num_fewshot: 2}]
+tasks: [{task: arc_easy, limit: 2, num_fewshot: 0}]
 """
 WORDS = {"ok": "works", "unsupported": "–", "failed": "**failed**"}
 
@@ -60,7 +60,7 @@ def make_models(out: Path, names: Sequence[str]) -> None:
     environment = resolve("transformers")
     build(environment)
     sample = prepare_model(look_up_model(SAMPLE, Path()), environment, print, references=False)
-    arguments = ["-m", "benchmarks.support.family_models", str(out), "--tokenizer", str(sample.folder), *names]
+    arguments = ["-m", "benchmarks.support.family_models", "--tokenizer", str(sample.folder), str(out), *names]
     subprocess.run(environment.argv(arguments, {}), cwd=ROOT, check=True)
 
 

