@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,11 +55,20 @@ class Architecture:
     """`name` is the class of the model, such as LlamaForCausalLM; empty where nothing is known yet.
 
     `experts`: a mixture of experts. `recurrent`: some layers keep a state in place of keys and values.
+    `sentencepiece`: the model has its tokenizer in SentencePiece's format, too (`tokenizer.model`); `tokenizer` is its
+    class. `window`: tokens that a sliding window holds, where some layers have one.
     """
 
     name: str = ""
     experts: bool = False
     recurrent: bool = False
+    sentencepiece: bool = False
+    tokenizer: str = ""
+    window: int | None = None
+
+    def within(self, tokens: int) -> Architecture:
+        """What it is for texts of so many tokens: a window that holds them all is none."""
+        return replace(self, window=None) if self.window and tokens <= self.window else self
 
 
 UNKNOWN_ARCHITECTURE = Architecture()

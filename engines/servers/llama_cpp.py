@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from engines.registry import engine
 from engines.runtime.entry_points import LLAMA_CPP_SERVER
 from engines.types import Device, Dialect, Launch, Serving, arguments
-from quant.types import Program, Range, Scheme
+from quant.types import Architecture, Program, Range, Scheme
 
 VERSION = re.compile(r"bitfrontier-version (\S+)")
 WEIGHTS = re.compile(r"\b(\w+) model buffer size =\s+([\d.]+) MiB")
 KV = re.compile(r"llama_kv_cache: size =\s+([\d.]+) MiB \(\s*(\d+) cells,\s+\d+ layers,\s+(\d+)/")
 MIB = 1024**2
+UNWINDOWED = ("MistralForCausalLM", "MixtralForCausalLM")
 
 
 def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
@@ -23,6 +24,16 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     if checkpoint_format == "gguf":
         return None
     return f"llama_cpp loads GGUF, not {checkpoint_format} (the method gguf makes it)"
+
+
+def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device) -> str | None:
+    """Its files of these architectures have no place for a sliding window; within the window that changes nothing."""
+    if architecture.window and architecture.name in UNWINDOWED:
+        return (
+            f"llama.cpp computes {architecture.name} without its sliding window of {architecture.window} tokens; "
+            f"within it, all is right: `max_length: {architecture.window}`"
+        )
+    return None
 
 
 def read_facts(log: str) -> dict[str, str | int | float]:
@@ -58,6 +69,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
         top_tokens=128,
     ),
     unsupported=unsupported,
+    unsupported_model=unsupported_model,
     refused=refused,
     read_facts=read_facts,
 )

@@ -19,6 +19,8 @@ THIN = Dialect(  # what our own server speaks, whatever runs behind it
     top_tokens=WHOLE_VOCABULARY,
 )
 FACTS_PREFIX = "bitfrontier-facts "
+# whose quantized experts llm-compressor names otherwise than Transformers 5 looks for them
+OTHER_NAMES = ("GptOssForCausalLM", "GraniteMoeForCausalLM", "MixtralForCausalLM")
 FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes", "torchao", "gptq", "awq")
 
 
@@ -33,7 +35,7 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
 
 def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device) -> str | None:
     """What our server and Transformers do not do: share keys and values where layers have none, quantize the inputs of
-    experts, which it holds in one tensor.
+    experts, which it holds in one tensor, or read their zero points.
     """
     if architecture.recurrent:
         return (
@@ -41,6 +43,10 @@ def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device
         )
     if architecture.experts and scheme.activations not in (*FLOATS, "unknown"):
         return f"Transformers quantizes no activations of experts, so {scheme.label} would not be what ran"
+    if architecture.experts and not (scheme.unquantized or scheme.symmetric):
+        return f"Transformers reads no zero points of experts, which {scheme.label} has"
+    if architecture.name in OTHER_NAMES and not scheme.unquantized:
+        return f"Transformers looks for the quantized experts of {architecture.name} under other names than theirs"
     return None
 
 

@@ -42,6 +42,13 @@ def special_ids(folder: Path, tokenizer: Tokenizer) -> tuple[int | None, int | N
     return begin, _configured_end(folder / "config.json") if end is None else end
 
 
+def tokenizer_class(folder: Path) -> str:
+    """As `tokenizer_config.json` names it; empty where it does not. Raises CheckpointError."""
+    file = folder / "tokenizer_config.json"
+    with reading(file, CheckpointError, MAKE_AGAIN):
+        return str(json.loads(read_regular(file)).get("tokenizer_class") or "")
+
+
 def _configured_end(file: Path) -> int | None:
     with reading(file, CheckpointError, MAKE_AGAIN):
         config = json.loads(read_regular(file)) if file.exists() else {}

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from engines.kv_cache import numbers_per_token
 from evals.accuracy.chat_template import template_of
-from evals.api.tokenizers import load_tokenizer, special_ids
+from evals.api.tokenizers import load_tokenizer, special_ids, tokenizer_class
 from flows.sources import hub
 from flows.sources.hub import Repository
 from flows.sources.samples import SourceError, sample
@@ -148,7 +148,7 @@ def _described(
     folder: Path, config: Mapping[str, Any], reason: str | None, tensors: Mapping[str, Tensor]
 ) -> ModelFacts:
     """The facts of a model with its configuration and tokenizer in `folder`; `reason` is why it is unsuitable."""
-    gate_tokens = 0
+    gate_tokens, shape = 0, shape_of(config)
     if reason is None:
         tokenizer = load_tokenizer(folder)
         gate_tokens = len(tokenizer.encode(SANITY_TEXT, add_special_tokens=False).ids)
@@ -165,10 +165,15 @@ def _described(
         0,
         "",
         template_of(folder) is not None,
-        architecture_of(config),
+        replace(
+            architecture_of(config),
+            sentencepiece=(folder / "tokenizer.model").exists(),
+            tokenizer=tokenizer_class(folder) if reason is None else "",
+            window=shape.window,
+        ),
         reason,
         gate_tokens,
-        shape_of(config),
+        shape,
         linear_parameters(tensors) if tensors else None,
         numbers_per_token(config),
     )

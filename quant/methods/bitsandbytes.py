@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import bitsandbytes_refuses
 from quant.registry import method
 from quant.types import Scheme
 
@@ -11,7 +12,13 @@ def scheme(parameters: Any) -> Scheme:
     return Scheme("NF4") if parameters["scheme"] == "NF4" else Scheme("int8", "int8")
 
 
-@method("bitsandbytes", format="bitsandbytes", environment="transformers", scheme=scheme)
+@method(
+    "bitsandbytes",
+    format="bitsandbytes",
+    environment="transformers",
+    scheme=scheme,
+    unsupported_model=bitsandbytes_refuses,
+)
 def bitsandbytes(model: Path, out: Path, *, scheme: Literal["NF4", "LLM_INT8"] = "NF4") -> None:
     """NF4 in blocks of 64, or LLM.int8 (weights per row, activations per token, outliers in float16).
 

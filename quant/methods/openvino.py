@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
+from quant.checkpoints.tool_limits import exporter_refuses
 from quant.registry import method
 from quant.types import Calibration, GroupSize, Scheme
 
@@ -20,7 +21,14 @@ def calibrated(parameters: Any) -> bool:
     return bool(parameters["scheme"] == "W4A16" and parameters["algorithm"] != "rtn")
 
 
-@method("openvino", format="openvino", environment="openvino", scheme=scheme, calibrated=calibrated)
+@method(
+    "openvino",
+    format="openvino",
+    environment="openvino",
+    scheme=scheme,
+    calibrated=calibrated,
+    unsupported_model=exporter_refuses,
+)
 def openvino(
     model: Path,
     out: Path,

@@ -38,7 +38,9 @@ def compress(
 
     mode = nncf.CompressWeightsMode[f"INT{bits}_{'SYM' if symmetric else 'ASYM'}"]
     report("compress", 0, 1)
-    settings: dict[str, Any] = {"mode": mode}
+    # the frequencies of a rotary embedding are a product with a constant, too, and no layer
+    rotary = nncf.IgnoredScope(patterns=[r".*rotary_emb.*"], validate=False)
+    settings: dict[str, Any] = {"mode": mode, "ignored_scope": rotary}
     if bits == 4:
         settings |= {"group_size": group_size or -1, "ratio": 1.0}
         if algorithm != "rtn" and calibration is not None:

@@ -104,6 +104,7 @@ def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None)
 
 
 STATE, EXPERTS = Architecture("MambaForCausalLM", recurrent=True), Architecture("MixtralForCausalLM", experts=True)
+QWEN, WINDOWED = Architecture("Qwen3MoeForCausalLM", experts=True), Architecture("MistralForCausalLM", window=4096)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,24 @@ STATE, EXPERTS = Architecture("MambaForCausalLM", recurrent=True), Architecture(
         ),
         ("transformers", EXPERTS, Scheme("int8", "int8"), AVX2, "no activations of experts, so W8A8-int8 would not"),
         ("transformers", EXPERTS, Scheme("fp8", "fp8"), H100, "no activations of experts, so FP8-dynamic would not"),
-        ("transformers", EXPERTS, Scheme("int4", group_size=64), AVX2, None),
+        (
+            "transformers",
+            EXPERTS,
+            Scheme("int4", group_size=64),
+            AVX2,
+            "experts of MixtralForCausalLM under other names",
+        ),
+        ("transformers", QWEN, Scheme("int4", group_size=64), AVX2, None),
+        ("transformers", QWEN, Scheme("int4", group_size=64, symmetric=False), AVX2, "no zero points of experts"),
+        (
+            "llama_cpp",
+            WINDOWED,
+            Scheme("float16"),
+            AVX2,
+            "MistralForCausalLM without its sliding window of 4096 tokens",
+        ),
+        ("llama_cpp", Architecture("MistralForCausalLM"), Scheme("float16"), AVX2, None),
+        ("llama_cpp", Architecture("Gemma3ForCausalLM", window=512), Scheme("float16"), AVX2, None),
         ("transformers", EXPERTS, Scheme("bfloat16", "bfloat16"), AVX2, None),
         ("vllm", EXPERTS, Scheme("float16", "float16"), AVX512, "vllm on CPU has no kernel for the experts"),
         ("vllm", EXPERTS, Scheme("float16", "float16"), H100, None),
@@ -127,6 +145,12 @@ def test_architectures_that_an_engine_cannot_serve(
 ) -> None:
     refusal = engines_by_name()[engine].unsupported_model(architecture, scheme, device)
     assert (refusal is None) if reason is None else (reason in str(refusal))
+
+
+@pytest.mark.parametrize(("tokens", "window"), [(4095, None), (4096, None), (4097, 4096)])
+def test_a_window_that_holds_all_texts_is_none(tokens: int, window: int | None) -> None:
+    assert WINDOWED.within(tokens).window == window
+    assert STATE.within(tokens) == STATE
 
 
 def test_vllm_computes_w4a16_on_a_cpu_in_sixteen_bits(tmp_path: Path) -> None:

@@ -89,11 +89,11 @@ CONST = (
 )
 
 
-def _write_openvino(folder: Path, weights: str, size: int) -> None:
-    name = "__module.model.layers.0.self_attn.q_proj/weight"
+def _write_openvino(folder: Path, weights: str, size: int, name: str = "self.transformer.h.0.mlp.dense") -> None:
+    scale = CONST.format(name=name + "/scale", type="f16", shape="64, 1, 1", size=128)
     layers = [
         CONST.format(name=name, type=weights, shape="64, 64", size=size),
-        CONST.format(name=name + "/scale", type="f16", shape="64, 1, 1", size=128),
+        *([] if weights == "f16" else [scale]),
         CONST.format(name="norm", type="f16", shape="64", size=128),
         CONST.format(name="axis", type="i64", shape="", size=8),
         '<layer name="add" type="Add"/>',
@@ -107,6 +107,22 @@ def test_openvino_constants_without_indexes(tmp_path: Path, source: Path) -> Non
     assert contents.tensor_types == {"u4": 1, "f16": 2}
     assert contents.linear_bits_per_weight == 4.25
     assert contents.bits_per_weight == pytest.approx(8 * (2048 + 256) / 4160)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "self.model.embed_tokens._openvino_orig_weight",
+        "self.transformer.wpe._openvino_orig_weight",
+        "self.transformer.wte._openvino_orig_weight",
+        "self.model.decoder.embed_positions._openvino_orig_weight",
+        "self.lm_head._openvino_orig_weight",
+        "self.embed_out._openvino_orig_weight",
+    ],
+)
+def test_embeddings_and_the_head_are_no_linear_layers_of_openvino(name: str, tmp_path: Path, source: Path) -> None:
+    _write_openvino(tmp_path, "u8", 4096, name)
+    assert inspect_weights("openvino", source, tmp_path).linear_bits_per_weight is None
 
 
 def test_an_uncompressed_openvino_model_has_no_quantized_layers(tmp_path: Path, source: Path) -> None:

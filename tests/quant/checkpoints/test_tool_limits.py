@@ -22,6 +22,10 @@ LLM_COMPRESSOR = ("rtn", "gptq", "awq", "smoothquant", "fp8", "fp4")
         ),
         ("smoothquant", "Gemma3ForCausalLM", "SmoothQuant has no mapping"),
         ("awq", "MixtralForCausalLM", "AWQ has no mapping"),
+        ("torchao", "FalconForCausalLM", "transposes its weights as it computes"),
+        ("openvino", "Gemma3ForCausalLM", "optimum-intel 2.2.0 does not export Gemma3ForCausalLM"),
+        ("openvino", "FalconH1ForCausalLM", "does not export FalconH1ForCausalLM"),
+        ("gguf", "Gemma2ForCausalLM", "reads the tokenizer of Gemma2ForCausalLM from tokenizer.model"),
         ("gguf", "GPTJForCausalLM", "does not know GPTJForCausalLM"),
         ("gguf", "DeepseekV3ForCausalLM", "fails for DeepseekV3ForCausalLM: its package gguf is older"),
     ],
@@ -43,8 +47,23 @@ def test_no_method_refuses_what_it_quantizes(name: str) -> None:
         ("awq", "Gemma3ForCausalLM"),
         ("smoothquant", "MixtralForCausalLM"),
         ("rtn", "OPTForCausalLM"),
-        ("torchao", "FalconForCausalLM"),
+        ("torchao", "OPTForCausalLM"),
+        ("gguf", "Gemma3ForCausalLM"),
+        ("openvino", "FalconForCausalLM"),
     ],
 )
 def test_a_limit_is_of_one_tool(method: str, name: str) -> None:
     assert methods()[method].unsupported_model(Architecture(name)) is None
+
+
+@pytest.mark.parametrize("method", ["torchao", "bitsandbytes"])
+def test_experts_in_one_tensor_are_no_linear_layers(method: str) -> None:
+    experts = Architecture("Qwen3MoeForCausalLM", experts=True)
+    assert "the experts of Qwen3MoeForCausalLM are one tensor" in str(methods()[method].unsupported_model(experts))
+
+
+def test_the_converter_takes_sentencepiece_where_it_is_there() -> None:
+    assert methods()["gguf"].unsupported_model(Architecture("Gemma2ForCausalLM", sentencepiece=True)) is None
+    phi, gguf = "Phi3ForCausalLM", methods()["gguf"]
+    assert "tokenizer of Phi3ForCausalLM from tokenizer.model" in str(gguf.unsupported_model(Architecture(phi)))
+    assert gguf.unsupported_model(Architecture(phi, tokenizer="GPT2Tokenizer")) is None

@@ -93,3 +93,15 @@ def test_a_scheme_without_a_quantized_layer_is_refused(tmp_path: Path) -> None:
     made: Entries = {f"{LAYER}.weight": ("F16", (64, 64), 8192)}  # only smaller, for a norm is gone
     with pytest.raises(CheckpointError, match="no linear layer is quantized, and the method says W8A8-int8"):
         _check(tmp_path, {**made, "model.extra.weight": ("U8", (1,), 1)}, W8A8)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("0.gate_proj.weight", (64, 64)), ("gate_up_proj", (1, 64, 64))])
+def test_experts_are_quantized_too(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
+    expert: Entries = {f"model.layers.0.mlp.experts.{name}": ("F16", shape, 8192)}
+    source, made = tmp_path / "source", tmp_path / "made"
+    for folder, entries in ((source, {**SOURCE, **expert}), (made, {**_packed(), **expert})):
+        folder.mkdir()
+        write_safetensors(folder / "model.safetensors", dict(entries))
+    contents = inspect_weights("compressed-tensors", source, made)
+    with pytest.raises(CheckpointError, match=r"1 weights of experts are stored as floats, such as model\.layers"):
+        check_made("compressed-tensors", W4A16, source, made, contents)
