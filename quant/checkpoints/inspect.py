@@ -89,15 +89,12 @@ def _bits(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> flo
 
 def _compressed_bits(tensors: Mapping[str, Tensor]) -> float | None:
     """Of what OpenVINO has as codes with scales, without embeddings and the head, which it keeps in more bits."""
-    codes = [name for name in tensors if f"{name}/scale" in tensors and not _beside_blocks(name)]
+    beside = (*EMBEDDINGS, *POSITIONS, *HEADS)
+    codes = [n for n in tensors if f"{n}/scale" in tensors and not any(word in f".{n}" for word in beside)]
     if not codes:
         return None
     stored = [tensors[name + end] for name in codes for end in ("", "/scale", "/zero_point") if name + end in tensors]
     return 8 * sum(tensor.bytes for tensor in stored) / sum(tensors[name].elements for name in codes)
-
-
-def _beside_blocks(name: str) -> bool:
-    return any(word in f".{name}" for word in (*EMBEDDINGS, *POSITIONS, *HEADS))
 
 
 def _linear_bits(layers: Sequence[Tensor], elements: int) -> float | None:
