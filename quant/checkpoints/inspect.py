@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -35,7 +35,9 @@ def inspect_weights(checkpoint_format: str, source: Path, folder: Path) -> Conte
     if checkpoint_format == "gguf":
         tensors = read_gguf(folder)
         matrices = [t for name, t in tensors.items() if name.startswith("blk.") and len(t.shape) == 2]
-        total, linear = _bits(original, tensors), _linear_bits(matrices, sum(matrix.elements for matrix in matrices))
+        total, linear = _bits(original, tensors), None
+        if any(matrix.dtype.upper() not in ("F32", "F16", "BF16") for matrix in matrices):
+            linear = 8 * sum(matrix.bytes for matrix in matrices) / sum(matrix.elements for matrix in matrices)
     elif checkpoint_format == "openvino":
         tensors = read_openvino(folder)
         total, linear = _bits(original, tensors), _compressed_bits(tensors)
@@ -95,10 +97,3 @@ def _compressed_bits(tensors: Mapping[str, Tensor]) -> float | None:
         return None
     stored = [tensors[name + end] for name in codes for end in ("", "/scale", "/zero_point") if name + end in tensors]
     return 8 * sum(tensor.bytes for tensor in stored) / sum(tensors[name].elements for name in codes)
-
-
-def _linear_bits(layers: Sequence[Tensor], elements: int) -> float | None:
-    """Of the blocks' linear layers; None where none of them is quantized."""
-    if all(layer.dtype.upper() in ("F32", "F16", "BF16") for layer in layers):
-        return None
-    return 8 * sum(layer.bytes for layer in layers) / elements

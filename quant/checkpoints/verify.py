@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from quant.checkpoints.inspect import Contents
@@ -48,16 +48,14 @@ def _check_stored(folder: Path, tensors: Mapping[str, Tensor]) -> None:
             f"{folder}: {len(floats)} of {len(layers)} layers have scales and are still stored as floats, such as "
             f"{floats[0]} ({stored[floats[0]][0]})"
         )
-    if experts := [name for name, tensor in tensors.items() if _unquantized_expert(name, tensor, layers)]:
+    # fused experts are one tensor of three dimensions, which tools that go by layers step over
+    floats = [
+        name
+        for name, tensor in tensors.items()
+        if ".experts." in name and tensor.dtype in FLOATS and name.rpartition(".")[0] not in layers
+    ]
+    if experts := [n for n in floats if n.endswith(".weight") or (n.endswith("_proj") and len(tensors[n].shape) == 3)]:
         raise CheckpointError(f"{folder}: {len(experts)} weights of experts are stored as floats, such as {experts[0]}")
-
-
-def _unquantized_expert(name: str, tensor: Tensor, layers: Collection[str]) -> bool:
-    """Fused experts are one tensor of three dimensions, which tools that go by layers step over."""
-    layer, _, end = name.rpartition(".")
-    if ".experts." not in name or tensor.dtype not in FLOATS or layer in layers:
-        return False
-    return end == "weight" or (end.endswith("_proj") and len(tensor.shape) == 3)
 
 
 def _check_bits(folder: Path, scheme: Scheme, bits: float | None) -> None:
