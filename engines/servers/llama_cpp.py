@@ -16,7 +16,15 @@ VERSION = re.compile(r"bitfrontier-version (\S+)")
 WEIGHTS = re.compile(r"\b(\w+) model buffer size =\s+([\d.]+) MiB")
 KV = re.compile(r"llama_kv_cache: size =\s+([\d.]+) MiB \(\s*(\d+) cells,\s+\d+ layers,\s+(\d+)/")
 MIB = 1024**2
-UNWINDOWED = ("MistralForCausalLM", "MixtralForCausalLM")
+# whose GGUF files do not say that attention has a sliding window; Phi-3's do, and llama.cpp leaves it out
+WITHOUT_WINDOW = (
+    "MistralForCausalLM",
+    "MixtralForCausalLM",
+    "Phi3ForCausalLM",
+    "Qwen2ForCausalLM",
+    "Qwen3ForCausalLM",
+    "Starcoder2ForCausalLM",
+)
 
 
 def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
@@ -26,12 +34,12 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     return f"llama_cpp loads GGUF, not {checkpoint_format} (the method gguf makes it)"
 
 
-def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device) -> str | None:
-    """Its files of these architectures have no place for a sliding window; within the window that changes nothing."""
-    if architecture.window and architecture.name in UNWINDOWED:
+def unsupported_model(architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device) -> str | None:
+    """llama.cpp leaves out the sliding window of these; texts that are no longer than it are computed right."""
+    if architecture.window and architecture.name in WITHOUT_WINDOW:
         return (
-            f"llama.cpp computes {architecture.name} without its sliding window of {architecture.window} tokens; "
-            f"within it, all is right: `max_length: {architecture.window}`"
+            f"llama.cpp computes {architecture.name} without its sliding window. "
+            f"Plan no text of more than {architecture.window} tokens"
         )
     return None
 

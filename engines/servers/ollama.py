@@ -16,6 +16,7 @@ from engines.redaction import excerpt
 from engines.registry import engine
 from engines.runtime.cache import cache_folder
 from engines.runtime.process import ProcessFailed
+from engines.servers.llama_cpp import unsupported_model
 from engines.types import Device, Dialect, Launch, Serving
 from quant.checkpoints.safetensors import hash_file
 from quant.types import Range, Scheme
@@ -100,6 +101,7 @@ def _checked_json(answer: httpx.Response, action: str, wanted: int = 200) -> Any
         health="/api/version",
     ),
     unsupported=unsupported,
+    unsupported_model=unsupported_model,
     probe=probe,
     prepare=make_model,
 )

@@ -19,8 +19,8 @@ THIN = Dialect(  # what our own server speaks, whatever runs behind it
     top_tokens=WHOLE_VOCABULARY,
 )
 FACTS_PREFIX = "bitfrontier-facts "
-# whose quantized experts llm-compressor names otherwise than Transformers 5 looks for them
-OTHER_NAMES = ("GptOssForCausalLM", "GraniteMoeForCausalLM", "MixtralForCausalLM")
+# llm-compressor 0.14 stores the quantized experts of these under names that Transformers 5 does not look for
+EXPERTS_RENAMED = ("GptOssForCausalLM", "GraniteMoeForCausalLM", "MixtralForCausalLM")
 FORMATS = ("safetensors", "compressed-tensors", "bitsandbytes", "torchao", "gptq", "awq")
 
 
@@ -33,7 +33,7 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     return None
 
 
-def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device) -> str | None:
+def unsupported_model(architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device) -> str | None:
     """What our server and Transformers do not do: share keys and values where layers have none, quantize the inputs of
     experts, which it holds in one tensor, or read their zero points.
     """
@@ -43,10 +43,14 @@ def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device
         )
     if architecture.experts and scheme.activations not in (*FLOATS, "unknown"):
         return f"Transformers quantizes no activations of experts, so {scheme.label} would not be what ran"
-    if architecture.experts and not (scheme.unquantized or scheme.symmetric):
-        return f"Transformers reads no zero points of experts, which {scheme.label} has"
-    if architecture.name in OTHER_NAMES and not scheme.unquantized:
-        return f"Transformers looks for the quantized experts of {architecture.name} under other names than theirs"
+    if architecture.experts and checkpoint_format in ("gptq", "awq"):
+        return "Transformers reads quantized experts from compressed-tensors alone"
+    if checkpoint_format != "compressed-tensors":
+        return None
+    if architecture.experts and not scheme.symmetric:
+        return f"Transformers reads no zero points of experts, and {scheme.label} has them"
+    if architecture.name in EXPERTS_RENAMED:
+        return f"Transformers does not find the quantized experts of {architecture.name}: llm-compressor renames them"
     return None
 
 

@@ -56,7 +56,7 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     return None
 
 
-def unsupported_model(architecture: Architecture, scheme: Scheme, device: Device) -> str | None:
+def unsupported_model(architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device) -> str | None:
     """What vLLM's build for CPUs has no kernel for."""
     if architecture.experts and device.kind == "cpu":
         return f"vllm on CPU has no kernel for the experts of {architecture.name}"

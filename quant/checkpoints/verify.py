@@ -13,6 +13,7 @@ from quant.types import Checkpoint, Scheme
 BITS = {"int4": 4, "int8": 8, "fp8": 8, "NVFP4": 4, "NVFP4A16": 4, "MXFP4": 4, "MXFP4A16": 4, "NF4": 4}
 MOST_BESIDE = 1.5  # bits per weight of scales, zero points and biases
 SMALL_GROUP = 32  # of smaller groups the scales alone take more
+EXPERTS = ".experts."
 FLOATS = ("F16", "BF16", "F32")
 CODES = (".weight", ".weight_packed", ".qweight", "._weight_qdata")
 CHECKED = ("compressed-tensors", "gptq", "awq", "bitsandbytes", "modelopt", "fp8", "openvino")
@@ -48,13 +49,18 @@ def _check_stored(folder: Path, tensors: Mapping[str, Tensor]) -> None:
             f"{folder}: {len(floats)} of {len(layers)} layers have scales and are still stored as floats, such as "
             f"{floats[0]} ({stored[floats[0]][0]})"
         )
-    # fused experts are one tensor of three dimensions, which tools that go by layers step over
-    floats = [
+    if any(EXPERTS in layer for layer in layers):
+        return  # an author may leave some experts as they are
+    # fused experts are tensors of three dimensions, which tools that go by layers step over
+    experts = [
         name
         for name, tensor in tensors.items()
-        if ".experts." in name and tensor.dtype in FLOATS and name.rpartition(".")[0] not in layers
+        if tensor.dtype in FLOATS
+        and not name.endswith("bias")
+        and len(tensor.shape) > 1
+        and (EXPERTS in name or (len(tensor.shape) == 3 and "moe" in name))
     ]
-    if experts := [n for n in floats if n.endswith(".weight") or (n.endswith("_proj") and len(tensors[n].shape) == 3)]:
+    if experts:
         raise CheckpointError(f"{folder}: {len(experts)} weights of experts are stored as floats, such as {experts[0]}")
 
 

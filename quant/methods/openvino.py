@@ -28,6 +28,7 @@ def calibrated(parameters: Any) -> bool:
     scheme=scheme,
     calibrated=calibrated,
     unsupported_model=exporter_refuses,
+    version=2,
 )
 def openvino(
     model: Path,

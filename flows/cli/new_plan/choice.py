@@ -15,6 +15,7 @@ from flows.plan.schema import Plan
 from flows.plan.source import PlanFile
 from flows.sources.model_facts import ModelFacts
 from flows.validate.engines import choose_engines, reason_against
+from flows.validate.loads import longest_text
 from flows.validate.matrix import EngineChoice, Quantization
 from flows.validate.methods import fitting_group_size, resolve_quantizations
 from flows.validate.tasks import SAMPLE_DATA
@@ -85,10 +86,10 @@ def first_plan(model: ModelFacts, device: Device) -> FirstPlan:
     left_out: dict[str, str] = {}
     plan = plan_of_all(candidates, device)
     quantizations = resolve_quantizations(plan, Path(), [])
+    architecture = model.architecture.within(longest_text(plan.plan, {}, model.gate_tokens))
     for choice in choose_engines(plan, device, quantizations, []):
         reasons = [
-            reason_against(plan.plan, quantization, choice, device, model.architecture)
-            for quantization in quantizations
+            reason_against(plan.plan, quantization, choice, device, architecture) for quantization in quantizations
         ]
         works = [q for q, reason in zip(quantizations, reasons, strict=True) if reason is None]
         if reason := _why_left_out(choice, works, reasons):

@@ -149,3 +149,29 @@ def test_a_device_that_cannot_be_named(place: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(done.exception, UnknownModel)
     with pytest.raises(UnknownModel, match=r"names a part of a GPU. Name whole GPUs in CUDA_VISIBLE_DEVICES"):
         raise done.exception
+
+
+def test_what_the_tokenizer_and_the_window_exclude(place: Path) -> None:
+    def reason(method: str, engine: str) -> str:
+        fits = fits_of(look_up_model("tiny", place), CPU)
+        return str(next(fit.pairs[engine].reason for fit in fits if fit.quantization.method.name == method))
+
+    configure(place / "tiny", architectures=["Gemma2ForCausalLM"])
+    assert "reads the tokenizer of Gemma2ForCausalLM from tokenizer.model" in reason("gguf", "llama_cpp")
+    (place / "tiny" / "tokenizer.model").write_bytes(b"")
+    assert reason("gguf", "llama_cpp") == "None"
+    configure(place / "tiny", architectures=["MistralForCausalLM"], sliding_window=512)
+    assert "MistralForCausalLM without its sliding window. Plan no text of more" in reason("gguf", "llama_cpp")
+    assert "llama_cpp loads GGUF, not" in reason("rtn", "llama_cpp")
+    configure(place / "tiny", sliding_window=4096)
+    assert reason("gguf", "llama_cpp") == "None"
+
+
+def test_the_tokenizers_class_decides_of_phi_3(place: Path) -> None:
+    configure(place / "tiny", architectures=["Phi3ForCausalLM"])
+    assert look_up_model("tiny", place).architecture.tokenizer == ""
+    file = place / "tiny" / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "tokenizer_class": "GPT2Tokenizer"}))
+    architecture = look_up_model("tiny", place).architecture
+    assert architecture.tokenizer == "GPT2Tokenizer"
+    assert not architecture.sentencepiece

@@ -61,6 +61,20 @@ def test_the_longest_window_or_prompt_decides_the_positions(folder: Path) -> Non
     assert sweep.prompts_file(sweep.plan.kl_divergence[0]) == folder / "mine.jsonl"
 
 
+@pytest.mark.parametrize(("window", "works"), [(3050, True), (3049, False)])
+def test_a_sliding_window_is_held_against_the_longest_text(window: int, works: bool, folder: Path) -> None:
+    file = folder / "tiny" / "config.json"
+    mistral = {"architectures": ["MistralForCausalLM"], "sliding_window": window}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **mistral}))
+    plan = copy.deepcopy(GOOD)
+    (folder / "mine.jsonl").write_text('{"prompt": "a b"}')
+    plan["kl_divergence"] = [{"prompts": "mine.jsonl", "length": 3000, "answer_tokens": 50}]
+    plan |= {"methods": [{"method": "gguf", "parameters": {"scheme": "F16"}}], "engines": ["llama_cpp"]}
+    (cell,) = check(load_plan(_write(folder, plan))).cells
+    assert (cell.unsupported is None) == works
+    assert works or f"Plan no text of more than {window} tokens" in str(cell.unsupported)
+
+
 def test_a_window_below_the_gates_texts_still_holds_them(folder: Path) -> None:
     plan = copy.deepcopy(GOOD)
     plan |= {"max_length": 16, "kl_divergence": [], "perplexity": []}

@@ -125,6 +125,14 @@ def test_embeddings_and_the_head_are_no_linear_layers_of_openvino(name: str, tmp
     assert inspect_weights("openvino", source, tmp_path).linear_bits_per_weight is None
 
 
+def test_a_matrix_that_openvino_left_as_floats_counts(tmp_path: Path, source: Path) -> None:
+    _write_openvino(tmp_path, "u4", 2048)
+    file = tmp_path / "openvino_model.xml"
+    left = CONST.format(name="self.transformer.h.1.mlp.dense", type="f16", shape="64, 64", size=8192)
+    file.write_text(file.read_text().replace("<layers>", f"<layers>{left}"))
+    assert inspect_weights("openvino", source, tmp_path).linear_bits_per_weight == (4.25 + 16) / 2
+
+
 def test_an_uncompressed_openvino_model_has_no_quantized_layers(tmp_path: Path, source: Path) -> None:
     _write_openvino(tmp_path, "f16", 8192)
     assert inspect_weights("openvino", source, tmp_path).linear_bits_per_weight is None

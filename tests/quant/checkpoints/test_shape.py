@@ -56,6 +56,7 @@ GEMMA3_1B = {
         (DBRX, Shape(40, (), None, 48, 8, 128, 16, 4)),
         (MIXTRAL, Shape(32, (), None, 32, 8, 128, 8, 2, False)),
         (GEMMA3_1B, Shape(26, (("full_attention", 4), ("sliding_attention", 22)), 512, 4, 1, 256, tied_head=True)),
+        ({**LLAMA_8B, "sliding_window": -1}, Shape(32, (), None, 32, 8, 128, tied_head=False)),
         ({**LLAMA_8B, "sliding_window": 4096}, Shape(32, (), 4096, 32, 8, 128, tied_head=False)),
         (
             {**LLAMA_8B, "sliding_window": 4096, "use_sliding_window": False},

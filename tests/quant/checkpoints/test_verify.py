@@ -95,9 +95,16 @@ def test_a_scheme_without_a_quantized_layer_is_refused(tmp_path: Path) -> None:
         _check(tmp_path, {**made, "model.extra.weight": ("U8", (1,), 1)}, W8A8)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("0.gate_proj.weight", (64, 64)), ("gate_up_proj", (1, 64, 64))])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("experts.0.w1.weight", (64, 64)),
+        ("experts.gate_up_proj", (2, 32, 64)),
+        ("block_sparse_moe.input_linear.weight", (2, 64, 32)),
+    ],
+)
 def test_experts_are_quantized_too(tmp_path: Path, name: str, shape: tuple[int, ...]) -> None:
-    expert: Entries = {f"model.layers.0.mlp.experts.{name}": ("F16", shape, 8192)}
+    expert: Entries = {f"model.layers.0.mlp.{name}": ("F16", shape, 8192)}
     source, made = tmp_path / "source", tmp_path / "made"
     for folder, entries in ((source, {**SOURCE, **expert}), (made, {**_packed(), **expert})):
         folder.mkdir()
@@ -105,3 +112,17 @@ def test_experts_are_quantized_too(tmp_path: Path, name: str, shape: tuple[int, 
     contents = inspect_weights("compressed-tensors", source, made)
     with pytest.raises(CheckpointError, match=r"1 weights of experts are stored as floats, such as model\.layers"):
         check_made("compressed-tensors", W4A16, source, made, contents)
+
+
+def test_an_author_may_leave_some_experts_as_they_are(tmp_path: Path) -> None:
+    layer = "model.layers.0.mlp.experts.0.w1"
+    quantized: Entries = {name.replace(LAYER, layer): entry for name, entry in _packed().items() if LAYER in name}
+    plain: Entries = {f"{layer[:-4]}1.w1.weight": ("F16", (64, 64), 8192)}
+    source, made = tmp_path / "source", tmp_path / "made"
+    for folder, entries in (
+        (source, {**SOURCE, **plain, f"{layer}.weight": ("F16", (64, 64), 8192)}),
+        (made, {**_packed(), **quantized, **plain}),
+    ):
+        folder.mkdir()
+        write_safetensors(folder / "model.safetensors", dict(entries))
+    check_made("compressed-tensors", W4A16, source, made, inspect_weights("compressed-tensors", source, made))
