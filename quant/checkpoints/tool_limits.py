@@ -25,7 +25,6 @@ NO_MAPPING = (
     "GPTBigCodeForCausalLM",
     "GPTJForCausalLM",
     "GPTNeoXForCausalLM",
-    "Gemma3ForConditionalGeneration",
     "Glm4ForCausalLM",
     "Glm4MoeForCausalLM",
     "GlmForCausalLM",

@@ -50,7 +50,6 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
     import torch
     from compressed_tensors.offload import remove_dispatch
     from llmcompressor import oneshot
-    from transformers import AutoTokenizer
 
     _prepare_for_cpu()
     _report_layers()
@@ -63,8 +62,6 @@ def compress(model: Path, out: Path, modifiers: Sequence[Any], calibration: Cali
             "num_calibration_samples": calibration.samples,
             "max_seq_length": calibration.length,
             "shuffle_calibration_samples": False,
-            # by itself it looks for the processor of a model that sees, whose files are not here
-            "processor": AutoTokenizer.from_pretrained(model, trust_remote_code=False, local_files_only=True),
         }
     transforms = " and ".join(
         type(modifier).__name__ for modifier in modifiers if type(modifier).__module__.startswith(TRANSFORMS)
