@@ -55,15 +55,16 @@ class Architecture:
     """`name` is the class of the model, such as LlamaForCausalLM; empty where nothing is known yet.
 
     `experts`: a mixture of experts. `recurrent`: some layers keep a state in place of keys and values.
-    `sentencepiece`: the model has its tokenizer in SentencePiece's format, too (`tokenizer.model`); `tokenizer` is its
-    class. `window`: tokens that a sliding window holds, where some layers have one.
+    `sentencepiece`: the model has its tokenizer in SentencePiece's format, too (`tokenizer.model`). `gpt2_tokenizer`:
+    its tokenizer is of the class GPT2Tokenizer. `window`: tokens that a sliding window holds, where some layers have
+    one.
     """
 
     name: str = ""
     experts: bool = False
     recurrent: bool = False
     sentencepiece: bool = False
-    tokenizer: str = ""
+    gpt2_tokenizer: bool = False
     window: int | None = None
 
     def within(self, tokens: int) -> Architecture:

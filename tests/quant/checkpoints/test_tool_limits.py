@@ -66,4 +66,4 @@ def test_the_converter_takes_sentencepiece_where_it_is_there() -> None:
     assert methods()["gguf"].unsupported_model(Architecture("Gemma2ForCausalLM", sentencepiece=True)) is None
     phi, gguf = "Phi3ForCausalLM", methods()["gguf"]
     assert "tokenizer of Phi3ForCausalLM from tokenizer.model" in str(gguf.unsupported_model(Architecture(phi)))
-    assert gguf.unsupported_model(Architecture(phi, tokenizer="GPT2Tokenizer")) is None
+    assert gguf.unsupported_model(Architecture(phi, gpt2_tokenizer=True)) is None
