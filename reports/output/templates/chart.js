@@ -25,6 +25,13 @@ function spreadLoads(data) {
     }
 }
 
+/** Plot's drawing without its style sheet, whose rules the page's has: a sheet that comes or goes makes a browser style all of the page again. */
+function drawing(options) {
+  const svg = Plot.plot(options);
+  svg.querySelector("style").remove();
+  return svg;
+}
+
 class Chart {
   /** `shown` tells of a cell that is pointed at or focused, null when it is left; `open` of one that is chosen. */
   constructor(place, data, { shown, open }) {
@@ -94,7 +101,7 @@ class Chart {
     const barred = points.filter((one) => one.on || points.length <= MOST_FAINT), best = points.filter((one) => one.on).sort((a, b) => a.x[0] - b.x[0] || a.y[0] - b.y[0]);
     const colour = (one) => COLOURS[this.engines.indexOf(one.cell.engine) % COLOURS.length];
     const at = { x: (one) => within(one.x[0], domains[0]), y: (one) => within(one.y[0], domains[1]) };
-    const svg = Plot.plot({
+    const svg = drawing({
       width, height, marginLeft: 74, marginBottom: 44, marginTop: 12, marginRight: 14, ariaLabel: `${y.label} against ${x.label}`,
       x: this.scale(x, view.logX, domains[0]), y: this.scale(y, view.logY, domains[1]), color: { type: "identity" }, symbol: { type: "identity" },
       marks: [

@@ -152,7 +152,8 @@ function answerOf(data, setting, model, judged, allowed) {
   const tied = (one) => (tiedBy && isRaced(one, data.cells[one.number]) ? data.cells[one.number].tied : undefined);
   const lead = Math.max(...serving.filter((one) => tied(one) !== undefined).map(gain));
   const rank = ({ good, sure, ...one }) => standing("cells", { good, sure, gain: tied(one) === undefined ? gain(one) : lead, place: tied(one) ?? 0 });
-  const ranked = unlessShown(data, setting, serving.sort((a, b) => compared(rank(a), rank(b))));
+  const stands = new Map(serving.map((one) => [one, rank(one)]));
+  const ranked = unlessShown(data, setting, serving.sort((a, b) => compared(stands.get(a), stands.get(b))));
   const violated = shortlist.filter((one) => one.serves === "violated").map((one) => one.number);
   const answer = { model, ranked, violated };
   if (!ranked.length) {

@@ -122,7 +122,7 @@ class Latency {
     const [most, ...values] = [Math.max(...points.map(({ x }) => x[0])), ...points.map(({ y }) => y[0])], highest = Math.max(...values), lowest = Math.min(...values);
     const across = [0, 1.06 * most], up = view.log ? [lowest / 1.2, highest * 1.2] : [0, 1.08 * highest];
     const colour = ({ cell }) => COLOURS[this.engines.indexOf(cell.engine) % COLOURS.length], at = { x: ({ x }) => x[0], y: ({ y }) => y[0] };
-    const svg = this.svg = Plot.plot({
+    const svg = this.svg = drawing({
       width, height: Math.round(Math.min(Math.max(0.5 * width, 280), 420)), marginLeft: 72, marginBottom: 44, marginTop: 14, marginRight: Math.round(Math.min(0.34 * width, 230)), ariaLabel: `${title} against output tokens/s`,
       x: { label: "output tokens/s", labelAnchor: "center", labelArrow: "none", labelOffset: 38, grid: true, ticks: 6, domain: across },
       y: { label: title, labelAnchor: "center", labelArrow: "none", labelOffset: 62, grid: true, type: view.log ? "log" : "linear", domain: up, ticks: view.log ? undefined : 6, tickFormat: view.log ? "~g" : undefined },

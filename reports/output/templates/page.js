@@ -122,8 +122,8 @@ function change(what) {
   waiting = true; // many events of one drag, one look
   requestAnimationFrame(() => {
     waiting = false;
-    remember();
     show();
+    setTimeout(remember); // after the answer was drawn: on a large page it takes a browser 10 ms
   });
 }
 

@@ -29,7 +29,12 @@ function verdictOf(direction, one, limit) {
   return ["meets", "fails"].find((verdict) => holds(rule[verdict], figures)) ?? "inconclusive";
 }
 
-const limitsOf = (of, against) => data.rules.limits.filter((rule) => rule.of === of && (against === undefined || rule.against === against));
+const LIMITS = new Map(); // what is found by these two, once: each cell asks
+function limitsOf(of, against) {
+  const key = `${of} ${against}`;
+  if (!LIMITS.has(key)) LIMITS.set(key, data.rules.limits.filter((rule) => rule.of === of && (against === undefined || rule.against === against)));
+  return LIMITS.get(key);
+}
 const isBarred = (verdict) => data.rules.verdicts.barred.includes(verdict);
 
 /** Words with their figures. */

@@ -185,7 +185,7 @@ def test_a_trial_s_file_of_any_name_is_a_link_inside_the_folder(browser: Browser
     (folder / "sweep.json").write_text(about.replace('"0.json"', '"a\\"><b>#?%41 .json"'), encoding="utf-8")
     write_report(folder)
     opened = Opened(browser, folder / "report.html")
-    opened.page.locator("#evidence ~ details > summary").first.click()
+    opened.page.locator(".evidence > details > summary").first.click()
     link = opened.page.locator("#cell-0 + p a")
     assert link.inner_text() == f"trials/{strange}"
     assert opened.page.evaluate("(link) => decodeURIComponent(link.pathname)", link.element_handle()).endswith(
