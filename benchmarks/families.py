@@ -6,7 +6,8 @@ of plain Transformers (1e-3 nats where nothing is quantized), of pairs that shar
 other cell must have been unsupported, with a reason, before any work. OUT/families.json has a row for each cell; a
 family that is in it is not swept again. Exits 1 where a cell failed, or a sweep did.
 
-`python -m benchmarks.families OUT --table` prints the rows as Markdown.
+Models that are there already are swept instead by `--models FOLDER`, each of its folders one. `--table` prints the rows
+as Markdown.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,10 @@ def make_models(out: Path, names: Sequence[str]) -> None:
     subprocess.run(environment.argv(arguments, {}), cwd=ROOT, check=True)
 
 
-def sweep(family: str, out: Path) -> list[dict[str, Any]]:
+def sweep(family: str, model: Path, out: Path) -> list[dict[str, Any]]:
     """Sweep a family's model; a row for each cell, or one for the plan where it is refused."""
     plan = out / f"{family}.yaml"
-    plan.write_text(f"name: {family}\nmodels: [{json.dumps(str(out / 'models' / family))}]\n{PLAN}", encoding="utf-8")
+    plan.write_text(f"name: {family}\nmodels: [{json.dumps(str(model))}]\n{PLAN}", encoding="utf-8")
     command = [sys.executable, "-m", "flows.cli", "sweep", str(plan), "--runs", str(out / "runs")]
     with (out / f"{family}.log").open("w") as log:
         done = subprocess.run(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, check=False)
@@ -80,46 +81,53 @@ def sweep(family: str, out: Path) -> list[dict[str, Any]]:
         last = (out / f"{family}.log").read_text(encoding="utf-8").strip().splitlines()[-3:]
         refused = done.returncode == 2
         rows = [{"method": "", "engine": "", "status": "unsupported" if refused else "failed", "why": " ".join(last)}]
-    return [{"family": family, **row} for row in rows]
+    return [{"family": family, **row, "why": row["why"].replace(f"{model.parent}/", "")} for row in rows]
 
 
-def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """A line of Markdown for each family and method, a column for each engine; reasons below, numbered."""
-    cells: dict[tuple[str, str], dict[str, str]] = {}
+def tables(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table of Markdown for each engine, with a line for each family and a column for each method. The reasons stand
+    below, numbered.
+    """
     reasons: dict[str, int] = {}
-    engines = list(dict.fromkeys(row["engine"] for row in rows if row["engine"]))
+    cells: dict[tuple[str, str, str], str] = {}
     for row in rows:
-        word = WORDS[row["status"]]
-        if row["status"] != "ok":
-            word += f" [{reasons.setdefault(row['why'], len(reasons) + 1)}]"
-        cells.setdefault((row["family"], row["method"]), {})[row["engine"]] = word
-    lines = [f"| family | method | {' | '.join(engines)} |", "|---|---|" + "---|" * len(engines)]
-    for (family, method), by_engine in cells.items():
-        words = [by_engine.get(engine, by_engine.get("", "not tried")) for engine in engines]
-        lines.append(f"| {family} | {method or 'all'} | {' | '.join(words)} |")
-    return "\n".join([*lines, "", *(f"{number}. {why}" for why, number in reasons.items())])
+        number = "" if row["status"] == "ok" else f" [{reasons.setdefault(row['why'], len(reasons) + 1)}]"
+        cells[row["engine"], row["family"], row["method"]] = WORDS[row["status"]] + number
+    families = list(dict.fromkeys(row["family"] for row in rows))
+    lines = []
+    for engine in dict.fromkeys(row["engine"] for row in rows if row["engine"]):
+        methods = list(dict.fromkeys(row["method"] for row in rows if row["engine"] == engine))
+        lines += [f"\n### {engine}\n", f"| family | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
+        for family in families:
+            refused = cells.get(("", family, ""), "not tried")  # a plan that is refused has one row
+            words = [cells.get((engine, family, method), refused) for method in methods]
+            lines.append(f"| {family} | {' | '.join(words)} |")
+    return "\n".join([*lines, "\n### Reasons\n", *(f"{number}. {why}" for why, number in reasons.items())]).strip()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME")
+    parser.add_argument("--models", type=Path, metavar="FOLDER")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     file = given.out.absolute() / "families.json"
     rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
     if given.table:
-        print(table(rows))
+        print(tables(rows))
         return 0
-    models = file.parent / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    make_models(models, given.only)
+    models = (given.models or file.parent / "models").absolute()
+    if not given.models:
+        models.mkdir(parents=True, exist_ok=True)
+        make_models(models, given.only)
+    file.parent.mkdir(parents=True, exist_ok=True)
     known = {row["family"] for row in rows}
     for family in given.only or sorted(path.name for path in models.iterdir()):
         if family in known or not (models / family).is_dir():
             continue
         started = time.monotonic()
-        added = sweep(family, file.parent)
+        added = sweep(family, models / family, file.parent)
         rows += added
         write_json(file, rows)
         counts = {status: sum(row["status"] == status for row in added) for status in WORDS}
