@@ -26,7 +26,7 @@ MEASUREMENT_COVERS = (
     "flows/execute/visits.py",
 )
 
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 """What is asked and how it becomes a score: tasks, items drawn, windows, conventions, texts, adaptive budgets."""
 SCORING_COVERS = (
     "evals/accuracy/adaptive_budget.py",
@@ -55,7 +55,7 @@ READER_VERSION = 1
 """How log-probabilities and answers are read from a server; also in the key of the kept answers."""
 READER_COVERS = ("evals/scoring/*.py", "evals/api/*.py", "engines/shared_prefix.py")
 
-CALIBRATION_VERSION = 1
+CALIBRATION_VERSION = 2
 """What every method has in common: calibration rows, seeds, the worker and its environment, what is read back."""
 CALIBRATION_COVERS = (
     "flows/sources/calibration.py",
@@ -79,7 +79,7 @@ GATES_VERSION = 1
 """What a checkpoint and its server must pass; raised, finished cells pass the gates again, and nothing else."""
 GATES_COVERS = ("evals/accuracy/gates.py", "quant/checkpoints/source_grid.py", "quant/checkpoints/verify.py")
 
-REFERENCE_VERSION = 4
+REFERENCE_VERSION = 5
 """What the unquantized model says in plain Transformers: the yardstick of the gates."""
 REFERENCE_COVERS = ("quant/reference_outputs.py", "quant/reference_texts.py")
 

@@ -60,13 +60,14 @@ def greedy(model: Any, ids: list[int], count: int) -> list[int]:
     return ids[-count:]
 
 
-def long_items(model: Any, ids: list[int]) -> list[dict[str, list[int] | list[float]]]:
+def long_items(model: Any, ids: list[int], added: int = 0) -> list[dict[str, list[int] | list[float]]]:
     """Two contexts that begin alike and end at different places, so that a server may share what it computes of them,
-    and a long one that shares nothing; each with the tokens that follow it in the text and their log-probabilities.
+    and a long one that shares nothing but the `added` first ids, which the tokenizer puts before each text; each with
+    the tokens that follow it in the text and their log-probabilities.
     """
     ends = [len(ids) - cut for cut in LONG_CUTS]
     pairs = [(ids[:end], ids[end : end + LONG_TOKENS]) for end in ends]
-    pairs.append((ids[1 : ends[-1]], ids[ends[-1] :]))
+    pairs.append((ids[:added] + ids[added + 1 : ends[-1]], ids[ends[-1] :]))
     return [
         {"context": context, "continuation": rest, "logprobs": token_logprobs(model, context + rest)[-len(rest) :]}
         for context, rest in pairs
@@ -116,14 +117,13 @@ def _reference(folder: Path) -> dict[str, Any]:
 
     model = _load(folder, "float32")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    golden = tokenizer.encode(GOLDEN_TEXT, add_special_tokens=False).ids
-    sanity = tokenizer.encode(SANITY_TEXT, add_special_tokens=False).ids
+    golden, sanity = tokenizer.encode(GOLDEN_TEXT).ids, tokenizer.encode(SANITY_TEXT).ids
     reference = {
         "golden_ids": golden,
         "golden_logprobs": token_logprobs(model, golden),
         "sanity_ids": sanity,
         "sanity_logprobs": token_logprobs(model, sanity),
-        "long_items": long_items(model, sanity),
+        "long_items": long_items(model, sanity, len(tokenizer.encode("").ids)),
         "greedy_ids": greedy(model, golden, GREEDY_TOKENS),
     }
     del model

@@ -45,7 +45,7 @@ class PerplexitySpec:
 class Window:
     """Tokens `start` to `end` − 1 of the stream in one pass, of which those from `first` on are scored.
 
-    `bos` replaces the first token, where the convention and the tokenizer say so.
+    `bos` replaces the first token, where the convention or the model wants that and the tokenizer has one.
     """
 
     start: int
@@ -57,8 +57,9 @@ class Window:
 Passes = dict[tuple[int, int | None], tuple[int, int]]  # (start, bos) → first token that any window scores, end
 
 
-def windows_of(spec: PerplexitySpec, ids: Sequence[int], bos: int | None) -> list[Window]:
-    """The windows of a convention. `bos` is what the tokenizer puts before a text, or None. Raises DataError.
+def windows_of(spec: PerplexitySpec, ids: Sequence[int], bos: int | None, *, needs_bos: bool = False) -> list[Window]:
+    """The windows of a convention. `bos` is what the tokenizer puts before a text, or None; of a model that needs it
+    (`quant.checkpoints.configuration.needs_bos`), each window of each convention begins with it. Raises DataError.
 
     papers: disjoint windows of L tokens, each predicting its last L − 1 from its first; a short tail is dropped
     (Frantar et al., GPTQ, arXiv 2210.17323, evaluation code; used by AWQ and most papers after it).
@@ -72,17 +73,17 @@ def windows_of(spec: PerplexitySpec, ids: Sequence[int], bos: int | None) -> lis
     if count < size:
         raise DataError(f"the text has {count} tokens, fewer than one window of {size}")
     if spec.convention == "strided":
-        return list(_strided(count, size, spec.stride_tokens))
+        return list(_strided(count, size, spec.stride_tokens, bos if needs_bos else None))
     skipped = 1 if spec.convention == "papers" else size // 2 + 1
-    replaced = bos if spec.convention == "llama.cpp" else None
+    replaced = bos if needs_bos or spec.convention == "llama.cpp" else None
     return [Window(start, start + skipped, start + size, replaced) for start in range(0, count - size + 1, size)]
 
 
-def _strided(count: int, size: int, stride: int) -> Iterator[Window]:
+def _strided(count: int, size: int, stride: int, bos: int | None) -> Iterator[Window]:
     reached = 1  # nothing tells of the first token
     for start in range(0, count, stride):
         end = min(start + size, count)
-        yield Window(start, reached, end)
+        yield Window(start, reached, end, bos)
         reached = end
         if end == count:
             return

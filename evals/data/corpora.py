@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from evals.api.tokenizers import added_ids
 from evals.data.local_root import DataError, dataset_folder
 from quant.canonical_json import read_regular
 
@@ -65,23 +66,30 @@ def sha256_of(text: str) -> str:
 
 
 def wikitext_prompts(tokenizer: Tokenizer, text: str, count: int, length: int, seed: int) -> Prompts:
-    """`count` stretches of `length` tokens that do not overlap, drawn with `seed`. Raises DataError."""
+    """`count` stretches of `length` tokens that do not overlap, drawn with `seed`. Raises DataError.
+
+    Each begins with what the tokenizer puts before a text, in place of its own first tokens.
+    """
     ids = tokenizer.encode(text).ids
     room = len(ids) // length
     if room < count:
         raise DataError(f"the text has {len(ids)} tokens, too few for {count} prompts of {length}")
     starts = sorted(int(i) * length for i in np.random.default_rng(seed).choice(room, count, replace=False))
-    return _prompts(WIKITEXT, [ids[start : start + length] for start in starts])
+    added = added_ids(tokenizer)
+    return _prompts(WIKITEXT, [[*added, *ids[start + len(added) : start + length]] for start in starts])
 
 
 def own_prompts(tokenizer: Tokenizer, file: Path, count: int, length: int, seed: int) -> Prompts:
-    """`count` prompts of a JSONL file drawn with `seed` (all, where it has no more), cut to their last `length` tokens.
+    """`count` prompts of a JSONL file drawn with `seed` (all, where it has no more), cut to their last `length` tokens
+    behind what the tokenizer puts before a text.
 
     Raises DataError.
     """
     lines = read_prompts(file)
     picks = np.random.default_rng(seed).choice(len(lines), min(count, len(lines)), replace=False)
-    ids = [tokenizer.encode(lines[pick]).ids[-length:] for pick in sorted(map(int, picks))]
+    added = added_ids(tokenizer)
+    whole = [tokenizer.encode(lines[pick], add_special_tokens=False).ids for pick in sorted(map(int, picks))]
+    ids = [[*added, *prompt[-max(length - len(added), 1) :]] for prompt in whole]
     short = next((n for n, prompt in enumerate(ids) if len(prompt) < 2), None)
     if short is not None:
         raise DataError(f"{file}: a prompt has fewer than two tokens: {lines[sorted(map(int, picks))[short]]!r}")

@@ -25,6 +25,8 @@ from evals.scoring.types import Pair, Scored
 from evals.tasks.loaded_tasks import LoadedTasks, TaskSpec
 from flows.execute.keys import PartRequest
 from flows.sources.models import Model
+from quant.checkpoints.configuration import needs_bos
+from quant.checkpoints.detect import read_config
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,8 @@ def score_text(
         return blank
     tokenizer, text = load_tokenizer(folder), TEXTS[specs[0].convention](scoring.data_root)
     ids, bos = tokenizer.encode(text).ids, next(iter(added_ids(tokenizer)), None)
-    windows = [windows_of(spec, ids, bos) for spec in specs]
+    needs = needs_bos(read_config(target.model.folder))
+    windows = [windows_of(spec, ids, bos, needs_bos=needs) for spec in specs]
     needed = passes([window for group in windows for window in group])
     pairs = pairs_of(ids, needed)
     scores = _kept_scores(endpoint, target, pairs, stage("perplexity", len(pairs)))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evals.api.tokenizers import load_tokenizer
+from evals.api.tokenizers import added_ids, load_tokenizer
 from flows.sources.samples import SAMPLE_DATA, SourceError, sample_wheel
 from quant.canonical_json import named_path, read_regular
 from quant.checkpoints.safetensors import hash_file
@@ -38,9 +38,13 @@ def read_calibration(text: str, base: Path) -> str:
 
 
 def write_calibration(spec: CalibrationSpec, content: str, model: Path, folder: Path) -> Calibration:
-    """Tokenize, cut into rows, draw `samples` of them with `seed`, write token ids. Raises SourceError."""
+    """Tokenize, cut into rows, draw `samples` of them with `seed`, write token ids. Raises SourceError.
+
+    Each row begins with what the tokenizer puts before a text, as what is served does, in place of its own tokens.
+    """
     # `encode` would also keep every token's text and place, several times the memory
-    ids = load_tokenizer(model).encode_batch_fast([content], add_special_tokens=False)[0].ids
+    tokenizer = load_tokenizer(model)
+    ids, added = tokenizer.encode_batch_fast([content], add_special_tokens=False)[0].ids, added_ids(tokenizer)
     rows = np.asarray(ids[: len(ids) // spec.length * spec.length], dtype=np.int32).reshape(-1, spec.length)
     if len(rows) < spec.samples:
         raise SourceError(
@@ -48,6 +52,7 @@ def write_calibration(spec: CalibrationSpec, content: str, model: Path, folder: 
             f"({spec.samples} are needed)",
             "use fewer or shorter samples, or a longer text",
         )
+    rows[:, : len(added)] = added
     chosen = np.sort(np.random.default_rng(spec.seed).choice(len(rows), spec.samples, replace=False))
     file = folder / "calibration.npy"
     np.save(file, rows[chosen], allow_pickle=False)

@@ -151,7 +151,7 @@ def _described(
     gate_tokens, shape = 0, shape_of(config)
     if reason is None:
         tokenizer = load_tokenizer(folder)
-        gate_tokens = len(tokenizer.encode(SANITY_TEXT, add_special_tokens=False).ids)
+        gate_tokens = len(tokenizer.encode(SANITY_TEXT).ids)
         if special_ids(folder, tokenizer)[1] is None:
             reason = "no end-of-text token. Name eos_token in tokenizer_config.json"
     return ModelFacts(

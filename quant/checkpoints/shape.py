@@ -14,6 +14,8 @@ HEADS = ("num_attention_heads", "n_head", "n_heads")
 HIDDEN = ("hidden_size", "n_embd", "d_model")
 KINDS = ("layer_types", "layers_block_type")  # a word for each layer
 WINDOWS = ("sliding_window", "attention_chunk_size")
+UNSAID_WINDOWS = {"mistral": 4096}  # of a configuration without the key: what Transformers' class has
+WINDOW_IF_SAID = ("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3")  # `use_sliding_window` is false by default
 EXPERTS_PER_TOKEN = ("num_experts_per_tok", "num_experts_per_token", "moe_top_k", "moe_topk", "moe_k")
 
 
@@ -51,7 +53,7 @@ def shape_of(config: Configuration) -> Shape:
     return Shape(
         _first_number(text, LAYERS) or len(kinds) or None,
         tuple(sorted(Counter(map(str, kinds)).items())),
-        _first_number(text, WINDOWS) if text.get("use_sliding_window", True) else None,
+        _window(text),
         heads,
         None if latent_rank else _key_value_heads(text, heads),
         None if latent_rank else _first_number(text, ("head_dim",)) or (hidden // heads if hidden and heads else None),
@@ -60,6 +62,15 @@ def shape_of(config: Configuration) -> Shape:
         tied if isinstance(tied, bool) else None,
         latent_rank,
     )
+
+
+def _window(text: Configuration) -> int | None:
+    kind = text.get("model_type")
+    if not text.get("use_sliding_window", kind not in WINDOW_IF_SAID):
+        return None
+    if kind in UNSAID_WINDOWS and "sliding_window" not in text:
+        return UNSAID_WINDOWS[kind]
+    return _first_number(text, WINDOWS)
 
 
 def _key_value_heads(text: Configuration, heads: int | None) -> int | None:

@@ -107,6 +107,7 @@ STATE, EXPERTS = Architecture("MambaForCausalLM", recurrent=True), Architecture(
 FORMATS = {"transformers": "compressed-tensors", "llama_cpp": "gguf", "triton": "gptq", "deepspeed": "awq"}
 W4A16 = Scheme("int4", group_size=64)
 QWEN, WINDOWED = Architecture("Qwen3MoeForCausalLM", experts=True), Architecture("MistralForCausalLM", window=4096)
+COHERE = Architecture("Cohere2ForCausalLM", window=64)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +144,9 @@ QWEN, WINDOWED = Architecture("Qwen3MoeForCausalLM", experts=True), Architecture
         ("vllm", EXPERTS, Scheme("float16", "float16"), AVX512, "vllm on CPU has no kernel for the experts"),
         ("vllm", EXPERTS, Scheme("float16", "float16"), H100, None),
         ("vllm", STATE, Scheme("float16", "float16"), AVX2, None),
+        ("vllm", COHERE, Scheme("float32"), AVX2, "one token more than Transformers in Cohere2ForCausalLM"),
+        ("vllm", COHERE, Scheme("float16"), H100, None),
+        ("vllm", Architecture("Cohere2ForCausalLM"), Scheme("float32"), AVX2, None),
     ],
 )
 def test_architectures_that_an_engine_cannot_serve(
