@@ -20,7 +20,7 @@ from quant.types import Architecture, Scheme
 ENTRY_POINT_GROUP = "bitfrontier.engines"
 ENGINES_PACKAGE = "engines.servers"
 Unsupported = Callable[[Scheme, str, Device, Mapping[str, Any]], str | None]
-UnsupportedModel = Callable[[Architecture, Scheme, str, Device], str | None]
+UnsupportedModel = Callable[[Architecture, Scheme, str, Device, Mapping[str, Any]], str | None]
 Refused = Callable[[Mapping[str, Any], Device], str | None]
 Probe = Callable[[str, Mapping[str, str], Dialect], tuple[Dialect, str]]
 Prepare = Callable[[str, Serving, Dialect], Mapping[str, str | int | float]]
@@ -39,7 +39,7 @@ class Engine:
     """A registered engine.
 
     `unsupported(scheme, checkpoint_format, device, options)` gives the reason why a pair cannot work, or None;
-    `unsupported_model(architecture, scheme, checkpoint_format, device)` why it cannot serve a model;
+    `unsupported_model(architecture, scheme, checkpoint_format, device, options)` why it cannot serve a model;
     `refused(options, device)` why its options cannot, or would have no effect. `probe(url, headers, dialect)` asks
     a server that is attached to what it can do (the dialect, and the same in words); an engine without environments
     starts none. `prepare(url, serving, dialect)` is what one that was started still needs, and gives facts about
@@ -62,7 +62,7 @@ class Engine:
     version: int = 1
     computes_in: ComputesIn = by_option
     batches: Batches = batched_by_option
-    unsupported_model: UnsupportedModel = lambda architecture, scheme, checkpoint_format, device: None
+    unsupported_model: UnsupportedModel = lambda *asked: None
     emulates: bool = False
 
     @property
@@ -92,7 +92,7 @@ def engine(
     version: int = 1,
     computes_in: ComputesIn = by_option,
     batches: Batches = batched_by_option,
-    unsupported_model: UnsupportedModel = lambda architecture, scheme, checkpoint_format, device: None,
+    unsupported_model: UnsupportedModel = lambda *asked: None,
     emulates: bool = False,
 ) -> Callable[[Callable[..., Launch]], Callable[..., Launch]]:
     """Register `function(serving: Serving, *, options…) -> Launch` as an engine.

@@ -7,6 +7,7 @@ it raises as a `CellFailure` of that kind. Standard library only.
 from __future__ import annotations
 
 import errno
+import itertools
 import re
 import traceback
 from importlib.metadata import packages_distributions, version
@@ -32,7 +33,9 @@ PATTERNS: tuple[tuple[FailureKind, re.Pattern[str]], ...] = (
     ("unreadable-checkpoint", re.compile(r"SafetensorError")),
 )
 TRACEBACK = "Traceback (most recent call last):"
-ELSEWHERE = re.compile(r"[Rr]oot cause above")  # vLLM's front, of an engine process that told why it died
+# vLLM's front, of an engine process that told why it died, and that process, of one of its own
+ELSEWHERE = re.compile(r"[Rr]oot cause above|See stack trace for root cause")
+MOST_LINES = 5  # of a message
 
 
 def kind_in(text: str) -> FailureKind | None:
@@ -59,7 +62,7 @@ def kind_of(error: BaseException) -> FailureKind | None:
 
 def decisive_line(log: str) -> str:
     """The line of a log that says why its process ended: the exception of the last traceback that does not point to
-    another one, else the last line that is not empty; "" where there is none.
+    another one, with the indented lines of its message, else the last line that is not empty; "" where there is none.
     """
     lines = log.splitlines()
     for start in (number for number in reversed(range(len(lines))) if TRACEBACK in lines[number]):
@@ -67,7 +70,8 @@ def decisive_line(log: str) -> str:
         rest = (line.removeprefix(before) for line in lines[start + 1 :])
         exception = next((line.strip() for line in rest if line.strip() and not line[0].isspace()), "")
         if exception and not ELSEWHERE.search(exception):
-            return exception
+            message = itertools.takewhile(lambda line: line[:1].isspace() and line.strip(), rest)
+            return " ".join([exception, *map(str.strip, itertools.islice(message, MOST_LINES))])
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 

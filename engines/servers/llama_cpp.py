@@ -34,7 +34,9 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     return f"llama_cpp loads GGUF, not {checkpoint_format} (the method gguf makes it)"
 
 
-def unsupported_model(architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device) -> str | None:
+def unsupported_model(
+    architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]
+) -> str | None:
     """llama.cpp leaves out the sliding window of these; texts that are no longer than it are computed right."""
     if architecture.window and architecture.name in WITHOUT_WINDOW:
         return (

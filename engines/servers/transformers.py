@@ -33,7 +33,9 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     return None
 
 
-def unsupported_model(architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device) -> str | None:
+def unsupported_model(
+    architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]
+) -> str | None:
     """What our server and Transformers do not do: share keys and values where layers have none, quantize the inputs of
     experts, which it holds in one tensor, or read their zero points.
     """

@@ -28,6 +28,9 @@ GIB = 1024**3
 CPU_SEQUENCES, GPU_SEQUENCES, LARGE_GPU_SEQUENCES, LARGE_GPU_BYTES = 128, 256, 1024, 70 * GIB
 TOP_TOKENS = 128
 # their code (vLLM 0.32, commandr.py, cohere2_moe.py) follows the training, which counts the token itself apart
+# of `_FLOAT16_NOT_SUPPORTED_MODELS` in config/model.py
+NO_FLOAT16 = ("Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration", "Glm4ForCausalLM")
+CPU_INT4_WIDTH = 32  # CPUWNA16LinearKernel
 WIDER_WINDOW = ("Cohere2ForCausalLM", "Cohere2MoeForCausalLM")
 
 
@@ -58,16 +61,32 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
     return None
 
 
-def unsupported_model(architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device) -> str | None:
+def unsupported_model(
+    architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]
+) -> str | None:
     """What vLLM's build for CPUs has no kernel for, or computes otherwise."""
     if architecture.experts and device.kind == "cpu":
         return f"vllm on CPU has no kernel for the experts of {architecture.name}"
+    if architecture.name in NO_FLOAT16 and _float16(scheme, device, options):
+        return f"vllm does not compute {architecture.name} in float16; choose `dtype: bfloat16`"
+    if device.kind == "cpu" and scheme.weights == "int4" and _weights_alone(scheme):
+        width = next((width for width in architecture.output_widths if width % CPU_INT4_WIDTH), None)
+        if width:
+            return (
+                f"vllm on CPU has a kernel for {scheme.label} where a layer's outputs are a multiple of "
+                f"{CPU_INT4_WIDTH}; {architecture.name} has one of {width} here"
+            )
     if architecture.window and architecture.name in WIDER_WINDOW and device.kind == "cpu":
         return (
             f"vllm gives layers with a sliding window one token more than Transformers in {architecture.name}, which "
             f"float32 shows. Plan no text of more than {architecture.window} tokens"
         )
     return None
+
+
+def _float16(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> bool:
+    """Whether it is asked to: "auto" is vLLM's own choice, which knows what it does not compute in float16."""
+    return computes_in(scheme, device, options) == "float16"
 
 
 def _weights_alone(scheme: Scheme) -> bool:

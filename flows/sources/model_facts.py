@@ -100,7 +100,7 @@ def _sample_model(name: str) -> ModelFacts:
         raw["download_bytes"] + raw["disk_bytes"],
         raw["note"],
         raw["has_chat_template"],
-        architecture_of(config),
+        replace(architecture_of(config), output_widths=tuple(raw["linear_output_widths"])),
         None,
         raw["gate_tokens"],
         shape_of(config),
@@ -148,7 +148,7 @@ def _described(
     folder: Path, config: Mapping[str, Any], reason: str | None, tensors: Mapping[str, Tensor]
 ) -> ModelFacts:
     """The facts of a model with its configuration and tokenizer in `folder`; `reason` is why it is unsuitable."""
-    gate_tokens, shape = 0, shape_of(config)
+    gate_tokens, shape, widths = 0, shape_of(config), linear_widths(tensors)
     if reason is None:
         tokenizer = load_tokenizer(folder)
         gate_tokens = len(tokenizer.encode(SANITY_TEXT).ids)
@@ -159,7 +159,7 @@ def _described(
         "folder",
         str(folder),
         sum(t.elements for t in tensors.values()),
-        tuple(sorted(set(linear_widths(tensors).values()))),
+        tuple(sorted(set(widths.values()))),
         positions(config),
         vocabulary_size(config),
         0,
@@ -170,6 +170,7 @@ def _described(
             sentencepiece=(folder / "tokenizer.model").exists(),
             gpt2_tokenizer=reason is None and tokenizer_class(folder) == "GPT2Tokenizer",
             window=shape.window,
+            output_widths=tuple(sorted({tensors[name].shape[0] for name in widths})),
         ),
         reason,
         gate_tokens,

@@ -248,4 +248,4 @@ def unsupported(
     scheme, stored_as = quantization.scheme, quantization.format
     if reason := choice.missing or engine.unsupported(scheme, stored_as, device, choice.options):
         return reason
-    return engine.unsupported_model(architecture, scheme, stored_as, device)
+    return engine.unsupported_model(architecture, scheme, stored_as, device, choice.options)

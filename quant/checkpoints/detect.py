@@ -79,7 +79,9 @@ def check_declared(folder: Path, checkpoint_format: str, scheme: Scheme) -> None
     if detected.format != checkpoint_format:
         raise CheckpointError(f"{folder}: the method says {checkpoint_format}, its files say {detected.format}")
     if scheme.weights != "unknown" and detected.scheme != scheme:
-        raise CheckpointError(f"{folder}: the method says {scheme}, its files say {detected.scheme}")
+        ours, theirs = vars(scheme), vars(detected.scheme)
+        differ = [f"{name} {ours[name]} ({theirs[name]})" for name in ours if ours[name] != theirs[name]]
+        raise CheckpointError(f"{folder}: the method says (its files say) {', '.join(differ)}")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -194,16 +196,21 @@ READERS: Mapping[str, Callable[[Settings], Scheme]] = {
 
 
 def _gguf(files: list[Path]) -> Scheme:
-    """The type that the file names (`general.file_type`, enum llama_ftype of llama.h)."""
+    """The type that the file names (`general.file_type`, enum llama_ftype of llama.h); where it names none, as the
+    converter's of GPT-NeoX, the one that all its matrices have.
+    """
     from gguf import LlamaFileType  # numpy and a large table of constants
 
     from quant.checkpoints.gguf import read_gguf_file
 
     if len(files) != 1:
         raise CheckpointError(f"{files[0].parent}: has {len(files)} GGUF files; one file with the whole model is read")
-    if (named := read_gguf_file(files[0]).file_type) is None:
-        return Scheme("unknown")
-    name = LlamaFileType(named).name.removeprefix("MOSTLY_").removeprefix("ALL_")
+    file = read_gguf_file(files[0])
+    if file.file_type is None:
+        types = {tensor.dtype for tensor in file.tensors.values() if len(tensor.shape) > 1}
+        name = types.pop() if len(types) == 1 else "unknown"
+    else:
+        name = LlamaFileType(file.file_type).name.removeprefix("MOSTLY_").removeprefix("ALL_")
     return Scheme(GGUF_FLOATS[name], GGUF_FLOATS[name]) if name in GGUF_FLOATS else Scheme(name)
 
 

@@ -157,6 +157,8 @@ def torchao_refuses(architecture: Architecture) -> str | None:
         return f"torchao quantizes linear layers alone, and those of {name} are Conv1D"
     if name in DERIVED_LINEAR:
         return f"{name} transposes its weights as it computes, which torchao's tensors do not know"
+    if name == "GPTNeoXForCausalLM":
+        return f"Transformers leaves the head of {name} in float16 when it loads torchao's tensors"
     return _fused_experts("torchao", architecture)
 
 

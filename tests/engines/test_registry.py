@@ -144,6 +144,11 @@ COHERE = Architecture("Cohere2ForCausalLM", window=64)
         ("vllm", EXPERTS, Scheme("float16", "float16"), AVX512, "vllm on CPU has no kernel for the experts"),
         ("vllm", EXPERTS, Scheme("float16", "float16"), H100, None),
         ("vllm", STATE, Scheme("float16", "float16"), AVX2, None),
+        *(
+            ("vllm", Architecture("FalconH1ForCausalLM", output_widths=(128, odd)), W4A16, AVX512, reason)
+            for odd, reason in ((292, "multiple of 32; FalconH1ForCausalLM has one of 292"), (288, None))
+        ),
+        ("vllm", Architecture("FalconH1ForCausalLM", output_widths=(292,)), W4A16, H100, None),
         ("vllm", COHERE, Scheme("float32"), AVX2, "one token more than Transformers in Cohere2ForCausalLM"),
         ("vllm", COHERE, Scheme("float16"), H100, None),
         ("vllm", Architecture("Cohere2ForCausalLM"), Scheme("float32"), AVX2, None),
@@ -153,7 +158,8 @@ def test_architectures_that_an_engine_cannot_serve(
     engine: str, architecture: Architecture, scheme: Scheme, device: Device, reason: str | None
 ) -> None:
     stored_as = "safetensors" if scheme.unquantized else FORMATS.get(engine, "")
-    refusal = engines_by_name()[engine].unsupported_model(architecture, scheme, stored_as, device)
+    chosen = engines_by_name()[engine]
+    refusal = chosen.unsupported_model(architecture, scheme, stored_as, device, _defaults(chosen))
     assert (refusal is None) if reason is None else (reason in str(refusal))
 
 
@@ -281,3 +287,13 @@ def test_an_option_without_type_is_refused() -> None:
 def _register(function: object) -> None:
     dialect = Dialect(prompt_logprobs="none", chunk_tokens="one", metrics=None)
     engine(function.__name__, environments={}, dialect=dialect, unsupported=lambda *_: None)(function)  # type: ignore[attr-defined, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "reason"), [("auto", None), ("bfloat16", None), ("float16", "Gemma3ForCausalLM in float16")]
+)
+@pytest.mark.parametrize("device", [AVX512, H100])
+def test_vllm_computes_some_models_in_no_float16(device: Device, dtype: str, reason: str | None) -> None:
+    vllm, gemma = engines_by_name()["vllm"], Architecture("Gemma3ForCausalLM")
+    refusal = vllm.unsupported_model(gemma, W4A16, "compressed-tensors", device, {**_defaults(vllm), "dtype": dtype})
+    assert (refusal is None) if reason is None else (reason in str(refusal))

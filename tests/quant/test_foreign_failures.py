@@ -32,6 +32,25 @@ Traceback (most recent call last):
     start()
 RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
 """
+WORKER = f"""\
+(Worker pid=8) ERROR 11-29 11:02:40 [executor.py:953] Traceback (most recent call last):
+(Worker pid=8) ERROR 11-29 11:02:40 [executor.py:953]   File "linear.py", line 930, in choose
+(Worker pid=8) ERROR 11-29 11:02:40 [executor.py:953] ValueError: Failed to find a kernel. Reasons:
+(Worker pid=8) ERROR 11-29 11:02:40 [executor.py:953]  A cannot: it requires an AMD Zen CPU.
+(Worker pid=8) ERROR 11-29 11:02:40 [executor.py:953]  B cannot: output size (292) is not supported
+(EngineCore pid=7) INFO 11-29 11:02:40 [executor.py:479] shutdown
+(EngineCore pid=7) ERROR 11-29 11:02:42 [core.py:1510] Traceback (most recent call last):
+(EngineCore pid=7) ERROR 11-29 11:02:42 [core.py:1510]   File "core.py", line 1, in run
+(EngineCore pid=7) ERROR 11-29 11:02:42 [core.py:1510] Exception: WorkerProc failed. See stack trace for root cause.
+{VLLM.partition("supported")[2].lstrip()}"""
+PYDANTIC = """\
+Traceback (most recent call last):
+  File "config.py", line 3, in <module>
+    create()
+pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig
+  Value error, The model type 'gemma3_text' does not support float16.
+    For further information visit https://errors.pydantic.dev
+"""
 
 
 @pytest.mark.parametrize(
@@ -40,6 +59,16 @@ RuntimeError: Engine core initialization failed. See root cause above. Failed co
         (TRACE, "ValueError: no such layer"),
         (CHAINED, "SystemError: boom"),
         (VLLM, "ValueError: head size 20 is not supported"),
+        (
+            WORKER,
+            "ValueError: Failed to find a kernel. Reasons: A cannot: it requires an AMD Zen CPU. B cannot: output size "
+            "(292) is not supported",
+        ),
+        (
+            PYDANTIC,
+            "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig Value error, The model "
+            "type 'gemma3_text' does not support float16. For further information visit https://errors.pydantic.dev",
+        ),
         ("usage: serve\nserve: error: unknown option --x\n\n", "serve: error: unknown option --x"),
         ("one\nTraceback (most recent call last):\n  File", "File"),
         ("  \n", ""),

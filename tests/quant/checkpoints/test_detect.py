@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from gguf import GGUFWriter, LlamaFileType
 
@@ -124,8 +125,11 @@ def test_a_folder_without_a_readable_configuration_is_refused(tmp_path: Path) ->
         recognise(tmp_path)
 
 
-def _write_gguf(file: Path, kind: LlamaFileType | None) -> None:
+def _write_gguf(file: Path, kind: LlamaFileType | None, *matrices: str) -> None:
     writer = GGUFWriter(file, "llama")
+    for number, dtype in enumerate(matrices):
+        writer.add_tensor(f"{number}.weight", np.zeros((2, 32), dtype))
+    writer.add_tensor("norm.weight", np.zeros(32, "float32"))
     if kind is not None:
         writer.add_file_type(kind)
     writer.write_header_to_file()
@@ -142,6 +146,16 @@ def test_a_gguf_names_its_type(tmp_path: Path, kind: LlamaFileType | None, label
     _write_gguf(tmp_path / "some.gguf", kind)
     detected = recognise(tmp_path)
     assert (detected.format, detected.scheme.label) == ("gguf", label)
+
+
+@pytest.mark.parametrize(
+    ("matrices", "label"), [(("float16", "float16"), "float16"), (("float16", "float32"), "unknown"), ((), "unknown")]
+)
+def test_a_gguf_without_a_type_has_that_of_all_its_matrices(
+    tmp_path: Path, matrices: tuple[str, ...], label: str
+) -> None:
+    _write_gguf(tmp_path / "some.gguf", None, *matrices)
+    assert recognise(tmp_path).scheme.label == label
 
 
 def test_a_gguf_in_parts_and_one_that_is_none_are_refused(tmp_path: Path) -> None:
@@ -186,7 +200,6 @@ def test_a_method_cannot_say_what_its_files_do_not(tmp_path: Path) -> None:
     check_declared(tmp_path, "a format of somebody's", Scheme("int4"))
     with pytest.raises(CheckpointError, match="the method says awq, its files say gptq"):
         check_declared(tmp_path, "awq", Scheme("int4"))
-    with pytest.raises(
-        CheckpointError, match=r"the method says Scheme\(weights='int8'.*its files say Scheme\(weights='int4'"
-    ):
+    said = r"the method says \(its files say\) weights int8 \(int4\), group_size None \(128\)"
+    with pytest.raises(CheckpointError, match=said):
         check_declared(tmp_path, "gptq", Scheme("int8"))

@@ -23,6 +23,7 @@ LLM_COMPRESSOR = ("rtn", "gptq", "awq", "smoothquant", "fp8", "fp4")
         ("smoothquant", "Gemma3ForCausalLM", "SmoothQuant has no mapping"),
         ("awq", "MixtralForCausalLM", "AWQ has no mapping"),
         ("torchao", "FalconForCausalLM", "transposes its weights as it computes"),
+        ("torchao", "GPTNeoXForCausalLM", "leaves the head of GPTNeoXForCausalLM in float16"),
         ("openvino", "Gemma3ForCausalLM", "optimum-intel 2.2.0 does not export Gemma3ForCausalLM"),
         ("openvino", "FalconH1ForCausalLM", "does not export FalconH1ForCausalLM"),
         ("gguf", "Gemma2ForCausalLM", "reads the tokenizer of Gemma2ForCausalLM from tokenizer.model"),
