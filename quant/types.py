@@ -57,7 +57,8 @@ class Architecture:
     `experts`: a mixture of experts. `recurrent`: some layers keep a state in place of keys and values.
     `sentencepiece`: the model has its tokenizer in SentencePiece's format, too (`tokenizer.model`). `gpt2_tokenizer`:
     its tokenizer is of the class GPT2Tokenizer. `window`: tokens that a sliding window holds, where some layers have
-    one. `output_widths`: those of the linear layers that methods quantize; empty where they are not known.
+    one, and `windowed` which do; empty where the configuration does not say it. `output_widths`: those of the linear
+    layers that methods quantize; empty where they are not known.
     """
 
     name: str = ""
@@ -67,6 +68,7 @@ class Architecture:
     gpt2_tokenizer: bool = False
     window: int | None = None
     output_widths: tuple[int, ...] = ()
+    windowed: tuple[bool, ...] = ()
 
     def within(self, tokens: int) -> Architecture:
         """What it is for texts of so many tokens: a window that holds them all is none."""

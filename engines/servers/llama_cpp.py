@@ -25,6 +25,15 @@ WITHOUT_WINDOW = (
     "Qwen3ForCausalLM",
     "Starcoder2ForCausalLM",
 )
+# of others every so many layers have none, whatever the model's configuration says (llama.cpp's `load_hparams`)
+WINDOW_PERIODS = {
+    "Cohere2ForCausalLM": 4,
+    "Exaone4ForCausalLM": 4,
+    "Gemma2ForCausalLM": 2,
+    "Gemma3ForCausalLM": 6,
+    "GptOssForCausalLM": 2,
+}
+EXAONE4_LAYERS = 64  # with any other number of layers it takes Exaone 4 for a model without windows
 
 
 def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]) -> str | None:
@@ -37,13 +46,28 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
 def unsupported_model(
     architecture: Architecture, scheme: Scheme, checkpoint_format: str, device: Device, options: Mapping[str, Any]
 ) -> str | None:
-    """llama.cpp leaves out the sliding window of these; texts that are no longer than it are computed right."""
+    """llama.cpp leaves out the sliding window of some; texts that are no longer than it are right. To layers of
+    others it gives one by a period of its own.
+    """
     if architecture.window and architecture.name in WITHOUT_WINDOW:
         return (
             f"llama.cpp computes {architecture.name} without its sliding window. "
             f"Plan no text of more than {architecture.window} tokens"
         )
+    if any(architecture.windowed) and architecture.windowed != _windowed(architecture):
+        return (
+            f"llama.cpp takes other layers of {architecture.name} for those with a sliding window than this model has"
+        )
     return None
+
+
+def _windowed(architecture: Architecture) -> tuple[bool, ...]:
+    """Which layers llama.cpp gives a window: what the file says where it has no period of its own."""
+    period, count = WINDOW_PERIODS.get(architecture.name), len(architecture.windowed)
+    if period is None:
+        return architecture.windowed
+    without = architecture.name == "Exaone4ForCausalLM" and count != EXAONE4_LAYERS
+    return tuple(not without and bool((number + 1) % period) for number in range(count))
 
 
 def read_facts(log: str) -> dict[str, str | int | float]:

@@ -52,6 +52,8 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
             return f"vllm on CPU needs AVX-512 for W{bits}A16 (its kernel cpu_gemm_wna16 is not in the AVX2 build)"
         if options["dtype"] == "float32":
             return f"vllm on CPU has no float32 kernel for W{bits}A16; leave `dtype` out, or choose bfloat16 or float16"
+    elif _sixteen_bits(scheme, device) and options["dtype"] == "float32":
+        return f"vllm has no float32 kernel for {scheme.label} on a CPU with AMX; leave `dtype` out, or choose bfloat16"
     if scheme.weights.startswith(("NVFP4", "MXFP4")):
         return f"vllm on CPU has no kernel for {scheme.weights}"
     if scheme.weights == "fp8" and scheme.static_activations:
@@ -94,11 +96,16 @@ def _weights_alone(scheme: Scheme) -> bool:
     return scheme.weights.startswith("int") and scheme.activations != "int8"
 
 
+def _sixteen_bits(scheme: Scheme, device: Device) -> bool:
+    """Whether its kernels on this CPU compute in 16 bits alone: with AMX also W8A8 (`check_cpu_sgl_kernel`)."""
+    return _weights_alone(scheme) or (scheme.activations == "int8" and "amx_int8" in device.features)
+
+
 def computes_in(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> str:
-    """On a CPU "auto" is float32, but for weights that have no kernel there in float32: their "auto" is vLLM's own, the
+    """On a CPU "auto" is float32, except where there is no kernel in float32: then it is vLLM's own "auto", the
     checkpoint's type.
     """
-    return str(options["dtype"]) if _weights_alone(scheme) else asked_dtype(options["dtype"], device)
+    return str(options["dtype"]) if _sixteen_bits(scheme, device) else asked_dtype(options["dtype"], device)
 
 
 def read_facts(log: str) -> dict[str, str | int | float]:
@@ -151,6 +158,7 @@ def refused(options: Mapping[str, Any], device: Device) -> str | None:
     read_facts=read_facts,
     computes_in=computes_in,
     batches=batches,
+    version=2,
 )
 def vllm(
     serving: Serving,

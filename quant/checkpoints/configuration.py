@@ -10,6 +10,7 @@ from quant.types import Architecture
 Configuration = Mapping[str, Any]
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len")
 EXPERTS = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
+WINDOWED = ("sliding_attention", "chunked_attention")  # of `layer_types`
 # layers with a state or a convolution where others have keys and values, by the settings that such layers alone have
 RECURRENT = (
     "conv_L_cache",
@@ -30,7 +31,8 @@ def architecture_of(config: Configuration) -> Architecture:
     counts = {**text, **(text.get("ffn_config") or {})}
     given = [counts.get(key) or 0 for key in EXPERTS]
     experts = any(max(count if isinstance(count, list) else [count]) > 1 for count in given)  # a list: by layer
-    return Architecture(str(names[0]), experts, any(text.get(key) for key in RECURRENT))
+    windowed = tuple(kind in WINDOWED for kind in text.get("layer_types") or ())
+    return Architecture(str(names[0]), experts, any(text.get(key) for key in RECURRENT), windowed=windowed)
 
 
 def text_configuration(config: Configuration) -> Configuration:

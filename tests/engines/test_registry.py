@@ -15,6 +15,7 @@ from quant.types import Architecture, Scheme
 
 AVX2 = Device("cpu", "old", frozenset({"avx2"}), 1)
 AVX512 = Device("cpu", "new", frozenset({"avx2", "avx512f"}), 1)
+AMX = Device("cpu", "newer", frozenset({"avx2", "avx512f", "amx_int8", "amx_bf16"}), 1)
 H100 = Device("cuda", "H100", frozenset({"sm90"}), 1)
 
 
@@ -107,6 +108,7 @@ STATE, EXPERTS = Architecture("MambaForCausalLM", recurrent=True), Architecture(
 FORMATS = {"transformers": "compressed-tensors", "llama_cpp": "gguf", "triton": "gptq", "deepspeed": "awq"}
 W4A16 = Scheme("int4", group_size=64)
 QWEN, WINDOWED = Architecture("Qwen3MoeForCausalLM", experts=True), Architecture("MistralForCausalLM", window=4096)
+F16 = Scheme("float16")
 COHERE = Architecture("Cohere2ForCausalLM", window=64)
 
 
@@ -140,6 +142,19 @@ COHERE = Architecture("Cohere2ForCausalLM", window=64)
         ),
         ("llama_cpp", Architecture("MistralForCausalLM"), Scheme("float16"), AVX2, None),
         ("llama_cpp", Architecture("Gemma3ForCausalLM", window=512), Scheme("float16"), AVX2, None),
+        *(
+            ("llama_cpp", Architecture(f"{name}ForCausalLM", windowed=tuple(map(bool, layers))), F16, AVX2, reason)
+            for name, layers, reason in (
+                ("Gemma3", [1, 1, 1, 1, 1, 0, 1], None),
+                ("Gemma3", [1, 0, 1, 0], "takes other layers of Gemma3ForCausalLM for those with a sliding window"),
+                ("Cohere2", [1, 1, 1, 0], None),
+                ("GptOss", [1, 1, 0], "takes other layers"),
+                ("Exaone4", [1, 1, 1, 0] * 16, None),
+                ("Exaone4", [1, 1, 1, 0], "takes other layers"),
+                ("Exaone4", [0, 0, 0, 0], None),
+                ("Olmo3", [1, 0, 1, 0], None),
+            )
+        ),
         ("transformers", EXPERTS, Scheme("bfloat16", "bfloat16"), AVX2, None),
         ("vllm", EXPERTS, Scheme("float16", "float16"), AVX512, "vllm on CPU has no kernel for the experts"),
         ("vllm", EXPERTS, Scheme("float16", "float16"), H100, None),
@@ -178,6 +193,21 @@ def test_vllm_computes_w4a16_on_a_cpu_in_sixteen_bits(tmp_path: Path) -> None:
         command = vllm.launch(Serving(tmp_path, AVX512, 2, 64, scheme=scheme), **_defaults(vllm)).command
         dtypes[scheme.weights] = command[command.index("--dtype") + 1]
     assert dtypes == {"int4": "auto", "int8": "float32", "float16": "float32"}
+
+
+def test_vllm_computes_w8a8_in_sixteen_bits_where_the_cpu_has_amx() -> None:
+    vllm, w8a8 = engines_by_name()["vllm"], Scheme("int8", "int8")
+    assert [vllm.computes_in(w8a8, device, _defaults(vllm)) for device in (AVX2, AVX512, AMX)] == [
+        "float32",
+        "float32",
+        "auto",
+    ]
+    in_float32 = {**_defaults(vllm), "dtype": "float32"}
+    assert vllm.unsupported(w8a8, "compressed-tensors", AVX512, in_float32) is None
+    refusal = vllm.unsupported(w8a8, "compressed-tensors", AMX, in_float32)
+    assert refusal == (
+        "vllm has no float32 kernel for W8A8-int8 on a CPU with AMX; leave `dtype` out, or choose bfloat16"
+    )
 
 
 def test_a_llama_server_of_the_users_own(tmp_path: Path) -> None:
