@@ -52,8 +52,8 @@ def unsupported(scheme: Scheme, checkpoint_format: str, device: Device, options:
             return f"vllm on CPU needs AVX-512 for W{bits}A16 (its kernel cpu_gemm_wna16 is not in the AVX2 build)"
         if options["dtype"] == "float32":
             return f"vllm on CPU has no float32 kernel for W{bits}A16; leave `dtype` out, or choose bfloat16 or float16"
-    elif _sixteen_bits(scheme, device) and options["dtype"] == "float32":
-        return f"vllm has no float32 kernel for {scheme.label} on a CPU with AMX; leave `dtype` out, or choose bfloat16"
+    if _amx_int8(scheme, device) and options["dtype"] in ("float32", "float16"):
+        return f"vllm computes {scheme.label} in bfloat16 alone on a CPU with AMX; leave `dtype` out"
     if scheme.weights.startswith(("NVFP4", "MXFP4")):
         return f"vllm on CPU has no kernel for {scheme.weights}"
     if scheme.weights == "fp8" and scheme.static_activations:
@@ -96,16 +96,19 @@ def _weights_alone(scheme: Scheme) -> bool:
     return scheme.weights.startswith("int") and scheme.activations != "int8"
 
 
-def _sixteen_bits(scheme: Scheme, device: Device) -> bool:
-    """Whether its kernels on this CPU compute in 16 bits alone: with AMX also W8A8 (`check_cpu_sgl_kernel`)."""
-    return _weights_alone(scheme) or (scheme.activations == "int8" and "amx_int8" in device.features)
+def _amx_int8(scheme: Scheme, device: Device) -> bool:
+    """Whether W8A8 runs in its kernel for AMX, which takes bfloat16 alone (`check_cpu_sgl_kernel`, gemm_int8.cpp)."""
+    return scheme.activations == "int8" and "amx_int8" in device.features
 
 
 def computes_in(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> str:
-    """On a CPU "auto" is float32, except where there is no kernel in float32: then it is vLLM's own "auto", the
-    checkpoint's type.
+    """On a CPU "auto" is float32, except where there is no kernel in float32: of weights alone it is then vLLM's own
+    "auto", the checkpoint's type, and of W8A8 with AMX bfloat16.
     """
-    return str(options["dtype"]) if _sixteen_bits(scheme, device) else asked_dtype(options["dtype"], device)
+    given = str(options["dtype"])
+    if _amx_int8(scheme, device):
+        return "bfloat16" if given == "auto" else given
+    return given if _weights_alone(scheme) else asked_dtype(given, device)
 
 
 def read_facts(log: str) -> dict[str, str | int | float]:

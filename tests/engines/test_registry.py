@@ -195,19 +195,18 @@ def test_vllm_computes_w4a16_on_a_cpu_in_sixteen_bits(tmp_path: Path) -> None:
     assert dtypes == {"int4": "auto", "int8": "float32", "float16": "float32"}
 
 
-def test_vllm_computes_w8a8_in_sixteen_bits_where_the_cpu_has_amx() -> None:
+def test_vllm_computes_w8a8_in_bfloat16_where_the_cpu_has_amx() -> None:
     vllm, w8a8 = engines_by_name()["vllm"], Scheme("int8", "int8")
     assert [vllm.computes_in(w8a8, device, _defaults(vllm)) for device in (AVX2, AVX512, AMX)] == [
         "float32",
         "float32",
-        "auto",
+        "bfloat16",
     ]
-    in_float32 = {**_defaults(vllm), "dtype": "float32"}
-    assert vllm.unsupported(w8a8, "compressed-tensors", AVX512, in_float32) is None
-    refusal = vllm.unsupported(w8a8, "compressed-tensors", AMX, in_float32)
-    assert refusal == (
-        "vllm has no float32 kernel for W8A8-int8 on a CPU with AMX; leave `dtype` out, or choose bfloat16"
-    )
+    for dtype in ("float32", "float16"):
+        options = {**_defaults(vllm), "dtype": dtype}
+        assert vllm.unsupported(w8a8, "compressed-tensors", AVX512, options) is None
+        refusal = vllm.unsupported(w8a8, "compressed-tensors", AMX, options)
+        assert refusal == "vllm computes W8A8-int8 in bfloat16 alone on a CPU with AMX; leave `dtype` out"
 
 
 def test_a_llama_server_of_the_users_own(tmp_path: Path) -> None:
