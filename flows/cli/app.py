@@ -76,6 +76,16 @@ Minutes = Annotated[
 ]
 
 
+def _share(value: float) -> float:
+    """Of an option that is a share. Raises typer.BadParameter; NaN is none either."""
+    if 0 < value < 1:
+        return value
+    raise typer.BadParameter(f"{value:g} is not a share between 0 and 1, such as 0.05 for 5 %")
+
+
+SpeedMargin = Annotated[float, typer.Option(help="Slowdown that still passes, as a share.", callback=_share)]
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 

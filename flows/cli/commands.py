@@ -27,6 +27,7 @@ from flows.cli.app import (
     RunArgument,
     Runs,
     Sets,
+    SpeedMargin,
     Verbose,
     app,
     changes_from,
@@ -145,7 +146,7 @@ def compare(
     before: Annotated[Path, typer.Argument(help="A run's folder, or the JSON of vllm bench, GuideLLM or lm-eval.")],
     after: RunArgument,
     cell: Annotated[str | None, typer.Option(help="The cell of another tool's result, by its name in tables.")] = None,
-    speed_margin: Annotated[float, typer.Option(help="Slowdown that still passes, as a share.")] = 0.05,
+    speed_margin: SpeedMargin = 0.05,
     html: Annotated[Path | None, typer.Option(help="Also write the comparison as an HTML page to this file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -167,6 +168,8 @@ def compare(
         check_no_links(run)  # the page may be meant to lie in it
     if before.is_file():
         comparison = compare_foreign(before, read_results(after), cell, speed_margin=speed_margin)
+    elif cell is not None:
+        raise typer.BadParameter(f"'{cell:.100}': {before} is a run, of which all cells are compared. Leave out --cell")
     else:
         read_run(before)
         comparison = hold(read_results(before), read_results(after), speed_margin=speed_margin)
@@ -212,7 +215,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
 @app.command()
 def retry(
     folder: RunArgument,
-    failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again; required.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again (the default).")] = True,
     no_server: NoPrefectServer = False,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -220,9 +223,6 @@ def retry(
     """Measure only a run's failed cells again."""
     from flows.cli.retry import check_unchanged
 
-    if not failed:
-        errors.print("error: nothing selected. Give --failed", highlight=False)
-        raise typer.Exit(2)
     place = errors if as_json else console
     begun = check_unchanged(folder, lambda plan: show_outside(plan, place))
     request = SweepRequest(begun.file, begun.data_root, folder.parent, begun.changes, bundle=begun.bundle)

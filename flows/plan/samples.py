@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from pathlib import Path
 
@@ -32,6 +33,12 @@ def find_plan(given: Path) -> Path:
     for it: the working directory may be somebody else's.
     """
     return sample_plans().get(str(given), given)
+
+
+def plan_like(missing: Path) -> str:
+    """The sample plan, or the plan beside a file that is missing, whose name is nearest; empty where none is near."""
+    plans = [*sample_plans(), *(plan_argument(file) for file in sorted(missing.parent.glob("*.yaml")))]
+    return next(iter(difflib.get_close_matches(str(missing), plans, n=1)), "")
 
 
 def plan_argument(file: Path) -> str:
