@@ -10,6 +10,7 @@ import typer
 
 from flows.plan.changes import Changes
 from quant.canonical_json import with_home
+from quant.errors import program
 
 app = typer.Typer(
     name="bitfrontier",
@@ -17,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing what draws frames around the help takes longer than all else
     help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
-    epilog="Start with: bitfrontier sweep quickstart",
+    epilog=f"Start with: {program()} sweep quickstart",
 )
 
 

@@ -37,7 +37,7 @@ from flows.cli.sweep_command import Shown, SweepRequest, console, errors, resolv
 from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
-from quant.errors import CONTROLS, BitfrontierError, counted, is_failure, reading
+from quant.errors import CONTROLS, BitfrontierError, counted, is_failure, program, reading
 
 
 def main() -> None:
@@ -250,7 +250,7 @@ def gc(
     if release is not None:
         released = kept_checkpoints.release(release)
         console.print(
-            f"{released.name} ({released.label}) is no longer kept. `bitfrontier gc` frees it", highlight=False
+            f"{released.name} ({released.label}) is no longer kept. `{program()} gc` frees it", highlight=False
         )
     if adopt or release is not None:
         return

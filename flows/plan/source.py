@@ -26,7 +26,7 @@ from flows.plan.schema import Plan
 from flows.plan.type_errors import causes, explain, parts_at, range_at, worded
 from flows.plan.yaml_reader import plan_yaml
 from quant.canonical_json import read_regular
-from quant.errors import CONTROLS, BitfrontierError, counted, reading, without_controls
+from quant.errors import CONTROLS, BitfrontierError, counted, program, reading, without_controls
 
 Path_ = tuple[str | int, ...]
 # keys of plans before 0.2, and what they are called now, in a plan or among a method's parameters
@@ -46,7 +46,7 @@ RENAMED = {
     "activation_order": "actorder",
     **dict.fromkeys(("bits", "format", "type", "weights", "numbers", "activations"), "scheme"),
 }
-NEW_VALUES = {"scheme": "its value is a scheme such as W4A16 (`bitfrontier methods NAME` lists them)"}
+NEW_VALUES = {"scheme": f"its value is a scheme such as W4A16 (`{program()} methods NAME` lists them)"}
 MOST_PLAN_BYTES = 2**20
 MOST_SHOWN, MOST_LETTERS = 100, 2000  # of problems, and of the words of each
 LARGEST_WHOLE = 2**53 - 1  # up to here JSON's numbers are exact everywhere (RFC 8259, section 6)
@@ -127,7 +127,7 @@ def load_plan(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
         text = plan_text(file)
         tree = _parse(file, text)
     if not isinstance(tree, CommentedMap):
-        fix = "start from the sample plan quickstart (`bitfrontier init` copies it)"
+        fix = f"start from the sample plan quickstart (`{program()} init` copies it)"
         raise PlanError(file, [Problem(1, "the plan is empty, or is not a mapping of keys to values", fix)])
     sets = apply_sets(tree, changes.sets)
     _check_size(file, tree)  # again: a `--set` may have aliases, too
@@ -266,7 +266,7 @@ def _problem(error: Any, read: PlanFile) -> Problem:
     if kind == "extra_forbidden":
         return read.problem(path, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
     if kind == "missing":
-        fix = f"add `{path[-1]}:`; the sample plan quickstart shows every key; `bitfrontier init` copies it"
+        fix = f"add `{path[-1]}:`; the sample plan quickstart shows every key; `{program()} init` copies it"
         return read.problem(path, f"'{where}' is missing", fix)
     if kind == "value_error":
         return read.problem(path, f"{where}: {error['ctx']['error']}", "change the value")

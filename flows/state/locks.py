@@ -32,7 +32,7 @@ import psutil
 
 from engines.runtime.cache import cache_folder, create_cache
 from evals.schema.run_file import check_no_links
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, program
 
 logger = logging.getLogger(__name__)
 
@@ -281,5 +281,5 @@ def alone(folder: Path) -> Iterator[None]:
         owner = holder(file)
         raise RunBusy(
             f"{folder} is being swept by process {owner.pid if owner else 'that just ended'}; "
-            f"`bitfrontier status {folder}` shows how far it is"
+            f"`{program()} status {folder}` shows how far it is"
         ) from error
