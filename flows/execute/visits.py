@@ -140,7 +140,7 @@ def visit_row(
     Raises OSError where it cannot be kept: that is no failure of the cell.
     """
     sweep, target = prepared.sweep, target_of(prepared, row)
-    with slots(sweep.device.slots), hold(running_lock(row.file)):
+    with slots(sweep.device.slots, display.waiting), hold(running_lock(row.file)):
         measured = {"host": host_id(), "session": SESSION, "cpu": cpu_model(), "commit": commit()}
         log = visit_log(prepared, row, visit)
         target = replace(target, measured=measured, log=log, bandwidth=bandwidth_of(prepared, row))

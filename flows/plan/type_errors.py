@@ -116,7 +116,7 @@ WORDS = {
 def worded(error: Mapping[str, Any], where: str) -> str:
     """What is wrong with a value of the right type, in the plan's words; in pydantic's, where its kind is new."""
     words, context = WORDS.get(error["type"]), error.get("ctx", {})
-    given = context["actual_length"] if error["type"] in ("too_short", "too_long") else error.get("input")
+    given: Any = context["actual_length"] if error["type"] in ("too_short", "too_long") else error.get("input")
     if words is None:
         return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}, but it is {given!r}"
     verb = "has" if "actual_length" in context else "is"

@@ -98,7 +98,7 @@ def served(
         log, limits = folder / "logs" / f"serve-{row.file.stem}.log", sweep.plan.time_limits.of_server
         display.say(f"starting {trial.name}; log: {log}")
         with (
-            slots(sweep.device.slots),
+            slots(sweep.device.slots, display.waiting),
             serve(choice.engine, environment, wanted, choice.options, log=log, limits=limits) as (endpoint, child),
         ):
             yield ServedCell(trial.name, endpoint, child, context, asks_for_key(endpoint))
