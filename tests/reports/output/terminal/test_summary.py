@@ -87,6 +87,24 @@ def test_warnings_that_have_no_room_are_counted() -> None:
     assert ("Warning", f"{len(mixed.warnings)}: -v, or the report") in summary(mixed, 20)
 
 
+def test_a_warning_is_wrapped_and_never_cut() -> None:
+    noted = " ".join(f"word{n}" for n in range(40))
+    results = conclude({**ABOUT, "warnings": [noted]}, [trial("none", 10, 2.0, 80)])
+    shown = _shown(results, width=60)
+    assert "…" not in "".join(shown)
+    assert noted in " ".join("".join(f"{line} " for line in shown).split())
+    assert max(map(len, shown)) <= 60
+
+
+def test_the_best_of_the_cells_that_meet_the_limits_is_said_to_be_that_and_marked() -> None:
+    fast = trial("rtn", 30, 1.0, 20, 9.0)
+    results = conclude(ABOUT, [trial("none", 10, 2.0, 80), fast])
+    assert dict(summary(results))["Why"].startswith("the most output tokens/s of the cells that meet the limits; ")
+    for verbose in (False, True):
+        shown = _shown(results, verbose=verbose, width=200)
+        assert [line.split()[1] for line in shown if line.startswith((" ▸ ", "  ▸ "))] == ["none"]
+
+
 def test_each_model_has_a_line() -> None:
     cells = [trial("none", 10, 2.0, 80, model=model) for model in ("a", "b")]
     lines = summary(conclude({**ABOUT, "models": ["a", "b"]}, cells))
