@@ -50,7 +50,9 @@ def summary(results: Results, width: int = sys.maxsize) -> list[Line]:
     use to be. Of several models a line for each.
     """
     race = race_view(results)
-    if len(results.answers) == 1:
+    if results.nothing_yet:
+        lines = [("No recommendation", results.nothing_yet)]
+    elif len(results.answers) == 1:
         lines = _of_one_model(results, results.answers[0], race)
     else:
         lines = [_headline(answer, results.models) for answer in results.answers]

@@ -122,5 +122,15 @@ def test_without_a_recommendation_it_says_why_and_what_would_decide() -> None:
     assert _shown(refused)[-1] == "No recommendation: no measured cell meets the limits"
 
 
+def test_a_run_of_which_nothing_is_measured_yet_says_how_to_go_on() -> None:
+    about = {**ABOUT, "trials": ["0.json", "1.json"], "command": "uv run bitfrontier sweep cpu --only 'gptq*'"}
+    text = "nothing measured yet: {} to do; continue with `bitfrontier sweep cpu --only 'gptq*'`"
+    assert summary(conclude(about, [])) == [("No recommendation", text.format("2 cells"))]
+    lines = dict(summary(conclude(about, [failed("awq", "it broke")])))
+    assert lines["No recommendation"] == text.format("1 cell")
+    assert conclude({**about, "trials": ["0.json"]}, [failed("awq", "it broke")]).nothing_yet == ""
+    assert conclude(about, [trial("none", 10, 2.0, 80)]).nothing_yet == ""
+
+
 def test_a_run_without_any_figure_is_shown_too() -> None:
     assert _shown(conclude(ABOUT, [failed("awq", "it broke")]))[-1].startswith("Failed:")
