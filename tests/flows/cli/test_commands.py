@@ -54,7 +54,7 @@ def test_our_own_plans_are_good(plan: str) -> None:
 def test_a_plan_says_how_long_its_race_may_take() -> None:
     shown = re.sub(r"\s+", " ", _bitfrontier("plan", "configs/race-cpu.yaml").stdout)
     assert re.search(
-        r"race: up to 6 rounds of \d+ cells and a control; the later ones take about \d+ .* if all is decided after",
+        r"race: up to 6 rounds of \d+ cells and a control; in all about \d+ .* if all is decided after round 3, \d+ .* if no cell leaves \(the time above lies between",
         shown,
     )
 
