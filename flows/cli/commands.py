@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -38,6 +38,9 @@ from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
 from quant.errors import CONTROLS, BitfrontierError, counted, is_failure, program, reading
+
+if TYPE_CHECKING:
+    from flows.state.status import CellState
 
 
 def main() -> None:
@@ -190,6 +193,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
     """Show the progress of a run: which cells are done, running, failed or waiting. Only the run's folder is read."""
     from evals.schema.race_file import read_race
     from flows.state.status import cell_states, counts, remaining_seconds
+    from reports.output.formatting import duration
 
     cells, race = cell_states(folder), read_race(folder)
     left = remaining_seconds(cells)
@@ -197,19 +201,25 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
         data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(cell) for cell in cells]}
         print(json_text({**data, "race": asdict(race) if race else None}))
         return
-    table = Table("cell", "model", "state", "s", "reason", title=escape(str(folder)))
+    table = Table("cell", "model", "state", "s", "reason, or finished parts", title=escape(str(folder)))
     for cell in cells:
         style = {"ok": "green", "failed": "red", "unsupported": "dim", "to do": ""}.get(cell.state, "yellow")
         seconds = "" if cell.seconds is None else f"{cell.seconds:.0f}"
         table.add_row(
-            *map(escape, (cell.cell, cell.model)), cell.state, seconds, escape(cell.reason[:160]), style=style
+            *map(escape, (cell.cell, cell.model)), cell.state, seconds, escape(_note(cell)[:160]), style=style
         )
     console.print(table)
-    guess = "" if not left else f"; about {left / 60:.0f} minutes of measuring left, by the pace of finished cells"
+    basis = "the pace of finished cells" if any(cell.state == "ok" for cell in cells) else "the forecast"
+    guess = "" if not left else f"; about {duration(left)} of measuring left, by {basis}"
     console.print(", ".join(f"{n} {state}" for state, n in counts(cells).items()) + guess, highlight=False)
     if race:
         ending = f"has ended: {race.ended}" if race.ended else "goes on"
         console.print(f"race: {race.number} of at most {race.rules.rounds} rounds, {ending}", highlight=False)
+
+
+def _note(cell: CellState) -> str:
+    """Why it has no result, or which of its parts are kept."""
+    return cell.reason or (f"kept: {', '.join(cell.kept)}" if cell.kept else "")
 
 
 @app.command()
