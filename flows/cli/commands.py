@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -38,9 +38,6 @@ from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
 from quant.errors import CONTROLS, BitfrontierError, counted, is_failure, program, reading
-
-if TYPE_CHECKING:
-    from flows.state.status import CellState
 
 
 def main() -> None:
@@ -205,9 +202,8 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
     for cell in cells:
         style = {"ok": "green", "failed": "red", "unsupported": "dim", "to do": ""}.get(cell.state, "yellow")
         seconds = "" if cell.seconds is None else f"{cell.seconds:.0f}"
-        table.add_row(
-            *map(escape, (cell.cell, cell.model)), cell.state, seconds, escape(_note(cell)[:160]), style=style
-        )
+        note = cell.reason or (f"kept: {', '.join(cell.kept_parts)}" if cell.kept_parts else "")
+        table.add_row(*map(escape, (cell.cell, cell.model)), cell.state, seconds, escape(note[:160]), style=style)
     console.print(table)
     basis = "the pace of finished cells" if any(cell.state == "ok" for cell in cells) else "the forecast"
     guess = "" if not left else f"; about {duration(left)} of measuring left, by {basis}"
@@ -215,11 +211,6 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
     if race:
         ending = f"has ended: {race.ended}" if race.ended else "goes on"
         console.print(f"race: {race.number} of at most {race.rules.rounds} rounds, {ending}", highlight=False)
-
-
-def _note(cell: CellState) -> str:
-    """Why it has no result, or which of its parts are kept."""
-    return cell.reason or (f"kept: {', '.join(cell.kept)}" if cell.kept else "")
 
 
 @app.command()

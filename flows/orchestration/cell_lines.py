@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from evals.schema.run_file import read_run
 from evals.schema.trial import Trial
-from evals.stats.intervals import Estimate
 from flows.execute.prepared import Prepared, Row
 from flows.execute.rows import finished
 from flows.race.contenders import Entry
@@ -36,12 +35,11 @@ def _figures(prepared: Prepared, row: Row, trial: Trial) -> str:
     judged = next((judged for judged in results.judged if judged.cell.trial.key == trial.key), None)
     if judged is None:  # its samples are none of a measurement
         return next(other.why for other in results.trials if other.key == trial.key)
-    return f"{_rate(judged.cell.busiest.output_rate)}  {judged.verdict}" if judged.cell.loads else judged.verdict
-
-
-def _rate(rate: Estimate) -> str:
-    """A single visit has no interval: how much others would differ nobody knows yet."""
-    return f"{plus_minus(rate)} tok/s" if math.isfinite(rate.high) else f"{number(rate.value)} tok/s (one visit)"
+    if not judged.cell.loads:
+        return judged.verdict
+    rate = judged.cell.busiest.output_rate  # of a single visit it has no interval: others may differ by any amount
+    figure = f"{plus_minus(rate)} tok/s" if math.isfinite(rate.high) else f"{number(rate.value)} tok/s (one visit)"
+    return f"{figure}  {judged.verdict}"
 
 
 def remaining(prepared: Prepared) -> Remaining:

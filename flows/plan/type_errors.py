@@ -122,14 +122,10 @@ def worded(error: Mapping[str, Any], where: str) -> str:
     verb = "has" if "actual_length" in context else "is"
     limit = context.get("min_length", context.get("max_length", 0))
     sizes = {"entries": counted(limit, "entry", "entries"), "characters": counted(limit, "character")}
-    percent = f" ({given:g} % is {given / 100:g})" if _is_percentage(context, given) else ""
-    return f"'{where}' {words.format(**context, **sizes)}, but it {verb} {given!r}{percent}"
-
-
-def _is_percentage(context: Mapping[str, Any], given: Any) -> bool:
-    """Whether a number may be meant in percent, where its key is a share."""
     most = context.get("lt", context.get("le"))
-    return isinstance(most, float) and most <= MOST_OF_A_SHARE and 1 <= given <= 100
+    is_share = isinstance(most, float) and most <= MOST_OF_A_SHARE
+    percent = f" ({given:g} % is {given / 100:g})" if is_share and 1 <= given <= 100 else ""
+    return f"'{where}' {words.format(**context, **sizes)}, but it {verb} {given!r}{percent}"
 
 
 def _is_number(text: str) -> bool:

@@ -29,7 +29,7 @@ class RunChanged(BitfrontierError):
 @dataclass(frozen=True)
 class CellState:
     """One cell: `seconds` are those that its measurement took, or has taken so far; None where it has not begun. Of one
-    that has not ended, `kept` are the names of its finished parts, and `forecast_seconds` those of measuring it.
+    that has not ended, `kept_parts` are the names of its finished parts, and `forecast_seconds` those of measuring it.
     """
 
     cell: str
@@ -37,7 +37,7 @@ class CellState:
     state: State
     seconds: float | None
     reason: str
-    kept: tuple[str, ...] = ()
+    kept_parts: tuple[str, ...] = ()
     forecast_seconds: float | None = None
 
 
@@ -71,22 +71,21 @@ def _state(folder: Path, cell: dict[str, Any], forecast: Mapping[str, float]) ->
         except UnreadableTrial as error:
             return CellState(cell["name"], cell["model"], "failed", None, str(error))
         return CellState(cell["name"], cell["model"], trial.status, trial.seconds.get("total"), redacted(trial.why))
-    seconds, kept = sum(each or 0.0 for each in forecast.values()) or None, _kept(folder, cell.get("parts"))
+    seconds = sum(each or 0.0 for each in forecast.values()) or None
+    given = cell.get("parts")  # runs of older programs do not name them
+    named = given.items() if isinstance(given, Mapping) else ()
+    files = {name: folder / "parts" / file for name, file in named if FILE_NAME.fullmatch(str(file))}
+    kept_parts = tuple(name for name, file in files.items() if file.is_file())
     locks: dict[State, Path] = {"measuring": running_lock(file)}
     if cell["checkpoint"]:
         locks["quantizing"] = cache_folder() / "checkpoints" / f"{cell['checkpoint']}.lock"
     for state, lock in locks.items():
         owner = holder(lock)
         if owner is not None:
-            return CellState(cell["name"], cell["model"], state, time.time() - owner.since_seconds, "", kept, seconds)
-    return CellState(cell["name"], cell["model"], "to do", None, "", kept, seconds)
-
-
-def _kept(folder: Path, parts: object) -> tuple[str, ...]:
-    """The parts of a cell whose files are there; runs of older programs do not name them."""
-    named = parts.items() if isinstance(parts, Mapping) else ()
-    files = {name: folder / "parts" / file for name, file in named if FILE_NAME.fullmatch(str(file))}
-    return tuple(name for name, file in files.items() if file.is_file())
+            return CellState(
+                cell["name"], cell["model"], state, time.time() - owner.since_seconds, "", kept_parts, seconds
+            )
+    return CellState(cell["name"], cell["model"], "to do", None, "", kept_parts, seconds)
 
 
 def running_lock(trial: Path) -> Path:
@@ -98,11 +97,11 @@ def remaining_seconds(cells: Sequence[CellState]) -> float | None:
     """A guess from the mean of the cells that were measured in this run, else from its forecast; None without both."""
     took = [cell.seconds for cell in cells if cell.state == "ok" and cell.seconds is not None]
     left = [cell for cell in cells if cell.state in ("to do", "quantizing", "measuring")]
-    whole = [sum(took) / len(took) if took else cell.forecast_seconds for cell in left]
-    if None in whole or not (took or left):
+    whole_seconds = [sum(took) / len(took) if took else cell.forecast_seconds for cell in left]
+    if None in whole_seconds or not (took or left):
         return None
     begun = [cell.seconds or 0.0 if cell.state == "measuring" else 0.0 for cell in left]
-    return sum(max(0.0, (seconds or 0.0) - since) for seconds, since in zip(whole, begun, strict=True))
+    return sum(max(0.0, (seconds or 0.0) - since) for seconds, since in zip(whole_seconds, begun, strict=True))
 
 
 def counts(cells: Sequence[CellState]) -> dict[str, int]:

@@ -61,7 +61,7 @@ def test_what_is_left_is_as_forecast_before_any_cell_has_ended_and_finished_part
     (run / "parts" / "t-next.json").touch()
     cells = cell_states(run)
     assert remaining_seconds(cells) == 5 * 15.0
-    assert {cell.cell: cell.kept for cell in cells if cell.kept} == {"next · fake": ("task arc",)}
+    assert {cell.cell: cell.kept_parts for cell in cells if cell.kept_parts} == {"next · fake": ("task arc",)}
 
 
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
