@@ -13,6 +13,7 @@ from typing import Any
 
 from engines.batching import batched_by_option
 from engines.types import Device, Dialect, Launch, Serving, asked_dtype
+from quant.errors import program
 from quant.plugins import Unloaded, load_all
 from quant.registry import Method, MethodError, Parameter
 from quant.types import Architecture, Scheme
@@ -151,7 +152,7 @@ def engines_by_name() -> Mapping[str, Engine]:
 def named_engine(name: str) -> Engine:
     """The engine of a name. Raises MethodError where there is none (any more)."""
     if name not in engines_by_name():
-        raise MethodError(f"engine '{name}' is not installed here; `bitfrontier engines` lists what is")
+        raise MethodError(f"engine '{name}' is not installed here; `{program()} engines` lists what is")
     return engines_by_name()[name]
 
 

@@ -64,10 +64,13 @@ words. `docs/reference/failures.md` describes each kind. Standard library only: 
 from __future__ import annotations
 
 import logging
+import os
 import re
+import shlex
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 FailureKind = Literal[
@@ -137,6 +140,20 @@ REMEDIES: Mapping[FailureKind, str] = {
 }
 
 
+def program() -> str:
+    """The program as the user's shell starts it. In a clone the environment is uv's, and only `uv run` finds it."""
+    if "UV_RUN_RECURSION_DEPTH" not in os.environ:  # uv sets it for what it runs, and for all below
+        return "bitfrontier"
+    root = Path(__file__).resolve().parents[1]
+    elsewhere = (root / "pyproject.toml").is_file() and not Path.cwd().is_relative_to(root)
+    return f"uv run --project {shlex.quote(str(root))} bitfrontier" if elsewhere else "uv run bitfrontier"
+
+
+def remedy_of(kind: FailureKind) -> str:
+    """What to do about a failure, with commands as they run here."""
+    return REMEDIES[kind].replace("`bitfrontier ", f"`{program()} ")
+
+
 class BitfrontierError(Exception):
     """The root of all errors for people. The command line shows it as it is and ends with `exit_code` (1 failed, 2 bad
     input).
@@ -167,7 +184,7 @@ class CellFailure(BitfrontierError):
 
     @property
     def remedy(self) -> str:
-        return REMEDIES[self.kind]
+        return remedy_of(self.kind)
 
     @property
     def shown(self) -> str:

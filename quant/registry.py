@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, program
 from quant.plugins import Unloaded, load_all
 from quant.types import Architecture, Program, Scheme, Stored
 
@@ -180,7 +180,7 @@ def methods() -> Mapping[str, Method]:
 def named_method(name: str) -> Method:
     """The method of a name. Raises MethodError where there is none (any more)."""
     if name not in methods():
-        raise MethodError(f"method '{name}' is not installed here; `bitfrontier methods` lists what is")
+        raise MethodError(f"method '{name}' is not installed here; `{program()} methods` lists what is")
     return methods()[name]
 
 

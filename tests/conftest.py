@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # commands in texts are the same, however the tests are started
+
 import reports.output.html_report
 from tests.support.checkpoints import write_tiny_model
 from tests.support.drawing import left_blank

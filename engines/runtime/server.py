@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from engines.redaction import excerpt, hide_key, redacted_texts
 from engines.registry import Engine
 from engines.runtime.environments import Environment
 from engines.runtime.identities import server_identity
+from engines.runtime.own_packages import import_folder
 from engines.runtime.process import Child, ProcessFailed, read_log, running
 from engines.runtime.prometheus import read_gauges
 from engines.types import (
@@ -103,8 +105,11 @@ def serve(
 
 
 def _command(environment: Environment, launch: Launch, serving: Serving) -> str:
-    """What a person types to have this server, with a port and a key of their own."""
-    variables = [f"{name}={shlex.quote(value)}" for name, value in launch.environment.items()]
+    """What a person types, in whatever folder, to have this server with a port and a key of their own."""
+    ours = any(flag == "-m" and module.startswith("engines.") for flag, module in pairwise(launch.command))
+    places = {"PYTHONPATH": str(import_folder())} if ours and not environment.is_container else {}
+    given = {**places, **launch.environment}
+    variables = [f"{name}={shlex.quote(value)}" for name, value in given.items()]
     words = map(shlex.quote, environment.argv(launch.command, launch.environment))
     line = " ".join([*variables, *words]).replace(serving.api_key, "$BITFRONTIER_KEY")
     return re.sub(rf"\b{serving.port}\b", str(SHOWN_PORT), line)

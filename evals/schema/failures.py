@@ -10,7 +10,7 @@ import httpx
 from engines.redaction import excerpt, redacted
 from engines.runtime.process import tail
 from evals.schema.trial import Failure
-from quant.errors import REMEDIES, CellFailure, FailureKind, one_line
+from quant.errors import CellFailure, FailureKind, one_line, remedy_of
 from quant.foreign_failures import kind_of
 
 CAUSE_LENGTH = 300
@@ -31,7 +31,7 @@ def failure_of(error: BaseException, *, otherwise: FailureKind = "other", log: P
         kind = kind_of(error) or otherwise
     log_tail = error.log_tail if isinstance(error, CellFailure) else ""
     log_tail = log_tail or (tail(log) if log and log.exists() else "")
-    return Failure(kind, excerpt(one_line(error), CAUSE_LENGTH), REMEDIES[kind], redacted(log_tail))
+    return Failure(kind, excerpt(one_line(error), CAUSE_LENGTH), remedy_of(kind), redacted(log_tail))
 
 
 def because(consequence: str, failure: Failure) -> Failure:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from quant.canonical_json import finite, read_regular, write_json
+from quant.errors import program
 from quant.hashing import digest
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ ENDINGS: Mapping[Ending | None, str] = {
     "rounds": "all rounds of the plan were run, and more than one cell may still be the fastest",
     "minutes": "the `minutes` of its plan are used up, and more than one cell may still be the fastest",
     "no contenders": "no cell is left in it",
-    None: "it was interrupted; run `bitfrontier sweep` with its plan again to go on",
+    None: "it was interrupted; run `{program} sweep` with its plan again to go on",
 }
 RACE_FILE = "race.json"
 MOST_ROUNDS = 100
@@ -100,7 +101,7 @@ class RaceState:
     @property
     def ending(self) -> str:
         """How it has ended, or that it has not, as the end of a sentence."""
-        return ENDINGS[self.ended].format(gap=100 * self.rules.gap)
+        return ENDINGS[self.ended].format(gap=100 * self.rules.gap, program=program())
 
     def leaving(self, cell: Left) -> RaceState:
         return replace(self, left=(*self.left, cell))

@@ -19,7 +19,7 @@ from engines.runtime.cache import cache_folder, create_cache
 from flows.state.progress_display import Display
 from quant.canonical_json import read_note, read_regular, write_json
 from quant.checkpoints.safetensors import hash_file
-from quant.errors import BitfrontierError, reading
+from quant.errors import BitfrontierError, program, reading
 from quant.hashing import digest
 
 FORMAT = 1
@@ -108,7 +108,7 @@ def read_contents(folder: Path) -> Contents:
     file = folder / BUNDLE_FILE
     if not file.is_file():
         fault = f"has no {BUNDLE_FILE}" if folder.is_dir() else "is no folder"
-        raise BadBundle(f"{folder} {fault}. Give the folder that `bitfrontier bundle` made, its parts joined")
+        raise BadBundle(f"{folder} {fault}. Give the folder that `{program()} bundle` made, its parts joined")
     with reading(file, BadBundle, AGAIN, "it is damaged"):
         document = json.loads(read_regular(file))
         if isinstance(document, dict) and document.get("format", FORMAT) != FORMAT:

@@ -34,6 +34,7 @@ from flows.state.progress_display import Display
 from flows.validate.resolved import ResolvedPlan
 from quant.canonical_json import with_home
 from quant.checkpoints.safetensors import hash_file
+from quant.errors import program
 from quant.hashing import digest
 
 # what a shell or a file of this machine says of indexes: a bundle is used alone
@@ -60,13 +61,13 @@ def from_bundle(bundle: str | None, check: Callable[[Path | None], ResolvedPlan]
     try:
         sweep = check(folder / contents.base)
     except PlanError as error:
-        fix = "if the plan was changed since then, make the bundle again by `bitfrontier bundle`"
+        fix = f"if the plan was changed since then, make the bundle again by `{program()} bundle`"
         hint = Problem(1, f"all files come from the bundle {folder}, made {contents.made[:10]}", fix)
         raise PlanError(error.file, [*error.problems, hint]) from error
     if lacking := list(_lacking(folder, contents, sweep)):
         raise BadBundle(
             f"{folder} was made for the plan '{contents.plan}' as it was then, and lacks {'; '.join(lacking)}. Make it "
-            "again by `bitfrontier bundle` where there is a network"
+            f"again by `{program()} bundle` where there is a network"
         )
     return replace(sweep, bundle=str(folder))
 

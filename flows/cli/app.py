@@ -10,6 +10,7 @@ import typer
 
 from flows.plan.changes import Changes
 from quant.canonical_json import with_home
+from quant.errors import program
 
 app = typer.Typer(
     name="bitfrontier",
@@ -17,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # importing what draws frames around the help takes longer than all else
     help="Measure which quantization of a language model to serve, in which engine, on this machine, for this load.",
-    epilog="Start with: bitfrontier sweep quickstart",
+    epilog=f"Start with: {program()} sweep quickstart",
 )
 
 
@@ -74,6 +75,16 @@ Exclude = Annotated[
 Minutes = Annotated[
     float | None, typer.Option(help="Time limit in minutes for the later rounds of a race, as --set race.minutes.")
 ]
+
+
+def _share(value: float) -> float:
+    """Of an option that is a share. Raises typer.BadParameter; NaN is none either."""
+    if 0 < value < 1:
+        return value
+    raise typer.BadParameter(f"{value:g} is not a share between 0 and 1, such as 0.05 for 5 %")
+
+
+SpeedMargin = Annotated[float, typer.Option(help="Slowdown that still passes, as a share.", callback=_share)]
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

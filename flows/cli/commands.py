@@ -27,6 +27,7 @@ from flows.cli.app import (
     RunArgument,
     Runs,
     Sets,
+    SpeedMargin,
     Verbose,
     app,
     changes_from,
@@ -36,7 +37,7 @@ from flows.cli.sweep_command import Shown, SweepRequest, console, errors, resolv
 from flows.plan.changes import Changes
 from flows.state.run_log import guard_warnings
 from quant.canonical_json import json_text
-from quant.errors import CONTROLS, BitfrontierError, counted, is_failure, reading
+from quant.errors import CONTROLS, BitfrontierError, counted, is_failure, program, reading
 
 
 def main() -> None:
@@ -145,7 +146,7 @@ def compare(
     before: Annotated[Path, typer.Argument(help="A run's folder, or the JSON of vllm bench, GuideLLM or lm-eval.")],
     after: RunArgument,
     cell: Annotated[str | None, typer.Option(help="The cell of another tool's result, by its name in tables.")] = None,
-    speed_margin: Annotated[float, typer.Option(help="Slowdown that still passes, as a share.")] = 0.05,
+    speed_margin: SpeedMargin = 0.05,
     html: Annotated[Path | None, typer.Option(help="Also write the comparison as an HTML page to this file.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -167,6 +168,8 @@ def compare(
         check_no_links(run)  # the page may be meant to lie in it
     if before.is_file():
         comparison = compare_foreign(before, read_results(after), cell, speed_margin=speed_margin)
+    elif cell is not None:
+        raise typer.BadParameter(f"'{cell:.100}': {before} is a run, of which all cells are compared. Leave out --cell")
     else:
         read_run(before)
         comparison = hold(read_results(before), read_results(after), speed_margin=speed_margin)
@@ -187,6 +190,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
     """Show the progress of a run: which cells are done, running, failed or waiting. Only the run's folder is read."""
     from evals.schema.race_file import read_race
     from flows.state.status import cell_states, counts, remaining_seconds
+    from reports.output.formatting import duration
 
     cells, race = cell_states(folder), read_race(folder)
     left = remaining_seconds(cells)
@@ -194,15 +198,15 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
         data = {"counts": counts(cells), "remaining_seconds": left, "cells": [asdict(cell) for cell in cells]}
         print(json_text({**data, "race": asdict(race) if race else None}))
         return
-    table = Table("cell", "model", "state", "s", "reason", title=escape(str(folder)))
+    table = Table("cell", "model", "state", "s", "reason, or finished parts", title=escape(str(folder)))
     for cell in cells:
         style = {"ok": "green", "failed": "red", "unsupported": "dim", "to do": ""}.get(cell.state, "yellow")
         seconds = "" if cell.seconds is None else f"{cell.seconds:.0f}"
-        table.add_row(
-            *map(escape, (cell.cell, cell.model)), cell.state, seconds, escape(cell.reason[:160]), style=style
-        )
+        note = cell.reason or (f"kept: {', '.join(cell.kept_parts)}" if cell.kept_parts else "")
+        table.add_row(*map(escape, (cell.cell, cell.model)), cell.state, seconds, escape(note[:160]), style=style)
     console.print(table)
-    guess = "" if not left else f"; about {left / 60:.0f} minutes of measuring left, by the pace of finished cells"
+    basis = "the pace of finished cells" if any(cell.state == "ok" for cell in cells) else "the forecast"
+    guess = "" if not left else f"; about {duration(left)} of measuring left, by {basis}"
     console.print(", ".join(f"{n} {state}" for state, n in counts(cells).items()) + guess, highlight=False)
     if race:
         ending = f"has ended: {race.ended}" if race.ended else "goes on"
@@ -212,7 +216,7 @@ def status(folder: RunArgument, as_json: Json = False) -> None:
 @app.command()
 def retry(
     folder: RunArgument,
-    failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again; required.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Measure the failed cells again (the default).")] = True,
     no_server: NoPrefectServer = False,
     as_json: Json = False,
     verbose: Verbose = False,
@@ -220,9 +224,6 @@ def retry(
     """Measure only a run's failed cells again."""
     from flows.cli.retry import check_unchanged
 
-    if not failed:
-        errors.print("error: nothing selected. Give --failed", highlight=False)
-        raise typer.Exit(2)
     place = errors if as_json else console
     begun = check_unchanged(folder, lambda plan: show_outside(plan, place))
     request = SweepRequest(begun.file, begun.data_root, folder.parent, begun.changes, bundle=begun.bundle)
@@ -250,7 +251,7 @@ def gc(
     if release is not None:
         released = kept_checkpoints.release(release)
         console.print(
-            f"{released.name} ({released.label}) is no longer kept. `bitfrontier gc` frees it", highlight=False
+            f"{released.name} ({released.label}) is no longer kept. `{program()} gc` frees it", highlight=False
         )
     if adopt or release is not None:
         return

@@ -10,7 +10,7 @@ import typer
 
 from flows.cli.app import app
 from flows.cli.sweep_command import console
-from quant.errors import counted
+from quant.errors import counted, program
 
 
 @app.command(short_help="Write a first plan for a model, or copy the sample plans.")
@@ -80,6 +80,6 @@ def _write_plan(text: str, to: Path | None, force: bool) -> None:
     lines = [
         f"{file}: {counted(cells, 'cell')}, {counted(len(first.methods), 'method')} in {', '.join(first.engines)} "
         f"on {device.name}",
-        f"next: bitfrontier plan {plan_argument(file)}",
+        f"next: {program()} plan {plan_argument(file)}",
     ]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

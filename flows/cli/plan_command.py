@@ -13,6 +13,7 @@ from engines.redaction import redacted_texts
 from flows.cli.sweep_command import console, known_run
 from flows.execute.prepare import stale_rows
 from flows.plan.outside import outside
+from flows.race.contenders import race_is_over
 from flows.validate.compute_types import added_baselines
 from flows.validate.estimate import FIRST_LOOK, Forecast, estimate
 from flows.validate.resolved import ResolvedPlan
@@ -26,6 +27,8 @@ COLUMNS = ("cell", "model", "environments", "supported", "≈ s")
 def describe_plan(sweep: ResolvedPlan, runs: Path) -> dict[str, Any]:
     """As data for scripts. Keys of cells and parts are None until models and environments are on this machine."""
     guess, known = estimate(sweep, runs), known_run(sweep, runs)
+    race = {**asdict(guess.race), "first_seconds": guess.first_seconds} if guess.race else None
+    ended = sum(row.file.exists() for row in known.rows) if known else 0
     return {
         "name": sweep.plan.name,
         "device": sweep.device.name,
@@ -35,7 +38,9 @@ def describe_plan(sweep: ResolvedPlan, runs: Path) -> dict[str, Any]:
         "estimated_factor": round(guess.factor, 2),
         "estimated_bytes": guess.bytes,
         "estimated_from": guess.basis,
-        "race": asdict(guess.race) if guess.race else None,
+        "race": race,
+        "ended_before": ended,
+        "nothing_left": known is not None and ended == len(known.rows) and race_is_over(known),
         "tasks": list(map(asdict, sweep.tasks)),
         "hints": [
             *template_hints(sweep.plan, sweep.models, sweep.known_tasks),
@@ -76,6 +81,7 @@ def print_plan(sweep: ResolvedPlan, described: dict[str, Any], *, with_keys: boo
         f"{duration} and {described['estimated_bytes'] / 1e9:.1f} GB of disk, not counting environments and "
         f"downloads; from {described['estimated_from']}",
         *_race_lines(described["race"]),
+        *_before_lines(described),
         f"tasks: {shots_text(sweep.plan, sweep.known_tasks)}; by lm-eval's definitions where the plan names no number",
         *(f"warning: {text}" for text in described["warnings"]),
         *(f"hint: {text}" for text in described["hints"]),
@@ -89,6 +95,14 @@ def _race_lines(race: dict[str, Any] | None) -> list[str]:
     if race is None:
         return []
     who = f"{counted(race['cells'], 'cell')}{' and a control' if race['control'] else ''}"
-    least, most = duration(race["least_seconds"]), duration(race["most_seconds"])
-    time = f"the later ones take about {least} if all is decided after round {FIRST_LOOK}, {most} if no cell leaves"
-    return [f"race: up to {race['rounds']} rounds of {who}; {time} (in the time above)"]
+    least, most = (duration(race["first_seconds"] + race[f"{end}_seconds"]) for end in ("least", "most"))
+    time = f"in all about {least} if all is decided after round {FIRST_LOOK}, {most} if no cell leaves"
+    return [f"race: up to {race['rounds']} rounds of {who}; {time} (the time above lies between these)"]
+
+
+def _before_lines(described: dict[str, Any]) -> list[str]:
+    """What of it a sweep would not measure again; failed cells have ended, too."""
+    ended, cells = described["ended_before"], counted(len(described["cells"]), "cell")
+    if described["nothing_left"]:
+        return [f"all of it ended before ({cells}): a sweep measures nothing again"]
+    return [f"{ended} of {cells} ended before; the time above is that of all"] if ended else []

@@ -30,7 +30,7 @@ from flows.cli.app import (
 from flows.cli.output import SafeConsole
 from flows.plan.changes import UNCHANGED, Changes
 from quant.canonical_json import json_text
-from quant.errors import counted
+from quant.errors import counted, program
 
 console = SafeConsole(width=None if sys.stdout.isatty() else 132)
 errors = SafeConsole(stderr=True, width=None if sys.stderr.isatty() else 132)
@@ -259,6 +259,6 @@ def show_results(report: Path, shown: Shown) -> Any:
     else:
         print_results(results, console, verbose=shown.verbose)
         one_cell = len(results.answers) == 1 and results.answers[0].chosen
-        serve = f" · serve it: bitfrontier serve {shlex.quote(str(report.parent))}" if one_cell else ""
+        serve = f" · serve it: {program()} serve {shlex.quote(str(report.parent))}" if one_cell else ""
         console.print(f"Report: {report}{serve}", markup=False, highlight=False, soft_wrap=True)
     return results

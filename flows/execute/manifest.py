@@ -14,6 +14,7 @@ from engines.runtime.cache import cache_folder
 from engines.runtime.own_packages import ROOT
 from engines.telemetry.device import driver_version
 from evals.schema.migrate import SCHEMA_VERSION
+from evals.schema.part import part_file
 from evals.schema.run_file import NoRun, read_run
 from flows.execute.prepared import Prepared
 from flows.plan.samples import sweep_command
@@ -88,6 +89,7 @@ def _about(prepared: Prepared) -> dict[str, Any]:
                 "name": row.cell.name,
                 "model": row.cell.model.name,
                 "checkpoint": row.job.folder.name if row.job else None,
+                "parts": {part.name: part_file(part.key) for part in row.parts},
             }
             for row in prepared.rows
         ],

@@ -153,7 +153,7 @@ def quantize_row(prepared: Prepared, row: Row, display: Display) -> Checkpoint |
 
 def quantize_job(job: Job, plan: Plan, display: Display) -> Checkpoint:
     """Quantizing loads the whole machine: nothing is measured on it meanwhile, if the plan does not allow it."""
-    with nullcontext() if plan.quantize_while_measuring else slots(machine_slots()):
+    with nullcontext() if plan.quantize_while_measuring else slots(machine_slots(), display.waiting):
         return quantize(job, _progress_on(display), plan.time_limits.quantize_seconds)
 
 
@@ -177,7 +177,7 @@ def measure_row(
     """Measure one cell, alone on its device: a lock that the dead cannot hold keeps other sweeps away."""
     sweep, blank = prepared.sweep, _blank(prepared, row, "ok", "")
     environment = prepared.environments.get(row.cell.environment)
-    with slots(sweep.device.slots), hold(running_lock(row.file)):
+    with slots(sweep.device.slots, display.waiting), hold(running_lock(row.file)):
         place = sum(other.job is not None and other.file.exists() for other in prepared.rows)
         origin: dict[str, Any] = {
             "started": utc_now(),

@@ -82,6 +82,7 @@ class _Planned:
     work: Work
     target: Target
     sentinels: list[Sentinel]
+    display: Display
 
 
 def _made(planned: _Planned) -> list[Part]:
@@ -93,6 +94,9 @@ def _made(planned: _Planned) -> list[Part]:
         if attempts[-1].reasons:
             reasons = "; ".join(attempts[-1].reasons)
             logger.warning("%s, round %d: %s", planned.row.cell.name, visit.number, reasons)
+            again = "visit repeated" if len(attempts) < MOST_ATTEMPTS else f"disturbed in all {MOST_ATTEMPTS} visits"
+            name = f"{planned.row.cell.name}{', control' if visit.control else ''}"
+            planned.display.say(f"  round {visit.number}, {name}: {again}: {reasons}")
     best = min(attempts, key=lambda attempt: (bool(attempt.reasons), attempt.disturbed))
     facts = {
         "round": visit.number,
@@ -140,13 +144,13 @@ def visit_row(
     Raises OSError where it cannot be kept: that is no failure of the cell.
     """
     sweep, target = prepared.sweep, target_of(prepared, row)
-    with slots(sweep.device.slots), hold(running_lock(row.file)):
+    with slots(sweep.device.slots, display.waiting), hold(running_lock(row.file)):
         measured = {"host": host_id(), "session": SESSION, "cpu": cpu_model(), "commit": commit()}
         log = visit_log(prepared, row, visit)
         target = replace(target, measured=measured, log=log, bandwidth=bandwidth_of(prepared, row))
         try:
             work = work_of(sweep, tasks, display, step)
-            parts = _made(_Planned(prepared, row, checkpoint, visit, work, target, sentinels))
+            parts = _made(_Planned(prepared, row, checkpoint, visit, work, target, sentinels, display))
         except BaseException as error:  # the cell has a trial, and leaves the race with this reason
             if not is_failure(error):
                 raise

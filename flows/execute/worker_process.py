@@ -14,11 +14,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from engines.runtime.entry_points import WORKER_PROCESS
 from engines.runtime.process import Child, ProcessFailed, start, stop
@@ -175,11 +175,10 @@ class Aside:
         try:
             connection = _connect(self._socket, child, self._log)
             connection.send((replace(sweep, file=sweep.file.absolute()), self._prepared.folder.parent.absolute()))
-        except ConnectionError as error:  # it died before it had read the plan
+        except BaseException as error:  # a Ctrl-C must not leave it behind either
             stop(child)
-            raise ProcessFailed("the process that measures did not start", self._log) from error
-        except BaseException:  # a Ctrl-C must not leave it behind either
-            stop(child)
+            if isinstance(error, ConnectionError):  # it died before it had read the plan
+                raise ProcessFailed("the process that measures did not start", self._log) from error
             raise
         return child, connection
 
@@ -197,6 +196,9 @@ class _StageFailed(Exception):
     """A stage failed in the other process, which goes on to make a row of it."""
 
 
+RAISED: Mapping[str, type[Exception]] = {"failed": _StageFailed, "error": Relayed, "no-write": OSError}
+
+
 def _follow(connection: Connection, display: Display, step: Step, bars: dict[int, Advance]) -> Failure | None:
     """Until the work, or the stage that was begun, has ended. Raises EOFError where the other end is gone."""
     while True:
@@ -207,20 +209,15 @@ def _follow(connection: Connection, display: Display, step: Step, bars: dict[int
         elif kind == "advance":
             number, amount = values
             bars[number](amount)
-        elif kind == "say":
-            display.say(values[0])
+        elif kind in ("say", "waiting"):
+            getattr(display, kind)(values[0])
         elif kind == "step":
             with contextlib.suppress(_StageFailed):
                 step(values[0], lambda: _follow(connection, display, step, bars))
-        elif kind == "failed":
-            raise _StageFailed
-        elif kind == "error":
-            raise Relayed(*values)
-        elif kind == "no-write":
-            raise OSError(*values)
+        elif kind in RAISED:
+            raise RAISED[kind](*values)
         else:  # done
-            failure: Failure | None = values[0]
-            return failure
+            return cast(Failure | None, values[0])
 
 
 class _Up:
@@ -235,6 +232,9 @@ class _Up:
 
     def say(self, text: str) -> None:
         self.send("say", text)
+
+    def waiting(self, text: str) -> None:
+        self.send("waiting", text)
 
     def stage(self, name: str, total: float) -> Advance:
         number = next(self._numbers)

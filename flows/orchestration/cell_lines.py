@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from evals.schema.run_file import read_run
@@ -12,7 +13,7 @@ from flows.race.contenders import Entry
 from flows.state.progress_display import cell_line
 from flows.state.remaining import Remaining
 from reports.decision.results import conclude
-from reports.output.formatting import plus_minus
+from reports.output.formatting import number, plus_minus
 
 
 def ended_line(prepared: Prepared, row: Row, trial: Trial, number: int) -> str:
@@ -34,8 +35,11 @@ def _figures(prepared: Prepared, row: Row, trial: Trial) -> str:
     judged = next((judged for judged in results.judged if judged.cell.trial.key == trial.key), None)
     if judged is None:  # its samples are none of a measurement
         return next(other.why for other in results.trials if other.key == trial.key)
-    rate = f"{plus_minus(judged.cell.busiest.output_rate)} tok/s  " if judged.cell.loads else ""
-    return f"{rate}{judged.verdict}"
+    if not judged.cell.loads:
+        return judged.verdict
+    rate = judged.cell.busiest.output_rate  # of a single visit it has no interval: others may differ by any amount
+    figure = f"{plus_minus(rate)} tok/s" if math.isfinite(rate.high) else f"{number(rate.value)} tok/s (one visit)"
+    return f"{figure}  {judged.verdict}"
 
 
 def remaining(prepared: Prepared) -> Remaining:

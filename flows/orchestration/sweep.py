@@ -28,7 +28,7 @@ from flows.orchestration import artifacts, cell_lines
 from flows.orchestration.deployment_runs import allowed_bundle, load_allowed
 from flows.orchestration.distributed import spread
 from flows.orchestration.rounds import run_race, visits_here
-from flows.orchestration.sweep_head import head
+from flows.orchestration.sweep_head import forecast_line, head
 from flows.orchestration.task_stages import unseen, watched
 from flows.plan import forms
 from flows.plan.changes import UNCHANGED, Changes, changes_of
@@ -155,7 +155,7 @@ def run_plan(
         for line in outside_lines(checked.plan):
             # the command line has shown it already, before it asked programs for their versions
             logger.info(line) if current.get() else display.say(line)
-        for line in head(checked):
+        for line in [*head(checked), forecast_line(checked, runs)]:
             display.say(line)
         register(runs / checked.plan.name, checked.text)
         if not (runs / checked.plan.name / RUN_FILE).exists():  # a run that goes on may need none of it any more

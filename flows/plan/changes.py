@@ -78,10 +78,11 @@ def _apply(tree: dict[str, Any], text: str) -> tuple[str | int, ...]:
     for position, step in enumerate(steps):
         before = key if position == len(steps) - 1 else "".join(f".{step}" for step in steps[: position + 1])[1:]
         if isinstance(place, list) and not (isinstance(step, int) and step < len(place)):
-            known = f"0 to {len(place) - 1}" if place else "none: the list is empty"
-            entry = f"no entry {step} at `{before}`" if isinstance(step, int) else f"a list before `.{step}`"
+            within, last = ".".join(map(str, steps[:position])), len(place) - 1
+            entries = f"entries 0 to {last}" if last > 0 else "entry 0 alone" if place else "no entries"
             raise UnusableChange(
-                f"--set {text:.200}: there is {entry}. Use an index of it ({known}), as in `load[0].concurrency`"
+                f"--set {text:.200}: `{within}` has {entries}, not {step!r}. Give an entry's number, as in "
+                "`load[0].concurrency`"
             )
         if not isinstance(place, dict | list):
             raise UnusableChange(

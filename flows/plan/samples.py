@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from engines.runtime.cache import require_writable
 from engines.runtime.own_packages import CONFIGS
 from flows.plan.changes import Changes
 from quant.canonical_json import write_whole
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, program
 
 PRESETS = ("anchors", "slo")  # files of configs/ that are no plans
 SCHEMA_FILE = "plan.schema.json"
@@ -34,6 +35,12 @@ def find_plan(given: Path) -> Path:
     return sample_plans().get(str(given), given)
 
 
+def plan_like(missing: Path) -> str:
+    """The sample plan, or the plan beside a file that is missing, whose name is nearest; empty where none is near."""
+    plans = [*sample_plans(), *(plan_argument(file) for file in sorted(missing.parent.glob("*.yaml")))]
+    return next(iter(difflib.get_close_matches(str(missing), plans, n=1)), "")
+
+
 def plan_argument(file: Path) -> str:
     """What stands for the file on a command line: its path, as a shell takes it and as no option, or the name of a
     sample plan.
@@ -45,7 +52,7 @@ def sweep_command(file: Path, data_root: str | None, changes: Changes, bundle: s
     """What goes on with a sweep, as it was begun."""
     given = {"--data-root": data_root, "--bundle": bundle}
     options = "".join(f" {option} {shlex.quote(value)}" for option, value in given.items() if value)
-    return f"bitfrontier sweep {plan_argument(file)}{options}{changes.words}"
+    return f"{program()} sweep {plan_argument(file)}{options}{changes.words}"
 
 
 def copy_samples(folder: Path, *, replace: bool = False) -> list[Path]:
@@ -59,7 +66,7 @@ def copy_samples(folder: Path, *, replace: bool = False) -> list[Path]:
     copies |= {folder / source.name: source for source in sorted((CONFIGS / "deployments").glob("*.yaml"))}
     if (existing := [target for target in copies if target.exists()]) and not replace:
         raise FileInTheWay(
-            f"{existing[0]} exists: nothing was copied. Name another folder: `bitfrontier init --to FOLDER`."
+            f"{existing[0]} exists: nothing was copied. Name another folder: `{program()} init --to FOLDER`."
         )
     require_writable(folder, ELSEWHERE)
     for target, source in copies.items():

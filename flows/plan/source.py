@@ -21,12 +21,12 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from engines.redaction import redacted
 from flows.plan.changes import UNCHANGED, Changes, apply_sets
 from flows.plan.load import LoadPlan, TracePlan
-from flows.plan.samples import find_plan, sample_plans
+from flows.plan.samples import find_plan, plan_like, sample_plans
 from flows.plan.schema import Plan
-from flows.plan.type_errors import explain, parts_at, range_at, worded
+from flows.plan.type_errors import causes, explain, parts_at, range_at, worded
 from flows.plan.yaml_reader import plan_yaml
 from quant.canonical_json import read_regular
-from quant.errors import CONTROLS, BitfrontierError, counted, reading, without_controls
+from quant.errors import CONTROLS, BitfrontierError, counted, program, reading, without_controls
 
 Path_ = tuple[str | int, ...]
 # keys of plans before 0.2, and what they are called now, in a plan or among a method's parameters
@@ -46,14 +46,13 @@ RENAMED = {
     "activation_order": "actorder",
     **dict.fromkeys(("bits", "format", "type", "weights", "numbers", "activations"), "scheme"),
 }
-NEW_VALUES = {"scheme": "its value is a scheme such as W4A16 (`bitfrontier methods NAME` lists them)"}
+NEW_VALUES = {"scheme": f"its value is a scheme such as W4A16 (`{program()} methods NAME` lists them)"}
 MOST_PLAN_BYTES = 2**20
 MOST_SHOWN, MOST_LETTERS = 100, 2000  # of problems, and of the words of each
 LARGEST_WHOLE = 2**53 - 1  # up to here JSON's numbers are exact everywhere (RFC 8259, section 6)
 MOST_VALUES = 100_000  # a plan of 10,000 cells has fewer; aliases of aliases can stand for billions
 
 
-RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")  # pydantic's kinds of errors
 KINDS = (LoadPlan.__name__, TracePlan.__name__, "[key]")  # pydantic names them in the place of an error
 
 
@@ -67,7 +66,7 @@ STAND_INS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a plan."""
+    """One thing wrong with a plan; of its file as a whole, `line` is 0."""
 
     line: int
     message: str
@@ -83,7 +82,9 @@ class PlanError(BitfrontierError):
         """`rest` is the plan without what is wrong, where that is one: what it names can be looked at, too."""
         self.file, self.rest, self.problems = file, rest, sorted(problems, key=lambda problem: problem.line)
         shown = self.problems[:MOST_SHOWN]
-        lines = [f"{file}:{p.line}: {p.message:.{MOST_LETTERS}}\n  fix: {p.fix:.{MOST_LETTERS}}" for p in shown]
+        places = [f"{file}:{p.line}" if p.line else str(file) for p in shown]
+        texts = [f"{p.message:.{MOST_LETTERS}}\n  fix: {p.fix:.{MOST_LETTERS}}" for p in shown]
+        lines = [f"{place}: {text}" for place, text in zip(places, texts, strict=True)]
         if others := len(self.problems) - len(shown):
             lines.append(f"{file}: and {counted(others, 'more problem')}")
         super().__init__(without_controls(redacted("\n".join(lines))))
@@ -126,7 +127,7 @@ def load_plan(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
         text = plan_text(file)
         tree = _parse(file, text)
     if not isinstance(tree, CommentedMap):
-        fix = "start from the sample plan quickstart (`bitfrontier init` copies it)"
+        fix = f"start from the sample plan quickstart (`{program()} init` copies it)"
         raise PlanError(file, [Problem(1, "the plan is empty, or is not a mapping of keys to values", fix)])
     sets = apply_sets(tree, changes.sets)
     _check_size(file, tree)  # again: a `--set` may have aliases, too
@@ -140,7 +141,7 @@ def load_plan(file: Path, changes: Changes = UNCHANGED) -> PlanFile:
         return replace(read, plan=Plan.model_validate(values))
     except ValidationError as error:
         wrong = error.errors()
-        problems, rest = [_problem(detail, read) for detail in wrong], _without(values, wrong)
+        problems, rest = [_problem(detail, read) for detail in causes(wrong)], _without(values, wrong)
         raise PlanError(file, problems, replace(read, plan=rest) if rest else None) from error
 
 
@@ -233,13 +234,14 @@ def plan_text(file: Path) -> str:
     try:
         return read_regular(file, MOST_PLAN_BYTES).decode()
     except FileNotFoundError as error:
-        fix = f"give the path of a plan, or the name of a sample plan ({', '.join(sample_plans())})"
-        raise PlanError(file, [Problem(1, "no such file", fix)]) from error
+        meant = f"did you mean {like}? Otherwise " if (like := plan_like(file)) else ""
+        fix = f"{meant}give the path of a plan, or the name of a sample plan ({', '.join(sample_plans())})"
+        raise PlanError(file, [Problem(0, "no such file", fix)]) from error
     except IsADirectoryError as error:
-        raise PlanError(file, [Problem(1, "this is a folder", "give the path of a plan file in it")]) from error
+        raise PlanError(file, [Problem(0, "this is a folder", "give the path of a plan file in it")]) from error
     except (OSError, UnicodeDecodeError) as error:
         fix = "give a readable UTF-8 file"
-        raise PlanError(file, [Problem(1, f"cannot be read: {error}", fix)]) from error
+        raise PlanError(file, [Problem(0, f"cannot be read: {error}", fix)]) from error
 
 
 def _line(tree: CommentedMap | CommentedSeq, where: Path_) -> int:
@@ -264,14 +266,14 @@ def _problem(error: Any, read: PlanFile) -> Problem:
     if kind == "extra_forbidden":
         return read.problem(path, f"unknown key '{where}'", suggestion(str(path[-1]), _allowed(path)))
     if kind == "missing":
-        fix = f"add `{path[-1]}:`; the sample plan quickstart shows every key; `bitfrontier init` copies it"
+        fix = f"add `{path[-1]}:`; the sample plan quickstart shows every key; `{program()} init` copies it"
         return read.problem(path, f"'{where}' is missing", fix)
     if kind == "value_error":
         return read.problem(path, f"{where}: {error['ctx']['error']}", "change the value")
     explained = explain(kind, where, error.get("input"), parts_at(path))
     if explained:
         return read.problem(path, *explained)
-    numbers = f" ({numbers})" if kind in RANGES and (numbers := range_at(path)) else ""
+    numbers = f" ({numbers})" if (numbers := range_at(path)) else ""
     fix = f"change the value of `{path[-1] if path else where}`{numbers}"
     return read.problem(path, worded(error, where), fix)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
@@ -53,6 +54,17 @@ def _bounds_in(annotation: Any) -> list[Any]:
     return [*getattr(annotation, "metadata", ()), *inner]
 
 
+def causes(wrong: Sequence[Any]) -> list[Any]:
+    """Pydantic's errors without those of keys that are missing only because they are misspelt beside it."""
+    unknown = [error["loc"] for error in wrong if error["type"] == "extra_forbidden"]
+
+    def misspelt(path: tuple[str | int, ...]) -> bool:
+        beside = [str(other[-1]) for other in unknown if other[:-1] == path[:-1]]
+        return bool(difflib.get_close_matches(str(path[-1]), beside))
+
+    return [error for error in wrong if error["type"] != "missing" or not misspelt(error["loc"])]
+
+
 def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ()) -> tuple[str, str] | None:
     """What is wrong, and the fix, where pydantic's `kind` of error is one of types; None where it is another.
 
@@ -82,6 +94,7 @@ def explain(kind: str, where: str, given: Any, parts: Sequence[type[Part]] = ())
     return None
 
 
+MOST_OF_A_SHARE = 1.5  # the largest limit of a key that is a share, `accuracy_recovery`
 WORDS = {
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
@@ -103,13 +116,16 @@ WORDS = {
 def worded(error: Mapping[str, Any], where: str) -> str:
     """What is wrong with a value of the right type, in the plan's words; in pydantic's, where its kind is new."""
     words, context = WORDS.get(error["type"]), error.get("ctx", {})
-    given = context["actual_length"] if error["type"] in ("too_short", "too_long") else error.get("input")
+    given: Any = context["actual_length"] if error["type"] in ("too_short", "too_long") else error.get("input")
     if words is None:
         return f"{where}: {error['msg'][:1].lower()}{error['msg'][1:]}, but it is {given!r}"
     verb = "has" if "actual_length" in context else "is"
     limit = context.get("min_length", context.get("max_length", 0))
     sizes = {"entries": counted(limit, "entry", "entries"), "characters": counted(limit, "character")}
-    return f"'{where}' {words.format(**context, **sizes)}, but it {verb} {given!r}"
+    most = context.get("lt", context.get("le"))
+    is_share = isinstance(most, float) and most <= MOST_OF_A_SHARE
+    percent = f" ({given:g} % is {given / 100:g})" if is_share and 1 <= given <= 100 else ""
+    return f"'{where}' {words.format(**context, **sizes)}, but it {verb} {given!r}{percent}"
 
 
 def _is_number(text: str) -> bool:

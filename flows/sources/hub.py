@@ -14,6 +14,7 @@ from typing import Any, Literal
 from engines.addresses import without_credentials
 from flows.sources.samples import SourceError
 from quant.checkpoints.safetensors import Tensor
+from quant.errors import program
 
 ANSWER_SECONDS = 10.0  # as the hub's own client waits
 CONNECTIONS = 8
@@ -158,7 +159,7 @@ def _why(repository: Repository, error: BaseException | None) -> tuple[str, str]
     if isinstance(error, errors.SafetensorsParsingError):
         return f"has no whole safetensors files ({error})"[:200], "choose another revision or repository"
     if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError):
-        remedy = f"check network and proxies (`bitfrontier doctor --site`), or {ELSEWHERE}"
+        remedy = f"check network and proxies (`{program()} doctor --site`), or {ELSEWHERE}"
         return f"is not in the local cache, and the hub at {hub} cannot be reached", remedy
     if isinstance(error, httpx2.TimeoutException):
         remedy = f"try again later, or {ELSEWHERE}"

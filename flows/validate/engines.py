@@ -20,6 +20,7 @@ from flows.plan.schema import EnginePlan, Plan
 from flows.plan.source import PlanFile, Problem, suggestion
 from flows.validate.matrix import Cell, EngineChoice, Quantization
 from flows.validate.parameters import fill
+from quant.errors import program
 from quant.plugins import reason_for
 from quant.types import UNKNOWN_ARCHITECTURE, Architecture
 
@@ -120,7 +121,7 @@ def _users_problems(
     launch = engine.launch(Serving(Path("checkpoint"), device, 1, 1), **own_options(options))
     stand_in = parsed.plan.environments.get(engine.environments.get(device.kind, ""))
     for kind, why in refusals(launch, options, in_image=bool(stand_in and stand_in.image)):
-        fix = f"remove it; the options of '{engine.name}' are listed by `bitfrontier engines {engine.name}`"
+        fix = f"remove it; the options of '{engine.name}' are listed by `{program()} engines {engine.name}`"
         yield parsed.problem(("engines", index, kind), f"engine '{engine.name}': {why}", fix)
 
 

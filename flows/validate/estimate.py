@@ -109,7 +109,8 @@ class RaceForecast:
 class Forecast:
     """Seconds of each cell's phases before they were put right (`raw`) and in all (`cells`), of the whole sweep with
     quantizing (`seconds`, likely within a `factor` of it), bytes on disk, and what it was made of. How long a `race`
-    goes on nobody knows before: `seconds` are the geometric mean of its least and its most, which are both in `factor`.
+    goes on nobody knows before: `seconds` are the geometric mean of its least and its most, which are both in `factor`;
+    `first_seconds` are without its later rounds.
     """
 
     raw: tuple[Mapping[str, float], ...]
@@ -119,6 +120,7 @@ class Forecast:
     bytes: int
     basis: str
     race: RaceForecast | None = None
+    first_seconds: float = 0.0
 
 
 def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
@@ -148,9 +150,10 @@ def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
     control = unquantized[0] if plan is not None and plan.control and unquantized else []
     one_round = [*chain(*visits.values()), *control]
     race = RaceForecast.of(plan, len(visits), bool(control), _seconds(one_round)) if plan and visits else None
-    least, most = (_seconds(spreads) + rest for rest in ((race.least_seconds, race.most_seconds) if race else (0, 0)))
+    once = _seconds(spreads)
+    least, most = (once + rest for rest in ((race.least_seconds, race.most_seconds) if race else (0, 0)))
     total = math.sqrt(least * most)
-    rounds = (total - _seconds(spreads)) / _seconds(one_round) if race else 0.0
+    rounds = (total - once) / _seconds(one_round) if race else 0.0
     spreads += [(rounds * seconds, spread) for seconds, spread in one_round]
     factor = math.exp(sum(seconds * spread for seconds, spread in spreads) / total) * most / total if total else 1.0
     size = sum(cell.model.parameters * 2 for cell in jobs.values())
@@ -158,7 +161,7 @@ def estimate(sweep: ResolvedPlan, runs: Path) -> Forecast:
     learned = sum(ratio.trials for (_, phase), ratio in past.items() if phase == "start")
     basis = device.source + (f"; {learned} earlier trials on this machine" if learned else "")
     cells = tuple(_seconds(once) + rounds * _seconds(visits.get(place, [])) for place, once in enumerate(first))
-    return Forecast(raw, cells, total, factor, size, basis, race)
+    return Forecast(raw, cells, total, factor, size, basis, race, once)
 
 
 def _seconds(spreads: Sequence[Spread]) -> float:

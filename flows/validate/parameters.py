@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from flows.plan.source import PlanFile, Problem, dotted, suggestion
 from flows.plan.type_errors import explain, worded
+from quant.errors import program
 from quant.registry import Parameter
 from quant.types import Range
 
@@ -65,6 +66,6 @@ def fill(
                 message, fix = explained
             else:
                 message = worded(problem, dotted(path))
-                fix = f"see `bitfrontier {where[0]} {owner}` for what '{name}' may be"
+                fix = f"see `{program()} {where[0]} {owner}` for what '{name}' may be"
             problems.append(parsed.problem(path, message, fix))
         return None

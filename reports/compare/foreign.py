@@ -30,18 +30,19 @@ from reports.metrics.load import LoadMetrics
 NEAR = 0.1  # by how much token counts may differ: ours are exact, theirs are means
 
 
+ACCEPTED = "Give a run's folder, or the JSON of `vllm bench serve --save-result`, GuideLLM or lm-eval"
 Z = 1.959964
 FOREIGN = TypeAdapter(Foreign)
 
 
 def read_foreign(file: Path) -> Foreign:
     """Read a result of `vllm bench serve --save-result`, of GuideLLM or of lm-eval. Raises Unreadable."""
-    with reading(file, Unreadable, "Give the file that the tool wrote", "not as the tool writes it"):
+    with reading(file, Unreadable, ACCEPTED, "not as the tool writes it"):
         raw = json.loads(read_regular(file))  # of any UTF, with or without a byte order mark
         for key, read in READERS.items():
             if isinstance(raw, dict) and key in raw:
                 return FOREIGN.validate_python(asdict(read(raw)))
-    raise Unreadable(f"{file}: no result of vllm bench serve, GuideLLM or lm-eval")
+    raise Unreadable(f"{file}: no result of vllm bench serve, GuideLLM or lm-eval. {ACCEPTED}")
 
 
 READERS: Mapping[str, Callable[[Mapping[str, Any]], Foreign]] = {  # by a key that each of them alone has

@@ -52,7 +52,7 @@ class CellComparison:
 class Comparison:
     """Two runs. `changes` are those of the runs as a whole; `only_before` and `only_after` name cells of one alone.
     `rates_by` says how rates are judged, `common` what all of them have in common; `alike`: they are slower alike, by
-    no more than a machine may be, and what was recorded has changed.
+    no more than a machine may be, and what was recorded has changed. `same`: both have the very same measurements.
     """
 
     before: str
@@ -64,9 +64,19 @@ class Comparison:
     rates_by: str = "Rates: by their 95 % intervals."
     common: Check | None = None
     alike: bool = False
+    same: bool = False
 
     def count(self, state: State) -> int:
         return sum(cell.state == state for cell in self.cells)
+
+    @property
+    def verdict(self) -> str:
+        """Of the runs as wholes, with how many cells are in each state."""
+        checks = [check for cell in self.cells for check in cell.checks]
+        state = worst([*checks, self.common] if self.common else checks)
+        states: tuple[State, ...] = ("REGRESSION", "INCONCLUSIVE", "PASS", "NOT COMPARED")
+        of_cells = [f"{counted(count, 'cell')} {name}" for name in states if (count := self.count(name))]
+        return f"{state} ({', '.join([*of_cells, *(['all rates are slower alike'] if self.alike else [])])})"
 
     @property
     def exit_code(self) -> int:
@@ -119,6 +129,7 @@ def compare(before: Results, after: Results, *, speed_margin: float = SPEED_MARG
         BY_HOLM,
         common,
         alike,
+        before.trials == after.trials,
     )
 
 

@@ -16,7 +16,7 @@ from evals.schema.secrets_hidden import described_without_secrets, without_secre
 from evals.schema.slo import SLO
 from evals.schema.trial import Server, Trial
 from evals.schema.trial_file import UnreadableTrial, read_trial, unreadable_row
-from quant.errors import reading
+from quant.errors import counted, program, reading
 from reports.decision.cell_names import told_apart, with_compute_types
 from reports.decision.frontier.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.ranking import Aim, fitting_objective
@@ -196,6 +196,15 @@ class Results:
     def warnings(self) -> tuple[str, ...]:
         """What doubts all comparisons of the run."""
         return tuple(text for _, texts in self.labelled_warnings for text in texts)
+
+    @property
+    def nothing_yet(self) -> str:
+        """That no cell was measured, and how to go on; empty where one was, or nothing is left to do."""
+        left = len(self.about.get("trials", ())) - len(self.trials)
+        given = str(self.about.get("command", "")).partition(" sweep ")[2]  # of the machine where the run was begun
+        command = f"{program()} sweep {given or 'PLAN'}"
+        text = f"nothing measured yet: {counted(left, 'cell')} to do; continue with `{command}`"
+        return text if left > 0 and not self.cells else ""
 
     @property
     def limits(self) -> Limits:

@@ -39,7 +39,7 @@ from reports.output.formatting import FILTERS
 from reports.output.index.run_summary import write_summary
 from reports.output.interactive_data import page_data
 from reports.output.race_view import RaceView, certainty_text, race_view, sure
-from reports.output.serve_command import serve_commands, shell_line
+from reports.output.serve_command import program_line, serve_commands
 from reports.output.tabular import rows, write_csv, write_parquet
 from reports.sections.crossover import crossings, fastest
 from reports.sections.device_scaling import scalings
@@ -220,8 +220,8 @@ def quantize_command(about: Mapping[str, Any], answer: Answer) -> str:
         return ""
     root = ["--data-root", about["data_root"]] if about.get("data_root") else []
     sets = [word for text in about.get("changes", {}).get("sets", ()) for word in ("--set", text)]
-    words = ["bitfrontier", "quantize", about.get("file", "PLAN"), chosen.cell.trial.method_label, *root, *sets]
-    return shell_line(words)
+    words = ["quantize", about.get("file", "PLAN"), chosen.cell.trial.method_label, *root, *sets]
+    return program_line(words)
 
 
 @functools.cache  # with the templates that it has compiled

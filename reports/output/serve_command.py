@@ -11,7 +11,7 @@ from typing import Any
 
 from engines.runtime.environments import PROGRAMS
 from evals.schema.trial import Trial
-from quant.errors import without_controls
+from quant.errors import program, without_controls
 from reports.decision.recommend import Answer
 
 CHECKPOINT = re.compile(r"\S*/checkpoints/[0-9a-f]{32}((?:/[\w.-]+)?)")
@@ -38,7 +38,7 @@ def serve_commands(about: Mapping[str, Any], answer: Answer, quantize: str) -> S
     if answer.chosen is None or answer.chosen.cell.trial.provenance.get("attached"):
         return None
     trial = answer.chosen.cell.trial
-    ours = shell_line(["bitfrontier", "serve", f"runs/{about['name']}", trial.name])
+    ours = program_line(["serve", f"runs/{about['name']}", trial.name])
     own = own_command(trial)
     key = 'export BITFRONTIER_KEY="$(openssl rand -hex 16)"'
     return ServeCommands(ours, f'{key}\nCHECKPOINT="$({quantize})"\n{own}' if own else "")
@@ -68,6 +68,11 @@ def own_command(trial: Trial) -> str:
         if word in CONTEXTS and words[place + 1].isdigit():
             words[place + 1] = f"${{CONTEXT:-{words[place + 1]}}}"
     return " ".join([*variables, *map(_quoted, words)])
+
+
+def program_line(words: Sequence[str]) -> str:
+    """A command of this program."""
+    return f"{program()} {shell_line(words)}"
 
 
 def shell_line(words: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What `bitfrontier doctor` prints: a line for each group of what is fine, and what needs doing with its fix."""
+"""What `{program()} doctor` prints: a line for each group of what is fine, and what needs doing with its fix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from flows.cli.doctor.installation import ENVIRONMENTS, PROGRAMS_ASIDE, SAMPLE_FILES, Finding
-from quant.errors import counted
+from quant.errors import counted, program
 
 STYLES = {"ok": "green", "missing": "yellow", "unsafe": "red", "broken": "red"}
 # of groups that are counted rather than described: what those are that are there, and what becomes of the others
@@ -36,7 +36,7 @@ def print_findings(findings: Sequence[Finding], console: Console, *, verbose: bo
         console.print(f"    {finding.remedy}", markup=False, highlight=False)
     if fine:
         ending = "No problem." if not wrong else f"{counted(len(wrong), 'problem')}."
-        console.print(f"{ending} `bitfrontier doctor -v` lists everything.", markup=False, highlight=False)
+        console.print(f"{ending} `{program()} doctor -v` lists everything.", markup=False, highlight=False)
 
 
 def _fine(group: Sequence[Finding]) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table
 from flows.cli.app import Json, app
 from flows.cli.sweep_command import console
 from quant.canonical_json import json_text
-from quant.errors import BitfrontierError, counted
+from quant.errors import BitfrontierError, counted, program
 
 if TYPE_CHECKING:
     from engines.types import Device
@@ -111,7 +111,7 @@ def _print_fits(facts: ModelFacts, device: Device, fits: Sequence[Fit]) -> None:
                 reasons.setdefault(str(pair.reason), []).append(f"{label} · {engine}")
     console.print(table)
     lines = [f"no: {reason} ({counted(len(cells), 'cell')}: {', '.join(cells)})" for reason, cells in reasons.items()]
-    lines += ["–: for no model, on this machine; `bitfrontier engines` lists what each engine loads"]
+    lines += [f"–: for no model, on this machine; `{program()} engines` lists what each engine loads"]
     lines += ["each method with its defaults; weights: linear layers with scales, all else in 16 bits"]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 

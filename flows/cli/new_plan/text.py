@@ -22,7 +22,7 @@ from flows.plan.load import presets
 from flows.plan.samples import SCHEMA_FILE
 from flows.sources.model_facts import ModelFacts
 from flows.validate.tasks import SAMPLE_DATA
-from quant.errors import without_controls
+from quant.errors import program, without_controls
 
 ROUNDS = 6
 FIRST_LOOK = RaceRules().first_look  # a race may end after so many rounds
@@ -71,8 +71,8 @@ def plan_text(first: FirstPlan, model_text: str, command_file: str) -> str:
     lines = [
         f"# yaml-language-server: $schema={SCHEMA_FILE}",
         f"# Which quantization of {first.model.name}, in which engine, on this machine? Written by `bitfrontier init`.",
-        f"# bitfrontier plan {command_file}: every cell, its time and disk; runs nothing",
-        f"# bitfrontier sweep {command_file}: the measurement and its report",
+        f"# {program()} plan {command_file}: every cell, its time and disk; runs nothing",
+        f"# {program()} sweep {command_file}: the measurement and its report",
         f"name: {json.dumps(plan_name(first.model))}",
         _line(f"device: {device.kind}", f"{count}{device.name}, {memory} GiB{' each' if count else ''}"),
         *_of_model(first, model_text),

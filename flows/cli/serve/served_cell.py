@@ -59,6 +59,8 @@ class ServedCell:
 def chosen_trial(results: Results, folder: Path, name: str | None) -> Trial:
     """The cell of this name in the run's tables, or the recommended one. Raises NotServed."""
     trials = {trial.name: trial for trial in results.trials if trial.status == "ok"}
+    if results.nothing_yet:
+        raise NotServed(f"{folder}: {results.nothing_yet}")
     if name is not None:
         if name not in trials:
             raise NotServed(f"{folder}: no measured cell of it is called '{name}'; {suggestion(name, list(trials))}")
@@ -98,7 +100,7 @@ def served(
         log, limits = folder / "logs" / f"serve-{row.file.stem}.log", sweep.plan.time_limits.of_server
         display.say(f"starting {trial.name}; log: {log}")
         with (
-            slots(sweep.device.slots),
+            slots(sweep.device.slots, display.waiting),
             serve(choice.engine, environment, wanted, choice.options, log=log, limits=limits) as (endpoint, child),
         ):
             yield ServedCell(trial.name, endpoint, child, context, asks_for_key(endpoint))

@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from quant.canonical_json import finite, read_regular, write_json
-from quant.errors import BitfrontierError, counted, reading
+from quant.errors import BitfrontierError, counted, program, reading
 from reports.decision.ranking import place_of
 from reports.decision.recommend import refusal
 from reports.decision.results import Results
@@ -101,8 +101,8 @@ def read_summary(folder: Path) -> RunSummary | None:
     """
     file = folder / SUMMARY_FILE
     if file.is_symlink():
-        raise UnreadableSummary(f"{file.name} is a link, which is not followed. Delete it, then `bitfrontier report`")
-    with reading(file.name, UnreadableSummary, "Run `bitfrontier report` on this run", "it is damaged"):
+        raise UnreadableSummary(f"{file.name} is a link, which is not followed. Delete it, then `{program()} report`")
+    with reading(file.name, UnreadableSummary, f"Run `{program()} report` on this run", "it is damaged"):
         try:
             return SUMMARY.validate_python(json.loads(read_regular(file, MOST_BYTES)), strict=False)
         except FileNotFoundError:

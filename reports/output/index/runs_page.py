@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from evals.schema.run_file import RUN_FILE, read_run
 from quant.canonical_json import read_regular, write_whole
-from quant.errors import BitfrontierError, without_controls
+from quant.errors import BitfrontierError, program, without_controls
 from reports.output.formatting import times
 from reports.output.html_report import render_runs, write_report
 from reports.output.index.run_summary import SUMMARY_FILE, AnswerSummary, RunSummary, read_summary
@@ -130,7 +130,7 @@ def _row(folder: Path) -> RunRow:
     except BitfrontierError as error:
         return replace(row, reason=without_controls(str(error)).replace(f"{folder.parent}/", ""))
     if summary is None:
-        return replace(row, reason="no summary: no report yet, or one of an older version. Run `bitfrontier report`")
+        return replace(row, reason=f"no summary: no report yet, or one of an older version. Run `{program()} report`")
     return replace(row, summary=summary, machine=without_controls(summary.machine))
 
 

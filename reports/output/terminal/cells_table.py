@@ -17,6 +17,7 @@ from reports.output.formatting import interval, milliseconds_sure, needed_gib, p
 
 STYLES = {"meets": "green", "fails": "red", "failed": "red", "inconclusive": "yellow", "unsupported": "dim"}
 FIGURES = ("tok/s", "TTFT\nms", "TPOT\nms", "GiB", "accuracy\n%", "ppl\nratio")
+RECOMMENDED = "▸ "  # before a cell's name: colours and bold letters are lost in a log
 LEFT_OUT_FIRST = ("TPOT\nms", "TTFT\nms", "GiB", "accuracy\n%")  # in a narrow terminal
 LEAST_NAME = 24  # columns of a cell's name, which may take two lines
 VERDICT = len("inconclusive")
@@ -28,7 +29,7 @@ def short_table(results: Results, width: int) -> Table:
     """A line for each cell: its verdict and those of its headline figures for which `width` has room, each whole."""
     cells = {cell.trial.key: cell for cell in results.cells}
     verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
-    recommended = {answer.chosen.cell.trial.key for answer in results.answers if answer.chosen}
+    recommended = _recommended(results)
     figures = {key: dict(zip(FIGURES, _figures(cell), strict=True)) for key, cell in cells.items()}
     shown = _fitting(list(figures.values()), width)
     left_out = [name.replace("\n", " ") for name in FIGURES if name not in shown]
@@ -44,10 +45,15 @@ def short_table(results: Results, width: int) -> Table:
     )
     for trial in results.trials:
         verdict = verdicts.get(trial.key, trial.status)
-        name = Text(trial.name, style="bold" if trial.key in recommended else "")
+        name = Text(f"{RECOMMENDED}{trial.name}", style="bold") if trial.key in recommended else Text(trial.name)
         row = figures.get(trial.key, {})
         table.add_row(name, Text(verdict, style=STYLES.get(verdict, "")), *(row.get(column, "") for column in shown))
     return table
+
+
+def _recommended(results: Results) -> set[str]:
+    """Keys of trials: a cell of each model at most."""
+    return {answer.chosen.cell.trial.key for answer in results.answers if answer.chosen}
 
 
 def _fitting(rows: Sequence[Mapping[str, str]], width: int) -> list[str]:
@@ -95,6 +101,7 @@ def _legend(results: Results, left_out: Sequence[str]) -> str:
     parts += [
         "ppl ratio: to the unquantized model in the same engine",
         "±, −a/+b: 95 % interval",
+        *([f"{RECOMMENDED.strip()}: recommended"] if _recommended(results) else []),
         *([f"no room for {', '.join(left_out)}"] if left_out else []),
     ]
     return escape("; ".join(parts))
@@ -105,6 +112,7 @@ def full_table(results: Results) -> Table:
     table = Table(Column("cell", no_wrap=True), *ALL_COLUMNS, *ALL_QUALITY, box=box.SIMPLE)
     cells = {cell.trial.key: cell for cell in results.cells}
     verdicts = {judgement.cell.trial.key: judgement.verdict for judgement in results.judged}
+    recommended = _recommended(results)
     for trial in results.trials:
         cell = cells.get(trial.key)
         if cell is None:
@@ -113,7 +121,7 @@ def full_table(results: Results) -> Table:
             continue
         latency, bits = cell.calmest.latency, (trial.checkpoint or {})["bits_per_weight"]
         table.add_row(
-            escape(trial.name),
+            f"{RECOMMENDED if trial.key in recommended else ''}{escape(trial.name)}",
             verdicts[trial.key],
             escape(trial.compute_dtype or "–"),
             interval(cell.busiest.output_rate),

@@ -11,7 +11,7 @@ from reports.compare.runs import Comparison
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """What changed, then each cell with its checks."""
+    """What changed, each cell with its checks, then the verdict on the whole."""
     for change in comparison.changes:
         console.print(f"changed: {change}", markup=False, highlight=False)
     table = Table(Column("cell", no_wrap=True), "of", "verdict", "after against before", box=box.SIMPLE)
@@ -28,3 +28,6 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for run, names in ((comparison.before, comparison.only_before), (comparison.after, comparison.only_after)):
         if names:
             console.print(f"only in {run}: {', '.join(names)}", markup=False, highlight=False)
+    if comparison.same:
+        console.print("Both are the same run: all measurements are identical.", highlight=False)
+    console.print(f"Overall: {comparison.verdict}", style="bold", highlight=False)

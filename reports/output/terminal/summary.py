@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -40,9 +41,7 @@ def print_results(results: Results, console: Console, *, verbose: bool = False) 
         return
     grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 1, 0, 0))
     for label, text in summary(results, console.width - LABEL):
-        cut = label == WARNING  # rather than wrapped: all of it is in the report
-        shown = Text(text, no_wrap=cut, overflow="ellipsis" if cut else "fold")
-        grid.add_row(Text(f"{label}:", style="yellow" if cut else "bold"), shown)
+        grid.add_row(Text(f"{label}:", style="yellow" if label == WARNING else "bold"), Text(text))
     console.print(grid, highlight=False)
 
 
@@ -51,7 +50,9 @@ def summary(results: Results, width: int = sys.maxsize) -> list[Line]:
     use to be. Of several models a line for each.
     """
     race = race_view(results)
-    if len(results.answers) == 1:
+    if results.nothing_yet:
+        lines = [("No recommendation", results.nothing_yet)]
+    elif len(results.answers) == 1:
         lines = _of_one_model(results, results.answers[0], race)
     else:
         lines = [_headline(answer, results.models) for answer in results.answers]
@@ -61,8 +62,8 @@ def summary(results: Results, width: int = sys.maxsize) -> list[Line]:
         named = names[:MOST_NAMED] + ([f"and {more} more"] if (more := len(names) - MOST_NAMED) > 0 else [])
         lines.append(("Failed", f"{', '.join(named)}; causes and remedies: -v, or the report"))
     caveats = [caveat for answer in results.answers if answer.chosen for caveat in answer.caveats]
-    used = sum(math.ceil(len(text) / width) for _, text in lines)
-    return [*lines, *_warnings([*caveats, *results.warnings], max(MOST_LINES - used, 1))]
+    used = sum(_height(text, width) for _, text in lines)
+    return [*lines, *_warnings([*caveats, *results.warnings], max(MOST_LINES - used, 1), width)]
 
 
 def _headline(answer: Answer, models: Sequence[str]) -> Line:
@@ -77,7 +78,7 @@ def _of_one_model(results: Results, answer: Answer, race: RaceView | None) -> li
     if answer.chosen is None:
         return [*lines, *(("To decide", text) for text in _deciding(results, answer)[:MOST_NAMED])]
     certain = race.certainties[0] if race else None
-    lines.append(("Why", f"the {answer.objective.title}; {answer.chosen.why}"))
+    lines.append(("Why", f"the {answer.objective.title} of the cells that meet the limits; {answer.chosen.why}"))
     if how_sure := sure(answer, certain, raced=race is not None):
         lines.append(("How sure", how_sure))
     if answer.alternative:
@@ -95,11 +96,18 @@ def _runner_up(answer: Answer) -> str:
     )
 
 
-def _warnings(warnings: Sequence[str], room: int) -> list[Line]:
-    """Those that there is room for; the last line says how many more there are."""
-    if len(warnings) <= room:
+def _height(text: str, width: int) -> int:
+    """The lines that a text takes in columns of this width."""
+    return len(textwrap.wrap(text, width))
+
+
+def _warnings(warnings: Sequence[str], room: int, width: int) -> list[Line]:
+    """Those that there is room for, or a single one, each whole; the last line says how many more there are."""
+    ends = [*accumulate(_height(warning, width) for warning in warnings)]
+    if len(warnings) < 2 or ends[-1] <= room:
         return [(WARNING, warning) for warning in warnings]
-    shown, more = warnings[: room - 1], len(warnings) - room + 1
+    count = sum(end < room for end in ends)  # of the lines one is for the rest
+    shown, more = warnings[:count], len(warnings) - count
     return [
         *((WARNING, warning) for warning in shown),
         (WARNING, f"{more}{' more' if shown else ''}: -v, or the report"),

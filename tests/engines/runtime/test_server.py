@@ -11,9 +11,10 @@ import pytest
 
 import engines.runtime.server
 from engines.redaction import redacted
+from engines.runtime.own_packages import import_folder
 from engines.runtime.process import ProcessFailed
-from engines.runtime.server import free_port, serve
-from engines.types import ServerFailed, Serving, TimeLimits
+from engines.runtime.server import _command, free_port, serve
+from engines.types import Launch, ServerFailed, Serving, TimeLimits
 from tests.support.fake_engine import CPU, HERE, fake_engine
 
 
@@ -50,6 +51,16 @@ def test_the_command_can_be_typed_again(tmp_path: Path) -> None:
         assert words[0] == sys.executable
         assert words[-3:] == ["8000", "$BITFRONTIER_KEY", "good"]
         assert endpoint.api_key not in str(endpoint.facts["command"])
+
+
+def test_the_command_of_a_server_of_ours_runs_in_any_folder(tmp_path: Path) -> None:
+    serving = Serving(tmp_path, CPU, 1, 64, 4321, "a-key")
+    ours = Launch(("-m", "engines.launchers.openvino_server", "--port", "4321"), {"KEY": "a-key"})
+    theirs = Launch(("-m", "vllm.entrypoints.openai.api_server"), {})
+    shown = _command(HERE, ours, serving)
+    assert shown.startswith(f"PYTHONPATH={import_folder()} KEY=$BITFRONTIER_KEY ")
+    assert shown.endswith(" -m engines.launchers.openvino_server --port 8000")
+    assert "PYTHONPATH" not in _command(HERE, theirs, serving)
 
 
 def test_the_key_is_wanted(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_our_own_plans_are_good(plan: str) -> None:
 def test_a_plan_says_how_long_its_race_may_take() -> None:
     shown = re.sub(r"\s+", " ", _bitfrontier("plan", "configs/race-cpu.yaml").stdout)
     assert re.search(
-        r"race: up to 6 rounds of \d+ cells and a control; the later ones take about \d+ .* if all is decided after",
+        r"race: up to 6 rounds of \d+ cells and a control; in all about \d+ .* if all is decided after round 3, \d+ .* if no cell leaves \(the time above lies between",
         shown,
     )
 
@@ -148,7 +148,8 @@ def test_how_far_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     data = json.loads(_bitfrontier("status", str(tmp_path), "--json").stdout)
     assert [cell["state"] for cell in data["cells"]] == ["failed", "to do"]
     assert "has no sweep.json" in _bitfrontier("status", str(tmp_path / "trials"), code=2).stderr
-    assert "nothing selected. Give --failed" in _bitfrontier("retry", str(tmp_path), code=2).stderr
+    for flags in ([], ["--failed"]):
+        assert "lacks `file`" in _bitfrontier("retry", str(tmp_path), *flags, code=2).stderr
 
 
 def test_what_no_run_needs_is_shown_and_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,9 +187,22 @@ def test_a_run_against_an_earlier_one_ends_as_a_check_should(tmp_path: Path) -> 
     assert "output tokens/s at concurrency 1" in page.read_text()
     better = _bitfrontier("compare", str(new), str(old), "--json")
     assert json.loads(better.stdout)["cells"][0]["state"] == "PASS"
-    _bitfrontier("compare", str(old), str(new), "--speed-margin", "0.6")
+    wide = _bitfrontier("compare", str(old), str(new), "--speed-margin", "0.6")
+    assert "Overall: INCONCLUSIVE (1 cell INCONCLUSIVE)" in wide.stdout
+    assert "Overall: REGRESSION (1 cell REGRESSION)" in worse.stdout
+    assert "Both are the same run" in _bitfrontier("compare", str(new), str(new)).stdout
+    unused = _bitfrontier("compare", str(old), str(new), "--cell", "nope", code=2).stderr
+    assert f"'nope': {old} is a run, of which all cells are compared. Leave out --cell" in unused
     missing = _bitfrontier("compare", str(old), str(tmp_path / "nowhere"), code=2)
     assert "nowhere does not exist; give a run's folder" in missing.stderr
+
+
+@pytest.mark.parametrize("margin", ["0", "1", "1.5", "5", "-1", "nan"])
+def test_a_margin_that_is_no_share_is_refused(tmp_path: Path, margin: str) -> None:
+    run = write_run(tmp_path / "run", trial("none", 10, 2.0, 80))
+    result = CliRunner().invoke(commands.app, ["compare", str(run), str(run), "--speed-margin", margin])
+    assert result.exit_code == 2
+    assert f"{margin} is not a share between 0 and 1, such as 0.05 for 5 %" in result.output
 
 
 def test_a_run_with_a_link_in_the_place_of_its_report_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -167,6 +167,9 @@ def test_a_model_that_is_not_there_is_one_line(place: Path) -> None:
     assert isinstance(done.exception, NoFirstPlan)
     assert done.exception.exit_code == 2
     assert "tini does not exist (give a folder, `hub:organisation/name`" in str(done.exception)
+    assert "(did you mean `hub:Qwen/Qwen2.5-7B-Instruct`? Otherwise give" in str(
+        _init("Qwen/Qwen2.5-7B-Instruct").exception
+    )
     assert list(place.glob("*.yaml")) == []
 
 

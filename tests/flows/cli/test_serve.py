@@ -95,6 +95,11 @@ def test_of_several_models_or_none_a_cell_must_be_named(tmp_path: Path) -> None:
         chosen_trial(refused, tmp_path, None)
     with pytest.raises(NotServed, match="none was measured"):
         chosen_trial(conclude(ABOUT, [failed("awq", "it broke")]), tmp_path, None)
+    begun = conclude({**ABOUT, "trials": ["0.json"]}, [])
+    with pytest.raises(
+        NotServed, match="run: nothing measured yet: 1 cell to do; continue with `bitfrontier sweep PLAN`"
+    ):
+        chosen_trial(begun, Path("run"), None)
 
 
 def test_a_server_that_runs_already_is_not_started(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ class Seen(LogDisplay):
     def __init__(self) -> None:
         super().__init__(lambda _: None)
         self.bars: dict[str, list[float]] = {}
+        self.waits: list[str] = []
 
     def stage(self, name: str, total: float) -> Callable[[float], None]:
         bar = self.bars[name] = [total, 0.0]
@@ -51,6 +52,9 @@ class Seen(LogDisplay):
             bar[1] += amount
 
         return advance
+
+    def waiting(self, text: str) -> None:
+        self.waits.append(text)
 
 
 @pytest.fixture
@@ -103,6 +107,21 @@ def test_stages_and_progress_come_up_the_connection(prepared: Prepared) -> None:
     assert steps[-2:] == ["task arc_easy", "/task arc_easy"]
     assert seen.bars["gates"] == [2, 2]
     assert seen.bars["speed"] == [4, 4]
+
+
+def test_whom_a_cell_waits_for_comes_up_the_connection(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def held_by_another(_: object, waits: Callable[[str], None]) -> Iterator[None]:
+        waits("waiting for PID 12")
+        waits("")
+        yield
+
+    monkeypatch.setattr(rows, "slots", held_by_another)
+    seen, row = Seen(), _row(prepared, "none")
+    with _other_end(prepared) as connection:
+        assert _ask(connection, "quantize", row, seen) is None
+        assert _ask(connection, "measure", row, seen) is None
+    assert seen.waits == ["waiting for PID 12", ""] * 2
 
 
 @pytest.mark.parametrize("error", [ValueError("no luck in the gates"), SystemExit("a tool ended itself")])

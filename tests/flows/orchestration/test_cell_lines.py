@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,15 @@ def test_a_cell_that_has_ended_is_shown_with_its_figure_and_its_verdict(workplac
     assert line.startswith("✓ [1/1] none float16 · fake")
     assert " tok/s  baseline" in line
     assert "\n" not in line
+
+
+def test_the_figure_of_one_visit_has_no_interval(workplace: Path) -> None:
+    prepared = prepared_run(workplace)
+    trial = measured(prepared)
+    speed = replace(trial.speed[0], repeats=trial.speed[0].repeats[:1], clients=trial.speed[0].clients[:1])
+    line = ended_line(prepared, prepared.rows[0], replace(trial, speed=(speed,)), 1)
+    assert re.search(r" [\d.]+ tok/s \(one visit\)  ", line)
+    assert "∞" not in line
 
 
 def test_a_cell_whose_samples_are_none_of_a_measurement_says_so(workplace: Path) -> None:

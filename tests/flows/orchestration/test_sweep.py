@@ -15,7 +15,7 @@ import yaml
 
 from evals.schema.trial import Trial
 from evals.schema.trial_file import read_trial
-from flows.cli import sweep_command
+from flows.cli import plan_command, sweep_command
 from flows.cli.retry import drop_failed
 from flows.plan.source import load_plan
 from flows.sources.samples import SourceError
@@ -195,6 +195,14 @@ def test_a_second_run_repeats_nothing(workplace: Path, monkeypatch: pytest.Monke
     assert sweep_command.already_done(sweep, workplace / "runs") == workplace / "runs/fake/report.html"
     _sweep(workplace)
     assert {p: p.stat().st_mtime_ns for p in before} == before
+    described = plan_command.describe_plan(sweep, workplace / "runs")
+    count = len(described["cells"])
+    assert plan_command._before_lines(described) == [
+        f"all of it ended before ({count} cells): a sweep measures nothing again"
+    ]
+    next((workplace / "runs/fake/trials").glob("*.json")).unlink()
+    (line,) = plan_command._before_lines(plan_command.describe_plan(sweep, workplace / "runs"))
+    assert line == f"{count - 1} of {count} cells ended before; the time above is that of all"
 
 
 def test_only_what_is_missing_is_done(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,9 +10,12 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 import engines.runtime.installing.pip_config
 from engines.types import Device
 from flows.orchestration.api_server import unwatched
-from flows.orchestration.sweep_head import head
+from flows.orchestration.sweep_head import forecast_line, head
 from flows.plan.source import load_plan
+from flows.validate.plan import check
 from flows.validate.resolved import ResolvedPlan
+from quant.canonical_json import write_json
+from tests.support.fake_sweep import install, write_plan
 
 
 class _Sweep:
@@ -52,3 +56,15 @@ def test_devices_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.orchestration.sweep_head.driver_version", lambda: "1.2")
     monkeypatch.setattr(_Sweep, "device", Device("cuda", "a GPU", frozenset(), 1, ("GPU-1", "GPU-2")))
     assert _head()[2] == "device: a GPU (GPU-1, GPU-2), driver 1.2"
+
+
+def test_how_long_it_may_take_is_forecast(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch.setattr)
+    sweep = check(load_plan(write_plan(workplace, ["none", "other"])))
+    runs = workplace / "runs"
+    shape = r"forecast: about \d+ \w+ \(\d+ \w+ to \d+ \w+\), without environments and downloads"
+    assert re.fullmatch(shape, forecast_line(sweep, runs))
+    (runs / "fake" / "trials").mkdir(parents=True)
+    write_json(runs / "fake" / "sweep.json", {"trials": ["0.json", "1.json"]})
+    (runs / "fake" / "trials" / "0.json").touch()
+    assert re.fullmatch(shape + "; 1 of 2 cells ended before", forecast_line(sweep, runs))

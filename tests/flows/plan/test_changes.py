@@ -39,8 +39,8 @@ def test_a_part_that_the_plan_lacks_is_made() -> None:
     [
         ("repeats", "it is not KEY=VALUE"),
         ("a..b=3", "it is not KEY=VALUE"),
-        ("load[9].requests=1", "there is no entry 9 at `load.9`. Use an index of it \\(0 to 0\\)"),
-        ("load.concurrency=8", "there is a list before `.concurrency`. Use an index of it \\(0 to 0\\), as in `load"),
+        ("load[9].requests=1", "`load` has entry 0 alone, not 9. Give an entry's number, as in `load"),
+        ("load.concurrency=8", "`load` has entry 0 alone, not 'concurrency'. Give an entry's number"),
         (".load=[chat]", "it is not KEY=VALUE"),
         ("x" * 5000, "it is not KEY=VALUE"),
         ("name.x=3", "`name.x` is within 'quickstart', which has no keys"),

@@ -35,6 +35,10 @@ def test_no_file_of_the_working_directory_stands_for_a_sample_plan(
 def test_a_name_that_is_none_names_the_sample_plans() -> None:
     with pytest.raises(PlanError, match=r"no such file\n.*or the name of a sample plan \(aa-cpu, accuracy-cpu, cpu, "):
         load_plan(Path("quickstrat"))
+    with pytest.raises(
+        PlanError, match=r"^quickstrat: no such file\n  fix: did you mean quickstart\? Otherwise give the"
+    ):
+        load_plan(Path("quickstrat"))
 
 
 def test_a_sample_plan_is_called_by_its_name() -> None:

@@ -39,6 +39,9 @@ def _plan(folder: Path, key: str, written: str) -> Path:
         ("limits", "{kl_nats: '5e-3'}", "must be a number, but it is the text '5e-3'", "write 5e-3 without quotes"),
         ("repeats", "3.0", "'repeats' must be a whole number, but it is 3.0", "write 3"),
         ("name", "5e-3", "'name' must be a text, but it is 0.005", "put quotes around it"),
+        ("repeats", "abc", "'repeats' must be a whole number, but it is 'abc'", "value of `repeats` (1 to 100)"),
+        ("accuracy", "{error_rate: 5}", "must be below 0.5, but it is 5 (5 % is 0.05)", "(above 0, below 0.5)"),
+        ("limits", "{accuracy_recovery: 98}", "must be at most 1.5, but it is 98 (98 % is 0.98)", "at most 1.5"),
         ("environments", "[]", "'environments' must have keys, but it is []", "give its keys under it"),
     ],
 )
@@ -117,3 +120,11 @@ def test_what_is_misspelt_and_what_is_unknown_is_said_at_once(tmp_path: Path, ti
     for words in ("unknown method 'gtpq'", "unknown key 'bogus'", "'load[0].requests' is missing", "'repeats' must be"):
         assert words in str(raised.value)
     assert "text.txt" not in str(raised.value)  # what is right is not said to be wrong
+
+
+def test_a_misspelt_key_is_not_missing_too(tmp_path: Path) -> None:
+    plan = {name: value for name, value in GOOD.items() if name != "tasks"}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({**plan, "taskz": GOOD["tasks"]}), encoding="utf-8")
+    with pytest.raises(PlanError) as raised:
+        load_plan(tmp_path / "plan.yaml")
+    assert [problem.message for problem in raised.value.problems] == ["unknown key 'taskz'"]

@@ -227,7 +227,7 @@ def test_a_given_folder_may_be_a_link(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_who_waits_says_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    file = tmp_path / "cpu.lock"
+    file, waits = tmp_path / "cpu.lock", list[str]()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HELD_BY_ANOTHER, str(file)], **pipes) as process:
         assert process.stdin is not None
@@ -238,10 +238,11 @@ def test_who_waits_says_for_whom(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         process_ends.emit = lambda _: process.stdin.close()  # type: ignore[method-assign,union-attr]
         logging.getLogger("flows.state.locks").addHandler(process_ends)
         try:
-            with caplog.at_level(logging.WARNING), hold(file):
+            with caplog.at_level(logging.WARNING), hold(file, waits=waits.append):
                 pass
         finally:
             logging.getLogger("flows.state.locks").removeHandler(process_ends)
     [words] = caplog.messages
+    assert waits == [words, ""]
     assert words == f"waiting for {since}, which holds {file}"
     assert words.startswith(f"waiting for PID {process.pid} of user {USER} since ")

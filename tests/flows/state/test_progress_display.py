@@ -69,6 +69,22 @@ def test_an_eta_that_is_not_known_is_not_shown() -> None:
     assert "ETA" not in _text(view)
 
 
+def test_whom_it_waits_for_is_shown_in_place_of_an_eta() -> None:
+    console, text = (
+        _console_of(60),
+        "waiting for PID 12 of user me since 11:02, which holds /tmp/bitfrontier-0/cpu.lock",
+    )
+    with bars(console) as display:
+        display.overall("measure", 3, lambda: 16.0)
+        for waiting, eta in ((text, False), ("", True)):
+            display.waiting(waiting)
+            assert isinstance(display, BarDisplay)
+            view = Console(file=io.StringIO(), width=60, color_system=None)
+            view.print(display.live.get_renderable())
+            assert ("ETA" in _text(view)) == eta
+            assert (text in " ".join(_text(view).split())) == bool(waiting)
+
+
 def test_what_is_being_done_ends_with_its_stage() -> None:
     with bars(_console_of(100)) as display:
         assert isinstance(display, BarDisplay)
@@ -83,9 +99,11 @@ def test_without_a_terminal_there_are_lines_only() -> None:
     with bars(console) as display:
         display.overall("measure", 3)(1)
         display.doing("none · e")
+        display.waiting("waiting for PID 12")
+        display.waiting("")
         display.stage("speed", 3)(1)
         display.say("done")
-    assert _text(console) == "measure (3)\ndone\n"
+    assert _text(console) == "measure (3)\nwaiting for PID 12\ndone\n"
 
 
 def test_one_line_per_cell() -> None:

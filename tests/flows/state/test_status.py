@@ -49,6 +49,21 @@ def test_what_is_left_is_guessed_from_what_was_measured() -> None:
     assert remaining_seconds(cells[2:]) is None
 
 
+def test_what_is_left_is_as_forecast_before_any_cell_has_ended_and_finished_parts_are_named(run: Path) -> None:
+    about = read_run(run)
+    for cell in about["cells"]:
+        cell["parts"] = {"gates": f"g-{cell['name'][:4]}.json", "task arc": f"t-{cell['name'][:4]}.json", "x": "../x"}
+    seconds = {cell["trial"]: {"start": 10.0, "speed": 5.0} for cell in about["cells"]}
+    write_json(run / "sweep.json", {**about, "forecast": {"cells": seconds}})
+    for file in (run / "trials").glob("*.json"):
+        file.unlink()
+    (run / "parts").mkdir()
+    (run / "parts" / "t-next.json").touch()
+    cells = cell_states(run)
+    assert remaining_seconds(cells) == 5 * 15.0
+    assert {cell.cell: cell.kept_parts for cell in cells if cell.kept_parts} == {"next · fake": ("task arc",)}
+
+
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(NoRun, match=r"has no sweep.json; give a run's folder, such as runs/quickstart"):
         read_run(tmp_path)

@@ -99,6 +99,7 @@ def test_a_race_takes_from_its_first_look_to_all_rounds(sweep: ResolvedPlan, tmp
     assert forecast.race == RaceForecast(6, 3, True, pytest.approx(2 * one_round), pytest.approx(5 * one_round))
     loads = sum(cell["speed"] for cell in once.raw) - sum(cell["speed"] for cell in forecast.raw)  # three repeats
     first = once.seconds - loads
+    assert forecast.first_seconds == pytest.approx(first)
     assert forecast.seconds == pytest.approx(((first + 2 * one_round) * (first + 5 * one_round)) ** 0.5)
     assert forecast.seconds * forecast.factor >= first + 5 * one_round
     assert forecast.seconds / forecast.factor <= first + 2 * one_round

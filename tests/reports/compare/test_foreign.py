@@ -216,6 +216,15 @@ def test_what_is_no_result_is_refused(tmp_path: Path, raw: Any, words: str) -> N
         read_foreign(_file(tmp_path, raw))
 
 
+def test_a_file_of_no_tool_gives_the_accepted_formats(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("# About")
+    for file in (tmp_path / "README.md", _file(tmp_path, {})):
+        with pytest.raises(
+            Unreadable, match="Give a run's folder, or the JSON of `vllm bench serve --save-result`, GuideLLM"
+        ):
+            read_foreign(file)
+
+
 def test_which_cell_must_be_clear(tmp_path: Path) -> None:
     result = trial("none", 10, 1.0, 80)
     run = conclude(ABOUT, [result, replace(result, key="b", method_label="b")])

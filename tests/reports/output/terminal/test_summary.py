@@ -87,6 +87,24 @@ def test_warnings_that_have_no_room_are_counted() -> None:
     assert ("Warning", f"{len(mixed.warnings)}: -v, or the report") in summary(mixed, 20)
 
 
+def test_a_warning_is_wrapped_and_never_cut() -> None:
+    noted = " ".join(f"word{n}" for n in range(40))
+    results = conclude({**ABOUT, "warnings": [noted]}, [trial("none", 10, 2.0, 80)])
+    shown = _shown(results, width=60)
+    assert "…" not in "".join(shown)
+    assert noted in " ".join("".join(f"{line} " for line in shown).split())
+    assert max(map(len, shown)) <= 60
+
+
+def test_the_best_of_the_cells_that_meet_the_limits_is_said_to_be_that_and_marked() -> None:
+    fast = trial("rtn", 30, 1.0, 20, 9.0)
+    results = conclude(ABOUT, [trial("none", 10, 2.0, 80), fast])
+    assert dict(summary(results))["Why"].startswith("the most output tokens/s of the cells that meet the limits; ")
+    for verbose in (False, True):
+        shown = _shown(results, verbose=verbose, width=200)
+        assert [line.split()[1] for line in shown if line.startswith((" ▸ ", "  ▸ "))] == ["none"]
+
+
 def test_each_model_has_a_line() -> None:
     cells = [trial("none", 10, 2.0, 80, model=model) for model in ("a", "b")]
     lines = summary(conclude({**ABOUT, "models": ["a", "b"]}, cells))
@@ -102,6 +120,16 @@ def test_without_a_recommendation_it_says_why_and_what_would_decide() -> None:
     assert lines == [("No recommendation", "no measured cell meets the limits")]
     refused = conclude({**ABOUT, "limits": limits}, [trial("none", 10, 2.0, 80)])
     assert _shown(refused)[-1] == "No recommendation: no measured cell meets the limits"
+
+
+def test_a_run_of_which_nothing_is_measured_yet_says_how_to_go_on() -> None:
+    about = {**ABOUT, "trials": ["0.json", "1.json"], "command": "uv run bitfrontier sweep cpu --only 'gptq*'"}
+    text = "nothing measured yet: {} to do; continue with `bitfrontier sweep cpu --only 'gptq*'`"
+    assert summary(conclude(about, [])) == [("No recommendation", text.format("2 cells"))]
+    lines = dict(summary(conclude(about, [failed("awq", "it broke")])))
+    assert lines["No recommendation"] == text.format("1 cell")
+    assert conclude({**about, "trials": ["0.json"]}, [failed("awq", "it broke")]).nothing_yet == ""
+    assert conclude(about, [trial("none", 10, 2.0, 80)]).nothing_yet == ""
 
 
 def test_a_run_without_any_figure_is_shown_too() -> None:
