@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,9 +41,7 @@ def print_results(results: Results, console: Console, *, verbose: bool = False) 
         return
     grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"), padding=(0, 1, 0, 0))
     for label, text in summary(results, console.width - LABEL):
-        cut = label == WARNING  # rather than wrapped: all of it is in the report
-        shown = Text(text, no_wrap=cut, overflow="ellipsis" if cut else "fold")
-        grid.add_row(Text(f"{label}:", style="yellow" if cut else "bold"), shown)
+        grid.add_row(Text(f"{label}:", style="yellow" if label == WARNING else "bold"), Text(text))
     console.print(grid, highlight=False)
 
 
@@ -61,8 +60,12 @@ def summary(results: Results, width: int = sys.maxsize) -> list[Line]:
         named = names[:MOST_NAMED] + ([f"and {more} more"] if (more := len(names) - MOST_NAMED) > 0 else [])
         lines.append(("Failed", f"{', '.join(named)}; causes and remedies: -v, or the report"))
     caveats = [caveat for answer in results.answers if answer.chosen for caveat in answer.caveats]
-    used = sum(math.ceil(len(text) / width) for _, text in lines)
-    return [*lines, *_warnings([*caveats, *results.warnings], max(MOST_LINES - used, 1))]
+    used = sum(_lines_of(text, width) for _, text in lines)
+    return [*lines, *_warnings([*caveats, *results.warnings], MOST_LINES - used, width)]
+
+
+def _lines_of(text: str, width: int) -> int:
+    return math.ceil(len(text) / width)
 
 
 def _headline(answer: Answer, models: Sequence[str]) -> Line:
@@ -95,11 +98,13 @@ def _runner_up(answer: Answer) -> str:
     )
 
 
-def _warnings(warnings: Sequence[str], room: int) -> list[Line]:
-    """Those that there is room for; the last line says how many more there are."""
-    if len(warnings) <= room:
+def _warnings(warnings: Sequence[str], room: int, width: int) -> list[Line]:
+    """Those that there is room for, whole: half a warning may say the opposite. The last line says how many more."""
+    taken = [*itertools.accumulate(_lines_of(warning, width) for warning in warnings)]
+    if not taken or taken[-1] <= room:
         return [(WARNING, warning) for warning in warnings]
-    shown, more = warnings[: room - 1], len(warnings) - room + 1
+    shown = warnings[: sum(lines < room for lines in taken)]
+    more = len(warnings) - len(shown)
     return [
         *((WARNING, warning) for warning in shown),
         (WARNING, f"{more}{' more' if shown else ''}: -v, or the report"),
@@ -127,7 +132,7 @@ def _details(results: Results) -> Iterator[str]:
     for number, answer in enumerate(results.answers):
         yield from _answer_details(answer, results)
         if race and (certain := race.certainties[number]):
-            yield certainty_text(certain)
+            yield certainty_text(certain, answer)
         yield from _deciding(results, answer)
     if forecast := forecast_error(results.about, results.trials, results.control):
         yield f"{forecast_text(forecast)}."
