@@ -93,7 +93,10 @@ def noise_of(
             continue
         fit = fitted.fit
         scale, degrees = float(fit.scale), float(fit.degrees)
-        shows = {rounds: resolution(scale, degrees, rounds, rules) for rounds in sorted({min(SHOWN_ROUNDS, race.rules.rounds), race.rules.rounds})}
+        shows = {
+            rounds: resolution(scale, degrees, rounds, rules)
+            for rounds in sorted({min(SHOWN_ROUNDS, race.rules.rounds), race.rules.rounds})
+        }
         against = paired_ratio(fitted, control, baseline) if control and baseline else None
         noises.append(Noise(load, math.expm1(scale * math.sqrt(2)), degrees, shows, against))
     return noises
