@@ -74,8 +74,8 @@ def _field_draws(means: Floats, own: Floats, generator: np.random.Generator, dra
 @dataclass(frozen=True)
 class Choice:
     """What is known of choosing each cell, shape (…, cells): the probability that it may win and is the best of those
-    that may; that it is the best of them if it may (`fastest`); and if it may, the share of speed that it is expected to give away against the best of them, and what it
-    gives away in one of twenty cases.
+    that may; that it is the best of them if it may (`fastest`); and if it may, the share of speed that it is expected
+    to give away against the best of them, and what it gives away in one of twenty cases.
     """
 
     best: Floats

@@ -47,8 +47,8 @@ class Fitted:
 
 
 def figures_by_round(speed: Speed) -> dict[str, dict[int, float]]:
-    """Of each rate (per second), each median latency (seconds) and the joules a token, by name: its value in each visit that
-    has it above zero.
+    """Of each rate (per second), each median latency (seconds) and the joules a token, by name: its value in each visit
+    that has it above zero.
     """
     figures: dict[str, dict[int, float]] = {}
     for number, repeats in speed.visits().items():

@@ -44,9 +44,9 @@ class Noise:
 class Certainty:
     """What choosing one cell means: the probability that it is the best of all cells that keep what is asked for, and
     keeps that itself; its two parts, that it is the `fastest` of them if it keeps that, and that it does (`kept_with`,
-    1 where its intervals do); and if it does, the share of the best such cell's figure that it is expected to give away, and
-    what it gives away in one of twenty cases. `figure` is its own, with an interval that allows for its having come
-    first by luck.
+    1 where its intervals do); and if it does, the share of the best such cell's figure that it is expected to give
+    away, and what it gives away in one of twenty cases. `figure` is its own, with an interval that allows for its
+    having come first by luck.
 
     `rivals` are the names of those that may be the best beside it. So many `more_rounds` of these and itself show
     differences of the race's gap, and take `seconds`; None where it is decided, or a hundred do not.
