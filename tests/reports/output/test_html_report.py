@@ -261,3 +261,10 @@ def test_what_was_wrong_with_a_calibration_is_on_the_page(tmp_path: Path, others
     assert (words in page) is isinstance(others, list)
     assert ("calibration: too few" in page) is (others == ["calibration: too few"])
     assert "a library&#39;s own words" not in page.split("<script")[0]
+
+
+def test_a_row_that_is_decided_but_for_holm_s_correction_says_so(tmp_path: Path) -> None:
+    """Nine of a hundred answers lost, by each of fourteen cells: p is 0.004, and no more questions are asked for."""
+    cells = [trial(f"rtn{number}", 20, 1.0, 71, 2.01) for number in range(14)]
+    page = write_report(write_run(tmp_path, trial("none", 10, 2.0, 80), *cells)).read_text()
+    assert page.count('<td class="n">– (Holm)</td>') == 14

@@ -87,6 +87,17 @@ def test_warnings_that_have_no_room_are_counted() -> None:
     assert ("Warning", f"{len(mixed.warnings)}: -v, or the report") in summary(mixed, 20)
 
 
+def test_a_warning_is_shown_whole() -> None:
+    """It was cut where the line ended, and what it warned of was gone."""
+    cells = [trial("none", 10, 2.0, 80), *(trial(f"equal{n}", 20 + n / 100, 1.0, 80, 2.01) for n in range(4))]
+    results = conclude(ABOUT, cells)
+    (caveat,) = results.answer.caveats
+    shown = _answer(_shown(results, width=110))
+    assert len(caveat) > 110
+    assert caveat in " ".join(" ".join(shown).split())
+    assert "…" not in "".join(shown)
+
+
 def test_each_model_has_a_line() -> None:
     cells = [trial("none", 10, 2.0, 80, model=model) for model in ("a", "b")]
     lines = summary(conclude({**ABOUT, "models": ["a", "b"]}, cells))
