@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.schema.trial import Trial
-from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
 from quant.errors import counted
 from reports.decision.caveats import figure_text
@@ -171,21 +170,15 @@ def _quality(results: Results, cell: CellMetrics) -> Tile:
     if not against:
         return Tile("Quality lost", "none", f"it is {say('baseline')}", "against_reference")
     kinds = (("perplexity", quality.perplexity_ratio), ("accuracy", quality.recovery))
-    known = [(name, *_percent(ratio.map(lambda value: value - 1))) for name, ratio in kinds if ratio is not None]
-    if not known:
+    lost = {name: ratio.map(lambda value: 100 * (value - 1)) for name, ratio in kinds if ratio is not None}
+    if not lost:
         return Tile("Quality lost", "–", f"not measured against {against}", "against_reference")
-    values = "\n".join(f"{value} {name}" for name, value, _ in known)
-    bounds = ", ".join(f"{name} {ends}" for name, _, ends in known)
-    whose = "the model's reference" if direct else OWN_BASELINE
+    values = "\n".join(f"{share.value:+.1f} % {name}" for name, share in lost.items())
+    bounds = ", ".join(f"{name} [{share.low:+.1f}, {share.high:+.1f}] %" for name, share in lost.items())
+    role = "the model's reference" if direct else OWN_BASELINE
     own_about = "perplexity_ratio" if quality.perplexity_ratio is not None else "recovery"
     about = "against_reference" if direct else own_about
-    return Tile("Quality lost", values, f"{bounds}, paired, against {against}, {whose}", about)
-
-
-def _percent(share: Estimate) -> tuple[str, str]:
-    """Value and interval, with signs."""
-    value, low, high = (f"{100 * end:+.1f}" for end in (share.value, share.low, share.high))
-    return f"{value} %", f"[{low}, {high}] %"
+    return Tile("Quality lost", values, f"{bounds}, paired, against {against}, {role}", about)
 
 
 def _cost(answer: Answer, won: Candidate) -> Tile | None:

@@ -59,13 +59,8 @@ def summary(results: Results, width: int = sys.maxsize) -> list[Line]:
         names = [f"{trial.name} ({trial.failure.kind if trial.failure else 'no cause noted'})" for trial in broken]
         named = names[:MOST_NAMED] + ([f"and {more} more"] if (more := len(names) - MOST_NAMED) > 0 else [])
         lines.append(("Failed", f"{', '.join(named)}; causes and remedies: -v, or the report"))
-    caveats = [caveat for answer in results.answers if answer.chosen for caveat in answer.caveats]
-    used = sum(_lines_of(text, width) for _, text in lines)
-    return [*lines, *_warnings([*caveats, *results.warnings], MOST_LINES - used, width)]
-
-
-def _lines_of(text: str, width: int) -> int:
-    return math.ceil(len(text) / width)
+    used = sum(math.ceil(len(text) / width) for _, text in lines)
+    return [*lines, *_warnings(results, MOST_LINES - used, width)]
 
 
 def _headline(answer: Answer, models: Sequence[str]) -> Line:
@@ -98,17 +93,26 @@ def _runner_up(answer: Answer) -> str:
     )
 
 
-def _warnings(warnings: Sequence[str], room: int, width: int) -> list[Line]:
-    """Those that there is room for, whole: half a warning may say the opposite. The last line says how many more."""
-    taken = [*itertools.accumulate(_lines_of(warning, width) for warning in warnings)]
-    if not taken or taken[-1] <= room:
-        return [(WARNING, warning) for warning in warnings]
-    shown = warnings[: sum(lines < room for lines in taken)]
-    more = len(warnings) - len(shown)
-    return [
-        *((WARNING, warning) for warning in shown),
-        (WARNING, f"{more}{' more' if shown else ''}: -v, or the report"),
+def _warnings(results: Results, room: int, width: int) -> list[Line]:
+    """Those that there is room for, whole: half a warning may say the opposite. The last line says how many more, and
+    of what kinds.
+    """
+    labelled = [
+        pair
+        for answer in results.answers
+        if answer.chosen
+        for pair in zip(answer.caveat_labels, answer.caveats, strict=True)
     ]
+    labelled += [(label, text) for label, texts in results.labelled_warnings for text in texts]
+    taken = [*itertools.accumulate(math.ceil(len(text) / width) for _, text in labelled)]
+    fits = len(taken) if not taken or taken[-1] <= room else sum(lines < room for lines in taken)
+    shown, left = labelled[:fits], labelled[fits:]
+    lines = [(WARNING, text) for _, text in shown]
+    if not left:
+        return lines
+    kinds = list(dict.fromkeys(label for label, _ in left))
+    named = ", ".join([*kinds[:MOST_NAMED], *(["others"] if len(kinds) > MOST_NAMED else [])])
+    return [*lines, (WARNING, f"{len(left)}{' more' if shown else ''} ({named}): -v, or the report")]
 
 
 def _deciding(results: Results, answer: Answer) -> list[str]:
