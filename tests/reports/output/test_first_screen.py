@@ -13,6 +13,7 @@ from reports.decision.results import Results, conclude, read_results
 from reports.decision.rules import CAVEATS
 from reports.output.first_screen import Line, facts, lines, scored_on, tiles
 from reports.output.html_report import write_report
+from reports.output.interactive_data import page_data
 from reports.output.race_view import sure
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
@@ -53,6 +54,14 @@ def test_quality_is_held_against_the_model_s_reference_by_its_name() -> None:
     assert shown["Throughput"].about == "baseline_ratio"
     assert shown["Quality lost"].about == "against_reference"
     assert [line.split(" % ")[1] for line in shown["Quality lost"].value.splitlines()] == ["perplexity", "accuracy"]
+
+
+def test_the_chart_says_that_it_goes_by_the_own_baseline() -> None:
+    """As the tile does not: its quality is against the model's reference."""
+    chart = page_data(conclude(ABOUT, [trial("none", 10, 2.0, 80), trial("fast", 30, 1.0, 80, 2.01)]))["chart"]
+    labels = {axis["name"]: axis["label"] for axis in chart["y"]}
+    assert labels["perplexity"] == "perplexity ÷ own baseline's"
+    assert labels["recovery"] == "accuracy ÷ own baseline's"
 
 
 def test_an_unquantized_answer_has_lost_nothing() -> None:
