@@ -82,7 +82,7 @@ def sanity(endpoint: Endpoint, reference: Mapping[str, Any]) -> Gate:
     varied = not _repeats(answer, len(reference["greedy_ids"])) or len(set(reference["greedy_ids"])) == 1
     detail = (
         f"perplexity of a short text {perplexity:.2f}, unquantized {expected:.2f} (allowed up to {SANITY_FACTOR:g}×); "
-        f"greedy answer {'varies' if varied else 'repeats one token'}"
+        f"greedy answer {'has different tokens' if varied else 'repeats one token'}"
     )
     return Gate("sanity", perplexity <= SANITY_FACTOR * expected and varied, detail)
 
@@ -122,7 +122,7 @@ def apart_from_source_grid(source: Path, folder: Path, checkpoint_format: str, s
         return Gate(SOURCE_GRID, True, f"{detail}: other roundings add to its error, the same one adds none")
     compared = shares_grid(source, folder, checkpoint_format, scheme)
     if compared is None or not compared.shared:
-        return Gate(SOURCE_GRID, True, f"{detail}; of this checkpoint, {compared.detail}" if compared else detail)
+        return Gate(SOURCE_GRID, True, f"{detail}; {compared.detail}" if compared else detail)
     return Gate(SOURCE_GRID, False, f"shares its source's grid: {detail}, and {compared.detail}")
 
 

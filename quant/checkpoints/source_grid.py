@@ -83,11 +83,12 @@ def shares_grid(source: Path, folder: Path, checkpoint_format: str, scheme: Sche
     same = _same_blocks(source, reader(folder), scheme.group_size or 32) if reader else None
     if same is not None:
         return GridComparison(
-            same >= NEARLY_ALL, f"its weights are the source's again in {same:.0%} of the sampled blocks"
+            same >= NEARLY_ALL, f"the checkpoint's weights are the source's again in {same:.0%} of the sampled blocks"
         )
     alike = (scheme.weights, scheme.group_size) == (f"int{grid.bits}", grid.block)
-    words = "the same" if alike else "other"
-    return GridComparison(alike, f"it has {words} bits and groups (format {checkpoint_format} is not read here)")
+    words = "the same bits and groups as" if alike else "other bits or groups than"
+    unread = f"its weights, in format {checkpoint_format}, were not compared"
+    return GridComparison(alike, f"the checkpoint has {words} that grid ({unread})")
 
 
 ReadRows = Callable[[str, int], Rows | None]

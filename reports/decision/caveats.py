@@ -105,7 +105,7 @@ def may_be_equal(first: Estimate, other: Estimate, widened: float = 1.0) -> bool
 
 
 def figure_text(value: float, objective: Objective) -> str:
-    return significant(value) if objective.less else fixed(value, "rate")
+    return significant(value) if objective.digits == "significant" else fixed(value, objective.digits)
 
 
 def _on_devices(best: Sequence[Candidate]) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ class Objective:
 
     title: str
     unit: str
+    digits: str
     better: Literal["higher", "lower"]
     gain: str
     maybe: str

@@ -36,7 +36,7 @@ class Recommended:
         won, objective = self.answer.won, self.answer.objective
         if won is None:
             return ""
-        if self.use.aim.objective == "fidelity":  # most of these ratios are 1 in three digits
+        if self.use.aim.objective == "fidelity":  # which limits go by too: its interval tells
             ends = (won.figure.value, won.figure.low, won.figure.high)
             return "{} [{}, {}] ".format(*(fixed(end, "check") for end in ends)) + objective.unit
         at = place_of(won, self.use.aim)
@@ -55,8 +55,8 @@ def uses(results: Results) -> tuple[Use, ...]:
         *([batch] if rated else []),
         Use("chat", f"{rate} within the SLO" if rated else f"{most}, within the SLO", Aim(planned, chat, tied=tied)),
         _calm(results, Aim("latency", tied=tied if planned == "latency" else {})),
-        Use("little memory", f"the {OBJECTIVES['memory'].title}", Aim("memory")),
-        Use("research", "of quantized cells the one that predicts as the unquantized model does", Aim("fidelity")),
+        Use("least memory", f"the {OBJECTIVES['memory'].title}", Aim("memory")),
+        Use("research", "the quantized cell whose predictions are closest to the unquantized model's", Aim("fidelity")),
     )
 
 
@@ -65,8 +65,8 @@ def _calm(results: Results, aim: Aim) -> Use:
     loads = {cell.calmest.load.label: cell.calmest.load for cell in results.cells if cell.loads}
     goal = "the shortest time to a complete answer"
     if all(load.concurrency == 1 for load in loads.values()):
-        return Use("one user", f"{goal}, without other users", aim)
-    return Use("lowest load", f"{goal} at {' or '.join(loads)}, the lowest load that was measured", aim)
+        return Use("lowest latency, single user", f"{goal}, without other users", aim)
+    return Use("lowest latency", f"{goal} at {' or '.join(loads)}, the lowest load that was measured", aim)
 
 
 def recommended(results: Results) -> list[Recommended]:

@@ -33,10 +33,8 @@ def accuracy_percent(cell: CellMetrics) -> Estimate | None:
 
 
 def latency_seconds(cell: CellMetrics) -> Estimate | None:
-    """The median end-to-end latency at the calmest load."""
-    if not cell.loads or not cell.calmest.latency.e2e:
-        return None
-    return cell.calmest.latency.e2e[0]
+    """The median end-to-end latency at the calmest load, as cells are compared by it."""
+    return cell.calmest.compared_e2e if cell.loads else None
 
 
 def bits_per_weight(cell: CellMetrics) -> Estimate | None:

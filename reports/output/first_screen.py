@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from evals.schema.trial import Trial
-from evals.stats.intervals import Estimate
 from evals.stats.paired_items import trial_items
 from quant.errors import counted
 from reports.decision.caveats import figure_text
@@ -24,14 +23,15 @@ from reports.output.formatting import needed_gib as needed_text
 from reports.rounds.summary import paired_ratio
 from reports.sections.durations import spent
 
+OWN_BASELINE = "unquantized in the same engine"
 # definitions of what is to be best, but for output tokens/s
-ABOUT = {"latency": "e2e", "capacity": "within", "memory": "needed_memory", "fidelity": "perplexity_ratio"}
+ABOUT = {"latency": "compared_e2e", "capacity": "within", "memory": "needed_memory", "fidelity": "perplexity_ratio"}
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure of the recommended cell: what it is, its value, its interval with what it is held against, and the
-    name of its definition.
+    """One figure of the recommended cell: what it is, its value (in two lines for two kinds of quality), its interval
+    with the name of what it is held against, and the name of its definition.
     """
 
     label: str
@@ -140,15 +140,19 @@ def _speed(results: Results, answer: Answer, won: Candidate, base: CellMetrics |
     fitted = results.speed_models.get(load, {}).get("output rate")
     ratio = paired_ratio(fitted, won.key, base.trial.key) if fitted else None
     ratio = ratio or ratio_of_means(won.rate, slower.output_rate)
-    against = f"[{number(ratio.low)}, {number(ratio.high)}] × {base.trial.name}"
-    return Tile("Throughput", f"{number(ratio.value)} × baseline", f"{against}; {at}", "output_rate")
+    against = f"[{number(ratio.low)}, {number(ratio.high)}] × {base.trial.name}, {OWN_BASELINE}"
+    return Tile("Throughput", f"{number(ratio.value)} × own baseline", f"{against}; {at}", "baseline_ratio")
 
 
 def _memory(cell: CellMetrics, base: CellMetrics | None) -> Tile:
     ours, theirs = needed_gib(cell), needed_gib(base) if base else None
     if ours is None:
         return Tile("Needed memory", "–", "not measured", "needed_memory")
-    share = f"{100 * ours.value / theirs.value:.0f} % of the {theirs.value:.2f} GiB of the baseline" if theirs else ""
+    share = (
+        f"{100 * ours.value / theirs.value:.0f} % of the {theirs.value:.2f} GiB of {base.trial.name}"
+        if base and theirs
+        else ""
+    )
     bounds = f"{needed_text(cell.trial)} GiB" if ours.low < ours.high else ""
     return Tile(
         "Needed memory", f"{ours.value:.2f} GiB", "; ".join(part for part in (bounds, share) if part), "needed_memory"
@@ -156,8 +160,8 @@ def _memory(cell: CellMetrics, base: CellMetrics | None) -> Tile:
 
 
 def _quality(results: Results, cell: CellMetrics) -> Tile:
-    """Against the model's reference where it was compared with that, else against its own baseline: by log-likelihoods
-    where there are some, which tell more than answers.
+    """Against the model's reference where it was compared with that, else against its own baseline: perplexity, whose
+    log-likelihoods tell more than answers, and the accuracy of answers, which is what users know.
     """
     direct = results.direct.get(cell.trial.key)
     against = direct.reference if direct else cell.reference.name if cell.reference else ""
@@ -165,21 +169,16 @@ def _quality(results: Results, cell: CellMetrics) -> Tile:
     quality = direct.quality if direct else own
     if not against:
         return Tile("Quality lost", "none", f"it is {say('baseline')}", "against_reference")
-    recovered = f"accuracy recovered {interval(quality.recovery)}" if quality.recovery else ""
-    if quality.perplexity_ratio is not None:
-        value, bounds = _percent(quality.perplexity_ratio.map(lambda ratio: ratio - 1))
-        detail = [f"{bounds} against {against}", *([recovered] if recovered else [])]
-        return Tile("Quality lost", f"{value} perplexity", "; ".join(detail), "perplexity_ratio")
-    if quality.recovery is not None:
-        value, bounds = _percent(quality.recovery.map(lambda ratio: ratio - 1))
-        return Tile("Quality lost", f"{value} accuracy", f"{bounds} against {against}", "recovery")
-    return Tile("Quality lost", "–", f"not measured against {against}", "against_reference")
-
-
-def _percent(share: Estimate) -> tuple[str, str]:
-    """Value and interval, with signs."""
-    value, low, high = (f"{100 * end:+.1f}" for end in (share.value, share.low, share.high))
-    return f"{value} %", f"[{low}, {high}] %"
+    kinds = (("perplexity", quality.perplexity_ratio), ("accuracy", quality.recovery))
+    lost = {name: ratio.map(lambda value: 100 * (value - 1)) for name, ratio in kinds if ratio is not None}
+    if not lost:
+        return Tile("Quality lost", "–", f"not measured against {against}", "against_reference")
+    values = "\n".join(f"{share.value:+.1f} % {name}" for name, share in lost.items())
+    bounds = ", ".join(f"{name} [{share.low:+.1f}, {share.high:+.1f}] %" for name, share in lost.items())
+    role = "the model's reference" if direct else OWN_BASELINE
+    own_about = "perplexity_ratio" if quality.perplexity_ratio is not None else "recovery"
+    about = "against_reference" if direct else own_about
+    return Tile("Quality lost", values, f"{bounds}, paired, against {against}, {role}", about)
 
 
 def _cost(answer: Answer, won: Candidate) -> Tile | None:

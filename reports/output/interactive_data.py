@@ -84,7 +84,7 @@ def page_data(results: Results) -> dict[str, Any]:
         "models": results.models,
         "rules": {name: part for name, part in TABLE.items() if name != "objectives"},
         "objectives": {
-            name: {key: getattr(objective, key) for key in ("title", "unit", "less", "gain", "maybe")}
+            name: {key: getattr(objective, key) for key in ("title", "unit", "digits", "less", "gain", "maybe")}
             for name, objective in OBJECTIVES.items()
             if name != "capacity" or any(cell["capacity"] for cell in cells)
         },

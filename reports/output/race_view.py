@@ -85,8 +85,9 @@ def sure(answer: Answer, certain: Certainty | None, *, raced: bool) -> str:
     not known of it where there was no race.
     """
     if certain is not None:
-        best, regret = _best_and_regret(certain)
-        return f"P(best) {best}; expected regret {regret} % of the best cell's figure."
+        condition = "" if certain.kept_with == 1 else " if it meets them"
+        regret = f"Expected regret{condition}: {_regret(certain)} % of {_fastest_rate(answer)}."
+        return f"{_two_probabilities(certain)}. {regret}"
     if answer.worst_loss is not None:
         share = f"{100 * answer.worst_loss:.0f} %"
         lost = (
@@ -100,22 +101,31 @@ def sure(answer: Answer, certain: Certainty | None, *, raced: bool) -> str:
     return f"{unknown} Within this run, {lost}" if lost else unknown
 
 
-def _best_and_regret(certain: Certainty) -> tuple[str, str]:
-    """A probability, and a share in percent."""
-    best = f"{certain.best:.2f}" if certain.best < SURE else f"> {SURE}"
-    return best, f"{100 * certain.regret:.1f}" if certain.regret >= LEAST_REGRET else "below 0.1"
+def _two_probabilities(certain: Certainty) -> str:
+    """Of being the fastest and of meeting the limits: one doubt must not hide in the other."""
+    fastest = f"{certain.fastest:.2f}" if certain.fastest < SURE else f"> {SURE}"
+    limits = "meets the limits (95 % CI)" if certain.kept_with == 1 else f"meets the limits: {certain.kept_with:.2f}"
+    return f"Fastest: {fastest}; {limits}"
 
 
-def certainty_text(certain: Certainty) -> str:
+def _regret(certain: Certainty) -> str:
+    return f"{100 * certain.regret:.1f}" if certain.regret >= LEAST_REGRET else "below 0.1"
+
+
+def _fastest_rate(answer: Answer) -> str:
+    """What a regret is a share of."""
+    return "the fastest cell's speed, 1 ÷ latency" if answer.objective.less else "the fastest cell's tokens/s"
+
+
+def certainty_text(certain: Certainty, answer: Answer) -> str:
     """How sure the choice is, and what would make it surer, as sentences."""
-    best, regret = _best_and_regret(certain)
     at_worst = (
         f"; {100 * certain.regret_95:.1f} % or more in 1 of 20 cases" if certain.regret_95 >= LEAST_REGRET else ""
     )
     text = (
-        f"Probability of being the best of all cells that meet what is asked for: {best}. Expected regret: "
-        f"{regret} % of the best cell's figure{at_worst}. Its figure corrected for the winner's curse: "
-        f"{interval(certain.figure)}."
+        f"Probabilities. {_two_probabilities(certain)}. Fastest is among the cells that meet the limits, if this one "
+        f"does. Expected regret then: {_regret(certain)} % of {_fastest_rate(answer)}{at_worst}. Its figure corrected "
+        f"for the winner's curse: {interval(certain.figure)}."
     )
     if not certain.rivals:
         return text
@@ -139,5 +149,5 @@ def noise_text(noise: Noise) -> str:
     ratio = noise.control
     return (
         f"{text} A/A control: the first baseline, visited under another name, gave {ratio.value:.3f} "
-        f"[{ratio.low:.3f}, {ratio.high:.3f}] times its own output tokens/s (1 without noise)."
+        f"[{ratio.low:.3f}, {ratio.high:.3f}] times its own output tokens/s. Without noise the ratio is 1."
     )

@@ -31,7 +31,7 @@ from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate, t_quantile
 from quant.hashing import digest
 from reports.metrics.cell import CellMetrics
-from reports.metrics.load import PERCENTS, Latency, LoadMetrics, visit_latencies, visit_rates
+from reports.metrics.load import LoadMetrics, visit_medians, visit_rates
 
 Block = tuple[int, str, str]  # round, host, session
 RATES = ("output rate", "total rate", "request rate")
@@ -47,13 +47,13 @@ class Fitted:
 
 
 def figures_by_round(speed: Speed) -> dict[str, dict[int, float]]:
-    """Of each rate (per second), each latency (seconds) and the joules a token, by name: its value in each visit that
-    has it above zero.
+    """Of each rate (per second), each median latency (seconds) and the joules a token, by name: its value in each visit
+    that has it above zero.
     """
     figures: dict[str, dict[int, float]] = {}
     for number, repeats in speed.visits().items():
         visit = speed.of_round(number)
-        values = {**dict(zip(RATES, visit_rates(repeats), strict=True)), **visit_latencies(visit)}
+        values = {**dict(zip(RATES, visit_rates(repeats), strict=True)), **visit_medians(visit)}
         drawn = visit_energy(visit)
         if drawn.joules is not None and drawn.output_tokens:
             values[JOULES] = drawn.joules / drawn.output_tokens
@@ -205,7 +205,9 @@ def estimates(fitted: Fitted) -> dict[str, Estimate]:
 def with_models(
     cells: Sequence[CellMetrics], models: Mapping[LoadPoint, Mapping[str, Fitted]]
 ) -> tuple[CellMetrics, ...]:
-    """The cells with the models' figures in place of those of their own visits alone."""
+    """The cells with the models' figures in place of those of their own visits alone. Percentiles stay those of the
+    requests: each would get a round's effect of its own, and a 99th could come out below the 95th.
+    """
     known = {load: {name: estimates(fitted) for name, fitted in figures.items()} for load, figures in models.items()}
     return tuple(
         replace(cell, loads=tuple(_with_model(load, cell.trial.key, known.get(load.load, {})) for load in cell.loads))
@@ -217,18 +219,10 @@ def _with_model(load: LoadMetrics, key: str, known: Mapping[str, Mapping[str, Es
     def figure(name: str, otherwise: Any) -> Any:
         return known.get(name, {}).get(key, otherwise)
 
-    def percentiles(name: str, otherwise: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
-        return tuple(figure(f"{name} {percent}", value) for percent, value in zip(PERCENTS, otherwise, strict=False))
-
     return replace(
         load,
         output_rate=figure("output rate", load.output_rate),
         total_rate=figure("total rate", load.total_rate),
         request_rate=figure("request rate", load.request_rate),
-        latency=Latency(
-            ttft=percentiles("ttft", load.latency.ttft),
-            tpot=percentiles("tpot", load.latency.tpot),
-            itl=load.latency.itl,
-            e2e=percentiles("e2e", load.latency.e2e),
-        ),
+        compared_e2e=figure("e2e 50", load.compared_e2e),
     )

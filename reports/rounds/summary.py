@@ -21,7 +21,7 @@ from reports.rounds.speeds import Fitted, disturbed_blocks, visits_of
 from reports.rounds.standing import race_rules
 
 FIGURE = "output rate"
-SHOWN_ROUNDS = (3, 8)
+SHOWN_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,18 @@ class Noise:
 @dataclass(frozen=True)
 class Certainty:
     """What choosing one cell means: the probability that it is the best of all cells that keep what is asked for, and
-    keeps that itself; and if it does, the share of the best such cell's figure that it is expected to give away, and
-    what it gives away in one of twenty cases. `figure` is its own, with an interval that allows for its having come
-    first by luck.
+    keeps that itself; its two parts, that it is the `fastest` of them if it keeps that, and that it does (`kept_with`,
+    1 where its intervals do); and if it does, the share of the best such cell's figure that it is expected to give
+    away, and what it gives away in one of twenty cases. `figure` is its own, with an interval that allows for its
+    having come first by luck.
 
     `rivals` are the names of those that may be the best beside it. So many `more_rounds` of these and itself show
     differences of the race's gap, and take `seconds`; None where it is decided, or a hundred do not.
     """
 
     best: float
+    fastest: float
+    kept_with: float
     regret: float
     regret_95: float
     figure: Estimate
@@ -90,7 +93,10 @@ def noise_of(
             continue
         fit = fitted.fit
         scale, degrees = float(fit.scale), float(fit.degrees)
-        shows = {rounds: resolution(scale, degrees, rounds, rules) for rounds in SHOWN_ROUNDS}
+        shows = {
+            rounds: resolution(scale, degrees, rounds, rules)
+            for rounds in sorted({min(SHOWN_ROUNDS, race.rules.rounds), race.rules.rounds})
+        }
         against = paired_ratio(fitted, control, baseline) if control and baseline else None
         noises.append(Noise(load, math.expm1(scale * math.sqrt(2)), degrees, shows, against))
     return noises
@@ -135,7 +141,14 @@ def certainty(
     choice = choices(drawn, may_win)
     low, high = sorted(math.exp(sign * float(end)) for end in (bounds.low, bounds.high))
     own = Estimate(math.exp(sign * float(fit.means[place])), low, high, int(fit.degrees) + 1)
-    known = Certainty(float(choice.best[place]), float(choice.regret[place]), float(choice.regret_95[place]), own)
+    known = Certainty(
+        best=float(choice.best[place]),
+        fastest=float(choice.fastest[place]),
+        kept_with=rivals[chosen].kept_with,
+        regret=float(choice.regret[place]),
+        regret_95=float(choice.regret_95[place]),
+        figure=own,
+    )
     return _undecided(known, keys, fit, rivals, race, chosen)
 
 

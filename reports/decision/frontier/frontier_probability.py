@@ -50,8 +50,8 @@ def frontier_odds(x: Floats, y: Floats) -> Floats:
 def latency_draws(cell: CellMetrics, generator: Generator, draws: int = DRAWS) -> Floats:
     """Of the median end-to-end latency (seconds) at the calmest load."""
     speed = next(speed for speed in cell.trial.speed if speed.load == cell.calmest.load)
-    if len(set(speed.rounds)) > 1 and cell.calmest.latency.e2e:
-        return rate_draws(cell.calmest.latency.e2e[0], generator, draws)
+    if len(set(speed.rounds)) > 1 and cell.calmest.compared_e2e:
+        return rate_draws(cell.calmest.compared_e2e, generator, draws)
     sample = steady(speed).of_ended(e2e)
     if len(sample.values) < 2:
         return np.full(draws, np.nan)

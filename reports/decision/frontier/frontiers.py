@@ -108,7 +108,7 @@ def plots(busiest: str, calmest: str, price: Price | None, mix: Mix) -> tuple[Pl
     memory = Axis("memory", needed_gib, "needed memory, GiB", True, each_drawn(needed_gib, mean_draws))
     latency = Axis("latency", latency_seconds, "median end-to-end latency, s", True, _latencies)
     size = Axis("bits", bits_per_weight, "bits per weight", True, each_drawn(bits_per_weight, mean_draws))
-    against = "perplexity ÷ the unquantized model's"
+    against = "perplexity ÷ own baseline's"
     perplexity = Axis(
         "perplexity", lambda cell: cell.perplexity_ratio, against, True, each_drawn(_log_ratio, mean_draws)
     )

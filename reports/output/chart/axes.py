@@ -35,10 +35,10 @@ class Quality:
 
 # the sharpest first: log-likelihoods tell more of a token than answers of a question, pairs more than two means
 QUALITIES = (
-    Quality("perplexity", "perplexity ÷ the unquantized model's", True),
-    Quality("divergence", "KL divergence from the unquantized model, nats", True),
-    Quality("difference", "accuracy − the unquantized model's, points", False),
-    Quality("recovery", "accuracy ÷ the unquantized model's", False),
+    Quality("perplexity", "perplexity ÷ own baseline's", True),
+    Quality("divergence", "KL divergence from own baseline, nats", True),
+    Quality("difference", "accuracy − own baseline's, points", False),
+    Quality("recovery", "accuracy ÷ own baseline's", False),
     Quality("accuracy", "mean accuracy, %", False),
 )
 

@@ -83,6 +83,7 @@ def _answers(results: Results) -> Iterator[AnswerSummary]:
             continue
         # as its tile on the report's first screen says it
         quality = next((tile.value for tile in tiles(results, answer) if tile.label == "Quality lost"), "")
+        quality = quality.replace("\n", ", ")
         yield AnswerSummary(
             model=answer.model[:4000],
             cell=answer.chosen.cell.trial.name[:4000],

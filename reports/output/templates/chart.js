@@ -2,7 +2,9 @@
 
 const SVG = "http://www.w3.org/2000/svg", MOST_FAINT = 200, MOST_NAMES = 24, AFTER_MILLISECONDS = 80;
 const COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9"]; // Okabe and Ito
-const SHAPES = ["circle", "square", "triangle", "diamond"];
+const SHAPES = ["circle", "square", "triangle", "diamond"], GLYPHS = ["●", "■", "▲", "◆"];
+const COPIED = ["fill", "stroke", "stroke-width", "stroke-linejoin", "paint-order", "stroke-opacity", "opacity", "font-size", "font-weight", "stroke-dasharray"];
+const LETTER = 7, KEY_LINE = 18; // pixels, of a text of 12
 
 /** Four significant digits at most, as in the tables. */
 function number(value) {
@@ -99,8 +101,9 @@ class Chart {
     const drawn = good.length ? good : bad; // what is barred must not squeeze what may win: beyond the axes it stands at their edge
     const domains = [this.domain(drawn.map((one) => one.x), view.logX), this.domain(drawn.map((one) => one.y), view.logY)];
     const barred = points.filter((one) => one.on || points.length <= MOST_FAINT), best = points.filter((one) => one.on).sort((a, b) => a.x[0] - b.x[0] || a.y[0] - b.y[0]);
-    const colour = (one) => COLOURS[this.engines.indexOf(one.cell.engine) % COLOURS.length];
+    const colour = (one) => this.colour(one.cell.engine);
     const at = { x: (one) => within(one.x[0], domains[0]), y: (one) => within(one.y[0], domains[1]) };
+    const outside = bad.filter((one) => at.x(one) !== one.x[0] || at.y(one) !== one.y[0]);
     const svg = drawing({
       width, height, marginLeft: 74, marginBottom: 44, marginTop: 12, marginRight: 14, ariaLabel: `${y.label} against ${x.label}`,
       x: this.scale(x, view.logX, domains[0]), y: this.scale(y, view.logY, domains[1]), color: { type: "identity" }, symbol: { type: "identity" },
@@ -109,7 +112,7 @@ class Chart {
         Plot.link(barred, { x1: at.x, x2: at.x, y1: (one) => within(low(one.y), domains[1]), y2: (one) => within(high(one.y), domains[1]), stroke: colour, className: "bars" }),
         Plot.line(best, { ...at, stroke: "currentColor", strokeDasharray: "5 4", strokeOpacity: 0.6, className: "joined" }),
         Plot.dot(bad, { ...at, symbol: "times", stroke: colour, r: 4.5, className: "dots" }),
-        Plot.dot(good, { ...at, symbol: (one) => SHAPES[Math.floor(this.engines.indexOf(one.cell.engine) / COLOURS.length) % SHAPES.length], fill: colour, stroke: (one) => (one.recommended ? "currentColor" : "none"), strokeWidth: 2, r: 5.5, className: "dots" }),
+        Plot.dot(good, { ...at, symbol: (one) => SHAPES[this.shape(one.cell.engine)], fill: colour, stroke: (one) => (one.recommended ? "currentColor" : "none"), strokeWidth: 2, r: 5.5, className: "dots" }),
       ],
     });
     place.append(svg);
@@ -121,9 +124,12 @@ class Chart {
     const [crosses, dots] = bad.length && good.length ? svg.querySelectorAll("g.dots") : bad.length ? [svg.querySelector("g.dots"), null] : [null, svg.querySelector("g.dots")];
     for (const [group, list] of [[crosses, bad], [dots, good]]) if (group) for (const dot of group.children) this.mark(dot, list[dot.__data__]);
     this.nodes.get(this.order[0].i).dot.setAttribute("tabindex", 0);
-    this.names([...points.filter((one) => one.recommended && !one.on), ...best], domains);
+    this.names([...points.filter((one) => one.recommended && !one.on), ...best, ...outside], domains, new Set(outside));
     if (refocus !== null) this.nodes.get(refocus)?.dot.focus();
   }
+
+  colour(engine) { return COLOURS[this.engines.indexOf(engine) % COLOURS.length]; }
+  shape(engine) { return Math.floor(this.engines.indexOf(engine) / COLOURS.length) % SHAPES.length; }
 
   node(one) {
     if (!this.nodes.has(one.i)) this.nodes.set(one.i, { i: one.i, dot: null, bars: [] });
@@ -173,20 +179,20 @@ class Chart {
     this.nodes.get(this.order[(place + by + this.order.length) % this.order.length].i).dot.focus();
   }
 
-  /** Names of the recommended cell and of the frontier's, where they hide neither each other nor these cells' marks. */
-  names(named, domains) {
+  /** Names of the recommended cell, of the frontier's and of those outside the axes, where they hide neither each other nor these cells' marks. */
+  names(named, domains, outside) {
     const group = this.svg.appendChild(document.createElementNS(SVG, "g")), taken = [], [sx, sy] = ["x", "y"].map((name) => this.svg.scale(name).apply);
     group.setAttribute("class", "names");
     group.setAttribute("aria-hidden", "true");
     group.setAttribute("text-anchor", "start");
-    const marks = named.map((one) => [sx(one.x[0]), sy(one.y[0])]), [left, right, top, bottom] = [...domains[0].map(sx).sort((a, b) => a - b), ...domains[1].map(sy).sort((a, b) => a - b)];
+    const marks = named.map((one) => [sx(within(one.x[0], domains[0])), sy(within(one.y[0], domains[1]))]), [left, right, top, bottom] = [...domains[0].map(sx).sort((a, b) => a - b), ...domains[1].map(sy).sort((a, b) => a - b)];
     const inside = ([from, over, , under], width) => { const start = Math.min(Math.max(from, left), right - width); return [start, over, start + width, under]; };
     const free = (box, own) => box[0] >= left && box[2] <= right && box[1] >= top && box[3] <= bottom
       && !taken.some((other) => box[0] < other[2] && other[0] < box[2] && box[1] < other[3] && other[1] < box[3])
       && !marks.some(([a, b], k) => k !== own && box[0] < a + 5 && box[2] > a - 5 && box[1] < b + 5 && box[3] > b - 5);
     named.slice(0, MOST_NAMES).forEach((one, k) => {
       const text = group.appendChild(document.createElementNS(SVG, "text")), name = `${one.cell.method} · ${one.cell.engine}`;
-      text.textContent = name.length > 36 ? `${name.slice(0, 35)}…` : name;
+      text.textContent = (name.length > 36 ? `${name.slice(0, 35)}…` : name) + (outside.has(one) ? ": outside the axes" : "");
       const width = text.getComputedTextLength() + 2, [a, b] = marks[k];
       const tries = [0, 13, 26, 39, 52].flatMap((away) => [b - 7 - away, b + 8 + away].flatMap((middle) => [[a + 8, middle], [a - 8 - width, middle], [a - width / 2, middle + Math.sign(middle - b) * 7]]));
       const boxes = tries.map(([from, middle]) => [from, middle - 8, from + width, middle + 8]);
@@ -198,21 +204,44 @@ class Chart {
     });
   }
 
-  /** The drawing with its colours as they are on the page now, in a file that needs no page. */
-  toSvg() {
+  /** The drawing with its colours as they are on the page now and its key, for a file that needs no page. */
+  exported() {
     const copy = this.svg.cloneNode(true), ours = this.svg.querySelectorAll("*"), theirs = copy.querySelectorAll("*");
     ours.forEach((one, i) => {
       const style = getComputedStyle(one);
-      for (const name of ["fill", "stroke", "stroke-opacity", "opacity", "font-size", "stroke-dasharray"]) theirs[i].style.setProperty(name, style.getPropertyValue(name));
+      for (const name of COPIED) theirs[i].style.setProperty(name, style.getPropertyValue(name));
     });
     copy.setAttribute("xmlns", SVG);
     copy.style.background = getComputedStyle(document.body).backgroundColor;
     copy.style.fontFamily = "system-ui, sans-serif";
-    return `<?xml version="1.0" encoding="UTF-8"?>\n${new XMLSerializer().serializeToString(copy)}`;
+    this.addKey(copy);
+    return copy;
   }
 
+  /** Below the drawing, as it is below it on the page: each engine's colour, and what the marks mean. */
+  addKey(copy) {
+    const width = Number(copy.getAttribute("width")), ink = getComputedStyle(document.body).color, shown = new Set(this.list.map((one) => one.cell.engine));
+    let [x, y] = [10, Number(copy.getAttribute("height")) + 12];
+    const entry = (glyph, colour, text) => {
+      const long = LETTER * (text.length + 4);
+      if (x > 10 && x + long > width) [x, y] = [10, y + KEY_LINE];
+      const place = copy.appendChild(document.createElementNS(SVG, "text")), mark = place.appendChild(document.createElementNS(SVG, "tspan"));
+      for (const [name, value] of Object.entries({ x, y, "font-size": 12, "text-anchor": "start", fill: ink })) place.setAttribute(name, value);
+      mark.setAttribute("fill", colour);
+      mark.textContent = glyph;
+      place.append(` ${text}`);
+      x += long;
+    };
+    for (const engine of this.engines) if (shown.has(engine)) entry(GLYPHS[this.shape(engine)], this.colour(engine), engine);
+    for (const [glyph, text] of [["○", "ring: recommended"], ["×", "fails a limit or is not trusted"], ["┄", "frontier by measured values"]]) entry(glyph, ink, text);
+    copy.setAttribute("height", y + KEY_LINE);
+    copy.setAttribute("viewBox", `0 0 ${width} ${y + KEY_LINE}`);
+  }
+
+  toSvg() { return `<?xml version="1.0" encoding="UTF-8"?>\n${new XMLSerializer().serializeToString(this.exported())}`; }
+
   async toPng(scale = 2) {
-    const image = new Image(), canvas = document.createElement("canvas"), { width, height } = this.svg.getBoundingClientRect();
+    const image = new Image(), canvas = document.createElement("canvas"), [width, height] = ["width", "height"].map((name) => Number(this.exported().getAttribute(name)));
     image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(this.toSvg())}`;
     await image.decode();
     Object.assign(canvas, { width: width * scale, height: height * scale });

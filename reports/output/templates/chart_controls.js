@@ -49,7 +49,7 @@ function chartControls() {
   }
   modelField()?.addEventListener("change", ({ target }) => showAxes({ model: target.value === "" ? null : data.models[target.value] }));
   for (const button of document.querySelectorAll("[data-export]")) button.addEventListener("click", () => save(button.dataset.export));
-  legend("engine", "Engines shown", (name, place) => { place.style.color = COLOURS[chart.engines.indexOf(name) % COLOURS.length]; place.textContent = ["●", "■", "▲", "◆"][Math.floor(chart.engines.indexOf(name) / COLOURS.length) % 4]; });
+  legend("engine", "Engines shown", (name, place) => { place.style.color = chart.colour(name); place.textContent = GLYPHS[chart.shape(name)]; });
   legend("method", "Methods shown", (_, place) => place.remove());
 }
 

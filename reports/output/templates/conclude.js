@@ -192,7 +192,7 @@ const refusal = (data, { model, ranked, caveats: [why] }) =>
   say(`no_answer${ranked.length ? "_yet" : ""}${data.models.length > 1 ? "_of" : ""}`, { model, why });
 
 /** reports.decision.caveats.figure_text */
-const shownFigure = (value, objective) => (objective.less ? significant(value) : fixed(value, "rate"));
+const shownFigure = (value, objective) => (objective.digits === "significant" ? significant(value) : fixed(value, objective.digits));
 
 /** reports.decision.ranking.Objective.gained: the value, turned so that more is better. */
 const gained = (objective, value) => (objective.less ? -value : value);

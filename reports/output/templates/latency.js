@@ -110,6 +110,8 @@ class Latency {
 
   draw() {
     const { place, view, data } = this, { curves, all, loads } = this.curves(), title = `${view.figure.toUpperCase()} p${data.percentiles[view.place]}, ms`;
+    place.hidden = loads < 2; // one load makes no curve
+    this.fields.log.parentElement.hidden = !curves.length;
     this.width = place.clientWidth;
     place.replaceChildren();
     this.svg = null;

@@ -134,6 +134,7 @@ function show() {
   showFields();
   showAnswer(result);
   showRows(result);
+  document.getElementById("then").dataset.setting = toHash(setting) || "as planned"; // printed in place of the form
   chart?.update(result, setting);
   latency?.update(result);
   filterTables(data.cells.flatMap((_, i) => (result.judged[i] ? [] : [i])));
@@ -229,10 +230,10 @@ async function copy({ currentTarget: button }) {
 }
 for (const one of document.querySelectorAll("[data-copy]")) one.addEventListener("click", copy);
 
-// On paper nothing can be opened.
+// On paper nothing can be opened. A form that is closed, and the chart's buttons, are not printed.
 const closed = [];
 addEventListener("beforeprint", () => {
-  closed.push(...document.querySelectorAll(".first details:not([open]), #drawer:not([open])"));
+  closed.push(...document.querySelectorAll("details:not([open], #drawer, #all-rows, .legend, .tools *)"));
   for (const one of closed) one.open = true;
 });
 addEventListener("afterprint", () => { for (const one of closed.splice(0)) one.open = false; });

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -61,9 +61,8 @@ def summary(results: Results, width: int = sys.maxsize) -> list[Line]:
         names = [f"{trial.name} ({trial.failure.kind if trial.failure else 'no cause noted'})" for trial in broken]
         named = names[:MOST_NAMED] + ([f"and {more} more"] if (more := len(names) - MOST_NAMED) > 0 else [])
         lines.append(("Failed", f"{', '.join(named)}; causes and remedies: -v, or the report"))
-    caveats = [caveat for answer in results.answers if answer.chosen for caveat in answer.caveats]
     used = sum(_height(text, width) for _, text in lines)
-    return [*lines, *_warnings([*caveats, *results.warnings], max(MOST_LINES - used, 1), width)]
+    return [*lines, *_warnings(results, max(MOST_LINES - used, 1), width)]
 
 
 def _headline(answer: Answer, models: Sequence[str]) -> Line:
@@ -101,17 +100,26 @@ def _height(text: str, width: int) -> int:
     return len(textwrap.wrap(text, width))
 
 
-def _warnings(warnings: Sequence[str], room: int, width: int) -> list[Line]:
-    """Those that there is room for, or a single one, each whole; the last line says how many more there are."""
-    ends = [*accumulate(_height(warning, width) for warning in warnings)]
-    if len(warnings) < 2 or ends[-1] <= room:
-        return [(WARNING, warning) for warning in warnings]
-    count = sum(end < room for end in ends)  # of the lines one is for the rest
-    shown, more = warnings[:count], len(warnings) - count
-    return [
-        *((WARNING, warning) for warning in shown),
-        (WARNING, f"{more}{' more' if shown else ''}: -v, or the report"),
+def _warnings(results: Results, room: int, width: int) -> list[Line]:
+    """Those that there is room for, whole: half a warning may say the opposite. The last line says how many more, and
+    of what kinds.
+    """
+    labelled = [
+        pair
+        for answer in results.answers
+        if answer.chosen
+        for pair in zip(answer.caveat_labels, answer.caveats, strict=True)
     ]
+    labelled += [(label, text) for label, texts in results.labelled_warnings for text in texts]
+    taken = [*itertools.accumulate(_height(text, width) for _, text in labelled)]
+    fits = len(taken) if not taken or taken[-1] <= room else sum(lines < room for lines in taken)
+    shown, left = labelled[:fits], labelled[fits:]
+    lines = [(WARNING, text) for _, text in shown]
+    if not left:
+        return lines
+    kinds = list(dict.fromkeys(label for label, _ in left))
+    named = ", ".join([*kinds[:MOST_NAMED], *(["others"] if len(kinds) > MOST_NAMED else [])])
+    return [*lines, (WARNING, f"{len(left)}{' more' if shown else ''} ({named}): -v, or the report")]
 
 
 def _deciding(results: Results, answer: Answer) -> list[str]:
@@ -135,7 +143,7 @@ def _details(results: Results) -> Iterator[str]:
     for number, answer in enumerate(results.answers):
         yield from _answer_details(answer, results)
         if race and (certain := race.certainties[number]):
-            yield certainty_text(certain)
+            yield certainty_text(certain, answer)
         yield from _deciding(results, answer)
     if forecast := forecast_error(results.about, results.trials, results.control):
         yield f"{forecast_text(forecast)}."

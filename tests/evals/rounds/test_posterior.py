@@ -84,6 +84,7 @@ def test_a_cell_that_may_not_win_is_no_rival_in_that_draw() -> None:
     may_win = np.stack([np.ones(8000, dtype=bool), np.arange(8000) % 4 > 0], axis=1)
     choice = choices(draws, may_win)
     assert choice.best.tolist() == [0.25, 0.75]
+    assert choice.fastest.tolist() == [0.25, 1.0]
     assert choice.regret[0] == pytest.approx(0.75 * (1 - np.exp(-0.1)))
     assert choice.regret[1] == 0.0
     assert choice.regret_95[0] == pytest.approx(1 - np.exp(-0.1))

@@ -122,7 +122,9 @@ def test_the_same_rounding_again_shares_the_grid_and_another_does_not(
     source = write_source(tmp_path / "source", weights)
     again = write_gguf(tmp_path / "again", weights, FLOAT_MINIMUM)
     compared = shares_grid(source, again, "gguf", Scheme("Q4_1"))
-    assert compared == GridComparison(True, "its weights are the source's again in 100% of the sampled blocks")
+    assert compared == GridComparison(
+        True, "the checkpoint's weights are the source's again in 100% of the sampled blocks"
+    )
     for kind in (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0):
         other = write_gguf(tmp_path / kind.name, weights, kind)
         assert not _shared(source, other, "gguf", Scheme(kind.name))
@@ -181,9 +183,13 @@ def test_a_format_that_is_not_read_here_is_judged_by_its_bits_and_groups(
 ) -> None:
     source = write_source(tmp_path / "source", dequantized(trained, FLOAT_MINIMUM))
     compared = shares_grid(source, tmp_path, "mlx", W4_G32)
-    assert compared == GridComparison(True, "it has the same bits and groups (format mlx is not read here)")
+    assert compared == GridComparison(
+        True, "the checkpoint has the same bits and groups as that grid (its weights, in format mlx, were not compared)"
+    )
     compared = shares_grid(source, tmp_path, "mlx", Scheme("int4", "float16", 64))
-    assert compared == GridComparison(False, "it has other bits and groups (format mlx is not read here)")
+    assert compared == GridComparison(
+        False, "the checkpoint has other bits or groups than that grid (its weights, in format mlx, were not compared)"
+    )
     assert not _shared(source, tmp_path, "mlx", Scheme("int8", "float16", 32))
 
 

@@ -94,7 +94,9 @@ def test_levels_that_a_search_does_not_tell_apart_are_not_significantly_differen
     """A search stops at 15 %: 8 against 7.4 says little."""
     answer = _results(_searched("a", 8, 9.1, _offered(0.1)), _searched("b", 7.4, 8.4, _offered(0.1))).answer
     (caveat,) = answer.caveats
-    assert caveat.startswith("its 8.0 users or requests/s within the SLO is not significantly different from that of")
+    assert caveat.startswith(
+        "its figure, 8.0 users or requests/s within the SLO, is not significantly different from that of"
+    )
     assert answer.ratio is not None
     assert (answer.ratio.value, answer.ratio.low, answer.ratio.high) == pytest.approx((7.4 / 8, 7.4 / 9.1, 8.4 / 8))
     assert answer.worst_loss == pytest.approx(1 - 8 / 8.4)

@@ -11,8 +11,8 @@ from evals.schema.load import Speed
 from evals.schema.slo import SLO
 from evals.schema.trial import Trial
 from evals.stats.intervals import Estimate
-from reports.decision.caveats import may_be_equal
-from reports.decision.ranking import Aim
+from reports.decision.caveats import figure_text, may_be_equal
+from reports.decision.ranking import OBJECTIVES, Aim
 from reports.decision.recommend import decide, refusal, widening
 from reports.decision.verdicts import Judged, Limits, judge
 from reports.metrics.cell import cell_metrics
@@ -62,10 +62,13 @@ def test_the_unquantized_model_is_the_answer_unless_something_is_shown_to_be_bet
     answer = decide([base, equal])
     assert answer.chosen is base
     assert answer.caveats[0] == "no quantization is shown to be better; equal · e may be"
-    assert answer.caveats[1].startswith("its 10.0 output tokens/s is not significantly different from that of equal")
+    assert answer.caveats[1].startswith(
+        "its figure, 10.0 output tokens/s, is not significantly different from that of equal"
+    )
     assert decide([base, equal, faster]).chosen is faster
     assert decide([base, equal], Aim("memory")).chosen is equal
     assert decide([base, equal], Aim("fidelity")).chosen is equal
+    assert figure_text(1.0004, OBJECTIVES["fidelity"]) == "1.000"  # as limits show it, and never a bare 1
 
 
 def test_the_fastest_of_equal_cells_is_seldom_said_to_be_better() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 import xml.etree.ElementTree
@@ -11,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser
 
 from engines.runtime.own_packages import ROOT
@@ -20,6 +22,8 @@ from reports.decision.results import read_results
 from reports.output.interactive_data import page_data
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
+from tests.support.made_trials import trial
+from tests.support.planted_page import write_page_run
 
 VENDOR = ROOT / "reports" / "output" / "templates" / "vendor"
 
@@ -206,12 +210,42 @@ def test_the_drawing_is_saved_as_svg_and_png(browser: Browser, run: Path, scheme
     drawing = xml.etree.ElementTree.fromstring(unquote(address.split(",", 1)[1]))
     assert drawing.tag == "{http://www.w3.org/2000/svg}svg"
     assert "var(" not in unquote(address)
-    assert len(drawing.findall(".//{http://www.w3.org/2000/svg}text")) > 8
+    texts = drawing.findall(".//{http://www.w3.org/2000/svg}text")
+    assert len(texts) > 8
+    for text in drawing.findall(".//{http://www.w3.org/2000/svg}g[@class='names']/{http://www.w3.org/2000/svg}text"):
+        styles = text.get("style", "")  # the outline stays behind the letters
+        assert "paint-order: stroke" in styles
+        assert "stroke-width: 3px" in styles
+    assert {text.get("text-anchor") for text in texts if "".join(text.itertext())[0] in "●○×┄"} == {"start"}
+    shown = ["".join(text.itertext()) for text in texts]
+    engines = page.locator('[data-legend="engine"]').evaluate_all("(all) => all.map((one) => one.value)")
+    for line in (*(f"● {engine}" for engine in engines), "○ ring: recommended", "× fails a limit or is not trusted"):
+        assert line in shown
     page.get_by_role("button", name="Save PNG").click()
     page.evaluate("save('png')")
     name, address = page.evaluate("window.saved")
     assert name == "frontier-perplexity-throughput.png"
-    assert base64.b64decode(address.split(",", 1)[1])[:4] == b"\x89PNG"
+    picture = Image.open(io.BytesIO(base64.b64decode(address.split(",", 1)[1])))
+    assert picture.format == "PNG"
+    size = [float(drawing.get(name, "0")) for name in ("width", "height")]
+    assert size[1] > page.evaluate("chart.svg.height.baseVal.value")  # the key is below it
+    assert list(picture.size) == pytest.approx([2 * side for side in size], abs=2)
+    assert opened.faults == []
+
+
+@needs_chromium
+def test_what_the_marks_mean_is_seen_and_a_cell_beyond_the_axes_is_named(browser: Browser, tmp_path: Path) -> None:
+    """Twice the perplexity: drawn to scale it would squeeze those that may win."""
+    cells = [
+        trial("none", 10, 2.0, 80),
+        trial("rtn", 20, 1.0, 80, 2.01),
+        trial("awq", 15, 1.0, 80, 2.02),
+        trial("bad", 22, 1.0, 40, 2.7),
+    ]
+    opened = Opened(browser, write_page_run(tmp_path / "run", cells) / "report.html")
+    assert opened.page.locator(".chart .key").is_visible()
+    names = opened.page.locator("#chart .names text").all_text_contents()
+    assert [name for name in names if "outside" in name] == ["bad · e: outside the axes"]
     assert opened.faults == []
 
 

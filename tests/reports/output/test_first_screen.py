@@ -13,6 +13,7 @@ from reports.decision.results import Results, conclude, read_results
 from reports.decision.rules import CAVEATS
 from reports.output.first_screen import Line, facts, lines, scored_on, tiles
 from reports.output.html_report import write_report
+from reports.output.interactive_data import page_data
 from reports.output.race_view import sure
 from tests.support.accessibility import violations
 from tests.support.browser import Opened, needs_chromium
@@ -30,12 +31,37 @@ def test_the_tiles_hold_the_chosen_cell_against_its_baseline() -> None:
     cells = [trial("none", 10, 2.0, 80), trial("fast", 30, 1.0, 80, 2.01)]
     price = {"per_device_hour": 3.6, "currency": "EUR"}
     shown = _shown(conclude({**ABOUT, "price": price}, cells))
-    against = "[2.30, 3.90] × none · e; 30.0 [26.4, 34.1] output tokens/s at concurrency 1"
-    assert shown["Throughput"] == ("3.00 × baseline", against)
-    assert shown["Needed memory"] == ("1.00 GiB", "50 % of the 2.00 GiB of the baseline")
-    lost = "[+1.0, +1.0] % against none · e; accuracy recovered 1.00 [0.95, 1.05]"
-    assert shown["Quality lost"] == ("+1.0 % perplexity", lost)
+    own = "unquantized in the same engine"
+    against = f"[2.30, 3.90] × none · e, {own}; 30.0 [26.4, 34.1] output tokens/s at concurrency 1"
+    assert shown["Throughput"] == ("3.00 × own baseline", against)
+    assert shown["Needed memory"] == ("1.00 GiB", "50 % of the 2.00 GiB of none · e")
+    lost = f"perplexity [+1.0, +1.0] %, accuracy [-4.7, +4.7] %, paired, against none · e, {own}"
+    assert shown["Quality lost"] == ("+1.0 % perplexity\n+0.0 % accuracy", lost)
     assert shown["Cost"] == ("33.34 EUR", "per million output tokens at concurrency 1: 33.34 [29.36, 37.85]")
+
+
+def test_quality_is_held_against_the_model_s_reference_by_its_name() -> None:
+    """Speed against the unquantized model in the same engine, quality against another engine's: each is named."""
+    cells = [
+        trial("none", 10, 2.0, 82, engine="transformers"),
+        trial("none", 20, 2.0, 80),
+        trial("fast", 60, 1.0, 80, 2.01),
+    ]
+    results = conclude(ABOUT, cells)
+    shown = {tile.label: tile for tile in tiles(results, results.answer)}
+    assert "× none · e, unquantized in the same engine" in shown["Throughput"].detail
+    assert shown["Quality lost"].detail.endswith("against none · transformers, the model's reference")
+    assert shown["Throughput"].about == "baseline_ratio"
+    assert shown["Quality lost"].about == "against_reference"
+    assert [line.split(" % ")[1] for line in shown["Quality lost"].value.splitlines()] == ["perplexity", "accuracy"]
+
+
+def test_the_chart_says_that_it_goes_by_the_own_baseline() -> None:
+    """As the tile does not: its quality is against the model's reference."""
+    chart = page_data(conclude(ABOUT, [trial("none", 10, 2.0, 80), trial("fast", 30, 1.0, 80, 2.01)]))["chart"]
+    labels = {axis["name"]: axis["label"] for axis in chart["y"]}
+    assert labels["perplexity"] == "perplexity ÷ own baseline's"
+    assert labels["recovery"] == "accuracy ÷ own baseline's"
 
 
 def test_an_unquantized_answer_has_lost_nothing() -> None:

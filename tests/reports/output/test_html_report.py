@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections import defaultdict
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,9 +15,10 @@ from evals.schema.load import DEFINITIONS, ClientLoad, LoadPoint, Request
 from evals.schema.migrate import NewerSchema
 from evals.schema.trial import Failure, Trial
 from evals.stats.intervals import independent, percentile_interval
+from reports.decision.frontier.frontier_probability import FLAT
 from reports.decision.results import read_results
 from reports.output.formatting import interval, milliseconds_sure, number
-from reports.output.html_report import contents, write_report
+from reports.output.html_report import contents, render, write_report
 from reports.output.json_data import as_data
 from reports.output.render_plots import engine_mark
 from reports.output.tabular import rows
@@ -261,3 +263,18 @@ def test_what_was_wrong_with_a_calibration_is_on_the_page(tmp_path: Path, others
     assert (words in page) is isinstance(others, list)
     assert ("calibration: too few" in page) is (others == ["calibration: too few"])
     assert "a library&#39;s own words" not in page.split("<script")[0]
+
+
+def test_a_row_that_is_decided_but_for_holm_s_correction_says_so(tmp_path: Path) -> None:
+    """Nine of a hundred answers lost, by each of fourteen cells: p is 0.004, and no more questions are asked for."""
+    cells = [trial(f"rtn{number}", 20, 1.0, 71, 2.01) for number in range(14)]
+    page = write_report(write_run(tmp_path, trial("none", 10, 2.0, 80), *cells)).read_text()
+    assert page.count('<td class="n">– (Holm)</td>') == 14
+
+
+def test_the_prior_that_is_named_is_the_one_that_is_drawn_by(tmp_path: Path) -> None:
+    run = write_run(tmp_path, trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 80, 2.05))
+    write_report(run)
+    assert f"flat prior of {FLAT:g})" in render(
+        contents(read_results(run)), defaultdict(str, {"accuracy-throughput": "x"})
+    )

@@ -171,6 +171,8 @@ def test_a_run_of_one_load_has_the_table_and_no_curve(browser: Browser, tmp_path
     folder = write_page_run(tmp_path / "run", [trial("none", 10, 2.0, 80), trial("rtn", 20, 1.0, 80, 2.01)])
     opened = Opened(browser, folder / "report.html")
     assert opened.page.locator("#curves").inner_text() == ""
+    assert not opened.page.locator("#curves").is_visible()  # no empty half beside the table
+    assert not opened.page.locator("#latency-log").is_visible()  # it would control nothing
     assert opened.page.locator("#table-latency tbody tr").count() == 2
     assert opened.faults == []
 

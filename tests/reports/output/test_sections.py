@@ -16,6 +16,8 @@ pytestmark = needs_chromium
 
 HEADINGS = "[...document.querySelectorAll('h2[id]')].filter((one) => one.id !== 'frontier-title').map((one) => [one.id, one.textContent])"
 LINKS = "[...document.querySelectorAll('nav a')].map((one) => [one.hash.slice(1), one.textContent])"
+NAME_LINES = """[...document.querySelectorAll('#table-cells tbody th a')].map((one) =>
+  new Set([...one.getClientRects()].map((box) => Math.round(box.top))).size)"""
 REGIONS = """[...document.querySelectorAll('h2, .scroll, #chart, .answer')].map((one) => {
   const { x, y, width, height } = one.getBoundingClientRect();
   return [one.id || one.getAttribute('aria-label') || one.textContent, x + scrollX, y + scrollY, width, height];
@@ -115,8 +117,15 @@ def test_on_paper_all_is_open_and_no_table_is_cut_off(browser: Browser, four_eng
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     opened.settle()
-    assert page.locator("#drawer[open]").count() == 1
-    assert page.locator(".first details:not([open])").count() == 0
+    assert not page.locator("#drawer").is_visible()  # a form whose fields are empty
+    assert page.locator(".first details:not([open], .legend)").count() == 0
+    assert page.locator(".chart .key").is_visible()
+    evidence = page.locator(".evidence details")
+    assert evidence.count() == evidence.and_(page.locator("[open]")).count() > 10
+    assert page.locator(".evidence").get_by_text("gate “").first.is_visible()
+    assert not page.locator(".evidence pre.raw").first.is_visible()
+    assert page.get_by_text("Not printed: engine facts").first.is_visible()
+    assert max(page.evaluate(NAME_LINES)) <= 2
     over = "[...document.querySelectorAll('table')].filter((one) => one.scrollWidth > one.parentElement.clientWidth).length"
     assert page.evaluate(over) == 0
     title, chart = page.locator("#frontier-title").bounding_box(), page.locator("#chart").bounding_box()
@@ -124,5 +133,30 @@ def test_on_paper_all_is_open_and_no_table_is_cut_off(browser: Browser, four_eng
     assert chart is not None
     assert chart["y"] - title["y"] - title["height"] < 30
     page.evaluate("dispatchEvent(new Event('afterprint'))")
-    assert page.locator("#drawer[open]").count() == 0
+    assert page.locator(".evidence details[open]").count() == 0
     assert opened.faults == []
+
+
+def test_a_changed_setting_is_printed_without_its_form(browser: Browser, run: Path) -> None:
+    opened = Opened(browser, run / "report.html", "#memory=3")
+    opened.page.emulate_media(media="print")
+    assert not opened.page.locator("#what-if").is_visible()
+    assert opened.page.locator("#then").is_visible()
+    shown = opened.page.evaluate("getComputedStyle(document.getElementById('then'), '::before').content")
+    assert "memory=3" in opened.page.evaluate("document.getElementById('then').dataset.setting")
+    assert shown.startswith('"Setting: ')
+
+
+def test_tables_are_no_wider_than_they_need_and_show_that_they_scroll(browser: Browser, four_engines: Path) -> None:
+    opened = Opened(browser, four_engines / "report.html", viewport={"width": 1280, "height": 800})
+    page = opened.page
+    for table, most in ((".uses", 1248), ("#table-cells", 3000)):
+        assert page.locator(table).evaluate("(one) => one.offsetWidth") <= most, table
+    boxes = page.locator(".scroll").evaluate_all(
+        "(all) => all.map((one) => getComputedStyle(one).backgroundAttachment)"
+    )
+    assert set(boxes) == {"local, local, scroll, scroll"}
+    marks = page.locator(".line summary").evaluate_all(
+        "(all) => all.map((one) => getComputedStyle(one, '::before').content)"
+    )
+    assert set(marks) == {'"▸ "'}

@@ -10,7 +10,7 @@ import pytest
 from evals.rounds.race import RaceRules
 from evals.schema.race_file import Left, RaceState, Rules, control_key
 from reports.decision.results import conclude
-from reports.output.race_view import certainty_text, race_view
+from reports.output.race_view import certainty_text, race_view, sure
 from reports.rounds.standing import objectives, stand
 from tests.support.made_races import noisy, raced
 from tests.support.made_trials import ABOUT
@@ -79,7 +79,8 @@ def test_how_sure_the_choice_is() -> None:
     assert certain.more_rounds > 0
     assert certain.seconds == pytest.approx(certain.more_rounds * 2 * 5.0)  # of two cells, start and load
     assert certain.figure.low < 60 < certain.figure.high
-    text = certainty_text(certain)
+    assert certain.fastest == pytest.approx(certain.best)  # its quality is not in doubt
+    text = certainty_text(certain, conclude(ABOUT, cells).answer)
     assert f"awq · e may be the best: {certain.more_rounds} more rounds of these cells would resolve" in text
     ratios = [cell.against_best for cell in view.visited]
     assert ratios[0] is not None
@@ -92,11 +93,27 @@ def test_how_sure_the_choice_is() -> None:
     assert view.visited[0].startup_seconds == 2.0
     (noise,) = view.noises
     assert noise.typical == pytest.approx(0.03 * 2**0.5, rel=0.5)
-    assert noise.shows[8] < noise.shows[3]
+    assert list(noise.shows) == [3, 6]  # no more than the plan has
+    assert noise.shows[6] < noise.shows[3]
     assert noise.control is None
     assert "all rounds of the plan were run" in view.lines[0]
     assert "two visits of one cell differ by" in view.lines[1]
     assert f"detectable difference between two cells: {100 * noise.shows[3]:.1f} % after 3 rounds, " in view.lines[1]
+
+
+def test_a_doubt_of_the_limits_is_not_a_doubt_of_the_speed() -> None:
+    """By far the fastest, of a quality that its few questions leave open."""
+    cells = [raced("none", noisy(30, 6, 1)), raced("rtn", noisy(60, 6, 2), right=76, loss=2.01)]
+    results = conclude({**ABOUT, "limits": {**ABOUT["limits"], "accuracy_recovery": 0.88}}, cells, race=RACE)
+    view = race_view(results)
+    assert view is not None
+    (certain,) = view.certainties
+    assert certain is not None
+    assert 0.9 <= certain.kept_with < 1
+    assert certain.best == pytest.approx(certain.kept_with, abs=0.02)
+    assert certain.fastest > 0.99
+    shown = f"Fastest: > 0.99; meets the limits: {certain.kept_with:.2f}. Expected regret if it meets them: "
+    assert sure(results.answer, certain, raced=True) == f"{shown}below 0.1 % of the fastest cell's tokens/s."
 
 
 def test_the_control_is_held_against_its_cell() -> None:

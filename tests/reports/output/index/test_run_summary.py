@@ -34,7 +34,7 @@ def test_a_report_leaves_a_summary_of_its_run(tmp_path: Path) -> None:
     (answer,) = summary.answers
     assert (answer.cell, answer.unit, answer.at) == ("rtn · e", "output tokens/s", "concurrency 1")
     assert answer.value == pytest.approx(20, rel=0.05)
-    assert answer.quality.endswith("perplexity")
+    assert answer.quality == "+5.1 % perplexity, -2.5 % accuracy"
 
 
 def test_a_run_without_an_answer_says_why(tmp_path: Path) -> None:

@@ -84,7 +84,20 @@ def test_warnings_that_have_no_room_are_counted() -> None:
     mixed = replace(results, trials=tuple(hosts))
     assert len(mixed.warnings) > 1
     assert len(summary(mixed, 40)) <= MOST_LINES
-    assert ("Warning", f"{len(mixed.warnings)}: -v, or the report") in summary(mixed, 20)
+    kinds = ", ".join(label for label, _ in mixed.labelled_warnings)
+    assert ("Warning", f"{len(mixed.warnings)} ({kinds}): -v, or the report") in summary(mixed, 20)
+
+
+def test_a_warning_is_shown_whole_or_named_by_its_kind() -> None:
+    """It was cut where the line ended, and what it warned of was gone."""
+    cells = [trial("none", 10, 2.0, 80), *(trial(f"equal{n}", 20 + n / 100, 1.0, 80, 2.01) for n in range(4))]
+    results = conclude(ABOUT, cells)
+    (caveat,) = results.answer.caveats
+    assert len(caveat) > 110
+    for width, words in ((110, "Warning: 1 (Close rivals): -v, or the report"), (150, f"Warning: {caveat}")):
+        shown = " ".join(" ".join(_answer(_shown(results, width=width))).split())
+        assert words in shown
+        assert "…" not in shown
 
 
 def test_a_warning_is_wrapped_and_never_cut() -> None:
