@@ -69,7 +69,8 @@ def unsupported_model(
     """What vLLM's build for CPUs has no kernel for, or computes otherwise."""
     if architecture.experts and device.kind == "cpu":
         return f"vllm on CPU has no kernel for the experts of {architecture.name}"
-    if architecture.name in NO_FLOAT16 and _float16(scheme, device, options):
+    # "auto" is vLLM's own choice, which knows what it does not compute in float16
+    if architecture.name in NO_FLOAT16 and computes_in(scheme, device, options) == "float16":
         return f"vllm does not compute {architecture.name} in float16; choose `dtype: bfloat16`"
     if device.kind == "cpu" and scheme.weights == "int4" and _weights_alone(scheme):
         width = next((width for width in architecture.output_widths if width % CPU_INT4_WIDTH), None)
@@ -84,11 +85,6 @@ def unsupported_model(
             f"float32 shows. Plan no text of more than {architecture.window} tokens"
         )
     return None
-
-
-def _float16(scheme: Scheme, device: Device, options: Mapping[str, Any]) -> bool:
-    """Whether it is asked to: "auto" is vLLM's own choice, which knows what it does not compute in float16."""
-    return computes_in(scheme, device, options) == "float16"
 
 
 def _weights_alone(scheme: Scheme) -> bool:

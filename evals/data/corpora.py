@@ -88,8 +88,8 @@ def own_prompts(tokenizer: Tokenizer, file: Path, count: int, length: int, seed:
     lines = read_prompts(file)
     picks = np.random.default_rng(seed).choice(len(lines), min(count, len(lines)), replace=False)
     added = added_ids(tokenizer)
-    whole = [tokenizer.encode(lines[pick], add_special_tokens=False).ids for pick in sorted(map(int, picks))]
-    ids = [[*added, *prompt[-max(length - len(added), 1) :]] for prompt in whole]
+    encoded = [tokenizer.encode(lines[pick], add_special_tokens=False).ids for pick in sorted(map(int, picks))]
+    ids = [[*added, *prompt[-max(length - len(added), 1) :]] for prompt in encoded]
     short = next((n for n, prompt in enumerate(ids) if len(prompt) < 2), None)
     if short is not None:
         raise DataError(f"{file}: a prompt has fewer than two tokens: {lines[sorted(map(int, picks))[short]]!r}")

@@ -200,6 +200,6 @@ def test_a_method_cannot_say_what_its_files_do_not(tmp_path: Path) -> None:
     check_declared(tmp_path, "a format of somebody's", Scheme("int4"))
     with pytest.raises(CheckpointError, match="the method says awq, its files say gptq"):
         check_declared(tmp_path, "awq", Scheme("int4"))
-    said = r"the method says \(its files say\) weights int8 \(int4\), group_size None \(128\)"
-    with pytest.raises(CheckpointError, match=said):
+    message = r"the method says \(its files say\) weights int8 \(int4\), group_size None \(128\)"
+    with pytest.raises(CheckpointError, match=message):
         check_declared(tmp_path, "gptq", Scheme("int8"))
