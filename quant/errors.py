@@ -66,11 +66,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shlex
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Literal
 
 FailureKind = Literal[
@@ -141,12 +139,11 @@ REMEDIES: Mapping[FailureKind, str] = {
 
 
 def program() -> str:
-    """The program as the user's shell starts it. In a clone the environment is uv's, and only `uv run` finds it."""
-    if "UV_RUN_RECURSION_DEPTH" not in os.environ:  # uv sets it for what it runs, and for all below
-        return "bitfrontier"
-    root = Path(__file__).resolve().parents[1]
-    elsewhere = (root / "pyproject.toml").is_file() and not Path.cwd().is_relative_to(root)
-    return f"uv run --project {shlex.quote(str(root))} bitfrontier" if elsewhere else "uv run bitfrontier"
+    """The program as the user's shell starts it: in a clone the environment is uv's, and only `uv run` finds it.
+
+    No path of this machine is in it, because reports hold it.
+    """
+    return "uv run bitfrontier" if "UV_RUN_RECURSION_DEPTH" in os.environ else "bitfrontier"  # uv sets it for all below
 
 
 def remedy_of(kind: FailureKind) -> str:

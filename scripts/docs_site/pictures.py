@@ -1,12 +1,13 @@
 """Pictures of reports for the docs, from raw results of real runs: `python -m scripts.docs_site.pictures`.
 
-It needs Chromium (`apt-get install chromium`). Look at each picture before it is committed.
+It needs Chromium (`apt-get install chromium-headless-shell`). Look at each picture before it is committed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shutil
 import tarfile
@@ -32,6 +33,7 @@ PACKED = {
     QUICKSTART: ROOT / "evidence" / "quickstart-2026-11-28.tar.xz",
     FOUR_ENGINES: ROOT / "evidence" / "frontier-cpu-2026-11-22.tar.xz",
 }
+PROGRAMS = ("chromium-headless-shell", "chromium", "google-chrome")
 PICTURES = ROOT / "docs" / "assets" / "report"
 SCREEN, PHONE, PAPER = (
     {"width": 1280, "height": 800},
@@ -77,6 +79,7 @@ SHOTS = (
 
 
 def main() -> None:
+    os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # commands on pictures are those of an installed program
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # its path stands on no picture
         for run, packed in PACKED.items():
             with tarfile.open(packed) as archive:
@@ -90,9 +93,9 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _chromium() -> Iterator[Browser]:
-    program = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+    program = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
     if program is None:
-        raise SystemExit("no Chromium on this machine: apt-get install chromium")
+        raise SystemExit("no Chromium on this machine: apt-get install chromium-headless-shell")
     with sync_playwright() as tool:
         browser = tool.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser

@@ -1,4 +1,4 @@
-"""What `{program()} doctor` prints: a line for each group of what is fine, and what needs doing with its fix."""
+"""What `bitfrontier doctor` prints: a line for each group of what is fine, and what needs doing with its fix."""
 
 from __future__ import annotations
 
