@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
 
 
 def write_safetensors(path: Path, tensors: dict[str, tuple[str, tuple[int, ...], int]]) -> None:
@@ -44,6 +45,13 @@ def write_tiny_model(folder: Path) -> Path:
     }
     write_safetensors(folder / "model.safetensors", layers)
     return folder
+
+
+def add_bos(folder: Path) -> None:
+    """Let the tokenizer of a folder put its BOS token, id 0, before each text."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def write_gridded_model(folder: Path, levels: int, block: int) -> Path:

@@ -37,6 +37,16 @@ def test_llama_cpp_scores_second_halves_and_puts_its_bos_first() -> None:
     assert pairs_of(IDS, passes(windows))[1] == Pair((7, 105, 106), (107,))
 
 
+def test_every_window_of_a_model_that_needs_bos_begins_with_it() -> None:
+    for spec in (PAPERS, STRIDED, LLAMA_CPP):
+        windows = windows_of(spec, IDS, 7, needs_bos=True)
+        pairs = pairs_of(IDS, passes(windows))
+        assert {pair.context[0] for pair in pairs} == {7}
+        plain = [pair.continuation for pair in pairs_of(IDS, passes(windows_of(spec, IDS, None)))]
+        assert [pair.continuation for pair in pairs] == plain  # what is scored is the same
+    assert {window.bos for window in windows_of(PAPERS, IDS, 7)} == {None}
+
+
 def test_windows_that_begin_together_are_one_pass() -> None:
     long = PerplexitySpec("papers", 8, 8)
     windows = [*windows_of(long, IDS, None), *windows_of(STRIDED, IDS, None), *windows_of(LLAMA_CPP, IDS, None)]

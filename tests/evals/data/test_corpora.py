@@ -10,6 +10,7 @@ import pytest
 from evals.api.tokenizers import load_tokenizer
 from evals.data.corpora import own_prompts, read_prompts, wikitext2_test, wikitext2_test_raw, wikitext_prompts
 from evals.data.local_root import DataError
+from tests.support.checkpoints import add_bos
 
 
 def _root(tmp_path: Path) -> Path:
@@ -51,6 +52,17 @@ def test_own_prompts_are_drawn_and_cut_on_the_left(tiny_model: Path, tmp_path: P
     assert prompts.ids == (tuple(encode("a b c d").ids[-3:]), tuple(encode("e f").ids[-3:]))
     assert prompts.name == "mine.jsonl"
     assert len(own_prompts(load_tokenizer(tiny_model), file, 1, 3, 0).ids) == 1
+
+
+def test_prompts_begin_with_what_the_tokenizer_puts_before_a_text(tiny_model: Path, tmp_path: Path) -> None:
+    add_bos(tiny_model)
+    tokenizer, file = load_tokenizer(tiny_model), tmp_path / "mine.jsonl"
+    stretches = wikitext_prompts(tokenizer, "a b c d e f " * 20, 5, 7, 0).ids
+    assert {len(ids) for ids in stretches} == {7}
+    assert [ids.count(0) for ids in stretches] == [1] * 5
+    assert {ids[0] for ids in stretches} == {0}
+    file.write_text('{"prompt": "a b c d"}\n{"prompt": "e f"}\n')
+    assert own_prompts(tokenizer, file, 5, 3, 0).ids == ((0, 4, 5), (0, 6, 7))
 
 
 @pytest.mark.parametrize(

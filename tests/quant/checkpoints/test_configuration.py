@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from quant.checkpoints.configuration import architecture_of, positions, vocabulary_size
+from quant.checkpoints.configuration import architecture_of, needs_bos, positions, vocabulary_size
 from quant.types import Architecture
 
 NESTED = {
@@ -44,3 +44,23 @@ def test_positions_have_several_names() -> None:
     assert positions({"max_seq_len": 2048}) == 2048
     assert positions({}) is None
     assert vocabulary_size({}) is None
+
+
+@pytest.mark.parametrize(
+    ("config", "needed"),
+    [
+        ({"model_type": "gemma2"}, True),
+        ({"model_type": "gemma3", "text_config": {"model_type": "gemma3_text"}}, True),
+        ({"model_type": "gemma3", "text_config": {}}, True),
+        ({"model_type": "llama"}, False),
+        ({}, False),
+    ],
+)
+def test_which_models_need_bos(config: dict[str, Any], needed: bool) -> None:
+    assert needs_bos(config) is needed
+
+
+def test_which_layers_have_a_window() -> None:
+    layers = ["sliding_attention", "full_attention", "chunked_attention"]
+    assert architecture_of({"layer_types": layers}).windowed == (True, False, True)
+    assert architecture_of({}).windowed == ()
