@@ -101,8 +101,8 @@ def _height(text: str, width: int) -> int:
 
 
 def _warnings(results: Results, room: int, width: int) -> list[Line]:
-    """Those that there is room for, whole: half a warning may say the opposite. The last line says how many more, and
-    of what kinds.
+    """Those that there is room for, or a single one, each whole: half a warning may say the opposite. The last line is
+    how many more there are, and of what kinds.
     """
     labelled = [
         pair
@@ -112,7 +112,7 @@ def _warnings(results: Results, room: int, width: int) -> list[Line]:
     ]
     labelled += [(label, text) for label, texts in results.labelled_warnings for text in texts]
     taken = [*itertools.accumulate(_height(text, width) for _, text in labelled)]
-    fits = len(taken) if not taken or taken[-1] <= room else sum(lines < room for lines in taken)
+    fits = len(taken) if len(taken) < 2 or taken[-1] <= room else sum(lines < room for lines in taken)
     shown, left = labelled[:fits], labelled[fits:]
     lines = [(WARNING, text) for _, text in shown]
     if not left:

@@ -70,9 +70,12 @@ def test_a_baseline_is_added_in_the_type_in_which_cells_compute() -> None:
         for cell in json.loads(_bitfrontier("plan", "configs/methods-cpu.yaml", "--json").stdout)["cells"]
     }
     assert sum("transformers" in name for name in cells) == 6
-    assert all(cells[name]["supported"] for name in ("none float16 · vllm", "smoothquant W8A8-int8 · vllm"))
-    has_kernel = "avx512f" in find_device("cpu").features  # vLLM's of W4A16, which computes in another type
-    assert sum("· vllm" in name for name in cells) == 5 + has_kernel
+    features = find_device("cpu").features
+    has_kernel = "avx512f" in features  # vLLM's of W4A16, which computes in another type
+    has_amx = "amx_int8" in features  # its kernel of W8A8, which computes in yet another
+    w8a8 = f"smoothquant W8A8-int8 · vllm{' dtype bfloat16' if has_amx else ''}"
+    assert all(cells[name]["supported"] for name in ("none float16 · vllm", w8a8))
+    assert sum("· vllm" in name for name in cells) == 5 + has_kernel + has_amx
 
 
 def test_how_tasks_are_asked_is_shown() -> None:

@@ -260,4 +260,4 @@ def test_no_remedy_names_a_key_that_is_called_otherwise_now() -> None:
 
 def test_many_problems_are_cut(folder: Path) -> None:
     with pytest.raises(PlanError, match="and 56 more problems"):
-        load_plan(_write(folder, {**GOOD, "tasks": [{"tusk": "a"}] * 78}))
+        load_plan(_write(folder, {**GOOD, "tasks": [{"tusk": "a"}] * 156}))

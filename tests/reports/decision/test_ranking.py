@@ -134,7 +134,8 @@ def test_what_was_offered_is_nowhere_the_highest_of_all() -> None:
     assert "best throughput" not in page
     console = Console(record=True, width=400, file=io.StringIO())
     print_results(results, console)
-    assert f"Recommended: none · a: {figure}\nWhy: {title}; the unquantized baseline" in console.export_text()
+    why = f"{title} of the cells that meet the limits; the unquantized baseline"
+    assert f"Recommended: none · a: {figure}\nWhy: {why}" in console.export_text()
     data = as_data(results)
     assert (data["answer"]["objective"], data["answer"]["figure"]["value"]) == ("capacity", 4)
     assert answer_lines(data) == f"**Recommended: none · a**: {expected}"

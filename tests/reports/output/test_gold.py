@@ -5,6 +5,7 @@ Styles, scripts, their data and figures are left out: those have tests of their 
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,5 +78,6 @@ def test_the_page_is_as_it_was_looked_at(name: str) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.pop("UV_RUN_RECURSION_DEPTH", None)  # as in tests: printed commands begin as an installed program's
     for name, text in pages().items():
         (GOLD / name).write_text(text, encoding="utf-8")

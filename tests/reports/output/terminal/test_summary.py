@@ -94,8 +94,9 @@ def test_a_warning_is_shown_whole_or_named_by_its_kind() -> None:
     results = conclude(ABOUT, cells)
     (caveat,) = results.answer.caveats
     assert len(caveat) > 110
-    for width, words in ((110, "Warning: 1 (Close rivals): -v, or the report"), (150, f"Warning: {caveat}")):
-        shown = " ".join(" ".join(_answer(_shown(results, width=width))).split())
+    more = conclude({**ABOUT, "warnings": ["one of the plan's own " * 20]}, cells)
+    for given, words in ((results, f"Warning: {caveat}"), (more, "Warning: 2 (Close rivals, Plan): -v, or the report")):
+        shown = " ".join(" ".join(_answer(_shown(given, width=110))).split())
         assert words in shown
         assert "…" not in shown
 
