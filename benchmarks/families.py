@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pack import plain
 from engines.runtime.environments import build, resolve
 from engines.runtime.own_packages import ROOT
 from evals.schema.trial_file import read_trial
@@ -81,7 +82,8 @@ def sweep(family: str, model: Path, out: Path) -> list[dict[str, Any]]:
         last = (out / f"{family}.log").read_text(encoding="utf-8").strip().splitlines()[-3:]
         refused = done.returncode == 2
         rows = [{"method": "", "engine": "", "status": "unsupported" if refused else "failed", "why": " ".join(last)}]
-    return [{"family": family, **row, "why": row["why"].replace(f"{model.parent}/", "")} for row in rows]
+    without_path = [{**row, "why": row["why"].replace(f"{model.parent}/", "")} for row in rows]
+    return [{"family": family, **plain(row, data_root="")} for row in without_path]
 
 
 def tables(rows: Sequence[Mapping[str, Any]]) -> str:

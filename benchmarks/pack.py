@@ -15,18 +15,21 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+OUR_PACKAGES = re.compile(r"(?<=\bPYTHONPATH=)\S+")  # of a command that was timed
 BEFORE_CACHE = re.compile(r"/[^\s\"':]*?/(?=(environments|checkpoints|models|wheels|tasks)/)")
 
 
 def plain(value: Any, data_root: str) -> Any:
-    """Texts in any depth with the cache's folder as `CACHE/`, and that of the data as `DATA`."""
+    """Texts in any depth with the cache's folder as `CACHE/`, that of the data as `DATA` and that of our packages as
+    `CLONE`.
+    """
     if isinstance(value, dict):
         return {name: plain(item, data_root) for name, item in value.items()}
     if isinstance(value, list):
         return [plain(item, data_root) for item in value]
     if not isinstance(value, str):
         return value
-    return "DATA" if value and value == data_root else BEFORE_CACHE.sub("CACHE/", value)
+    return "DATA" if value and value == data_root else BEFORE_CACHE.sub("CACHE/", OUR_PACKAGES.sub("CLONE", value))
 
 
 def without_texts(trial: dict[str, Any]) -> dict[str, Any]:
