@@ -27,10 +27,10 @@ GIB = 1024**3
 # its own `max_num_seqs` of an OpenAI server (vLLM 0.32, engine/arg_utils.py)
 CPU_SEQUENCES, GPU_SEQUENCES, LARGE_GPU_SEQUENCES, LARGE_GPU_BYTES = 128, 256, 1024, 70 * GIB
 TOP_TOKENS = 128
-# their code (vLLM 0.32, commandr.py, cohere2_moe.py) follows the training, which counts the token itself apart
 # of `_FLOAT16_NOT_SUPPORTED_MODELS` in config/model.py
 NO_FLOAT16 = ("Gemma2ForCausalLM", "Gemma3ForCausalLM", "Gemma3ForConditionalGeneration", "Glm4ForCausalLM")
 CPU_INT4_WIDTH = 32  # CPUWNA16LinearKernel
+# whose window has one token more, as in training (vLLM 0.32, commandr.py and cohere2_moe.py)
 WIDER_WINDOW = ("Cohere2ForCausalLM", "Cohere2MoeForCausalLM")
 
 

@@ -86,9 +86,11 @@ def hold(file: Path, *, wait: bool = True, waits: Waits = lambda _: None) -> Ite
                 text = f"waiting for {_holder(descriptor)}, which holds {file}"
                 logger.warning(text)
                 waits(text)
-                while not _take(file, descriptor, fcntl.LOCK_EX):
-                    time.sleep(POLL_SECONDS)
-                waits("")
+                try:
+                    while not _take(file, descriptor, fcntl.LOCK_EX):
+                        time.sleep(POLL_SECONDS)
+                finally:
+                    waits("")
         _note_holder(descriptor)
         yield
 

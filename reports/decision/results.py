@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +17,7 @@ from evals.schema.secrets_hidden import described_without_secrets, without_secre
 from evals.schema.slo import SLO
 from evals.schema.trial import Server, Trial
 from evals.schema.trial_file import UnreadableTrial, read_trial, unreadable_row
-from quant.errors import counted, program, reading
+from quant.errors import counted, program, reading, without_controls
 from reports.decision.cell_names import told_apart, with_compute_types
 from reports.decision.frontier.frontiers import Frontier, across_models, frontiers_of
 from reports.decision.ranking import Aim, fitting_objective
@@ -202,7 +203,11 @@ class Results:
         """That no cell was measured, and how to go on; empty where one was, or nothing is left to do."""
         left = len(self.about.get("trials", ())) - len(self.trials)
         given = str(self.about.get("command", "")).partition(" sweep ")[2]  # of the machine where the run was begun
-        command = f"{program()} sweep {given or 'PLAN'}"
+        try:
+            words = shlex.join(shlex.split(without_controls(given)))  # the run may be somebody else's
+        except ValueError:
+            words = ""
+        command = f"{program()} sweep {words or 'PLAN'}"
         text = f"nothing measured yet: {counted(left, 'cell')} to do; continue with `{command}`"
         return text if left > 0 and not self.cells else ""
 

